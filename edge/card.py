@@ -1,0 +1,197 @@
+"""The model card inside ``bear.onnx``: everything the device must know travels in one file.
+
+It is JSON under ``metadata_props["bear_alarm.card"]``. ``bear-alarm schema card`` prints its JSON
+Schema; pydantic checks a card when a model is loaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from edge.errors import ModelError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+CARD_KEY = "bear_alarm.card"
+CARD_VERSION = 1
+EVALUATION_ONLY = "Evaluation only: train on your own pictures before relying on it."
+
+Mode = Literal["crop", "still"]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A bear probability at or above which one picture counts as a bear, and how it was fitted."""
+
+    value: float  # 0 to 1
+    recall: float  # on the fitting set, 0 to 1
+    false_positive_rate: float  # on the fitting set, 0 to 1
+    n_bear: int
+    n_no_bear: int
+    sources: tuple[str, ...]  # the source set it was fitted on
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """How a region becomes the network's input (``edge.crops.cut``)."""
+
+    context: float  # the square's side over the region's longer side
+    square: bool
+    shrink: str  # OpenCV's name of the interpolation when the picture gets smaller
+    enlarge: str
+
+
+@dataclass(frozen=True)
+class OutOfDomain:
+    """The ood score's method and the value above which a crop shows as unknown."""
+
+    method: str
+    threshold: float
+    quantile: float  # of the fitting set's scores that lies at the threshold
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the exported graphs compare on the same degraded crops of the test groups."""
+
+    crops: int
+    pictures: int
+    sources: tuple[str, ...]
+    fp32_max_abs_dp: float  # torch against the fp32 graph, largest difference in probability
+    int8_max_abs_dp: float | None = None
+    int8_recall_loss: float | None = None  # points of recall (0.01 = 1 point)
+    int8_recall_loss_upper95: float | None = None
+    int8_decision_agreement: float | None = None  # 0 to 1
+    passed: bool = True
+    forced: bool = False  # exported although it failed, because it was asked for
+
+
+@dataclass(frozen=True)
+class GoldenVector:
+    """One small input and what the network answers to it on the machine that exported it."""
+
+    png_base64: str  # (H, W, 3) picture, cut whole (``edge.crops.cut``)
+    probabilities: tuple[float, ...]
+    ood: float
+
+    @cached_property
+    def png(self) -> bytes:
+        """The PNG file's bytes."""
+        return base64.b64decode(self.png_base64)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What ``bear.onnx`` says of itself."""
+
+    card_version: int
+    name: str
+    labels: tuple[str, ...]
+    alarm_labels: tuple[str, ...]
+    input_sizes: tuple[int, ...]  # allowed square sides in pixels, multiples of 32; the first is the default
+    crop: CropRule
+    temperature: float
+    thresholds: dict[Mode, Threshold]
+    prior: float  # share of bears in the calibration set
+    ood: OutOfDomain
+    backbone: str
+    precision: Literal["fp32", "int8"]
+    quantization: str | None
+    parity: Parity
+    digests: dict[str, str]  # SHA-256 of the training table and the split
+    counts_by_source: dict[str, int]
+    counts_by_licence: dict[str, int]
+    licence: str
+    notice: str | None  # EVALUATION_ONLY where the pictures demand it
+    golden: tuple[GoldenVector, ...]
+    golden_tolerance: float  # largest allowed difference in probability
+    created: str  # ISO 8601, UTC
+    tool_version: str
+
+    def to_json(self) -> str:
+        """The card as it is stored in the file."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @cached_property
+    def alarm_columns(self) -> tuple[int, ...]:
+        """Where the alarm labels stand among the probabilities."""
+        return tuple(self.labels.index(label) for label in self.alarm_labels)
+
+    @cached_property
+    def bear_means(self) -> str:
+        """The alarm labels in words."""
+        return ", ".join(label.replace("_", " ") for label in self.alarm_labels)
+
+
+def card_type() -> TypeAdapter[Card]:
+    """pydantic's view of the card: validation and JSON Schema. Imported here, for it takes 50 ms."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Card)
+
+
+def read_card(text: str | None, path: object) -> Card:
+    """The card in a model file's metadata. ``path`` only names the file in the message.
+
+    Raises ModelError when there is none, it is of a newer version, or it contradicts itself.
+    """
+    from pydantic import ValidationError
+
+    if not text:
+        raise ModelError(
+            f"{path}: this ONNX file carries no bear-alarm card; export one with `bear-alarm export RUN --out bear.onnx`"
+        )
+    try:
+        version = json.loads(text)["card_version"]
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f"{path}: the card inside is damaged (no card_version); export the model again") from None
+    if version != CARD_VERSION:
+        raise ModelError(
+            f"{path}: its card is version {version!r} and this bear-alarm reads version {CARD_VERSION}; "
+            "update bear-alarm or export the model again"
+        )
+    try:
+        card = card_type().validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"]) or "card"
+        raise ModelError(
+            f"{path}: the card inside is not usable ({where}: {first['msg']}); export the model again"
+        ) from None
+    problem = contradiction(card)
+    if problem:
+        raise ModelError(f"{path}: the card inside contradicts itself ({problem}); export the model again")
+    return card
+
+
+def contradiction(card: Card) -> str | None:
+    """What in the card cannot be, in words; None when it holds together."""
+    unknown = [label for label in card.alarm_labels if label not in card.labels]
+    if unknown:
+        return f"alarm label {unknown[0]!r} is not among its labels"
+    if not card.alarm_labels:
+        return "no label raises an alarm"
+    if len(set(card.labels)) != len(card.labels):
+        return "a label stands twice"
+    if set(card.alarm_labels) == set(card.labels):
+        return "every label raises an alarm"
+    if not card.input_sizes or any(size <= 0 or size % 32 for size in card.input_sizes):
+        return f"input sizes {card.input_sizes} are not multiples of 32"
+    missing = [mode for mode in ("crop", "still") if mode not in card.thresholds]
+    if missing:
+        return f"no threshold for mode {missing[0]!r}"
+    for mode, threshold in card.thresholds.items():
+        if not 0.0 < threshold.value < 1.0:
+            return f"threshold {threshold.value} of mode {mode!r} is not between 0 and 1"
+    if not 0.0 < card.prior < 1.0:
+        return f"prior {card.prior} is not between 0 and 1"
+    if not card.golden:
+        return "no golden vectors"
+    if any(len(vector.probabilities) != len(card.labels) for vector in card.golden):
+        return "a golden vector has another number of probabilities than there are labels"
+    return None

@@ -1,0 +1,149 @@
+"""One class around the ONNX file: crops in, probabilities and an out-of-domain score out."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge.card import CARD_KEY, Card, read_card
+from edge.crops import cut, cut_all
+from edge.errors import ModelError
+from edge.schema import WHOLE, Picture, Region, Score
+
+log = logging.getLogger(__name__)
+
+BATCH = 8  # crops a call; a larger batch is no faster on one thread and takes more memory
+
+
+class Classifier:
+    """A bear classifier read from ``bear.onnx``.
+
+    Loading checks the card and recomputes its golden vectors; where this processor gets the int8
+    file wrong (AVX2 without VNNI can saturate), the same file runs in float and ``fallback`` is True.
+    Raises ModelError when the file is missing, damaged, without a usable card, or wrong both ways.
+    """
+
+    def __init__(self, path: Path | str, *, threads: int = 1) -> None:
+        self.path = Path(path)
+        self.digest = file_digest(self.path)
+        self._session = _session(self.path, threads, in_float=False)
+        self.card: Card = read_card(self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY), self.path)
+        self.size = self.card.input_sizes[0]
+        self.fallback = False
+        _check_signature(self._session, self.card, self.path)
+        self.golden_error = self._golden_error()
+        if self.golden_error > self.card.golden_tolerance:
+            self._session = _session(self.path, threads, in_float=True)
+            self.fallback = True
+            quantized_error, self.golden_error = self.golden_error, self._golden_error()
+            if self.golden_error > self.card.golden_tolerance:
+                raise ModelError(
+                    f"{self.path}: this processor computes the model wrongly (golden vectors differ by "
+                    f"{quantized_error:.3f}, in float by {self.golden_error:.3f}; allowed {self.card.golden_tolerance}); "
+                    "export it again, with --precision fp32 if need be"
+                )
+            log.warning("this processor computes int8 wrongly (off by %.3f); running in float", quantized_error)
+
+    @property
+    def name(self) -> str:
+        """The model's name and short digest, as events carry it."""
+        return f"{self.card.name}@{self.digest[:12]}"
+
+    def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (N, labels) and ood (N,) of uint8 crops (N, size, size, 3) BGR.
+
+        Raises ValueError for another shape or dtype.
+        """
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (self.size, self.size, 3):
+            raise ValueError(
+                f"crops must be uint8 (N, {self.size}, {self.size}, 3), not {crops.dtype} {tuple(crops.shape)}"
+            )
+        probabilities = np.empty((len(crops), len(self.card.labels)), np.float32)
+        ood = np.empty(len(crops), np.float32)
+        for start in range(0, len(crops), BATCH):
+            part = slice(start, start + BATCH)
+            probabilities[part], ood[part] = self._session.run(["probabilities", "ood"], {"crops": crops[part]})
+        return probabilities, ood
+
+    def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
+        """What the classifier says of each region of one picture, in the same order."""
+        crops = cut_all(image, [region.box_xywh for region in regions], self.size, self.card.crop.context)
+        probabilities, ood = self(crops)
+        columns = list(self.card.alarm_columns)
+        return [
+            Score(
+                region=region,
+                probabilities=tuple(float(p) for p in row),
+                bear=float(min(row[columns].sum(), 1.0)),
+                label=self.card.alarm_labels[int(row[columns].argmax())],
+                ood=float(strange),
+            )
+            for region, row, strange in zip(regions, probabilities, ood, strict=True)
+        ]
+
+    def _golden_error(self) -> float:
+        """The largest difference in probability between the card's golden vectors and this machine."""
+        inputs = []
+        for vector in self.card.golden:
+            picture = cv2.imdecode(np.frombuffer(vector.png, np.uint8), cv2.IMREAD_COLOR)
+            if picture is None:
+                raise ModelError(f"{self.path}: a golden vector in the card is not a picture; export the model again")
+            inputs.append(cut(np.asarray(picture, np.uint8), WHOLE, self.size))
+        probabilities, _ = self(np.stack(inputs))
+        expected = np.array([vector.probabilities for vector in self.card.golden], np.float32)
+        error = float(np.abs(probabilities - expected).max())
+        return error if np.isfinite(error) else float("inf")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a model file, in hexadecimal. Raises ModelError when it cannot be read or is empty."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such model file; give --model a .onnx file made by `bear-alarm export`") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read the model file ({error.strerror}); check the path and its permissions") from None
+    if not data:
+        raise ModelError(f"{path}: the model file is empty (0 bytes); copy or export it again")
+    return hashlib.sha256(data).hexdigest()
+
+
+def _session(path: Path, threads: int, *, in_float: bool) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # With default spinning two threads burn 42 ms of CPU for 5 ms of inference.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if in_float:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own unexported classes
+        raise ModelError(
+            f"{path}: onnxruntime cannot load it, the file is truncated or not an ONNX model "
+            f"({str(error).splitlines()[0][:120]}); copy or export it again"
+        ) from None
+
+
+def _check_signature(session: ort.InferenceSession, card: Card, path: Path) -> None:
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = {node.name for node in session.get_outputs()}
+    if set(inputs) != {"crops"} or inputs["crops"].type != "tensor(uint8)" or not {"probabilities", "ood"} <= outputs:
+        raise ModelError(
+            f"{path}: its inputs {sorted(inputs)} and outputs {sorted(outputs)} are not a bear-alarm model's "
+            "(uint8 crops -> probabilities, ood); export it with `bear-alarm export`"
+        )
+    columns = next(node for node in session.get_outputs() if node.name == "probabilities").shape[-1]
+    if isinstance(columns, int) and columns != len(card.labels):
+        raise ModelError(
+            f"{path}: the network answers {columns} labels and its card names {len(card.labels)} "
+            f"({', '.join(card.labels)}); export the model again"
+        )

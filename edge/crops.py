@@ -1,0 +1,84 @@
+"""The one preprocessing function: a region of a picture becomes the network's input.
+
+Training evaluation, export parity and the runtime all call ``cut``. Everything after it (channel
+order, scale, layout) is inside the ONNX graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.schema import WHOLE, BoxXYWH, Picture
+
+SMALLEST_SIDE_PX = 12  # below this a crop is a smear of two or three pixels
+TILE_OVERLAP = 1 / 3
+
+
+def square(box_xywh: BoxXYWH, size_wh: tuple[int, int], context: float) -> tuple[int, int, int, int]:
+    """The pixel rectangle (left, top, width, height) to cut for a region.
+
+    A square of ``context`` times the region's longer side around its centre, moved inside the
+    picture. Where the picture is too small for a square, the rectangle ends at its borders.
+    """
+    width, height = size_wh
+    left, top, w, h = box_xywh
+    side = max(w * width, h * height) * context
+    side = max(side, SMALLEST_SIDE_PX)
+    cut_w, cut_h = round(min(side, width)), round(min(side, height))
+    x = round((left + w / 2) * width - cut_w / 2)
+    y = round((top + h / 2) * height - cut_h / 2)
+    return min(max(x, 0), width - cut_w), min(max(y, 0), height - cut_h), cut_w, cut_h
+
+
+def cut(image: Picture, box_xywh: BoxXYWH, size: int, context: float = 1.0) -> Picture:
+    """The region of ``image`` as the network takes it: uint8 (size, size, 3) BGR.
+
+    The rectangle of ``square`` is resized with INTER_AREA when it shrinks and INTER_LINEAR when it
+    grows; what is not square (only when the picture ends) is squeezed. The whole picture
+    (``WHOLE``) is always taken whole.
+    """
+    height, width = image.shape[:2]
+    if box_xywh != WHOLE:
+        x, y, w, h = square(box_xywh, (width, height), context)
+        image = image[y : y + h, x : x + w]
+    return fit(image, size)
+
+
+def fit(image: Picture, size: int) -> Picture:
+    """The picture resized to (size, size, 3), squeezed where it is not square."""
+    shrinking = image.shape[0] * image.shape[1] > size * size
+    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    return np.ascontiguousarray(resized, dtype=np.uint8)
+
+
+def cut_all(image: Picture, boxes: Iterable[BoxXYWH], size: int, context: float = 1.0) -> NDArray[np.uint8]:
+    """``cut`` for several regions of one picture: uint8 (N, size, size, 3)."""
+    crops: Sequence[Picture] = [cut(image, box, size, context) for box in boxes]
+    return np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
+
+
+def tiles(size_wh: tuple[int, int], levels: int = 2) -> list[BoxXYWH]:
+    """Square tiles that cover a picture, overlapping by a third, largest first.
+
+    Level 1 has the picture's shorter side, level 2 half of it, and so on.
+    """
+    width, height = size_wh
+    boxes: list[BoxXYWH] = []
+    for level in range(levels):
+        side = min(width, height) / 2**level
+        for top in _starts(height, side):
+            for left in _starts(width, side):
+                boxes.append((left / width, top / height, side / width, side / height))
+    return boxes
+
+
+def _starts(length: int, side: float) -> list[float]:
+    """Where tiles of ``side`` start along ``length`` so that neighbours overlap by a third or more."""
+    if length - side < 1:
+        return [0.0]
+    count = int(np.ceil((length - side) / (side * (1 - TILE_OVERLAP)) - 1e-9)) + 1
+    return [float(start) for start in np.linspace(0, length - side, count)]
