@@ -1,0 +1,25 @@
+"""Writing a file whole or not at all: a power cut leaves the old one or the new one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge.errors import OptionError
+
+
+def replace_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` beside ``path``, bring it to the disk, then put it in place in one step.
+
+    Raises OptionError when the place cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OptionError(f"{path}: cannot be written ({error.strerror})") from None

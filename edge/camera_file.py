@@ -1,0 +1,160 @@
+"""Video files and folders of pictures: read in full, on their own clock, as fast as it goes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+
+from edge.errors import PictureError, SourceError
+from edge.pictures import read_picture
+from edge.schema import Frame
+
+USUAL_FPS = 25.0  # where a file does not say, or says nonsense
+MOST_FPS = 480.0
+PICTURE_S = 1.0  # a folder plays one picture a second
+
+
+class VideoSource:
+    """A video file, thinned to ``fps``. Frames that are not wanted are grabbed and never decoded to pictures.
+
+    ``Frame.time`` is the media time, which always goes forward also where the file's time stamps do not.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, *, name: str, fps: float) -> None:
+        self.path = path
+        self.name = name
+        self.fps = fps
+        self.problems: list[str] = []
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise SourceError(f"{path}: cannot read the video ({error.strerror})") from None
+        if size == 0:
+            raise SourceError(f"{path}: the video file is empty (0 bytes); copy it again")
+        self._closed = False
+        self._reading = False
+        self._video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not self._video.isOpened():
+            raise SourceError(f"{path}: cannot be read as a video; it is truncated, damaged or no video at all")
+        said = self._video.get(cv2.CAP_PROP_FPS)
+        self._file_fps = said if math.isfinite(said) and 0.1 <= said <= MOST_FPS else USUAL_FPS
+        count = self._video.get(cv2.CAP_PROP_FRAME_COUNT)
+        self._count = int(count) if math.isfinite(count) and 0 < count < 1e9 else None
+        self.length_s = self._count / self._file_fps if self._count else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames. Raises SourceError when there is not one."""
+        self._reading = True
+        index, grabbed, at, due = 0, 0, -math.inf, 0.0
+        try:
+            while not self._closed and self._video.grab():
+                at = self._stamp(grabbed, at)
+                grabbed += 1
+                # A hair early is on time: the stamps of a 10 fps file are not exact multiples of 0.1.
+                if at < due - 0.25 / self._file_fps:
+                    continue
+                read, image = self._video.retrieve()
+                if not read or image is None:
+                    continue
+                due = max(due + 1.0 / self.fps, at)
+                yield frame(image, self.name, index, at)
+                index += 1
+            if not self._closed:
+                self._judge(grabbed, index)
+        finally:
+            self._video.release()
+
+    def _stamp(self, grabbed: int, last: float) -> float:
+        """Seconds into the file of the frame just grabbed; by counting where its stamp is missing or goes back."""
+        stamp = float(self._video.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0
+        if grabbed == 0:
+            return stamp if math.isfinite(stamp) and 0.0 <= stamp < 1e6 else 0.0
+        step = stamp - last
+        # A hole of more than a minute is a broken stamp, not a pause.
+        return stamp if math.isfinite(step) and 1e-4 < step < 60.0 else last + 1.0 / self._file_fps
+
+    def _judge(self, grabbed: int, given: int) -> None:
+        """Say what was wrong with the file, once it has been read."""
+        if given == 0:
+            raise SourceError(f"{self.path}: no frame could be read from this video; it is truncated or damaged")
+        # Containers that only estimate their length are off by a few frames.
+        if self._count and grabbed < 0.97 * self._count - 2:
+            self.problems.append(
+                f"{self.path}: ends early, {grabbed} of {self._count} frames could be read; "
+                "the file is truncated or damaged"
+            )
+
+    def close(self) -> None:
+        """Let go of the file; an iteration under way ends with its current frame, and releases it there."""
+        self._closed = True
+        if not self._reading:
+            self._video.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class PictureSource:
+    """Pictures played one a second; what cannot be read is named in ``problems`` and skipped."""
+
+    live = False
+
+    def __init__(self, paths: Sequence[Path], source: str, *, name: str) -> None:
+        if not paths:
+            raise SourceError(f"{source}: no pictures there (.jpg, .png, .bmp, .tif, .webp)")
+        self.paths = list(paths)
+        self.source = source
+        self.name = name
+        self.problems: list[str] = []
+        self.length_s: float | None = len(self.paths) * PICTURE_S
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames. Raises SourceError when no picture can be read."""
+        index = 0
+        for number, path in enumerate(self.paths):
+            if self._closed:
+                return
+            try:
+                image = read_picture(path)
+            except PictureError as error:
+                self.problems.append(str(error))
+                continue
+            yield frame(image, self.name, index, number * PICTURE_S)
+            index += 1
+        if index == 0:
+            only = f" ({self.problems[0]})" if self.problems else ""
+            raise SourceError(f"{self.source}: none of its {len(self.paths)} pictures can be read{only}")
+
+    def close(self) -> None:
+        """End an iteration under way."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def frame(image: object, name: str, index: int, at: float) -> Frame:
+    """A frame of a file, ``at`` seconds into it."""
+    picture = np.asarray(image, np.uint8)
+    return Frame(picture, at, datetime.now(UTC), name, index, time.monotonic(), media_time_s=at)

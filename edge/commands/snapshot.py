@@ -1,0 +1,149 @@
+"""``bear-alarm snapshot``: one frame with what the alarm sees drawn on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.errors import OptionError, SourceError
+
+if TYPE_CHECKING:
+    from edge.card import Card
+    from edge.drawing import Mark, Zone
+    from edge.motion import Motion
+    from edge.schema import Frame, Picture, Region, Score
+
+log = logging.getLogger(__name__)
+
+SETTLE_FRAMES = 15  # a live camera finds its exposure and the background its noise
+SETTLE_S = 3.0  # of a file before the frame in question
+ROWS = 24  # of the table
+
+SourceArg = Annotated[
+    str, typer.Argument(help="0, /dev/video0, rtsp://…, http://…, a clip, a picture, a folder, or demo.")
+]
+ZoneOpt = Annotated[list[str] | None, typer.Option(help="A polygon to draw: 'x,y x,y x,y …', fractions of the frame.")]
+
+
+def snapshot(
+    source: SourceArg,
+    out: Annotated[Path, typer.Option(help="The picture to write (.jpg or .png).")] = Path("snapshot.jpg"),
+    at: Annotated[float | None, typer.Option(min=0.0, help="Seconds into a file; left out, 3.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
+    zone: ZoneOpt = None,
+) -> None:
+    """Save one frame with what the alarm sees drawn on it: what moves, the sweep's tiles with their scores, the best.
+
+    Aim a camera with it: an animal should be 45 pixels long or more where you want it seen.
+    """
+    from edge.camera import open_source, shown
+    from edge.drawing import annotate
+    from edge.models import load
+    from edge.pictures import SUFFIXES
+    from edge.schema import Region
+    from edge.sweep import whole_and_tiles
+
+    zones = [_zone(words) for words in zone or []]
+    if out.suffix.lower() not in SUFFIXES:
+        raise OptionError(f"{out}: cannot tell the kind of picture; name it something.jpg")
+    classifier = load(model)
+    with open_source(source) as frames:
+        frame, motion = _settled(frames, shown(source), SETTLE_FRAMES if frames.live else None, at)
+        for problem in frames.problems:
+            log.warning("%s", problem)
+    regions: list[Region] = [*motion.regions, *(Region(box, "sweep") for box in whole_and_tiles(frame.size_wh))]
+    scores = classifier.score(frame.image, regions)
+    width, height = frame.size_wh
+    when = "" if frame.media_time_s is None else f" at {frame.media_time_s:.1f} s"
+    caption = f"{frame.camera}{when}  {width}x{height}  {classifier.name}"
+    _write(out, annotate(frame.image, marks(scores, classifier.card), caption, zones))
+    _table(scores, classifier.card, frame)
+    if motion.moving:
+        log.info("The picture as a whole moves; the alarm sweeps instead of following what moves.")
+    log.info("%s written: orange what moves, grey the sweep's tiles, red the most bear-like.", out)
+
+
+def marks(scores: list[Score], card: Card) -> list[Mark]:
+    """What is drawn: tiles thinly, what moves, and in bold the region with the highest bear probability."""
+    from edge.drawing import ALARM, MOVING, TILE, Mark
+    from edge.schema import WHOLE
+
+    best = max(scores, key=lambda score: score.bear)
+    drawn = [
+        Mark(score.region.box_xywh, f"{score.bear:.2f}", MOVING if score.region.kind == "motion" else TILE)
+        for score in sorted(scores, key=lambda score: score.region.kind == "motion")
+        if score is not best and score.region.box_xywh != WHOLE
+    ]
+    bear = best.bear >= card.thresholds["crop"].value
+    words = f"{best.label.replace('_', ' ') if bear else 'most bear-like'} {best.bear:.2f}"
+    return [*drawn, Mark(best.region.box_xywh, words, ALARM, bold=True)]
+
+
+def _settled(frames: Iterable[Frame], source: str, count: int | None, at: float | None) -> tuple[Frame, Motion]:
+    """The frame in question, and what moves in it against those before."""
+    from edge.motion import MotionFinder
+
+    finder = MotionFinder()
+    last: tuple[Frame, Motion] | None = None
+    wanted = SETTLE_S if at is None else at
+    for frame in frames:
+        # A background older than a few seconds tells nothing about now.
+        if count is None and at is not None and frame.time < at - SETTLE_S:
+            last = (frame, finder(frame)) if last is None else last
+            continue
+        last = (frame, finder(frame))
+        if (count is not None and frame.index + 1 >= count) or (count is None and frame.time >= wanted - 1e-6):
+            return last
+    if last is None:
+        raise SourceError(f"{source}: gave no frame")
+    if at is not None and count is None and last[0].time < at - 1.0:
+        raise OptionError(f"{source}: its last frame is at {last[0].time:.1f} s; give an earlier --at than {at}")
+    return last
+
+
+def _write(out: Path, picture: Picture) -> None:
+    import cv2
+    import numpy as np
+
+    from edge.atomic import replace_whole
+
+    try:
+        done, data = cv2.imencode(out.suffix.lower(), picture)
+    except cv2.error:
+        done, data = False, np.empty(0, np.uint8)
+    if not done:
+        raise OptionError(f"{out}: this kind of picture cannot be written; name it something.jpg")
+    replace_whole(out, data.tobytes())
+
+
+def _table(scores: list[Score], card: Card, frame: Frame) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("bear", "label", "looked at", "box in pixels"):
+        table.add_column(heading, justify="right" if heading == "bear" else "left")
+    width, height = frame.size_wh
+    names = {"motion": "what moves", "sweep": "tile", "track": "track"}
+    for score in sorted(scores, key=lambda score: -score.bear)[:ROWS]:
+        x, y, w, h = score.region.box_xywh
+        label = card.labels[max(range(len(card.labels)), key=score.probabilities.__getitem__)]
+        where = f"{round(w * width)}x{round(h * height)} at {round(x * width)},{round(y * height)}"
+        table.add_row(f"{score.bear:.3f}", label.replace("_", " "), names[score.region.kind], where)
+    Console().print(table)
+    Console().print(f"A bear counts from {card.thresholds['crop'].value:.3f} on.")
+
+
+def _zone(words: str) -> Zone:
+    """Corners of 'x,y x,y x,y', fractions 0 to 1. Raises OptionError."""
+    try:
+        corners = [(float(x), float(y)) for x, y in (corner.split(",") for corner in words.split())]
+    except ValueError:
+        corners = []
+    if len(corners) < 3 or not all(0.0 <= x <= 1.0 and 0.0 <= y <= 1.0 for x, y in corners):
+        raise OptionError(f"--zone {words!r}: give three corners or more as 'x,y x,y x,y', fractions from 0 to 1")
+    return corners

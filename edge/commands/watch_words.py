@@ -1,0 +1,119 @@
+"""What ``bear-alarm watch`` says to people: the start, each alert, the progress and the sum of it all."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge.camera import Source
+    from edge.classifier import Classifier
+    from edge.decide import Rule
+    from edge.evidence import EvidenceWriter
+    from edge.schema import Event
+    from edge.watch import Watcher
+
+Say = Callable[..., None]  # log.info, or what says nothing when it is to be quiet
+
+
+def alert(event: Event) -> str:
+    """One line for people: when, where, what, how sure, how late, and where the picture lies."""
+    when = f"{event.captured_at[11:19]}Z" if event.media_time_s is None else f"{event.media_time_s:.1f} s"
+    what = (event.label or "bear").replace("_", " ")
+    head = {"new": "BEAR", "update": "still there", "end": "gone"}.get(event.type, event.type)
+    if event.type == "new" and sys.stderr is not None and sys.stderr.isatty():
+        head = f"\033[1;31m{head}\033[0m"
+    line = f"{head}  {event.camera} at {when}: {what}"
+    if event.type == "end":
+        return f"{line}, at most {event.top_score or 0.0:.2f}"
+    line += f" {event.score or 0.0:.2f}, {event.latency_ms or 0.0:.0f} ms after the frame"
+    if event.onset_s is not None:
+        line += f", {event.onset_s:.1f} s after the first sign"
+    return f"{line}, {event.evidence}" if event.evidence else line
+
+
+def introduce(classifier: Classifier, rule: Rule, source: list[str], say: Say) -> None:
+    """What is watched with which model, its licence and limits, and how fast the alarm can be at best."""
+    from edge.camera import shown
+
+    card = classifier.card
+    say("Watching %s for %s.", ", ".join(shown(word) for word in source), card.bear_means)
+    say("Model %s, licence: %s. %s", classifier.name, card.licence, card.notice or "")
+    say(
+        "A sure bear alarms within %d scored frames or %.1f s, whichever is later. An aid, not a life-safety device.",
+        rule.frames_at_best,
+        rule.seconds_at_best,
+    )
+
+
+def sum_up(
+    watchers: list[Watcher], taken_s: float, writer: EvidenceWriter | None, events: str | None, say: Say
+) -> None:
+    """One screen at the end: footage, speed, alarms, memory, and where things lie."""
+    import numpy as np
+
+    tallies = [watcher.tally for watcher in watchers]
+    frames = sum(tally.frames for tally in tallies)
+    told = sum((tally.told for tally in tallies), Counter[str]())
+    times = np.array([ms for tally in tallies for ms in tally.frame_ms] or [0.0])
+    say(
+        "%d frames, %.1f s of footage, in %.1f s (%.0f frames a second); %d crops scored.",
+        frames, sum(tally.footage_s for tally in tallies), taken_s, frames / max(taken_s, 1e-9),
+        sum(tally.crops for tally in tallies),
+    )  # fmt: skip
+    say(
+        "%s. A frame took %.1f ms (median), %.1f ms (95 %%), reading it not counted; peak memory %s.",
+        "No bear" if not told else f"{told['new']} alarms ({told['update']} updates, {told['end']} ends)",
+        *np.percentile(times, [50, 95]), peak_memory(),
+    )  # fmt: skip
+    if told and writer:
+        say("Pictures: %s", writer.folder)
+    if told and events and events != "-":
+        say("Events: %s", events)
+
+
+def peak_memory() -> str:
+    """The most memory this process has held, in MB; "unknown" where the system does not say."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return f"{int(status.split('VmHWM:')[1].split()[0]) / 1024:.0f} MB"
+    except (OSError, IndexError, ValueError):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return "unknown"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"{peak / (1024 * 1024 if sys.platform == 'darwin' else 1024):.0f} MB"
+
+
+@contextmanager
+def progress(sources: list[Source], watchers: list[Watcher], show: bool) -> Iterator[Callable[[], None]]:
+    """A bar over the seconds of footage, on a terminal, for files that take over two seconds."""
+    lengths = [opened.length_s for opened in sources]
+    if not show or sys.stderr is None or not sys.stderr.isatty() or any(length is None for length in lengths):
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    total = sum(length or 0.0 for length in lengths)
+    columns = (TextColumn("{task.completed:.0f} of {task.total:.0f} s"), BarColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("watching", total=total)
+    patience = time.monotonic() + 2.0
+
+    def update() -> None:
+        if time.monotonic() >= patience:
+            bar.start()
+            bar.update(task, completed=sum(watcher.tally.footage_s for watcher in watchers))
+
+    try:
+        yield update
+    finally:
+        bar.stop()

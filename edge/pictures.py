@@ -1,0 +1,93 @@
+"""Reading still pictures: truncated and damaged ones are noticed, whatever comes out is upright BGR of 8 bits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.errors import PictureError
+from edge.schema import Picture
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+
+# A marker that ends a JPEG's entropy-coded data: not a stuffed FF 00, a restart FF D0-D7 or a fill byte.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def find_pictures(paths: Iterable[Path]) -> list[Path]:
+    """Every picture among files and folders (folders through and through), sorted; a file named is taken as it is.
+
+    Hidden files are left out: a Mac leaves ``._IMG_0001.JPG`` on cards. Raises PictureError when a path
+    does not exist or a folder holds no picture.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not path.exists():
+            raise PictureError(f"{path}: no such picture or folder")
+        if not path.is_dir():
+            found[path] = None
+            continue
+        inside = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+        )
+        if not inside:
+            raise PictureError(f"{path}: this folder is empty of pictures ({', '.join(sorted(SUFFIXES))})")
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def read_picture(path: Path | str) -> Picture:
+    """The picture in a file, uint8 (H, W, 3) BGR, upright by its EXIF orientation.
+
+    Raises PictureError when the file is missing, empty, truncated or not a picture.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise PictureError(f"{path}: no such picture") from None
+    except IsADirectoryError:
+        raise PictureError(f"{path}: is a folder, not a picture") from None
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return decode_picture(data, path)
+
+
+def decode_picture(data: bytes, name: object) -> Picture:
+    """The picture in a file's bytes; ``name`` only names it in the PictureError."""
+    if not data:
+        raise PictureError(f"{name}: the file is empty (0 bytes)")
+    if data.startswith(b"\xff\xd8") and not jpeg_is_whole(data):
+        raise PictureError(f"{name}: truncated JPEG, its end is missing ({len(data)} bytes); copy it again")
+    if data.startswith(b"\x89PNG") and b"IEND" not in data:
+        raise PictureError(f"{name}: truncated PNG, its end is missing ({len(data)} bytes); copy it again")
+    try:
+        # IMREAD_COLOR turns by EXIF, makes grey and 16-bit pictures 8-bit BGR and drops alpha.
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise PictureError(f"{name}: not a picture this program can read, or damaged")
+    return np.asarray(image, np.uint8)
+
+
+def jpeg_is_whole(data: bytes) -> bool:
+    """Whether a JPEG runs to its end marker (ITU-T T.81, annex B).
+
+    OpenCV fills what is missing with grey and only warns. Segments are walked, for an EXIF
+    thumbnail carries an end marker of its own.
+    """
+    at = 2
+    while marker := _MARKER.search(data, at):
+        kind, at = data[marker.end() - 1], marker.end()
+        if kind == 0xD9:
+            return True
+        if kind in (0x01, 0xD8) or at + 2 > len(data):
+            continue
+        at += int.from_bytes(data[at : at + 2], "big")  # a segment says its own length
+    return False

@@ -1,0 +1,53 @@
+"""``--on-alarm CMD``: any command, with the event on its standard input."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+from edge.schema import Event
+
+
+class CommandError(RuntimeError):
+    """The command did not do what it was called for."""
+
+
+class Command:
+    """Runs a shell command line when a bear is new; the event's JSON is its standard input.
+
+    It may take ``limit_s`` seconds; then it and what it started are ended. What it leaves in the background
+    goes on. Raises CommandError for a time limit reached and for any exit code but 0. What it prints goes to
+    standard error, for standard output is the machine's.
+    """
+
+    def __init__(self, line: str, *, limit_s: float = 30.0) -> None:
+        self.line = line
+        self.limit_s = limit_s
+
+    def __call__(self, event: Event) -> None:
+        """Run it, if this is an alarm, and wait for it."""
+        if event.kind != "bear" or event.type != "new":
+            return
+        # Its own session: Ctrl-C at the terminal is for us, and a time limit ends the whole group.
+        with subprocess.Popen(
+            self.line, shell=True, stdin=subprocess.PIPE, stdout=_stderr(), start_new_session=os.name == "posix"
+        ) as process:
+            try:
+                process.communicate(event.to_json().encode() + b"\n", timeout=self.limit_s)
+            except subprocess.TimeoutExpired:
+                if os.name == "posix":
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
+                raise CommandError(f"`{self.line}` took longer than {self.limit_s:g} s and was ended") from None
+        if process.returncode != 0:
+            raise CommandError(f"`{self.line}` ended with exit code {process.returncode}")
+
+
+def _stderr() -> int:
+    """Our standard error, or nowhere when we have none (a service may be started so)."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2

@@ -1,0 +1,1 @@
+"""A trained run in, one ``bear.onnx`` with its card out."""

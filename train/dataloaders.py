@@ -1,0 +1,178 @@
+"""Catalogue -> fastai DataLoaders: crops from boxes, random-resized crops, the field's look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
+from fastai.data.core import DataLoaders, TfmdDL
+from fastai.data.transforms import IndexSplitter, IntToFloatTensor, Normalize
+from fastai.vision.augment import RandomResizedCrop, aug_transforms
+from fastai.vision.core import PILImage
+from fasttransform import Transform
+
+from edge.crops import square
+from edge.schema import WHOLE, BoxXYWH, Picture
+from edge.pictures import read_picture
+from train.backbones import Backbone
+from train.catalog import TRAINING_LABELS, is_bear
+from train.catalog import Picture as Row
+from train.field import degrade
+
+# A box is cut this much wider than the bear; the random-resized crop then takes 35-100 % of that, so
+# that training crops are shifted and partial as motion regions are.
+BOX_CONTEXT = 1.5
+DEGRADED_SHARE = 0.5
+# How often each kind of picture is drawn in an epoch, whatever its number.
+KIND_SHARES = {"bear": 0.40, "teddy_bear": 0.10, "no_bear": 0.50}
+CACHE_BYTES = 3 << 30
+
+
+@dataclass(frozen=True)
+class Example:
+    """One thing to learn from: a picture or one box of it."""
+
+    file: Path
+    label: str
+    box_xywh: BoxXYWH
+
+
+def examples_of(rows: Sequence[Row]) -> list[Example]:
+    """One example a box where there are boxes, else the whole picture."""
+    return [Example(row.file, row.label, box) for row in rows for box in (row.boxes or (WHOLE,))]
+
+
+class PictureCache:
+    """Decoded pictures by file, kept while they fit into ``limit`` bytes: decoding does not change."""
+
+    def __init__(self, limit: int = CACHE_BYTES):
+        self.limit, self.held = limit, 0
+        self._pictures: dict[Path, Picture] = {}
+
+    def __call__(self, file: Path) -> Picture:
+        """The file's picture, uint8 (H, W, 3) BGR."""
+        picture = self._pictures.get(file)
+        if picture is None:
+            picture = read_picture(file)
+            if self.held + picture.nbytes <= self.limit:
+                self._pictures[file] = picture
+                self.held += picture.nbytes
+        return picture
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return PictureCache, (self.limit,)  # a Learner that is exported leaves the pictures behind
+
+
+class OpenExample(Transform):
+    """Example -> PILImage: the whole picture, or a square ``BOX_CONTEXT`` times its box."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = PictureCache()
+
+    def encodes(self, example: Example) -> PILImage:
+        """The example's pixels, RGB."""
+        image = self.read(example.file)
+        if example.box_xywh != WHOLE:
+            x, y, w, h = square(example.box_xywh, (image.shape[1], image.shape[0]), BOX_CONTEXT)
+            image = image[y : y + h, x : x + w]
+        return PILImage.create(np.ascontiguousarray(image[..., ::-1]))
+
+
+class FieldLook(Transform):
+    """Degrades a share of the training crops as the field does (``train.field``), after the crop."""
+
+    order = 2  # RandomResizedCrop is 1
+    split_idx = 0  # training only
+
+    def __init__(self, share: float = DEGRADED_SHARE):
+        super().__init__()
+        self.share = share
+
+    def encodes(self, image: PILImage) -> PILImage:
+        """The picture, degraded with probability ``share``; draws from numpy's seeded generator."""
+        rng = np.random.default_rng(np.random.randint(2**31))
+        if rng.random() >= self.share:
+            return image
+        bgr = np.ascontiguousarray(np.asarray(image)[..., ::-1])
+        return PILImage.create(np.ascontiguousarray(degrade(bgr, rng)[..., ::-1]))
+
+
+def get_label(example: Example) -> str:
+    """The example's label."""
+    return example.label
+
+
+def block(backbone: Backbone, split_at: int, size: int) -> DataBlock:
+    """The DataBlock: the first ``split_at`` items train, the rest tune."""
+
+    def after(items: Sequence[Example]) -> tuple[list[int], list[int]]:
+        return IndexSplitter(list(range(split_at, len(items))))(items)
+
+    return DataBlock(
+        blocks=(
+            TransformBlock(type_tfms=[OpenExample()], batch_tfms=[IntToFloatTensor]),
+            CategoryBlock(vocab=list(TRAINING_LABELS), sort=False),
+        ),
+        get_y=get_label,
+        splitter=after,
+        item_tfms=[RandomResizedCrop(size, min_scale=0.35, ratio=(0.6, 1.67)), FieldLook()],
+        batch_tfms=[
+            *aug_transforms(max_rotate=10.0, max_zoom=1.15, max_lighting=0.3, max_warp=0.15, p_affine=0.5, p_lighting=0.6),
+            Normalize.from_stats(list(backbone.mean), list(backbone.std), cuda=False),
+        ],
+    )
+
+
+class BalancedDL(TfmdDL):
+    """Draws ``per_epoch`` examples an epoch, with replacement, by weight (numpy's seeded generator)."""
+
+    def __init__(self, dataset: Any = None, weights: Sequence[float] = (), per_epoch: int = 0, **kwargs: Any):
+        self.weights, self.per_epoch = np.asarray(weights, float), per_epoch
+        super().__init__(dataset=dataset, **kwargs)
+
+    def get_idxs(self) -> list[int]:
+        """Positions in the set, one a draw; in order and once each where there are no weights (tuning)."""
+        if not self.per_epoch:
+            order: list[int] = super().get_idxs()
+            return order
+        return list(np.random.choice(len(self.weights), self.per_epoch, p=self.weights / self.weights.sum()))
+
+    def __len__(self) -> int:
+        # The last, partial training batch is dropped.
+        return self.per_epoch // self.bs if self.per_epoch else super().__len__()
+
+
+def make_dataloaders(
+    train: Sequence[Row], tune: Sequence[Row], backbone: Backbone, *, batch: int, per_epoch: int, size: int
+) -> DataLoaders:
+    """Training and tuning DataLoaders; an epoch draws ``per_epoch`` examples, balanced by kind.
+
+    Everything runs in this process (no workers): the cache of decoded pictures is shared and the
+    order of random draws is fixed.
+    """
+    learn_from, tune_on = examples_of(train), examples_of(tune)
+    db = block(backbone, len(learn_from), size)
+    datasets = db.datasets([*learn_from, *tune_on])
+    drawing = {"weights": sampling_weights(learn_from), "per_epoch": max(per_epoch, batch)}
+    dls: DataLoaders = datasets.dataloaders(
+        bs=batch,
+        dl_type=BalancedDL,
+        dl_kwargs=(drawing, {}),
+        num_workers=0,
+        device=torch.device("cpu"),
+        after_item=db.item_tfms,
+        after_batch=db.batch_tfms,
+    )
+    return dls
+
+
+def sampling_weights(examples: Sequence[Example]) -> list[float]:
+    """A weight an example such that the kinds are drawn as ``KIND_SHARES`` says."""
+    kinds = ["bear" if is_bear(example.label) else example.label for example in examples]
+    return [KIND_SHARES[kind] / kinds.count(kind) for kind in kinds]

@@ -1,0 +1,189 @@
+"""How good the whole alarm is on clips: how soon it comes, how often it cries wolf.
+
+``videos.csv`` beside the clips says when a bear is in view (``file,bear_from_s,bear_to_s``, "none" for
+never); an optional ``video_boxes.csv`` says where (``file,time_s,x1,y1,x2,y2``, corners as fractions).
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from edge.camera import open_source
+from edge.classifier import Classifier
+from edge.decide import Rule
+from edge.errors import BearAlarmError, CatalogError
+from edge.schema import BoxXYWH, Event
+from edge.watch import Watcher
+from train.evaluate_gate import Gate, gate, through_gate
+from train.metrics import Quiet, Rate, quiet, wilson
+
+log = logging.getLogger(__name__)
+
+TABLE, BOXES = "videos.csv", "video_boxes.csv"
+TAIL_S = 5.0  # an alarm so soon after the bear has left still answers for it
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of the table of clips."""
+
+    file: Path
+    bear_from_s: float | None  # None: no bear
+    bear_to_s: float | None
+    duration_s: float
+    note: str = ""
+    boxes: tuple[tuple[float, BoxXYWH], ...] = ()  # (seconds into the clip, where the bear is)
+
+    @property
+    def has_bear(self) -> bool:
+        """Whether a bear comes into view."""
+        return self.bear_from_s is not None
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """What the alarm did on one clip."""
+
+    file: str
+    has_bear: bool
+    duration_s: float
+    alarms_s: tuple[float, ...]  # seconds into the clip of every new bear event
+    seconds_to_alarm: float | None  # appearance -> first alarm; None: no bear, or never
+    wrong_alarms: int  # alarms while no bear was in view
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What ``evaluate`` found on clips."""
+
+    results: tuple[ClipResult, ...]
+    alarmed: Rate | None  # bear clips with an alarm
+    median_seconds_to_alarm: float | None  # over the clips that alarmed
+    quiet: Quiet  # bear-free clips
+    gate: Gate | None
+
+
+Watch = Callable[[Classifier, Path], list[Event]]
+
+
+def read_clips(table: Path) -> list[Clip]:
+    """The clips of a ``videos.csv``. Raises CatalogError when it, or a file it names, cannot be used."""
+    boxes = _read_boxes(table.with_name(BOXES))
+    clips = []
+    for number, row in enumerate(_rows(table, ("file", "bear_from_s", "bear_to_s")), start=2):
+        file = table.parent / row["file"]
+        if not file.is_file():
+            raise CatalogError(
+                f"{table}, line {number}: clip {row['file']!r} does not exist; remove the row or restore it"
+            )
+        try:
+            begins, ends = (_seconds(row[name]) for name in ("bear_from_s", "bear_to_s"))
+            duration = _seconds(row.get("duration_s") or "none")
+        except ValueError as error:
+            raise CatalogError(f"{table}, line {number}: {error}; give seconds, or none") from None
+        if begins is not None and ends is None:
+            ends = duration
+        clips.append(
+            Clip(
+                file,
+                begins,
+                ends,
+                duration or _length_s(file),
+                row.get("note") or "",
+                tuple(boxes.get(row["file"], ())),
+            )
+        )
+    if not clips:
+        raise CatalogError(f"{table}: names no clip")
+    return clips
+
+
+def _seconds(text: str) -> float | None:
+    return None if text.strip().lower() in ("", "none") else float(text)
+
+
+def _length_s(file: Path) -> float:
+    with open_source(str(file)) as source:
+        return source.length_s or 0.0
+
+
+def _rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        with table.open(newline="", encoding="utf-8") as opened:
+            reader = csv.DictReader(opened)
+            rows, found = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{table}: cannot be read as a CSV table ({error})") from None
+    missing = [column for column in columns if column not in found]
+    if missing:
+        raise CatalogError(f"{table}: column {missing[0]!r} is missing (found: {', '.join(found) or 'none'})")
+    return rows
+
+
+def _read_boxes(table: Path) -> dict[str, list[tuple[float, BoxXYWH]]]:
+    boxes: dict[str, list[tuple[float, BoxXYWH]]] = defaultdict(list)
+    if not table.exists():
+        return boxes
+    for number, row in enumerate(_rows(table, ("file", "time_s", "x1", "y1", "x2", "y2")), start=2):
+        try:
+            time_s, x1, y1, x2, y2 = (float(row[name]) for name in ("time_s", "x1", "y1", "x2", "y2"))
+        except (TypeError, ValueError):
+            raise CatalogError(f"{table}, line {number}: expected numbers in time_s, x1, y1, x2, y2") from None
+        boxes[row["file"]].append((time_s, (x1, y1, x2 - x1, y2 - y1)))
+    return boxes
+
+
+def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch | None = None) -> Clips:
+    """Run the real loop over every clip. ``watch`` gives the events of one clip; tests put a list in its place."""
+    results, boxed = [], []
+    for clip in clips:
+        try:
+            events = (watch or watch_clip)(classifier, clip.file)
+            boxed += through_gate(classifier, clip.file, clip.boxes) if clip.boxes else []
+        except BearAlarmError as error:
+            log.warning("skipped %s", error)
+            continue
+        results.append(judge_clip(clip, events))
+    bears = [result for result in results if result.has_bear]
+    free = [result for result in results if not result.has_bear]
+    times = [result.seconds_to_alarm for result in bears if result.seconds_to_alarm is not None]
+    return Clips(
+        results=tuple(results),
+        alarmed=wilson(len(times), len(bears)),
+        median_seconds_to_alarm=median(times) if times else None,
+        quiet=quiet(sum(result.wrong_alarms for result in free), sum(result.duration_s for result in free) / 3600),
+        gate=gate(boxed) if boxed else None,
+    )
+
+
+def watch_clip(classifier: Classifier, file: Path) -> list[Event]:
+    """The events the alarm raises on one clip, at its default settings."""
+    events: list[Event] = []
+    watcher = Watcher(classifier, Rule.from_card(classifier.card), [events.append])
+    with open_source(str(file)) as source:
+        watcher(source)
+    return events
+
+
+def judge_clip(clip: Clip, events: Sequence[Event]) -> ClipResult:
+    """Which alarms answer to the bear, and how soon the first came."""
+    alarms = [event.media_time_s or 0.0 for event in events if (event.kind, event.type) == ("bear", "new")]
+    begins, ends = clip.bear_from_s, clip.bear_to_s
+    if begins is None:
+        right: list[float] = []
+    else:
+        right = [at for at in alarms if begins <= at and (ends is None or at <= ends + TAIL_S)]
+    return ClipResult(
+        file=clip.file.name,
+        has_bear=clip.has_bear,
+        duration_s=clip.duration_s,
+        alarms_s=tuple(round(at, 2) for at in alarms),
+        seconds_to_alarm=None if begins is None or not right else round(min(right) - begins, 2),
+        wrong_alarms=len(alarms) - len(right),
+    )
