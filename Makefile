@@ -48,7 +48,7 @@ endef
 
 # A real install, not an editable one: the demo proves what a wheel carries.
 .venv-demo/.ready: $(PACKAGE)
-	$(call venv,.venv-demo,.,once; about 130 MB to fetch)
+	$(call venv,.venv-demo,.,once; about 110 MB to fetch)
 	@touch $@
 
 .venv/.ready: pyproject.toml edge/__init__.py
@@ -56,7 +56,7 @@ endef
 	@touch $@
 
 .venv-edge/.ready: pyproject.toml edge/__init__.py
-	$(call venv,.venv-edge,-e '.[dev-edge]',once; about 160 MB to fetch)
+	$(call venv,.venv-edge,-e '.[dev-edge]',once; about 140 MB to fetch)
 	@touch $@
 
 check-python:
@@ -94,7 +94,7 @@ install-without-pipx:
 uninstall:
 	@if command -v pipx >/dev/null && pipx list --short 2>/dev/null | grep -q '^bear-alarm '; then pipx uninstall bear-alarm; fi
 	@case "$$(readlink '$(BIN)/bear-alarm' 2>/dev/null)" in '$(HOME_VENV)'/*) rm -f '$(BIN)/bear-alarm';; esac
-	@rm -rf '$(HOME_VENV)'
+	@rm -rf '$(dir $(HOME_VENV))'
 
 clean:
 	rm -rf .venv .venv-demo .venv-edge .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist evidence/demo

@@ -43,7 +43,8 @@ class VideoSource:
             raise SourceError(f"{path}: the video file is empty (0 bytes); copy it again")
         self._closed = False
         self._reading = False
-        self._video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        # One decoding thread: a board has other work for its cores, and each thread holds frames of its own.
+        self._video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         if not self._video.isOpened():
             raise SourceError(f"{path}: cannot be read as a video; it is truncated, damaged or no video at all")
         said = self._video.get(cv2.CAP_PROP_FPS)

@@ -65,7 +65,7 @@ class LiveSource:
                 return
             if not came or slot is None:
                 raise SourceError(
-                    f"{shown(self.source)}: no frame for {self.silent_s:.0f} s; the camera is unplugged, frozen or "
+                    f"{shown(self.source)}: no frame for {self.silent_s:g} s; the camera is unplugged, frozen or "
                     "out of reach"
                 )
             image, at, wall = slot

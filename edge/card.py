@@ -144,7 +144,8 @@ def read_card(text: str | None, path: object) -> Card:
 
     if not text:
         raise ModelError(
-            f"{path}: this ONNX file carries no bear-alarm card; export one with `bear-alarm export RUN --out bear.onnx`"
+            f"{path}: this ONNX file carries no bear-alarm card; "
+            "make one that does with `bear-alarm export RUN --out bear.onnx`"
         )
     try:
         version = json.loads(text)["card_version"]

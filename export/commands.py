@@ -27,7 +27,9 @@ def export(
     data: Annotated[Path | None, typer.Option(help="Where the run's pictures lie, if they moved.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="The --label options the run was trained with.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence line for the model's card.")] = None,
-    force: Annotated[bool, typer.Option(help="Write it although it falls below a gate; the card then says so.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Write it although it falls below a gate; the card then says so.")
+    ] = False,
 ) -> None:
     """Turn a trained run into the one file the alarm needs.
 
@@ -61,7 +63,9 @@ def _show(card: object, path: Path) -> None:
 
     assert isinstance(card, Card)
     console, parity = Console(), card.parity
-    table = Table(title=f"Parity on {parity.crops:,} degraded crops of {parity.pictures} test pictures", title_justify="left")
+    table = Table(
+        title=f"Parity on {parity.crops:,} degraded crops of {parity.pictures} test pictures", title_justify="left"
+    )
     for column in ("figure", "value", "allowed", ""):
         table.add_column(column, justify="left" if column in ("figure", "") else "right")
 
@@ -69,7 +73,13 @@ def _show(card: object, path: Path) -> None:
         if value is not None:
             table.add_row(name, shown, allowed, "ok" if holds else "FAILS")
 
-    row("torch - fp32, max |dp|", parity.fp32_max_abs_dp, f"{parity.fp32_max_abs_dp:.1e}", f"{MAX_FP32_DP:.0e}", parity.fp32_max_abs_dp <= MAX_FP32_DP)
+    row(
+        "torch - fp32, max |dp|",
+        parity.fp32_max_abs_dp,
+        f"{parity.fp32_max_abs_dp:.1e}",
+        f"{MAX_FP32_DP:.0e}",
+        parity.fp32_max_abs_dp <= MAX_FP32_DP,
+    )
     if parity.int8_recall_loss is not None:
         upper, agree = parity.int8_recall_loss_upper95 or 0.0, parity.int8_decision_agreement or 0.0
         row("fp32 - int8, max |dp|", parity.int8_max_abs_dp, f"{parity.int8_max_abs_dp:.3f}", "", True)
@@ -80,7 +90,8 @@ def _show(card: object, path: Path) -> None:
     for mode, threshold in card.thresholds.items():
         console.print(
             f"threshold {mode}: {threshold.value:.3f} (tuning part: recall {100 * threshold.recall:.1f} %, "
-            f"false positives {100 * threshold.false_positive_rate:.2f} %, {threshold.n_bear} bears, {threshold.n_no_bear} others)"
+            f"false positives {100 * threshold.false_positive_rate:.2f} %, "
+            f"{threshold.n_bear} bears, {threshold.n_no_bear} others)"
         )
     if parity.forced:
         console.print("Exported by force: a gate does not hold, and the card says so.")

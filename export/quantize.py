@@ -95,7 +95,11 @@ def _shrink_heads(path: Path) -> None:
             ]
         )
         restore = onnx.helper.make_node(
-            "DequantizeLinear", [f"{name}_int8", f"{name}_scale", f"{name}_zero"], [name], name=f"{name}_restore", axis=0
+            "DequantizeLinear",
+            [f"{name}_int8", f"{name}_scale", f"{name}_zero"],
+            [name],
+            name=f"{name}_restore",
+            axis=0,
         )
         graph.node.insert(0, restore)
     onnx.checker.check_model(model)

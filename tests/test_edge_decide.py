@@ -1,5 +1,6 @@
 """The decision: what must hold for any scores at any times, and the life of a happening."""
 
+import itertools
 import math
 
 import pytest
@@ -162,7 +163,13 @@ def test_updates_are_rare_and_only_for_a_higher_score():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 20), st.floats(0.1, 5), st.sampled_from([LEFT, RIGHT]), probabilities), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 20), st.floats(0.1, 5), st.sampled_from([LEFT, RIGHT]), probabilities),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_every_happening_begins_once_and_ends_last(scenes):
     told = play([(start, start + length, box, bear) for start, length, box, bear in scenes], fps=5.0, until=40.0)
     for number in {verdict.happening for verdict, _ in told}:
@@ -170,4 +177,4 @@ def test_every_happening_begins_once_and_ends_last(scenes):
         assert life[0] == "new"
         assert life.count("new") == 1
         assert life[-1] == "end"
-        assert not any(one == two == "end" for one, two in zip(life, life[1:], strict=False))
+        assert not any(one == two == "end" for one, two in itertools.pairwise(life))

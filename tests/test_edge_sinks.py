@@ -25,9 +25,19 @@ def event(type_="new", seq=1, **more):
     return Event("bear", type_, f"id{seq}", seq, "run", "yard", "2026-01-01T00:00:00.000Z", latency_ms=5.0, **more)
 
 
+def slowly(seconds, take):
+    """A sink that sleeps first."""
+
+    def sink(item, *_):
+        time.sleep(seconds)
+        take(item)
+
+    return sink
+
+
 def test_a_worker_hands_on_in_order_and_drains_on_close():
     told = []
-    worker = in_background(lambda e: (time.sleep(0.005), told.append(e.seq)), "slow")
+    worker = in_background(slowly(0.005, lambda e: told.append(e.seq)), "slow")
     for i in range(10):
         worker(event(seq=i))
     assert worker.close(5.0)
@@ -35,8 +45,14 @@ def test_a_worker_hands_on_in_order_and_drains_on_close():
 
 
 def test_a_worker_never_makes_the_loop_wait_and_counts_what_it_drops(caplog):
-    gate, told = threading.Event(), []
-    worker = Worker(lambda item, _: (gate.wait(5), told.append(item)), "stuck", depth=3)
+    gate = threading.Event()
+    told: list[int] = []
+
+    def stuck(item: int, _: float) -> None:
+        gate.wait(5)
+        told.append(item)
+
+    worker = Worker(stuck, "stuck", depth=3)
     started = time.monotonic()
     for i in range(10):
         worker(i)
@@ -66,8 +82,8 @@ def test_a_sink_that_raises_is_said_and_tried_again(caplog):
 
 
 def test_latency_runs_until_the_sink_is_called():
-    told = []
-    worker = in_background(lambda e: (time.sleep(0.05), told.append(e.latency_ms)), "slow")
+    told: list[float] = []
+    worker = in_background(slowly(0.05, lambda e: told.append(e.latency_ms)), "slow")
     worker(event())
     worker(event())
     worker.close(5.0)
@@ -183,6 +199,8 @@ def test_evidence_in_a_place_that_cannot_be_is_one_sentence(tmp_path):
 
 def test_drawing_leaves_the_picture_alone():
     image = np.zeros((240, 320, 3), np.uint8)
-    drawn = annotate(image, [Mark((0.9, 0.0, 0.3, 0.3), "words", ALARM)], "caption", [[(0.1, 0.1), (0.9, 0.1), (0.5, 0.9)]])
+    drawn = annotate(
+        image, [Mark((0.9, 0.0, 0.3, 0.3), "words", ALARM)], "caption", [[(0.1, 0.1), (0.9, 0.1), (0.5, 0.9)]]
+    )
     assert not image.any()
     assert drawn.any()

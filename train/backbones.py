@@ -32,7 +32,12 @@ class Backbone:
 BACKBONES = {
     "efficientnet_lite0": Backbone(
         # The tf_ variant: "same" padding, as these weights were trained (plain padding loses 7 points).
-        "efficientnet_lite0", "tf_efficientnet_lite0", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 224, "classifier"
+        "efficientnet_lite0",
+        "tf_efficientnet_lite0",
+        (0.5, 0.5, 0.5),
+        (0.5, 0.5, 0.5),
+        224,
+        "classifier",
     ),
     "resnet18": Backbone("resnet18", "resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, "fc"),
 }
@@ -75,7 +80,9 @@ def load_weights(backbone: Backbone, weights: Path | None) -> Mapping[str, Tenso
     try:
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise OptionError(f"{path}: not a PyTorch weight file ({str(error).splitlines()[0][:80]}); fetch it again") from None
+        raise OptionError(
+            f"{path}: not a PyTorch weight file ({str(error).splitlines()[0][:80]}); fetch it again"
+        ) from None
     return _lite0_names(state) if "_conv_stem.weight" in state else state
 
 

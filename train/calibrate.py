@@ -35,7 +35,9 @@ def fit_temperature(logits: NDArray[np.floating], labels: Sequence[str]) -> floa
 
     Bears and others count as much together, whatever their number.
     """
-    right = np.array([[name == label or (label == BEAR_ANY and name in ALARM_LABELS) for name in LABELS] for label in labels])
+    right = np.array(
+        [[name == label or (label == BEAR_ANY and name in ALARM_LABELS) for name in LABELS] for label in labels]
+    )
     bears = np.array([is_bear(label) for label in labels])
     weight = np.where(bears, 0.5 / max(bears.sum(), 1), 0.5 / max((~bears).sum(), 1))
     grid = np.exp(np.linspace(np.log(0.5), np.log(5.0), 93))

@@ -169,7 +169,9 @@ def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
             continue
         file = manifest.parent / (row["file"] or "")
         if not file.is_file():
-            raise CatalogError(f"{manifest}, line {number}: file {row['file']!r} does not exist; remove the row or restore it")
+            raise CatalogError(
+                f"{manifest}, line {number}: file {row['file']!r} does not exist; remove the row or restore it"
+            )
         pictures.append(
             Picture(
                 file=file,
@@ -198,7 +200,9 @@ def _read_boxes(table: Path) -> dict[str, list[BoxXYWH]]:
                 x1, y1, x2, y2 = (min(max(float(row[name]), 0.0), 1.0) for name in ("x1", "y1", "x2", "y2"))
                 file = row["file"]
             except (KeyError, TypeError, ValueError):
-                raise CatalogError(f"{table}, line {number}: expected file,class,x1,y1,x2,y2 with fractions 0 to 1") from None
+                raise CatalogError(
+                    f"{table}, line {number}: expected file,class,x1,y1,x2,y2 with fractions 0 to 1"
+                ) from None
             if x2 > x1 and y2 > y1:
                 boxes[file].append((x1, y1, x2 - x1, y2 - y1))
     return boxes

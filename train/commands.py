@@ -29,8 +29,12 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="The same machine, versions and seed give the same model.")] = 7,
     tune: Annotated[list[str] | None, typer.Option(help="A source to keep for thresholds; repeatable.")] = None,
     test: Annotated[list[str] | None, typer.Option(help="A source to keep for the final test; repeatable.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="What a folder's name means: dog=no_bear; repeatable.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="ImageNet weights, where they are not in the usual place.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="What a folder's name means: dog=no_bear; repeatable.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="ImageNet weights, where they are not in the usual place.")
+    ] = None,
     pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights, or from nothing.")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="A rough model in under four minutes.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that already holds a run.")] = False,
@@ -64,7 +68,9 @@ def train(
         _say(f"{name:<6}{len(part):>6} pictures from {len({p.source for p in part})} sources")
     steps = (recipe.epochs + (recipe.freeze_epochs if pretrained else 0)) * (recipe.per_epoch // recipe.batch)
     with _Bar(steps) as bar:
-        metrics = train_run(catalog, split, out, recipe, weights=weights, progress=bar.callback(), track=track, aliases=aliases)
+        metrics = train_run(
+            catalog, split, out, recipe, weights=weights, progress=bar.callback(), track=track, aliases=aliases
+        )
     at = metrics["thresholds"]["all"]
     _say(
         f"On {metrics['pictures']} tuning pictures ({metrics['crops']} crops, half of them degraded): "

@@ -17,8 +17,8 @@ from fastai.vision.core import PILImage
 from fasttransform import Transform
 
 from edge.crops import square
-from edge.schema import WHOLE, BoxXYWH, Picture
 from edge.pictures import read_picture
+from edge.schema import WHOLE, BoxXYWH, Picture
 from train.backbones import Backbone
 from train.catalog import TRAINING_LABELS, is_bear
 from train.catalog import Picture as Row
@@ -123,7 +123,9 @@ def block(backbone: Backbone, split_at: int, size: int) -> DataBlock:
         splitter=after,
         item_tfms=[RandomResizedCrop(size, min_scale=0.35, ratio=(0.6, 1.67)), FieldLook()],
         batch_tfms=[
-            *aug_transforms(max_rotate=10.0, max_zoom=1.15, max_lighting=0.3, max_warp=0.15, p_affine=0.5, p_lighting=0.6),
+            *aug_transforms(
+                max_rotate=10.0, max_zoom=1.15, max_lighting=0.3, max_warp=0.15, p_affine=0.5, p_lighting=0.6
+            ),
             Normalize.from_stats(list(backbone.mean), list(backbone.std), cuda=False),
         ],
     )

@@ -7,10 +7,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import fastai.callback.progress  # adds Learner.no_bar
-import fastai.callback.schedule  # adds Learner.fit_one_cycle
 import torch
-import fastai.callback.channelslast  # adds Learner.to_channelslast
+from fastai.callback import channelslast, progress, schedule  # noqa: F401  they add methods to Learner
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
@@ -80,7 +78,9 @@ class BearLoss(nn.Module):
 
 def allowed_labels() -> Tensor:
     """(training labels, labels) mask: which labels are right for each training label."""
-    rows = [[label == name or (name == BEAR_ANY and label in ALARM_LABELS) for label in LABELS] for name in TRAINING_LABELS]
+    rows = [
+        [label == name or (name == BEAR_ANY and label in ALARM_LABELS) for label in LABELS] for name in TRAINING_LABELS
+    ]
     return torch.tensor(rows)
 
 

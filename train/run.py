@@ -1,10 +1,10 @@
 """One training run, from the table of pictures to a folder that ``export`` understands.
 
-    RUN/learner.pkl    the exported fastai Learner (a pickle: open only your own)
-    RUN/settings.json  recipe, versions, digests, counts, licences
-    RUN/split.csv      which picture was in which part
-    RUN/metrics.json   figures on the tuning part
-    RUN/*.png          confusion matrix, top losses, learning curve
+RUN/learner.pkl    the exported fastai Learner (a pickle: open only your own)
+RUN/settings.json  recipe, versions, digests, counts, licences
+RUN/split.csv      which picture was in which part
+RUN/metrics.json   figures on the tuning part
+RUN/*.png          confusion matrix, top losses, learning curve
 """
 
 from __future__ import annotations
@@ -137,13 +137,18 @@ def measure(
     titles = [f"{labels[n]}, p(bear) {bear[n]:.2f}\n{names[n][:28]}" for n in range(len(labels))]
     top_losses_picture(crops, losses, titles, out / "top-losses.png")
     parts = {"clean": ~far, "degraded": far, "all": np.ones(len(far), bool)}
-    at = {name: asdict(fit_threshold(bear[part], bears[part], recipe.false_positive_rate, sources)) for name, part in parts.items()}
+    at = {
+        name: asdict(fit_threshold(bear[part], bears[part], recipe.false_positive_rate, sources))
+        for name, part in parts.items()
+    }
     return {
         "part": "tune",
         "pictures": len(rows),
         "crops": len(crops),
         "temperature": temperature,
-        "error_rate": float(np.mean([not allowed[k, net.labels.index(a)] for k, a in zip(known, answers, strict=True)])),
+        "error_rate": float(
+            np.mean([not allowed[k, net.labels.index(a)] for k, a in zip(known, answers, strict=True)])
+        ),
         "bear_recall": at["all"]["recall"],
         "false_positive_rate": at["all"]["false_positive_rate"],
         "thresholds": at,
@@ -155,7 +160,9 @@ def read_run(folder: Path) -> Run:
     """A run's folder. Raises CatalogError when it is not one."""
     for name in ("learner.pkl", "settings.json", "split.csv"):
         if not (folder / name).is_file():
-            raise CatalogError(f"{folder}: not a finished training run ({name} is missing); make one with `bear-alarm train`")
+            raise CatalogError(
+                f"{folder}: not a finished training run ({name} is missing); make one with `bear-alarm train`"
+            )
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     known = {field.name for field in fields(Recipe)}
     recipe = Recipe(**{key: value for key, value in settings["recipe"].items() if key in known})

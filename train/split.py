@@ -37,7 +37,9 @@ def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test
         split: Split = {name: [p for p in catalog.pictures if p.split == name] for name in SPLITS}
         shared = {p.unit for p in split["train"]} & {p.unit for p in (*split["tune"], *split["test"])}
         if shared:
-            raise CatalogError(f"{catalog.root}: the split column cuts {min(shared)!r} in two; keep a group in one part")
+            raise CatalogError(
+                f"{catalog.root}: the split column cuts {min(shared)!r} in two; keep a group in one part"
+            )
         _require_both(split, catalog)
         return split
     for by in ("source", "unit"):
@@ -56,7 +58,9 @@ def _named(catalog: Catalog, seed: int, tune: set[str], test: set[str]) -> Split
     sources = {picture.source for picture in catalog.pictures}
     unknown = sorted((tune | test) - sources)
     if unknown:
-        raise CatalogError(f"{catalog.root}: no source is called {unknown[0]!r}; sources are {', '.join(sorted(sources))}")
+        raise CatalogError(
+            f"{catalog.root}: no source is called {unknown[0]!r}; sources are {', '.join(sorted(sources))}"
+        )
     if tune & test:
         raise CatalogError(f"{min(tune & test)!r} is named for tune and for test; a source can be in one part only")
     rest = [picture for picture in catalog.pictures if picture.source not in tune | test]
@@ -107,7 +111,8 @@ def _has_both(part: Sequence[Picture]) -> bool:
 def _require_both(split: Split, catalog: Catalog) -> None:
     for name, part in split.items():
         if not _has_both(part):
-            raise CatalogError(f"{catalog.root}: the {name} part has no {'bears' if not any(is_bear(p.label) for p in part) else 'pictures without bears'}; choose other sources for it")
+            lacking = "pictures without bears" if any(is_bear(picture.label) for picture in part) else "bears"
+            raise CatalogError(f"{catalog.root}: the {name} part has no {lacking}; choose other sources for it")
 
 
 def write_split(split: Split, root: Path, path: Path) -> str:
@@ -136,7 +141,9 @@ def read_split(catalog: Catalog, path: Path) -> Split:
     for picture in catalog.pictures:
         name = picture.file.relative_to(catalog.root).as_posix()
         if name not in parts:
-            raise CatalogError(f"{path}: picture {name!r} is not in this run's split; the pictures changed, train again")
+            raise CatalogError(
+                f"{path}: picture {name!r} is not in this run's split; the pictures changed, train again"
+            )
         if parts[name] not in SPLITS:
             raise CatalogError(f"{path}: {name!r} is in part {parts[name]!r}; parts are {', '.join(SPLITS)}")
         split[parts[name]].append(picture)

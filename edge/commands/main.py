@@ -13,9 +13,21 @@ from edge import __version__
 
 # name -> (section, one line of help, where it lives). None: an entry point of bear_alarm.commands.
 COMMANDS: dict[str, tuple[str, str, str | None]] = {
-    "watch": ("Watch for bears", "Watch a camera, a stream, a clip or a folder, and raise the alarm.", "edge.commands.watch:watch"),
-    "snapshot": ("Watch for bears", "Save one frame with what the alarm sees drawn on it: aim a camera with it.", "edge.commands.snapshot:snapshot"),
-    "classify": ("Watch for bears", "Look for bears in pictures, folders and SD cards.", "edge.commands.classify:classify"),
+    "watch": (
+        "Watch for bears",
+        "Watch a camera, a stream, a clip or a folder, and raise the alarm.",
+        "edge.commands.watch:watch",
+    ),
+    "snapshot": (
+        "Watch for bears",
+        "Save one frame with what the alarm sees drawn on it: aim a camera with it.",
+        "edge.commands.snapshot:snapshot",
+    ),
+    "classify": (
+        "Watch for bears",
+        "Look for bears in pictures, folders and SD cards.",
+        "edge.commands.classify:classify",
+    ),
     "train": ("Make a model", "Train a model on your own pictures.", None),
     "export": ("Make a model", "Turn a trained run into the one file the alarm needs.", None),
     "evaluate": ("Make a model", "Measure a model on pictures and clips it has not seen.", None),

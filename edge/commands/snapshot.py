@@ -88,21 +88,20 @@ def _settled(frames: Iterable[Frame], source: str, count: int | None, at: float 
     from edge.motion import MotionFinder
 
     finder = MotionFinder()
-    last: tuple[Frame, Motion] | None = None
+    frame, motion = None, None
     wanted = SETTLE_S if at is None else at
     for frame in frames:
         # A background older than a few seconds tells nothing about now.
         if count is None and at is not None and frame.time < at - SETTLE_S:
-            last = (frame, finder(frame)) if last is None else last
             continue
-        last = (frame, finder(frame))
+        motion = finder(frame)
         if (count is not None and frame.index + 1 >= count) or (count is None and frame.time >= wanted - 1e-6):
-            return last
-    if last is None:
+            return frame, motion
+    if frame is None:
         raise SourceError(f"{source}: gave no frame")
-    if at is not None and count is None and last[0].time < at - 1.0:
-        raise OptionError(f"{source}: its last frame is at {last[0].time:.1f} s; give an earlier --at than {at}")
-    return last
+    if at is not None and frame.time < at - 1.0:
+        raise OptionError(f"{source}: its last frame is at {frame.time:.1f} s; give an earlier --at than {at:g}")
+    return frame, motion or finder(frame)
 
 
 def _write(out: Path, picture: Picture) -> None:

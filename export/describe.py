@@ -1,0 +1,138 @@
+"""What a card says: thresholds, out-of-domain reference, golden vectors, counts and licence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge import __version__
+from edge.card import CARD_VERSION, EVALUATION_ONLY, Card, CropRule, GoldenVector, OutOfDomain, Parity, Threshold
+from edge.classifier import Classifier
+from edge.pictures import read_picture
+from edge.stills import look
+from export.crop_sets import CropSet
+from export.golden import encode, enlarged, golden_inputs
+from export.graph import put_card
+from export.quantize import RECIPE
+from train.calibrate import bear_probability, fit_threshold
+from train.catalog import ALARM_LABELS, LABELS, is_bear
+from train.catalog import Picture as Row
+from train.run import CONTEXT, Run
+from train.split import Split
+
+OOD_QUANTILE = 0.99
+TOLERANCE = {"fp32": 0.01, "int8": 0.12}  # int8 logits differ by up to 0.25 between Arm and x86
+BATCH = 16
+
+
+def answers(path: Path, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Probabilities (N, L) and ood (N,) of an ONNX file that has no card yet."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    parts = [
+        session.run(["probabilities", "ood"], {"crops": crops[start : start + BATCH]})
+        for start in range(0, len(crops), BATCH)
+    ]
+    return np.concatenate([p for p, _ in parts]).astype(np.float64), np.concatenate([ood for _, ood in parts])
+
+
+class Described:
+    """What a run's cards have in common, and how each file's own figures are fitted."""
+
+    def __init__(
+        self,
+        run: Run,
+        split: Split,
+        tune: CropSet,
+        temperature: float,
+        licence: str | None,
+    ):
+        self.run, self.split, self.tune = run, split, tune
+        self.temperature, self.licence = temperature, licence
+        self.rate = run.recipe.false_positive_rate
+        self.golden = golden_inputs(run.net, run.backbone, temperature, run.recipe.size, run.recipe.seed)
+
+    def crop_threshold(self, tune_p: NDArray[np.float64]) -> Threshold:
+        """The alarm's threshold from probabilities (N, L) of the tuning crops, clean and degraded."""
+        return fit_threshold(bear_probability(tune_p), self.tune.bears, self.rate, self.tune.sources)
+
+    def card(
+        self,
+        precision: str,
+        path: Path,
+        parity: Parity,
+        tuned: tuple[NDArray[np.float64], NDArray[np.float32]],
+        follow: Callable[[Any], Iterator[Row]],
+    ) -> Card:
+        """The finished card of one file; ``tuned`` is what it answers (probabilities, ood) to the tuning crops."""
+        tune_p, tune_ood = tuned
+        golden_p, golden_ood = answers(path, enlarged(self.golden, self.run.recipe.size))
+        crop = self.crop_threshold(tune_p)
+        vectors = tuple(
+            GoldenVector(encode(picture), tuple(round(float(p), 6) for p in row), round(float(ood), 4))
+            for picture, row, ood in zip(self.golden, golden_p, golden_ood, strict=True)
+        )
+        licences = self.run.settings["counts_by_licence"]
+        card = Card(
+            card_version=CARD_VERSION,
+            name="bear",
+            labels=LABELS,
+            alarm_labels=ALARM_LABELS,
+            input_sizes=(self.run.recipe.size,),
+            crop=CropRule(CONTEXT, True, "INTER_AREA", "INTER_LINEAR"),
+            temperature=self.temperature,
+            thresholds={"crop": crop, "still": crop},
+            prior=round(float(self.tune.bears.mean()), 4),
+            ood=OutOfDomain("energy", round(float(np.quantile(tune_ood, OOD_QUANTILE)), 4), OOD_QUANTILE),
+            backbone=self.run.recipe.backbone,
+            precision=precision,  # type: ignore[arg-type]
+            quantization=RECIPE if precision == "int8" else None,
+            parity=parity,
+            digests={
+                "catalog_sha256": self.run.settings["catalog_sha256"],
+                "split_sha256": self.run.settings["split_sha256"],
+            },
+            counts_by_source=self.run.settings["counts_by_source"],
+            counts_by_licence=licences,
+            licence=self.licence or licence_line(licences),
+            notice=EVALUATION_ONLY if unclear(licences) else None,
+            golden=vectors,
+            golden_tolerance=TOLERANCE[precision],
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            tool_version=__version__,
+        )
+        put_card(path, card)
+        return replace(card, thresholds={"crop": crop, "still": self.still_threshold(path, follow)})
+
+    def still_threshold(self, path: Path, follow: Callable[[Any], Iterator[Row]]) -> Threshold:
+        """The threshold for whole pictures with tiles, fitted by looking at them as ``classify`` does."""
+        classifier = Classifier(path, threads=2)
+        rows = self.split["tune"]
+        bear = np.array([look(classifier, read_picture(row.file)).bear for row in follow(rows)])
+        bears = np.array([is_bear(row.label) for row in rows])
+        return fit_threshold(bear, bears, self.rate, self.tune.sources)
+
+
+def unclear(licences: dict[str, int]) -> bool:
+    """Whether any training picture's licence is not stated or forbids more than research."""
+    words = ("not stated", "non-commercial", "research")
+    return any(any(word in licence.lower() for word in words) for licence in licences)
+
+
+def licence_line(licences: dict[str, int]) -> str:
+    """One line on what the model may be used for, from its pictures' licences."""
+    total = sum(licences.values())
+    vague = sum(count for licence, count in licences.items() if unclear({licence: 1}))
+    if vague:
+        return f"not free to use: {vague} of the {total} training pictures state no licence or one for research only"
+    stated = ", ".join(sorted(licence for licence in licences if licence))
+    return f"trained on pictures under {stated}" if stated else "the pictures' owner decides (state it with --licence)"

@@ -1,0 +1,138 @@
+"""The table of pictures and its split: what is read, what is refused, what never stands on two sides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import BearAlarmError, CatalogError
+from train.catalog import SPLITS, Catalog, Picture, check_trainable, is_bear, read_catalog
+from train.labels import parse_labels
+from train.split import read_split, split_catalog, write_split
+
+
+def put(path: Path, seed: int = 0) -> Path:
+    """A small picture at ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 255, (24, 32, 3), np.uint8))
+    return path
+
+
+def manifest(folder: Path, rows: list[str], header: str = "file,label,source_repo,group_id,licence") -> Path:
+    """A manifest with these rows."""
+    path = folder / "MANIFEST.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def sources(count: int, groups: bool = False) -> Catalog:
+    """A catalogue with bears and others in ``count`` sources (or in as many groups of one source)."""
+    pictures = [
+        Picture(Path(f"/none/{n}-{k}.jpg"), label, "one" if groups else f"s{n}", f"g{n}" if groups else "")
+        for n in range(count)
+        for k, label in enumerate(["brown_bear", "no_bear", "no_bear"])
+    ]
+    return Catalog(Path("/none"), tuple(pictures))
+
+
+def test_folder_per_label(tmp_path: Path) -> None:
+    for n, name in enumerate(["grizzly/cam1/a.jpg", "bear/b.jpg", "no_bear/c.jpg", "panda/d.png"]):
+        put(tmp_path / name, n)
+    found = {p.file.name: p for p in read_catalog(tmp_path).pictures}
+    assert {name: p.label for name, p in found.items()} == {
+        "a.jpg": "brown_bear", "b.jpg": "bear_any", "c.jpg": "no_bear", "d.png": "no_bear",
+    }  # fmt: skip
+    assert found["a.jpg"].group == "cam1"
+    assert is_bear("bear_any")
+    assert not is_bear("teddy_bear")
+
+
+def test_manifest_with_boxes(tmp_path: Path) -> None:
+    put(tmp_path / "a.jpg")
+    table = manifest(tmp_path, ["a.jpg,bear_any,repo,cam,MIT"])
+    (tmp_path / "boxes.csv").write_text("file,class,x1,y1,x2,y2\na.jpg,bear,0.1,0.2,0.5,0.6\n")
+    for path in (table, tmp_path):
+        [picture] = read_catalog(path).pictures
+        assert picture.boxes[0] == pytest.approx((0.1, 0.2, 0.4, 0.4))
+        assert (picture.source, picture.group, picture.licence) == ("repo", "cam", "MIT")
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "words"),
+    [
+        (["a.jpg,x"], "file,kind", "'label' is missing"),
+        (["gone.jpg,no_bear"], "file,label", "'gone.jpg' does not exist"),
+        (["a.jpg,dragon"], "file,label", "unknown label 'dragon'"),
+        ([], "file,label", "no pictures found"),
+    ],
+)
+def test_bad_manifests(tmp_path: Path, rows: list[str], header: str, words: str) -> None:
+    put(tmp_path / "a.jpg")
+    with pytest.raises(CatalogError, match=words):
+        read_catalog(manifest(tmp_path, rows, header))
+
+
+def test_empty_and_missing_folders(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="no pictures found"):
+        read_catalog(tmp_path)
+    with pytest.raises(CatalogError, match="no such folder"):
+        read_catalog(tmp_path / "nowhere")
+
+
+def test_a_label_with_one_picture_is_refused(tmp_path: Path) -> None:
+    for name in ("brown_bear/a.jpg", "no_bear/b.jpg", "no_bear/c.jpg"):
+        put(tmp_path / name)
+    with pytest.raises(CatalogError, match="'brown_bear' has one picture"):
+        check_trainable(read_catalog(tmp_path))
+
+
+def test_names_can_be_explained(tmp_path: Path) -> None:
+    put(tmp_path / "Dog/a.jpg")
+    assert read_catalog(tmp_path, parse_labels(["dog=no_bear"])).pictures[0].label == "no_bear"
+    with pytest.raises(BearAlarmError, match="NAME=LABEL"):
+        parse_labels(["dog"])
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_split_never_cuts_a_source_or_group(groups: bool) -> None:
+    catalog = sources(9, groups)
+    split = split_catalog(catalog, seed=3)
+    where = {name: {p.unit for p in split[name]} for name in SPLITS}
+    assert not where["train"] & where["tune"]
+    assert not where["train"] & where["test"]
+    assert not where["tune"] & where["test"]
+    assert sum(len(part) for part in split.values()) == len(catalog.pictures)
+    assert all({is_bear(p.label) for p in part} == {True, False} for part in split.values())
+    assert split == split_catalog(catalog, seed=3)
+
+
+def test_named_sources_go_where_they_are_told() -> None:
+    split = split_catalog(sources(9), 0, tune=["s1"], test=["s2", "s3"])
+    assert {p.source for p in split["tune"]} == {"s1"}
+    assert {p.source for p in split["test"]} == {"s2", "s3"}
+    with pytest.raises(CatalogError, match="no source is called 's99'"):
+        split_catalog(sources(9), 0, test=["s99"])
+
+
+def test_one_source_without_groups_cannot_be_split() -> None:
+    catalog = Catalog(
+        Path("/none"),
+        tuple(Picture(Path(f"/none/{n}"), label, "one", "") for n, label in enumerate(["brown_bear", "no_bear"] * 5)),
+    )
+    with pytest.raises(CatalogError, match="cannot be split"):
+        split_catalog(catalog, 0)
+
+
+def test_split_survives_writing(tmp_path: Path) -> None:
+    for n in range(9):
+        put(tmp_path / f"brown_bear/{n}/a.jpg", n)
+        put(tmp_path / f"no_bear/{n}/b.jpg", n)
+    catalog = read_catalog(tmp_path)
+    split = split_catalog(catalog, 1)
+    digest = write_split(split, catalog.root, tmp_path / "split.csv")
+    assert write_split(split, catalog.root, tmp_path / "again.csv") == digest
+    again = read_split(catalog, tmp_path / "split.csv")
+    assert {name: set(part) for name, part in again.items()} == {name: set(part) for name, part in split.items()}

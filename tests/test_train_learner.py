@@ -1,0 +1,119 @@
+"""The two-headed network, its loss, and what calibration makes of its logits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("fastai")
+
+from torch import nn  # noqa: E402
+
+from edge.errors import OptionError  # noqa: E402
+from train.backbones import IMAGENET_BEARS, build, find_backbone, load_weights  # noqa: E402
+from train.calibrate import bear_probability, fit_temperature, fit_threshold, probabilities  # noqa: E402
+from train.catalog import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
+from train.field import degrade  # noqa: E402
+from train.learner import BearLoss, interpolate  # noqa: E402
+from train.network import BearNet, bear_logit  # noqa: E402
+
+
+def small_net(keep: float) -> BearNet:
+    """A BearNet over three features."""
+    torch.manual_seed(0)
+    return BearNet(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(3, 1000), LABELS, ALARM_LABELS, keep)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 1.0])
+def test_bear_logits_are_averaged_and_proportions_stay(keep: float) -> None:
+    net = small_net(keep)
+    raw = net(torch.randn(7, 3, 8, 8))
+    new, old = raw[:, :5], raw[:, 5:]
+    answer = torch.softmax(net.label_logits(raw), 1)
+    bear = answer[:, :3].sum(1)
+    expected = (1 - keep) * bear_logit(new, net.alarm) + keep * bear_logit(old, net.old_bears)
+    torch.testing.assert_close(torch.logit(bear), expected, atol=1e-4, rtol=1e-4)
+    plain = torch.softmax(new, 1)
+    torch.testing.assert_close(answer[:, 0] / bear, plain[:, 0] / plain[:, :3].sum(1))
+
+
+def test_bear_logit_is_the_log_odds_of_the_sum() -> None:
+    logits = torch.randn(4, 1000)
+    mask = torch.zeros(1000, dtype=torch.bool)
+    mask[list(IMAGENET_BEARS)] = True
+    p = torch.softmax(logits, 1)[:, mask].sum(1)
+    torch.testing.assert_close(bear_logit(logits, mask), torch.logit(p), atol=1e-4, rtol=1e-4)
+
+
+def test_a_bear_of_unknown_species_trains_by_the_sum() -> None:
+    loss = BearLoss(distill=0.0, temperature=2.0)
+    raw = torch.randn(3, 1005)
+    got = loss(raw, torch.full((3,), TRAINING_LABELS.index(BEAR_ANY)))
+    torch.testing.assert_close(got, -torch.log(torch.softmax(raw[:, :5], 1)[:, :3].sum(1)).mean())
+
+
+def test_distillation_is_nothing_where_nothing_changed() -> None:
+    loss, raw, target = BearLoss(distill=0.3, temperature=2.0), torch.randn(3, 1005), torch.zeros(3, dtype=torch.long)
+    bare = loss(raw, target)
+    loss.teacher = raw[:, 5:].clone()
+    torch.testing.assert_close(loss(raw, target), bare)
+    loss.teacher = raw[:, 5:] + torch.randn(3, 1000)
+    assert loss(raw, target) > bare
+
+
+def test_interpolation_ends_at_both_ends() -> None:
+    new, old = nn.Linear(2, 2), nn.Linear(2, 2)
+    before = new.weight.detach().clone()
+    interpolate(new, old, 0.0)
+    torch.testing.assert_close(new.weight, before)
+    interpolate(new, old, 1.0)
+    torch.testing.assert_close(new.weight, old.weight)
+
+
+def test_imagenet_weights_come_from_the_wheel_and_know_bears() -> None:
+    """Strict loading is the proof that the renaming is one to one."""
+    body, head = build(find_backbone("efficientnet_lite0"), pretrained=True)
+    assert head.weight.shape == (1000, 1280)
+    assert sum(parameter.numel() for parameter in body.parameters()) > 3e6
+
+
+def test_missing_weights_are_a_sentence(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(OptionError, match=r"resnet18 are not on this machine; download .* --weights FILE"):
+        load_weights(find_backbone("resnet18"), None)
+    with pytest.raises(OptionError, match="unknown backbone"):
+        find_backbone("vgg")
+
+
+def test_temperature_finds_the_right_softness() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 5))
+    p = probabilities(logits, 1.0)
+    labels = [LABELS[rng.choice(5, p=row)] for row in p]
+    assert fit_temperature(logits, labels) == pytest.approx(1.0, abs=0.15)
+    assert fit_temperature(logits * 3, labels) == pytest.approx(3.0, abs=0.4)
+
+
+def test_threshold_keeps_its_promise() -> None:
+    rng = np.random.default_rng(1)
+    bears = np.arange(1000) < 300
+    score = np.where(bears, rng.beta(6, 2, 1000), rng.beta(2, 6, 1000))
+    found = fit_threshold(score, bears, 0.01, ["b", "a", "b"])
+    assert found.false_positive_rate <= 0.01
+    assert (score[~bears] >= found.value - 0.02).mean() > 0.01  # and it is the lowest that does
+    assert (found.n_bear, found.n_no_bear, found.sources) == (300, 700, ("a", "b"))
+
+
+def test_bear_probability_sums_the_alarm_labels() -> None:
+    rows = np.array([[0.2, 0.3, 0.1, 0.25, 0.15]])
+    assert bear_probability(rows) == pytest.approx([0.6])
+
+
+def test_degraded_crops_are_seeded_pictures() -> None:
+    crop = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
+    for seed in range(40):
+        one = degrade(crop, np.random.default_rng(seed))
+        assert one.shape == crop.shape
+        assert one.dtype == np.uint8
+        np.testing.assert_array_equal(one, degrade(crop, np.random.default_rng(seed)))
