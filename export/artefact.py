@@ -72,10 +72,7 @@ def export_run(
                     refuse(figures)
                 figures = replace(figures, forced=True)
             path = {"fp32": fp32_path, "int8": int8_path}[precision]
-            words = f"still threshold ({precision})"
-            card = described.card(
-                precision, path, figures, tuned[precision], lambda rows, words=words: track(rows, words)
-            )
+            card = described.card(precision, path, figures, tuned[precision], track)
             put_card(path, card)
             Classifier(path)  # the device's own check: card, golden vectors
             cards.append(card)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -17,13 +15,12 @@ from edge.card import CARD_VERSION, EVALUATION_ONLY, Card, CropRule, GoldenVecto
 from edge.classifier import Classifier
 from edge.pictures import read_picture
 from edge.stills import look
-from export.crop_sets import CropSet
+from export.crop_sets import CropSet, Track
 from export.golden import encode, enlarged, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
 from train.calibrate import bear_probability, fit_threshold
 from train.catalog import ALARM_LABELS, LABELS, is_bear
-from train.catalog import Picture as Row
 from train.run import CONTEXT, Run
 from train.split import Split
 
@@ -71,7 +68,7 @@ class Described:
         path: Path,
         parity: Parity,
         tuned: tuple[NDArray[np.float64], NDArray[np.float32]],
-        follow: Callable[[Any], Iterator[Row]],
+        track: Track,
     ) -> Card:
         """The finished card of one file; ``tuned`` is what it answers (probabilities, ood) to the tuning crops."""
         tune_p, tune_ood = tuned
@@ -111,13 +108,15 @@ class Described:
             tool_version=__version__,
         )
         put_card(path, card)
-        return replace(card, thresholds={"crop": crop, "still": self.still_threshold(path, follow)})
+        return replace(card, thresholds={"crop": crop, "still": self.still_threshold(path, track)})
 
-    def still_threshold(self, path: Path, follow: Callable[[Any], Iterator[Row]]) -> Threshold:
+    def still_threshold(self, path: Path, track: Track) -> Threshold:
         """The threshold for whole pictures with tiles, fitted by looking at them as ``classify`` does."""
         classifier = Classifier(path, threads=2)
         rows = self.split["tune"]
-        bear = np.array([look(classifier, read_picture(row.file)).bear for row in follow(rows)])
+        bear = np.array(
+            [look(classifier, read_picture(row.file)).bear for row in track(rows, "looking at whole pictures")]
+        )
         bears = np.array([is_bear(row.label) for row in rows])
         return fit_threshold(bear, bears, self.rate, self.tune.sources)
 

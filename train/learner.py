@@ -8,7 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from fastai.callback import channelslast, progress, schedule  # noqa: F401  they add methods to Learner
+
+# Imported for what they add to Learner: to_channelslast, no_bar, fit_one_cycle.
+from fastai.callback import channelslast as _channelslast  # noqa: F401
+from fastai.callback import progress as _progress  # noqa: F401
+from fastai.callback import schedule as _schedule  # noqa: F401
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner

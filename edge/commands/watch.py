@@ -126,8 +126,9 @@ def _run(sources: list[Source], watchers: list[Watcher], stop: threading.Event, 
             update()
     for opened in sources:
         opened.close()
+    until = time.monotonic() + DRAIN_STOPPED_S
     for thread in threads:
-        thread.join(DRAIN_STOPPED_S)
+        thread.join(max(0.0, until - time.monotonic()))
     return failed
 
 
