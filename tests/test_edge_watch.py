@@ -174,6 +174,20 @@ def clip(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def long_clip(tmp_path_factory):
+    """Six minutes, small, so that a signal comes while it plays."""
+    path = tmp_path_factory.mktemp("clips") / "long.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 180))
+    once = [
+        cv2.resize(frame.image, (320, 180)) for frame in walk(9, (2.0, 5.0, BEAR_COLOUR, 100, 60), background=GREEN)
+    ]
+    for picture in once * 40:
+        writer.write(picture)
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
 def model(tmp_path_factory):
     from tests.tiny import tiny_card
 
@@ -275,17 +289,8 @@ def test_a_users_mistake_is_one_sentence(words, says, clip, model, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_good_order(number, model, tmp_path):
-    long = tmp_path / "long.avi"
-    writer = cv2.VideoWriter(str(long), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 180))
-    round_trip = [
-        cv2.resize(frame.image, (320, 180)) for frame in walk(9, (2.0, 5.0, BEAR_COLOUR, 100, 60), background=GREEN)
-    ]
-    for _ in range(100):
-        for picture in round_trip:
-            writer.write(picture)
-    writer.release()
-    with start("watch", long, "--model", model, "--events", "e.jsonl", "--no-evidence", cwd=tmp_path) as process:
+def test_a_signal_ends_it_in_good_order(number, long_clip, model, tmp_path):
+    with start("watch", long_clip, "--model", model, "--events", "e.jsonl", "--no-evidence", cwd=tmp_path) as process:
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(process.stderr or ()), daemon=True)
         reader.start()

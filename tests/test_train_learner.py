@@ -105,6 +105,13 @@ def test_threshold_keeps_its_promise() -> None:
     assert (found.n_bear, found.n_no_bear, found.sources) == (300, 700, ("a", "b"))
 
 
+def test_threshold_goes_into_the_middle_of_a_gap() -> None:
+    score = np.concatenate([np.full(100, 0.9), np.full(100, 0.1)])
+    found = fit_threshold(score, np.arange(200) < 100, 0.01, ["a"])
+    assert found.value == pytest.approx(0.5, abs=0.01)
+    assert (found.recall, found.false_positive_rate) == (1.0, 0.0)
+
+
 def test_bear_probability_sums_the_alarm_labels() -> None:
     rows = np.array([[0.2, 0.3, 0.1, 0.25, 0.15]])
     assert bear_probability(rows) == pytest.approx([0.6])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.card import Threshold
+from edge.decide import logit
 from train.catalog import ALARM_LABELS, BEAR_ANY, LABELS, is_bear
 
 ALARM_COLUMNS = [LABELS.index(label) for label in ALARM_LABELS]
 # Thresholds stay where a probability still means something.
 LOWEST, HIGHEST = 0.02, 0.98
+SPARE = 0.025  # share of the tuning bears that may lie below the upper end of the room for a threshold
 
 
 def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
@@ -52,14 +55,20 @@ def fit_temperature(logits: NDArray[np.floating], labels: Sequence[str]) -> floa
 def fit_threshold(
     bear: NDArray[np.floating], bears: NDArray[np.bool_], rate: float, sources: Sequence[str]
 ) -> Threshold:
-    """The lowest threshold with at most ``rate`` false positives on these pictures.
+    """The lowest threshold with at most ``rate`` false positives on these pictures, or above it where there is room.
 
-    ``bear`` (N,) probabilities, ``bears`` (N,) truth.
+    ``bear`` (N,) probabilities, ``bears`` (N,) truth. Where all but ``SPARE`` of the bears score higher
+    still, the threshold goes half-way between the two in logits: other places bring other animals than
+    the few these pictures hold.
     """
     others = np.sort(np.asarray(bear, np.float64)[~bears])[::-1]
     allowed = int(rate * len(others))
     value = (others[allowed] + 1e-6) if allowed < len(others) else LOWEST
     value = float(np.clip(value, LOWEST, HIGHEST))
+    if bears.any():
+        reached = float(np.clip(np.quantile(np.asarray(bear, np.float64)[bears], SPARE), LOWEST, HIGHEST))
+        if reached > value:
+            value = 1 / (1 + math.exp(-(logit(value) + logit(reached)) / 2))
     value = float(np.ceil(value * 1e4) / 1e4)
     hit = np.asarray(bear) >= value
     return Threshold(

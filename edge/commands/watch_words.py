@@ -43,7 +43,7 @@ def introduce(classifier: Classifier, rule: Rule, source: list[str], say: Say) -
 
     card = classifier.card
     say("Watching %s for %s.", ", ".join(shown(word) for word in source), card.bear_means)
-    say("Model %s, licence: %s. %s", classifier.name, card.licence, card.notice or "")
+    say("Model %s, licence: %s. %s", classifier.name, card.licence.rstrip("."), card.notice or "")
     say(
         "A sure bear alarms within %d scored frames or %.1f s, whichever is later. An aid, not a life-safety device.",
         rule.frames_at_best,
