@@ -8,4 +8,10 @@ decide, and on a decision tell everyone.
 This package is the device's: numpy, OpenCV and onnxruntime, never torch or fastai.
 """
 
+import os
+
+# onnxruntime's wheels gather and send usage data unless told not to before they are imported. Nothing here may
+# reach for a network.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,10 +122,16 @@ class Described:
         return fit_threshold(bear, bears, self.rate, self.tune.sources)
 
 
+# Licences under which a trained model may be passed on; whatever is not among them counts as unclear.
+FREE = re.compile(
+    r"(CC0|CC.BY(.SA)?[ -]?[1-4]\.[0-9]|MIT|Apache.?2\.0|BSD|public domain|GPL.?[23]|ODbL)[^;]*", re.IGNORECASE
+)
+DOUBT = re.compile(r"not stated|non.?commercial|\bNC\b|research|images|unknown|terms", re.IGNORECASE)
+
+
 def unclear(licences: dict[str, int]) -> bool:
-    """Whether any training picture's licence is not stated or forbids more than research."""
-    words = ("not stated", "non-commercial", "research")
-    return any(any(word in licence.lower() for word in words) for licence in licences)
+    """Whether any training picture's licence is not known to be a free one; "" (no table) is the owner's affair."""
+    return any(bool(licence) and (not FREE.match(licence) or bool(DOUBT.search(licence))) for licence in licences)
 
 
 def licence_line(licences: dict[str, int]) -> str:

@@ -21,7 +21,7 @@ def answers(count: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, n
 
 
 def test_identical_networks_pass() -> None:
-    p, bears, pictures = answers()
+    p, bears, pictures = answers(9000)
     one = Answers(p[:, 0], 0.5)
     parity = compare(p, p, one, p, one, bears, pictures, ["b", "a"])
     assert parity.passed
@@ -50,7 +50,7 @@ def test_lost_recall_is_refused() -> None:
 
 
 def test_disagreement_is_refused_even_where_recall_is_kept() -> None:
-    p, bears, pictures = answers()
+    p, bears, pictures = answers(9000)
     noisy = p.copy()
     others = np.flatnonzero(~bears)[::10]
     noisy[others] = [1, 0, 0, 0, 0]

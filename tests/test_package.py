@@ -108,6 +108,14 @@ def test_the_changelog_has_this_version():
     assert re.search(rf"^## \[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE)
 
 
+def test_loading_a_model_leaves_no_trace_in_the_home_folder(tmp_path: Path):
+    """onnxruntime's wheels would keep a device id and a queue of usage data there."""
+    words = "from edge.classifier import Classifier; from edge.models import BUNDLED; Classifier(BUNDLED)"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", words], check=True, env=os.environ | home, cwd=ROOT)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_no_file_has_outgrown_its_room():
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())

@@ -136,3 +136,26 @@ def test_split_survives_writing(tmp_path: Path) -> None:
     assert write_split(split, catalog.root, tmp_path / "again.csv") == digest
     again = read_split(catalog, tmp_path / "split.csv")
     assert {name: set(part) for name, part in again.items()} == {name: set(part) for name, part in split.items()}
+
+
+@pytest.mark.parametrize("cameras", [3, 4, 5])
+def test_three_cameras_are_enough(cameras: int) -> None:
+    split = split_catalog(sources(cameras, groups=True), seed=1)
+    assert all({is_bear(p.label) for p in part} == {True, False} for part in split.values())
+
+
+def test_a_file_that_stands_twice_and_pixel_boxes_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / "a.jpg")
+    with pytest.raises(CatalogError, match="stands there twice"):
+        read_catalog(manifest(tmp_path, ["a.jpg,no_bear,one,,", "./a.jpg,no_bear,two,,"]))
+    table = manifest(tmp_path, ["a.jpg,bear_any,one,,"])
+    (tmp_path / "boxes.csv").write_text("file,class,x1,y1,x2,y2\na.jpg,bear,10,20,50,60\n")
+    with pytest.raises(CatalogError, match="fractions 0 to 1"):
+        read_catalog(table)
+
+
+def test_spreadsheets_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    put(tmp_path / "a.jpg")
+    table = manifest(tmp_path, ["a.jpg,no_bear,one,,"])
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    assert len(read_catalog(table).pictures) == 1

@@ -149,7 +149,7 @@ def _from_folder(root: Path, names: Mapping[str, str]) -> list[Picture]:
 
 def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
     try:
-        with manifest.open(newline="", encoding="utf-8") as opened:
+        with manifest.open(newline="", encoding="utf-8-sig") as opened:
             reader = csv.DictReader(opened)
             columns = reader.fieldnames or []
             rows = list(reader)
@@ -162,7 +162,8 @@ def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
             "a manifest needs file and label, and should have source_repo and group_id"
         )
     boxes = _read_boxes(manifest.with_name("boxes.csv"))
-    pictures = []
+    pictures: list[Picture] = []
+    seen: set[Path] = set()
     for number, row in enumerate(rows, start=2):
         named = row["label"] or ""
         if named in CLIP_LABELS:
@@ -172,6 +173,9 @@ def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
             raise CatalogError(
                 f"{manifest}, line {number}: file {row['file']!r} does not exist; remove the row or restore it"
             )
+        if file.resolve() in seen:
+            raise CatalogError(f"{manifest}, line {number}: file {row['file']!r} stands there twice; remove one row")
+        seen.add(file.resolve())
         pictures.append(
             Picture(
                 file=file,
@@ -194,15 +198,18 @@ def _read_boxes(table: Path) -> dict[str, list[BoxXYWH]]:
     boxes: dict[str, list[BoxXYWH]] = defaultdict(list)
     if not table.exists():
         return boxes
-    with table.open(newline="", encoding="utf-8") as opened:
+    with table.open(newline="", encoding="utf-8-sig") as opened:
         for number, row in enumerate(csv.DictReader(opened), start=2):
             try:
-                x1, y1, x2, y2 = (min(max(float(row[name]), 0.0), 1.0) for name in ("x1", "y1", "x2", "y2"))
+                corners = [float(row[name]) for name in ("x1", "y1", "x2", "y2")]
                 file = row["file"]
+                if max(corners) > 1.01:  # pixels
+                    raise ValueError
             except (KeyError, TypeError, ValueError):
                 raise CatalogError(
                     f"{table}, line {number}: expected file,class,x1,y1,x2,y2 with fractions 0 to 1"
                 ) from None
+            x1, y1, x2, y2 = (min(max(corner, 0.0), 1.0) for corner in corners)
             if x2 > x1 and y2 > y1:
                 boxes[file].append((x1, y1, x2 - x1, y2 - y1))
     return boxes

@@ -123,8 +123,10 @@ class WeightAverage(Callback):
         self.decay = decay
 
     def before_fit(self) -> None:
-        """Start the average at the present weights."""
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
+        """Start the average at the present weights; it reaches back over a fifth of the fit at most."""
+        steps = self.n_epoch * len(self.dls.train)
+        decay = max(min(self.decay, 1 - 5 / max(steps, 1)), 0.0)
+        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
     def after_batch(self) -> None:
         """Move the average after each optimiser step."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import platform
 import warnings
 from collections import Counter
@@ -163,12 +164,20 @@ def read_run(folder: Path) -> Run:
             raise CatalogError(
                 f"{folder}: not a finished training run ({name} is missing); make one with `bear-alarm train`"
             )
-    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    try:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    except ValueError:
+        raise CatalogError(f"{folder / 'settings.json'}: damaged, not JSON; train the run again") from None
     known = {field.name for field in fields(Recipe)}
     recipe = Recipe(**{key: value for key, value in settings["recipe"].items() if key in known})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        learner = load_learner(folder / "learner.pkl")
+        try:
+            learner = load_learner(folder / "learner.pkl")
+        except (pickle.UnpicklingError, EOFError, RuntimeError, AttributeError) as error:
+            raise CatalogError(
+                f"{folder / 'learner.pkl'}: cannot be read ({str(error).splitlines()[0][:80]}); train the run again"
+            ) from None
     learner.model.eval()
     return Run(folder, learner, recipe, settings)
 

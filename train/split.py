@@ -34,6 +34,9 @@ def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test
     if tune or test:
         return _named(catalog, seed, tune, test)
     if {picture.split for picture in catalog.pictures} >= set(SPLITS):
+        unsaid = next((p for p in catalog.pictures if not p.split), None)
+        if unsaid:
+            raise CatalogError(f"{unsaid.file}: has no part in the split column; fill in train, tune or test")
         split: Split = {name: [p for p in catalog.pictures if p.split == name] for name in SPLITS}
         shared = {p.unit for p in split["train"]} & {p.unit for p in (*split["tune"], *split["test"])}
         if shared:
@@ -50,7 +53,8 @@ def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test
             return split
     raise CatalogError(
         f"{catalog.root}: cannot be split so that training, tuning and testing each have bears and others from "
-        "different groups; add pictures from other places, or put each camera's pictures into a sub-folder of its own"
+        "different groups; it takes three or more cameras or places that each have both: put each one's pictures into "
+        "a sub-folder of its own (brown_bear/camera-1, no_bear/camera-1, …)"
     )
 
 
@@ -87,14 +91,17 @@ def _greedy(pictures: Sequence[Picture], by: str, seed: int) -> Split:
     totals = Counter(_kind(picture) for picture in pictures)
     filled = {name: Counter[str]() for name in SPLITS}
     split: Split = {name: [] for name in SPLITS}
-    for unit in order:
+    for position, unit in enumerate(order):
         kinds = Counter(_kind(picture) for picture in units[unit])
 
         def distance(part: str, kinds: Counter[str] = kinds) -> float:
             """How much fuller than its share the part would be, over the labels this unit brings."""
             return max((filled[part][kind] + kinds[kind]) / (SHARES[part] * totals[kind]) for kind in kinds)
 
-        part = min(SPLITS, key=distance)
+        # Few units: what is left must still give every part bears and others.
+        left = len(order) - position
+        lacking = [name for name in SPLITS if not _has_both(split[name])]
+        part = min(lacking if len(lacking) >= left else SPLITS, key=distance)
         filled[part].update(kinds)
         split[part] += units[unit]
     return split
@@ -115,13 +122,17 @@ def _require_both(split: Split, catalog: Catalog) -> None:
             raise CatalogError(f"{catalog.root}: the {name} part has no {lacking}; choose other sources for it")
 
 
+def name_of(picture: Picture, root: Path) -> str:
+    """How a picture is called in ``split.csv``: relative to the pictures' folder where it lies inside."""
+    return picture.file.relative_to(root).as_posix() if picture.file.is_relative_to(root) else str(picture.file)
+
+
 def write_split(split: Split, root: Path, path: Path) -> str:
     """Write ``split.csv`` (file, label, source, group, split) and return its SHA-256."""
     rows = []
     for part in SPLITS:
         for picture in split[part]:
-            name = picture.file.relative_to(root).as_posix() if picture.file.is_relative_to(root) else str(picture.file)
-            rows.append((name, picture.label, picture.source, picture.group, part))
+            rows.append((name_of(picture, root), picture.label, picture.source, picture.group, part))
     rows.sort()
     with path.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened, lineterminator="\n")
@@ -139,7 +150,7 @@ def read_split(catalog: Catalog, path: Path) -> Split:
         raise CatalogError(f"{path}: cannot read the split ({error}); train the run again") from None
     split: Split = {name: [] for name in SPLITS}
     for picture in catalog.pictures:
-        name = picture.file.relative_to(catalog.root).as_posix()
+        name = name_of(picture, catalog.root)
         if name not in parts:
             raise CatalogError(
                 f"{path}: picture {name!r} is not in this run's split; the pictures changed, train again"

@@ -27,7 +27,7 @@ from edge.errors import BearAlarmError, MissingExtraError
 DEBUG = "BEAR_ALARM_DEBUG"
 COMPLETE = "_BEAR_ALARM_COMPLETE"
 PROGRAM = "bear-alarm"
-INSTALL_TRAIN = "pip install 'bear-alarm[train]'"
+INSTALL_TRAIN = "pip install '.[train]'"
 
 # What the train extra brings: an import of one of these that fails is a missing extra, not a bug.
 TRAIN_EXTRA = {
