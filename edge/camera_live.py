@@ -26,7 +26,8 @@ class LiveSource:
     """A camera or stream at up to ``fps`` frames a second; never falls behind, drops what is stale.
 
     ``Frame.time`` is the monotonic clock when the frame was grabbed. Iterating raises SourceError when
-    no frame has come for ``silent_s`` seconds. A stream that has an end (a file behind http) just ends.
+    no frame has come for ``silent_s`` seconds. A stream that has an end (a file behind http) just ends,
+    but for one that ends before its first frame.
     """
 
     live = True
@@ -61,7 +62,13 @@ class LiveSource:
             with self._ready:
                 came = self._ready.wait_for(lambda: self._slot or self._closed or self._ended, self.silent_s)
                 slot, self._slot = self._slot, None
-            if self._closed or (self._ended and slot is None):
+            if self._closed:
+                return
+            if self._ended and slot is None:
+                if index == 0:
+                    raise SourceError(
+                        f"{shown(self.source)}: ended before its first frame; check the address, and that it is a video"
+                    )
                 return
             if not came or slot is None:
                 raise SourceError(

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 CARD_KEY = "bear_alarm.card"
 CARD_VERSION = 1
+MOST_TOLERANCE = 0.5  # a golden tolerance above it would let any network pass
+CONTEXTS = 1.0, 3.0
+INTERPOLATIONS = "INTER_AREA", "INTER_LINEAR"  # to shrink and to enlarge: what ``edge.crops.fit`` does
 EVALUATION_ONLY = "Evaluation only: train on your own pictures before relying on it."
 
 Mode = Literal["crop", "still"]
@@ -195,4 +198,18 @@ def contradiction(card: Card) -> str | None:
         return "no golden vectors"
     if any(len(vector.probabilities) != len(card.labels) for vector in card.golden):
         return "a golden vector has another number of probabilities than there are labels"
+    if not 0.0 < card.golden_tolerance <= MOST_TOLERANCE:  # NaN is neither
+        return f"golden tolerance {card.golden_tolerance} is not above 0 and at most {MOST_TOLERANCE}"
+    return _crop_problem(card.crop)
+
+
+def _crop_problem(crop: CropRule) -> str | None:
+    """What ``edge.crops.cut`` cannot do of a crop rule."""
+    least, most = CONTEXTS
+    if not least <= crop.context <= most:
+        return f"crop context {crop.context} is not between {least:g} and {most:g}"
+    if not crop.square:
+        return "its crops are not square"
+    if (crop.shrink, crop.enlarge) != INTERPOLATIONS:
+        return f"crops are resized by {crop.shrink} and {crop.enlarge}, not {' and '.join(INTERPOLATIONS)}"
     return None

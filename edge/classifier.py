@@ -75,6 +75,11 @@ class Classifier:
 
     def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
         """What the classifier says of each region of one picture, in the same order."""
+        # Cut as they are scored: all crops of a picture at once would take memory for nothing.
+        parts = (regions[start : start + BATCH] for start in range(0, len(regions), BATCH))
+        return [score for part in parts for score in self._score_part(image, part)]
+
+    def _score_part(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
         crops = cut_all(image, [region.box_xywh for region in regions], self.size, self.card.crop.context)
         probabilities, ood = self(crops)
         columns = list(self.card.alarm_columns)
@@ -91,6 +96,18 @@ class Classifier:
 
     def _golden_error(self) -> float:
         """The largest difference in probability between the card's golden vectors and this machine."""
+        try:
+            return self._golden_difference()
+        except ModelError:
+            raise
+        except Exception as error:  # base64, OpenCV, a shape, or onnxruntime's own unexported classes
+            first = (str(error).splitlines() or [""])[0][:120]
+            raise ModelError(
+                f"{self.path}: its golden vectors cannot be computed ({type(error).__name__}: {first}); "
+                "copy or export the model again"
+            ) from None
+
+    def _golden_difference(self) -> float:
         inputs = []
         for vector in self.card.golden:
             picture = cv2.imdecode(np.frombuffer(vector.png, np.uint8), cv2.IMREAD_COLOR)

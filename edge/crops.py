@@ -16,6 +16,8 @@ from edge.schema import WHOLE, BoxXYWH, Picture
 
 SMALLEST_SIDE_PX = 12  # below this a crop is a smear of two or three pixels
 TILE_OVERLAP = 1 / 3
+SMALLEST_TILE_PX = 32
+MOST_TILES = 64  # of one level: a picture so thin is no photograph
 
 
 def square(box_xywh: BoxXYWH, size_wh: tuple[int, int], context: float) -> tuple[int, int, int, int]:
@@ -64,15 +66,19 @@ def cut_all(image: Picture, boxes: Iterable[BoxXYWH], size: int, context: float 
 def tiles(size_wh: tuple[int, int], levels: int = 2) -> list[BoxXYWH]:
     """Square tiles that cover a picture, overlapping by a third, largest first.
 
-    Level 1 has the picture's shorter side, level 2 half of it, and so on.
+    Level 1 has the picture's shorter side, level 2 half of it, and so on. A level of tiles under 32 px,
+    or of more than 64, is left out.
     """
     width, height = size_wh
     boxes: list[BoxXYWH] = []
     for level in range(levels):
         side = min(width, height) / 2**level
-        for top in _starts(height, side):
-            for left in _starts(width, side):
-                boxes.append((left / width, top / height, side / width, side / height))
+        if side < SMALLEST_TILE_PX:
+            break
+        tops, lefts = _starts(height, side), _starts(width, side)
+        if len(tops) * len(lefts) > MOST_TILES:
+            continue
+        boxes += [(left / width, top / height, side / width, side / height) for top in tops for left in lefts]
     return boxes
 
 

@@ -93,7 +93,8 @@ class Results:
         """Replace the file whole: whatever happens, the old or the new results are there."""
         self._info["detection_completion_time"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         whole = {"info": self._info, **self._categories, "images": list(self._images.values())}
-        replace_whole(self.path, json.dumps(whole, ensure_ascii=False, indent=1).encode())
+        # A name that is not UTF-8 reaches us with surrogates; so written they are JSON's own escapes.
+        replace_whole(self.path, json.dumps(whole, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))
 
 
 def read_results(path: Path) -> dict[str, Any]:

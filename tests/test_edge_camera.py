@@ -210,6 +210,17 @@ def test_a_live_source_that_stops_is_one_sentence(monkeypatch):
         list(source)
 
 
+def test_a_stream_with_an_end_and_no_frame_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(FakeVideo, "get", lambda *_: 5.0)
+    with fake_live(monkeypatch, FakeVideo(3, pause_s=0.01), fps=1000) as source:
+        assert list(source)
+    with (
+        fake_live(monkeypatch, FakeVideo(0), fps=1000) as source,
+        pytest.raises(SourceError, match="0: ended before its first frame"),
+    ):
+        list(source)
+
+
 def test_closing_a_live_source_ends_it(monkeypatch):
     source = fake_live(monkeypatch, FakeVideo(10_000, pause_s=0.002), fps=1000)
     for frame in source:

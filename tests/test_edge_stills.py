@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.classifier import Classifier
+from edge.classifier import BATCH, Classifier
+from edge.crops import MOST_TILES, SMALLEST_TILE_PX, tiles
 from edge.errors import OptionError, PictureError
 from edge.megadetector import Results
 from edge.pictures import decode_picture, find_pictures, jpeg_is_whole, read_picture
-from edge.schema import WHOLE
+from edge.schema import WHOLE, Region
 from edge.stills import look
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
 
@@ -134,6 +135,26 @@ def test_a_small_bear_is_found_by_a_tile(classifier):
     assert top + height > 0.54
 
 
+@pytest.mark.parametrize("size_wh", [(6, 6000), (6000, 6), (40, 6000), (4000, 3000), (640, 360), (1, 1)])
+def test_tiles_are_few_and_not_tiny(size_wh):
+    boxes = tiles(size_wh)
+    assert len(boxes) <= 2 * MOST_TILES
+    assert all(box[2] * size_wh[0] >= SMALLEST_TILE_PX - 1e-6 for box in boxes)
+    assert bool(boxes) == (min(size_wh) > 40)
+
+
+def test_scores_come_in_order_whatever_the_batch(classifier):
+    image = plain(NO_BEAR_COLOUR, 240, 320)
+    image[130:235, 205:315] = BEAR_COLOUR
+    regions = [Region(box, "sweep") for box in tiles((320, 240))]
+    assert len(regions) > BATCH
+    together = classifier.score(image, regions)
+    assert [score.region for score in together] == regions
+    alone = [classifier.score(image, [region])[0].bear for region in regions]
+    assert [score.bear for score in together] == pytest.approx(alone, abs=1e-6)
+    assert classifier.score(image, []) == []
+
+
 def run(*words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """``python -m edge WORDS`` as a user types it."""
     import os
@@ -183,6 +204,9 @@ def test_classify_prints_json_lines_and_writes_megadetector_results(tmp_path, ca
 def test_classify_goes_on_where_it_stopped(tmp_path, card_folder):
     model, out = write_tiny_model(tmp_path / "m.onnx", tiny_card()), tmp_path / "results.json"
     run("classify", card_folder, "--model", model, "--out", out)
+    same = run("classify", card_folder, "--model", model, "--out", out)
+    assert same.returncode == 0, same.stderr
+    assert "cut.jpg: truncated JPEG" in same.stderr
     (card_folder / "cut.jpg").write_bytes(jpeg(plain(BEAR_COLOUR)))
     again = run("classify", card_folder, "--model", model, "--out", out, "--jsonl")
     assert [json.loads(line)["file"] for line in again.stdout.splitlines()] == [(card_folder / "cut.jpg").as_posix()]
@@ -210,3 +234,12 @@ def test_results_of_another_model_or_folder_are_refused(tmp_path):
     for model, base, why in (("tiny@2", tmp_path, "model tiny@1"), ("tiny@1", tmp_path / "b", "holds results of")):
         with pytest.raises(OptionError, match=why):
             Results(out, tiny_card(), model, base).resume()
+
+
+def test_a_name_that_is_not_utf_8_does_not_lose_the_results(tmp_path):
+    out, name = tmp_path / "results.json", "caf\udce9.jpg"
+    results = Results(out, tiny_card(), "tiny@1", None)
+    results.add_failure(name, f"{name}: damaged")
+    results.add_failure("grün.jpg", "damaged")
+    results.save()
+    assert [image["file"] for image in json.loads(out.read_text("utf-8"))["images"]] == [name, "grün.jpg"]

@@ -153,11 +153,22 @@ def test_clips_together_give_seconds_and_a_bound(classifier):
         Clip(Path("no.mp4"), None, None, 3600),
     ]
     events = {"bear.mp4": [new_bear(1.5)], "late.mp4": [], "no.mp4": []}
-    found = evaluate_clips(classifier, clips, lambda _, file: events[file.name])
+    found = evaluate_clips(classifier, clips, lambda _, file: (events[file.name], 3600.0))
     assert (counted(found.alarmed).k, counted(found.alarmed).n) == (1, 2)
     assert found.median_seconds_to_alarm == 0.5
     assert (found.quiet.alarms, found.quiet.hours, found.quiet.per_day_upper95) == (0, 1.0, 72.0)
     assert found.gate is None
+
+
+def test_hours_are_those_that_were_read_and_an_unreadable_bear_is_missed(classifier, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no video" * 50)
+    (tmp_path / "wood.mp4").write_bytes(b"no video" * 50)
+    table = write_table(tmp_path / "videos.csv", "\ufefffile,bear_from_s,bear_to_s", "bad.mp4,1,5", "wood.mp4")
+    found = evaluate_clips(classifier, read_clips(table))
+    assert [(one.file, one.seconds_to_alarm, one.unreadable) for one in found.results] == [("bad.mp4", None, True)]
+    assert (counted(found.alarmed).k, counted(found.alarmed).n, found.quiet.hours) == (0, 1, 0)
+    short = evaluate_clips(classifier, [Clip(Path("no.mp4"), None, None, 3600)], lambda *_: ([], 900.0))
+    assert short.quiet.hours == 0.25
 
 
 def write_clip(path: Path, *, seconds: int = 6, from_s: float = 2.0) -> list[tuple[float, tuple[float, ...]]]:

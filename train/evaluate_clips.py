@@ -10,14 +10,14 @@ import csv
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 from edge.camera import open_source
 from edge.classifier import Classifier
 from edge.decide import Rule
-from edge.errors import BearAlarmError, CatalogError
+from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event
 from edge.watch import Watcher
 from train.evaluate_gate import Gate, gate, through_gate
@@ -52,10 +52,11 @@ class ClipResult:
 
     file: str
     has_bear: bool
-    duration_s: float
+    duration_s: float  # of the footage that could be read
     alarms_s: tuple[float, ...]  # seconds into the clip of every new bear event
     seconds_to_alarm: float | None  # appearance -> first alarm; None: no bear, or never
     wrong_alarms: int  # alarms while no bear was in view
+    unreadable: bool = False  # a bear clip of which nothing could be read: missed
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Clips:
     gate: Gate | None
 
 
-Watch = Callable[[Classifier, Path], list[Event]]
+Watch = Callable[[Classifier, Path], tuple[list[Event], float]]  # events, seconds of footage read
 
 
 def read_clips(table: Path) -> list[Clip]:
@@ -77,7 +78,7 @@ def read_clips(table: Path) -> list[Clip]:
     boxes = _read_boxes(table.with_name(BOXES))
     clips = []
     for number, row in enumerate(_rows(table, ("file", "bear_from_s", "bear_to_s")), start=2):
-        file = table.parent / row["file"]
+        file = table.parent / (row["file"] or "")
         if not file.is_file():
             raise CatalogError(
                 f"{table}, line {number}: clip {row['file']!r} does not exist; remove the row or restore it"
@@ -104,18 +105,23 @@ def read_clips(table: Path) -> list[Clip]:
     return clips
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: str | None) -> float | None:
+    text = text or ""  # a row cut short
     return None if text.strip().lower() in ("", "none") else float(text)
 
 
 def _length_s(file: Path) -> float:
-    with open_source(str(file)) as source:
-        return source.length_s or 0.0
+    """A clip's own length; 0 where it does not say or cannot be read, which is told when it is watched."""
+    try:
+        with open_source(str(file)) as source:
+            return source.length_s or 0.0
+    except SourceError:
+        return 0.0
 
 
 def _rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
-        with table.open(newline="", encoding="utf-8") as opened:
+        with table.open(newline="", encoding="utf-8-sig") as opened:
             reader = csv.DictReader(opened)
             rows, found = list(reader), reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -140,16 +146,21 @@ def _read_boxes(table: Path) -> dict[str, list[tuple[float, BoxXYWH]]]:
 
 
 def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch | None = None) -> Clips:
-    """Run the real loop over every clip. ``watch`` gives the events of one clip; tests put a list in its place."""
+    """Run the real loop over every clip. ``watch`` gives the events of one clip; tests put a list in its place.
+
+    A bear clip that cannot be read counts as missed, a bear-free one is left out.
+    """
     results, boxed = [], []
     for clip in clips:
         try:
-            events = (watch or watch_clip)(classifier, clip.file)
+            events, footage_s = (watch or watch_clip)(classifier, clip.file)
             boxed += through_gate(classifier, clip.file, clip.boxes) if clip.boxes else []
         except BearAlarmError as error:
-            log.warning("skipped %s", error)
+            log.warning("%s %s", "counted as missed:" if clip.has_bear else "skipped", error)
+            if clip.has_bear:
+                results.append(replace(judge_clip(clip, [], 0.0), unreadable=True))
             continue
-        results.append(judge_clip(clip, events))
+        results.append(judge_clip(clip, events, footage_s))
     bears = [result for result in results if result.has_bear]
     free = [result for result in results if not result.has_bear]
     times = [result.seconds_to_alarm for result in bears if result.seconds_to_alarm is not None]
@@ -162,17 +173,25 @@ def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch |
     )
 
 
-def watch_clip(classifier: Classifier, file: Path) -> list[Event]:
-    """The events the alarm raises on one clip, at its default settings."""
+def watch_clip(classifier: Classifier, file: Path) -> tuple[list[Event], float]:
+    """The events the alarm raises on one clip, at its default settings, and the seconds of it that were read."""
     events: list[Event] = []
     watcher = Watcher(classifier, Rule.from_card(classifier.card), [events.append])
     with open_source(str(file)) as source:
         watcher(source)
-    return events
+    frames = watcher.tally.frames
+    # From the first frame to the last; each stands for a while, the last one too.
+    return events, watcher.tally.footage_s * frames / max(frames - 1, 1)
 
 
-def judge_clip(clip: Clip, events: Sequence[Event]) -> ClipResult:
-    """Which alarms answer to the bear, and how soon the first came."""
+def judge_clip(clip: Clip, events: Sequence[Event], footage_s: float | None = None) -> ClipResult:
+    """Which alarms answer to the bear, and how soon the first came.
+
+    ``footage_s``: the seconds that were read, which count where the table promises more or says nothing.
+    """
+    duration_s = clip.duration_s
+    if footage_s is not None:
+        duration_s = min(duration_s, footage_s) if duration_s > 0 else footage_s
     alarms = [event.media_time_s or 0.0 for event in events if (event.kind, event.type) == ("bear", "new")]
     begins, ends = clip.bear_from_s, clip.bear_to_s
     if begins is None:
@@ -182,7 +201,7 @@ def judge_clip(clip: Clip, events: Sequence[Event]) -> ClipResult:
     return ClipResult(
         file=clip.file.name,
         has_bear=clip.has_bear,
-        duration_s=clip.duration_s,
+        duration_s=duration_s,
         alarms_s=tuple(round(at, 2) for at in alarms),
         seconds_to_alarm=None if begins is None or not right else round(min(right) - begins, 2),
         wrong_alarms=len(alarms) - len(right),

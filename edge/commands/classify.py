@@ -90,12 +90,12 @@ def classify(
             if looked.failure is not None:
                 last = looked.failure
                 counts["failed"] += 1
-                if len(todo) > 1:
+                if len(pictures) > 1:
                     log.warning("skipped %s", looked.failure)
             else:
                 counts["read"] += 1
                 counts["alarms"] += looked.result is not None and looked.result.alarm
-                print(looked.to_json() if jsonl else looked.to_text(), flush=True)
+                print(printable(looked.to_json() if jsonl else looked.to_text()), flush=True)
             if results is not None:
                 enter(results, name_in_results(picture, base), looked)
                 if time.monotonic() - saved > CHECKPOINT_S:
@@ -104,7 +104,7 @@ def classify(
     finally:
         if results is not None:
             results.save()
-    if todo and not counts["read"]:
+    if not counts["read"] and len(todo) == len(pictures):  # else the rest was read in an earlier run
         if len(todo) == 1:
             raise PictureError(last)
         raise PictureError(f"none of the {len(todo)} pictures could be read; the last: {last}")
@@ -146,6 +146,11 @@ def look_at(classifier: Classifier, picture: Path) -> Looked:
         return Looked(file, None, 0.0, str(error))
     result = look(classifier, image)
     return Looked(file, result, (time.perf_counter() - started) * 1000)
+
+
+def printable(line: str) -> str:
+    """The line with what is not UTF-8 in a file's name escaped, in JSON's own way."""
+    return line.encode("utf-8", "backslashreplace").decode()
 
 
 def enter(results: Results, name: str, looked: Looked) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.commands.watch_words import Say, alert, introduce, progress, sum_up
+from edge.commands.watch_words import Say, alert, command_in_doubt, introduce, progress, sum_up
 from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LEAST_FPS = 0.25  # slower, the first of two sure frames is forgotten too far (edge.decide) for the two to alarm
 DRAIN_S = 35.0  # an alarm's command may take 30
 DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
 
@@ -37,7 +38,10 @@ DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
 def watch(
     source: Annotated[
         list[str] | None,
-        typer.Argument(help="0, /dev/video0, rtsp://…, http://…, a clip, a folder, 'a*.jpg', or demo."),
+        typer.Argument(
+            help="0, /dev/video0, rtsp://…, http://…, a clip, demo, or a folder or 'a*.jpg', which is played as a film "
+            "(single stills are for `bear-alarm classify`)."
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
     events: Annotated[
@@ -50,7 +54,7 @@ def watch(
     on_alarm: Annotated[
         str | None, typer.Option(help="Command to run at each new bear; the event's JSON is its standard input.")
     ] = None,
-    fps: Annotated[float, typer.Option(min=0.2, max=60.0, help="Frames analysed a second.")] = 10.0,
+    fps: Annotated[float, typer.Option(min=LEAST_FPS, max=60.0, help="Frames analysed a second.")] = 10.0,
     threshold: Annotated[
         float | None,
         typer.Option(min=0.001, max=0.999, help="Bear probability that counts; left out, the model's own."),
@@ -82,7 +86,9 @@ def watch(
             rule = Rule.from_card(classifier.card, threshold=threshold)
             writer = None if no_evidence else _evidence(evidence)
             sinks = _sinks(bell and not quiet, on_alarm, events, None if quiet else say)
-            introduce(classifier, rule, source, say)
+            if on_alarm and (doubt := command_in_doubt(on_alarm)):
+                log.warning("%s", doubt)
+            introduce(classifier, rule, source, sources, say)
             watchers = _watchers(len(sources), classifier, rule, sinks, writer)
             started = time.perf_counter()
             failed = _run(sources, watchers, stop, show=not quiet)
@@ -98,7 +104,7 @@ def watch(
     for opened in sources:
         for problem in opened.problems:
             log.warning("%s", problem)
-    sum_up(watchers, taken_s, writer, events, say)
+    sum_up(sources, watchers, taken_s, writer, events, say)
     if failed and not stop.is_set():
         raise failed[0]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import sys
 import time
 from collections import Counter
@@ -20,6 +23,15 @@ if TYPE_CHECKING:
 
 Say = Callable[..., None]  # log.info, or what says nothing when it is to be quiet
 
+# Builtins and reserved words of POSIX shells, and signs that make a word more than a name.
+_WORDS = """
+! . : [ [[ { alias bg break builtin case cd command continue echo eval exec exit export false fg for function getopts
+hash if jobs kill local printf pwd read readonly return select set shift source test time times trap true type ulimit
+umask unalias unset until wait while
+"""
+SHELL_WORDS = frozenset(_WORDS.split())
+SHELL_SIGNS = frozenset("$`=;&|<>(){}*?[]#\n")
+
 
 def alert(event: Event) -> str:
     """One line for people: when, where, what, how sure, how late, and where the picture lies."""
@@ -37,12 +49,15 @@ def alert(event: Event) -> str:
     return f"{line}, {event.evidence}" if event.evidence else line
 
 
-def introduce(classifier: Classifier, rule: Rule, source: list[str], say: Say) -> None:
+def introduce(classifier: Classifier, rule: Rule, source: list[str], sources: list[Source], say: Say) -> None:
     """What is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
+    from edge.camera_file import PictureSource
 
     card = classifier.card
     say("Watching %s for %s.", ", ".join(shown(word) for word in source), card.bear_means)
+    if any(isinstance(opened, PictureSource) for opened in sources):
+        say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
     say("Model %s, licence: %s. %s", classifier.name, card.licence.rstrip("."), card.notice or "")
     say(
         "A sure bear alarms within %d scored frames or %.1f s, whichever is later. An aid, not a life-safety device.",
@@ -51,13 +66,42 @@ def introduce(classifier: Classifier, rule: Rule, source: list[str], say: Say) -
     )
 
 
+def command_in_doubt(line: str) -> str | None:
+    """One sentence when the first word of an ``--on-alarm`` line is nothing the shell could run; None when it may be.
+
+    Only plain words are judged: no assignments, expansions or other constructs of the shell, and not on Windows.
+    """
+    if os.name != "posix":
+        return None
+    try:
+        first = shlex.split(line)[0]
+    except (ValueError, IndexError):
+        return None
+    if first in SHELL_WORDS or SHELL_SIGNS & set(first) or shutil.which(os.path.expanduser(first)):  # noqa: PTH111
+        return None
+    return (
+        f"--on-alarm: `{first}` is no program on the PATH and no executable file, so the alarm may not be heard; "
+        "check its name, and that it may be executed"
+    )
+
+
 def sum_up(
-    watchers: list[Watcher], taken_s: float, writer: EvidenceWriter | None, events: str | None, say: Say
+    sources: list[Source],
+    watchers: list[Watcher],
+    taken_s: float,
+    writer: EvidenceWriter | None,
+    events: str | None,
+    say: Say,
 ) -> None:
     """One screen at the end: footage, speed, alarms, memory, and where things lie."""
     import numpy as np
 
     tallies = [watcher.tally for watcher in watchers]
+    for opened, tally in zip(sources, tallies, strict=True):
+        if not tally.frames:
+            say("%s: no frame came, so nothing can be said of bears there.", opened.name)
+    if not any(tally.frames for tally in tallies):
+        return
     frames = sum(tally.frames for tally in tallies)
     told = sum((tally.told for tally in tallies), Counter[str]())
     times = np.array([ms for tally in tallies for ms in tally.frame_ms] or [0.0])
@@ -68,13 +112,19 @@ def sum_up(
     )  # fmt: skip
     say(
         "%s. A frame took %.1f ms (median), %.1f ms (95 %%), reading it not counted; peak memory %s.",
-        "No bear" if not told else f"{told['new']} alarms ({told['update']} updates, {told['end']} ends)",
+        "No bear" if not told else
+        f"{counted(told['new'], 'alarm')} ({counted(told['update'], 'update')}, {counted(told['end'], 'end')})",
         *np.percentile(times, [50, 95]), peak_memory(),
     )  # fmt: skip
     if told and writer:
         say("Pictures: %s", writer.folder)
     if told and events and events != "-":
         say("Events: %s", events)
+
+
+def counted(number: int, what: str) -> str:
+    """``1 alarm``, ``2 alarms``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def peak_memory() -> str:
