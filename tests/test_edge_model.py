@@ -171,8 +171,6 @@ def test_show_and_check_tell_what_the_card_says(tmp_path, capsys):
 
 
 def test_the_shipped_model_is_good():
-    if not models.BUNDLED.is_file():
-        pytest.skip("this checkout ships no model")
     classifier = Classifier(models.BUNDLED)
     assert classifier.golden_error <= classifier.card.golden_tolerance
     assert classifier.card.notice
