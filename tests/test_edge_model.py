@@ -12,7 +12,7 @@ from edge import models
 from edge.classifier import Classifier
 from edge.commands import model as command
 from edge.errors import BearAlarmError, ModelError, OptionError
-from tests.tiny import LABELS, WEIGHTS, tiny_card, write_tiny_model
+from tests.tiny import LABELS, SIZE, WEIGHTS, tiny_answer, tiny_card, write_tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -91,13 +91,20 @@ def test_a_card_that_cannot_be(tmp_path, text, why):
 
 
 def test_labels_that_the_network_does_not_have(tmp_path):
-    path = write_tiny_model(tmp_path / "m.onnx", tiny_card(), weights=WEIGHTS[:, :4])
-    assert "labels" in refused(path)
+    golden = tuple(replace(vector, probabilities=vector.probabilities[:4]) for vector in tiny_card().golden)
+    path = write_tiny_model(tmp_path / "m.onnx", replace(tiny_card(), labels=LABELS[:4], golden=golden))
+    assert "answers 5 labels and its card names 4" in refused(path)
 
 
 def test_a_network_that_computes_something_else(tmp_path):
     path = write_tiny_model(tmp_path / "m.onnx", tiny_card(), weights=np.roll(WEIGHTS, 1, axis=1))
     assert "computes the model wrongly" in refused(path)
+
+
+def test_the_committed_network_answers_by_colour(tmp_path):
+    classifier = Classifier(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
+    crops = np.random.default_rng(3).integers(0, 255, (6, SIZE, SIZE, 3), np.uint8)
+    assert classifier(crops)[0] == pytest.approx(tiny_answer(crops), abs=1e-5)
 
 
 def test_the_order_in_which_a_model_is_found(tmp_path, monkeypatch, own_folder):
@@ -160,14 +167,41 @@ def test_show_and_check_tell_what_the_card_says(tmp_path, capsys):
     path = str(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
     command.show(path)
     shown = capsys.readouterr().out
-    for words in ("For tests only.", "CC0", "recall 0.900 of 20 bears", "field 120", "golden vectors within", "0" * 64):
+    for words in ("For tests only.", "CC0", "0.700: recall 0.900 of 20 bear pictures", "field 120", "golden vectors"):
         assert words in shown
+    assert f"  SHA-256       {Classifier(path).digest}\n" in shown
     command.show(path, as_json=True)
     facts = json.loads(capsys.readouterr().out)
     assert facts["card"]["labels"] == list(LABELS)
+    assert facts["card"]["digests"]["table"] == "0" * 64
     assert facts["float_fallback"] is False
     command.check(path)
     assert "good" in capsys.readouterr().out
+
+
+def test_show_fits_a_screen_however_long_the_card_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    long = replace(
+        tiny_card(),
+        licence="not free to use: " + "many words of many people, " * 4,
+        counts_by_source={f"somebody/a-long-name-of-a-data-set-{n}": n for n in range(30)},
+        counts_by_licence={f"licence {n}, with a proviso": n for n in range(9)},
+        digests={"a_very_long_name_of_a_digest_sha256": "2" * 64},
+        parity=replace(tiny_card().parity, int8_max_abs_dp=0.3, int8_decision_agreement=0.98, int8_recall_loss=-0.0169),
+    )
+    command.show(str(write_tiny_model(tmp_path / "m.onnx", long)))
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) <= 32
+    assert max(map(len, shown[1:])) <= 80  # the first names the file
+    assert "1.69 points gained" in "\n".join(shown)
+    assert "and 28 more" in " ".join(" ".join(shown).split())
+
+
+def test_points_of_recall_are_gained_or_lost():
+    assert command.points(-0.0169) == "1.69 points gained"
+    assert command.points(0.012) == "1.20 points lost"
+    assert command.points(-0.0083, bound=True) == "at least 0.83 points gained"
+    assert command.points(0.0, bound=True) == "at most 0.00 points lost"
 
 
 def test_the_shipped_model_is_good():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 
 from edge.classifier import BATCH, Classifier
+from edge.commands.classify import stopped
 from edge.crops import MOST_TILES, SMALLEST_TILE_PX, tiles
 from edge.errors import OptionError, PictureError
 from edge.megadetector import Results
@@ -157,8 +161,6 @@ def test_scores_come_in_order_whatever_the_batch(classifier):
 
 def run(*words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """``python -m edge WORDS`` as a user types it."""
-    import os
-
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment}
     command = [sys.executable, "-m", "edge", *map(str, words)]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=120)
@@ -216,6 +218,48 @@ def test_classify_goes_on_where_it_stopped(tmp_path, card_folder):
     assert out.with_name("results.json.old").exists()
 
 
+def test_classify_says_which_model_and_from_where_a_bear_counts(tmp_path, card_folder):
+    model, out = write_tiny_model(tmp_path / "m.onnx", tiny_card()), tmp_path / "new" / "results.json"
+    ran = run("classify", card_folder, "--model", model, "--out", out)
+    assert ran.returncode == 0, ran.stderr
+    assert "licence: CC0. For tests only." in ran.stderr
+    assert "A bear counts from 0.700 on." in ran.stderr
+    assert out.is_file()
+    ran = run("classify", card_folder, "--model", model, "--out", model / "results.json")
+    assert (ran.returncode, "cannot be made" in ran.stderr) == (2, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_says_how_far_it_got_and_the_same_command_goes_on(tmp_path):
+    model, out, folder = (
+        write_tiny_model(tmp_path / "m.onnx", tiny_card()),
+        tmp_path / "results.json",
+        tmp_path / "card",
+    )
+    folder.mkdir()
+    for number in range(400):
+        (folder / f"{number}.jpg").write_bytes(jpeg(plain(NO_BEAR_COLOUR, 480, 640)))
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs do not
+    heeding += "from edge.commands.main import main; main()"
+    command = [sys.executable, "-c", heeding, "classify", folder, "--model", model, "--out", out, "--jsonl"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        words = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, words
+    said = re.fullmatch(
+        r"stopped after (\d+) of 400 pictures, in .*results\.json; the same command goes on there\n", words
+    )
+    assert said, words
+    entered = len(json.loads(out.read_text())["images"])
+    assert 0 < entered < 400
+    assert entered - int(said[1]) in (0, 1)
+    assert "goes on where it was" in stopped(1, 2, None, resume=True)
+    assert "without --no-resume" in stopped(1, 2, out, resume=False)
+
+
 @pytest.mark.parametrize("text", ["my diary", "[]", '{"images": [1], "info": {}}'])
 def test_results_never_replace_something_else(tmp_path, card_folder, text):
     model, out = write_tiny_model(tmp_path / "m.onnx", tiny_card()), tmp_path / "diary.txt"
@@ -223,7 +267,7 @@ def test_results_never_replace_something_else(tmp_path, card_folder, text):
     for more in ([], ["--no-resume"]):
         ran = run("classify", card_folder, "--model", model, "--out", out, *more)
         assert ran.returncode == 2
-        assert ran.stderr.count("\n") <= 2
+        assert ran.stderr.count("\n") == 1
         assert "something else" in ran.stderr
         assert out.read_text() == text
 

@@ -1,19 +1,18 @@
-"""A tiny model for tests: an ONNX file of 2 kB that tells bears by colour, with a real card inside."""
+"""A tiny model for tests: tests/tiny.onnx (520 bytes) tells bears by colour; each test puts its own card inside."""
 
 from __future__ import annotations
 
 import base64
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import pytest
 
 from edge.card import CARD_KEY, Card, CropRule, GoldenVector, OutOfDomain, Parity, Threshold
 from edge.schema import Picture
 
+TINY = Path(__file__).with_name("tiny.onnx")  # the network without a card; `build_with_onnx` made it
 LABELS = ("brown_bear", "black_bear", "polar_bear", "teddy_bear", "no_bear")
 SIZE = 32
 # Mean blue, green, red (0 to 1) -> logits: red is a brown bear, blue a teddy, green none.
@@ -70,9 +69,45 @@ def tiny_card() -> Card:
     )
 
 
+def model_bytes(card: Card | None, *, text: str | None = None, weights: np.ndarray = WEIGHTS) -> bytes:
+    """tests/tiny.onnx with other weights and with the card (or ``text`` in its place), made without onnx.
+
+    An ONNX file is protobuf: the weights lie in it as they are in memory, and a field may be appended.
+    """
+    data = TINY.read_bytes()
+    was, now = (part.astype("<f4").tobytes() for part in (WEIGHTS, weights))
+    if weights.shape != WEIGHTS.shape or data.count(was) != 1:
+        raise ValueError(f"tests/tiny.onnx must hold its weights {WEIGHTS.shape} once; given {weights.shape}")
+    data = data.replace(was, now)
+    carried = text if text is not None else card.to_json() if card else None
+    if carried is None:
+        return data
+    entry = _field(1, CARD_KEY.encode()) + _field(2, carried.encode())  # StringStringEntryProto: key, value
+    return data + _field(14, entry)  # ModelProto.metadata_props
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """A protobuf field of bytes: its number and kind, its length, itself."""
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    """A number in groups of seven bits, the lowest first."""
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
 def write_tiny_model(path: Path, card: Card | None, *, text: str | None = None, weights: np.ndarray = WEIGHTS) -> Path:
-    """An ONNX file with the colour network and the card (or ``text`` in its place); skips where onnx is missing."""
-    onnx: Any = pytest.importorskip("onnx", reason="onnx writes the tiny test model (train extra)")
+    """``model_bytes`` in a file."""
+    path.write_bytes(model_bytes(card, text=text, weights=weights))
+    return path
+
+
+def build_with_onnx() -> bytes:
+    """The colour network as tests/tiny.onnx holds it, built anew; needs onnx. ``python tests/tiny.py`` writes it."""
     from onnx import TensorProto, helper, numpy_helper
 
     nodes = [
@@ -85,24 +120,24 @@ def write_tiny_model(path: Path, card: Card | None, *, text: str | None = None, 
         helper.make_node("Neg", ["energy"], ["ood"]),
     ]
     constants = {
-        "axes": np.array([1, 2]),
-        "last": np.array([1]),
+        "axes": np.array([1, 2], np.int64),
+        "last": np.array([1], np.int64),
         "full": np.array(255.0, np.float32),
-        "weights": weights.astype(np.float32),
+        "weights": WEIGHTS,
     }
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["N", SIZE, SIZE, 3])],
         [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", weights.shape[1]]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(LABELS)]),
             helper.make_tensor_value_info("ood", TensorProto.FLOAT, ["N"]),
         ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    carried = text if text is not None else card.to_json() if card else None
-    if carried is not None:
-        helper.set_model_props(model, {CARD_KEY: carried})
-    onnx.save(model, str(path))
-    return path
+    return bytes(model.SerializeToString())
+
+
+if __name__ == "__main__":
+    TINY.write_bytes(build_with_onnx())

@@ -29,7 +29,8 @@ def stills_text(card: Card, stills: Stills) -> str:
         lines.append(f"  {'':<34}{'recall':<30}{'false positives':<30}AUC")
         lines += slice_lines(slices)
     lines += ["", "In brackets: 95 % intervals, pictures taken as independent (Wilson; Hanley & McNeil)."]
-    lines.append(f"We promise bears of {LARGE_PX} px and more, and fight for {SMALL_PX}-{LARGE_PX} px.")
+    sizes = f"below {SMALL_PX}, {SMALL_PX} to {LARGE_PX}, {LARGE_PX} and more"
+    lines.append(f"Size: the longer side of the bear's box in pixels of its own picture; measured apart {sizes}.")
     return "\n".join(lines)
 
 
@@ -51,7 +52,7 @@ def slice_lines(slices: Sequence[Slice]) -> list[str]:
 
 
 def rate(found: Rate | None) -> str:
-    """``0.950 (19 of 20) [0.764-0.991]``."""
+    """``0.950 (19/20) [0.76-0.99]``."""
     if found is None:
         return "-"
     return f"{found.value:.3f} ({found.k}/{found.n}) [{found.low:.2f}-{found.high:.2f}]"
@@ -79,8 +80,8 @@ def clips_text(clips: Clips) -> str:
     still = clips.quiet
     if still.per_day_upper95 is not None:
         lines.append(
-            f"  bear-free clips: {still.alarms} alarms in {still.hours:.4f} h, which bounds the rate at "
-            f"{still.per_day_upper95:,.0f} a camera-day (95 %{', 3/T' if not still.alarms else ''})"
+            f"  bear-free clips: {still.alarms} {'alarm' if still.alarms == 1 else 'alarms'} in {still.hours:.4f} h, "
+            f"at most {still.per_day_upper95:,.0f} a camera-day (95 %{'' if still.alarms else ', 3/T'})"
         )
     if clips.gate is not None:
         gate = clips.gate

@@ -1,11 +1,12 @@
 """What ``bear-alarm`` does once a command is named: find it, run it, and say what went wrong in one sentence.
 
 Exit codes: 0 done, 2 the user's mistake, 1 ours, 130 interrupted (a command that Ctrl-C ends in the
-ordinary way, as it does ``watch``, catches it and exits 0).
+ordinary way, as it does ``watch``, catches it and exits 0), 141 nobody reads the output any more (``| head``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import logging
@@ -21,7 +22,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from edge import __version__
-from edge.commands.main import COMMANDS, help_text
+from edge.commands.main import COMMANDS, INTERRUPTED, help_text, leave, nobody_reads
 from edge.errors import BearAlarmError, MissingExtraError
 
 DEBUG = "BEAR_ALARM_DEBUG"
@@ -159,7 +160,9 @@ class _StderrHandler(logging.Handler):
     """Writes where sys.stderr points now: a progress bar puts itself in between while it shows."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        # The alarm goes on when whoever read its words has left, or the disk they go to is full.
+        with contextlib.suppress(OSError):
+            print(self.format(record), file=sys.stderr)
 
 
 def configure_logging(*, debug: bool) -> None:
@@ -178,24 +181,31 @@ def configure_logging(*, debug: bool) -> None:
 def run(words: list[str]) -> NoReturn:
     """Run ``bear-alarm WORDS`` and leave the process with its exit code."""
     debug = os.environ.get(DEBUG, "") not in ("", "0")
-    configure_logging(debug=debug)
     try:
+        configure_logging(debug=debug)
         code = get_command(root).main(args=words, prog_name=PROGRAM, standalone_mode=False)
     except BearAlarmError as error:
         _fail(error, str(error), 2, debug)
     except KeyboardInterrupt:
-        sys.exit(130)
+        leave(INTERRUPTED)
     except ModuleNotFoundError as error:
         if not is_missing_extra(error):
             _our_fault(error, debug)
         _fail(error, str(missing_extra(words[0], error)), 2, debug)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # typer and rich make a SystemExit of a pipe whose reader has left.
+        if isinstance(error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError):
+            if debug:
+                traceback.print_exception(error)
+            nobody_reads()
+        if isinstance(error, SystemExit):
+            raise
         if hasattr(error, "format_message"):  # a usage error: click's or typer's own copy of click's
             _usage(error)
         if isinstance(error, typer.Abort):
-            sys.exit(130)
+            leave(INTERRUPTED)
         _our_fault(error, debug)
-    sys.exit(code if isinstance(code, int) else 0)
+    leave(code if isinstance(code, int) else 0)
 
 
 def _usage(error: Any) -> NoReturn:
@@ -204,7 +214,7 @@ def _usage(error: Any) -> NoReturn:
         error.show()
         sys.exit(2)
     path = error.ctx.command_path if getattr(error, "ctx", None) else PROGRAM
-    sentence = str(error.format_message()).strip().replace("Value error, ", "").rstrip(".")
+    sentence = " ".join(str(error.format_message()).split()).replace("Value error, ", "").rstrip(".")
     print(f"{PROGRAM}: {sentence}; see `{path} --help`", file=sys.stderr)
     sys.exit(error.exit_code)
 

@@ -71,15 +71,17 @@ def classify(
     where it stopped.
     """
     from edge.commands.progress import track
+    from edge.commands.watch_words import model_line
     from edge.models import load
     from edge.pictures import find_pictures
 
     pictures = find_pictures(path)
     classifier = load(model)
-    if classifier.card.notice and not jsonl:
-        log.info("%s: %s", classifier.name, classifier.card.notice)
     base = path[0] if len(path) == 1 and path[0].is_dir() else None
     results = open_results(out, classifier, base, resume) if out else None
+    if not jsonl:
+        log.info("%s", model_line(classifier))
+        log.info("A bear counts from %.3f on.", classifier.card.thresholds["still"].value)
     todo = [picture for picture in pictures if results is None or not results.done(name_in_results(picture, base))]
     if len(todo) < len(pictures):
         log.info("%d of %d pictures are in %s already", len(pictures) - len(todo), len(pictures), out)
@@ -87,6 +89,8 @@ def classify(
     try:
         for picture in track(todo, "looking for bears"):
             looked = look_at(classifier, picture)
+            if results is not None:  # first: what was printed is in the file too, however it ends
+                enter(results, name_in_results(picture, base), looked)
             if looked.failure is not None:
                 last = looked.failure
                 counts["failed"] += 1
@@ -96,11 +100,12 @@ def classify(
                 counts["read"] += 1
                 counts["alarms"] += looked.result is not None and looked.result.alarm
                 print(printable(looked.to_json() if jsonl else looked.to_text()), flush=True)
-            if results is not None:
-                enter(results, name_in_results(picture, base), looked)
-                if time.monotonic() - saved > CHECKPOINT_S:
-                    results.save()
-                    saved = time.monotonic()
+            if results is not None and time.monotonic() - saved > CHECKPOINT_S:
+                results.save()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        log.info("%s", stopped(counts["read"] + counts["failed"], len(todo), out, resume))
+        raise
     finally:
         if results is not None:
             results.save()
@@ -113,6 +118,15 @@ def classify(
         log.info("%d of %d pictures show a bear%s", counts["alarms"], counts["read"], failed)
 
 
+def stopped(done: int, of: int, out: Path | None, resume: bool) -> str:
+    """What Ctrl-C leaves behind, and how to go on."""
+    where = "" if out is None else f", in {out}"
+    how = "the same command goes on there" if resume else "the same command without --no-resume goes on there"
+    if out is None:
+        how = "a run with --out FILE can be stopped and goes on where it was"
+    return f"stopped after {done} of {of} pictures{where}; {how}"
+
+
 def open_results(out: Path, classifier: Classifier, base: Path | None, resume: bool) -> Results:
     """The results file, with what it held when resuming; begun again, the old one is kept beside it.
 
@@ -122,8 +136,10 @@ def open_results(out: Path, classifier: Classifier, base: Path | None, resume: b
 
     if out.is_dir():
         raise OptionError(f"{out}: --out names a folder; name a file, such as {out / 'results.json'}")
-    if not out.parent.is_dir():
-        raise OptionError(f"{out}: its folder does not exist; make it or name another --out file")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{out}: its folder cannot be made ({error.strerror}); name another --out file") from None
     results = Results(out, classifier.card, classifier.name, base)
     if out.exists() and resume:
         results.resume()

@@ -7,9 +7,15 @@ their own rooms and are found through the entry points of group ``bear_alarm.com
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 from edge import __version__
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+NOBODY_READS = 141  # 128 + SIGPIPE
 
 # name -> (section, one line of help, where it lives). None: an entry point of bear_alarm.commands.
 COMMANDS: dict[str, tuple[str, str, str | None]] = {
@@ -38,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
 INTRO = "An alarm that sees bears, on the device, with no network."
 OUTRO = """\
 Try it now:        bear-alarm watch demo
+Aim a camera:      bear-alarm snapshot 0
 Your camera:       bear-alarm watch 0
 One command:       bear-alarm watch --help
 
@@ -67,14 +74,50 @@ def help_text() -> str:
 
 def main() -> None:
     """Entry point of ``bear-alarm``."""
-    words = sys.argv[1:]
-    completing = any(name.startswith("_BEAR_ALARM_COMPLETE") or name == "_BEAR_ALARM_COMPLETE" for name in os.environ)
-    if not completing and words in ([], ["--help"], ["-h"]):
-        print(help_text())
-        sys.exit(0 if words else 2)
-    if not completing and words == ["--version"]:
-        print(f"bear-alarm {__version__}")
-        sys.exit(0)
-    from edge.commands.app import run
+    try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell has us ignore it
+            signal.signal(signal.SIGINT, interrupt)
+        words = sys.argv[1:]
+        completing = any(name.startswith("_BEAR_ALARM_COMPLETE") for name in os.environ)
+        if not completing and words in ([], ["--help"], ["-h"]):
+            print(help_text())
+            leave(0 if words else 2)
+        if not completing and words == ["--version"]:
+            print(f"bear-alarm {__version__}")
+            leave(0)
+        from edge.commands.app import run
 
-    run(words)
+        run(words)
+    except KeyboardInterrupt:
+        leave(INTERRUPTED)
+    except BrokenPipeError:
+        nobody_reads()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with this exit code; with 141, and no words, where nobody reads its output any more."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nobody_reads()
+    sys.exit(code)
+
+
+def nobody_reads() -> NoReturn:
+    """End the process where whoever read its output has left, as ``| head`` does: no fault, and no words."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # what is still to be written goes there; the interpreter's end would complain of it
+    sys.exit(NOBODY_READS)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C: KeyboardInterrupt as ever, but the end at once in the middle of an import, where it could get lost.
+
+    An exception that is raised in one of the import system's callbacks is printed and forgotten.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt

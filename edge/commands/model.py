@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +15,13 @@ import typer
 from edge.errors import ModelError, OptionError
 
 if TYPE_CHECKING:
-    from edge.card import Card
+    from edge.card import Parity
     from edge.classifier import Classifier
 
 log = logging.getLogger(__name__)
+
+LABEL = 14  # characters before what a line says; with a digest behind it, 80
+MOST = 2  # sources and licences that are named
 
 app = typer.Typer(
     add_completion=False,
@@ -104,11 +109,16 @@ def _open(model: str | None) -> Classifier:
 
 def verdict(classifier: Classifier) -> str:
     """One sentence on a model that was accepted."""
+    return f"{classifier.path}: good. {classifier.name} {computed(classifier)}"
+
+
+def computed(classifier: Classifier) -> str:
+    """How this machine computes the model, and how exactly."""
     card = classifier.card
     how = "in float, since this processor computes int8 wrongly" if classifier.fallback else f"in {card.precision}"
     return (
-        f"{classifier.path}: good. {classifier.name} runs {how}; {len(card.golden)} golden vectors within "
-        f"{classifier.golden_error:.4f} (allowed {card.golden_tolerance})"
+        f"runs {how}; {len(card.golden)} golden vectors within {classifier.golden_error:.4f} "
+        f"(allowed {card.golden_tolerance})"
     )
 
 
@@ -128,57 +138,76 @@ def facts(classifier: Classifier) -> dict[str, Any]:
 
 
 def card_text(classifier: Classifier) -> str:
-    """The card for a person, some forty lines."""
+    """The card for a person: one screen, as wide as the terminal; ``--json`` has all of it."""
     card = classifier.card
+    quiet = ", ".join(name.replace("_", " ") for name in card.labels if name not in card.alarm_labels)
+    sizes = " or ".join(str(size) for size in card.input_sizes)
     lines = [
         f"{classifier.name}  ({classifier.path}, {classifier.path.stat().st_size / 1e6:.1f} MB)",
-        f"  made          {card.created} by bear-alarm {card.tool_version}",
-        f"  network       {card.backbone}, {card.precision}" + (f" ({card.quantization})" if card.quantization else ""),
-        f"  input         {' or '.join(str(size) for size in card.input_sizes)} pixels square",
-        f"  raises alarm  {card.bear_means}",
-        f"  stays quiet   {', '.join(name.replace('_', ' ') for name in card.labels if name not in card.alarm_labels)}",
-        f"  licence       {card.licence}",
+        *row("made", f"{card.created[:10]} by bear-alarm {card.tool_version}"),
+        *row("network", f"{card.backbone}, {card.precision}, {sizes} pixels square"),
+        *row("raises alarm", card.bear_means),
+        *row("stays quiet", quiet),
+        *row("licence", card.licence),
+        *(row("NOTICE", card.notice) if card.notice else []),
+        *row("here", computed(classifier)),
+        *row("SHA-256", classifier.digest),
+        "",
+        "A bear counts from (fitted on pictures that were not trained on)",
     ]
-    if card.notice:
-        lines.append(f"  NOTICE        {card.notice}")
-    lines += ["", "Thresholds (fitted on pictures not trained on)"]
     for mode, limit in card.thresholds.items():
-        lines.append(
-            f"  {mode:<6}{limit.value:7.3f}  recall {limit.recall:.3f} of {limit.n_bear} bears, "
-            f"false positives {limit.false_positive_rate:.3f} of {limit.n_no_bear}; sources: {', '.join(limit.sources)}"
+        name, what = ("cameras", "crops") if mode == "crop" else ("stills", "pictures")
+        lines += row(
+            name,
+            f"{limit.value:.3f}: recall {limit.recall:.3f} of {limit.n_bear} bear {what}, "
+            f"false positives {limit.false_positive_rate:.3f} of {limit.n_no_bear}",
         )
-    ood = f"{card.ood.method} > {card.ood.threshold:.3f}"
-    lines += [f"  temperature {card.temperature:.3f}, prior {card.prior:.3f}, ood {ood}"]
-    lines += ["", "Parity of the export", *parity_lines(card)]
-    lines += ["", "Trained on", *_counts("source", card.counts_by_source), *_counts("licence", card.counts_by_licence)]
-    lines += ["", "Digests (SHA-256)", *(f"  {name:<14}{digest}" for name, digest in card.digests.items())]
-    lines += [f"  {'this file':<14}{classifier.digest}", "", verdict(classifier)]
+    lines += ["", f"Export, on {card.parity.crops} degraded crops of {card.parity.pictures} pictures"]
+    lines += [line for name, words in parity(card.parity) for line in row(name, words)]
+    lines += ["", f"Trained on {sum(card.counts_by_source.values())} pictures"]
+    lines += [*row("sources", most(card.counts_by_source)), *row("licences", most(card.counts_by_licence))]
+    lines += ["", "The rest, with the digests of the training table and the split: --json"]
     return "\n".join(lines)
 
 
-def parity_lines(card: Card) -> list[str]:
-    """What the export measured between torch, fp32 and int8, one line each."""
-    parity = card.parity
-    lines = [
-        f"  {parity.crops} degraded crops of {parity.pictures} pictures",
-        f"  torch - fp32   largest difference in probability {parity.fp32_max_abs_dp:.2e}",
-    ]
-    if parity.int8_max_abs_dp is not None:
-        lines.append(f"  fp32 - int8    largest difference in probability {parity.int8_max_abs_dp:.3f}")
-    if parity.int8_recall_loss is not None:
-        upper = parity.int8_recall_loss_upper95
-        most = "" if upper is None else f", at most {upper * 100:.2f} (95 %)"
-        lines.append(f"  int8 recall    {parity.int8_recall_loss * 100:.2f} points lost{most}")
-    if parity.int8_decision_agreement is not None:
-        lines.append(f"  int8 decisions {parity.int8_decision_agreement * 100:.2f} % as in fp32")
-    if parity.forced:
-        lines.append("  FORCED: it failed the gate and was exported all the same")
-    elif not parity.passed:
-        lines.append("  FAILED the gate")
+def row(name: str, words: str) -> list[str]:
+    """A label and what it says, wrapped beside it."""
+    first, rest = f"  {name + ' ':<{LABEL}}", " " * (LABEL + 2)
+    return textwrap.wrap(words, width(), initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+
+
+def width() -> int:
+    """Characters a line: the terminal's, at least 60 and at most 100."""
+    return max(60, min(100, shutil.get_terminal_size().columns))
+
+
+def most(counts: dict[str, int]) -> str:
+    """The largest two of the counts, and how many more there are."""
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    named = ranked if len(ranked) <= MOST + 1 else ranked[:MOST]
+    more = f" and {len(ranked) - len(named)} more" if len(named) < len(ranked) else ""
+    return ", ".join(f"{name} {n}" for name, n in named) + more
+
+
+def parity(found: Parity) -> list[tuple[str, str]]:
+    """What the export measured between torch, fp32 and int8."""
+    lines = [("fp32", f"probabilities within {found.fp32_max_abs_dp:.1e} of torch's")]
+    if found.int8_max_abs_dp is not None:
+        same = found.int8_decision_agreement
+        decided = "" if same is None else f", {same * 100:.2f} % of the decisions the same"
+        lines.append(("int8", f"probabilities within {found.int8_max_abs_dp:.3f} of fp32's{decided}"))
+    if found.int8_recall_loss is not None:
+        upper = found.int8_recall_loss_upper95
+        bound = "" if upper is None else f" (95 %: {points(upper, bound=True)})"
+        lines.append(("int8 recall", f"{points(found.int8_recall_loss)}{bound}"))
+    if found.forced:
+        lines.append(("FORCED", "it failed the gate and was exported all the same"))
+    elif not found.passed:
+        lines.append(("FAILED", "it did not pass the gate"))
     return lines
 
 
-def _counts(what: str, counts: dict[str, int]) -> list[str]:
-    total = sum(counts.values())
-    ranked = sorted(counts.items(), key=lambda item: -item[1])
-    return [f"  {total} pictures by {what}: " + ", ".join(f"{name} {n}" for name, n in ranked)]
+def points(loss: float, *, bound: bool = False) -> str:
+    """A loss of recall in words: points gained or lost; as an upper bound, at least gained or at most lost."""
+    least_or_most = ("at least " if loss < 0 else "at most ") if bound else ""
+    return f"{least_or_most}{abs(loss) * 100:.2f} points {'gained' if loss < 0 else 'lost'}"

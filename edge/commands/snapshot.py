@@ -22,11 +22,15 @@ log = logging.getLogger(__name__)
 SETTLE_FRAMES = 15  # a live camera finds its exposure and the background its noise
 SETTLE_S = 3.0  # of a file before the frame in question
 ROWS = 24  # of the table
+LEAST_WORDS = 0.1  # a tile with a lower bear probability is drawn without it; the table has it
 
 SourceArg = Annotated[
     str, typer.Argument(help="0, /dev/video0, rtsp://…, http://…, a clip, a picture, a folder, or demo.")
 ]
-ZoneOpt = Annotated[list[str] | None, typer.Option(help="A polygon to draw: 'x,y x,y x,y …', fractions of the frame.")]
+ZoneOpt = Annotated[
+    list[str] | None,
+    typer.Option(help="A polygon to draw: 'x,y x,y x,y …', fractions of the frame. It is drawn and does nothing else."),
+]
 
 
 def snapshot(
@@ -38,7 +42,8 @@ def snapshot(
 ) -> None:
     """Save one frame with what the alarm sees drawn on it: what moves, the sweep's tiles with their scores, the best.
 
-    Aim a camera with it: an animal should be 45 pixels long or more where you want it seen.
+    Aim a camera with it: an animal should be 45 pixels long or more where you want it seen. To see it work:
+    `bear-alarm snapshot demo --at 16`.
     """
     from edge.camera import open_source, shown
     from edge.drawing import annotate
@@ -52,6 +57,8 @@ def snapshot(
         raise OptionError(f"{out}: cannot tell the kind of picture; name it something.jpg")
     classifier = load(model)
     with open_source(source) as frames:
+        if frames.live and at is not None:
+            raise OptionError(f"--at {at:g}: {shown(source)} is live and shows what is there now; leave --at out")
         frame, motion = _settled(frames, shown(source), SETTLE_FRAMES if frames.live else None, at)
         for problem in frames.problems:
             log.warning("%s", problem)
@@ -64,20 +71,21 @@ def snapshot(
     _table(scores, classifier.card, frame)
     if motion.moving:
         log.info("The picture as a whole moves; the alarm sweeps instead of following what moves.")
-    log.info("%s written: orange what moves, grey the sweep's tiles, red the most bear-like.", out)
+    log.info("%s written: yellow what moves, grey the sweep's tiles, red the most bear-like.", out)
 
 
 def marks(scores: list[Score], card: Card) -> list[Mark]:
-    """What is drawn: tiles thinly, what moves, and in bold the region with the highest bear probability."""
+    """What is drawn, the most important last: tiles, what moves, and in bold the region most like a bear."""
     from edge.drawing import ALARM, MOVING, TILE, Mark
     from edge.schema import WHOLE
 
     best = max(scores, key=lambda score: score.bear)
-    drawn = [
-        Mark(score.region.box_xywh, f"{score.bear:.2f}", MOVING if score.region.kind == "motion" else TILE)
-        for score in sorted(scores, key=lambda score: score.region.kind == "motion")
-        if score is not best and score.region.box_xywh != WHOLE
-    ]
+    drawn = []
+    for score in sorted(scores, key=lambda score: (score.region.kind == "motion", score.bear)):
+        moves = score.region.kind == "motion"
+        if score is not best and score.region.box_xywh != WHOLE:
+            words = f"{score.bear:.2f}" if moves or score.bear >= LEAST_WORDS else ""
+            drawn.append(Mark(score.region.box_xywh, words, MOVING if moves else TILE))
     bear = best.bear >= card.thresholds["crop"].value
     words = f"{best.label.replace('_', ' ') if bear else 'most bear-like'} {best.bear:.2f}"
     return [*drawn, Mark(best.region.box_xywh, words, ALARM, bold=True)]
@@ -116,6 +124,10 @@ def _write(out: Path, picture: Picture) -> None:
         done, data = False, np.empty(0, np.uint8)
     if not done:
         raise OptionError(f"{out}: this kind of picture cannot be written; name it something.jpg")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{out}: its folder cannot be made ({error.strerror}); name another --out") from None
     replace_whole(out, data.tobytes())
 
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -58,12 +59,24 @@ def introduce(classifier: Classifier, rule: Rule, source: list[str], sources: li
     say("Watching %s for %s.", ", ".join(shown(word) for word in source), card.bear_means)
     if any(isinstance(opened, PictureSource) for opened in sources):
         say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
-    say("Model %s, licence: %s. %s", classifier.name, card.licence.rstrip("."), card.notice or "")
+    say("%s", model_line(classifier))
     say(
         "A sure bear alarms within %d scored frames or %.1f s, whichever is later. An aid, not a life-safety device.",
         rule.frames_at_best,
         rule.seconds_at_best,
     )
+
+
+def model_line(classifier: Classifier) -> str:
+    """The model's name and, shortly, what may be done with it; ``bear-alarm model show`` has all of it."""
+    card = classifier.card
+    if card.notice and "evaluation only" in card.notice.lower():
+        return (
+            f"Model {classifier.name}: for evaluation only; train on your own pictures before relying on it "
+            "(bear-alarm model show)."
+        )
+    licence = textwrap.shorten(card.licence.rstrip("."), 60, placeholder=" …")
+    return f"Model {classifier.name}, licence: {licence}. {card.notice or ''}".rstrip()
 
 
 def command_in_doubt(line: str) -> str | None:
