@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from edge.schema import BoxXYWH, Picture
+from edge.zones import Polygon
+from edge.zones import drawn as covering
 
 Colour = tuple[int, int, int]  # BGR, 0 to 255
-Zone = Sequence[tuple[float, float]]  # corners x, y as fractions of the frame
 Corners = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 ALARM: Colour = (60, 60, 255)  # red
@@ -31,8 +32,14 @@ class Mark:
     bold: bool = False
 
 
-def annotate(image: Picture, marks: Sequence[Mark], caption: str = "", zones: Sequence[Zone] = ()) -> Picture:
-    """A copy of the picture with zones, boxes and a caption along the lower edge.
+def annotate(
+    image: Picture,
+    marks: Sequence[Mark],
+    caption: str = "",
+    zones: Sequence[Polygon] = (),
+    masks: Sequence[Polygon] = (),
+) -> Picture:
+    """A copy of the picture with zones, masks, boxes and a caption along the lower edge.
 
     Later marks lie over earlier ones and choose first where their words stand; words that find no free place
     beside their box are left out.
@@ -41,6 +48,9 @@ def annotate(image: Picture, marks: Sequence[Mark], caption: str = "", zones: Se
     height, width = image.shape[:2]
     scale = max(0.35, min(width, height) / 1100)
     line = max(1, round(scale * 2))
+    if masks:
+        hidden = covering(masks, (width, height))
+        drawn[hidden] = drawn[hidden] // 4  # darkened, so that one sees what is left out
     for zone in zones:
         corners = np.array([(x * (width - 1), y * (height - 1)) for x, y in zone]).round().astype(np.int32)
         cv2.polylines(drawn, [corners], isClosed=True, color=ZONE, thickness=line, lineType=cv2.LINE_AA)

@@ -8,6 +8,7 @@ Pictures are ``uint8 (H, W, 3)`` in BGR order, as OpenCV gives them.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -18,12 +19,35 @@ from numpy.typing import NDArray
 SCHEMA_VERSION = 1
 
 Picture = NDArray[np.uint8]  # (H, W, 3) BGR
+Luma = NDArray[np.uint8]  # (h, w) brightness, 0 to 255
 BoxXYWH = tuple[float, float, float, float]  # left, top, width, height; fractions of the frame
 RegionKind = Literal["motion", "sweep", "track"]
 EventKind = Literal["bear", "camera", "health", "test"]
 EventType = Literal["new", "update", "end"]
+TroubleKind = Literal["gone", "frozen", "black", "white", "covered", "blurred", "moved"]
 
 WHOLE: BoxXYWH = (0.0, 0.0, 1.0, 1.0)
+
+
+class Later:
+    """A picture that is made when somebody first asks for it: most frames of a quiet place never are.
+
+    ``make`` is called at most once and gives a ``Picture`` of ``size_wh`` pixels. Not for use from two threads.
+    """
+
+    __slots__ = ("_make", "_picture", "size_wh")
+
+    def __init__(self, make: Callable[[], Picture], size_wh: tuple[int, int]) -> None:
+        self._make: Callable[[], Picture] | None = make
+        self._picture: Picture | None = None
+        self.size_wh = size_wh
+
+    def __call__(self) -> Picture:
+        """The picture."""
+        if self._picture is None:
+            assert self._make is not None
+            self._picture, self._make = self._make(), None
+        return self._picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,18 +59,27 @@ class Frame:
     when the camera gave the frame to the loop: latency is counted from there.
     """
 
-    image: Picture
+    picture: Picture | Later
     time: float  # seconds, monotonic within one source
     wall: datetime  # UTC
     camera: str
     index: int  # 0, 1, 2 … as handed over
     handed_over: float = 0.0  # time.monotonic(), seconds
     media_time_s: float | None = None  # seconds into a file; None on a live source
+    luma: Luma | None = None  # what motion looks at, where the source has it apart (a Pi's Y plane, a sub-stream)
+    again: bool = False  # the first frame after the camera was away: whatever was known of the place is old
+
+    @property
+    def image(self) -> Picture:
+        """The picture in full resolution, BGR; made now where the source left it for later."""
+        return self.picture() if isinstance(self.picture, Later) else self.picture
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.image.shape[1], self.image.shape[0]
+        """Width and height of ``image`` in pixels."""
+        if isinstance(self.picture, Later):
+            return self.picture.size_wh
+        return self.picture.shape[1], self.picture.shape[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +106,33 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How one track's evidence stands after one frame, and what holds it back: what ``why`` explains."""
+
+    track: int
+    box_xywh: BoxXYWH
+    bear: float | None  # this frame's bear probability; None: nothing was said of the track
+    threshold: float  # the bear probability that would have said nothing either way
+    said: float  # what the score said, logits, -c to +c
+    sum: float  # the evidence gathered, S, logit-seconds
+    alarm_at: float  # h, as it holds for this track now
+    held: tuple[str, ...] = ()  # in words: "never moved: held to the still threshold", "outside the zones", …
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something wrong with a camera, as it looks at one moment."""
+
+    kind: TroubleKind
+    detail: str  # one sentence for people: what, the value seen, what to do
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the event log (JSONL); ``bear-alarm schema event`` prints its JSON Schema."""
+    """One line of the event log (JSONL); ``bear-alarm schema event`` prints its JSON Schema.
+
+    What makes a noise acts on ``alarms``: a new bear, or an update that ``escalated``.
+    """
 
     kind: EventKind
     type: EventType
@@ -96,7 +154,15 @@ class Event:
     model: str | None = None  # name and short digest
     evidence: str | None = None  # path of the evidence picture
     detail: str | None = None  # words for camera, health and test events
+    zones: tuple[str, ...] = ()  # names of the zones the bear stands in
+    escalated: str | None = None  # why an update alarms again: "rising score" or "zone NAME"
+    quiet: str | None = None  # why nothing may make a noise: "outside the schedule"
     schema_version: int = field(default=SCHEMA_VERSION)
+
+    @property
+    def alarms(self) -> bool:
+        """Whether this is worth a noise: a new bear, or one that has become more serious."""
+        return self.kind == "bear" and self.quiet is None and (self.type == "new" or self.escalated is not None)
 
     def to_json(self) -> str:
         """One line of JSON, no newline at the end."""
@@ -111,7 +177,8 @@ class Event:
         box = found.get("box_xywh")
         known = {name: found[name] for name in Event.__dataclass_fields__ if name in found}
         try:
-            return Event(**(known | {"box_xywh": None if box is None else tuple(box)}))
+            pairs = {"box_xywh": None if box is None else tuple(box), "zones": tuple(found.get("zones", ()))}
+            return Event(**(known | pairs))
         except TypeError as error:
             raise ValueError(f"not an event: {error}") from None
 

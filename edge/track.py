@@ -9,10 +9,13 @@ bear says nothing about the bear beside it. So:
 - What is no hit counts against a track only where it is that track's own box (IoU 0.3, for tiles 0.5).
 - A track found by the sweep takes every tile that touches it, until something moves in it.
 - A track's evidence in a frame is the highest bear probability among what joined it.
+- A hit that could as well be of another track says so (``akin``), so that the evidence gathered there is not lost:
+  a higher score must not delay an alarm by beginning a second track beside the first.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +27,8 @@ SAME_IOU = 0.2
 SAME_INSIDE = 0.6  # share of the smaller box that lies in the larger
 TOUCHING = 0.1  # tiles overlap by a third, in the corner by a ninth
 REACH_MOTION_S = 3.0  # how long a hit's box still belongs to the animal's surroundings
-REACH_SWEEP_S = 12.0  # longer than one whole sweep
+REACH_SWEEP_S = 13.0  # longer than the longest a tile may wait for its turn
+STILL_S = 3.0  # without motion for so long, it stands still
 
 
 @dataclass(eq=False)
@@ -36,9 +40,13 @@ class Track:
     born: float  # seconds, the frame's clock
     last_hit: float
     moved: bool = False  # whether motion ever found it
+    moved_at: float = -math.inf  # when it did last, seconds
+    still: bool = True  # whether nothing has moved in it for a while
     now: Score | None = None  # this frame's best observation; None: nothing was said of it
+    own: bool = False  # whether this frame's observations have its own box among them: only that speaks against it
+    akin: list[int] = field(default_factory=list)  # tracks that this frame's hits could as well be of
     reach: list[tuple[float, BoxXYWH]] = field(default_factory=list)  # (until, box) of recent hits
-    absorbed: list[int] = field(default_factory=list)  # numbers of tracks that were merged into this one
+    absorbed: list[int] = field(default_factory=list)  # tracks that were merged into this one in this frame
 
     def touches(self, box_xywh: BoxXYWH) -> float:
         """The largest share in which a box and one of the recent hits' boxes cover each other, 0 to 1."""
@@ -49,10 +57,14 @@ class Tracker:
     """Scores of one frame in, live tracks out; one for each camera."""
 
     def __init__(self, threshold: float, *, lost_s: float = 5.0) -> None:
-        self.threshold = threshold
+        self.threshold = threshold  # bear probability of a hit, 0 to 1; may be another at night
         self.lost_s = lost_s  # a track without a hit for so long is gone
         self.tracks: list[Track] = []
         self._count = 0
+
+    def forget(self) -> None:
+        """What was followed has nothing to do with what comes next: the camera was away."""
+        self.tracks = []
 
     def regions(self, moving: Sequence[Region]) -> list[Region]:
         """The tracks (kind "track") that none of this frame's motion regions covers: look at them again."""
@@ -66,37 +78,41 @@ class Tracker:
         """The live tracks after this frame's scores (time in seconds), oldest first."""
         self.tracks = [track for track in self.tracks if time - track.last_hit <= self.lost_s]
         for track in self.tracks:
-            track.now = None
+            track.now, track.own, track.akin, track.absorbed = None, False, [], []
             track.reach = [(until, box) for until, box in track.reach if until >= time]
         joined: dict[int, list[Score]] = {}
         for score in sorted(scores, key=_order):
-            home = self._home(score, time)
-            if home is None and score.bear < self.threshold:
+            homes = self._homes(score, time)
+            hit = score.bear >= self.threshold
+            if not homes and not hit:
                 continue
-            track = home or self._begin(score, time)
+            track = homes[0] if homes else self._begin(score, time)
             joined.setdefault(track.number, []).append(score)
-            if score.bear >= self.threshold:
+            track.own = track.own or _own(track, score.region)
+            if hit:
+                track.akin += [other.number for other in homes[1:]]
                 track.last_hit = time
                 stays = REACH_SWEEP_S if score.region.kind == "sweep" else REACH_MOTION_S
                 track.reach.append((time + stays, score.region.box_xywh))
         for track in self.tracks:
             if track.number in joined:
-                self._follow(track, joined[track.number])
+                self._follow(track, joined[track.number], time)
         self._merge()
+        for track in self.tracks:
+            track.still = time - track.moved_at > STILL_S
         return self.tracks
 
-    def _home(self, score: Score, time: float) -> Track | None:
-        """The track this observation belongs to."""
+    def _homes(self, score: Score, time: float) -> list[Track]:
+        """The tracks this observation may belong to, the likeliest first."""
         found = [(self._affinity(track, score, time), track) for track in self.tracks]
-        best = max(found, key=lambda pair: pair[0], default=(0.0, None))
-        return best[1] if best[0] > 0 else None
+        return [track for share, track in sorted(found, key=lambda pair: -pair[0]) if share > 0]
 
     def _affinity(self, track: Track, score: Score, time: float) -> float:
         """How surely an observation is of this track, 0 (not) to 1."""
         box, kind = score.region.box_xywh, score.region.kind
         overlap = iou(track.box_xywh, box)
         if score.bear < self.threshold:
-            return overlap if overlap >= (OWN_TILE_IOU if kind == "sweep" else OWN_IOU) else 0.0
+            return overlap if _own(track, score.region) else 0.0
         if kind == "sweep":
             share = track.touches(box)
             return share if share >= TOUCHING else 0.0
@@ -111,13 +127,13 @@ class Tracker:
         self.tracks.append(track)
         return track
 
-    def _follow(self, track: Track, scores: list[Score]) -> None:
+    def _follow(self, track: Track, scores: list[Score], time: float) -> None:
         """Take this frame's evidence and move the box to where the animal is."""
         track.now = max(scores, key=lambda score: score.bear)
         moved = [score for score in scores if score.region.kind == "motion"]
         hits = [score for score in moved if score.bear >= self.threshold]
         if hits or (moved and track.moved):
-            track.moved = True
+            track.moved, track.moved_at = True, time
             track.box_xywh = max(hits or moved, key=lambda score: score.bear).region.box_xywh
             return
         # A smaller tile that still says bear is the tighter crop.
@@ -136,7 +152,10 @@ class Tracker:
                 continue
             twin.last_hit = max(twin.last_hit, track.last_hit)
             twin.moved = twin.moved or track.moved
+            twin.moved_at = max(twin.moved_at, track.moved_at)
             twin.reach += track.reach
+            twin.own = twin.own or track.own
+            twin.akin += track.akin
             twin.absorbed += [track.number, *track.absorbed]
             if track.now and (twin.now is None or track.now.bear > twin.now.bear):
                 twin.now, twin.box_xywh = track.now, track.box_xywh
@@ -160,6 +179,11 @@ def inside(one: BoxXYWH, other: BoxXYWH) -> float:
     """The share of the smaller box that the larger one covers, 0 to 1."""
     smaller = min(_area(one), _area(other))
     return _common(one, other) / smaller if smaller > 0 else 0.0
+
+
+def _own(track: Track, region: Region) -> bool:
+    """Whether a region is the track's own box, whatever was scored in it."""
+    return iou(track.box_xywh, region.box_xywh) >= (OWN_TILE_IOU if region.kind == "sweep" else OWN_IOU)
 
 
 def _order(score: Score) -> tuple[int, float]:

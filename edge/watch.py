@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-import uuid
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from edge.crops import square
 from edge.decide import Rule
-from edge.drawing import ALARM, MOVING, Mark
-from edge.evidence import EvidenceWriter, Exhibit
-from edge.happening import Decider, Verdict
+from edge.decide.happening import Decider, Verdict
+from edge.decide.offenders import Offenders, thumbnail
+from edge.lens import LensCheck
 from edge.motion import Motion, MotionFinder
-from edge.schema import Event, Frame, Picture, Region, Score, utc_text
-from edge.sinks.worker import Sink
+from edge.night import Night
+from edge.pace import CropBudget, Pace
+from edge.schema import Event, Frame, Picture, Region, Score, Trouble
+from edge.settings import CameraSettings
 from edge.sweep import Sweep
+from edge.telling import Teller
+from edge.trace.moment import Moment
 from edge.track import Tracker
+from edge.trouble import TroubleWatch
 
-MOST_CROPS = 12  # a frame, but for a whole sweep
+CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 
 
 class Scorer(Protocol):
@@ -37,7 +39,6 @@ class Tally:
 
     frames: int = 0
     crops: int = 0
-    told: Counter[str] = field(default_factory=Counter)  # new, update, end
     footage_s: float = 0.0
     first_time: float | None = None
     # A running device must not grow: the last hour at 10 frames a second.
@@ -47,119 +48,159 @@ class Tally:
 class Watcher:
     """Everything the alarm remembers of one camera.
 
-    ``tell`` holds the sinks in the order they are called. Nothing here waits: a sink that is slow is
-    wrapped in a worker (``edge.sinks.worker``) by whoever passes it.
+    A live camera has a ``pace``, a ``budget`` of crops that follows what this machine can do, and a ``lens`` check;
+    a file has none of them, and gives the same events on every machine. ``trace`` is given what was seen and
+    thought of each frame.
     """
 
     def __init__(
         self,
         scorer: Scorer,
         rule: Rule,
-        tell: Sequence[Sink] = (),
+        teller: Teller,
+        settings: CameraSettings | None = None,
         *,
-        model: str | None = None,
-        context: float = 1.0,
-        evidence: EvidenceWriter | None = None,
-        most_crops: int = MOST_CROPS,
+        pace: Pace | None = None,
+        budget: CropBudget | None = None,
+        lens: LensCheck | None = None,
+        trace: Callable[[Moment], object] | None = None,
         motion: Callable[[Frame], Motion] | None = None,
-        run_id: str | None = None,
-        numbers: Iterator[int] | None = None,
+        decider: Decider | None = None,
     ) -> None:
+        settings = settings or CameraSettings()
         self.scorer = scorer
-        self.tell = list(tell)
-        self.model = model
-        self.context = context  # of the crops, to draw what the classifier saw
-        self.evidence = evidence
-        self.most_crops = most_crops
-        self.motion = motion or MotionFinder()
-        self.sweep = Sweep()
+        self.rule = rule
+        self.teller = teller
+        self.trace = trace
+        self.motion = motion or MotionFinder(masks=settings.masks)
+        self.sweep = Sweep(masks=settings.masks)
         self.tracker = Tracker(rule.threshold)
-        self.decider = Decider(rule)
+        self.decider = decider or Decider(rule, zones=settings.zones, schedule=settings.schedule, offenders=Offenders())
+        self.night = Night()
+        self.lens = lens
+        self.troubles = TroubleWatch()
+        self.budget = budget or CropBudget()
+        self.pace = pace
         self.tally = Tally()
-        self.run_id = run_id or uuid.uuid4().hex
-        self._numbers = numbers or itertools.count(1)  # shared between cameras, so that seq is one order
-        self._ids: dict[int, str] = {}  # happening -> event id
-        self._evidence_paths: dict[int, str] = {}
-        self._last: Frame | None = None
+        self._last: tuple[Frame, Motion] | None = None
+        self._checked_at: float | None = None
+        self._source_trouble: Trouble | None = None
+        self._seen: tuple[Trouble, ...] = ()  # by the lens check
+        self._between: list[Event] = []  # told between two frames
 
     def __call__(self, frames: Iterable[Frame]) -> None:
         """Watch until the frames end; what is still going on then is ended and told."""
         try:
             for frame in frames:
                 started = time.perf_counter()
-                regions = self.find(frame)
-                scores = self.scorer.score(frame.image, regions) if regions else []
-                for verdict in self.decide(frame, scores):
-                    self.tell_everyone(frame, verdict, scores)
-                self._count(frame, regions, started)
+                if frame.again:
+                    self.tracker.forget()  # what was followed before has nothing to do with this picture
+                motion = self.motion(frame)
+                regions = self.find(frame, motion)
+                scores = self.score(frame, regions)
+                verdicts = self.decide(frame, scores)
+                events = [self.teller.bear(frame, verdict, scores) for verdict in verdicts]
+                events += self.look_after(frame, motion)
+                self._count(frame, motion, regions, started)
+                self._record(frame, motion, scores, events)
         finally:
             self.close()
 
-    def find(self, frame: Frame) -> list[Region]:
+    def find(self, frame: Frame, motion: Motion) -> list[Region]:
         """What is worth a look: what moved, the animals followed so far, and a part of the sweep."""
-        motion = self.motion(frame)
-        tracks = self.tracker.regions(motion.regions)[: self.most_crops - len(motion.regions)]
-        left = self.most_crops - len(motion.regions) - len(tracks)
-        sweep = self.sweep(frame.size_wh, frame.time, most=left, at_once=motion.reset, moving=motion.moving)
-        return [*motion.regions, *tracks, *sweep]
+        size_wh, most = frame.size_wh, self.budget.crops
+        fast = motion.moving or motion.large  # regions mean little: sweep as fast as the budget allows
+        free = most - self.sweep.due(size_wh, frame.time, at_once=motion.reset, moving=fast)
+        moving = motion.regions[:free]
+        tracks = self.tracker.regions(moving)[: free - len(moving)]
+        left = most - len(moving) - len(tracks)
+        sweep = self.sweep(size_wh, frame.time, most=left, at_once=motion.reset, moving=fast)
+        return [*moving, *tracks, *sweep]
+
+    def score(self, frame: Frame, regions: Sequence[Region]) -> list[Score]:
+        """What the classifier says of the regions."""
+        if not regions:
+            return []
+        image, started = frame.image, time.perf_counter()
+        scores = self.scorer.score(image, regions)
+        self.budget.note(len(regions), time.perf_counter() - started)
+        self.night(image, frame.time)
+        return scores
 
     def decide(self, frame: Frame, scores: Sequence[Score]) -> list[Verdict]:
         """What this frame's scores add up to."""
-        return self.decider(self.tracker(scores, frame.time), frame.time)
+        night = bool(self.night.night)
+        self.tracker.threshold = self.rule.threshold_for(night=night)
+        return self.decider(
+            self.tracker(scores, frame.time),
+            frame.time,
+            wall=frame.wall,
+            night=night,
+            look=lambda box: thumbnail(frame.image, box),
+        )
 
-    def tell_everyone(self, frame: Frame, verdict: Verdict, scores: Sequence[Score] = ()) -> Event:
-        """The verdict as an event to every sink, then its evidence to the writer."""
-        event = self._event(frame, verdict)
-        self.tally.told[event.type] += 1
-        path = None
-        if self.evidence and verdict.type != "end":
-            path = self.evidence.place(frame, event.id, event.seq)
-            self._evidence_paths[verdict.happening] = str(path)
-        event = replace(event, evidence=self._evidence_paths.get(verdict.happening))
-        for sink in self.tell:
-            sink(replace(event, latency_ms=round((time.monotonic() - frame.handed_over) * 1000.0, 2)))
-        if self.evidence and path:
-            self.evidence(Exhibit(path, frame, self._marks(frame, verdict, scores), event))
-        return event
+    def look_after(self, frame: Frame, motion: Motion) -> list[Event]:
+        """How often to look from now on; and once a second: is anything wrong with the camera?"""
+        if self.pace:
+            self.pace(bool(motion.regions or motion.moving or self.tracker.tracks), frame.time)
+        if self._checked_at is not None and frame.time - self._checked_at < CHECK_S:
+            return []
+        if self.lens and motion.grey is not None:
+            self._seen = self.lens(motion.grey, frame.time)
+        return self._hear(frame.camera, frame.time, frame.media_time_s)
+
+    def report(self, trouble: Trouble | None, at: float, camera: str) -> None:
+        """What the source says of itself, also while no frame comes; None: all is well again.
+
+        ``at`` is the monotonic clock, in seconds, as a live camera's ``Frame.time`` is.
+        """
+        over = trouble is None and self._source_trouble is not None
+        self._source_trouble = trouble
+        if over or self._checked_at is None or at - self._checked_at >= CHECK_S:
+            self._between += self._hear(camera, at, None)
 
     def close(self) -> None:
         """The source has ended: end what is still going on."""
-        if self._last is not None:
-            for verdict in self.decider.close():
-                self.tell_everyone(self._last, verdict)
+        if self._last is None:
+            return
+        frame, motion = self._last
+        events = [self.teller.bear(frame, verdict) for verdict in self.decider.close()]
+        events += [self.teller.trouble(frame.camera, report) for report in self.troubles.close(frame.time)]
+        if events and self.trace:
+            self.trace(Moment.of(frame, motion, events=[*self._between, *events]))
+            self._between = []
 
-    def _event(self, frame: Frame, verdict: Verdict) -> Event:
-        return Event(
-            kind="bear",
-            type=verdict.type,
-            id=self._ids.setdefault(verdict.happening, uuid.uuid4().hex),
-            seq=next(self._numbers),
-            boot_id=self.run_id,
-            camera=frame.camera,
-            captured_at=utc_text(frame.wall),
-            track=verdict.track,
-            label=verdict.label,
-            score=round(verdict.score, 4),
-            top_score=round(verdict.top_score, 4),
-            box_xywh=tuple(round(side, 5) for side in verdict.box_xywh),  # type: ignore[arg-type]
-            media_time_s=None if frame.media_time_s is None else round(frame.media_time_s, 3),
-            onset_s=None if verdict.onset_s is None else round(verdict.onset_s, 3),
-            model=self.model,
-            detail="unknown: unlike the pictures the model was trained on" if verdict.unknown else None,
+    def _hear(self, camera: str, at: float, media_time_s: float | None) -> list[Event]:
+        """Tell what has become of the camera's troubles; a bear that nobody can see any more is over."""
+        self._checked_at = at
+        found = [*self._seen, *([self._source_trouble] if self._source_trouble else [])]
+        events = []
+        for report in self.troubles(found, at):
+            events.append(self.teller.trouble(camera, report, media_time_s))
+            if report.type == "new" and report.trouble.kind == "gone" and self._last:
+                events += [self.teller.bear(self._last[0], verdict) for verdict in self.decider.close()]
+        return events
+
+    def _record(self, frame: Frame, motion: Motion, scores: Sequence[Score], events: Sequence[Event]) -> None:
+        if not self.trace:
+            return
+        told, self._between = [*self._between, *events], []
+        self.trace(
+            Moment.of(
+                frame,
+                motion,
+                scores,
+                self.decider.standings(),
+                told,
+                [trouble.detail for trouble in self.troubles.now],
+                threshold=self.rule.threshold_for(night=bool(self.night.night)),
+                frame_ms=self.tally.frame_ms[-1],
+            )
         )
 
-    def _marks(self, frame: Frame, verdict: Verdict, scores: Sequence[Score]) -> tuple[Mark, ...]:
-        """What moved, and the bear's box with what the classifier was given."""
-        marks = [Mark(s.region.box_xywh, "", MOVING) for s in scores if s.region.kind == "motion"]
-        width, height = frame.size_wh
-        x, y, w, h = square(verdict.box_xywh, (width, height), self.context)
-        seen = (x / width, y / height, w / width, h / height)
-        words = f"{verdict.label} {verdict.score:.2f}".replace("_", " ")
-        return (*marks, Mark(seen, words, ALARM), Mark(verdict.box_xywh, "", ALARM, bold=True))
-
-    def _count(self, frame: Frame, regions: Sequence[Region], started: float) -> None:
+    def _count(self, frame: Frame, motion: Motion, regions: Sequence[Region], started: float) -> None:
         tally = self.tally
-        self._last = frame
+        self._last = frame, motion
         tally.first_time = frame.time if tally.first_time is None else tally.first_time
         tally.footage_s = frame.time - tally.first_time
         tally.frames += 1

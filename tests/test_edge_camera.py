@@ -1,14 +1,15 @@
 """Sources: what is played, at which times, and what is said of bad input."""
 
-import time
+import sys
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-import edge.camera_live as live
 from edge.camera import open_source, shown, source_name
-from edge.camera_file import VideoSource
+from edge.camera.file import VideoSource
 from edge.errors import SourceError
 
 FPS = 20
@@ -134,10 +135,16 @@ def test_pictures_that_cannot_be_read_at_all_are_one_sentence(tmp_path):
         play(tmp_path)
 
 
-@pytest.mark.parametrize("source", ["nowhere.mp4", "no/such/folder", "no*.jpg"])
+@pytest.mark.parametrize("source", ["nowhere.mp4", "no/such/folder", "no*.jpg", "x" * 5000 + ".mp4", "a\0b*.mp4"])
 def test_no_such_source_is_one_sentence(tmp_path, source):
     with pytest.raises(SourceError, match=r"no such|no file"):
         open_source(str(tmp_path / source))
+
+
+@pytest.mark.parametrize("source", ["", "~nobody-of-that-name/a.mp4", "/dev/video97", "/dev/v4l/by-id/none", "9" * 30])
+def test_what_is_no_source_at_all_is_one_sentence(source):
+    with pytest.raises(SourceError, match="no such camera"):
+        open_source(source)
 
 
 def test_an_empty_folder_is_one_sentence(tmp_path):
@@ -150,83 +157,99 @@ def test_no_such_camera_is_one_sentence():
         open_source("97")
 
 
-def test_passwords_are_not_shown():
-    url = "rtsp://anna:secret@192.168.1.9:554/stream"
-    assert "secret" not in shown(url)
-    assert source_name(url) == "192.168.1.9"
-    assert (source_name("0"), source_name("/cards/yard.mp4"), source_name("cards/*.jpg")) == (
-        "camera0",
-        "yard",
-        "cards",
-    )
+@pytest.mark.parametrize(
+    ("source", "words", "name"),
+    [
+        ("rtsp://anna:secret@192.168.1.9:554/stream", "rtsp://***@192.168.1.9:554/stream", "192.168.1.9"),
+        ("rtsp://anna:se/cr@et@Yard.local/1", "rtsp://***@Yard.local/1", "yard.local"),
+        ("rtsp://secret@[fe80::1]:554/s", "rtsp://***@[fe80::1]:554/s", "fe80::1"),
+        ("rtsp://[::1", "rtsp://[::1", "::1"),
+        ("rtsp://", "rtsp://", "stream"),
+        ("http://h/s?user=anna&password=secret&c=1", "http://h/s?user=***&password=***&c=1", "h"),
+        ("rtsp://h:554/user=anna_password=secret_channel=1", "rtsp://h:554/user=***", "h"),
+        (
+            "http://h/s?loginuse=anna&loginpas=secret&api_key=secret",
+            "http://h/s?loginuse=***&loginpas=***&api_key=***",
+            "h",
+        ),
+        ("rstp://anna:secret@h/s", "rstp://***@h/s", "h"),
+        ("anna:secret@h", "***@h", "h"),
+        ("udp://@239.0.0.1:1234", "udp://***@239.0.0.1:1234", "239.0.0.1"),
+        ("picamera://0", "picamera://0", "picamera0"),
+        ("picamera://1?mode=yuv", "picamera://1?mode=yuv", "picamera1"),
+        ("0", "0", "camera0"),
+        ("/cards/yard.mp4", "/cards/yard.mp4", "yard"),
+        ("cards/*.jpg", "cards/*.jpg", "cards"),
+        ("/dev/v4l/by-id/usb-Cam_1-video-index0", "/dev/v4l/by-id/usb-Cam_1-video-index0", "usb-Cam_1-video-index0"),
+    ],
+)
+def test_sources_are_shown_and_named_without_users_and_passwords(source, words, name):
+    assert shown(source) == words
+    assert source_name(source) == name
 
 
-class FakeVideo:
-    """As many frames as it is given, at once; then reads fail."""
+def test_any_word_is_a_source_or_one_sentence_without_its_secret(tmp_path, monkeypatch):
+    hypothesis = pytest.importorskip("hypothesis")
+    st = hypothesis.strategies
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
 
-    def __init__(self, frames, pause_s=0.0):
-        self.left, self.pause_s, self.released = frames, pause_s, False
+    class NoVideo:
+        def __init__(self, *_):
+            self.isOpened = lambda: False
+            self.release = lambda: None
 
-    def isOpened(self):
-        return True
+    monkeypatch.setattr(cv2, "VideoCapture", NoVideo)  # nothing leaves this machine
+    schemes = st.sampled_from(["rtsp://", "RTSPS://", "http://", "https://", "udp://", "tcp://", "rstp://", "", "//"])
+    secrets = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8)
+    urls = st.tuples(
+        schemes, st.text(max_size=6), st.just(":"), secrets.map(lambda word: f"<{word}>"), st.just("@"),
+        st.text("abc.:[]/?#%0 ", max_size=12),
+    ).map("".join)  # fmt: skip
+    queries = st.tuples(st.just("http://h/"), st.sampled_from(["?pwd=", "?password=", "&token="]), st.just("<s>"))
+    words = st.text(max_size=20).filter(lambda word: not word.lstrip().startswith(("/", "..", "~")))
 
-    def get(self, _):
-        return 0.0
+    @hypothesis.settings(max_examples=300)
+    @hypothesis.given(st.one_of(urls, queries.map("".join), words, st.integers(0).map(str)))
+    def is_one_sentence(word):
+        hypothesis.assume(not (tmp_path / word.replace("\0", "")).exists())
+        try:
+            open_source(word).close()
+        except SourceError as error:
+            said = f"{error} {error!r}"
+            assert "<" not in said or ":" not in word.rpartition("@")[0]
+            assert "<s>" not in said
+            assert "<" not in source_name(word) or ":" not in word.rpartition("@")[0]
 
-    def grab(self):
-        time.sleep(self.pause_s)
-        self.left -= 1
-        return self.left >= 0
-
-    def retrieve(self):
-        return True, np.full((4, 4, 3), self.left % 256, np.uint8)
-
-    def release(self):
-        self.released = True
-
-
-def fake_live(monkeypatch, video, **options):
-    monkeypatch.setattr(live.LiveSource, "_open", lambda self: video)
-    return live.LiveSource("0", name="yard", **options)
-
-
-def test_a_live_source_drops_what_is_stale(monkeypatch):
-    video = FakeVideo(10_000, pause_s=0.002)
-    with fake_live(monkeypatch, video, fps=1000) as source:
-        frames = iter(source)
-        first = next(frames)
-        time.sleep(0.1)
-        second = next(frames)
-        assert source.dropped > 5
-        assert second.time - first.time > 0.08
-        assert time.monotonic() - second.time < 0.05
-        assert (second.index, second.media_time_s) == (1, None)
-    assert video.released
+    is_one_sentence()
 
 
-def test_a_live_source_that_stops_is_one_sentence(monkeypatch):
-    source = fake_live(monkeypatch, FakeVideo(3, pause_s=0.01), fps=1000, silent_s=0.2)
-    with source, pytest.raises(SourceError, match=r"0: no frame for 0\.2 s"):
-        list(source)
+def test_a_pi_camera_is_its_own_module(monkeypatch):
+    class PiSource:
+        def __init__(self, word, *, name, fps, size_wh):
+            self.given = (word, name, fps, size_wh)
+
+    monkeypatch.setitem(sys.modules, "edge.camera.pi", SimpleNamespace(PiSource=PiSource))
+    source: Any = open_source("picamera://1?mode=yuv", fps=5)
+    assert source.given == ("picamera://1?mode=yuv", "picamera1", 5, (1280, 720))
 
 
-def test_a_stream_with_an_end_and_no_frame_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(FakeVideo, "get", lambda *_: 5.0)
-    with fake_live(monkeypatch, FakeVideo(3, pause_s=0.01), fps=1000) as source:
-        assert list(source)
-    with (
-        fake_live(monkeypatch, FakeVideo(0), fps=1000) as source,
-        pytest.raises(SourceError, match="0: ended before its first frame"),
-    ):
-        list(source)
+def test_the_rate_may_be_changed_while_a_file_is_played(tmp_path):
+    with open_source(str(film(tmp_path / "a.avi", frames=120)), fps=10) as source:
+        times = []
+        for frame in source:
+            times.append(frame.time)
+            source.fps = 2 if frame.time > 1.9 else 10
+    assert np.diff(times)[:19] == pytest.approx([0.1] * 19, abs=0.01)
+    assert np.diff(times)[20:] == pytest.approx([0.5] * len(times[21:]), abs=0.051)
 
 
-def test_closing_a_live_source_ends_it(monkeypatch):
-    source = fake_live(monkeypatch, FakeVideo(10_000, pause_s=0.002), fps=1000)
-    for frame in source:
-        if frame.index == 3:
-            source.close()
-    assert frame.index == 3
+def test_every_picture_of_a_folder_is_played_whatever_the_rate(tmp_path):
+    for i in range(4):
+        picture(tmp_path / f"{i}.jpg", i)
+    with open_source(str(tmp_path), fps=0.1) as source:
+        source.fps = 0.25
+        assert len(list(source)) == 4
 
 
 def test_a_closed_file_ends(tmp_path):

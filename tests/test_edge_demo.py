@@ -18,6 +18,7 @@ from edge.demo.scene import SIZE_WH, Shot
 from edge.demo.score import judge, listen
 from edge.models import BUNDLED
 from edge.schema import BoxXYWH, Event, EventType, Picture, Region, Score
+from edge.telling import Teller
 from edge.watch import Watcher
 
 SMALL_WH = (427, 240)
@@ -144,7 +145,7 @@ def test_the_shipped_model_hears_the_bear_and_nothing_else(seed, classifier):
 def test_the_shipped_model_alarms_once_on_the_bundled_clip(classifier):
     events: list[Event] = []
     with open_source("demo") as source:
-        Watcher(classifier, Rule.from_card(classifier.card), [events.append])(source)
+        Watcher(classifier, Rule.from_card(classifier.card), Teller([events.append]))(source)
     outcome = judge(Scene(0).truth, events)
     assert [event.type for event in events if event.type != "update"] == ["new", "end"]
     assert outcome.quiet, outcome
@@ -155,7 +156,7 @@ def test_the_shipped_model_alarms_once_on_the_bundled_clip(classifier):
 def test_a_model_without_bears_raises_nothing_on_the_bundled_clip():
     events: list[Event] = []
     with open_source("demo") as source:
-        watcher = Watcher(NoBear(), Rule(0.3, 0.5), [events.append])
+        watcher = Watcher(NoBear(), Rule(0.3, 0.5), Teller([events.append]))
         watcher(source)
     assert watcher.tally.frames > 200
     assert watcher.tally.crops > watcher.tally.frames / 2

@@ -1,46 +1,23 @@
-"""Motion and the sweep on synthetic scenes: lists of frames, no clock, no camera."""
-
-from datetime import UTC, datetime
+"""Motion on a painted meadow: lists of frames, no clock, no camera. The arithmetic: test_edge_motion_vectors.py."""
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from edge.motion import MotionFinder, MotionSettings, merge, small_grey
-from edge.schema import WHOLE, Frame
-from edge.sweep import Sweep, whole_and_tiles
+from edge.errors import PictureError
+from edge.motion import MotionFinder, MotionSettings, small_grey
+from edge.motion.blobs import merge
+from edge.schema import Frame, Later
 from edge.track import iou
-
-WALL = datetime(2026, 1, 1, tzinfo=UTC)
-SIZE_WH = (1280, 720)
+from tests.meadow import WALL, frames, hits, noisy, run, walking, with_animal
+from tests.meadow import meadow as painted
 
 
 @pytest.fixture(scope="module")
 def meadow():
-    """A textured scene (720, 1280, 3), larger than life by half so that it can be panned over."""
-    noise = np.random.default_rng(1).integers(0, 255, (1080, 1920, 3), np.uint8)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 9).astype(np.float32)
-    return ((smooth - smooth.min()) / np.ptp(smooth) * 140 + 60).astype(np.uint8)
-
-
-def frames(pictures, fps=10.0, start=0.0):
-    return [Frame(picture, start + i / fps, WALL, "test", i) for i, picture in enumerate(pictures)]
-
-
-NOISE = np.random.default_rng(2).normal(128, 4.0, (800, 1400, 3)).astype(np.uint8)
-
-
-def noisy(picture, seed):
-    """With noise of 4 grey levels, another piece of the same sheet each time."""
-    y, x = seed * 7 % 80, seed * 11 % 120
-    return cv2.addWeighted(picture, 1.0, NOISE[y : y + 720, x : x + 1280], 1.0, -128)
-
-
-def with_animal(picture, left, top, width, height, shade=25):
-    picture = picture.copy()
-    middle = (round(left + width / 2), round(top + height / 2))
-    cv2.ellipse(picture, middle, (width // 2, height // 2), 0, 0, 360, (shade, shade, shade), -1)
-    return picture
+    return painted()
 
 
 def test_the_first_frame_starts_the_background_anew(meadow):
@@ -66,42 +43,6 @@ def test_an_animal_is_found_tightly(meadow, width, height):
         if i >= 10:
             overlaps.append(max((iou(true, region.box_xywh) for region in motion.regions), default=0.0))
     assert np.mean(np.array(overlaps) > 0.3) >= 0.9
-
-
-def test_a_slow_change_of_light_moves_nothing(meadow):
-    finder = MotionFinder()
-    lit = [np.clip(meadow[:720, :1280].astype(np.float32) + 2.0 * i, 0, 255).astype(np.uint8) for i in range(25)]
-    assert not any(motion.regions for motion in map(finder, frames(lit)))
-
-
-def test_the_light_switched_on_starts_anew_once(meadow):
-    finder = MotionFinder()
-    dark, bright = (meadow[:720, :1280] // 4), meadow[:720, :1280]
-    found = [finder(frame) for frame in frames([dark] * 10 + [bright] * 10)]
-    assert [i for i, motion in enumerate(found) if motion.reset] == [0, 10]
-    assert not any(motion.moving or motion.regions for motion in found)
-
-
-def test_a_panning_camera_is_said_to_move_and_then_to_rest(meadow):
-    finder = MotionFinder()
-    pan = [meadow[4 * i : 720 + 4 * i, 12 * i : 1280 + 12 * i] for i in range(30)]
-    found = [finder(frame) for frame in frames(pan + [pan[-1]] * 15)]
-    assert all(motion.moving and not motion.regions for motion in found[2:30])
-    assert not found[-1].moving
-    assert any(motion.reset for motion in found[30:])
-
-
-def test_swaying_leaves_grow_quiet_and_an_animal_before_them_does_not(meadow):
-    scene, finder, rng = meadow[:720, :1280], MotionFinder(), np.random.default_rng(3)
-    counts = []
-    for frame in frames([scene] * 300):
-        picture = frame.image.copy()
-        for x in range(40, 360, 40):
-            cv2.circle(picture, (x + int(rng.integers(-12, 13)), 150), 10, (230, 230, 230), -1)
-        counts.append(len(finder(Frame(picture, frame.time, WALL, "test", frame.index)).regions))
-    assert np.mean(counts[-50:]) < 0.5 * np.mean(counts[5:55])
-    animal = with_animal(picture, 600, 400, 60, 40)
-    assert finder(Frame(animal, 30.0, WALL, "test", 300)).regions
 
 
 def test_what_stops_is_absorbed_slowly(meadow):
@@ -130,22 +71,112 @@ def test_near_boxes_become_one_and_far_ones_do_not():
     assert len(merge([((0, 0, 40, 4), 100), ((41, 5, 4, 40), 100)], 3.0, 0.15)) == 2
 
 
-def test_the_sweep_looks_everywhere_at_once_when_asked():
-    regions = Sweep()(SIZE_WH, 0.0, most=12, at_once=True, moving=False)
-    assert [region.box_xywh for region in regions] == whole_and_tiles(SIZE_WH)
-    assert regions[0].box_xywh == WHOLE
+def test_brightness_is_looked_at_where_the_source_has_it_apart_and_the_picture_is_not_made(meadow):
+    def never():
+        raise AssertionError("a picture nobody needs was made")
+
+    finder, found = MotionFinder(), []
+    for i, picture in enumerate([meadow[:720, :1280]] * 10 + walking(meadow[:720, :1280], 10)):
+        luma = cv2.cvtColor(noisy(picture, i), cv2.COLOR_BGR2GRAY)[::2, ::2]
+        found.append(finder(Frame(Later(never, (1280, 720)), i / 10, WALL, "test", i, luma=luma)))
+    assert hits(found[10:]) >= 0.9
+    assert all(motion.grey is not None and motion.grey.shape == (180, 320) for motion in found)
 
 
-def test_the_sweep_covers_all_within_its_period():
-    sweep = Sweep(period_s=10.0)
-    taken = [sweep(SIZE_WH, i / 10, most=12, at_once=False, moving=False) for i in range(102)]
-    assert max(map(len, taken)) <= 1
-    assert {region.box_xywh for some in taken for region in some} == set(whole_and_tiles(SIZE_WH))
+def test_nothing_moves_under_a_mask_and_what_is_beside_it_does(meadow):
+    scene = meadow[:720, :1280]
+    left_half = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    found = run(MotionFinder(masks=[left_half]), [scene] * 10 + walking(scene, 60))
+    assert not any(motion.regions for motion in found[10:46])  # its head is in the middle after 36 frames
+    assert hits(found[50:], left=300 + 8 * 40) >= 0.9
+    assert min(r.box_xywh[0] for motion in found for r in motion.regions) >= 0.5 - 1 / 320
 
 
-def test_the_sweep_keeps_to_the_budget_and_catches_up():
-    sweep = Sweep(period_s=1.0)
-    assert [len(sweep(SIZE_WH, i / 10, most=0, at_once=False, moving=False)) for i in range(5)] == [0] * 5
-    assert len(sweep(SIZE_WH, 0.5, most=3, at_once=False, moving=False)) == 3
-    assert len(sweep(SIZE_WH, 0.6, most=12, at_once=False, moving=True)) == 12
-    assert sweep(SIZE_WH, 0.7, most=-2, at_once=False, moving=True) == []
+def test_a_picture_masked_whole_never_moves(meadow):
+    whole = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    found = run(MotionFinder(masks=[whole]), [meadow[:720, :1280], meadow[300:1020, 500:1780]] * 5)
+    assert not any(motion.reset or motion.moving or motion.regions for motion in found[1:])
+
+
+def test_a_camera_that_was_away_starts_anew(meadow):
+    finder = MotionFinder()
+    run(finder, [meadow[:720, :1280]] * 10)
+    frame = Frame(with_animal(meadow[:720, :1280], 300, 400, 60, 40), 500.0, WALL, "test", 10, again=True)
+    assert finder(frame).reset
+    assert not finder(Frame(frame.image, 500.1, WALL, "test", 11)).regions
+
+
+def test_what_reaches_round_most_of_the_frame_is_said_to_be_large(meadow):
+    scene = meadow[:720, :1280]
+    round_it = scene.copy()
+    round_it[40:680, 40:120] = round_it[600:680, 40:1200] = 250
+    found = run(MotionFinder(), [scene] * 10 + [round_it])
+    assert found[-1].large
+    assert [found[-1].regions[0].box_xywh[2] * found[-1].regions[0].box_xywh[3] > 0.6]
+    assert not any(motion.large for motion in found[:-1])
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((72, 128), np.uint8),
+        np.zeros((72, 128, 4), np.uint8),
+        np.zeros((72, 128, 3), np.float32),
+        np.zeros((72, 128, 3), np.uint16),
+        np.zeros((0, 128, 3), np.uint8),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_a_sentence(picture):
+    with pytest.raises(PictureError, match=r"camera yard: frame 7 is .*; a source must give uint8 \(H, W, 3\) in BGR"):
+        MotionFinder()(Frame(picture, 0.0, WALL, "yard", 7))
+
+
+@pytest.mark.parametrize("luma", [np.zeros((72, 128, 3), np.uint8), np.zeros((72, 128), np.int16)])
+def test_what_is_no_brightness_is_refused_in_a_sentence(luma):
+    with pytest.raises(PictureError, match=r"a source must give uint8 \(h, w\)"):
+        MotionFinder()(Frame(np.zeros((72, 128, 3), np.uint8), 0.0, WALL, "yard", 7, luma=luma))
+
+
+SIDES = st.sampled_from([1, 2, 3, 5, 16, 17, 63, 240, 1000, 4000])
+CORNERS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_size=8).map(tuple)
+
+
+@settings(max_examples=40)
+@given(
+    shapes=st.lists(st.tuples(SIDES, SIDES).filter(lambda wh: wh[0] * wh[1] <= 300_000), min_size=1, max_size=6),
+    masks=st.lists(CORNERS, max_size=3),
+    seed=st.integers(0, 99),
+    steps=st.lists(st.sampled_from([0.0, 0.1, 1.0, 100.0, -5.0]), min_size=6, max_size=6),
+    again=st.lists(st.booleans(), min_size=6, max_size=6),
+)
+def test_whatever_comes_boxes_lie_in_the_frame_and_the_small_picture_stays_small(shapes, masks, seed, steps, again):
+    finder, rng, time = MotionFinder(masks=masks), np.random.default_rng(seed), 0.0
+    for i, (width, height) in enumerate(shapes * 2):
+        time += steps[i % 6]
+        picture = (
+            rng.integers(0, 256, (height, width, 3), np.uint8) if i % 3 else np.full((height, width, 3), 9, np.uint8)
+        )
+        motion = finder(Frame(picture, time, WALL, "fuzz", i, again=again[i % 6]))
+        assert motion.grey is not None
+        assert motion.grey.shape[1] == 320
+        assert 6 <= motion.grey.shape[0] <= 1280
+        assert np.isfinite(motion.grey).all()
+        assert len(motion.regions) <= MotionSettings().most_regions
+        assert not (motion.regions and (motion.reset or motion.moving))
+        for x, y, w, h in (region.box_xywh for region in motion.regions):
+            assert min(x, y) >= 0
+            assert min(w, h) > 0
+            assert max(x + w, y + h) <= 1 + 1e-9
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(*[st.integers(0, 300), st.integers(0, 170), st.integers(1, 60), st.integers(1, 60)]), max_size=40
+    )
+)
+def test_joined_boxes_hold_all_they_were_made_of(boxes):
+    joined = merge([(box, box[2] * box[3]) for box in boxes], 3.0, 0.15)
+    assert len(joined) <= len(boxes)
+    for x, y, w, h in boxes:
+        assert any(a <= x and b <= y and x + w <= a + c and y + h <= b + d for a, b, c, d in joined)

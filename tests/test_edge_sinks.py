@@ -18,7 +18,7 @@ from edge.sinks.bell import Bell
 from edge.sinks.command import Command, CommandError
 from edge.sinks.jsonl import JsonLines
 from edge.sinks.worker import Worker, in_background
-from tests.test_edge_motion import WALL
+from tests.meadow import WALL
 
 
 def event(type_="new", seq=1, **more):
@@ -200,7 +200,7 @@ def test_evidence_in_a_place_that_cannot_be_is_one_sentence(tmp_path):
 def test_drawing_leaves_the_picture_alone():
     image = np.zeros((240, 320, 3), np.uint8)
     drawn = annotate(
-        image, [Mark((0.9, 0.0, 0.3, 0.3), "words", ALARM)], "caption", [[(0.1, 0.1), (0.9, 0.1), (0.5, 0.9)]]
+        image, [Mark((0.9, 0.0, 0.3, 0.3), "words", ALARM)], "caption", [((0.1, 0.1), (0.9, 0.1), (0.5, 0.9))]
     )
     assert not image.any()
     assert drawn.any()

@@ -14,8 +14,9 @@ from edge.decide import Rule
 from edge.errors import SourceError
 from edge.evidence import EvidenceWriter
 from edge.schema import Event, Frame, Score
+from edge.telling import Teller
 from edge.watch import Watcher
-from tests.test_edge_motion import WALL
+from tests.meadow import WALL
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +62,7 @@ def walk(seconds, *animals, fps=10, background=None):
 
 def watch(frames, scorer=None, **options):
     told: list[Event] = []
-    watcher = Watcher(scorer or Colours(), RULE, [told.append], model="test@1", **options)
+    watcher = Watcher(scorer or Colours(), RULE, Teller([told.append], model="test@1"), **options)
     watcher(frames)
     return told, watcher
 
@@ -79,7 +80,7 @@ def test_a_bear_that_walks_in_is_told_once_and_its_end():
     x, y, w, h = new.box_xywh
     assert (x * 640 - 100, y * 360, w * 640, h * 360) == pytest.approx((30, 200, 65, 65), abs=30)
     assert Event.from_json(new.to_json()) == new
-    assert watcher.tally.told == {"new": 1, "end": 1}
+    assert watcher.teller.told == {"new": 1, "end": 1}
 
 
 def test_a_boar_raises_nothing():
@@ -117,7 +118,7 @@ def test_a_panning_camera_sweeps_and_keeps_to_its_budget():
     scorer = Colours()
     told, watcher = watch(pan(bear=False), scorer)
     assert told == []
-    assert max(scorer.calls[2:]) <= watcher.most_crops
+    assert max(scorer.calls) <= watcher.budget.most
     assert np.median(scorer.calls) >= 8
 
 
@@ -138,7 +139,7 @@ def test_sinks_are_called_in_order_before_any_evidence_is_written(tmp_path):
     def siren(_):
         order.append(("siren", list(tmp_path.rglob("*.jpg"))))
 
-    Watcher(Colours(), RULE, [siren, told.append], evidence=writer)(walk(5, (2.0, 4.0, BEAR_COLOUR, 100, 60)))
+    Watcher(Colours(), RULE, Teller([siren, told.append], evidence=writer))(walk(5, (2.0, 4.0, BEAR_COLOUR, 100, 60)))
     assert writer.close(5.0)
     assert order[0] == ("siren", [])
     assert {Path(event.evidence or "").is_file() for event in told} == {True}
@@ -152,5 +153,5 @@ def test_a_camera_that_dies_ends_its_events():
 
     told: list[Event] = []
     with pytest.raises(SourceError):
-        Watcher(Colours(), RULE, [told.append])(dying())
+        Watcher(Colours(), RULE, Teller([told.append]))(dying())
     assert [event.type for event in told] == ["new", "end"]

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["still", "crop", "shrunk"]
 
-SMALL_PX, LARGE_PX = 27, 45  # longer box side; we promise 45 and more, and fight for 27 to 45
+SMALL_PX, LARGE_PX = 27, 45  # longer box side; 45 and more is what a camera should be aimed for, and fight for 27 to 45
 SHRUNK_PX = (20, 36, 60)  # one side in each size class
 
 KINDS = ("all", "class", "source", "size", "condition", "note")
@@ -167,7 +167,7 @@ def row(picture: Picture, mode: Mode, score: float, alarm: bool, side_px: float 
 
 
 def size_class(side_px: float) -> str:
-    """The size classes that are promised, fought for, and reported."""
+    """The size classes by which recall is reported."""
     return SIZES[(side_px >= SMALL_PX) + (side_px >= LARGE_PX)]
 
 

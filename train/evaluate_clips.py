@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from edge.camera import open_source
 from edge.classifier import Classifier
 from edge.decide import Rule
+from edge.decide.alongside import Alongside
+from edge.decide.happening import Decider
+from edge.decide.offenders import Offenders
 from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event
+from edge.telling import Teller
 from edge.watch import Watcher
 from train.evaluate_gate import Gate, gate, through_gate
 from train.metrics import Quiet, Rate, quiet, wilson
@@ -60,17 +66,32 @@ class ClipResult:
 
 
 @dataclass(frozen=True)
-class Clips:
-    """What ``evaluate`` found on clips."""
+class Outcome:
+    """What clips say together."""
 
-    results: tuple[ClipResult, ...]
     alarmed: Rate | None  # bear clips with an alarm
     median_seconds_to_alarm: float | None  # over the clips that alarmed
     quiet: Quiet  # bear-free clips
+
+
+@dataclass(frozen=True)
+class Clips(Outcome):
+    """What ``evaluate`` found on clips."""
+
+    results: tuple[ClipResult, ...]
     gate: Gate | None
+    without: Mapping[str, Outcome] = field(default_factory=dict)  # one part of the rule left out -> the same scores
 
 
-Watch = Callable[[Classifier, Path], tuple[list[Event], float]]  # events, seconds of footage read
+class Watched(NamedTuple):
+    """What the alarm did on one clip."""
+
+    events: list[Event]
+    footage_s: float  # seconds of it that were read
+    without: Mapping[str, list[float]] = {}  # part of the rule left out -> seconds into the clip of each new alarm
+
+
+Watch = Callable[[Classifier, Path], tuple[list[Event], float] | Watched]
 
 
 def read_clips(table: Path) -> list[Clip]:
@@ -151,48 +172,78 @@ def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch |
     A bear clip that cannot be read counts as missed, a bear-free one is left out.
     """
     results, boxed = [], []
+    without: dict[str, list[ClipResult]] = defaultdict(list)
+    missed: list[ClipResult] = []
     for clip in clips:
         try:
-            events, footage_s = (watch or watch_clip)(classifier, clip.file)
+            watched = Watched(*(watch or watch_clip)(classifier, clip.file))
             boxed += through_gate(classifier, clip.file, clip.boxes) if clip.boxes else []
         except BearAlarmError as error:
             log.warning("%s %s", "counted as missed:" if clip.has_bear else "skipped", error)
             if clip.has_bear:
-                results.append(replace(judge_clip(clip, [], 0.0), unreadable=True))
+                missed.append(replace(judge_clip(clip, [], 0.0), unreadable=True))
+                results.append(missed[-1])
             continue
-        results.append(judge_clip(clip, events, footage_s))
-    bears = [result for result in results if result.has_bear]
-    free = [result for result in results if not result.has_bear]
-    times = [result.seconds_to_alarm for result in bears if result.seconds_to_alarm is not None]
+        results.append(judge_clip(clip, watched.events, watched.footage_s))
+        for part, alarms_s in watched.without.items():
+            without[part].append(judge_alarms(clip, alarms_s, watched.footage_s))
+    found = together(results)
     return Clips(
+        alarmed=found.alarmed,
+        median_seconds_to_alarm=found.median_seconds_to_alarm,
+        quiet=found.quiet,
         results=tuple(results),
-        alarmed=wilson(len(times), len(bears)),
-        median_seconds_to_alarm=median(times) if times else None,
-        quiet=quiet(sum(result.wrong_alarms for result in free), sum(result.duration_s for result in free) / 3600),
         gate=gate(boxed) if boxed else None,
+        without={part: together([*judged, *missed]) for part, judged in without.items()},
     )
 
 
-def watch_clip(classifier: Classifier, file: Path) -> tuple[list[Event], float]:
-    """The events the alarm raises on one clip, at its default settings, and the seconds of it that were read."""
+def together(results: Sequence[ClipResult]) -> Outcome:
+    """Recall, speed and quiet over clips."""
+    bears = [result for result in results if result.has_bear]
+    free = [result for result in results if not result.has_bear]
+    times = [result.seconds_to_alarm for result in bears if result.seconds_to_alarm is not None]
+    return Outcome(
+        alarmed=wilson(len(times), len(bears)),
+        median_seconds_to_alarm=median(times) if times else None,
+        quiet=quiet(sum(result.wrong_alarms for result in free), sum(result.duration_s for result in free) / 3600),
+    )
+
+
+def watch_clip(classifier: Classifier, file: Path) -> Watched:
+    """What the alarm does on one clip at its default settings, scored once; and what it would do without its brakes."""
+    rule = Rule.from_card(classifier.card)
     events: list[Event] = []
-    watcher = Watcher(classifier, Rule.from_card(classifier.card), [events.append])
+    decider = Alongside(
+        rule,
+        {
+            "suppression": Decider(rule),
+            "halving of strange crops": Decider(replace(rule, ood_threshold=math.inf), offenders=Offenders()),
+        },
+        offenders=Offenders(),
+    )
+    watcher = Watcher(classifier, rule, Teller([events.append]), decider=decider)
     with open_source(str(file)) as source:
         watcher(source)
     frames = watcher.tally.frames
-    # From the first frame to the last; each stands for a while, the last one too.
-    return events, watcher.tally.footage_s * frames / max(frames - 1, 1)
+    # From the first frame to the last; each stands for a while, the last one too. A file's time is its media time.
+    return Watched(events, watcher.tally.footage_s * frames / max(frames - 1, 1), decider.news)
 
 
 def judge_clip(clip: Clip, events: Sequence[Event], footage_s: float | None = None) -> ClipResult:
-    """Which alarms answer to the bear, and how soon the first came.
+    """Which alarms answer to the bear, and how soon the first came."""
+    alarms = [event.media_time_s or 0.0 for event in events if (event.kind, event.type) == ("bear", "new")]
+    return judge_alarms(clip, alarms, footage_s)
+
+
+def judge_alarms(clip: Clip, alarms: Sequence[float], footage_s: float | None = None) -> ClipResult:
+    """The same of the seconds into the clip at which new alarms came.
 
     ``footage_s``: the seconds that were read, which count where the table promises more or says nothing.
     """
     duration_s = clip.duration_s
     if footage_s is not None:
         duration_s = min(duration_s, footage_s) if duration_s > 0 else footage_s
-    alarms = [event.media_time_s or 0.0 for event in events if (event.kind, event.type) == ("bear", "new")]
     begins, ends = clip.bear_from_s, clip.bear_to_s
     if begins is None:
         right: list[float] = []

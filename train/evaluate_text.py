@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edge.card import Card
 from train.evaluate import LARGE_PX, SMALL_PX, Mode, Slice, Stills
-from train.evaluate_clips import Clips
+from train.evaluate_clips import Clips, Outcome
 from train.metrics import Auc, Rate
 
 TITLES: dict[Mode, str] = {
@@ -63,6 +63,12 @@ def area(found: Auc | None) -> str:
     return "-" if found is None else f"{found.value:.3f} [{found.low:.3f}-{found.high:.3f}]"
 
 
+def alarmed(clips: Outcome) -> str:
+    """``0.950 (19/20) [0.76-0.99], median 1.2 s``."""
+    typical = clips.median_seconds_to_alarm
+    return rate(clips.alarmed) + (f", median {typical:.1f} s" if typical is not None else "")
+
+
 def clips_text(clips: Clips) -> str:
     """A line a clip, then what they say together."""
     lines = ["", "Clips: the whole alarm", f"  {'':<34}{'seconds':>8}  {'to alarm':>9}  alarms at (s)"]
@@ -73,10 +79,11 @@ def clips_text(clips: Clips) -> str:
         at = ", ".join(f"{second:g}" for second in one.alarms_s) or "none"
         wrong = f"  ({one.wrong_alarms} WRONG)" if one.wrong_alarms else ""
         lines.append(f"  {one.file[:32]:<34}{one.duration_s:>8.1f}  {late:>9}  {at}{wrong}")
-    typical = clips.median_seconds_to_alarm
-    lines.append(
-        f"  bear clips alarmed: {rate(clips.alarmed)}" + (f", median {typical:.1f} s" if typical is not None else "")
-    )
+    lines.append(f"  bear clips alarmed: {alarmed(clips)}")
+    lines += [
+        f"    without the {part}: {alarmed(other)}; bear-free clips: {other.quiet.alarms} alarms"
+        for part, other in clips.without.items()
+    ]
     still = clips.quiet
     if still.per_day_upper95 is not None:
         lines.append(

@@ -34,6 +34,16 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
         "Look for bears in pictures, folders and SD cards.",
         "edge.commands.classify:classify",
     ),
+    "tune": (
+        "Watch for bears",
+        "Set how much evidence an alarm needs, from footage without bears.",
+        "edge.commands.tune:tune",
+    ),
+    "why": (
+        "Watch for bears",
+        "Explain an alarm or a quiet moment: what was seen, what held it back.",
+        "edge.commands.why:why",
+    ),
     "train": ("Make a model", "Train a model on your own pictures.", None),
     "export": ("Make a model", "Turn a trained run into the one file the alarm needs.", None),
     "evaluate": ("Make a model", "Measure a model on pictures and clips it has not seen.", None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +13,10 @@ from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
     from edge.card import Card
-    from edge.drawing import Mark, Zone
+    from edge.drawing import Mark
     from edge.motion import Motion
     from edge.schema import Frame, Picture, Region, Score
+    from edge.zones import Polygon
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,10 @@ SourceArg = Annotated[
 ]
 ZoneOpt = Annotated[
     list[str] | None,
-    typer.Option(help="A polygon to draw: 'x,y x,y x,y …', fractions of the frame. It is drawn and does nothing else."),
+    typer.Option(help="A zone to draw, as `watch` takes it: 'NAME=x,y x,y x,y …', fractions of the frame."),
+]
+MaskOpt = Annotated[
+    list[str] | None, typer.Option(help="A mask, as `watch` takes it: 'x,y x,y x,y …'; nothing is looked at there.")
 ]
 
 
@@ -39,6 +43,7 @@ def snapshot(
     at: Annotated[float | None, typer.Option(min=0.0, help="Seconds into a file; left out, 3.")] = None,
     model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
     zone: ZoneOpt = None,
+    mask: MaskOpt = None,
 ) -> None:
     """Save one frame with what the alarm sees drawn on it: what moves, the sweep's tiles with their scores, the best.
 
@@ -51,23 +56,25 @@ def snapshot(
     from edge.pictures import SUFFIXES
     from edge.schema import Region
     from edge.sweep import whole_and_tiles
+    from edge.zones import parse_polygon, parse_zone
 
-    zones = [_zone(words) for words in zone or []]
+    zones = [parse_zone(words).corners for words in zone or []]
+    masks = [parse_polygon(words, "--mask") for words in mask or []]
     if out.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{out}: cannot tell the kind of picture; name it something.jpg")
     classifier = load(model)
     with open_source(source) as frames:
         if frames.live and at is not None:
             raise OptionError(f"--at {at:g}: {shown(source)} is live and shows what is there now; leave --at out")
-        frame, motion = _settled(frames, shown(source), SETTLE_FRAMES if frames.live else None, at)
+        frame, motion = _settled(frames, shown(source), SETTLE_FRAMES if frames.live else None, at, masks)
         for problem in frames.problems:
             log.warning("%s", problem)
-    regions: list[Region] = [*motion.regions, *(Region(box, "sweep") for box in whole_and_tiles(frame.size_wh))]
+    regions: list[Region] = [*motion.regions, *(Region(box, "sweep") for box in whole_and_tiles(frame.size_wh, masks))]
     scores = classifier.score(frame.image, regions)
     width, height = frame.size_wh
     when = "" if frame.media_time_s is None else f" at {frame.media_time_s:.1f} s"
     caption = f"{frame.camera}{when}  {width}x{height}  {classifier.name}"
-    _write(out, annotate(frame.image, marks(scores, classifier.card), caption, zones))
+    _write(out, annotate(frame.image, marks(scores, classifier.card), caption, zones, masks))
     _table(scores, classifier.card, frame)
     if motion.moving:
         log.info("The picture as a whole moves; the alarm sweeps instead of following what moves.")
@@ -91,11 +98,13 @@ def marks(scores: list[Score], card: Card) -> list[Mark]:
     return [*drawn, Mark(best.region.box_xywh, words, ALARM, bold=True)]
 
 
-def _settled(frames: Iterable[Frame], source: str, count: int | None, at: float | None) -> tuple[Frame, Motion]:
+def _settled(
+    frames: Iterable[Frame], source: str, count: int | None, at: float | None, masks: Sequence[Polygon]
+) -> tuple[Frame, Motion]:
     """The frame in question, and what moves in it against those before."""
     from edge.motion import MotionFinder
 
-    finder = MotionFinder()
+    finder = MotionFinder(masks=masks)
     frame, motion = None, None
     wanted = SETTLE_S if at is None else at
     for frame in frames:
@@ -147,14 +156,3 @@ def _table(scores: list[Score], card: Card, frame: Frame) -> None:
         table.add_row(f"{score.bear:.3f}", label.replace("_", " "), names[score.region.kind], where)
     Console().print(table)
     Console().print(f"A bear counts from {card.thresholds['crop'].value:.3f} on.")
-
-
-def _zone(words: str) -> Zone:
-    """Corners of 'x,y x,y x,y', fractions 0 to 1. Raises OptionError."""
-    try:
-        corners = [(float(x), float(y)) for x, y in (corner.split(",") for corner in words.split())]
-    except ValueError:
-        corners = []
-    if len(corners) < 3 or not all(0.0 <= x <= 1.0 and 0.0 <= y <= 1.0 for x, y in corners):
-        raise OptionError(f"--zone {words!r}: give three corners or more as 'x,y x,y x,y', fractions from 0 to 1")
-    return corners

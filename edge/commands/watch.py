@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import signal
 import threading
 import time
-import uuid
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.commands.watch_words import Say, alert, command_in_doubt, introduce, progress, sum_up
+from edge.commands.watch_setup import evidence_writer, make_sinks, make_watchers, names, open_kept
+from edge.commands.watch_words import introduce, progress, sum_up
 from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
     from edge.camera import Source
-    from edge.classifier import Classifier
-    from edge.decide import Rule
     from edge.evidence import EvidenceWriter
     from edge.schema import Event
     from edge.sinks.worker import Worker
+    from edge.trace import Trace
     from edge.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -34,13 +31,16 @@ LEAST_FPS = 0.25  # slower, the first of two sure frames is forgotten too far (e
 DRAIN_S = 35.0  # an alarm's command may take 30
 DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
 
+WHERE, HOW = "Where and when", "How it looks and decides"  # panels of the help page
+
 
 def watch(
     source: Annotated[
         list[str] | None,
         typer.Argument(
-            help="0, /dev/video0, rtsp://…, http://…, a clip, demo, or a folder or 'a*.jpg', which is played as a film "
-            "(single stills are for `bear-alarm classify`)."
+            help="0, /dev/video0, /dev/v4l/by-id/… (stays the same when plugged in again), picamera://0, rtsp://…, "
+            "http://…, a clip, demo, or a folder or 'a*.jpg', which is played as a film (single stills are for "
+            "`bear-alarm classify`)."
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
@@ -52,55 +52,134 @@ def watch(
     ] = None,
     no_evidence: Annotated[bool, typer.Option("--no-evidence", help="Keep no pictures.")] = False,
     on_alarm: Annotated[
-        str | None, typer.Option(help="Command to run at each new bear; the event's JSON is its standard input.")
+        str | None, typer.Option(help="Command to run at each alarm; the event's JSON is its standard input.")
     ] = None,
-    fps: Annotated[float, typer.Option(min=LEAST_FPS, max=60.0, help="Frames analysed a second.")] = 10.0,
+    on_trouble: Annotated[
+        str | None, typer.Option(help="Command to run when a camera fails or is back; the event's JSON is its input.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Watch a folder for pictures that arrive (FTP, trail-camera stations).")
+    ] = False,
+    motion_from: Annotated[
+        str | None, typer.Option(help="The camera's smaller stream, to look for motion in; one SOURCE only.")
+    ] = None,
+    zone: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only what stands in a zone alarms: 'NAME=x,y x,y x,y …', fractions of the frame. "
+            "May be given again; `bear-alarm snapshot` draws it.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(help="Where nothing counts: 'x,y x,y x,y …'; may be given again.", rich_help_panel=WHERE),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="When it may make a noise: 'daily 20:00-06:00', 'mon-fri 22-5; sat,sun 20-7'.", rich_help_panel=WHERE
+        ),
+    ] = None,
+    fps: Annotated[
+        float, typer.Option(min=LEAST_FPS, max=60.0, help="Frames analysed a second.", rich_help_panel=HOW)
+    ] = 10.0,
+    idle_fps: Annotated[
+        float | None,
+        typer.Option(
+            min=LEAST_FPS,
+            max=60.0,
+            help="And while nothing moves, on a live camera; left out, half.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0.001, max=0.999, help="Bear probability that counts; left out, the model's own."),
+        typer.Option(
+            min=0.001, max=0.999, help="Bear probability that counts; left out, the model's own.", rich_help_panel=HOW
+        ),
     ] = None,
-    bell: Annotated[bool, typer.Option(help="Ring the terminal's bell at each new bear.")] = True,
+    night_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, max=0.999, help="And in the dark and in infrared; left out, the same.", rich_help_panel=HOW
+        ),
+    ] = None,
+    alarm_at: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=60.0,
+            help="Evidence that raises the alarm, as `bear-alarm tune` advises; left out, 1.8.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Keep what was seen and thought in this file, for `bear-alarm why`.", rich_help_panel=HOW),
+    ] = None,
+    bell: Annotated[bool, typer.Option(help="Ring the terminal's bell at each alarm.")] = True,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Say nothing but what goes wrong, and ring no bell.")
     ] = False,
 ) -> None:
     """Watch a camera, a stream, a clip or a folder, and raise the alarm. Several at once, if you like.
 
-    Ctrl-C stops it. Alerts and words go to standard error; only --events - writes to standard output.
+    A camera that fails is said to be gone, and opened anew until it is back. Ctrl-C stops it. Alerts and words go to
+    standard error; only --events - writes to standard output.
     """
     if not source:
         raise OptionError("nothing to watch; try `bear-alarm watch demo`, or `bear-alarm watch 0` for the first camera")
-    from edge.camera import open_source
+    if motion_from and len(source) > 1:
+        raise OptionError(f"--motion-from belongs to one camera, and {len(source)} are named; watch each on its own")
     from edge.decide import Rule
+    from edge.decide.schedule import parse_schedule
     from edge.models import load
+    from edge.settings import CameraSettings
+    from edge.trace import Trace
+    from edge.zones import parse_polygon, parse_zone
 
+    settings = CameraSettings(
+        masks=tuple(parse_polygon(words, "--mask") for words in mask or []),
+        zones=tuple(parse_zone(words) for words in zone or []),
+        schedule=parse_schedule(schedule) if schedule else None,
+        fps=fps,
+        idle_fps=idle_fps,
+    )
     say = log.info if not quiet else log.debug
     sources: list[Source] = []
     sinks: list[Worker[Event]] = []
     writer: EvidenceWriter | None = None
+    recorder: Trace | None = None
     with _stop_on_signal() as stop:
         try:
-            for word, name in zip(source, _names(source), strict=True):
-                sources.append(open_source(word, fps=fps, name=name))
+            for word, name in zip(source, names(source), strict=True):
+                sources.append(open_kept(word, name, fps, follow=follow, motion_from=motion_from))
             classifier = load(model)
-            rule = Rule.from_card(classifier.card, threshold=threshold)
-            writer = None if no_evidence else _evidence(evidence)
-            sinks = _sinks(bell and not quiet, on_alarm, events, None if quiet else say)
-            if on_alarm and (doubt := command_in_doubt(on_alarm)):
-                log.warning("%s", doubt)
+            rule = Rule.from_card(
+                classifier.card, threshold=threshold, night_threshold=night_threshold, alarm_at=alarm_at
+            )
+            if rule.frames_needed(1.0 / fps) is None:
+                raise OptionError(
+                    f"--alarm-at {rule.alarm_at:g} at --fps {fps:g}: evidence is forgotten between frames, so a sure "
+                    "bear would never alarm; raise --fps or lower --alarm-at"
+                )
+            writer = None if no_evidence else evidence_writer(evidence)
+            recorder = Trace(trace) if trace else None
+            sinks = make_sinks(bell and not quiet, on_alarm, on_trouble, events, None if quiet else say)
             introduce(classifier, rule, source, sources, say)
-            watchers = _watchers(len(sources), classifier, rule, sinks, writer)
+            watchers = make_watchers(sources, classifier, rule, settings, sinks, writer, recorder)
             started = time.perf_counter()
-            failed = _run(sources, watchers, stop, show=not quiet)
+            with _dump_on_request(recorder):
+                failed = _run(sources, watchers, stop, show=not quiet)
             taken_s = time.perf_counter() - started
         finally:
             for opened in sources:
                 opened.close()
             until = time.monotonic() + (DRAIN_STOPPED_S if stop.is_set() else DRAIN_S)
-            for worker in sinks:
+            closing = [*sinks, *(each for each in (writer, recorder) if each)]
+            for worker in closing:
                 worker.close(until - time.monotonic())
-            if writer:
-                writer.close(until - time.monotonic())
     for opened in sources:
         for problem in opened.problems:
             log.warning("%s", problem)
@@ -138,76 +217,6 @@ def _run(sources: list[Source], watchers: list[Watcher], stop: threading.Event, 
     return failed
 
 
-def _watchers(
-    count: int, classifier: Classifier, rule: Rule, sinks: list[Worker[Event]], writer: EvidenceWriter | None
-) -> list[Watcher]:
-    """One for each camera; they share the model, the sinks, and the numbers of the events."""
-    from edge.watch import Watcher
-
-    run_id, numbers = uuid.uuid4().hex, itertools.count(1)
-    context = classifier.card.crop.context
-    return [
-        Watcher(
-            classifier,
-            rule,
-            sinks,
-            model=classifier.name,
-            context=context,
-            evidence=writer,
-            run_id=run_id,
-            numbers=numbers,
-        )
-        for _ in range(count)
-    ]
-
-
-def _sinks(bell: bool, on_alarm: str | None, events: str | None, say: Say | None) -> list[Worker[Event]]:
-    """Who is told, in this order: what makes a noise before what is written. What cannot work is refused first."""
-    from edge.sinks.bell import Bell
-    from edge.sinks.command import Command
-    from edge.sinks.jsonl import JsonLines
-    from edge.sinks.worker import in_background
-
-    lines = JsonLines(events) if events else None
-    sinks = []
-    if bell:
-        sinks.append(in_background(Bell(), "the bell"))
-    if on_alarm:
-        sinks.append(in_background(Command(on_alarm), "--on-alarm"))
-    if lines:
-        sinks.append(in_background(lines, f"--events {events}"))
-    if say:
-        words = say
-        sinks.append(in_background(lambda event: words("%s", alert(event)), "the terminal"))
-    return sinks
-
-
-def _evidence(folder: Path | None) -> EvidenceWriter | None:
-    """The writer; a default folder that cannot be made does not stop the alarm, one that was asked for does."""
-    from edge.evidence import EvidenceWriter
-
-    try:
-        return EvidenceWriter(folder or Path("evidence"))
-    except OptionError as error:
-        if folder:
-            raise
-        log.warning("%s; going on without pictures", error)
-        return None
-
-
-def _names(source: list[str]) -> list[str]:
-    """A name for each source; the second of the same name is name-2."""
-    from edge.camera import source_name
-
-    seen = Counter[str]()
-    names = []
-    for word in source:
-        name = source_name(word)
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return names
-
-
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set; the second of them ends the program the hard way."""
@@ -226,3 +235,16 @@ def _stop_on_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _dump_on_request(recorder: Trace | None) -> Iterator[None]:
+    """SIGUSR1 has everything written that is in memory, so that `why` can look at the last minutes."""
+    if recorder is None or not hasattr(signal, "SIGUSR1") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGUSR1, lambda *_: recorder.flush("SIGUSR1"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)

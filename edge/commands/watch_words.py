@@ -37,9 +37,13 @@ SHELL_SIGNS = frozenset("$`=;&|<>(){}*?[]#\n")
 def alert(event: Event) -> str:
     """One line for people: when, where, what, how sure, how late, and where the picture lies."""
     when = f"{event.captured_at[11:19]}Z" if event.media_time_s is None else f"{event.media_time_s:.1f} s"
+    if event.kind == "camera":
+        return f"{'CAMERA' if event.type == 'new' else 'camera'}  {event.camera} at {when}: {event.detail}"
     what = (event.label or "bear").replace("_", " ")
     head = {"new": "BEAR", "update": "still there", "end": "gone"}.get(event.type, event.type)
-    if event.type == "new" and sys.stderr is not None and sys.stderr.isatty():
+    if event.escalated:
+        head = f"BEAR again ({event.escalated})"
+    if event.alarms and sys.stderr is not None and sys.stderr.isatty():
         head = f"\033[1;31m{head}\033[0m"
     line = f"{head}  {event.camera} at {when}: {what}"
     if event.type == "end":
@@ -47,13 +51,14 @@ def alert(event: Event) -> str:
     line += f" {event.score or 0.0:.2f}, {event.latency_ms or 0.0:.0f} ms after the frame"
     if event.onset_s is not None:
         line += f", {event.onset_s:.1f} s after the first sign"
-    return f"{line}, {event.evidence}" if event.evidence else line
+    notes = [*(f"in {name}" for name in event.zones), *([event.quiet] if event.quiet else [])]
+    return ", ".join([line, *notes, *([event.evidence] if event.evidence else [])])
 
 
 def introduce(classifier: Classifier, rule: Rule, source: list[str], sources: list[Source], say: Say) -> None:
     """What is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
-    from edge.camera_file import PictureSource
+    from edge.camera.file import PictureSource
 
     card = classifier.card
     say("Watching %s for %s.", ", ".join(shown(word) for word in source), card.bear_means)
@@ -79,8 +84,8 @@ def model_line(classifier: Classifier) -> str:
     return f"Model {classifier.name}, licence: {licence}. {card.notice or ''}".rstrip()
 
 
-def command_in_doubt(line: str) -> str | None:
-    """One sentence when the first word of an ``--on-alarm`` line is nothing the shell could run; None when it may be.
+def command_in_doubt(line: str, option: str = "--on-alarm") -> str | None:
+    """One sentence when the first word of an option's command line is nothing the shell could run; None when it may be.
 
     Only plain words are judged: no assignments, expansions or other constructs of the shell, and not on Windows.
     """
@@ -93,7 +98,7 @@ def command_in_doubt(line: str) -> str | None:
     if first in SHELL_WORDS or SHELL_SIGNS & set(first) or shutil.which(os.path.expanduser(first)):  # noqa: PTH111
         return None
     return (
-        f"--on-alarm: `{first}` is no program on the PATH and no executable file, so the alarm may not be heard; "
+        f"{option}: `{first}` is no program on the PATH and no executable file, so it may do nothing when needed; "
         "check its name, and that it may be executed"
     )
 
@@ -116,7 +121,7 @@ def sum_up(
     if not any(tally.frames for tally in tallies):
         return
     frames = sum(tally.frames for tally in tallies)
-    told = sum((tally.told for tally in tallies), Counter[str]())
+    told = sum((watcher.teller.told for watcher in watchers), Counter[str]())
     times = np.array([ms for tally in tallies for ms in tally.frame_ms] or [0.0])
     say(
         "%d frames, %.1f s of footage, in %.1f s (%.0f frames a second); %d crops scored.",
@@ -125,11 +130,19 @@ def sum_up(
     )  # fmt: skip
     say(
         "%s. A frame took %.1f ms (median), %.1f ms (95 %%), reading it not counted; peak memory %s.",
-        "No bear" if not told else
+        "No bear" if not told["new"] else
         f"{counted(told['new'], 'alarm')} ({counted(told['update'], 'update')}, {counted(told['end'], 'end')})",
         *np.percentile(times, [50, 95]), peak_memory(),
     )  # fmt: skip
-    if told and writer:
+    if len(sources) > 1:
+        for opened, tally in zip(sources, tallies, strict=True):
+            say(
+                "  %s: %d frames, %.1f a second of footage, %.1f ms each (median).",
+                opened.name, tally.frames, tally.frames / max(tally.footage_s, 1e-9), np.median(tally.frame_ms or [0]),
+            )  # fmt: skip
+    if told["trouble"]:
+        say("%s with a camera were told.", counted(told["trouble"], "trouble"))
+    if told["new"] and writer:
         say("Pictures: %s", writer.folder)
     if told and events and events != "-":
         say("Events: %s", events)

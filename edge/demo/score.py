@@ -20,6 +20,7 @@ from edge.demo.scene import Scene, Truth
 from edge.errors import BearAlarmError
 from edge.models import BUNDLED
 from edge.schema import BoxXYWH, Event, Frame
+from edge.telling import Teller
 from edge.watch import Scorer, Watcher
 
 IN_TIME_S = 1.0  # after the bear is fully in view
@@ -79,7 +80,7 @@ def judge(truth: Truth, events: Iterable[Event]) -> Outcome:
 def listen(scene: Scene, scorer: Scorer, rule: Rule) -> Outcome:
     """The real loop on one scene, judged."""
     events: list[Event] = []
-    Watcher(scorer, rule, [events.append])(frames_of(scene))
+    Watcher(scorer, rule, Teller([events.append]))(frames_of(scene))
     return judge(scene.truth, events)
 
 

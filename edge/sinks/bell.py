@@ -9,14 +9,15 @@ from edge.schema import Event
 
 
 class Bell:
-    """Rings when a bear is new. Nothing but a terminal gets the control character."""
+    """Rings for a bear and for a camera that fails. Nothing but a terminal gets the control character."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
     def __call__(self, event: Event) -> None:
-        """Ring, if this is an alarm."""
+        """Ring, if this is an alarm or the start of a camera's trouble."""
         stream = self._stream or sys.__stderr__
-        if event.kind == "bear" and event.type == "new" and stream is not None and stream.isatty():
+        worth_it = event.alarms or (event.kind == "camera" and event.type == "new")
+        if worth_it and stream is not None and stream.isatty():
             stream.write("\a")
             stream.flush()

@@ -1,10 +1,11 @@
-"""``--on-alarm CMD``: any command, with the event on its standard input."""
+"""``--on-alarm CMD`` and ``--on-trouble CMD``: any command, with the event on its standard input."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 
 from edge.schema import Event
 
@@ -14,20 +15,23 @@ class CommandError(RuntimeError):
 
 
 class Command:
-    """Runs a shell command line when a bear is new; the event's JSON is its standard input.
+    """Runs a shell command line for ``wanted`` events, by default alarms; the event's JSON is its standard input.
 
     It may take ``limit_s`` seconds; then it and what it started are ended. What it leaves in the background
     goes on. Raises CommandError for a time limit reached and for any exit code but 0. What it prints goes to
     standard error, for standard output is the machine's.
     """
 
-    def __init__(self, line: str, *, limit_s: float = 30.0) -> None:
+    def __init__(
+        self, line: str, wanted: Callable[[Event], bool] = lambda event: event.alarms, *, limit_s: float = 30.0
+    ) -> None:
         self.line = line
+        self.wanted = wanted
         self.limit_s = limit_s
 
     def __call__(self, event: Event) -> None:
-        """Run it, if this is an alarm, and wait for it."""
-        if event.kind != "bear" or event.type != "new":
+        """Run it, if this event is wanted, and wait for it."""
+        if not self.wanted(event):
             return
         # Its own session: Ctrl-C at the terminal is for us, and a time limit ends the whole group.
         with subprocess.Popen(

@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 
+from edge.camera import Closing
 from edge.errors import PictureError, SourceError
 from edge.pictures import read_picture
 from edge.schema import Frame
@@ -22,7 +21,7 @@ MOST_FPS = 480.0
 PICTURE_S = 1.0  # a folder plays one picture a second
 
 
-class VideoSource:
+class VideoSource(Closing):
     """A video file, thinned to ``fps``. Frames that are not wanted are grabbed and never decoded to pictures.
 
     ``Frame.time`` is the media time, which always goes forward also where the file's time stamps do not.
@@ -56,18 +55,19 @@ class VideoSource:
     def __iter__(self) -> Iterator[Frame]:
         """The frames. Raises SourceError when there is not one."""
         self._reading = True
-        index, grabbed, at, due = 0, 0, -math.inf, 0.0
+        index, grabbed, at, last = 0, 0, -math.inf, -1.0 / self.fps
         try:
             while not self._closed and self._video.grab():
                 at = self._stamp(grabbed, at)
                 grabbed += 1
                 # A hair early is on time: the stamps of a 10 fps file are not exact multiples of 0.1.
-                if at < due - 0.25 / self._file_fps:
+                gap_s = 1.0 / self.fps
+                if at < last + gap_s - 0.25 / self._file_fps:
                     continue
                 read, image = self._video.retrieve()
                 if not read or image is None:
                     continue
-                due = max(due + 1.0 / self.fps, at)
+                last = max(last + gap_s, at - gap_s)  # when it was due, so that the rate holds on average
                 yield frame(image, self.name, index, at)
                 index += 1
             if not self._closed:
@@ -101,19 +101,12 @@ class VideoSource:
         if not self._reading:
             self._video.release()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class PictureSource:
-    """Pictures played one a second; what cannot be read is named in ``problems`` and skipped."""
+class PictureSource(Closing):
+    """Pictures played one a second, all of them whatever ``fps`` is; what cannot be read is named in ``problems``."""
 
     live = False
+    fps = 1.0 / PICTURE_S
 
     def __init__(self, paths: Sequence[Path], source: str, *, name: str) -> None:
         if not paths:
@@ -145,14 +138,6 @@ class PictureSource:
     def close(self) -> None:
         """End an iteration under way."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def frame(image: object, name: str, index: int, at: float) -> Frame:

@@ -1,0 +1,212 @@
+"""Which pictures have arrived whole in a folder and below it, judged by looking through it again and again.
+
+A file has arrived when its size and time stand still from one look to the next and it can be decoded to its end; one
+that was renamed into place (its inode changed after its content) at once, where the format tells its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from edge.camera.capture_time import capture_time
+from edge.errors import PictureError
+from edge.pictures import SUFFIXES, decode_picture
+from edge.schema import Picture
+
+log = logging.getLogger(__name__)
+
+BROKEN_S = 30.0  # what has not been whole for so long, and has not grown, stays broken
+MOST_PROBLEMS = 20
+LAST_S = 253e9  # the year 9987
+UNFINISHED = frozenset({"part", "partial", "filepart", "tmp", "temp", "crdownload", "upload"})
+ENDS = (".jpg", ".jpeg", ".png")  # formats that tell their end
+BELIEVED = timedelta(days=31)  # a camera's clock further from the file's time is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A picture that has arrived whole."""
+
+    picture: Picture
+    path: Path
+    written: datetime  # UTC, the file's time
+    taken: datetime | None  # UTC, by the camera's own clock (Exif)
+
+    @property
+    def wall(self) -> datetime:
+        """When it was taken, by the camera's clock where that can be right, else when the file was written. UTC."""
+        near = self.taken and abs(self.taken - self.written) <= BELIEVED
+        return self.taken if self.taken and near else self.written
+
+    def apart_s(self, other: Arrived) -> float:
+        """Seconds between two pictures; a camera's clock that is wrong still runs at the right speed."""
+        if self.taken and other.taken:
+            return abs((self.taken - other.taken).total_seconds())
+        return abs((self.written - other.written).total_seconds())
+
+
+@dataclass(slots=True)
+class File:
+    """A file as it looks now."""
+
+    path: str
+    size: int
+    written_ns: int  # its content
+    renamed: bool  # its inode was changed after its content
+
+    @property
+    def mark(self) -> int:
+        """One number for path, size and time."""
+        return hash((self.path, self.size, self.written_ns))
+
+
+class Seen:
+    """What has been dealt with: a number for each file that is still there. Outlives the source that fills it."""
+
+    def __init__(self) -> None:
+        self.begun = False  # what lay there at first has been passed over
+        self.mount = ""  # where the folder's disk hangs
+        self.marks: set[int] = set()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    mark: int
+    since: float  # seconds
+    tried: bool = False
+
+
+class Arrivals:
+    """``look`` through the folder from time to time, then ``read`` each file it gives.
+
+    Times are seconds of one clock that only goes forward. What lies there at the first look is passed over, but for
+    ``from_start``. A file that stays broken for ``broken_s`` is named in ``problems`` (the last 20) and passed over.
+    """
+
+    def __init__(
+        self, folder: Path, *, from_start: bool = False, broken_s: float = BROKEN_S, seen: Seen | None = None
+    ) -> None:
+        self.folder = folder
+        self.from_start = from_start
+        self.broken_s = broken_s
+        self.seen = seen or Seen()
+        self.problems: list[str] = []
+        self._waiting: dict[str, _Waiting] = {}
+
+    def look(self, now: float, alive: Callable[[], object] = lambda: None) -> list[File]:
+        """Files that may be whole, oldest first. Raises OSError when the folder, or the disk it lay on, is gone."""
+        self._check_mount()
+        files, complete = scan(self.folder, alive)
+        marks = {file.mark for file in files}
+        # All gone at once is rather a stick pulled out than the folder emptied: nothing is forgotten.
+        if complete and files:
+            self.seen.marks &= marks
+            present = {file.path for file in files}
+            self._waiting = {path: waiting for path, waiting in self._waiting.items() if path in present}
+        if not self.seen.begun:
+            self.seen.begun = True
+            self.seen.marks |= set() if self.from_start else marks
+        new = [file for file in files if file.mark not in self.seen.marks and self._stands(file, now)]
+        return sorted(new, key=lambda file: (file.written_ns, file.path))
+
+    def read(self, file: File, now: float) -> Arrived | None:
+        """The picture in a file that ``look`` gave; None when it is not whole, or not yet."""
+        path = Path(file.path)
+        try:
+            data = path.read_bytes()
+            picture = decode_picture(data, path)
+        except PictureError as error:
+            self._not_whole(file, str(error), now)
+            return None
+        except (OSError, MemoryError) as error:
+            self._not_whole(file, f"{path}: cannot be read ({error})", now)
+            return None
+        self._done(file)
+        # A disk may hold any number as a time; there are years that no clock shows.
+        written = datetime.fromtimestamp(min(max(file.written_ns / 1e9, 0.0), LAST_S), UTC)
+        return Arrived(picture, path, written, capture_time(data))
+
+    def _stands(self, file: File, now: float) -> bool:
+        """Whether a file is worth reading now: it stands still, and has not been tried in vain as it is."""
+        waiting = self._waiting.get(file.path)
+        if waiting is None or waiting.mark != file.mark:
+            self._waiting[file.path] = _Waiting(file.mark, now)
+            return file.renamed and file.path.lower().endswith(ENDS)
+        return not waiting.tried or now - waiting.since >= self.broken_s
+
+    def _not_whole(self, file: File, why: str, now: float) -> None:
+        waiting = self._waiting.get(file.path)
+        if waiting is None or not os.path.lexists(file.path):
+            return
+        waiting.tried = True
+        if now - waiting.since >= self.broken_s:
+            self._done(file)
+            self.problems.append(f"{why}; skipped")
+            del self.problems[:-MOST_PROBLEMS]
+            log.warning("%s; skipped", why)
+
+    def _done(self, file: File) -> None:
+        self.seen.marks.add(file.mark)
+        self._waiting.pop(file.path, None)
+
+    def _check_mount(self) -> None:
+        """Notice a disk that was unmounted, whose empty mount point can still be listed, and one mounted later."""
+        mount, known = mount_point(self.folder), self.seen.mount
+        if len(mount) < len(known):
+            raise OSError(errno.ENODEV, f"the disk at {known} is gone")
+        if mount != known:
+            self.seen.mount, self.seen.begun = mount, False
+
+
+def scan(folder: Path, alive: Callable[[], object] = lambda: None) -> tuple[list[File], bool]:
+    """Every finished picture in a folder and below it, and whether all of it could be listed.
+
+    Hidden files and folders, those of network drives (``@eaDir``, ``#recycle``), unfinished downloads and links to
+    folders are left out. Raises OSError when the folder itself cannot be listed. ``alive`` is called for each folder.
+    """
+    files: list[File] = []
+    complete, folders = True, [str(folder)]
+    while folders:
+        alive()
+        here = folders.pop()
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):  # gone since it was listed, or a link to nowhere
+                        if entry.is_dir(follow_symlinks=False):
+                            folders += [] if entry.name.startswith((".", "@", "#", "~")) else [entry.path]
+                        elif is_finished(entry.name):
+                            files.append(_file(entry))
+        except OSError as error:
+            if here == str(folder):
+                raise
+            # lost+found is never ours to read; a folder that fails otherwise may come back, and is not forgotten.
+            complete &= isinstance(error, (PermissionError, FileNotFoundError))
+    return files, complete
+
+
+def _file(entry: os.DirEntry[str]) -> File:
+    found = entry.stat()
+    return File(entry.path, found.st_size, found.st_mtime_ns, found.st_ctime_ns > found.st_mtime_ns)
+
+
+def is_finished(name: str) -> bool:
+    """Whether a file's name is a picture's, and not one that is given while it is written."""
+    stem, *between, kind = name.lower().split(".") if "." in name else ("", "")
+    return f".{kind}" in SUFFIXES and not UNFINISHED.intersection(between) and bool(stem) and not stem.startswith("~")
+
+
+def mount_point(folder: Path) -> str:
+    """The path at which the disk that holds a folder hangs. Raises OSError when the folder is gone."""
+    path = folder.resolve()
+    device = path.stat().st_dev
+    while path != path.parent and path.parent.stat().st_dev == device:
+        path = path.parent
+    return str(path)

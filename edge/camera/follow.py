@@ -1,0 +1,199 @@
+"""Pictures that arrive in a folder: uploads by FTP, base stations of trail cameras, folders that are synchronised.
+
+It is looked through again and again, since network shares tell nobody of a change.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edge.camera import Closing
+from edge.camera.arrivals import BROKEN_S, Arrivals, Arrived, Seen
+from edge.errors import SourceError
+from edge.schema import Frame, Picture, Trouble
+
+FOLLOW_FPS = 2.0  # pictures of one burst: two sure ones half a second apart raise the alarm (edge.decide)
+POLL_S = 1.0
+GONE_S = 10.0
+APART_S = 60.0  # pictures further apart have no background in common
+REPORT_S = 0.4
+SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked through less often
+
+NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
+
+Reporter = Callable[[Trouble | None, float], None]
+
+
+class FollowSource(Closing):
+    """The pictures that arrive in ``folder`` and below it, each once, in the order they were written; for ever.
+
+    ``Frame.time`` is the monotonic clock when it is handed over, ``wall`` the camera's own time (Exif) where that is
+    within a month of the file's time, else the file's. ``again`` is set where a picture has nothing to do with the one
+    before: ``apart_s`` or more between them (by any of the three clocks), or another sub-folder. Others are handed over
+    at no more than ``fps`` a second. None is dropped: it waits until it is taken.
+
+    What lies there at the start is passed over, but for ``from_start``; with ``seen`` it goes on where the last one
+    stopped. A folder that is gone or does not answer for ``gone_s`` raises SourceError; with ``report`` it is told
+    instead, as ``KeptSource`` does, and awaited for ever.
+    """
+
+    live = True
+    length_s: float | None = None
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        name: str,
+        fps: float = FOLLOW_FPS,
+        from_start: bool = False,
+        poll_s: float = POLL_S,
+        broken_s: float = BROKEN_S,
+        gone_s: float = GONE_S,
+        apart_s: float = APART_S,
+        seen: Seen | None = None,
+        report: Reporter | None = None,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.name = name
+        self.fps = fps
+        self.poll_s = poll_s
+        self.gone_s = gone_s
+        self.apart_s = apart_s
+        self.report = report
+        self._arrivals = Arrivals(self.folder, from_start=from_start, broken_s=broken_s, seen=seen)
+        self.problems = self._arrivals.problems
+        self._ready = threading.Condition()
+        self._slot: Arrived | None = None
+        self._closed = False
+        self._looked = False
+        self._gone: str | None = None  # why there is nothing to look through
+        self._alive = time.monotonic()  # when the looking last got on
+        self._told: Trouble | None = None
+        self._told_at = 0.0
+        # A share whose server is away blocks whoever asks it anything, so all of that happens in a thread.
+        self._thread = threading.Thread(target=self._watch, name=f"camera {name}", daemon=True)
+        self._thread.start()
+        with self._ready:
+            # A first look at many files may take long; what counts is that it gets on.
+            while not (self._looked or self._gone or time.monotonic() - self._alive > gone_s):
+                self._ready.wait(REPORT_S)
+        if not self._looked and report is None:
+            self.close()
+            raise SourceError(self._gone or self._hanging())
+
+    def __repr__(self) -> str:
+        return f"FollowSource({str(self.folder)!r}, name={self.name!r}, fps={self.fps:g})"
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The pictures as they arrive. Raises SourceError when the folder is gone and nobody is to be told."""
+        index, at, last = 0, 0.0, None
+        shape: tuple[int, ...] = ()
+        while True:
+            with self._ready:
+                self._ready.wait_for(lambda: self._slot or self._closed, REPORT_S)
+                arrived, self._slot = self._slot, None
+                self._ready.notify_all()
+            if self._closed:
+                return
+            if arrived is None:
+                self._judge()
+                continue
+            far = last is not None and self._strange(last, arrived, time.monotonic() - at)
+            again = far or bool(shape and shape != arrived.picture.shape)
+            if last is not None and not again and self._pause(at + 1.0 / self.fps):
+                return
+            # Without its pixels: a trail camera's picture may take 60 MB, and the next may come tomorrow.
+            at, last, shape = time.monotonic(), replace(arrived, picture=NO_PICTURE), arrived.picture.shape
+            yield Frame(arrived.picture, at, arrived.wall, self.name, index, at, again=again)
+            index += 1
+
+    def close(self) -> None:
+        """Stop looking; an iteration under way ends. A look that hangs in a dead share is left behind."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+        if self._thread is not threading.current_thread():
+            self._thread.join(1.0)
+
+    def _strange(self, last: Arrived, arrived: Arrived, passed_s: float) -> bool:
+        """Whether a picture has no background in common with the last one."""
+        far = max(passed_s, last.apart_s(arrived)) >= self.apart_s
+        return far or last.path.parent != arrived.path.parent
+
+    def _pause(self, until: float) -> bool:
+        """Wait; True when it has been closed meanwhile."""
+        with self._ready:
+            return self._ready.wait_for(lambda: self._closed, max(0.0, until - time.monotonic()))
+
+    def _judge(self) -> None:
+        """Nothing has arrived: raise or tell what is wrong with the folder, if anything is."""
+        now = time.monotonic()
+        why = self._gone or (self._hanging() if now - self._alive > self.gone_s else None)
+        if why and self.report is None:
+            self.close()
+            raise SourceError(why)
+        trouble = Trouble("gone", why) if why else None
+        if self.report and (trouble or self._told) and (now - self._told_at >= REPORT_S or trouble is None):
+            self._told, self._told_at = trouble, now
+            self.report(trouble, now)
+
+    def _hanging(self) -> str:
+        return f"{self.folder}: the folder has not answered for {self.gone_s:g} s; check the network share or the disk"
+
+    def _watch(self) -> None:
+        """The looking thread."""
+        gone_since: float | None = None
+        while not self._closed:
+            began, took_s = self._beat(), 0.0
+            try:
+                files = self._arrivals.look(began, self._beat)
+            except OSError as error:
+                gone_since = began if gone_since is None else gone_since
+                # What was never there is the user's mistake, and said at once.
+                if not self._looked or began - gone_since >= self.gone_s:
+                    self._say_gone(error)
+            else:
+                gone_since, self._gone, took_s = None, None, self._beat() - began
+                with self._ready:
+                    self._looked = True
+                    self._ready.notify_all()
+                for file in files:
+                    if self._wait_taken():
+                        self._hand_over(self._arrivals.read(file, self._beat()))
+            self._rest(max(self.poll_s, took_s * (1.0 / SHARE - 1.0)))
+
+    def _say_gone(self, error: OSError) -> None:
+        why = f"is gone ({error.strerror}); check the disk or the share" if self._looked else "is no folder to follow"
+        with self._ready:
+            self._gone = f"{self.folder}: {why}"
+            self._ready.notify_all()
+
+    def _wait_taken(self) -> bool:
+        """Wait until the last picture has been taken, so that only one waits; False when it has been closed."""
+        with self._ready:
+            while self._slot is not None and not self._closed:
+                self._ready.wait(REPORT_S)
+                self._beat()
+        return not self._closed
+
+    def _hand_over(self, arrived: Arrived | None) -> None:
+        with self._ready:
+            self._slot = arrived
+            self._ready.notify_all()
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._closed and (left := until - self._beat()) > 0.0:
+            with self._ready:
+                self._ready.wait_for(lambda: self._closed, min(left, REPORT_S))
+
+    def _beat(self) -> float:
+        self._alive = time.monotonic()
+        return self._alive

@@ -1,0 +1,193 @@
+"""``bear-alarm tune``: how much evidence an alarm should need at one place, from footage without bears."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.errors import OptionError, SourceError
+
+if TYPE_CHECKING:
+    from edge.tune import Level, Tuned
+
+log = logging.getLogger(__name__)
+
+MOST_LINES = 8  # of the table of levels
+MOST_PEAKS = 5
+NEAR = 0.25  # share of the usual h from which a peak is worth a look
+
+
+def tune(
+    clip: Annotated[
+        list[str], typer.Argument(help="Recorded footage of your own camera with no bear in it, such as yard/*.mp4.")
+    ],
+    budget: Annotated[str, typer.Option(help="False alarms you can bear: 1/day, 1/week, 2/month.")] = "1/week",
+    model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
+    fps: Annotated[float, typer.Option(min=0.25, max=60.0, help="Frames analysed a second, as you watch.")] = 10.0,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=0.999, help="Bear probability that counts; left out, the model's own."),
+    ] = None,
+    night_threshold: Annotated[
+        float | None, typer.Option(min=0.001, max=0.999, help="And in the dark and in infrared; left out, the same.")
+    ] = None,
+    zone: Annotated[
+        list[str] | None, typer.Option(help="Zones as you watch them: 'NAME=x,y x,y x,y …'; may be given again.")
+    ] = None,
+    mask: Annotated[
+        list[str] | None, typer.Option(help="Masks as you watch: 'x,y x,y x,y …'; may be given again.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Choose how much evidence an alarm needs, against a budget of false alarms.
+
+    The alarm runs over footage of your place in which no bear is. The least evidence is chosen that keeps the rate of
+    false alarms within the budget, as far as the footage can show it: T hours without an alarm only bound the rate at
+    3/T. What it advises is `watch --alarm-at`; give the other options as you watch.
+    """
+    from edge.camera import open_source
+    from edge.commands.progress import track
+    from edge.decide import Rule
+    from edge.models import load
+    from edge.settings import CameraSettings
+    from edge.tune import choose, levels_of, listen, parse_budget
+    from edge.zones import parse_polygon, parse_zone
+
+    wanted = parse_budget(budget)
+    settings = CameraSettings(
+        masks=tuple(parse_polygon(words, "--mask") for words in mask or []),
+        zones=tuple(parse_zone(words) for words in zone or []),
+    )
+    check_clips(clip)
+    classifier = load(model)
+    rule = Rule.from_card(classifier.card, threshold=threshold, night_threshold=night_threshold)
+    levels = levels_of(rule, fps)
+    heard, unread = [], []
+    for word in clip:
+        try:
+            with open_source(word, fps=fps) as source:
+                frames = track(source, f"listening to {source.name}", round((source.length_s or 0) * fps) or None)
+                heard.append(listen(Path(word).name, frames, classifier, rule, levels, settings))
+            unread += source.problems
+        except SourceError as error:
+            unread.append(f"skipped: {error}")
+    for problem in unread:
+        log.warning("%s", problem)
+    if not sum(one.seconds for one in heard):
+        raise SourceError("there is no footage to judge by; give clips that can be read and last longer than a frame")
+    found = choose(heard, rule, levels, wanted)
+    if as_json:
+        print(json.dumps(report(found, classifier.name, fps), indent=2, ensure_ascii=False))
+        return
+    print(f"{classifier.name} at {fps:g} frames a second")
+    print(tuned_text(found, len(heard)))
+
+
+def check_clips(clips: list[str]) -> None:
+    """Raises OptionError for what tells nothing of a rate, SourceError for what is no file."""
+    from edge.camera import DEMO
+    from edge.pictures import SUFFIXES
+
+    seen: set[Path] = set()
+    for word in clips:
+        path = Path(word).expanduser()
+        if word == "demo" or (DEMO.exists() and path.exists() and path.samefile(DEMO)):
+            raise OptionError(
+                f"{word} is rendered footage: it shows that the alarm works, and says nothing of how often it is wrong "
+                "at your place; give clips of your own camera"
+            )
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "is no recorded clip"
+            raise SourceError(f"{word} {what}; give files of footage without bears, such as yard/*.mp4")
+        if path.suffix.lower() in SUFFIXES:
+            raise OptionError(f"{word} is a picture, which lasts no time; give recorded footage, such as yard/*.mp4")
+        if path.resolve() in seen:
+            raise OptionError(f"{word} is given twice; its hours count once, so give it once")
+        seen.add(path.resolve())
+
+
+def tuned_text(found: Tuned, clips: int) -> str:
+    """What was found, for a person: the table, what to do, what it costs, and what to look at first."""
+    usual, budget = found.levels[0], found.budget
+    lines = [f"{clips} {'clip' if clips == 1 else 'clips'}, {_time(found.hours)} of footage taken as free of bears", ""]
+    lines.append(f"  {'--alarm-at':>10}  {'alarms':>6}  {f'at most {budget.each}':>16}  a sure bear alarms within")
+    for level in _telling(found):
+        mark = "   (as it is)" if level is usual else ""
+        at_best = f"{level.seconds:.1f} s or {level.frames} frames"
+        lines.append(f"  {level.alarm_at:>10g}  {level.alarms:>6}  {_rate(level.at_most):>16}  {at_best}{mark}")
+    lines += ["  At most: the upper 95 % bound of the rate.", ""]
+    if found.chosen is usual:
+        lines.append(f"At most {budget}: as it is. No option is needed.")
+    elif found.chosen:
+        lines.append(f"At most {budget}: use --alarm-at {found.chosen.alarm_at:g}. {_cost(usual, found.chosen)}")
+    else:
+        lines += _not_supported(found)
+    return "\n".join([*lines, *_look_at(found)])
+
+
+def _telling(found: Tuned) -> list[Level]:
+    """The levels at which something changes, the first of them where there are many."""
+    levels = found.levels
+    changed = [levels[0], *(two for one, two in itertools.pairwise(levels) if one.alarms != two.alarms)]
+    wanted = [level for level in (found.chosen, found.quiet) if level]
+    return sorted({level.alarm_at: level for level in [*changed[:MOST_LINES], *wanted]}.values(), key=_alarm_at)
+
+
+def _alarm_at(level: Level) -> float:
+    return level.alarm_at
+
+
+def _not_supported(found: Tuned) -> list[str]:
+    """What the footage cannot say, how much it would take, and what can be done meanwhile."""
+    usual, quiet, budget = found.levels[0], found.quiet, found.budget
+    cannot = (
+        f"{budget} is not supported by this footage: {_time(found.hours)} without an alarm bound the rate only at "
+        f"{_rate(found.bound)} {budget.each} (3/T, 95 %), and {budget} takes {_time(found.needed_hours)} without one."
+    )
+    if quiet is None:
+        noisy = f"Even at {found.levels[-1].alarm_at:g} it is not quiet here: look whether a bear is in view"
+        return [cannot, f"{noisy}, or leave what raises the alarm outside the zones."]
+    if quiet is usual:
+        return [cannot, "As it is, this footage is quiet. Record more of it, or ask for less."]
+    return [cannot, f"This footage is quiet from --alarm-at {quiet.alarm_at:g} on. {_cost(usual, quiet)}"]
+
+
+def _look_at(found: Tuned) -> list[str]:
+    """What came nearest to an alarm: were it a bear, all of it would be wrong."""
+    near = [peak for peak in found.peaks if peak.sum >= NEAR * found.levels[0].alarm_at][:MOST_PEAKS]
+    if not near:
+        return ["", "Nothing came near an alarm."]
+    return [
+        "",
+        "All this holds only where no bear is in view. What came nearest to an alarm, or raised it; look at it:",
+        *(f"  {peak.clip} at {peak.time_s:.1f} s: evidence {peak.sum:.1f}, bear {peak.bear:.2f}" for peak in near),
+    ]
+
+
+def _cost(usual: Level, level: Level) -> str:
+    return (
+        f"It costs a sure bear {level.seconds - usual.seconds:.1f} s: it alarms within {level.seconds:.1f} s or "
+        f"{level.frames} scored frames, whichever is later, not {usual.seconds:.1f} s or {usual.frames}."
+    )
+
+
+def _rate(alarms: float) -> str:
+    return f"{alarms:.2g}" if alarms < 10 else f"{alarms:,.0f}"
+
+
+def _time(hours: float) -> str:
+    """``0.5 min``, ``3.2 h``, ``21 days``."""
+    if hours < 1:
+        return f"{hours * 60:.1f} min"
+    return f"{hours:.1f} h" if hours < 72 else f"{hours / 24:.0f} days"
+
+
+def report(found: Tuned, model: str, fps: float) -> dict[str, Any]:
+    """All figures, ready for JSON."""
+    return {"model": model, "fps": fps, **asdict(found)}

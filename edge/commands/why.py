@@ -1,0 +1,91 @@
+"""``bear-alarm why``: what the alarm saw, thought and did at one moment, also a quiet one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.errors import OptionError
+
+if TYPE_CHECKING:
+    from edge.trace.find import Found
+
+log = logging.getLogger(__name__)
+
+WIDEST = 100  # characters of a line of prose
+
+WhenArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="EVENT|TIME",
+        help="An event's id or its first 6 characters; seconds into a clip (12.5 or 0:12.5); a time of day (03:12, or "
+        "2026-11-24T03:12:07Z); last. Left out: the last event, or the moment of most evidence.",
+    ),
+]
+
+
+def why(
+    when: WhenArgument = None,
+    trace: Annotated[Path | None, typer.Option(help="The file that `watch --trace FILE` wrote.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the time around it, too (.svg or .png).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Explain a moment: what moved, what was looked at, how the evidence stood, and what held the alarm back.
+
+    It answers for alarms and for quiet moments. Of a live camera the trace keeps what lies around events; of the rest
+    it keeps a summary each ten minutes.
+    """
+    from edge.commands.why_story import explain
+    from edge.trace.find import find
+    from edge.trace.reader import read_trace
+
+    if trace is None:
+        raise OptionError("which trace? give --trace FILE, the file that `bear-alarm watch --trace FILE` wrote")
+    if plot and plot.suffix.lower() not in {".svg", ".png"}:
+        raise OptionError(f"--plot {plot}: can be drawn as .svg or .png; name it {plot.with_suffix('.svg').name}")
+    found = find(read_trace(trace), when, camera)
+    words = explain(found)
+    if plot:
+        from edge.trace.plot import draw
+
+        draw(found, plot)
+        log.info("%s written.", plot)
+    if as_json:
+        print(json.dumps(facts(found, words), indent=2, ensure_ascii=False))
+    else:
+        print("\n\n".join(folded(paragraph) for paragraph in words))
+
+
+def facts(found: Found, words: list[str]) -> dict[str, Any]:
+    """The answer ready for JSON: the records as the trace has them, and the words."""
+    from edge.commands.why_story import conclusion
+
+    moment, summary = found.moment, found.summary
+    return {
+        "schema_version": 1,
+        "kind": "why",
+        "camera": found.reel.camera,
+        "run": found.reel.run,
+        "event": found.event,
+        "moment": json.loads(moment.to_json()) if moment else None,
+        "summary": json.loads(summary.to_json()) if summary else None,
+        "so": conclusion(found),
+        "words": words,
+    }
+
+
+def folded(paragraph: str) -> str:
+    """A paragraph as wide as the terminal; a table as it is."""
+    if "\n" in paragraph:
+        return paragraph
+    wide = min(shutil.get_terminal_size().columns, WIDEST)
+    # A number stays with its unit.
+    together = paragraph.replace(" %", "\xa0%")
+    return textwrap.fill(together, wide, break_on_hyphens=False, break_long_words=False).replace("\xa0", " ")

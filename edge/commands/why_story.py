@@ -1,0 +1,197 @@
+"""A moment in its time, in words: how the evidence came there, what came of it, and what is known of quiet hours."""
+
+from __future__ import annotations
+
+from edge.commands.why_words import at, counted, looked, percent, place, seen, stood
+from edge.schema import Standing
+from edge.trace.find import Found, clock
+from edge.trace.moment import Moment, Peak, Summary, Told, share
+from edge.trace.reader import Reel
+
+AROUND_S = 5.0  # on either side of a quiet moment
+LOOK_S = 60.0  # back to where the evidence began, and on to what became of it
+MOST_STEPS = 10  # rows of the table
+WORTH_A_TABLE = 0.25  # of an alarm's evidence
+
+
+def explain(found: Found) -> list[str]:
+    """Paragraphs for people; one with line breaks is a table, and the last but for hints is what came of it."""
+    also = [f"Other cameras have moments then: --camera {' or '.join(found.also)}."] if found.also else []
+    if found.moment is None:
+        assert found.summary is not None
+        return [*_quiet_stretch(found, found.summary), *also]
+    reel, moment = found.reel, found.moment
+    words = [f"{at(moment, full=True)}. {seen(moment)}", looked(moment), *stood(moment)]
+    return [*words, *_steps(reel, moment), *_around(reel, moment), conclusion(found), *_afterwards(reel, moment), *also]
+
+
+def conclusion(found: Found) -> str:
+    """What came of it, and what held it back, in a sentence or two."""
+    reel, moment, summary = found.reel, found.moment, found.summary
+    if moment is None:
+        assert summary is not None
+        if summary.told:
+            return "Events were told in that while; their moments are kept: name one of them or its time."
+        return f"{'The evidence never sufficed' if summary.share else 'No evidence had gathered'}. So: no alarm."
+    if moment.told:
+        return " ".join(_telling(reel, moment, told) for told in moment.told)
+    going_on = _open_event(reel, moment)
+    if going_on:
+        begun, told = going_on
+        return f"So: no new alarm, for the one of {at(begun)} (event {told.id[:8]}) was still going on."
+    standing = moment.strongest
+    if standing is None or standing.sum <= 0:
+        return "No evidence had gathered. So: no alarm."
+    if share(standing) < 1:
+        return f"So: no alarm, for the evidence had come to {percent(share(standing))} of what raises one."
+    held = "; ".join(standing.held) or "this frame's score did not speak for a bear"
+    return f"So: no alarm, though there was evidence enough. Held back: {held}."
+
+
+def _telling(reel: Reel, moment: Moment, told: Told) -> str:
+    name = f"event {told.id[:8]}"
+    if told.kind != "bear":
+        return f"So: a {told.kind} event was told ({name})."
+    if told.type == "end":
+        return f"So: {name} ended here."
+    if told.quiet:
+        return f"So: an event without noise, held back: {told.quiet} ({name})."
+    if told.escalated:
+        return f"So: it ALARMED again, for: {told.escalated} ({name})."
+    if told.type == "update":
+        return f"So: no new alarm; {name} was still going on and was updated."
+    standing = next((one for one in moment.standings if one.track == told.track), moment.strongest)
+    if standing is None:
+        return f"So: ALARM, {name}."
+    steps = _run_up(reel, moment, standing.track)
+    took = f", {moment.time - steps[0][0].time:.1f} s after it began to gather" if len(steps) > 1 else ""
+    reached = f"the evidence of track {standing.track} reached {percent(share(standing))} of what raises one"
+    return f"So: ALARM, {name}, for {reached}{took}."
+
+
+def _run_up(reel: Reel, moment: Moment, track: int) -> list[tuple[Moment, Standing]]:
+    """The moments up to this one in which the track was scored, since its evidence was last nothing."""
+    gathered: list[tuple[Moment, Standing]] = []
+    after = moment
+    for earlier in reversed(reel.between(moment.time - LOOK_S, moment.time)):
+        if after.index - earlier.index > 1:  # moments between them were not kept
+            break
+        after = earlier
+        standing = next((one for one in earlier.standings if one.track == track), None)
+        if standing is None or standing.sum <= 0:
+            break
+        if standing.bear is not None:
+            gathered.append((earlier, standing))
+    return gathered[::-1]
+
+
+def _steps(reel: Reel, moment: Moment) -> list[str]:
+    """The table of how a track's evidence grew, for an alarm or what came near to one."""
+    alarm = next((told for told in moment.told if told.type == "new" or told.escalated), None)
+    if alarm is None and (moment.told or _open_event(reel, moment)):
+        return []
+    track = alarm.track if alarm else None
+    if track is None:
+        track = moment.strongest.track if moment.strongest else 0
+    steps = _run_up(reel, moment, track)[-MOST_STEPS:]
+    if len(steps) < 2 or (alarm is None and share(steps[-1][1]) < WORTH_A_TABLE):
+        return []
+    rows = [(f"track {track}", "bear", "counts from", "logits", "evidence", "")]
+    for earlier, one in steps:
+        evidence = f"{one.sum:.1f} of {one.alarm_at:.1f}"
+        bear = "" if one.bear is None else f"{one.bear:.2f}"
+        rows.append((at(earlier), bear, f"{one.threshold:.2f}", f"{one.said:+.1f}", evidence, percent(share(one))))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(word.rjust(width) for word, width in zip(row, widths, strict=True)) for row in rows]
+    return ["\n".join(f"  {line.rstrip()}" for line in lines)]
+
+
+def _around(reel: Reel, moment: Moment) -> list[str]:
+    """What a quiet moment lies in."""
+    near = [] if moment.told else reel.between(moment.time - AROUND_S, moment.time + AROUND_S)
+    tops = [(look.bear, at(m)) for m in near if (look := m.top)]
+    if len(near) < 2 or not tops or near[-1].index - near[0].index >= len(near):  # of a hole nothing can be said
+        return []
+    bear, when = max(tops, key=lambda pair: pair[0])
+    places = counted(sum(len(m.scored) for m in near), "place")
+    words = (
+        f"In the {AROUND_S:g} s before and after, {places} were looked at; the most bear-like was {bear:.2f} at {when}"
+    )
+    shares = [(share(standing), at(m)) for m in near if (standing := m.strongest)]
+    most, when = max(shares, key=lambda pair: pair[0], default=(0.0, ""))
+    return [f"{words}, the most evidence {percent(most)} of an alarm's at {when}." if most > 0 else f"{words}."]
+
+
+def _afterwards(reel: Reel, moment: Moment) -> list[str]:
+    """What became of the event, or of the strongest track."""
+    if moment.told:
+        return _rest_of(reel, moment, moment.told[0])
+    standing = moment.strongest
+    if standing is None or standing.sum <= 0 or _open_event(reel, moment):
+        return []
+    later = [m for m in reel.between(moment.time, moment.time + LOOK_S) if m is not moment]
+    for m in later:
+        told = next((one for one in m.told if one.track == standing.track and one.type != "end"), None)
+        if told:
+            return [f"It alarmed {m.time - moment.time:.1f} s later (event {told.id[:8]})."]
+    missing_s = (standing.alarm_at - standing.sum) / standing.said if standing.said > 0 else 0.0
+    words = [f"{missing_s:.1f} s more of the same would have raised it."] if missing_s > 0 else []
+    shares = [(share(one), at(m)) for m in later for one in m.standings if one.track == standing.track]
+    most, when = max(shares, key=lambda pair: pair[0], default=(0.0, ""))
+    if shares:
+        rose = f"rose to {percent(most)} at {when} and no further" if most > share(standing) else "rose no further"
+        words.append(f"Its evidence {rose}.")
+    return [" ".join(words)] if words else []
+
+
+def _rest_of(reel: Reel, moment: Moment, told: Told) -> list[str]:
+    """The event from here to its end."""
+    if told.type == "end" or told.kind != "bear":
+        return []
+    rest = [(m, one) for m, one in reel.told() if one.id == told.id and m is not moment and m.time >= moment.time]
+    end = next((m for m, one in rest if one.type == "end"), None)
+    updates = counted(sum(one.type == "update" for _, one in rest), "update")
+    again = "".join(f"; at {at(m)} it alarmed again ({one.escalated})" for m, one in rest if one.escalated)
+    until = f"it ended at {at(end)}" if end else "its end is not in the trace"
+    return [f"Afterwards: {updates}{again}, and {until}."]
+
+
+def _open_event(reel: Reel, moment: Moment) -> tuple[Moment, Told] | None:
+    """The bear event that was told before this moment and had not ended."""
+    going: dict[str, tuple[Moment, Told]] = {}
+    for m, told in reel.told():
+        if m.time >= moment.time:
+            break
+        if told.type == "end":
+            going.pop(told.id, None)
+        elif told.kind == "bear":
+            going.setdefault(told.id, (m, told))
+    return next(reversed(going.values()), None)
+
+
+def _quiet_stretch(found: Found, summary: Summary) -> list[str]:
+    """What is known of a while of which no moment was kept."""
+    when = f" of {clock(found.asked)}" if found.asked else ""
+    since, until = clock(summary.since), clock(summary.until, date=False)
+    known = [
+        f"{counted(summary.frames, 'frame')}, something moved in {summary.moved:,} of them;",
+        f"{counted(summary.crops, 'place')} looked at, {counted(summary.told, 'event')} told.",
+    ]
+    limit = "" if summary.threshold is None else f" ({summary.threshold:.2f} counts)"
+    if summary.bear:
+        known.append(f"The most bear-like was {_peak(summary.bear, f'{summary.bear.value:.2f}{limit}')}.")
+    if summary.share:
+        known.append(f"The most evidence was {_peak(summary.share, f'{percent(summary.share.value)} of an alarm')}.")
+    if summary.gap_s > 2.0 and summary.gap_at:
+        known.append(f"No frame came for {summary.gap_s:.0f} s after {clock(summary.gap_at, date=False)}.")
+    known += [f"The camera was in trouble: {trouble.rstrip('.')}." for trouble in summary.troubles]
+    quiet = "" if summary.told else " It was a quiet stretch."
+    return [
+        f"{summary.camera}. No moment was kept{when}: of a live camera only what lies around an event is.{quiet}",
+        f"What is known of {since} to {until}: {' '.join(known)}",
+        conclusion(found),
+    ]
+
+
+def _peak(peak: Peak, value: str) -> str:
+    return f"{value}, {place(peak.box_xywh)}, at {clock(peak.wall, date=False)}, a moment that was kept"

@@ -1,0 +1,151 @@
+"""Spots that cry wolf: what never moves, looks the same and raises alarm after alarm needs twice the evidence.
+
+A spot is held back only if at least three separate alarms were raised there over two hours or more by something
+that never moved, and what stands there now looks like all three; or if a person said "wrong". Nothing is held
+back for longer than a day, by more than a factor of two, or once it moves: a bear that visits the same bin five
+nights alarms five times. Time is data; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.schema import BoxXYWH, Picture
+from edge.track import iou
+
+Thumbnail = NDArray[np.float32]  # (16, 16), zero mean and unit variance; zeros where there was nothing to see
+Look = Callable[[BoxXYWH], Thumbnail]  # cuts the thumbnail of a box (fractions) from this frame
+
+TIMES = 2.0  # the evidence that a spot held back needs, as a multiple of the usual
+LEAST_ALARMS = 3
+LEAST_SPREAD_S = 2 * 3600.0  # between the first and the last of them
+KEPT_S = 24 * 3600.0  # an older alarm, or an older "wrong", no longer counts
+SAME_SPOT_IOU = 0.5
+LIKE = 0.95  # correlation of two thumbnails
+MOST_CHANGE = 1.0  # of any of their cells, in standard deviations: a small animal on a large tile changes few cells
+FLAT_LEVELS = 1.0  # standard deviation in grey levels below which a crop shows nothing that could look alike
+MOST_SPOTS = 64
+MOST_ALARMS = 8  # kept of one spot
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Alarm:
+    time: float  # seconds, the frame's clock
+    thumbnail: Thumbnail
+
+
+@dataclass(eq=False)
+class _Spot:
+    """One place and what was told of it."""
+
+    box_xywh: BoxXYWH
+    time: float  # of the last word about it
+    alarms: list[_Alarm] = field(default_factory=list)
+    wrong_at: float | None = None  # when a person said so
+
+
+class Offenders:
+    """What one camera's alarms looked like, and which spots need twice the evidence now."""
+
+    def __init__(self) -> None:
+        self._spots: list[_Spot] = []
+
+    def alarmed(self, box_xywh: BoxXYWH, thumbnail: Thumbnail, time: float) -> None:
+        """An alarm was raised at a time (seconds) by what never moved, with the usual evidence.
+
+        What was raised in spite of ``twice`` is not to be passed: being held back must end within the day.
+        """
+        spot = self._spot(box_xywh, time)
+        spot.alarms.append(_Alarm(time, thumbnail))
+        if len(spot.alarms) > MOST_ALARMS:
+            # The one with the nearest neighbours goes, so that what is kept spans as long a time.
+            gaps = [spot.alarms[i + 1].time - spot.alarms[i - 1].time for i in range(1, len(spot.alarms) - 1)]
+            del spot.alarms[1 + gaps.index(min(gaps))]
+
+    def wrong(self, box_xywh: BoxXYWH, time: float) -> None:
+        """A person said that an alarm there was wrong: for a day, what does not move there needs twice the evidence."""
+        self._spot(box_xywh, time).wrong_at = time
+
+    def twice(self, box_xywh: BoxXYWH, look: Look, time: float, wall: datetime) -> str | None:
+        """Why what never moved in this box needs twice the evidence, in words; None: it does not.
+
+        ``look`` is only called for a spot with a history. ``wall`` (with its time zone) is for the words.
+        """
+        self._forget(time)
+        seen: Thumbnail | None = None
+        for spot in self._spots:
+            if iou(spot.box_xywh, box_xywh) < SAME_SPOT_IOU:
+                continue
+            if spot.wrong_at is not None:
+                since_s = spot.wrong_at - time
+                return _words("a person said wrong here at {}", since_s, since_s + KEPT_S, wall)
+            if _again_and_again([alarm.time for alarm in spot.alarms]):
+                seen = look(box_xywh) if seen is None else seen
+                times = [alarm.time for alarm in spot.alarms if alike(alarm.thumbnail, seen)]
+                if _again_and_again(times):
+                    why = f"this spot raised {len(times)} alarms that looked alike since {{}}"
+                    return _words(why, times[0] - time, _ends(times) - time, wall)
+        return None
+
+    def _spot(self, box_xywh: BoxXYWH, time: float) -> _Spot:
+        """The spot a box lies on, a new one where there is none; the longest untouched goes when there are too many."""
+        self._forget(time)
+        spot = max(self._spots, key=lambda spot: iou(spot.box_xywh, box_xywh), default=None)
+        if spot is None or iou(spot.box_xywh, box_xywh) < SAME_SPOT_IOU:
+            spot = _Spot(box_xywh, time)
+            self._spots.append(spot)
+        spot.time = time
+        if len(self._spots) > MOST_SPOTS:
+            self._spots.remove(min(self._spots, key=lambda spot: spot.time))
+        return spot
+
+    def _forget(self, time: float) -> None:
+        for spot in self._spots:
+            spot.alarms = [alarm for alarm in spot.alarms if time - alarm.time < KEPT_S]
+            if spot.wrong_at is not None and time - spot.wrong_at >= KEPT_S:
+                spot.wrong_at = None
+        self._spots = [spot for spot in self._spots if spot.alarms or spot.wrong_at is not None]
+
+
+def thumbnail(image: Picture, box_xywh: BoxXYWH) -> Thumbnail:
+    """The small grey picture by which two crops are compared: (16, 16), zero mean and unit variance."""
+    height, width = image.shape[:2]
+    x, y, w, h = box_xywh
+    left, right = (min(max(round(at * width), 0), width) for at in (x, x + w))
+    top, bottom = (min(max(round(at * height), 0), height) for at in (y, y + h))
+    if right - left < 1 or bottom - top < 1:
+        return np.zeros((16, 16), np.float32)
+    small = cv2.resize(image[top:bottom, left:right], (16, 16), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    spread = float(grey.std())
+    if spread < FLAT_LEVELS:
+        return np.zeros((16, 16), np.float32)
+    return np.asarray((grey - grey.mean()) / spread, np.float32)
+
+
+def alike(one: Thumbnail, other: Thumbnail) -> bool:
+    """Whether two crops are near-identical: correlated, and no cell much changed."""
+    # Two blank crops correlate with nothing.
+    return float((one * other).mean()) >= LIKE and float(np.abs(one - other).max()) <= MOST_CHANGE
+
+
+def _again_and_again(times: list[float]) -> bool:
+    return len(times) >= LEAST_ALARMS and times[-1] - times[0] >= LEAST_SPREAD_S
+
+
+def _ends(times: list[float]) -> float:
+    """When alarms at these times, in order, no longer hold their spot back, as one after another is forgotten."""
+    last = next(i for i in range(len(times)) if not _again_and_again(times[i + 1 :]))
+    return times[last] + KEPT_S
+
+
+def _words(why: str, since_s: float, until_s: float, wall: datetime) -> str:
+    """The reason for people, in local times of day; seconds from ``wall``."""
+    since, until = ((wall + timedelta(seconds=ahead)).astimezone().strftime("%H:%M") for ahead in (since_s, until_s))
+    return f"{why.format(since)}: it needs twice the evidence until {until}"

@@ -1,0 +1,82 @@
+"""What has been gathered of one track, and what holds it back, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edge.decide import Evidence, Rule
+from edge.decide.offenders import TIMES
+from edge.decide.verdict import Happening
+from edge.schema import Standing
+from edge.track import Track
+
+
+class Suspect:
+    """The evidence of one track; one for each that was ever scored."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.evidence = Evidence(rule)
+        self.onset: float | None = None  # when the support that led to the alarm began, seconds
+        self.happening: Happening | None = None  # what it was told as
+        self.twice: str | None = None  # why it needs twice the evidence
+
+    @property
+    def alarm_at(self) -> float:
+        """h as it holds for this track now, logit-seconds."""
+        return self.rule.alarm_at * (TIMES if self.twice else 1.0)
+
+    def counted(self, track: Track, *, night: bool) -> float:
+        """What this frame's score says and counts, logits; 0 where nothing does.
+
+        Only the track's own box speaks against it, and nothing does before something spoke for it.
+        """
+        if track.now is None:
+            return 0.0
+        said = self.rule.evidence(track.now.bear, ood=track.now.ood, still=track.still, night=night)
+        return said if said > 0 or (track.own and self.evidence.time is not None) else 0.0
+
+    def add(self, said: float, time: float, akin: Iterable[Suspect]) -> None:
+        """Add what counts at a time (seconds).
+
+        ``akin``: what was gathered of the tracks that this may as well be of. Where that is more it goes on from
+        there, unless it was told already: what a second animal nearby is known for is its own.
+        """
+        if said > 0 and self.happening is None:
+            lenders = [other for other in akin if other.happening is None]
+            best = max([self, *lenders], key=lambda one: one.evidence.after(said, time))
+            if best is not self:
+                self.evidence.take(best.evidence)
+                self.onset = best.onset
+        self.evidence(said, time)
+        if self.evidence.sum == 0.0:
+            self.onset = None
+        elif self.onset is None:
+            self.onset = time
+
+    def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> Standing:
+        """How the evidence stands after a frame. ``outside``: the track stands in none of the zones there are."""
+        rule, said, held = self.rule, self.counted(track, night=night), []
+        plain = rule.threshold_for(night=night)
+        threshold = rule.threshold_for(still=track.still, night=night)
+        if threshold > plain:
+            what = "stands still" if track.moved else "never moved"
+            held.append(f"{what}: held to the still threshold {threshold:.2f}")
+        elif night and plain != rule.threshold:
+            held.append(f"night: held to the night threshold {plain:.2f}")
+        if track.now and said > 0 and track.now.ood > rule.ood_threshold:
+            held.append("unlike training: counts half")
+        if track.now and said <= 0:
+            held.append("below the threshold")
+        if outside:
+            held.append("outside the zones")
+        if self.twice:
+            held.append(self.twice)
+        if self.happening:
+            held.append("told already, in cooldown")
+        if quiet:
+            held.append(quiet)
+        bear = track.now.bear if track.now else None
+        return Standing(
+            track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held)
+        )

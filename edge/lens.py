@@ -1,0 +1,220 @@
+"""Whether the camera still sees: black, blinded, covered, blurred, or turned away.
+
+Works on the small grey picture of ``edge.motion``, about once a second, against what was usual at this
+place before. Light, infrared and weather change brightness and contrast; these measures hardly follow them:
+
+- structure: |5x5 mean - 21x21 mean|; where nearly every block has none, nothing can be made out.
+- contrast: |picture - 9x9 mean| by brightness, which fog takes away.
+- sharpness: |picture - 5x5 mean| by structure, which dew and a lens out of focus take away.
+- likeness: the correlation of edge maps, each evened out by its surroundings, which a turned camera takes away.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.motion.steady import Grey
+from edge.schema import Trouble, TroubleKind
+
+Blocks = NDArray[np.float32]  # (9, 16), one value a block
+
+BLOCKS_WH = (16, 9)
+CELLS_WH = (8, 6)  # likeness is judged in these
+MIDDLE = slice(1, 8)  # rows of blocks; into the uppermost and the lowermost cameras write their clock
+DARK, BRIGHT = 24.0, 245.0  # brightness between which a block tells something
+TELLING = 0.02  # contrast, 2 grey levels of 100, below which a block was smooth all along
+LEAST_TELLING = 0.1  # share of blocks
+LEAST_LIKE = 0.25  # share of the structured cells that must be to be seen, to say that they are others
+
+
+@dataclass(frozen=True)
+class LensSettings:
+    """When something counts as wrong, and for how long it must last (seconds)."""
+
+    structure: float = 1.5  # grey levels, below which a block is flat
+    flat: float = 0.95  # share of flat blocks from which on nothing can be made out
+    black: float = 32.0  # median brightness below which that is black
+    white: float = 235.0  # and above which white
+    blinded: float = 0.8  # share of blocks over 250 that is white too, whatever the rest shows
+    contrast: float = 0.3  # of what is usual, median of the blocks
+    sharpness: float = 0.5
+    elsewhere: float = 0.25  # median likeness to the view below which it is another
+    at_rest: float = 0.5  # likeness of two looks in one direction
+    lasts_s: dict[TroubleKind, float] = field(
+        default_factory=lambda: {"black": 2.0, "white": 2.0, "covered": 2.0, "blurred": 60.0, "moved": 20.0}
+    )
+    told_s: float = 60.0  # how long a turned camera is told; the new view is taken at once
+    settle_s: float = 60.0  # until so much was seen of a place nothing is missed there
+    rise_s: float = 600.0  # how fast what is usual follows upwards
+    fall_s: float = 86_400.0  # and downwards: dew takes hours
+    view_s: float = 600.0  # how fast the view's edges follow: shadows wander
+
+
+@dataclass(eq=False)
+class Look:
+    """What is measured of one picture; also what is usual at a place."""
+
+    mean: Blocks  # brightness, grey levels
+    structure: Blocks  # grey levels
+    contrast: Blocks  # a share of brightness
+    sharpness: Blocks  # a share of structure
+    edges: Grey  # (h, 320), about 1 on an edge
+
+    @staticmethod
+    def at(grey: Grey) -> Look:
+        """Measure a picture, float32 (h, 320)."""
+        fine, wide = _mean(grey, 5), _mean(grey, 21)
+        mean, structure = _blocks(grey), _blocks(np.abs(fine - wide))
+        contrast = _blocks(np.abs(grey - _mean(grey, 9))) / (mean + 8)
+        sharpness = _blocks(np.abs(grey - fine)) / (structure + 1)
+        across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+        steep = np.asarray(cv2.magnitude(across, down), np.float32)
+        edges = _mean(steep / (_mean(steep, 21) + np.float32(1.5)), 5)
+        return Look(mean, structure, contrast, sharpness, edges)
+
+
+class LensCheck:
+    """Small grey picture and its time in, what is wrong out; one for each camera, called about once a second."""
+
+    def __init__(self, settings: LensSettings | None = None) -> None:
+        self.settings = settings or LensSettings()
+        self._usual: Look | None = None
+        self._begun = self._time = 0.0  # of what is usual; of the last look
+        self._since: dict[TroubleKind, float] = {}  # since when something looks wrong
+        self._other: Grey | None = None  # the edges of another view, while it holds still
+        self._turned: tuple[float, Trouble] | None = None  # when a turned camera was noticed
+
+    def __call__(self, grey: Grey, time: float) -> tuple[Trouble, ...]:
+        """What is wrong with this picture, float32 (h, 320), taken at ``time`` seconds."""
+        look, dt, self._time = Look.at(grey), max(time - self._time, 0.0), time
+        wrong = self._unseen(look)
+        if wrong:
+            self._other = None
+        elif self._usual is None or self._usual.edges.shape != look.edges.shape:
+            self._take(look)
+        else:
+            wrong = self._missed(look, self._usual)
+            if "moved" not in wrong:
+                self._learn(look, self._usual, dt)
+        self._since = {kind: self._since.get(kind, time) for kind in wrong}
+        lasting = [kind for kind, since in self._since.items() if time - since >= self.settings.lasts_s[kind]]
+        if "moved" in lasting:
+            if time - self._begun >= self.settings.settle_s:
+                self._turned = (time, Trouble("moved", wrong["moved"]))
+            self._take(look)
+        troubles = [Trouble(kind, wrong[kind]) for kind in lasting if kind != "moved"]
+        if self._turned and time - self._turned[0] < self.settings.told_s:
+            troubles.append(self._turned[1])
+        return tuple(troubles)
+
+    def _take(self, look: Look) -> None:
+        """This view is the place from now on."""
+        self._usual, self._begun, self._other = look, self._time, None
+        self._since = {}
+
+    def _unseen(self, look: Look) -> dict[TroubleKind, str]:
+        """What is wrong with a picture in which nothing can be made out, whatever was there before."""
+        s = self.settings
+        light = float(np.median(look.mean))
+        white = float(np.mean(look.mean > 250))
+        if white >= s.blinded:
+            words = f"the picture is white (brightness {light:.0f} of 255): turn the camera away from the sun or lamp"
+            return {"white": words}
+        flat = float(np.mean(look.structure[MIDDLE] < s.structure))
+        if flat < s.flat:
+            return {}
+        if light < s.black:
+            return {
+                "black": f"the picture is black (brightness {light:.0f} of 255): look for a lens cap or a dead "
+                "infrared lamp; a camera without one sees nothing at night"
+            }
+        if light > s.white:
+            words = f"the picture is white (brightness {light:.0f} of 255): look for frost, snow or a lamp at the lens"
+            return {"white": words}
+        return {
+            "covered": f"hardly anything can be made out ({100 * flat:.0f} % of the picture is without structure): "
+            "clean the lens and clear what hangs before it, or wait for thick fog to lift"
+        }
+
+    def _missed(self, look: Look, usual: Look) -> dict[TroubleKind, str]:
+        """What is usual at this place and not to be seen now."""
+        s = self.settings
+        lit = (look.mean > DARK) & (look.mean < BRIGHT)
+        blurry = False
+        wrong: dict[TroubleKind, str] = {}
+        tells = lit & (usual.contrast >= TELLING)
+        if np.mean(tells) >= LEAST_TELLING:
+            contrast = float(np.median(look.contrast[tells] / usual.contrast[tells]))
+            sharpness = float(np.median(look.sharpness[tells] / usual.sharpness[tells]))
+            if (contrast < s.contrast or sharpness < s.sharpness) and self._time - self._begun >= s.settle_s:
+                left = 100 * min(contrast, sharpness)
+                wrong["blurred"] = (
+                    f"the picture has lost its sharpness ({left:.0f} % of what is usual here is left): "
+                    "wipe dew or dirt off the lens and check its focus, or wait for the fog to lift"
+                )
+            now = look.sharpness[lit & (look.structure >= s.structure)]
+            # Another view through the same lens is as sharp as the last; drops on the lens make edges elsewhere too.
+            blurry = len(now) > 0 and bool(np.median(now) < s.sharpness * np.median(usual.sharpness[tells]))
+        alike = likeness(look.edges, usual.edges)
+        if blurry or alike is None or alike >= s.elsewhere:
+            self._other = None
+            return wrong
+        still = None if self._other is None else likeness(look.edges, self._other)
+        if still is None or still < s.at_rest:
+            # A passing animal or a swaying pole never shows one other view for long.
+            self._other = look.edges
+            self._since.pop("moved", None)
+        wrong["moved"] = (
+            f"the camera shows another view than before (likeness {max(alike, 0.0):.2f} of 1): if nobody turned it, "
+            "straighten it; if somebody did, check its zones and masks"
+        )
+        return wrong
+
+    def _learn(self, look: Look, usual: Look, dt: float) -> None:
+        """What is usual follows what is seen, more slowly downwards; dark and blinded blocks tell nothing."""
+        s = self.settings
+        age = self._time - self._begun
+        first = dt / age if 0 < age < s.settle_s else 0.0  # a plain mean to begin with
+        rise, fall, follow = (max(first, 1 - math.exp(-dt / t)) for t in (s.rise_s, s.fall_s, s.view_s))
+        lit = (look.mean > DARK) & (look.mean < BRIGHT)
+        usual.contrast = _follow(usual.contrast, look.contrast, lit, rise, fall)
+        usual.sharpness = _follow(usual.sharpness, look.sharpness, lit, rise, fall)
+        usual.edges = usual.edges + np.float32(follow) * (look.edges - usual.edges)
+
+
+def likeness(one: Grey, other: Grey) -> float | None:
+    """The median correlation of two edge maps over the cells in which both have edges, -1 to 1.
+
+    None where too little of what ``other`` shows can be compared.
+    """
+    one_mean, other_mean = _cells(one), _cells(other)
+    one_spread = _cells(one * one) - one_mean * one_mean
+    other_spread = _cells(other * other) - other_mean * other_mean
+    there = other_spread > 0.01
+    both = there & (one_spread > 0.01)
+    if np.mean(there) < LEAST_TELLING or np.sum(both) < LEAST_LIKE * np.sum(there):
+        return None
+    common = _cells(one * other) - one_mean * other_mean
+    return float(np.median(common[both] / np.sqrt(one_spread[both] * other_spread[both])))
+
+
+def _follow(usual: Blocks, now: Blocks, lit: NDArray[np.bool_], rise: float, fall: float) -> Blocks:
+    step = np.where(now > usual, rise, fall) * lit
+    return np.asarray(usual + step * (now - usual), np.float32)
+
+
+def _mean(grey: Grey, side: int) -> Grey:
+    return np.asarray(cv2.blur(grey, (side, side)), np.float32)
+
+
+def _blocks(grey: Grey) -> Blocks:
+    return np.asarray(cv2.resize(grey, BLOCKS_WH, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _cells(grey: Grey) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(grey, CELLS_WH, interpolation=cv2.INTER_AREA), np.float32)

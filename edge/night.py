@@ -1,0 +1,69 @@
+"""Night or day, by the look of a picture: infrared has no colour, and dark is dark. No clock, no place is needed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.schema import Luma, Picture
+
+SAMPLE_PX = 45  # the shorter side of the sample
+COLOURLESS, COLOURED = (
+    4.0,
+    7.0,
+)  # what three quarters of the pixels' channels differ by at most: infrared, and surely not
+DARK, LIGHT = 40.0, 55.0  # mean brightness, 0 to 255: night, and surely day
+LASTS_S = 10.0  # headlights and lightning make no day, a shadow no night
+
+
+def is_night(image: Picture | Luma | NDArray[np.float32]) -> bool:
+    """Whether one picture is infrared or dark: (H, W, 3) BGR, or (h, w) grey, which can only be dark."""
+    colour, light = _measured(image)
+    return light < DARK or (colour is not None and colour <= COLOURLESS)
+
+
+class Night:
+    """Picture and its time in, night or not out; one for each camera.
+
+    The first picture decides; after that a change must be clear (up to a brightness of 55, or with colours up
+    to 8 apart, it is still night) and last for 10 s.
+    """
+
+    def __init__(self, *, lasts_s: float = LASTS_S) -> None:
+        self.lasts_s = lasts_s
+        self.night: bool | None = None  # None: nothing seen yet
+        self._infrared = False
+        self._since: float | None = None  # when the picture began to look otherwise
+
+    def __call__(self, image: Picture | Luma | NDArray[np.float32], time: float) -> bool:
+        """Whether it is night, with this picture taken at ``time`` seconds: (H, W, 3) BGR or (h, w) grey.
+
+        Grey pictures between coloured ones leave it to those whether it is infrared.
+        """
+        colour, light = _measured(image)
+        night = bool(self.night)
+        if colour is not None:
+            self._infrared = colour <= (COLOURED if night else COLOURLESS)
+        looks = self._infrared or light < (LIGHT if night else DARK)
+        if self.night is None:
+            self.night = looks
+        if looks == self.night:
+            self._since = None
+        elif self._since is None:
+            self._since = time
+        if self._since is not None and time - self._since >= self.lasts_s:
+            self.night, self._since = looks, None
+        return self.night
+
+
+def _measured(image: Picture | Luma | NDArray[np.float32]) -> tuple[float | None, float]:
+    """What three quarters of the pixels' channels differ by at most (None: grey), and the mean brightness."""
+    step = max(1, min(image.shape[:2]) // SAMPLE_PX)
+    sample = image[step // 2 :: step, step // 2 :: step]
+    if sample.ndim == 2:
+        return None, float(np.mean(sample))
+    blue, green, red = (sample[..., channel].ravel() for channel in range(3))
+    spread = np.maximum(np.maximum(blue, green), red) - np.minimum(np.minimum(blue, green), red)
+    most = (3 * len(spread)) // 4
+    light = 0.114 * np.mean(blue) + 0.587 * np.mean(green) + 0.299 * np.mean(red)
+    return float(np.partition(spread, most)[most]), float(light)

@@ -1,0 +1,60 @@
+"""How often to look, and how much one look may cost: a quiet place needs few frames, a slow board few crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Pace:
+    """Frames a second to ask of a source: ``idle_fps`` while nothing happens, ``active_fps`` from the first sign on.
+
+    ``hold_s``: seconds to stay active after the last sign. ``set_fps`` is told when the rate changes; a source
+    begins active.
+    """
+
+    def __init__(
+        self, idle_fps: float, active_fps: float, set_fps: Callable[[float], object], *, hold_s: float = 10.0
+    ) -> None:
+        self.idle_fps = idle_fps
+        self.active_fps = active_fps
+        self.set_fps = set_fps
+        self.hold_s = hold_s
+        self._until: float | None = None
+        self._fps = active_fps
+
+    def __call__(self, sign: bool, time: float) -> None:
+        """Follow what happens at a time (seconds); ``sign``: something moves or is followed."""
+        if sign or self._until is None:
+            self._until = time + self.hold_s
+        fps = self.active_fps if time < self._until else self.idle_fps
+        if fps != self._fps:
+            self._fps = fps
+            self.set_fps(fps)
+
+
+class CropBudget:
+    """How many crops a frame may be given so that scoring them takes ``seconds`` or less on this machine.
+
+    Starts with ``most`` and follows what scoring has taken, an average over some ten frames. Never under
+    ``least``: with fewer, what moves would leave nothing for the sweep. ``seconds`` None: always ``most``, so
+    that a file gives the same events on every machine.
+    """
+
+    def __init__(self, seconds: float | None = None, *, most: int = 12, least: int = 3) -> None:
+        self.seconds = seconds
+        self.most = most
+        self.least = min(least, most)
+        self._crop_s: float | None = None
+
+    @property
+    def crops(self) -> int:
+        """Crops for the next frame."""
+        if self.seconds is None or not self._crop_s:
+            return self.most
+        return max(self.least, min(self.most, int(self.seconds / self._crop_s)))
+
+    def note(self, crops: int, took_s: float) -> None:
+        """What scoring so many crops has taken, in seconds."""
+        if crops:
+            each = took_s / crops
+            self._crop_s = each if self._crop_s is None else self._crop_s + 0.1 * (each - self._crop_s)

@@ -1,0 +1,135 @@
+"""From verdicts and troubles to events: numbered, timed, and given to every sink in order."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge.crops import square
+from edge.decide.happening import Verdict
+from edge.drawing import ALARM, MOVING, Mark
+from edge.evidence import EvidenceWriter, Exhibit
+from edge.schema import Event, Frame, Score, utc_text
+from edge.sinks.worker import Sink
+from edge.trouble import Report
+
+REMEMBERED = 100  # happenings whose id is kept: one may be taken up again half a minute after its end
+
+
+@dataclass(eq=False)
+class _Told:
+    """What events of one happening have in common."""
+
+    id: str
+    evidence: str | None = None  # the last picture's path
+
+
+class Teller:
+    """Makes events of one camera and hands them to the sinks, in the order they were given; nothing here waits.
+
+    A sink that is slow is wrapped in a worker (``edge.sinks.worker``) by whoever passes it. ``numbers`` and
+    ``run_id`` are shared between cameras, so that seq is one order.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink] = (),
+        *,
+        model: str | None = None,
+        context: float = 1.0,
+        evidence: EvidenceWriter | None = None,
+        run_id: str | None = None,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        self.sinks = list(sinks)
+        self.model = model
+        self.context = context  # of the crops, to draw what the classifier saw
+        self.evidence = evidence
+        self.run_id = run_id or uuid.uuid4().hex
+        self.told: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
+        self._numbers = numbers or itertools.count(1)
+        self._happenings: dict[int, _Told] = {}
+        self._troubles: dict[int, str] = {}
+
+    def bear(self, frame: Frame, verdict: Verdict, scores: Sequence[Score] = ()) -> Event:
+        """A verdict as an event to every sink, then its evidence to the writer."""
+        told = self._happenings.setdefault(verdict.happening, _Told(uuid.uuid4().hex))
+        if len(self._happenings) > REMEMBERED:
+            del self._happenings[next(iter(self._happenings))]
+        event = self._event(frame, verdict, told.id)
+        path: Path | None = None
+        if self.evidence and verdict.type != "end":
+            path = self.evidence.place(frame, event.id, event.seq)
+            told.evidence = str(path)
+        event = replace(event, evidence=told.evidence)
+        self.told[event.type] += 1
+        self._to_sinks(event, frame.handed_over)
+        if self.evidence and path:
+            self.evidence(Exhibit(path, frame, self._marks(frame, verdict, scores), event))
+        return event
+
+    def trouble(self, camera: str, report: Report, media_time_s: float | None = None) -> Event:
+        """What is wrong with the camera, or is no more, as an event to every sink."""
+        if report.type == "end":
+            id_ = self._troubles.pop(report.number, uuid.uuid4().hex)
+            detail = f"over after {report.lasted_s:.0f} s: {report.trouble.detail}"
+        else:
+            id_ = self._troubles.setdefault(report.number, uuid.uuid4().hex)
+            detail = report.trouble.detail
+        event = Event(
+            kind="camera",
+            type=report.type,
+            id=id_,
+            seq=next(self._numbers),
+            boot_id=self.run_id,
+            camera=camera,
+            captured_at=utc_text(datetime.now(UTC)),
+            label=report.trouble.kind,
+            media_time_s=media_time_s,
+            detail=detail,
+        )
+        self.told["trouble"] += event.type == "new"
+        self._to_sinks(event, time.monotonic())
+        return event
+
+    def _to_sinks(self, event: Event, since: float) -> None:
+        for sink in self.sinks:
+            sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
+
+    def _event(self, frame: Frame, verdict: Verdict, id_: str) -> Event:
+        return Event(
+            kind="bear",
+            type=verdict.type,
+            id=id_,
+            seq=next(self._numbers),
+            boot_id=self.run_id,
+            camera=frame.camera,
+            captured_at=utc_text(frame.wall),
+            track=verdict.track,
+            label=verdict.label,
+            score=round(verdict.score, 4),
+            top_score=round(verdict.top_score, 4),
+            box_xywh=tuple(round(side, 5) for side in verdict.box_xywh),  # type: ignore[arg-type]
+            media_time_s=None if frame.media_time_s is None else round(frame.media_time_s, 3),
+            onset_s=None if verdict.onset_s is None else round(verdict.onset_s, 3),
+            model=self.model,
+            detail="unknown: unlike the pictures the model was trained on" if verdict.unknown else None,
+            zones=verdict.zones,
+            escalated=verdict.escalated,
+            quiet=verdict.quiet,
+        )
+
+    def _marks(self, frame: Frame, verdict: Verdict, scores: Sequence[Score]) -> tuple[Mark, ...]:
+        """What moved, and the bear's box with what the classifier was given."""
+        marks = [Mark(s.region.box_xywh, "", MOVING) for s in scores if s.region.kind == "motion"]
+        width, height = frame.size_wh
+        x, y, w, h = square(verdict.box_xywh, (width, height), self.context)
+        seen = (x / width, y / height, w / width, h / height)
+        words = f"{verdict.label} {verdict.score:.2f}".replace("_", " ")
+        return (*marks, Mark(seen, words, ALARM), Mark(verdict.box_xywh, "", ALARM, bold=True))

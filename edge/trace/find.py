@@ -1,0 +1,223 @@
+"""Which moment of a trace somebody means: an event's id, a time, or nothing but "why"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+
+from edge.errors import OptionError
+from edge.trace.moment import Moment, Summary, Told
+from edge.trace.reader import Reel, notability, of_camera
+
+LEAST_ID = 6  # characters of an event's id
+NEAR_S = 1.0  # a moment this near is the one that was meant
+CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?\s*(Z|[+-]\d{2}:\d{2})?", re.IGNORECASE)
+FORMS = "an event's id, seconds into a clip (12.5 or 0:12.5), a time of day (03:12 or 2026-11-24T03:12:07Z), or last"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A moment, or where none was kept the summary of the while around it."""
+
+    reel: Reel
+    moment: Moment | None
+    summary: Summary | None = None
+    asked: datetime | None = None  # UTC, where a time was asked for
+    event: str | None = None
+    also: tuple[str, ...] = ()  # other cameras with moments then
+
+
+def find(reels: Sequence[Reel], word: str | None, camera: str | None = None) -> Found:
+    """What ``word`` means; None: the last event, else the moment of highest evidence. Raises OptionError."""
+    reels = of_camera(reels, camera)
+    word = (word or "").strip()
+    if not word:
+        return _last_event(reels) or _most_notable(reels)
+    if word.lower() == "last":
+        return _last(reels)
+    event = _event(reels, word)
+    if event:
+        return event
+    seconds = _seconds(word)
+    if not reels[-1].live and seconds is not None:
+        return _at_seconds(reels[-1], reels, seconds)
+    if seconds is not None and ":" not in word:
+        raise OptionError(f"{word!r}: this trace is of a live camera; give a time of day instead, {_range(reels)}")
+    since, until = _span(word, max(reel.span[1] for reel in reels))
+    return _at_wall(reels, word, since, until)
+
+
+def events(reels: Sequence[Reel]) -> dict[str, tuple[Reel, Moment, Told]]:
+    """Every event of these reels, where it was first told."""
+    known: dict[str, tuple[Reel, Moment, Told]] = {}
+    for reel in reels:
+        for moment, told in reel.told():
+            if told.id not in known or (told.type == "new" and known[told.id][2].type != "new"):
+                known[told.id] = reel, moment, told
+    return known
+
+
+def _last_event(reels: Sequence[Reel]) -> Found | None:
+    known = events(reels).values()
+    alarms = [one for one in known if one[2].kind == "bear"] or list(known)
+    if not alarms:
+        return None
+    reel, moment, told = max(alarms, key=lambda one: one[1].wall)
+    return Found(reel, moment, event=told.id)
+
+
+def _most_notable(reels: Sequence[Reel]) -> Found:
+    kept = [(reel, moment) for reel in reels for moment in reel.moments]
+    if not kept:
+        reel, summary = max(((r, s) for r in reels for s in r.summaries), key=lambda one: one[1].until)
+        return Found(reel, None, summary)
+    reel, moment = max(kept, key=lambda one: notability(one[1]))
+    return Found(reel, moment)
+
+
+def _last(reels: Sequence[Reel]) -> Found:
+    reel = max(reels, key=lambda reel: reel.span[1])
+    if reel.moments:
+        return Found(reel, reel.moments[-1])
+    return Found(reel, None, reel.summaries[-1])
+
+
+def _event(reels: Sequence[Reel], word: str) -> Found | None:
+    """The event whose id begins with the word; None where the word is no id. Raises OptionError."""
+    if not re.fullmatch(r"[0-9a-fA-F-]+", word) or re.fullmatch(r"\d{4}-\d\d-\d\d", word):
+        return None
+    known = events(reels)
+    found = [id_ for id_ in known if id_.lower().startswith(word.lower())] if len(word) >= LEAST_ID else []
+    if len(found) == 1:
+        reel, moment, _ = known[found[0]]
+        return Found(reel, moment, event=found[0])
+    if len(found) > 1:
+        raise OptionError(f"{word!r} begins {len(found)} events ({_listed(found, known)}); give more of the id")
+    if word.isdecimal():
+        return None
+    if len(word) < LEAST_ID:
+        raise OptionError(f"{word!r}: give {LEAST_ID} characters or more of an event's id; {_some(known)}")
+    near = get_close_matches(word[:8], [id_[:8] for id_ in known], n=3, cutoff=0.5)
+    close = [id_ for id_ in known if id_[:8] in near]
+    hint = f"did you mean {_listed(close, known)}?" if close else _some(known)
+    raise OptionError(f"{word!r}: no such event in this trace; {hint}")
+
+
+def _at_seconds(last: Reel, reels: Sequence[Reel], seconds: float) -> Found:
+    """The moment of a clip, in the last run; of several clips the ones that are so long."""
+    clips = [reel for reel in reels if reel.run == last.run and not reel.live]
+    found = []
+    for reel in clips:
+        nearest = min(reel.moments, key=lambda moment: abs(_media(moment) - seconds))
+        if abs(_media(nearest) - seconds) <= NEAR_S or _media(reel.moments[0]) <= seconds <= _media(reel.moments[-1]):
+            found.append((reel, nearest))
+    if not found:
+        raise OptionError(f"{seconds:g} s lies outside the trace, which has {_range(clips)}")
+    reel, moment = max(found, key=lambda one: notability(one[1]))
+    return Found(reel, moment, also=_others(reel, [one[0] for one in found]))
+
+
+def _at_wall(reels: Sequence[Reel], word: str, since: datetime, until: datetime) -> Found:
+    """The most notable moment of a while, else the nearest one, else what a summary says of it."""
+    found = [(reel, m) for reel in reels for m in reel.moments if since <= m.wall < until]
+    found = found or [(reel, moment) for reel in reels if (moment := _nearest(reel, since))]
+    if found:
+        reel, moment = max(found, key=lambda one: notability(one[1]))
+        return Found(reel, moment, asked=since, also=_others(reel, [one[0] for one in found]))
+    summed = [(reel, s) for reel in reels for s in reel.summaries if s.since < until and s.until >= since]
+    if summed:
+        reel, summary = max(summed, key=lambda one: one[1].share.value if one[1].share else 0.0)
+        return Found(reel, None, summary, asked=since, also=_others(reel, [one[0] for one in summed]))
+    if min(reel.span[0] for reel in reels) < since < max(reel.span[1] for reel in reels):
+        raise OptionError(
+            f"{word!r}: nothing is known of that time, for the alarm did not run or could not write; "
+            f"this trace has {_range(reels)}"
+        )
+    raise OptionError(f"{word!r} ({clock(since)}) lies outside the trace, which has {_range(reels)}")
+
+
+def _nearest(reel: Reel, wall: datetime) -> Moment | None:
+    """The moment at a time: the nearest within a second, or the earlier of two frames that follow each other."""
+    earlier = max((m for m in reel.moments if m.wall <= wall), key=lambda m: m.wall, default=None)
+    later = min((m for m in reel.moments if m.wall > wall), key=lambda m: m.wall, default=None)
+    near = [m for m in (earlier, later) if m and abs((m.wall - wall).total_seconds()) <= NEAR_S]
+    if near:
+        return min(near, key=lambda m: abs(m.wall - wall))
+    return earlier if earlier and later and later.index - earlier.index == 1 else None
+
+
+def _seconds(word: str) -> float | None:
+    """12.5, 0:12.5 or 1:02:03 in seconds; None where the word is none of these."""
+    parts = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)\s*s?", word)
+    if parts is None:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _span(word: str, end: datetime) -> tuple[datetime, datetime]:
+    """The while a time means: a minute, a second, or with a fraction an instant. Raises OptionError."""
+    of_day = CLOCK.fullmatch(word)
+    try:
+        if of_day:
+            zone = of_day[4] or ""
+            day = end.astimezone(datetime.fromisoformat(f"2000-01-01T00:00{zone.upper()}").tzinfo).date()
+            text = f"{int(of_day[1]):02d}:{of_day[2]}:{of_day[3] or '00'}{zone.upper()}"
+            at = datetime.fromisoformat(f"{day}T{text}").astimezone(UTC)
+            if at > end:
+                at = datetime.fromisoformat(f"{day - timedelta(days=1)}T{text}").astimezone(UTC)
+        else:
+            at = datetime.fromisoformat(word.replace("z", "Z")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise OptionError(f"{word!r} is no moment; give {FORMS}") from None
+    colons = re.sub(r"(Z|[+-]\d{2}:?\d{2})$", "", word, flags=re.IGNORECASE).count(":")
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", word):
+        return at, at + timedelta(days=1)
+    if "." in word:
+        return at, at
+    return at, at + (timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))[min(colons, 2)]
+
+
+def clock(wall: datetime, *, date: bool = True) -> str:
+    """A time for people: local, with UTC beside it where that differs."""
+    local = wall.astimezone()
+    words = f"{local:%Y-%m-%d %H:%M:%S}" if date else f"{local:%H:%M:%S}"
+    return f"{words}Z" if not local.utcoffset() else f"{words} ({wall.astimezone(UTC):%H:%M:%SZ})"
+
+
+def _range(reels: Sequence[Reel]) -> str:
+    """From when to when each camera's trace reaches."""
+    words = []
+    for name in dict.fromkeys(reel.camera for reel in reels):
+        own = [reel for reel in reels if reel.camera == name]
+        if own[-1].live:
+            since, until = min(reel.span[0] for reel in own), max(reel.span[1] for reel in own)
+            words.append(f"{name} from {clock(since)} to {clock(until)}")
+        else:
+            ends = [_media(moment) for moment in own[-1].moments]
+            words.append(f"{name} from {ends[0]:g} s to {ends[-1]:g} s")
+    return ", ".join(words)
+
+
+def _others(reel: Reel, found: Sequence[Reel]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(other.camera for other in found if other.camera != reel.camera))
+
+
+def _listed(ids: Sequence[str], known: dict[str, tuple[Reel, Moment, Told]], most: int = 5) -> str:
+    return ", ".join(f"{id_[:8]} ({_when(known[id_][1])})" for id_ in list(ids)[-most:])
+
+
+def _some(known: dict[str, tuple[Reel, Moment, Told]]) -> str:
+    return f"the last ones are {_listed(list(known), known)}" if known else "it has no event at all"
+
+
+def _media(moment: Moment) -> float:
+    return moment.media_time_s or 0.0
+
+
+def _when(moment: Moment) -> str:
+    at = clock(moment.wall) if moment.media_time_s is None else f"at {moment.media_time_s:.1f} s"
+    return f"{moment.camera} {at}"

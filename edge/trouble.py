@@ -1,0 +1,99 @@
+"""What is wrong with a camera, told once: after a grace time, and again when it is over.
+
+A camera that is gone, frozen, black, blinded, covered, blurred or moved sees no bear, and whoever trusts it must
+hear of that. One that flickers must not flood: each time a trouble is back soon after its end, the next end has
+to be good for twice as long before it is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge.schema import EventType, Trouble, TroubleKind
+
+# Seconds a trouble must last before it is told. What a source or the lens check reports is some seconds old already.
+GRACE_S: Mapping[TroubleKind, float] = {
+    "gone": 4.0, "frozen": 4.0, "black": 8.0, "white": 8.0, "covered": 8.0, "blurred": 60.0, "moved": 0.0,
+}  # fmt: skip
+MOST_CLEAR_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A trouble that is told (new) or over (end)."""
+
+    type: EventType
+    number: int  # 1, 2, 3 … within one camera: new and end share it
+    trouble: Trouble
+    lasted_s: float
+
+
+@dataclass(eq=False)
+class _Case:
+    """One kind of trouble: what is known of it now, and how often it came back."""
+
+    trouble: Trouble
+    since: float
+    seen_at: float
+    number: int = 0  # 0: not told
+    ended_at: float | None = None  # when the last one was told to be over
+    returns: int = 0
+
+
+class TroubleWatch:
+    """Troubles of one moment in, reports out; one for each camera. Call it about once a second.
+
+    ``clear_s``: without the trouble for so long it is over; doubled, up to five minutes, for each time it was
+    back within ``again_s`` of its end. Times in seconds, from one clock that only goes forward.
+    """
+
+    def __init__(
+        self, grace_s: Mapping[TroubleKind, float] = GRACE_S, *, clear_s: float = 3.0, again_s: float = 600.0
+    ) -> None:
+        self.grace_s = grace_s
+        self.clear_s = clear_s
+        self.again_s = again_s
+        self._cases: dict[TroubleKind, _Case] = {}
+        self._count = 0
+
+    @property
+    def now(self) -> tuple[Trouble, ...]:
+        """The troubles that have been told and last."""
+        return tuple(case.trouble for case in self._cases.values() if case.number)
+
+    def __call__(self, troubles: Sequence[Trouble], time: float) -> list[Report]:
+        """What is to be told at this moment (seconds)."""
+        gone_by = [self._gone_by(kind, time) for kind in self._cases if kind not in {t.kind for t in troubles}]
+        lasting = [self._lasting(trouble, time) for trouble in troubles]
+        return [report for report in (*gone_by, *lasting) if report]
+
+    def close(self, time: float) -> list[Report]:
+        """The camera is let go of: what was told and lasts is over."""
+        told = [case for case in self._cases.values() if case.number]
+        reports = [Report("end", case.number, case.trouble, max(time - case.since, 0.0)) for case in told]
+        self._cases.clear()
+        return reports
+
+    def _lasting(self, trouble: Trouble, time: float) -> Report | None:
+        """A trouble that is there now; told once it has lasted."""
+        case = self._cases.setdefault(trouble.kind, _Case(trouble, time, time))
+        if not case.number and time - case.seen_at >= self.clear_s:
+            case.since = time
+        case.trouble, case.seen_at = trouble, time
+        if case.number or time - case.since < self.grace_s.get(trouble.kind, 0.0):
+            return None
+        back_soon = case.ended_at is not None and time - case.ended_at <= self.again_s
+        case.returns = case.returns + 1 if back_soon else 0
+        self._count += 1
+        case.number = self._count
+        return Report("new", case.number, trouble, time - case.since)
+
+    def _gone_by(self, kind: TroubleKind, time: float) -> Report | None:
+        """A trouble that is not there now; told to be over once that has lasted."""
+        case = self._cases[kind]
+        if not case.number or time - case.seen_at < min(self.clear_s * 2**case.returns, MOST_CLEAR_S):
+            return None
+        report = Report("end", case.number, case.trouble, case.seen_at - case.since)
+        case.number, case.ended_at = 0, time
+        return report

@@ -1,0 +1,101 @@
+"""Polygons over the picture: zones in which a bear matters, masks in which nothing does.
+
+A polygon is three corners or more, x y as fractions of the frame, so that it means the same at every size.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import OptionError
+from edge.schema import BoxXYWH
+
+Polygon = tuple[tuple[float, float], ...]  # corners x, y; fractions of the frame
+MOST_CORNERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A named polygon."""
+
+    name: str
+    corners: Polygon
+
+    def holds(self, box_xywh: BoxXYWH) -> bool:
+        """Whether an animal stands in it: the middle of its box's lower edge, where its feet are, or the box's centre.
+
+        The centre counts too, since a tall fence or grass hides feet, and a tile of the sweep is larger than its bear.
+        """
+        x, y, w, h = box_xywh
+        return contains(self.corners, (x + w / 2, y + h)) or contains(self.corners, (x + w / 2, y + h / 2))
+
+
+def parse_polygon(words: str, option: str) -> Polygon:
+    """Corners of 'x,y x,y x,y …', fractions 0 to 1. Raises OptionError that names ``option``."""
+    try:
+        corners = tuple((float(x), float(y)) for x, y in (corner.split(",") for corner in words.split()))
+    except ValueError:
+        corners = ()
+    if not 3 <= len(corners) <= MOST_CORNERS or not all(0.0 <= at <= 1.0 for corner in corners for at in corner):
+        raise OptionError(f"{option} {words!r}: give three corners or more as 'x,y x,y x,y', fractions from 0 to 1")
+    if area(corners) < 1e-6:
+        raise OptionError(f"{option} {words!r}: these corners enclose nothing; give them in order around the area")
+    return corners
+
+
+def parse_zone(words: str, option: str = "--zone") -> Zone:
+    """A zone of 'NAME=x,y x,y x,y …', or of the corners alone. Raises OptionError."""
+    match = re.fullmatch(r"\s*([A-Za-z][\w-]*)\s*=(.*)", words, re.DOTALL)
+    name, corners = (match[1], match[2]) if match else ("zone", words)
+    return Zone(name, parse_polygon(corners, option))
+
+
+def area(corners: Polygon) -> float:
+    """The area a polygon encloses, as a share of the frame (shoelace formula)."""
+    pairs = zip(corners, (*corners[1:], corners[0]), strict=True)
+    return abs(math.fsum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairs)) / 2
+
+
+def contains(corners: Polygon, point: tuple[float, float]) -> bool:
+    """Whether a point lies in a polygon (even-odd rule); a point past the frame's edge counts as on the edge."""
+    x, y = (min(max(at, 0.0), 1.0) for at in point)
+    # On the frame's very edge the rule would be up to rounding.
+    x, y = min(max(x, 1e-9), 1.0 - 1e-9), min(max(y, 1e-9), 1.0 - 1e-9)
+    odd = False
+    for (x0, y0), (x1, y1) in zip(corners, (*corners[1:], corners[0]), strict=True):
+        if (y0 > y) != (y1 > y) and x < (x1 - x0) * (y - y0) / (y1 - y0) + x0:
+            odd = not odd
+    return odd
+
+
+def drawn(polygons: Sequence[Polygon], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which pixels of a picture of this size have their centre in one of the polygons: bool (H, W)."""
+    width, height = size_wh
+    xs, ys = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
+    return _grid(polygons, xs, ys)
+
+
+def covered(polygons: Sequence[Polygon], box_xywh: BoxXYWH) -> float:
+    """The share of a box that polygons cover together, 0 to 1, judged on a grid of 16 x 16 points."""
+    x, y, w, h = box_xywh
+    steps = (np.arange(16) + 0.5) / 16
+    return float(np.mean(_grid(polygons, x + w * steps, y + h * steps)))
+
+
+def _grid(polygons: Sequence[Polygon], xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """``contains`` for every point of a grid, by any of the polygons: bool (len(ys), len(xs))."""
+    found = np.zeros((len(ys), len(xs)), bool)
+    for corners in polygons:
+        odd = np.zeros_like(found)
+        for (x0, y0), (x1, y1) in zip(corners, (*corners[1:], corners[0]), strict=True):
+            rows = np.flatnonzero((y0 > ys) != (y1 > ys))
+            if len(rows):
+                odd[rows] ^= xs < ((x1 - x0) * (ys[rows] - y0) / (y1 - y0) + x0)[:, None]
+        found |= odd
+    return found

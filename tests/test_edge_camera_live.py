@@ -1,0 +1,238 @@
+"""Cameras of this machine and the reader thread: how they are opened, thinned, lost and let go of."""
+
+import gc
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from edge.camera import live
+from edge.camera.live import LiveSource
+from edge.camera.newest import Newest
+from edge.errors import SourceError
+
+
+class FakeVideo:
+    """As many frames as it is given, at once; then reads fail."""
+
+    def __init__(self, frames=10_000, pause_s=0.0, count=0.0, picture=None):
+        self.left, self.pause_s, self.count, self.picture, self.released = frames, pause_s, count, picture, False
+
+    def get(self, _):
+        return self.count
+
+    def grab(self):
+        time.sleep(self.pause_s)
+        self.left -= 1
+        return self.left >= 0
+
+    def retrieve(self):
+        return True, np.full((4, 4, 3), self.left % 256, np.uint8) if self.picture is None else self.picture
+
+    def release(self):
+        self.released = True
+
+
+class BlockedVideo(FakeVideo):
+    """A read that does not come back before ``go``, as in a driver whose device has hung."""
+
+    def __init__(self, go):
+        super().__init__()
+        self.go = go
+
+    def grab(self):
+        assert self.go.wait(30)
+        return False
+
+
+def source_of(video, word="rtsp://anna:secret@yard/1", **options):
+    return LiveSource(word, name="yard", open_=lambda: video, **({"fps": 1000} | options))
+
+
+def test_a_live_source_drops_what_is_stale():
+    video = FakeVideo(pause_s=0.002)
+    with source_of(video) as source:
+        frames = iter(source)
+        first = next(frames)
+        time.sleep(0.1)
+        second = next(frames)
+        assert source.dropped > 5
+        assert second.time - first.time > 0.08
+        assert time.monotonic() - second.time < 0.05
+        assert (second.index, second.media_time_s) == (1, None)
+    assert video.released
+
+
+def test_it_is_thinned_and_the_rate_may_be_changed_meanwhile():
+    with source_of(FakeVideo(pause_s=0.002), fps=50) as source:
+        times = []
+        for frame in source:
+            times.append(frame.time)
+            if frame.index == 20:
+                source.fps = 10
+            if frame.index == 26:
+                break
+    gaps = np.diff(times)
+    assert np.median(gaps[2:20]) == pytest.approx(0.02, abs=0.006)
+    assert np.median(gaps[21:]) == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_live_source_that_stops_is_one_sentence():
+    with (
+        source_of(FakeVideo(3, pause_s=0.01), silent_s=0.2) as source,
+        pytest.raises(SourceError, match=r"yard/1: no frame for 0\.2 s") as error,
+    ):
+        list(source)
+    assert "secret" not in str(error.value) + repr(source)
+    assert "***@yard" in repr(source)
+
+
+def test_a_first_frame_may_take_longer(monkeypatch):
+    monkeypatch.setattr(live, "FIRST_S", 5.0)
+
+    class SlowStart(FakeVideo):
+        def grab(self):
+            time.sleep(0.01)
+            return time.monotonic() > ready
+
+    ready = time.monotonic() + 0.3
+    with source_of(SlowStart(), silent_s=0.05) as source:
+        assert next(iter(source)).index == 0
+    monkeypatch.setattr(live, "FIRST_S", 0.1)
+    with source_of(FakeVideo(0), silent_s=0.05) as source, pytest.raises(SourceError, match=r"no frame for 0\.1 s"):
+        list(source)
+
+
+def test_a_slow_rate_is_no_silence():
+    with source_of(FakeVideo(pause_s=0.01), fps=5, silent_s=0.1) as source:
+        assert [frame.index for frame, _ in zip(source, range(4), strict=False)] == [0, 1, 2, 3]
+
+
+def test_what_is_no_picture_is_one_sentence():
+    with (
+        source_of(FakeVideo(picture=np.zeros((4, 4), np.uint16))) as source,
+        pytest.raises(SourceError, match="gave uint16 4x4 instead of an 8-bit colour picture"),
+    ):
+        list(source)
+
+
+def test_a_stream_with_an_end_ends_and_one_without_a_frame_is_one_sentence():
+    with source_of(FakeVideo(3, pause_s=0.01, count=5.0)) as source:
+        assert list(source)
+    with source_of(FakeVideo(0, count=5.0)) as source, pytest.raises(SourceError, match="ended before its first frame"):
+        list(source)
+
+
+def test_closing_a_live_source_ends_it():
+    source = source_of(FakeVideo(pause_s=0.002))
+    for frame in source:
+        if frame.index == 3:
+            source.close()
+    assert frame.index == 3
+
+
+def test_a_failure_of_the_driver_reaches_the_loop():
+    class Broken(FakeVideo):
+        def retrieve(self):
+            raise ZeroDivisionError
+
+    video = Broken()
+    with source_of(video) as source, pytest.raises(ZeroDivisionError):
+        list(source)
+    assert video.released
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    for limit, seconds in (("OPEN_S", 0.05), ("CLOSE_S", 0.02), ("FIRST_S", 0.03)):
+        monkeypatch.setattr(live, limit, seconds)
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("camera yard")]
+
+
+def let_go(go):
+    go.set()
+    for thread in readers():
+        thread.join(5)
+
+
+def test_a_read_that_blocks_is_left_behind_once_and_releases_its_camera_when_it_returns(hasty):
+    def alive():
+        gc.collect()
+        return threading.active_count(), sum(isinstance(each, (LiveSource, FakeVideo)) for each in gc.get_objects())
+
+    before, videos_released = alive(), []
+    for _ in range(20):
+        go = threading.Event()
+        video = BlockedVideo(go)
+        source = source_of(video, silent_s=0.03)
+        with pytest.raises(SourceError, match="no frame"):
+            next(iter(source))
+        source.close()
+        for _ in range(2):
+            with pytest.raises(SourceError, match=r"\*\*\*@yard/1: the driver still hangs in an earlier read") as error:
+                source_of(FakeVideo(), silent_s=0.03)
+            assert "secret" not in str(error.value)
+        assert len(readers()) == 1
+        assert not video.released
+        let_go(go)
+        with source_of(FakeVideo(pause_s=0.001)) as source:
+            assert next(iter(source)).index == 0
+        videos_released.append(video.released)
+        del video, source, error
+    assert all(videos_released)
+    assert alive() == before
+
+
+def test_a_camera_that_hangs_while_it_is_opened_is_left_behind_too(hasty):
+    go = threading.Event()
+    late = FakeVideo(pause_s=0.001)
+
+    def open_():
+        assert go.wait(30)
+        return late
+
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(live, "OPEN_S", -1.9)  # two seconds are added for the driver
+    with pytest.raises(SourceError, match="did not open within"):
+        LiveSource("98", name="yard", fps=10, open_=open_)
+    monkey.undo()
+    assert len(readers()) == 1
+    let_go(go)
+    assert late.released
+
+
+def test_another_camera_is_not_held_up_by_one_that_hangs(hasty):
+    go = threading.Event()
+    with source_of(BlockedVideo(go), "96", silent_s=0.03) as source, pytest.raises(SourceError, match="no frame"):
+        list(source)
+    with source_of(FakeVideo(pause_s=0.001), "95") as source:
+        assert next(iter(source))
+    let_go(go)
+
+
+def test_the_newest_item_is_kept_and_its_iterator_closed_in_its_own_thread():
+    closed, go = [], threading.Event()
+
+    def count():
+        try:
+            yield from range(5)
+            go.wait(5)
+            yield from range(5, 1000)
+        finally:
+            closed.append((threading.current_thread().name, newest.over))
+
+    newest = Newest(count, "counter")
+    assert newest.take(0.01) is None
+    newest.start()
+    while newest.dropped < 4:
+        time.sleep(0.001)
+    assert newest.take(1.0) == 4
+    assert newest.take() is None
+    newest.stop()
+    go.set()
+    newest.thread.join(5)
+    assert (closed, newest.over, newest.error) == ([("counter", False)], True, None)

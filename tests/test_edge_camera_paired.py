@@ -1,0 +1,220 @@
+"""Two streams as one source: whose picture is cut, how far apart the two are, what happens without the large one."""
+
+import itertools
+import threading
+import time
+from datetime import UTC, datetime
+from functools import partial
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.camera import Closing
+from edge.camera.paired import PairedSource
+from edge.errors import SourceError
+from edge.schema import Frame, Later
+
+MAIN_WH, SUB_WH = (320, 180), (64, 48)
+
+
+class FakeStream(Closing):
+    """Frames of one size, their number as grey, until it is muted, closed or told to fail."""
+
+    live = True
+    length_s = None
+
+    def __init__(self, size_wh, *, fps=100.0, behind_s=0.0, luma=False):
+        self.name, self.fps, self.size_wh, self.behind_s, self.luma = "fake", fps, size_wh, behind_s, luma
+        self.problems: list[str] = []
+        self.muted, self.closed = threading.Event(), threading.Event()
+        self.fails: str | None = None
+        self.made = 0  # pictures that somebody asked for
+        self.last = -1
+
+    def __iter__(self):
+        for index in itertools.count():
+            while self.muted.is_set() and not self.closed.is_set() and not self.fails:
+                time.sleep(0.005)
+            if self.fails:
+                raise SourceError(self.fails)
+            if self.closed.wait(1.0 / self.fps):
+                return
+            self.last = index
+            luma = self.grey(index) if self.luma else None
+            later = Later(partial(self.picture, index), self.size_wh)
+            at = time.monotonic() - self.behind_s
+            yield Frame(later, at, datetime.now(UTC), self.name, index, at, luma=luma)
+
+    def grey(self, index):
+        return np.full(self.size_wh[::-1], index % 256, np.uint8)
+
+    def picture(self, index):
+        self.made += 1
+        return np.dstack([self.grey(index)] * 3)
+
+    def close(self):
+        self.closed.set()
+
+
+def paired(*, main=None, sub=None, **options):
+    main, sub = main or FakeStream(MAIN_WH), sub or FakeStream(SUB_WH, luma=True)
+    return PairedSource(main, sub, name="yard", **options), main, sub
+
+
+def until(frames, wanted, most=1000):
+    """The first frame of which something is true."""
+    return next(frame for frame in itertools.islice(frames, most) if wanted(frame))
+
+
+def test_motion_looks_at_the_small_stream_and_crops_come_from_the_large_one():
+    source, main, sub = paired()
+    with source:
+        assert (source.live, source.length_s, source.name) == (True, None, "yard")
+        frames = list(itertools.islice(source, 8))
+    assert [frame.index for frame in frames] == list(range(8))
+    for frame in frames:
+        assert (frame.camera, frame.size_wh, frame.luma.shape) == ("yard", MAIN_WH, SUB_WH[::-1])
+        assert (frame.luma == frame.index).all()
+        assert frame.image.shape == (180, 320, 3)
+        assert not frame.again
+    assert all(before.time < after.time <= after.handed_over for before, after in itertools.pairwise(frames))
+    assert main.closed.is_set()
+    assert sub.closed.is_set()
+    assert source.problems == []
+
+
+def test_no_large_picture_is_made_before_it_is_asked_for():
+    source, main, sub = paired()
+    with source:
+        frames = list(itertools.islice(source, 10))
+        assert (main.made, sub.made) == (0, 0)
+        assert frames[-1].image is frames[-1].image
+        assert main.made == 1
+
+
+def test_a_small_stream_without_brightness_is_made_grey():
+    source, _, sub = paired(sub=FakeStream(SUB_WH))
+    with source:
+        frame = next(iter(source))
+    assert np.array_equal(frame.luma, cv2.cvtColor(sub.picture(frame.index), cv2.COLOR_BGR2GRAY))
+
+
+def test_only_the_newest_large_picture_is_used_and_the_time_between_both_is_known():
+    source, main, _ = paired(
+        main=FakeStream(MAIN_WH, fps=200.0, behind_s=0.3), sub=FakeStream(SUB_WH, fps=20.0, luma=True)
+    )
+    with source:
+        for frame in itertools.islice(source, 8):
+            newest = main.last
+            assert 0 <= newest - int(frame.image[0, 0, 0]) <= 100
+            assert source.skew_s == pytest.approx(0.3, abs=0.25)
+            assert source.skew_s >= 0.3 - 0.05
+
+
+def test_a_large_picture_is_never_older_than_said():
+    source, main, sub = paired(oldest_s=0.15, silent_s=60.0)
+    with source:
+        frames = iter(source)
+        assert next(frames).size_wh == MAIN_WH
+        main.muted.set()
+        since = time.monotonic()
+        alone = until(frames, lambda frame: frame.size_wh == SUB_WH)
+        assert alone.time - since <= 0.15 + 0.2
+        for frame in itertools.islice(frames, 10):
+            assert frame.size_wh == SUB_WH
+            assert source.skew_s is None
+            assert np.array_equal(frame.image, sub.picture(frame.index))
+            assert (frame.luma == frame.index % 256).all()
+        assert source.problems == []
+        main.muted.clear()
+        back = until(frames, lambda frame: frame.size_wh == MAIN_WH)
+        assert back.again
+        assert not next(frames).again
+        assert abs(source.skew_s) <= 0.15
+
+
+def test_a_large_stream_from_another_moment_is_not_used():
+    for behind_s in (0.5, -0.5):
+        source, _, _ = paired(main=FakeStream(MAIN_WH, behind_s=behind_s), oldest_s=0.2)
+        with source:
+            assert {frame.size_wh for frame in itertools.islice(source, 5)} == {SUB_WH}
+
+
+def test_a_silent_large_stream_is_said_once():
+    source, main, _ = paired(oldest_s=0.05, silent_s=0.2)
+    with source:
+        frames = iter(source)
+        next(frames)
+        main.muted.set()
+        until(frames, lambda _: source.problems)
+        list(itertools.islice(frames, 40))
+        assert len(source.problems) == 1
+        assert "yard: the main stream gives no pictures; the small stream's are used" in source.problems[0]
+
+
+def test_a_large_stream_that_ends_is_said_with_its_reason():
+    source, main, _ = paired(oldest_s=0.05, silent_s=60.0)
+    with source:
+        frames = iter(source)
+        next(frames)
+        main.fails = "no route to the camera"
+        until(frames, lambda _: source.problems)
+    assert "gives no pictures (no route to the camera)" in source.problems[0]
+
+
+def test_a_large_stream_that_never_comes_delays_the_first_frame_only():
+    main = FakeStream(MAIN_WH)
+    main.muted.set()
+    source, _, _ = paired(main=main, first_s=0.2, silent_s=60.0)
+    with source:
+        began = time.monotonic()
+        frames = list(itertools.islice(source, 3))
+    assert frames[0].handed_over - began >= 0.2
+    assert {frame.size_wh for frame in frames} == {SUB_WH}
+
+
+def test_the_first_frame_waits_for_the_large_stream():
+    main = FakeStream(MAIN_WH)
+    main.muted.set()
+    source, _, _ = paired(main=main, first_s=20.0)
+    threading.Timer(0.2, main.muted.clear).start()
+    with source:
+        assert next(iter(source)).size_wh == MAIN_WH
+
+
+def test_the_small_stream_drives_and_its_end_ends_both():
+    source, main, sub = paired()
+    sub.fails = "unplugged"
+    sub.problems.append("a word of the small one")
+    with source, pytest.raises(SourceError, match="unplugged"):
+        list(source)
+    assert main.closed.is_set()
+    assert source.problems == ["a word of the small one"]
+
+
+def test_the_rate_is_both_streams_rate():
+    source, main, sub = paired(oldest_s=1.0)
+    assert source.fps == 100.0
+    source.fps = 5.0
+    assert (source.fps, sub.fps, main.fps) == (5.0, 5.0, 5.0)
+    source.fps = 0.5
+    assert (sub.fps, main.fps) == (0.5, 2.0)  # or the newest large picture would often be too old
+    source.close()
+
+
+def test_closing_from_another_thread_ends_it():
+    for muted in (False, True):
+        source, main, _ = paired(first_s=30.0)
+        if muted:
+            main.muted.set()
+        threading.Timer(0.2, source.close).start()
+        list(source)
+        assert not any(each.name == "camera yard main" and each.is_alive() for each in still_running())
+
+
+def still_running():
+    deadline = time.monotonic() + 5.0
+    while any("camera yard" in each.name for each in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return threading.enumerate()

@@ -1,0 +1,280 @@
+"""The lens check on a painted clearing: what goes wrong is told, and day, night, weather and animals are not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.camera import open_source
+from edge.demo.scene import Scene
+from edge.demo.scenery import clearing, fractal, paste
+from edge.lens import LensCheck, LensSettings, Look, likeness
+from edge.motion import small_grey
+
+PLACE_WH = (480, 270)
+VIEW_WH = (320, 180)  # what the lens check is given; pictures of this size cost the tests least
+QUICK = LensSettings(settle_s=5.0)  # a clip is over before a place would count as known
+Plane = NDArray[np.float32]  # brightness, 0 to 255
+Change = Callable[[float, Plane], Plane]  # seconds since it began, picture -> picture
+
+
+def painted(seed: int) -> tuple[Plane, Plane]:
+    """A clearing larger than the view, so that the camera can be turned: by day, and as infrared shows its colours."""
+    still, plants = clearing(np.random.default_rng(seed), (2 * PLACE_WH[0], 2 * PLACE_WH[1]), "overcast")
+    for plant in plants:
+        paste(still, plant.at(0.0), plant.left, plant.top)
+    blue, green, red = cv2.split(cv2.resize(still, PLACE_WH, interpolation=cv2.INTER_AREA).astype(np.float32))
+    return 0.114 * blue + 0.587 * green + 0.299 * red, 1.6 * green + 0.6 * red - 0.9 * blue
+
+
+@pytest.fixture(scope="module")
+def paintings() -> tuple[Plane, Plane]:
+    return painted(3)
+
+
+@pytest.fixture(scope="module")
+def place(paintings) -> Plane:
+    return paintings[0]
+
+
+@pytest.fixture(scope="module")
+def night(paintings) -> Plane:
+    """Leaves bright, sky black, lit from the camera: what an infrared lamp makes of the view."""
+    y, x = np.mgrid[-1 : 1 : VIEW_WH[1] * 1j, -1 : 1 : VIEW_WH[0] * 1j]
+    return np.clip(view(paintings[1]) * np.exp(-(x**2 + y**2)), 0, 255).astype(np.float32)
+
+
+def view(place: Plane, right: int = 80, down: int = 45) -> Plane:
+    return place[down : down + VIEW_WH[1], right : right + VIEW_WH[0]]
+
+
+RNG = np.random.default_rng(7)
+NOISE = RNG.normal(0, 1.5, (220, 360)).astype(np.float32)
+
+
+def grey(picture: Plane) -> Plane:
+    """As motion hands it on, with what is left of a sensor's noise."""
+    y, x = (int(at) for at in RNG.integers(0, 40, 2))
+    return small_grey(
+        np.clip(picture + NOISE[y : y + picture.shape[0], x : x + picture.shape[1]], 0, 255).astype(np.uint8)
+    )
+
+
+def told(check: LensCheck, looks: Iterable[tuple[float, Plane]]) -> dict[str, list[float]]:
+    """When each kind of trouble was told."""
+    found: dict[str, list[float]] = {}
+    for time, picture in looks:
+        for trouble in check(grey(picture), time):
+            found.setdefault(trouble.kind, []).append(time)
+            assert trouble.detail == trouble.detail.strip()
+            assert "(" in trouble.detail
+            assert ": " in trouble.detail
+    return found
+
+
+def then(
+    picture: Plane, change: Change, known_s: int = 90, lasts_s: int = 120, step_s: int = 1
+) -> Iterator[tuple[float, Plane]]:
+    """A known place, and from ``known_s`` on something else."""
+    for second in range(0, known_s):
+        yield float(second), picture
+    for second in range(0, lasts_s, step_s):
+        yield float(known_s + second), change(float(second), picture)
+
+
+def blurred(picture: Plane, sigma: float) -> Plane:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32) if sigma > 0 else picture
+
+
+def foggy(picture: Plane, through: float) -> Plane:
+    return picture * through + 185 * (1 - through)
+
+
+def nothing(level: float) -> Change:
+    return lambda _, picture: np.full_like(picture, level)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("black", nothing(2)),
+        ("black", lambda _, picture: picture * 0.04),
+        ("white", nothing(254)),
+        ("white", lambda _, picture: picture * 0.2 + 250),
+        ("covered", nothing(90)),
+        # A hand: smooth, lighter to one side.
+        (
+            "covered",
+            lambda _, picture: np.zeros_like(picture) + np.linspace(40, 130, picture.shape[1], dtype=np.float32),
+        ),
+        ("covered", lambda _, picture: foggy(blurred(picture, 20), 0.3)),
+    ],
+)
+def test_a_picture_in_which_nothing_can_be_made_out_is_told_within_ten_seconds_and_no_longer_than_it_lasts(
+    place, kind, change
+):
+    looks = [*then(view(place), change, lasts_s=30), *((120.0 + i, view(place)) for i in range(30))]
+    found = told(LensCheck(), looks)
+    assert set(found) == {kind}
+    assert 92 <= min(found[kind]) <= 95
+    assert max(found[kind]) < 120
+
+
+@pytest.mark.parametrize("level", [2, 90, 254])
+def test_nothing_to_see_is_told_of_a_camera_that_never_saw_anything(level, place):
+    found = told(LensCheck(), ((float(i), np.full_like(view(place), level)) for i in range(10)))
+    assert len(found) == 1
+
+
+def test_a_flash_and_a_hand_passing_by_are_not_told(place):
+    looks = [(float(i), np.full_like(view(place), 255) if i in (70, 90, 91) else view(place)) for i in range(120)]
+    assert not told(LensCheck(), looks)
+
+
+def test_the_clock_a_camera_writes_into_a_black_picture_does_not_hide_that_it_is_black(place):
+    def capped(_, picture):
+        dark = np.full(picture.shape, 3, np.uint8)
+        cv2.putText(dark, "2026-11-24 03:12:44  CAM 1", (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1)
+        cv2.putText(dark, "21 C", (270, 175), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1)
+        return dark.astype(np.float32)
+
+    assert set(told(LensCheck(), then(view(place), capped, lasts_s=30))) == {"black"}
+
+
+def test_a_lens_out_of_focus_is_told(place):
+    found = told(LensCheck(), then(view(place), lambda _, picture: blurred(picture, 2.5), lasts_s=90))
+    assert set(found) == {"blurred"}
+    assert 150 <= min(found["blurred"]) <= 155
+
+
+def test_dew_that_comes_within_two_hours_is_told_until_it_is_gone(place):
+    picture = view(place)
+    states = [blurred(picture, sigma / 2) for sigma in range(9)]
+    looks = [*then(picture, lambda t, _: states[min(int(t // 900), 8)], lasts_s=9000, step_s=15)]
+    looks += [(9100.0 + 15 * i, picture) for i in range(20)]
+    found = told(LensCheck(), looks)
+    assert set(found) == {"blurred"}
+    assert max(found["blurred"]) <= 9100
+
+
+def test_fog_is_told_and_light_mist_is_not(place):
+    thick = told(LensCheck(), then(view(place), lambda t, picture: foggy(picture, max(1 - t / 600, 0.12)), lasts_s=900))
+    assert set(thick) == {"blurred"}
+    assert not told(LensCheck(), then(view(place), lambda t, picture: foggy(picture, max(1 - t / 600, 0.6))))
+
+
+def test_a_scene_that_was_always_smooth_is_not_blurred(place):
+    smooth = blurred(view(place), 2)
+    assert not told(LensCheck(), ((float(i), smooth) for i in range(300)))
+
+
+@pytest.mark.parametrize(("right", "down"), [(92, 45), (65, 55), (160, 90), (0, 0)])
+def test_a_turned_camera_is_told_after_twenty_seconds_for_a_minute_and_its_new_view_is_the_place(place, right, down):
+    check = LensCheck()
+    found = told(check, then(view(place), lambda *_: view(place, right, down), lasts_s=300))
+    assert set(found) == {"moved"}
+    assert 110 <= min(found["moved"]) <= 112
+    assert max(found["moved"]) - min(found["moved"]) == pytest.approx(59, abs=1)
+    # Turned back it is another view again.
+    assert set(told(check, ((390.0 + i, view(place)) for i in range(60)))) == {"moved"}
+
+
+def test_a_camera_put_elsewhere_is_told(place):
+    other = view(painted(8)[0])
+    assert set(told(LensCheck(), then(view(place), lambda *_: other))) == {"moved"}
+
+
+def test_turning_it_while_it_is_being_mounted_is_not_told(place):
+    looks = [(float(i), view(place, 10 * (i // 2), 45) if i < 24 else view(place)) for i in range(200)]
+    assert not told(LensCheck(), looks)
+
+
+def test_night_and_day_are_not_told(place, night):
+    day = view(place)
+    looks = [(30.0 * i, day) for i in range(200)]
+    looks += [(6000.0 + i, day * max(1 - i / 700, 0.3)) for i in range(0, 600, 10)]  # dusk
+    looks += [(6600.0 + 30 * i, night) for i in range(900)]
+    looks += [(33600.0 + 5 * i, day * min(0.3 + i / 100, 1)) for i in range(200)]
+    assert not told(LensCheck(), looks)
+    alike = likeness(Look.at(grey(night)).edges, Look.at(grey(day)).edges)
+    assert alike is not None
+    assert alike > 0.5
+
+
+def test_a_camera_without_infrared_is_black_at_night_and_knows_its_place_in_the_morning(place):
+    day = view(place)
+    rng = np.random.default_rng(1)
+    shadows = np.where(fractal(rng, VIEW_WH, 40, 2) > 0.5, 1.0, 0.5).astype(np.float32)
+    check = LensCheck()
+    told(check, ((30.0 * i, day) for i in range(100)))
+    assert set(told(check, ((3000.0 + 30 * i, day * 0.01) for i in range(800)))) == {"black"}
+    assert not told(check, ((27000.0 + i, day * shadows) for i in range(120)))
+
+
+def test_a_pole_that_sways_is_not_told(place):
+    rng = np.random.default_rng(2)
+    picture = view(place)
+
+    def swaying(_, __):
+        right, down = rng.normal(0, 2, 2).round().astype(int)
+        return view(place, 80 + int(right), 45 + int(down))
+
+    assert not told(LensCheck(), then(picture, swaying, lasts_s=300))
+
+
+def test_a_camera_in_the_hand_is_not_told(place):
+    def walking(t, _):
+        return view(place, int(80 + 75 * np.sin(t / 3)), int(45 + 40 * np.sin(t / 2)))
+
+    assert not told(LensCheck(), then(view(place), walking, lasts_s=300))
+
+
+def test_a_large_animal_in_front_is_not_told(place):
+    fur = fractal(np.random.default_rng(4), VIEW_WH, 15, 4) * 120
+
+    def bear(t, picture):
+        at = (int(160 + 60 * np.sin(t / 9)), int(110 + 15 * np.sin(t / 5)))
+        body = cv2.ellipse(np.zeros(picture.shape[:2], np.uint8), at, (115, 85), 0, 0, 360, 1, -1)
+        return np.where(body, fur, picture)
+
+    assert not told(LensCheck(), then(view(place), bear, lasts_s=300))
+
+
+def test_another_frame_size_is_another_place(place):
+    check = LensCheck()
+    told(check, ((float(i), view(place)) for i in range(90)))
+    assert not told(check, ((90.0 + i, view(place)[:150]) for i in range(60)))
+
+
+def test_looks_too_seldom_or_out_of_order_do_no_harm(place):
+    check = LensCheck()
+    assert not told(check, ((at, view(place)) for at in (0.0, 1e6, 5.0, 5.0, 1e7)))
+
+
+@pytest.mark.parametrize("shape", [(6, 320), (180, 320), (1280, 320), (9, 16)])
+def test_any_small_picture_will_do(shape):
+    check = LensCheck()
+    for i in range(3):
+        assert check(np.random.default_rng(i).uniform(0, 255, shape).astype(np.float32), float(i)) == ()
+
+
+def test_the_demo_scenes_are_in_order():
+    for seed in (0, 2):
+        check = LensCheck(QUICK)
+        shots = (shot for i, shot in enumerate(Scene(seed, size_wh=(640, 360)).frames()) if i % 10 == 0)
+        assert not [trouble for shot in shots for trouble in check(small_grey(shot.image), shot.time_s)]
+
+
+def test_real_clips_are_in_order(pictures):
+    found: Counter[str] = Counter()
+    for clip in sorted((pictures / "videos").glob("*.mp4")):
+        check = LensCheck(QUICK)
+        with open_source(str(clip), fps=1.0) as source:
+            for frame in source:
+                found.update(f"{clip.name}: {trouble.kind}" for trouble in check(small_grey(frame.image), frame.time))
+    assert not found

@@ -1,0 +1,65 @@
+"""Which moment a word means, where more than one could be meant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from edge.trace import Trace
+from edge.trace.find import find
+from edge.trace.reader import read_trace
+from tests.test_edge_trace import WALL, look, moment, told
+
+
+def test_a_time_of_day_is_the_last_one_there_was(tmp_path):
+    trace = Trace(tmp_path / "t.jsonl")
+    since = WALL - timedelta(hours=4, minutes=1)
+    for index in (0, 72_000):  # 22:59Z and 00:59Z
+        made = moment(index, told=(told(id_=f"{index:06d}"),))
+        trace(replace(made, wall=since + timedelta(seconds=index / 10)))
+    assert trace.close(5.0)
+    reels = read_trace(trace.path)
+    assert find(reels, "22:59Z").asked == since
+    assert find(reels, "00:59Z").asked == since + timedelta(hours=2)
+
+
+def test_the_last_of_two_runs_over_a_clip_is_meant(tmp_path):
+    for bear in (0.3, 0.1):
+        trace = Trace(tmp_path / "t.jsonl")
+        for index in range(20):
+            trace(moment(index, live=False, scored=(look(bear),)))
+        assert trace.close(5.0)
+    reels = read_trace(tmp_path / "t.jsonl")
+    assert len(reels) == 2
+    found = find(reels, "1.0").moment
+    assert found
+    assert (found.media_time_s, found.scored[0].bear) == (1.0, 0.1)
+    alone = find(reels, None).moment
+    assert alone
+    assert alone.scored[0].bear == 0.3  # no event: the most notable moment of all
+
+
+def test_a_clock_that_was_set_while_it_ran_is_found_by_its_own_time(tmp_path):
+    trace = Trace(tmp_path / "t.jsonl")
+    for index in range(100):
+        jump = timedelta(days=300) if index >= 50 else timedelta()
+        made = moment(index, told=(told(id_=f"aaaaaa{index:02d}"),) if index in (20, 80) else ())
+        trace(replace(made, wall=made.wall + jump))
+    assert trace.close(5.0)
+    reels = read_trace(trace.path)
+    for wall, index in ((WALL + timedelta(days=300, seconds=8), 80), (WALL + timedelta(seconds=2), 20)):
+        found = find(reels, wall.isoformat()).moment
+        assert found
+        assert found.index == index
+
+
+def test_digits_are_an_event_first_then_seconds(tmp_path):
+    trace = Trace(tmp_path / "t.jsonl")
+    for index in range(50):
+        trace(moment(index, live=False, told=(told(id_="0000025f"),) if index == 7 else ()))
+    assert trace.close(5.0)
+    reels = read_trace(trace.path)
+    for word, index in (("0000025", 7), ("000002.5", 25), ("3", 30), ("3s", 30), ("0:03", 30), ("last", 49)):
+        found = find(reels, word).moment
+        assert found
+        assert found.index == index

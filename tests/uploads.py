@@ -1,0 +1,34 @@
+"""What cameras upload, for the tests of what watches a folder."""
+
+import os
+import struct
+
+import cv2
+import numpy as np
+
+
+def jpeg(shade=90, size_wh=(64, 48)):
+    noise = np.random.default_rng(shade).integers(0, 60, (size_wh[1], size_wh[0], 3))
+    return cv2.imencode(".jpg", (noise + shade).astype(np.uint8))[1].tobytes()
+
+
+def dated(data, taken, *, order="<", zone=None):
+    """The JPEG with the Exif a trail camera writes: DateTimeOriginal, and a time zone where one is given."""
+    texts = [(0x9003, taken.encode() + b"\0")] + ([(0x9011, zone.encode() + b"\0")] if zone else [])
+    at = 26 + 2 + 12 * len(texts) + 4
+    entries, values = b"", b""
+    for tag, text in texts:
+        entries += struct.pack(order + "HHLL", tag, 2, len(text), at + len(values))
+        values += text
+    head = struct.pack(order + "HL", 42, 8) + struct.pack(order + "HHHLLL", 1, 0x8769, 4, 1, 26, 0)
+    block = {"<": b"II", ">": b"MM"}[order] + head + struct.pack(order + "H", len(texts)) + entries + b"\0" * 4 + values
+    segment = b"Exif\0\0" + block
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+
+
+def put(path, data=None, *, at=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(jpeg() if data is None else data)
+    if at is not None:
+        os.utime(path, (at, at))
+    return path
