@@ -14,11 +14,12 @@ HOME_VENV := $(HOME)/.local/share/bear-alarm/venv
 BIN := $(HOME)/.local/bin
 PACKAGE := pyproject.toml README.md LICENSE $(shell find train export edge -type f ! -path '*/__pycache__/*' ! -name '.*')
 
-.PHONY: help demo test test-edge install uninstall clean check-python
+.PHONY: help demo test prove test-edge install uninstall clean check-python
 
 help:
 	@echo 'make demo        the alarm on the bundled clip, in an environment of its own (no torch)'
 	@echo 'make test        everything: ruff, mypy, pytest, in .venv (brings torch; REQUIRE="ffmpeg" or REQUIRE=all)'
+	@echo 'make prove       what takes longer than a test, measured on this machine, as docs/proofs.md keeps it'
 	@echo 'make test-edge   what runs on the device, without torch: fit for a Raspberry Pi'
 	@echo 'make install     puts `bear-alarm` on your PATH (EXTRAS=train to make models too)'
 	@echo 'make uninstall   takes it away again'
@@ -32,6 +33,9 @@ test: .venv/.ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/pytest $(TESTS)
+
+prove: .venv/.ready
+	@for each in tests/prove_*.py; do echo; .venv/bin/python "$$each" || exit 1; done
 
 test-edge: .venv-edge/.ready
 	.venv-edge/bin/ruff check .

@@ -14,7 +14,7 @@ from edge.schema import EventType, Trouble, TroubleKind
 
 # Seconds a trouble must last before it is told. What a source or the lens check reports is some seconds old already.
 GRACE_S: Mapping[TroubleKind, float] = {
-    "gone": 4.0, "frozen": 4.0, "black": 8.0, "white": 8.0, "covered": 8.0, "blurred": 60.0, "moved": 0.0,
+    "gone": 3.0, "frozen": 3.0, "black": 8.0, "white": 8.0, "covered": 8.0, "blurred": 60.0, "moved": 0.0,
 }  # fmt: skip
 MOST_CLEAR_S = 300.0
 

@@ -143,16 +143,18 @@ class Watcher:
         """How often to look from now on; and once a second: is anything wrong with the camera?"""
         if self.pace:
             self.pace(bool(motion.regions or motion.moving or self.tracker.tracks), frame.time)
-        if self._checked_at is not None and frame.time - self._checked_at < CHECK_S:
+        # A live source reports by the monotonic clock, also while no frame comes; a file has only its own.
+        now = frame.handed_over if frame.media_time_s is None else frame.time
+        if self._checked_at is not None and now - self._checked_at < CHECK_S:
             return []
         if self.lens and motion.grey is not None:
             self._seen = self.lens(motion.grey, frame.time)
-        return self._hear(frame.camera, frame.time, frame.media_time_s)
+        return self._hear(frame.camera, now, frame.media_time_s)
 
     def report(self, trouble: Trouble | None, at: float, camera: str) -> None:
         """What the source says of itself, also while no frame comes; None: all is well again.
 
-        ``at`` is the monotonic clock, in seconds, as a live camera's ``Frame.time`` is.
+        ``at`` is the monotonic clock, in seconds, as a frame's ``handed_over`` is.
         """
         over = trouble is None and self._source_trouble is not None
         self._source_trouble = trouble
@@ -165,7 +167,8 @@ class Watcher:
             return
         frame, motion = self._last
         events = [self.teller.bear(frame, verdict) for verdict in self.decider.close()]
-        events += [self.teller.trouble(frame.camera, report) for report in self.troubles.close(frame.time)]
+        at = self._checked_at or 0.0
+        events += [self.teller.trouble(frame.camera, report) for report in self.troubles.close(at)]
         if events and self.trace:
             self.trace(Moment.of(frame, motion, events=[*self._between, *events]))
             self._between = []

@@ -14,6 +14,7 @@ from edge.camera import Closing
 from edge.camera.kept import KeptSource
 from edge.errors import SourceError
 from edge.schema import Frame, Trouble
+from tests.tiny import BEAR_COLOUR
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 NEVER = math.inf
@@ -130,6 +131,8 @@ class Connection(Closing):
             shade = 7 if state == "frozen" else int(self.world.now * 100) % 256
             width, height = self.camera.size_wh
             picture: Any = None if state == "garbage" else np.full((height, width, 3), shade, np.uint8)
+            if state == "bear":
+                picture[4:] = BEAR_COLOUR
             yield Frame(picture, self.world.now - began, NOW, "yard", index)
             index += 1
 

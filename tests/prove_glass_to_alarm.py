@@ -143,7 +143,7 @@ def run(count: int) -> tuple[list[Outcome], list[str]]:
     """The command on so many cameras; an outcome for each, and what it said at the end."""
     cameras = [Camera(QUIET_S + STAGGER_S * n) for n in range(count)]
     with tempfile.TemporaryDirectory() as folder, serving(cameras) as urls:
-        words = ["watch", *urls, "--events", "-", "--evidence", folder, "--no-bell"]
+        words = ["watch", *urls, "--idle-fps", "10", "--events", "-", "--evidence", folder, "--no-bell"]
         process = subprocess.Popen(
             [sys.executable, "-m", "edge", *words],
             cwd=Path(__file__).parent.parent,

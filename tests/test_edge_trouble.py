@@ -24,11 +24,11 @@ def play(watch, spans, until, step=1.0):
 
 def test_a_camera_that_goes_and_returns_is_told_twice_with_one_number():
     told = play(TroubleWatch(), [(GONE, 10, 70)], 200)
-    assert told == [(14.0, "new", "gone", 1), (72.0, "end", "gone", 1)]
+    assert told == [(13.0, "new", "gone", 1), (72.0, "end", "gone", 1)]
 
 
 def test_what_lasts_shorter_than_its_grace_is_never_told():
-    spans = [(GONE, start, start + 3) for start in range(10, 600, 10)]
+    spans = [(GONE, start, start + 2) for start in range(10, 600, 10)]
     assert play(TroubleWatch(), spans, 700) == []
 
 
@@ -51,7 +51,7 @@ def test_a_camera_that_flickers_for_a_day_does_not_flood():
 
 def test_a_trouble_that_returns_the_next_day_is_told_at_once_again():
     told = play(TroubleWatch(), [(GONE, 0, 30), (GONE, 5000, 5030)], 6000)
-    assert [(at, type_) for at, type_, _, _ in told] == [(4.0, "new"), (32.0, "end"), (5004.0, "new"), (5032.0, "end")]
+    assert [(at, type_) for at, type_, _, _ in told] == [(3.0, "new"), (32.0, "end"), (5003.0, "new"), (5032.0, "end")]
 
 
 def test_closing_ends_what_was_told():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.camera import open_source
 from edge.decide import Rule
 from edge.lens import LensCheck
 from edge.models import BUNDLED
@@ -69,6 +71,25 @@ def test_two_bears_are_two_alarms(classifier):
     pair = [stage.bear(1.0, 11.0, x=300.0), stage.animal("bear", (4.0, 7.0), (1480.0, 1000.0), 200.0)]
     told, _ = watch(classifier, stage.film(11.0, pair, fps=8.0))
     assert [event.type for event in told if event.type == "new"] == ["new", "new"]
+
+
+@pytest.mark.parametrize(
+    ("clip", "in_time_s"),
+    [
+        ("brown_bears_waterfall", 2.0),
+        ("bear_gravel_lowres", 2.0),
+        ("deer_behind_branches", None),
+        ("park_bench", None),
+        ("bmx_under_trees", None),
+    ],
+)
+def test_real_clips_alarm_in_time_or_not_at_all(classifier, pictures, clip, in_time_s):
+    """Bears of 45 px and more are in view from the first second on. The railway's far bears: docs/model-card.md."""
+    with open_source(str(pictures / "videos" / f"{clip}.mp4")) as source:
+        told, _ = watch(classifier, itertools.takewhile(lambda frame: frame.time < 10.0, source))
+    news = [event.media_time_s for event in told if event.type == "new"]
+    assert len(news) == (in_time_s is not None)
+    assert all(at <= in_time_s for at in news)
 
 
 def small(seconds, paint, fps=2.0, start_s=0.0):

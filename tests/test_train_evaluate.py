@@ -242,9 +242,11 @@ def test_the_whole_alarm_over_real_clips(tmp_path, footage, capsys):
     assert 0 <= bear["seconds_to_alarm"] <= 1.5
     assert bear["wrong_alarms"] == wood["wrong_alarms"] == 0
     assert clips["gate"]["boxes"] == 7
+    assert set(clips["without"]) == {"suppression", "halving of strange crops"}
     evaluate(footage, model=model)
     words = capsys.readouterr().out
     assert "3/T" in words
+    assert "without the suppression" in words
     assert "motion gate, 7 boxed bears" in words
 
 
