@@ -7,7 +7,9 @@ Schema; pydantic checks a card when a model is loaded.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -34,9 +36,12 @@ class Threshold:
     value: float  # 0 to 1
     recall: float  # on the fitting set, 0 to 1
     false_positive_rate: float  # on the fitting set, 0 to 1
-    n_bear: int
-    n_no_bear: int
+    n_bear: int  # what recall is a share of: crops in mode "crop", degraded copies included; pictures in mode "still"
+    n_no_bear: int  # the same of the false-positive rate
     sources: tuple[str, ...]  # the source set it was fitted on
+    # The pictures behind them, None in older cards. Crops of one picture are not independent: intervals count these.
+    bear_pictures: int | None = None
+    no_bear_pictures: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,13 @@ class Parity:
     int8_decision_agreement: float | None = None  # 0 to 1
     passed: bool = True
     forced: bool = False  # exported although it failed, because it was asked for
+    # The gate's thresholds, which may differ from the "crop" threshold that an alarm goes by: the lowest with at
+    # most the recipe's share of false positives on the tuning part, int8 letting through no more crops than fp32.
+    # None in older cards, whose graphs were each judged at their own "crop" threshold.
+    fp32_threshold: float | None = None
+    int8_threshold: float | None = None
+    fp32_false_positive_rate: float | None = None  # on the test crops at these thresholds, 0 to 1
+    int8_false_positive_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,7 @@ class Card:
     golden_tolerance: float  # largest allowed difference in probability
     created: str  # ISO 8601, UTC
     tool_version: str
+    golden_sha256: str | None = None  # binds the labels to the golden answers (``golden_digest``); None in older cards
 
     def to_json(self) -> str:
         """The card as it is stored in the file."""
@@ -173,6 +186,15 @@ def read_card(text: str | None, path: object) -> Card:
     return card
 
 
+def golden_digest(labels: Sequence[str], alarm_labels: Sequence[str], golden: Sequence[GoldenVector]) -> str:
+    """SHA-256 of the labels in their order, the alarm labels, and the golden vectors that answer in that order.
+
+    Golden vectors are recomputed by position, so labels in another order would go unnoticed without it.
+    """
+    answers = [[vector.png_base64, [f"{p:.6f}" for p in vector.probabilities]] for vector in golden]
+    return hashlib.sha256(json.dumps([list(labels), list(alarm_labels), answers]).encode()).hexdigest()
+
+
 def contradiction(card: Card) -> str | None:
     """What in the card cannot be, in words; None when it holds together."""
     unknown = [label for label in card.alarm_labels if label not in card.labels]
@@ -198,6 +220,8 @@ def contradiction(card: Card) -> str | None:
         return "no golden vectors"
     if any(len(vector.probabilities) != len(card.labels) for vector in card.golden):
         return "a golden vector has another number of probabilities than there are labels"
+    if card.golden_sha256 not in (None, golden_digest(card.labels, card.alarm_labels, card.golden)):
+        return "its labels, alarm labels or golden vectors are not those it was exported with"
     if not 0.0 < card.golden_tolerance <= MOST_TOLERANCE:  # NaN is neither
         return f"golden tolerance {card.golden_tolerance} is not above 0 and at most {MOST_TOLERANCE}"
     return _crop_problem(card.crop)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from edge.atomic import replace_whole
 from edge.card import Card, Parity
 from edge.classifier import Classifier
-from edge.errors import CatalogError
-from export.crop_sets import Track, calibration_crops, collect, collect_for_parity
+from edge.errors import CatalogError, OptionError
+from export.crop_sets import calibration_crops, collect, collect_for_parity
 from export.describe import Described, answers
 from export.graph import export_graph, put_card
 from export.quantize import quantize
-from export.verify import Answers, compare, refuse
+from export.verify import Answers, compare, compare_int8, gate_thresholds, refuse
 from train.calibrate import bear_probability, fit_temperature, probabilities
-from train.catalog import Catalog
+from train.catalog import Catalog, read_catalog
+from train.pictures import Track
 from train.probe import ask
 from train.run import Run
 
@@ -34,15 +35,13 @@ def export_run(
     force: bool = False,
     licence: str | None = None,
     track: Track,
-) -> list[Card]:
-    """Write ``out`` (with ``both``: the int8 file there and the fp32 one beside it) and return the cards.
+) -> dict[Path, Card]:
+    """Write ``out``, the second precision asked for beside it, and return the files with their cards.
 
     Raises ParityError when a gate does not hold and ``force`` is not set; nothing is written then.
     """
-    wanted = list(precisions)
+    targets = target_files(out, precisions)
     split, size = run.split(catalog), run.recipe.size
-    if catalog.digest != run.settings["catalog_sha256"]:
-        raise CatalogError(f"{catalog.root}: the pictures changed since {run.folder} was trained; train it again")
     tune = collect(split["tune"], size, run.recipe.seed, 2, 2, lambda rows: track(rows, "crops of the tuning part"))
     test = collect_for_parity(split["test"], size, run.recipe.seed, track)
     logits, _ = ask(run.net, run.backbone, tune.crops)
@@ -55,16 +54,21 @@ def export_run(
         export_graph(run.net, run.backbone, temperature, size, fp32_path)
         fp32_p, _ = answers(fp32_path, test.crops)
         tuned = {"fp32": answers(fp32_path, tune.crops)}
-        fp32 = Answers(bear_probability(fp32_p), described.crop_threshold(tuned["fp32"][0]).value)
-        parity = {"fp32": compare(torch_p, fp32_p, fp32, None, None, test.bears, test.pictures, test.sources)}
-        if "int8" in wanted:
+        parity = {"fp32": compare(torch_p, fp32_p, test.bears, test.pictures, test.sources)}
+        if "int8" in targets:
             quantize(fp32_path, int8_path, calibration_crops(tune, run.recipe.seed))
             int8_p, _ = answers(int8_path, test.crops)
             tuned["int8"] = answers(int8_path, tune.crops)
-            int8 = Answers(bear_probability(int8_p), described.crop_threshold(tuned["int8"][0]).value)
-            parity["int8"] = compare(torch_p, fp32_p, fp32, int8_p, int8, test.bears, test.pictures, test.sources)
-        cards, finished = [], []
-        for precision in wanted:
+            at = gate_thresholds(
+                bear_probability(tuned["fp32"][0]),
+                bear_probability(tuned["int8"][0]),
+                tune.bears,
+                run.recipe.false_positive_rate,
+            )
+            gate = Answers(bear_probability(fp32_p), at[0]), Answers(bear_probability(int8_p), at[1])
+            parity["int8"] = compare_int8(parity["fp32"], fp32_p, int8_p, *gate, test.bears, test.pictures)
+        finished: dict[Path, tuple[Path, Card]] = {}
+        for precision, target in targets.items():
             figures = parity[precision]
             if not figures.passed:
                 if not force:
@@ -75,13 +79,29 @@ def export_run(
             card = described.card(precision, path, figures, tuned[precision], track)
             put_card(path, card)
             Classifier(path)  # the device's own check: card, golden vectors
-            cards.append(card)
-            finished.append((path, out if precision == wanted[0] else out.with_suffix(f".{precision}.onnx")))
-        for path, target in finished:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target.with_suffix(".part"))
-            target.with_suffix(".part").replace(target)
-    return cards
+            finished[target] = path, card
+        for target, (path, _) in finished.items():
+            replace_whole(target, path.read_bytes())
+    return {target: card for target, (_, card) in finished.items()}
+
+
+def target_files(out: Path, precisions: Iterable[str]) -> dict[str, Path]:
+    """Where each precision's file goes: the first to ``out``, the others beside it.
+
+    Makes the folder. Raises OptionError where nothing can be written: that should not show after the work.
+    """
+    wanted = list(precisions)
+    targets = {name: out if name == wanted[0] else out.with_suffix(f".{name}.onnx") for name in wanted}
+    for target in targets.values():
+        if target.is_dir():
+            raise OptionError(f"{target}: is a folder; give --out the name of a file, such as {target / 'bear.onnx'}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise OptionError(f"{out.parent}: cannot be written to ({error.strerror}); choose another --out") from None
+    return targets
 
 
 def parity_line(precision: str, parity: Parity) -> str:
@@ -89,16 +109,21 @@ def parity_line(precision: str, parity: Parity) -> str:
     words = f"{precision}: torch-fp32 max|dp| {parity.fp32_max_abs_dp:.1e}"
     if parity.int8_recall_loss is not None and parity.int8_recall_loss_upper95 is not None:
         words += (
-            f", int8 recall loss {100 * parity.int8_recall_loss:+.2f} points "
+            f", int8 recall loss at the same false positives {100 * parity.int8_recall_loss:+.2f} points "
             f"(upper 95 % {100 * parity.int8_recall_loss_upper95:.2f}), "
             f"decisions agree {100 * (parity.int8_decision_agreement or 0):.2f} %"
         )
     return words
 
 
-def run_catalog(run: Run, given: Path | None) -> Path:
-    """Where the run's pictures lie: ``given``, or the place they were trained from."""
+def run_catalog(run: Run, given: Path | None, aliases: Mapping[str, str]) -> Catalog:
+    """The run's table of pictures, read in ``given`` or the place they were trained from.
+
+    A folder may have moved and have another name. Raises CatalogError when it is not there.
+    """
     path = given or Path(run.settings["catalog"])
+    if path.is_dir():
+        path /= run.settings.get("manifest", "")
     if not path.exists():
         raise CatalogError(f"{path}: the run's pictures are not there; say where they lie with --data")
-    return path
+    return read_catalog(path, aliases, called=run.settings.get("called"))

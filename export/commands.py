@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edge.card import Card, Parity, Threshold
 
 
 class Precision(StrEnum):
@@ -37,62 +41,85 @@ def export(
     which a device checks its arithmetic. Before anything is written, the exported network is compared with
     the trained one on at least 2,000 degraded crops of the test part.
     """
+    from train.threads import wait_asleep
+
+    wait_asleep()
     from edge.commands.progress import track
     from export.artefact import export_run, run_catalog
-    from train.catalog import read_catalog
     from train.labels import parse_labels
     from train.run import read_run
 
     trained = read_run(run)
     aliases = parse_labels(label or []) or trained.settings.get("aliases", {})
-    catalog = read_catalog(run_catalog(trained, data), aliases)
+    catalog = run_catalog(trained, data, aliases)
     wanted = ["int8", "fp32"] if precision is Precision.both else [precision.value]
-    cards = export_run(trained, catalog, out, wanted, force=force, licence=licence, track=track)
-    for card in cards:
-        _show(card, out if card.precision == wanted[0] else out.with_suffix(f".{card.precision}.onnx"))
+    written = export_run(trained, catalog, out, wanted, force=force, licence=licence, track=track)
+    for path, card in written.items():
+        _show(card, path)
     sys.stdout.flush()
 
 
-def _show(card: object, path: Path) -> None:
+def parity_rows(parity: Parity) -> Iterator[tuple[str, str, str, str]]:
+    """Figure, value, what is allowed, verdict: the gates of one file, and what belongs to them."""
+    from export.verify import MAX_FP32_DP, MAX_RECALL_LOSS, MIN_AGREEMENT
+
+    def verdict(holds: bool) -> str:
+        return "ok" if holds else "FAILS"
+
+    difference = parity.fp32_max_abs_dp
+    yield "torch - fp32, max |dp|", f"{difference:.1e}", f"{MAX_FP32_DP:.0e}", verdict(difference <= MAX_FP32_DP)
+    if parity.int8_max_abs_dp is not None:
+        yield "fp32 - int8, max |dp|", f"{parity.int8_max_abs_dp:.3f}", "", ""
+    for name, at, rate in (
+        ("fp32", parity.fp32_threshold, parity.fp32_false_positive_rate),
+        ("int8", parity.int8_threshold, parity.int8_false_positive_rate),
+    ):
+        if at is not None and rate is not None:
+            yield f"{name} false positives at {at:.3f}, %", f"{100 * rate:.2f}", "", ""
+    if parity.int8_recall_loss is not None:
+        yield "int8 recall loss there, points", f"{100 * parity.int8_recall_loss:+.2f}", "", ""
+    if parity.int8_recall_loss_upper95 is not None:
+        upper = parity.int8_recall_loss_upper95
+        holds = verdict(upper <= MAX_RECALL_LOSS)
+        yield "  upper 95 % bound", f"{100 * upper:+.2f}", f"{100 * MAX_RECALL_LOSS:+g}", holds
+    if parity.int8_decision_agreement is not None:
+        agree = parity.int8_decision_agreement
+        yield "decisions agree, %", f"{100 * agree:.2f}", f"{100 * MIN_AGREEMENT:g}", verdict(agree >= MIN_AGREEMENT)
+
+
+def threshold_line(mode: str, limit: Threshold) -> str:
+    """One threshold and what it was fitted on. Crops of one picture are counted as crops, never as pictures."""
+    bears, others = f"{limit.n_bear} bears", f"{limit.n_no_bear} others"
+    if limit.bear_pictures not in (None, limit.n_bear) or limit.no_bear_pictures not in (None, limit.n_no_bear):
+        bears = f"{limit.n_bear} crops of {limit.bear_pictures} pictures"
+        others = f"{limit.n_no_bear} crops of {limit.no_bear_pictures} pictures"
+    return (
+        f"threshold {mode}: {limit.value:.3f} (tuning part: recall {100 * limit.recall:.1f} % on {bears}, "
+        f"false positives {100 * limit.false_positive_rate:.2f} % on {others})"
+    )
+
+
+def _show(card: Card, path: Path) -> None:
     """Print the parity table and the thresholds of one file."""
     from rich.console import Console
     from rich.table import Table
 
-    from edge.card import Card
-    from export.verify import MAX_FP32_DP, MAX_RECALL_LOSS, MIN_AGREEMENT
-
-    assert isinstance(card, Card)
     console, parity = Console(), card.parity
     table = Table(
         title=f"Parity on {parity.crops:,} degraded crops of {parity.pictures} test pictures", title_justify="left"
     )
     for column in ("figure", "value", "allowed", ""):
         table.add_column(column, justify="left" if column in ("figure", "") else "right")
-
-    def row(name: str, value: float | None, shown: str, allowed: str, holds: bool) -> None:
-        if value is not None:
-            table.add_row(name, shown, allowed, "ok" if holds else "FAILS")
-
-    row(
-        "torch - fp32, max |dp|",
-        parity.fp32_max_abs_dp,
-        f"{parity.fp32_max_abs_dp:.1e}",
-        f"{MAX_FP32_DP:.0e}",
-        parity.fp32_max_abs_dp <= MAX_FP32_DP,
-    )
-    if parity.int8_recall_loss is not None:
-        upper, agree = parity.int8_recall_loss_upper95 or 0.0, parity.int8_decision_agreement or 0.0
-        row("fp32 - int8, max |dp|", parity.int8_max_abs_dp, f"{parity.int8_max_abs_dp:.3f}", "", True)
-        row("int8 recall loss, points", parity.int8_recall_loss, f"{100 * parity.int8_recall_loss:+.2f}", "", True)
-        row("  upper 95 % bound", upper, f"{100 * upper:.2f}", f"{100 * MAX_RECALL_LOSS:g}", upper <= MAX_RECALL_LOSS)
-        row("decisions agree, %", agree, f"{100 * agree:.2f}", f"{100 * MIN_AGREEMENT:g}", agree >= MIN_AGREEMENT)
+    for row in parity_rows(parity):
+        table.add_row(*row)
     console.print(table)
-    for mode, threshold in card.thresholds.items():
+    if parity.int8_threshold is not None:
         console.print(
-            f"threshold {mode}: {threshold.value:.3f} (tuning part: recall {100 * threshold.recall:.1f} %, "
-            f"false positives {100 * threshold.false_positive_rate:.2f} %, "
-            f"{threshold.n_bear} bears, {threshold.n_no_bear} others)"
+            "Both are compared where they let through as many tuning crops without a bear, "
+            "not at the alarm's threshold below."
         )
+    for mode, threshold in card.thresholds.items():
+        console.print(threshold_line(mode, threshold))
     if parity.forced:
         console.print("Exported by force: a gate does not hold, and the card says so.")
     console.print(f"{path}  {path.stat().st_size / 1e6:.1f} MB, {card.precision}")

@@ -13,10 +13,8 @@ from edge.pictures import read_picture
 from export.verify import MIN_CROPS
 from train.catalog import Picture as Row
 from train.catalog import is_bear
-from train.probe import crops_of
-from train.run import CONTEXT
-
-Track = Callable[[Iterable[Any], str], Iterator[Any]]
+from train.pictures import Track
+from train.probe import CONTEXT, crops_of
 
 CALIBRATION_CROPS = 400
 

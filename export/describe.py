@@ -12,17 +12,29 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge import __version__
-from edge.card import CARD_VERSION, EVALUATION_ONLY, Card, CropRule, GoldenVector, OutOfDomain, Parity, Threshold
+from edge.card import (
+    CARD_VERSION,
+    EVALUATION_ONLY,
+    Card,
+    CropRule,
+    GoldenVector,
+    OutOfDomain,
+    Parity,
+    Threshold,
+    golden_digest,
+)
 from edge.classifier import Classifier
 from edge.pictures import read_picture
 from edge.stills import look
-from export.crop_sets import CropSet, Track
+from export.crop_sets import CropSet
 from export.golden import encode, enlarged, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
 from train.calibrate import bear_probability, fit_threshold
 from train.catalog import ALARM_LABELS, LABELS, is_bear
-from train.run import CONTEXT, Run
+from train.pictures import Track
+from train.probe import CONTEXT
+from train.run import Run
 from train.split import Split
 
 OOD_QUANTILE = 0.99
@@ -61,7 +73,8 @@ class Described:
 
     def crop_threshold(self, tune_p: NDArray[np.float64]) -> Threshold:
         """The alarm's threshold from probabilities (N, L) of the tuning crops, clean and degraded."""
-        return fit_threshold(bear_probability(tune_p), self.tune.bears, self.rate, self.tune.sources)
+        bear = bear_probability(tune_p)
+        return fit_threshold(bear, self.tune.bears, self.rate, self.tune.sources, self.tune.pictures)
 
     def card(
         self,
@@ -107,6 +120,7 @@ class Described:
             golden_tolerance=TOLERANCE[precision],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             tool_version=__version__,
+            golden_sha256=golden_digest(LABELS, ALARM_LABELS, vectors),
         )
         put_card(path, card)
         return replace(card, thresholds={"crop": crop, "still": self.still_threshold(path, track)})

@@ -1,15 +1,21 @@
-"""torch vs fp32 vs int8 on the same degraded crops of the test groups; refuses what falls below the gate."""
+"""torch vs fp32 vs int8 on the same degraded crops of the test groups; refuses what falls below the gate.
+
+Quantizing shifts all scores a little, so one threshold for both would compare two operating points. The gate
+compares the graphs at the same one: each at the lowest threshold that lets through as many crops without a bear
+on the tuning part, int8 never more than fp32 (``gate_thresholds``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.card import Parity
 from edge.errors import BearAlarmError
+from train.calibrate import lowest_threshold
 
 MIN_CROPS = 2000
 MAX_FP32_DP = 1e-4
@@ -29,6 +35,30 @@ class Answers:
     bear: NDArray[np.float64]  # (N,)
     threshold: float
 
+    @property
+    def hit(self) -> NDArray[np.bool_]:
+        """(N,) which crops it takes for a bear."""
+        found: NDArray[np.bool_] = self.bear >= self.threshold
+        return found
+
+    def false_positive_rate(self, bears: NDArray[np.bool_]) -> float:
+        """The share of the crops without a bear that it takes for one."""
+        return float(self.hit[~bears].mean()) if (~bears).any() else 0.0
+
+
+def gate_thresholds(
+    fp32: NDArray[np.float64], int8: NDArray[np.float64], bears: NDArray[np.bool_], rate: float
+) -> tuple[float, float]:
+    """The thresholds the gate compares fp32 and int8 at, from their bear probabilities (N,) on the tuning crops.
+
+    fp32's is the lowest with at most ``rate`` false positives; int8's the lowest that lets through no more crops
+    without a bear than fp32's does. There is no half-way step as in ``fit_threshold``: where the bears leave
+    room it would move each graph by its own bears, to different false-positive rates.
+    """
+    reference = lowest_threshold(fp32, bears, int(rate * (~bears).sum()))
+    passed = int((fp32[~bears] >= reference).sum())
+    return reference, lowest_threshold(int8, bears, passed)
+
 
 def recall_loss(
     reference: Answers, other: Answers, bears: NDArray[np.bool_], pictures: NDArray[np.int64]
@@ -38,10 +68,9 @@ def recall_loss(
     Paired on the same crops. Crops of one picture are not independent, so the variance is that of
     the pictures' sums (a ratio estimator over clusters, Cochran 1977, ch. 6).
     """
-    hit, other_hit = reference.bear >= reference.threshold, other.bear >= other.threshold
-    lost = hit[bears].astype(float) - other_hit[bears].astype(float)
-    if not len(lost):
-        return 0.0, 1.0
+    lost = reference.hit[bears].astype(float) - other.hit[bears].astype(float)
+    if not reference.hit[bears].any():
+        return 0.0, 1.0  # where the reference finds no bear, none can be lost, and nothing is shown
     loss = float(lost.mean())
     _, cluster = np.unique(pictures[bears], return_inverse=True)
     sums = np.bincount(cluster, lost - loss)
@@ -57,44 +86,64 @@ def recall_loss(
 def compare(
     torch_p: NDArray[np.float64],
     fp32_p: NDArray[np.float64],
-    fp32: Answers,
-    int8_p: NDArray[np.float64] | None,
-    int8: Answers | None,
     bears: NDArray[np.bool_],
     pictures: NDArray[np.int64],
     sources: Sequence[str],
 ) -> Parity:
-    """The parity figures of probabilities (N, labels) on the same N crops; ``passed`` says whether the gates hold."""
-    fp32_dp = float(np.abs(torch_p - fp32_p).max())
-    common = {"crops": len(bears), "pictures": len(np.unique(pictures)), "sources": tuple(sorted(set(sources)))}
-    if int8 is None or int8_p is None:
-        return Parity(**common, fp32_max_abs_dp=fp32_dp, passed=fp32_dp <= MAX_FP32_DP)  # type: ignore[arg-type]
-    loss, upper = recall_loss(fp32, int8, bears, pictures)
-    agreement = float(((fp32.bear >= fp32.threshold) == (int8.bear >= int8.threshold)).mean())
+    """How the fp32 graph compares with the network: probabilities (N, labels) on the same N crops."""
+    difference = float(np.abs(torch_p - fp32_p).max())
     return Parity(
-        **common,  # type: ignore[arg-type]
-        fp32_max_abs_dp=fp32_dp,
+        crops=len(bears),
+        pictures=len(np.unique(pictures)),
+        sources=tuple(sorted(set(sources))),
+        fp32_max_abs_dp=difference,
+        passed=difference <= MAX_FP32_DP,
+    )
+
+
+def compare_int8(
+    parity: Parity,
+    fp32_p: NDArray[np.float64],
+    int8_p: NDArray[np.float64],
+    fp32: Answers,
+    int8: Answers,
+    bears: NDArray[np.bool_],
+    pictures: NDArray[np.int64],
+) -> Parity:
+    """``parity`` of the fp32 graph with the int8 graph's figures beside it, on the same N crops.
+
+    ``fp32`` and ``int8`` go by ``gate_thresholds``, which may differ from the thresholds an alarm goes by.
+    """
+    loss, upper = recall_loss(fp32, int8, bears, pictures)
+    agreement = float((fp32.hit == int8.hit).mean())
+    return replace(
+        parity,
         int8_max_abs_dp=float(np.abs(int8_p - fp32_p).max()),
         int8_recall_loss=loss,
         int8_recall_loss_upper95=upper,
         int8_decision_agreement=agreement,
-        passed=fp32_dp <= MAX_FP32_DP and upper <= MAX_RECALL_LOSS and agreement >= MIN_AGREEMENT,
+        fp32_threshold=fp32.threshold,
+        int8_threshold=int8.threshold,
+        fp32_false_positive_rate=fp32.false_positive_rate(bears),
+        int8_false_positive_rate=int8.false_positive_rate(bears),
+        passed=parity.passed and upper <= MAX_RECALL_LOSS and agreement >= MIN_AGREEMENT,
     )
 
 
 def refuse(parity: Parity) -> None:
     """Raises ParityError naming the first gate that does not hold."""
-    if parity.fp32_max_abs_dp > MAX_FP32_DP:
+    # Written so that NaN, which compares as false, is refused too.
+    if not parity.fp32_max_abs_dp <= MAX_FP32_DP:
         raise ParityError(
             f"the exported graph differs from the trained network by {parity.fp32_max_abs_dp:.2g} in probability "
             f"(allowed {MAX_FP32_DP:g}); this should not happen, please report it"
         )
-    if parity.int8_recall_loss_upper95 is not None and parity.int8_recall_loss_upper95 > MAX_RECALL_LOSS:
+    if parity.int8_recall_loss_upper95 is not None and not parity.int8_recall_loss_upper95 <= MAX_RECALL_LOSS:
         raise ParityError(
             f"int8 may lose up to {100 * parity.int8_recall_loss_upper95:.2f} points of recall "
             f"(allowed {100 * MAX_RECALL_LOSS:g}); export with --precision fp32, add bears to the test part, or --force"
         )
-    if parity.int8_decision_agreement is not None and parity.int8_decision_agreement < MIN_AGREEMENT:
+    if parity.int8_decision_agreement is not None and not parity.int8_decision_agreement >= MIN_AGREEMENT:
         raise ParityError(
             f"int8 and fp32 agree on {100 * parity.int8_decision_agreement:.2f} % of decisions "
             f"(required {100 * MIN_AGREEMENT:g} %); export with --precision fp32 or --force"

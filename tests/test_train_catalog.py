@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 from edge.errors import BearAlarmError, CatalogError
 from train.catalog import SPLITS, Catalog, Picture, check_trainable, is_bear, read_catalog
 from train.labels import parse_labels
-from train.split import read_split, split_catalog, write_split
+from train.split import name_of, read_split, split_catalog, write_split
 
 
 def put(path: Path, seed: int = 0) -> Path:
@@ -144,6 +145,14 @@ def test_three_cameras_are_enough(cameras: int) -> None:
     assert all({is_bear(p.label) for p in part} == {True, False} for part in split.values())
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_places_without_bears_do_not_take_their_turn(seed: int) -> None:
+    catalog = sources(3, groups=True)
+    empty = [Picture(Path(f"/none/e{n}-{k}.jpg"), "no_bear", "one", f"empty{n}") for n in range(4) for k in range(2)]
+    split = split_catalog(replace(catalog, pictures=(*catalog.pictures, *empty)), seed)
+    assert all({is_bear(p.label) for p in part} == {True, False} for part in split.values())
+
+
 def test_a_file_that_stands_twice_and_pixel_boxes_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "a.jpg")
     with pytest.raises(CatalogError, match="stands there twice"):
@@ -151,6 +160,78 @@ def test_a_file_that_stands_twice_and_pixel_boxes_are_refused(tmp_path: Path) ->
     table = manifest(tmp_path, ["a.jpg,bear_any,one,,"])
     (tmp_path / "boxes.csv").write_text("file,class,x1,y1,x2,y2\na.jpg,bear,10,20,50,60\n")
     with pytest.raises(CatalogError, match="fractions 0 to 1"):
+        read_catalog(table)
+
+
+def test_missing_files_of_a_table_are_counted(tmp_path: Path) -> None:
+    put(tmp_path / "a.jpg")
+    table = manifest(tmp_path, ["a.jpg,no_bear,,,", "b.jpg,no_bear,,,", "c.jpg,no_bear,,,"])
+    with pytest.raises(CatalogError, match=r"line 3: file 'b\.jpg' \(and 1 more of 3\) does not exist"):
+        read_catalog(table)
+
+
+def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
+    put(tmp_path / "no_bear/cam/a.jpg")
+    for name in ("no_bear/cam/._a.jpg", "no_bear/.thumbnails/a.jpg"):
+        put(tmp_path / "x.jpg").rename(put(tmp_path / name))
+    assert [picture.file.name for picture in read_catalog(tmp_path).pictures] == ["a.jpg"]
+
+
+def test_the_source_has_the_folders_name_from_wherever_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "orchard/no_bear/a.jpg")
+    monkeypatch.chdir(tmp_path / "orchard")
+    here, there = read_catalog("."), read_catalog(tmp_path / "orchard")
+    assert [picture.source for picture in (*here.pictures, *there.pictures)] == ["orchard", "orchard"]
+    assert here.digest == there.digest
+    assert read_catalog(".", called="yard").pictures[0].source == "yard"
+
+
+def test_absolute_names_in_a_table_are_the_same_from_wherever_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "pictures/sub/a.jpg")
+    table = manifest(tmp_path / "pictures", [f"{tmp_path / 'pictures/sub/a.jpg'},no_bear,one,,"])
+    monkeypatch.chdir(tmp_path)
+    near, far = read_catalog("pictures/MANIFEST.csv"), read_catalog(table)
+    assert near.digest == far.digest
+    names = [name_of(catalog.pictures[0], catalog.root) for catalog in (near, far)]
+    assert names == ["sub/a.jpg", "sub/a.jpg"]
+
+
+def test_a_split_column_that_is_not_used_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    catalog = sources(9)
+    pictures = tuple(replace(p, split="train" if n % 2 else "test") for n, p in enumerate(catalog.pictures))
+    split_catalog(replace(catalog, pictures=pictures), 0)
+    assert "no part 'tune' and is not used" in caplog.text
+
+
+@pytest.mark.parametrize("named", ["tune", "test"])
+def test_the_part_that_is_not_named_is_carved_out_of_the_rest(named: str) -> None:
+    split = split_catalog(sources(9), 0, **{named: ["s1"]})
+    assert {p.source for p in split[named]} == {"s1"}
+    assert all({is_bear(p.label) for p in part} == {True, False} for part in split.values())
+    assert sum(len(part) for part in split.values()) == 27
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"file,part\na,b\n", "column 'split' is missing"), (b"\xff\xfe\x00", "cannot be read")]
+)
+def test_a_file_that_is_no_split_is_a_sentence(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "split.csv").write_bytes(data)
+    with pytest.raises(CatalogError, match=words):
+        read_split(sources(3), tmp_path / "split.csv")
+
+
+@pytest.mark.parametrize(
+    "corners", ["0.5,0.2,0.1,0.6", "0.1,0.6,0.5,0.2", "nan,0.2,0.5,0.6", "0.1,0.2,0.1,0.6", "-3,0.2,0.5,0.6", "a,b,c,d"]
+)
+def test_boxes_that_are_none_are_refused(tmp_path: Path, corners: str) -> None:
+    put(tmp_path / "a.jpg")
+    table = manifest(tmp_path, ["a.jpg,bear_any,one,,"])
+    (tmp_path / "boxes.csv").write_text(f"file,class,x1,y1,x2,y2\na.jpg,bear,{corners}\n")
+    with pytest.raises(CatalogError, match=r"line 2: expected .* x1 < x2 and y1 < y2"):
         read_catalog(table)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,13 @@ from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
 from train.backbones import IMAGENET_BEARS, build, find_backbone, load_weights  # noqa: E402
-from train.calibrate import bear_probability, fit_temperature, fit_threshold, probabilities  # noqa: E402
+from train.calibrate import (  # noqa: E402
+    bear_probability,
+    fit_temperature,
+    fit_threshold,
+    lowest_threshold,
+    probabilities,
+)
 from train.catalog import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
 from train.field import degrade  # noqa: E402
 from train.learner import BearLoss, interpolate  # noqa: E402
@@ -78,10 +86,16 @@ def test_imagenet_weights_come_from_the_wheel_and_know_bears() -> None:
     assert sum(parameter.numel() for parameter in body.parameters()) > 3e6
 
 
-def test_missing_weights_are_a_sentence(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(OptionError, match=r"resnet18 are not on this machine; download .* --weights FILE"):
         load_weights(find_backbone("resnet18"), None)
+    (tmp_path / "other.pth").write_bytes(b"")
+    with pytest.raises(OptionError, match="not a PyTorch weight file"):
+        load_weights(find_backbone("resnet18"), tmp_path / "other.pth")
+    torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
+    with pytest.raises(OptionError, match="not the weights of resnet18"):
+        build(find_backbone("resnet18"), pretrained=True, weights=tmp_path / "other.pth")
     with pytest.raises(OptionError, match="unknown backbone"):
         find_backbone("vgg")
 
@@ -110,6 +124,13 @@ def test_threshold_goes_into_the_middle_of_a_gap() -> None:
     found = fit_threshold(score, np.arange(200) < 100, 0.01, ["a"])
     assert found.value == pytest.approx(0.5, abs=0.01)
     assert (found.recall, found.false_positive_rate) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("allowed", "passed"), [(0, 0), (1, 1), (3, 1), (4, 4), (6, 6)])
+def test_the_lowest_threshold_lets_through_no_more_than_allowed(allowed: int, passed: int) -> None:
+    others = np.array([0.1, 0.2, 0.5, 0.5, 0.5, 0.9])
+    score, bears = np.concatenate([others, [0.3]]), np.arange(7) == 6
+    assert (others >= lowest_threshold(score, bears, allowed)).sum() == passed
 
 
 def test_bear_probability_sums_the_alarm_labels() -> None:

@@ -58,7 +58,13 @@ def build(backbone: Backbone, *, pretrained: bool, weights: Path | None = None) 
     """
     network = timm.create_model(backbone.timm_name, pretrained=False)
     if pretrained:
-        network.load_state_dict(load_weights(backbone, weights), strict=True)
+        try:
+            network.load_state_dict(load_weights(backbone, weights), strict=True)
+        except (RuntimeError, KeyError, AttributeError, TypeError):
+            raise OptionError(
+                f"{weights_file(backbone, weights)}: these are not the weights of {backbone.name}; "
+                "give its own with --weights FILE"
+            ) from None
     head = network.get_classifier()
     network.reset_classifier(0)
     return network, head
@@ -66,6 +72,17 @@ def build(backbone: Backbone, *, pretrained: bool, weights: Path | None = None) 
 
 def load_weights(backbone: Backbone, weights: Path | None) -> Mapping[str, Tensor]:
     """The ImageNet weights in timm's names, from ``weights`` or the usual place."""
+    path = weights_file(backbone, weights)
+    try:
+        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0][:80]
+        raise OptionError(f"{path}: not a PyTorch weight file ({first}); fetch it again") from None
+    return _lite0_names(state) if "_conv_stem.weight" in state else state
+
+
+def weights_file(backbone: Backbone, weights: Path | None) -> Path:
+    """Where the ImageNet weights lie: ``weights``, or the usual place. Raises OptionError when they do not."""
     path = weights or usual_place(backbone)
     if not path.is_file():
         where = (
@@ -77,13 +94,7 @@ def load_weights(backbone: Backbone, weights: Path | None) -> Mapping[str, Tenso
             f"{path}: the ImageNet weights of {backbone.name} are not on this machine; {where}, "
             "or train from scratch with --no-pretrained"
         )
-    try:
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise OptionError(
-            f"{path}: not a PyTorch weight file ({str(error).splitlines()[0][:80]}); fetch it again"
-        ) from None
-    return _lite0_names(state) if "_conv_stem.weight" in state else state
+    return path
 
 
 def usual_place(backbone: Backbone) -> Path:

@@ -52,25 +52,38 @@ def fit_temperature(logits: NDArray[np.floating], labels: Sequence[str]) -> floa
     return round(float(min(grid, key=loss)), 4)
 
 
+def lowest_threshold(bear: NDArray[np.floating], bears: NDArray[np.bool_], allowed: int) -> float:
+    """The lowest threshold that at most ``allowed`` of the pictures without a bear reach.
+
+    ``bear`` (N,) probabilities, ``bears`` (N,) truth. Just above the score of the first that is not allowed;
+    0 where all are.
+    """
+    others = np.sort(np.asarray(bear, np.float64)[~bears])[::-1]
+    return float(np.nextafter(others[allowed], np.inf)) if allowed < len(others) else 0.0
+
+
 def fit_threshold(
-    bear: NDArray[np.floating], bears: NDArray[np.bool_], rate: float, sources: Sequence[str]
+    bear: NDArray[np.floating],
+    bears: NDArray[np.bool_],
+    rate: float,
+    sources: Sequence[str],
+    pictures: NDArray[np.integer] | None = None,
 ) -> Threshold:
     """The lowest threshold with at most ``rate`` false positives on these pictures, or above it where there is room.
 
-    ``bear`` (N,) probabilities, ``bears`` (N,) truth. Where all but ``SPARE`` of the bears score higher
-    still, the threshold goes half-way between the two in logits: other places bring other animals than
-    the few these pictures hold.
+    ``bear`` (N,) probabilities, ``bears`` (N,) truth, ``pictures`` (N,) which picture each crop came from (left
+    out: each is one of its own). Where all but ``SPARE`` of the bears score higher still, the threshold goes
+    half-way between the two in logits: other places bring other animals than the few these pictures hold.
     """
-    others = np.sort(np.asarray(bear, np.float64)[~bears])[::-1]
-    allowed = int(rate * len(others))
-    value = (others[allowed] + 1e-6) if allowed < len(others) else LOWEST
-    value = float(np.clip(value, LOWEST, HIGHEST))
+    bear, bears = np.asarray(bear, np.float64), np.asarray(bears, bool)
+    pictures = np.arange(len(bear)) if pictures is None else pictures
+    value = float(np.clip(lowest_threshold(bear, bears, int(rate * (~bears).sum())) + 1e-6, LOWEST, HIGHEST))
     if bears.any():
-        reached = float(np.clip(np.quantile(np.asarray(bear, np.float64)[bears], SPARE), LOWEST, HIGHEST))
+        reached = float(np.clip(np.quantile(bear[bears], SPARE), LOWEST, HIGHEST))
         if reached > value:
             value = 1 / (1 + math.exp(-(logit(value) + logit(reached)) / 2))
     value = float(np.ceil(value * 1e4) / 1e4)
-    hit = np.asarray(bear) >= value
+    hit = bear >= value
     return Threshold(
         value=value,
         recall=float(hit[bears].mean()) if bears.any() else 0.0,
@@ -78,4 +91,6 @@ def fit_threshold(
         n_bear=int(bears.sum()),
         n_no_bear=int((~bears).sum()),
         sources=tuple(sorted(set(sources))),
+        bear_pictures=len(np.unique(pictures[bears])),
+        no_bear_pictures=len(np.unique(pictures[~bears])),
     )

@@ -9,11 +9,12 @@ import csv
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import CatalogError
+from edge.pictures import SUFFIXES
 from edge.schema import BoxXYWH
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ ALIASES = {
     "nothing": "no_bear",
     "other": "no_bear",
 }
+MANIFEST = "MANIFEST.csv"  # the table of a folder that has one
 CLIP_LABELS = ("video_bear", "video_no_bear")  # rows of a manifest that are clips, not stills
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 SPLITS = ("train", "tune", "test")
 
 
@@ -72,7 +73,10 @@ class Catalog:
 
     root: Path
     pictures: tuple[Picture, ...]
-    digest: str = field(default="")
+    digest: str = ""
+    left_out: tuple[Picture, ...] = ()  # pictures of the table that cannot be decoded (``train.pictures``)
+    manifest: str = ""  # the table's file name in ``root``; "" for folders
+    called: str = ""  # the source of pictures that name none
 
     def count(self, by: str) -> dict[str, int]:
         """How many pictures for each value of a field: ``label``, ``source``, ``licence`` …"""
@@ -84,25 +88,34 @@ def is_bear(label: str) -> bool:
     return label in ALARM_LABELS or label == BEAR_ANY
 
 
-def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None) -> Catalog:
+def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None, called: str | None = None) -> Catalog:
     """The table of a manifest CSV or a folder-per-label.
 
-    ``aliases`` maps further names to labels (``{"dog": "no_bear"}``). Raises CatalogError with one
-    sentence when a column, file or label is missing or unknown, or nothing is there.
+    ``aliases`` maps further names to labels (``{"dog": "no_bear"}``). Pictures that name no source are of
+    source ``called``, by default the folder's or the manifest's name. Raises CatalogError with one sentence
+    when a column, file or label is missing or unknown, or nothing is there.
     """
     path = Path(path)
     names = {**ALIASES, **(aliases or {})}
-    if path.is_dir():
-        manifest = path / "MANIFEST.csv"
-        pictures = _from_manifest(manifest, names) if manifest.exists() else _from_folder(path, names)
-        root = path
-    elif path.exists():
-        pictures, root = _from_manifest(path, names), path.parent
+    root = path if path.is_dir() else path.parent
+    manifest = path / MANIFEST if path.is_dir() else path
+    called = called or source_name(path)
+    if manifest.exists():
+        pictures = _from_manifest(manifest, names, called)
+    elif path.is_dir():
+        pictures = _from_folder(path, names, called)
     else:
         raise CatalogError(f"{path}: no such folder or manifest; give a folder with one sub-folder a label, or a CSV")
     if not pictures:
         raise CatalogError(f"{path}: no pictures found; expected sub-folders such as {', '.join(LABELS)}")
-    return Catalog(root, tuple(pictures), _digest(pictures, root))
+    table = manifest.name if manifest.exists() else ""
+    return Catalog(root, tuple(pictures), table_digest(pictures, root), manifest=table, called=called)
+
+
+def source_name(path: Path) -> str:
+    """What pictures that name no source are called by: their folder's name, or the manifest's."""
+    manifest = path / MANIFEST if path.is_dir() else path
+    return manifest.stem if manifest.exists() else path.resolve().name
 
 
 def check_trainable(catalog: Catalog) -> None:
@@ -132,10 +145,17 @@ def _resolve(named: str, names: Mapping[str, str], where: object) -> str:
     return label
 
 
-def _from_folder(root: Path, names: Mapping[str, str]) -> list[Picture]:
+def _from_folder(root: Path, names: Mapping[str, str], called: str) -> list[Picture]:
     pictures = []
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
+        # Hidden files are left out: a Mac leaves ``._IMG_0001.JPG`` on cards.
+        files = sorted(
+            file
+            for file in folder.rglob("*")
+            if file.suffix.lower() in SUFFIXES
+            and file.is_file()
+            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        )
         if not files:
             continue
         label = _resolve(folder.name, names, root)
@@ -143,18 +163,12 @@ def _from_folder(root: Path, names: Mapping[str, str]) -> list[Picture]:
             inside = file.relative_to(folder).parent.as_posix()
             # A sub-folder is a camera or burst; a picture outside one stands alone.
             group = inside if inside != "." else f"{folder.name}/{file.name}"
-            pictures.append(Picture(file, label, root.name, group, named=folder.name))
+            pictures.append(Picture(file, label, called, group, named=folder.name))
     return pictures
 
 
-def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as opened:
-            reader = csv.DictReader(opened)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CatalogError(f"{manifest}: cannot be read as a CSV table ({error}); save it as UTF-8 CSV") from None
+def _from_manifest(manifest: Path, names: Mapping[str, str], called: str) -> list[Picture]:
+    columns, rows = _read_rows(manifest)
     missing = [column for column in ("file", "label") if column not in columns]
     if missing:
         raise CatalogError(
@@ -163,6 +177,7 @@ def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
         )
     boxes = _read_boxes(manifest.with_name("boxes.csv"))
     pictures: list[Picture] = []
+    missing_files: list[tuple[int, str | None]] = []
     seen: set[Path] = set()
     for number, row in enumerate(rows, start=2):
         named = row["label"] or ""
@@ -170,9 +185,8 @@ def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
             continue
         file = manifest.parent / (row["file"] or "")
         if not file.is_file():
-            raise CatalogError(
-                f"{manifest}, line {number}: file {row['file']!r} does not exist; remove the row or restore it"
-            )
+            missing_files.append((number, row["file"]))
+            continue
         if file.resolve() in seen:
             raise CatalogError(f"{manifest}, line {number}: file {row['file']!r} stands there twice; remove one row")
         seen.add(file.resolve())
@@ -180,7 +194,7 @@ def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
             Picture(
                 file=file,
                 label=_resolve(named, names, f"{manifest}, line {number}"),
-                source=row.get("source_repo") or row.get("source") or manifest.stem,
+                source=row.get("source_repo") or row.get("source") or called,
                 group=row.get("group_id") or row.get("group") or "",
                 licence=row.get("licence") or "not stated",
                 split=row.get("split", "") if row.get("split", "") in SPLITS else "",
@@ -190,6 +204,13 @@ def _from_manifest(manifest: Path, names: Mapping[str, str]) -> list[Picture]:
                 named=named,
             )
         )
+    if missing_files:
+        number, name = missing_files[0]
+        others = f" (and {len(missing_files) - 1} more of {len(rows)})" if len(missing_files) > 1 else ""
+        raise CatalogError(
+            f"{manifest}, line {number}: file {name!r}{others} does not exist; "
+            "restore what is missing or remove its rows from the table"
+        )
     return pictures
 
 
@@ -198,29 +219,53 @@ def _read_boxes(table: Path) -> dict[str, list[BoxXYWH]]:
     boxes: dict[str, list[BoxXYWH]] = defaultdict(list)
     if not table.exists():
         return boxes
-    with table.open(newline="", encoding="utf-8-sig") as opened:
-        for number, row in enumerate(csv.DictReader(opened), start=2):
-            try:
-                corners = [float(row[name]) for name in ("x1", "y1", "x2", "y2")]
-                file = row["file"]
-                if max(corners) > 1.01:  # pixels
-                    raise ValueError
-            except (KeyError, TypeError, ValueError):
-                raise CatalogError(
-                    f"{table}, line {number}: expected file,class,x1,y1,x2,y2 with fractions 0 to 1"
-                ) from None
-            x1, y1, x2, y2 = (min(max(corner, 0.0), 1.0) for corner in corners)
-            if x2 > x1 and y2 > y1:
-                boxes[file].append((x1, y1, x2 - x1, y2 - y1))
+    for number, row in enumerate(_read_rows(table)[1], start=2):
+        try:
+            x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
+            file = row["file"]
+            # A hair outside is rounding; pixels, swapped corners and "nan" are not.
+            if not (-0.01 <= x1 < x2 <= 1.01 and -0.01 <= y1 < y2 <= 1.01):
+                raise ValueError
+        except (KeyError, TypeError, ValueError):
+            raise CatalogError(
+                f"{table}, line {number}: expected file,class,x1,y1,x2,y2 with fractions 0 to 1, x1 < x2 and y1 < y2"
+            ) from None
+        left, top, right, bottom = (min(max(corner, 0.0), 1.0) for corner in (x1, y1, x2, y2))
+        boxes[file].append((left, top, right - left, bottom - top))
     return boxes
 
 
-def _digest(pictures: Iterable[Picture], root: Path) -> str:
+def _read_rows(table: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
+    """Columns and rows of a CSV file. Raises CatalogError when it is none."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as opened:
+            reader = csv.DictReader(opened)
+            return reader.fieldnames or [], list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{table}: cannot be read as a CSV table ({error}); save it as UTF-8 CSV") from None
+
+
+def name_inside(file: Path, root: Path) -> str | None:
+    """A file's name relative to the folder it lies in, None where it lies elsewhere."""
+    for path, folder in ((file, root), (file.resolve(), root.resolve())):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return None
+
+
+def table_digest(pictures: Iterable[Picture], root: Path) -> str:
     """SHA-256 over file, label, source, group, boxes and the files' sizes, independent of where they lie."""
-    lines = []
-    for picture in pictures:
-        name = picture.file.relative_to(root).as_posix() if picture.file.is_relative_to(root) else picture.file.name
-        lines.append(
-            repr((name, picture.label, picture.source, picture.group, picture.boxes, picture.file.stat().st_size))
+    lines = [
+        repr(
+            (
+                name_inside(picture.file, root) or picture.file.name,
+                picture.label,
+                picture.source,
+                picture.group,
+                picture.boxes,
+                picture.file.stat().st_size,
+            )
         )
+        for picture in pictures
+    ]
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

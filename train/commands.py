@@ -12,6 +12,9 @@ import typer
 if TYPE_CHECKING:
     from fastai.callback.core import Callback
 
+    from train.catalog import Catalog
+    from train.split import Split
+
 
 class BackboneName(StrEnum):
     """The networks there are."""
@@ -48,18 +51,32 @@ def train(
     from edge.errors import OptionError
     from train.catalog import check_trainable, read_catalog
     from train.labels import parse_labels
-    from train.split import split_catalog
+    from train.split import complete, split_catalog
+    from train.threads import wait_asleep
+
+    def divide(pictures: Catalog) -> Split:
+        return split_catalog(pictures, seed, tune=tune or (), test=test or ())
 
     if (out / "learner.pkl").exists() and not force:
         raise OptionError(f"{out}: already holds a trained run; choose another --out, or replace it with --force")
     aliases = parse_labels(label or [])
     catalog = read_catalog(data, aliases)
     check_trainable(catalog)
-    split = split_catalog(catalog, seed, tune=tune or (), test=test or ())
+    split = divide(catalog)
+    wait_asleep()
     from edge.commands.progress import track
+    from train.backbones import find_backbone, weights_file
     from train.learner import Recipe
-    from train.run import train_run
+    from train.pictures import PictureCache, leave_out_broken
+    from train.run import make_folder, train_run
 
+    if pretrained:
+        weights = weights_file(find_backbone(backbone.value), weights)
+    make_folder(out)
+    cache = PictureCache()
+    catalog, split = leave_out_broken(catalog, split, cache, track)
+    if not complete(split):  # a part lost its only bears, or all else
+        split = divide(catalog)
     recipe = Recipe(backbone=backbone.value, pretrained=pretrained, seed=seed)
     changes: dict[str, Any] = {"freeze_epochs": 1, "epochs": 1, "per_epoch": 960} if quick else {}
     changes |= {name: value for name, value in {"epochs": epochs, "per_epoch": per_epoch}.items() if value}
@@ -69,7 +86,15 @@ def train(
     steps = (recipe.epochs + (recipe.freeze_epochs if pretrained else 0)) * (recipe.per_epoch // recipe.batch)
     with _Bar(steps) as bar:
         metrics = train_run(
-            catalog, split, out, recipe, weights=weights, progress=bar.callback(), track=track, aliases=aliases
+            catalog,
+            split,
+            out,
+            recipe,
+            weights=weights,
+            progress=bar.callback(),
+            track=track,
+            aliases=aliases,
+            cache=cache,
         )
     at = metrics["thresholds"]["all"]
     _say(

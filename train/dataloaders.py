@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,72 +15,27 @@ from fastai.vision.augment import RandomResizedCrop, aug_transforms
 from fastai.vision.core import PILImage
 from fasttransform import Transform
 
-from edge.crops import square
-from edge.pictures import read_picture
-from edge.schema import WHOLE, BoxXYWH, Picture
 from train.backbones import Backbone
 from train.catalog import TRAINING_LABELS, is_bear
 from train.catalog import Picture as Row
 from train.field import degrade
+from train.pictures import Example, PictureCache, examples_of
 
-# A box is cut this much wider than the bear; the random-resized crop then takes 35-100 % of that, so
-# that training crops are shifted and partial as motion regions are.
-BOX_CONTEXT = 1.5
 DEGRADED_SHARE = 0.5
 # How often each kind of picture is drawn in an epoch, whatever its number.
 KIND_SHARES = {"bear": 0.40, "teddy_bear": 0.10, "no_bear": 0.50}
-CACHE_BYTES = 3 << 30
-
-
-@dataclass(frozen=True)
-class Example:
-    """One thing to learn from: a picture or one box of it."""
-
-    file: Path
-    label: str
-    box_xywh: BoxXYWH
-
-
-def examples_of(rows: Sequence[Row]) -> list[Example]:
-    """One example a box where there are boxes, else the whole picture."""
-    return [Example(row.file, row.label, box) for row in rows for box in (row.boxes or (WHOLE,))]
-
-
-class PictureCache:
-    """Decoded pictures by file, kept while they fit into ``limit`` bytes: decoding does not change."""
-
-    def __init__(self, limit: int = CACHE_BYTES):
-        self.limit, self.held = limit, 0
-        self._pictures: dict[Path, Picture] = {}
-
-    def __call__(self, file: Path) -> Picture:
-        """The file's picture, uint8 (H, W, 3) BGR."""
-        picture = self._pictures.get(file)
-        if picture is None:
-            picture = read_picture(file)
-            if self.held + picture.nbytes <= self.limit:
-                self._pictures[file] = picture
-                self.held += picture.nbytes
-        return picture
-
-    def __reduce__(self) -> tuple[type, tuple[int]]:
-        return PictureCache, (self.limit,)  # a Learner that is exported leaves the pictures behind
 
 
 class OpenExample(Transform):
-    """Example -> PILImage: the whole picture, or a square ``BOX_CONTEXT`` times its box."""
+    """Example -> PILImage."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache: PictureCache):
         super().__init__()
-        self.read = PictureCache()
+        self.read = cache
 
     def encodes(self, example: Example) -> PILImage:
         """The example's pixels, RGB."""
-        image = self.read(example.file)
-        if example.box_xywh != WHOLE:
-            x, y, w, h = square(example.box_xywh, (image.shape[1], image.shape[0]), BOX_CONTEXT)
-            image = image[y : y + h, x : x + w]
-        return PILImage.create(np.ascontiguousarray(image[..., ::-1]))
+        return PILImage.create(np.ascontiguousarray(self.read(example)[..., ::-1]))
 
 
 class FieldLook(Transform):
@@ -108,7 +62,7 @@ def get_label(example: Example) -> str:
     return example.label
 
 
-def block(backbone: Backbone, split_at: int, size: int) -> DataBlock:
+def block(backbone: Backbone, split_at: int, size: int, cache: PictureCache) -> DataBlock:
     """The DataBlock: the first ``split_at`` items train, the rest tune."""
 
     def after(items: Sequence[Example]) -> tuple[list[int], list[int]]:
@@ -116,7 +70,7 @@ def block(backbone: Backbone, split_at: int, size: int) -> DataBlock:
 
     return DataBlock(
         blocks=(
-            TransformBlock(type_tfms=[OpenExample()], batch_tfms=[IntToFloatTensor]),
+            TransformBlock(type_tfms=[OpenExample(cache)], batch_tfms=[IntToFloatTensor]),
             CategoryBlock(vocab=list(TRAINING_LABELS), sort=False),
         ),
         get_y=get_label,
@@ -151,7 +105,14 @@ class BalancedDL(TfmdDL):
 
 
 def make_dataloaders(
-    train: Sequence[Row], tune: Sequence[Row], backbone: Backbone, *, batch: int, per_epoch: int, size: int
+    train: Sequence[Row],
+    tune: Sequence[Row],
+    backbone: Backbone,
+    *,
+    batch: int,
+    per_epoch: int,
+    size: int,
+    cache: PictureCache | None = None,
 ) -> DataLoaders:
     """Training and tuning DataLoaders; an epoch draws ``per_epoch`` examples, balanced by kind.
 
@@ -159,7 +120,7 @@ def make_dataloaders(
     order of random draws is fixed.
     """
     learn_from, tune_on = examples_of(train), examples_of(tune)
-    db = block(backbone, len(learn_from), size)
+    db = block(backbone, len(learn_from), size, cache or PictureCache())
     datasets = db.datasets([*learn_from, *tune_on])
     drawing = {"weights": sampling_weights(learn_from), "per_epoch": max(per_epoch, batch)}
     dls: DataLoaders = datasets.dataloaders(
@@ -177,4 +138,5 @@ def make_dataloaders(
 def sampling_weights(examples: Sequence[Example]) -> list[float]:
     """A weight an example such that the kinds are drawn as ``KIND_SHARES`` says."""
     kinds = ["bear" if is_bear(example.label) else example.label for example in examples]
-    return [KIND_SHARES[kind] / kinds.count(kind) for kind in kinds]
+    counts = Counter(kinds)
+    return [KIND_SHARES[kind] / counts[kind] for kind in kinds]

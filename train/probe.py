@@ -17,6 +17,7 @@ from train.field import degrade
 from train.network import BearNet
 
 BATCH = 32
+CONTEXT = 1.1  # the crop's side over the region's longer side; looser crops lose far bears
 T = TypeVar("T")
 Follow = Callable[[Sequence[Row]], Iterator[Row]]  # a progress bar around the rows, or plain iter
 

@@ -38,7 +38,11 @@ def confusion_picture(truth: Sequence[str], answers: Sequence[str], path: Path) 
 
 
 def top_losses_picture(
-    crops: Sequence[Picture], losses: NDArray[np.floating], titles: Sequence[str], path: Path, count: int = 12
+    crops: Sequence[Picture] | NDArray[np.uint8],
+    losses: NDArray[np.floating],
+    titles: Sequence[str],
+    path: Path,
+    count: int = 12,
 ) -> None:
     """Draw the ``count`` crops (uint8 BGR) with the largest losses, worst first, each with its title."""
     worst = np.argsort(losses)[::-1][:count]

@@ -2,7 +2,7 @@
 
 RUN/learner.pkl    the exported fastai Learner (a pickle: open only your own)
 RUN/settings.json  recipe, versions, digests, counts, licences
-RUN/split.csv      which picture was in which part
+RUN/split.csv      which picture was in which part, and which could not be read
 RUN/metrics.json   figures on the tuning part
 RUN/*.png          confusion matrix, top losses, learning curve
 """
@@ -12,40 +12,37 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 import platform
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
-import numpy as np
 from fastai.callback.core import Callback
 from fastai.learner import Learner, load_learner
 
 from edge import __version__
-from edge.errors import CatalogError
-from edge.schema import Picture
+from edge.classifier import file_digest
+from edge.errors import CatalogError, OptionError
 from train.backbones import Backbone, build, find_backbone
-from train.calibrate import bear_probability, fit_temperature, fit_threshold, probabilities
-from train.catalog import BEAR_ANY, Catalog, check_trainable, is_bear
-from train.catalog import Picture as Row
-from train.dataloaders import PictureCache, make_dataloaders
-from train.learner import Recipe, allowed_labels, seed_everything, train_learner
+from train.catalog import LABELS, Catalog, check_trainable, table_digest
+from train.dataloaders import make_dataloaders
+from train.learner import Recipe, seed_everything, train_learner
+from train.measure import measure
 from train.network import BearNet
-from train.probe import ask, crops_of
-from train.report import confusion_picture, learning_curve_picture, top_losses_picture
-from train.split import Split, read_split, write_split
+from train.pictures import PictureCache, Track
+from train.report import learning_curve_picture
+from train.split import Split, name_of, read_split, write_split
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-CONTEXT = 1.1  # the crop's side over the region's longer side; looser crops lose far bears
-Track = Callable[[Iterable[T], str], Iterator[T]]
+PARTIAL = "learner.pkl.part"
+# What a run says of itself beside the three files that make it; of an older run they would mislead.
+REPORTS = ("metrics.json", "confusion-matrix.png", "top-losses.png", "learning-curve.png")
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,19 @@ class Run:
         return find_backbone(self.recipe.backbone)
 
     def split(self, catalog: Catalog) -> Split:
-        """The run's three parts, as pictures of the catalogue."""
-        return read_split(catalog, self.folder / "split.csv")
+        """The run's three parts, as pictures of the catalogue.
+
+        Raises CatalogError unless they are the pictures it was trained on; those it left out may be gone or mended.
+        """
+        split = read_split(catalog, self.folder / "split.csv")
+        pictures = [picture for part in split.values() for picture in part]
+        if table_digest(pictures, catalog.root) != self.settings.get("catalog_sha256"):
+            known = sum(part["pictures"] for part in self.settings.get("parts", {}).values())
+            raise CatalogError(
+                f"{catalog.root}: pictures, labels or boxes changed since {self.folder} was trained (it knew {known} "
+                f"pictures, {len(pictures)} of them are there); put them back as they were, or train again"
+            )
+        return split
 
 
 def train_run(
@@ -83,101 +91,98 @@ def train_run(
     progress: Callback | None = None,
     track: Track = lambda items, words: iter(items),
     aliases: Mapping[str, str] | None = None,
+    cache: PictureCache | None = None,
 ) -> dict[str, Any]:
-    """Train on ``split`` and write the run's folder; returns the metrics. Raises CatalogError, OptionError."""
+    """Train on ``split`` and write the run's folder; returns the metrics. Raises CatalogError, OptionError.
+
+    A run that is in the folder already stays whole until the new one is trained.
+    """
     check_trainable(catalog)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     backbone = find_backbone(recipe.backbone)
     cv2.setNumThreads(1)
     seed_everything(recipe.seed)
     body, old_head = build(backbone, pretrained=recipe.pretrained, weights=weights)
-    split_digest = write_split(split, catalog.root, out / "split.csv")
-    _write(out / "settings.json", _settings(catalog, split, recipe, split_digest) | {"aliases": dict(aliases or {})})
     dls = make_dataloaders(
-        split["train"], split["tune"], backbone, batch=recipe.batch, per_epoch=recipe.per_epoch, size=recipe.size
+        split["train"],
+        split["tune"],
+        backbone,
+        batch=recipe.batch,
+        per_epoch=recipe.per_epoch,
+        size=recipe.size,
+        cache=cache,
     )
     history: list[dict[str, float]] = []
     learn = train_learner(dls, body, old_head, recipe, progress, history)
-    learn.path = out
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        learn.export("learner.pkl")
+    _keep(learn, catalog, split, out, recipe, aliases or {})
     metrics = measure(learn.model, backbone, split["tune"], recipe, out, track) | {"history": history}
     learning_curve_picture(history, out / "learning-curve.png")
     _write(out / "metrics.json", metrics)
     return metrics
 
 
-def measure(
-    net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe, out: Path, track: Track
-) -> dict[str, Any]:
-    """Figures on the tuning part through the runtime's own crops; draws the confusion matrix and top losses."""
-    rng, read = np.random.default_rng(recipe.seed), PictureCache()
-    crops: list[Picture] = []
-    labels: list[str] = []
-    names: list[str] = []
-    degraded: list[bool] = []
-    for row in track(rows, "measuring"):
-        cut = crops_of(row, read(row.file), recipe.size, CONTEXT, rng, degraded=2)
-        crops += cut
-        labels += [row.label] * len(cut)
-        names += [row.file.name] * len(cut)
-        degraded += [n >= len(cut) - 2 for n in range(len(cut))]
-    logits, _ = ask(net, backbone, np.stack(crops))
-    bears, far = np.array([is_bear(label) for label in labels]), np.array(degraded)
-    temperature = fit_temperature(logits, labels)
-    rows_p = probabilities(logits, temperature)
-    bear = bear_probability(rows_p)
-    sources = [row.source for row in rows]
-    allowed = allowed_labels().numpy()
-    known = [net.labels.index(label) if label != BEAR_ANY else len(net.labels) for label in labels]
-    losses = -np.log(np.clip((rows_p * allowed[known]).sum(axis=1), 1e-9, 1))
-    answers = [net.labels[column] for column in rows_p.argmax(axis=1)]
-    clean = np.flatnonzero(~far)
-    confusion = confusion_picture([labels[n] for n in clean], [answers[n] for n in clean], out / "confusion-matrix.png")
-    titles = [f"{labels[n]}, p(bear) {bear[n]:.2f}\n{names[n][:28]}" for n in range(len(labels))]
-    top_losses_picture(crops, losses, titles, out / "top-losses.png")
-    parts = {"clean": ~far, "degraded": far, "all": np.ones(len(far), bool)}
-    at = {
-        name: asdict(fit_threshold(bear[part], bears[part], recipe.false_positive_rate, sources))
-        for name, part in parts.items()
-    }
-    return {
-        "part": "tune",
-        "pictures": len(rows),
-        "crops": len(crops),
-        "temperature": temperature,
-        "error_rate": float(
-            np.mean([not allowed[k, net.labels.index(a)] for k, a in zip(known, answers, strict=True)])
-        ),
-        "bear_recall": at["all"]["recall"],
-        "false_positive_rate": at["all"]["false_positive_rate"],
-        "thresholds": at,
-        "confusion": confusion,
-    }
+def make_folder(out: Path) -> None:
+    """Make the run's folder. Raises OptionError where nothing can be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / PARTIAL).touch()
+        (out / PARTIAL).unlink()
+    except OSError as error:
+        raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
+
+
+def _keep(
+    learn: Learner, catalog: Catalog, split: Split, out: Path, recipe: Recipe, aliases: Mapping[str, str]
+) -> None:
+    """Write learner, settings and split; the settings name the learner's digest, so that no two runs get mixed."""
+    for name in REPORTS:
+        (out / name).unlink(missing_ok=True)
+    learn.path = out
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        learn.export(PARTIAL)
+    split_digest = write_split(split, catalog.root, out / "split.csv", catalog.left_out)
+    settings = _settings(catalog, split, recipe, split_digest)
+    _write(out / "settings.json", settings | {"aliases": dict(aliases), "learner_sha256": file_digest(out / PARTIAL)})
+    (out / PARTIAL).replace(out / "learner.pkl")
 
 
 def read_run(folder: Path) -> Run:
-    """A run's folder. Raises CatalogError when it is not one."""
+    """A run's folder. Raises CatalogError when it is not one, or its files are not of one run."""
     for name in ("learner.pkl", "settings.json", "split.csv"):
         if not (folder / name).is_file():
             raise CatalogError(
                 f"{folder}: not a finished training run ({name} is missing); make one with `bear-alarm train`"
             )
+    known = {field.name for field in fields(Recipe)}
     try:
         settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    except ValueError:
-        raise CatalogError(f"{folder / 'settings.json'}: damaged, not JSON; train the run again") from None
-    known = {field.name for field in fields(Recipe)}
-    recipe = Recipe(**{key: value for key, value in settings["recipe"].items() if key in known})
+        recipe = Recipe(**{key: value for key, value in settings["recipe"].items() if key in known})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CatalogError(
+            f"{folder / 'settings.json'}: damaged, not the settings of a run; train the run again"
+        ) from None
+    learner_digest = settings.get("learner_sha256")  # runs of 0.1.0 have none
+    if learner_digest and learner_digest != file_digest(folder / "learner.pkl"):
+        raise CatalogError(
+            f"{folder}: learner.pkl and settings.json are of two different runs, "
+            "as when a training over an older run was broken off; train the run again"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             learner = load_learner(folder / "learner.pkl")
-        except (pickle.UnpicklingError, EOFError, RuntimeError, AttributeError) as error:
+        except Exception as error:  # whatever a damaged or older pickle leads to
+            first = (str(error).splitlines() or [""])[0][:80]
             raise CatalogError(
-                f"{folder / 'learner.pkl'}: cannot be read ({str(error).splitlines()[0][:80]}); train the run again"
+                f"{folder / 'learner.pkl'}: cannot be read ({type(error).__name__}: {first}); train the run again"
             ) from None
+    labels = getattr(learner.model, "labels", ())
+    if tuple(labels) != LABELS:
+        raise CatalogError(
+            f"{folder / 'learner.pkl'}: it answers the labels {', '.join(labels) or 'of another network'}, "
+            f"and this version knows {', '.join(LABELS)}; train the run again"
+        )
     learner.model.eval()
     return Run(folder, learner, recipe, settings)
 
@@ -187,7 +192,10 @@ def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str)
     return {
         "recipe": asdict(recipe),
         "catalog": str(catalog.root.resolve()),
+        "manifest": catalog.manifest,
+        "called": catalog.called,
         "catalog_sha256": catalog.digest,
+        "left_out": sorted(name_of(row, catalog.root) for row in catalog.left_out),
         "split_sha256": split_digest,
         "parts": {
             name: {

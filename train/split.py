@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edge.errors import CatalogError
-from train.catalog import SPLITS, Catalog, Picture, is_bear
+from train.catalog import SPLITS, Catalog, Picture, is_bear, name_inside
 
 log = logging.getLogger(__name__)
 
+LEFT_OUT = "left out"  # the part of ``split.csv`` that a picture is in when it could not be read
 SHARES = {"train": 0.70, "tune": 0.15, "test": 0.15}
 
 Split = dict[str, list[Picture]]
@@ -33,7 +34,14 @@ def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test
     tune, test = set(tune), set(test)
     if tune or test:
         return _named(catalog, seed, tune, test)
-    if {picture.split for picture in catalog.pictures} >= set(SPLITS):
+    said = {picture.split for picture in catalog.pictures} - {""}
+    if said and said < set(SPLITS):
+        log.warning(
+            "%s: the split column knows no part %s and is not used; it takes train, tune and test",
+            catalog.root,
+            " and ".join(repr(name) for name in SPLITS if name not in said),
+        )
+    if said == set(SPLITS):
         unsaid = next((p for p in catalog.pictures if not p.split), None)
         if unsaid:
             raise CatalogError(f"{unsaid.file}: has no part in the split column; fill in train, tune or test")
@@ -47,7 +55,7 @@ def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test
         return split
     for by in ("source", "unit"):
         split = _greedy(catalog.pictures, by, seed)
-        if all(_has_both(part) for part in split.values()):
+        if complete(split):
             if by == "unit":
                 log.warning("too few sources to keep whole ones apart: split by group instead")
             return split
@@ -73,9 +81,10 @@ def _named(catalog: Catalog, seed: int, tune: set[str], test: set[str]) -> Split
         "tune": [picture for picture in catalog.pictures if picture.source in tune],
         "test": [picture for picture in catalog.pictures if picture.source in test],
     }
-    if not tune:  # carve the tuning part out of what is left
-        carved = _greedy(rest, "source", seed)
-        split["train"], split["tune"] = carved["train"] + carved["test"], carved["tune"]
+    for part, other in (("tune", "test"), ("test", "tune")):
+        if not split[part]:  # carve the part that was not named out of what is left
+            carved = _greedy(split["train"], "source", seed)
+            split["train"], split[part] = carved["train"] + carved[other], carved[part]
     _require_both(split, catalog)
     return split
 
@@ -91,7 +100,8 @@ def _greedy(pictures: Sequence[Picture], by: str, seed: int) -> Split:
     totals = Counter(_kind(picture) for picture in pictures)
     filled = {name: Counter[str]() for name in SPLITS}
     split: Split = {name: [] for name in SPLITS}
-    for position, unit in enumerate(order):
+    left = {bears: sum(_holds(units[unit], bears) for unit in order) for bears in (False, True)}
+    for unit in order:
         kinds = Counter(_kind(picture) for picture in units[unit])
 
         def distance(part: str, kinds: Counter[str] = kinds) -> float:
@@ -99,20 +109,36 @@ def _greedy(pictures: Sequence[Picture], by: str, seed: int) -> Split:
             return max((filled[part][kind] + kinds[kind]) / (SHARES[part] * totals[kind]) for kind in kinds)
 
         # Few units: what is left must still give every part bears and others.
-        left = len(order) - position
-        lacking = [name for name in SPLITS if not _has_both(split[name])]
-        part = min(lacking if len(lacking) >= left else SPLITS, key=distance)
+        open_to = list(SPLITS)
+        for bears in (False, True):
+            if not _holds(units[unit], bears):
+                continue
+            lacking = [name for name in SPLITS if not any((kind == "bear") == bears for kind in filled[name])]
+            if len(lacking) >= left[bears]:
+                open_to = [name for name in lacking if name in open_to] or lacking
+            left[bears] -= 1
+        part = min(open_to, key=distance)
         filled[part].update(kinds)
         split[part] += units[unit]
     return split
+
+
+def complete(split: Split) -> bool:
+    """Whether every part has bears and others."""
+    return all(_has_both(part) for part in split.values())
 
 
 def _kind(picture: Picture) -> str:
     return "bear" if is_bear(picture.label) else picture.label
 
 
+def _holds(part: Sequence[Picture], bears: bool) -> bool:
+    """Whether there are pictures with bears, or without."""
+    return any(is_bear(picture.label) == bears for picture in part)
+
+
 def _has_both(part: Sequence[Picture]) -> bool:
-    return len({is_bear(picture.label) for picture in part}) == 2
+    return _holds(part, True) and _holds(part, False)
 
 
 def _require_both(split: Split, catalog: Catalog) -> None:
@@ -124,16 +150,20 @@ def _require_both(split: Split, catalog: Catalog) -> None:
 
 def name_of(picture: Picture, root: Path) -> str:
     """How a picture is called in ``split.csv``: relative to the pictures' folder where it lies inside."""
-    return picture.file.relative_to(root).as_posix() if picture.file.is_relative_to(root) else str(picture.file)
+    return name_inside(picture.file, root) or str(picture.file)
 
 
-def write_split(split: Split, root: Path, path: Path) -> str:
-    """Write ``split.csv`` (file, label, source, group, split) and return its SHA-256."""
-    rows = []
-    for part in SPLITS:
-        for picture in split[part]:
-            rows.append((name_of(picture, root), picture.label, picture.source, picture.group, part))
-    rows.sort()
+def write_split(split: Split, root: Path, path: Path, left_out: Iterable[Picture] = ()) -> str:
+    """Write ``split.csv`` (file, label, source, group, split) and return its SHA-256.
+
+    Pictures that could not be read stand in it as ``LEFT_OUT``: the table that is read back holds them too.
+    """
+    parts = {**split, LEFT_OUT: left_out}
+    rows = sorted(
+        (name_of(picture, root), picture.label, picture.source, picture.group, part)
+        for part, pictures in parts.items()
+        for picture in pictures
+    )
     with path.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(("file", "label", "source", "group", "split"))
@@ -142,12 +172,19 @@ def write_split(split: Split, root: Path, path: Path) -> str:
 
 
 def read_split(catalog: Catalog, path: Path) -> Split:
-    """The split a run was trained with, as pictures of the catalogue. Raises CatalogError when they differ."""
+    """The split a run was trained with, as pictures of the catalogue; those it left out are in no part.
+
+    Raises CatalogError when the catalogue holds a picture that the run does not know, or the file is damaged.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as opened:
             parts = {row["file"]: row["split"] for row in csv.DictReader(opened)}
-    except (OSError, KeyError) as error:
-        raise CatalogError(f"{path}: cannot read the split ({error}); train the run again") from None
+    except KeyError as error:
+        raise CatalogError(
+            f"{path}: column {error} is missing, it is not a run's split.csv; give the right one"
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{path}: cannot be read as a run's split.csv ({error}); give the right one") from None
     split: Split = {name: [] for name in SPLITS}
     for picture in catalog.pictures:
         name = name_of(picture, catalog.root)
@@ -155,6 +192,8 @@ def read_split(catalog: Catalog, path: Path) -> Split:
             raise CatalogError(
                 f"{path}: picture {name!r} is not in this run's split; the pictures changed, train again"
             )
+        if parts[name] == LEFT_OUT:
+            continue
         if parts[name] not in SPLITS:
             raise CatalogError(f"{path}: {name!r} is in part {parts[name]!r}; parts are {', '.join(SPLITS)}")
         split[parts[name]].append(picture)

@@ -157,10 +157,12 @@ def card_text(classifier: Classifier) -> str:
     ]
     for mode, limit in card.thresholds.items():
         name, what = ("cameras", "crops") if mode == "crop" else ("stills", "pictures")
+        of = "" if limit.bear_pictures in (None, limit.n_bear) else f" of {limit.bear_pictures} pictures"
+        others = "" if limit.no_bear_pictures in (None, limit.n_no_bear) else f" of {limit.no_bear_pictures} pictures"
         lines += row(
             name,
-            f"{limit.value:.3f}: recall {limit.recall:.3f} of {limit.n_bear} bear {what}, "
-            f"false positives {limit.false_positive_rate:.3f} of {limit.n_no_bear}",
+            f"{limit.value:.3f}: recall {limit.recall:.3f} of {limit.n_bear} bear {what}{of}, "
+            f"false positives {limit.false_positive_rate:.3f} of {limit.n_no_bear}{others}",
         )
     lines += ["", f"Export, on {card.parity.crops} degraded crops of {card.parity.pictures} pictures"]
     lines += [line for name, words in parity(card.parity) for line in row(name, words)]
@@ -196,6 +198,9 @@ def parity(found: Parity) -> list[tuple[str, str]]:
         same = found.int8_decision_agreement
         decided = "" if same is None else f", {same * 100:.2f} % of the decisions the same"
         lines.append(("int8", f"probabilities within {found.int8_max_abs_dp:.3f} of fp32's{decided}"))
+    if found.fp32_false_positive_rate is not None and found.int8_false_positive_rate is not None:
+        rates = f"fp32 {100 * found.fp32_false_positive_rate:.2f} %, int8 {100 * found.int8_false_positive_rate:.2f} %"
+        lines.append(("false positives", f"{rates} at the gate's thresholds"))
     if found.int8_recall_loss is not None:
         upper = found.int8_recall_loss_upper95
         bound = "" if upper is None else f" (95 %: {points(upper, bound=True)})"

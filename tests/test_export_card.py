@@ -1,0 +1,57 @@
+"""The card binds its labels to its golden answers; cards from before it did load as they did."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from edge.card import Card, card_type, golden_digest, read_card
+from edge.errors import ModelError
+from tests.tiny import tiny_card
+
+
+def bound() -> Card:
+    """The tiny card as an export writes it now."""
+    card = tiny_card()
+    return replace(card, golden_sha256=golden_digest(card.labels, card.alarm_labels, card.golden))
+
+
+def test_a_card_survives_its_way_through_the_file() -> None:
+    assert read_card(bound().to_json(), "m.onnx") == bound()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": tiny_card().labels[::-1]},
+        {"labels": (*tiny_card().labels[:-1], "yeti")},
+        {"alarm_labels": ("brown_bear", "teddy_bear")},
+        {"golden": tiny_card().golden[::-1]},
+    ],
+)
+def test_labels_that_no_longer_belong_to_the_golden_answers_are_refused(change: dict) -> None:
+    with pytest.raises(ModelError, match="not those it was exported with"):
+        read_card(replace(bound(), **change).to_json(), "m.onnx")
+
+
+def test_an_older_card_loads_as_before() -> None:
+    older = asdict(replace(tiny_card(), labels=tiny_card().labels[::-1]))
+    later = {"golden_sha256"}
+    older = {name: value for name, value in older.items() if name not in later}
+    for limit in older["thresholds"].values():
+        del limit["bear_pictures"], limit["no_bear_pictures"]
+    for name in ("fp32_threshold", "int8_threshold", "fp32_false_positive_rate", "int8_false_positive_rate"):
+        del older["parity"][name]
+    card = read_card(json.dumps(older), "m.onnx")
+    assert card.golden_sha256 is None
+    assert card.parity.int8_false_positive_rate is None
+    assert card.thresholds["crop"].bear_pictures is None
+
+
+def test_what_came_later_is_optional_in_the_schema() -> None:
+    schema = card_type().json_schema()
+    assert "golden_sha256" not in schema["required"]
+    assert not {"bear_pictures", "no_bear_pictures"} & set(schema["$defs"]["Threshold"]["required"])
+    assert "int8_false_positive_rate" not in schema["$defs"]["Parity"]["required"]
