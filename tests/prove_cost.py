@@ -2,8 +2,8 @@
 
     python tests/prove_cost.py
 
-The floor is what nobody can do without: a small grey picture and one difference for an idle frame; for an active one also
-cutting one crop and one inference. Medians of the thread's own CPU time.
+The floor is what nobody can do without: a small grey picture and one difference for an idle frame; for an active one
+also cutting one crop and one inference. Medians of the thread's own CPU time.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ def free_port() -> int:
 def serve(port: int) -> subprocess.Popen[str]:
     """The camera, once it listens."""
     server = subprocess.Popen([*SERVER, str(port)], stdout=subprocess.PIPE, text=True)
-    assert server.stdout and server.stdout.readline().strip() == "ready"
+    assert server.stdout is not None
+    assert server.stdout.readline().strip() == "ready"
     return server
 
 
