@@ -13,6 +13,7 @@ COLOURLESS, COLOURED = (
     7.0,
 )  # what three quarters of the pixels' channels differ by at most: infrared, and surely not
 DARK, LIGHT = 40.0, 55.0  # mean brightness, 0 to 255: night, and surely day
+APART_S = 30.0
 LASTS_S = 10.0  # headlights and lightning make no day, a shadow no night
 
 
@@ -26,13 +27,14 @@ class Night:
     """Picture and its time in, night or not out; one for each camera.
 
     The first picture decides; after that a change must be clear (up to a brightness of 55, or with colours up
-    to 8 apart, it is still night) and last for 10 s.
+    to 7 apart, it is still night) and last for 10 s. After 30 s without one, the next decides anew.
     """
 
     def __init__(self, *, lasts_s: float = LASTS_S) -> None:
         self.lasts_s = lasts_s
         self.night: bool | None = None  # None: nothing seen yet
         self._infrared = False
+        self._looked: float | None = None
         self._since: float | None = None  # when the picture began to look otherwise
 
     def __call__(self, image: Picture | Luma | NDArray[np.float32], time: float) -> bool:
@@ -41,6 +43,9 @@ class Night:
         Grey pictures between coloured ones leave it to those whether it is infrared.
         """
         colour, light = _measured(image)
+        if self._looked is not None and time - self._looked > APART_S:
+            self.night = self._since = None  # pictures so far apart have nothing to do with one another
+        self._looked = time
         night = bool(self.night)
         if colour is not None:
             self._infrared = colour <= (COLOURED if night else COLOURLESS)

@@ -51,7 +51,7 @@ class CropBudget:
         """Crops for the next frame."""
         if self.seconds is None or not self._crop_s:
             return self.most
-        return max(self.least, min(self.most, int(self.seconds / self._crop_s)))
+        return max(self.least, int(min(self.most, self.seconds / self._crop_s)))
 
     def note(self, crops: int, took_s: float) -> None:
         """What scoring so many crops has taken, in seconds."""

@@ -59,7 +59,8 @@ class Teller:
 
     def bear(self, frame: Frame, verdict: Verdict, scores: Sequence[Score] = ()) -> Event:
         """A verdict as an event to every sink, then its evidence to the writer."""
-        told = self._happenings.setdefault(verdict.happening, _Told(uuid.uuid4().hex))
+        told = self._happenings.pop(verdict.happening, None) or _Told(uuid.uuid4().hex)
+        self._happenings[verdict.happening] = told  # the last one told is the last to be forgotten
         if len(self._happenings) > REMEMBERED:
             del self._happenings[next(iter(self._happenings))]
         event = self._event(frame, verdict, told.id)

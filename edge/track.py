@@ -28,6 +28,7 @@ SAME_INSIDE = 0.6  # share of the smaller box that lies in the larger
 TOUCHING = 0.1  # tiles overlap by a third, in the corner by a ninth
 REACH_MOTION_S = 3.0  # how long a hit's box still belongs to the animal's surroundings
 REACH_SWEEP_S = 13.0  # longer than the longest a tile may wait for its turn
+LARGE = 0.2  # of the frame: larger than the small tiles of a sweep
 STILL_S = 3.0  # without motion for so long, it stands still
 
 
@@ -50,7 +51,9 @@ class Track:
 
     def touches(self, box_xywh: BoxXYWH) -> float:
         """The largest share in which a box and one of the recent hits' boxes cover each other, 0 to 1."""
-        return max([inside(box_xywh, own) for _, own in self.reach] + [inside(box_xywh, self.box_xywh)])
+        # A hit of the whole frame or of a large tile does not make all that lies in it this animal.
+        near = [own for _, own in self.reach if _area(own) <= max(LARGE, _area(self.box_xywh))]
+        return max(inside(box_xywh, own) for own in (*near, self.box_xywh))
 
 
 class Tracker:
@@ -61,10 +64,6 @@ class Tracker:
         self.lost_s = lost_s  # a track without a hit for so long is gone
         self.tracks: list[Track] = []
         self._count = 0
-
-    def forget(self) -> None:
-        """What was followed has nothing to do with what comes next: the camera was away."""
-        self.tracks = []
 
     def regions(self, moving: Sequence[Region]) -> list[Region]:
         """The tracks (kind "track") that none of this frame's motion regions covers: look at them again."""

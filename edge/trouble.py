@@ -17,6 +17,7 @@ GRACE_S: Mapping[TroubleKind, float] = {
     "gone": 3.0, "frozen": 3.0, "black": 8.0, "white": 8.0, "covered": 8.0, "blurred": 60.0, "moved": 0.0,
 }  # fmt: skip
 MOST_CLEAR_S = 300.0
+MOST_RETURNS = 10  # further ones change nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,9 @@ class TroubleWatch:
     def _gone_by(self, kind: TroubleKind, time: float) -> Report | None:
         """A trouble that is not there now; told to be over once that has lasted."""
         case = self._cases[kind]
-        if not case.number or time - case.seen_at < min(self.clear_s * 2**case.returns, MOST_CLEAR_S):
+        if not case.number or time - case.seen_at < min(
+            self.clear_s * 2 ** min(case.returns, MOST_RETURNS), MOST_CLEAR_S
+        ):
             return None
         report = Report("end", case.number, case.trouble, case.seen_at - case.since)
         case.number, case.ended_at = 0, time

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
 from edge.decide import Rule
@@ -15,13 +16,14 @@ from edge.lens import LensCheck
 from edge.motion import Motion, MotionFinder
 from edge.night import Night
 from edge.pace import CropBudget, Pace
-from edge.schema import Event, Frame, Picture, Region, Score, Trouble
+from edge.schema import Event, EventType, Frame, Picture, Region, Score, Trouble
 from edge.settings import CameraSettings
 from edge.sweep import Sweep
 from edge.telling import Teller
 from edge.trace.moment import Moment
 from edge.track import Tracker
-from edge.trouble import TroubleWatch
+from edge.trouble import Report, TroubleWatch
+from edge.zones import Cover
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 
@@ -49,8 +51,9 @@ class Watcher:
     """Everything the alarm remembers of one camera.
 
     A live camera has a ``pace``, a ``budget`` of crops that follows what this machine can do, and a ``lens`` check;
-    a file has none of them, and gives the same events on every machine. ``trace`` is given what was seen and
-    thought of each frame.
+    a file has none of them, and gives the same events on every machine. Pictures that are ``arriving`` one by one
+    are each looked at whole, and the schedule goes by when they come, for their camera's own clock may be wrong.
+    ``trace`` is given what was seen and thought of each frame.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Watcher:
         *,
         pace: Pace | None = None,
         budget: CropBudget | None = None,
+        arriving: bool = False,
         lens: LensCheck | None = None,
         trace: Callable[[Moment], object] | None = None,
         motion: Callable[[Frame], Motion] | None = None,
@@ -74,16 +78,19 @@ class Watcher:
         self.trace = trace
         self.motion = motion or MotionFinder(masks=settings.masks)
         self.sweep = Sweep(masks=settings.masks)
+        self.cover = Cover(settings.masks)
         self.tracker = Tracker(rule.threshold)
         self.decider = decider or Decider(rule, zones=settings.zones, schedule=settings.schedule, offenders=Offenders())
         self.night = Night()
         self.lens = lens
         self.troubles = TroubleWatch()
         self.budget = budget or CropBudget()
+        self.arriving = arriving
         self.pace = pace
         self.tally = Tally()
         self._last: tuple[Frame, Motion] | None = None
         self._checked_at: float | None = None
+        self._camera = ""
         self._source_trouble: Trouble | None = None
         self._seen: tuple[Trouble, ...] = ()  # by the lens check
         self._between: list[Event] = []  # told between two frames
@@ -93,8 +100,6 @@ class Watcher:
         try:
             for frame in frames:
                 started = time.perf_counter()
-                if frame.again:
-                    self.tracker.forget()  # what was followed before has nothing to do with this picture
                 motion = self.motion(frame)
                 regions = self.find(frame, motion)
                 scores = self.score(frame, regions)
@@ -110,18 +115,28 @@ class Watcher:
         """What is worth a look: what moved, the animals followed so far, and a part of the sweep."""
         size_wh, most = frame.size_wh, self.budget.crops
         fast = motion.moving or motion.large  # regions mean little: sweep as fast as the budget allows
-        free = most - self.sweep.due(size_wh, frame.time, at_once=motion.reset, moving=fast)
-        moving = motion.regions[:free]
-        tracks = self.tracker.regions(moving)[: free - len(moving)]
+        whole = motion.reset or self.arriving
+        free = most - self.sweep.due(size_wh, frame.time, at_once=whole, moving=fast)
+        followed = min(1, len(self.tracker.tracks))  # what swaying leaves take must not cost the bear its look
+        moving = self._turn(motion.regions, free - followed)
+        tracks = self._turn(self.tracker.regions(moving), free - len(moving))
         left = most - len(moving) - len(tracks)
-        sweep = self.sweep(size_wh, frame.time, most=left, at_once=motion.reset, moving=fast)
+        sweep = self.sweep(size_wh, frame.time, most=left, at_once=whole, moving=fast)
         return [*moving, *tracks, *sweep]
+
+    def _turn(self, regions: Sequence[Region], most: int) -> list[Region]:
+        """So many of the regions at most; others in the next frame, so that none is left out for ever."""
+        if len(regions) <= most:
+            return list(regions)
+        start = self.tally.frames * most % len(regions)
+        return [*regions[start:], *regions[:start]][:most]
 
     def score(self, frame: Frame, regions: Sequence[Region]) -> list[Score]:
         """What the classifier says of the regions."""
         if not regions:
             return []
-        image, started = frame.image, time.perf_counter()
+        image = self.cover(frame.image)
+        started = time.perf_counter()
         scores = self.scorer.score(image, regions)
         self.budget.note(len(regions), time.perf_counter() - started)
         self.night(image, frame.time)
@@ -134,7 +149,7 @@ class Watcher:
         return self.decider(
             self.tracker(scores, frame.time),
             frame.time,
-            wall=frame.wall,
+            wall=datetime.now(UTC) if self.arriving else frame.wall,
             night=night,
             look=lambda box: thumbnail(frame.image, box),
         )
@@ -159,23 +174,32 @@ class Watcher:
         over = trouble is None and self._source_trouble is not None
         self._source_trouble = trouble
         if over or self._checked_at is None or at - self._checked_at >= CHECK_S:
-            self._between += self._hear(camera, at, None)
+            events = self._hear(camera, at, None)
+            if self.trace:
+                self._between += events
+
+    def failed(self, camera: str, error: Exception) -> None:
+        """A fault of ours ended the loop, and it is begun again: told, since for a moment nobody watched."""
+        trouble = Trouble("gone", f"{camera}: the alarm itself failed ({type(error).__name__}) and was started again")
+        types: tuple[EventType, ...] = ("new", "end")
+        for type_ in types:
+            self.teller.trouble(camera, Report(type_, 0, trouble, 0.0))
+        self.tracker = Tracker(self.rule.threshold)
+        self._last = None
 
     def close(self) -> None:
         """The source has ended: end what is still going on."""
-        if self._last is None:
-            return
-        frame, motion = self._last
-        events = [self.teller.bear(frame, verdict) for verdict in self.decider.close()]
+        events = [self.teller.bear(self._last[0], verdict) for verdict in self.decider.close()] if self._last else []
         at = self._checked_at or 0.0
-        events += [self.teller.trouble(frame.camera, report) for report in self.troubles.close(at)]
-        if events and self.trace:
+        events += [self.teller.trouble(self._camera, report) for report in self.troubles.close(at)]
+        if events and self.trace and self._last:
+            frame, motion = self._last
             self.trace(Moment.of(frame, motion, events=[*self._between, *events]))
             self._between = []
 
     def _hear(self, camera: str, at: float, media_time_s: float | None) -> list[Event]:
         """Tell what has become of the camera's troubles; a bear that nobody can see any more is over."""
-        self._checked_at = at
+        self._checked_at, self._camera = at, camera
         found = [*self._seen, *([self._source_trouble] if self._source_trouble else [])]
         events = []
         for report in self.troubles(found, at):

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import OptionError
-from edge.schema import BoxXYWH
+from edge.schema import BoxXYWH, Picture
 
 Polygon = tuple[tuple[float, float], ...]  # corners x, y; fractions of the frame
 MOST_CORNERS = 100
+GREY = 114  # what is hidden looks like: no light, no dark, no colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,13 @@ class Zone:
         """
         x, y, w, h = box_xywh
         return contains(self.corners, (x + w / 2, y + h)) or contains(self.corners, (x + w / 2, y + h / 2))
+
+    def touches(self, box_xywh: BoxXYWH) -> bool:
+        """Whether any part of it lies in a box, judged on a grid of 16 x 16 points and at its corners."""
+        x, y, w, h = box_xywh
+        return covered([self.corners], box_xywh) > 0 or any(
+            x <= at_x <= x + w and y <= at_y <= y + h for at_x, at_y in self.corners
+        )
 
 
 def parse_polygon(words: str, option: str) -> Polygon:
@@ -99,3 +107,22 @@ def _grid(polygons: Sequence[Polygon], xs: NDArray[np.float64], ys: NDArray[np.f
                 odd[rows] ^= xs < ((x1 - x0) * (ys[rows] - y0) / (y1 - y0) + x0)[:, None]
         found |= odd
     return found
+
+
+class Cover:
+    """Hides what masks cover: nothing counts there, whatever tile or crop reaches into it."""
+
+    def __init__(self, masks: Sequence[Polygon]) -> None:
+        self.masks = tuple(masks)
+        self._hidden: NDArray[np.bool_] | None = None
+
+    def __call__(self, image: Picture) -> Picture:
+        """The picture, (H, W, 3) BGR; a copy with plain grey where masks lie, if there are any."""
+        if not self.masks:
+            return image
+        height, width = image.shape[:2]
+        if self._hidden is None or self._hidden.shape != (height, width):
+            self._hidden = drawn(self.masks, (width, height))
+        covered_up = image.copy()
+        covered_up[self._hidden] = GREY
+        return covered_up

@@ -69,15 +69,15 @@ def test_two_frames_at_a_slow_rate_are_not_yet_frozen():
 
 def test_a_new_picture_at_each_opening_does_not_clear_a_frozen_camera():
     frozen, opened_anew, certain = Frozen(), [], []
-    for opened in (0.0, 20.0, 40.0, 60.0):
-        for i in range(24):
+    for opened in (0.0, 60.0, 120.0, 180.0):
+        for i in range(100):
             anew = frozen(frame_of(grey(int(opened))), opened + i / 2, opened, i + 1)
             certain.append(frozen.certain)
             if anew:
                 break
         opened_anew.append(i)
-    assert opened_anew == [10, 20, 20, 20]
-    assert certain == [False] * 21 + [True] * 53
+    assert opened_anew == [10, 20, 40, 80]  # ever more seldom: it may be well, and the place still
+    assert certain == [False] * 21 + [True] * 133
     frozen(frame_of(grey(99)), 80.0, 60.0, 22)
     assert not frozen.certain
 

@@ -36,7 +36,10 @@ def test_pictures_come_as_they_arrive(tmp_path):
     assert np.array_equal(first.image, decode_picture(jpeg(10), ""))
     assert (first.index, second.index, first.camera, first.media_time_s) == (0, 1, "inbox", None)
     assert (first.wall, first.again) == (datetime.fromtimestamp(1_700_000_000, UTC), False)
-    assert first.time == first.handed_over < second.time == second.handed_over <= time.monotonic()
+    assert first.time == first.handed_over < second.handed_over <= time.monotonic()
+    # From another folder it is of another moment, and for whoever follows tracks it lies as far away.
+    assert second.again
+    assert second.time == second.handed_over + source.apart_s
     assert no_threads()
 
 

@@ -93,6 +93,11 @@ def open_source(
     for what cannot be opened.
     """
     cv2.setNumThreads(1)
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        words = source.encode(errors="replace").decode()
+        raise SourceError(f"{words}: this name has bytes that are no text (UTF-8); rename it") from None
     called = name or source_name(source)
     if PI_CAMERA.match(source):
         from edge.camera.pi import PiSource

@@ -13,6 +13,8 @@ STEP_PX = 16  # of the sample
 LEAST_SAME = 3  # frames; two may be the same by chance, or sent twice
 FROZEN_S = 5.0  # the same bytes for so long are no living camera
 FROZEN_AGAIN_S = 10.0  # and while they go on, it is opened anew so often
+MOST_AGAIN_S = 300.0
+MOST_PATIENCE_S = 60.0  # of a camera that was seen to come back by itself
 STEADY_S = 10.0  # what lives for so long after being opened was helped by it
 
 
@@ -36,7 +38,7 @@ def luma_fault(luma: object) -> str | None:
 
 
 class Stillness:
-    """For how long the same bytes have been coming; a living camera's noise differs in every frame.
+    """For how long the same bytes have been coming; a living camera's noise differs in most frames.
 
     It compares a sample, every 16th pixel of every 16th row, and a checksum of the whole only where that is equal.
     At 1280x720 on one core of a server (AMD EPYC): 0.03 ms a frame, 0.4 ms where the sample is equal.
@@ -76,10 +78,14 @@ class Frozen:
 
     The first time it is opened anew and nothing said; it is ``certain`` where that was of no use: the same picture
     again, or soon another that stands still. That lasts until two pictures in a row differ.
+
+    An H.264 camera of a still place may send the same bytes for many seconds and be well. So it is opened anew at
+    ever longer intervals, and a run of the same that ended by itself makes it wait twice as long the next time.
     """
 
     def __init__(self) -> None:
         self._still = Stillness()
+        self._patience_s, self._again_s = FROZEN_S, FROZEN_AGAIN_S
         self.reset()
 
     def reset(self) -> None:
@@ -91,17 +97,23 @@ class Frozen:
 
     def __call__(self, frame: Frame, time: float, opened: float, number: int) -> bool:
         """Whether to open it anew, after the frame of this number (1, 2, …) since it was opened at ``opened``."""
-        self.same_s = self._still(frame, time)
+        before_s, self.same_s = self.same_s, self._still(frame, time)
         if self._still.frames == 1 and number > 1:
+            if before_s >= FROZEN_S:
+                self._patience_s = min(max(self._patience_s, 2 * before_s), MOST_PATIENCE_S)
+                self._again_s = FROZEN_AGAIN_S
             self.certain = False
             self._doubted = self._doubted and time - opened < STEADY_S
-        if self.same_s < FROZEN_S or self._still.frames < LEAST_SAME:
+        if self.same_s < self._patience_s or self._still.frames < LEAST_SAME:
             return False
         if not self._doubted:
             self._doubted = True
             return True
         self.certain = True
-        return time - opened >= FROZEN_AGAIN_S
+        if time - opened < self._again_s:
+            return False
+        self._again_s = min(2 * self._again_s, MOST_AGAIN_S)
+        return True
 
 
 def _fault(found: object, shape: tuple[int | None, ...], wanted: str) -> str | None:

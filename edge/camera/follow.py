@@ -5,6 +5,7 @@ It is looked through again and again, since network shares tell nobody of a chan
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,10 +31,14 @@ NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
 Reporter = Callable[[Trouble | None, float], None]
 
 
+log = logging.getLogger(__name__)
+
+
 class FollowSource(Closing):
     """The pictures that arrive in ``folder`` and below it, each once, in the order they were written; for ever.
 
-    ``Frame.time`` is the monotonic clock when it is handed over, ``wall`` the camera's own time (Exif) where that is
+    ``Frame.time`` is the monotonic clock when it is handed over, further on by ``apart_s`` at each ``again``;
+    ``wall`` the camera's own time (Exif) where that is
     within a month of the file's time, else the file's. ``again`` is set where a picture has nothing to do with the one
     before: ``apart_s`` or more between them (by any of the three clocks), or another sub-folder. Others are handed over
     at no more than ``fps`` a second. None is dropped: it waits until it is taken.
@@ -93,7 +98,7 @@ class FollowSource(Closing):
 
     def __iter__(self) -> Iterator[Frame]:
         """The pictures as they arrive. Raises SourceError when the folder is gone and nobody is to be told."""
-        index, at, last = 0, 0.0, None
+        index, at, last, apart_s = 0, 0.0, None, 0.0
         shape: tuple[int, ...] = ()
         while True:
             with self._ready:
@@ -111,7 +116,9 @@ class FollowSource(Closing):
                 return
             # Without its pixels: a trail camera's picture may take 60 MB, and the next may come tomorrow.
             at, last, shape = time.monotonic(), replace(arrived, picture=NO_PICTURE), arrived.picture.shape
-            yield Frame(arrived.picture, at, arrived.wall, self.name, index, at, again=again)
+            # Pictures of other moments may come in one upload: for whoever follows tracks they lie apart.
+            apart_s += self.apart_s if again else 0.0
+            yield Frame(arrived.picture, at + apart_s, arrived.wall, self.name, index, at, again=again)
             index += 1
 
     def close(self) -> None:
@@ -154,7 +161,10 @@ class FollowSource(Closing):
             began, took_s = self._beat(), 0.0
             try:
                 files = self._arrivals.look(began, self._beat)
-            except OSError as error:
+            except Exception as error:  # whatever one look meets, the next is begun: pictures go on arriving
+                if not isinstance(error, OSError):
+                    log.error("%s: looking through the folder failed (%s)", self.folder, error or type(error).__name__)
+                    error = OSError(f"{type(error).__name__}")
                 gone_since = began if gone_since is None else gone_since
                 # What was never there is the user's mistake, and said at once.
                 if not self._looked or began - gone_since >= self.gone_s:
@@ -170,7 +180,11 @@ class FollowSource(Closing):
             self._rest(max(self.poll_s, took_s * (1.0 / SHARE - 1.0)))
 
     def _say_gone(self, error: OSError) -> None:
-        why = f"is gone ({error.strerror}); check the disk or the share" if self._looked else "is no folder to follow"
+        why = (
+            f"is gone ({error.strerror or error}); check the disk or the share"
+            if self._looked
+            else "is no folder to follow"
+        )
         with self._ready:
             self._gone = f"{self.folder}: {why}"
             self._ready.notify_all()

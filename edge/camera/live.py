@@ -140,7 +140,12 @@ class LiveSource(Closing):
             self._opened = True
             self._newest.ready.notify_all()
         try:
-            finite = STREAM.match(self.source) and video.get(cv2.CAP_PROP_FRAME_COUNT) > 0
+            count = video.get(cv2.CAP_PROP_FRAME_COUNT) if STREAM.match(self.source) else 0.0
+            if count == 1:
+                raise SourceError(
+                    f"{shown(self.source)}: gives one picture and no stream; use the camera's MJPEG or RTSP address"
+                )
+            finite = count > 0
             last = float("-inf")
             while not self._closed:
                 if not video.grab():

@@ -76,6 +76,7 @@ class PairedSource(Closing):
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, as the sub-stream gives them."""
+        self._newest = Newest(self._follow, f"camera {self.name} main")  # iterated again, it needs another
         self._newest.start()
         self._main = self._newest.take(self.first_s)
         self._heard = time.monotonic()
@@ -94,7 +95,7 @@ class PairedSource(Closing):
                     seen, picture=main.picture, luma=luma, camera=self.name, again=again, handed_over=time.monotonic()
                 )
         finally:
-            self.close()
+            self._newest.stop()
             self.problems += [*self.main.problems, *self.sub.problems]
             del self.problems[:-MOST_PROBLEMS]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAST_FPS = 0.25  # slower, the first of two sure frames is forgotten too far (edge.decide) for the two to alarm
+RESTART_S = 1.0  # after a fault of ours a camera is watched again
 DRAIN_S = 35.0  # an alarm's command may take 30
 DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
 
@@ -130,6 +131,8 @@ def watch(
     """
     if not source:
         raise OptionError("nothing to watch; try `bear-alarm watch demo`, or `bear-alarm watch 0` for the first camera")
+    if (zone or mask) and len(source) > 1:
+        raise OptionError(f"a zone or mask belongs to one camera, and {len(source)} are named; watch each on its own")
     if motion_from and len(source) > 1:
         raise OptionError(f"--motion-from belongs to one camera, and {len(source)} are named; watch each on its own")
     from edge.decide import Rule
@@ -193,12 +196,21 @@ def _run(sources: list[Source], watchers: list[Watcher], stop: threading.Event, 
     failed: list[BaseException] = []
 
     def look(opened: Source, watcher: Watcher) -> None:
-        try:
-            watcher(opened)
-        except BaseException as error:  # told by the main thread once the others are done
-            failed.append(error)
-            if len(sources) > 1 and isinstance(error, SourceError):
-                log.error("%s", error)
+        while True:
+            try:
+                watcher(opened)
+                return
+            except Exception as error:
+                if not isinstance(error, SourceError):
+                    log.error("%s: a fault of ours (%s: %s)", opened.name, type(error).__name__, error)
+                    log.debug("%s", opened.name, exc_info=error)
+                elif len(sources) > 1:
+                    log.error("%s", error)
+                if isinstance(error, SourceError) or not opened.live or stop.is_set():
+                    failed.append(error)  # raised by the main thread once the others are done
+                    return
+                watcher.failed(opened.name, error)
+            stop.wait(RESTART_S)
 
     threads = [
         threading.Thread(target=look, args=pair, name=f"watch {pair[0].name}", daemon=True)

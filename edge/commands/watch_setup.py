@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import uuid
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,25 +33,26 @@ def names(source: list[str]) -> list[str]:
     """A name for each source; the second of the same name is name-2."""
     from edge.camera import source_name
 
-    seen = Counter[str]()
-    found = []
+    found: list[str] = []
     for word in source:
         name = source_name(word)
-        seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+        further = (f"{name}-{number}" for number in itertools.count(2))
+        found.append(name if name not in found else next(each for each in further if each not in found))
     return found
 
 
 def open_kept(word: str, name: str, fps: float, *, follow: bool = False, motion_from: str | None = None) -> Source:
     """A source by its word; a live one is opened anew for ever, once it has opened. Raises SourceError, OptionError."""
-    from edge.camera import open_source
+    from edge.camera import open_source, shown
     from edge.camera.follow import FollowSource
     from edge.camera.kept import KeptSource
     from edge.camera.paired import PairedSource
 
     if follow:
+        if motion_from:
+            raise OptionError("--motion-from belongs to a camera's stream, and --follow to a folder; give one of them")
         if not Path(word).expanduser().is_dir():
-            raise OptionError(f"--follow: {word} is no folder; it takes a folder in which pictures arrive")
+            raise OptionError(f"--follow: {shown(word)} is no folder; it takes a folder in which pictures arrive")
         return FollowSource(word, name=name)
 
     def kept(one: str) -> Source:
@@ -119,7 +119,7 @@ def make_watchers(
         own = replace(rule, one_picture=True) if arriving else rule
         # Bursts are visits, an hour apart perhaps though they come in together: none is the one before, found again.
         decider = Decider(own, zones=settings.zones, schedule=settings.schedule, again_s=0.0) if arriving else None
-        # Nothing hurries a picture that has arrived: the whole of it is looked at before the next.
+        # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
         budget = CropBudget(settings.frame_s if camera else None, most=MOST_CROPS_ARRIVED if arriving else MOST_CROPS)
         watcher = Watcher(
             classifier,
@@ -136,6 +136,7 @@ def make_watchers(
             pace=pace(source) if camera else None,
             budget=budget,
             lens=LensCheck() if camera else None,
+            arriving=arriving,
             trace=trace,
             decider=decider,
         )

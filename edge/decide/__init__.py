@@ -17,6 +17,7 @@ from edge.card import Card
 from edge.errors import OptionError
 
 EPSILON = 1e-6  # probabilities are kept this far from 0 and 1, where the logit ends
+STILL_COUNTS = 2.0  # what a look at something that stands still counts, for and against
 LONGEST_S = 2.0  # a sure bear alarms within this, whatever h is chosen
 
 
@@ -109,14 +110,15 @@ class Rule:
         """What one bear probability says, in logits, -c to +c; above 0 where it passes the threshold.
 
         ``still``: nothing moves there. A stump is looked at again and again and is the same each time, so it has
-        the higher threshold to pass; what passes it counts as fully as what moves, for a bear that lies
-        there must not wait. Stranger than ``ood_threshold`` halves what speaks for a bear and vetoes nothing.
+        the higher threshold to pass. Beyond it each look counts double, for and against: a bear that lies there must
+        not wait, a stump that wavers gathers nothing. Stranger than ``ood_threshold`` halves what speaks for a bear
+        and vetoes nothing.
         """
-        threshold = self.threshold_for(still=still, night=night)
-        if bear >= threshold:
-            threshold = self.threshold_for(night=night)
-        drift = logit(threshold) - logit(self.prior)
-        said = min(max(logit(bear) - logit(self.prior) - drift, -self.cap), self.cap)
+        # logit p - logit pi - d, with d = logit(threshold) - logit pi: the prior cancels out.
+        said = logit(bear) - logit(self.threshold_for(night=night))
+        if still:
+            said = min(said, STILL_COUNTS * (logit(bear) - logit(self.threshold_for(still=True, night=night))))
+        said = min(max(said, -self.cap), self.cap)
         return said / 2 if said > 0 and ood > self.ood_threshold else said
 
 

@@ -28,7 +28,7 @@ class Alongside(Decider, Generic[K]):
     ) -> None:
         super().__init__(rule, zones=zones, offenders=offenders)
         self.others = others
-        self.news: dict[K, list[float]] = {name: [] for name in others}  # when each would have raised a new alarm
+        self.news: dict[K, list[float]] = {name: [] for name in others}  # when each would have raised an alarm
 
     def __call__(
         self,
@@ -42,5 +42,5 @@ class Alongside(Decider, Generic[K]):
         """What this decider tells after a frame, after the others had their say."""
         for name, other in self.others.items():
             told = other(tracks, time, wall=wall, night=night, look=look)
-            self.news[name] += [time for verdict in told if verdict.type == "new" and verdict.quiet is None]
+            self.news[name] += [time for verdict in told if verdict.alarms]
         return super().__call__(tracks, time, wall=wall, night=night, look=look)

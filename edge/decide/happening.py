@@ -90,16 +90,13 @@ class Decider:
         if self.schedule and wall is not None and not self.schedule.holds(wall):
             quiet = OUTSIDE_SCHEDULE
         now = self._now = _Now({track.number: track for track in tracks}, time, wall, night, look, quiet)
-        self._retire(time)
         for track in tracks:
             for gone in track.absorbed:
                 self._take_over(track.number, gone)
-        verdicts = [verdict for track in tracks if (verdict := self._consider(track, now))]
+        verdicts = [self._end(happening) for happening in self._happenings if self._unfollowed(happening)]
+        self._retire(time)
+        verdicts += [verdict for track in tracks if (verdict := self._consider(track, now))]
         self._suspects = {number: s for number, s in self._suspects.items() if number in now.tracks}
-        for happening in self._happenings:
-            happening.tracks &= now.tracks.keys()
-            if not happening.tracks and not happening.ended:
-                verdicts.append(self._end(happening))
         return verdicts
 
     def close(self) -> list[Verdict]:
@@ -128,6 +125,11 @@ class Decider:
             for number, track in now.tracks.items()
         )
 
+    def _unfollowed(self, happening: Happening) -> bool:
+        """Whether nothing of a happening is followed any more."""
+        happening.tracks &= self._now.tracks.keys()
+        return not happening.tracks and not happening.ended
+
     def _consider(self, track: Track, now: _Now) -> Verdict | None:
         """One track's score of this frame, added up."""
         score = track.now
@@ -154,7 +156,8 @@ class Decider:
         return self._verdict("new", suspect.happening, score, zones, onset_s=onset_s)
 
     def _standing_in(self, track: Track) -> tuple[str, ...]:
-        return tuple(zone.name for zone in self.zones if zone.holds(track.box_xywh))
+        # A tile of the sweep is larger than its bear, which may stand anywhere in it.
+        return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
 
     def _enough(self, suspect: Suspect, track: Track, now: _Now) -> bool:
         """Whether the evidence raises the alarm; a repeat offender that never moved needs twice as much."""
@@ -220,10 +223,11 @@ class Decider:
             others = [now.tracks[number] for number in happening.tracks if number in now.tracks]
             if any(other.touches(track.box_xywh) >= SAME_INSIDE for other in others):
                 return happening
-        # A lost bear found again: nothing has supported the other for a while, and it is near or the only one.
+        # A lost bear found again: nothing has supported the other for a while, and it is near; or the only one, and
+        # not followed any more. While one is, whatever comes elsewhere is another bear.
         for happening in reversed(self._happenings):
             unseen_s = now.time - happening.seen_at
-            alone = unseen_s <= self.again_s and all(h is happening for h in open_ones)
+            alone = unseen_s <= self.again_s and happening.ended and not open_ones
             if unseen_s >= self.unseen_s and (alone or _near(happening.box_xywh, track.box_xywh)):
                 return happening
         return None

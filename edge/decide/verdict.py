@@ -29,6 +29,11 @@ class Verdict:
     escalated: str | None = None  # why an update alarms again
     quiet: str | None = None  # why nothing may make a noise
 
+    @property
+    def alarms(self) -> bool:
+        """Whether it is worth a noise (``Event.alarms``)."""
+        return self.quiet is None and (self.type == "new" or self.escalated is not None)
+
 
 @dataclass(eq=False)
 class Happening:

@@ -37,7 +37,7 @@ class MotionSettings:
     least_side_px: int = 4  # longer side of the box
     near_px: float = 3.0  # boxes closer than this, or than near_share of the larger, are one
     near_share: float = 0.15
-    most_regions: int = 8  # a frame
+    most_regions: int = 16  # a frame; the loop takes turns where that is too many
     large: float = 0.6  # share of the frame from which on a region's crop shows little
     everywhere: float = 0.6  # share of cells that must change for a jump or a moving picture
     cell_share: float = 0.05  # of a cell's pixels, for it to have changed

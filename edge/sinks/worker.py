@@ -41,14 +41,11 @@ class Worker(Generic[Item]):
     def __call__(self, item: Item) -> None:
         """Put the item in the queue; returns at once."""
         with self._changed:
-            full = len(self._waiting) >= self.depth
-            if full:
+            if len(self._waiting) >= self.depth:
                 self._waiting.popleft()
                 self.dropped += 1
             self._waiting.append((item, time.monotonic()))
             self._changed.notify_all()
-        if full:
-            log.warning("%s is too slow: %d left undone so far", self.name, self.dropped)
 
     def close(self, within_s: float) -> bool:
         """Finish what waits, for at most so many seconds; False, and said, when something was left."""
@@ -62,6 +59,7 @@ class Worker(Generic[Item]):
         return done
 
     def _run(self) -> None:
+        said = 0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
@@ -69,6 +67,10 @@ class Worker(Generic[Item]):
                     return
                 item, put_at = self._waiting.popleft()
                 self._busy = True
+                dropped = self.dropped
+            if dropped > said:  # said here: a terminal that takes no words must not hold up whoever puts
+                said = dropped
+                log.warning("%s is too slow: %d left undone so far", self.name, dropped)
             try:
                 self._work(item, time.monotonic() - put_at)
             except Exception as error:  # whatever one sink does, the others and the loop go on

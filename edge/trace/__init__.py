@@ -74,7 +74,7 @@ class Trace:
                 return
             self._put(ring.settle())
             full = self._due_bytes > BACKLOG_BYTES // 4 and not self._failing
-            ask = bool(self._due) and not self._asked and (full or time.monotonic() >= self._ask_at)
+            ask = bool(self._due) and not self._asked and bool(full or moment.told or time.monotonic() >= self._ask_at)
             self._asked = self._asked or ask
         if ask:
             self._worker(None)

@@ -1,0 +1,258 @@
+"""How `watch` is put together: what each option and each kind of source brings into the loop."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.camera.follow import FollowSource
+from edge.camera.kept import KeptSource
+from edge.classifier import Classifier
+from edge.commands.watch_setup import make_watchers, names, open_kept
+from edge.decide import Rule
+from edge.decide.schedule import parse_schedule
+from edge.errors import OptionError, SourceError
+from edge.schema import WHOLE, Event, Frame, Region, Trouble
+from edge.settings import CameraSettings
+from edge.telling import Teller
+from edge.watch import Watcher
+from edge.zones import parse_polygon, parse_zone
+from tests.meadow import WALL
+from tests.test_edge_watch import GREEN, ROOT, RULE, Colours, walk
+from tests.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
+
+BEAR = (2.0, 6.0, BEAR_COLOUR, 100, 60)  # walks from x 100 to 340 of 640 at y 200 to 260 of 360
+LEFT, RIGHT = "0,0 0.5,0 0.5,1 0,1", "0.7,0 1,0 1,1 0.7,1"
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    return Classifier(write_tiny_model(tmp_path / "tiny.onnx", tiny_card()))
+
+
+def watch(settings=None, rule=RULE, frames=None, **options):
+    told: list[Event] = []
+    watcher = Watcher(Colours(), rule, Teller([told.append]), settings, **options)
+    watcher(walk(9, BEAR) if frames is None else frames)
+    return told, watcher
+
+
+class Live:
+    """A live source with nothing behind it."""
+
+    live = True
+    length_s: float | None = None
+
+    def __init__(self):
+        self.name, self.fps = "yard", 10.0
+        self.problems: list[str] = []
+
+    def __iter__(self):
+        yield from ()
+
+    def close(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_outside_the_schedule_a_bear_is_told_without_a_noise():
+    local = WALL.astimezone()
+    now, later = ((local + timedelta(hours=hours)).strftime("%H:00") for hours in (0, 2))
+    after = (local + timedelta(hours=4)).strftime("%H:00")
+    inside, _ = watch(CameraSettings(schedule=parse_schedule(f"daily {now}-{later}")))
+    outside, _ = watch(CameraSettings(schedule=parse_schedule(f"daily {later}-{after}")))
+    assert [event.alarms for event in inside if event.type == "new"] == [True]
+    assert [(event.alarms, event.quiet) for event in outside if event.type == "new"] == [
+        (False, "outside the schedule")
+    ]
+
+
+def test_with_zones_only_what_stands_in_one_alarms():
+    there, _ = watch(CameraSettings(zones=(parse_zone(f"hives={LEFT}"),)))
+    assert next(event.zones for event in there if event.type == "new") == ("hives",)
+    elsewhere, _ = watch(CameraSettings(zones=(parse_zone(f"hives={RIGHT}"),)))
+    assert elsewhere == []
+
+
+def test_a_bear_that_stands_in_a_zone_smaller_than_a_tile_alarms():
+    standing = GREEN.copy()
+    cv2.rectangle(standing, (200, 60), (420, 300), BEAR_COLOUR, -1)
+    zone = parse_zone("hive=0.31,0.5 0.36,0.5 0.36,0.6 0.31,0.6")
+    told, _ = watch(CameraSettings(zones=(zone,)), frames=walk(3, background=standing))
+    assert [event.type for event in told] == ["new", "end"]
+
+
+def test_nothing_counts_in_a_mask_not_even_for_a_tile_that_reaches_into_it():
+    standing = GREEN.copy()
+    cv2.rectangle(standing, (0, 60), (250, 300), BEAR_COLOUR, -1)
+    still = CameraSettings(masks=(parse_polygon("0,0 0.4,0 0.4,1 0,1", "--mask"),))
+    assert watch(frames=walk(3, background=standing))[0] != []
+    assert watch(still, frames=walk(3, background=standing))[0] == []
+    assert watch(CameraSettings(masks=(parse_polygon("0,0 1,0 1,1 0,1", "--mask"),)))[0] == []
+
+
+def test_the_night_threshold_holds_at_night():
+    standing = GREEN.copy()
+    cv2.rectangle(standing, (200, 60), (420, 300), BEAR_COLOUR, -1)
+
+    def dark():
+        return walk(3, background=(standing // 6).astype(np.uint8))
+
+    class Pale(Colours):
+        def score(self, image, regions):
+            return super().score(image * np.uint8(6), regions)
+
+    strict = replace(RULE, night_threshold=0.99)
+    for rule, expected in ((RULE, True), (strict, False)):
+        told: list[Event] = []
+        Watcher(Pale(), rule, Teller([told.append]))(dark())
+        assert bool(told) is expected
+
+
+def test_the_sweep_and_what_is_followed_keep_a_crop_each_whatever_moves():
+    watcher = Watcher(Colours(), RULE, Teller())
+    flutter = tuple(Region((0.05 * i, 0.1, 0.04, 0.04), "motion") for i in range(16))
+    seen: list[tuple[float, ...]] = []
+    sweeps = 0
+    for index in range(100):
+        frame = Frame(GREEN, index / 10, WALL, "yard", index, media_time_s=index / 10)
+        regions = watcher.find(frame, replace(watcher.motion(frame), regions=flutter, reset=False))
+        assert len(regions) <= watcher.budget.most
+        watcher.tally.frames += 1
+        sweeps += sum(region.kind == "sweep" for region in regions)
+        seen += [region.box_xywh for region in regions if region.kind == "motion"]
+    assert sweeps >= 10
+    assert {seen.count(region.box_xywh) for region in flutter} <= set(range(40, 90))  # none is left out for ever
+
+
+def test_a_trouble_that_lasts_is_over_when_the_watch_ends_even_before_a_first_frame():
+    told: list[Event] = []
+    watcher = Watcher(Colours(), RULE, Teller([told.append]))
+
+    def frames():
+        for second in range(12):
+            watcher.report(Trouble("gone", "yard: no frame"), float(second), "yard")
+        yield from ()
+
+    watcher(frames())
+    assert [(event.kind, event.type, event.camera) for event in told] == [
+        ("camera", "new", "yard"),
+        ("camera", "end", "yard"),
+    ]
+
+
+def test_what_is_told_between_frames_is_not_kept_without_a_trace():
+    watcher = Watcher(Colours(), RULE, Teller())
+    for second in range(0, 40_000, 20):
+        watcher.report(Trouble("gone", "yard: no frame") if second % 40 else None, float(second), "yard")
+        watcher.report(Trouble("gone", "yard: no frame") if second % 40 else None, second + 10.0, "yard")
+    assert watcher._between == []
+
+
+def test_a_live_camera_has_a_lens_check_a_pace_and_a_budget_and_reports_its_troubles(classifier):
+    kept = KeptSource(Live(), Live, name="yard")
+    told: list[Event] = []
+    rule = Rule.from_card(classifier.card)
+    (watcher,) = make_watchers([kept], classifier, rule, CameraSettings(), [told.append], None, None)  # type: ignore
+    assert watcher.lens
+    assert watcher.pace
+    assert watcher.budget.seconds
+    for second in range(10):
+        kept.report(Trouble("gone", "yard: no frame"), 100.0 + second)
+    assert [(event.kind, event.type) for event in told] == [("camera", "new")]
+
+
+def test_each_picture_that_arrives_is_looked_at_whole_and_one_alone_alarms(classifier, tmp_path):
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    source = FollowSource(inbox, name="inbox")
+    told: list[Event] = []
+    rule = Rule.from_card(classifier.card)
+    (watcher,) = make_watchers([source], classifier, rule, CameraSettings(), [told.append], None, None)  # type: ignore
+    source.close()
+    scorer = watcher.scorer = Colours()
+    bear = GREEN.copy()
+    cv2.rectangle(bear, (100, 100), (300, 330), BEAR_COLOUR, -1)
+    empty = [Frame(GREEN, 0.0, WALL, "inbox", 0, 0.0), Frame(GREEN, 0.5, WALL, "inbox", 1, 0.5)]
+    watcher(empty)
+    assert min(scorer.calls) >= 10  # the whole frame and all its tiles, each time
+    for visit in range(1, 4):  # the same place, an hour apart, handed over together
+        watcher([Frame(bear, 100.0 * visit, WALL, "inbox", visit, 1.0 + visit, again=True)])
+    assert [event.type for event in told if event.alarms] == ["new"] * 3
+    assert [event.type for event in told] == ["new", "end"] * 3
+
+
+def test_a_fault_of_ours_is_told_and_the_camera_is_watched_again():
+    told: list[Event] = []
+    watcher = Watcher(Colours(), RULE, Teller([told.append]))
+    watcher.failed("yard", MemoryError())
+    assert [(event.kind, event.type) for event in told] == [("camera", "new"), ("camera", "end")]
+    watcher(walk(9, BEAR))
+    assert [event.type for event in told if event.kind == "bear"] == ["new", "end"]
+
+
+def test_names_are_never_the_same():
+    assert names(["a/yard.mp4", "b/yard.mp4", "yard-2.mp4"]) == ["yard", "yard-2", "yard-2-2"]
+
+
+@pytest.mark.parametrize("word", ["rtsp://anna:s3cret@yard/1", "nowhere"])
+def test_follow_takes_a_folder_and_tells_no_password(word):
+    with pytest.raises(OptionError, match="no folder") as caught:
+        open_kept(word, "x", 10.0, follow=True)
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(OptionError, match="give one of them"):
+        open_kept(".", "x", 10.0, follow=True, motion_from="rtsp://yard/2")
+
+
+def test_a_name_that_is_no_text_is_one_sentence():
+    with pytest.raises(SourceError, match="no text"):
+        open_kept("G\udce4rten.mp4", "x", 10.0)
+
+
+def test_a_whole_frame_hit_does_not_make_everything_one_animal():
+    """A bear that stands there from the first frame, found in the whole frame too; a second walks in elsewhere."""
+    standing = GREEN.copy()
+    cv2.rectangle(standing, (0, 100), (150, 320), BEAR_COLOUR, -1)
+    told, _ = watch(frames=walk(12, (5.0, 11.0, BEAR_COLOUR, 560, -20), background=standing))
+    assert [event.type for event in told if event.alarms] == ["new", "new"]
+    assert WHOLE not in [event.box_xywh for event in told]
+
+
+def test_the_command_follows_a_folder(tmp_path):
+    model, inbox = write_tiny_model(tmp_path / "tiny.onnx", tiny_card()), tmp_path / "inbox"
+    inbox.mkdir()
+    words = ["watch", "--follow", inbox, "--model", model, "--events", "-", "--no-evidence", "--trace", "t.jsonl"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge", *map(str, words)],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=_environment(),
+    ) as process:  # fmt: skip
+        try:
+            time.sleep(3.0)
+            picture = np.full((240, 320, 3), BEAR_COLOUR, np.uint8)
+            cv2.imwrite(str(tmp_path / "part.jpg"), picture)
+            (tmp_path / "part.jpg").rename(inbox / "bear.jpg")
+            assert process.stdout
+            event = json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+    assert (event["kind"], event["type"], event["camera"]) == ("bear", "new", "inbox")
+    assert (tmp_path / "t.jsonl").exists()
+
+
+def _environment():
+    import os
+
+    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
