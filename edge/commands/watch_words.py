@@ -141,7 +141,7 @@ def sum_up(
                 opened.name, tally.frames, tally.frames / max(tally.footage_s, 1e-9), np.median(tally.frame_ms or [0]),
             )  # fmt: skip
     if told["trouble"]:
-        say("%s with a camera were told.", counted(told["trouble"], "trouble"))
+        say("Troubles with a camera that were told: %d.", told["trouble"])
     if told["new"] and writer:
         say("Pictures: %s", writer.folder)
     if told and events and events != "-":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from edge.commands.why_words import at, counted, looked, percent, place, seen, stood
+from edge.decide import Rule
 from edge.schema import Standing
 from edge.trace.find import Found, clock
 from edge.trace.moment import Moment, Peak, Summary, Told, share
@@ -134,8 +137,14 @@ def _afterwards(reel: Reel, moment: Moment) -> list[str]:
         told = next((one for one in m.told if one.track == standing.track and one.type != "end"), None)
         if told:
             return [f"It alarmed {m.time - moment.time:.1f} s later (event {told.id[:8]})."]
-    missing_s = (standing.alarm_at - standing.sum) / standing.said if standing.said > 0 else 0.0
-    words = [f"{missing_s:.1f} s more of the same would have raised it."] if missing_s > 0 else []
+    words = []
+    if standing.said > 0 and standing.sum < standing.alarm_at:
+        most_ever = standing.said * Rule.forget_s  # where what is added is what is forgotten
+        if most_ever <= standing.alarm_at:
+            words.append("More of the same would never have raised it: it is forgotten as fast as it gathers.")
+        else:
+            missing_s = Rule.forget_s * math.log((most_ever - standing.sum) / (most_ever - standing.alarm_at))
+            words.append(f"{missing_s:.1f} s more of the same would have raised it.")
     shares = [(share(one), at(m)) for m in later for one in m.standings if one.track == standing.track]
     most, when = max(shares, key=lambda pair: pair[0], default=(0.0, ""))
     if shares:

@@ -2,6 +2,8 @@
 
     BEAR_ALARM_RPICAM_VID='python3 -m edge.fakes.rpicam_vid' bear-alarm watch picamera://0
 
+python3 must be that of the environment bear-alarm is installed in (bears/bin/python, .venv/bin/python).
+
 ``BEAR_ALARM_FAKE_CAMERA`` says what else it does, separated by spaces:
 
     clip=demo         play the bundled clip, or the clip named, again and again
