@@ -19,6 +19,15 @@ from edge.schema import Event, Frame, Score, utc_text
 from edge.sinks.worker import Sink
 from edge.trouble import Report
 
+TROUBLE_WORDS = {
+    "gone": "no picture",
+    "frozen": "the same picture again and again",
+    "black": "a black picture",
+    "white": "a white picture",
+    "covered": "something before the lens",
+    "blurred": "a blurred picture",
+    "moved": "another view",
+}
 REMEMBERED = 100  # happenings whose id is kept: one may be taken up again half a minute after its end
 
 
@@ -75,11 +84,18 @@ class Teller:
             self.evidence(Exhibit(path, frame, self._marks(frame, verdict, scores), event))
         return event
 
-    def trouble(self, camera: str, report: Report, media_time_s: float | None = None) -> Event:
-        """What is wrong with the camera, or is no more, as an event to every sink."""
+    def trouble(
+        self, camera: str, report: Report, media_time_s: float | None = None, *, stopped: bool = False
+    ) -> Event:
+        """What is wrong with the camera, or is no more, as an event to every sink.
+
+        ``stopped``: an end that only says that nobody watches any more.
+        """
         if report.type == "end":
             id_ = self._troubles.pop(report.number, uuid.uuid4().hex)
-            detail = f"over after {report.lasted_s:.0f} s: {report.trouble.detail}"
+            what = TROUBLE_WORDS[report.trouble.kind]
+            end = "it lasted until watching was stopped" if stopped else f"over after {report.lasted_s:.0f} s"
+            detail = f"{end} ({what})"
         else:
             id_ = self._troubles.setdefault(report.number, uuid.uuid4().hex)
             detail = report.trouble.detail

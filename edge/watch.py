@@ -191,7 +191,7 @@ class Watcher:
         """The source has ended: end what is still going on."""
         events = [self.teller.bear(self._last[0], verdict) for verdict in self.decider.close()] if self._last else []
         at = self._checked_at or 0.0
-        events += [self.teller.trouble(self._camera, report) for report in self.troubles.close(at)]
+        events += [self.teller.trouble(self._camera, report, stopped=True) for report in self.troubles.close(at)]
         if events and self.trace and self._last:
             frame, motion = self._last
             self.trace(Moment.of(frame, motion, events=[*self._between, *events]))

@@ -57,6 +57,14 @@ def parse_polygon(words: str, option: str) -> Polygon:
     return corners
 
 
+def parse_masks(words: Sequence[str]) -> tuple[Polygon, ...]:
+    """The polygons of ``--mask``. Raises OptionError where they are none, or leave nothing to look at."""
+    masks = tuple(parse_polygon(each, "--mask") for each in words)
+    if masks and covered(masks, (0.0, 0.0, 1.0, 1.0)) == 1.0:
+        raise OptionError("--mask: together the masks cover the whole picture and leave nothing to look at")
+    return masks
+
+
 def parse_zone(words: str, option: str = "--zone") -> Zone:
     """A zone of 'NAME=x,y x,y x,y …', or of the corners alone. Raises OptionError."""
     match = re.fullmatch(r"\s*([A-Za-z][\w-]*)\s*=(.*)", words, re.DOTALL)

@@ -213,9 +213,48 @@ def test_a_folder_is_said_to_be_a_film_and_no_frame_is_not_no_bear(model, tmp_pa
     assert "played as a film" in err
     assert "bear-alarm classify" in err
     assert "`sirne` is no program" in err
-    assert "No bear." in err
+    assert "No alarm." in err
     (tmp_path / "cards" / "a.png").write_bytes(b"gone")
     code, _, err = run("watch", "cards", "--model", model, cwd=tmp_path)
     assert code == 2
-    assert "No bear" not in err
+    assert "No alarm" not in err
     assert "cards: no frame came" in err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no SIGUSR1")
+def test_signals_that_come_twice_or_for_nothing_harm_nothing(long_clip, model, tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge", "watch", str(long_clip), "--model", str(model), "--no-evidence"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as process:  # fmt: skip
+        assert process.stderr
+        for line in process.stderr:
+            if "sure bear" in line:
+                break
+        time.sleep(0.5)
+        for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGINT):
+            process.send_signal(number)
+            time.sleep(0.05)
+        said = process.stderr.read()
+    assert process.returncode == 0, said
+    assert "frames" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["watch", "demo", "--on-alarm", " "], "--on-alarm is empty"),
+        (["watch", "demo", "--mask", "0,0 1,0 1,1 0,1"], "leave nothing to look at"),
+        (["snapshot", "demo", "--mask", "0,0 1,0 1,1 0,1"], "leave nothing to look at"),
+        (["watch", "demo", "demo", "--zone", "0,0 1,0 1,1"], "belongs to one camera"),
+        (["why", "--trace", "."], "is a folder"),
+    ],
+)
+def test_what_could_never_work_is_refused(words, says, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", *words],
+        cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1

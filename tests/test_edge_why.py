@@ -199,7 +199,7 @@ def test_every_mistake_is_one_sentence(clip, night, tmp_path):
     near = events[0].id[:6] + ("0" if events[0].id[6] != "0" else "1")
     assert "give --trace FILE" in refused()
     assert "no such trace; `bear-alarm watch" in refused("--trace", tmp_path / "gone.jsonl")
-    assert "cannot be read" in refused("--trace", tmp_path)
+    assert "is a folder" in refused("--trace", tmp_path)
     assert f"did you mean {events[0].id[:8]} (yard at" in refused(near, "--trace", path)
     assert "give 6 characters or more" in refused("abc", "--trace", path)
     assert "99 s lies outside the trace, which has yard from 0 s to 14.9 s" in refused("99", "--trace", path)

@@ -56,10 +56,10 @@ def snapshot(
     from edge.pictures import SUFFIXES
     from edge.schema import Region
     from edge.sweep import whole_and_tiles
-    from edge.zones import parse_polygon, parse_zone
+    from edge.zones import parse_masks, parse_zone
 
     zones = [parse_zone(words).corners for words in zone or []]
-    masks = [parse_polygon(words, "--mask") for words in mask or []]
+    masks = parse_masks(mask or [])
     if out.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{out}: cannot tell the kind of picture; name it something.jpg")
     classifier = load(model)

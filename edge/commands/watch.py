@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import signal
 import threading
 import time
@@ -79,7 +81,8 @@ def watch(
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="When it may make a noise: 'daily 20:00-06:00', 'mon-fri 22-5; sat,sun 20-7'.", rich_help_panel=WHERE
+            help="When it may make a noise, in local time: 'daily 20:00-06:00', 'mon-fri 22-5; sat,sun 20-7'.",
+            rich_help_panel=WHERE,
         ),
     ] = None,
     fps: Annotated[
@@ -109,8 +112,8 @@ def watch(
     alarm_at: Annotated[
         float | None,
         typer.Option(
-            min=0.1,
-            max=60.0,
+            min=1.21,
+            max=6.0,
             help="Evidence that raises the alarm, as `bear-alarm tune` advises; left out, 1.8.",
             rich_help_panel=HOW,
         ),
@@ -131,6 +134,9 @@ def watch(
     """
     if not source:
         raise OptionError("nothing to watch; try `bear-alarm watch demo`, or `bear-alarm watch 0` for the first camera")
+    for option, line in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble)):
+        if line is not None and not line.strip():
+            raise OptionError(f"{option} is empty; give a command, or leave the option out")
     if (zone or mask) and len(source) > 1:
         raise OptionError(f"a zone or mask belongs to one camera, and {len(source)} are named; watch each on its own")
     if motion_from and len(source) > 1:
@@ -140,10 +146,10 @@ def watch(
     from edge.models import load
     from edge.settings import CameraSettings
     from edge.trace import Trace
-    from edge.zones import parse_polygon, parse_zone
+    from edge.zones import parse_masks, parse_zone
 
     settings = CameraSettings(
-        masks=tuple(parse_polygon(words, "--mask") for words in mask or []),
+        masks=parse_masks(mask or []),
         zones=tuple(parse_zone(words) for words in zone or []),
         schedule=parse_schedule(schedule) if schedule else None,
         fps=fps,
@@ -231,13 +237,20 @@ def _run(sources: list[Source], watchers: list[Watcher], stop: threading.Event, 
 
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; the second of them ends the program the hard way."""
+    """An event that SIGINT and SIGTERM set; another of them, a second or more later, ends the program the hard way.
+
+    Sooner it is the same one: ``timeout`` sends two, and an impatient finger as well.
+    """
     stop = threading.Event()
     before: dict[signal.Signals, Any] = {}
+    first = math.inf
 
     def handle(number: int, _: object) -> None:
+        nonlocal first
+        if time.monotonic() - first >= 1.0:
+            os._exit(128 + number)  # no goodbyes: threads that hang in a driver would abort the interpreter's own
+        first = min(first, time.monotonic())
         stop.set()
-        signal.signal(number, before[signal.Signals(number)])
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -252,10 +265,16 @@ def _stop_on_signal() -> Iterator[threading.Event]:
 @contextmanager
 def _dump_on_request(recorder: Trace | None) -> Iterator[None]:
     """SIGUSR1 has everything written that is in memory, so that `why` can look at the last minutes."""
-    if recorder is None or not hasattr(signal, "SIGUSR1") or threading.current_thread() is not threading.main_thread():
+    if not hasattr(signal, "SIGUSR1") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGUSR1, lambda *_: recorder.flush("SIGUSR1"))
+
+    def flush(*_: object) -> None:
+        if recorder:
+            recorder.flush("SIGUSR1")
+
+    # Handled without a trace too: what nobody handles ends the program.
+    before = signal.signal(signal.SIGUSR1, flush)
     try:
         yield
     finally:

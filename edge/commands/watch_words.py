@@ -40,7 +40,7 @@ def alert(event: Event) -> str:
     if event.kind == "camera":
         return f"{'CAMERA' if event.type == 'new' else 'camera'}  {event.camera} at {when}: {event.detail}"
     what = (event.label or "bear").replace("_", " ")
-    head = {"new": "BEAR", "update": "still there", "end": "gone"}.get(event.type, event.type)
+    head = {"new": "BEAR", "update": "still there", "end": "no longer seen"}.get(event.type, event.type)
     if event.escalated:
         head = f"BEAR again ({event.escalated})"
     if event.alarms and sys.stderr is not None and sys.stderr.isatty():
@@ -59,12 +59,16 @@ def introduce(classifier: Classifier, rule: Rule, source: list[str], sources: li
     """What is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
     from edge.camera.file import PictureSource
+    from edge.camera.follow import FollowSource
 
     card = classifier.card
     say("Watching %s for %s.", ", ".join(shown(word) for word in source), card.bear_means)
     if any(isinstance(opened, PictureSource) for opened in sources):
         say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
     say("%s", model_line(classifier))
+    if any(isinstance(opened, FollowSource) for opened in sources):
+        say("One picture of %.2f or more alarms. An aid, not a life-safety device.", rule.still_threshold)
+        return
     say(
         "A sure bear alarms within %d scored frames or %.1f s, whichever is later. An aid, not a life-safety device.",
         rule.frames_at_best,
@@ -130,7 +134,7 @@ def sum_up(
     )  # fmt: skip
     say(
         "%s. A frame took %.1f ms (median), %.1f ms (95 %%), reading it not counted; peak memory %s.",
-        "No bear" if not told["new"] else
+        "No alarm" if not told["new"] else
         f"{counted(told['new'], 'alarm')} ({counted(told['update'], 'update')}, {counted(told['end'], 'end')})",
         *np.percentile(times, [50, 95]), peak_memory(),
     )  # fmt: skip

@@ -60,6 +60,8 @@ def read_trace(path: Path) -> list[Reel]:
     path = path.expanduser()
     reels: dict[tuple[str, str], Reel] = {}
     problem = ""
+    if path.is_dir():
+        raise OptionError(f"{path}: is a folder, not a trace; name the file that `bear-alarm watch … --trace` wrote")
     if not path.exists() and not old(path).exists():
         raise OptionError(f"{path}: no such trace; `bear-alarm watch … --trace {path}` writes one")
     run = ""
