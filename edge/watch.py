@@ -139,7 +139,7 @@ class Watcher:
         started = time.perf_counter()
         scores = self.scorer.score(image, regions)
         self.budget.note(len(regions), time.perf_counter() - started)
-        self.night(image, frame.time)
+        self.night(frame.image, frame.time)  # without the masks, whose grey would look like infrared
         return scores
 
     def decide(self, frame: Frame, scores: Sequence[Score]) -> list[Verdict]:

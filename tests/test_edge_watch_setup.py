@@ -122,6 +122,12 @@ def test_the_night_threshold_holds_at_night():
         assert bool(told) is expected
 
 
+def test_grey_masks_make_no_night_of_a_bright_day():
+    most = CameraSettings(masks=(parse_polygon("0.15,0 1,0 1,1 0.15,1", "--mask"),))
+    _, watcher = watch(most, frames=walk(2, background=GREEN))
+    assert watcher.night.night is False
+
+
 def test_the_sweep_and_what_is_followed_keep_a_crop_each_whatever_moves():
     watcher = Watcher(Colours(), RULE, Teller())
     flutter = tuple(Region((0.05 * i, 0.1, 0.04, 0.04), "motion") for i in range(16))
