@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.tune import most_alarms
+
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 
 
@@ -107,21 +109,7 @@ def quiet(alarms: int, hours: float) -> Quiet:
     """
     if hours <= 0:
         return Quiet(alarms, 0.0, None)
-    mean = 3.0 if alarms == 0 else _poisson_upper(alarms)
-    return Quiet(alarms, hours, mean / hours * 24)
-
-
-def _poisson_upper(k: int) -> float:
-    """The mean at which ``k`` or fewer happen with a chance of 5 %."""
-
-    def chance(mean: float) -> float:
-        return sum(math.exp(i * math.log(mean) - mean - math.lgamma(i + 1)) for i in range(k + 1))
-
-    low, high = float(k), 3.0 * k + 10
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if chance(middle) > 0.05 else (low, middle)
-    return (low + high) / 2
+    return Quiet(alarms, hours, most_alarms(alarms) / hours * 24)
 
 
 def iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -64,12 +65,12 @@ class Source(Protocol):
     ) -> None: ...
 
 
-class Closing:
+class Closing(ABC):
     """What every source shares: leaving its ``with`` block closes it."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of what is held."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

@@ -106,11 +106,6 @@ class Decider:
             suspect.happening = None  # whoever is seen again is found again
         return ended
 
-    def evidence(self, track: int) -> float:
-        """The evidence gathered for a track as a share of what raises the alarm, 0 and up."""
-        suspect = self._suspects.get(track)
-        return suspect.evidence.sum / suspect.alarm_at if suspect else 0.0
-
     def standings(self) -> tuple[Standing, ...]:
         """How the evidence of each live track stands after the last frame, oldest track first."""
         now = self._now
