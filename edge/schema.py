@@ -131,7 +131,7 @@ class Trouble:
 class Event:
     """One line of the event log (JSONL); ``bear-alarm schema event`` prints its JSON Schema.
 
-    What makes a noise acts on ``alarms``: a new bear, or an update that ``escalated``.
+    What makes a noise acts on ``alarms``: a new bear, an update that ``escalated``, or a test.
     """
 
     kind: EventKind
@@ -161,7 +161,9 @@ class Event:
 
     @property
     def alarms(self) -> bool:
-        """Whether this is worth a noise: a new bear, or one that has become more serious."""
+        """Whether this is worth a noise: a new bear, one that has become more serious, or a test of the alarm."""
+        if self.kind == "test":
+            return True
         return self.kind == "bear" and self.quiet is None and (self.type == "new" or self.escalated is not None)
 
     def to_json(self) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.crops import square
 from edge.decide.happening import Verdict
 from edge.drawing import ALARM, MOVING, Mark
 from edge.evidence import EvidenceWriter, Exhibit
-from edge.schema import Event, Frame, Score, utc_text
+from edge.run import Run
+from edge.schema import Event, Frame, Score
 from edge.sinks.worker import Sink
 from edge.trouble import Report
 
@@ -42,8 +41,8 @@ class _Told:
 class Teller:
     """Makes events of one camera and hands them to the sinks, in the order they were given; nothing here waits.
 
-    A sink that is slow is wrapped in a worker (``edge.sinks.worker``) by whoever passes it. ``numbers`` and
-    ``run_id`` are shared between cameras, so that seq is one order.
+    A sink that is slow is wrapped in a worker (``edge.sinks.worker``) by whoever passes it. ``run`` is shared between
+    cameras, so that seq is one order.
     """
 
     def __init__(
@@ -53,16 +52,14 @@ class Teller:
         model: str | None = None,
         context: float = 1.0,
         evidence: EvidenceWriter | None = None,
-        run_id: str | None = None,
-        numbers: Iterator[int] | None = None,
+        run: Run | None = None,
     ) -> None:
         self.sinks = list(sinks)
         self.model = model
         self.context = context  # of the crops, to draw what the classifier saw
         self.evidence = evidence
-        self.run_id = run_id or uuid.uuid4().hex
+        self.run = run or Run()
         self.told: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
-        self._numbers = numbers or itertools.count(1)
         self._happenings: dict[int, _Told] = {}
         self._troubles: dict[int, str] = {}
 
@@ -99,17 +96,8 @@ class Teller:
         else:
             id_ = self._troubles.setdefault(report.number, uuid.uuid4().hex)
             detail = report.trouble.detail
-        event = Event(
-            kind="camera",
-            type=report.type,
-            id=id_,
-            seq=next(self._numbers),
-            boot_id=self.run_id,
-            camera=camera,
-            captured_at=utc_text(datetime.now(UTC)),
-            label=report.trouble.kind,
-            media_time_s=media_time_s,
-            detail=detail,
+        event = self.run.event(
+            "camera", report.type, id_, camera, label=report.trouble.kind, media_time_s=media_time_s, detail=detail
         )
         self.told["trouble"] += event.type == "new"
         self._to_sinks(event, time.monotonic())
@@ -120,19 +108,17 @@ class Teller:
             sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
 
     def _event(self, frame: Frame, verdict: Verdict, id_: str) -> Event:
-        return Event(
-            kind="bear",
-            type=verdict.type,
-            id=id_,
-            seq=next(self._numbers),
-            boot_id=self.run_id,
-            camera=frame.camera,
-            captured_at=utc_text(frame.wall),
+        return self.run.event(
+            "bear",
+            verdict.type,
+            id_,
+            frame.camera,
+            frame.wall,
             track=verdict.track,
             label=verdict.label,
             score=round(verdict.score, 4),
             top_score=round(verdict.top_score, 4),
-            box_xywh=tuple(round(side, 5) for side in verdict.box_xywh),  # type: ignore[arg-type]
+            box_xywh=tuple(round(side, 5) for side in verdict.box_xywh),
             media_time_s=None if frame.media_time_s is None else round(frame.media_time_s, 3),
             onset_s=None if verdict.onset_s is None else round(verdict.onset_s, 3),
             model=self.model,

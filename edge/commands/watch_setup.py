@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,10 +103,11 @@ def make_watchers(
     from edge.decide.happening import Decider
     from edge.lens import LensCheck
     from edge.pace import CropBudget, Pace
+    from edge.run import Run
     from edge.telling import Teller
     from edge.watch import Watcher
 
-    run_id, numbers = uuid.uuid4().hex, itertools.count(1)
+    run = Run()
 
     def pace(source: Source) -> Pace:
         return Pace(settings.quiet_fps, settings.fps, lambda fps: setattr(source, "fps", fps))
@@ -129,8 +129,7 @@ def make_watchers(
                 model=classifier.name,
                 context=classifier.card.crop.context,
                 evidence=writer,
-                run_id=run_id,
-                numbers=numbers,
+                run=run,
             ),
             settings,
             pace=pace(source) if camera else None,

@@ -1,0 +1,92 @@
+"""What goes over a network: at least once, across restarts, and never in the way of the alarm.
+
+The journal keeps a row for each event and each channel that wants it (``Queue``); a ``Deliverer``
+(``edge.outbox.deliver``) feeds each channel from there, in its own thread. A channel (MQTT, a webhook, people's
+phones) only knows how to send one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from edge.schema import Event
+
+Part = Literal["word", "picture"]  # the word goes first and never waits for the picture
+
+
+class RefusedError(RuntimeError):
+    """The other side will never take this message (HTTP 400, a topic that is not allowed): it is parked and shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One row of the outbox: something one channel has not delivered yet."""
+
+    row: int  # what the queue knows it by; below zero: only in memory, gone with the power
+    event: Event
+    part: Part
+    picture: Path | None  # where the picture lies, of a row whose part is "picture"
+    age_s: float  # how long it has waited, seconds
+    attempts: int  # how often it was tried
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a channel is to send: one event's word or picture, or the digest of several that are old."""
+
+    events: tuple[Event, ...]  # one, or those of a digest, oldest first
+    part: Part
+    picture: Path | None = None
+    late_s: float = 0.0  # how long the (oldest) event waited, seconds
+
+    @property
+    def digest(self) -> bool:
+        """Whether several old events are told in one."""
+        return len(self.events) > 1
+
+
+class Route(Protocol):
+    """Which events a channel wants: all the journal needs to know of it."""
+
+    key: str  # unique and stable over restarts, without secrets: "mqtt 10.0.0.7:1883"
+    pictures: bool  # whether it takes pictures too
+
+    def wants(self, event: Event) -> bool:
+        """Whether this event goes to it."""
+
+
+class Channel(Route, Protocol):
+    """How to send one message to one place over a network."""
+
+    people: bool  # True: newest first, old ones in one digest; False: machines, strictly in order
+
+    def send(self, message: Message) -> None:
+        """Send it and wait until it is delivered: PUBACK, 2xx, or what the other side's word for it is.
+
+        Raises RefusedError for what will never be taken; anything else raised means: try again later.
+        """
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Queue(Protocol):
+    """The rows that wait, channel by channel; safe to call from any thread. The journal keeps them."""
+
+    def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[Waiting]:
+        """What this channel has not delivered yet, in the order of the journal or the newest first."""
+
+    def done(self, rows: Sequence[int]) -> None:
+        """These were delivered."""
+
+    def again(self, row: int, why: str) -> None:
+        """This one failed and stays; ``why`` in one sentence without secrets."""
+
+    def park(self, row: int, why: str) -> None:
+        """This one was refused for good: it is kept and shown, and tried no more."""
+
+    def listen(self, call: Callable[[], None]) -> None:
+        """``call`` is called, from any thread, when there is something new; it must return at once."""
