@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import cv2
 import numpy as np
 
 from edge.errors import PictureError
+from edge.jpeg import jpeg_is_whole, jpeg_or_none
 from edge.schema import Picture
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-
-# A marker that ends a JPEG's entropy-coded data: not a stuffed FF 00, a restart FF D0-D7 or a fill byte.
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def find_pictures(paths: Iterable[Path]) -> list[Path]:
@@ -47,22 +44,26 @@ def read_picture(path: Path | str) -> Picture:
 
     Raises PictureError when the file is missing, empty, truncated or not a picture.
     """
+    return decode_picture(picture_bytes(path), path)
+
+
+def picture_bytes(path: Path | str) -> bytes:
+    """What a picture's file holds. Raises PictureError when it is missing or cannot be read."""
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise PictureError(f"{path}: no such picture") from None
     except IsADirectoryError:
         raise PictureError(f"{path}: is a folder, not a picture") from None
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return decode_picture(data, path)
 
 
 def decode_picture(data: bytes, name: object) -> Picture:
     """The picture in a file's bytes; ``name`` only names it in the PictureError."""
     if not data:
         raise PictureError(f"{name}: the file is empty (0 bytes)")
-    if data.startswith(b"\xff\xd8") and not jpeg_is_whole(data):
+    if jpeg_or_none(data) and not jpeg_is_whole(data):
         raise PictureError(f"{name}: truncated JPEG, its end is missing ({len(data)} bytes); copy it again")
     if data.startswith(b"\x89PNG") and b"IEND" not in data:
         raise PictureError(f"{name}: truncated PNG, its end is missing ({len(data)} bytes); copy it again")
@@ -74,20 +75,3 @@ def decode_picture(data: bytes, name: object) -> Picture:
     if image is None:
         raise PictureError(f"{name}: not a picture this program can read, or damaged")
     return np.asarray(image, np.uint8)
-
-
-def jpeg_is_whole(data: bytes) -> bool:
-    """Whether a JPEG runs to its end marker (ITU-T T.81, annex B).
-
-    OpenCV fills what is missing with grey and only warns. Segments are walked, for an EXIF
-    thumbnail carries an end marker of its own.
-    """
-    at = 2
-    while marker := _MARKER.search(data, at):
-        kind, at = data[marker.end() - 1], marker.end()
-        if kind == 0xD9:
-            return True
-        if kind in (0x01, 0xD8) or at + 2 > len(data):
-            continue
-        at += int.from_bytes(data[at : at + 2], "big")  # a segment says its own length
-    return False

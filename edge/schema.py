@@ -24,7 +24,7 @@ BoxXYWH = tuple[float, float, float, float]  # left, top, width, height; fractio
 RegionKind = Literal["motion", "sweep", "track"]
 EventKind = Literal["bear", "camera", "health", "test"]
 EventType = Literal["new", "update", "end"]
-TroubleKind = Literal["gone", "frozen", "black", "white", "covered", "blurred", "moved"]
+TroubleKind = Literal["gone", "frozen", "black", "white", "covered", "blurred", "moved", "unsteady", "main_gone"]
 
 WHOLE: BoxXYWH = (0.0, 0.0, 1.0, 1.0)
 
@@ -68,6 +68,8 @@ class Frame:
     media_time_s: float | None = None  # seconds into a file; None on a live source
     luma: Luma | None = None  # what motion looks at, where the source has it apart (a Pi's Y plane, a sub-stream)
     again: bool = False  # the first frame after the camera was away: whatever was known of the place is old
+    same_s: float = 0.0  # for how long a live camera has given this very picture: it tells nothing new
+    jpeg: bytes | None = None  # ``picture`` as the camera compressed it, full size, not yet turned by its Exif
 
     @property
     def image(self) -> Picture:
@@ -117,6 +119,7 @@ class Standing:
     sum: float  # the evidence gathered, S, logit-seconds
     alarm_at: float  # h, as it holds for this track now
     held: tuple[str, ...] = ()  # in words: "never moved: held to the still threshold", "outside the zones", …
+    alone_at: float | None = None  # the bear probability with which one picture alone alarms; None: it never does
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from edge.crops import square
 from edge.decide.happening import Verdict
 from edge.drawing import ALARM, MOVING, Mark
-from edge.evidence import EvidenceWriter, Exhibit
+from edge.evidence import CameraEvidence
 from edge.run import Run
 from edge.schema import Event, Frame, Score
 from edge.sinks.worker import Sink
@@ -26,16 +25,18 @@ TROUBLE_WORDS = {
     "covered": "something before the lens",
     "blurred": "a blurred picture",
     "moved": "another view",
+    "unsteady": "a picture that comes and goes",
+    "main_gone": "only the small stream",
 }
+UNSEEN_WORDS = {
+    "gone": "the camera gives no picture any more, so nothing is known of the bear",
+    "frozen": "the camera gives the same picture again and again, so nothing is known of the bear",
+    "black": "the camera gives a black picture, so nothing is known of the bear",
+    "white": "the camera gives a white picture, so nothing is known of the bear",
+    "covered": "something is before the lens, so nothing is known of the bear",
+}
+ENDED_WORDS = "watching ended, so nothing more is known of the bear"
 REMEMBERED = 100  # happenings whose id is kept: one may be taken up again half a minute after its end
-
-
-@dataclass(eq=False)
-class _Told:
-    """What events of one happening have in common."""
-
-    id: str
-    evidence: str | None = None  # the last picture's path
 
 
 class Teller:
@@ -51,7 +52,7 @@ class Teller:
         *,
         model: str | None = None,
         context: float = 1.0,
-        evidence: EvidenceWriter | None = None,
+        evidence: CameraEvidence | None = None,
         run: Run | None = None,
     ) -> None:
         self.sinks = list(sinks)
@@ -60,25 +61,22 @@ class Teller:
         self.evidence = evidence
         self.run = run or Run()
         self.told: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
-        self._happenings: dict[int, _Told] = {}
+        self._happenings: dict[int, str] = {}  # its number -> its events' id
         self._troubles: dict[int, str] = {}
 
-    def bear(self, frame: Frame, verdict: Verdict, scores: Sequence[Score] = ()) -> Event:
-        """A verdict as an event to every sink, then its evidence to the writer."""
-        told = self._happenings.pop(verdict.happening, None) or _Told(uuid.uuid4().hex)
-        self._happenings[verdict.happening] = told  # the last one told is the last to be forgotten
+    def bear(self, frame: Frame, verdict: Verdict, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
+        """A verdict as an event to every sink, then its evidence to the writer; ``why`` an end was not seen."""
+        id_ = self._happenings.pop(verdict.happening, None) or uuid.uuid4().hex
+        self._happenings[verdict.happening] = id_  # the last one told is the last to be forgotten
         if len(self._happenings) > REMEMBERED:
             del self._happenings[next(iter(self._happenings))]
-        event = self._event(frame, verdict, told.id)
-        path: Path | None = None
-        if self.evidence and verdict.type != "end":
-            path = self.evidence.place(frame, event.id, event.seq)
-            told.evidence = str(path)
-        event = replace(event, evidence=told.evidence)
+        event = self._event(frame, verdict, id_)
+        where = self.evidence.place(event, frame) if self.evidence else None
+        event = replace(event, evidence=where, detail=why or event.detail)
         self.told[event.type] += 1
         self._to_sinks(event, frame.handed_over)
-        if self.evidence and path:
-            self.evidence(Exhibit(path, frame, self._marks(frame, verdict, scores), event))
+        if self.evidence:
+            self.evidence.told(event, frame, self._marks(frame, verdict, scores), scores)
         return event
 
     def trouble(

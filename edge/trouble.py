@@ -1,8 +1,8 @@
 """What is wrong with a camera, told once: after a grace time, and again when it is over.
 
-A camera that is gone, frozen, black, blinded, covered, blurred or moved sees no bear, and whoever trusts it must
-hear of that. One that flickers must not flood: each time a trouble is back soon after its end, the next end has
-to be good for twice as long before it is believed.
+A camera that is gone, frozen, black, blinded, covered, blurred or moved sees no bear, one that comes and goes may miss
+it, and whoever trusts it must hear of that. One that flickers must not flood: each time a trouble is back soon after
+its end, the next end has to be good for twice as long before it is believed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from edge.schema import EventType, Trouble, TroubleKind
 # Seconds a trouble must last before it is told. What a source or the lens check reports is some seconds old already.
 GRACE_S: Mapping[TroubleKind, float] = {
     "gone": 3.0, "frozen": 3.0, "black": 8.0, "white": 8.0, "covered": 8.0, "blurred": 60.0, "moved": 0.0,
+    "unsteady": 0.0, "main_gone": 5.0,
 }  # fmt: skip
 MOST_CLEAR_S = 300.0
 MOST_RETURNS = 10  # further ones change nothing
@@ -65,7 +66,9 @@ class TroubleWatch:
 
     def __call__(self, troubles: Sequence[Trouble], time: float) -> list[Report]:
         """What is to be told at this moment (seconds)."""
-        gone_by = [self._gone_by(kind, time) for kind in self._cases if kind not in {t.kind for t in troubles}]
+        kinds = {trouble.kind for trouble in troubles}
+        # While no picture comes, nothing else can be known to be over.
+        gone_by = [self._gone_by(kind, time) for kind in self._cases if kind not in kinds and "gone" not in kinds]
         lasting = [self._lasting(trouble, time) for trouble in troubles]
         return [report for report in (*gone_by, *lasting) if report]
 

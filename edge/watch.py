@@ -19,13 +19,15 @@ from edge.pace import CropBudget, Pace
 from edge.schema import Event, EventType, Frame, Picture, Region, Score, Trouble
 from edge.settings import CameraSettings
 from edge.sweep import Sweep
-from edge.telling import Teller
+from edge.telling import ENDED_WORDS, UNSEEN_WORDS, Teller
 from edge.trace.moment import Moment
 from edge.track import Tracker
 from edge.trouble import Report, TroubleWatch
+from edge.unseen import UNSEEING, Unseen
 from edge.zones import Cover
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
+FRESH_S = 15.0  # a camera whose last frame is older is not being watched
 
 
 class Scorer(Protocol):
@@ -91,7 +93,8 @@ class Watcher:
         self._last: tuple[Frame, Motion] | None = None
         self._checked_at: float | None = None
         self._camera = ""
-        self._source_trouble: Trouble | None = None
+        self._source_troubles: dict[str, Trouble] = {}  # by the part of the source that reports them
+        self._unseen = Unseen()
         self._seen: tuple[Trouble, ...] = ()  # by the lens check
         self._between: list[Event] = []  # told between two frames
 
@@ -104,8 +107,9 @@ class Watcher:
                 regions = self.find(frame, motion)
                 scores = self.score(frame, regions)
                 verdicts = self.decide(frame, scores)
-                events = [self.teller.bear(frame, verdict, scores) for verdict in verdicts]
+                events = [self.teller.bear(frame, verdict, scores) for verdict in self._known(frame, verdicts)]
                 events += self.look_after(frame, motion)
+                self._keep(frame, motion, scores)
                 self._count(frame, motion, regions, started)
                 self._record(frame, motion, scores, events)
         finally:
@@ -166,13 +170,19 @@ class Watcher:
             self._seen = self.lens(motion.grey, frame.time)
         return self._hear(frame.camera, now, frame.media_time_s)
 
-    def report(self, trouble: Trouble | None, at: float, camera: str) -> None:
-        """What the source says of itself, also while no frame comes; None: all is well again.
+    def fresh(self, now: float, within_s: float = FRESH_S) -> bool:
+        """Whether a frame was looked at within so many seconds of ``now``, time.monotonic()."""
+        return self._last is not None and now - self._last[0].handed_over <= within_s
 
-        ``at`` is the monotonic clock, in seconds, as a frame's ``handed_over`` is.
+    def report(self, trouble: Trouble | None, at: float, camera: str, part: str = "") -> None:
+        """What the source, or one part of it, says of itself, also while no frame comes; None: all is well again.
+
+        ``at`` is the monotonic clock, in seconds, as a frame's ``handed_over`` is. Only from the loop's own thread.
         """
-        over = trouble is None and self._source_trouble is not None
-        self._source_trouble = trouble
+        before = self._source_troubles.pop(part, None)
+        if trouble:
+            self._source_troubles[part] = trouble
+        over = trouble is None and before is not None
         if over or self._checked_at is None or at - self._checked_at >= CHECK_S:
             events = self._hear(camera, at, None)
             if self.trace:
@@ -189,7 +199,8 @@ class Watcher:
 
     def close(self) -> None:
         """The source has ended: end what is still going on."""
-        events = [self.teller.bear(self._last[0], verdict) for verdict in self.decider.close()] if self._last else []
+        events = self._end_bears(ENDED_WORDS, self.decider.close())
+        self._unseen.forget()
         at = self._checked_at or 0.0
         events += [self.teller.trouble(self._camera, report, stopped=True) for report in self.troubles.close(at)]
         if events and self.trace and self._last:
@@ -200,13 +211,30 @@ class Watcher:
     def _hear(self, camera: str, at: float, media_time_s: float | None) -> list[Event]:
         """Tell what has become of the camera's troubles; a bear that nobody can see any more is over."""
         self._checked_at, self._camera = at, camera
-        found = [*self._seen, *([self._source_trouble] if self._source_trouble else [])]
+        found = [*self._seen, *self._source_troubles.values()]
         events = []
         for report in self.troubles(found, at):
             events.append(self.teller.trouble(camera, report, media_time_s))
-            if report.type == "new" and report.trouble.kind == "gone" and self._last:
-                events += [self.teller.bear(self._last[0], verdict) for verdict in self.decider.close()]
+            kind = report.trouble.kind
+            if report.type == "new" and kind in UNSEEING:
+                events += self._end_bears(UNSEEN_WORDS[kind], self.decider.close() if kind == "gone" else ())
         return events
+
+    def _known(self, frame: Frame, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """The verdicts without ends that may only mean that the camera sees nothing."""
+        seeing = not any(trouble.kind in UNSEEING for trouble in self._seen)
+        return self._unseen(verdicts, frame, seeing=seeing and (self.arriving or not frame.again))
+
+    def _end_bears(self, why: str, ended: Sequence[Verdict]) -> list[Event]:
+        """Every bear's event that is open is over, and says why."""
+        ends = self._unseen.shut(ended)
+        return [self.teller.bear(self._last[0], verdict, why=why) for verdict in ends] if self._last else []
+
+    def _keep(self, frame: Frame, motion: Motion, scores: Sequence[Score]) -> None:
+        """Every frame may become evidence: what was before an alarm is wanted only after it."""
+        if self.teller.evidence:
+            moving = bool(motion.regions or motion.moving or self.tracker.tracks)
+            self.teller.evidence.look(frame, moving=moving, scores=scores, tracks=self.tracker.tracks)
 
     def _record(self, frame: Frame, motion: Motion, scores: Sequence[Score], events: Sequence[Event]) -> None:
         if not self.trace:

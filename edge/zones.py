@@ -65,11 +65,32 @@ def parse_masks(words: Sequence[str]) -> tuple[Polygon, ...]:
     return masks
 
 
+def parse_zones(words: Sequence[str], option: str = "--zone") -> tuple[Zone, ...]:
+    """The zones of ``--zone``; those without a name are zone, zone-2 and so on. Raises OptionError."""
+    zones: list[Zone] = []
+    for each in words:
+        zone, number = parse_zone(each, option), 1
+        named = "=" in each
+        if named and zone.name in {other.name for other in zones}:
+            raise OptionError(f"{option}: two zones are called {zone.name}; give each a name of its own")
+        while zone.name in {other.name for other in zones}:
+            number += 1
+            zone = Zone(f"zone-{number}", zone.corners)
+        zones.append(zone)
+    return tuple(zones)
+
+
 def parse_zone(words: str, option: str = "--zone") -> Zone:
     """A zone of 'NAME=x,y x,y x,y …', or of the corners alone. Raises OptionError."""
-    match = re.fullmatch(r"\s*([A-Za-z][\w-]*)\s*=(.*)", words, re.DOTALL)
-    name, corners = (match[1], match[2]) if match else ("zone", words)
-    return Zone(name, parse_polygon(corners, option))
+    name, equals, corners = words.rpartition("=")
+    name = name.strip()
+    if equals and not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        better = re.sub(r"[^\w-]+", "-", name).strip("-0123456789_") or "hives"
+        raise OptionError(
+            f"{option} {words!r}: {name!r} is no name for a zone; a letter first, then letters, digits, - and _, "
+            f"such as '{better}={corners.strip()}'"
+        )
+    return Zone(name or "zone", parse_polygon(corners, option))
 
 
 def area(corners: Polygon) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +21,9 @@ PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", ROOT.parent / "shared" / "
 NO_PICTURES = "no folder of pictures (BEAR_ALARM_PICTURES)"
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# The journal of whoever runs the tests is not theirs to write to; commands that tests start inherit this.
+_STATE = tempfile.TemporaryDirectory(prefix="bear-alarm-tests-", ignore_cleanup_errors=True)
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 try:
     from hypothesis import settings

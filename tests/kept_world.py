@@ -128,10 +128,10 @@ class Connection(Closing):
                 raise SourceError("yard: the stream broke off; check the network")
             if state == "bug":
                 raise ZeroDivisionError
-            shade = 7 if state == "frozen" else int(self.world.now * 100) % 256
+            shade = 7 if state in {"frozen", "stare"} else int(self.world.now * 100) % 256
             width, height = self.camera.size_wh
             picture: Any = None if state == "garbage" else np.full((height, width, 3), shade, np.uint8)
-            if state == "bear":
+            if state in {"bear", "stare"}:  # a bear, and a picture that froze with one in it
                 picture[4:] = BEAR_COLOUR
             yield Frame(picture, self.world.now - began, NOW, "yard", index)
             index += 1

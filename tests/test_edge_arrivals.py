@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -39,7 +40,7 @@ def test_what_lies_there_at_the_start_is_passed_over_or_not(tmp_path):
     assert arrived(everything, 2.0) == []
 
 
-def test_a_file_is_whole_when_it_stands_still_and_decodes(tmp_path):
+def test_a_file_is_whole_when_it_stands_still_and_decodes(tmp_path, caplog):
     watching, data = begun(tmp_path), jpeg()
     for now, end in enumerate((200, 600, len(data) - 2)):
         (tmp_path / "a.jpg").write_bytes(data[:end])
@@ -50,7 +51,7 @@ def test_a_file_is_whole_when_it_stands_still_and_decodes(tmp_path):
     assert arrived(watching, 5.0) == []
     assert arrived(watching, 6.0) == ["a.jpg"]
     assert arrived(watching, 7.0) == []
-    assert watching.problems == []
+    assert caplog.records == []
 
 
 def test_a_file_renamed_into_place_counts_at_once(tmp_path):
@@ -105,36 +106,49 @@ def test_a_file_that_stays_broken_is_named_once(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         for now in (1.0, 2.0, 20.0):
             assert arrived(watching, now) == []
-        assert watching.problems == []
+        assert caplog.records == []
         assert arrived(watching, 32.0) == []
-        assert sorted(problem.partition(": ")[2] for problem in watching.problems) == [
+        assert sorted(message.partition(": ")[2] for message in caplog.messages) == [
             "the file is empty (0 bytes); skipped",
             f"truncated JPEG, its end is missing ({len(jpeg()) - 40} bytes); copy it again; skipped",
         ]
         assert arrived(watching, 70.0) == []
-    assert len(watching.problems) == len(caplog.records) == 2
+    assert len(caplog.records) == 2
     put(tmp_path / "half.jpg")  # the upload is taken up again
     assert arrived(watching, 80.0) + arrived(watching, 81.0) == ["half.jpg"]
 
 
-def test_problems_are_bounded(tmp_path):
+def test_broken_files_leave_nothing_behind(tmp_path):
     watching = begun(tmp_path)
     for number in range(50):
         put(tmp_path / f"{number}.jpg", b"no picture")
     for now in (1.0, 2.0, 40.0):
         arrived(watching, now)
-    assert len(watching.problems) == 20
     assert not watching._waiting
 
 
-def test_a_file_that_is_gone_before_it_is_read_is_no_problem(tmp_path):
+def test_clips_are_not_looked_at_which_is_said_once(tmp_path, caplog):
+    watching = begun(tmp_path)
+    put(tmp_path / "half.mp4.part", b"a clip")
+    put(tmp_path / ".hidden.mp4", b"a clip")
+    assert arrived(watching, 1.0) == []
+    assert caplog.messages == []
+    for name in ("sub/IMG_0001.MP4", "IMG_0002.avi"):
+        put(tmp_path / name, b"a clip")
+    for now in (2.0, 3.0, 90.0):
+        assert arrived(watching, now) == []
+    assert len(caplog.messages) == 1
+    assert re.search(r"IMG_000\d\.\w+: clips that arrive are not looked at, only pictures; set the", caplog.messages[0])
+
+
+def test_a_file_that_is_gone_before_it_is_read_is_no_problem(tmp_path, caplog):
     watching = begun(tmp_path)
     put(tmp_path / "a.jpg")
     watching.look(1.0)
     (file,) = watching.look(2.0)
     (tmp_path / "a.jpg").unlink()
     assert watching.read(file, 60.0) is None
-    assert watching.problems == []
+    assert caplog.records == []
 
 
 def test_months_of_pictures_leave_nothing_behind(tmp_path):

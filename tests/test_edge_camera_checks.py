@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge.camera.checks import Frozen, Stillness, frame_fault, picture_fault
-from edge.camera.kept import Onward
+from edge.camera.onward import Onward
 from edge.schema import Frame, Later
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)

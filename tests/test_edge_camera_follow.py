@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from edge.camera import arrivals
-from edge.camera.arrivals import Seen
 from edge.camera.follow import FollowSource
 from edge.errors import SourceError
 from edge.pictures import decode_picture
@@ -34,6 +33,7 @@ def test_pictures_come_as_they_arrive(tmp_path):
         put(tmp_path / "sub" / "b.jpg", jpeg(150), at=1_700_000_001)
         second = next(frames)
     assert np.array_equal(first.image, decode_picture(jpeg(10), ""))
+    assert first.jpeg == jpeg(10)
     assert (first.index, second.index, first.camera, first.media_time_s) == (0, 1, "inbox", None)
     assert (first.wall, first.again) == (datetime.fromtimestamp(1_700_000_000, UTC), False)
     assert first.time == first.handed_over < second.handed_over <= time.monotonic()
@@ -82,9 +82,9 @@ def test_no_folder_is_one_sentence(tmp_path, name):
 
 
 def test_a_folder_that_goes_away_is_one_sentence_and_what_came_meanwhile_is_given_later(tmp_path):
-    inbox, seen = tmp_path / "inbox", Seen()
+    inbox, seen = tmp_path / "inbox", tmp_path / "seen.txt"
     put(inbox / "old.jpg")
-    with follow(inbox, seen=seen) as source:
+    with follow(inbox, remember=seen) as source:
         put(inbox / "a.jpg")
         frames = iter(source)
         next(frames)
@@ -95,7 +95,7 @@ def test_a_folder_that_goes_away_is_one_sentence_and_what_came_meanwhile_is_give
         assert time.monotonic() - began >= 0.3
     put(tmp_path / "away" / "b.jpg")
     (tmp_path / "away").rename(inbox)
-    with follow(inbox, seen=seen) as source:
+    with follow(inbox, remember=seen) as source:
         (frame,) = take(source, 1)
     assert frame.wall == datetime.fromtimestamp((inbox / "b.jpg").stat().st_mtime_ns / 1e9, UTC)
 
@@ -125,7 +125,7 @@ def test_with_somebody_to_tell_the_folder_is_awaited(tmp_path):
 def test_a_share_that_hangs_is_one_sentence(tmp_path, monkeypatch):
     with follow(tmp_path, gone_s=0.3) as source:
         free = threading.Event()
-        monkeypatch.setattr(arrivals, "scan", lambda *_: free.wait(20.0) and ([], True))
+        monkeypatch.setattr(arrivals, "scan", lambda *_: free.wait(20.0) and arrivals.Listing([], True, None))
         with pytest.raises(SourceError, match=r"has not answered for 0\.3 s; check the network share"):
             take(source, 1)
         with pytest.raises(SourceError, match="has not answered"):

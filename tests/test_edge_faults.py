@@ -75,8 +75,51 @@ def test_a_camera_that_is_well_tells_nothing():
     assert np.median([crops for _, _, crops in diary.looks]) <= 2
 
 
-def test_a_bear_that_nobody_sees_any_more_is_over_when_the_camera_is_gone():
-    diary = Diary((10.0, "bear"), (FAILS_S, "away"), (RETURNS_S, "live"))
-    assert [event.type for _, event in diary.told if event.kind == "bear"] == ["new", "end"]
-    gone = next(at for at, event in diary.told if (event.kind, event.type) == ("camera", "new"))
-    assert diary.of("bear")[-1][0] == pytest.approx(gone, abs=0.1)
+def bears_and_troubles(diary: Diary) -> list[str]:
+    return [f"{event.kind} {event.type}" for _, event in diary.told]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("away", "gives no picture any more"), ("frozen", "the same picture"), ("stare", "the same picture")],
+)
+def test_a_camera_that_fails_is_told_before_the_bear_it_loses_and_the_bear_did_not_leave(fault, reason):
+    diary = Diary((10.0, "bear"), (FAILS_S, fault), (RETURNS_S, "live"))
+    assert bears_and_troubles(diary) == ["bear new", "camera new", "bear end", "camera end"]
+    (gone_s, _), (end_s, end) = diary.told[1:3]
+    assert end_s == pytest.approx(gone_s, abs=0.1)
+    assert end.detail
+    assert reason in end.detail
+    assert end.detail.endswith("so nothing is known of the bear")
+    assert "new" not in [event.type for at, event in diary.told if event.kind == "bear" and at > FAILS_S]
+
+
+@pytest.mark.parametrize("fault", ["away", "frozen", "stare"])
+def test_a_bear_that_is_still_there_when_the_camera_is_back_is_no_second_alarm(fault):
+    diary = Diary((10.0, "bear"), (FAILS_S, fault), (35.0, "bear"), seconds=60.0)
+    told = bears_and_troubles(diary)
+    assert told[:3] == ["bear new", "camera new", "bear end"]
+    assert sorted(told[3:]) == ["bear end", "bear update", "camera end"]  # and over with the watch
+    assert diary.told[-1][1].detail == "watching ended, so nothing more is known of the bear"
+
+
+def test_a_bear_is_not_said_to_have_left_in_a_short_gap():
+    diary = Diary((10.0, "bear"), (20.0, "deaf"), (25.5, "bear"), (40.0, "live"), seconds=60.0)
+    assert bears_and_troubles(diary) == ["bear new", "bear update", "bear end"]
+    left_s, end = diary.told[-1]
+    assert 44.0 <= left_s <= 50.0
+    assert end.detail is None
+
+
+def test_a_camera_that_comes_and_goes_is_told_within_minutes_and_once():
+    life = [(11.0 * i + late, state) for i in range(120) for late, state in ((6.0, "deaf"), (10.9, "live"))]
+    diary = Diary(*life, seconds=1200.0)
+    assert [(event.type, event.label) for _, event in diary.told] == [("new", "unsteady"), ("end", "unsteady")]
+    assert 60.0 <= diary.told[0][0] <= 150.0
+    assert "the picture comes and goes" in (diary.told[0][1].detail or "")
+    assert diary.told[1][0] >= 1199.0  # with the watch
+
+
+def test_a_short_drop_now_and_then_is_not_told():
+    life = [(60.0 * i + late, state) for i in range(1, 10) for late, state in ((0.0, "deaf"), (4.5, "live"))]
+    assert Diary(*life, seconds=620.0).told == []

@@ -15,9 +15,11 @@ import pytest
 
 from edge.commands import snapshot as command
 from edge.commands.watch_words import model_line
-from edge.drawing import ALARM, MOVING, TILE, Corners, Mark, annotate, free_place
+from edge.drawing import ALARM, HATCH, MOVING, TILE, ZONE, Mark, annotate
 from edge.errors import OptionError
+from edge.lettering import Corners, Lettering, around, first_free, plain, within
 from edge.schema import Region, Score
+from edge.zones import Zone, contains
 from tests.tiny import tiny_card, write_tiny_model
 
 ROOT = Path(__file__).parents[1]
@@ -29,14 +31,14 @@ def apart(one, other):
 
 def test_words_find_a_place_beside_their_box_that_is_free_or_none():
     box, taken = (40, 50, 100, 120), list[Corners]()
-    while place := free_place(box, (25, 12), (200, 200), taken):
+    while place := first_free(around(box, (25, 12), (200, 200)), taken):
         assert 0 <= place[0] < place[2] < 200
         assert 0 <= place[1] < place[3] < 200
         taken.append(place)
     assert len(taken) == 4
     assert all(apart(one, other) for one, other in combinations(taken, 2))
-    assert free_place((0, 0, 60, 60), (30, 12), (200, 200), []) == (0, 0, 30, 12)  # no room above it
-    assert free_place((180, 50, 199, 99), (30, 12), (200, 200), []) == (169, 38, 199, 50)
+    assert first_free(around((0, 0, 60, 60), (30, 12), (200, 200)), []) == (0, 0, 30, 12)  # no room above it
+    assert first_free(around((180, 50, 199, 99), (30, 12), (200, 200)), []) == (169, 38, 199, 50)
 
 
 def test_the_last_mark_keeps_its_words_where_two_would_stand():
@@ -47,6 +49,85 @@ def test_the_last_mark_keeps_its_words_where_two_would_stand():
     red = np.all(alone == ALARM, axis=2)
     assert red.sum() > 200
     assert np.array_equal(both[red], alone[red])
+
+
+HIVES = Zone("hives", ((0.1, 0.5), (0.6, 0.5), (0.6, 1.0), (0.1, 1.0)))
+GATE = Zone("gate", ((0.65, 0.3), (0.95, 0.3), (0.8, 0.7)))
+SKY = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.2), (0.0, 0.2))
+
+
+def place_of(monkeypatch, image, *more, **options):
+    """Where words were written: (words, place) pairs."""
+    placed: list[tuple[str, object]] = []
+
+    class Noting(Lettering):
+        def _put(self, words, colour, places):
+            before = len(self._taken)
+            super()._put(words, colour, places)
+            placed.extend((words, place) for place in self._taken[before:])
+
+    monkeypatch.setattr("edge.drawing.Lettering", Noting)
+    return annotate(image, *more, **options), placed
+
+
+@pytest.mark.parametrize("size_wh", [(1280, 720), (640, 360), (320, 240)])
+def test_zones_are_drawn_with_their_names_and_no_words_lie_over_others(size_wh, monkeypatch):
+    width, height = size_wh
+    image = np.full((height, width, 3), 60, np.uint8)
+    marks = [Mark((x / 5, y / 4, 0.2, 0.25), f"0.{x}{y}", TILE) for x in range(5) for y in range(4)]
+    marks.append(Mark((0.1, 0.5, 0.25, 0.4), "brown bear 0.99", ALARM, bold=True))
+    drawn, placed = place_of(monkeypatch, image, marks, "demo at 16.0 s", [HIVES, GATE], [SKY], command.legend())
+    names = dict(placed)
+    assert {"brown bear 0.99", "hives", "gate"} <= names.keys()
+    assert all(apart(one, other) for (_, one), (_, other) in combinations(placed, 2))
+    for zone in (HIVES, GATE):
+        left, top, right, bottom = names[zone.name]
+        assert contains(zone.corners, ((left + right) / 2 / width, (top + bottom) / 2 / height))
+        assert (drawn[top:bottom, left:right] == ZONE).all(2).mean() > 0.4
+    across = annotate(image, [], zones=[HIVES])[round(0.75 * height)]
+    assert (across == ZONE).all(1).sum() >= 4  # its two sides
+    assert tuple(across[width // 3]) != tuple(across[-1]) == (60, 60, 60)  # tinted
+
+
+def test_a_mask_is_darkened_and_hatched():
+    image = np.full((360, 640, 3), 150, np.uint8)
+    masked = annotate(image, [], masks=[SKY])[10:60, 10:600]
+    assert 0.02 < (masked == HATCH).all(2).mean() < 0.3
+    assert (masked == 50).all(2).mean() > 0.7
+    black = annotate(np.zeros_like(image), [], masks=[SKY])[10:60, 10:600]
+    assert black.any(2).mean() > 0.02  # at night too one sees where it lies
+
+
+@pytest.mark.parametrize("size_wh", [(1280, 720), (640, 360), (320, 240)])
+def test_the_legend_lies_beside_the_caption_or_above_it(size_wh, monkeypatch):
+    image = np.full((size_wh[1], size_wh[0], 3), 255, np.uint8)
+    caption = f"demo at 16.0 s  {size_wh[0]}x{size_wh[1]}  bear@36d9726e37c1"
+    written = []
+    write = Lettering.write
+
+    def noting(self, words, at):
+        written.append((words, at))
+        write(self, words, at)
+
+    monkeypatch.setattr(Lettering, "write", noting)
+    annotate(image, [Mark((0.1, 0.1, 0.2, 0.2), "0.5", TILE)], caption, [HIVES], [SKY], command.legend())
+    assert [words for words, _ in written] == [caption, "most bear-like", "moves", "tile", "zone", "mask"]
+    measured = Lettering(image, max(0.35, min(size_wh) / 1100))
+    rows = [(at[1], at[0], at[0] + measured.measure(words)[0]) for words, at in written]
+    assert all(right <= size_wh[0] for _, _, right in rows)
+    assert all(one[0] != two[0] or one[2] < two[1] or two[2] < one[1] for one, two in combinations(rows, 2))
+
+
+def test_letters_that_opencv_does_not_have_are_near_ones():
+    assert plain("Zäune–Süd 木") == "Zaune-Sud ?"
+
+
+def test_a_name_that_has_no_room_at_the_corners_stands_elsewhere_in_its_zone():
+    corners = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    taken = [(0, 0, 100, 30), (0, 70, 100, 100)]
+    place = first_free(within(corners, (30, 10), (100, 100)), taken)
+    assert place
+    assert all(apart(place, other) for other in taken)
 
 
 def test_what_matters_is_marked_last_and_faint_tiles_without_words():
@@ -73,14 +154,14 @@ def test_the_colours_are_what_the_command_calls_them():
 
 def test_a_snapshot_makes_its_folder_and_names_the_colours(tmp_path):
     model = write_tiny_model(tmp_path / "m.onnx", tiny_card())
-    words = ["snapshot", "demo", "--model", str(model), "--out", "new/folder/shot.jpg"]
+    words = ["snapshot", "demo", "--model", str(model), "--out", "new/folder/shot.jpg", "--zone", "a=0,0 1,0 1,1"]
     ran = subprocess.run(
         [sys.executable, "-m", "edge", *words], env=os.environ | {"PYTHONPATH": str(ROOT)},
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "new" / "folder" / "shot.jpg").is_file()
-    assert "yellow what moves, grey the sweep's tiles, red the most bear-like" in ran.stderr
+    assert "yellow what moves, grey the sweep's tiles, red the most bear-like, blue the zones." in ran.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):

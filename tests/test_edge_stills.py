@@ -18,8 +18,9 @@ from edge.classifier import BATCH, Classifier
 from edge.commands.classify import stopped
 from edge.crops import MOST_TILES, SMALLEST_TILE_PX, tiles
 from edge.errors import OptionError, PictureError
+from edge.jpeg import jpeg_is_whole
 from edge.megadetector import Results
-from edge.pictures import decode_picture, find_pictures, jpeg_is_whole, read_picture
+from edge.pictures import decode_picture, find_pictures, read_picture
 from edge.schema import WHOLE, Region
 from edge.stills import look
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.motion import Motion
-from edge.schema import Event, Frame, Region, Score, Standing
+from edge.schema import Event, Frame, Region, Score, Standing, utc_text
 from edge.trace import Trace
 from edge.trace.moment import Look, Moment, Summary, Told, share
 from tests.test_edge_watch import GREEN
@@ -136,13 +137,21 @@ def test_what_is_no_moment_is_said(line, says):
 def test_a_moment_of_a_turn_of_the_loop():
     frame = Frame(GREEN, 7.5, WALL, "yard", 75, media_time_s=7.5)
     score = Score(Region(LEFT, "motion"), (0.7, 0.3), 0.7, "brown_bear", 1.5)
-    event = Event("bear", "new", "id1", 1, "run", "yard", "2026", track=4, quiet="outside the schedule")
+    quiet, at = "outside the schedule", utc_text(WALL)
+    event = Event("bear", "new", "id1", 1, "run", "yard", at, track=4, quiet=quiet, zones=("hives",))
+    gone = Event("camera", "new", "id2", 2, "run", "yard", utc_text(WALL - timedelta(minutes=3)), detail="no frame")
     motion = Motion((Region(LEFT, "motion"),), reset=True)
-    made = Moment.of(frame, motion, [score], [standing(1.8)], [event], ["black"], threshold=0.4, frame_ms=3.0)
+    seen = [score], [standing(1.8, alone_at=0.8)], [event, gone]
+    live = Moment.of(replace(frame, media_time_s=None), motion, *seen, ["black"], threshold=0.4)
+    assert live.told[0].at is None
+    assert live.told[1] == Told("new", "id2", "camera", detail="no frame", at=WALL - timedelta(minutes=3))
+    assert Moment.from_json(live.to_json()) == live
+    made = Moment.of(frame, motion, *seen, ["black"], threshold=0.4, frame_ms=3.0)
     assert (made.camera, made.index, made.time, made.size_wh) == ("yard", 75, 7.5, (640, 360))
     assert (made.reset, made.moving, made.media_time_s, made.threshold) == (True, False, 7.5, 0.4)
     assert made.scored == (Look("motion", LEFT, 0.7, "brown_bear", 1.5),)
-    assert made.told == (Told("new", "id1", "bear", 4, None, "outside the schedule"),)
+    assert made.told[0] == Told("new", "id1", "bear", 4, None, "outside the schedule", ("hives",))
+    assert made.told[1].at is None  # a file has its own clock
     assert made.troubles == ("black",)
     assert made.strongest
     assert share(made.strongest) == 1.0

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from edge.errors import OptionError
 from edge.trace import Trace
 from edge.trace.find import find
 from edge.trace.reader import read_trace
@@ -59,7 +62,24 @@ def test_digits_are_an_event_first_then_seconds(tmp_path):
         trace(moment(index, live=False, told=(told(id_="0000025f"),) if index == 7 else ()))
     assert trace.close(5.0)
     reels = read_trace(trace.path)
-    for word, index in (("0000025", 7), ("000002.5", 25), ("3", 30), ("3s", 30), ("0:03", 30), ("last", 49)):
+    for word, index in (
+        ("0000025", 7),
+        ("000002.5", 25),
+        ("3", 30),
+        ("3s", 30),
+        ("0:03", 30),
+        ("last", 7),
+        ("end", 49),
+    ):
         found = find(reels, word).moment
         assert found
         assert found.index == index
+
+
+def test_digits_that_are_nearly_an_event_are_taken_for_one(tmp_path):
+    trace = Trace(tmp_path / "t.jsonl")
+    for index in range(50):
+        trace(moment(index, live=False, told=(told(id_="88833715"),) if index == 7 else ()))
+    assert trace.close(5.0)
+    with pytest.raises(OptionError, match=r"no such event in this trace; did you mean 88833715 \(yard at 0.7 s\)"):
+        find(read_trace(trace.path), "8883370")

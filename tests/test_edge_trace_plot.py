@@ -81,6 +81,21 @@ def test_a_live_plot_says_what_was_not_kept_and_what_the_time_was_like(tmp_path)
         assert words in text
 
 
+def test_where_no_picture_came_nothing_was_left_out(tmp_path):
+    trace = Trace(tmp_path / "t.jsonl")
+    for index in range(40):
+        late = 100 if index >= 20 else 0
+        trace(replace(moment(index + late, told=(told(),) if index == 30 else ()), index=index))
+    assert trace.close(5.0)
+    found = find(read_trace(trace.path), None)
+    assert found.moment
+    canvas = SvgCanvas(960, 560, "")
+    plot(canvas, found.reel, found.moment, "")
+    text = " ".join(ET.fromstring(canvas.finished()).itertext())
+    assert "no picture" in text
+    assert "not kept" not in text
+
+
 def test_one_moment_alone_is_explained_and_drawn(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     trace(replace(moment(0, live=False), threshold=None))

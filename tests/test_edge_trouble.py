@@ -54,6 +54,13 @@ def test_a_trouble_that_returns_the_next_day_is_told_at_once_again():
     assert [(at, type_) for at, type_, _, _ in told] == [(3.0, "new"), (32.0, "end"), (5003.0, "new"), (5032.0, "end")]
 
 
+def test_while_the_camera_is_gone_nothing_else_is_over():
+    told = play(TroubleWatch(), [(BLACK, 0, 20), (GONE, 20, 60)], 100)
+    assert [(at, type_, kind) for at, type_, kind, _ in told] == [
+        (8.0, "new", "black"), (23.0, "new", "gone"), (60.0, "end", "black"), (62.0, "end", "gone"),
+    ]  # fmt: skip
+
+
 def test_closing_ends_what_was_told():
     watch = TroubleWatch()
     play(watch, [(GONE, 0, 100)], 20)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.commands.tune import tuned_text
 from edge.decide import Rule
 from edge.errors import BearAlarmError, OptionError
 from edge.tune import Budget, Heard, Peak, choose, levels_of, listen, most_alarms, parse_budget
@@ -173,12 +174,13 @@ def test_the_command_says_what_the_footage_supports_and_what_it_costs(clips, mod
     code, out, err = tune(*clips, "--model", model, "--budget", "1000/hour", cwd=tmp_path)
     assert code == 0, err
     for words in (
-        "2 clips, 0.1 min of footage taken as free of bears",
+        "2 clips, 9.0 s of footage taken as free of bears",
         "1000 an hour is not supported by this footage",
         "(3/T, 95 %)",
         "This footage is quiet from --alarm-at",
         "It costs a sure bear",
-        "red.avi at 2.",
+        f"{clips[1]} at 2.",
+        f"Look at it: bear-alarm snapshot {clips[1]} --at 2.",
     ):
         assert words in out
     code, out, err = tune(*clips, "--model", model, "--budget", "3000/hour", cwd=tmp_path)
@@ -230,8 +232,6 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_said(clips, model, tmp_path)
 
 
 def test_the_words_of_a_long_quiet_record():
-    from edge.commands.tune import tuned_text
-
     alarms = falling((1.8, 3), (2.4, 0))
     peaks = (Peak("a.mp4", 71.3, 2.36, 0.61, (0.1, 0.1, 0.2, 0.2)),)
     found = choose([Heard("a.mp4", 600 * 3600.0, tuple(alarms), peaks)], RULE, LEVELS, WEEK)
@@ -241,6 +241,27 @@ def test_the_words_of_a_long_quiet_record():
         "At most 1 a week: use --alarm-at 2.4. It costs a sure bear 0.2 s: it alarms within 0.8 s or 3 scored frames, "
         "whichever is later, not 0.6 s or 2." in text
     )
-    assert "a.mp4 at 71.3 s: evidence 2.4, bear 0.61" in text
+    assert "a.mp4 at 71.3 s: evidence 2.4 of 1.8, bear 0.61\nLook at it: bear-alarm snapshot a.mp4 --at 71.3" in text
     assert math.isfinite(found.bound)
     assert Rule(0.5, 0.5, alarm_at=2.4).seconds_at_best == pytest.approx(0.8)
+
+
+def test_footage_that_is_never_quiet_is_said_to_be_so_before_any_arithmetic():
+    found = choose([heard(0.01, falling((1.8, 1)))], RULE, LEVELS, WEEK)
+    said = tuned_text(found, 1)
+    after = said.index(
+        "It alarms here even at --alarm-at 6, so no level can be advised. Look at what raised it (below)"
+    )
+    assert after < said.index(
+        "1 a week is not supported by this footage: it is 36.0 s long, and so little, even without an alarm, only "
+        "shows that there are at most 50,000 a week (3/T, 95 %). It takes 21 days without one."
+    )
+    assert "80,000  0.6 s or 2 frames" in said  # two digits are enough
+    long = tuned_text(choose([heard(1000.0, falling((1.8, 300)))], RULE, LEVELS, WEEK), 1)
+    assert "1 a week is not supported by this footage.\n" in long
+
+
+def test_masks_that_leave_nothing_to_look_at_are_refused(clips, tmp_path):
+    code, _, err = tune(clips[0], "--mask", "0,0 1,0 1,1 0,1", cwd=tmp_path)
+    assert code == 2
+    assert "leave nothing to look at" in err

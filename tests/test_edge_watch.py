@@ -133,17 +133,18 @@ def test_two_bears_are_two_events():
 
 
 def test_sinks_are_called_in_order_before_any_evidence_is_written(tmp_path):
-    order, writer = [], EvidenceWriter(tmp_path)
+    order, writer = [], EvidenceWriter(tmp_path, reserve_mb=0)
     told: list[Event] = []
 
     def siren(_):
         order.append(("siren", list(tmp_path.rglob("*.jpg"))))
 
-    Watcher(Colours(), RULE, Teller([siren, told.append], evidence=writer))(walk(5, (2.0, 4.0, BEAR_COLOUR, 100, 60)))
-    assert writer.close(5.0)
+    teller = Teller([siren, told.append], evidence=writer.camera(clips=False))
+    Watcher(Colours(), RULE, teller)(walk(5, (2.0, 4.0, BEAR_COLOUR, 100, 60)))
+    assert writer.close(30.0)
     assert order[0] == ("siren", [])
     assert {Path(event.evidence or "").is_file() for event in told} == {True}
-    assert len(list(tmp_path.rglob("*.jpg"))) == sum(event.type != "end" for event in told)
+    assert len(list(tmp_path.rglob("alarm*.jpg"))) == len({event.evidence for event in told})
 
 
 def test_a_camera_that_dies_ends_its_events():

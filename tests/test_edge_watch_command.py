@@ -81,11 +81,11 @@ def test_the_command_tells_keeps_and_sums_up(clip, model, tmp_path):
         "For tests only.",
         "not a life-safety device",
         "2 scored frames or 0.6 s",
-        "90 frames",
+        "1 alarm in 8.9 s of footage: 90 frames,",
     ):
         assert words in err
     assert "BEAR  yard at 2." in err
-    assert "1 alarm (0 updates, 1 end)" in err
+    assert "s after the first sign, evidence" in err
     assert "\a" not in err
     assert "\x1b" not in err
 
@@ -213,7 +213,8 @@ def test_a_folder_is_said_to_be_a_film_and_no_frame_is_not_no_bear(model, tmp_pa
     assert "played as a film" in err
     assert "bear-alarm classify" in err
     assert "`sirne` is no program" in err
-    assert "No alarm." in err
+    assert "No alarm: 1 frame, " in err
+    assert "cards: one picture alone raises no alarm, whatever it shows" in err
     (tmp_path / "cards" / "a.png").write_bytes(b"gone")
     code, _, err = run("watch", "cards", "--model", model, cwd=tmp_path)
     assert code == 2

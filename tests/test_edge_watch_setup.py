@@ -16,12 +16,14 @@ import pytest
 from edge.camera.follow import FollowSource
 from edge.camera.kept import KeptSource
 from edge.classifier import Classifier
+from edge.commands.alert_setup import Alerting
 from edge.commands.watch_setup import make_watchers, names, open_kept
 from edge.decide import Rule
 from edge.decide.schedule import parse_schedule
 from edge.errors import OptionError, SourceError
+from edge.run import Run
 from edge.schema import WHOLE, Event, Frame, Region, Trouble
-from edge.settings import CameraSettings
+from edge.settings import AlertSettings, CameraSettings
 from edge.telling import Teller
 from edge.watch import Watcher
 from edge.zones import parse_polygon, parse_zone
@@ -168,11 +170,20 @@ def test_what_is_told_between_frames_is_not_kept_without_a_trace():
     assert watcher._between == []
 
 
+def alerting(told):
+    """Nobody is told but this list."""
+    everyone = Alerting(AlertSettings(bell=False), Run())
+    everyone.sinks.append(told.append)  # type: ignore[arg-type]
+    return everyone
+
+
 def test_a_live_camera_has_a_lens_check_a_pace_and_a_budget_and_reports_its_troubles(classifier):
     kept = KeptSource(Live(), Live, name="yard")
     told: list[Event] = []
     rule = Rule.from_card(classifier.card)
-    (watcher,) = make_watchers([kept], classifier, rule, CameraSettings(), [told.append], None, None)  # type: ignore
+    everyone = alerting(told)
+    (watcher,) = make_watchers([kept], classifier, rule, CameraSettings(), everyone, None, None)
+    assert not everyone.watching("yard")  # no frame was looked at yet
     assert watcher.lens
     assert watcher.pace
     assert watcher.budget.seconds
@@ -187,7 +198,7 @@ def test_each_picture_that_arrives_is_looked_at_whole_and_one_alone_alarms(class
     source = FollowSource(inbox, name="inbox")
     told: list[Event] = []
     rule = Rule.from_card(classifier.card)
-    (watcher,) = make_watchers([source], classifier, rule, CameraSettings(), [told.append], None, None)  # type: ignore
+    (watcher,) = make_watchers([source], classifier, rule, CameraSettings(), alerting(told), None, None)
     source.close()
     scorer = watcher.scorer = Colours()
     bear = GREEN.copy()

@@ -89,13 +89,15 @@ def test_an_alarm_is_explained_with_how_its_evidence_grew(clip, capsys):
     new, end = events
     said = ask(capsys, "--trace", path)
     assert said == ask(capsys, new.id, "--trace", path) == ask(capsys, new.id[:6], "--trace", path)
+    assert said == ask(capsys, "last", "--trace", path)
+    assert "yard at 14.9 s. " in ask(capsys, "end", "--trace", path)
     assert f"yard at {new.media_time_s:.1f} s. " in said
     assert "moved" in said
     assert "above the 0.50 that counts" in said
     assert f"So: ALARM, event {new.id[:8]}, for the evidence of track 1 reached 1" in said
     assert "told already" not in said  # by this very alarm
     assert "track 1 bear counts from logits evidence" in said
-    assert f"Afterwards: 0 updates, and it ended at {end.media_time_s:.1f} s." in said
+    assert f"Afterwards: it ended at {end.media_time_s:.1f} s." in said
 
 
 def test_the_moment_before_an_alarm_says_how_much_was_missing(clip, capsys):
@@ -135,9 +137,9 @@ def test_what_held_an_alarm_back_is_named(tmp_path, capsys):
     said = ask(capsys, "0.1", "--trace", trace.path)
     assert "The picture as a whole moved" in said
     assert "an event without noise, held back: outside the schedule (event ab12cd34)" in said
-    said = ask(capsys, "last", "--trace", trace.path)
+    said = ask(capsys, "end", "--trace", trace.path)
     assert "nothing was said of it in this frame; its evidence stood at 1.2 of 1.8 logit-seconds (67 %)" in said
-    assert "event ab12cd34 ended here" in said
+    assert said.endswith("So: event ab12cd34 ended here.")
 
 
 def test_more_of_the_same_would_have_alarmed(tmp_path, capsys):
@@ -150,6 +152,7 @@ def test_more_of_the_same_would_have_alarmed(tmp_path, capsys):
     assert "0.2 s more of the same would have raised it. Its evidence rose to 78 % at 0.2 s and no further." in said
     assert "rose no further" in ask(capsys, "0.2", "--trace", trace.path)
     assert "yard at 0.2 s" in ask(capsys, "--trace", trace.path)  # no event: the moment of most evidence
+    assert "last: this trace has no event; leave `last` out" in refused("last", "--trace", trace.path)
 
 
 def test_times_of_day_are_local_unless_they_say_otherwise(night, capsys):
@@ -167,6 +170,7 @@ def test_a_quiet_hour_is_explained_by_its_summary(night, capsys):
     assert "It was a quiet stretch. What is known of 2026-11-24 04:10:00 (03:10:00Z) to 04:19:59" in said
     assert "6,000 frames, something moved in 0 of them; 600 places looked at, 0 events told." in said
     assert "The most bear-like was 0.19 (0.40 counts), at the left edge, at" in said
+    assert "The nearest moment that was kept: 2026-11-24 04:10:09 (03:10:09Z)." in said
     assert said.endswith("No evidence had gathered. So: no alarm.")
     near = ask(capsys, "04:52", "--trace", night)
     assert "The most evidence was 44 % of an alarm, at the left edge, at 04:50:00 (03:50:00Z)" in near
@@ -231,7 +235,9 @@ def test_a_time_when_nothing_was_written_is_a_mistake_that_names_the_range(tmp_p
         trace(moment(index, told=(told(id_="ff00ff00"),)))
     assert trace.close(5.0)
     said = refused("04:20", "--trace", tmp_path / "t.jsonl")
-    assert "the alarm did not run or could not write" in said
+    assert (
+        "the alarm did not run or could not write from 2026-11-24 04:00:00 (03:00:00Z) to 2026-11-24 05:00:00" in said
+    )
     assert "yard from 2026-11-24 04:00:00 (03:00:00Z) to 2026-11-24 05:00:00 (04:00:00Z)" in said
     both = refused("aabbcc", "--trace", tmp_path / "t.jsonl")
     assert "no such event" in both

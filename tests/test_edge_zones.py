@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import OptionError
-from edge.zones import MOST_CORNERS, Zone, area, contains, covered, drawn, parse_polygon, parse_zone
+from edge.zones import MOST_CORNERS, Zone, area, contains, covered, drawn, parse_polygon, parse_zone, parse_zones
 
 SQUARE = ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
 BOW = ((0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0))
@@ -27,6 +27,26 @@ def test_a_zone_may_have_a_name():
     assert parse_zone("bins=0,0 1,0 0.5,1") == Zone("bins", ((0.0, 0.0), (1.0, 0.0), (0.5, 1.0)))
     assert parse_zone("0,0 1,0 0.5,1").name == "zone"
     assert parse_zone(" back_yard-2 = 0,0 1,0 0.5,1").name == "back_yard-2"
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [("my hives", "my-hives"), ("2nd", "nd"), ("Bienen/Nord", "Bienen-Nord"), ("", "hives"), ("a=b", "a-b")],
+)
+def test_a_name_that_is_none_is_blamed_and_not_the_corners(name, better):
+    corners = "0.1,0.5 0.6,0.5 0.6,1"
+    with pytest.raises(OptionError, match=rf"is no name for a zone; .* such as '{better}={corners}'$") as error:
+        parse_zone(f"{name}={corners}")
+    assert repr(name) in str(error.value)
+    assert parse_zone(f"{better}={corners}").name == better
+
+
+def test_zones_without_a_name_are_told_apart_and_two_of_one_name_refused():
+    corners = "0,0 1,0 0.5,1"
+    names = [zone.name for zone in parse_zones([corners, f"zone-2={corners}", corners, f"bins={corners}"])]
+    assert names == ["zone", "zone-2", "zone-3", "bins"]
+    with pytest.raises(OptionError, match="two zones are called bins"):
+        parse_zones([f"bins={corners}", f" bins ={corners}"])
 
 
 @pytest.mark.parametrize(

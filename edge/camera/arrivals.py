@@ -10,22 +10,25 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from edge.camera.capture_time import capture_time
+from edge.camera.seen import Seen, mark_of
 from edge.errors import PictureError
+from edge.jpeg import jpeg_or_none
 from edge.pictures import SUFFIXES, decode_picture
 from edge.schema import Picture
 
 log = logging.getLogger(__name__)
 
 BROKEN_S = 30.0  # what has not been whole for so long, and has not grown, stays broken
-MOST_PROBLEMS = 20
 LAST_S = 253e9  # the year 9987
 UNFINISHED = frozenset({"part", "partial", "filepart", "tmp", "temp", "crdownload", "upload"})
+CLIPS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".asf", ".mts"})
 ENDS = (".jpg", ".jpeg", ".png")  # formats that tell their end
 BELIEVED = timedelta(days=31)  # a camera's clock further from the file's time is wrong
 
@@ -38,6 +41,8 @@ class Arrived:
     path: Path
     written: datetime  # UTC, the file's time
     taken: datetime | None  # UTC, by the camera's own clock (Exif)
+    mark: int  # of the file
+    jpeg: bytes | None = None  # the file, where it is a JPEG
 
     @property
     def wall(self) -> datetime:
@@ -60,20 +65,15 @@ class File:
     size: int
     written_ns: int  # its content
     renamed: bool  # its inode was changed after its content
-
-    @property
-    def mark(self) -> int:
-        """One number for path, size and time."""
-        return hash((self.path, self.size, self.written_ns))
+    mark: int  # one number for path, size and time
 
 
-class Seen:
-    """What has been dealt with: a number for each file that is still there. Outlives the source that fills it."""
+class Listing(NamedTuple):
+    """What lies in a folder and below it."""
 
-    def __init__(self) -> None:
-        self.begun = False  # what lay there at first has been passed over
-        self.mount = ""  # where the folder's disk hangs
-        self.marks: set[int] = set()
+    files: list[File]  # finished pictures
+    complete: bool  # whether all of it could be listed
+    clip: str | None  # the path of a video clip, where there is one
 
 
 @dataclass(slots=True)
@@ -87,7 +87,8 @@ class Arrivals:
     """``look`` through the folder from time to time, then ``read`` each file it gives.
 
     Times are seconds of one clock that only goes forward. What lies there at the first look is passed over, but for
-    ``from_start``. A file that stays broken for ``broken_s`` is named in ``problems`` (the last 20) and passed over.
+    ``from_start``, or where ``seen`` knows of an earlier run: then for what that has looked at. A file that stays
+    broken for ``broken_s`` is said (logged) and passed over; that there are video clips is said once.
     """
 
     def __init__(
@@ -96,23 +97,23 @@ class Arrivals:
         self.folder = folder
         self.from_start = from_start
         self.broken_s = broken_s
-        self.seen = seen or Seen()
-        self.problems: list[str] = []
+        self.seen = seen or Seen(folder)
+        self._clips_said = False
         self._waiting: dict[str, _Waiting] = {}
 
     def look(self, now: float, alive: Callable[[], object] = lambda: None) -> list[File]:
         """Files that may be whole, oldest first. Raises OSError when the folder, or the disk it lay on, is gone."""
-        self._check_mount()
-        files, complete = scan(self.folder, alive)
+        mount = self._check_mount()
+        files, complete, clip = scan(self.folder, alive)
+        self._say_clip(clip)
         marks = {file.mark for file in files}
         # All gone at once is rather a stick pulled out than the folder emptied: nothing is forgotten.
         if complete and files:
-            self.seen.marks &= marks
+            self.seen.keep(marks)
             present = {file.path for file in files}
             self._waiting = {path: waiting for path, waiting in self._waiting.items() if path in present}
         if not self.seen.begun:
-            self.seen.begun = True
-            self.seen.marks |= set() if self.from_start else marks
+            self.seen.begin(mount, () if self.from_start else marks)
         new = [file for file in files if file.mark not in self.seen.marks and self._stands(file, now)]
         return sorted(new, key=lambda file: (file.written_ns, file.path))
 
@@ -128,10 +129,11 @@ class Arrivals:
         except (OSError, MemoryError) as error:
             self._not_whole(file, f"{path}: cannot be read ({error})", now)
             return None
-        self._done(file)
+        self._waiting.pop(file.path, None)
+        self.seen.given(file.mark)
         # A disk may hold any number as a time; there are years that no clock shows.
         written = datetime.fromtimestamp(min(max(file.written_ns / 1e9, 0.0), LAST_S), UTC)
-        return Arrived(picture, path, written, capture_time(data))
+        return Arrived(picture, path, written, capture_time(data), file.mark, jpeg_or_none(data))
 
     def _stands(self, file: File, now: float) -> bool:
         """Whether a file is worth reading now: it stands still, and has not been tried in vain as it is."""
@@ -147,32 +149,39 @@ class Arrivals:
             return
         waiting.tried = True
         if now - waiting.since >= self.broken_s:
-            self._done(file)
-            self.problems.append(f"{why}; skipped")
-            del self.problems[:-MOST_PROBLEMS]
+            self._waiting.pop(file.path, None)
+            self.seen.looked_at(file.mark)
             log.warning("%s; skipped", why)
 
-    def _done(self, file: File) -> None:
-        self.seen.marks.add(file.mark)
-        self._waiting.pop(file.path, None)
+    def _say_clip(self, clip: str | None) -> None:
+        if clip and not self._clips_said:
+            self._clips_said = True
+            log.warning(
+                "%s: clips that arrive are not looked at, only pictures; set the camera to take pictures, or look at "
+                "a clip with `bear-alarm watch CLIP`",
+                clip,
+            )
 
-    def _check_mount(self) -> None:
+    def _check_mount(self) -> str:
         """Notice a disk that was unmounted, whose empty mount point can still be listed, and one mounted later."""
         mount, known = mount_point(self.folder), self.seen.mount
         if len(mount) < len(known):
-            raise OSError(errno.ENODEV, f"the disk at {known} is gone")
+            moved = f"; if the folder has moved for good, remove {self.seen.path}" if self.seen.recalled else ""
+            raise OSError(errno.ENODEV, f"the disk at {known} is gone{moved}")
         if mount != known:
-            self.seen.mount, self.seen.begun = mount, False
+            self.seen.begun = False
+        return mount
 
 
-def scan(folder: Path, alive: Callable[[], object] = lambda: None) -> tuple[list[File], bool]:
-    """Every finished picture in a folder and below it, and whether all of it could be listed.
+def scan(folder: Path, alive: Callable[[], object] = lambda: None) -> Listing:
+    """Every finished picture in a folder and below it.
 
     Hidden files and folders, those of network drives (``@eaDir``, ``#recycle``), unfinished downloads and links to
     folders are left out. Raises OSError when the folder itself cannot be listed. ``alive`` is called for each folder.
     """
     files: list[File] = []
-    complete, folders = True, [str(folder)]
+    complete, clip, folders = True, None, [str(folder)]
+    within = len(os.path.join(folder, ""))  # noqa: PTH118
     while folders:
         alive()
         here = folders.pop()
@@ -183,24 +192,27 @@ def scan(folder: Path, alive: Callable[[], object] = lambda: None) -> tuple[list
                         if entry.is_dir(follow_symlinks=False):
                             folders += [] if entry.name.startswith((".", "@", "#", "~")) else [entry.path]
                         elif is_finished(entry.name):
-                            files.append(_file(entry))
+                            files.append(_file(entry, within))
+                        elif clip is None and is_finished(entry.name, CLIPS):
+                            clip = entry.path
         except OSError as error:
             if here == str(folder):
                 raise
             # lost+found is never ours to read; a folder that fails otherwise may come back, and is not forgotten.
             complete &= isinstance(error, (PermissionError, FileNotFoundError))
-    return files, complete
+    return Listing(files, complete, clip)
 
 
-def _file(entry: os.DirEntry[str]) -> File:
+def _file(entry: os.DirEntry[str], within: int) -> File:
     found = entry.stat()
-    return File(entry.path, found.st_size, found.st_mtime_ns, found.st_ctime_ns > found.st_mtime_ns)
+    size, written = found.st_size, found.st_mtime_ns
+    return File(entry.path, size, written, found.st_ctime_ns > written, mark_of(entry.path[within:], size, written))
 
 
-def is_finished(name: str) -> bool:
-    """Whether a file's name is a picture's, and not one that is given while it is written."""
+def is_finished(name: str, kinds: Collection[str] = SUFFIXES) -> bool:
+    """Whether a file's name is a picture's (or of these kinds), and not one that is given while it is written."""
     stem, *between, kind = name.lower().split(".") if "." in name else ("", "")
-    return f".{kind}" in SUFFIXES and not UNFINISHED.intersection(between) and bool(stem) and not stem.startswith("~")
+    return f".{kind}" in kinds and not UNFINISHED.intersection(between) and bool(stem) and not stem.startswith("~")
 
 
 def mount_point(folder: Path) -> str:

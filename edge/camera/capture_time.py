@@ -6,6 +6,9 @@ import re
 import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import takewhile
+
+from edge.jpeg import APP1, EOI, SOS, jpeg_or_none, segments
 
 _EXIF_IFD, _TAKEN, _OFFSET = 0x8769, 0x9003, 0x9011  # tags: where the Exif part lies, DateTimeOriginal, its time zone
 _ASCII = 2
@@ -34,12 +37,10 @@ def capture_time(data: bytes) -> datetime | None:
 
 def _exif(data: bytes) -> bytes | None:
     """The TIFF block of a JPEG's Exif segment, which lies before the picture."""
-    at = 2
-    while data.startswith(b"\xff", at) and data[at + 1 : at + 2] not in {b"\xda", b"\xd9", b""}:
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        if data.startswith(b"\xff\xe1", at) and data.startswith(b"Exif\0\0", at + 4):
-            return data[at + 10 : at + 2 + length]
-        at += 2 + max(length, 2)
+    if jpeg_or_none(data):
+        for segment in takewhile(lambda each: each.kind not in {SOS, EOI}, segments(data)):
+            if segment.kind == APP1 and data.startswith(b"Exif\0\0", segment.body + 2):
+                return data[segment.body + 8 : segment.end]
     return None
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from edge.camera import Closing
 from edge.errors import PictureError, SourceError
-from edge.pictures import read_picture
+from edge.jpeg import jpeg_or_none
+from edge.pictures import decode_picture, picture_bytes
 from edge.schema import Frame
 
 USUAL_FPS = 25.0  # where a file does not say, or says nonsense
@@ -125,11 +126,12 @@ class PictureSource(Closing):
             if self._closed:
                 return
             try:
-                image = read_picture(path)
+                data = picture_bytes(path)
+                image = decode_picture(data, path)
             except PictureError as error:
                 self.problems.append(str(error))
                 continue
-            yield frame(image, self.name, index, number * PICTURE_S)
+            yield frame(image, self.name, index, number * PICTURE_S, jpeg_or_none(data))
             index += 1
         if index == 0:
             only = f" ({self.problems[0]})" if self.problems else ""
@@ -140,7 +142,7 @@ class PictureSource(Closing):
         self._closed = True
 
 
-def frame(image: object, name: str, index: int, at: float) -> Frame:
+def frame(image: object, name: str, index: int, at: float, jpeg: bytes | None = None) -> Frame:
     """A frame of a file, ``at`` seconds into it."""
     picture = np.asarray(image, np.uint8)
-    return Frame(picture, at, datetime.now(UTC), name, index, time.monotonic(), media_time_s=at)
+    return Frame(picture, at, datetime.now(UTC), name, index, time.monotonic(), media_time_s=at, jpeg=jpeg)

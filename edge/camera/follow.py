@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from edge.camera import Closing
-from edge.camera.arrivals import BROKEN_S, Arrivals, Arrived, Seen
+from edge.camera.arrivals import BROKEN_S, Arrivals, Arrived
+from edge.camera.report import REPORT_S, Due, Reporter
+from edge.camera.seen import Seen
 from edge.errors import SourceError
 from edge.schema import Frame, Picture, Trouble
 
@@ -23,13 +25,9 @@ FOLLOW_FPS = 2.0  # pictures of one burst: two sure ones half a second apart rai
 POLL_S = 1.0
 GONE_S = 10.0
 APART_S = 60.0  # pictures further apart have no background in common
-REPORT_S = 0.4
 SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked through less often
 
 NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
-
-Reporter = Callable[[Trouble | None, float], None]
-
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +41,12 @@ class FollowSource(Closing):
     before: ``apart_s`` or more between them (by any of the three clocks), or another sub-folder. Others are handed over
     at no more than ``fps`` a second. None is dropped: it waits until it is taken.
 
-    What lies there at the start is passed over, but for ``from_start``; with ``seen`` it goes on where the last one
-    stopped. A folder that is gone or does not answer for ``gone_s`` raises SourceError; with ``report`` it is told
-    instead, as ``KeptSource`` does, and awaited for ever.
+    What lies there at the start is passed over, but for ``from_start``. With ``remember``, a file of its own, it goes
+    on where the last run stopped: what arrived meanwhile is looked at, and what was looked at is not (but perhaps the
+    pictures of the last ten seconds before a power cut).
+
+    A folder that is gone or does not answer for ``gone_s`` raises SourceError; with ``report`` it is told instead, as
+    ``KeptSource`` does, and awaited for ever.
     """
 
     live = True
@@ -62,7 +63,7 @@ class FollowSource(Closing):
         broken_s: float = BROKEN_S,
         gone_s: float = GONE_S,
         apart_s: float = APART_S,
-        seen: Seen | None = None,
+        remember: Path | None = None,
         report: Reporter | None = None,
     ) -> None:
         self.folder = Path(folder).expanduser()
@@ -72,16 +73,16 @@ class FollowSource(Closing):
         self.gone_s = gone_s
         self.apart_s = apart_s
         self.report = report
-        self._arrivals = Arrivals(self.folder, from_start=from_start, broken_s=broken_s, seen=seen)
-        self.problems = self._arrivals.problems
+        self.problems: list[str] = []  # what is skipped is said at once: this may run for months
+        self._seen = Seen(self.folder, remember)
+        self._arrivals = Arrivals(self.folder, from_start=from_start, broken_s=broken_s, seen=self._seen)
         self._ready = threading.Condition()
         self._slot: Arrived | None = None
         self._closed = False
         self._looked = False
         self._gone: str | None = None  # why there is nothing to look through
         self._alive = time.monotonic()  # when the looking last got on
-        self._told: Trouble | None = None
-        self._told_at = 0.0
+        self._due = Due()
         # A share whose server is away blocks whoever asks it anything, so all of that happens in a thread.
         self._thread = threading.Thread(target=self._watch, name=f"camera {name}", daemon=True)
         self._thread.start()
@@ -98,6 +99,12 @@ class FollowSource(Closing):
 
     def __iter__(self) -> Iterator[Frame]:
         """The pictures as they arrive. Raises SourceError when the folder is gone and nobody is to be told."""
+        try:
+            yield from self._frames()
+        finally:
+            self._seen.write(at_once=True)
+
+    def _frames(self) -> Iterator[Frame]:
         index, at, last, apart_s = 0, 0.0, None, 0.0
         shape: tuple[int, ...] = ()
         while True:
@@ -115,11 +122,14 @@ class FollowSource(Closing):
             if last is not None and not again and self._pause(at + 1.0 / self.fps):
                 return
             # Without its pixels: a trail camera's picture may take 60 MB, and the next may come tomorrow.
-            at, last, shape = time.monotonic(), replace(arrived, picture=NO_PICTURE), arrived.picture.shape
+            at, last, shape = time.monotonic(), replace(arrived, picture=NO_PICTURE, jpeg=None), arrived.picture.shape
             # Pictures of other moments may come in one upload: for whoever follows tracks they lie apart.
             apart_s += self.apart_s if again else 0.0
-            yield Frame(arrived.picture, at + apart_s, arrived.wall, self.name, index, at, again=again)
+            yield Frame(
+                arrived.picture, at + apart_s, arrived.wall, self.name, index, at, again=again, jpeg=arrived.jpeg
+            )
             index += 1
+            self._seen.looked_at(last.mark)
 
     def close(self) -> None:
         """Stop looking; an iteration under way ends. A look that hangs in a dead share is left behind."""
@@ -147,8 +157,7 @@ class FollowSource(Closing):
             self.close()
             raise SourceError(why)
         trouble = Trouble("gone", why) if why else None
-        if self.report and (trouble or self._told) and (now - self._told_at >= REPORT_S or trouble is None):
-            self._told, self._told_at = trouble, now
+        if self.report and self._due(trouble, now):
             self.report(trouble, now)
 
     def _hanging(self) -> str:
@@ -177,13 +186,17 @@ class FollowSource(Closing):
                 for file in files:
                     if self._wait_taken():
                         self._hand_over(self._arrivals.read(file, self._beat()))
+                        self._seen.write()
+            self._seen.write()
             self._rest(max(self.poll_s, took_s * (1.0 / SHARE - 1.0)))
+
+        self._seen.write(at_once=True)
 
     def _say_gone(self, error: OSError) -> None:
         why = (
             f"is gone ({error.strerror or error}); check the disk or the share"
             if self._looked
-            else "is no folder to follow"
+            else f"is no folder to follow ({error.strerror or error})"
         )
         with self._ready:
             self._gone = f"{self.folder}: {why}"

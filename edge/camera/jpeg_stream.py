@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from edge.jpeg import EOI, SOF, SOI, segments
 
 MOST_BYTES = 16 << 20  # a picture of 50 megapixels has less
-
-# A marker that is not a stuffed FF 00, a restart FF D0-D7 or a fill byte (ITU-T T.81, annex B).
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_SIZE = frozenset({0xC0, 0xC1, 0xC2})  # start of frame: baseline, extended, progressive
+SIZE_BYTES = 7  # of a start of frame, to the end of its height and width
 
 
 class JpegCutter:
@@ -56,27 +53,22 @@ class JpegCutter:
                 return None
             del held[:start]
             self._begin(2)
-        while marker := _MARKER.search(held, self._at):
-            start, at = marker.span()
-            kind = held[at - 1]
-            if kind == 0xD9:
-                return at
-            if kind == 0xD8:  # the next picture begins: this one was cut short
-                del held[:start]
-                self._begin(2)
-                continue
-            length = 0
-            if kind != 0x01:
-                length = max(2, int.from_bytes(held[at : at + 2], "big"))
-                if at + max(length, 7) > len(held):
-                    self._at = start
+        while True:
+            for segment in segments(held, self._at):
+                if segment.kind == EOI:
+                    return segment.end
+                if segment.kind == SOI:  # the next picture begins: this one was cut short
+                    del held[: segment.start]
+                    self._begin(2)
+                    break
+                if segment.end > len(held) or (segment.kind in SOF and segment.body + SIZE_BYTES > len(held)):
+                    self._at = segment.start
                     return None
-                if kind in _SIZE:
-                    self._size_wh = (
-                        int.from_bytes(held[at + 5 : at + 7], "big"),
-                        int.from_bytes(held[at + 3 : at + 5], "big"),
-                    )
-            self._at = at + length
-        # Only entropy-coded data is left; its last byte may be half a marker.
-        self._at = max(self._at, len(held) - 1)
-        return None
+                if segment.kind in SOF:
+                    high, wide = held[segment.body + 3 : segment.body + 5], held[segment.body + 5 : segment.body + 7]
+                    self._size_wh = int.from_bytes(wide, "big"), int.from_bytes(high, "big")
+                self._at = segment.end
+            else:
+                # Only entropy-coded data is left; its last byte may be half a marker.
+                self._at = max(self._at, len(held) - 1)
+                return None

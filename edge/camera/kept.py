@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 import threading
 import time
@@ -13,6 +12,9 @@ from dataclasses import replace
 from edge.camera import DEFAULT_FPS, Closing, Source
 from edge.camera.checks import STEADY_S, Frozen, frame_fault
 from edge.camera.live import FIRST_S, SILENT_S
+from edge.camera.lost import Lost, counts
+from edge.camera.onward import Onward
+from edge.camera.report import REPORT_S, Due, Reporter, nobody
 from edge.camera.spell import Spell
 from edge.errors import BearAlarmError
 from edge.schema import Frame, Trouble
@@ -20,13 +22,9 @@ from edge.schema import Frame, Trouble
 log = logging.getLogger(__name__)
 
 BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # from the start of one opening to the start of the next
-REPORT_S = 0.4
 STEP_S = 0.1  # how often to look whether a driver has let go
 HANGING_S = 2.0  # it may take so long
 CLOSE_S = 0.9
-LEAST_STEP_S = 1e-3  # between the times of two frames
-
-Reporter = Callable[[Trouble | None, float], None]
 
 
 class KeptSource(Closing):
@@ -37,8 +35,11 @@ class KeptSource(Closing):
     and quietly; where that is of no use it is a trouble, and frames flow on. The first frame after a gap has
     ``again``, also where the picture has changed its size. Index and time go on forwards. A stream with an end ends.
 
-    ``report`` is called from the iterating thread: with a trouble and the time of ``clock`` (monotonic seconds) at
-    least once a second while there is one, and once with None when it is over. ``sleep`` waits at most so many seconds.
+    Gaps too short to be told add up to one that is: ``edge.camera.lost``.
+
+    ``report`` is called from the iterating thread: with the worst trouble and the time of ``clock`` (monotonic seconds)
+    at least once a second while there is one, and once with None when all is well. ``sleep`` waits at most so many
+    seconds.
     """
 
     live = True
@@ -52,7 +53,7 @@ class KeptSource(Closing):
         name: str | None = None,
         fps: float | None = None,
         silent_s: float = SILENT_S,
-        report: Reporter = lambda trouble, time: None,
+        report: Reporter = nobody,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] | None = None,
         chance: Callable[[], float] = random.random,
@@ -61,7 +62,7 @@ class KeptSource(Closing):
         self.silent_s = silent_s
         self.report = report
         self.problems: list[str] = []
-        self.reopened = 0  # how often
+        self.reopened = 0  # how often it was opened anew
         self._first = first
         self._reopen = reopen
         self._fps = fps or (first.fps if first else DEFAULT_FPS)
@@ -73,9 +74,9 @@ class KeptSource(Closing):
         self._spell: Spell | None = None
         self._frozen = Frozen()
         self._onward = Onward()
-        self._trouble: Trouble | None = None
-        self._told_at = 0.0
-        self._flowed_at = 0.0  # when the last frame was handed over
+        self._lost = Lost()
+        self._due = Due()
+        self._flowed_at: float | None = None  # when the last frame was handed over; None: nobody iterates
         self._tries = 0
 
     def __repr__(self) -> str:
@@ -91,6 +92,12 @@ class KeptSource(Closing):
         self._fps = fps
         if (spell := self._spell) and (source := spell.source):
             source.fps = fps
+
+    @property
+    def lost_s(self) -> float:
+        """Seconds in which there was no picture, so far."""
+        gap_s = self._gap_s(self._clock())
+        return self._lost.total_s + (gap_s if counts(gap_s, self._fps) else 0.0)
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, for ever; ends when it is closed, or with a stream that has an end."""
@@ -111,11 +118,15 @@ class KeptSource(Closing):
                 else:
                     now = self._clock()
                     anew = self._frozen(frame, now, spell.opened or 0.0, spell.taken)
+                    self._lost(now, self._gap_s(now), self._fps)
                     self._say(now)
-                    yield self._onward(frame, now, first=spell.taken == 1)
+                    if spell.taken == 1 and spell.source:
+                        self.problems = spell.source.problems
+                    yield replace(self._onward(frame, now, first=spell.taken == 1), same_s=self._frozen.same_s)
                     self._flowed_at = self._clock()
                     spell = self._again(spell, None) if anew else spell
         finally:
+            self._lost.total_s, self._flowed_at = self.lost_s, None
             if spell:
                 spell.stop()
 
@@ -184,7 +195,7 @@ class KeptSource(Closing):
         return max(self.silent_s, 2.0 / self._fps)
 
     def _gone(self, now: float, *, hanging: bool = False) -> Trouble:
-        words = f"{self.name}: no frame for {now - self._flowed_at:.0f} s"
+        words = f"{self.name}: no frame for {self._gap_s(now):.0f} s"
         if hanging:
             return Trouble("gone", f"{words} and its driver does not let go of it; unplug it and plug it in")
         return Trouble("gone", f"{words}; check its plug and power, and the network")
@@ -196,25 +207,31 @@ class KeptSource(Closing):
 
     def _miss(self, now: float, *, hanging: bool = False) -> None:
         """No frame at this moment: a trouble where that has lasted, told again where there is one."""
-        known = self._trouble is not None and self._trouble.kind == "gone"
-        if now - self._flowed_at >= self._patience_s and (not known or hanging):
-            self._trouble = self._gone(now, hanging=hanging)
-        if self._trouble and now - self._told_at >= REPORT_S:
-            self._tell(self._trouble, now)
+        trouble = self._due.trouble
+        known = trouble is not None and trouble.kind == "gone"
+        if self._gap_s(now) >= self._patience_s and (not known or hanging):
+            trouble = self._gone(now, hanging=hanging)
+        if trouble:
+            self._tell(trouble, now)
 
     def _say(self, now: float) -> None:
         """A frame has come: what it says of the camera."""
+        trouble = None
         if self._frozen.certain:
             words = f"the same picture for {self._frozen.same_s:.0f} s, also after it was opened anew"
-            self._trouble = Trouble("frozen", f"{self.name}: {words}; switch the camera off and on")
-            if now - self._told_at >= REPORT_S:
-                self._tell(self._trouble, now)
-        elif self._trouble:
-            self._tell(None, now)
+            trouble = Trouble("frozen", f"{self.name}: {words}; switch the camera off and on")
+        elif self._lost.unsteady:
+            trouble = Trouble("unsteady", f"{self.name}: {self._lost.words(now)}")
+        self._tell(trouble, now)
 
     def _tell(self, trouble: Trouble | None, now: float) -> None:
-        self._trouble, self._told_at = trouble, now
-        self.report(trouble, now)
+        if self._due(trouble, now):
+            self.report(trouble, now)
+
+    def _gap_s(self, now: float) -> float:
+        """Seconds since the last frame was handed over."""
+        flowed_at = self._flowed_at  # read once: another thread may ask
+        return 0.0 if flowed_at is None else now - flowed_at
 
     def _wait(self, seconds: float, enough: Callable[[], bool]) -> None:
         if self._sleep:
@@ -222,27 +239,3 @@ class KeptSource(Closing):
             return
         with self._ready:
             self._ready.wait_for(lambda: self._closed or enough(), seconds)
-
-
-class Onward:
-    """Makes frames of several connections one row: numbered on, and with times that only go forward."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._time = -math.inf  # of the last frame
-        self._at = 0.0  # when it was handed over
-        self._size_wh = (0, 0)
-        self._shift_s = 0.0
-
-    def __call__(self, frame: Frame, now: float, *, first: bool) -> Frame:
-        """The frame as the next of the row; ``first`` of its connection. ``now``: the monotonic clock, seconds."""
-        number, again = self._number, False
-        if first:
-            # A connection with a clock of its own goes on where the last one was, plus the gap.
-            behind = frame.time <= self._time
-            self._shift_s = self._time + max(now - self._at, 0.0) - frame.time if behind else 0.0
-        if number:
-            again = frame.again or first or frame.size_wh != self._size_wh
-        self._time = max(frame.time + self._shift_s, self._time + LEAST_STEP_S)
-        self._number, self._at, self._size_wh = number + 1, now, frame.size_wh
-        return replace(frame, index=number, time=self._time, handed_over=now, again=again)

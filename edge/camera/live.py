@@ -85,11 +85,6 @@ class LiveSource(Closing):
     def __repr__(self) -> str:
         return f"LiveSource({shown(self.source)!r}, name={self.name!r}, fps={self.fps:g})"
 
-    @property
-    def dropped(self) -> int:
-        """Frames that were replaced before anyone took them."""
-        return self._newest.dropped
-
     def __iter__(self) -> Iterator[Frame]:
         """The newest frame, again and again. Raises SourceError when they stop coming."""
         index, patience_s = 0, max(self.silent_s, FIRST_S)

@@ -22,7 +22,6 @@ class Newest(Generic[Item]):
         self, items: Callable[[], Generator[Item, None, None]], name: str, ready: threading.Condition | None = None
     ) -> None:
         self.ready = ready or threading.Condition()
-        self.dropped = 0  # items that were replaced before anyone took them
         self.over = False  # the thread has ended: nothing comes after what waits
         self.error: Exception | None = None  # what it ended with
         self._stopped = False
@@ -57,7 +56,6 @@ class Newest(Generic[Item]):
         try:
             for item in items:
                 with self.ready:
-                    self.dropped += self._slot is not None
                     self._slot = item
                     self.ready.notify_all()
                 if self._stopped:

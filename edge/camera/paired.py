@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -11,24 +11,27 @@ import cv2
 import numpy as np
 
 from edge.camera import Closing, Source
+from edge.camera.kept import KeptSource
 from edge.camera.newest import Newest
-from edge.schema import Frame, Luma
-
-log = logging.getLogger(__name__)
+from edge.camera.report import Due, Reporter, nobody
+from edge.schema import Frame, Luma, Trouble
 
 OLDEST_S = 1.0  # a picture of the main stream further away shows another moment
-SILENT_S = 5.0  # without one for so long, the main stream is silent
+SILENT_S = 5.0  # without one for so long, the main stream is gone
+CLOSE_S = 1.0
 FIRST_S = 8.0  # how long the first frame waits for the main stream, which has its own key frame to wait for
-MOST_PROBLEMS = 20
 
 
 class PairedSource(Closing):
     """The frames of ``sub``, each with the picture of ``main``'s newest frame: ``luma`` and time are the sub-stream's.
 
-    The two lie at most ``oldest_s`` apart; ``skew_s`` is how far in the last frame. Where main has no such picture the
-    sub-stream's own is handed over, and when that has lasted ``silent_s`` a sentence in ``problems`` says so. The first
-    frame with main's picture again has ``again``, so that all is looked at anew in full resolution. Main goes on at
-    its own rate, of which only the newest frame is kept.
+    The two lie at most ``oldest_s`` apart. Where main has no such picture, or always the same, the sub-stream's own is
+    handed over. The first frame with main's picture again has ``again``, so that all is looked at anew in full
+    resolution. Main goes on at its own rate, of which only the newest frame is kept.
+
+    ``report`` is called from the iterating thread, as ``KeptSource``'s is, with what is wrong with main (kind
+    "main_gone"): what main reports of itself, or that it gave no picture to use for ``silent_s`` seconds. What is
+    wrong with sub is sub's to report; while sub gives no frame, nothing is said of main.
 
     Both must show the same view, which may be squeezed, and have times of the monotonic clock. ``KeptSource`` around
     each opens each anew on its own. Raises SourceError where iterating ``sub`` does.
@@ -45,6 +48,7 @@ class PairedSource(Closing):
         oldest_s: float = OLDEST_S,
         silent_s: float = SILENT_S,
         first_s: float = FIRST_S,
+        report: Reporter = nobody,
     ) -> None:
         self.main = main
         self.sub = sub
@@ -53,16 +57,24 @@ class PairedSource(Closing):
         self.silent_s = silent_s
         self.first_s = first_s
         self.length_s = sub.length_s
-        self.skew_s: float | None = None  # sub's time less main's, seconds; None: no picture of main's is in use
+        self.report = report
         self.problems: list[str] = []
         self._newest = Newest(self._follow, f"camera {name} main")
         self._main: Frame | None = None  # the newest
-        self._heard = 0.0  # when main last gave a frame, or began to be waited for; monotonic
-        self._told = False  # that it is silent
+        self._used_at = 0.0  # when main last gave a picture to use, or began to be waited for; monotonic
+        self._said: Trouble | None = None  # what main says of itself, from its own thread
+        self._due = Due()
+        if isinstance(main, KeptSource):
+            main.report = self._note
         self.fps = sub.fps
 
     def __repr__(self) -> str:
         return f"PairedSource({self.main!r}, {self.sub!r}, name={self.name!r})"
+
+    @property
+    def lost_s(self) -> float:
+        """Seconds in which the sub-stream gave no picture, so far: without it nothing is seen at all."""
+        return self.sub.lost_s if isinstance(self.sub, KeptSource) else 0.0
 
     @property
     def fps(self) -> float:
@@ -79,11 +91,12 @@ class PairedSource(Closing):
         self._newest = Newest(self._follow, f"camera {self.name} main")  # iterated again, it needs another
         self._newest.start()
         self._main = self._newest.take(self.first_s)
-        self._heard = time.monotonic()
+        self._used_at = time.monotonic()
         apart, size_wh = False, None
         try:
             for number, seen in enumerate(self.sub):
                 main = self._near(seen)
+                self._judge(main, time.monotonic())
                 luma = _luma(seen)
                 if main is None:
                     apart = True
@@ -92,43 +105,59 @@ class PairedSource(Closing):
                 again = seen.again or bool(number and (apart or main.size_wh != size_wh))
                 apart, size_wh = False, main.size_wh
                 yield replace(
-                    seen, picture=main.picture, luma=luma, camera=self.name, again=again, handed_over=time.monotonic()
+                    seen,
+                    picture=main.picture,
+                    jpeg=main.jpeg,
+                    luma=luma,
+                    camera=self.name,
+                    again=again,
+                    handed_over=time.monotonic(),
                 )
         finally:
             self._newest.stop()
-            self.problems += [*self.main.problems, *self.sub.problems]
-            del self.problems[:-MOST_PROBLEMS]
+            self.problems = [*self.main.problems, *self.sub.problems]
 
     def close(self) -> None:
         """Let go of both streams; an iteration under way ends."""
         self._newest.stop()
+        # Both at once: each may take a second to be let go of.
+        closing = threading.Thread(target=self.main.close, name=f"camera {self.name} main closing", daemon=True)
+        closing.start()
         self.sub.close()
-        self.main.close()
+        closing.join(CLOSE_S)
 
     def _follow(self) -> Generator[Frame, None, None]:
         """The main stream, in a thread of its own."""
         yield from self.main
 
+    def _note(self, trouble: Trouble | None, _: float) -> None:
+        """In main's thread: what it says of itself, for the next frame of the sub-stream."""
+        self._said = trouble
+
     def _near(self, seen: Frame) -> Frame | None:
-        """The main stream's newest frame, where it is near this one of the sub-stream."""
-        now = time.monotonic()
-        if frame := self._newest.take():
-            self._main, self._heard, self._told = frame, now, False
-        main = self._main
-        self.skew_s = None if main is None or abs(seen.time - main.time) > self.oldest_s else seen.time - main.time
-        if self.skew_s is not None:
-            return main
-        self._main = None  # a large picture that nobody will use
-        if not self._told and (self._newest.over or now - self._heard >= self.silent_s):
-            self._told = True
-            why = f" ({self._newest.error})" if self._newest.error else ""
-            self.problems.append(
-                f"{self.name}: the main stream gives no pictures{why}; the small stream's are used, in which animals "
-                "are seen less far: check the main stream's address"
-            )
-            del self.problems[:-MOST_PROBLEMS]
-            log.warning("%s", self.problems[-1])
-        return None
+        """The main stream's newest frame, where it is near this one of the sub-stream and shows what is now."""
+        self._main = self._newest.take() or self._main
+        frozen = self._said is not None and self._said.kind == "frozen"
+        if self._main is None or frozen or abs(seen.time - self._main.time) > self.oldest_s:
+            self._main = None  # a large picture that nobody will use
+        return self._main
+
+    def _judge(self, main: Frame | None, now: float) -> None:
+        """Report what is wrong with the main stream."""
+        self._used_at = self._used_at if main is None else now
+        why = ""
+        if self._said:
+            why = self._said.detail.removeprefix(f"{self.main.name}: ")
+        elif main is None and self._newest.over:
+            why = str(self._newest.error or "it has ended")
+        elif main is None and now - self._used_at >= self.silent_s:
+            why = f"no picture of the same moment for {now - self._used_at:.0f} s; check its address"
+        trouble = None
+        if why:
+            words = "only the small stream is seen, in which far animals are missed; the main stream"
+            trouble = Trouble("main_gone", f"{self.name}: {words}: {why}")
+        if self._due(trouble, now):
+            self.report(trouble, now)
 
 
 def _luma(frame: Frame) -> Luma:

@@ -69,7 +69,6 @@ class PiSource(Closing):
         self.silent_s = silent_s
         self.address = parse_pi(word, size_wh, mode)
         self.problems: list[str] = []
-        self.dropped = 0  # frames that were replaced before anyone took them
         self._ready = threading.Condition()
         self._closed = False
         program_words, asked = find_program(program, word), codecs(self.address)
@@ -148,11 +147,14 @@ class PiSource(Closing):
     def _frame(self, shot: _Shot, index: int) -> Frame | None:
         """A frame whose colours are worked out when somebody asks; None for a JPEG that is none."""
         data, size_wh, at, wall = shot
-        if isinstance(data, bytes):
-            luma, later = jpeg_luma(data, size_wh), Later(partial(_jpeg_picture, data, self.word), size_wh)
-        else:
-            luma, later = i420_luma(data, size_wh), Later(partial(bgr_of_i420, data, size_wh), size_wh)
-        return None if luma is None else Frame(later, at, wall, self.name, index, time.monotonic(), luma=luma)
+        if not isinstance(data, bytes):
+            later = Later(partial(bgr_of_i420, data, size_wh), size_wh)
+            return Frame(later, at, wall, self.name, index, time.monotonic(), luma=i420_luma(data, size_wh))
+        luma = jpeg_luma(data, size_wh)
+        if luma is None:
+            return None
+        later = Later(partial(jpeg_picture, data, luma, size_wh), size_wh)
+        return Frame(later, at, wall, self.name, index, time.monotonic(), luma=luma, jpeg=data)
 
     def _read_yuv(self, child: Child) -> None:
         """The reader thread: one buffer is filled, one waits in the slot; what a frame has taken is its own."""
@@ -184,7 +186,6 @@ class PiSource(Closing):
         """The newest picture into the slot; gives back the one that nobody took."""
         with self._ready:
             replaced, self._slot = self._slot, shot
-            self.dropped += replaced is not None
             self._ready.notify_all()
         return replaced
 
@@ -220,10 +221,11 @@ def jpeg_luma(data: bytes, size_wh: tuple[int, int]) -> Luma | None:
     return None if luma is None else np.asarray(luma, np.uint8)
 
 
-def _jpeg_picture(data: bytes, word: str) -> Picture:
+def jpeg_picture(data: bytes, luma: Luma, size_wh: tuple[int, int]) -> Picture:
+    """A JPEG's picture (H, W, 3); where its colours are damaged its brightness, for nothing may end the loop here."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise SourceError(f"{word}: the camera gave a damaged picture ({len(data)} bytes)")
+    if image is None or image.shape[:2] != (size_wh[1], size_wh[0]):
+        image = cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR)
     return np.asarray(image, np.uint8)
 
 

@@ -7,6 +7,7 @@ ordinary way, as it does ``watch``, catches it and exits 0), 141 nobody reads th
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import inspect
 import logging
@@ -22,7 +23,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from edge import __version__
-from edge.commands.main import COMMANDS, INTERRUPTED, help_text, leave, nobody_reads
+from edge.commands.main import COMMANDS, INTERRUPTED, help_text, leave, nobody_reads, not_written, unwritable
 from edge.errors import BearAlarmError, MissingExtraError
 
 DEBUG = "BEAR_ALARM_DEBUG"
@@ -47,6 +48,7 @@ TRAIN_EXTRA = {
 }
 
 
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -198,6 +200,8 @@ def run(words: list[str]) -> NoReturn:
             if debug:
                 traceback.print_exception(error)
             nobody_reads()
+        if isinstance(error, OSError) and error.errno in DISK_FULL and (fault := unwritable(lost=True)):
+            not_written(fault)
         if isinstance(error, SystemExit):
             raise
         if hasattr(error, "format_message"):  # a usage error: click's or typer's own copy of click's

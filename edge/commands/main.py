@@ -16,6 +16,7 @@ from edge import __version__
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 NOBODY_READS = 141  # 128 + SIGPIPE
+NOT_WRITTEN = 2  # a full disk is the user's to mend
 
 # name -> (section, one line of help, where it lives). None: an entry point of bear_alarm.commands.
 COMMANDS: dict[str, tuple[str, str, str | None]] = {
@@ -39,10 +40,20 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
         "Set how much evidence an alarm needs, from footage without bears.",
         "edge.commands.tune:tune",
     ),
+    "alert": (
+        "Watch for bears",
+        "Try whether everyone is told who should be: `alert test`.",
+        "edge.commands.alert:app",
+    ),
     "why": (
         "Watch for bears",
         "Explain an alarm or a quiet moment: what was seen, what held it back.",
         "edge.commands.why:why",
+    ),
+    "events": (
+        "Watch for bears",
+        "List what happened, keep or hand out its pictures.",
+        "edge.commands.events:app",
     ),
     "train": ("Make a model", "Train a model on your own pictures.", None),
     "export": ("Make a model", "Turn a trained run into the one file the alarm needs.", None),
@@ -90,11 +101,9 @@ def main() -> None:
         words = sys.argv[1:]
         completing = any(name.startswith("_BEAR_ALARM_COMPLETE") for name in os.environ)
         if not completing and words in ([], ["--help"], ["-h"]):
-            print(help_text())
-            leave(0 if words else 2)
+            leave(0 if words else 2, help_text())
         if not completing and words == ["--version"]:
-            print(f"bear-alarm {__version__}")
-            leave(0)
+            leave(0, f"bear-alarm {__version__}")
         from edge.commands.app import run
 
         run(words)
@@ -104,21 +113,55 @@ def main() -> None:
         nobody_reads()
 
 
-def leave(code: int) -> NoReturn:
-    """End the process with this exit code; with 141, and no words, where nobody reads its output any more."""
+def leave(code: int, words: str | None = None) -> NoReturn:
+    """End the process with this exit code, after some last words on standard output.
+
+    With 141, and no words, where nobody reads its output any more; with 2 where it cannot be written.
+    """
+    try:
+        if words is not None:
+            print(words)
+    except OSError as error:
+        not_written(error)
+    if fault := unwritable():
+        not_written(fault)
+    sys.exit(code)
+
+
+def unwritable(*, lost: bool = False) -> OSError | None:
+    """What keeps standard output from taking what was printed; None where nothing does.
+
+    ``lost``: a write has failed somewhere, which may have been this one; an empty line tells.
+    """
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
+        if lost:
+            os.write(1, b"\n")
+    except OSError as error:
+        return error
+    return None
+
+
+def not_written(fault: OSError) -> NoReturn:
+    """End the process where its output cannot be written: with a sentence, but for a pipe whose reader has left."""
+    if isinstance(fault, BrokenPipeError):
         nobody_reads()
-    sys.exit(code)
+    _write_nowhere()
+    why = fault.strerror or type(fault).__name__
+    print(f"bear-alarm: standard output cannot be written ({why}); write it somewhere else", file=sys.stderr)
+    sys.exit(NOT_WRITTEN)
 
 
 def nobody_reads() -> NoReturn:
     """End the process where whoever read its output has left, as ``| head`` does: no fault, and no words."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # what is still to be written goes there; the interpreter's end would complain of it
+    _write_nowhere()
     sys.exit(NOBODY_READS)
+
+
+def _write_nowhere() -> None:
+    """What is still to be written goes nowhere; the interpreter's end would complain of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from edge.errors import OptionError, SourceError
 if TYPE_CHECKING:
     from edge.card import Card
     from edge.drawing import Mark
+    from edge.lettering import Colour
     from edge.motion import Motion
     from edge.schema import Frame, Picture, Region, Score
     from edge.zones import Polygon
@@ -56,9 +57,9 @@ def snapshot(
     from edge.pictures import SUFFIXES
     from edge.schema import Region
     from edge.sweep import whole_and_tiles
-    from edge.zones import parse_masks, parse_zone
+    from edge.zones import parse_masks, parse_zones
 
-    zones = [parse_zone(words).corners for words in zone or []]
+    zones = parse_zones(zone or [])
     masks = parse_masks(mask or [])
     if out.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{out}: cannot tell the kind of picture; name it something.jpg")
@@ -74,11 +75,21 @@ def snapshot(
     width, height = frame.size_wh
     when = "" if frame.media_time_s is None else f" at {frame.media_time_s:.1f} s"
     caption = f"{frame.camera}{when}  {width}x{height}  {classifier.name}"
-    _write(out, annotate(frame.image, marks(scores, classifier.card), caption, zones, masks))
+    _write(out, annotate(frame.image, marks(scores, classifier.card), caption, zones, masks, legend()))
     _table(scores, classifier.card, frame)
     if motion.moving:
         log.info("The picture as a whole moves; the alarm sweeps instead of following what moves.")
-    log.info("%s written: yellow what moves, grey the sweep's tiles, red the most bear-like.", out)
+    also = [*(["blue the zones"] if zones else []), *(["hatched the masks"] if masks else [])]
+    log.info(
+        "%s written: %s.", out, ", ".join(["yellow what moves, grey the sweep's tiles, red the most bear-like", *also])
+    )
+
+
+def legend() -> list[tuple[str, Colour]]:
+    """What the colours of the boxes mean, shortly."""
+    from edge.drawing import ALARM, MOVING, TILE
+
+    return [("most bear-like", ALARM), ("moves", MOVING), ("tile", TILE)]
 
 
 def marks(scores: list[Score], card: Card) -> list[Mark]:

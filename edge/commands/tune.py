@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,12 +58,12 @@ def tune(
     from edge.models import load
     from edge.settings import CameraSettings
     from edge.tune import choose, levels_of, listen, parse_budget
-    from edge.zones import parse_polygon, parse_zone
+    from edge.zones import parse_masks, parse_zones
 
     wanted = parse_budget(budget)
     settings = CameraSettings(
-        masks=tuple(parse_polygon(words, "--mask") for words in mask or []),
-        zones=tuple(parse_zone(words) for words in zone or []),
+        masks=parse_masks(mask or []),
+        zones=parse_zones(zone or []),
     )
     check_clips(clip)
     classifier = load(model)
@@ -73,7 +74,7 @@ def tune(
         try:
             with open_source(word, fps=fps) as source:
                 frames = track(source, f"listening to {source.name}", round((source.length_s or 0) * fps) or None)
-                heard.append(listen(Path(word).name, frames, classifier, rule, levels, settings))
+                heard.append(listen(word, frames, classifier, rule, levels, settings))
             unread += source.problems
         except SourceError as error:
             unread.append(f"skipped: {error}")
@@ -121,7 +122,7 @@ def tuned_text(found: Tuned, clips: int) -> str:
         mark = "   (as it is)" if level is usual else ""
         at_best = f"{level.seconds:.1f} s or {level.frames} frames"
         lines.append(f"  {level.alarm_at:>10g}  {level.alarms:>6}  {_rate(level.at_most):>16}  {at_best}{mark}")
-    lines += ["  At most: the upper 95 % bound of the rate.", ""]
+    lines += ["  At most: so many there may be at worst, as far as this footage can tell (95 %).", ""]
     if found.chosen is usual:
         lines.append(f"At most {budget}: as it is. No option is needed.")
     elif found.chosen:
@@ -146,27 +147,40 @@ def _alarm_at(level: Level) -> float:
 def _not_supported(found: Tuned) -> list[str]:
     """What the footage cannot say, how much it would take, and what can be done meanwhile."""
     usual, quiet, budget = found.levels[0], found.quiet, found.budget
-    cannot = (
-        f"{budget} is not supported by this footage: {_time(found.hours)} without an alarm bound the rate only at "
-        f"{_rate(found.bound)} {budget.each} (3/T, 95 %), and {budget} takes {_time(found.needed_hours)} without one."
-    )
+    cannot = f"{budget} is not supported by this footage"
+    if found.hours < found.needed_hours:
+        most = f"{_rate(found.bound)} {budget.each} (3/T, 95 %)"
+        cannot += (
+            f": it is {_time(found.hours)} long, and so little, even without an alarm, only shows that there are at "
+        )
+        cannot += f"most {most}. It takes {_time(found.needed_hours)} without one"
     if quiet is None:
-        noisy = f"Even at {found.levels[-1].alarm_at:g} it is not quiet here: look whether a bear is in view"
-        return [cannot, f"{noisy}, or leave what raises the alarm outside the zones."]
+        level = f"{found.levels[-1].alarm_at:g}"
+        noisy = (
+            f"It alarms here even at --alarm-at {level}, so no level can be advised. Look at what raised it (below): "
+        )
+        noisy += "with a bear in view the clip does not count; without one, keep it out with --zone or --mask."
+        return [noisy, f"{cannot}."]
     if quiet is usual:
-        return [cannot, "As it is, this footage is quiet. Record more of it, or ask for less."]
-    return [cannot, f"This footage is quiet from --alarm-at {quiet.alarm_at:g} on. {_cost(usual, quiet)}"]
+        return [f"{cannot}.", "As it is, this footage is quiet. Record more of it, or allow more false alarms."]
+    return [f"{cannot}.", f"This footage is quiet from --alarm-at {quiet.alarm_at:g} on. {_cost(usual, quiet)}"]
 
 
 def _look_at(found: Tuned) -> list[str]:
     """What came nearest to an alarm: were it a bear, all of it would be wrong."""
-    near = [peak for peak in found.peaks if peak.sum >= NEAR * found.levels[0].alarm_at][:MOST_PEAKS]
+    usual = found.levels[0].alarm_at
+    near = [peak for peak in found.peaks if peak.sum >= NEAR * usual][:MOST_PEAKS]
     if not near:
         return ["", "Nothing came near an alarm."]
+    first = near[0]
     return [
         "",
-        "All this holds only where no bear is in view. What came nearest to an alarm, or raised it; look at it:",
-        *(f"  {peak.clip} at {peak.time_s:.1f} s: evidence {peak.sum:.1f}, bear {peak.bear:.2f}" for peak in near),
+        "All this holds only where no bear is in view. What came nearest to an alarm, or raised it:",
+        *(
+            f"  {each.clip} at {each.time_s:.1f} s: evidence {each.sum:.1f} of {usual:g}, bear {each.bear:.2f}"
+            for each in near
+        ),
+        f"Look at it: bear-alarm snapshot {shlex.quote(first.clip)} --at {first.time_s:.1f}",
     ]
 
 
@@ -178,14 +192,14 @@ def _cost(usual: Level, level: Level) -> str:
 
 
 def _rate(alarms: float) -> str:
-    return f"{alarms:.2g}" if alarms < 10 else f"{alarms:,.0f}"
+    """Two digits: more would be no truer."""
+    return f"{float(f'{alarms:.2g}'):,g}" if alarms < 1e5 else f"{float(f'{alarms:.2g}'):,.0f}"
 
 
 def _time(hours: float) -> str:
-    """``0.5 min``, ``3.2 h``, ``21 days``."""
-    if hours < 1:
-        return f"{hours * 60:.1f} min"
-    return f"{hours:.1f} h" if hours < 72 else f"{hours / 24:.0f} days"
+    from edge.local_time import lasting
+
+    return lasting(hours * 3600.0)
 
 
 def report(found: Tuned, model: str, fps: float) -> dict[str, Any]:

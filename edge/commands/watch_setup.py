@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.commands.watch_words import Say, alert, command_in_doubt
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
     from edge.camera import Source
     from edge.classifier import Classifier
+    from edge.commands.alert_setup import Alerting
     from edge.decide import Rule
     from edge.evidence import EvidenceWriter
     from edge.schema import Event, Trouble
     from edge.settings import CameraSettings
-    from edge.sinks.worker import Worker
     from edge.trace import Trace
     from edge.watch import Watcher
 
@@ -40,19 +41,31 @@ def names(source: list[str]) -> list[str]:
     return found
 
 
-def open_kept(word: str, name: str, fps: float, *, follow: bool = False, motion_from: str | None = None) -> Source:
-    """A source by its word; a live one is opened anew for ever, once it has opened. Raises SourceError, OptionError."""
+def open_kept(
+    word: str,
+    name: str,
+    fps: float,
+    *,
+    follow: bool = False,
+    motion_from: str | None = None,
+    state: Path | None = None,
+) -> Source:
+    """A source by its word; a live one is opened anew for ever, once it has opened. Raises SourceError, OptionError.
+
+    ``state``: the folder in which a folder that is followed is remembered, so that the next run goes on there.
+    """
     from edge.camera import open_source, shown
     from edge.camera.follow import FollowSource
     from edge.camera.kept import KeptSource
     from edge.camera.paired import PairedSource
+    from edge.camera.seen import seen_file
 
     if follow:
         if motion_from:
             raise OptionError("--motion-from belongs to a camera's stream, and --follow to a folder; give one of them")
         if not Path(word).expanduser().is_dir():
             raise OptionError(f"--follow: {shown(word)} is no folder; it takes a folder in which pictures arrive")
-        return FollowSource(word, name=name)
+        return FollowSource(word, name=name, remember=seen_file(state, Path(word)) if state else None)
 
     def kept(one: str) -> Source:
         def again() -> Source:
@@ -76,7 +89,7 @@ def open_kept(word: str, name: str, fps: float, *, follow: bool = False, motion_
 
 
 def connect(source: Source, watcher: Watcher) -> None:
-    """A kept source's troubles go to its watcher."""
+    """A kept source's troubles go to its watcher; of two streams each has its own."""
     from edge.camera.follow import FollowSource
     from edge.camera.kept import KeptSource
     from edge.camera.paired import PairedSource
@@ -84,6 +97,11 @@ def connect(source: Source, watcher: Watcher) -> None:
     def report(trouble: Trouble | None, at: float) -> None:
         watcher.report(trouble, at, source.name)
 
+    def report_main(trouble: Trouble | None, at: float) -> None:
+        watcher.report(trouble, at, source.name, "main")
+
+    if isinstance(source, PairedSource):
+        source.report = report_main
     heard = source.sub if isinstance(source, PairedSource) else source
     if isinstance(heard, KeptSource | FollowSource):
         heard.report = report
@@ -94,7 +112,7 @@ def make_watchers(
     classifier: Classifier,
     rule: Rule,
     settings: CameraSettings,
-    sinks: list[Worker[Event]],
+    alerting: Alerting,
     writer: EvidenceWriter | None,
     trace: Trace | None,
 ) -> list[Watcher]:
@@ -103,11 +121,10 @@ def make_watchers(
     from edge.decide.happening import Decider
     from edge.lens import LensCheck
     from edge.pace import CropBudget, Pace
-    from edge.run import Run
     from edge.telling import Teller
     from edge.watch import Watcher
 
-    run = Run()
+    context = classifier.card.crop.context
 
     def pace(source: Source) -> Pace:
         return Pace(settings.quiet_fps, settings.fps, lambda fps: setattr(source, "fps", fps))
@@ -125,11 +142,11 @@ def make_watchers(
             classifier,
             own,
             Teller(
-                sinks,
+                alerting.sinks,
                 model=classifier.name,
-                context=classifier.card.crop.context,
-                evidence=writer,
-                run=run,
+                context=context,
+                evidence=writer.camera(settings.masks, context=context, clips=not arriving) if writer else None,
+                run=alerting.run,
             ),
             settings,
             pace=pace(source) if camera else None,
@@ -141,43 +158,33 @@ def make_watchers(
         )
         connect(source, watcher)
         watchers.append(watcher)
+    fresh = {source.name: watcher for source, watcher in zip(sources, watchers, strict=True)}
+    alerting.watching = lambda camera: camera in fresh and fresh[camera].fresh(time.monotonic())
     return watchers
 
 
-def make_sinks(
-    bell: bool, on_alarm: str | None, on_trouble: str | None, events: str | None, say: Say | None
-) -> list[Worker[Event]]:
-    """Who is told, in this order: what makes a noise before what is written. What cannot work is refused first."""
-    from edge.sinks.bell import Bell
-    from edge.sinks.command import Command
-    from edge.sinks.jsonl import JsonLines
-    from edge.sinks.worker import in_background
-
-    lines = JsonLines(events) if events else None
-    for option, line in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble)):
-        if line and (doubt := command_in_doubt(line, option)):
-            log.warning("%s", doubt)
-    sinks = []
-    if bell:
-        sinks.append(in_background(Bell(), "the bell"))
-    if on_alarm:
-        sinks.append(in_background(Command(on_alarm), "--on-alarm"))
-    if on_trouble:
-        sinks.append(in_background(Command(on_trouble, lambda event: event.kind == "camera"), "--on-trouble"))
-    if lines:
-        sinks.append(in_background(lines, f"--events {events}"))
-    if say:
-        words = say
-        sinks.append(in_background(lambda event: words("%s", alert(event)), "the terminal"))
-    return sinks
-
-
-def evidence_writer(folder: Path | None) -> EvidenceWriter | None:
+def evidence_writer(
+    folder: Path | None,
+    *,
+    default: Path = Path("evidence"),
+    quota_mb: float | None = None,
+    reserve_mb: float | None = None,
+    negatives_per_day: float | None = None,
+    full: bool = False,
+    written: Callable[[Event, Path], object] | None = None,
+) -> EvidenceWriter | None:
     """The writer; a default folder that cannot be made does not stop the alarm, one that was asked for does."""
-    from edge.evidence import EvidenceWriter
+    from edge.evidence.writer import NEGATIVES_PER_DAY, QUOTA_MB, RESERVE_MB, EvidenceWriter
 
     try:
-        return EvidenceWriter(folder or Path("evidence"))
+        return EvidenceWriter(
+            (folder or default).expanduser().absolute(),  # events name it, and are read from elsewhere
+            quota_mb=QUOTA_MB if quota_mb is None else quota_mb,
+            reserve_mb=RESERVE_MB if reserve_mb is None else reserve_mb,
+            negatives_per_day=NEGATIVES_PER_DAY if negatives_per_day is None else negatives_per_day,
+            full=full,
+            written=written,
+        )
     except OptionError as error:
         if folder:
             raise

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from edge.schema import Event
     from edge.watch import Watcher
 
+OVER = "over after"  # how the detail of a trouble that is over begins; one that was only watched no more has another
+
+LEAST_LOST_S = 1.0  # without a picture: less is not worth a line
 Say = Callable[..., None]  # log.info, or what says nothing when it is to be quiet
 
 # Builtins and reserved words of POSIX shells, and signs that make a word more than a name.
@@ -35,24 +39,57 @@ SHELL_SIGNS = frozenset("$`=;&|<>(){}*?[]#\n")
 
 
 def alert(event: Event) -> str:
-    """One line for people: when, where, what, how sure, how late, and where the picture lies."""
-    when = f"{event.captured_at[11:19]}Z" if event.media_time_s is None else f"{event.media_time_s:.1f} s"
-    if event.kind == "camera":
-        return f"{'CAMERA' if event.type == 'new' else 'camera'}  {event.camera} at {when}: {event.detail}"
-    what = (event.label or "bear").replace("_", " ")
-    head = {"new": "BEAR", "update": "still there", "end": "no longer seen"}.get(event.type, event.type)
-    if event.escalated:
-        head = f"BEAR again ({event.escalated})"
-    if event.alarms and sys.stderr is not None and sys.stderr.isatty():
-        head = f"\033[1;31m{head}\033[0m"
-    line = f"{head}  {event.camera} at {when}: {what}"
+    """One line for people: what, where, when by this place's clock, how sure, and where the picture lies."""
+    from edge.local_time import clock
+
+    when = f"{event.media_time_s or 0.0:.1f} s"
+    if event.media_time_s is None:
+        when = clock(datetime.fromisoformat(event.captured_at), date=False)
+    notes = []
+    if event.clock_synced is False and event.media_time_s is None:
+        notes.append("the clock was not set, so the time may be wrong")
+    if event.kind != "bear":
+        # What is said of a camera begins with its name, as the line does.
+        detail = (event.detail or "").removeprefix(f"{event.camera}: ").rstrip(".")
+        where = "" if event.kind == "test" else "the alarm itself " if event.kind == "health" else f"{event.camera} "
+        what = [detail or ("this is only a test" if event.kind == "test" else "something is wrong"), *notes]
+        return f"{_head(event)}  {where}at {when}: {', '.join(what)}"
+    words = [(event.label or "bear").replace("_", " ")]
     if event.type == "end":
-        return f"{line}, at most {event.top_score or 0.0:.2f}"
-    line += f" {event.score or 0.0:.2f}, {event.latency_ms or 0.0:.0f} ms after the frame"
-    if event.onset_s is not None:
-        line += f", {event.onset_s:.1f} s after the first sign"
-    notes = [*(f"in {name}" for name in event.zones), *([event.quiet] if event.quiet else [])]
-    return ", ".join([line, *notes, *([event.evidence] if event.evidence else [])])
+        notes.insert(0, f"at most {event.top_score or 0.0:.2f}")
+    else:
+        words[0] += f" {event.score or 0.0:.2f}"
+        notes += [f"{event.onset_s:.1f} s after the first sign"] if event.onset_s is not None else []
+        notes += [*(f"in {name}" for name in event.zones), *([f"no noise: {event.quiet}"] if event.quiet else [])]
+    notes += [event.detail.rstrip(".")] if event.detail else []
+    notes += [_from_here(Path(event.evidence))] if event.evidence and event.type != "end" else []
+    return f"{_head(event)}  {event.camera} at {when}: {', '.join([*words, *notes])}"
+
+
+def _from_here(path: Path) -> str:
+    """The path as it is typed here: short where it lies below the working folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _head(event: Event) -> str:
+    """The first words of an alert: capitals for what wants somebody, red for what alarms."""
+    ends = {
+        "bear": "no longer watched" if event.detail else "no longer seen",
+        "camera": "camera well again" if (event.detail or "").startswith(OVER) else "camera",
+        "health": "well again",
+    }
+    again = {"bear": "still there"}
+    if event.alarms and event.escalated:
+        head = f"BEAR again ({event.escalated})"
+    elif event.type == "end":
+        head = ends.get(event.kind, event.kind)
+    elif event.type == "update":
+        head = again.get(event.kind, f"still {event.kind}")
+    else:
+        head = {"camera": "CAMERA", "health": "PROBLEM", "test": "TEST"}.get(event.kind, "BEAR")
+    if event.alarms and sys.stderr is not None and sys.stderr.isatty():
+        return f"\033[1;31m{head}\033[0m"
+    return head
 
 
 def introduce(classifier: Classifier, rule: Rule, source: list[str], sources: list[Source], say: Say) -> None:
@@ -118,43 +155,78 @@ def sum_up(
     """One screen at the end: footage, speed, alarms, memory, and where things lie."""
     import numpy as np
 
+    from edge.local_time import lasting
+
     tallies = [watcher.tally for watcher in watchers]
     for opened, tally in zip(sources, tallies, strict=True):
         if not tally.frames:
             say("%s: no frame came, so nothing can be said of bears there.", opened.name)
-    if not any(tally.frames for tally in tallies):
-        return
+        elif tally.frames == 1 and not opened.live:
+            say(
+                "%s: one picture alone raises no alarm, whatever it shows; look at single ones with "
+                "`bear-alarm classify`.", opened.name,
+            )  # fmt: skip
     frames = sum(tally.frames for tally in tallies)
+    if not frames:
+        return
     told = sum((watcher.teller.told for watcher in watchers), Counter[str]())
+    footage_s = sum(tally.footage_s for tally in tallies)
+    shown = f" in {lasting(footage_s)} of footage" if footage_s > 0 else ""
+    crops = counted(sum(tally.crops for tally in tallies), "place")
+    say("%s%s: %s, %s looked at.", _alarms(told), shown, counted(frames, "frame"), crops)
+    if len(sources) > 1:
+        for opened, watcher in zip(sources, watchers, strict=True):
+            if watcher.tally.frames:
+                say("  %s", _of_one(opened, watcher))
+    if told["trouble"]:
+        say("%s with a camera told.", counted(told["trouble"], "trouble"))
+    for opened in sources:
+        if lost := _lost(opened):
+            say("%s: %s", opened.name, lost)
     times = np.array([ms for tally in tallies for ms in tally.frame_ms] or [0.0])
     say(
-        "%d frames, %.1f s of footage, in %.1f s (%.0f frames a second); %d crops scored.",
-        frames, sum(tally.footage_s for tally in tallies), taken_s, frames / max(taken_s, 1e-9),
-        sum(tally.crops for tally in tallies),
+        "It took %s: %.0f frames a second. Reading it not counted, a frame took %.1f ms (median), %.1f ms (95 %%); "
+        "peak memory %s.",
+        lasting(taken_s), frames / max(taken_s, 1e-9), *np.percentile(times, [50, 95]), peak_memory(),
     )  # fmt: skip
-    say(
-        "%s. A frame took %.1f ms (median), %.1f ms (95 %%), reading it not counted; peak memory %s.",
-        "No alarm" if not told["new"] else
-        f"{counted(told['new'], 'alarm')} ({counted(told['update'], 'update')}, {counted(told['end'], 'end')})",
-        *np.percentile(times, [50, 95]), peak_memory(),
-    )  # fmt: skip
-    if len(sources) > 1:
-        for opened, tally in zip(sources, tallies, strict=True):
-            say(
-                "  %s: %d frames, %.1f a second of footage, %.1f ms each (median).",
-                opened.name, tally.frames, tally.frames / max(tally.footage_s, 1e-9), np.median(tally.frame_ms or [0]),
-            )  # fmt: skip
-    if told["trouble"]:
-        say("Troubles with a camera that were told: %d.", told["trouble"])
     if told["new"] and writer:
-        say("Pictures: %s", writer.folder)
+        say("Pictures: %s", _from_here(writer.folder))
     if told and events and events != "-":
         say("Events: %s", events)
 
 
+def _lost(opened: Source) -> str | None:
+    """How long a camera gave no picture, in words; None for one that always did, and for files."""
+    from edge.camera.kept import KeptSource
+    from edge.camera.paired import PairedSource
+    from edge.local_time import lasting
+
+    kept = opened.main if isinstance(opened, PairedSource) else opened
+    if not isinstance(kept, KeptSource) or not isinstance(opened, KeptSource | PairedSource):
+        return None
+    if opened.lost_s < LEAST_LOST_S:
+        return None
+    return f"{lasting(opened.lost_s)} without a picture, opened anew {counted(kept.reopened, 'time')}"
+
+
+def _alarms(told: Counter[str]) -> str:
+    return counted(told["new"], "alarm") if told["new"] else "No alarm"
+
+
+def _of_one(opened: Source, watcher: Watcher) -> str:
+    """What one of several sources gave."""
+    import numpy as np
+
+    tally = watcher.tally
+    # From the first frame to the last: of one there is no rate.
+    rate = f" ({(tally.frames - 1) / tally.footage_s:.1f} a second)" if tally.footage_s > 0 else ""
+    each = f"{np.median(tally.frame_ms or [0]):.1f} ms each (median)"
+    return f"{opened.name}: {_alarms(watcher.teller.told).lower()}, {counted(tally.frames, 'frame')}{rate}, {each}."
+
+
 def counted(number: int, what: str) -> str:
     """``1 alarm``, ``2 alarms``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def peak_memory() -> str:

@@ -25,7 +25,8 @@ WhenArgument = Annotated[
     typer.Argument(
         metavar="EVENT|TIME",
         help="An event's id or its first 6 characters; seconds into a clip (12.5 or 0:12.5); a time of day (03:12, or "
-        "2026-11-24T03:12:07Z); last. Left out: the last event, or the moment of most evidence.",
+        "2026-11-24T03:12:07Z); last: the last event, a bear before all others; end: the newest moment. "
+        "Left out: the last event, or where there is none the moment of most evidence.",
     ),
 ]
 
@@ -66,6 +67,7 @@ def why(
 def facts(found: Found, words: list[str]) -> dict[str, Any]:
     """The answer ready for JSON: the records as the trace has them, and the words."""
     from edge.commands.why_story import conclusion
+    from edge.schema import utc_text
 
     moment, summary = found.moment, found.summary
     return {
@@ -74,6 +76,7 @@ def facts(found: Found, words: list[str]) -> dict[str, Any]:
         "camera": found.reel.camera,
         "run": found.reel.run,
         "event": found.event,
+        "missed": found.missed and [utc_text(found.missed.since), utc_text(found.missed.until)],  # no frame came
         "moment": json.loads(moment.to_json()) if moment else None,
         "summary": json.loads(summary.to_json()) if summary else None,
         "so": conclusion(found),

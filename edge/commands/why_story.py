@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
-from edge.commands.why_words import at, counted, looked, percent, place, seen, stood
+from edge.commands.why_told import LOOK_S, open_event, rest_of, run_up, telling
+from edge.commands.why_words import alone, at, counted, looked, missing, percent, place, seen, stood
 from edge.decide import Rule
-from edge.schema import Standing
-from edge.trace.find import Found, clock
-from edge.trace.moment import Moment, Peak, Summary, Told, share
+from edge.decide.suspect import OUTSIDE_ZONES
+from edge.local_time import clock
+from edge.trace.find import Found, nearest_kept
+from edge.trace.gap import Gap
+from edge.trace.moment import Moment, Peak, Summary, share
 from edge.trace.reader import Reel
 
 AROUND_S = 5.0  # on either side of a quiet moment
-LOOK_S = 60.0  # back to where the evidence began, and on to what became of it
 MOST_STEPS = 10  # rows of the table
 WORTH_A_TABLE = 0.25  # of an alarm's evidence
 
@@ -20,90 +22,74 @@ WORTH_A_TABLE = 0.25  # of an alarm's evidence
 def explain(found: Found) -> list[str]:
     """Paragraphs for people; one with line breaks is a table, and the last but for hints is what came of it."""
     also = [f"Other cameras have moments then: --camera {' or '.join(found.also)}."] if found.also else []
-    if found.moment is None:
+    also += [f"Of {' and '.join(found.away)} no picture came then."] if found.away else []
+    reel, moment = found.reel, found.moment
+    if found.missed:
+        return [*_missed(found, found.missed), *also]
+    if moment is None:
         assert found.summary is not None
         return [*_quiet_stretch(found, found.summary), *also]
-    reel, moment = found.reel, found.moment
-    words = [f"{at(moment, full=True)}. {seen(moment)}", looked(moment), *stood(moment)]
-    return [*words, *_steps(reel, moment), *_around(reel, moment), conclusion(found), *_afterwards(reel, moment), *also]
+    beside = [f"In the time that was asked for, {missing(found.beside)}"] if found.beside else []
+    return [*_of(reel, moment), *beside, *also]
 
 
 def conclusion(found: Found) -> str:
     """What came of it, and what held it back, in a sentence or two."""
-    reel, moment, summary = found.reel, found.moment, found.summary
-    if moment is None:
-        assert summary is not None
-        if summary.told:
-            return "Events were told in that while; their moments are kept: name one of them or its time."
-        return f"{'The evidence never sufficed' if summary.share else 'No evidence had gathered'}. So: no alarm."
+    if found.missed and not found.missed.clock_set:
+        return "So: no alarm, for there was no picture to raise one."
+    if found.moment:
+        return _so(found.reel, found.moment)
+    assert found.summary is not None
+    if found.summary.told:
+        return "Events were told in that while; their moments are kept: name one of them or its time."
+    return f"{'The evidence never sufficed' if found.summary.share else 'No evidence had gathered'}. So: no alarm."
+
+
+def _of(reel: Reel, moment: Moment) -> list[str]:
+    """One moment in its time."""
+    words = [f"{at(moment, full=True)}. {seen(moment)}", looked(moment), *stood(moment)]
+    return [*words, *_steps(reel, moment), *_around(reel, moment), _so(reel, moment), *_afterwards(reel, moment)]
+
+
+def _so(reel: Reel, moment: Moment) -> str:
     if moment.told:
-        return " ".join(_telling(reel, moment, told) for told in moment.told)
-    going_on = _open_event(reel, moment)
+        return f"So: {'; '.join(telling(reel, moment, told) for told in moment.told)}."
+    going_on = open_event(reel, moment)
     if going_on:
         begun, told = going_on
         return f"So: no new alarm, for the one of {at(begun)} (event {told.id[:8]}) was still going on."
-    standing = moment.strongest
-    if standing is None or standing.sum <= 0:
+    single = [one for one in moment.standings if one.alone_at is not None and one.bear is not None]
+    standing = max(single, key=lambda one: one.bear or 0.0, default=moment.strongest)
+    if standing and standing.alone_at is not None and standing.bear is not None and not alone(standing):
+        words = f"this picture scored {standing.bear:.2f}, and one alone alarms from {standing.alone_at:.2f} on"
+        more = f"; with those before it, it came to {percent(share(standing))} of the evidence that raises one"
+        return f"So: no alarm, for {words}{more if standing.sum > 0 else ''}."
+    if standing is None or (standing.sum <= 0 and not alone(standing)):
         return "No evidence had gathered. So: no alarm."
-    if share(standing) < 1:
+    if share(standing) < 1 and not alone(standing):
         return f"So: no alarm, for the evidence had come to {percent(share(standing))} of what raises one."
     held = "; ".join(standing.held) or "this frame's score did not speak for a bear"
     return f"So: no alarm, though there was evidence enough. Held back: {held}."
 
 
-def _telling(reel: Reel, moment: Moment, told: Told) -> str:
-    name = f"event {told.id[:8]}"
-    if told.kind != "bear":
-        return f"So: a {told.kind} event was told ({name})."
-    if told.type == "end":
-        return f"So: {name} ended here."
-    if told.quiet:
-        return f"So: an event without noise, held back: {told.quiet} ({name})."
-    if told.escalated:
-        return f"So: it ALARMED again, for: {told.escalated} ({name})."
-    if told.type == "update":
-        return f"So: no new alarm; {name} was still going on and was updated."
-    standing = next((one for one in moment.standings if one.track == told.track), moment.strongest)
-    if standing is None:
-        return f"So: ALARM, {name}."
-    steps = _run_up(reel, moment, standing.track)
-    took = f", {moment.time - steps[0][0].time:.1f} s after it began to gather" if len(steps) > 1 else ""
-    reached = f"the evidence of track {standing.track} reached {percent(share(standing))} of what raises one"
-    return f"So: ALARM, {name}, for {reached}{took}."
-
-
-def _run_up(reel: Reel, moment: Moment, track: int) -> list[tuple[Moment, Standing]]:
-    """The moments up to this one in which the track was scored, since its evidence was last nothing."""
-    gathered: list[tuple[Moment, Standing]] = []
-    after = moment
-    for earlier in reversed(reel.between(moment.time - LOOK_S, moment.time)):
-        if after.index - earlier.index > 1:  # moments between them were not kept
-            break
-        after = earlier
-        standing = next((one for one in earlier.standings if one.track == track), None)
-        if standing is None or standing.sum <= 0:
-            break
-        if standing.bear is not None:
-            gathered.append((earlier, standing))
-    return gathered[::-1]
-
-
 def _steps(reel: Reel, moment: Moment) -> list[str]:
     """The table of how a track's evidence grew, for an alarm or what came near to one."""
     alarm = next((told for told in moment.told if told.type == "new" or told.escalated), None)
-    if alarm is None and (moment.told or _open_event(reel, moment)):
+    if alarm is None and (moment.told or open_event(reel, moment)):
         return []
     track = alarm.track if alarm else None
     if track is None:
         track = moment.strongest.track if moment.strongest else 0
-    steps = _run_up(reel, moment, track)[-MOST_STEPS:]
+    steps = run_up(reel, moment, track)[-MOST_STEPS:]
     if len(steps) < 2 or (alarm is None and share(steps[-1][1]) < WORTH_A_TABLE):
         return []
-    rows = [(f"track {track}", "bear", "counts from", "logits", "evidence", "")]
+    rows = [(f"track {track}", "bear", "counts from", "logits", "evidence", "", "")]
     for earlier, one in steps:
         evidence = f"{one.sum:.1f} of {one.alarm_at:.1f}"
         bear = "" if one.bear is None else f"{one.bear:.2f}"
-        rows.append((at(earlier), bear, f"{one.threshold:.2f}", f"{one.said:+.1f}", evidence, percent(share(one))))
+        outside = "outside" if OUTSIDE_ZONES in one.held else ""
+        counts, said = f"{one.threshold:.2f}", f"{one.said:+.1f}"
+        rows.append((at(earlier), bear, counts, said, evidence, percent(share(one)), outside))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(word.rjust(width) for word, width in zip(row, widths, strict=True)) for row in rows]
     return ["\n".join(f"  {line.rstrip()}" for line in lines)]
@@ -128,9 +114,9 @@ def _around(reel: Reel, moment: Moment) -> list[str]:
 def _afterwards(reel: Reel, moment: Moment) -> list[str]:
     """What became of the event, or of the strongest track."""
     if moment.told:
-        return _rest_of(reel, moment, moment.told[0])
+        return [words for told in moment.told for words in rest_of(reel, moment, told)]
     standing = moment.strongest
-    if standing is None or standing.sum <= 0 or _open_event(reel, moment):
+    if standing is None or standing.sum <= 0 or open_event(reel, moment):
         return []
     later = [m for m in reel.between(moment.time, moment.time + LOOK_S) if m is not moment]
     for m in later:
@@ -138,7 +124,7 @@ def _afterwards(reel: Reel, moment: Moment) -> list[str]:
         if told:
             return [f"It alarmed {m.time - moment.time:.1f} s later (event {told.id[:8]})."]
     words = []
-    if standing.said > 0 and standing.sum < standing.alarm_at:
+    if standing.said > 0 and standing.sum < standing.alarm_at and standing.alone_at is None:
         most_ever = standing.said * Rule.forget_s  # where what is added is what is forgotten
         if most_ever <= standing.alarm_at:
             words.append("More of the same would never have raised it: it is forgotten as fast as it gathers.")
@@ -153,29 +139,16 @@ def _afterwards(reel: Reel, moment: Moment) -> list[str]:
     return [" ".join(words)] if words else []
 
 
-def _rest_of(reel: Reel, moment: Moment, told: Told) -> list[str]:
-    """The event from here to its end."""
-    if told.type == "end" or told.kind != "bear":
-        return []
-    rest = [(m, one) for m, one in reel.told() if one.id == told.id and m is not moment and m.time >= moment.time]
-    end = next((m for m, one in rest if one.type == "end"), None)
-    updates = counted(sum(one.type == "update" for _, one in rest), "update")
-    again = "".join(f"; at {at(m)} it alarmed again ({one.escalated})" for m, one in rest if one.escalated)
-    until = f"it ended at {at(end)}" if end else "its end is not in the trace"
-    return [f"Afterwards: {updates}{again}, and {until}."]
-
-
-def _open_event(reel: Reel, moment: Moment) -> tuple[Moment, Told] | None:
-    """The bear event that was told before this moment and had not ended."""
-    going: dict[str, tuple[Moment, Told]] = {}
-    for m, told in reel.told():
-        if m.time >= moment.time:
-            break
-        if told.type == "end":
-            going.pop(told.id, None)
-        elif told.kind == "bear":
-            going.setdefault(told.id, (m, told))
-    return next(reversed(going.values()), None)
+def _missed(found: Found, gap: Gap) -> list[str]:
+    """What is known of a time when no picture came: nothing, and why; and only then of the nearest one."""
+    asked = f", so nothing is known of {clock(found.asked)}" if found.asked else ""
+    words = [f"{found.reel.camera}: {missing(gap, asked)}"]
+    if not gap.clock_set:
+        words.append(conclusion(found))
+    if found.moment is None:
+        return words
+    near = _of(found.reel, found.moment)
+    return [*words, f"The nearest moment that was kept: {near[0]}", *near[1:]]
 
 
 def _quiet_stretch(found: Found, summary: Summary) -> list[str]:
@@ -195,9 +168,11 @@ def _quiet_stretch(found: Found, summary: Summary) -> list[str]:
         known.append(f"No frame came for {summary.gap_s:.0f} s after {clock(summary.gap_at, date=False)}.")
     known += [f"The camera was in trouble: {trouble.rstrip('.')}." for trouble in summary.troubles]
     quiet = "" if summary.told else " It was a quiet stretch."
+    kept = nearest_kept(found.reel, found.asked) if found.asked else None
     return [
         f"{summary.camera}. No moment was kept{when}: of a live camera only what lies around an event is.{quiet}",
         f"What is known of {since} to {until}: {' '.join(known)}",
+        *([f"The nearest moment that was kept: {clock(kept.wall)}."] if kept else []),
         conclusion(found),
     ]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge.local_time import clock
 from edge.schema import BoxXYWH, Standing
-from edge.trace.find import clock
+from edge.trace.gap import Gap
 from edge.trace.moment import Look, Moment, share
 
 MOST_TRACKS = 4  # in words
@@ -72,7 +73,12 @@ def stood(moment: Moment) -> list[str]:
 
 def _stood(standing: Standing, moment: Moment) -> str:
     words = f"Track {standing.track}, {place(standing.box_xywh)}, {pixels(standing.box_xywh, moment)} pixels long: "
-    if standing.bear is None:
+    if standing.alone_at is not None and standing.bear is not None:
+        words += f"it scored {standing.bear:.2f}, and one picture alone alarms from {standing.alone_at:.2f} on"
+        if alone(standing):
+            return f"{words}."
+        words += "; "
+    elif standing.bear is None:
         words += "nothing was said of it in this frame; "
     else:
         way = "for" if standing.said > 0 else "against" if standing.said < 0 else "neither for nor against"
@@ -85,6 +91,24 @@ def _stood(standing: Standing, moment: Moment) -> str:
     told = any(one.track == standing.track and one.type == "new" for one in moment.told)
     # After an alarm its own track is held back by it, which explains nothing of the alarm.
     return words + (f" Of note: {'; '.join(standing.held)}." if standing.held and not told else "")
+
+
+def alone(standing: Standing) -> bool:
+    """Whether its score in this one picture is enough for an alarm, whatever has gathered."""
+    enough, bear = standing.alone_at, standing.bear
+    return enough is not None and bear is not None and bear >= enough
+
+
+def missing(gap: Gap, so: str = "") -> str:
+    """A while without a picture, and what was wrong; ``so`` is what follows from it."""
+    since, until = (
+        clock(gap.since),
+        clock(gap.until, date=gap.until.astimezone().date() != gap.since.astimezone().date()),
+    )
+    if gap.clock_set:
+        return f"the clock was set from {since} to {until} between two frames{so}."
+    wrong = "".join(f" The camera was in trouble: {trouble.rstrip('.')}." for trouble in gap.troubles)
+    return f"no picture came from {since} to {until}, {gap.seconds:,.0f} s{so}.{wrong}"
 
 
 def place(box_xywh: BoxXYWH) -> str:

@@ -10,6 +10,8 @@ from edge.decide.verdict import Happening
 from edge.schema import Standing
 from edge.track import Track
 
+OUTSIDE_ZONES = "outside the zones"
+
 
 class Suspect:
     """The evidence of one track; one for each that was ever scored."""
@@ -69,7 +71,7 @@ class Suspect:
         if track.now and said <= 0:
             held.append("below the threshold")
         if outside:
-            held.append("outside the zones")
+            held.append(OUTSIDE_ZONES)
         if self.twice:
             held.append(self.twice)
         if self.happening:
@@ -78,5 +80,6 @@ class Suspect:
             held.append(quiet)
         bear = track.now.bear if track.now else None
         return Standing(
-            track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held)
-        )
+            track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held),
+            rule.still_threshold if rule.one_picture else None,
+        )  # fmt: skip

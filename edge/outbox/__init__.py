@@ -21,6 +21,14 @@ class RefusedError(RuntimeError):
     """The other side will never take this message (HTTP 400, a topic that is not allowed): it is parked and shown."""
 
 
+class NotYetError(RuntimeError):
+    """The other side asks to be left alone for a while (HTTP 429 or 503 with Retry-After)."""
+
+    def __init__(self, why: str, after_s: float) -> None:
+        super().__init__(why)
+        self.after_s = after_s  # seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """One row of the outbox: something one channel has not delivered yet."""
@@ -66,7 +74,8 @@ class Channel(Route, Protocol):
     def send(self, message: Message) -> None:
         """Send it and wait until it is delivered: PUBACK, 2xx, or what the other side's word for it is.
 
-        Raises RefusedError for what will never be taken; anything else raised means: try again later.
+        Raises RefusedError for what will never be taken; anything else raised means: try again later. Must be safe to
+        call while another call is under way: a word does not wait for a picture, nor for a send that hangs.
         """
 
     def close(self) -> None:

@@ -9,15 +9,15 @@ from edge.schema import Event
 
 
 class Bell:
-    """Rings for a bear and for a camera that fails. Nothing but a terminal gets the control character."""
+    """Rings for a bear, and where a camera or the alarm itself fails; nothing but a terminal gets the character."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
     def __call__(self, event: Event) -> None:
-        """Ring, if this is an alarm or the start of a camera's trouble."""
+        """Ring, if this is an alarm or the start of a trouble."""
         stream = self._stream or sys.__stderr__
-        worth_it = event.alarms or (event.kind == "camera" and event.type == "new")
+        worth_it = event.alarms or (event.kind in {"camera", "health"} and event.type == "new")
         if worth_it and stream is not None and stream.isatty():
             stream.write("\a")
             stream.flush()

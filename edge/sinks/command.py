@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from edge.schema import Event
 
+SHOWN = 4  # letters
+
 
 class CommandError(RuntimeError):
     """The command did not do what it was called for."""
@@ -17,9 +19,9 @@ class CommandError(RuntimeError):
 class Command:
     """Runs a shell command line for ``wanted`` events, by default alarms; the event's JSON is its standard input.
 
-    It may take ``limit_s`` seconds; then it and what it started are ended. What it leaves in the background
-    goes on. Raises CommandError for a time limit reached and for any exit code but 0. What it prints goes to
-    standard error, for standard output is the machine's.
+    What a short script needs is in its environment too (``variables``). It may take ``limit_s`` seconds; then it and
+    what it started are ended. What it leaves in the background goes on. Raises CommandError for a time limit reached
+    and for any exit code but 0. What it prints goes to standard error, for standard output is the machine's.
     """
 
     def __init__(
@@ -29,13 +31,25 @@ class Command:
         self.wanted = wanted
         self.limit_s = limit_s
 
+    @property
+    def shown(self) -> str:
+        """The command for people: its first word and short ones, for any other may hold a password."""
+        first, *more = self.line.split() or [""]
+        words = [first if "=" not in first else "…", *(word if len(word) <= SHOWN else "…" for word in more)]
+        return f"`{' '.join(words)}`"
+
     def __call__(self, event: Event) -> None:
         """Run it, if this event is wanted, and wait for it."""
         if not self.wanted(event):
             return
         # Its own session: Ctrl-C at the terminal is for us, and a time limit ends the whole group.
         with subprocess.Popen(
-            self.line, shell=True, stdin=subprocess.PIPE, stdout=_stderr(), start_new_session=os.name == "posix"
+            self.line,
+            shell=True,
+            stdin=subprocess.PIPE,
+            stdout=_stderr(),
+            env=os.environ | variables(event),
+            start_new_session=os.name == "posix",
         ) as process:
             try:
                 process.communicate(event.to_json().encode() + b"\n", timeout=self.limit_s)
@@ -43,9 +57,27 @@ class Command:
                 if os.name == "posix":
                     os.killpg(process.pid, signal.SIGKILL)
                 process.kill()
-                raise CommandError(f"`{self.line}` took longer than {self.limit_s:g} s and was ended") from None
+                raise CommandError(f"{self.shown} took longer than {self.limit_s:g} s and was ended") from None
         if process.returncode != 0:
-            raise CommandError(f"`{self.line}` ended with exit code {process.returncode}")
+            raise CommandError(f"{self.shown} ended with exit code {process.returncode}")
+
+
+def variables(event: Event) -> dict[str, str]:
+    """What a command finds in its environment: BEAR_KIND, BEAR_CAMERA and so on, "" where the event has none."""
+    found = {
+        "KIND": event.kind,
+        "TYPE": event.type,
+        "ID": event.id,
+        "CAMERA": event.camera,
+        "TIME": event.captured_at,
+        "LABEL": event.label,
+        "SCORE": None if event.score is None else f"{event.score:.2f}",
+        "ZONES": " ".join(event.zones),
+        "ESCALATED": event.escalated,
+        "DETAIL": event.detail,
+        "EVIDENCE": event.evidence,
+    }
+    return {f"BEAR_{name}": (value or "").replace("\0", "") for name, value in found.items()}
 
 
 def _stderr() -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from edge.errors import OptionError
 from edge.schema import Event
@@ -22,6 +22,7 @@ class JsonLines:
     def __init__(self, path: str) -> None:
         self.path = path
         self._file = None if path == "-" else _open(Path(path).expanduser())
+        self._torn = False  # the last line is not whole
 
     def __call__(self, event: Event) -> None:
         """Write one line."""
@@ -29,8 +30,12 @@ class JsonLines:
             sys.stdout.write(event.to_json() + "\n")
             sys.stdout.flush()
             return
-        self._file.write(replace(event, durable=True).to_json().encode() + b"\n")
-        self._file.flush()
+        line = b"\n" * self._torn + replace(event, durable=True).to_json().encode() + b"\n"
+        # One call a line and no buffer: what failed is not written again later, and no lock is held while a disk hangs.
+        self._torn = True
+        if self._file.write(line) != len(line):
+            raise OSError(f"{self.path}: the disk is full")
+        self._torn = False
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -41,10 +46,10 @@ class JsonLines:
             sys.stdout.flush()
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> FileIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b")
+        file = path.open("a+b", buffering=0)
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             # A power cut can leave half a line; the next event must not grow onto it.

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from edge.schema import Event
@@ -16,6 +16,22 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Sink = Callable[[Event], Any]
+Answered = Callable[[Item, str | None, float], None]  # the item, what went wrong (None: nothing), milliseconds
+
+MOST_LEFT = 3  # calls that hang at the same time: each keeps a thread, and what it was given
+AT_END_S = 2.0  # what may be waited for a sink's own end
+SINK_DEADLINE_S = 30.0
+
+
+@dataclass(eq=False, slots=True)
+class _Call(Generic[Item]):
+    """One item being worked on."""
+
+    item: Item
+    put_at: float  # time.monotonic(), seconds
+    began: float
+    returned: bool = False
+    left: bool = False  # it hangs: others go on without it
 
 
 class Worker(Generic[Item]):
@@ -23,72 +39,245 @@ class Worker(Generic[Item]):
 
     Work that raises is said and counted in ``failures``; the next item is tried again. When ``depth`` items
     wait, the oldest is given up and counted in ``dropped``: the newest matters most.
+
+    A call that takes longer than ``deadline_s`` seconds (None: it may take for ever) is counted in ``hung`` and left
+    behind in its thread, and another thread goes on with the next item. When three hang, items are dropped until
+    one of them returns. ``answered``, which must return at once, hears of each item that was called or dropped so,
+    from any thread. ``at_end`` is called once, by ``close``.
     """
 
-    def __init__(self, work: Callable[[Item, float], Any], name: str, *, depth: int = 64) -> None:
+    def __init__(
+        self,
+        work: Callable[[Item, float], Any],
+        name: str,
+        *,
+        depth: int = 64,
+        deadline_s: float | None = None,
+        answered: Answered[Item] | None = None,
+        at_end: Callable[[], Any] | None = None,
+    ) -> None:
         self.name = name
         self.depth = depth
-        self.failures = 0
-        self.dropped = 0
+        self.deadline_s = deadline_s
+        self.answered = answered
+        self.done = 0  # calls that returned, late ones too
+        self.failures = 0  # calls that raised, late ones too
+        self.dropped = 0  # items that were never worked on
+        self.hung = 0  # calls that passed the deadline
+        self.last_error: str | None = None
+        self.last_ms: float | None = None  # of the last call that ended in time
         self._work = work
+        self._at_end = at_end
         self._waiting: deque[tuple[Item, float]] = deque()
-        self._changed = threading.Condition()
-        self._busy = False
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)  # for whoever works, and for close
+        self._began = threading.Condition(lock)  # for the watch
+        self._call: _Call[Item] | None = None
+        self._left = 0  # calls that hang now
+        self._stalled = False  # too many of them: nobody works
+        self._watch_sleeps = False
+        self._closing = self._over = False
+        self._failing: str | None = None  # what the last call raised
+        self._said_dropped = 0
+        self._start(self._serve)
+        if deadline_s is not None:
+            self._start(self._watch)
 
     def __call__(self, item: Item) -> None:
         """Put the item in the queue; returns at once."""
         with self._changed:
+            if self._over:
+                self.dropped += 1
+                return
             if len(self._waiting) >= self.depth:
                 self._waiting.popleft()
                 self.dropped += 1
             self._waiting.append((item, time.monotonic()))
             self._changed.notify_all()
+            if self._stalled:
+                self._began.notify()
+
+    @property
+    def hanging(self) -> int:
+        """How many calls hang now, 0 to 3."""
+        return self._left
+
+    def problem(self) -> str | None:
+        """One sentence while calls hang, or when the last one failed; None while all is well."""
+        if self._left:
+            return f"{self.name} hangs: {self._hung_words} ({self._left} of {MOST_LEFT})"
+        return f"{self.name} failed: {self._failing}" if self._failing else None
+
+    def status(self) -> str:
+        """One line for people: what was done, and what went wrong."""
+        words = [f"{self.done} done" + ("" if self.last_ms is None else f" (the last call took {self.last_ms:.0f} ms)")]
+        counts = (self.failures, "failed"), (self.dropped, "dropped"), (self.hung, "hung")
+        words += [f"{count} {what}" for count, what in counts if count]
+        if self._left:
+            words[-1] += f" ({self._left} of them still)"
+        error = f"; last error: {self.last_error}" if self.last_error else ""
+        return f"{self.name}: {', '.join(words)}{error}"
 
     def close(self, within_s: float) -> bool:
-        """Finish what waits, for at most so many seconds; False, and said, when something was left."""
+        """Finish what waits, for at most so many seconds; False, and said, when something was left or hangs."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            done = self._changed.wait_for(lambda: not self._waiting and not self._busy, max(within_s, 0.0))
-            left = len(self._waiting) + self._busy
-        if not done:
+            self._began.notify()
+            self._changed.wait_for(lambda: not self._waiting and not self._call, max(within_s, 0.0))
+            left = len(self._waiting) + (self._call is not None) + self._left
+            at_end, self._at_end = self._at_end, None
+        if left:
             log.warning("%s: %d left undone, for time is up", self.name, left)
-        return done
+        if at_end:
+            last = threading.Thread(target=at_end, name=f"{self.name}, the end", daemon=True)
+            last.start()  # a sink that hangs may hang here as well
+            last.join(AT_END_S)
+        return not left
 
-    def _run(self) -> None:
-        said = 0
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
-                    return
-                item, put_at = self._waiting.popleft()
-                self._busy = True
-                dropped = self.dropped
-            if dropped > said:  # said here: a terminal that takes no words must not hold up whoever puts
-                said = dropped
-                log.warning("%s is too slow: %d left undone so far", self.name, dropped)
+    def _start(self, run: Callable[[], None]) -> None:
+        threading.Thread(target=run, name=self.name, daemon=True).start()
+
+    def _serve(self) -> None:
+        """One item after the other; ends when all is done, or when it was left behind."""
+        while self._one():
+            pass
+
+    def _one(self) -> bool:
+        # Nothing of the item outlives this call: held while waiting for the next one, a frame would cost 2.7 MB.
+        call = self._next()
+        if call is None:
+            return False
+        problem: str | None = None
+        try:
+            self._work(call.item, call.began - call.put_at)
+        except (Exception, SystemExit) as error:  # whatever one sink does, the others and the loop go on
+            problem = str(error) or type(error).__name__
+        took_s = time.monotonic() - call.began
+        if problem is not None or call.left:
+            late = f" (after {took_s:.0f} s)" if call.left else ""
+            log.warning("%s %s%s", self.name, f"failed: {problem}" if problem else "came back", late)
+        return self._ended(call, problem, took_s * 1000.0)
+
+    def _next(self) -> _Call[Item] | None:
+        """Wait for the next item; None: there will be none."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            if not self._waiting:
+                self._over = True
+                self._began.notify()
+                return None
+            item, put_at = self._waiting.popleft()
+            self._call = call = _Call(item, put_at, time.monotonic())
+            if self._watch_sleeps:
+                self._began.notify()
+            more = self.dropped - self._said_dropped
+            self._said_dropped = self.dropped
+        if more:  # said here: a terminal that takes no words must not hold up whoever puts
+            log.warning("%s is too slow: %d left undone so far", self.name, self.dropped)
+        return call
+
+    def _ended(self, call: _Call[Item], problem: str | None, took_ms: float) -> bool:
+        """Count it; whether this thread goes on."""
+        with self._changed:
+            self.done += problem is None
+            self.failures += problem is not None
+            self.last_error = problem or self.last_error
+            if call.left:
+                # Where nobody worked any more this thread does again; else another has taken its place.
+                goes_on, self._stalled = self._stalled, False
+                self._left -= 1
+                return goes_on
+            call.returned = True
+            self._failing = problem
+            self.last_ms = took_ms
+        self._answer(call.item, problem, took_ms)
+        with self._changed:
+            self._call = None
+            self._changed.notify_all()
+        return True
+
+    def _watch(self) -> None:
+        """Sleeps while nothing is called; a call past the deadline is left behind."""
+        while not self._over:
+            late, lost = self._look()
+            if late:
+                self._say_hung(late.item)
+            for item in lost:
+                self._answer(item, f"dropped, for {MOST_LEFT} calls before it hang", 0.0)
+            del late, lost
+
+    def _look(self) -> tuple[_Call[Item] | None, list[Item]]:
+        """Wait until there is something to see to; a call to leave behind, items that nobody will work on."""
+        assert self.deadline_s is not None
+        with self._began:
+            if self._stalled and self._waiting:
+                lost = [item for item, _ in self._waiting]
+                self._waiting.clear()
+                self.dropped += len(lost)
+                self._changed.notify_all()
+                return None, lost
+            if self._call and not self._call.returned:
+                left_s = self._call.began + self.deadline_s - time.monotonic()
+                if left_s <= 0.0:
+                    return self._leave(), []
+                self._began.wait(left_s)
+            elif self._stalled and self._closing:
+                self._over = True
+            elif not self._over:
+                self._watch_sleeps = True
+                self._began.wait()
+                self._watch_sleeps = False
+        return None, []
+
+    def _leave(self) -> _Call[Item] | None:
+        """The call hangs: another thread goes on."""
+        late, self._call = self._call, None
+        assert late is not None
+        late.left = True
+        self.hung += 1
+        self._left += 1
+        self.last_error = self._hung_words
+        self._stalled = self._left >= MOST_LEFT
+        if not self._stalled:
             try:
-                self._work(item, time.monotonic() - put_at)
-            except Exception as error:  # whatever one sink does, the others and the loop go on
-                self.failures += 1
-                log.warning("%s failed: %s", self.name, error or type(error).__name__)
-            finally:
-                # Held while waiting for the next one, a frame would cost 2.7 MB.
-                del item
-                with self._changed:
-                    self._busy = False
-                    self._changed.notify_all()
+                self._start(self._serve)
+            except RuntimeError:  # no more threads are to be had
+                self._stalled = True
+        self._changed.notify_all()
+        return late
+
+    @property
+    def _hung_words(self) -> str:
+        return f"no answer within {self.deadline_s:g} s"
+
+    def _say_hung(self, item: Item) -> None:
+        then = "what comes is dropped until one returns" if self._stalled else "going on without it"
+        log.warning("%s hangs: %s (%d of %d); %s", self.name, self._hung_words, self._left, MOST_LEFT, then)
+        self._answer(item, self._hung_words, (self.deadline_s or 0.0) * 1000.0)
+
+    def _answer(self, item: Item, problem: str | None, took_ms: float) -> None:
+        if self.answered is None:
+            return
+        try:
+            self.answered(item, problem, took_ms)
+        except Exception as error:
+            log.error("%s: a fault of ours (%s: %s)", self.name, type(error).__name__, error)
 
 
-def in_background(sink: Sink, name: str) -> Worker[Event]:
+def in_background(
+    sink: Sink,
+    name: str,
+    *,
+    depth: int = 64,
+    deadline_s: float | None = SINK_DEADLINE_S,
+    answered: Answered[Event] | None = None,
+    at_end: Callable[[], Any] | None = None,
+) -> Worker[Event]:
     """The sink with its own worker; its events' latency runs up to the moment the sink is called."""
 
     def call(event: Event, waited_s: float) -> None:
         late = None if event.latency_ms is None else round(event.latency_ms + waited_s * 1000.0, 2)
         sink(replace(event, latency_ms=late))
 
-    return Worker(call, name)
+    return Worker(call, name, depth=depth, deadline_s=deadline_s, answered=answered, at_end=at_end)

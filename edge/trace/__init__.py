@@ -137,6 +137,7 @@ class _Ring:
         self._kept: deque[tuple[float, bytes]] = deque()
         self._bytes = 0
         self._keep_until = -math.inf
+        self._last: Moment | None = None
         self._while: _While | None = None
 
     def add(self, moment: Moment) -> bool:
@@ -153,12 +154,15 @@ class _Ring:
     def _keep(self, moment: Moment) -> list[bytes]:
         line = moment.to_json().encode("ascii") + b"\n"
         due: list[bytes] = []
+        last, self._last = self._last or moment, moment
         if self._while and moment.time - self._while.first.time >= self._of.heartbeat_s:
             due += self.sum_up("heartbeat")
-        self._while = self._while or _While(moment)
+        self._while = self._while or _While(moment, last)
         self._while(moment, line)
         if any(told.type != "update" or told.escalated for told in moment.told):
-            due += self.take_since(moment.time - self._of.before_s)
+            # Of a camera that failed, what came before it failed counts, not the time it was away.
+            since = last if any(told.at for told in moment.told) else moment
+            due += self.take_since(since.time - self._of.before_s)
             self._keep_until = moment.time + self._of.after_s
         # A bear that stays for hours is updated all the while: of a mere update the moment alone.
         if moment.media_time_s is not None or moment.told or moment.time <= self._keep_until:
@@ -186,8 +190,8 @@ class _Ring:
 class _While:
     """What happened since the last summary of one camera."""
 
-    def __init__(self, first: Moment) -> None:
-        self.first = self.last = first
+    def __init__(self, first: Moment, last: Moment) -> None:
+        self.first, self.last = first, last  # of the while before at first: no gap between the two is lost
         self.frames = self.crops = self.moved = self.told = 0
         self.bear: tuple[Peak, bytes] | None = None
         self.share: tuple[Peak, bytes] | None = None

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, Protocol
-from unicodedata import combining, normalize
 from xml.sax.saxutils import escape, quoteattr
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.lettering import FONT, plain
 from edge.schema import Picture
 
 Point = tuple[float, float]  # x, y
@@ -22,9 +22,7 @@ Colour = str  # #rrggbb
 Anchor = Literal["start", "middle", "end"]
 
 SCALE = 2  # pixels of the PNG a unit: sharp on paper and on dense screens
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 CAPITALS_PX = 21.0  # height of that font's capitals at scale 1
-ASCII = str.maketrans({"–": "-", "—": "-", "·": "-", "×": "x", "…": "...", "\u2009": " ", "’": "'"})
 
 
 class Canvas(Protocol):
@@ -136,11 +134,11 @@ class PixelCanvas:
         left = at[0] - self.width(words, size) * {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
         corner = (round(left * SCALE), round(at[1] * SCALE))
         thick = max(1, round(SCALE * size / 12 * (1.2 if bold else 0.6)))
-        cv2.putText(self.picture, _ascii(words), corner, FONT, _font_scale(size), _bgr(colour), thick, cv2.LINE_AA)
+        cv2.putText(self.picture, plain(words), corner, FONT, _font_scale(size), _bgr(colour), thick, cv2.LINE_AA)
 
     def width(self, words: str, size: float = 12.0) -> float:
         """How wide these words come out."""
-        return float(cv2.getTextSize(_ascii(words), FONT, _font_scale(size), 1)[0][0]) / SCALE
+        return float(cv2.getTextSize(plain(words), FONT, _font_scale(size), 1)[0][0]) / SCALE
 
     def finished(self) -> bytes:
         """The picture as PNG."""
@@ -169,12 +167,6 @@ def _text(words: str) -> str:
     """Words as XML takes them: no control characters, no halves of a character."""
     printable = "".join(sign if sign.isprintable() else "?" for sign in words)
     return escape(printable.encode("utf-8", "replace").decode())
-
-
-def _ascii(words: str) -> str:
-    """Words in the letters that OpenCV has: an accent is dropped, what is left over is a question mark."""
-    plain = "".join(sign for sign in normalize("NFKD", words.translate(ASCII)) if not combining(sign))
-    return plain.encode("ascii", "replace").decode()
 
 
 def _bgr(colour: Colour) -> tuple[int, int, int]:

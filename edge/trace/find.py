@@ -9,18 +9,25 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 
 from edge.errors import OptionError
+from edge.local_time import clock
+from edge.trace.gap import GAP_S, Gap, gap_over
 from edge.trace.moment import Moment, Summary, Told
 from edge.trace.reader import Reel, notability, of_camera
 
 LEAST_ID = 6  # characters of an event's id
 NEAR_S = 1.0  # a moment this near is the one that was meant
 CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?\s*(Z|[+-]\d{2}:\d{2})?", re.IGNORECASE)
-FORMS = "an event's id, seconds into a clip (12.5 or 0:12.5), a time of day (03:12 or 2026-11-24T03:12:07Z), or last"
+FORMS = (
+    "an event's id, seconds into a clip (12.5 or 0:12.5), a time of day (03:12 or 2026-11-24T03:12:07Z), last or end"
+)
 
 
 @dataclass(frozen=True)
 class Found:
-    """A moment, or where none was kept the summary of the while around it."""
+    """A moment, or where none was kept the summary of the while around it.
+
+    Where no frame came at the time that was asked for, ``missed`` is that gap and ``moment`` only the nearest one.
+    """
 
     reel: Reel
     moment: Moment | None
@@ -28,16 +35,25 @@ class Found:
     asked: datetime | None = None  # UTC, where a time was asked for
     event: str | None = None
     also: tuple[str, ...] = ()  # other cameras with moments then
+    missed: Gap | None = None
+    beside: Gap | None = None  # a gap in the while that was asked for, of which there are moments too
+    away: tuple[str, ...] = ()  # other cameras of which no frame came then
 
 
 def find(reels: Sequence[Reel], word: str | None, camera: str | None = None) -> Found:
     """What ``word`` means; None: the last event, else the moment of highest evidence. Raises OptionError."""
     reels = of_camera(reels, camera)
     word = (word or "").strip()
-    if not word:
-        return _last_event(reels) or _most_notable(reels)
+    last = _last_event(reels) if word.lower() in ("", "last") else None
+    if last or not word:
+        return last or _most_notable(reels)
     if word.lower() == "last":
-        return _last(reels)
+        raise OptionError(
+            "last: this trace has no event; leave `last` out for the moment of most evidence, or say `end` for the "
+            "newest moment"
+        )
+    if word.lower() == "end":
+        return _newest(reels)
     event = _event(reels, word)
     if event:
         return event
@@ -78,7 +94,7 @@ def _most_notable(reels: Sequence[Reel]) -> Found:
     return Found(reel, moment)
 
 
-def _last(reels: Sequence[Reel]) -> Found:
+def _newest(reels: Sequence[Reel]) -> Found:
     reel = max(reels, key=lambda reel: reel.span[1])
     if reel.moments:
         return Found(reel, reel.moments[-1])
@@ -96,11 +112,11 @@ def _event(reels: Sequence[Reel], word: str) -> Found | None:
         return Found(reel, moment, event=found[0])
     if len(found) > 1:
         raise OptionError(f"{word!r} begins {len(found)} events ({_listed(found, known)}); give more of the id")
-    if word.isdecimal():
+    near = get_close_matches(word[:8], [id_[:8] for id_ in known], n=3, cutoff=0.5) if len(word) >= LEAST_ID else []
+    if word.isdecimal() and not near:  # seconds
         return None
     if len(word) < LEAST_ID:
         raise OptionError(f"{word!r}: give {LEAST_ID} characters or more of an event's id; {_some(known)}")
-    near = get_close_matches(word[:8], [id_[:8] for id_ in known], n=3, cutoff=0.5)
     close = [id_ for id_ in known if id_[:8] in near]
     hint = f"did you mean {_listed(close, known)}?" if close else _some(known)
     raise OptionError(f"{word!r}: no such event in this trace; {hint}")
@@ -124,19 +140,34 @@ def _at_wall(reels: Sequence[Reel], word: str, since: datetime, until: datetime)
     """The most notable moment of a while, else the nearest one, else what a summary says of it."""
     found = [(reel, m) for reel in reels for m in reel.moments if since <= m.wall < until]
     found = found or [(reel, moment) for reel in reels if (moment := _nearest(reel, since))]
+    gaps = [(reel, gap) for reel in reels if (gap := gap_over(reel, since, until))]
+    seen = [reel for reel, _ in found]
+    away = tuple(dict.fromkeys(reel.camera for reel, _ in gaps if reel.camera not in {each.camera for each in seen}))
     if found:
         reel, moment = max(found, key=lambda one: notability(one[1]))
-        return Found(reel, moment, asked=since, also=_others(reel, [one[0] for one in found]))
+        beside = next((gap for each, gap in gaps if each is reel), None)
+        return Found(reel, moment, asked=since, also=_others(reel, seen), beside=beside, away=away)
+    if gaps:
+        reel, gap = max(gaps, key=lambda one: one[1].seconds)
+        rest = tuple(name for name in away if name != reel.camera)
+        return Found(reel, nearest_kept(reel, since), asked=since, missed=gap, away=rest)
     summed = [(reel, s) for reel in reels for s in reel.summaries if s.since < until and s.until >= since]
     if summed:
         reel, summary = max(summed, key=lambda one: one[1].share.value if one[1].share else 0.0)
         return Found(reel, None, summary, asked=since, also=_others(reel, [one[0] for one in summed]))
-    if min(reel.span[0] for reel in reels) < since < max(reel.span[1] for reel in reels):
+    before = max((reel.span[1] for reel in reels if reel.span[1] <= since), default=None)
+    after = min((reel.span[0] for reel in reels if reel.span[0] >= since), default=None)
+    if before and after:
         raise OptionError(
-            f"{word!r}: nothing is known of that time, for the alarm did not run or could not write; "
-            f"this trace has {_range(reels)}"
+            f"{word!r}: nothing is known of that time, for the alarm did not run or could not write from "
+            f"{clock(before)} to {clock(after)}; this trace has {_range(reels)}"
         )
     raise OptionError(f"{word!r} ({clock(since)}) lies outside the trace, which has {_range(reels)}")
+
+
+def nearest_kept(reel: Reel, wall: datetime) -> Moment | None:
+    """The moment of a reel that is nearest to a time, however far; None where none was kept."""
+    return min(reel.moments, key=lambda moment: abs(moment.wall - wall), default=None)
 
 
 def _nearest(reel: Reel, wall: datetime) -> Moment | None:
@@ -146,7 +177,8 @@ def _nearest(reel: Reel, wall: datetime) -> Moment | None:
     near = [m for m in (earlier, later) if m and abs((m.wall - wall).total_seconds()) <= NEAR_S]
     if near:
         return min(near, key=lambda m: abs(m.wall - wall))
-    return earlier if earlier and later and later.index - earlier.index == 1 else None
+    follow = earlier and later and later.index - earlier.index == 1 and (later.wall - earlier.wall).total_seconds()
+    return earlier if follow and follow <= GAP_S else None
 
 
 def _seconds(word: str) -> float | None:
@@ -179,13 +211,6 @@ def _span(word: str, end: datetime) -> tuple[datetime, datetime]:
     if "." in word:
         return at, at
     return at, at + (timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))[min(colons, 2)]
-
-
-def clock(wall: datetime, *, date: bool = True) -> str:
-    """A time for people: local, with UTC beside it where that differs."""
-    local = wall.astimezone()
-    words = f"{local:%Y-%m-%d %H:%M:%S}" if date else f"{local:%H:%M:%S}"
-    return f"{words}Z" if not local.utcoffset() else f"{words} ({wall.astimezone(UTC):%H:%M:%SZ})"
 
 
 def _range(reels: Sequence[Reel]) -> str:

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from edge.schema import SCHEMA_VERSION, BoxXYWH, Event, Frame, Score, Standing, 
 
 if TYPE_CHECKING:
     from edge.motion import Motion
+
+APART = timedelta(seconds=1)  # an event so far from its frame was told at another time
 
 # One encoder for all lines, since making one costs as much as a line. ASCII, so that no camera's name can fail.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -36,7 +38,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event that was told in a frame; the fields are the event's."""
+    """An event that was told in a frame, or between it and the one before; the fields are the event's."""
 
     type: str  # new, update, end
     id: str
@@ -44,6 +46,25 @@ class Told:
     track: int | None = None
     escalated: str | None = None
     quiet: str | None = None
+    zones: tuple[str, ...] = ()
+    detail: str | None = None
+    at: datetime | None = None  # UTC, where it was told at another time: while no frame came
+
+    @classmethod
+    def of(cls, event: Event, frame: Frame) -> Told:
+        """What is kept of an event that was told with a frame."""
+        at = datetime.fromisoformat(event.captured_at)
+        apart = frame.media_time_s is None and abs(at - frame.wall) >= APART
+        return cls(
+            event.type, event.id, event.kind, event.track, event.escalated, event.quiet, event.zones, event.detail,
+            at if apart else None,
+        )  # fmt: skip
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields that say something, ready for JSON."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        found["at"] = utc_text(self.at) if self.at else None
+        return {name: value for name, value in found.items() if value not in (None, ())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +101,7 @@ class Moment:
     ) -> Moment:
         """The moment of one turn of the loop."""
         looks = [Look(s.region.kind, s.region.box_xywh, s.bear, s.label, s.ood) for s in scores]
-        told = [Told(e.type, e.id, e.kind, e.track, e.escalated, e.quiet) for e in events]
+        told = [Told.of(event, frame) for event in events]
         return cls(
             frame.camera, frame.index, frame.time, frame.wall, frame.size_wh, frame.media_time_s, motion.reset,
             motion.moving, threshold, tuple(looks), tuple(standings), tuple(told), tuple(troubles), frame_ms,
@@ -129,10 +150,7 @@ class Moment:
         if self.standings:
             found["standings"] = [_standing(standing) for standing in self.standings]
         if self.told:
-            found["told"] = [
-                {name: value for name in Told.__slots__ if (value := getattr(told, name)) is not None}
-                for told in self.told
-            ]
+            found["told"] = [told.as_json() for told in self.told]
         if self.troubles:
             found["troubles"] = self.troubles
         found["frame_ms"] = _round(self.frame_ms, 2)
@@ -207,7 +225,7 @@ def share(standing: Standing) -> float:
 
 
 def _standing(standing: Standing) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "track": standing.track,
         "box_xywh": _box(standing.box_xywh),
         "bear": None if standing.bear is None else _round(standing.bear, 4),
@@ -216,7 +234,11 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "sum": _round(standing.sum, 4),
         "alarm_at": _round(standing.alarm_at, 4),
     }
-    return found | {"held": standing.held} if standing.held else found
+    if standing.held:
+        found["held"] = standing.held
+    if standing.alone_at is not None:
+        found["alone_at"] = _round(standing.alone_at, 4)
+    return found
 
 
 def _read(line: str | bytes, kind: str) -> Any:

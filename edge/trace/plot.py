@@ -11,8 +11,9 @@ from pathlib import Path
 
 from edge.atomic import replace_whole
 from edge.errors import OptionError
+from edge.local_time import clock
 from edge.trace.canvas import Anchor, Canvas, Colour, PixelCanvas, Point, SvgCanvas
-from edge.trace.find import Found, clock
+from edge.trace.find import Found
 from edge.trace.moment import Moment, share
 from edge.trace.reader import Reel
 
@@ -35,6 +36,7 @@ BANDS = {
     "reset": ("new background", "#56b4e9", 0.45),
     "trouble": ("camera trouble", "#cc79a7", 0.4),
     "gap": ("not kept", "#9aa0a6", 0.2),
+    "dead": ("no picture", "#50555a", 0.5),
 }
 
 
@@ -138,7 +140,7 @@ def _spans(moments: Sequence[Moment]) -> dict[str, list[tuple[float, float]]]:
         there = {"moving": moment.moving, "reset": moment.reset, "trouble": bool(moment.troubles)}
         found = [(name, moment.time, until) for name in there if there[name]]
         if later and later.time - moment.time > _hole(usual):
-            found.append(("gap", until, later.time))
+            found.append(("gap" if later.index - moment.index > 1 else "dead", until, later.time))
         for name, since, till in found:
             runs = spans.setdefault(name, [])
             touching = runs and since - runs[-1][1] < 0.01

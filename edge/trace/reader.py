@@ -6,7 +6,7 @@ import gc
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,6 +35,7 @@ class Reel:
         """From when to when it reaches, UTC."""
         starts = [moment.wall for moment in self.moments[:1]] + [summary.since for summary in self.summaries]
         ends = [moment.wall for moment in self.moments[-1:]] + [summary.until for summary in self.summaries]
+        ends += [told.at for moment in self.moments[-1:] for told in moment.told if told.at]  # while no frame came
         return min(starts), max(ends)
 
     def between(self, since_s: float, until_s: float) -> list[Moment]:
@@ -90,11 +91,20 @@ def read_trace(path: Path) -> list[Reel]:
     if not reels:
         raise OptionError(f"{path}: this trace holds no moment yet; ask again when the alarm has run for a while")
     for reel in reels.values():
-        # What a summary names is written a second time, out of order.
-        once = {(moment.index, moment.time, moment.told): moment for moment in reel.moments}
+        # What a summary names is written a second time, out of order; what was told after the last frame comes with it.
+        once: dict[tuple[int, float], Moment] = {}
+        for moment in reel.moments:
+            key = moment.index, moment.time
+            once[key] = _joined(once[key], moment) if key in once else moment
         reel.moments = sorted(once.values(), key=lambda moment: moment.time)
         reel.summaries.sort(key=lambda summary: summary.since_s)
     return list(reels.values())
+
+
+def _joined(one: Moment, other: Moment) -> Moment:
+    """Two records of one frame as one: the fuller, with all that was told."""
+    fuller = max(one, other, key=lambda moment: len(moment.scored) + len(moment.standings))
+    return replace(fuller, told=tuple(dict.fromkeys([*one.told, *other.told])))
 
 
 def of_camera(reels: Sequence[Reel], camera: str | None) -> list[Reel]:

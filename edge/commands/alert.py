@@ -1,0 +1,200 @@
+"""``bear-alarm alert test``: a marked event down the real path, and what each of those who are told answers."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.commands.alert_options import (
+    BellOpt,
+    DeterrentHoursOpt,
+    DeterrentLampOpt,
+    DeterrentOpt,
+    EventsOpt,
+    MqttOpt,
+    NotifyOpt,
+    OnAlarmOpt,
+    OnTroubleOpt,
+    RelayOpt,
+    SoundDeviceOpt,
+    SoundOpt,
+    SoundSecondsOpt,
+    StateOpt,
+    WebhookOpt,
+    WebhookSecretOpt,
+    alert_settings,
+)
+
+if TYPE_CHECKING:
+    from edge.commands.alert_setup import Alerting
+    from edge.schema import Event
+
+log = logging.getLogger(__name__)
+
+app = typer.Typer(no_args_is_help=True, help="Try whether everyone is told who should be.")
+
+HEARD_S = 3.0  # how long what makes a noise is listened to
+CLOSE_S = 5.0
+
+
+@app.callback()
+def alert() -> None:
+    """Try whether everyone is told who should be."""
+
+
+@app.command("test")
+def try_everyone(
+    wait: Annotated[float, typer.Option(min=1.0, max=300.0, help="Seconds to wait for answers over a network.")] = 20.0,
+    state: StateOpt = None,
+    events: EventsOpt = None,
+    on_alarm: OnAlarmOpt = None,
+    on_trouble: OnTroubleOpt = None,
+    sound: SoundOpt = None,
+    sound_seconds: SoundSecondsOpt = 20.0,
+    sound_device: SoundDeviceOpt = None,
+    relay: RelayOpt = None,
+    deterrent: DeterrentOpt = None,
+    deterrent_lamp: DeterrentLampOpt = None,
+    deterrent_hours: DeterrentHoursOpt = None,
+    bell: BellOpt = True,
+    mqtt: MqttOpt = None,
+    notify: NotifyOpt = None,
+    webhook: WebhookOpt = None,
+    webhook_secret: WebhookSecretOpt = None,
+) -> None:
+    """Tell everyone as of a bear, marked as a test, and show what each of them answers.
+
+    Give it the options that `watch` gets. What makes a noise makes it, for three seconds. Exit code 0: all of them
+    were told; 1: at least one was not.
+    """
+    from edge.commands.alert_setup import Alerting
+    from edge.journal.clock import Clock
+    from edge.run import Run
+    from edge.state import state_folder
+
+    settings = alert_settings(
+        bell=bell,
+        on_alarm=on_alarm,
+        on_trouble=on_trouble,
+        sound=sound,
+        sound_seconds=sound_seconds,
+        sound_device=sound_device,
+        relay=relay,
+        deterrent=deterrent,
+        deterrent_lamp=deterrent_lamp,
+        deterrent_hours=deterrent_hours,
+        mqtt=mqtt,
+        notify=notify,
+        webhook=webhook,
+        webhook_secret=webhook_secret,
+        events=events,
+    )
+    clock = Clock()
+    run = Run(clock_synced=clock.synced)
+    answers = Answers()
+    alerting = Alerting(settings, run, state=state_folder(state), clock=clock, answered=answers, guest=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bear-alarm-") as scratch:
+            picture = _picture(Path(scratch) / "test.jpg")
+            event = run.event(
+                "test", "new", uuid.uuid4().hex, "test", detail="a test of the alarm: there is no bear", latency_ms=0.0
+            )
+            answers.about = event.id
+            started = time.monotonic()
+            alerting.tell(event)
+            if any(each.channel.pictures for each in alerting.deliverers):
+                alerting.attach(event, picture)
+            with _interruptible():
+                answers.wait(alerting.expected, wait)
+                if not settings.silent:
+                    time.sleep(max(0.0, started + HEARD_S - time.monotonic()))
+            _withdraw(alerting, event)
+    finally:
+        alerting.close(CLOSE_S)
+    told = answers.show(alerting.expected)
+    if alerting.journal and alerting.journal.problem:
+        log.warning("%s", alerting.journal.problem)
+    if not settings.anyone:
+        log.info("Nobody but this terminal would be told; `bear-alarm watch --help` lists who can be.")
+    raise typer.Exit(0 if told else 1)
+
+
+class Answers:
+    """What everyone answered to one event, by name; called from any thread."""
+
+    def __init__(self) -> None:
+        self.about = ""  # the event's id
+        self._heard: dict[str, tuple[str | None, float]] = {}
+        self._changed = threading.Condition()
+
+    def __call__(self, who: str, event: Event, problem: str | None, took_ms: float) -> None:
+        """One answer; a later one, of a further try, counts."""
+        if event.id == self.about:
+            with self._changed:
+                self._heard[who] = problem, took_ms
+                self._changed.notify_all()
+
+    def wait(self, expected: dict[str, bool], within_s: float) -> None:
+        """Until everyone has answered, and what is tried again has succeeded; for at most so many seconds.
+
+        ``expected``: who, and whether one that failed is tried again.
+        """
+
+        def over() -> bool:
+            heard = self._heard
+            return all(who in heard and not (again and heard[who][0]) for who, again in expected.items())
+
+        with self._changed:
+            self._changed.wait_for(over, within_s)
+
+    def show(self, expected: dict[str, bool]) -> bool:
+        """One line each; whether everyone was told."""
+        width = max((len(who) for who in expected), default=0)
+        told = True
+        for who in expected:
+            problem, took_ms = self._heard.get(who, ("no answer", 0.0))
+            told = told and problem is None
+            log.info(
+                "%s  %s", who.ljust(width), f"told, after {took_ms:.0f} ms" if problem is None else f"NOT: {problem}"
+            )
+        return told
+
+
+def _withdraw(alerting: Alerting, event: Event) -> None:
+    """What could not be delivered now must not come as news in three days."""
+    if alerting.journal is None:
+        return
+    for deliverer in alerting.deliverers:
+        for waiting in alerting.journal.waiting(deliverer.key, newest_first=True):
+            if waiting.event.id == event.id:
+                alerting.journal.park(waiting.row, "a test that was over before it could be delivered")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the waiting and the noise, not the report."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.info("Stopped.")
+
+
+def _picture(path: Path) -> Path:
+    """A picture that says what it is."""
+    import cv2
+    import numpy as np
+
+    picture = np.full((360, 640, 3), 60, np.uint8)
+    for row, words in enumerate(("TEST", "of the bear alarm", "there is no bear")):
+        cv2.putText(picture, words, (40, 110 + 80 * row), cv2.FONT_HERSHEY_SIMPLEX, 1.6, (255, 255, 255), 3)
+    cv2.imwrite(str(path), picture)
+    return path

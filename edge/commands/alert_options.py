@@ -1,0 +1,160 @@
+"""Who is told, as options: ``watch`` and ``alert test`` take the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.errors import OptionError
+
+if TYPE_CHECKING:
+    from edge.settings import AlertSettings
+
+TELL, AWAY = "Who is told, here and at once", "Who is told, over a network"  # panels of the help page
+
+EventsOpt = Annotated[
+    str | None, typer.Option(help="Append events to this file, one line of JSON each; - for standard output.")
+]
+OnAlarmOpt = Annotated[
+    str | None,
+    typer.Option(help="Command to run at each alarm; the event's JSON is its standard input.", rich_help_panel=TELL),
+]
+OnTroubleOpt = Annotated[
+    str | None,
+    typer.Option(
+        help="Command to run when a camera or the alarm itself fails or is well again; the event's JSON is its input.",
+        rich_help_panel=TELL,
+    ),
+]
+SoundOpt = Annotated[
+    list[str] | None,
+    typer.Option(help="Sound to play at each alarm: siren, chirp, horn, or a WAV file.", rich_help_panel=TELL),
+]
+SoundSecondsOpt = Annotated[
+    float, typer.Option(min=0.5, max=300.0, help="How long it sounds from an alarm on.", rich_help_panel=TELL)
+]
+SoundDeviceOpt = Annotated[
+    str | None,
+    typer.Option(help="Output of ALSA to play on; `aplay -L` lists them.", rich_help_panel=TELL),
+]
+RelayOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Raspberry Pi pin to switch at each alarm, as BCM numbers it: 17, 17:30 (seconds), 17:30:low:blink. "
+        "May be given again.",
+        rich_help_panel=TELL,
+    ),
+]
+DeterrentOpt = Annotated[
+    str | None,
+    typer.Option(
+        help="Drive bears off with changing noises: on, or a folder of WAV files. Off unless it is given.",
+        rich_help_panel=TELL,
+    ),
+]
+DeterrentLampOpt = Annotated[
+    list[str] | None,
+    typer.Option(help="Pin of a lamp that flashes with the deterrent, as --relay takes it.", rich_help_panel=TELL),
+]
+DeterrentHoursOpt = Annotated[
+    str | None,
+    typer.Option(
+        help="When the deterrent may be loud, as --schedule takes it; left out, always.", rich_help_panel=TELL
+    ),
+]
+BellOpt = Annotated[bool, typer.Option(help="Ring the terminal's bell at each alarm.", rich_help_panel=TELL)]
+MqttOpt = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BEAR_ALARM_MQTT",
+        show_envvar=True,
+        help="MQTT broker: mqtt://USER:PASSWORD@HOST/PREFIX or mqtts://…; Home Assistant finds it by itself.",
+        rich_help_panel=AWAY,
+    ),
+]
+NotifyOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="BEAR_ALARM_NOTIFY",
+        show_envvar=True,
+        help="Phone, chat, mail or desktop, as an Apprise URL: ntfy://…, tgram://…, mailto://…, dbus://. Repeatable.",
+        rich_help_panel=AWAY,
+    ),
+]
+WebhookOpt = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BEAR_ALARM_WEBHOOK",
+        show_envvar=True,
+        help="Address that each event is posted to as JSON.",
+        rich_help_panel=AWAY,
+    ),
+]
+WebhookSecretOpt = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BEAR_ALARM_WEBHOOK_SECRET",
+        show_envvar=True,
+        help="Secret the posts are signed with (HMAC-SHA256).",
+        rich_help_panel=AWAY,
+    ),
+]
+StateOpt = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the journal of events, which `bear-alarm events` lists; left out, $BEAR_ALARM_STATE or this "
+        "system's place for it. Recorded sources keep one only when this is given or a network is used.",
+    ),
+]
+
+
+def alert_settings(
+    *,
+    bell: bool,
+    on_alarm: str | None,
+    on_trouble: str | None,
+    sound: Sequence[str] | None,
+    sound_seconds: float,
+    sound_device: str | None,
+    relay: Sequence[str] | None,
+    deterrent: str | None,
+    deterrent_lamp: Sequence[str] | None,
+    deterrent_hours: str | None,
+    mqtt: str | None,
+    notify: Sequence[str] | None,
+    webhook: str | None,
+    webhook_secret: str | None,
+    events: str | None = None,
+) -> AlertSettings:
+    """What these options say of who is told. Raises OptionError for what makes no sense."""
+    from edge.decide.schedule import parse_schedule
+    from edge.settings import AlertSettings
+
+    for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
+        if word is not None and not word.strip():
+            raise OptionError(f"{option} is empty; give it a value, or leave the option out")
+    if (deterrent_lamp or deterrent_hours) and not deterrent:
+        given = "--deterrent-lamp" if deterrent_lamp else "--deterrent-hours"
+        raise OptionError(f"{given} belongs to a deterrent, and there is none; give --deterrent on")
+    if webhook_secret and not webhook:
+        raise OptionError("a webhook's secret is given but no --webhook; give the address too")
+    return AlertSettings(
+        bell=bell,
+        sounds=tuple(sound or ()),
+        sound_s=sound_seconds,
+        sound_device=sound_device,
+        relays=tuple(relay or ()),
+        deterrent=deterrent,
+        deterrent_lamps=tuple(deterrent_lamp or ()),
+        deterrent_hours=parse_schedule(deterrent_hours, "--deterrent-hours") if deterrent_hours else None,
+        on_alarm=on_alarm,
+        on_trouble=on_trouble,
+        events=events,
+        mqtt=mqtt or None,
+        webhook=webhook or None,
+        webhook_secret=webhook_secret or None,
+        notify=tuple(notify or ()),
+    )

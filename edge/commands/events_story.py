@@ -1,0 +1,161 @@
+"""All there is to say of one happening, in words and as JSON, and the page that goes with what is exported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from edge.commands.events_words import ID, beside, clock, deliveries, legend, moment, size, spell, what
+from edge.schema import utc_text
+
+if TYPE_CHECKING:
+    from edge.commands.events_files import Kept
+    from edge.journal.reader import Delivery, Happening, Told
+
+MOST_PLACES = 6  # of the way, in words
+
+
+def shown(happening: Happening, kept: Sequence[Kept]) -> str:
+    """All there is to say of one happening."""
+    first = happening.first.event
+    lines = [f"{happening.id}  {first.kind}, {first.camera}", ""]
+    lasted = "" if happening.lasted_s is None else f", lasted {spell(happening.lasted_s)}"
+    ended = "" if happening.state == "over" else f", {happening.state}"
+    lines += _row("when", moment(happening.first) + lasted + ended)
+    lines += _row("what", what(happening) + (f", by {first.model}" if first.model else ""))
+    lines += _row("zones", ", ".join(happening.zones)) if happening.zones else []
+    for each in kept:
+        lines += ["", *_row("evidence", _state(each))]
+        lines += [f"{'':12}{path.name}, {size(path)}" for path in each.files()]
+        lines += _row("way", way(each.path())) if each.path() else []
+    lines += ["", "Events"]
+    for told in happening.told:
+        lines += beside(f"  {clock(told)}  {told.event.type:<7}", _event(told), _wide())
+    if happening.deliveries:
+        lines += ["", "Deliveries"]
+    seen = {told.event.seq: told for told in happening.told}
+    for channel, (_, rows) in deliveries(happening).items():
+        lines += [f"  {channel}"]
+        lines += [line for row in rows for line in beside(f"    {_of(row, seen)}", _delivery(row), _wide())]
+    return "\n".join([*lines, *legend(happening.told, _wide())])
+
+
+def way(path: Sequence[Sequence[float]]) -> str:
+    """Where it went: the middle of its box at the beginning, at some places between, and at the end."""
+    steps = sorted({round(at * (len(path) - 1) / MOST_PLACES) for at in range(MOST_PLACES + 1)})
+    places = (f"{path[at][1] + path[at][3] / 2:.0%}, {path[at][2] + path[at][4] / 2:.0%}" for at in steps)
+    return f"{' > '.join(places)} (from the left, from the top; {path[-1][0] - path[0][0]:.0f} s)"
+
+
+def _state(kept: Kept) -> str:
+    if kept.closed:
+        return f"cannot be looked at ({kept.closed}): {kept.folder}"
+    if not kept.there:
+        return f"gone: cleared away to make room, or never written ({kept.folder})"
+    return f"{kept.folder}{', locked' if kept.locked else ''}"
+
+
+def _event(told: Told) -> str:
+    """One event's line: how sure, where in the picture, and what was said."""
+    event = told.event
+    notes = [f"seq {event.seq}"]
+    notes += [f"{event.media_time_s:.1f} s into the clip"] if event.media_time_s is not None else []
+    notes += [f"score {event.score:.2f}"] if event.score is not None else []
+    if event.box_xywh is not None:
+        left, top, w, h = (round(100 * side) for side in event.box_xywh)
+        notes += [f"box {w} x {h} % at {left}, {top} %"]
+    notes += [f"in {name}" for name in event.zones]
+    notes += [f"alarms again ({event.escalated})"] if event.escalated else []
+    notes += [f"no noise ({event.quiet})"] if event.quiet else []
+    notes += [event.detail] if event.detail else []
+    return ", ".join(notes)
+
+
+def _of(row: Delivery, seen: dict[int, Told]) -> str:
+    """Which part of which event a delivery is of."""
+    told = seen.get(row.seq)
+    return f"{clock(told) if told else ''} {told.event.type if told else '':<6} {row.part:<7}"
+
+
+def _delivery(row: Delivery) -> str:
+    """How a delivery stands."""
+    tried = f"{row.attempts} attempt{'s' * (row.attempts != 1)}"
+    # The other side's words: what would move the cursor about is left out.
+    why = f": {''.join(sign for sign in row.error if sign.isprintable())}" if row.error else ""
+    if row.state == "done":
+        return f"told {_local(row.settled_at)}, {tried}"
+    if row.state == "parked":
+        return f"REFUSED {_local(row.settled_at)}, {tried}, tried no more{why}"
+    return f"waiting since {_local(row.queued_at)}, {tried}{why}"
+
+
+def _local(text: str | None) -> str:
+    """A time of the journal in local time; as it stands where it is none."""
+    try:
+        return f"{datetime.fromisoformat(text or '').astimezone():%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return text or ""
+
+
+def _row(name: str, words: str) -> list[str]:
+    return textwrap.wrap(
+        words, _wide(), initial_indent=f"{name:<12}", subsequent_indent=" " * 12, break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
+
+
+def _wide() -> int:
+    return max(60, min(100, shutil.get_terminal_size().columns))
+
+
+def facts(happening: Happening, kept: Sequence[Kept]) -> dict[str, Any]:
+    """One happening ready for JSON; times are UTC."""
+    first, last = happening.first, happening.last
+    return {
+        "id": happening.id,
+        "kind": first.event.kind,
+        "camera": first.event.camera,
+        "label": happening.label,
+        "top_score": happening.top_score,
+        "began_at": utc_text(first.at),
+        "ended_at": utc_text(last.at) if happening.state == "over" else None,
+        "clock": first.clock,
+        "lasted_s": happening.lasted_s,
+        "state": happening.state,
+        "zones": list(happening.zones),
+        "evidence": [
+            {
+                "folder": str(each.folder),
+                "there": each.there,
+                "closed": each.closed,
+                "locked": each.locked,
+                "files": [path.name for path in each.files()],
+                "path": each.path(),
+            }
+            for each in kept
+        ],
+        "deliveries": [asdict(each) for each in happening.deliveries],
+        "events": [json.loads(told.line) | {"at": utc_text(told.at)} for told in happening.told],
+    }
+
+
+def readme(found: Sequence[Happening], now: datetime) -> str:
+    """What lies in an exported zip, for whoever opens it."""
+    lines = [f"{moment(each.first)}  {each.id[:ID]}  {each.first.event.camera}  {what(each)}" for each in found]
+    return "\n".join([
+        f"Events of a bear alarm, handed out on {now.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}.",
+        "",
+        *lines,
+        "",
+        "events.jsonl  each event as it was recorded, one line of JSON each (`bear-alarm schema event` explains it);",
+        "              captured_at is UTC by the device's clock of that moment",
+        "evidence/     pictures and clips of each happening, as far as they were kept",
+        "",
+        "It is an aid, not a life-safety device.",
+        "",
+    ])  # fmt: skip

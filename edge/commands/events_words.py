@@ -1,0 +1,144 @@
+"""What happened, one line a happening: the list that ``bear-alarm events`` prints."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.local_time import clock as local_clock
+
+if TYPE_CHECKING:
+    from edge.commands.events_files import Kept
+    from edge.journal.reader import Delivery, Happening, Told
+    from edge.journal.times import Clock
+
+ID = 8  # characters of an id that are shown
+WIDEST_CAMERA = 16  # characters
+LEAST_NOTES = 40  # characters a line must leave for notes that take several lines; else they come below it
+MARKS: dict[Clock, str] = {"corrected": "~", "doubtful": "?"}
+LEGEND = {
+    "~": "~ the clock was set only later: the time is corrected by what it had been wrong.",
+    "?": "? the clock was never set: the time may be wrong by anything.",
+}
+
+
+def listed(found: Sequence[tuple[Happening, list[Kept]]]) -> str:
+    """One line a happening below the day it began on, the newest last, as wide as the terminal."""
+    wide = max(60, min(120, shutil.get_terminal_size().columns))
+    cameras = {happening.first.event.camera for happening, _ in found}
+    alone = f", {cameras.pop()}" if len(cameras) == 1 else ""
+    heads = [_head(happening, named=not alone) for happening, _ in found]
+    widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
+    lines: list[str] = []
+    day = ""
+    for (happening, kept), head in zip(found, heads, strict=True):
+        today = f"{happening.first.at.astimezone():%A %Y-%m-%d}"
+        if today != day:
+            day = today
+            lines += [*([""] if lines else []), day + alone]
+        cells = [cell.ljust(width) for cell, width in zip(head, widths, strict=True)]
+        lines += beside("  " + "  ".join([*cells[:-1], head[-1].rjust(widths[-1])]), _notes(happening, kept), wide)
+    return "\n".join([*lines, *legend((happening.first for happening, _ in found), wide)])
+
+
+def legend(told: Iterable[Told], wide: int) -> list[str]:
+    """What the marks behind the times mean, as far as there are any, after an empty line."""
+    marks = sorted({MARKS[each.clock] for each in told if each.clock in MARKS})
+    lines = [line for mark in marks for line in textwrap.wrap(LEGEND[mark], wide, subsequent_indent="  ")]
+    return ["", *lines] if lines else []
+
+
+def _head(happening: Happening, *, named: bool) -> list[str]:
+    """The columns of a line: time, id, camera (where it is to be ``named``), what, how long."""
+    camera = happening.first.event.camera
+    if len(camera) > WIDEST_CAMERA:
+        camera = f"{camera[: WIDEST_CAMERA - 1]}…"
+    lasted = "" if happening.lasted_s is None else spell(happening.lasted_s)
+    return [clock(happening.first), happening.id[:ID], *([camera] if named else []), what(happening), lasted]
+
+
+def what(happening: Happening) -> str:
+    """What it was: "brown bear 0.98", "camera gone", "health mqtt", "test"."""
+    label = (happening.label or "").replace("_", " ")
+    if happening.first.event.kind != "bear":
+        return f"{happening.first.event.kind} {label}".rstrip()
+    score = happening.top_score
+    return (label or "bear") + ("" if score is None else f" {score:.2f}")
+
+
+def _notes(happening: Happening, kept: Sequence[Kept]) -> str:
+    """What else there is to say of it on its line."""
+    notes: list[str] = [] if happening.state == "over" else [happening.state]
+    notes += [f"in {' and '.join(happening.zones)}"] if happening.zones else []
+    notes += ["no noise"] if _silent(happening) else []
+    if kept:
+        closed = any(each.closed for each in kept)
+        how = "" if any(each.there for each in kept) else " closed to this user" if closed else " gone"
+        notes += [f"pictures{how}"]
+        notes += ["locked"] if any(each.locked for each in kept) else []
+    by_state = [state for state, _ in deliveries(happening).values()]
+    words = (("done", "told"), ("waiting", "waiting"), ("parked", "refused"))
+    notes += [f"{count} {word}" for state, word in words if (count := by_state.count(state))]
+    return ", ".join(notes)
+
+
+def _silent(happening: Happening) -> bool:
+    """Whether a bear made no noise, as outside the schedule."""
+    return happening.first.event.kind == "bear" and not any(told.event.alarms for told in happening.told)
+
+
+def deliveries(happening: Happening) -> dict[str, tuple[str, list[Delivery]]]:
+    """By channel, each delivery and the worst state of its words: parked, waiting, done; a late picture is no worry."""
+    by_channel: dict[str, list[Delivery]] = {}
+    for each in happening.deliveries:
+        by_channel.setdefault(each.channel, []).append(each)
+    stands = {}
+    for channel, rows in by_channel.items():
+        states = {each.state for each in rows if each.part == "word"} or {each.state for each in rows}
+        stands[channel] = next((state for state in ("parked", "waiting") if state in states), "done"), rows
+    return stands
+
+
+def beside(line: str, notes: str, wide: int) -> list[str]:
+    """The notes behind the line, or where little room is left below it."""
+    line = line.rstrip() if not notes else line
+    room = wide - len(line) - 2
+    if not notes or len(notes) <= room:
+        return [f"{line}  {notes}".rstrip()]
+    if room >= LEAST_NOTES:
+        first, *rest = textwrap.wrap(notes, room)
+        return [f"{line}  {first}", *(" " * (len(line) + 2) + more for more in rest)]
+    return [line.rstrip(), *textwrap.wrap(notes, wide, initial_indent=" " * 12, subsequent_indent=" " * 12)]
+
+
+def clock(told: Told) -> str:
+    """The time of day, local, with its mark where the clock was not right."""
+    return f"{told.at.astimezone():%H:%M:%S}{MARKS.get(told.clock, '')}"
+
+
+def moment(told: Told) -> str:
+    """Date and time, local and in UTC, with its mark where the clock was not right."""
+    return local_clock(told.at) + MARKS.get(told.clock, "")
+
+
+def spell(seconds: float) -> str:
+    """How long, in the two largest units: "42 s", "12 min", "3 h 05 min", "2 d 4 h"."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes, hours = round(whole / 60), whole // 3600
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{hours} h {whole % 3600 // 60:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def size(path: Path) -> str:
+    """How large a file is; "gone" where it went meanwhile."""
+    try:
+        count = path.stat().st_size
+    except OSError:
+        return "gone"
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(count / 1e3, 0.1):.1f} kB"

@@ -1,0 +1,80 @@
+"""Pictures as evidence keeps them: black where masks lie, and with a note inside that says what they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import PictureError
+from edge.schema import Luma, Picture
+from edge.zones import Polygon, drawn
+
+_COMMENT = b"\xff\xfe"
+_MOST_NOTE = 65_533  # bytes of a JPEG's comment (ITU-T T.81, B.2.4.5)
+
+
+class Blackout:
+    """Makes what masks hide black, whatever the picture's size: nobody's business, in evidence as well."""
+
+    def __init__(self, masks: Sequence[Polygon]) -> None:
+        self.masks = tuple(masks)
+        self._hidden: NDArray[np.bool_] | None = None
+
+    def __call__(self, image: Picture, rect: tuple[int, int, int, int] | None = None) -> Picture:
+        """A copy of the picture, or of its rectangle (left, top, width, height in pixels), black where masks lie."""
+        x, y, w, h = rect or (0, 0, image.shape[1], image.shape[0])
+        shown = image[y : y + h, x : x + w].copy()
+        if self.masks:
+            size_wh = image.shape[1], image.shape[0]
+            hidden = self._hidden
+            if hidden is None or hidden.shape != image.shape[:2]:
+                hidden = self._hidden = drawn(self.masks, size_wh)
+            shown[hidden[y : y + h, x : x + w]] = 0
+        return shown
+
+
+def at_most(image: Picture | Luma, width: int, *, even: bool = False) -> Picture | Luma:
+    """The picture no wider than ``width`` pixels; with ``even`` sides, as video wants them."""
+    tall, wide = image.shape[:2]
+    scale = min(1.0, width / wide)
+    step = 2 if even else 1
+    size_wh = tuple(max(step, round(side * scale) // step * step) for side in (wide, tall))
+    if size_wh == (wide, tall):
+        return image
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def jpeg(image: Picture | Luma, quality: int, note: Mapping[str, Any] | None = None) -> bytes:
+    """The picture as a JPEG, with ``note`` as JSON in its comment. Raises OSError when it cannot be encoded."""
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise OSError(f"a picture of {image.shape[1]}x{image.shape[0]} could not be encoded")
+    whole = data.tobytes()
+    if note is None:
+        return whole
+    words = json.dumps(note, ensure_ascii=True, separators=(",", ":")).encode()
+    if len(words) > _MOST_NOTE:
+        raise OSError(f"a note of {len(words)} bytes does not fit in a JPEG's comment")
+    return b"".join((whole[:2], _COMMENT, (len(words) + 2).to_bytes(2, "big"), words, whole[2:]))
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What ``jpeg`` noted in a picture: camera, time, score, box. Raises PictureError when there is no note."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(6)
+            words = file.read(int.from_bytes(begin[4:6], "big") - 2) if begin[2:4] == _COMMENT else b""
+        found = json.loads(words)
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise PictureError(f"{path}: no note in it; it is no crop or negative that evidence has kept")
+    return found

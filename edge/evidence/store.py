@@ -1,0 +1,216 @@
+"""The folder of evidence within its bounds: a quota of its own, and room left for everybody else on the disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from edge.atomic import replace_whole
+from edge.errors import OptionError
+from edge.evidence.keep import locked
+from edge.evidence.layout import DAY, GONE, KEEP, NEGATIVES, SAMPLE, VISIT
+
+log = logging.getLogger(__name__)
+
+MB = 1_000_000
+RESCAN_S = 86_400.0  # others may have thrown away or written something
+STALE_S = 3600.0  # a half-written file of a program that is no more
+
+
+class NoRoomError(RuntimeError):
+    """Nothing may be written: only locked evidence is left, or the disk is full of other things."""
+
+
+def free_bytes(folder: Path) -> int:
+    """What is free on the disk on which a folder lies. Raises OSError."""
+    return shutil.disk_usage(folder).free
+
+
+class Store:
+    """Writes into the folder and throws the oldest away, event by event, so that both bounds hold.
+
+    ``busy`` says which events' folders are in use now: they stay. What is locked counts and stays; names that are not
+    ours neither count nor go. Used from two threads. The folder is looked through once, when first asked for, and then
+    once a day; between, a sum is kept.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        quota_bytes: int,
+        reserve_bytes: int,
+        busy: Callable[[], Collection[Path]] = tuple,
+        free: Callable[[Path], int] = free_bytes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.root = root
+        self.quota_bytes = quota_bytes
+        self.reserve_bytes = reserve_bytes
+        self.bytes = 0  # of all that is ours, as far as it was looked through
+        self._busy = busy
+        self._free = free
+        self._clock = clock
+        self._scanned_at: float | None = None
+        self._units: dict[Path, int] = {}  # an event's folder or a negative -> bytes, the oldest first
+        self._locked: dict[Path, int] = {}  # found to be locked when it was their turn
+        self._lock = threading.RLock()
+
+    def write(self, unit: Path, path: Path, data: bytes) -> None:
+        """One file of an event's folder (the unit), or a file that is a unit, whole or not at all.
+
+        Raises NoRoomError, OptionError or OSError.
+        """
+        self.make_room(len(data))
+        try:
+            self._replace(unit, path, data)
+        except (OSError, OptionError):
+            self.make_room(len(data))  # others may have been quicker; a disk that takes nothing fails again
+            self._replace(unit, path, data)
+
+    def grown(self, unit: Path, by: int) -> None:
+        """Something of so many bytes was written into this unit."""
+        with self._lock:
+            self.bytes += by
+            home = self._locked if unit in self._locked else self._units
+            home[unit] = home.get(unit, 0) + by
+
+    def make_room(self, need: int) -> None:
+        """Throw the oldest away until ``need`` bytes more keep both bounds. Raises NoRoomError or OSError."""
+        with self._lock:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if self._scanned_at is None or self._clock() - self._scanned_at > RESCAN_S:
+                self.scan()
+            held = frozenset(self._busy())
+            while (short := self.short(need)) > 0:
+                oldest = next((unit for unit in self._units if unit not in held), None)
+                # Were all to go and it did not help, none goes.
+                if oldest is None or short > sum(size for unit, size in self._units.items() if unit not in held):
+                    if self._unlocked():
+                        continue
+                    raise NoRoomError(self._why(need))
+                self._throw_away(oldest)
+
+    def try_out(self, need: int) -> None:
+        """Whether so many bytes would be taken. Raises NoRoomError or OSError."""
+        self.make_room(need)
+        probe = self.root / ".try.part"
+        probe.write_bytes(b".")
+        probe.unlink()
+
+    def scan(self) -> None:
+        """Look through the folder: what is ours, how large, and what of it is locked; what is half gone goes."""
+        with self._lock:
+            found = sorted(self._look(), key=lambda unit: (unit[0].parent.name, unit[0].name))
+            self._units = {path: size for path, size, kept in found if not kept}
+            self._locked = {path: size for path, size, kept in found if kept}
+            self.bytes = sum(size for _, size, _ in found)
+            self._scanned_at = self._clock()
+
+    def short(self, need: int) -> int:
+        """How many bytes too many there would be, by the worse of both bounds."""
+        return max(self.bytes + need - self.quota_bytes, self.reserve_bytes + need - self._free(self.root))
+
+    def _unlocked(self) -> bool:
+        """Whether something that was locked no longer is; it is the oldest again."""
+        back = {unit: size for unit, size in self._locked.items() if not locked(unit)}
+        self._units = back | self._units
+        self._locked = {unit: size for unit, size in self._locked.items() if unit not in back}
+        return bool(back)
+
+    def _why(self, need: int) -> str:
+        if self.bytes + need > self.quota_bytes:
+            return (
+                f"{self.root}: {self.bytes / MB:.1f} of {self.quota_bytes / MB:g} MB of evidence are used and what is "
+                "left of it is locked; unlock events or raise the quota"
+            )
+        return (
+            f"{self.root}: {self._free(self.root) / MB:.1f} MB are free on this disk, of which "
+            f"{self.reserve_bytes / MB:g} MB stay free; make room there"
+        )
+
+    def _replace(self, unit: Path, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.stat().st_size if path.exists() else 0
+        replace_whole(path, data)
+        self.grown(unit, len(data) - before)
+
+    def _throw_away(self, unit: Path) -> None:
+        """One event's folder or negative, in one step; what was locked meanwhile stays. Raises OSError."""
+        gone = unit.with_name(GONE + unit.name)
+        try:
+            unit.rename(gone)
+        except FileNotFoundError:  # somebody else has thrown it away
+            self.bytes -= self._units.pop(unit)
+            return
+        if locked(gone):
+            gone.rename(unit)
+            self._locked[unit] = self._units.pop(unit)
+            return
+        self.bytes -= self._units.pop(unit)
+        _remove(gone)
+        _drop_empty(unit.parent)
+
+    def _look(self) -> Iterator[tuple[Path, int, bool]]:
+        """Each event's folder and each negative: its path, its bytes, whether it is locked."""
+        for day in _days(self.root):
+            for unit in _entries(day):
+                if _half_gone(unit, VISIT):
+                    _remove(Path(unit.path))
+                elif VISIT.fullmatch(unit.name) and unit.is_dir(follow_symlinks=False):
+                    yield Path(unit.path), *_inside(unit.path)
+        for day in _days(self.root / NEGATIVES):
+            for unit in _entries(day):
+                if _half_gone(unit, SAMPLE):
+                    _remove(Path(unit.path))
+                elif SAMPLE.fullmatch(unit.name) and unit.is_file(follow_symlinks=False):
+                    yield Path(unit.path), unit.stat(follow_symlinks=False).st_size, False
+
+
+def _days(folder: Path) -> list[str]:
+    return [day.path for day in _entries(folder) if DAY.fullmatch(day.name) and day.is_dir(follow_symlinks=False)]
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except FileNotFoundError:
+        return []
+
+
+def _half_gone(entry: os.DirEntry[str], ours: re.Pattern[str]) -> bool:
+    return entry.name.startswith(GONE) and bool(ours.fullmatch(entry.name.removeprefix(GONE)))
+
+
+def _inside(folder: str) -> tuple[int, bool]:
+    """Bytes in an event's folder and whether it is locked; what a program that is no more left half-written goes."""
+    total, kept = 0, False
+    for entry in _entries(folder):
+        said = entry.stat(follow_symlinks=False)
+        if not entry.name.endswith(".part"):
+            total += said.st_size
+        elif time.time() - said.st_mtime > STALE_S:
+            Path(entry.path).unlink(missing_ok=True)
+        kept = kept or entry.name == KEEP
+    return total, kept
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _drop_empty(day: Path) -> None:
+    try:
+        day.rmdir()
+    except OSError:
+        return  # others are left in it

@@ -1,0 +1,203 @@
+"""The threads that write evidence, within its quota, for all cameras."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge.errors import OptionError
+from edge.evidence.camera import CameraEvidence
+from edge.evidence.clip import ClipError, ClipMaker
+from edge.evidence.papers import Film, Papers
+from edge.evidence.store import MB, NoRoomError, Store
+from edge.schema import Event
+from edge.sinks.worker import Worker
+from edge.zones import Polygon
+
+log = logging.getLogger(__name__)
+
+QUOTA_MB = 2000.0
+RESERVE_MB = 200.0
+NEGATIVES_PER_DAY = 4.0
+RETRY_S = 60.0  # after a failure, whether an alarm comes or not: somebody waits to hear that all is well again
+RETRY_BYTES = 500_000  # a still and a crop
+MOST_FILM_BYTES = 48_000_000  # of frames that wait in memory to be made into clips
+
+
+class EvidenceWriter:
+    """Keeps evidence in a folder: pictures in one thread, clips in another, the newest within ``quota_mb``.
+
+    ``reserve_mb`` stay free on the disk. ``negatives_per_day``: frames without an alarm, at random; ``full``: the whole
+    frame of each alarm as well. ``written`` is called in the writing thread with an event and the path of its still,
+    once that is on the disk. At most ``depth`` sets of pictures wait (a 720p frame holds 2.7 MB).
+    Raises OptionError when the folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        quota_mb: float = QUOTA_MB,
+        reserve_mb: float = RESERVE_MB,
+        negatives_per_day: float = NEGATIVES_PER_DAY,
+        full: bool = False,
+        clips: bool = True,
+        written: Callable[[Event, Path], object] | None = None,
+        depth: int = 8,
+        maker: ClipMaker | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        self.folder = folder
+        self.negatives_per_day = negatives_per_day
+        self.full = full
+        self.clips = clips
+        self.written = written
+        self.failures = 0  # sets of files and clips that were not written
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(f"{folder}: cannot keep evidence there ({error.strerror})") from None
+        self.store = Store(
+            folder, quota_bytes=round(quota_mb * MB), reserve_bytes=round(reserve_mb * MB), busy=self._busy
+        )
+        self._maker = maker or ClipMaker()
+        self._dice = dice
+        self._cameras: list[CameraEvidence] = []
+        self._problem: str | None = None
+        self._tried_at = 0.0  # time.monotonic(), seconds
+        self._lock = threading.Lock()
+        self._in_work: Counter[Path] = Counter()  # folders of what is being written or waits to become a clip
+        self._pictures: Worker[Papers | None] = Worker(lambda papers, _: self._write(papers), "evidence", depth=depth)
+        self._films: Worker[Film] = Worker(lambda film, _: self._make(film), "clips", depth=1000)
+        self._film_bytes = 0
+        # While nothing happens yet: a card with thousands of events takes seconds to look through.
+        self._pictures(None)
+
+    def camera(self, masks: Sequence[Polygon] = (), *, context: float = 1.0, clips: bool = True) -> CameraEvidence:
+        """What one camera is told through; ``context`` is of the crops its classifier gets."""
+        made = CameraEvidence(
+            self.folder,
+            self,
+            masks=masks,
+            context=context,
+            clips=clips and self.clips,
+            full=self.full,
+            negatives_per_day=self.negatives_per_day,
+            dice=self._dice,
+        )
+        self._cameras.append(made)
+        return made
+
+    def write(self, papers: Papers) -> None:
+        """Queue files; returns at once."""
+        self._pictures(papers)
+
+    def film(self, film: Film) -> None:
+        """Queue a clip; returns at once. Where too many frames wait, this one is given up."""
+        with self._lock:
+            if self._film_bytes + film.bytes > MOST_FILM_BYTES:
+                self.failures += 1
+                log.warning("%s: no clip is made, for too many others wait to be", film.path)
+                return
+            self._film_bytes += film.bytes
+            self._in_work[film.unit] += 1
+        self._films(film)
+
+    def problem(self) -> str | None:
+        """Why nothing can be written now, in a sentence; None while all is well. Whoever asks has it tried again."""
+        problem = self._problem
+        if problem and time.monotonic() - self._tried_at > RETRY_S:
+            self._tried_at = time.monotonic()
+            self._pictures(None)
+        return problem
+
+    def close(self, within_s: float) -> bool:
+        """Write what waits and make the last clips, for at most so many seconds; False when something was left."""
+        until = time.monotonic() + within_s
+        for camera in self._cameras:
+            camera.finish()
+        written = self._pictures.close(until - time.monotonic())
+        filmed = self._films.close(until - time.monotonic())
+        self._maker.stop()
+        return written and filmed
+
+    def _busy(self) -> list[Path]:
+        with self._lock:
+            working = list(self._in_work)
+        return [*working, *(folder for camera in self._cameras for folder in camera.busy)]
+
+    def _write(self, papers: Papers | None) -> None:
+        try:
+            if papers is None:
+                self.store.make_room(0)
+                if self._problem:
+                    self.store.try_out(RETRY_BYTES)
+                    self._worked()
+                return
+            with self._lock:
+                self._in_work[papers.unit] += 1
+            try:
+                for number, (path, make) in enumerate(papers.files):
+                    self.store.write(papers.unit, path, make())
+                    if number == 0 and papers.still_of:
+                        self._tell(papers.still_of, path)
+                self._worked()
+            finally:
+                self._release(papers.unit)
+        except (NoRoomError, OptionError, OSError) as error:
+            self._failed(error)
+
+    def _make(self, film: Film) -> None:
+        try:
+            self.store.make_room(film.bytes)
+            try:
+                made = self._maker(film.shots, film.path, film.masks)
+            except ClipError:
+                if self.store.short(film.bytes) <= 0:
+                    raise
+                self.store.make_room(film.bytes)  # the disk has filled up meanwhile
+                made = self._maker(film.shots, film.path, film.masks)
+            if made:
+                self.store.grown(film.unit, film.path.stat().st_size)
+        except (ClipError, NoRoomError, OSError) as error:
+            self.failures += 1
+            # Whoever knows that nothing can be written need not hear it of each clip.
+            log.log(logging.DEBUG if self._problem else logging.WARNING, "%s: no clip is made: %s", film.path, error)
+        finally:
+            self._release(film.unit)
+            with self._lock:
+                self._film_bytes -= film.bytes
+
+    def _release(self, unit: Path) -> None:
+        with self._lock:
+            self._in_work[unit] -= 1
+            self._in_work += Counter()  # forgets what has come to nothing
+
+    def _tell(self, event: Event, path: Path) -> None:
+        if self.written is None:
+            return
+        try:
+            self.written(event, path)
+        except Exception as error:  # whoever wants to know, the rest of the evidence is written
+            log.warning("%s is written, but could not be announced: %s", path, error or type(error).__name__)
+
+    def _failed(self, error: Exception) -> None:
+        """Said once, however many alarms follow."""
+        self.failures += 1
+        self._tried_at = time.monotonic()
+        words = str(error)
+        if isinstance(error, OSError):
+            words = f"{error.filename or self.folder}: cannot be written ({error.strerror or error})"
+        if self._problem is None:
+            log.warning("evidence is not kept for now: %s", words)
+        self._problem = f"evidence is not kept: {words}"
+
+    def _worked(self) -> None:
+        if self._problem is not None:
+            self._problem = None
+            log.warning("evidence is kept again, in %s", self.folder)

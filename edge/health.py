@@ -1,0 +1,73 @@
+"""Whether the alarm itself is well: what cannot do its work any more is told like a bear, once, and when it is over."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge.run import Run
+from edge.schema import Event, EventType
+
+GRACE_S = 60.0  # a broker that restarts is nobody's business
+CLEAR_S = 30.0  # without a problem for so long it is over
+
+Ask = Callable[[], str | None]  # one sentence for people while something is wrong, None while all is well
+
+
+@dataclass(eq=False)
+class _Case:
+    """One part and what is known of it."""
+
+    problem: str | None = None
+    since: float = 0.0  # when the problem began
+    seen_at: float = 0.0  # when it was last there
+    told: str | None = None  # the event's id while it is told and not over
+
+
+class Health:
+    """Asks each part how it is; a problem that lasts is an event of kind ``health``, and so is its end.
+
+    ``parts``: a short name (it becomes the event's label) -> who to ask. ``at_once`` names parts whose problem needs no
+    grace. Call it every few seconds with a clock that only goes forward; the events it makes are returned.
+    """
+
+    def __init__(
+        self, run: Run, parts: Mapping[str, Ask], *, at_once: Sequence[str] = (), grace_s: float = GRACE_S
+    ) -> None:
+        self.run = run
+        self.parts = dict(parts)
+        self.at_once = frozenset(at_once)
+        self.grace_s = grace_s
+        self._cases = {name: _Case() for name in self.parts}
+
+    def __call__(self, now: float) -> list[Event]:
+        """What is to be told now; ``now`` in seconds."""
+        found = (self._ask(name, case, now) for name, case in self._cases.items())
+        return [event for event in found if event]
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is told and not over, by part."""
+        return {name: case.problem or "" for name, case in self._cases.items() if case.told}
+
+    def _ask(self, name: str, case: _Case, now: float) -> Event | None:
+        problem = self.parts[name]()
+        if problem:
+            if case.problem is None:
+                case.since = now
+            case.problem, case.seen_at = problem, now
+            if case.told or now - case.since < (0.0 if name in self.at_once else self.grace_s):
+                return None
+            case.told = uuid.uuid4().hex
+            return self._event("new", case.told, name, problem)
+        if case.told and now - case.seen_at >= CLEAR_S:
+            id_, lasted_s = case.told, case.seen_at - case.since
+            case.told = case.problem = None
+            return self._event("end", id_, name, f"{name}: all is well again after {lasted_s / 60:.0f} min")
+        if not case.told:
+            case.problem = None
+        return None
+
+    def _event(self, type_: EventType, id_: str, name: str, detail: str) -> Event:
+        return self.run.event("health", type_, id_, "alarm", label=name, detail=detail)

@@ -1,0 +1,101 @@
+"""Words about an error, without the secrets that libraries put into them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+HIDDEN = "***"
+MOST = 300  # characters of a sentence
+LEAST = 3  # characters of a secret: shorter ones are in every word, and hide nothing
+LEAST_PATH = 8  # of one between slashes: "hook" is a word, and no token is that short
+
+# Schemes whose host is a host. Of others (tgram, slack, discord) it may be the token itself.
+PUBLIC_HOSTS = frozenset(
+    {"http", "https", "mqtt", "mqtts", "ws", "wss", "tcp", "ssl", "tls", "rtsp", "rtsps", "smtp", "smtps"}
+)
+
+# A user and password may hold any sign where they were not escaped, so all up to the last @ belongs to them.
+_USER = re.compile(r"(?<=://).*@")
+_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://((?:\*\*\*@)?(?:\[[^\]\s]*\]|[\w.-]*)(?::\d+)?)(\S*)")
+# "Max retries exceeded with url: /bot123:ABC/sendMessage", as urllib3 says it.
+_PATH = re.compile(r"(\burl:\s*)(?!\w+://)\S+", re.IGNORECASE)
+_PAIR = re.compile(
+    r"(?i)\b([\w-]*(?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|apikey|authorization|signature))"
+    r"(['\"]?\s*[=:]\s*)(?:(?:bearer|basic|digest)\s+)?(?:\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
+)
+_SCHEMES = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
+
+
+def scrub(words: str, secrets: Iterable[str] = ()) -> str:
+    """One line of at most 300 characters in which no URL has a user, password, path or query, and no secret is left.
+
+    ``secrets`` are hidden wherever they stand, also escaped as in a URL.
+    """
+    for secret in sorted(_spellings(secrets), key=len, reverse=True):
+        words = words.replace(secret, HIDDEN)
+    words = " ".join("".join(sign if sign.isprintable() else " " for sign in words).split())
+    words = _USER.sub(f"{HIDDEN}@", words)
+    words = _URL.sub(_address, words)
+    words = _PATH.sub(rf"\1{HIDDEN}", words)
+    words = _PAIR.sub(rf"\1\2{HIDDEN}", words)
+    words = _SCHEMES.sub(rf"\1 {HIDDEN}", words)
+    return words if len(words) <= MOST else words[: MOST - 2] + " …"
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """What of a URL nobody may see: user, password, path, values of the query, what stands behind #; and the whole."""
+    scheme, place, tail = _parts(url)
+    rest = place + tail
+    found = {url, rest, tail, *(each for each in re.split(r"[/?#&]", tail) if len(each) >= LEAST_PATH)}
+    found |= {each.partition("=")[2] for each in re.split(r"[?&#;]", tail)}
+    for user in (place.rpartition("@")[0], rest.rpartition("@")[0]):
+        found |= {user, *user.split(":", 1)}
+    if scheme.lower() not in PUBLIC_HOSTS:
+        found |= set(re.split(r"[@:]", place))
+    return tuple(each for each in found if len(each) >= LEAST)
+
+
+def address_of(url: str) -> str:
+    """A URL as it may be shown: scheme, host and port; the scheme alone, or nothing, where the rest may be secret."""
+    scheme, place, tail = _parts(url)
+    if "://" not in url or not re.fullmatch(r"[a-zA-Z0-9+.-]{1,32}", scheme):
+        return "…"
+    # An @ further on: perhaps the password has a / in it, and what looks like the host is its beginning.
+    if scheme.lower() not in PUBLIC_HOSTS or "@" in tail:
+        return f"{scheme}://…"
+    return f"{scheme.lower()}://{place.rpartition('@')[2]}"
+
+
+def error_words(error: BaseException) -> str:
+    """What an exception says, or its name where it says nothing; the system's words without its numbers."""
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror)
+    return str(error) or type(error).__name__
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    """Scheme, user and host, and the rest from the first of / ? # on."""
+    scheme, _, rest = url.partition("://")
+    place = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return scheme, place, rest[len(place) :]
+
+
+def _address(match: re.Match[str]) -> str:
+    scheme, place, rest = match.groups()
+    if scheme.lower() not in PUBLIC_HOSTS:
+        return f"{scheme}://{HIDDEN}"
+    # Stops and brackets behind a URL belong to the sentence.
+    ending = re.search(r"[)\]}'\",.;:]*$", rest)
+    return f"{scheme}://{place}" + ("/" + HIDDEN if rest.strip("/)]}'\",.;:") else "") + (ending[0] if ending else "")
+
+
+def _spellings(secrets: Iterable[str]) -> set[str]:
+    """Each secret as it stands, and escaped and not as URLs and their libraries do it."""
+    found: set[str] = set()
+    for secret in secrets:
+        plain = {secret, unquote(secret), unquote_plus(secret)}
+        found |= plain | {quote(each) for each in plain} | {quote(each, safe="") for each in plain}
+        found |= {quote_plus(each) for each in plain} | {repr(each)[1:-1] for each in plain}
+    return {each for each in found if len(each) >= LEAST}

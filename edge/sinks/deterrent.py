@@ -1,0 +1,200 @@
+"""``--deterrent``: changing noises and flashing lamps that drive a bear off, off unless somebody asks for them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from edge.errors import OptionError
+from edge.schema import Event
+from edge.sinks.programme import Flash, Limits, Planner, Programme, Step
+from edge.sinks.stint import Stint
+
+log = logging.getLogger(__name__)
+
+BUILT_IN = ("siren", "horn", "barks", "shouts", "bangs")
+SWITCHED_ON = "on"  # the word for the sounds of our own
+MOST_FILES = 40
+BEGUN_S = 5.0  # the first noise has begun or failed by then
+
+
+class Noise(Protocol):
+    """What makes one sound: ``edge.sinks.sound.Sound``."""
+
+    def start(self, seconds: float) -> None:
+        """Sound for so long; returns once it does."""
+
+    def stop(self) -> None:
+        """Be silent, now."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Lamp(Protocol):
+    """What flashes: ``edge.sinks.gpio.Gpio``."""
+
+    def start(self, seconds: float, pulse: Flash | None = None) -> None:
+        """Be on, or flash, for so long; returns at once."""
+
+    def stop(self) -> None:
+        """Off, now."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class DeterrentError(RuntimeError):
+    """It made no noise, or not all of it."""
+
+
+class Deterrent:
+    """At each ``wanted`` event, by default alarms, one programme of ``noises`` and ``lamps``, another each time.
+
+    An alarm while it goes on changes nothing. It ends when the last of the bears that it began for is gone. A call
+    returns once the first noise sounds, and raises DeterrentError when that fails, or when the limits forbid a test.
+    ``clock`` is monotonic, in seconds; ``wall`` the time of day with its zone.
+    """
+
+    def __init__(
+        self,
+        noises: Mapping[str, Noise],
+        lamps: Sequence[Lamp] = (),
+        limits: Limits | None = None,
+        *,
+        seed: int | None = None,
+        wanted: Callable[[Event], bool] = lambda event: event.alarms,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.noises = dict(noises)
+        self.lamps = list(lamps)
+        self.planner = Planner(tuple(noises), limits or Limits(), seed=seed)
+        self.wanted = wanted
+        self.played: Programme | None = None  # the last one
+        self._clock = clock
+        self._wall = wall
+        self._bears: set[str] = set()  # ids of the events it goes on for
+        self._stint = Stint(self._play, "the deterrent")
+        self._begun = threading.Event()
+        self._problem: str | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Begin a programme, go on with it, or end it when the bear is gone."""
+        if event.type == "end":
+            self._gone(event.id)
+        elif self.wanted(event):
+            self._start(event)
+
+    def close(self) -> None:
+        """Silence, darkness, and let go of everything."""
+        self._stint.stop(2.0)
+        for part in (*self.noises.values(), *self.lamps):
+            part.close()
+
+    def _start(self, event: Event) -> None:
+        if self._stint.going:
+            self._bears.add(event.id)
+            return
+        programme = self.planner(self._clock(), self._wall())
+        if isinstance(programme, str):
+            if event.kind == "test":
+                raise DeterrentError(f"no deterrent: {programme}")
+            log.info("no deterrent: %s", programme)
+            return
+        self._bears = {event.id}
+        self.played, self._problem = programme, None
+        self._begun.clear()
+        self._stint.go_on(programme.seconds + BEGUN_S)
+        if not self._begun.wait(BEGUN_S):
+            raise DeterrentError("the deterrent has not begun")
+        if self._problem:
+            raise DeterrentError(self._problem)
+
+    def _gone(self, id_: str) -> None:
+        if id_ in self._bears:
+            self._bears.discard(id_)
+            if not self._bears and self._stint.going:
+                log.info("the deterrent ends, for the bear is gone")
+                self._stint.stop(2.0)  # the next alarm must not find it still ending
+
+    def _play(self, stint: Stint) -> None:
+        """In a thread of its own: the programme, to its end or until the bear is gone."""
+        programme = self.played
+        assert programme is not None
+        try:
+            for step in programme.steps:
+                if self._step(stint, step):
+                    break
+        finally:
+            self._begun.set()
+            self.planner.ended(self._clock())
+
+    def _step(self, stint: Stint, step: Step) -> bool:
+        """One noise with its lamps, and its pause; True when it is to end."""
+        noise = self.noises[step.sound]
+        end = time.monotonic() + step.seconds
+        for lamp in self.lamps:
+            flash = None if step.flash[1] == 0.0 else step.flash
+            self._try(lamp.start, step.seconds, flash)
+        self._try(noise.start, step.seconds)
+        self._begun.set()
+        stint.wait(max(end - time.monotonic(), 0.0))
+        for part in (noise, *self.lamps):
+            self._try(part.stop)
+        return stint.wait(step.pause_s)
+
+    def _try(self, do: Callable[..., None], *given: object) -> None:
+        """What fails is said, and the others go on."""
+        try:
+            do(*given)
+        except Exception as error:
+            problem = str(error) or type(error).__name__
+            if self._begun.is_set():
+                log.warning("the deterrent: %s", problem)
+            self._problem = problem
+
+
+def open_deterrent(
+    word: str,
+    lamps: Sequence[Lamp] = (),
+    limits: Limits | None = None,
+    *,
+    device: str | None = None,
+    seed: int | None = None,
+) -> Deterrent:
+    """The deterrent with our own noises ("on"), or with the WAV files of a folder; ``device`` as for ``Sound``.
+
+    Raises OptionError with a sentence for what cannot sound.
+    """
+    from edge.sinks.sound import Sound
+
+    limits = limits or Limits()
+    seconds = limits.sound_s[1]
+    if word == SWITCHED_ON:
+        # Each start of the program has other barks and bangs.
+        number = int(time.time()) if seed is None else seed
+        named = {name: Sound(name, seconds=seconds, device=device, seed=number) for name in BUILT_IN}
+    else:
+        named = {path.name: Sound(str(path), seconds=seconds, device=device) for path in _files(Path(word))}
+    return Deterrent(named, lamps, limits, seed=seed)
+
+
+def _files(folder: Path) -> list[Path]:
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        raise OptionError(
+            f"--deterrent: {str(folder)!r} is no folder; write {SWITCHED_ON} for the sounds of our own, "
+            "or name a folder with WAV files"
+        )
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".wav" and not path.name.startswith("."))
+    if not found:
+        raise OptionError(f"--deterrent: {folder} has no WAV files (*.wav); put some there, or write {SWITCHED_ON}")
+    if len(found) > MOST_FILES:
+        raise OptionError(f"--deterrent: {folder} has {len(found)} WAV files; {MOST_FILES} are the most")
+    return found

@@ -1,0 +1,186 @@
+"""``--relay PIN`` and ``--light PIN``: what a Raspberry Pi's pin switches, on at an alarm and never left on."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.errors import MissingExtraError, OptionError
+from edge.schema import Event
+from edge.sinks.stint import Stint
+
+log = logging.getLogger(__name__)
+
+LONGEST_S = 3600.0
+HIGHEST_PIN = 27  # of the 40-pin header, as BCM numbers them
+BLINK: Pulse = (0.5, 0.5)
+WORDS = "PIN, PIN:SECONDS, and where needed :low or :blink after it, such as 17, 17:30 or 27:60:low:blink"
+
+Pulse = tuple[float, float]  # seconds on, seconds off
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What one option says of a pin."""
+
+    number: int  # as BCM numbers it, 0 to 27
+    seconds: float = 10.0
+    active_high: bool = True
+    pulse: Pulse | None = None  # None: on all the time
+
+
+def parse_pin(words: str, option: str = "--relay", *, seconds: float = 10.0) -> Pin:
+    """'17', '17:30', '17:30:low:blink'; ``seconds`` where none are given. Raises OptionError that names ``option``."""
+    first, *more = (part.strip().lower() for part in words.split(":"))
+    if not first.isdecimal() or int(first) > HIGHEST_PIN:
+        raise OptionError(
+            f"{option}: {first!r} is no pin; write its BCM number, 0 to {HIGHEST_PIN} (GPIO17 is 17), as {WORDS}"
+        )
+    flags = {word for word in more if word in ("low", "blink")}
+    numbers = [word for word in more if word not in flags]
+    if len(numbers) + len(flags) < len(more) or len(numbers) > 1:
+        raise OptionError(f"{option}: {words!r} says something twice; write {WORDS}")
+    if numbers:
+        try:
+            seconds = float(numbers[0])
+        except ValueError:
+            raise OptionError(f"{option}: {numbers[0]!r} is no number of seconds; write {WORDS}") from None
+        if not (math.isfinite(seconds) and 0.1 <= seconds <= LONGEST_S):
+            raise OptionError(f"{option}: {numbers[0]} s is not between 0.1 and {LONGEST_S:g} s")
+    return Pin(int(first), seconds, "low" not in flags, BLINK if "blink" in flags else None)
+
+
+class Gpio:
+    """A relay or lamp on a pin: on for ``seconds`` from each ``wanted`` event on, by default alarms; else off.
+
+    Off from the start, when it is closed and when the program ends. An alarm while it is on makes it stay on for
+    longer. ``active_high`` False is for boards that switch on when the pin is low. ``pulse`` are seconds on and off in
+    turn. A call returns at once. Raises MissingExtraError without gpiozero, OptionError for a pin that cannot be had.
+    """
+
+    def __init__(
+        self,
+        pin: int,
+        *,
+        seconds: float = 10.0,
+        active_high: bool = True,
+        pulse: Pulse | None = None,
+        wanted: Callable[[Event], bool] = lambda event: event.alarms,
+    ) -> None:
+        self.pin = pin
+        self.seconds = seconds
+        self.pulse = pulse
+        self.wanted = wanted
+        self._device = _output(pin, active_high=active_high)
+        self._stint = Stint(self._switch, f"pin {pin}")
+        self._pulse = pulse
+        atexit.register(self.close)
+
+    def __call__(self, event: Event) -> None:
+        """Switch on, if this event is wanted."""
+        if self.wanted(event):
+            self.start(self.seconds, self.pulse)
+
+    @property
+    def on(self) -> bool:
+        """Whether it is on now."""
+        return bool(self._device.value)
+
+    def start(self, seconds: float, pulse: Pulse | None = None) -> None:
+        """On until so many seconds from now, at least. Raises whatever the pin raises when it is switched."""
+        self._pulse = pulse
+        if not self._stint.going:
+            self._device.on()  # here, so that whoever calls hears of a failure
+        try:
+            self._stint.go_on(seconds)
+        except RuntimeError:  # no thread is to be had that would switch it off
+            self._device.off()
+            raise
+
+    def stop(self) -> None:
+        """Off, now."""
+        self._stint.stop(1.0)
+        self._device.off()
+
+    def close(self) -> None:
+        """Off, and the pin is let go."""
+        atexit.unregister(self.close)
+        if not self._device.closed:
+            self._stint.stop(1.0)
+            self._device.off()
+            self._device.close()
+
+    def _switch(self, stint: Stint) -> None:
+        """In a thread of its own, while it is to be on."""
+        try:
+            while not stint.over:
+                asked, pulse = stint.asked, self._pulse
+                self._device.on()
+                if pulse is None:
+                    stint.wait_for_more(asked)
+                elif not stint.wait(pulse[0]):
+                    self._device.off()
+                    stint.wait(pulse[1])
+        finally:
+            self._device.off()
+
+
+def _output(pin: int, *, active_high: bool) -> Any:
+    """gpiozero's output on the pin, off. Raises MissingExtraError and OptionError."""
+    try:
+        with _folder_of_lgpio():
+            from gpiozero import Device, OutputDevice
+
+            if Device.pin_factory is None and "GPIOZERO_PIN_FACTORY" not in os.environ and sys.platform == "linux":
+                # By name: gpiozero would fall back to others one by one, to the last that touches registers.
+                from gpiozero.pins.lgpio import LGPIOFactory
+
+                Device.pin_factory = LGPIOFactory()
+    except ImportError as error:
+        raise MissingExtraError(
+            f"pin {pin}: a Raspberry Pi's pins need gpiozero and lgpio ({error}); "
+            "install them with `pip install 'bear-alarm[pi]'`"
+        ) from None
+    except Exception as error:  # lgpio has an error of its own, which is no OSError
+        raise OptionError(
+            f"pin {pin}: this machine has no pins that can be used ({error}); on a Raspberry Pi the user must be "
+            "in the group gpio, and a service needs DeviceAllow=/dev/gpiochip0"
+        ) from None
+    try:
+        return OutputDevice(pin, active_high=active_high, initial_value=False)
+    except Exception as error:
+        raise OptionError(f"pin {pin} cannot be used ({error}); is it used twice, or by another program?") from None
+
+
+@contextmanager
+def _folder_of_lgpio() -> Iterator[None]:
+    """Give lgpio a folder for its pipe, which it else makes in the working folder, where a service may not write.
+
+    It makes that folder the working folder of the whole program when it is imported, which is undone here: do this
+    before others work with relative paths.
+    """
+    here = Path.cwd()
+    if "LG_WD" not in os.environ:
+        for place in (os.environ.get("RUNTIME_DIRECTORY"), None, "/dev/shm"):  # None: the system's for such files
+            try:
+                folder = tempfile.mkdtemp(prefix="bear-alarm-lgpio-", dir=place)
+            except OSError as error:
+                log.debug("no folder for lgpio: %s", error)
+                continue
+            os.environ["LG_WD"] = folder
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            break
+    try:
+        yield
+    finally:
+        os.chdir(here)

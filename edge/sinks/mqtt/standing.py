@@ -1,0 +1,73 @@
+"""What is known of one camera now: is a bear there, can it see, and when did it last alarm."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from edge.schema import Event
+
+STILL_SEES = frozenset({"moved"})  # troubles with which bears are found all the same
+
+
+class Standing:
+    """Events of one camera in, its state out. Not for use from two threads."""
+
+    def __init__(self, camera: str) -> None:
+        self.camera = camera
+        self.last_alarm: bytes | None = None  # JSON
+        self._bears: dict[str, tuple[Event, str]] = {}  # by id: the newest event, and when it began
+        self._troubles: dict[str, Event] = {}  # by id
+
+    def __call__(self, event: Event) -> None:
+        """Take one event of kind bear or camera."""
+        if event.kind == "camera":
+            _follow(self._troubles, event, event)
+            return
+        began = self._bears.get(event.id, (event, event.captured_at))[1]
+        _follow(self._bears, event, (event, began))
+        if event.alarms:
+            told = {"at": event.captured_at, "label": event.label, "score": event.score, "zones": event.zones}
+            self.last_alarm = _json(told | {"id": event.id, "again": event.escalated})
+
+    @property
+    def bear(self) -> bool:
+        """Whether a bear is there, also one outside the schedule."""
+        return bool(self._bears)
+
+    @property
+    def sees(self) -> bool:
+        """Whether the camera can tell: nothing blinds it, or it shows a bear all the same."""
+        return self.bear or all(event.label in STILL_SEES for event in self._troubles.values())
+
+    @property
+    def attributes(self) -> bytes:
+        """JSON of the surest bear that is there, and of what is wrong with the camera."""
+        surest, since = max(
+            self._bears.values(), key=lambda bear: bear[0].top_score or 0.0, default=(None, None)
+        )  # fmt: skip
+        trouble = next(reversed(self._troubles.values()), None)
+        told: dict[str, Any] = {
+            "camera": self.camera,
+            "bears": len(self._bears),
+            "label": surest and surest.label,
+            "score": surest and surest.score,
+            "top_score": surest and surest.top_score,
+            "zones": surest.zones if surest else (),
+            "since": since,
+            "quiet": surest and surest.quiet,
+            "id": surest and surest.id,
+            "trouble": trouble and trouble.label,
+            "trouble_detail": trouble and trouble.detail,
+        }
+        return _json(told)
+
+
+def _follow(going_on: dict[str, Any], event: Event, known: Any) -> None:
+    going_on.pop(event.id, None)
+    if event.type != "end":
+        going_on[event.id] = known
+
+
+def _json(told: dict[str, Any]) -> bytes:
+    return json.dumps(told, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,185 @@
+"""Each event as JSON to a web address of the user's, signed, and its picture after it.
+
+A receiver checks a request in five lines of Python (``headers`` and ``body`` as they came, ``secret`` as agreed)::
+
+    key, moment = headers["Idempotency-Key"], headers["X-Bear-Alarm-Timestamp"]
+    signed = f"{key}.{moment}.".encode() + body
+    right = "sha256=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(right, headers["X-Bear-Alarm-Signature"])
+    assert abs(time.time() - int(moment)) < 300  # where both clocks are set
+
+and answers 2xx. A key that came before is the same message again: answer 2xx, and do nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import re
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import edge
+from edge.errors import OptionError
+from edge.outbox import Message, NotYetError, RefusedError
+from edge.outbox.scrub import address_of, error_words, scrub, secrets_of
+from edge.schema import Event
+
+# Of 4xx: not now, rather than never. A password that has run out is mended by somebody, and then all is told.
+LATER = frozenset({401, 403, 407, 408, 425, 429})
+PATH_SIGNS = "/%:@!$&'()*+,;=~?-._"  # what may stand in a path and query as it is
+
+
+class Webhook:
+    """A channel for machines: POST, in the journal's order, until it is answered with 2xx.
+
+    ``secret`` signs each request; ``timeout_s`` is for the connection and each answer. Redirects are not followed, and
+    TLS certificates are checked. ``now`` gives the time of the signature, seconds since 1970.
+    Raises OptionError for a URL it cannot use.
+    """
+
+    people = False
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        secret: str | None = None,
+        timeout_s: float = 10.0,
+        pictures: bool = True,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.pictures = pictures
+        self.timeout_s = timeout_s
+        self._now = now
+        self._shown = address_of(url)
+        self._secrets = (*secrets_of(url), *((secret,) if secret else ()))
+        self._secret = secret
+        if secret is not None and not secret.strip():
+            raise OptionError("the webhook's secret is empty; give one, or leave it out")
+        problem = f"the webhook's address ({self._shown})"
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise OptionError(f"{problem} is no URL: a port is a number, and signs in a password are escaped") from None
+        if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
+            raise OptionError(f"{problem} is none; it begins with https:// or http:// and a host's name")
+        if any(not sign.isprintable() or sign.isspace() for sign in url):
+            raise OptionError(f"{problem} has a space or an unprintable sign in it; copy it again")
+        try:
+            self._host = parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
+        except UnicodeError:
+            raise OptionError(f"{problem} has a host's name that cannot be") from None
+        self._tls = ssl.create_default_context() if parts.scheme.lower() == "https" else None
+        self._port = port or (443 if self._tls else 80)
+        self._path = quote(parts.path or "/", safe=PATH_SIGNS)
+        if parts.query:
+            self._path += "?" + quote(parts.query, safe=PATH_SIGNS)
+        self._login = None
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._login = "Basic " + base64.b64encode(login.encode()).decode()
+        # The path tells one hook from another on the same host, and may be a secret.
+        digest = hashlib.pbkdf2_hmac("sha256", parts.path.encode(), self._host.encode(), 50_000).hex()[:6]
+        self.key = f"webhook {self._host}:{self._port} {digest}"
+
+    def __repr__(self) -> str:
+        return f"Webhook({self._shown}/…)"
+
+    def wants(self, event: Event) -> bool:
+        """All of them: a machine sorts them out itself."""
+        return True
+
+    def send(self, message: Message) -> None:
+        """POST one event or its picture. Raises RefusedError, NotYetError, RuntimeError, OSError without secrets."""
+        event = message.events[0]
+        if message.part == "picture":
+            body, kind = _read(message.picture), "image/jpeg"
+        else:
+            body, kind = event.to_json().encode(), "application/json"
+        try:
+            status, reason, after = self._post(body, self._headers(event, message.part, kind, body))
+        except (OSError, http.client.HTTPException) as error:
+            raise ConnectionError(f"{self._host}: {scrub(_why(error), self._secrets)}") from None
+        if 200 <= status < 300:
+            return
+        why = f"{self._host} answered HTTP {status} {scrub(reason, self._secrets)}".rstrip()
+        if status in {429, 503} and (after_s := _seconds(after)):
+            raise NotYetError(why, after_s)
+        if 300 <= status < 400:
+            raise RuntimeError(f"{why}: it has moved; give the address it has now")
+        if 400 <= status < 500 and status not in LATER:
+            raise RefusedError(why)
+        raise RuntimeError(why)
+
+    def close(self) -> None:
+        """Nothing is held between two requests."""
+
+    def _headers(self, event: Event, part: str, kind: str, body: bytes) -> dict[str, str]:
+        key, moment = _plain(f"{event.boot_id}-{event.seq}-{part}"), str(int(self._now()))
+        headers = {
+            "Content-Type": kind,
+            "User-Agent": f"bear-alarm/{edge.__version__}",
+            "Connection": "close",
+            "Idempotency-Key": key,
+            "X-Bear-Alarm-Event": event.id,
+            "X-Bear-Alarm-Part": part,
+            "X-Bear-Alarm-Timestamp": moment,
+        }
+        if self._secret is not None:
+            signed = hmac.new(self._secret.encode(), f"{key}.{moment}.".encode() + body, hashlib.sha256)
+            headers["X-Bear-Alarm-Signature"] = f"sha256={signed.hexdigest()}"
+        if self._login:
+            headers["Authorization"] = self._login
+        return {name: _plain(value) for name, value in headers.items()}
+
+    def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, str | None]:
+        """Status, reason and Retry-After of the answer; the rest of it is not read."""
+        if self._tls:
+            line: http.client.HTTPConnection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=self.timeout_s, context=self._tls
+            )
+        else:
+            line = http.client.HTTPConnection(self._host, self._port, timeout=self.timeout_s)
+        try:
+            try:
+                line.request("POST", self._path, body, headers)
+            except (BrokenPipeError, ConnectionResetError):
+                if line.sock is None:
+                    raise
+                # It hung up on a picture that is too big for it: it may have said so before.
+            answer = line.getresponse()
+            return answer.status, answer.reason, answer.getheader("Retry-After")
+        finally:
+            line.close()
+
+
+def _read(picture: Path | None) -> bytes:
+    """The picture's bytes; gone in this very moment, it is passed over at the next try."""
+    if picture is None:
+        raise RefusedError("there is no picture")
+    return picture.read_bytes()
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return error_words(error)
+
+
+def _seconds(after: str | None) -> float:
+    """Retry-After in seconds; its other form, a date, needs clocks that agree, so it is left to our own back-off."""
+    return float(after) if after and re.fullmatch(r"\d{1,6}", after.strip()) else 0.0
+
+
+def _plain(value: str) -> str:
+    """As a header's value can be: an event from a hand-made journal may hold anything."""
+    return re.sub(r"[^\x20-\x7e]", "?", value)

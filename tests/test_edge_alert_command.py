@@ -1,0 +1,175 @@
+"""`alert test` as a person types it, and everyone who is told by `watch`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from edge.commands.alert_setup import Alerting
+from edge.errors import OptionError
+from edge.journal.reader import JournalReader
+from edge.run import Run
+from edge.settings import AlertSettings
+from edge.state import JOURNAL
+from tests.broker import Broker, Listener, free_port
+from tests.post_box import PostBox
+from tests.sink_world import event, soon
+from tests.test_edge_watch import ROOT
+
+SECRET = "hunter2-hunter2"
+
+
+def alert(*words, **variables):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BEAR_ALARM")}
+    command = [sys.executable, "-m", "edge", "alert", "test", *map(str, words)]
+    env = clean | {"PYTHONPATH": str(ROOT)} | variables
+    return subprocess.run(command, env=env, text=True, capture_output=True, timeout=120, check=False)
+
+
+def kept(state):
+    with JournalReader(state / JOURNAL) as journal:
+        return journal.happenings()
+
+
+def test_each_answers_and_the_event_is_marked_as_a_test(tmp_path):
+    got = tmp_path / "got.json"
+    done = alert("--state", tmp_path / "state", "--on-alarm", f"cat > {got}", "--events", "-")
+    assert done.returncode == 0, done.stderr
+    heard = json.loads(got.read_text())
+    printed = json.loads(done.stdout)
+    assert heard["kind"] == printed["kind"] == "test"
+    assert heard["id"] == printed["id"]
+    assert printed["durable"]
+    for who in ("the bell", "--on-alarm", "the journal", "--events -"):
+        assert any(line.startswith(who) and "told, after" in line for line in done.stderr.splitlines()), who
+    (one,) = kept(tmp_path / "state")
+    assert (one.id, one.first.event.kind) == (heard["id"], "test")
+
+
+def test_one_that_fails_is_named_and_ends_it_with_one(tmp_path):
+    done = alert("--state", tmp_path, "--on-alarm", "exit 7")
+    assert done.returncode == 1
+    assert "--on-alarm" in done.stderr
+    assert "NOT: " in done.stderr
+    assert "exit code 7" in done.stderr
+
+
+def test_a_webhook_gets_the_word_and_then_the_picture(tmp_path):
+    with PostBox() as box:
+        done = alert(
+            "--state", tmp_path, "--webhook", f"http://127.0.0.1:{box.port}/bears", BEAR_ALARM_WEBHOOK_SECRET=SECRET
+        )
+        assert done.returncode == 0, done.stderr
+        word, picture = box.posted
+    assert json.loads(word.body)["kind"] == "test"
+    assert picture.body[:2] == b"\xff\xd8"
+    assert all("X-Bear-Alarm-Signature" in each.headers for each in (word, picture))
+    assert SECRET not in done.stderr + done.stdout
+
+
+def test_what_could_not_be_delivered_does_not_come_later(tmp_path):
+    url = f"http://user:{SECRET}@127.0.0.1:{free_port()}/x?token={SECRET}"
+    done = alert("--state", tmp_path, "--webhook", url, "--wait", 2)
+    assert done.returncode == 1
+    assert "NOT: " in done.stderr
+    assert SECRET not in done.stderr + done.stdout
+    (one,) = kept(tmp_path)
+    assert {delivery.state for delivery in one.deliveries} == {"parked"}
+
+
+@pytest.mark.needs_tool("mosquitto")
+def test_a_broker_gets_it_while_the_alarm_itself_goes_on(tmp_path):
+    (tmp_path / "broker").mkdir()
+    with Broker(tmp_path / "broker") as broker, Listener(broker, "bear-alarm/#") as listener:
+        done = alert("--state", tmp_path / "state", "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
+        assert done.returncode == 0, done.stderr
+        assert soon(lambda: listener.of("bear-alarm/events"))
+        assert json.loads(listener.of("bear-alarm/events")[0])["kind"] == "test"
+        # The alarm that watches has a last will and a state of its own; a test leaves them alone.
+        assert listener.of("bear-alarm/available") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--on-alarm", " "], "--on-alarm is empty"),
+        (["--deterrent-lamp", "17"], "--deterrent-lamp belongs to a deterrent"),
+        (["--deterrent-hours", "daily 20:00-06:00"], "--deterrent-hours belongs to a deterrent"),
+        (["--relay", "99"], "--relay: '99' is no pin"),
+        (["--sound", "no-such.wav"], "no-such.wav"),
+        (["--mqtt", "http://x"], "mqtt://"),
+        (["--webhook", "ftp://x"], "http"),
+        (["--notify", "nonsense"], "Apprise"),
+        (["--deterrent", "no-such-folder"], "no folder"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(tmp_path, words, sentence):
+    done = alert("--state", tmp_path, *words)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def alerting(state=None, **settings):
+    return Alerting(AlertSettings(bell=False, **settings), Run(), state=state)
+
+
+def test_a_line_is_printed_once_the_journal_has_the_event(tmp_path):
+    lines = tmp_path / "events.jsonl"
+    everyone = alerting(tmp_path / "state", events=str(lines))
+    everyone.tell(event())
+    everyone.close(20.0)
+    (line,) = lines.read_text().splitlines()
+    assert json.loads(line)["durable"]
+    assert [one.id for one in kept(tmp_path / "state")] == [json.loads(line)["id"]]
+
+
+def test_without_a_state_folder_nothing_is_kept_and_lines_are_printed_all_the_same(tmp_path):
+    lines = tmp_path / "events.jsonl"
+    everyone = alerting(events=str(lines))
+    everyone.tell(event())
+    everyone.close(20.0)
+    assert len(lines.read_text().splitlines()) == 1
+    assert everyone.journal is None
+    assert [path.name for path in tmp_path.iterdir()] == ["events.jsonl"]
+
+
+def test_a_state_folder_that_cannot_be_had_leaves_the_alarm_alive(tmp_path):
+    (tmp_path / "state").write_text("a file, where the folder should be")
+    lines = tmp_path / "events.jsonl"
+    everyone = alerting(tmp_path / "state", events=str(lines))
+    everyone.tell(event())
+    everyone.close(20.0)
+    assert len(lines.read_text().splitlines()) == 1
+    assert everyone.journal is not None
+    assert everyone.journal.problem
+
+
+def test_a_sink_that_goes_on_failing_is_told_as_the_alarms_own_trouble(tmp_path):
+    lines = tmp_path / "events.jsonl"
+    everyone = alerting(tmp_path / "state", events=str(lines), on_alarm="exit 7")
+    everyone.tell(event())
+    assert soon(lambda: everyone.sinks[0].failures == 1)
+    for now in (1e6, 1e6 + 10, 1e6 + 100):
+        everyone.tick(now)
+    everyone.close(20.0)
+    told = [json.loads(line) for line in lines.read_text().splitlines()]
+    (health,) = [each for each in told if each["kind"] == "health"]
+    assert (health["type"], health["label"]) == ("new", "--on-alarm")
+    assert "exit code 7" in health["detail"]
+
+
+def test_a_setting_that_is_refused_lets_go_of_what_was_made_before(tmp_path):
+    with pytest.raises(OptionError, match="named twice"):
+        alerting(tmp_path / "state", notify=("json://127.0.0.1:9/x", "json://127.0.0.1:9/x"), on_alarm="true")
+
+
+def test_settings_hide_their_secrets():
+    settings = AlertSettings(
+        mqtt=f"mqtt://me:{SECRET}@x", webhook=f"http://x/{SECRET}", webhook_secret=SECRET, notify=(f"ntfy://{SECRET}",)
+    )
+    assert SECRET not in repr(settings)

@@ -1,0 +1,79 @@
+"""Frames in memory stay within their bounds, whatever a camera sends."""
+
+from itertools import pairwise
+
+import pytest
+
+from edge.evidence.ring import OVERHEAD_BYTES, Reel, Ring, Shot
+
+pytest.importorskip("hypothesis")
+from hypothesis import given
+from hypothesis import strategies as st
+
+SHOTS = st.lists(st.tuples(st.floats(0.0, 3.0), st.integers(0, 60_000)), max_size=120)
+MOST = 100_000
+
+
+def shots(steps):
+    """Shots with these pauses before them and of these sizes."""
+    time, found = 0.0, []
+    for pause, size in steps:
+        time += pause
+        found.append(Shot(time, bytes(size)))
+    return found
+
+
+def total(found):
+    return sum(len(shot.jpeg) + OVERHEAD_BYTES for shot in found)
+
+
+@given(SHOTS)
+def test_a_ring_holds_the_last_seconds_and_never_more_than_its_bytes(steps):
+    ring, given_so_far = Ring(5.0, MOST), []
+    for shot in shots(steps):
+        ring.add(shot)
+        given_so_far.append(shot)
+        held = list(ring.shots())
+        assert ring.bytes == total(held) <= MOST
+        assert held == given_so_far[len(given_so_far) - len(held) :]  # the newest, none between left out
+        assert all(shot.time - 5.0 <= each.time for each in held)
+        if len(held) < len(given_so_far):  # what has gone had to
+            before = given_so_far[-len(held) - 1]
+            assert before.time < shot.time - 5.0 or total([before, *held]) > MOST or before not in held
+
+
+@given(SHOTS)
+def test_a_reel_never_holds_more_than_its_bytes_and_keeps_its_order(steps):
+    reel = Reel([], MOST)
+    for shot in shots(steps):
+        reel.add(shot)
+        held = reel.shots()
+        assert reel.bytes == total(held) <= MOST
+        times = [each.time for each in held]
+        assert times == sorted(times)
+
+
+def test_a_reel_that_is_full_is_thinner_everywhere_and_reaches_to_the_end():
+    reel = Reel([], 50 * (1000 + OVERHEAD_BYTES))
+    for i in range(300):
+        reel.add(Shot(i * 0.2, bytes(1000)))
+    times = [shot.time for shot in reel.shots()]
+    gaps = [after - before for before, after in pairwise(times)]
+    assert 25 <= len(times) <= 50
+    assert times[0] == 0.0
+    assert times[-1] > 57.0
+    assert max(gaps) <= 2 * min(gaps) + 0.01
+
+
+def test_a_clock_that_goes_back_begins_anew():
+    ring = Ring(5.0, MOST)
+    for time in (10.0, 11.0, 3.0):
+        ring.add(Shot(time, b"x"))
+    assert [shot.time for shot in ring.shots()] == [3.0]
+
+
+def test_a_shot_too_large_is_not_held():
+    ring, reel = Ring(5.0, MOST), Reel([], MOST)
+    ring.add(Shot(1.0, bytes(MOST)))
+    reel.add(Shot(1.0, bytes(MOST)))
+    assert (len(ring), ring.bytes, len(reel), reel.bytes) == (0, 0, 0, 0)

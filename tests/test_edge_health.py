@@ -1,0 +1,95 @@
+"""What cannot do its work any more is told, once, and told to be over."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.health import Health
+from edge.run import Run
+
+
+class Part:
+    """Something that may be broken."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+
+    def __call__(self) -> str | None:
+        return self.problem
+
+
+def told(health: Health, *times: float) -> list[tuple[float, str, str | None]]:
+    return [(now, event.type, event.label) for now in times for event in health(now)]
+
+
+def test_a_problem_is_told_after_the_grace_time_once_and_its_end_once() -> None:
+    part = Part()
+    health = Health(Run(), {"mqtt": part}, grace_s=60.0)
+    assert told(health, 0.0) == []
+    part.problem = "mqtt 127.0.0.1: nobody answers"
+    assert told(health, *range(10, 200, 5)) == [(70, "new", "mqtt")]
+    assert health.problems == {"mqtt": "mqtt 127.0.0.1: nobody answers"}
+    part.problem = None
+    assert told(health, *range(200, 400, 5)) == [(225, "end", "mqtt")]  # 30 s after it was last there
+    assert health.problems == {}
+
+
+def test_what_is_over_before_its_grace_is_not_told() -> None:
+    part = Part()
+    health = Health(Run(), {"mqtt": part}, grace_s=60.0)
+    for start in range(0, 1000, 100):
+        part.problem = "away"
+        assert told(health, start, start + 50) == []
+        part.problem = None
+        assert told(health, start + 55) == []
+
+
+def test_one_that_flickers_within_the_clearing_time_is_one_problem() -> None:
+    part = Part()
+    health = Health(Run(), {"disk": part}, at_once=["disk"])
+    events = []
+    for now in range(0, 300, 5):
+        part.problem = "full" if now % 20 == 0 else None
+        events += told(health, float(now))
+    assert events == [(0.0, "new", "disk")]
+
+
+def test_parts_at_once_need_no_grace_and_each_part_has_its_own_event() -> None:
+    one, two = Part(), Part()
+    health = Health(Run(), {"journal": one, "mqtt": two}, at_once=["journal"])
+    one.problem, two.problem = "the disk is full", "nobody answers"
+    first = health(0.0)
+    second = health(60.0)
+    assert [(event.label, event.detail) for event in (*first, *second)] == [
+        ("journal", "the disk is full"),
+        ("mqtt", "nobody answers"),
+    ]
+    assert all(event.kind == "health" and not event.alarms for event in (*first, *second))
+    assert first[0].id != second[0].id
+    assert (first[0].seq, second[0].seq) == (1, 2)
+
+
+def test_new_and_end_of_one_problem_share_an_id() -> None:
+    part = Part()
+    health = Health(Run(), {"journal": part}, at_once=["journal"])
+    part.problem = "full"
+    (new,) = health(0.0)
+    part.problem = None
+    assert health(10.0) == []
+    (end,) = health(30.0)
+    assert (end.id, end.type) == (new.id, "end")
+    assert end.detail is not None
+    assert "well again" in end.detail
+    part.problem = "full again"
+    (again,) = health(40.0)
+    assert again.id != new.id
+    assert again.detail == "full again"
+
+
+@pytest.mark.parametrize("seconds", [1.0, 59.0])
+def test_grace_counts_from_when_it_began(seconds: float) -> None:
+    part = Part()
+    part.problem = "away"
+    health = Health(Run(), {"mqtt": part})
+    assert told(health, 1000.0, 1000.0 + seconds) == []
+    assert told(health, 1060.0) == [(1060.0, "new", "mqtt")]

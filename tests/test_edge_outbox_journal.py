@@ -1,0 +1,124 @@
+"""Delivering from the real journal: nothing lost when the process is killed, nothing told twice by two processes."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from edge.outbox.deliver import Deliverer, close_all
+from edge.outbox.turn import Turn
+from edge.run import Run
+from edge.sinks.webhook import Webhook
+from tests.journal_stage import event, journal
+from tests.outbox_world import Told, wait_for
+from tests.post_box import PostBox
+
+ROOT = Path(__file__).parent.parent
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from edge.journal import Journal
+from edge.outbox.deliver import Deliverer
+from edge.outbox.turn import Turn
+from edge.run import Run
+from edge.sinks.webhook import Webhook
+
+folder, port, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+run, channel = Run(), Webhook(f"http://127.0.0.1:{port}/")
+journal = Journal(folder, [channel], run=run)
+deliverer = Deliverer(channel, journal, turn=Turn(folder, channel.key), run=run.id)
+for number in range(last):
+    told = journal(run.event("test", "new", f"id{number}", "yard"))
+    assert told.durable
+    print(run.id, told.seq, flush=True)
+    time.sleep(0.005)
+sys.exit(not deliverer.close(30.0))
+"""
+
+
+def test_killed_again_and_again_every_event_arrives_in_order_and_twice_only_with_the_same_key(tmp_path):
+    promised: list[str] = []
+    with PostBox() as box:
+        for last, life_s in ((10_000, 0.25), (10_000, 0.4), (10_000, 0.6), (3, None)):
+            words = [sys.executable, "-c", CHILD, str(tmp_path), str(box.port), str(last)]
+            child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+            assert child.stdout
+            said = [child.stdout.readline()]
+            if life_s is not None:
+                time.sleep(life_s)
+                child.kill()
+            rest, errors = child.communicate(timeout=60)
+            assert life_s is not None or child.returncode == 0, errors
+            promised += ["".join(said).strip(), *(line for line in rest.splitlines() if line)]
+    found = [json.loads(each.body) for each in box.posted]
+    arrived = [f"{each['boot_id']} {each['seq']}" for each in found]
+    keys = [each.headers["Idempotency-Key"] for each in box.posted]
+    assert len(promised) > 20
+    assert set(promised) <= set(arrived)
+    assert len(set(zip(arrived, keys, strict=True))) == len(set(arrived))
+    once = [each for each in dict.fromkeys(arrived) if each in set(promised)]
+    for run in dict.fromkeys(each.split()[0] for each in promised):
+        assert [each for each in once if each.startswith(run)] == [each for each in promised if each.startswith(run)]
+
+
+def test_of_two_processes_one_delivers_what_an_earlier_run_left_and_each_its_own(tmp_path):
+    first, runs, channels = Run("first"), [Run("one"), Run("two")], [Told(), Told()]
+    earlier = journal(tmp_path, Told(), run=first)
+    for number in range(5):
+        earlier(event(first, f"left{number}"))
+    earlier.close()
+    journals = [journal(tmp_path, channel, run=run) for channel, run in zip(channels, runs, strict=True)]
+    deliverers = [
+        Deliverer(channel, kept, turn=Turn(tmp_path, channel.key), run=run.id)
+        for channel, kept, run in zip(channels, journals, runs, strict=True)
+    ]
+    for number in range(5):
+        for kept, run in zip(journals, runs, strict=True):
+            kept(event(run, f"{run.id}{number}"))
+    wait_for(lambda: sum(len(channel.messages) for channel in channels) == 15)
+    assert sorted(each.stats.mine for each in deliverers) == [False, True]
+    assert close_all(deliverers, 5.0)
+    for kept in journals:
+        kept.close()
+    told = [[message.events[0].id for message in channel.messages] for channel in channels]
+    for ids, run in zip(told, runs, strict=True):
+        assert [each for each in ids if each.startswith(run.id)] == [f"{run.id}{number}" for number in range(5)]
+    assert [each for ids in told for each in ids if "left" in each] == [f"left{number}" for number in range(5)]
+
+
+def test_words_and_pictures_and_refusals_are_written_down(tmp_path):
+    picture = tmp_path / "seen.jpg"
+    picture.write_bytes(b"jpeg")
+    run = Run("run")
+    with PostBox(200, 400) as box:
+        channel = Webhook(f"http://127.0.0.1:{box.port}/")
+        kept = journal(tmp_path, channel, run=run)
+        deliverer = Deliverer(channel, kept, run=run.id)
+        told = kept(event(run, "a"))
+        wait_for(lambda: len(box.posted) == 1)
+        kept(event(run, "b"))
+        wait_for(lambda: len(box.posted) == 2)
+        kept.attach(told, picture)
+        wait_for(lambda: len(box.posted) == 3)
+        assert deliverer.close(5.0)
+        kept.close()
+    assert [each.headers["X-Bear-Alarm-Part"] for each in box.posted] == ["word", "word", "picture"]
+    assert (deliverer.stats.delivered, deliverer.stats.parked) == (2, 1)
+    again = journal(tmp_path, channel, run=Run("next"))
+    assert again.waiting(channel.key) == []
+    again.close()
+
+
+def test_what_is_in_memory_only_is_delivered_all_the_same(tmp_path):
+    run, channel = Run("run"), Told()
+    (tmp_path / "file").write_text("")
+    kept = journal(tmp_path / "file" / "no folder", channel, run=run)
+    deliverer = Deliverer(channel, kept, turn=Turn(tmp_path, channel.key), run=run.id)
+    for number in range(5):
+        assert not kept(event(run, f"id{number}")).durable
+    wait_for(lambda: len(channel.messages) == 5)
+    assert deliverer.close(5.0)
+    kept.close()
+    assert [message.events[0].id for message in channel.messages] == [f"id{number}" for number in range(5)]

@@ -1,0 +1,51 @@
+"""Where the state folder lies: what was said beats what is usual, and no relative path depends on where one stands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.errors import OptionError
+from edge.state import state_folder
+
+VARIABLES = ("BEAR_ALARM_STATE", "STATE_DIRECTORY", "XDG_STATE_HOME")
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch, tmp_path):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="the places of the XDG specification")
+def test_what_is_said_last_gives_way_to_what_is_said_first(monkeypatch, tmp_path):
+    assert state_folder() == tmp_path / "home" / ".local" / "state" / "bear-alarm"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    assert state_folder() == tmp_path / "xdg" / "bear-alarm"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/bear-alarm:/var/lib/other")
+    assert state_folder() == Path("/var/lib/bear-alarm")
+    monkeypatch.setenv("BEAR_ALARM_STATE", "~/bears")
+    assert state_folder() == tmp_path / "home" / "bears"
+    assert state_folder(Path("here")) == tmp_path / "here"
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="the places of the XDG specification")
+@pytest.mark.parametrize("name", VARIABLES)
+def test_what_is_empty_or_makes_no_sense_says_nothing(name, monkeypatch, tmp_path):
+    monkeypatch.setenv(name, "")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")  # to be ignored, says its specification
+    assert state_folder() == tmp_path / "home" / ".local" / "state" / "bear-alarm"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(OptionError, match=r"set \$BEAR_ALARM_STATE to a folder"):
+        state_folder()

@@ -1,0 +1,188 @@
+"""What `watch` says to people: alerts by their own clock, and the sum of it all at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edge.camera.kept import KeptSource
+from edge.commands.watch_checks import check_together
+from edge.commands.watch_words import OVER, alert, sum_up
+from edge.errors import OptionError
+from edge.local_time import lasting
+from edge.schema import Event, Trouble
+from edge.telling import Teller
+from edge.trouble import Report
+from edge.watch import Tally
+
+
+@pytest.fixture
+def place(monkeypatch):
+    """Sets the time zone of this process."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("this system sets no time zone for one process")
+
+    def put(zone):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield put
+    monkeypatch.undo()
+    time.tzset()
+
+
+def event(kind="bear", type_="new", **more):
+    bear: dict[str, Any] = {"label": "brown_bear", "score": 0.948, "top_score": 0.991, "latency_ms": 13.7}
+    captured_at = "2026-11-24T02:12:07.250Z"
+    return Event(kind, type_, "ab12" * 8, 1, "run", "yard", captured_at, **((bear if kind == "bear" else {}) | more))
+
+
+def test_an_alert_is_told_by_the_clock_of_the_place_and_in_utc(place):
+    place("Europe/Berlin")
+    assert alert(event(onset_s=0.6, evidence="e.jpg")) == (
+        "BEAR  yard at 03:12:07 (02:12:07Z): brown bear 0.95, 0.6 s after the first sign, e.jpg"
+    )
+    place("UTC")
+    assert alert(event()) == "BEAR  yard at 02:12:07Z: brown bear 0.95"
+    assert alert(event(media_time_s=14.4)).startswith("BEAR  yard at 14.4 s: ")
+
+
+GONE = "the camera gives no picture any more, so nothing is known of the bear"
+WORDS = [
+    (event(type_="update"), "still there  yard at T: brown bear 0.95"),
+    (event(type_="update", escalated="zone a", zones=("a",)), "BEAR again (zone a)  yard at T: brown bear 0.95, in a"),
+    (event(quiet="outside the schedule"), "BEAR  yard at T: brown bear 0.95, no noise: outside the schedule"),
+    (event(detail="unknown: unlike it all"), "BEAR  yard at T: brown bear 0.95, unknown: unlike it all"),
+    (event(clock_synced=False), "BEAR  yard at T: brown bear 0.95, the clock was not set, so the time may be wrong"),
+    (event(type_="end", evidence="e.jpg"), "no longer seen  yard at T: brown bear, at most 0.99"),
+    (event(type_="end", detail=GONE), f"no longer watched  yard at T: brown bear, at most 0.99, {GONE}"),
+    (event("camera", detail="yard: no frame for 8 s; check it"), "CAMERA  yard at T: no frame for 8 s; check it"),
+    (event("camera", "end", detail="it lasted until (x)"), "camera  yard at T: it lasted until (x)"),
+    (event("health", detail="mqtt: it is away"), "PROBLEM  the alarm itself at T: mqtt: it is away"),
+    (event("health", "end", detail="mqtt: all is well"), "well again  the alarm itself at T: mqtt: all is well"),
+    (event("test"), "TEST  at T: this is only a test"),
+    (event("test", detail="a test, asked for."), "TEST  at T: a test, asked for"),
+]
+
+
+@pytest.mark.parametrize(("told", "says"), WORDS)
+def test_every_kind_of_event_has_its_words(told, says, place):
+    place("UTC")
+    assert alert(told) == says.replace(" T:", " 02:12:07Z:")
+
+
+def test_a_camera_that_is_back_is_said_to_be_well(place):
+    place("UTC")
+    told: list[Event] = []
+    teller = Teller([told.append])
+    trouble = Trouble("gone", "yard: no frame for 8 s; check its plug")
+    teller.trouble("yard", Report("new", 1, trouble, 8.0))
+    teller.trouble("yard", Report("end", 1, trouble, 40.0))
+    teller.trouble("yard", Report("new", 2, trouble, 8.0))
+    teller.trouble("yard", Report("end", 2, trouble, 40.0), stopped=True)
+    assert [alert(each).split("  ")[0] for each in told] == ["CAMERA", "camera well again", "CAMERA", "camera"]
+    assert (told[1].detail or "").startswith(OVER)
+
+
+def test_on_a_terminal_what_alarms_is_red(monkeypatch, place):
+    place("UTC")
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
+    assert alert(event()).startswith("\033[1;31mBEAR\033[0m  yard")
+    assert "\033" not in alert(event(quiet="outside the schedule"))
+    assert "\033" not in alert(event("camera", detail="black"))
+    assert "\033" in alert(event("test"))
+
+
+def summed(*cameras, taken_s=5.2, events=None, writer: Any = None):
+    """What is said at the end of (name, frames, seconds, told) cameras."""
+    said: list[str] = []
+    sources: list[Any] = []
+    watchers: list[Any] = []
+    for name, frames, seconds, told in cameras:
+        sources.append(SimpleNamespace(name=name, live=False))
+        tally = Tally(frames, 2 * frames, seconds)
+        tally.frame_ms.extend([12.0] * frames)
+        watchers.append(SimpleNamespace(tally=tally, teller=SimpleNamespace(told=Counter(told))))
+    sum_up(sources, watchers, taken_s, writer, events, lambda words, *more: said.append(words % more))
+    return said
+
+
+def test_the_sum_begins_with_what_matters():
+    writer = SimpleNamespace(folder=Path("evidence"))
+    said = summed(("demo", 320, 31.9, {"new": 1, "end": 1}), events="e.jsonl", writer=writer)
+    assert said[0] == "1 alarm in 31.9 s of footage: 320 frames, 640 places looked at."
+    assert said[1].startswith(
+        "It took 5.2 s: 62 frames a second. Reading it not counted, a frame took 12.0 ms (median)"
+    )
+    assert said[2:] == ["Pictures: evidence", "Events: e.jsonl"]
+    assert summed(("demo", 320, 31.9, {}))[0].startswith("No alarm in 31.9 s of footage: ")
+    assert summed(("yard", 1_000_000, 100_000.0, {"new": 2}))[0] == (
+        "2 alarms in 28 h of footage: 1,000,000 frames, 2,000,000 places looked at."
+    )
+
+
+def test_one_picture_is_no_proof_and_has_no_rate():
+    said = summed(("one", 1, 0.0, {}), taken_s=0.1)
+    assert said[0].startswith("one: one picture alone raises no alarm, whatever it shows; look at single ones with ")
+    assert said[1] == "No alarm: 1 frame, 2 places looked at."
+    both = summed(("demo", 320, 31.9, {"new": 1}), ("one", 1, 0.0, {}))
+    assert "  demo: 1 alarm, 320 frames (10.0 a second), 12.0 ms each (median)." in both
+    assert "  one: no alarm, 1 frame, 12.0 ms each (median)." in both
+    assert not any("000000" in line for line in both)
+
+
+def test_a_source_without_a_frame_and_one_in_trouble_are_named():
+    said = summed(("yard", 0, 0.0, {}), ("bin", 50, 5.0, {"trouble": 1}))
+    assert said[0] == "yard: no frame came, so nothing can be said of bears there."
+    assert "1 trouble with a camera told." in said
+    assert not any(line.startswith("  yard") for line in said)
+    assert summed(("yard", 0, 0.0, {})) == said[:1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.04, "0.0 s"),
+        (31.94, "31.9 s"),
+        (119.0, "119.0 s"),
+        (720.0, "12 min"),
+        (11_520.0, "3.2 h"),
+        (700_000.0, "8.1 days"),
+    ],
+)
+def test_lengths_of_time(seconds, words):
+    assert lasting(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"idle_fps": 20.0}, "--idle-fps 20 is more than --fps 10, though it is for when nothing moves"),
+        ({"evidence": Path("e"), "no_evidence": True}, "--no-evidence keeps no pictures, and --evidence e wants them"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(more, says):
+    usual: dict[str, Any] = {"fps": 10.0, "idle_fps": None, "evidence": None, "no_evidence": False}
+    check_together(**usual)
+    check_together(**usual | {"idle_fps": 10.0, "evidence": Path("e")})
+    with pytest.raises(OptionError, match=says):
+        check_together(**usual | more)
+
+
+def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
+    kept = KeptSource(None, lambda: None, name="yard")  # type: ignore[arg-type, return-value]
+    kept._lost.total_s, kept.reopened = 41.2, 3
+    watcher = SimpleNamespace(tally=Tally(frames=9, footage_s=60.0), teller=SimpleNamespace(told=Counter()))
+    said: list[str] = []
+    sum_up([kept], [watcher], 60.0, None, None, lambda words, *more: said.append(words % more))  # type: ignore
+    assert "yard: 41.2 s without a picture, opened anew 3 times" in said
+    kept._lost.total_s = 0.4
+    said.clear()
+    sum_up([kept], [watcher], 60.0, None, None, lambda words, *more: said.append(words % more))  # type: ignore
+    assert not any("without a picture" in line for line in said)
