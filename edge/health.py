@@ -64,10 +64,14 @@ class Health:
         if case.told and now - case.seen_at >= CLEAR_S:
             id_, lasted_s = case.told, case.seen_at - case.since
             case.told = case.problem = None
-            return self._event("end", id_, name, f"{name}: all is well again after {lasted_s / 60:.0f} min")
+            return self._event("end", id_, name, f"{name}: all is well again after {_span(lasted_s)}")
         if not case.told:
             case.problem = None
         return None
 
     def _event(self, type_: EventType, id_: str, name: str, detail: str) -> Event:
         return self.run.event("health", type_, id_, "alarm", label=name, detail=detail)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120.0 else f"{seconds / 60.0:.0f} min"

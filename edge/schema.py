@@ -69,6 +69,7 @@ class Frame:
     luma: Luma | None = None  # what motion looks at, where the source has it apart (a Pi's Y plane, a sub-stream)
     again: bool = False  # the first frame after the camera was away: whatever was known of the place is old
     same_s: float = 0.0  # for how long a live camera has given this very picture: it tells nothing new
+    file: str | None = None  # of a source of pictures: which one it is
     jpeg: bytes | None = None  # ``picture`` as the camera compressed it, full size, not yet turned by its Exif
 
     @property
@@ -158,7 +159,8 @@ class Event:
     evidence: str | None = None  # path of the evidence picture
     detail: str | None = None  # words for camera, health and test events
     zones: tuple[str, ...] = ()  # names of the zones the bear stands in
-    escalated: str | None = None  # why an update alarms again: "rising score" or "zone NAME"
+    escalated: str | None = None  # why an update alarms again: "rising score", "zone NAME", "back after 17 s", …
+    file: str | None = None  # of a source of pictures: the one that this is about
     quiet: str | None = None  # why nothing may make a noise: "outside the schedule"
     schema_version: int = field(default=SCHEMA_VERSION)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
 
 from edge.errors import OptionError
+from edge.ownership import hand_over
 
 ENVIRONMENT = "BEAR_ALARM_STATE"
 JOURNAL = "journal.db"  # in the state folder
+BAD_DISK = frozenset({errno.EROFS, errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)})
 SERVICE = Path("/var/lib/bear-alarm")  # a systemd service's, which the person at the keyboard is not
 
 
@@ -28,6 +31,25 @@ def state_folder(given: Path | None = None) -> Path:
     if service:
         return _absolute(Path(service))
     return _of_user() / "bear-alarm"
+
+
+def made_state_folder(given: Path | None = None) -> Path:
+    """The state folder, made where it is missing. Raises OptionError for one that can never be.
+
+    A disk that is full, read-only or broken is no mistake of anybody's: the journal waits for better times.
+    """
+    folder = state_folder(given)
+    missing = [each for each in (*reversed(folder.parents), folder) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            hand_over(each)
+    except OSError as error:
+        if error.errno not in BAD_DISK:
+            raise OptionError(
+                f"{folder}: no journal can be kept there ({error.strerror}); name another --state"
+            ) from None
+    return folder
 
 
 def _of_user() -> Path:

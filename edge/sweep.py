@@ -68,8 +68,10 @@ class Sweep:
         """Seconds within which every tile is looked at again, so also each that shows a bear that never moves.
 
         ``most`` is how many crops a frame are left to the sweep at worst (1: what ``due`` keeps), ``fps`` the
-        lowest frame rate. One round, spread or as fast as these allow, and before it an urgent one that
-        began just before the tile's turn, each rounded up to whole frames.
+        lowest rate of frames that are really looked at: while nothing moves the idle rate (edge.pace; 5 by
+        default: 14.2 s), or what a slow board can do with the three crops that a frame is given at least.
+        One round, spread or as fast as these allow, and before it an urgent one that began just before the
+        tile's turn, each rounded up to whole frames.
         """
         count = len(whole_and_tiles(size_wh, self.masks))
         return max(self.period_s, count / most / fps) + (math.ceil(count / most) + 2) / fps

@@ -124,6 +124,7 @@ class Teller:
             zones=verdict.zones,
             escalated=verdict.escalated,
             quiet=verdict.quiet,
+            file=frame.file,
         )
 
     def _marks(self, frame: Frame, verdict: Verdict, scores: Sequence[Score]) -> tuple[Mark, ...]:

@@ -7,15 +7,15 @@ its end, the next end has to be good for twice as long before it is believed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge.schema import EventType, Trouble, TroubleKind
 
 # Seconds a trouble must last before it is told. What a source or the lens check reports is some seconds old already.
 GRACE_S: Mapping[TroubleKind, float] = {
-    "gone": 3.0, "frozen": 3.0, "black": 8.0, "white": 8.0, "covered": 8.0, "blurred": 60.0, "moved": 0.0,
-    "unsteady": 0.0, "main_gone": 5.0,
+    "gone": 3.0, "frozen": 3.0, "black": 5.0, "white": 5.0, "covered": 5.0, "blurred": 60.0, "moved": 0.0,
+    "unsteady": 0.0, "main_gone": 3.0,
 }  # fmt: skip
 MOST_CLEAR_S = 300.0
 MOST_RETURNS = 10  # further ones change nothing
@@ -64,12 +64,14 @@ class TroubleWatch:
         """The troubles that have been told and last."""
         return tuple(case.trouble for case in self._cases.values() if case.number)
 
-    def __call__(self, troubles: Sequence[Trouble], time: float) -> list[Report]:
-        """What is to be told at this moment (seconds)."""
+    def __call__(
+        self, troubles: Sequence[Trouble], time: float, *, at_once: Collection[TroubleKind] = ()
+    ) -> list[Report]:
+        """What is to be told at this moment (seconds); ``at_once``: kinds that need no grace, for they are sure."""
         kinds = {trouble.kind for trouble in troubles}
         # While no picture comes, nothing else can be known to be over.
         gone_by = [self._gone_by(kind, time) for kind in self._cases if kind not in kinds and "gone" not in kinds]
-        lasting = [self._lasting(trouble, time) for trouble in troubles]
+        lasting = [self._lasting(trouble, time, trouble.kind in at_once) for trouble in troubles]
         return [report for report in (*gone_by, *lasting) if report]
 
     def close(self, time: float) -> list[Report]:
@@ -79,13 +81,13 @@ class TroubleWatch:
         self._cases.clear()
         return reports
 
-    def _lasting(self, trouble: Trouble, time: float) -> Report | None:
+    def _lasting(self, trouble: Trouble, time: float, at_once: bool) -> Report | None:
         """A trouble that is there now; told once it has lasted."""
         case = self._cases.setdefault(trouble.kind, _Case(trouble, time, time))
         if not case.number and time - case.seen_at >= self.clear_s:
             case.since = time
         case.trouble, case.seen_at = trouble, time
-        if case.number or time - case.since < self.grace_s.get(trouble.kind, 0.0):
+        if case.number or time - case.since < (0.0 if at_once else self.grace_s.get(trouble.kind, 0.0)):
             return None
         back_soon = case.ended_at is not None and time - case.ended_at <= self.again_s
         case.returns = case.returns + 1 if back_soon else 0

@@ -212,9 +212,10 @@ class _Peaks(Alongside[float]):
         wall: datetime | None = None,
         night: bool = False,
         look: Look | None = None,
+        seeing: bool = True,
     ) -> list[Verdict]:
         """As ever; the peaks are noted."""
-        verdicts = super().__call__(tracks, time, wall=wall, night=night, look=look)
+        verdicts = super().__call__(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
         standings = {standing.track: standing for standing in self.standings() if standing.sum > 0}
         for number in [number for number in self._going if number not in standings]:
             self._over.append(self._going.pop(number))

@@ -12,22 +12,25 @@ from typing import Protocol
 from edge.decide import Rule
 from edge.decide.happening import Decider, Verdict
 from edge.decide.offenders import Offenders, thumbnail
+from edge.errors import SourceError
 from edge.lens import LensCheck
 from edge.motion import Motion, MotionFinder
 from edge.night import Night
 from edge.pace import CropBudget, Pace
-from edge.schema import Event, EventType, Frame, Picture, Region, Score, Trouble
+from edge.schema import Event, Frame, Picture, Region, Score, Trouble, TroubleKind
 from edge.settings import CameraSettings
 from edge.sweep import Sweep
 from edge.telling import ENDED_WORDS, UNSEEN_WORDS, Teller
 from edge.trace.moment import Moment
 from edge.track import Tracker
-from edge.trouble import Report, TroubleWatch
-from edge.unseen import UNSEEING, Unseen
+from edge.trouble import TroubleWatch
+from edge.unseen import SAME_S, UNSEEING, Unseen
 from edge.zones import Cover
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched
+OURS = "alarm"  # the part whose trouble is a fault of ours
+FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear"
 
 
 class Scorer(Protocol):
@@ -96,30 +99,43 @@ class Watcher:
         self._source_troubles: dict[str, Trouble] = {}  # by the part of the source that reports them
         self._unseen = Unseen()
         self._seen: tuple[Trouble, ...] = ()  # by the lens check
+        self._old = False  # the last frame showed only what was
         self._between: list[Event] = []  # told between two frames
 
     def __call__(self, frames: Iterable[Frame]) -> None:
-        """Watch until the frames end; what is still going on then is ended and told."""
+        """Watch until the frames end; what is still going on then is ended and told.
+
+        A fault of ours is raised with all that left open, for ``failed`` or ``close``.
+        """
         try:
             for frame in frames:
                 started = time.perf_counter()
                 motion = self.motion(frame)
+                self._last = frame, motion
                 regions = self.find(frame, motion)
                 scores = self.score(frame, regions)
                 verdicts = self.decide(frame, scores)
                 events = [self.teller.bear(frame, verdict, scores) for verdict in self._known(frame, verdicts)]
                 events += self.look_after(frame, motion)
                 self._keep(frame, motion, scores)
-                self._count(frame, motion, regions, started)
+                self._count(frame, regions, started)
                 self._record(frame, motion, scores, events)
-        finally:
+        except SourceError:
             self.close()
+            raise
+        self.close()
 
     def find(self, frame: Frame, motion: Motion) -> list[Region]:
-        """What is worth a look: what moved, the animals followed so far, and a part of the sweep."""
+        """What is worth a look: what moved, the animals followed so far, and a part of the sweep.
+
+        Nothing in the old picture of a camera that is frozen: what was seen in it ages like what was seen long ago.
+        """
+        before, self._old = self._old, self._is_old(frame)
+        if self._old:
+            return []
         size_wh, most = frame.size_wh, self.budget.crops
         fast = motion.moving or motion.large  # regions mean little: sweep as fast as the budget allows
-        whole = motion.reset or self.arriving
+        whole = motion.reset or self.arriving or before
         free = most - self.sweep.due(size_wh, frame.time, at_once=whole, moving=fast)
         followed = min(1, len(self.tracker.tracks))  # what swaying leaves take must not cost the bear its look
         moving = self._turn(motion.regions, free - followed)
@@ -156,6 +172,7 @@ class Watcher:
             wall=datetime.now(UTC) if self.arriving else frame.wall,
             night=night,
             look=lambda box: thumbnail(frame.image, box),
+            seeing=self._sees(frame),
         )
 
     def look_after(self, frame: Frame, motion: Motion) -> list[Event]:
@@ -184,17 +201,15 @@ class Watcher:
             self._source_troubles[part] = trouble
         over = trouble is None and before is not None
         if over or self._checked_at is None or at - self._checked_at >= CHECK_S:
-            events = self._hear(camera, at, None)
-            if self.trace:
-                self._between += events
+            self._record_now(self._hear(camera, at, None))
 
     def failed(self, camera: str, error: Exception) -> None:
-        """A fault of ours ended the loop, and it is begun again: told, since for a moment nobody watched."""
-        trouble = Trouble("gone", f"{camera}: the alarm itself failed ({type(error).__name__}) and was started again")
-        types: tuple[EventType, ...] = ("new", "end")
-        for type_ in types:
-            self.teller.trouble(camera, Report(type_, 0, trouble, 0.0))
+        """A fault of ours ended the loop, and it is begun again: a trouble until frames are looked at again."""
+        words = f"{camera}: the alarm itself failed ({type(error).__name__}) and is started again"
+        self._source_troubles[OURS] = Trouble("gone", words)
         self.tracker = Tracker(self.rule.threshold)
+        events = self._hear(camera, time.monotonic(), None)
+        self._record_now([*events, *self._end_bears(FAILED_WORDS, self.decider.close())])
         self._last = None
 
     def close(self) -> None:
@@ -203,27 +218,34 @@ class Watcher:
         self._unseen.forget()
         at = self._checked_at or 0.0
         events += [self.teller.trouble(self._camera, report, stopped=True) for report in self.troubles.close(at)]
-        if events and self.trace and self._last:
-            frame, motion = self._last
-            self.trace(Moment.of(frame, motion, events=[*self._between, *events]))
-            self._between = []
+        self._record_now(events)
 
     def _hear(self, camera: str, at: float, media_time_s: float | None) -> list[Event]:
         """Tell what has become of the camera's troubles; a bear that nobody can see any more is over."""
         self._checked_at, self._camera = at, camera
         found = [*self._seen, *self._source_troubles.values()]
-        events = []
-        for report in self.troubles(found, at):
+        events, ours = [], OURS in self._source_troubles
+        sure: tuple[TroubleKind, ...] = ("gone",) if ours else ()
+        for report in self.troubles(found, at, at_once=sure):
             events.append(self.teller.trouble(camera, report, media_time_s))
             kind = report.trouble.kind
             if report.type == "new" and kind in UNSEEING:
-                events += self._end_bears(UNSEEN_WORDS[kind], self.decider.close() if kind == "gone" else ())
+                why = FAILED_WORDS if ours and kind == "gone" else UNSEEN_WORDS[kind]
+                events += self._end_bears(why, self.decider.close() if kind == "gone" else ())
         return events
+
+    def _is_old(self, frame: Frame) -> bool:
+        """Whether this is what a camera gives that is told to be frozen, and no sign of life."""
+        return frame.same_s >= SAME_S and any(trouble.kind == "frozen" for trouble in self.troubles.now)
 
     def _known(self, frame: Frame, verdicts: Sequence[Verdict]) -> list[Verdict]:
         """The verdicts without ends that may only mean that the camera sees nothing."""
+        return self._unseen(verdicts, frame, seeing=self._sees(frame))
+
+    def _sees(self, frame: Frame) -> bool:
+        """Whether what is not found in this frame is not there, as far as is known of the camera."""
         seeing = not any(trouble.kind in UNSEEING for trouble in self._seen)
-        return self._unseen(verdicts, frame, seeing=seeing and (self.arriving or not frame.again))
+        return seeing and frame.same_s < SAME_S and (self.arriving or not frame.again)
 
     def _end_bears(self, why: str, ended: Sequence[Verdict]) -> list[Event]:
         """Every bear's event that is open is over, and says why."""
@@ -235,6 +257,13 @@ class Watcher:
         if self.teller.evidence:
             moving = bool(motion.regions or motion.moving or self.tracker.tracks)
             self.teller.evidence.look(frame, moving=moving, scores=scores, tracks=self.tracker.tracks)
+
+    def _record_now(self, events: Sequence[Event]) -> None:
+        """What was told between two frames, of which the next may be hours away."""
+        self._between += events if self.trace else []
+        if self.trace and events and self._last:
+            self.trace(Moment.of(*self._last, events=self._between))
+            self._between = []
 
     def _record(self, frame: Frame, motion: Motion, scores: Sequence[Score], events: Sequence[Event]) -> None:
         if not self.trace:
@@ -253,9 +282,9 @@ class Watcher:
             )
         )
 
-    def _count(self, frame: Frame, motion: Motion, regions: Sequence[Region], started: float) -> None:
+    def _count(self, frame: Frame, regions: Sequence[Region], started: float) -> None:
         tally = self.tally
-        self._last = frame, motion
+        self._source_troubles.pop(OURS, None)
         tally.first_time = frame.time if tally.first_time is None else tally.first_time
         tally.footage_s = frame.time - tally.first_time
         tally.frames += 1

@@ -45,16 +45,38 @@ class Zone:
 
 
 def parse_polygon(words: str, option: str) -> Polygon:
-    """Corners of 'x,y x,y x,y …', fractions 0 to 1. Raises OptionError that names ``option``."""
-    try:
-        corners = tuple((float(x), float(y)) for x, y in (corner.split(",") for corner in words.split()))
-    except ValueError:
-        corners = ()
+    """Corners of 'x,y x,y x,y …', fractions 0 to 1; commas also between them. Raises OptionError naming ``option``."""
+    corners = _corners(words)
+    highest = max((at for corner in corners for at in corner), default=0.0)
+    if len(corners) >= 3 and 2.0 <= highest < math.inf:
+        raise OptionError(f"{option} {words!r}: {_too_high(corners, highest)}")
     if not 3 <= len(corners) <= MOST_CORNERS or not all(0.0 <= at <= 1.0 for corner in corners for at in corner):
         raise OptionError(f"{option} {words!r}: give three corners or more as 'x,y x,y x,y', fractions from 0 to 1")
     if area(corners) < 1e-6:
         raise OptionError(f"{option} {words!r}: these corners enclose nothing; give them in order around the area")
     return corners
+
+
+def _corners(words: str) -> Polygon:
+    """The pairs of numbers in some words; none where it is in doubt which belong together."""
+    groups = [part.removeprefix(",").removesuffix(",") for part in words.split() if part != ","]
+    try:
+        numbers = [[float(number) for number in group.split(",")] for group in groups]
+    except ValueError:
+        return ()
+    singles = all(len(each) == 1 for each in numbers) and len(numbers) % 2 == 0
+    if not singles and any(len(each) % 2 for each in numbers):
+        return ()
+    flat = [number for each in numbers for number in each]
+    return tuple(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _too_high(corners: Polygon, highest: float) -> str:
+    """What numbers far above 1 look like, and what to write."""
+    if highest > 100.0:
+        return "these look like pixels; give fractions from 0 to 1: each x by the picture's width, each y by its height"
+    better = " ".join(f"{x / 100:.4g},{y / 100:.4g}" for x, y in corners[:MOST_CORNERS])
+    return f"these look like percent; give fractions from 0 to 1: '{better}'"
 
 
 def parse_masks(words: Sequence[str]) -> tuple[Polygon, ...]:

@@ -95,6 +95,8 @@ class Told:
     key: str = "told"
     messages: list[Message] = field(default_factory=list)
     closed: bool = False
+    problem: str | None = None
+    reached: Any = None  # to be called when the other side is back
 
     def wants(self, event: Event) -> bool:
         return True
@@ -102,6 +104,9 @@ class Told:
     def send(self, message: Message) -> None:
         self.does(message)
         self.messages.append(message)
+
+    def listen(self, call: Any) -> None:
+        self.reached = call
 
     def close(self) -> None:
         self.closed = True

@@ -30,7 +30,7 @@ class Act:
 
 
 def record(program, folder):
-    """What a program that runs in one thread did to ``folder``, and said, in order. Needs strace."""
+    """What a program that does one thing at a time did to ``folder``, and said, in order. Needs strace."""
     trace = Path(folder).with_suffix(".strace")
     command = [
         "strace",
@@ -50,11 +50,19 @@ def record(program, folder):
     assert done.returncode == 0, done.stderr
     acts: list[Act] = []
     opened: dict[int, int] = {}  # numbers of open files of the folder -> where the next write goes
+    begun: dict[str, str] = {}  # by thread: a call that another thread's end came between
     with trace.open() as lines:
-        for line in lines:
-            assert "unfinished" not in line, "more than one thread"
-            if match := LINE.match(line.rstrip()):
-                acts += understood(match[1], match[2], int(match[3]), str(folder), opened)
+        for line in map(str.rstrip, lines):
+            thread = line.partition(" ")[0]
+            if line.endswith("<unfinished ...>"):
+                begun[thread] = line.removesuffix("<unfinished ...>")
+                continue
+            if " resumed>" in line:
+                line = begun.pop(thread) + line.partition(" resumed>")[2]
+            if match := LINE.match(line):
+                found = understood(match[1], match[2], int(match[3]), str(folder), opened)
+                assert not (found and begun), "two things at once"
+                acts += found
     trace.unlink()
     return acts
 

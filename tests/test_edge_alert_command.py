@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -18,16 +15,13 @@ from edge.state import JOURNAL
 from tests.broker import Broker, Listener, free_port
 from tests.post_box import PostBox
 from tests.sink_world import event, soon
-from tests.test_edge_watch import ROOT
+from tests.yard import bear_alarm
 
 SECRET = "hunter2-hunter2"
 
 
 def alert(*words, **variables):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BEAR_ALARM")}
-    command = [sys.executable, "-m", "edge", "alert", "test", *map(str, words)]
-    env = clean | {"PYTHONPATH": str(ROOT)} | variables
-    return subprocess.run(command, env=env, text=True, capture_output=True, timeout=120, check=False)
+    return bear_alarm("alert", "test", *words, **variables)
 
 
 def kept(state):
@@ -76,6 +70,7 @@ def test_what_could_not_be_delivered_does_not_come_later(tmp_path):
     done = alert("--state", tmp_path, "--webhook", url, "--wait", 2)
     assert done.returncode == 1
     assert "NOT: " in done.stderr
+    assert "picture  NOT: not tried, for the word did not go" in done.stderr
     assert SECRET not in done.stderr + done.stdout
     (one,) = kept(tmp_path)
     assert {delivery.state for delivery in one.deliveries} == {"parked"}
@@ -105,6 +100,8 @@ def test_a_broker_gets_it_while_the_alarm_itself_goes_on(tmp_path):
         (["--webhook", "ftp://x"], "http"),
         (["--notify", "nonsense"], "Apprise"),
         (["--deterrent", "no-such-folder"], "no folder"),
+        (["--mqtt", "mqtt://a", "--mqtt", "mqtt://b"], "--mqtt is given 2 times"),
+        (["--state", "/dev/null/x"], "no journal can be kept there"),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(tmp_path, words, sentence):
@@ -173,3 +170,32 @@ def test_settings_hide_their_secrets():
         mqtt=f"mqtt://me:{SECRET}@x", webhook=f"http://x/{SECRET}", webhook_secret=SECRET, notify=(f"ntfy://{SECRET}",)
     )
     assert SECRET not in repr(settings)
+
+
+def test_a_journal_that_is_only_in_memory_is_no_answer(tmp_path):
+    (tmp_path / "journal.db").mkdir()  # which no database can be
+    done = alert("--state", tmp_path, "--on-alarm", "true")
+    assert done.returncode == 1
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("the journal ") and "NOT: " in line]
+    assert "memory" in said
+
+
+def test_a_refusal_is_final_and_is_not_waited_for(tmp_path):
+    with PostBox(404, 404) as box:
+        done = alert("--state", tmp_path, "--webhook", f"http://127.0.0.1:{box.port}/x", "--wait", 100)
+    assert done.returncode == 1
+    assert "HTTP 404" in done.stderr
+
+
+def test_one_pin_that_cannot_be_had_does_not_keep_the_others_from_being_tried(tmp_path):
+    got = tmp_path / "got"
+    done = alert("--state", tmp_path, "--relay", "17", "--on-alarm", f"cat > {got}", GPIOZERO_PIN_FACTORY="nonsense")
+    assert done.returncode == 1
+    assert any(line.startswith("relay 17") and "NOT: " in line for line in done.stderr.splitlines())
+    assert json.loads(got.read_text())["kind"] == "test"
+
+
+def test_a_relay_is_switched_and_said(tmp_path):
+    done = alert("--state", tmp_path, "--relay", "17:1", GPIOZERO_PIN_FACTORY="mock")
+    assert done.returncode == 0, done.stderr
+    assert any(line.startswith("relay 17:1") and "told" in line for line in done.stderr.splitlines())

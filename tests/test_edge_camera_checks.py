@@ -82,6 +82,36 @@ def test_a_new_picture_at_each_opening_does_not_clear_a_frozen_camera():
     assert not frozen.certain
 
 
+def still_for(frozen, seconds, since, opened, shade):
+    """When it is opened anew, if it is, while the same picture comes twice a second after another one."""
+    frozen(frame_of(grey(200)), since - 0.5, opened, 2)
+    for i in range(int(seconds * 2)):
+        if frozen(frame_of(grey(shade)), since + i / 2, opened, 3):
+            return since + i / 2
+    return None
+
+
+def test_a_still_place_is_given_more_patience_until_it_has_lived_for_a_while():
+    frozen = Frozen()
+    assert still_for(frozen, 60.0, 100.0, 0.0, 1) == 105.0
+    assert still_for(frozen, 7.0, 106.0, 106.0, 2) is None  # soon opened again; it ends by itself, and is not told
+    assert still_for(frozen, 12.0, 200.0, 106.0, 3) is None  # learnt
+    for i in range(3600):
+        frozen(frame_of(grey(i % 2)), 300.0 + i, 106.0, 9)
+    assert still_for(frozen, 60.0, 4000.0, 106.0, 4) == 4005.0
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+def test_nothing_is_learnt_from_a_camera_that_was_frozen(stuck):
+    frozen = Frozen()
+    assert still_for(frozen, 60.0, 100.0, 0.0, 1) == 105.0
+    assert not frozen(frame_of(grey(1 if stuck else 2)), 105.5, 105.5, 1)
+    for i in range(60):
+        frozen(frame_of(grey(1 if stuck else 2)), 106.0 + i / 2, 105.5, 2 + i)
+    assert frozen.certain
+    assert still_for(frozen, 60.0, 200.0, 135.0, 3) == 205.0
+
+
 def test_a_picture_of_another_size_is_seen_anew():
     onward = Onward()
     sizes = [(720, 1280, 3), (720, 1280, 3), (480, 640, 3), (480, 640, 3)]

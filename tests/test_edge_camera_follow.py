@@ -10,6 +10,7 @@ import pytest
 
 from edge.camera import arrivals
 from edge.camera.follow import FollowSource
+from edge.camera.seen import Seen
 from edge.errors import SourceError
 from edge.pictures import decode_picture
 from tests.uploads import jpeg, put
@@ -34,6 +35,7 @@ def test_pictures_come_as_they_arrive(tmp_path):
         second = next(frames)
     assert np.array_equal(first.image, decode_picture(jpeg(10), ""))
     assert first.jpeg == jpeg(10)
+    assert (first.file, second.file) == ("a.jpg", "sub/b.jpg")
     assert (first.index, second.index, first.camera, first.media_time_s) == (0, 1, "inbox", None)
     assert (first.wall, first.again) == (datetime.fromtimestamp(1_700_000_000, UTC), False)
     assert first.time == first.handed_over < second.handed_over <= time.monotonic()
@@ -125,7 +127,7 @@ def test_with_somebody_to_tell_the_folder_is_awaited(tmp_path):
 def test_a_share_that_hangs_is_one_sentence(tmp_path, monkeypatch):
     with follow(tmp_path, gone_s=0.3) as source:
         free = threading.Event()
-        monkeypatch.setattr(arrivals, "scan", lambda *_: free.wait(20.0) and arrivals.Listing([], True, None))
+        monkeypatch.setattr(arrivals, "scan", lambda *_: free.wait(20.0) and arrivals.Listing([], frozenset(), None))
         with pytest.raises(SourceError, match=r"has not answered for 0\.3 s; check the network share"):
             take(source, 1)
         with pytest.raises(SourceError, match="has not answered"):
@@ -140,6 +142,40 @@ def test_closing_ends_an_iteration_in_another_thread(tmp_path):
     assert list(source) == []
     source.close()
     assert no_threads()
+
+
+def test_a_picture_over_which_the_loop_failed_comes_once_more_and_then_counts_as_looked_at(tmp_path, caplog):
+    inbox, state = tmp_path / "inbox", tmp_path / "seen.txt"
+    inbox.mkdir()
+    got: list[tuple[int, float, float, bool]] = []
+
+    def loop(source, fails):
+        """What looks at pictures; it fails over so many of those at 2000."""
+        for frame in source:
+            wall = frame.wall.timestamp()
+            got.append((frame.index, wall, frame.time, frame.again))
+            if wall == 2000 and fails:
+                raise ZeroDivisionError
+            if wall == 3000:
+                source.close()
+
+    with follow(inbox, remember=state) as source:
+        for at in (1000, 2000, 3000):
+            put(inbox / f"{at}.jpg", jpeg(at % 97), at=at)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                loop(source, fails=True)
+        assert "2000.jpg" not in caplog.text
+        loop(source, fails=True)
+    assert [wall for _, wall, _, _ in got] == [1000, 2000, 2000, 3000]
+    assert [index for index, *_ in got] == [0, 1, 2, 3]
+    times = [time for _, _, time, _ in got]
+    assert times == sorted(times)  # the frames' clock goes on
+    assert got[2][3]  # whatever the loop had begun over it is begun anew
+    assert [record.message for record in caplog.records] == [
+        f"{inbox / '2000.jpg'}: the alarm failed over this picture twice; it counts as looked at"
+    ]
+    assert len(Seen(inbox, state).marks) == 3
 
 
 def no_threads():

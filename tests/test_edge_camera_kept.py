@@ -183,6 +183,9 @@ def test_closing_ends_it_within_a_second_whatever_it_does(doing):
         watcher.join(5)
     assert time.monotonic() - started < 1.5
     assert not watcher.is_alive()
+    started = time.monotonic()
+    kept.close()
+    assert time.monotonic() - started < 0.5  # what hangs was waited for
     go.set()
     for thread in ours():
         thread.join(5)

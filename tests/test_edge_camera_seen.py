@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -71,18 +73,18 @@ def test_without_a_state_file_nothing_is_kept(tmp_path):
     for mark in range(1000):
         kept.given(mark)
         kept.looked_at(mark)
-    kept.write(at_once=True)
+    kept.close()
     assert (kept._new, list(tmp_path.iterdir())) == ([], [])
 
 
 def filled(path, folder=Path("/inbox"), marks=(1, 2, 3)):
     kept = Seen(folder, path)
     kept.begin("/", marks)
-    kept.write(at_once=True)
+    kept.close()
     return kept
 
 
-def test_lines_are_added_once_in_a_while_and_the_file_is_written_anew_when_most_are_old(tmp_path, monkeypatch):
+def test_lines_are_added_once_in_a_while_and_the_file_is_written_anew_when_most_are_old(tmp_path):
     path = tmp_path / "seen.txt"
     kept = filled(path, marks=range(10))
     begun = path.stat().st_ino
@@ -90,16 +92,15 @@ def test_lines_are_added_once_in_a_while_and_the_file_is_written_anew_when_most_
         kept.looked_at(mark)
         kept.write()
     assert len(path.read_bytes().split(b"\n")) == 12  # within ten seconds nothing more is written
-    monkeypatch.setattr(seen, "WRITE_S", 0.0)
-    kept.write()
+    kept.close()
     assert path.stat().st_ino == begun
     assert Seen(Path("/inbox"), path).marks == {*range(10), *range(100, 150)}
     for mark in range(1000, 4000):
         kept.looked_at(mark)
-        kept.keep({mark})
-    kept.write()
+        kept.keep({mark: "/inbox"}, {"/inbox"}, 100.0 * mark)
+    kept.close()
     kept.looked_at(5000)
-    kept.write()
+    kept.close()
     assert len(path.read_bytes()) < 1000
     assert Seen(Path("/inbox"), path).marks == {3999, 5000}
 
@@ -117,7 +118,7 @@ def test_a_file_torn_by_a_power_cut_costs_only_its_last_lines(tmp_path, caplog):
         assert kept.marks <= {1, 2, 3}
         assert len(kept.marks) == lines
         kept.looked_at(9)
-        kept.write(at_once=True)
+        kept.close()
         assert Seen(Path("/inbox"), path).marks == kept.marks
     assert caplog.records == []
 
@@ -129,6 +130,65 @@ def test_a_file_that_is_none_of_ours_is_said_and_the_folder_begun_anew(tmp_path,
     kept = Seen(Path("/inbox"), path)
     assert (kept.begun, kept.marks) == (False, set())
     assert "passed over" in caplog.messages[0]
+
+
+def test_a_disk_that_stalls_holds_up_neither_the_looking_nor_the_alarm(tmp_path, monkeypatch):
+    inbox, state, free, stalled = tmp_path / "inbox", tmp_path / "seen.txt", threading.Event(), threading.Event()
+    real = os.fsync
+
+    def fsync(number):
+        stalled.set()
+        free.wait(60.0)
+        real(number)
+
+    inbox.mkdir()
+    monkeypatch.setattr(seen, "WRITE_S", 0.0)
+    letting_go = threading.Timer(20.0, free.set)
+    letting_go.start()
+    with FollowSource(inbox, name="inbox", remember=state, poll_s=0.02, fps=1000.0, gone_s=2.0) as source:
+        frames = iter(source)
+        put(inbox / "0.jpg", at=1000)
+        next(frames)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            for number in range(1, 8):
+                put(inbox / f"{number}.jpg", at=1000 + 100 * number)
+                assert next(frames).wall.timestamp() == 1000 + 100 * number
+                stalled.wait(10.0)
+                time.sleep(0.4)  # in all longer than it takes to call the folder gone
+            assert not free.is_set()
+            free.set()
+            letting_go.cancel()
+        source.close()
+        assert list(frames) == []
+    assert len(Seen(inbox, state).marks) == 8  # and nothing was lost
+
+
+def test_a_write_that_hangs_is_left_behind_and_no_second_one_begun(tmp_path, monkeypatch, caplog):
+    free, calls, real = threading.Event(), list[int](), os.fsync
+
+    def fsync(number):
+        calls.append(number)
+        free.wait(5.0)
+        real(number)
+
+    kept = filled(tmp_path / "seen.txt")
+    monkeypatch.setattr(seen, "SINK_DEADLINE_S", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        for mark in range(7, 10):
+            kept.looked_at(mark)
+            kept.write(at_once=True)
+            time.sleep(0.1)
+        kept.close(0.1)
+        assert len(calls) == 1
+        assert f"writing to {tmp_path / 'seen.txt'} hangs: no answer within 0.05 s" in caplog.text
+        free.set()
+    deadline = time.monotonic() + 10.0
+    while kept._writing and time.monotonic() < deadline:
+        time.sleep(0.01)
+    kept.close()
+    assert Seen(Path("/inbox"), tmp_path / "seen.txt").marks == {1, 2, 3, 7, 8, 9}
 
 
 def test_another_folders_memory_is_not_believed(tmp_path, caplog):
@@ -147,10 +207,10 @@ def test_a_disk_that_is_full_is_said_once_and_made_up_for(tmp_path, caplog, monk
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         for mark in (7, 8, 9):
             kept.looked_at(mark)
-            kept.write(at_once=True)
+            kept.close()
     assert len(caplog.messages) == 1
     assert "cannot be remembered" in caplog.messages[0]
-    kept.write(at_once=True)
+    kept.close()
     assert Seen(Path("/inbox"), path).marks == {1, 2, 3, 7, 8, 9}
 
 
@@ -160,7 +220,7 @@ def test_a_disk_that_is_not_mounted_yet_is_awaited_and_not_begun_anew(tmp_path, 
     put(inbox / "old.jpg")
     before = Arrivals(inbox, seen=Seen(inbox, state))
     before.look(0.0)
-    before.seen.write(at_once=True)
+    before.seen.close()
     put(inbox / "new.jpg", jpeg(3))
     after = Arrivals(inbox, seen=Seen(inbox, state))
     mount["at"] = "/"

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edge.camera import Closing
 from edge.camera.kept import KeptSource
-from edge.schema import Event
+from edge.commands.watch_run import MOST_RESTART_S, RESTART_S, run
+from edge.decide.happening import Decider
+from edge.lens import LensCheck
+from edge.schema import Event, Frame, Trouble
 from edge.telling import Teller
-from edge.watch import Watcher
-from tests.kept_world import Camera, Connection, World
-from tests.test_edge_watch import RULE, Colours
+from edge.watch import FAILED_WORDS, Watcher
+from tests.kept_world import NOW, Camera, Connection, World
+from tests.test_edge_watch import RULE, Colours, scene, walk
+from tests.tiny import BEAR_COLOUR
 
 NOTICED_S, RECOVERED_S = 10.0, 15.0
 FAILS_S, RETURNS_S, LASTS_S = 20.0, 60.0, 100.0
@@ -103,6 +112,38 @@ def test_a_bear_that_is_still_there_when_the_camera_is_back_is_no_second_alarm(f
     assert diary.told[-1][1].detail == "watching ended, so nothing more is known of the bear"
 
 
+@pytest.mark.parametrize("fault", ["away", "frozen", "stare"])
+def test_a_bear_that_is_there_after_a_long_fault_is_an_alarm(fault):
+    diary = Diary((10.0, "bear"), (FAILS_S, fault), (620.0, "bear"), seconds=650.0)
+    assert bears_and_troubles(diary)[:4] == ["bear new", "camera new", "bear end", "bear new"]
+    (_, first), (again_s, again) = [(at, event) for at, event in diary.told if event.alarms]
+    assert first.id != again.id
+    assert 620.0 < again_s <= 620.0 + RECOVERED_S
+
+
+def test_the_old_picture_of_a_freeze_is_not_looked_at_and_the_first_new_one_whole():
+    scorer, looks = Colours(), {}
+    watcher = Watcher(scorer, RULE, Teller())
+
+    def frames():
+        for i in range(200):
+            before, same_s = sum(scorer.calls), i / 10 - 5.0 if 50 < i < 150 else 0.0
+            frozen = Trouble("frozen", "yard: the same picture again and again") if same_s >= 5.0 else None
+            watcher.report(frozen, 1000.0 + i / 10, "yard")
+            yield Frame(scene(), i / 10, NOW, "yard", i, 1000.0 + i / 10, same_s=same_s)
+            looks[i] = sum(scorer.calls) - before
+
+    watcher(frames())
+    assert sum(looks[i] for i in range(135, 150)) == 0
+    assert [looks[i] for i in (150, 151, 152)] == [looks[i] for i in (0, 1, 2)] == [12, 7, 0]
+
+
+def test_a_second_freeze_is_told_as_soon_as_the_first():
+    diary = Diary((20.0, "frozen"), (50.0, "live"), (200.0, "frozen"), seconds=230.0)
+    told = [at for at, event in diary.told if event.type == "new"]
+    assert [at - since for at, since in zip(told, (20.0, 200.0), strict=True)] == pytest.approx([9.0, 9.0], abs=1.0)
+
+
 def test_a_bear_is_not_said_to_have_left_in_a_short_gap():
     diary = Diary((10.0, "bear"), (20.0, "deaf"), (25.5, "bear"), (40.0, "live"), seconds=60.0)
     assert bears_and_troubles(diary) == ["bear new", "bear update", "bear end"]
@@ -123,3 +164,128 @@ def test_a_camera_that_comes_and_goes_is_told_within_minutes_and_once():
 def test_a_short_drop_now_and_then_is_not_told():
     life = [(60.0 * i + late, state) for i in range(1, 10) for late, state in ((0.0, "deaf"), (4.5, "live"))]
     assert Diary(*life, seconds=620.0).told == []
+
+
+@pytest.mark.parametrize("fps", [5, 10])
+@pytest.mark.parametrize("shade", [3, 120, 252])
+def test_a_picture_that_shows_nothing_is_told_in_time(fps, shade):
+    for late_s in (0.0, 0.3, 0.5, 0.9):
+        told: list[tuple[float, Event]] = []
+        at_s = [0.0]
+
+        def tell(event, told=told, at_s=at_s):
+            told.append((at_s[0], event))
+
+        teller = Teller([tell])
+
+        def frames(at_s=at_s, began=5.0 + late_s):
+            noise = np.random.default_rng(0)
+            for i in range(20 * fps):
+                at_s[0] = i / fps
+                picture = np.full((90, 160, 3), shade) if at_s[0] >= began else scene(160, 90).astype(int)
+                picture = np.clip(picture + noise.integers(-2, 3, picture.shape), 0, 255).astype(np.uint8)
+                yield Frame(picture, at_s[0], NOW + timedelta(seconds=at_s[0]), "yard", i, 1000.0 + at_s[0])
+
+        Watcher(Colours(), RULE, teller, lens=LensCheck())(frames())
+        assert [event.type for _, event in told] == ["new", "end"]
+        assert 5.0 + late_s < told[0][0] <= 5.0 + late_s + NOTICED_S
+
+
+class Failing(Colours):
+    """A scorer that fails in so many calls, from the first after the bear was told on."""
+
+    def __init__(self, told: list[Event], times: int) -> None:
+        super().__init__()
+        self.told, self.left = told, times
+
+    def score(self, image: Any, regions: Any) -> Any:
+        if self.told and self.left:
+            self.left -= 1
+            raise MemoryError("no memory left")
+        return super().score(image, regions)
+
+
+class Bears(Closing):
+    """A live camera before which a bear walks; its clock goes on by what is waited, too."""
+
+    live = True
+    length_s: float | None = None
+
+    def __init__(self, seconds: int) -> None:
+        self.name, self.fps, self.slow_s = "yard", 10.0, 0.0
+        self.problems: list[str] = []
+        self.row = (
+            replace(frame, media_time_s=None, handed_over=time.monotonic() + frame.time)
+            for frame in walk(seconds, (2.0, seconds, BEAR_COLOUR, 100, 50))
+        )
+
+    def __iter__(self) -> Any:
+        for number, frame in enumerate(self.row):
+            yield replace(frame, again=not number)
+
+    def close(self) -> None:
+        time.sleep(self.slow_s)
+
+
+class Stop(threading.Event):
+    """Nobody stops, and nobody waits; for how long somebody wanted to is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if threading.current_thread() is threading.main_thread():
+            return super().wait(timeout)
+        self.waits.append(timeout)
+        return False
+
+
+def test_a_lasting_fault_of_ours_is_one_trouble_told_before_the_bear_it_loses_and_the_camera_is_not_given_up():
+    told: list[Event] = []
+    stop, watcher = Stop(), Watcher(Failing(told, 8), RULE, Teller([told.append]))
+    assert run([Bears(11)], [watcher], stop, lambda: None, show=False) == []
+    assert stop.waits == [RESTART_S, 2.0, 4.0, 8.0, 16.0, *[MOST_RESTART_S] * 3]
+    assert [f"{event.kind} {event.type}" for event in told] == [
+        "bear new", "camera new", "bear end", "bear update", "camera end", "bear end",
+    ]  # fmt: skip
+    assert "the alarm itself failed (MemoryError)" in (told[1].detail or "")
+    assert told[2].detail == FAILED_WORDS
+    assert (told[4].detail or "").startswith("over after")
+
+
+def test_a_fault_of_ours_in_the_telling_does_not_end_the_watching():
+    def sink(event: Event) -> None:
+        told.append(event)
+        if len(told) <= 3:
+            raise OSError("no room")
+
+    told: list[Event] = []
+    watcher = Watcher(Colours(), RULE, Teller([sink]))
+    assert run([Bears(11)], [watcher], Stop(), lambda: None, show=False) == []
+    assert watcher.tally.frames > 80
+    assert told[-1].type == "end"
+
+
+def test_cameras_are_let_go_of_side_by_side():
+    sources, stop = [Bears(1) for _ in range(4)], threading.Event()
+    for source in sources:
+        source.slow_s = 0.5
+    began = time.monotonic()
+    stop.set()
+    run(list(sources), [Watcher(Colours(), RULE, Teller()) for _ in sources], stop, lambda: None, show=False)
+    assert time.monotonic() - began < 1.5
+
+
+def test_what_a_frozen_camera_does_not_show_has_not_gone():
+    asked: list[bool] = []
+
+    class Asked(Decider):
+        def __call__(self, *given: Any, seeing: bool = True, **more: Any) -> Any:
+            asked.append(seeing)
+            return super().__call__(*given, seeing=seeing, **more)
+
+    same_s = (0.0, 0.0, 0.5, 1.0, 9.0, 0.0)
+    frames = [replace(frame, again=i == 1, same_s=same_s[i]) for i, frame in enumerate(walk(0.6))]
+    Watcher(Colours(), RULE, Teller(), decider=Asked(RULE))(frames)
+    assert asked == [True, False, True, False, False, True]

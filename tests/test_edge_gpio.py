@@ -123,7 +123,7 @@ from gpiozero import Device
 pin = []
 # Registered first, so it is called last: what the pin was like after everything had ended.
 atexit.register(lambda: print([bool(s.state) for s in pin[0].states], pin[0].function, flush=True))
-from edge.commands.watch_run import stop_on_signal
+from edge.commands.stopping import stop_on_signal
 from edge.schema import Event
 from edge.sinks.gpio import Gpio
 relay = Gpio(17, seconds=60.0)
@@ -207,7 +207,7 @@ print(os.environ["LG_WD"], os.listdir(os.environ["LG_WD"]))
 
 def test_without_gpiozero_it_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "gpiozero", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'bear-alarm\[pi\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[pi\]'"):
         Gpio(17)
 
 

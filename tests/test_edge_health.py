@@ -93,3 +93,15 @@ def test_grace_counts_from_when_it_began(seconds: float) -> None:
     health = Health(Run(), {"mqtt": part})
     assert told(health, 1000.0, 1000.0 + seconds) == []
     assert told(health, 1060.0) == [(1060.0, "new", "mqtt")]
+
+
+@pytest.mark.parametrize(("lasted_s", "words"), [(40.0, "after 40 s"), (600.0, "after 10 min")])
+def test_how_long_it_lasted_is_never_zero_minutes(lasted_s: float, words: str) -> None:
+    part = Part()
+    part.problem = "full"
+    health = Health(Run(), {"journal": part}, at_once=["journal"])
+    assert len(health(0.0)) == 1
+    assert health(lasted_s) == []
+    part.problem = None
+    (end,) = health(lasted_s + 60.0)
+    assert (end.detail or "").endswith(words)

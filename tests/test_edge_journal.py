@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,28 @@ def test_a_picture_is_attached_and_sent_to_who_takes_pictures(tmp_path):
     kept.done([picture.row])
     kept.attach(told, tmp_path / "b.jpg")  # a better one, after that was sent
     assert [each.part for each in kept.waiting(MQTT)] == ["word", "word"]
+    kept.close()
+
+
+def test_a_picture_takes_nothing_from_the_event_that_is_written(tmp_path):
+    run = Run()
+    kept = journal(tmp_path, Wants(MQTT), run=run)
+    made = event(run, label="brown_bear")
+    told = kept(replace(made, latency_ms=1.25))  # what a sink gets
+    kept.attach(made, tmp_path / "a.jpg")  # what the writer of evidence got
+    word, _ = kept.waiting(MQTT)
+    assert word.event == replace(told, evidence=str(tmp_path / "a.jpg"))
+    kept.close()
+
+
+def test_that_a_channel_is_not_reached_is_told_to_the_others(tmp_path):
+    run = Run()
+    kept = journal(tmp_path, Wants(MQTT), Wants(PEOPLE), run=run)
+    kept(event(run, "id1", "health", label=MQTT))
+    kept(event(run, "id1", "health", "end", label=MQTT))
+    kept(event(run, "id2", "health", label="journal"))
+    assert ids(kept.waiting(MQTT)) == ["id2"]
+    assert ids(kept.waiting(PEOPLE)) == ["id1", "id1", "id2"]
     kept.close()
 
 

@@ -1,12 +1,17 @@
 """Whether the clock is right, how that is known, and what a run learns of it."""
 
 import sys
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from edge.journal import clock as clocks
 from edge.journal.clock import Clock
+from edge.journal.read_only import ReadOnly
+from edge.journal.times import Times as Corrected
 from edge.run import Run
+from edge.schema import Event, utc_text
 from tests.journal_stage import Times, ask, event, journal
 
 
@@ -101,3 +106,35 @@ def test_elsewhere_nobody_says(monkeypatch):
     clock = Clock()
     assert (clock.synced(), clock.how) == (None, clocks.UNKNOWN)
     assert clock.monotonic() > 0
+
+
+@pytest.mark.parametrize("step_s", [-1800.0, 4.0, 3600.0])
+def test_an_event_between_the_step_and_the_systems_word_for_it_is_not_corrected_twice(tmp_path, step_s):
+    times = Times(synced=False)
+    run = Run(clock_synced=times.clock.synced)
+    kept = journal(tmp_path, run=run, clock=times.clock)
+    truly = []
+    for id_, pass_s, set_s in (("before", 60, step_s), ("between", 20, 0.0), ("after", 40, 0.0)):
+        times.pass_(pass_s)
+        times.is_synced = id_ == "after"
+        kept(replace(event(run, id_), captured_at=utc_text(times.now)))
+        truly.append(times.now + timedelta(seconds=step_s if id_ == "before" else 0.0))
+        times.set_clock(set_s)
+    kept.close()
+    with ReadOnly(tmp_path / "journal.db") as file:
+        corrected = Corrected(file)
+        events = [Event.from_json(line) for (line,) in file.rows("SELECT json FROM events ORDER BY id")]
+        found = [corrected(each) for each in events]
+    assert [at for at, _ in found] == truly
+    assert [clock for _, clock in found] == ["corrected", "unknown", "right"]
+
+
+def test_a_clock_that_drifts_was_not_set():
+    times = Times(synced=False)
+    times.clock.synced()
+    for _ in range(100):
+        times.pass_(600.0)
+        times.set_clock(0.3)  # 500 parts in a million
+        assert times.clock.synced() is False
+    times.set_clock(-5.0)
+    assert times.clock.synced() is None

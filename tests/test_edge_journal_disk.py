@@ -13,6 +13,7 @@ from edge.journal.ballast import Ballast
 from edge.journal.store import Store
 from edge.run import Run
 from tests.journal_stage import MQTT, Wants, ask, event, ids, journal
+from tests.outbox_world import wait_for
 from tests.small_disk import fill, remount, there
 
 
@@ -178,33 +179,63 @@ def hanging(monkeypatch):
     go.set()
 
 
-def test_while_the_disk_hangs_the_channels_are_fed_from_memory(tmp_path, monkeypatch):
+def test_while_the_disk_hangs_nobody_waits_and_the_channels_are_fed_from_memory(tmp_path, monkeypatch):
     run = Run()
-    kept = journal(tmp_path, Wants(MQTT), run=run, patience_s=0.3)
+    kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.3, patience_s=1.5)
+    told = threading.Event()
+    kept.listen(told.set)
     kept(event(run, "before"))
     with hanging(monkeypatch) as go:
-        answers = []
-        stuck = threading.Thread(target=lambda: answers.append(kept(event(run, "stuck")).durable))
-        stuck.start()
-        time.sleep(0.05)
-        while not (waiting := kept.waiting(MQTT)):  # as soon as patience is at an end
-            pass
-        assert ids(waiting) == ["stuck"]
+        told.clear()
+        assert not kept(event(run, "stuck")).durable  # it returns, and does not wait for what hangs
+        assert told.is_set()
+        assert kept.problem is None  # a card may take a breath
+        (waiting,) = kept.waiting(MQTT)
+        assert waiting.event.id == "stuck"
         started = time.monotonic()
-        assert not kept(event(run, "second")).durable
-        assert time.monotonic() - started < 20
-        assert kept.problem
-        assert "has not answered" in kept.problem
-        assert ids(kept.waiting(MQTT)) == ["stuck", "second"]
-        kept.done([waiting[0].row])
-        assert ids(kept.waiting(MQTT)) == ["second"]
+        for i in range(50):
+            assert not kept(event(run, f"more{i}")).durable
+            kept.attach(event(run, f"more{i}"), tmp_path / "a.jpg")
+            kept.again(waiting.row, "no answer")
+        assert time.monotonic() - started < 10.0  # 30 s if each waited
+        kept.done([waiting.row])
+        assert ids(kept.waiting(MQTT, limit=1000)) == [f"more{i // 2}" for i in range(100)]
+        wait_for(lambda: kept.problem)
+        assert "has not answered" in (kept.problem or "")
+        assert not kept.durable
         go.set()
-        stuck.join(30)
-    assert answers == [True]
-    kept.beat()
-    assert ids(kept.waiting(MQTT)) == ["before", "second"]  # and what was sent is not sent again
-    assert kept.problem is None
+        wait_for(lambda: kept.problem is None)  # by itself, with all that came meanwhile
+    wait_for(lambda: ask(tmp_path, "SELECT count(*) FROM events") == [(102,)])
+    assert ids(kept.waiting(MQTT, limit=1000))[:2] == ["before", "more0"]  # and what was sent is not sent again
+    assert all(each.row > 0 for each in kept.waiting(MQTT, limit=1000))
     kept.close()
+
+
+def test_a_look_that_hangs_keeps_nobody_from_being_told(tmp_path, monkeypatch):
+    run = Run()
+    kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.2)
+    go, waiting = threading.Event(), Store.waiting
+    monkeypatch.setattr(Store, "waiting", lambda self, *given, **more: go.wait(30) and waiting(self, *given, **more))
+    assert kept.waiting(MQTT) == []
+    started = time.monotonic()
+    assert not kept(event(run)).durable
+    assert ids(kept.waiting(MQTT)) == ["id1"]
+    assert time.monotonic() - started < 10.0
+    go.set()
+    wait_for(lambda: ask(tmp_path, "SELECT event_id FROM events") == [("id1",)])
+    kept.close()
+
+
+def test_a_disk_that_hangs_from_the_start_does_not_keep_the_alarm_from_starting(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.journal.disk.START_S", 0.2)
+    run = Run()
+    with hanging(monkeypatch):
+        kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.2, patience_s=0.5)
+        assert not kept(event(run)).durable
+        assert ids(kept.waiting(MQTT)) == ["id1"]
+        started = time.monotonic()
+        kept.close()
+        assert time.monotonic() - started < 10.0
 
 
 def test_the_ballast_is_really_there_and_is_made_once(tmp_path):

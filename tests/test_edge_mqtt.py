@@ -99,6 +99,19 @@ def test_a_picture_is_kept_by_the_broker_for_who_comes_later(broker, listener, t
     mqtt.close()
 
 
+def test_a_picture_of_a_test_is_kept_by_nobody_and_replaces_none_of_a_camera(broker, listener, tmp_path):
+    picture = tmp_path / "test.jpg"
+    picture.write_bytes(b"\xff\xd8 a test")
+    mqtt = client(broker, guest=True)
+    mqtt.send(Message((event(kind="test", camera="yard"),), "picture", picture))
+    assert until(lambda: listener.got == [("bear-alarm/test_picture", b"\xff\xd8 a test", False)])
+    with Listener(broker, "#", "later") as later:
+        mqtt.send(word(1))
+        assert until(lambda: later.got)
+        assert [topic for topic, *_ in later.got] == [EVENTS]
+    mqtt.close()
+
+
 def test_a_subscriber_gets_all_in_order_through_restarts_of_the_broker(broker, listener):
     mqtt = client(broker)
     told = threading.Thread(target=lambda: [insist(mqtt, word(seq)) for seq in range(1, 61)])

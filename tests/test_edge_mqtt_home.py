@@ -173,7 +173,7 @@ def test_a_blind_camera_says_nothing_of_bears(home):
     trouble = event(kind="camera", id_="t", label="gone", detail="yard: no picture")
     mqtt(trouble)
     assert home.hears(SEES, "offline")
-    assert json.loads(home.of(ATTRIBUTES)[-1])["trouble_detail"] == "yard: no picture"
+    assert until(lambda: json.loads(home.of(ATTRIBUTES)[-1])["trouble_detail"] == "yard: no picture")
     before = len(home.of(BEAR))
     said = len(home.of(SEES))
     assert until(lambda: len(home.of(SEES)) > said + 3)
@@ -214,6 +214,47 @@ def test_the_state_is_said_again_before_it_expires_and_only_while_somebody_watch
     assert not home.hears(SEES, "online", 0.5)
     watched["yard"] = True
     assert home.hears(SEES, "online")
+    mqtt.close()
+
+
+@pytest.mark.needs_tool("mosquitto")
+def test_that_there_is_no_bear_is_said_only_once_somebody_has_watched(home):
+    watched = {"yard": False}
+    mqtt = client(home, "?every=0.05", watching=watched.__getitem__)
+    assert home.hears(SEES, "offline")
+    mqtt(event("new", "t", kind="camera", label="moved"))  # the camera is being opened
+    mqtt(event("end", "t", kind="camera", seq=2, label="moved"))
+    assert until(lambda: len(home.of(SEES)) > 20 and len(home.of(ATTRIBUTES)) == 2)
+    assert (set(home.of(SEES)), home.of(BEAR)) == ({"offline"}, [])
+    mqtt(event(seq=3))  # who sees a bear watches
+    assert home.hears(BEAR, "ON")
+    watched["yard"] = True
+    mqtt(event("end", seq=4))
+    assert home.hears(BEAR, "OFF")
+    mqtt.close()
+
+
+@pytest.mark.needs_tool("mosquitto")
+def test_what_cannot_be_told_is_said_once_without_a_traceback_and_again_when_it_was_well_between(home, caplog):
+    broken = [True]
+
+    def broke(*_):
+        if broken:
+            raise KeyError("health")
+        return {}
+
+    mqtt = client(home, "?every=0.05", watching=broke, stats=broke)
+    assert until(lambda: len(home.of(SEES)) > 10)
+    lines = [record for record in caplog.records if "cannot be told" in record.message]
+    assert sorted(record.getMessage() for record in lines) == [
+        "MQTT: the stats cannot be told (KeyError: 'health')",
+        "MQTT: whether yard is watched cannot be told (KeyError: 'health')",
+    ]
+    assert "Traceback" not in caplog.text
+    broken.clear()
+    assert until(lambda: home.of("bear-alarm/stats"))
+    broken.append(True)
+    assert until(lambda: caplog.text.count("stats cannot be told") == 2)
     mqtt.close()
 
 

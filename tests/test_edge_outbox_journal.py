@@ -30,7 +30,7 @@ run, channel = Run(), Webhook(f"http://127.0.0.1:{port}/")
 journal = Journal(folder, [channel], run=run)
 deliverer = Deliverer(channel, journal, turn=Turn(folder, channel.key), run=run.id)
 for number in range(last):
-    told = journal(run.event("test", "new", f"id{number}", "yard"))
+    told = journal(run.event("bear", "new", f"id{number}", "yard"))
     assert told.durable
     print(run.id, told.seq, flush=True)
     time.sleep(0.005)

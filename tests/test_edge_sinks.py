@@ -1,8 +1,7 @@
-"""The bell, a command, lines of JSON; and a box drawn on a picture."""
+"""The bell and a command, and what each of them wants to hear; and a box drawn on a picture."""
 
 import json
 import os
-import subprocess
 import sys
 import time
 from io import StringIO
@@ -11,11 +10,8 @@ import numpy as np
 import pytest
 
 from edge.drawing import ALARM, Mark, annotate
-from edge.errors import OptionError
-from edge.schema import Event
 from edge.sinks.bell import Bell
 from edge.sinks.command import Command, CommandError, variables
-from edge.sinks.jsonl import JsonLines
 from edge.sinks.worker import in_background
 from edge.zones import Zone
 from tests.sink_world import event
@@ -33,63 +29,6 @@ def test_the_bell_rings_for_a_new_bear_and_a_new_trouble_at_a_terminal_only():
                 Bell(stream)(event(type_, kind=kind))
     assert terminal.getvalue() == "\a\a\a"
     assert file.getvalue() == ""
-
-
-def test_jsonl_appends_durable_lines_and_mends_a_torn_one(tmp_path):
-    path = tmp_path / "logs" / "events.jsonl"
-    sink = JsonLines(str(path))
-    sink(event())
-    sink.close()
-    path.write_bytes(path.read_bytes() + b'{"kind":"be')
-    sink = JsonLines(str(path))
-    sink(event("end", seq=2))
-    sink.close()
-    first, torn, last = path.read_text().splitlines()
-    assert torn == '{"kind":"be'
-    assert [Event.from_json(line).durable for line in (first, last)] == [True, True]
-    assert Event.from_json(last).type == "end"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
-def test_jsonl_on_a_disk_that_is_full_for_a_while_tears_one_line_at_most(tmp_path):
-    # The largest size a file may have is a full disk as the sink sees it: a short write, then an error.
-    code = """
-import resource, signal, sys
-from edge.schema import Event
-from edge.sinks.jsonl import JsonLines
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-path = sys.argv[1]
-def event(seq):
-    return Event("bear", "new", "id", seq, "run", "yard", "2026-01-01T00:00:00.000Z")
-sink = JsonLines(path)
-sink(event(1))
-size = len(open(path, "rb").read())
-resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
-for seq in (2, 3):
-    try:
-        sink(event(seq))
-    except OSError as error:
-        print(type(error).__name__)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-sink(event(4))
-sink(event(5))
-"""
-    path = tmp_path / "events.jsonl"
-    ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False, timeout=60)
-    assert (ran.stdout.split(), ran.stderr) == (["OSError", "OSError"], "")
-    first, torn, *rest = path.read_text().splitlines()
-    assert [Event.from_json(line).seq for line in (first, *rest)] == [1, 4, 5]
-    assert len(torn) == 100
-
-
-def test_jsonl_on_standard_output(capsys):
-    JsonLines("-")(event())
-    assert Event.from_json(capsys.readouterr().out.strip()) == event()
-
-
-def test_jsonl_that_cannot_be_written_is_one_sentence(tmp_path):
-    with pytest.raises(OptionError, match="cannot write events"):
-        JsonLines(str(tmp_path))
 
 
 def python(code):
@@ -128,11 +67,32 @@ def test_the_command_finds_what_a_short_script_needs_in_its_environment(tmp_path
 
 
 def test_a_command_that_fails_is_said_without_what_may_be_a_password():
-    with pytest.raises(CommandError, match="`exit 3` ended with exit code 3"):
+    with pytest.raises(CommandError, match="`exit …` ended with exit code 3"):
         Command("exit 3")(event())
+    with pytest.raises(CommandError, match="`false` ended with exit code 1"):
+        Command("false")(event())
     with pytest.raises(CommandError, match="exit code 3") as raised:
         Command("TOKEN=hunter22 false -u ranger:hunter22 'https://hunter22@there' || exit 3")(event())
     assert "hunter22" not in str(raised.value)
+    assert Command("disarm --pin 4711 --user al").shown == "`disarm …`"
+    assert Command("PIN=4711 disarm").shown == "`…`"
+
+
+def failing(_):
+    raise OSError("no siren")
+
+
+@pytest.mark.parametrize("sink", [Bell(), Command("exit 3")])
+def test_what_a_sink_does_not_want_changes_nothing_of_what_is_known_of_it(sink):
+    answered = []
+    worker = in_background(failing, "siren", wanted=sink.wanted, answered=lambda e, *_: answered.append(e.seq))
+    told = [event(), event("update", seq=2), event("end", seq=3), event("end", kind="health", seq=4)]
+    for each in told:
+        worker(each)
+    assert [worker.wants(each) for each in told] == [True, False, False, False]
+    assert worker.close(20.0)
+    assert worker.problem() == "siren failed: no siren"
+    assert (answered, worker.done, worker.failures, worker.dropped) == ([1], 0, 1, 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's &")

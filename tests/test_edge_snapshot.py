@@ -164,6 +164,14 @@ def test_a_snapshot_makes_its_folder_and_names_the_colours(tmp_path):
     assert "yellow what moves, grey the sweep's tiles, red the most bear-like, blue the zones." in ran.stderr
 
 
+def test_masks_that_leave_nothing_to_look_at_are_said_and_drawn(tmp_path, caplog):
+    model = str(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
+    out = tmp_path / "shot.png"
+    command.snapshot("demo", out, at=1.0, model=model, zone=[], mask=["0,0 1,0 1,0.96 0,0.96"])
+    assert "The masks leave nothing to look at" in caplog.text
+    assert out.is_file()
+
+
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match="its folder cannot be made"):

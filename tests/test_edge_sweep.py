@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -118,9 +119,20 @@ def test_the_longest_unseen_is_what_it_says_by_hand():
     assert COUNT == 19
     # A round spread over 10 s at 10 frames a second, an urgent one of 19 frames before it, and two frames.
     assert Sweep().longest_unseen_s(10.0) == pytest.approx(10 + 2.1)
+    # At the 5 frames a second of a quiet place, and on a board that needs 0.2 s for each of three crops.
+    assert Sweep().longest_unseen_s(5.0) == pytest.approx(10 + 4.2)
+    assert Sweep().longest_unseen_s(1 / 0.6) == pytest.approx(24.0)
     # One frame a second, one crop each: 19 s a round, and another of 19 s.
     assert Sweep().longest_unseen_s(1.0) == pytest.approx(19 + 21)
     assert Sweep().longest_unseen_s(1.0, most=12) == pytest.approx(10 + 4)
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "watching.md"])
+def test_the_longest_unseen_is_stated_for_the_rate_of_a_quiet_place(page):
+    words = (Path(__file__).parents[1] / "docs" / page).read_text()
+    idle_fps = 5.0  # half of --fps
+    assert f"{Sweep().longest_unseen_s(idle_fps):.1f} s at the 5" in words
+    assert f"{Sweep().longest_unseen_s(1.0):.0f} s" in words
 
 
 @given(

@@ -32,6 +32,13 @@ def test_what_lasts_shorter_than_its_grace_is_never_told():
     assert play(TroubleWatch(), spans, 700) == []
 
 
+def test_what_is_sure_needs_no_grace_and_does_not_flood_either():
+    watch = TroubleWatch()
+    told = [(at, each.type) for at in range(60) for each in watch([GONE] if at < 40 else [], at, at_once=["gone"])]
+    assert told == [(0, "new"), (42, "end")]
+    assert watch([BLACK], 60, at_once=["gone"]) == []
+
+
 def test_two_kinds_have_lives_of_their_own():
     told = play(TroubleWatch(), [(GONE, 10, 20), (BLACK, 12, 40)], 100)
     assert [(kind, type_) for _, type_, kind, _ in told] == [
@@ -57,7 +64,7 @@ def test_a_trouble_that_returns_the_next_day_is_told_at_once_again():
 def test_while_the_camera_is_gone_nothing_else_is_over():
     told = play(TroubleWatch(), [(BLACK, 0, 20), (GONE, 20, 60)], 100)
     assert [(at, type_, kind) for at, type_, kind, _ in told] == [
-        (8.0, "new", "black"), (23.0, "new", "gone"), (60.0, "end", "black"), (62.0, "end", "gone"),
+        (5.0, "new", "black"), (23.0, "new", "gone"), (60.0, "end", "black"), (62.0, "end", "gone"),
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from edge.camera.follow import FollowSource
 from edge.camera.kept import KeptSource
 from edge.classifier import Classifier
 from edge.commands.alert_setup import Alerting
-from edge.commands.watch_setup import make_watchers, names, open_kept
+from edge.commands.watch_setup import make_watchers, named, names, open_kept
 from edge.decide import Rule
 from edge.decide.schedule import parse_schedule
 from edge.errors import OptionError, SourceError
@@ -216,7 +216,8 @@ def test_a_fault_of_ours_is_told_and_the_camera_is_watched_again():
     told: list[Event] = []
     watcher = Watcher(Colours(), RULE, Teller([told.append]))
     watcher.failed("yard", MemoryError())
-    assert [(event.kind, event.type) for event in told] == [("camera", "new"), ("camera", "end")]
+    watcher.failed("yard", MemoryError())
+    assert [(event.kind, event.type) for event in told] == [("camera", "new")]
     watcher(walk(9, BEAR))
     assert [event.type for event in told if event.kind == "bear"] == ["new", "end"]
 
@@ -266,6 +267,7 @@ def test_the_command_follows_a_folder(tmp_path):
         finally:
             process.terminate()
     assert (event["kind"], event["type"], event["camera"]) == ("bear", "new", "inbox")
+    assert event["file"] == "bear.jpg"
     assert (tmp_path / "t.jsonl").exists()
 
 
@@ -273,3 +275,14 @@ def _environment():
     import os
 
     return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def test_a_source_may_be_given_a_name(tmp_path):
+    assert named("yard=rtsp://10.0.0.7/a=b") == ("yard", "rtsp://10.0.0.7/a=b")
+    assert named("rtsp://10.0.0.7/yard?x=1") == (None, "rtsp://10.0.0.7/yard?x=1")
+    assert names(["rtsp://h/a", "yard=rtsp://h/b", "back yard=0", "1"]) == ["h", "yard", "back yard", "camera1"]
+    assert names(["demo", "demo=0"]) == ["demo-2", "demo"]
+    (tmp_path / "a=b.avi").touch()
+    assert named(str(tmp_path / "a=b.avi"))[0] is None
+    with pytest.raises(OptionError, match="two sources are called yard"):
+        names(["yard=0", "yard=1"])

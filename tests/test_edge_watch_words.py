@@ -59,7 +59,6 @@ WORDS = [
     (event(type_="update", escalated="zone a", zones=("a",)), "BEAR again (zone a)  yard at T: brown bear 0.95, in a"),
     (event(quiet="outside the schedule"), "BEAR  yard at T: brown bear 0.95, no noise: outside the schedule"),
     (event(detail="unknown: unlike it all"), "BEAR  yard at T: brown bear 0.95, unknown: unlike it all"),
-    (event(clock_synced=False), "BEAR  yard at T: brown bear 0.95, the clock was not set, so the time may be wrong"),
     (event(type_="end", evidence="e.jpg"), "no longer seen  yard at T: brown bear, at most 0.99"),
     (event(type_="end", detail=GONE), f"no longer watched  yard at T: brown bear, at most 0.99, {GONE}"),
     (event("camera", detail="yard: no frame for 8 s; check it"), "CAMERA  yard at T: no frame for 8 s; check it"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,18 +19,19 @@ from edge.telling import Teller
 from edge.trace import Trace
 from edge.trace.moment import Moment
 from edge.watch import Watcher
-from tests.test_edge_trace import LEFT, look, moment, told
+from tests.test_edge_trace import LEFT, WALL, look, moment, told
 from tests.test_edge_watch import RULE, Colours, walk
 from tests.tiny import BEAR_COLOUR
 
 
 @pytest.fixture(autouse=True)
 def berlin(monkeypatch):
-    """A place whose clock is not UTC."""
+    """A place whose clock is not UTC, long after all that is told here."""
     if not hasattr(time, "tzset"):
         pytest.skip("this system sets no time zone for one process")
     monkeypatch.setenv("TZ", "Europe/Berlin")
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("edge.commands.why._now", lambda: WALL + timedelta(days=30))
     time.tzset()
     yield
     monkeypatch.undo()

@@ -178,6 +178,16 @@ def test_what_became_of_an_event_has_its_reason(tmp_path, capsys):
     )
 
 
+def test_a_bear_that_was_lost_and_found_again_ended_when_it_ended_last(tmp_path, capsys):
+    trace = Trace(tmp_path / "t.jsonl")
+    happens = {5: told(), 9: told("end"), 12: told("update"), 20: told("end")}
+    for index in range(30):
+        trace(moment(index, told=(happens[index],) if index in happens else ()))
+    assert trace.close(5.0)
+    said = ask(capsys, "last", "--trace", trace.path)
+    assert said.endswith("Afterwards: 1 update; lost and found again 1 time; it ended at 04:00:02.0.")
+
+
 def test_a_standing_that_one_picture_may_decide_comes_back_from_its_line():
     made = moment(1, scored=(look(0.9),), standings=(Standing(1, LEFT, 0.9, 0.8, 2.0, 0.6, 1.8, alone_at=0.8),))
     assert Moment.from_json(made.to_json()) == made

@@ -23,6 +23,36 @@ def test_corners_are_read_in_order():
     assert parse_polygon(" 0,0  1,0 0.5,1 ", "--mask") == ((0.0, 0.0), (1.0, 0.0), (0.5, 1.0))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "0.1,0.5, 0.6,0.5, 0.6,1",
+        "0.1,0.5 , 0.6,0.5 , 0.6,1",
+        "0.1,0.5,0.6,0.5,0.6,1",
+        "0.1, 0.5, 0.6, 0.5, 0.6, 1,",
+        "0.1 0.5 0.6 0.5 0.6 1",
+    ],
+)
+def test_commas_between_corners_are_read_as_they_are_meant(words):
+    assert parse_zone(f"a={words}") == Zone("a", ((0.1, 0.5), (0.6, 0.5), (0.6, 1.0)))
+
+
+@pytest.mark.parametrize("words", ["0.1,0.5,0.6 0.5,0.6,1", "0,0 1,0 0.5 1,1 0.3", "0,0,,1,0,1,1", "0,0,1,0,1"])
+def test_where_it_is_in_doubt_which_numbers_belong_together_it_is_refused(words):
+    with pytest.raises(OptionError, match="give three corners or more as 'x,y x,y x,y'"):
+        parse_zone(words)
+
+
+def test_percent_and_pixels_are_named_and_put_right():
+    with pytest.raises(OptionError) as error:
+        parse_zone("hives=10,50, 60,50, 62.5,100")
+    better = str(error.value).partition("these look like percent; give fractions from 0 to 1: ")[2]
+    assert better == "'0.1,0.5 0.6,0.5 0.625,1'"
+    assert parse_zone(f"hives={better[1:-1]}").corners[2] == (0.625, 1.0)
+    with pytest.raises(OptionError, match=r"these look like pixels; give fractions from 0 to 1"):
+        parse_zone("hives=128,540 1152,540 1152,1080")
+
+
 def test_a_zone_may_have_a_name():
     assert parse_zone("bins=0,0 1,0 0.5,1") == Zone("bins", ((0.0, 0.0), (1.0, 0.0), (0.5, 1.0)))
     assert parse_zone("0,0 1,0 0.5,1").name == "zone"

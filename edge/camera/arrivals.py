@@ -6,7 +6,6 @@ that was renamed into place (its inode changed after its content) at once, where
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.camera.capture_time import capture_time
-from edge.camera.seen import Seen, mark_of
+from edge.camera.seen import MISSING_S, Seen, mark_of
 from edge.errors import PictureError
 from edge.jpeg import jpeg_or_none
 from edge.pictures import SUFFIXES, decode_picture
@@ -26,6 +25,7 @@ from edge.schema import Picture
 log = logging.getLogger(__name__)
 
 BROKEN_S = 30.0  # what has not been whole for so long, and has not grown, stays broken
+RETRY_S = (1.0, 300.0)  # what could not be read is tried again after the first, then ever later up to the last
 LAST_S = 253e9  # the year 9987
 UNFINISHED = frozenset({"part", "partial", "filepart", "tmp", "temp", "crdownload", "upload"})
 CLIPS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".asf", ".mts"})
@@ -66,21 +66,26 @@ class File:
     written_ns: int  # its content
     renamed: bool  # its inode was changed after its content
     mark: int  # one number for path, size and time
+    folder: str  # the path it lies in
 
 
 class Listing(NamedTuple):
     """What lies in a folder and below it."""
 
     files: list[File]  # finished pictures
-    complete: bool  # whether all of it could be listed
+    whole: frozenset[str]  # the folders that could be listed to their end
     clip: str | None  # the path of a video clip, where there is one
+    unlisted: str | None = None  # what could not be asked for and why, the first of it
 
 
 @dataclass(slots=True)
 class _Waiting:
     mark: int
+    folder: str
     since: float  # seconds
-    tried: bool = False
+    next_at: float  # seconds; what stands still is tried
+    pause_s: float = RETRY_S[0]
+    said: bool = False
 
 
 class Arrivals:
@@ -88,7 +93,8 @@ class Arrivals:
 
     Times are seconds of one clock that only goes forward. What lies there at the first look is passed over, but for
     ``from_start``, or where ``seen`` knows of an earlier run: then for what that has looked at. A file that stays
-    broken for ``broken_s`` is said (logged) and passed over; that there are video clips is said once.
+    broken for ``broken_s`` is said (logged) and passed over; one that cannot be read for so long is said, and tried
+    again ever more seldom. That there are video clips is said once.
     """
 
     def __init__(
@@ -99,19 +105,20 @@ class Arrivals:
         self.broken_s = broken_s
         self.seen = seen or Seen(folder)
         self._clips_said = False
+        self._unlisted_said: str | None = None
         self._waiting: dict[str, _Waiting] = {}
 
     def look(self, now: float, alive: Callable[[], object] = lambda: None) -> list[File]:
         """Files that may be whole, oldest first. Raises OSError when the folder, or the disk it lay on, is gone."""
         mount = self._check_mount()
-        files, complete, clip = scan(self.folder, alive)
+        files, whole, clip, unlisted = scan(self.folder, alive)
         self._say_clip(clip)
-        marks = {file.mark for file in files}
-        # All gone at once is rather a stick pulled out than the folder emptied: nothing is forgotten.
-        if complete and files:
-            self.seen.keep(marks)
-            present = {file.path for file in files}
-            self._waiting = {path: waiting for path, waiting in self._waiting.items() if path in present}
+        self._say_unlisted(unlisted)
+        marks = {file.mark: file.folder for file in files}
+        # All gone at once is rather a stick pulled out than the folder emptied: nothing is forgotten. So for each.
+        whole &= set(marks.values())
+        self._forget({file.path for file in files}, whole, now)
+        self.seen.keep(marks, whole, now)
         if not self.seen.begun:
             self.seen.begin(mount, () if self.from_start else marks)
         new = [file for file in files if file.mark not in self.seen.marks and self._stands(file, now)]
@@ -122,36 +129,58 @@ class Arrivals:
         path = Path(file.path)
         try:
             data = path.read_bytes()
-            picture = decode_picture(data, path)
+            picture, taken = decode_picture(data, path), capture_time(data)
         except PictureError as error:
             self._not_whole(file, str(error), now)
             return None
-        except (OSError, MemoryError) as error:
-            self._not_whole(file, f"{path}: cannot be read ({error})", now)
+        except Exception as error:  # of the disk, the memory or ours: it says nothing of the picture
+            self._not_read(file, error, now)
             return None
         self._waiting.pop(file.path, None)
         self.seen.given(file.mark)
         # A disk may hold any number as a time; there are years that no clock shows.
         written = datetime.fromtimestamp(min(max(file.written_ns / 1e9, 0.0), LAST_S), UTC)
-        return Arrived(picture, path, written, capture_time(data), file.mark, jpeg_or_none(data))
+        return Arrived(picture, path, written, taken, file.mark, jpeg_or_none(data))
 
     def _stands(self, file: File, now: float) -> bool:
-        """Whether a file is worth reading now: it stands still, and has not been tried in vain as it is."""
+        """Whether a file is worth reading now: it stands still, and has not just been tried in vain as it is."""
         waiting = self._waiting.get(file.path)
         if waiting is None or waiting.mark != file.mark:
-            self._waiting[file.path] = _Waiting(file.mark, now)
+            self._waiting[file.path] = _Waiting(file.mark, file.folder, now, now)
             return file.renamed and file.path.lower().endswith(ENDS)
-        return not waiting.tried or now - waiting.since >= self.broken_s
+        return now >= waiting.next_at
 
     def _not_whole(self, file: File, why: str, now: float) -> None:
         waiting = self._waiting.get(file.path)
         if waiting is None or not os.path.lexists(file.path):
             return
-        waiting.tried = True
-        if now - waiting.since >= self.broken_s:
+        waiting.next_at = waiting.since + self.broken_s
+        if now >= waiting.next_at:
             self._waiting.pop(file.path, None)
             self.seen.looked_at(file.mark)
             log.warning("%s; skipped", why)
+
+    def _not_read(self, file: File, error: Exception, now: float) -> None:
+        waiting = self._waiting.get(file.path)
+        if waiting is None or isinstance(error, FileNotFoundError):
+            return
+        waiting.next_at = now + waiting.pause_s
+        waiting.pause_s = min(2.0 * waiting.pause_s, RETRY_S[1])
+        if not waiting.said and now - waiting.since >= self.broken_s:
+            waiting.said = True
+            log.warning(
+                "%s: cannot be read (%s), so it is not looked at; it is tried again, ever more seldom",
+                file.path,
+                error or type(error).__name__,
+            )
+
+    def _forget(self, present: set[str], whole: frozenset[str], now: float) -> None:
+        """Wait no longer for files that are gone."""
+        self._waiting = {
+            path: waiting
+            for path, waiting in self._waiting.items()
+            if path in present or (waiting.folder not in whole and now - waiting.since < MISSING_S)
+        }
 
     def _say_clip(self, clip: str | None) -> None:
         if clip and not self._clips_said:
@@ -161,6 +190,11 @@ class Arrivals:
                 "a clip with `bear-alarm watch CLIP`",
                 clip,
             )
+
+    def _say_unlisted(self, unlisted: str | None) -> None:
+        if unlisted and unlisted != self._unlisted_said:
+            log.warning("%s; it is not looked at until it can be", unlisted)
+        self._unlisted_said = unlisted
 
     def _check_mount(self) -> str:
         """Notice a disk that was unmounted, whose empty mount point can still be listed, and one mounted later."""
@@ -180,33 +214,48 @@ def scan(folder: Path, alive: Callable[[], object] = lambda: None) -> Listing:
     folders are left out. Raises OSError when the folder itself cannot be listed. ``alive`` is called for each folder.
     """
     files: list[File] = []
-    complete, clip, folders = True, None, [str(folder)]
+    whole, clip, unlisted, folders = set[str](), None, None, [str(folder)]
     within = len(os.path.join(folder, ""))  # noqa: PTH118
     while folders:
         alive()
         here = folders.pop()
+        failed: str | None = None
         try:
             with os.scandir(here) as entries:
                 for entry in entries:
-                    with contextlib.suppress(FileNotFoundError):  # gone since it was listed, or a link to nowhere
+                    try:
                         if entry.is_dir(follow_symlinks=False):
                             folders += [] if entry.name.startswith((".", "@", "#", "~")) else [entry.path]
                         elif is_finished(entry.name):
-                            files.append(_file(entry, within))
+                            files.append(_file(entry, here, within))
                         elif clip is None and is_finished(entry.name, CLIPS):
                             clip = entry.path
+                    except FileNotFoundError:  # gone since it was listed, or a link to nowhere
+                        continue
+                    except OSError as error:  # of this one alone: the others beside it are looked at
+                        failed = failed or _cannot(entry.path, error)
         except OSError as error:
             if here == str(folder):
                 raise
-            # lost+found is never ours to read; a folder that fails otherwise may come back, and is not forgotten.
-            complete &= isinstance(error, (PermissionError, FileNotFoundError))
-    return Listing(files, complete, clip)
+            failed = failed or _cannot(here, error)
+            # Gone since it was listed; and lost+found is never ours to read.
+            if isinstance(error, FileNotFoundError) or os.path.basename(here) == "lost+found":  # noqa: PTH119
+                continue
+        if failed is None:
+            whole.add(here)
+        unlisted = unlisted or failed
+    return Listing(files, frozenset(whole), clip, unlisted)
 
 
-def _file(entry: os.DirEntry[str], within: int) -> File:
+def _cannot(path: str, error: OSError) -> str:
+    return f"{path}: cannot be asked for ({error.strerror or error})"
+
+
+def _file(entry: os.DirEntry[str], folder: str, within: int) -> File:
     found = entry.stat()
     size, written = found.st_size, found.st_mtime_ns
-    return File(entry.path, size, written, found.st_ctime_ns > written, mark_of(entry.path[within:], size, written))
+    mark = mark_of(entry.path[within:], size, written)
+    return File(entry.path, size, written, found.st_ctime_ns > written, mark, folder)
 
 
 def is_finished(name: str, kinds: Collection[str] = SUFFIXES) -> bool:

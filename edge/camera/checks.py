@@ -16,6 +16,8 @@ FROZEN_AGAIN_S = 10.0  # and while they go on, it is opened anew so often
 MOST_AGAIN_S = 300.0
 MOST_PATIENCE_S = 60.0  # of a camera that was seen to come back by itself
 STEADY_S = 10.0  # what lives for so long after being opened was helped by it
+CERTAIN_S = 3.0  # certain for so long it is told (edge.trouble)
+LIVELY_S = 600.0  # of a picture that lives, in which the patience halves
 
 
 def picture_fault(picture: object) -> str | None:
@@ -80,40 +82,60 @@ class Frozen:
     again, or soon another that stands still. That lasts until two pictures in a row differ.
 
     An H.264 camera of a still place may send the same bytes for many seconds and be well. So it is opened anew at
-    ever longer intervals, and a run of the same that ended by itself makes it wait twice as long the next time.
+    ever longer intervals, and a run of the same that ended by itself makes it wait twice as long the next time, until
+    the picture has lived for a while. One that was told, or went on over an opening, was no still place: nothing is
+    learnt from it.
     """
 
     def __init__(self) -> None:
         self._still = Stillness()
         self._patience_s, self._again_s = FROZEN_S, FROZEN_AGAIN_S
+        self._time = 0.0  # of the last frame
         self.reset()
 
     def reset(self) -> None:
         """The camera was away for another reason."""
         self._still.reset()
         self._doubted = False
+        self._stuck = False  # the same picture after it was opened anew
+        self._certain_at = 0.0  # since when it is certain
         self.certain = False
         self.same_s = 0.0  # for how long the picture has been the same
+        self.stood_s = 0.0  # for how long it was, where this frame has ended that and nothing excuses it
 
     def __call__(self, frame: Frame, time: float, opened: float, number: int) -> bool:
         """Whether to open it anew, after the frame of this number (1, 2, …) since it was opened at ``opened``."""
         before_s, self.same_s = self.same_s, self._still(frame, time)
+        passed_s, self._time, self.stood_s = time - self._time, time, 0.0
         if self._still.frames == 1 and number > 1:
-            if before_s >= FROZEN_S:
-                self._patience_s = min(max(self._patience_s, 2 * before_s), MOST_PATIENCE_S)
-                self._again_s = FROZEN_AGAIN_S
-            self.certain = False
+            self._lives(before_s, passed_s)
             self._doubted = self._doubted and time - opened < STEADY_S
+        elif number == 1:
+            self._stuck = self.same_s >= FROZEN_S
         if self.same_s < self._patience_s or self._still.frames < LEAST_SAME:
             return False
         if not self._doubted:
             self._doubted = True
             return True
+        self._certain_at = self._certain_at if self.certain else time
         self.certain = True
         if time - opened < self._again_s:
             return False
         self._again_s = min(2 * self._again_s, MOST_AGAIN_S)
         return True
+
+    def _lives(self, before_s: float, passed_s: float) -> None:
+        """The picture has changed by itself, after so long of the same, and so long since the frame before."""
+        told = self.certain and self._time - self._certain_at >= CERTAIN_S
+        if before_s >= FROZEN_S:
+            self._again_s = FROZEN_AGAIN_S
+            if self._stuck or told:
+                self.stood_s = before_s
+            else:
+                self._patience_s = min(max(self._patience_s, 2 * before_s), MOST_PATIENCE_S)
+        elif before_s == 0.0:
+            self._patience_s = max(self._patience_s * 0.5 ** (min(passed_s, 1.0) / LIVELY_S), FROZEN_S)
+        self.certain = self._stuck = False
 
 
 def _fault(found: object, shape: tuple[int | None, ...], wanted: str) -> str | None:

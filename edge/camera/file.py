@@ -131,7 +131,7 @@ class PictureSource(Closing):
             except PictureError as error:
                 self.problems.append(str(error))
                 continue
-            yield frame(image, self.name, index, number * PICTURE_S, jpeg_or_none(data))
+            yield frame(image, self.name, index, number * PICTURE_S, jpeg_or_none(data), path.name)
             index += 1
         if index == 0:
             only = f" ({self.problems[0]})" if self.problems else ""
@@ -142,7 +142,7 @@ class PictureSource(Closing):
         self._closed = True
 
 
-def frame(image: object, name: str, index: int, at: float, jpeg: bytes | None = None) -> Frame:
+def frame(image: object, name: str, index: int, at: float, jpeg: bytes | None = None, file: str | None = None) -> Frame:
     """A frame of a file, ``at`` seconds into it."""
     picture = np.asarray(image, np.uint8)
-    return Frame(picture, at, datetime.now(UTC), name, index, time.monotonic(), media_time_s=at, jpeg=jpeg)
+    return Frame(picture, at, datetime.now(UTC), name, index, time.monotonic(), media_time_s=at, jpeg=jpeg, file=file)

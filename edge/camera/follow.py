@@ -25,6 +25,7 @@ FOLLOW_FPS = 2.0  # pictures of one burst: two sure ones half a second apart rai
 POLL_S = 1.0
 GONE_S = 10.0
 APART_S = 60.0  # pictures further apart have no background in common
+MOST_TRIES = 2  # of a picture over which the loop fails
 SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked through less often
 
 NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
@@ -43,7 +44,8 @@ class FollowSource(Closing):
 
     What lies there at the start is passed over, but for ``from_start``. With ``remember``, a file of its own, it goes
     on where the last run stopped: what arrived meanwhile is looked at, and what was looked at is not (but perhaps the
-    pictures of the last ten seconds before a power cut).
+    pictures of the last ten seconds before a power cut). A picture over which the loop failed is handed over once more
+    to the next one, and then counts as looked at.
 
     A folder that is gone or does not answer for ``gone_s`` raises SourceError; with ``report`` it is told instead, as
     ``KeptSource`` does, and awaited for ever.
@@ -83,6 +85,12 @@ class FollowSource(Closing):
         self._gone: str | None = None  # why there is nothing to look through
         self._alive = time.monotonic()  # when the looking last got on
         self._due = Due()
+        # What was handed over; the clock and the count go on where a loop that failed is begun anew.
+        self._index, self._at, self._apart_s = 0, 0.0, 0.0
+        self._last: Arrived | None = None  # without its pixels
+        self._shape: tuple[int, ...] = ()
+        self._in_hand: Arrived | None = None  # not looked at yet
+        self._tries = 0  # of the one in hand
         # A share whose server is away blocks whoever asks it anything, so all of that happens in a thread.
         self._thread = threading.Thread(target=self._watch, name=f"camera {name}", daemon=True)
         self._thread.start()
@@ -102,34 +110,65 @@ class FollowSource(Closing):
         try:
             yield from self._frames()
         finally:
-            self._seen.write(at_once=True)
+            if self._closed:
+                self._seen.close()
+            else:
+                self._seen.write(at_once=True)
 
     def _frames(self) -> Iterator[Frame]:
-        index, at, last, apart_s = 0, 0.0, None, 0.0
-        shape: tuple[int, ...] = ()
-        while True:
-            with self._ready:
-                self._ready.wait_for(lambda: self._slot or self._closed, REPORT_S)
-                arrived, self._slot = self._slot, None
-                self._ready.notify_all()
+        failed = self._once_more()
+        while not self._closed:
+            arrived, failed, once_more = failed or self._next(), None, failed is not None
             if self._closed:
                 return
             if arrived is None:
                 self._judge()
                 continue
-            far = last is not None and self._strange(last, arrived, time.monotonic() - at)
-            again = far or bool(shape and shape != arrived.picture.shape)
-            if last is not None and not again and self._pause(at + 1.0 / self.fps):
+            far = self._last is not None and self._strange(self._last, arrived, time.monotonic() - self._at)
+            again = far or once_more or bool(self._shape and self._shape != arrived.picture.shape)
+            if self._last is not None and not again and self._pause(self._at + 1.0 / self.fps):
                 return
+            self._in_hand, self._tries = arrived, self._tries + 1
             # Without its pixels: a trail camera's picture may take 60 MB, and the next may come tomorrow.
-            at, last, shape = time.monotonic(), replace(arrived, picture=NO_PICTURE, jpeg=None), arrived.picture.shape
+            self._last, self._shape = replace(arrived, picture=NO_PICTURE, jpeg=None), arrived.picture.shape
+            self._at = at = time.monotonic()
             # Pictures of other moments may come in one upload: for whoever follows tracks they lie apart.
-            apart_s += self.apart_s if again else 0.0
+            self._apart_s += self.apart_s if again else 0.0
+            self._index += 1
             yield Frame(
-                arrived.picture, at + apart_s, arrived.wall, self.name, index, at, again=again, jpeg=arrived.jpeg
+                arrived.picture,
+                at + self._apart_s,
+                arrived.wall,
+                self.name,
+                self._index - 1,
+                at,
+                again=again,
+                file=str(arrived.path.relative_to(self.folder)),
+                jpeg=arrived.jpeg,
             )
-            index += 1
-            self._seen.looked_at(last.mark)
+            self._done(arrived)
+            arrived = None
+
+    def _next(self) -> Arrived | None:
+        """The next picture; None when none has come for a while, or it has been closed."""
+        with self._ready:
+            self._ready.wait_for(lambda: self._slot or self._closed, REPORT_S)
+            arrived, self._slot = self._slot, None
+            self._ready.notify_all()
+        return arrived
+
+    def _once_more(self) -> Arrived | None:
+        """The picture over which the loop before this one failed, if it did, and only once."""
+        failed = self._in_hand
+        if failed is None or self._tries < MOST_TRIES:
+            return failed
+        log.error("%s: the alarm failed over this picture twice; it counts as looked at", failed.path)
+        self._done(failed)
+        return None
+
+    def _done(self, arrived: Arrived) -> None:
+        self._in_hand, self._tries = None, 0
+        self._seen.looked_at(arrived.mark)
 
     def close(self) -> None:
         """Stop looking; an iteration under way ends. A look that hangs in a dead share is left behind."""
@@ -138,6 +177,7 @@ class FollowSource(Closing):
             self._ready.notify_all()
         if self._thread is not threading.current_thread():
             self._thread.join(1.0)
+        self._seen.close()
 
     def _strange(self, last: Arrived, arrived: Arrived, passed_s: float) -> bool:
         """Whether a picture has no background in common with the last one."""
@@ -189,8 +229,6 @@ class FollowSource(Closing):
                         self._seen.write()
             self._seen.write()
             self._rest(max(self.poll_s, took_s * (1.0 / SHARE - 1.0)))
-
-        self._seen.write(at_once=True)
 
     def _say_gone(self, error: OSError) -> None:
         why = (

@@ -12,7 +12,7 @@ from dataclasses import replace
 from edge.camera import DEFAULT_FPS, Closing, Source
 from edge.camera.checks import STEADY_S, Frozen, frame_fault
 from edge.camera.live import FIRST_S, SILENT_S
-from edge.camera.lost import Lost, counts
+from edge.camera.lost import Lost
 from edge.camera.onward import Onward
 from edge.camera.report import REPORT_S, Due, Reporter, nobody
 from edge.camera.spell import Spell
@@ -35,7 +35,7 @@ class KeptSource(Closing):
     and quietly; where that is of no use it is a trouble, and frames flow on. The first frame after a gap has
     ``again``, also where the picture has changed its size. Index and time go on forwards. A stream with an end ends.
 
-    Gaps too short to be told add up to one that is: ``edge.camera.lost``.
+    Gaps and standing still too short to be told add up to a trouble that is: ``edge.camera.lost``.
 
     ``report`` is called from the iterating thread: with the worst trouble and the time of ``clock`` (monotonic seconds)
     at least once a second while there is one, and once with None when all is well. ``sleep`` waits at most so many
@@ -97,7 +97,7 @@ class KeptSource(Closing):
     def lost_s(self) -> float:
         """Seconds in which there was no picture, so far."""
         gap_s = self._gap_s(self._clock())
-        return self._lost.total_s + (gap_s if counts(gap_s, self._fps) else 0.0)
+        return self._lost.total_s + (gap_s if self._lost.counts(gap_s, self._fps) else 0.0)
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, for ever; ends when it is closed, or with a stream that has an end."""
@@ -118,7 +118,7 @@ class KeptSource(Closing):
                 else:
                     now = self._clock()
                     anew = self._frozen(frame, now, spell.opened or 0.0, spell.taken)
-                    self._lost(now, self._gap_s(now), self._fps)
+                    self._lost(now, self._gap_s(now), self._fps, self._frozen.stood_s)
                     self._say(now)
                     if spell.taken == 1 and spell.source:
                         self.problems = spell.source.problems
@@ -133,13 +133,13 @@ class KeptSource(Closing):
     def close(self) -> None:
         """Let go of the camera within a second, whatever it is doing; an iteration under way ends."""
         with self._ready:
-            self._closed = True
+            before, self._closed = self._closed, True
             self._ready.notify_all()
             spell, first = self._spell, self._first
         if spell:
             spell.stop()
             with self._ready:
-                self._ready.wait_for(lambda: not spell.held, CLOSE_S)
+                self._ready.wait_for(lambda: before or not spell.held, CLOSE_S)  # it was waited for once
         elif first:
             first.close()
 

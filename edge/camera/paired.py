@@ -17,17 +17,17 @@ from edge.camera.report import Due, Reporter, nobody
 from edge.schema import Frame, Luma, Trouble
 
 OLDEST_S = 1.0  # a picture of the main stream further away shows another moment
+SAME_S = 1.0  # a large picture that is the same for so long, while the small ones change, shows another moment too
 SILENT_S = 5.0  # without one for so long, the main stream is gone
 CLOSE_S = 1.0
-FIRST_S = 8.0  # how long the first frame waits for the main stream, which has its own key frame to wait for
 
 
 class PairedSource(Closing):
     """The frames of ``sub``, each with the picture of ``main``'s newest frame: ``luma`` and time are the sub-stream's.
 
-    The two lie at most ``oldest_s`` apart. Where main has no such picture, or always the same, the sub-stream's own is
-    handed over. The first frame with main's picture again has ``again``, so that all is looked at anew in full
-    resolution. Main goes on at its own rate, of which only the newest frame is kept.
+    The two lie at most ``oldest_s`` apart. Where main has no such picture, not yet, or the same for ``SAME_S`` while
+    sub's change, the sub-stream's own is handed over. The first frame with main's picture after that has ``again``, so
+    that all is looked at anew in full resolution. Main goes on at its own rate, of which only the newest frame is kept.
 
     ``report`` is called from the iterating thread, as ``KeptSource``'s is, with what is wrong with main (kind
     "main_gone"): what main reports of itself, or that it gave no picture to use for ``silent_s`` seconds. What is
@@ -47,7 +47,6 @@ class PairedSource(Closing):
         name: str,
         oldest_s: float = OLDEST_S,
         silent_s: float = SILENT_S,
-        first_s: float = FIRST_S,
         report: Reporter = nobody,
     ) -> None:
         self.main = main
@@ -55,12 +54,12 @@ class PairedSource(Closing):
         self.name = name
         self.oldest_s = oldest_s
         self.silent_s = silent_s
-        self.first_s = first_s
         self.length_s = sub.length_s
         self.report = report
         self.problems: list[str] = []
         self._newest = Newest(self._follow, f"camera {name} main")
         self._main: Frame | None = None  # the newest
+        self._stood_s = 0.0  # for how long it has shown the same while the sub-stream lives; 0 where it is used
         self._used_at = 0.0  # when main last gave a picture to use, or began to be waited for; monotonic
         self._said: Trouble | None = None  # what main says of itself, from its own thread
         self._due = Due()
@@ -90,7 +89,7 @@ class PairedSource(Closing):
         """The frames, as the sub-stream gives them."""
         self._newest = Newest(self._follow, f"camera {self.name} main")  # iterated again, it needs another
         self._newest.start()
-        self._main = self._newest.take(self.first_s)
+        self._main, self._stood_s = None, 0.0
         self._used_at = time.monotonic()
         apart, size_wh = False, None
         try:
@@ -111,6 +110,7 @@ class PairedSource(Closing):
                     luma=luma,
                     camera=self.name,
                     again=again,
+                    same_s=min(seen.same_s, main.same_s),
                     handed_over=time.monotonic(),
                 )
         finally:
@@ -136,9 +136,14 @@ class PairedSource(Closing):
 
     def _near(self, seen: Frame) -> Frame | None:
         """The main stream's newest frame, where it is near this one of the sub-stream and shows what is now."""
-        self._main = self._newest.take() or self._main
+        self._main = main = self._newest.take() or self._main
+        if main is None:
+            return None
+        # Once found to stand still it is not used until it lives, though the small picture may be the same at times.
+        stands = main.same_s >= SAME_S and (seen.same_s == 0.0 or self._stood_s > 0.0)
+        self._stood_s = main.same_s if stands else 0.0
         frozen = self._said is not None and self._said.kind == "frozen"
-        if self._main is None or frozen or abs(seen.time - self._main.time) > self.oldest_s:
+        if stands or frozen or abs(seen.time - main.time) > self.oldest_s:
             self._main = None  # a large picture that nobody will use
         return self._main
 
@@ -150,6 +155,8 @@ class PairedSource(Closing):
             why = self._said.detail.removeprefix(f"{self.main.name}: ")
         elif main is None and self._newest.over:
             why = str(self._newest.error or "it has ended")
+        elif main is None and self._stood_s >= self.silent_s:
+            why = f"the same picture for {self._stood_s:.0f} s, while the small one changes; start the camera again"
         elif main is None and now - self._used_at >= self.silent_s:
             why = f"no picture of the same moment for {now - self._used_at:.0f} s; check its address"
         trouble = None

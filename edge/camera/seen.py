@@ -2,7 +2,8 @@
 
 On the disk that is a text file: a head of JSON, then a line of 16 hexadecimal digits for each file. Lines are added, at
 most once in ten seconds, and brought to the disk together; a torn one is passed over, and the picture it stood for is
-looked at again. When most lines are of files that are gone, all of it is written anew, whole or not at all.
+looked at again. When most lines are of files that are gone, all of it is written anew, whole or not at all. A thread of
+its own writes, so that no disk holds up the looking.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from edge.atomic import replace_whole
 from edge.errors import OptionError
+from edge.sinks.worker import AT_END_S, SINK_DEADLINE_S, Worker
 
 log = logging.getLogger(__name__)
 
 WRITE_S = 10.0
+MISSING_S = 24 * 3600.0  # a sub-folder's disk may be away for so long
 VERSION = 1
 SPARE = 1000  # lines of files that are gone: fewer are not worth writing anew
 
@@ -58,12 +61,15 @@ class Seen:
         self.recalled = False  # all of this is of an earlier run
         self._folder = str(folder.absolute())
         self._given: set[int] = set()  # and not looked at yet
+        self._where: Mapping[int, str] = {}  # the folders of marks, where they are known
+        self._missing: dict[int, float] = {}  # marks whose files were not found, and since when
         self._new: list[int] = []  # not on the disk yet
         self._lines = 0  # on the disk
         self._anew = True  # all of it is to be written
         self._wrote_at = -WRITE_S
-        self._failing = False
-        self._lock = threading.Lock()
+        self._asked = self._writing = self._failing = False
+        self._worker: Worker[None] | None = None
+        self._lock = threading.Lock()  # held for moments: never while the disk is asked
         if path:
             self._read(path)
 
@@ -73,10 +79,20 @@ class Seen:
             self.begun, self.mount, self._anew = True, mount, True
             self.marks.update(passed_over)
 
-    def keep(self, present: set[int]) -> None:
-        """Forget what is no longer there."""
+    def keep(self, present: Mapping[int, str], whole: Collection[str], now: float) -> None:
+        """Forget what is gone from a folder that was listed ``whole``, or has been missing for a day.
+
+        ``present``: marks and the folders they lie in; ``now``: seconds that only go forward. One thread calls.
+        """
         with self._lock:
-            self.marks &= present
+            missing = self.marks - present.keys()
+        self._missing = {mark: self._missing.get(mark, now) for mark in missing}
+        gone = {
+            mark for mark, since in self._missing.items() if self._where.get(mark) in whole or now - since >= MISSING_S
+        }
+        self._where = {mark: self._where[mark] for mark in missing - gone if mark in self._where} | dict(present)
+        with self._lock:
+            self.marks -= gone
 
     def given(self, mark: int) -> None:
         """A picture is handed over."""
@@ -87,42 +103,63 @@ class Seen:
     def looked_at(self, mark: int) -> None:
         """A picture was looked at, or never will be: dealt with for good."""
         with self._lock:
-            self.marks.add(mark)
-            self._given.discard(mark)
+            if mark in self._given:
+                self._given.discard(mark)
+            else:  # what was given is known, or its file is gone meanwhile
+                self.marks.add(mark)
             if self.path:
                 self._new.append(mark)
 
     def write(self, *, at_once: bool = False) -> None:
-        """Bring what is new to the disk, where that is due."""
+        """Have what is new brought to the disk, where that is due; returns at once."""
         with self._lock:
             now = time.monotonic()
-            due = at_once or now - self._wrote_at >= WRITE_S
-            if not (self.path and self.begun and due and (self._new or self._anew)):
+            due = at_once or (now - self._wrote_at >= WRITE_S and not self._writing)
+            if self._asked or not (self.path and self.begun and due and (self._new or self._anew)):
                 return
-            new, self._new, self._wrote_at = self._new, [], now
-            try:
-                self._add(self.path, new)
-                self._failing = False
-            except (OSError, OptionError) as error:
-                self._anew = True  # in memory nothing is lost
-                if not self._failing:
-                    log.warning("%s: which pictures were looked at cannot be remembered (%s)", self.path, error)
-                self._failing = True
+            self._asked, self._wrote_at = True, now
+            if self._worker is None:
+                self._worker = Worker(self._bring, f"writing to {self.path}", depth=1, deadline_s=SINK_DEADLINE_S)
+            worker = self._worker
+        worker(None)
 
-    def _add(self, path: Path, new: list[int]) -> None:
-        if self._anew or self._lines > 2 * len(self.marks) + SPARE:
+    def close(self, within_s: float = AT_END_S) -> None:
+        """Bring all of it to the disk, for at most so many seconds."""
+        self.write(at_once=True)
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker:
+            worker.close(within_s)
+
+    def _bring(self, _: None, __: float) -> None:
+        """In the worker's thread: one writes, and in a disk that hangs no second one."""
+        with self._lock:
+            self._asked = False
+            if self._writing or self.path is None:
+                return
+            self._writing = True
+            new, self._new = self._new, []
+            anew = self._anew or self._lines > 2 * len(self.marks) + SPARE
+            known = self.marks - self._given if anew else set()
             head = {"bear_alarm_seen": VERSION, "folder": self._folder, "mount": self.mount}
-            known = self.marks - self._given
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_whole(path, json.dumps(head).encode() + b"\n" + _lines(known))
-            self._lines, self._anew = len(known), False
-            return
-        with path.open("r+b") as file:
-            file.seek(0, os.SEEK_END)
-            file.write(_lines(new))
-            file.flush()
-            os.fsync(file.fileno())
-        self._lines += len(new)
+            self._anew = False
+        lines = None
+        try:
+            if anew:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                replace_whole(self.path, json.dumps(head).encode() + b"\n" + _lines(known))
+                lines = len(known)
+            else:
+                _append(self.path, _lines(new))
+                lines = self._lines + len(new)
+        except (OSError, OptionError) as error:
+            if not self._failing:
+                log.warning("%s: which pictures were looked at cannot be remembered (%s)", self.path, error)
+        finally:
+            with self._lock:
+                self._writing, self._failing = False, lines is None
+                self._lines = self._lines if lines is None else lines
+                self._anew = self._anew or lines is None  # in memory nothing is lost
 
     def _read(self, path: Path) -> None:
         try:
@@ -144,6 +181,14 @@ class Seen:
         self.marks = {int(line, 16) for line in whole}
         # A torn line at the end would spoil the next.
         self._lines, self._anew = len(whole), [*whole, b""] != lines
+
+
+def _append(path: Path, lines: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _lines(marks: Iterable[int]) -> bytes:

@@ -7,8 +7,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +32,7 @@ from edge.commands.alert_options import (
     WebhookSecretOpt,
     alert_settings,
 )
+from edge.commands.stopping import stop_on_signal
 
 if TYPE_CHECKING:
     from edge.commands.alert_setup import Alerting
@@ -42,7 +42,10 @@ log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, help="Try whether everyone is told who should be.")
 
+WITHDRAWN = "a test that was over before it could be delivered"
 HEARD_S = 3.0  # how long what makes a noise is listened to
+PICTURE = ", picture"  # behind the name of who gets it
+STEP_S = 0.1  # how often to look whether somebody says stop
 CLOSE_S = 5.0
 
 
@@ -79,7 +82,7 @@ def try_everyone(
     from edge.commands.alert_setup import Alerting
     from edge.journal.clock import Clock
     from edge.run import Run
-    from edge.state import state_folder
+    from edge.state import made_state_folder
 
     settings = alert_settings(
         bell=bell,
@@ -101,26 +104,34 @@ def try_everyone(
     clock = Clock()
     run = Run(clock_synced=clock.synced)
     answers = Answers()
-    alerting = Alerting(settings, run, state=state_folder(state), clock=clock, answered=answers, guest=True)
+    alerting = Alerting(settings, run, state=made_state_folder(state), clock=clock, answered=answers, guest=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="bear-alarm-") as scratch:
-            picture = _picture(Path(scratch) / "test.jpg")
+        with stop_on_signal() as stop, tempfile.TemporaryDirectory(prefix="bear-alarm-") as scratch:
+            stop.silence = alerting.silence
             event = run.event(
                 "test", "new", uuid.uuid4().hex, "test", detail="a test of the alarm: there is no bear", latency_ms=0.0
             )
             answers.about = event.id
-            started = time.monotonic()
+            expected = alerting.expected(event)
+            for who, problem in alerting.refused.items():
+                answers(who, event, problem, 0.0)
+            heard = threading.Timer(HEARD_S, alerting.silence)
+            heard.daemon = True
+            heard.start()
             alerting.tell(event)
             if any(each.channel.pictures for each in alerting.deliverers):
-                alerting.attach(event, picture)
-            with _interruptible():
-                answers.wait(alerting.expected, wait)
-                if not settings.silent:
-                    time.sleep(max(0.0, started + HEARD_S - time.monotonic()))
+                alerting.attach(event, _picture(Path(scratch) / "test.jpg"))
+            if alerting.deliverers:
+                log.info("Waiting for answers, %g s at most …", wait)
+            answers.wait(expected, wait, stop, alerting.hopeless)
+            if not settings.silent:
+                stop.wait(max(0.0, heard.interval - answers.waited_s))
+            heard.cancel()
+            alerting.silence()
             _withdraw(alerting, event)
     finally:
         alerting.close(CLOSE_S)
-    told = answers.show(alerting.expected)
+    told = answers.show(expected)
     if alerting.journal and alerting.journal.problem:
         log.warning("%s", alerting.journal.problem)
     if not settings.anyone:
@@ -133,6 +144,7 @@ class Answers:
 
     def __init__(self) -> None:
         self.about = ""  # the event's id
+        self.waited_s = 0.0
         self._heard: dict[str, tuple[str | None, float]] = {}
         self._changed = threading.Condition()
 
@@ -143,25 +155,44 @@ class Answers:
                 self._heard[who] = problem, took_ms
                 self._changed.notify_all()
 
-    def wait(self, expected: dict[str, bool], within_s: float) -> None:
-        """Until everyone has answered, and what is tried again has succeeded; for at most so many seconds.
+    def wait(
+        self,
+        expected: dict[str, bool],
+        within_s: float,
+        stop: threading.Event,
+        hopeless: Callable[[], set[str]] = set,
+    ) -> None:
+        """Until everyone has answered, and what is tried again has succeeded; or for so many seconds, or until stopped.
 
-        ``expected``: who, and whether one that failed is tried again.
+        ``expected``: who, and whether one that failed is tried again. ``hopeless``: who has refused it for good.
         """
-
-        def over() -> bool:
-            heard = self._heard
-            return all(who in heard and not (again and heard[who][0]) for who, again in expected.items())
-
+        began = time.monotonic()
         with self._changed:
-            self._changed.wait_for(over, within_s)
+            while not (self._over(expected, hopeless()) or stop.is_set() or time.monotonic() - began >= within_s):
+                self._changed.wait(STEP_S)
+        self.waited_s = time.monotonic() - began
+
+    def _over(self, expected: dict[str, bool], hopeless: set[str]) -> bool:
+        def answered(who: str, again: bool) -> bool:
+            if who.removesuffix(PICTURE) in hopeless:
+                return True
+            return who in self._heard and not (again and self._heard[who][0])
+
+        return all(answered(who, again) for who, again in expected.items())
+
+    def _of(self, who: str) -> tuple[str | None, float]:
+        """What was answered; the picture of a word that did not go is not tried."""
+        word = self._heard.get(who.removesuffix(PICTURE))
+        if who.endswith(PICTURE) and who not in self._heard and (word is None or word[0]):
+            return "not tried, for the word did not go", 0.0
+        return self._heard.get(who, ("no answer", 0.0))
 
     def show(self, expected: dict[str, bool]) -> bool:
         """One line each; whether everyone was told."""
         width = max((len(who) for who in expected), default=0)
         told = True
         for who in expected:
-            problem, took_ms = self._heard.get(who, ("no answer", 0.0))
+            problem, took_ms = self._of(who)
             told = told and problem is None
             log.info(
                 "%s  %s", who.ljust(width), f"told, after {took_ms:.0f} ms" if problem is None else f"NOT: {problem}"
@@ -176,16 +207,7 @@ def _withdraw(alerting: Alerting, event: Event) -> None:
     for deliverer in alerting.deliverers:
         for waiting in alerting.journal.waiting(deliverer.key, newest_first=True):
             if waiting.event.id == event.id:
-                alerting.journal.park(waiting.row, "a test that was over before it could be delivered")
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends the waiting and the noise, not the report."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        log.info("Stopped.")
+                alerting.journal.park(waiting.row, WITHDRAWN)
 
 
 def _picture(path: Path) -> Path:

@@ -67,7 +67,7 @@ DeterrentHoursOpt = Annotated[
 ]
 BellOpt = Annotated[bool, typer.Option(help="Ring the terminal's bell at each alarm.", rich_help_panel=TELL)]
 MqttOpt = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         envvar="BEAR_ALARM_MQTT",
         show_envvar=True,
@@ -85,7 +85,7 @@ NotifyOpt = Annotated[
     ),
 ]
 WebhookOpt = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         envvar="BEAR_ALARM_WEBHOOK",
         show_envvar=True,
@@ -123,9 +123,9 @@ def alert_settings(
     deterrent: str | None,
     deterrent_lamp: Sequence[str] | None,
     deterrent_hours: str | None,
-    mqtt: str | None,
+    mqtt: Sequence[str] | None,
     notify: Sequence[str] | None,
-    webhook: str | None,
+    webhook: Sequence[str] | None,
     webhook_secret: str | None,
     events: str | None = None,
 ) -> AlertSettings:
@@ -136,9 +136,14 @@ def alert_settings(
     for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
         if word is not None and not word.strip():
             raise OptionError(f"{option} is empty; give it a value, or leave the option out")
+    for option, given in (("--mqtt", mqtt), ("--webhook", webhook)):
+        if given and len(given) > 1:
+            raise OptionError(
+                f"{option} is given {len(given)} times, and only one can be told; --notify may be repeated"
+            )
     if (deterrent_lamp or deterrent_hours) and not deterrent:
-        given = "--deterrent-lamp" if deterrent_lamp else "--deterrent-hours"
-        raise OptionError(f"{given} belongs to a deterrent, and there is none; give --deterrent on")
+        option = "--deterrent-lamp" if deterrent_lamp else "--deterrent-hours"
+        raise OptionError(f"{option} belongs to a deterrent, and there is none; give --deterrent on")
     if webhook_secret and not webhook:
         raise OptionError("a webhook's secret is given but no --webhook; give the address too")
     return AlertSettings(
@@ -153,8 +158,8 @@ def alert_settings(
         on_alarm=on_alarm,
         on_trouble=on_trouble,
         events=events,
-        mqtt=mqtt or None,
-        webhook=webhook or None,
+        mqtt=mqtt[0] if mqtt else None,
+        webhook=webhook[0] if webhook else None,
         webhook_secret=webhook_secret or None,
         notify=tuple(notify or ()),
     )

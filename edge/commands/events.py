@@ -190,10 +190,11 @@ def export(
 
 def _keep(ctx: typer.Context, ids: list[str], state: Path | None, *, wanted: bool) -> None:
     from edge.commands.events_files import keep
+    from edge.commands.events_words import named
 
     for found in chosen(ctx, state, ids):
         keep(found, state_folder(state or ctx.obj), wanted=wanted)
-        print(f"{found.id[:8]}: {'locked, and never cleared away' if wanted else 'no longer locked'}")
+        print(f"{named(found)}: {'locked, and never cleared away' if wanted else 'no longer locked'}")
 
 
 def chosen(ctx: typer.Context, state: Path | None, ids: list[str]) -> list[Happening]:

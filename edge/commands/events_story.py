@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from edge.commands.events_words import ID, beside, clock, deliveries, legend, moment, size, spell, what
+from edge.commands.events_words import ID, beside, clock, deliveries, legend, moment, size, spell, unfinished, what
 from edge.schema import utc_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def shown(happening: Happening, kept: Sequence[Kept]) -> str:
     first = happening.first.event
     lines = [f"{happening.id}  {first.kind}, {first.camera}", ""]
     lasted = "" if happening.lasted_s is None else f", lasted {spell(happening.lasted_s)}"
-    ended = "" if happening.state == "over" else f", {happening.state}"
+    ended = f", {words}" if (words := unfinished(happening)) else ""
     lines += _row("when", moment(happening.first) + lasted + ended)
     lines += _row("what", what(happening) + (f", by {first.model}" if first.model else ""))
     lines += _row("zones", ", ".join(happening.zones)) if happening.zones else []
@@ -40,16 +40,22 @@ def shown(happening: Happening, kept: Sequence[Kept]) -> str:
         lines += ["", "Deliveries"]
     seen = {told.event.seq: told for told in happening.told}
     for channel, (_, rows) in deliveries(happening).items():
-        lines += [f"  {channel}"]
-        lines += [line for row in rows for line in beside(f"    {_of(row, seen)}", _delivery(row), _wide())]
+        at_once = [row for row in rows if row.state == "done" and row.attempts <= 1]
+        lines += beside(f"  {channel}", _at_once(at_once), _wide())
+        rest = [row for row in rows if row not in at_once]
+        lines += [line for row in rest for line in beside(f"    {_of(row, seen)}", _delivery(row), _wide())]
     return "\n".join([*lines, *legend(happening.told, _wide())])
 
 
 def way(path: Sequence[Sequence[float]]) -> str:
-    """Where it went: the middle of its box at the beginning, at some places between, and at the end."""
+    """Where it went: where in the picture it was at the beginning, at some places between, and at the end."""
+    from edge.commands.why_words import place
+
     steps = sorted({round(at * (len(path) - 1) / MOST_PLACES) for at in range(MOST_PLACES + 1)})
-    places = (f"{path[at][1] + path[at][3] / 2:.0%}, {path[at][2] + path[at][4] / 2:.0%}" for at in steps)
-    return f"{' > '.join(places)} (from the left, from the top; {path[-1][0] - path[0][0]:.0f} s)"
+    places = [place((x, y, w, h)) for x, y, w, h in (path[at][1:5] for at in steps)]
+    places = [each for at, each in enumerate(places) if at == 0 or each != places[at - 1]]
+    lasted = f"{path[-1][0] - path[0][0]:.0f} s"
+    return f"{', then '.join(places)}; {lasted}" if len(places) > 1 else f"{places[0]} all the while; {lasted}"
 
 
 def _state(kept: Kept) -> str:
@@ -64,7 +70,8 @@ def _event(told: Told) -> str:
     """One event's line: how sure, where in the picture, and what was said."""
     event = told.event
     notes = [f"seq {event.seq}"]
-    notes += [f"{event.media_time_s:.1f} s into the clip"] if event.media_time_s is not None else []
+    notes += [event.file] if event.file else []
+    notes += [f"{event.media_time_s:.1f} s into the clip"] if event.media_time_s is not None and not event.file else []
     notes += [f"score {event.score:.2f}"] if event.score is not None else []
     if event.box_xywh is not None:
         left, top, w, h = (round(100 * side) for side in event.box_xywh)
@@ -74,6 +81,14 @@ def _event(told: Told) -> str:
     notes += [f"no noise ({event.quiet})"] if event.quiet else []
     notes += [event.detail] if event.detail else []
     return ", ".join(notes)
+
+
+def _at_once(rows: Sequence[Delivery]) -> str:
+    """What was told at the first attempt, and when the last of it was."""
+    counts = {part: sum(row.part == part for row in rows) for part in dict.fromkeys(row.part for row in rows)}
+    parts = [f"{count} {part}{'s' * (count != 1)}" for part, count in counts.items()]
+    last = max((row.settled_at for row in rows if row.settled_at), default="")
+    return f"{' and '.join(parts)} told at the first attempt, the last {_local(last)}" if rows else ""
 
 
 def _of(row: Delivery, seen: dict[int, Told]) -> str:
@@ -89,6 +104,8 @@ def _delivery(row: Delivery) -> str:
     why = f": {''.join(sign for sign in row.error if sign.isprintable())}" if row.error else ""
     if row.state == "done":
         return f"told {_local(row.settled_at)}, {tried}"
+    if row.withdrawn:
+        return f"withdrawn {_local(row.settled_at)}, {tried}{why}"
     if row.state == "parked":
         return f"REFUSED {_local(row.settled_at)}, {tried}, tried no more{why}"
     return f"waiting since {_local(row.queued_at)}, {tried}{why}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
 ID = 8  # characters of an id that are shown
 WIDEST_CAMERA = 16  # characters
+MOST_TROUBLE = 48  # characters of what was wrong
 LEAST_NOTES = 40  # characters a line must leave for notes that take several lines; else they come below it
 MARKS: dict[Clock, str] = {"corrected": "~", "doubtful": "?"}
 LEGEND = {
     "~": "~ the clock was set only later: the time is corrected by what it had been wrong.",
-    "?": "? the clock was never set: the time may be wrong by anything.",
+    "?": "? nothing keeps this device's clock (no network time): the time is what the clock said, unchecked.",
 }
 
 
@@ -69,9 +71,17 @@ def what(happening: Happening) -> str:
     return (label or "bear") + ("" if score is None else f" {score:.2f}")
 
 
+def named(happening: Happening) -> str:
+    """Which one it is, for whoever did not name it: "3f9c41aa (brown bear 0.98 at yard, 2026-11-24 03:12:07)"."""
+    first = happening.first
+    mark = MARKS.get(first.clock, "")
+    when = f"{first.at.astimezone():%Y-%m-%d %H:%M:%S}{mark}"
+    return f"{happening.id[:ID]} ({what(happening)} at {first.event.camera}, {when})"
+
+
 def _notes(happening: Happening, kept: Sequence[Kept]) -> str:
     """What else there is to say of it on its line."""
-    notes: list[str] = [] if happening.state == "over" else [happening.state]
+    notes = [note for note in (_trouble(happening), unfinished(happening)) if note]
     notes += [f"in {' and '.join(happening.zones)}"] if happening.zones else []
     notes += ["no noise"] if _silent(happening) else []
     if kept:
@@ -80,9 +90,26 @@ def _notes(happening: Happening, kept: Sequence[Kept]) -> str:
         notes += [f"pictures{how}"]
         notes += ["locked"] if any(each.locked for each in kept) else []
     by_state = [state for state, _ in deliveries(happening).values()]
-    words = (("done", "told"), ("waiting", "waiting"), ("parked", "refused"))
+    words = (("done", "told"), ("waiting", "waiting"), ("parked", "refused"), ("withdrawn", "withdrawn"))
     notes += [f"{count} {word}" for state, word in words if (count := by_state.count(state))]
     return ", ".join(notes)
+
+
+def unfinished(happening: Happening) -> str:
+    """How it stands where it has no end: a trouble lasts after an alarm that ended, a bear is seen no more."""
+    trouble = happening.first.event.kind in {"camera", "health"}
+    if happening.state == "over":
+        return ""
+    return "still open at the end" if trouble and happening.state == "cut off" else happening.state
+
+
+def _trouble(happening: Happening) -> str:
+    """What was wrong with a part of the alarm, in a few words; empty for all else."""
+    event = happening.first.event
+    if event.kind != "health" or not event.detail:
+        return ""
+    words = event.detail.removeprefix(event.label or "").lstrip(": ")
+    return textwrap.shorten(re.split(r" \(|; ", words)[0].rstrip("."), MOST_TROUBLE, placeholder=" …")
 
 
 def _silent(happening: Happening) -> bool:
@@ -91,14 +118,18 @@ def _silent(happening: Happening) -> bool:
 
 
 def deliveries(happening: Happening) -> dict[str, tuple[str, list[Delivery]]]:
-    """By channel, each delivery and the worst state of its words: parked, waiting, done; a late picture is no worry."""
+    """By channel, each delivery and the worst state of its words: parked, waiting, withdrawn, done.
+
+    A late picture is no worry.
+    """
     by_channel: dict[str, list[Delivery]] = {}
     for each in happening.deliveries:
         by_channel.setdefault(each.channel, []).append(each)
     stands = {}
     for channel, rows in by_channel.items():
-        states = {each.state for each in rows if each.part == "word"} or {each.state for each in rows}
-        stands[channel] = next((state for state in ("parked", "waiting") if state in states), "done"), rows
+        words = [each for each in rows if each.part == "word"] or rows
+        states = {"withdrawn" if each.withdrawn else each.state for each in words}
+        stands[channel] = next((state for state in ("parked", "waiting", "withdrawn") if state in states), "done"), rows
     return stands
 
 

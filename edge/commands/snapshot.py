@@ -76,7 +76,10 @@ def snapshot(
     when = "" if frame.media_time_s is None else f" at {frame.media_time_s:.1f} s"
     caption = f"{frame.camera}{when}  {width}x{height}  {classifier.name}"
     _write(out, annotate(frame.image, marks(scores, classifier.card), caption, zones, masks, legend()))
-    _table(scores, classifier.card, frame)
+    if scores:
+        _table(scores, classifier.card, frame)
+    else:
+        log.warning("The masks leave nothing to look at: every tile is covered to nine tenths; make them smaller.")
     if motion.moving:
         log.info("The picture as a whole moves; the alarm sweeps instead of following what moves.")
     also = [*(["blue the zones"] if zones else []), *(["hatched the masks"] if masks else [])]
@@ -93,10 +96,12 @@ def legend() -> list[tuple[str, Colour]]:
 
 
 def marks(scores: list[Score], card: Card) -> list[Mark]:
-    """What is drawn, the most important last: tiles, what moves, and in bold the region most like a bear."""
+    """What is drawn, the most important last: tiles, what moves, and in bold the region most like a bear, if any."""
     from edge.drawing import ALARM, MOVING, TILE, Mark
     from edge.schema import WHOLE
 
+    if not scores:
+        return []
     best = max(scores, key=lambda score: score.bear)
     drawn = []
     for score in sorted(scores, key=lambda score: (score.region.kind == "motion", score.bear)):

@@ -28,9 +28,10 @@ from edge.commands.alert_options import (
     WebhookSecretOpt,
     alert_settings,
 )
+from edge.commands.stopping import stop_on_signal
 from edge.commands.watch_checks import check_together
-from edge.commands.watch_run import DRAIN_STOPPED_S, dump_on_request, run, stop_on_signal
-from edge.commands.watch_setup import evidence_writer, make_watchers, names, open_kept
+from edge.commands.watch_run import DRAIN_STOPPED_S, dump_on_request, run
+from edge.commands.watch_setup import evidence_writer, make_watchers, named, names, open_kept
 from edge.commands.watch_words import introduce, sum_up
 from edge.errors import OptionError
 
@@ -54,7 +55,7 @@ def watch(
         typer.Argument(
             help="0, /dev/video0, /dev/v4l/by-id/… (stays the same when plugged in again), picamera://0, rtsp://…, "
             "http://…, a clip, demo, or a folder or 'a*.jpg', which is played as a film (single stills are for "
-            "`bear-alarm classify`)."
+            "`bear-alarm classify`). A name may stand before it: yard=rtsp://…"
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
@@ -191,7 +192,7 @@ def watch(
     from edge.models import load
     from edge.run import Run
     from edge.settings import CameraSettings
-    from edge.state import state_folder
+    from edge.state import made_state_folder
     from edge.trace import Trace
     from edge.zones import parse_masks, parse_zones
 
@@ -209,8 +210,8 @@ def watch(
     recorder: Trace | None = None
     with stop_on_signal() as stop:
         try:
-            folder = state_folder(state) if follow else None
-            for word, name in zip(source, names(source), strict=True):
+            folder = made_state_folder(state) if follow else None
+            for (_, word), name in zip(map(named, source), names(source), strict=True):
                 sources.append(open_kept(word, name, fps, follow=follow, motion_from=motion_from, state=folder))
             classifier = load(model)
             rule = Rule.from_card(
@@ -229,12 +230,13 @@ def watch(
             alerting = Alerting(
                 alerts,
                 own,
-                state=state_folder(state) if kept else None,
+                state=made_state_folder(state) if kept else None,
                 clock=clock,
                 cameras=[opened.name for opened in sources],
                 model=classifier.name,
                 say=None if quiet else say,
             )
+            stop.silence = alerting.silence
             if not no_evidence:
                 writer = alerting.evidence = evidence_writer(
                     evidence,
@@ -243,7 +245,9 @@ def watch(
                     full=evidence_full,
                     written=alerting.attach,
                 )
-            introduce(classifier, rule, source, sources, say)
+            introduce(classifier, rule, [word for _, word in map(named, source)], sources, say)
+            if kept and clock.synced() is False:
+                say("Nothing keeps this device's clock right at the moment, so times may be wrong (%s).", clock.how)
             watchers = make_watchers(sources, classifier, rule, settings, alerting, writer, recorder)
             started = time.perf_counter()
             with dump_on_request(recorder):
@@ -261,5 +265,7 @@ def watch(
         for problem in opened.problems:
             log.warning("%s", problem)
     sum_up(sources, watchers, taken_s, writer, events, say)
+    for line in alerting.losses():
+        say("%s", line)
     if failed and not stop.is_set():
         raise failed[0]

@@ -1,18 +1,17 @@
-"""How ``bear-alarm watch`` runs and ends: a thread for each camera, and what signals do."""
+"""How ``bear-alarm watch`` runs: a thread for each camera, and what signals do."""
 
 from __future__ import annotations
 
 import logging
-import math
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from edge.commands.watch_words import progress
+from edge.commands.watch_progress import progress
 from edge.errors import SourceError
 
 if TYPE_CHECKING:
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RESTART_S = 1.0  # after a fault of ours a camera is watched again
+RESTART_S = 1.0  # after a fault of ours a camera is watched again, later each time that no frame was looked at
+MOST_RESTART_S = 30.0
+CLOSE_S = 3.0  # a camera lets go within a second or two
 DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
 
 
@@ -34,25 +35,33 @@ def run(
     *,
     show: bool,
 ) -> list[BaseException]:
-    """One thread for each camera; this one shows the progress, ticks ten times a second, and waits for a signal."""
+    """One thread for each camera; this one ticks ten times a second, and waits for a signal."""
     failed: list[BaseException] = []
 
     def look(opened: Source, watcher: Watcher) -> None:
+        pause_s, said = RESTART_S / 2, ""
         while True:
+            before = watcher.tally.frames
             try:
                 watcher(opened)
                 return
             except Exception as error:
+                words = f"{type(error).__name__}: {error}"
                 if not isinstance(error, SourceError):
-                    log.error("%s: a fault of ours (%s: %s)", opened.name, type(error).__name__, error)
+                    level = logging.DEBUG if words == said else logging.ERROR  # again and again, it would fill the log
+                    log.log(level, "%s: a fault of ours (%s)", opened.name, words)
                     log.debug("%s", opened.name, exc_info=error)
                 elif len(sources) > 1:
                     log.error("%s", error)
                 if isinstance(error, SourceError) or not opened.live or stop.is_set():
                     failed.append(error)  # raised by the main thread once the others are done
+                    _try(watcher.close, opened.name)
                     return
-                watcher.failed(opened.name, error)
-            stop.wait(RESTART_S)
+                said, fault = words, error
+            _try(partial(watcher.failed, opened.name, fault), opened.name)
+            looked = watcher.tally.frames > before
+            pause_s = RESTART_S if looked else min(2 * pause_s, MOST_RESTART_S)
+            stop.wait(pause_s)
 
     threads = [
         threading.Thread(target=look, args=pair, name=f"watch {pair[0].name}", daemon=True)
@@ -60,44 +69,32 @@ def run(
     ]
     for thread in threads:
         thread.start()
-    with progress(sources, watchers, show) as update:
+    with progress(sources, watchers, show):
         while any(thread.is_alive() for thread in threads) and not stop.wait(0.1):
-            update()
             tick()
-    for opened in sources:
-        opened.close()
+    _close(sources)
     until = time.monotonic() + DRAIN_STOPPED_S
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     return failed
 
 
-@contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; another of them, a second or more later, ends the program the hard way.
+def _close(sources: list[Source]) -> None:
+    """All side by side: each may take a second to be let go of."""
+    closing = [threading.Thread(target=opened.close, name=f"closing {opened.name}", daemon=True) for opened in sources]
+    for thread in closing:
+        thread.start()
+    until = time.monotonic() + CLOSE_S
+    for thread in closing:
+        thread.join(max(0.0, until - time.monotonic()))
 
-    Sooner it is the same one: ``timeout`` sends two, and an impatient finger as well.
-    """
-    stop = threading.Event()
-    before: dict[signal.Signals, Any] = {}
-    first = math.inf
 
-    def handle(number: int, _: object) -> None:
-        nonlocal first
-        if time.monotonic() - first >= 1.0:
-            os._exit(128 + number)  # no goodbyes: threads that hang in a driver would abort the interpreter's own
-        first = min(first, time.monotonic())
-        stop.set()
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, handle)
+def _try(tell: Callable[[], object], name: str) -> None:
+    """Tell of a fault of ours; where that fails too the camera is watched on all the same."""
     try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            # A second Ctrl-C on the way out, or the second signal of `timeout`, must not end it the hard way.
-            signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)
+        tell()
+    except Exception:
+        log.exception("%s: a fault of ours could not be told", name)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,19 +26,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NAME = re.compile(r"\w[\w -]*")
 MOST_CROPS = 12  # a frame
 MOST_CROPS_ARRIVED = 100  # more than a picture has tiles
 
 
+def named(word: str) -> tuple[str | None, str]:
+    """``yard=rtsp://…`` as a name and a source; no name where there is none, or where a file is called so."""
+    name, sign, source = word.partition("=")
+    if not sign or not NAME.fullmatch(name) or Path(word).expanduser().exists():
+        return None, word
+    return name, source
+
+
 def names(source: list[str]) -> list[str]:
-    """A name for each source; the second of the same name is name-2."""
+    """A name for each source, its own where it was given one; the second of the same name is name-2.
+
+    Raises OptionError when two were given the same name.
+    """
     from edge.camera import source_name
 
+    given = [name for name, _ in map(named, source) if name]
+    for name in given:
+        if given.count(name) > 1:
+            raise OptionError(f"two sources are called {name}; give each a name of its own")
     found: list[str] = []
-    for word in source:
-        name = source_name(word)
+    for own, word in map(named, source):
+        name = own or source_name(word)
         further = (f"{name}-{number}" for number in itertools.count(2))
-        found.append(name if name not in found else next(each for each in further if each not in found))
+        taken = found if own else [*found, *given]
+        found.append(name if name not in taken else next(each for each in further if each not in taken))
     return found
 
 
@@ -173,12 +191,18 @@ def evidence_writer(
     full: bool = False,
     written: Callable[[Event, Path], object] | None = None,
 ) -> EvidenceWriter | None:
-    """The writer; a default folder that cannot be made does not stop the alarm, one that was asked for does."""
+    """The writer. A disk that takes nothing now is tried again; where no folder can be, one asked for is an error.
+
+    A default folder that cannot be, or may not be made here, is gone without.
+    """
     from edge.evidence.writer import NEGATIVES_PER_DAY, QUOTA_MB, RESERVE_MB, EvidenceWriter
 
+    place = (folder or default).expanduser().absolute()  # events name it, and are read from elsewhere
     try:
+        if folder is None and not _may_be_made(place):
+            raise OptionError(f"{place}: cannot keep evidence there (Permission denied)")
         return EvidenceWriter(
-            (folder or default).expanduser().absolute(),  # events name it, and are read from elsewhere
+            place,
             quota_mb=QUOTA_MB if quota_mb is None else quota_mb,
             reserve_mb=RESERVE_MB if reserve_mb is None else reserve_mb,
             negatives_per_day=NEGATIVES_PER_DAY if negatives_per_day is None else negatives_per_day,
@@ -190,3 +214,12 @@ def evidence_writer(
             raise
         log.warning("%s; going on without pictures", error)
         return None
+
+
+def _may_be_made(place: Path) -> bool:
+    """Whether this user may have a folder there; whatever else the disk says, it may be well again tomorrow."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return not isinstance(error, PermissionError)
+    return True

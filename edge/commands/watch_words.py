@@ -7,10 +7,8 @@ import shlex
 import shutil
 import sys
 import textwrap
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,9 +43,7 @@ def alert(event: Event) -> str:
     when = f"{event.media_time_s or 0.0:.1f} s"
     if event.media_time_s is None:
         when = clock(datetime.fromisoformat(event.captured_at), date=False)
-    notes = []
-    if event.clock_synced is False and event.media_time_s is None:
-        notes.append("the clock was not set, so the time may be wrong")
+    notes: list[str] = []
     if event.kind != "bear":
         # What is said of a camera begins with its name, as the line does.
         detail = (event.detail or "").removeprefix(f"{event.camera}: ").rstrip(".")
@@ -60,6 +56,7 @@ def alert(event: Event) -> str:
     else:
         words[0] += f" {event.score or 0.0:.2f}"
         notes += [f"{event.onset_s:.1f} s after the first sign"] if event.onset_s is not None else []
+        notes += [event.file] if event.file else []
         notes += [*(f"in {name}" for name in event.zones), *([f"no noise: {event.quiet}"] if event.quiet else [])]
     notes += [event.detail.rstrip(".")] if event.detail else []
     notes += [_from_here(Path(event.evidence))] if event.evidence and event.type != "end" else []
@@ -99,7 +96,9 @@ def introduce(classifier: Classifier, rule: Rule, source: list[str], sources: li
     from edge.camera.follow import FollowSource
 
     card = classifier.card
-    say("Watching %s for %s.", ", ".join(shown(word) for word in source), card.bear_means)
+    words = [shown(word) for word in source]
+    places = [word if at.name in word else f"{at.name} ({word})" for at, word in zip(sources, words, strict=True)]
+    say("Watching %s for %s.", ", ".join(places), card.bear_means)
     if any(isinstance(opened, PictureSource) for opened in sources):
         say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
     say("%s", model_line(classifier))
@@ -201,12 +200,10 @@ def _lost(opened: Source) -> str | None:
     from edge.camera.paired import PairedSource
     from edge.local_time import lasting
 
-    kept = opened.main if isinstance(opened, PairedSource) else opened
-    if not isinstance(kept, KeptSource) or not isinstance(opened, KeptSource | PairedSource):
+    kept = opened.sub if isinstance(opened, PairedSource) else opened  # without which nothing is seen at all
+    if not isinstance(kept, KeptSource) or kept.lost_s < LEAST_LOST_S:
         return None
-    if opened.lost_s < LEAST_LOST_S:
-        return None
-    return f"{lasting(opened.lost_s)} without a picture, opened anew {counted(kept.reopened, 'time')}"
+    return f"{lasting(kept.lost_s)} without a picture, opened anew {counted(kept.reopened, 'time')}"
 
 
 def _alarms(told: Counter[str]) -> str:
@@ -242,30 +239,3 @@ def peak_memory() -> str:
         return "unknown"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return f"{peak / (1024 * 1024 if sys.platform == 'darwin' else 1024):.0f} MB"
-
-
-@contextmanager
-def progress(sources: list[Source], watchers: list[Watcher], show: bool) -> Iterator[Callable[[], None]]:
-    """A bar over the seconds of footage, on a terminal, for files that take over two seconds."""
-    lengths = [opened.length_s for opened in sources]
-    if not show or sys.stderr is None or not sys.stderr.isatty() or any(length is None for length in lengths):
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    total = sum(length or 0.0 for length in lengths)
-    columns = (TextColumn("{task.completed:.0f} of {task.total:.0f} s"), BarColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task("watching", total=total)
-    patience = time.monotonic() + 2.0
-
-    def update() -> None:
-        if time.monotonic() >= patience:
-            bar.start()
-            bar.update(task, completed=sum(watcher.tally.footage_s for watcher in watchers))
-
-    try:
-        yield update
-    finally:
-        bar.stop()

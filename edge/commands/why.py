@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,7 +52,7 @@ def why(
         raise OptionError("which trace? give --trace FILE, the file that `bear-alarm watch --trace FILE` wrote")
     if plot and plot.suffix.lower() not in {".svg", ".png"}:
         raise OptionError(f"--plot {plot}: can be drawn as .svg or .png; name it {plot.with_suffix('.svg').name}")
-    found = find(read_trace(trace), when, camera)
+    found = find(read_trace(trace), when, camera, now=_now())
     words = explain(found)
     if plot:
         from edge.trace.plot import draw
@@ -62,6 +63,10 @@ def why(
         print(json.dumps(facts(found, words), indent=2, ensure_ascii=False))
     else:
         print("\n\n".join(folded(paragraph) for paragraph in words))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def facts(found: Found, words: list[str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def explain(found: Found) -> list[str]:
     """Paragraphs for people; one with line breaks is a table, and the last but for hints is what came of it."""
     also = [f"Other cameras have moments then: --camera {' or '.join(found.also)}."] if found.also else []
     also += [f"Of {' and '.join(found.away)} no picture came then."] if found.away else []
+    also += [f"The trace ends at {clock(found.ends)}; of what came after nothing is known."] if found.ends else []
     reel, moment = found.reel, found.moment
     if found.missed:
         return [*_missed(found, found.missed), *also]

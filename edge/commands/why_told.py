@@ -81,11 +81,14 @@ def rest_of(reel: Reel, moment: Moment, told: Told) -> list[str]:
     if told.type == "end" or told.kind != "bear":
         return []
     rest = [(m, one) for m, one in reel.told() if one.id == told.id and one is not told and m.time >= moment.time]
-    end = next(((m, one) for m, one in rest if one.type == "end"), None)
+    # A bear that is lost and found again ends more than once.
+    end = rest[-1] if rest and rest[-1][1].type == "end" else None
+    lost = sum(one.type == "end" for _, one in rest) - bool(end)
     if end and end[0] is moment:  # said already
         return []
     count = sum(one.type == "update" for _, one in rest)
     words = [counted(count, "update")] if count else []
+    words += [f"lost and found again {counted(lost, 'time')}"] if lost else []
     words += [f"at {at(m)} it alarmed again ({one.escalated})" for m, one in rest if one.escalated]
     why = f", for {_plain(end[1].detail)}" if end and end[1].detail else ""
     words.append(f"it ended at {at(end[0])}{why}" if end else "its end is not in the trace")

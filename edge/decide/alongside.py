@@ -38,9 +38,10 @@ class Alongside(Decider, Generic[K]):
         wall: datetime | None = None,
         night: bool = False,
         look: Look | None = None,
+        seeing: bool = True,
     ) -> list[Verdict]:
         """What this decider tells after a frame, after the others had their say."""
         for name, other in self.others.items():
-            told = other(tracks, time, wall=wall, night=night, look=look)
+            told = other(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
             self.news[name] += [time for verdict in told if verdict.alarms]
-        return super().__call__(tracks, time, wall=wall, night=night, look=look)
+        return super().__call__(tracks, time, wall=wall, night=night, look=look, seeing=seeing)

@@ -5,7 +5,8 @@ bear elsewhere at the same time is its own. What lies in one place with an alarm
 other half of a large bear, its cub) belongs to it. Where zones are given, only what stands in one alarms.
 
 An update alarms again (it *escalates*) when the bear enters a zone that was not told, when a bear that was told
-in doubt has become sure, and when the schedule begins while it is still there: each zone and the doubt once.
+in doubt has become sure, and when the schedule begins while it is still there: each zone and the doubt once. So it does
+when a bear that had gone is back, two minutes after the last noise and then ever more seldom.
 """
 
 from __future__ import annotations
@@ -81,10 +82,12 @@ class Decider:
         wall: datetime | None = None,
         night: bool = False,
         look: Look | None = None,
+        seeing: bool = True,
     ) -> list[Verdict]:
         """What is to be told after this frame (time in seconds).
 
         ``wall`` (with its time zone) is needed for the schedule and for repeat offenders, ``look`` for the latter.
+        ``seeing``: False where the camera shows nothing new; what is not seen then has not gone.
         """
         quiet = None
         if self.schedule and wall is not None and not self.schedule.holds(wall):
@@ -93,6 +96,7 @@ class Decider:
         for track in tracks:
             for gone in track.absorbed:
                 self._take_over(track.number, gone)
+        self._look_for(time, seeing)
         verdicts = [self._end(happening) for happening in self._happenings if self._unfollowed(happening)]
         self._retire(time)
         verdicts += [verdict for track in tracks if (verdict := self._consider(track, now))]
@@ -104,6 +108,8 @@ class Decider:
         ended = [self._end(happening) for happening in self._happenings if not happening.ended]
         for suspect in self._suspects.values():
             suspect.happening = None  # whoever is seen again is found again
+        for happening in self._happenings:
+            happening.missed_at = None
         return ended
 
     def standings(self) -> tuple[Standing, ...]:
@@ -119,6 +125,13 @@ class Decider:
             )
             for number, track in now.tracks.items()
         )
+
+    def _look_for(self, time: float, seeing: bool) -> None:
+        """Whether a bear is in the frame at all: one that is seen elsewhere may be the one that is missed here."""
+        hits = {track.number for track in self._now.tracks.values() if track.last_hit == time}
+        found = any(happening.tracks & hits for happening in self._happenings)
+        for happening in self._happenings:
+            happening.looked_for(time, found=found, seeing=seeing)
 
     def _unfollowed(self, happening: Happening) -> bool:
         """Whether nothing of a happening is followed any more."""
@@ -175,7 +188,8 @@ class Decider:
         happening = Happening(
             number=self._count, track=track.number, tracks={track.number}, label=score.label, score=score.bear,
             top_score=score.bear, told_score=score.bear, told_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
-            again_s=again_s, rung_score=score.bear, zones=set(zones), silenced=now.quiet is not None,
+            again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, zones=set(zones),
+            silenced=now.quiet is not None,
         )  # fmt: skip
         self._happenings.append(happening)
         return happening
@@ -204,7 +218,9 @@ class Decider:
         if now.quiet:
             happening.silenced = True
         elif zones or not self.zones:
-            why = happening.worse(self.rule, zones, score.bear, since_s >= self.update_s)
+            why = happening.worse(
+                self.rule, zones, score.bear, now.time, settled=since_s >= self.update_s, moved=track.moved
+            )
         risen = happening.top_score >= happening.told_score + self.rise and score.bear >= happening.top_score
         if not why and (since_s < self.update_s or not (risen or since_s >= self.remind_s)):
             return None
@@ -239,6 +255,8 @@ class Decider:
         """A track joins a happening that was told already: an update, at once only where it had ended."""
         happening.tracks.add(track.number)
         reopened, happening.ended = happening.ended, False
+        if reopened:
+            happening.came_back(now.time - onset_s)
         told = self._go_on(happening, track, score, zones, now)
         if told or not (reopened or now.time - happening.told_at >= self.update_s):
             return told

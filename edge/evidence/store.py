@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge.atomic import replace_whole
@@ -24,7 +25,7 @@ STALE_S = 3600.0  # a half-written file of a program that is no more
 
 
 class NoRoomError(RuntimeError):
-    """Nothing may be written: only locked evidence is left, or the disk is full of other things."""
+    """Nothing may be written: only locked evidence is left, the disk is full of other things, or it is not there."""
 
 
 def free_bytes(folder: Path) -> int:
@@ -37,7 +38,8 @@ class Store:
 
     ``busy`` says which events' folders are in use now: they stay. What is locked counts and stays; names that are not
     ours neither count nor go. Used from two threads. The folder is looked through once, when first asked for, and then
-    once a day; between, a sum is kept.
+    once a day; between, a sum is kept. Where the disk it lies on is no longer mounted nothing is written, for the place
+    is another disk's then. What cannot be read in it is said once and left alone.
     """
 
     def __init__(
@@ -61,17 +63,21 @@ class Store:
         self._units: dict[Path, int] = {}  # an event's folder or a negative -> bytes, the oldest first
         self._locked: dict[Path, int] = {}  # found to be locked when it was their turn
         self._lock = threading.RLock()
+        self._mount: Path | None = None  # where the disk is mounted; None: not known yet
+        self._device: int | None = None
+        self._damaged: set[str] = set()  # what was said already
 
     def write(self, unit: Path, path: Path, data: bytes) -> None:
         """One file of an event's folder (the unit), or a file that is a unit, whole or not at all.
 
         Raises NoRoomError, OptionError or OSError.
         """
-        self.make_room(len(data))
         try:
+            self.make_room(len(data))
             self._replace(unit, path, data)
         except (OSError, OptionError):
-            self.make_room(len(data))  # others may have been quicker; a disk that takes nothing fails again
+            # Others were quicker, or an event could not be thrown away; a disk that takes nothing fails again.
+            self.make_room(len(data))
             self._replace(unit, path, data)
 
     def grown(self, unit: Path, by: int) -> None:
@@ -84,7 +90,7 @@ class Store:
     def make_room(self, need: int) -> None:
         """Throw the oldest away until ``need`` bytes more keep both bounds. Raises NoRoomError or OSError."""
         with self._lock:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self._find_home()
             if self._scanned_at is None or self._clock() - self._scanned_at > RESCAN_S:
                 self.scan()
             held = frozenset(self._busy())
@@ -116,6 +122,18 @@ class Store:
     def short(self, need: int) -> int:
         """How many bytes too many there would be, by the worse of both bounds."""
         return max(self.bytes + need - self.quota_bytes, self.reserve_bytes + need - self._free(self.root))
+
+    def _find_home(self) -> None:
+        """The folder is there, on its disk. Raises NoRoomError or OSError."""
+        if self._mount and not os.path.ismount(self._mount):
+            self._device = None  # whichever comes back is looked through, for numbers are given again
+            raise NoRoomError(f"{self.root}: the disk that was mounted at {self._mount} is gone; mount it there again")
+        self.root.mkdir(parents=True, exist_ok=True)
+        device = self.root.stat().st_dev
+        if device != self._device:  # for the first time, or another disk was put in its place
+            self._device, self._scanned_at = device, None
+            whole = self.root.resolve()
+            self._mount = next((path for path in (whole, *whole.parents) if os.path.ismount(path)), None)
 
     def _unlocked(self) -> bool:
         """Whether something that was locked no longer is; it is the oldest again."""
@@ -149,28 +167,49 @@ class Store:
         except FileNotFoundError:  # somebody else has thrown it away
             self.bytes -= self._units.pop(unit)
             return
+        except OSError:
+            del self._units[unit]  # it cannot go; the next time it is the turn of another
+            raise
         if locked(gone):
             gone.rename(unit)
             self._locked[unit] = self._units.pop(unit)
             return
         self.bytes -= self._units.pop(unit)
-        _remove(gone)
+        with self._sparing(str(gone)):
+            _remove(gone)
         _drop_empty(unit.parent)
 
     def _look(self) -> Iterator[tuple[Path, int, bool]]:
-        """Each event's folder and each negative: its path, its bytes, whether it is locked."""
-        for day in _days(self.root):
-            for unit in _entries(day):
+        """Each event's folder and each negative: its path, its bytes, whether it is locked. Raises OSError."""
+        for unit in self._entries(_days(self.root)):
+            with self._sparing(unit.path):
                 if _half_gone(unit, VISIT):
                     _remove(Path(unit.path))
                 elif VISIT.fullmatch(unit.name) and unit.is_dir(follow_symlinks=False):
                     yield Path(unit.path), *_inside(unit.path)
-        for day in _days(self.root / NEGATIVES):
-            for unit in _entries(day):
-                if _half_gone(unit, SAMPLE):
-                    _remove(Path(unit.path))
-                elif SAMPLE.fullmatch(unit.name) and unit.is_file(follow_symlinks=False):
-                    yield Path(unit.path), unit.stat(follow_symlinks=False).st_size, False
+        negatives = self.root / NEGATIVES
+        with self._sparing(str(negatives)):
+            for unit in self._entries(_days(negatives)):
+                with self._sparing(unit.path):
+                    if _half_gone(unit, SAMPLE):
+                        _remove(Path(unit.path))
+                    elif SAMPLE.fullmatch(unit.name) and unit.is_file(follow_symlinks=False):
+                        yield Path(unit.path), unit.stat(follow_symlinks=False).st_size, False
+
+    def _entries(self, days: list[str]) -> Iterator[os.DirEntry[str]]:
+        for day in days:
+            with self._sparing(day):
+                yield from _entries(day)
+
+    @contextmanager
+    def _sparing(self, path: str) -> Iterator[None]:
+        """A damaged folder is left as it is and said once: the others are kept all the same."""
+        try:
+            yield
+        except OSError as error:
+            if path not in self._damaged:
+                self._damaged.add(path)
+                log.warning("%s: is damaged, and left alone (%s); check this disk", path, error.strerror or error)
 
 
 def _days(folder: Path) -> list[str]:

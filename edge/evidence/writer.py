@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge.disk import mistaken
 from edge.errors import OptionError
 from edge.evidence.camera import CameraEvidence
 from edge.evidence.clip import ClipError, ClipMaker
 from edge.evidence.papers import Film, Papers
+from edge.evidence.pile import Pile
 from edge.evidence.store import MB, NoRoomError, Store
 from edge.schema import Event
 from edge.sinks.worker import Worker
@@ -24,7 +26,8 @@ log = logging.getLogger(__name__)
 QUOTA_MB = 2000.0
 RESERVE_MB = 200.0
 NEGATIVES_PER_DAY = 4.0
-RETRY_S = 60.0  # after a failure, whether an alarm comes or not: somebody waits to hear that all is well again
+RETRY_S = 60.0  # between two looks at the disk, whether an alarm comes or not: somebody waits to hear how it is
+HANGS_S = 60.0  # a disk that has taken nothing for so long
 RETRY_BYTES = 500_000  # a still and a crop
 MOST_FILM_BYTES = 48_000_000  # of frames that wait in memory to be made into clips
 
@@ -34,8 +37,8 @@ class EvidenceWriter:
 
     ``reserve_mb`` stay free on the disk. ``negatives_per_day``: frames without an alarm, at random; ``full``: the whole
     frame of each alarm as well. ``written`` is called in the writing thread with an event and the path of its still,
-    once that is on the disk. At most ``depth`` sets of pictures wait (a 720p frame holds 2.7 MB).
-    Raises OptionError when the folder cannot be made.
+    once that is on the disk. At most ``depth`` sets of pictures wait (a 720p frame holds 2.7 MB). A disk that takes
+    nothing is a ``problem``, and tried again. Raises OptionError for a path at which no folder can ever be.
     """
 
     def __init__(
@@ -52,16 +55,19 @@ class EvidenceWriter:
         maker: ClipMaker | None = None,
         dice: random.Random | None = None,
     ) -> None:
+        refused: OSError | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if mistaken(error):
+                raise OptionError(f"{folder}: cannot keep evidence there ({error.strerror})") from None
+            refused = error
         self.folder = folder
         self.negatives_per_day = negatives_per_day
         self.full = full
         self.clips = clips
         self.written = written
         self.failures = 0  # sets of files and clips that were not written
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(f"{folder}: cannot keep evidence there ({error.strerror})") from None
         self.store = Store(
             folder, quota_bytes=round(quota_mb * MB), reserve_bytes=round(reserve_mb * MB), busy=self._busy
         )
@@ -69,14 +75,21 @@ class EvidenceWriter:
         self._dice = dice
         self._cameras: list[CameraEvidence] = []
         self._problem: str | None = None
-        self._tried_at = 0.0  # time.monotonic(), seconds
+        self._looked_at = time.monotonic()
+        self._since: float | None = None  # when the turn that is at work now began, time.monotonic()
+        self._said_hung = False
+        self._said_dropped = 0
         self._lock = threading.Lock()
         self._in_work: Counter[Path] = Counter()  # folders of what is being written or waits to become a clip
-        self._pictures: Worker[Papers | None] = Worker(lambda papers, _: self._write(papers), "evidence", depth=depth)
+        self._pile = Pile(depth)
+        # One turn for each that waits on the pile, and now and then one to look at the disk.
+        self._turns: Worker[bool] = Worker(lambda look, _: self._turn(look), "evidence", depth=depth + 8)
         self._films: Worker[Film] = Worker(lambda film, _: self._make(film), "clips", depth=1000)
         self._film_bytes = 0
+        if refused:
+            self._failed(refused)
         # While nothing happens yet: a card with thousands of events takes seconds to look through.
-        self._pictures(None)
+        self._turns(True)
 
     def camera(self, masks: Sequence[Polygon] = (), *, context: float = 1.0, clips: bool = True) -> CameraEvidence:
         """What one camera is told through; ``context`` is of the crops its classifier gets."""
@@ -95,7 +108,8 @@ class EvidenceWriter:
 
     def write(self, papers: Papers) -> None:
         """Queue files; returns at once."""
-        self._pictures(papers)
+        if self._pile.put(papers):
+            self._turns(False)
 
     def film(self, film: Film) -> None:
         """Queue a clip; returns at once. Where too many frames wait, this one is given up."""
@@ -110,18 +124,24 @@ class EvidenceWriter:
 
     def problem(self) -> str | None:
         """Why nothing can be written now, in a sentence; None while all is well. Whoever asks has it tried again."""
-        problem = self._problem
-        if problem and time.monotonic() - self._tried_at > RETRY_S:
-            self._tried_at = time.monotonic()
-            self._pictures(None)
-        return problem
+        now, since = time.monotonic(), self._since
+        if since is not None and now - since > HANGS_S:
+            hung = f"evidence is not kept: {self.folder}: its disk hangs, for more than {HANGS_S:g} s by now"
+            if not self._said_hung:
+                self._said_hung = True
+                log.warning("%s", hung)
+            return hung
+        if now - self._looked_at > RETRY_S:
+            self._looked_at = now
+            self._turns(True)
+        return self._problem
 
     def close(self, within_s: float) -> bool:
         """Write what waits and make the last clips, for at most so many seconds; False when something was left."""
         until = time.monotonic() + within_s
         for camera in self._cameras:
             camera.finish()
-        written = self._pictures.close(until - time.monotonic())
+        written = self._turns.close(until - time.monotonic())
         filmed = self._films.close(until - time.monotonic())
         self._maker.stop()
         return written and filmed
@@ -131,26 +151,44 @@ class EvidenceWriter:
             working = list(self._in_work)
         return [*working, *(folder for camera in self._cameras for folder in camera.busy)]
 
-    def _write(self, papers: Papers | None) -> None:
+    def _turn(self, look: bool) -> None:
+        """Write what waits longest; where nothing does, see how the disk is if that is asked for."""
+        papers = self._pile.take()
+        dropped = self._pile.dropped
+        if dropped > self._said_dropped:
+            self.failures += dropped - self._said_dropped
+            self._said_dropped = dropped
+            log.warning("evidence: the disk is too slow: %d sets of pictures were given up so far", dropped)
+        self._since = time.monotonic()
         try:
-            if papers is None:
+            if papers:
+                self._write(papers)
+                self._worked()
+            elif look:
                 self.store.make_room(0)
                 if self._problem:
                     self.store.try_out(RETRY_BYTES)
                     self._worked()
-                return
-            with self._lock:
-                self._in_work[papers.unit] += 1
-            try:
-                for number, (path, make) in enumerate(papers.files):
-                    self.store.write(papers.unit, path, make())
-                    if number == 0 and papers.still_of:
-                        self._tell(papers.still_of, path)
-                self._worked()
-            finally:
-                self._release(papers.unit)
         except (NoRoomError, OptionError, OSError) as error:
+            self.failures += papers is not None
             self._failed(error)
+        finally:
+            self._since = None
+            if self._said_hung:
+                self._said_hung = False
+                log.warning("%s: its disk answers again", self.folder)
+
+    def _write(self, papers: Papers) -> None:
+        """Raises NoRoomError, OptionError or OSError."""
+        with self._lock:
+            self._in_work[papers.unit] += 1
+        try:
+            for number, (path, make) in enumerate(papers.files):
+                self.store.write(papers.unit, path, make())
+                if number == 0 and papers.still_of:
+                    self._tell(papers.still_of, path)
+        finally:
+            self._release(papers.unit)
 
     def _make(self, film: Film) -> None:
         try:
@@ -188,8 +226,7 @@ class EvidenceWriter:
 
     def _failed(self, error: Exception) -> None:
         """Said once, however many alarms follow."""
-        self.failures += 1
-        self._tried_at = time.monotonic()
+        self._looked_at = time.monotonic()
         words = str(error)
         if isinstance(error, OSError):
             words = f"{error.filename or self.folder}: cannot be written ({error.strerror or error})"

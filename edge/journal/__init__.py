@@ -21,15 +21,17 @@ from edge.run import Run
 from edge.schema import Event, utc_text
 
 KEEP_EVENTS = 50_000  # some 60 MB
-PATIENCE_S = 10.0  # shorter than what a worker allows a sink
+SOON_S = 3.0  # a card may take a breath; an alarm is not held up by a longer one
+PATIENCE_S = 10.0  # such a disk is said to be no good
 
 
 class Journal:
     """Keeps events in ``folder/journal.db`` and is the ``edge.outbox.Queue`` of the ``routes``. For any thread.
 
     Nothing here raises for a disk that is broken; ``durable`` and ``problem`` say how it stands. Calls wait for the
-    disk, and ``patience_s`` seconds at most where another call hangs in it: they belong in a worker. The newest
-    ``keep`` events are kept, and every one that still waits to be delivered.
+    disk, which works in a thread of its own: ``soon_s`` seconds where it hangs, and not at all while it goes on
+    hanging; they belong in a worker. A disk that takes ``patience_s`` seconds is a problem. The newest ``keep`` events
+    are kept, and every one that still waits to be delivered.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Journal:
         clock: Clock | None = None,
         ballast: Ballast | None = None,
         keep: int = KEEP_EVENTS,
+        soon_s: float = SOON_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self.folder = folder
@@ -56,9 +59,10 @@ class Journal:
             self._clock,
             ballast=ballast or Ballast(folder),
             keep=keep,
+            soon_s=soon_s,
             patience_s=patience_s,
         )
-        self._disk.write(beat=True)
+        self._disk.start()
 
     def __call__(self, event: Event) -> Event:
         """Write the event down, with a row for each channel that wants it; the event as it now stands.
@@ -73,7 +77,7 @@ class Journal:
 
     def beat(self) -> None:
         """Every ten minutes: that the run lives is written down, and with it what is still only in memory."""
-        self._disk.write(beat=True)
+        self._disk.beat()
         self._notify()
 
     def examine(self) -> str | None:
@@ -138,7 +142,6 @@ class Journal:
         event.to_json()  # one that cannot be written fails here, and does not take those after it along
         rows = rows_for(self.routes, event, picture)
         entry = self._memory.add(event, rows, utc_text(self._clock.wall()), self._clock.monotonic())
-        self._notify()  # should the disk hang now, it is delivered from memory
         self._disk.write()
         self._notify()
         return entry

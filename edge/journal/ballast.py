@@ -8,6 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
+from edge.ownership import hand_over
+
 log = logging.getLogger(__name__)
 
 BALLAST_BYTES = 1 << 20  # some hundred alarms
@@ -67,6 +69,7 @@ class Ballast:
                 _take(file.fileno(), self.size)
                 os.fsync(file.fileno())
             beside.replace(self.path)
+            hand_over(self.path)
         except OSError as error:
             log.debug("%s: cannot be made (%s)", self.path, error.strerror)
             beside.unlink(missing_ok=True)

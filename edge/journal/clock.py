@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 ASKED_AGAIN_S = 1.0  # an event asks each time; the kernel is asked this often at most
+STEP_S = 2.0  # the clocks go apart by so much from one look to the next: somebody has set it
+LOOKED_S = 0.2  # a look that took longer, on a machine that is too busy, tells nothing of that
 UNKNOWN = "this system does not say whether its clock is right"
 STA_UNSYNC = 0x40  # linux/timex.h: nothing has set the clock, or not for hours
 
@@ -19,7 +21,8 @@ Answer = tuple[bool | None, str]  # whether it is right, and how that is known i
 class Clock:
     """The machine's clocks: what people call the time, seconds that only go forward, and whether the first is right.
 
-    ``ask`` tells whether it is right and how that is known; it is asked once a second at most and must not wait.
+    ``ask`` tells whether it is right and how that is known; it is asked once a second at most and must not wait. A
+    clock that was set while the system calls it wrong may be right from then on, seconds before the system says so.
     """
 
     def __init__(
@@ -34,13 +37,21 @@ class Clock:
         self.monotonic = monotonic or _going_on  # seconds
         self._answer: Answer = (None, UNKNOWN)
         self._asked_at: float | None = None
+        self._apart_s: float | None = None  # between the two clocks at the last look
+        self._was_set = False
 
     def synced(self) -> bool | None:
-        """Whether the clock is known to be right; None: not known on this system. Fit for ``Run(clock_synced=…)``."""
+        """Whether the clock is known to be right; None: not known. Fit for ``Run(clock_synced=…)``."""
         now = self.monotonic()
+        apart_s = self.wall().timestamp() - now
+        if self.monotonic() - now < LOOKED_S:
+            if self._apart_s is not None and abs(apart_s - self._apart_s) > STEP_S:
+                self._was_set = True
+            self._apart_s = apart_s
         if self._asked_at is None or now - self._asked_at >= ASKED_AGAIN_S:
             self._answer, self._asked_at = self._ask(), now
-        return self._answer[0]
+        # An event of then must not be corrected by what the clock was set by: it has the new time already.
+        return None if self._was_set and self._answer[0] is False else self._answer[0]
 
     @property
     def how(self) -> str:

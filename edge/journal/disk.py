@@ -1,16 +1,17 @@
-"""The journal's way to the disk: opened when it can be, mended where that helps, and never waited for without end."""
+"""The journal's way to the disk: opened when it can be, mended where that helps, and never waited for long."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from edge import __version__
 from edge.journal.ballast import Ballast
 from edge.journal.clock import Clock
-from edge.journal.gate import Gate
+from edge.journal.gate import Gate, HangingError
 from edge.journal.locks import Alive
 from edge.journal.memory import Memory
 from edge.journal.opening import check_whole, open_store
@@ -24,11 +25,17 @@ log = logging.getLogger(__name__)
 TRIM_EVENTS = 5_000  # at most at a time
 AT_ONCE = 100  # events in one transaction
 TRIES = 4  # the ballast given up, a moved or a damaged file opened anew, and once more
+START_S = 30.0  # what is damaged is mended first; an alarm whose disk hangs starts all the same
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux
+
+T = TypeVar("T")
 
 
 class Disk:
-    """Writes down what is in ``memory``; what fails is kept there. Nothing raises for a disk that is broken."""
+    """Writes down what is in ``memory``; what fails is kept there. Nothing raises for a disk that is broken.
+
+    After ``soon_s`` seconds a call goes on without the disk; one that takes ``patience_s`` seconds is said.
+    """
 
     def __init__(
         self,
@@ -40,10 +47,10 @@ class Disk:
         *,
         ballast: Ballast,
         keep: int,
+        soon_s: float,
         patience_s: float,
     ) -> None:
         self.folder = folder
-        self.trouble: str | None = None  # why events are in memory only
         self.reserve = True  # the ballast is there
         self._memory = memory
         self._routes = routes
@@ -51,7 +58,11 @@ class Disk:
         self._clock = clock
         self._ballast = ballast
         self._keep = keep  # events
-        self._gate = Gate(patience_s)
+        self._soon_s = soon_s
+        self._patience_s = patience_s
+        self._gate = Gate()
+        self._trouble: str | None = None
+        self._late = False  # a call was not waited for, and that is said
         self._alive = Alive(folder, run.id)
         self._store: Store | None = None
         self._stale = False  # the store could not be written: good for reading until it is opened anew
@@ -66,71 +77,94 @@ class Disk:
         }
         self._facts_written = False
 
-    def write(self, *, beat: bool = False, ended: bool = False) -> bool:
+    @property
+    def trouble(self) -> str | None:
+        """Why events are in memory only; None: they are on the disk, or soon will be."""
+        if self._gate.busy_s >= self._patience_s:
+            return f"{self.folder}: the disk has not answered for {self._patience_s:.0f} s"
+        return self._trouble
+
+    def start(self) -> None:
+        """Open the journal and write down that the run lives; what hangs is left behind after half a minute."""
+        self._asked(lambda: self._write(beat=True), START_S, "beat")
+
+    def write(self) -> bool:
         """Bring all that is in memory to the disk, oldest first; whether that were events.
 
-        ``beat``: also that the run lives; what is old goes, and the ballast comes back. When it fails, or another call
-        hangs in the disk, what is in memory is given out from there.
+        When it fails, or a call hangs in the disk, what is in memory is given out from there.
         """
-        if not self._gate.enter():
-            self._failed(f"{self.folder}: the disk has not answered for {self._gate.patience_s:.0f} s")
-            return False
+        return bool(self._asked(self._write, self._soon_s, "write"))
+
+    def beat(self) -> None:
+        """``write``, and that the run lives; what is old goes, and the ballast comes back."""
+        self._asked(lambda: self._write(beat=True), self._patience_s, "beat")
+
+    def _asked(self, work: Callable[[], T], within_s: float, name: str | None = None) -> T | None:
+        """What the disk's thread makes of it; None, and what is in memory is given out from there, when it hangs."""
         try:
-            self._note(beat, ended)
-            for _ in range(TRIES):
-                try:
-                    events = self._write_all(self._ready())
-                    if beat:
-                        self._tidy(self._ready())
-                except DiskError as error:
-                    if not self._mended(error):
-                        self._failed(str(error))
-                        return False
-                else:
-                    return events
-            self._failed(f"{self.folder}: the journal cannot be mended")
-            return False
-        finally:
-            self._gate.leave()
+            return self._gate(work, within_s, name)
+        except HangingError:
+            self._memory.show()
+            if not self._late:
+                self._late = True
+                log.warning("%s: the disk does not answer; what comes goes on from memory until it does", self.folder)
+            return None
+
+    def _write(self, *, beat: bool = False, ended: bool = False) -> bool:
+        self._note(beat, ended)
+        for _ in range(TRIES):
+            try:
+                events = self._write_all(self._ready())
+                if beat:
+                    self._tidy(self._ready())
+            except DiskError as error:
+                if not self._mended(error):
+                    self._failed(str(error))
+                    return False
+            else:
+                return events
+        self._failed(f"{self.folder}: the journal cannot be mended")
+        return False
 
     def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found] | None:
         """At most ``limit`` rows of a channel but those ``settled``; None: the disk does not answer now.
 
         Rows of other runs that live are theirs to deliver.
         """
-        if not self._gate.enter():
-            return None
-        try:
+
+        def look() -> list[Found]:
             if self._store is None:
                 return []
-            return self._store.waiting(
-                channel, newest_first=newest_first, limit=limit, besides=self._alive.others(), settled=settled
-            )
-        except DiskError as error:
-            self._mended(error)  # with the next thing that is written
-            self._failed(str(error))
-            return []
-        finally:
-            self._gate.leave()
+            try:
+                return self._store.waiting(
+                    channel, newest_first=newest_first, limit=limit, besides=self._alive.others(), settled=settled
+                )
+            except DiskError as error:
+                self._mended(error)  # with the next thing that is written
+                self._failed(str(error))
+                return []
+
+        return self._asked(look, self._soon_s)
 
     def examine(self) -> str | None:
         """Check every page and index beside the running alarm; what is wrong, then mended as far as it goes."""
         found = check_whole(self.folder)
         if found:
-            if self._gate.enter():
-                self._suspect = found
-                self._gate.leave()
-            self.write(beat=True)
+            self._suspect = found
+            self.beat()
         return found
 
     def close(self) -> None:
         """The run is over."""
-        self.write(beat=True, ended=True)
-        if self._gate.enter():
+
+        def end() -> None:
+            self._write(beat=True, ended=True)
             if self._store:
                 self._store.close()
                 self._store = None
-            self._gate.leave()
+
+        self._asked(end, self._patience_s, "end")
+        self._gate.close()
         self._alive.close()
 
     def _note(self, beat: bool, ended: bool) -> None:
@@ -165,7 +199,7 @@ class Disk:
         """Everything in memory, in its order; whether that were events. Raises DiskError."""
         events = False
         # A disk that refused is tried with little, or every event would cost what all those in memory cost.
-        while (what := self._memory.unwritten(1 if self.trouble else AT_ONCE)) or not self._facts_written:
+        while (what := self._memory.unwritten(1 if self._trouble else AT_ONCE)) or not self._facts_written:
             with store.writing():
                 lie = store.put(what)
                 if not self._facts_written:
@@ -196,14 +230,14 @@ class Disk:
 
     def _failed(self, why: str) -> None:
         self._memory.show()
-        if self.trouble is None:
+        if self._trouble is None:
             log.warning("%s; events are kept in memory only until it is better", why)
-        self.trouble = why
+        self._trouble = why
 
     def _well(self) -> None:
-        if self.trouble is not None:
+        if self._trouble is not None or self._late:
             log.warning("%s: the journal is written again", self.folder)
-        self.trouble = None
+        self._trouble, self._late = None, False
 
 
 def _machine_boot() -> str | None:

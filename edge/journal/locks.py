@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edge.ownership import hand_over
+
 LONG_DEAD_S = 3600.0  # a file nobody holds may be of a process that is just about to take it
 OPENING_S = 15.0  # how long another one may take to check or mend the journal
 
@@ -31,7 +33,9 @@ class Alive:
         self.close()
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
+            hand_over(self._folder)
             file = os.open(self._own, os.O_RDWR | os.O_CREAT, 0o644)
+            hand_over(self._own)
             if _taken(file, 1.0):
                 self._held = file
             else:
@@ -82,6 +86,7 @@ def alone(folder: Path) -> Iterator[None]:
     file: int | None = None
     with suppress(OSError):
         file = os.open(folder / "opening", os.O_RDWR | os.O_CREAT, 0o644)
+        hand_over(folder / "opening")
     try:
         if file is not None and not _taken(file, OPENING_S):
             raise TimeoutError(f"another process has been opening the journal in {folder} for {OPENING_S:.0f} s")

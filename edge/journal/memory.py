@@ -71,9 +71,14 @@ class Unwritten:
 
 
 def rows_for(routes: Iterable[Route], event: Event, picture: Path | None = None) -> list[tuple[str, Part, Path | None]]:
-    """The (channel, part, picture) that is to be sent of an event: its word, or the ``picture`` given."""
+    """The (channel, part, picture) that is to be sent of an event: its word, or the ``picture`` given.
+
+    That a channel cannot be reached is told to all the others.
+    """
     rows: list[tuple[str, Part, Path | None]] = []
     for route in routes:
+        if event.kind == "health" and event.label == route.key:
+            continue
         try:
             wanted = route.wants(event)
         except Exception as error:  # a fault in one channel must not cost the others the alarm

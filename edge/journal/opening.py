@@ -15,6 +15,7 @@ from edge.journal.locks import alone
 from edge.journal.salvage import salvage
 from edge.journal.store import DiskError, Store, faults
 from edge.outbox import Route
+from edge.ownership import hand_over
 from edge.schema import utc_text
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def open_store(folder: Path, routes: Sequence[Route], now: datetime, suspect: st
         for each in reversed([folder, *folder.parents]):
             if not each.exists():
                 each.mkdir(exist_ok=True)
+                hand_over(each)
                 _to_disk(each.parent)
         with alone(folder):
             _finish(folder, now)
@@ -44,6 +46,8 @@ def open_store(folder: Path, routes: Sequence[Route], now: datetime, suspect: st
             db = layout.connect(path)
             try:
                 layout.prepare(db)
+                for end in ENDS:
+                    hand_over(path.with_name(NAME + end))
                 return Store(db, path)
             except BaseException:
                 db.close()
@@ -93,6 +97,7 @@ def _finish(folder: Path, now: datetime) -> Path | None:
         return None
     quarantine = folder / "quarantine"
     quarantine.mkdir(exist_ok=True)
+    hand_over(quarantine)
     aside = quarantine / f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z.db"
     for end in ENDS:
         with suppress(FileNotFoundError):

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edge.errors import BearAlarmError
 from edge.journal.layout import APPLICATION_ID, VERSION
+from edge.journal.locks import Alive
 
 if TYPE_CHECKING:
     import sqlite3
 
 PATIENCE_S = 5.0  # while the writer holds the file for itself
+FULL_BYTES = 256 << 10  # a disk with less room is full: a new journal takes some 50 kB
 
 
 class JournalReadError(BearAlarmError, OSError):
@@ -26,11 +28,15 @@ class NoJournalError(JournalReadError):
     """There is no journal here, or nothing was ever written into it."""
 
 
+class UnwrittenError(JournalReadError):
+    """An alarm runs here, or the disk is full, and nothing could be written into the journal yet."""
+
+
 class ReadOnly:
     """The journal at ``path`` as it is at this moment; use it in a ``with``.
 
-    Raises NoJournalError where there is none, JournalReadError where it may not be read, is damaged, of a newer version
-    or something else.
+    Raises NoJournalError where there is none, UnwrittenError where that is no wonder, JournalReadError where it may not
+    be read, is damaged, of a newer version or something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,6 +100,7 @@ class ReadOnly:
         """Whether this is a journal this version can read."""
         version, mark = (int(self.rows(f"PRAGMA {name}")[0][0]) for name in ("user_version", "application_id"))
         if not version and not mark and not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1"):
+            _excuse(self.path)
             raise NoJournalError(f"{self.path}: the journal is empty, nothing was ever written into it")
         if mark != APPLICATION_ID:
             raise JournalReadError(f"{self.path}: is a database of another program, no journal of bear-alarm")
@@ -126,6 +133,7 @@ def _look(path: Path) -> None:
         with path.open("rb"):
             pass
     except (FileNotFoundError, NotADirectoryError):
+        _excuse(path)
         raise NoJournalError(f"{path}: no such journal") from None
     except IsADirectoryError:
         raise JournalReadError(f"{path}: is a folder, not a journal") from None
@@ -133,6 +141,23 @@ def _look(path: Path) -> None:
         raise JournalReadError(f"{path}: this user may not read it{_owner(path)}") from None
     except OSError as error:
         raise JournalReadError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _excuse(path: Path) -> None:
+    """Why nothing was written, where that can be seen from outside. Raises UnwrittenError."""
+    try:
+        full = shutil.disk_usage(path.parent).free < FULL_BYTES
+    except OSError:  # no such folder
+        return
+    running = bool(Alive(path.parent, "").others())
+    if not running and not (full and path.exists()):
+        return
+    why = "its disk is full: free some space" if full else "see what `bear-alarm watch` says there of its disk"
+    if running:
+        words = f"an alarm runs here and could not write anything down yet; {why}; its events are only in its memory"
+    else:
+        words = f"the journal is empty, and {why}; what an alarm tells here meanwhile is only in its memory"
+    raise UnwrittenError(f"{path}: {words}")
 
 
 def _owner(path: Path) -> str:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 ALIVE = timedelta(minutes=30)  # a run that said nothing for longer no longer runs
 AT_ONCE = 500  # rows asked for in one query
+WITHDRAWN = "a test that was over"  # how the error of a row begins that `alert test` takes back
 State = Literal["over", "going on", "cut off"]
 
 
@@ -47,6 +48,11 @@ class Delivery:
     error: str | None
     queued_at: str  # ISO 8601, UTC, by the device's clock
     settled_at: str | None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it was taken back here; nobody has refused it."""
+        return self.state == "parked" and (self.error or "").startswith(WITHDRAWN)
 
 
 @dataclass(frozen=True, slots=True)

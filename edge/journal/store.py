@@ -124,14 +124,23 @@ class Store:
         return lie
 
     def _put_event(self, event: Event) -> int:
+        """The row of an event; of one that is there already only the picture is new."""
         event = replace(event, durable=True)
         row = self._db.execute(
             "INSERT INTO events(event_id, kind, type, camera, boot_id, seq, captured_at, evidence, json)"
-            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(boot_id, seq) DO UPDATE SET"
-            " evidence = excluded.evidence, json = excluded.json RETURNING id",
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(boot_id, seq) DO NOTHING RETURNING id",
             (event.id, event.kind, event.type, _text(event.camera), event.boot_id, event.seq, event.captured_at,
              event.evidence and _text(event.evidence), _line(event)),
         ).fetchone()  # fmt: skip
+        if row is None:
+            there = "SELECT id, json FROM events WHERE boot_id = ? AND seq = ?"
+            row = self._db.execute(there, (event.boot_id, event.seq)).fetchone()
+            with suppress(ValueError):  # what is there cannot be read: this is better
+                event = replace(Event.from_json(row[1]), evidence=event.evidence)
+            self._db.execute(
+                "UPDATE events SET evidence = ?, json = ? WHERE id = ?",
+                (event.evidence and _text(event.evidence), _line(event), row[0]),
+            )
         return int(row[0])
 
     def _mark(self, row: int, mark: Mark) -> None:

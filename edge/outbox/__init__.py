@@ -69,13 +69,23 @@ class Route(Protocol):
 class Channel(Route, Protocol):
     """How to send one message to one place over a network."""
 
-    people: bool  # True: newest first, old ones in one digest; False: machines, strictly in order
+    people: bool  # True: alarms and the newest first, old ones in one digest; False: machines, strictly in order
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be reached, as far as it knows without sending, in one sentence; None: nothing is known."""
 
     def send(self, message: Message) -> None:
         """Send it and wait until it is delivered: PUBACK, 2xx, or what the other side's word for it is.
 
         Raises RefusedError for what will never be taken; anything else raised means: try again later. Must be safe to
         call while another call is under way: a word does not wait for a picture, nor for a send that hangs.
+        """
+
+    def listen(self, call: Callable[[], None]) -> None:
+        """``call`` is called, from any thread, when the other side was away and is back; it must return at once.
+
+        A channel that holds no connection never calls.
         """
 
     def close(self) -> None:

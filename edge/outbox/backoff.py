@@ -12,6 +12,7 @@ ASKED_S = 300.0  # the longest a server's Retry-After is heeded
 
 BURST = 10  # messages to people at once
 EACH_S = 30.0  # and then one in so many seconds
+FOR_ALARMS = 5  # of the burst: what cameras and the alarm itself have to say leaves so many
 
 
 class BackOff:
@@ -39,6 +40,10 @@ class BackOff:
     def worked(self) -> None:
         """It worked: the next one may go at once."""
         self.failures = 0
+        self._due = self._failed_at = -math.inf
+
+    def reached(self) -> None:
+        """The other side is back: try at once, but go on with the same steps should that fail."""
         self._due = self._failed_at = -math.inf
 
     def wait_s(self, now: float, newest_age_s: float) -> float:

@@ -75,11 +75,13 @@ class Deliverer:
         self._feed = Feed(channel, queue, chance, run)
         self._sends = Sends(channel, clock, self._wake.set, deadlines_s)
         self._error: str | None = None
-        self._failing_since: float | None = None
+        self._failing = False  # the last one was not delivered, and not refused
         self._took_ms: float | None = None
         self._unread: str | None = None  # why the journal could not be read, as it was last said
         self._closing = self._ended = False
+        self._reached = threading.Event()  # the other side is back
         queue.listen(self._wake.set)
+        channel.listen(self._is_reached)
         self._thread = threading.Thread(target=self._run, name=f"outbox {self.key}", daemon=True)
         self._thread.start()
 
@@ -116,12 +118,9 @@ class Deliverer:
         return f"{self.key}: {', '.join(words)}"
 
     def problem(self) -> str | None:
-        """One sentence while the channel is not reached; None while all is well, or nothing was to be told."""
-        since, error = self._failing_since, self._error
-        if since is None or error is None:
-            return None
-        minutes = (self._clock() - since) / 60.0
-        return f"{self.key}: not reached for {minutes:.0f} min ({error}); what waits is kept and told later"
+        """One sentence while the channel is not reached; None while all is well, as far as the channel knows itself."""
+        why = self._error if self._failing else self.channel.problem
+        return f"{self.key}: not reached ({why}); what is to be told is kept, and told later" if why else None
 
     def finish(self) -> None:
         """Deliver what waits if that works at once, then end; returns at once. ``close`` waits for it."""
@@ -166,29 +165,37 @@ class Deliverer:
         for answer in self._sends.answers(now):
             self._take(answer, now)
         self._mine = self._turn is None or self._turn.take()
+        if self._reached.is_set():
+            self._reached.clear()
+            self._feed.reached()
         while isinstance(found := self._feed.next(now, self._sends.closed(now), mine=self._mine), Parcel):
             self._sends.start(found)
         return min(LOOK_S, found, self._sends.due_s(now))
+
+    def _is_reached(self) -> None:
+        self._reached.set()
+        self._wake.set()
 
     def _take(self, answer: Answer, now: float) -> None:
         """What one answer means for the rows, the state and whoever asked."""
         parcel, error = answer.parcel, answer.error
         if error is None:
-            if self._failing_since is not None:
+            if self._failing:
                 log.info("%s: reached again", self.key)
-            self._error = self._failing_since = why = None
+            self._error = why = None
+            self._failing = False
             self._took_ms = answer.took_s * 1000.0
             self._record(lambda: self._feed.delivered(parcel, now))
         else:
             why = scrub(error_words(error))
             if isinstance(error, RefusedError):
+                self._failing = False  # it is there, and answers
                 log.warning("%s: refused for good, and parked: %s", self.key, why)
                 self._record(lambda: self._feed.refused(parcel, why))
             else:
                 if why != self._error:
                     log.warning("%s: not delivered (%s); it is kept, and tried again", self.key, why)
-                if self._failing_since is None:
-                    self._failing_since = now
+                self._failing = True
                 after_s = error.after_s if isinstance(error, NotYetError) else 0.0
                 self._record(lambda: self._feed.failed(parcel, why, now, after_s))
             self._error = why

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from edge.outbox import Channel, Part, Queue, Waiting
-from edge.outbox.backoff import BackOff, Bucket
+from edge.outbox.backoff import FOR_ALARMS, BackOff, Bucket
 from edge.outbox.plan import Key, Parcel, Plan, crowded, for_machines, for_people, key_of
 
 log = logging.getLogger(__name__)
@@ -17,6 +17,7 @@ AT_ONCE = 20  # rows asked for first
 MOST_ROWS = 100_000
 STUBBORN = 3  # failures after which another row is tried beside the newest: perhaps it is not the network
 PICTURE_SPARE = 3.0  # messages that must be left for words when people are sent a picture
+TEST_OVER = "a test of a run that is over: nobody waits for it any more"
 
 
 @dataclass(slots=True)
@@ -79,7 +80,8 @@ class Feed:
                 return math.inf
             wait_s = self._backoffs["picture"].wait_s(now, newest[0].age_s)
         if self._channel.people:
-            wait_s = max(wait_s, self._bucket.wait_s(now, 1.0 if words else PICTURE_SPARE))
+            want = 1.0 + self._left_for_alarms(words) if words else PICTURE_SPARE
+            wait_s = max(wait_s, self._bucket.wait_s(now, want))
         if wait_s > 0.0 or not rows:
             return wait_s or math.inf
         plan = self._plan(rows, now)
@@ -119,12 +121,26 @@ class Feed:
         self.count.parked += len(parcel.rows)
         self._settle(parcel.rows, why)
 
+    def reached(self) -> None:
+        """The other side is back: whatever the back-off says, the next one goes at once."""
+        for backoff in self._backoffs.values():
+            backoff.reached()
+
     def _plan(self, rows: Sequence[Waiting], now: float) -> Plan:
         if not self._channel.people:
             return for_machines(rows)
         self._many = crowded(rows)
-        aside = self._aside | {self._probed} if self._probed else self._aside
-        return for_people(rows, pressed=self._crowd or self._bucket.left(now) < 2.0, aside=aside)
+        last = self._bucket.left(now) < 2.0 + self._left_for_alarms(rows)
+        return for_people(rows, pressed=self._crowd or last, aside=self._set_aside())
+
+    def _left_for_alarms(self, rows: Sequence[Waiting]) -> float:
+        """How many messages must be left when the next of these words goes: none where it is an alarm."""
+        aside = self._set_aside()
+        alarm = any(row.part == "word" and row.event.alarms and key_of(row) not in aside for row in rows)
+        return 0.0 if alarm else float(FOR_ALARMS)
+
+    def _set_aside(self) -> set[Key]:
+        return self._aside | {self._probed} if self._probed else self._aside
 
     def _look(self, mine: bool) -> list[Waiting]:
         """What waits here and was not settled: enough of it to plan by."""
@@ -132,15 +148,20 @@ class Feed:
         while True:
             found = self._queue.waiting(self._channel.key, newest_first=people, limit=limit)
             ours = [row for row in found if mine or row.row < 0 or row.event.boot_id == self._run]
-            rows = [row for row in ours if key_of(row) not in self._settled]
+            rows = [row for row in ours if key_of(row) not in self._settled and not self._outlived(row)]
             all_ = len(found) < limit or limit >= MOST_ROWS
             if all_ or (not people and any(row.part == "word" for row in rows)):
                 break
             limit *= 8
         self.waiting = len(rows)
         self.oldest_s = max((row.age_s for row in rows), default=0.0)
+        self._settled |= {key_of(row): TEST_OVER for row in ours if self._outlived(row)}
         self._record_again([row for row in found if key_of(row) in self._settled])
         return rows
+
+    def _outlived(self, row: Waiting) -> bool:
+        """Whether it is a test that was interrupted: the queue holds nothing back but what runs that live will send."""
+        return row.event.kind == "test" and self._run is not None and row.event.boot_id != self._run
 
     def _record_again(self, rows: Sequence[Waiting]) -> None:
         """What is settled and still listed could not be written down: once more."""

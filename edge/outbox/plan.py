@@ -52,14 +52,16 @@ def for_machines(rows: Sequence[Waiting]) -> Plan:
 
 
 def for_people(rows: Sequence[Waiting], *, pressed: bool = False, aside: Collection[Key] = ()) -> Plan:
-    """The next one of rows that come the newest first; ``pressed``: all words go in one, for too much was sent already.
+    """The next one of rows that come the newest first: an alarm, else another word, else a picture.
 
-    ``aside`` are rows that failed while others went: they wait until nothing else does.
+    ``pressed``: all words go in one, for too much was sent already. ``aside`` are rows that failed while others went:
+    they wait until nothing else does.
     """
     words = [row for row in rows if row.part == "word"]
     if easy := [row for row in words if key_of(row) not in aside]:
-        alone = not pressed and easy[0].age_s <= OLD_S
-        return Plan(_parcel(easy[:1] if alone else easy[::-1]))
+        first = next((row for row in easy if row.event.alarms), easy[0])
+        alone = not pressed and first.age_s <= OLD_S
+        return Plan(_parcel((first,) if alone else easy[::-1]))
     if words:
         return Plan(_parcel(words[:1]))
     return _picture_for_people(rows)

@@ -9,6 +9,8 @@ import re
 import sys
 from pathlib import Path
 
+from edge.ownership import hand_over
+
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +52,9 @@ def _open(path: Path) -> int:
     """The lock file's descriptor; one that cannot be written can be locked all the same. Raises OSError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        hand_over(path)
+        return file
     except OSError:
         return os.open(path, os.O_RDONLY)
 

@@ -60,6 +60,7 @@ def _sentence(event: Event, now: datetime) -> str:
         words += [f"{event.score:.0%} sure"] if event.score is not None else []
         words += [f"at {event.camera}"]
         words += [f"in {' and '.join(event.zones)}"] if event.zones else []
+        words += [f"picture {event.file}"] if event.file else []
         words += [event.escalated] if event.escalated and not event.escalated.startswith("zone ") else []
         return f"{', '.join([*words, when])}."
     if event.kind == "test":

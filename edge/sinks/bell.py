@@ -14,10 +14,13 @@ class Bell:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
+    def wanted(self, event: Event) -> bool:
+        """Whether this is an alarm or the start of a trouble."""
+        return event.alarms or (event.kind in {"camera", "health"} and event.type == "new")
+
     def __call__(self, event: Event) -> None:
-        """Ring, if this is an alarm or the start of a trouble."""
+        """Ring, if this event is wanted."""
         stream = self._stream or sys.__stderr__
-        worth_it = event.alarms or (event.kind in {"camera", "health"} and event.type == "new")
-        if worth_it and stream is not None and stream.isatty():
+        if self.wanted(event) and stream is not None and stream.isatty():
             stream.write("\a")
             stream.flush()

@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 from edge.schema import Event
 
-SHOWN = 4  # letters
-
 
 class CommandError(RuntimeError):
     """The command did not do what it was called for."""
@@ -33,9 +31,9 @@ class Command:
 
     @property
     def shown(self) -> str:
-        """The command for people: its first word and short ones, for any other may hold a password."""
+        """The command for people: its first word alone, for any other may be a password or a PIN."""
         first, *more = self.line.split() or [""]
-        words = [first if "=" not in first else "…", *(word if len(word) <= SHOWN else "…" for word in more)]
+        words = ["…" if "=" in first else first, *(["…"] if more and "=" not in first else [])]
         return f"`{' '.join(words)}`"
 
     def __call__(self, event: Event) -> None:

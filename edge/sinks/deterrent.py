@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 BUILT_IN = ("siren", "horn", "barks", "shouts", "bangs")
 SWITCHED_ON = "on"  # the word for the sounds of our own
 MOST_FILES = 40
+TIDY_S = 0.3  # what may be waited for a programme whose noises are silent already
 BEGUN_S = 5.0  # the first noise has begun or failed by then
 
 
@@ -33,7 +34,7 @@ class Noise(Protocol):
         """Be silent, now."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Silent for good, within a moment."""
 
 
 class Lamp(Protocol):
@@ -46,7 +47,7 @@ class Lamp(Protocol):
         """Off, now."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Dark for good, within a moment."""
 
 
 class DeterrentError(RuntimeError):
@@ -75,27 +76,35 @@ class Deterrent:
         self.noises = dict(noises)
         self.lamps = list(lamps)
         self.planner = Planner(tuple(noises), limits or Limits(), seed=seed)
-        self.wanted = wanted
+        self.problem: str | None = None  # what failed last in a programme; None: nothing did, or none was tried
         self.played: Programme | None = None  # the last one
+        self._begins = wanted
         self._clock = clock
         self._wall = wall
         self._bears: set[str] = set()  # ids of the events it goes on for
         self._stint = Stint(self._play, "the deterrent")
         self._begun = threading.Event()
-        self._problem: str | None = None
+
+    def wanted(self, event: Event) -> bool:
+        """Whether a programme may begin with this event, or end with it."""
+        return event.type == "end" or self._begins(event)
 
     def __call__(self, event: Event) -> None:
         """Begin a programme, go on with it, or end it when the bear is gone."""
         if event.type == "end":
             self._gone(event.id)
-        elif self.wanted(event):
+        elif self._begins(event):
             self._start(event)
 
     def close(self) -> None:
-        """Silence, darkness, and let go of everything."""
-        self._stint.stop(2.0)
+        """Silence and darkness for good, within a moment; from any thread and as often as you like."""
+        self._stint.close()
         for part in (*self.noises.values(), *self.lamps):
-            part.close()
+            try:
+                part.close()
+            except Exception as error:  # the others must be silenced all the same
+                log.warning("the deterrent: %s", error or type(error).__name__)
+        self._stint.stop(TIDY_S)
 
     def _start(self, event: Event) -> None:
         if self._stint.going:
@@ -108,13 +117,13 @@ class Deterrent:
             log.info("no deterrent: %s", programme)
             return
         self._bears = {event.id}
-        self.played, self._problem = programme, None
+        self.played, self.problem = programme, None
         self._begun.clear()
         self._stint.go_on(programme.seconds + BEGUN_S)
         if not self._begun.wait(BEGUN_S):
             raise DeterrentError("the deterrent has not begun")
-        if self._problem:
-            raise DeterrentError(self._problem)
+        if self.problem:
+            raise DeterrentError(self.problem)
 
     def _gone(self, id_: str) -> None:
         if id_ in self._bears:
@@ -157,7 +166,7 @@ class Deterrent:
             problem = str(error) or type(error).__name__
             if self._begun.is_set():
                 log.warning("the deterrent: %s", problem)
-            self._problem = problem
+            self.problem = problem
 
 
 def open_deterrent(

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from edge.sinks.stint import Stint
 log = logging.getLogger(__name__)
 
 LONGEST_S = 3600.0
+TIDY_S = 0.3  # what may be waited for the thread that looks after a pin that is off already
 HIGHEST_PIN = 27  # of the 40-pin header, as BCM numbers them
 BLINK: Pulse = (0.5, 0.5)
 WORDS = "PIN, PIN:SECONDS, and where needed :low or :blink after it, such as 17, 17:30 or 27:60:low:blink"
@@ -84,6 +86,7 @@ class Gpio:
         self._device = _output(pin, active_high=active_high)
         self._stint = Stint(self._switch, f"pin {pin}")
         self._pulse = pulse
+        self._let_go = threading.Lock()  # taken once
         atexit.register(self.close)
 
     def __call__(self, event: Event) -> None:
@@ -103,22 +106,32 @@ class Gpio:
             self._device.on()  # here, so that whoever calls hears of a failure
         try:
             self._stint.go_on(seconds)
-        except RuntimeError:  # no thread is to be had that would switch it off
-            self._device.off()
+        except RuntimeError:  # no thread is to be had that would switch it off, or it was closed meanwhile
+            self._off()
             raise
 
     def stop(self) -> None:
-        """Off, now."""
-        self._stint.stop(1.0)
-        self._device.off()
+        """Off, now; the rest takes 0.3 s at most."""
+        self._stint.stop()
+        self._off()
+        self._stint.stop(TIDY_S)
+        self._off()
 
     def close(self) -> None:
-        """Off, and the pin is let go."""
+        """Off for good, and the pin is let go; as ``stop``, from any thread and as often as you like."""
         atexit.unregister(self.close)
+        if not self._let_go.acquire(blocking=False):
+            return
+        self._stint.close()
+        try:
+            self._off()
+        finally:
+            self._stint.stop(TIDY_S)
+            self._device.close()  # the pin is an input again, which switches nothing
+
+    def _off(self) -> None:
         if not self._device.closed:
-            self._stint.stop(1.0)
             self._device.off()
-            self._device.close()
 
     def _switch(self, stint: Stint) -> None:
         """In a thread of its own, while it is to be on."""
@@ -132,7 +145,7 @@ class Gpio:
                     self._device.off()
                     stint.wait(pulse[1])
         finally:
-            self._device.off()
+            self._off()
 
 
 def _output(pin: int, *, active_high: bool) -> Any:
@@ -149,7 +162,7 @@ def _output(pin: int, *, active_high: bool) -> Any:
     except ImportError as error:
         raise MissingExtraError(
             f"pin {pin}: a Raspberry Pi's pins need gpiozero and lgpio ({error}); "
-            "install them with `pip install 'bear-alarm[pi]'`"
+            "install them with `pip install '.[pi]'` in the folder of bear-alarm, or `make install EXTRAS=pi`"
         ) from None
     except Exception as error:  # lgpio has an error of its own, which is no OSError
         raise OptionError(

@@ -70,6 +70,14 @@ class Notify:
         if not arrived:
             raise RuntimeError(scrub("; ".join(dict.fromkeys(heard)), self._secrets) or "Apprise does not say why")
 
+    @property
+    def problem(self) -> str | None:
+        """None: nothing is known before something is sent."""
+        return None
+
+    def listen(self, call: Callable[[], None]) -> None:
+        """Nothing is held that could come back: nobody is called."""
+
     def close(self) -> None:
         """Nothing is held between two messages."""
 

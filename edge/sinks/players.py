@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from edge.errors import OptionError
@@ -65,12 +67,12 @@ class SoundFile:
     """
 
     def __init__(self, data: bytes) -> None:
-        self._fd: int | None = None
+        self._memory: FileIO | None = None
         if sys.platform == "linux":
-            self._fd = os.memfd_create("bear-alarm-sound", os.MFD_CLOEXEC)
-            with open(self._fd, "wb", closefd=False) as file:
+            self._memory = FileIO(os.memfd_create("bear-alarm-sound", os.MFD_CLOEXEC), "wb")
+            with open(self._memory.fileno(), "wb", closefd=False) as file:
                 file.write(data)
-            self.path = f"/proc/self/fd/{self._fd}"
+            self.path = f"/proc/self/fd/{self._memory.fileno()}"
             return
         try:
             fd, self.path = tempfile.mkstemp(prefix="bear-alarm-", suffix=".wav")
@@ -82,15 +84,18 @@ class SoundFile:
 
     @property
     def handles(self) -> tuple[int, ...]:
-        """What a player has to inherit to read it."""
-        return () if self._fd is None else (self._fd,)
+        """What a player has to inherit to read it. Raises OSError once it is closed."""
+        if self._memory is None:
+            return ()
+        if self._memory.closed:
+            raise OSError(errno.EBADF, "the sound is closed")
+        return (self._memory.fileno(),)
 
     def close(self) -> None:
-        """Let go of it; a player that has begun can play on."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-        elif not self.path.startswith("/proc/"):
+        """Let go of it, from any thread and as often as you like; a player that has begun can play on."""
+        if self._memory is not None:
+            self._memory.close()
+        else:
             Path(self.path).unlink(missing_ok=True)
 
 
@@ -101,6 +106,7 @@ class Playing:
         posix = os.name == "posix"
         self.name = player.name
         self._said = b""
+        self._killed = False
         self._process = subprocess.Popen(
             [*player.command, sound.path],
             stdin=subprocess.DEVNULL,
@@ -116,6 +122,11 @@ class Playing:
     def pid(self) -> int:
         """Its process."""
         return self._process.pid
+
+    def kill(self) -> None:
+        """Silence it, from any thread; returns at once. ``close`` is still to be called."""
+        self._killed = True
+        self._process.kill()
 
     def ended(self) -> bool:
         """Whether it has ended; also hears what it says, for a full pipe would make it wait."""
@@ -136,7 +147,7 @@ class Playing:
             self.ended()
             if self._process.stderr:
                 self._process.stderr.close()
-        if not code:
+        if not code or self._killed:
             return None
         lines = self._said.decode(errors="replace").strip().splitlines()
         return f"{self.name}: " + (lines[-1].strip() if lines else f"exit code {code}")

@@ -26,6 +26,7 @@ POLL_S = 0.02
 AGAIN_S = 1.0  # when every player fails, perhaps for another program has the card
 CHECK_S = 0.2  # of silence
 CHECK_LIMIT_S = 4.0
+TIDY_S = 0.3  # what may be waited for a player that was ended already
 
 
 class SoundError(RuntimeError):
@@ -63,6 +64,8 @@ class Sound:
         self._stint = Stint(self._sound, f"the sound {what}")
         self._begun = threading.Event()  # the players' first answer is there
         self._first: Playing | None = None  # started already, by whoever called
+        self._sounding: Playing | None = None  # what is to be ended for silence
+        self._closed = False
         atexit.register(self.close)
         log.info("%s is played by %s", what, ", else by ".join(player.name for player in self._players))
 
@@ -78,6 +81,8 @@ class Sound:
 
     def start(self, seconds: float) -> None:
         """Sound until so many seconds from now (at most ``self.seconds``); returns once it does. Raises SoundError."""
+        if self._closed:
+            raise SoundError(f"{self.what} stays silent, for the alarm ends")
         if not self._stint.going:
             self._begun.clear()
             # Before the thread that looks after it: on a busy machine that would cost milliseconds.
@@ -93,13 +98,18 @@ class Sound:
             raise SoundError(self.problem)
 
     def stop(self) -> None:
-        """Be silent, now."""
-        self._stint.stop(1.0)
+        """Be silent, now; in any case it returns within 0.3 s."""
+        self._stint.stop()
+        self._silence()
+        self._stint.stop(TIDY_S)
 
     def close(self) -> None:
-        """Be silent, and let go of the sound."""
+        """Be silent for good, and let go of the sound; as ``stop``, from any thread and as often as you like."""
         atexit.unregister(self.close)
-        self._stint.stop(2.0)
+        self._closed = True
+        self._stint.close()
+        self._silence()
+        self._stint.stop(TIDY_S)
         self._file.close()
 
     def check(self) -> str | None:
@@ -154,10 +164,19 @@ class Sound:
 
     def _open(self, player: Player, problems: list[str]) -> Playing | None:
         try:
-            return player.play(self._file)
+            playing = self._sounding = player.play(self._file)
         except OSError as error:
             problems.append(f"{player.name}: {error.strerror}")
             return None
+        if self._closed:  # while it was starting
+            playing.kill()
+        return playing
+
+    def _silence(self) -> None:
+        """Here and not in the thread that looks after it, which may be held up."""
+        playing = self._sounding
+        if playing:
+            playing.kill()
 
     def _close_first(self) -> None:
         first, self._first = self._first, None

@@ -24,6 +24,7 @@ class Stint:
         self._changed = threading.Condition()
         self._until = 0.0  # time.monotonic(), seconds
         self._going = False
+        self._closed = False
 
     @property
     def going(self) -> bool:
@@ -36,8 +37,13 @@ class Stint:
         return time.monotonic() >= self._until
 
     def go_on(self, seconds: float) -> bool:
-        """Work until so many seconds from now, never for shorter than was asked before; True when it began just now."""
+        """Work until so many seconds from now, never for shorter than was asked before; True when it began just now.
+
+        Raises RuntimeError once it is closed, and where no thread is to be had.
+        """
         with self._changed:
+            if self._closed:
+                raise RuntimeError(f"{self.name} is over, for the alarm ends")
             self._until = max(self._until, time.monotonic() + seconds)
             self.asked += 1
             begun, self._going = not self._going, True
@@ -56,6 +62,11 @@ class Stint:
             self._until = 0.0
             self._changed.notify_all()
             return self._changed.wait_for(lambda: not self._going, within_s)
+
+    def close(self, within_s: float = 0.0) -> bool:
+        """As ``stop``, and for good: what is asked from now on is refused."""
+        self._closed = True
+        return self.stop(within_s)
 
     def wait(self, seconds: float) -> bool:
         """For the work: wait so many seconds; True when its time is over, at once then."""

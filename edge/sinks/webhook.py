@@ -118,6 +118,14 @@ class Webhook:
             raise RefusedError(why)
         raise RuntimeError(why)
 
+    @property
+    def problem(self) -> str | None:
+        """None: nothing is known before something is sent."""
+        return None
+
+    def listen(self, call: Callable[[], None]) -> None:
+        """Nothing is held that could come back: nobody is called."""
+
     def close(self) -> None:
         """Nothing is held between two requests."""
 

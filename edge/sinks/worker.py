@@ -43,7 +43,8 @@ class Worker(Generic[Item]):
     A call that takes longer than ``deadline_s`` seconds (None: it may take for ever) is counted in ``hung`` and left
     behind in its thread, and another thread goes on with the next item. When three hang, items are dropped until
     one of them returns. ``answered``, which must return at once, hears of each item that was called or dropped so,
-    from any thread. ``at_end`` is called once, by ``close``.
+    from any thread. ``at_end`` is called once, by ``close``. What is not ``wanted`` (None: everything is) is neither
+    queued nor counted: nothing was tried then, so nothing is known to be well again.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Worker(Generic[Item]):
         deadline_s: float | None = None,
         answered: Answered[Item] | None = None,
         at_end: Callable[[], Any] | None = None,
+        wanted: Callable[[Item], bool] | None = None,
     ) -> None:
         self.name = name
         self.depth = depth
@@ -66,6 +68,7 @@ class Worker(Generic[Item]):
         self.hung = 0  # calls that passed the deadline
         self.last_error: str | None = None
         self.last_ms: float | None = None  # of the last call that ended in time
+        self._wanted = wanted
         self._work = work
         self._at_end = at_end
         self._waiting: deque[tuple[Item, float]] = deque()
@@ -84,7 +87,9 @@ class Worker(Generic[Item]):
             self._start(self._watch)
 
     def __call__(self, item: Item) -> None:
-        """Put the item in the queue; returns at once."""
+        """Put the item in the queue, if it is wanted; returns at once."""
+        if not self.wants(item):
+            return
         with self._changed:
             if self._over:
                 self.dropped += 1
@@ -96,6 +101,10 @@ class Worker(Generic[Item]):
             self._changed.notify_all()
             if self._stalled:
                 self._began.notify()
+
+    def wants(self, item: Item) -> bool:
+        """Whether the item would be worked on, and answered."""
+        return self._wanted is None or self._wanted(item)
 
     @property
     def hanging(self) -> int:
@@ -273,6 +282,7 @@ def in_background(
     deadline_s: float | None = SINK_DEADLINE_S,
     answered: Answered[Event] | None = None,
     at_end: Callable[[], Any] | None = None,
+    wanted: Callable[[Event], bool] | None = None,
 ) -> Worker[Event]:
     """The sink with its own worker; its events' latency runs up to the moment the sink is called."""
 
@@ -280,4 +290,4 @@ def in_background(
         late = None if event.latency_ms is None else round(event.latency_ms + waited_s * 1000.0, 2)
         sink(replace(event, latency_ms=late))
 
-    return Worker(call, name, depth=depth, deadline_s=deadline_s, answered=answered, at_end=at_end)
+    return Worker(call, name, depth=depth, deadline_s=deadline_s, answered=answered, at_end=at_end, wanted=wanted)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edge.sinks.worker import Worker
 from edge.trace.file import TraceFile
-from edge.trace.moment import Moment, Peak, Summary, share
+from edge.trace.moment import THE_END, Moment, Peak, Summary, share
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Trace:
         """Write what is due and each camera's last summary, for at most so many seconds; False when some was left."""
         with self._lock:
             for ring in self._rings.values():
-                self._put([*ring.settle(), *ring.sum_up("the end")])
+                self._put([*ring.settle(), *ring.sum_up(THE_END)])
         self._worker(None)
         return self._worker.close(within_s) and not self._due
 
@@ -203,8 +203,9 @@ class _While:
         gap_s = moment.time - self.last.time
         if gap_s > self.gap_s:
             self.gap_s, self.gap_at = gap_s, self.last.wall
+        # What is told after a frame comes with that frame once more.
+        self.frames += moment is self.last or (moment.index, moment.time) != (self.last.index, self.last.time)
         self.last = moment
-        self.frames += 1
         self.crops += len(moment.scored)
         self.moved += any(look.kind == "motion" for look in moment.scored)
         self.told += len(moment.told)

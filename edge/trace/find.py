@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 
@@ -38,10 +38,15 @@ class Found:
     missed: Gap | None = None
     beside: Gap | None = None  # a gap in the while that was asked for, of which there are moments too
     away: tuple[str, ...] = ()  # other cameras of which no frame came then
+    ends: datetime | None = None  # UTC, of an old trace: a time of day after it was taken for one of the day before
 
 
-def find(reels: Sequence[Reel], word: str | None, camera: str | None = None) -> Found:
-    """What ``word`` means; None: the last event, else the moment of highest evidence. Raises OptionError."""
+def find(reels: Sequence[Reel], word: str | None, camera: str | None = None, *, now: datetime | None = None) -> Found:
+    """What ``word`` means; None: the last event, else the moment of highest evidence. Raises OptionError.
+
+    ``now`` (UTC): a time of day is the last one there was, by now where the trace is younger than a day, else by its
+    own end.
+    """
     reels = of_camera(reels, camera)
     word = (word or "").strip()
     last = _last_event(reels) if word.lower() in ("", "last") else None
@@ -62,8 +67,13 @@ def find(reels: Sequence[Reel], word: str | None, camera: str | None = None) -> 
         return _at_seconds(reels[-1], reels, seconds)
     if seconds is not None and ":" not in word:
         raise OptionError(f"{word!r}: this trace is of a live camera; give a time of day instead, {_range(reels)}")
-    since, until = _span(word, max(reel.span[1] for reel in reels))
-    return _at_wall(reels, word, since, until)
+    end = max(reel.span[1] for reel in reels)
+    young = now is not None and end <= now < end + timedelta(days=1)
+    asked_at = now if now and young else end
+    since, until = _span(word, asked_at)
+    found = _at_wall(reels, word, since, until, asked_at)
+    other_day = CLOCK.fullmatch(word) and not young and since.astimezone().date() != end.astimezone().date()
+    return replace(found, ends=end) if other_day else found
 
 
 def events(reels: Sequence[Reel]) -> dict[str, tuple[Reel, Moment, Told]]:
@@ -136,11 +146,12 @@ def _at_seconds(last: Reel, reels: Sequence[Reel], seconds: float) -> Found:
     return Found(reel, moment, also=_others(reel, [one[0] for one in found]))
 
 
-def _at_wall(reels: Sequence[Reel], word: str, since: datetime, until: datetime) -> Found:
+def _at_wall(reels: Sequence[Reel], word: str, since: datetime, until: datetime, now: datetime) -> Found:
     """The most notable moment of a while, else the nearest one, else what a summary says of it."""
     found = [(reel, m) for reel in reels for m in reel.moments if since <= m.wall < until]
     found = found or [(reel, moment) for reel in reels if (moment := _nearest(reel, since))]
-    gaps = [(reel, gap) for reel in reels if (gap := gap_over(reel, since, until))]
+    known = [(reel, gap_over(reel, since, until, now if reel.run == reels[-1].run else None)) for reel in reels]
+    gaps = [(reel, gap) for reel, gap in known if gap]
     seen = [reel for reel, _ in found]
     away = tuple(dict.fromkeys(reel.camera for reel, _ in gaps if reel.camera not in {each.camera for each in seen}))
     if found:
@@ -161,6 +172,11 @@ def _at_wall(reels: Sequence[Reel], word: str, since: datetime, until: datetime)
         raise OptionError(
             f"{word!r}: nothing is known of that time, for the alarm did not run or could not write from "
             f"{clock(before)} to {clock(after)}; this trace has {_range(reels)}"
+        )
+    if before and now > before:
+        raise OptionError(
+            f"{word!r} ({clock(since)}): nothing is known since {clock(before)}, for this trace has {_range(reels)}; "
+            "an alarm that runs writes its last minutes on `kill -USR1`"
         )
     raise OptionError(f"{word!r} ({clock(since)}) lies outside the trace, which has {_range(reels)}")
 

@@ -19,6 +19,7 @@ from edge.schema import SCHEMA_VERSION, BoxXYWH, Event, Frame, Score, Standing, 
 if TYPE_CHECKING:
     from edge.motion import Motion
 
+THE_END = "the end"  # of a run: why a summary was written
 APART = timedelta(seconds=1)  # an event so far from its frame was told at another time
 
 # One encoder for all lines, since making one costs as much as a line. ASCII, so that no camera's name can fail.

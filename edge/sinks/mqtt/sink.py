@@ -28,8 +28,9 @@ class Mqtt:
 
     ``cameras`` are announced at once, others with their first event. ``watching`` is asked, in a thread of ours,
     whether a camera's frames are being looked at: the state of one that is not watched is not said again, and so
-    reads "unavailable". ``stats`` is asked there for what ``<prefix>/stats`` tells; neither may wait. A ``guest`` only
-    delivers events, beside the client of the device: another client id, no state, no announcement, no last will.
+    reads "unavailable"; "no bear" is said only once it was. ``stats`` is asked there for what ``<prefix>/stats`` tells;
+    neither may wait. A ``guest`` only delivers events, beside the client of the device: another client id, no state,
+    no announcement, no last will.
 
     Raises OptionError when the CA file cannot be used.
     """
@@ -58,10 +59,13 @@ class Mqtt:
         self._announcer = Announcer(settings.discovery, self._topics, id_, settings.expire_s, model)
         self._birth = (f"{settings.discovery}/{BIRTH}",) if settings.discovery and not guest else ()
         self._standings = {camera: Standing(camera) for camera in cameras}
+        self._seen: set[str] = set()  # cameras that somebody has watched
+        self._faults: dict[str, str] = {}  # what cannot be told, and why, as it was last said
+        self._listeners: list[Callable[[], None]] = []
         self._saying = threading.Lock()  # what is published is the newest state; never held while waiting
         self._changed = threading.Condition()
         self._called = self._closed = False
-        self._announced = 0  # with which connection
+        self._announced = self._called_back = 0  # with which connection
         self._unknown = False  # a camera that is not announced yet
         self._connection = Connection(
             settings,
@@ -105,7 +109,13 @@ class Mqtt:
                 picture = message.picture.read_bytes()
             except OSError as error:
                 raise RefusedError(f"the picture cannot be read any more ({error.strerror})") from None
-            self._connection.deliver(self._topics.snapshot(event.camera), picture, key, "picture", retain=True)
+            real = event.kind != "test"
+            topic = self._topics.snapshot(event.camera) if real else self._topics.test_picture
+            self._connection.deliver(topic, picture, key, "picture", retain=real)
+
+    def listen(self, call: Callable[[], None]) -> None:
+        """``call`` is called, in a thread of ours, after each connect; it must return at once."""
+        self._listeners.append(call)
 
     def __call__(self, event: Event) -> None:
         """Show what this event changes; returns at once."""
@@ -143,8 +153,9 @@ class Mqtt:
         while not self._closed:
             try:
                 due = self._step(due)
-            except Exception:  # a state that is said no more would read "unavailable" until the next start
-                log.exception("MQTT: the state could not be said")
+                self._faults.pop("the state", None)
+            except Exception as error:  # a state that is said no more would read "unavailable" until the next start
+                self._say_fault("the state", error)
                 due = time.monotonic() + self.settings.every_s
             with self._changed:
                 self._changed.wait_for(lambda: self._called, max(due - time.monotonic(), 0.0))
@@ -153,6 +164,10 @@ class Mqtt:
     def _step(self, due: float) -> float:
         """What is to be done now; when the state is due again, time.monotonic()."""
         self._connection.tend()
+        if self._connection.up and self._called_back != self._connection.connects:
+            self._called_back = self._connection.connects
+            for call in self._listeners:
+                call()
         announced, now, every_s = self._announce(), time.monotonic(), self.settings.every_s
         if not announced and now < due:
             return due
@@ -179,6 +194,7 @@ class Mqtt:
         if self._guest or not self._connection.up:
             return
         watched = {camera: self._is_watched(camera) for camera in list(self._standings)}
+        self._seen |= {camera for camera, is_so in watched.items() if is_so}
         told = self._tell_stats()
         with self._saying:
             if self._closed:
@@ -191,7 +207,7 @@ class Mqtt:
 
     def _show(self, standing: Standing, *, watched: bool, anew: bool) -> None:
         say, topics, camera = self._connection.say, self._topics, standing.camera
-        sees = standing.sees and watched
+        sees = watched and standing.sees and (standing.bear or camera in self._seen)
         say(topics.seeing(camera), ONLINE if sees else OFFLINE, retain=True)
         if watched:  # first, so that whoever acts on the bear finds what is known of it
             say(topics.attributes(camera), standing.attributes)
@@ -201,15 +217,28 @@ class Mqtt:
             say(topics.last_alarm(camera), standing.last_alarm, retain=True)
 
     def _is_watched(self, camera: str) -> bool:
+        what = f"whether {camera} is watched"
         try:
-            return self._watching(camera)
-        except Exception:
-            log.exception("MQTT: nobody knows whether %s is watched", camera)
+            found = self._watching(camera)
+        except Exception as error:
+            self._say_fault(what, error)
             return False
+        self._faults.pop(what, None)
+        return found
 
     def _tell_stats(self) -> bytes | None:
         try:
-            return json.dumps(dict(self._stats()), default=str).encode() if self._stats else None
-        except Exception:
-            log.exception("MQTT: no stats")
+            told = json.dumps(dict(self._stats()), default=str).encode() if self._stats else None
+        except Exception as error:
+            self._say_fault("the stats", error)
             return None
+        self._faults.pop("the stats", None)
+        return told
+
+    def _say_fault(self, what: str, error: Exception) -> None:
+        """Once, for all this is asked again every few seconds."""
+        why = f"{type(error).__name__}: {error}"
+        if self._faults.get(what) != why:
+            log.warning("MQTT: %s cannot be told (%s)", what, why)
+            log.debug("MQTT: %s", what, exc_info=error)
+        self._faults[what] = why

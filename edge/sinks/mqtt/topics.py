@@ -50,6 +50,11 @@ class Topics:
         """JSON about the alarm itself."""
         return f"{self.prefix}/stats"
 
+    @property
+    def test_picture(self) -> str:
+        """The picture of a test, JPEG; not retained, and no camera's, whatever one is called."""
+        return f"{self.prefix}/test_picture"
+
     def seeing(self, camera: str) -> str:
         """online or offline: whether this camera sees anything; retained."""
         return f"{self.prefix}/{segment(camera)}/available"

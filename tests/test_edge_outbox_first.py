@@ -1,0 +1,112 @@
+"""An alarm goes to people before everything else, whatever cameras and the alarm itself have said; and at once."""
+
+from dataclasses import replace
+
+import pytest
+
+from edge.outbox.feed import Feed
+from edge.outbox.plan import Parcel
+from tests.outbox_world import Life, Net, event
+
+
+def chatter(seq, type_="new"):
+    """A camera that goes, or comes back."""
+    return event(seq, type_, "camera", label="gone")
+
+
+def told(life, seq):
+    """When the first message with this event went."""
+    return next(at for at, message in life.tried if any(each.seq == seq for each in message.events))
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 1.0, 3.0, 20.0])
+def test_an_alarm_waits_for_no_chatter_of_cameras(apart_s):
+    life = Life(people=True)
+    for seq in range(1, 200):
+        life.queue.put(chatter(seq))
+        life.live(apart_s)
+    for alarm in range(1000, 1003):  # the fourth of them may be told with others
+        life.queue.put(event(alarm))
+        life.look()
+        assert told(life, alarm) == life.now
+        life.queue.put(chatter(alarm + 1000))
+        life.live(1.0)
+    life.live(300.0)
+    assert life.queue.of("waiting") == []
+    assert len(life.tried) <= 10 + life.now / 30.0 + 1  # and all the same nobody gets hundreds
+
+
+def test_after_an_outage_the_alarm_goes_before_what_was_said_since():
+    net = Net()
+    net.up = False
+    life = Life(people=True, does=net)
+    life.queue.put(event(1))
+    for seq in (2, 3, 4):
+        life.queue.put(chatter(seq))
+        life.live(30.0)
+    net.up = True
+    life.live(300.0)
+    assert life.channel.seqs == [(1,), (4,), (3,), (2,)]
+
+
+def test_an_old_alarm_leads_the_digest_and_takes_newer_words_along():
+    net = Net()
+    net.up = False
+    life = Life(people=True, does=net)
+    life.queue.put(event(1))
+    life.live(4000.0)
+    life.queue.put(chatter(2))
+    net.up = True
+    life.live(300.0)
+    assert life.channel.seqs == [(1, 2)]
+
+
+def test_an_alarm_that_fails_for_itself_still_lets_the_others_go():
+    net = Net()
+    net.poison = {1}
+    life = Life(people=True, does=net)
+    life.queue.put(event(1))
+    life.queue.put(chatter(2))
+    life.live(120.0)
+    assert life.channel.seqs == [(2,)]
+
+
+def test_a_test_that_was_interrupted_is_no_news_later():
+    life = Life(people=True)
+    old = life.queue.put(event(1, kind="test"))
+    bear = life.queue.put(event(2))
+    own = life.queue.put(replace(event(3, kind="test"), boot_id="mine"))
+    feed = Feed(life.channel, life.queue, life.chance, "mine")
+    for expected in (own, bear):
+        parcel = feed.next(life.now)
+        assert isinstance(parcel, Parcel)
+        assert [row.row for row in parcel.rows] == [expected]
+        feed.delivered(parcel, life.now)
+    assert life.queue.of("parked") == [old]
+    assert "a run that is over" in life.queue.rows[old]["why"]
+    assert (feed.count.delivered, feed.count.parked) == (2, 0)
+
+
+def test_a_test_is_left_to_the_process_whose_turn_it_is():
+    life = Life()
+    life.queue.put(event(1, kind="test"))
+    feed = Feed(life.channel, life.queue, life.chance, "mine")
+    feed.next(life.now, mine=False)
+    assert life.queue.of("parked") == []
+
+
+def test_who_is_back_is_tried_at_once_and_failing_again_goes_on_with_longer_waits():
+    net = Net()
+    net.up = False
+    life = Life(does=net)
+    life.queue.put(event(1))
+    life.live(700.0)
+    tries = len(life.tried)
+    assert life.look() > 100.0
+    life.feed.reached()
+    assert life.look() > 200.0
+    assert len(life.tried) == tries + 1
+    net.up = True
+    life.feed.reached()
+    life.look()
+    assert life.channel.seqs == [(1,)]
