@@ -22,7 +22,8 @@ def test_it_gives_what_the_work_gives_and_raises_what_it_raises():
 
 
 def test_after_a_call_that_hangs_nobody_waits_and_what_has_a_name_is_done_once_in_the_end():
-    gate, go, done = Gate(), threading.Event(), []
+    gate, go = Gate(), threading.Event()
+    done: list[str | None] = []
     with pytest.raises(HangingError):
         gate(lambda: done.append("first") if go.wait(30) else None, 0.1, "first")
     assert gate.busy_s >= 0.1
