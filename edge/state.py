@@ -39,8 +39,8 @@ def made_state_folder(given: Path | None = None) -> Path:
     A disk that is full, read-only or broken is no mistake of anybody's: the journal waits for better times.
     """
     folder = state_folder(given)
-    missing = [each for each in (*reversed(folder.parents), folder) if not each.exists()]
     try:
+        missing = [each for each in (*reversed(folder.parents), folder) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for each in missing:
             hand_over(each)

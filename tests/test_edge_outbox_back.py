@@ -34,17 +34,45 @@ def test_a_channel_that_is_back_is_sent_to_at_once():
     assert deliverer.problem() is None
 
 
-def test_a_refusal_shows_that_somebody_is_there():
-    answers: list[Exception] = [OSError("away"), RefusedError("HTTP 400")]
+def test_who_refuses_is_there_and_is_not_well_until_something_is_delivered():
+    answers: list[Exception | None] = [OSError("away"), RefusedError("HTTP 401"), RefusedError("HTTP 413"), None]
 
     def does(message):
-        raise answers.pop(0)
+        if error := answers.pop(0):
+            raise error
 
     queue, channel = MemoryQueue(), Told(does)
     deliverer = Deliverer(channel, queue)
     queue.put(event(1))
-    wait_for(deliverer.problem)
+    wait_for(lambda: "not reached (away)" in (deliverer.problem() or ""))
     channel.reached()
-    wait_for(lambda: queue.of("parked"))
-    wait_for(lambda: deliverer.problem() is None)
+    wait_for(lambda: queue.of("parked") == [1])
+    assert deliverer.problem() == "told: refuses what is told (HTTP 401)"
+    channel.problem = "nothing listens there"
+    assert deliverer.problem() == (
+        "told: not reached (nothing listens there); what is to be told is kept, and told later"
+    )
+    channel.problem = None
+    queue.put(event(2))
+    wait_for(lambda: queue.of("parked") == [1, 2])
+    assert deliverer.problem() == "told: refuses what is told (HTTP 413)"
+    queue.put(event(3))
+    wait_for(lambda: queue.of("done") == [3])
+    assert deliverer.problem() is None
     deliverer.close(5.0)
+
+
+def test_a_picture_that_is_refused_is_not_what_is_told(tmp_path):
+    picture = tmp_path / "seen.jpg"
+    picture.write_bytes(b"jpeg")
+    queue, channel = MemoryQueue(), Told(lambda message: refuse() if message.picture else None)
+    deliverer = Deliverer(channel, queue)
+    queue.put(event(1))
+    queue.put(event(1), "picture", picture)
+    wait_for(lambda: queue.of("parked") == [2])
+    assert deliverer.problem() is None
+    deliverer.close(5.0)
+
+
+def refuse():
+    raise RefusedError("HTTP 413")

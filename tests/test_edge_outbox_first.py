@@ -71,6 +71,24 @@ def test_an_alarm_that_fails_for_itself_still_lets_the_others_go():
     assert life.channel.seqs == [(2,)]
 
 
+@pytest.mark.parametrize("before", range(10))
+def test_an_alarm_that_failed_in_an_outage_waits_for_no_chatter_afterwards(before):
+    net = Net()
+    life = Life(people=True, does=net)
+    for seq in range(1, before + 1):
+        life.queue.put(event(seq))
+        life.live(2.0)
+    net.up = False
+    life.queue.put(chatter(50))
+    life.live(1.0)
+    life.queue.put(event(99))
+    life.live(10.0)
+    net.up, back = True, life.now
+    life.live(60.0)
+    at = next(at for at, message in life.tried if at >= back and any(each.seq == 99 for each in message.events))
+    assert at - back <= 8.0  # the longest step of the back-off by then
+
+
 def test_a_test_that_was_interrupted_is_no_news_later():
     life = Life(people=True)
     old = life.queue.put(event(1, kind="test"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
 import pytest
 
 from edge.errors import OptionError
-from edge.state import state_folder
+from edge.state import made_state_folder, state_folder
 
 VARIABLES = ("BEAR_ALARM_STATE", "STATE_DIRECTORY", "XDG_STATE_HOME")
 
@@ -49,3 +50,18 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(OptionError, match=r"set \$BEAR_ALARM_STATE to a folder"):
         state_folder()
+
+
+def test_a_disk_that_is_broken_stops_no_alarm(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "exists", broken)
+    monkeypatch.setattr(Path, "mkdir", broken)
+    assert made_state_folder(tmp_path / "card" / "bear") == tmp_path / "card" / "bear"
+
+
+def test_a_folder_that_may_not_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OptionError, match="no journal can be kept there"):
+        made_state_folder(tmp_path / "file" / "state")

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from edge.commands.stopping import Stop
 from tests.broker import free_port
 from tests.sink_world import alive, lines, soon
 from tests.test_edge_watch import ROOT
@@ -20,17 +21,18 @@ sys.path.insert(0, {root!r})
 from edge.commands import stopping
 stopping.LAST_S = {last_s}
 with stopping.stop_on_signal() as stop:
-    stop.silence = lambda: say("silent")
+    stop.silenced_by(lambda: say("silent"))
     say("ready")
     stop.wait(60)
     say("stopped")
     time.sleep({hangs_s})
+time.sleep({lingers_s})
 say("done")
 """
 
 
-def program(*, hangs_s=0.0, last_s=30.0, nohup=False):
-    code = PROGRAM.format(root=str(ROOT), hangs_s=hangs_s, last_s=last_s)
+def program(*, hangs_s=0.0, lingers_s=0.0, last_s=30.0, nohup=False):
+    code = PROGRAM.format(root=str(ROOT), hangs_s=hangs_s, lingers_s=lingers_s, last_s=last_s)
     words = [sys.executable, "-c", code]
     words = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words] if nohup else words
     running = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -68,8 +70,9 @@ def test_two_signals_at_once_are_one():
     assert running.returncode == 0
 
 
-def test_what_hangs_on_the_way_out_is_ended():
-    running = program(hangs_s=60.0, last_s=0.3)
+@pytest.mark.parametrize("where", ["hangs_s", "lingers_s"])
+def test_what_hangs_on_the_way_out_is_ended(where):
+    running = program(**{where: 60.0}, last_s=0.3)
     running.send_signal(signal.SIGTERM)
     said, _ = running.communicate(timeout=30)
     assert "silent" in said
@@ -84,6 +87,24 @@ def test_under_nohup_the_end_of_the_terminal_is_nobodys_business():
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=30)
     assert running.returncode == 0
+
+
+def test_what_is_to_be_silenced_and_comes_late_is_silenced_at_once():
+    stop, called = Stop(), []
+    stop.set()
+    stop.silenced_by(lambda: called.append(1))
+    assert called == [1]
+
+
+def test_noises_that_cannot_be_ended_do_not_end_the_ending():
+    stop = Stop()
+
+    def fails():
+        raise RuntimeError("can't start new thread")
+
+    stop.silenced_by(fails)
+    stop.silence()
+    assert stop.silent
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def try_everyone(
     alerting = Alerting(settings, run, state=made_state_folder(state), clock=clock, answered=answers, guest=True)
     try:
         with stop_on_signal() as stop, tempfile.TemporaryDirectory(prefix="bear-alarm-") as scratch:
-            stop.silence = alerting.silence
+            stop.silenced_by(alerting.silence)
             event = run.event(
                 "test", "new", uuid.uuid4().hex, "test", detail="a test of the alarm: there is no bear", latency_ms=0.0
             )

@@ -46,7 +46,7 @@ def local_sinks(settings: AlertSettings, refused: Refused | None = None) -> list
     try:
         made += _relays(settings, refused)
         made += _sounds(settings)
-        made += _deterrent(settings)
+        made += _deterrent(settings, refused)
     except BaseException:
         for one in made:
             if one.silence:
@@ -78,13 +78,13 @@ def _sounds(settings: AlertSettings) -> list[Local]:
     return made
 
 
-def _deterrent(settings: AlertSettings) -> list[Local]:
+def _deterrent(settings: AlertSettings, refused: Refused | None) -> list[Local]:
     if not settings.deterrent:
         return []
     from edge.sinks.deterrent import open_deterrent
     from edge.sinks.programme import Limits
 
-    lamps = [lamp for words in settings.deterrent_lamps if (lamp := _pin(words, "--deterrent-lamp", None))]
+    lamps = [lamp for words in settings.deterrent_lamps if (lamp := _pin(words, "--deterrent-lamp", refused))]
     limits = Limits(hours=settings.deterrent_hours)
     deterrent = open_deterrent(settings.deterrent, lamps, limits, device=settings.sound_device)
     problem = partial(_problem_of, deterrent)
@@ -122,5 +122,5 @@ def _pin(words: str, option: str, refused: Refused | None) -> Gpio | None:
     except (OptionError, MissingExtraError) as error:
         if refused is None:
             raise
-        refused(f"relay {words}", str(error))
+        refused(f"{option.removeprefix('--')} {words}", str(error))
         return None

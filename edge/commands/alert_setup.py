@@ -133,9 +133,15 @@ class Alerting:
 
     def silence(self) -> None:
         """Noises and relays off, for good, within half a second."""
-        threads = [threading.Thread(target=call, name="silence", daemon=True) for call in self._silencers]
-        for thread in threads:
-            thread.start()
+        threads = []
+        for call in self._silencers:
+            thread = threading.Thread(target=call, name="silence", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread is to be had: one after the other then
+                call()
+            else:
+                threads.append(thread)
         until = time.monotonic() + SILENT_S
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))

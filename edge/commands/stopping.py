@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -9,7 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 SAME_S = 1.0  # a second signal so soon is the same one: `timeout` sends two, and an impatient finger as well
 SILENT_S = 0.5  # what silencing may take before the hard way
@@ -19,41 +23,61 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stop(threading.Event):
-    """Set by the first signal. ``silence`` is called at once then, in a thread of its own; it may be set later."""
+    """Set by the first signal; what ``silenced_by`` was told is called then, in a thread of its own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.silence: Callable[[], object] = lambda: None
+        self.silent = False  # it was, once
+        self._silence: Callable[[], object] = lambda: None
+
+    def silenced_by(self, silence: Callable[[], object]) -> None:
+        """``silence`` is what ends every noise; called at once where it is late already."""
+        self._silence = silence
+        if self.is_set():
+            self.silence()
+
+    def silence(self) -> None:
+        """End every noise; whatever goes wrong with that, the rest of the ending goes on."""
+        try:
+            self._silence()
+        except Exception as error:
+            log.warning("noises could not be ended: %s", error or type(error).__name__)
+        finally:
+            self.silent = True
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
     """Set by SIGINT, SIGTERM and SIGHUP; another of them, a second or more later, ends the program the hard way.
 
-    So does half a minute after the first. In any case what makes a noise is silenced first.
+    So does half a minute after the first, also behind this block, where last words may be said to a terminal that takes
+    none. In any case what makes a noise is silenced first.
     """
-    stop, woken, silent, over = Stop(), threading.Event(), threading.Event(), threading.Event()
+    stop = Stop()
+    numbers: SimpleQueue[int] = SimpleQueue()  # a handler may put here whatever it interrupts
     before: dict[signal.Signals, Any] = {}
-    first, code = math.inf, 0
+    first = math.inf
 
     def handle(number: int, _: object) -> None:
-        nonlocal first, code
-        if time.monotonic() - first >= SAME_S:
-            silent.wait(SILENT_S)
+        nonlocal first
+        if first == math.inf:
+            first = time.monotonic()
+            numbers.put(number)
+        elif time.monotonic() - first >= SAME_S:
+            until = time.monotonic() + SILENT_S
+            while not stop.silent and time.monotonic() < until:
+                time.sleep(0.01)
             os._exit(128 + number)  # no goodbyes: threads that hang in a driver would abort the interpreter's own
-        if not stop.is_set():
-            first, code = time.monotonic(), 128 + number
-            stop.set()
-            woken.set()
 
     def the_end() -> None:
-        woken.wait()
-        if not stop.is_set():
+        number = numbers.get()
+        if not number:
             return
+        stop.set()
         stop.silence()
-        silent.set()
-        if not over.wait(LAST_S):
-            os._exit(code)
+        time.sleep(max(0.0, first + LAST_S - time.monotonic()))
+        stop.silence()
+        os._exit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
         threading.Thread(target=the_end, name="the end", daemon=True).start()
@@ -65,10 +89,11 @@ def stop_on_signal() -> Iterator[Stop]:
     try:
         yield stop
     finally:
-        if stop.is_set():
-            silent.wait(2 * SILENT_S)
-        over.set()
-        woken.set()
+        if first == math.inf:
+            numbers.put(0)
+        until = time.monotonic() + 2 * SILENT_S
+        while first < math.inf and not stop.silent and time.monotonic() < until:
+            time.sleep(0.01)
         for number, handler in before.items():
             # A second Ctrl-C on the way out, or the second signal of `timeout`, must not end it the hard way.
-            signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)
+            signal.signal(number, signal.SIG_IGN if first < math.inf else handler)

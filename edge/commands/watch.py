@@ -236,7 +236,7 @@ def watch(
                 model=classifier.name,
                 say=None if quiet else say,
             )
-            stop.silence = alerting.silence
+            stop.silenced_by(alerting.silence)
             if not no_evidence:
                 writer = alerting.evidence = evidence_writer(
                     evidence,

@@ -158,14 +158,16 @@ class Disk:
         """The run is over."""
 
         def end() -> None:
-            self._write(beat=True, ended=True)
-            if self._store:
-                self._store.close()
-                self._store = None
+            try:
+                self._write(beat=True, ended=True)
+                if self._store:
+                    self._store.close()
+                    self._store = None
+            finally:
+                self._alive.close()
 
         self._asked(end, self._patience_s, "end")
         self._gate.close()
-        self._alive.close()
 
     def _note(self, beat: bool, ended: bool) -> None:
         """What is to be written of the run itself."""

@@ -76,6 +76,7 @@ class Deliverer:
         self._sends = Sends(channel, clock, self._wake.set, deadlines_s)
         self._error: str | None = None
         self._failing = False  # the last one was not delivered, and not refused
+        self._refused: str | None = None  # why the last word was refused, until something is delivered
         self._took_ms: float | None = None
         self._unread: str | None = None  # why the journal could not be read, as it was last said
         self._closing = self._ended = False
@@ -118,9 +119,11 @@ class Deliverer:
         return f"{self.key}: {', '.join(words)}"
 
     def problem(self) -> str | None:
-        """One sentence while the channel is not reached; None while all is well, as far as the channel knows itself."""
-        why = self._error if self._failing else self.channel.problem
-        return f"{self.key}: not reached ({why}); what is to be told is kept, and told later" if why else None
+        """One sentence while the channel is not reached, as far as it knows itself, or refuses words; None: well."""
+        why, refused = self._error if self._failing else self.channel.problem, self._refused
+        if why:
+            return f"{self.key}: not reached ({why}); what is to be told is kept, and told later"
+        return f"{self.key}: refuses what is told ({refused})" if refused else None
 
     def finish(self) -> None:
         """Deliver what waits if that works at once, then end; returns at once. ``close`` waits for it."""
@@ -182,7 +185,7 @@ class Deliverer:
         if error is None:
             if self._failing:
                 log.info("%s: reached again", self.key)
-            self._error = why = None
+            self._error = self._refused = why = None
             self._failing = False
             self._took_ms = answer.took_s * 1000.0
             self._record(lambda: self._feed.delivered(parcel, now))
@@ -190,6 +193,8 @@ class Deliverer:
             why = scrub(error_words(error))
             if isinstance(error, RefusedError):
                 self._failing = False  # it is there, and answers
+                if parcel.message.part == "word":  # a picture too large, say, keeps no alarm from anybody
+                    self._refused = why
                 log.warning("%s: refused for good, and parked: %s", self.key, why)
                 self._record(lambda: self._feed.refused(parcel, why))
             else:

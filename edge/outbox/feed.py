@@ -134,9 +134,11 @@ class Feed:
         return for_people(rows, pressed=self._crowd or last, aside=self._set_aside())
 
     def _left_for_alarms(self, rows: Sequence[Waiting]) -> float:
-        """How many messages must be left when the next of these words goes: none where it is an alarm."""
-        aside = self._set_aside()
-        alarm = any(row.part == "word" and row.event.alarms and key_of(row) not in aside for row in rows)
+        """How many messages must be left when the next of these words goes: none while an alarm waits.
+
+        One that is set aside counts too: it goes after the others, and must not wait until those may go.
+        """
+        alarm = any(row.part == "word" and row.event.alarms for row in rows)
         return 0.0 if alarm else float(FOR_ALARMS)
 
     def _set_aside(self) -> set[Key]:
