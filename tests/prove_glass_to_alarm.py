@@ -144,6 +144,7 @@ def run(count: int) -> tuple[list[Outcome], list[str]]:
     cameras = [Camera(QUIET_S + STAGGER_S * n) for n in range(count)]
     with tempfile.TemporaryDirectory() as folder, serving(cameras) as urls:
         words = ["watch", *urls, "--idle-fps", "10", "--events", "-", "--evidence", folder, "--no-bell"]
+        words += ["--state", f"{folder}/state"]
         process = subprocess.Popen(
             [sys.executable, "-m", "edge", *words],
             cwd=Path(__file__).parent.parent,
@@ -185,10 +186,12 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for count in (1, 2, 4):
         outcomes, said = run(count)
-        rates = [float(rate) for line in said for rate in re.findall(r"([\d.]+) a second of footage", line)]
+        rates = [float(rate) for line in said for rate in re.findall(r"\(([\d.]+) a second\)", line)]
         if not rates:
             rates = [
-                float(frames) / float(s) for line in said for frames, s in re.findall(r"(\d+) frames, ([\d.]+) s", line)
+                float(frames) / float(s)
+                for line in said
+                for s, frames in re.findall(r"in ([\d.]+) s of footage: (\d+) frames", line)
             ]
         scene, frame = [o.scene_to_alarm_s for o in outcomes], [o.frame_to_alarm_s for o in outcomes]
         print(

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -43,7 +44,9 @@ def play(hang: bool) -> tuple[float, float]:
     port = free_port()
     server = serve(port)
     command = [sys.executable, "-m", "edge", "watch", f"rtsp://127.0.0.1:{port}/yard", "--events", "-", "--no-evidence"]
-    watch = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    scratch = tempfile.TemporaryDirectory()
+    env = os.environ | {"BEAR_ALARM_STATE": scratch.name}
+    watch = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     told: list[tuple[float, dict[str, Any]]] = []
 
     def listen() -> None:
@@ -82,6 +85,7 @@ def play(hang: bool) -> tuple[float, float]:
         watch.wait(20)
         server.kill()
         server.wait()
+        scratch.cleanup()
 
 
 def main() -> None:

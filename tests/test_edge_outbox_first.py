@@ -89,6 +89,28 @@ def test_an_alarm_that_failed_in_an_outage_waits_for_no_chatter_afterwards(befor
     assert at - back <= 8.0  # the longest step of the back-off by then
 
 
+def test_an_alarm_that_failed_just_before_the_network_was_back_is_tried_again_at_once():
+    fails = iter([True] * 4)
+
+    def does(message):
+        if message.events[0].alarms and message.events[0].seq == 99 and next(fails, False):
+            raise OSError("network is unreachable")
+
+    life = Life(people=True)
+    for seq in range(1, 9):
+        life.queue.put(event(seq))
+        life.live(0.1)
+    life.channel.does = does
+    life.queue.put(chatter(50))
+    life.queue.put(event(99))
+    for seq in range(100, 112):
+        life.live(5.0)
+        life.queue.put(chatter(seq))
+    at = [at for at, message in life.tried if any(each.seq == 99 for each in message.events)]
+    assert len(at) == 5
+    assert at[-1] - at[-2] <= 30.0  # one message more to people may be due
+
+
 def test_a_test_that_was_interrupted_is_no_news_later():
     life = Life(people=True)
     old = life.queue.put(event(1, kind="test"))

@@ -49,6 +49,7 @@ class Feed:
         self._many = False  # whether many words waited when the last one was planned
         self._crowd = False  # people were told the newest of many: now the others, in one
         self._aside: set[Key] = set()
+        self._doubted: set[Key] = set()  # failed, and then another one went: once more before they are set aside
         self._probed: Key | None = None  # the row that just failed, while another one is tried
         # What was settled (None) or refused (why) and may not be on the disk yet: never sent again for that.
         self._settled: dict[Key, str | None] = {}
@@ -95,8 +96,8 @@ class Feed:
         self._backoffs[parcel.message.part].worked()
         self._bucket.take(now)
         self.count.delivered += len(parcel.rows)
-        if self._probed:  # the network is well, so it is that row
-            self._aside.add(self._probed)
+        if self._probed:  # it is that row, or the network came back just now
+            (self._aside if self._probed in self._doubted else self._doubted).add(self._probed)
             self._probed = None
         if parcel.message.part == "word":
             self._crowd = self._many and not parcel.message.digest
