@@ -52,7 +52,7 @@ endef
 
 # A real install, not an editable one: the demo proves what a wheel carries.
 .venv-demo/.ready: $(PACKAGE)
-	$(call venv,.venv-demo,.,once; about 110 MB to fetch)
+	$(call venv,.venv-demo,.,once; about 150 MB to fetch)
 	@touch $@
 
 .venv/.ready: pyproject.toml edge/__init__.py
@@ -60,7 +60,7 @@ endef
 	@touch $@
 
 .venv-edge/.ready: pyproject.toml edge/__init__.py
-	$(call venv,.venv-edge,-e '.[dev-edge]',once; about 140 MB to fetch)
+	$(call venv,.venv-edge,-e '.[dev-edge]',once; about 180 MB to fetch)
 	@touch $@
 
 check-python:

@@ -239,6 +239,7 @@ def test_pins_are_read_from_words(words, pin):
         ("17:inf", "inf s is not between"),
         ("17:nan", "nan s is not between"),
         ("17:99999", "99999 s is not between"),
+        ("17:30:hi", "'hi' in '17:30:hi' says nothing to a pin; write PIN"),
         ("17:5:6", "'17:5:6' says something twice"),
         ("17:low:low", "says something twice"),
     ],

@@ -118,7 +118,7 @@ def test_a_wav_of_any_kind_is_cut_or_repeated_to_its_time(tmp_path, tag, channel
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "cannot be read .No such file"),
+        (None, "no such sound; name a WAV file, or one of siren, chirp"),
         (b"ID3\x04 an MP3 with another name", "is no WAV file; convert it"),
         (riff(85, 2, 44_100, 16, b"mp3" * 99), "not every player knows .format 85."),
         (riff(1, 2, 44_100, 16, b""), "holds no sound"),

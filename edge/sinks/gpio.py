@@ -50,6 +50,9 @@ def parse_pin(words: str, option: str = "--relay", *, seconds: float = 10.0) -> 
         )
     flags = {word for word in more if word in ("low", "blink")}
     numbers = [word for word in more if word not in flags]
+    unknown = [word for word in numbers if word.isalpha()]
+    if unknown and len(more) > 1:
+        raise OptionError(f"{option}: {unknown[0]!r} in {words!r} says nothing to a pin; write {WORDS}")
     if len(numbers) + len(flags) < len(more) or len(numbers) > 1:
         raise OptionError(f"{option}: {words!r} says something twice; write {WORDS}")
     if numbers:

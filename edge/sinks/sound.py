@@ -58,6 +58,8 @@ class Sound:
         self.wanted = wanted
         self.problem: str | None = None  # why it last failed; None: it worked, or was not tried yet
         self._players = players or find_players(device)
+        if what not in NAMES and not Path(what).expanduser().exists():
+            raise OptionError(f"{what}: no such sound; name a WAV file, or one of {', '.join(NAMES)}")
         wav = wav_of(make(what, seed)) if what in NAMES else read_wav(Path(what).expanduser(), seconds)
         # As long as it should sound and no longer: it ends by itself even when we are killed.
         self._file = SoundFile(wav.lasting(seconds))
