@@ -284,3 +284,17 @@ def accept_all(server, answer):
         except OSError:
             return
         held.append(connection)
+
+
+def test_two_alarms_with_one_address_do_not_throw_each_other_out(broker, listener):
+    one, two = client(broker), client(broker, cameras=("bins",))
+    time.sleep(1.5)  # a fight takes a second a round
+    assert one.connected
+    assert two.connected
+    for mqtt, number in ((one, 1), (two, 2)):
+        mqtt.send(word(number))
+        mqtt.close()
+    assert until(lambda: seqs(listener) == [1, 2])
+    log = (broker.folder / "mosquitto.log").read_text()
+    assert "taken over" not in log
+    assert "already connected" not in log

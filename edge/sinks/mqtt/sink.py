@@ -55,7 +55,9 @@ class Mqtt:
         self._watching = watching
         self._stats = stats
         id_ = device_id(settings.prefix, settings.client_id)
-        client_id = settings.client_id or f"bear-alarm-{id_}"
+        # One for each process: two alarms with one broker and prefix must not throw each other out, once a second.
+        own = uuid.uuid4().hex[:6]
+        client_id = settings.client_id or f"bear-alarm-{id_}-{own}"
         self._announcer = Announcer(settings.discovery, self._topics, id_, settings.expire_s, model)
         self._birth = (f"{settings.discovery}/{BIRTH}",) if settings.discovery and not guest else ()
         self._standings = {camera: Standing(camera) for camera in cameras}
@@ -69,7 +71,7 @@ class Mqtt:
         self._unknown = False  # a camera that is not announced yet
         self._connection = Connection(
             settings,
-            f"{client_id}-{uuid.uuid4().hex[:6]}" if guest else client_id,
+            f"{client_id}-{own}" if guest else client_id,
             self._call,
             will="" if guest else self._topics.available,
             hear=self._birth,
