@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.classifier import Classifier
 from edge.commands import snapshot as command
 from edge.commands.watch_words import model_line
 from edge.drawing import ALARM, HATCH, MOVING, TILE, ZONE, Mark, annotate
 from edge.errors import OptionError
 from edge.lettering import Corners, Lettering, around, first_free, plain, within
 from edge.schema import Region, Score
-from edge.zones import Zone, contains
+from edge.zones import GREY, Zone, contains
 from tests.tiny import tiny_card, write_tiny_model
+from tests.yard import yard_clip, yard_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -170,6 +172,21 @@ def test_masks_that_leave_nothing_to_look_at_are_said_and_drawn(tmp_path, caplog
     command.snapshot("demo", out, at=1.0, model=model, zone=[], mask=["0,0 1,0 1,0.96 0,0.96"])
     assert "The masks leave nothing to look at" in caplog.text
     assert out.is_file()
+
+
+def test_what_is_masked_is_hidden_from_the_scores_too(tmp_path, monkeypatch):
+    model, clip = str(yard_model(tmp_path / "tiny.onnx")), str(yard_clip(tmp_path / "yard.avi"))
+    seen = []
+    score = Classifier.score
+
+    def noting(self, image, regions):
+        seen.append(image)
+        return score(self, image, regions)
+
+    monkeypatch.setattr(Classifier, "score", noting)
+    command.snapshot(clip, tmp_path / "s.png", at=3.5, model=model, zone=[], mask=["0,0.5 0.5,0.5 0.5,1 0,1"])
+    assert (seen[0][190:350, 10:310] == GREY).all()  # a tile that reaches into the mask sees nothing there
+    assert not (seen[0][:170] == GREY).all()
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):

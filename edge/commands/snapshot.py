@@ -57,7 +57,7 @@ def snapshot(
     from edge.pictures import SUFFIXES
     from edge.schema import Region
     from edge.sweep import whole_and_tiles
-    from edge.zones import parse_masks, parse_zones
+    from edge.zones import Cover, parse_masks, parse_zones
 
     zones = parse_zones(zone or [])
     masks = parse_masks(mask or [])
@@ -71,7 +71,7 @@ def snapshot(
         for problem in frames.problems:
             log.warning("%s", problem)
     regions: list[Region] = [*motion.regions, *(Region(box, "sweep") for box in whole_and_tiles(frame.size_wh, masks))]
-    scores = classifier.score(frame.image, regions)
+    scores = classifier.score(Cover(masks)(frame.image), regions)  # as the alarm sees it
     width, height = frame.size_wh
     when = "" if frame.media_time_s is None else f" at {frame.media_time_s:.1f} s"
     caption = f"{frame.camera}{when}  {width}x{height}  {classifier.name}"
