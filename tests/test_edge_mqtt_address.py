@@ -23,11 +23,11 @@ def test_a_url_holds_everything():
     assert (plain.host, plain.port, plain.prefix, plain.tls) == ("broker.lan", 1883, "bear-alarm", False)
     assert (plain.user, plain.password, plain.discovery, plain.every_s) == (None, None, "homeassistant", 30.0)
     full = settings_from_url(
-        f"MQTTS://bee%40hive:{SECRET}%2F%23@10.0.0.7:8884/farm/bears/?ca=/etc/ca.pem&insecure=0&every=5&pictures=no"
+        f"MQTTS://bee%40hive:{SECRET}%2F%23@10.0.0.7:8884/hives/bears/?ca=/etc/ca.pem&insecure=0&every=5&pictures=no"
         "&discovery=ha&client_id=hive-1"
     )
     assert (full.user, full.password) == ("bee@hive", f"{SECRET}/#")
-    assert (full.host, full.port, full.prefix) == ("10.0.0.7", 8884, "farm/bears")
+    assert (full.host, full.port, full.prefix) == ("10.0.0.7", 8884, "hives/bears")
     assert (full.tls, full.ca, full.insecure, full.pictures) == (True, Path("/etc/ca.pem"), False, False)
     assert (full.discovery, full.every_s, full.client_id) == ("ha", 5.0, "hive-1")
     assert settings_from_url("mqtts://h").port == 8883
