@@ -11,7 +11,7 @@ from dataclasses import replace
 from edge.crops import square
 from edge.decide.happening import Verdict
 from edge.drawing import ALARM, MOVING, Mark
-from edge.evidence import CameraEvidence
+from edge.evidence.camera import CameraEvidence
 from edge.run import Run
 from edge.schema import Event, Frame, Score
 from edge.sinks.worker import Sink

@@ -31,7 +31,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.decide import Rule
-from edge.evidence import EvidenceWriter
+from edge.evidence.writer import EvidenceWriter
 from edge.journal import Journal
 from edge.lens import LensCheck
 from edge.outbox import Message

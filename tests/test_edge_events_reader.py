@@ -13,7 +13,7 @@ import pytest
 
 from edge.commands.events_files import evidence
 from edge.errors import BearAlarmError
-from edge.evidence import EvidenceWriter
+from edge.evidence.writer import EvidenceWriter
 from edge.journal import Journal, layout
 from edge.journal.read_only import JournalReadError, NoJournalError
 from edge.journal.reader import JournalReader

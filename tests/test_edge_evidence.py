@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from edge.errors import OptionError, PictureError
-from edge.evidence import EvidenceWriter
 from edge.evidence.clip import ClipMaker
 from edge.evidence.papers import Film
 from edge.evidence.picture import read_note
 from edge.evidence.ring import Shot
+from edge.evidence.writer import EvidenceWriter
 from edge.pictures import read_picture
 from edge.schema import Event
 from edge.settings import CameraSettings

@@ -4,18 +4,20 @@ import os
 import subprocess
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import edge.atomic
 import edge.evidence.store
 from edge.commands.watch_setup import evidence_writer
 from edge.errors import OptionError
-from edge.evidence import EvidenceWriter
 from edge.evidence.papers import Papers
-from edge.evidence.pile import Pile
 from edge.evidence.store import Store
+from edge.evidence.writer import EvidenceWriter
+from edge.schema import Frame
 from tests.sink_world import event, soon
 from tests.small_disk import remount, there
 
@@ -31,45 +33,6 @@ def papers(root, number, names=("alarm.jpg",), type_="new", data=b"x", camera="y
 
 def names(root):
     return sorted(f"{path.parent.name[:4]} {path.name}" for path in root.rglob("*.*") if path.is_file())
-
-
-def taken(pile):
-    found = []
-    while (one := pile.take()) is not None:
-        found.append((one.unit.name[:4], [path.name for path, _ in one.files], one.files[-1][1]()))
-    return found
-
-
-def test_papers_of_a_folder_that_wait_become_one(tmp_path):
-    pile = Pile(8)
-    assert pile.put(papers(tmp_path, 1, ("alarm.jpg", "crop.jpg", "event.json")))
-    assert pile.put(papers(tmp_path, 2, ("event.json",)))
-    for data in (b"1", b"2"):
-        assert not pile.put(papers(tmp_path, 1, ("event.json",), data=data))
-    assert pile.put(papers(tmp_path, 1, ("alarm-7.jpg", "event.json"), "update", b"3"))
-    assert not pile.put(papers(tmp_path, 1, ("crop.jpg", "event.json"), data=b"4"))
-    assert taken(pile) == [
-        ("0301", ["alarm.jpg", "crop.jpg", "event.json"], b"2"),
-        ("0302", ["event.json"], b"x"),
-        ("0301", ["alarm-7.jpg", "event.json", "crop.jpg"], b"4"),
-    ]
-    assert pile.dropped == 0
-
-
-def test_where_too_many_wait_an_alarms_picture_goes_last(tmp_path):
-    pile = Pile(3)
-    for number, name, type_ in (
-        (1, "alarm.jpg", "new"),
-        (2, "event.json", "update"),
-        (3, "alarm-9.jpg", "update"),
-        (4, "alarm.jpg", "new"),  # in place of 2
-        (5, "alarm.jpg", "new"),  # in place of 3
-        (6, "event.json", "update"),  # is given up itself
-        (7, "alarm.jpg", "new"),  # in place of 1
-    ):
-        pile.put(papers(tmp_path, number, (name,), type_))
-    assert [unit for unit, *_ in taken(pile)] == ["0304", "0305", "0307"]
-    assert pile.dropped == 4
 
 
 @pytest.fixture
@@ -119,6 +82,22 @@ def test_more_alarms_than_can_wait_are_counted_and_said(tmp_path, paused, caplog
     assert names(tmp_path) == ["0300 alarm.jpg", "0304 alarm.jpg", "0305 alarm.jpg"]
     assert writer.failures == 3
     assert "the disk is too slow: 3 sets of pictures were given up so far" in caplog.text
+
+
+def test_an_alarm_on_its_way_waits_for_no_words_about_a_disk_that_hangs(tmp_path, paused, caplog, monkeypatch):
+    monkeypatch.setattr("edge.evidence.writer.HANGS_S", 0.2)
+    writer = EvidenceWriter(tmp_path, reserve_mb=0.0)
+    camera = writer.camera()
+    goes_on = paused()
+    writer.write(papers(tmp_path, 1))
+    assert soon(lambda: writer.trouble is not None)
+    picture = np.zeros((90, 160, 3), np.uint8)
+    assert camera.place(event(), Frame(picture, 0.0, datetime.now(UTC), "yard", 0)) is None
+    assert caplog.text == ""  # a terminal that takes no words would hold up the siren
+    assert writer.problem()
+    assert "its disk hangs" in caplog.text
+    goes_on.set()
+    assert writer.close(CLOSE_S)
 
 
 def test_a_disk_that_hangs_is_a_problem_until_it_answers(tmp_path, paused, caplog, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from edge.crops import cut_all
 from edge.decide import Rule
 from edge.errors import SourceError
-from edge.evidence import EvidenceWriter
+from edge.evidence.writer import EvidenceWriter
 from edge.schema import Event, Frame, Score
 from edge.telling import Teller
 from edge.watch import Watcher

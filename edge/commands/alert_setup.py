@@ -16,7 +16,7 @@ from edge.commands.watch_words import alert
 from edge.sinks.worker import Sink, Worker, in_background
 
 if TYPE_CHECKING:
-    from edge.evidence import EvidenceWriter
+    from edge.evidence.writer import EvidenceWriter
     from edge.health import Ask, Health
     from edge.journal import Journal
     from edge.journal.clock import Clock

@@ -38,7 +38,7 @@ from edge.errors import OptionError
 if TYPE_CHECKING:
     from edge.camera import Source
     from edge.commands.alert_setup import Alerting
-    from edge.evidence import EvidenceWriter
+    from edge.evidence.writer import EvidenceWriter
     from edge.trace import Trace
 
 log = logging.getLogger(__name__)

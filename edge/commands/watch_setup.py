@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.commands.alert_setup import Alerting
     from edge.decide import Rule
-    from edge.evidence import EvidenceWriter
+    from edge.evidence.writer import EvidenceWriter
     from edge.schema import Event, Trouble
     from edge.settings import CameraSettings
     from edge.trace import Trace

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.camera import Source
     from edge.classifier import Classifier
     from edge.decide import Rule
-    from edge.evidence import EvidenceWriter
+    from edge.evidence.writer import EvidenceWriter
     from edge.schema import Event
     from edge.watch import Watcher
 

@@ -12,8 +12,3 @@
 
 What masks hide is black in all of them. Everything is written whole or not at all, in threads of its own.
 """
-
-from edge.evidence.camera import CameraEvidence
-from edge.evidence.writer import EvidenceWriter
-
-__all__ = ["CameraEvidence", "EvidenceWriter"]

@@ -78,7 +78,7 @@ class CameraEvidence:
             visit.shown = max(visit.shown, event.score or 0.0)
             visit.still_waits = True
         # A path at which nothing will lie would only mislead.
-        return None if visit.still is None or self._desk.problem() else str(visit.still)
+        return None if visit.still is None or self._desk.trouble else str(visit.still)
 
     def told(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
         """An event that ``place`` has seen was told to everyone: keep what belongs to it."""

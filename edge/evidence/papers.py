@@ -45,5 +45,6 @@ class Desk(Protocol):
     def film(self, film: Film) -> None:
         """A clip to make."""
 
-    def problem(self) -> str | None:
+    @property
+    def trouble(self) -> str | None:
         """Why nothing can be written now; None while all is well."""

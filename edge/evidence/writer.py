@@ -122,19 +122,25 @@ class EvidenceWriter:
             self._in_work[film.unit] += 1
         self._films(film)
 
+    @property
+    def trouble(self) -> str | None:
+        """As ``problem``, but only known, not asked: an alarm on its way waits for no disk and no terminal."""
+        since = self._since
+        if since is not None and time.monotonic() - since > HANGS_S:
+            return f"evidence is not kept: {self.folder}: its disk hangs, for more than {HANGS_S:g} s by now"
+        return self._problem
+
     def problem(self) -> str | None:
         """Why nothing can be written now, in a sentence; None while all is well. Whoever asks has it tried again."""
-        now, since = time.monotonic(), self._since
-        if since is not None and now - since > HANGS_S:
-            hung = f"evidence is not kept: {self.folder}: its disk hangs, for more than {HANGS_S:g} s by now"
+        now, trouble = time.monotonic(), self.trouble
+        if trouble != self._problem:  # it hangs
             if not self._said_hung:
                 self._said_hung = True
-                log.warning("%s", hung)
-            return hung
-        if now - self._looked_at > RETRY_S:
+                log.warning("%s", trouble)
+        elif now - self._looked_at > RETRY_S:
             self._looked_at = now
             self._turns(True)
-        return self._problem
+        return trouble
 
     def close(self, within_s: float) -> bool:
         """Write what waits and make the last clips, for at most so many seconds; False when something was left."""
