@@ -123,9 +123,9 @@ def try_everyone(
                 alerting.attach(event, _picture(Path(scratch) / "test.jpg"))
             if alerting.deliverers:
                 log.info("Waiting for answers, %g s at most …", wait)
-            answers.wait(expected, wait, stop, alerting.hopeless)
+            waited_s = answers.wait(expected, wait, stop, alerting.hopeless)
             if not settings.silent:
-                stop.wait(max(0.0, heard.interval - answers.waited_s))
+                stop.wait(max(0.0, heard.interval - waited_s))
             heard.cancel()
             alerting.silence()
             _withdraw(alerting, event)
@@ -144,7 +144,6 @@ class Answers:
 
     def __init__(self) -> None:
         self.about = ""  # the event's id
-        self.waited_s = 0.0
         self._heard: dict[str, tuple[str | None, float]] = {}
         self._changed = threading.Condition()
 
@@ -161,16 +160,17 @@ class Answers:
         within_s: float,
         stop: threading.Event,
         hopeless: Callable[[], set[str]] = set,
-    ) -> None:
-        """Until everyone has answered, and what is tried again has succeeded; or for so many seconds, or until stopped.
+    ) -> float:
+        """Wait until everyone has answered, and what is tried again has succeeded; the seconds that took.
 
-        ``expected``: who, and whether one that failed is tried again. ``hopeless``: who has refused it for good.
+        It ends after ``within_s``, and when ``stop`` is set. ``expected``: who, and whether one that failed is tried
+        again. ``hopeless``: who has refused it for good.
         """
         began = time.monotonic()
         with self._changed:
             while not (self._over(expected, hopeless()) or stop.is_set() or time.monotonic() - began >= within_s):
                 self._changed.wait(STEP_S)
-        self.waited_s = time.monotonic() - began
+        return time.monotonic() - began
 
     def _over(self, expected: dict[str, bool], hopeless: set[str]) -> bool:
         def answered(who: str, again: bool) -> bool:
