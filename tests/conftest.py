@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -55,6 +57,33 @@ def pictures() -> Path:
     if not (PICTURES / "MANIFEST.csv").is_file():
         _missing("pictures", NO_PICTURES, demanded="pictures" in REQUIRED)
     return PICTURES
+
+
+@pytest.fixture
+def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets the time zone of this process, for one test."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("this system sets no time zone for one process")
+
+    def choose(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield choose
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """gpiozero's pins that have no hardware."""
+    gpiozero = pytest.importorskip("gpiozero")
+    from gpiozero.pins.mock import MockFactory
+
+    factory = MockFactory()
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", factory)
+    yield factory
+    factory.reset()
 
 
 def _skips(terminal: pytest.TerminalReporter) -> Counter[str]:

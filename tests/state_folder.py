@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from edge.commands.app import as_command
+from edge.commands.events import app
 from edge.journal import layout
 from edge.schema import Event, utc_text
 from edge.state import JOURNAL
@@ -76,3 +78,9 @@ class StateFolder:
         for name, data in ({"alarm.jpg": b"jpeg", "clip.mp4": b"film"} | files).items():
             (folder / name).write_bytes(data)
         return str(folder / "alarm.jpg")
+
+
+def events_of(state: StateFolder, capsys: Any, *words: object) -> str:
+    """What `bear-alarm events WORDS --state …` prints of it."""
+    as_command("events", app).main(args=[*map(str, words), "--state", str(state.folder)], standalone_mode=False)
+    return str(capsys.readouterr().out)

@@ -6,34 +6,26 @@ import json
 import os
 import subprocess
 import sys
-import time
 import zipfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from edge.commands.app import as_command
-from edge.commands.events import app
 from edge.errors import BearAlarmError
 from edge.schema import Event
-from tests.state_folder import NIGHT, StateFolder
+from tests.state_folder import NIGHT, StateFolder, events_of
 
 A, B, C = "a1" * 16, "b2" * 16, "b3" * 16
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
-def berlin(monkeypatch):
+def berlin(time_zone, monkeypatch):
     """A place whose clock is not UTC, and a terminal of 80 columns."""
-    if not hasattr(time, "tzset"):
-        pytest.skip("this system sets no time zone for one process")
-    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time_zone("Europe/Berlin")
     monkeypatch.setenv("COLUMNS", "80")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture
@@ -44,12 +36,7 @@ def state(tmp_path):
 @pytest.fixture
 def ask(state, capsys):
     """What `bear-alarm events WORDS --state …` prints."""
-
-    def run(*words):
-        as_command("events", app).main(args=[*map(str, words), "--state", str(state.folder)], standalone_mode=False)
-        return capsys.readouterr().out
-
-    return run
+    return partial(events_of, state, capsys)
 
 
 @pytest.fixture

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections import namedtuple
 from contextlib import closing
+from functools import partial
 
 import pytest
 
 from edge.commands import alert
-from edge.commands.app import as_command
-from edge.commands.events import app
 from edge.commands.events_story import way
 from edge.errors import BearAlarmError
 from edge.journal import reader
 from edge.journal.locks import Alive
 from edge.journal.read_only import NoJournalError, UnwrittenError
-from tests.state_folder import StateFolder
+from tests.state_folder import StateFolder, events_of
 
 A, B, C = "a1" * 16, "b2" * 16, "c3" * 16
 
 
 @pytest.fixture(autouse=True)
-def berlin(monkeypatch):
-    if not hasattr(time, "tzset"):
-        pytest.skip("this system sets no time zone for one process")
-    monkeypatch.setenv("TZ", "Europe/Berlin")
+def berlin(time_zone, monkeypatch):
+    time_zone("Europe/Berlin")
     monkeypatch.setenv("COLUMNS", "100")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture
@@ -42,11 +34,7 @@ def state(tmp_path):
 
 @pytest.fixture
 def ask(state, capsys):
-    def run(*words):
-        as_command("events", app).main(args=[*map(str, words), "--state", str(state.folder)], standalone_mode=False)
-        return capsys.readouterr().out
-
-    return run
+    return partial(events_of, state, capsys)
 
 
 def test_a_test_that_was_taken_back_is_withdrawn_and_not_refused(state, ask):

@@ -16,18 +16,6 @@ from tests.sink_world import event, soon
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture
-def pins(monkeypatch):
-    """gpiozero's pins that have no hardware."""
-    gpiozero = pytest.importorskip("gpiozero")
-    from gpiozero.pins.mock import MockFactory
-
-    factory = MockFactory()
-    monkeypatch.setattr(gpiozero.Device, "pin_factory", factory)
-    yield factory
-    factory.reset()
-
-
 def states(pins, number):
     """How the pin went, from its beginning."""
     return [bool(state.state) for state in pins.pin(number).states]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -14,24 +12,6 @@ from edge.decide.schedule import DAYS, parse_schedule
 from edge.errors import OptionError
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)  # a Monday
-
-
-@pytest.fixture
-def zone():
-    """Sets the device's time zone, as POSIX writes it, for one test: no table of time zones is needed."""
-    if not hasattr(time, "tzset"):
-        pytest.skip("this system has no tzset")
-    before = os.environ.get("TZ")
-
-    def choose(name):
-        os.environ["TZ"] = name
-        time.tzset()
-
-    yield choose
-    os.environ.pop("TZ", None)
-    if before is not None:
-        os.environ["TZ"] = before
-    time.tzset()
 
 
 def at(day, clock):
@@ -84,19 +64,19 @@ def test_what_cannot_be_understood_is_one_sentence(words, why):
         parse_schedule(words, "notify")
 
 
-def test_times_are_local(zone):
+def test_times_are_local(time_zone):
     night = parse_schedule("mon 22-5")
-    zone("AKST9AKDT,M3.2.0,M11.1.0")  # Anchorage: nine hours behind in November
+    time_zone("AKST9AKDT,M3.2.0,M11.1.0")  # Anchorage: nine hours behind in November
     assert night.holds(datetime(2026, 11, 24, 7, 0, tzinfo=UTC))
     assert not night.holds(datetime(2026, 11, 23, 22, 30, tzinfo=UTC))
-    zone("JST-9")  # Tokyo
+    time_zone("JST-9")  # Tokyo
     assert night.holds(datetime(2026, 11, 23, 13, 0, tzinfo=UTC))
     # It does not matter in which zone the moment is told.
     assert night.holds(datetime(2026, 11, 23, 13, 0, tzinfo=UTC).astimezone(timezone(timedelta(hours=2))))
 
 
-def test_the_change_of_the_clocks_moves_a_schedule_with_them(zone):
-    zone("EET-2EEST,M3.5.0/3,M10.5.0/4")  # Bucharest
+def test_the_change_of_the_clocks_moves_a_schedule_with_them(time_zone):
+    time_zone("EET-2EEST,M3.5.0/3,M10.5.0/4")  # Bucharest
     morning = parse_schedule("daily 6-7")
     assert morning.holds(datetime(2026, 10, 24, 3, 30, tzinfo=UTC))  # summer time, UTC+3
     assert morning.holds(datetime(2026, 10, 26, 4, 30, tzinfo=UTC))  # winter time, UTC+2

@@ -19,18 +19,6 @@ LONG = Limits(longest_s=40.0, sound_s=(9.0, 10.0), pause_s=(1.0, 2.0), rest_s=0.
 
 
 @pytest.fixture
-def pins(monkeypatch):
-    """gpiozero's pins that have no hardware."""
-    gpiozero = pytest.importorskip("gpiozero")
-    from gpiozero.pins.mock import MockFactory
-
-    factory = MockFactory()
-    monkeypatch.setattr(gpiozero.Device, "pin_factory", factory)
-    yield factory
-    factory.reset()
-
-
-@pytest.fixture
 def player(tmp_path):
     """A stand-in that plays for a minute and is deaf to polite requests; its process ids are in ``pids``."""
     return script(tmp_path, "play", f"trap '' TERM; echo $$ >> {tmp_path}/pids; exec sleep 60")

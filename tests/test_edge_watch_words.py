@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,33 +21,18 @@ from edge.trouble import Report
 from edge.watch import Tally
 
 
-@pytest.fixture
-def place(monkeypatch):
-    """Sets the time zone of this process."""
-    if not hasattr(time, "tzset"):
-        pytest.skip("this system sets no time zone for one process")
-
-    def put(zone):
-        monkeypatch.setenv("TZ", zone)
-        time.tzset()
-
-    yield put
-    monkeypatch.undo()
-    time.tzset()
-
-
 def event(kind="bear", type_="new", **more):
     bear: dict[str, Any] = {"label": "brown_bear", "score": 0.948, "top_score": 0.991, "latency_ms": 13.7}
     captured_at = "2026-11-24T02:12:07.250Z"
     return Event(kind, type_, "ab12" * 8, 1, "run", "yard", captured_at, **((bear if kind == "bear" else {}) | more))
 
 
-def test_an_alert_is_told_by_the_clock_of_the_place_and_in_utc(place):
-    place("Europe/Berlin")
+def test_an_alert_is_told_by_the_clock_of_the_place_and_in_utc(time_zone):
+    time_zone("Europe/Berlin")
     assert alert(event(onset_s=0.6, evidence="e.jpg")) == (
         "BEAR  yard at 03:12:07 (02:12:07Z): brown bear 0.95, 0.6 s after the first sign, e.jpg"
     )
-    place("UTC")
+    time_zone("UTC")
     assert alert(event()) == "BEAR  yard at 02:12:07Z: brown bear 0.95"
     assert alert(event(media_time_s=14.4)).startswith("BEAR  yard at 14.4 s: ")
 
@@ -71,13 +55,13 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("told", "says"), WORDS)
-def test_every_kind_of_event_has_its_words(told, says, place):
-    place("UTC")
+def test_every_kind_of_event_has_its_words(told, says, time_zone):
+    time_zone("UTC")
     assert alert(told) == says.replace(" T:", " 02:12:07Z:")
 
 
-def test_a_camera_that_is_back_is_said_to_be_well(place):
-    place("UTC")
+def test_a_camera_that_is_back_is_said_to_be_well(time_zone):
+    time_zone("UTC")
     told: list[Event] = []
     teller = Teller([told.append])
     trouble = Trouble("gone", "yard: no frame for 8 s; check its plug")
@@ -89,8 +73,8 @@ def test_a_camera_that_is_back_is_said_to_be_well(place):
     assert (told[1].detail or "").startswith(OVER)
 
 
-def test_on_a_terminal_what_alarms_is_red(monkeypatch, place):
-    place("UTC")
+def test_on_a_terminal_what_alarms_is_red(monkeypatch, time_zone):
+    time_zone("UTC")
     monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
     assert alert(event()).startswith("\033[1;31mBEAR\033[0m  yard")
     assert "\033" not in alert(event(quiet="outside the schedule"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -25,17 +24,11 @@ from tests.tiny import BEAR_COLOUR
 
 
 @pytest.fixture(autouse=True)
-def berlin(monkeypatch):
+def berlin(time_zone, monkeypatch):
     """A place whose clock is not UTC, long after all that is told here."""
-    if not hasattr(time, "tzset"):
-        pytest.skip("this system sets no time zone for one process")
-    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time_zone("Europe/Berlin")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("edge.commands.why._now", lambda: WALL + timedelta(days=30))
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def record(path, frames):
