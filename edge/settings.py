@@ -1,16 +1,24 @@
-"""What a user may set: for one camera, and of who is told. Everything has a default, so nothing is needed to start."""
+"""What a user may set, as the rooms take it. Everything has a default, so nothing is needed to start.
+
+A config file (``edge.config``) and the options of the command make the same values.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.decide.schedule import Schedule
 from edge.zones import Polygon, Zone
 
+if TYPE_CHECKING:
+    from edge.sinks.mqtt.address import Settings as MqttSettings
+
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """Where to look, when to be loud, and how much work that may be."""
+    """Where to look, when to be loud, what counts as a bear, and how much work that may be."""
 
     masks: tuple[Polygon, ...] = ()  # where nothing counts: a road, a flag, the neighbour's garden
     zones: tuple[Zone, ...] = ()  # where there are any, only what stands in one alarms
@@ -18,11 +26,25 @@ class CameraSettings:
     fps: float = 10.0  # frames analysed a second
     idle_fps: float | None = None  # and while nothing moves, on a live camera; None: half of it
     frame_s: float = 0.25  # what scoring one frame of a live camera may take: a slow board gives it fewer crops
+    threshold: float | None = None  # bear probability that counts, 0 to 1; None: the model's own
+    night_threshold: float | None = None  # and in the dark and in infrared; None: the same
+    alarm_at: float | None = None  # evidence that raises the alarm, logit-seconds; None: the rule's own
 
     @property
     def quiet_fps(self) -> float:
         """Frames a second while nothing moves."""
         return self.fps / 2 if self.idle_fps is None else min(self.idle_fps, self.fps)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera: its name, where its pictures come from, and how it is watched."""
+
+    name: str
+    source: str = field(repr=False)  # 0, /dev/video0, rtsp://…, clip.mp4, a folder, demo; may hold a password
+    motion_source: str | None = field(default=None, repr=False)  # a smaller stream, to look for motion in
+    follow: bool = False  # a folder in which pictures arrive
+    settings: CameraSettings = CameraSettings()
 
 
 @dataclass(frozen=True)
@@ -40,8 +62,8 @@ class AlertSettings:
     on_alarm: str | None = None  # shell command lines
     on_trouble: str | None = None
     events: str | None = None  # JSONL file, or - for standard output
-    mqtt: str | None = field(default=None, repr=False)  # URLs, which may hold secrets
-    webhook: str | None = field(default=None, repr=False)
+    mqtt: MqttSettings | None = field(default=None, repr=False)
+    webhook: str | None = field(default=None, repr=False)  # URLs, which may hold secrets
     webhook_secret: str | None = field(default=None, repr=False)
     notify: tuple[str, ...] = field(default=(), repr=False)
 
@@ -59,3 +81,43 @@ class AlertSettings:
     def remote(self) -> bool:
         """Whether anything goes over a network."""
         return bool(self.mqtt or self.webhook or self.notify)
+
+
+@dataclass(frozen=True)
+class EvidenceSettings:
+    """What is kept of an alarm. None: as ``edge.evidence`` has it."""
+
+    keep: bool = True
+    folder: Path | None = None  # None: ./evidence, or in the state folder under a service
+    quota_mb: float | None = None
+    reserve_mb: float | None = None  # stay free on the disk
+    negatives_per_day: float | None = None
+    full: bool = False  # the whole frame of each alarm as well
+
+
+@dataclass(frozen=True)
+class HealthSettings:
+    """How the alarm watches itself, and who may ask it how it is."""
+
+    hot_c: float = 80.0  # of the processor, °C: from here on it is told and the frame rate falls
+    low_disk_mb: float = 500.0  # less room than that is told
+    slow_ms: float = 500.0  # a crop that takes longer to score is told
+    heartbeat_url: str | None = field(default=None, repr=False)  # asked for while all is well
+    heartbeat_s: float = 300.0
+    listen: str | None = None  # ADDRESS:PORT of /healthz and /metrics; None: nobody listens
+    restart_after_s: float = 600.0  # under a service: every camera gone for so long starts it again, once an outage
+    reboot: bool = False  # and where that was of no use, the machine, at most once a day
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything ``watch`` runs on."""
+
+    cameras: tuple[Camera, ...] = ()
+    alerts: AlertSettings = AlertSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
+    health: HealthSettings = HealthSettings()
+    model: str | None = None  # None: the chosen or the bundled one
+    state: Path | None = None  # folder of the journal; None: this system's place for it
+    trace: Path | None = None
+    waits: bool = False  # a camera that is missing at the start is down, and tried again; else it is a mistake

@@ -11,6 +11,7 @@ from edge.errors import OptionError
 from edge.journal.reader import JournalReader
 from edge.run import Run
 from edge.settings import AlertSettings
+from edge.sinks.mqtt import settings_from_url
 from edge.state import JOURNAL
 from tests.broker import Broker, Listener, free_port
 from tests.post_box import PostBox
@@ -167,7 +168,10 @@ def test_a_setting_that_is_refused_lets_go_of_what_was_made_before(tmp_path):
 
 def test_settings_hide_their_secrets():
     settings = AlertSettings(
-        mqtt=f"mqtt://me:{SECRET}@x", webhook=f"http://x/{SECRET}", webhook_secret=SECRET, notify=(f"ntfy://{SECRET}",)
+        mqtt=settings_from_url(f"mqtt://me:{SECRET}@x"),
+        webhook=f"http://x/{SECRET}",
+        webhook_secret=SECRET,
+        notify=(f"ntfy://{SECRET}",),
     )
     assert SECRET not in repr(settings)
 

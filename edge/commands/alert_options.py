@@ -12,6 +12,7 @@ from edge.errors import OptionError
 
 if TYPE_CHECKING:
     from edge.settings import AlertSettings
+    from edge.sinks.mqtt.address import Settings as MqttSettings
 
 TELL, AWAY = "Who is told, here and at once", "Who is told, over a network"  # panels of the help page
 
@@ -158,8 +159,14 @@ def alert_settings(
         on_alarm=on_alarm,
         on_trouble=on_trouble,
         events=events,
-        mqtt=mqtt[0] if mqtt else None,
+        mqtt=_broker(mqtt[0]) if mqtt else None,
         webhook=webhook[0] if webhook else None,
         webhook_secret=webhook_secret or None,
         notify=tuple(notify or ()),
     )
+
+
+def _broker(url: str) -> MqttSettings:
+    from edge.sinks.mqtt.address import settings_from_url
+
+    return settings_from_url(url)

@@ -25,10 +25,9 @@ def channels_of(
     found: list[Channel] = []
     try:
         if settings.mqtt:
-            from edge.sinks.mqtt import Mqtt, settings_from_url
+            from edge.sinks.mqtt import Mqtt
 
-            broker = settings_from_url(settings.mqtt)
-            found.append(Mqtt(broker, cameras, model=model, watching=watching, stats=stats, guest=guest))
+            found.append(Mqtt(settings.mqtt, cameras, model=model, watching=watching, stats=stats, guest=guest))
         if settings.webhook:
             from edge.sinks.webhook import Webhook
 
