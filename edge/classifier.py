@@ -27,13 +27,14 @@ class Classifier:
 
     Loading checks the card and recomputes its golden vectors; where this processor gets the int8
     file wrong (AVX2 without VNNI can saturate), the same file runs in float and ``fallback`` is True.
+    ``in_float`` runs an int8 file so from the beginning (``bear-alarm bench`` says which is faster here).
     Raises ModelError when the file is missing, damaged, without a usable card, or wrong both ways.
     """
 
-    def __init__(self, path: Path | str, *, threads: int = 1) -> None:
+    def __init__(self, path: Path | str, *, threads: int = 1, in_float: bool = False) -> None:
         self.path = Path(path)
         self.digest = file_digest(self.path)
-        self._session = _session(self.path, threads, in_float=False)
+        self._session = _session(self.path, threads, in_float=in_float)
         self.card: Card = read_card(self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY), self.path)
         self.size = self.card.input_sizes[0]
         self.fallback = False

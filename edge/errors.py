@@ -4,6 +4,12 @@ Every message says what is wrong, the value seen, and what to do. The command pr
 exits with code 2; nobody sees a traceback for their own mistake.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 
 class BearAlarmError(Exception):
     """Base of every error that is the user's to mend."""
@@ -31,3 +37,31 @@ class OptionError(BearAlarmError, ValueError):
 
 class MissingExtraError(BearAlarmError, ImportError):
     """A command needs an optional part that is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One mistake in a config: where, of which setting, and what, in words that hold no secret."""
+
+    line: int  # from 1; 0: of the file as a whole
+    column: int
+    key: str  # cameras.yard.fps; empty where it is of no setting
+    sentence: str
+
+
+class ConfigError(BearAlarmError, ValueError):
+    """A config cannot be used; its words are all that is wrong with it, a line each."""
+
+    def __init__(self, path: Path | str, problems: Sequence[ConfigProblem]) -> None:
+        self.path = Path(path)
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.lines))
+
+    @property
+    def lines(self) -> list[str]:
+        """Each problem as ``bear-alarm.yml:12: cameras.yard.fps: what is wrong``."""
+        found = []
+        for each in self.problems:
+            where = f"{self.path}:{each.line}" if each.line else str(self.path)
+            found.append(": ".join(part for part in (where, each.key, each.sentence) if part))
+        return found

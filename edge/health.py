@@ -36,23 +36,29 @@ class Health:
         self, run: Run, parts: Mapping[str, Ask], *, at_once: Sequence[str] = (), grace_s: float = GRACE_S
     ) -> None:
         self.run = run
-        self.parts = dict(parts)
+        self.parts = parts  # others from the next call on, if you like; what is asked no more is over
         self.at_once = frozenset(at_once)
         self.grace_s = grace_s
-        self._cases = {name: _Case() for name in self.parts}
+        self._cases: dict[str, _Case] = {}
 
     def __call__(self, now: float) -> list[Event]:
         """What is to be told now; ``now`` in seconds."""
-        found = (self._ask(name, case, now) for name, case in self._cases.items())
-        return [event for event in found if event]
+        left = {name: self._cases.pop(name) for name in self._cases.keys() - self.parts.keys()}
+        over = [
+            self._event("end", case.told, name, f"{name}: not in use any more")
+            for name, case in left.items()
+            if case.told
+        ]
+        found = (self._ask(name, ask, self._cases.setdefault(name, _Case()), now) for name, ask in self.parts.items())
+        return over + [event for event in found if event]
 
     @property
     def problems(self) -> dict[str, str]:
         """What is told and not over, by part."""
-        return {name: case.problem or "" for name, case in self._cases.items() if case.told}
+        return {name: case.problem or "" for name, case in tuple(self._cases.items()) if case.told}
 
-    def _ask(self, name: str, case: _Case, now: float) -> Event | None:
-        problem = self.parts[name]()
+    def _ask(self, name: str, ask: Ask, case: _Case, now: float) -> Event | None:
+        problem = ask()
         if problem:
             if case.problem is None:
                 case.since = now

@@ -9,16 +9,26 @@ class Pace:
     """Frames a second to ask of a source: ``idle_fps`` while nothing happens, ``active_fps`` from the first sign on.
 
     ``hold_s``: seconds to stay active after the last sign. ``set_fps`` is told when the rate changes; a source
-    begins active.
+    begins active. ``share`` (0 to 1) is asked each time: how much of the rate this machine can keep up now; it takes
+    none below ``least`` frames a second.
     """
 
     def __init__(
-        self, idle_fps: float, active_fps: float, set_fps: Callable[[float], object], *, hold_s: float = 10.0
+        self,
+        idle_fps: float,
+        active_fps: float,
+        set_fps: Callable[[float], object],
+        *,
+        hold_s: float = 10.0,
+        share: Callable[[], float] = lambda: 1.0,
+        least: float = 0.0,
     ) -> None:
         self.idle_fps = idle_fps
         self.active_fps = active_fps
         self.set_fps = set_fps
         self.hold_s = hold_s
+        self.share = share
+        self.least = least
         self._until: float | None = None
         self._fps = active_fps
 
@@ -26,10 +36,15 @@ class Pace:
         """Follow what happens at a time (seconds); ``sign``: something moves or is followed."""
         if sign or self._until is None:
             self._until = time + self.hold_s
-        fps = self.active_fps if time < self._until else self.idle_fps
+        wanted = self.active_fps if time < self._until else self.idle_fps
+        fps = min(wanted, max(wanted * self.share(), self.least))
         if fps != self._fps:
             self._fps = fps
             self.set_fps(fps)
+
+    def change(self, idle_fps: float, active_fps: float, least: float) -> None:
+        """Other rates from the next frame on, frames a second."""
+        self.idle_fps, self.active_fps, self.least = idle_fps, active_fps, least
 
 
 class CropBudget:
@@ -45,6 +60,11 @@ class CropBudget:
         self.most = most
         self.least = min(least, most)
         self._crop_s: float | None = None
+
+    @property
+    def crop_s(self) -> float | None:
+        """What scoring one crop has taken lately, in seconds; None before the first."""
+        return self._crop_s
 
     @property
     def crops(self) -> int:

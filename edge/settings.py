@@ -93,6 +93,8 @@ class EvidenceSettings:
     reserve_mb: float | None = None  # stay free on the disk
     negatives_per_day: float | None = None
     full: bool = False  # the whole frame of each alarm as well
+    pre_capture_s: float | None = None  # of a clip, before the alarm
+    post_capture_s: float | None = None  # and after the bear was last seen
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+NOT_LOOKED = "no frame is being looked at"
+
 
 @dataclass(frozen=True, slots=True)
 class CameraStatus:
@@ -65,7 +67,10 @@ class Status:
     @property
     def ill(self) -> list[str]:
         """Why the alarm cannot be relied on now, a sentence each: a camera that is not watched, and every problem."""
-        blind = [
-            f"{each.name}: {each.trouble or 'no frame is being looked at'}" for each in self.cameras if not each.fresh
-        ]
+        blind = [_named(each.name, each.trouble or NOT_LOOKED) for each in self.cameras if not each.fresh]
         return blind + [f"{name}: {words}" for name, words in self.problems.items()]
+
+
+def _named(camera: str, words: str) -> str:
+    """The words with the camera's name before them, which most troubles begin with themselves."""
+    return words if words.startswith(camera) else f"{camera}: {words}"

@@ -55,7 +55,7 @@ class Teller:
         evidence: CameraEvidence | None = None,
         run: Run | None = None,
     ) -> None:
-        self.sinks = list(sinks)
+        self.sinks = sinks  # others may stand in it any time
         self.model = model
         self.context = context  # of the crops, to draw what the classifier saw
         self.evidence = evidence
@@ -102,7 +102,7 @@ class Teller:
         return event
 
     def _to_sinks(self, event: Event, since: float) -> None:
-        for sink in self.sinks:
+        for sink in tuple(self.sinks):
             sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
 
     def _event(self, frame: Frame, verdict: Verdict, id_: str) -> Event:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from edge.pace import CropBudget, Pace
 from edge.schema import Event, Frame, Picture, Region, Score, Trouble, TroubleKind
 from edge.settings import CameraSettings
 from edge.sweep import Sweep
+from edge.tally import Tally
 from edge.telling import ENDED_WORDS, UNSEEN_WORDS, Teller
 from edge.trace.moment import Moment
 from edge.track import Tracker
@@ -38,18 +38,6 @@ class Scorer(Protocol):
 
     def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
         """What it says of each region of one picture, in the same order."""
-
-
-@dataclass
-class Tally:
-    """What one camera's loop has done so far."""
-
-    frames: int = 0
-    crops: int = 0
-    footage_s: float = 0.0
-    first_time: float | None = None
-    # A running device must not grow: the last hour at 10 frames a second.
-    frame_ms: deque[float] = field(default_factory=lambda: deque(maxlen=36_000))
 
 
 class Watcher:
@@ -101,6 +89,7 @@ class Watcher:
         self._seen: tuple[Trouble, ...] = ()  # by the lens check
         self._old = False  # the last frame showed only what was
         self._between: list[Event] = []  # told between two frames
+        self._changes: deque[Callable[[], object]] = deque()
 
     def __call__(self, frames: Iterable[Frame]) -> None:
         """Watch until the frames end; what is still going on then is ended and told.
@@ -110,6 +99,8 @@ class Watcher:
         try:
             for frame in frames:
                 started = time.perf_counter()
+                while self._changes:
+                    self._changes.popleft()()
                 motion = self.motion(frame)
                 self._last = frame, motion
                 regions = self.find(frame, motion)
@@ -186,6 +177,15 @@ class Watcher:
         if self.lens and motion.grey is not None:
             self._seen = self.lens(motion.grey, frame.time)
         return self._hear(frame.camera, now, frame.media_time_s)
+
+    def before_next(self, change: Callable[[], object]) -> None:
+        """Have something changed in this watcher's own thread, before its next frame; from any thread."""
+        self._changes.append(change)
+
+    @property
+    def frame_at(self) -> float | None:
+        """When the last frame was handed over, time.monotonic(); None before the first."""
+        return self._last[0].handed_over if self._last else None
 
     def fresh(self, now: float, within_s: float = FRESH_S) -> bool:
         """Whether a frame was looked at within so many seconds of ``now``, time.monotonic()."""

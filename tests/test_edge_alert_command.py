@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edge.commands.alert_setup import Alerting
+from edge.alarm.alerting import Alerting
 from edge.errors import OptionError
 from edge.journal.reader import JournalReader
 from edge.run import Run
@@ -151,7 +151,7 @@ def test_a_sink_that_goes_on_failing_is_told_as_the_alarms_own_trouble(tmp_path)
     lines = tmp_path / "events.jsonl"
     everyone = alerting(tmp_path / "state", events=str(lines), on_alarm="exit 7")
     everyone.tell(event())
-    assert soon(lambda: everyone.sinks[0].failures == 1)
+    assert soon(lambda: everyone.workers[0].failures == 1)
     for now in (1e6, 1e6 + 10, 1e6 + 100):
         everyone.tick(now)
     everyone.close(20.0)

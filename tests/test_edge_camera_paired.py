@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.alarm.sources import connect
 from edge.camera import Closing
 from edge.camera.kept import KeptSource
 from edge.camera.paired import PairedSource
-from edge.commands.watch_setup import connect
 from edge.errors import SourceError
 from edge.schema import Event, Frame, Later, Trouble
 from edge.telling import Teller

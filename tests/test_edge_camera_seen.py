@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from edge.alarm.sources import open_kept
 from edge.camera import arrivals, seen
 from edge.camera.arrivals import Arrivals
 from edge.camera.follow import FollowSource
 from edge.camera.seen import Seen, mark_of, seen_file
-from edge.commands.watch_setup import open_kept
+from edge.settings import Camera
 from tests.uploads import jpeg, put
 
 ROOT = Path(__file__).parents[1]
@@ -239,10 +240,11 @@ def test_a_mark_is_the_same_in_every_process():
 FOLLOWER = """
 import sys
 from pathlib import Path
-from edge.commands.watch_setup import open_kept
+from edge.alarm.sources import open_kept
 from edge.camera import seen
+from edge.settings import Camera
 seen.WRITE_S = 0.0
-for frame in open_kept(sys.argv[1], "inbox", 10.0, follow=True, state=Path(sys.argv[2])):
+for frame in open_kept(Camera("inbox", sys.argv[1], follow=True), state=Path(sys.argv[2])):
     print(frame.wall.timestamp(), flush=True)
 """
 
@@ -251,7 +253,7 @@ def test_a_process_that_is_killed_loses_no_picture(tmp_path):
     """As the command opens it; the second run goes on where the first was cut off."""
     inbox, state = tmp_path / "inbox", tmp_path / "state"
     inbox.mkdir()
-    open_kept(str(inbox), "inbox", 10.0, follow=True, state=state).close()
+    open_kept(Camera("inbox", str(inbox), follow=True), state=state).close()
     for number in range(30):
         put(inbox / f"{number:02}.jpg", at=1000 + 100 * number)
     wanted = {1000.0 + 100 * number for number in range(30)}

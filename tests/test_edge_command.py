@@ -106,7 +106,7 @@ def test_mistakes_are_one_sentence_each(tmp_path):
     assert "No such option" in sentence("classify", good, "--frobnicate")
     assert "'foo' is not one of" in sentence("schema", "foo")
     assert "Missing argument" in sentence("classify")
-    assert "Choose from: event, card; see" in sentence("schema")  # click puts it on three lines
+    assert "Choose from: event, card, config; see" in sentence("schema")  # click puts it on three lines
 
 
 def test_a_truncated_picture_alone_is_a_mistake(tmp_path):

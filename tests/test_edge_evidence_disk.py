@@ -12,12 +12,13 @@ import pytest
 
 import edge.atomic
 import edge.evidence.store
-from edge.commands.watch_setup import evidence_writer
+from edge.alarm.pictures import evidence_writer
 from edge.errors import OptionError
 from edge.evidence.papers import Papers
 from edge.evidence.store import Store
 from edge.evidence.writer import EvidenceWriter
 from edge.schema import Frame
+from edge.settings import EvidenceSettings
 from tests.sink_world import event, soon
 from tests.small_disk import remount, there
 
@@ -213,7 +214,10 @@ def read_only_at_the_start(disk):
     edge.evidence.writer.RETRY_S = 0.0
     root = Path(disk) / "evidence"
     remount(disk, "ro")
-    writers = [evidence_writer(root, reserve_mb=0.0), evidence_writer(None, default=root, reserve_mb=0.0)]
+    writers = [
+        evidence_writer(EvidenceSettings(folder=root, reserve_mb=0.0)),
+        evidence_writer(EvidenceSettings(reserve_mb=0.0), default=root),
+    ]
     found = [writer.problem() for writer in writers if writer]
     remount(disk, "rw")
     for writer in writers:
@@ -235,8 +239,8 @@ def test_a_file_in_its_place_is_a_mistake_and_by_default_gone_without(tmp_path, 
     threads = threading.active_count()
     for place in (tmp_path / "file", tmp_path / "file" / "evidence"):
         with pytest.raises(OptionError, match="cannot keep evidence there"):
-            evidence_writer(place)
-        assert evidence_writer(None, default=place) is None
+            evidence_writer(EvidenceSettings(folder=place))
+        assert evidence_writer(EvidenceSettings(), default=place) is None
     assert "going on without pictures" in caplog.text
     assert threading.active_count() == threads
 
@@ -252,7 +256,7 @@ def test_without_permission_one_that_was_asked_for_is_told_and_tried_again(tmp_p
         real(self, *args, **more)
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
-    writer = evidence_writer(place) if asked else evidence_writer(None, default=place)
+    writer = evidence_writer(EvidenceSettings(folder=place if asked else None), default=place)
     assert bool(writer) == asked
     if writer:
         assert writer.problem() == f"evidence is not kept: {place}: cannot be written (Permission denied)"

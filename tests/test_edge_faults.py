@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge import settings
+from edge.alarm.post import MOST_RESTART_S, RESTART_S, Post, end_all
 from edge.camera import Closing
 from edge.camera.kept import KeptSource
-from edge.commands.watch_run import MOST_RESTART_S, RESTART_S, run
 from edge.decide.happening import Decider
 from edge.lens import LensCheck
 from edge.schema import Event, Frame, Trouble
@@ -227,25 +227,21 @@ class Bears(Closing):
         time.sleep(self.slow_s)
 
 
-class Stop(threading.Event):
-    """Nobody stops, and nobody waits; for how long somebody wanted to is kept."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits: list[float | None] = []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        if threading.current_thread() is threading.main_thread():
-            return super().wait(timeout)
-        self.waits.append(timeout)
-        return False
+def watched(source: Any, watcher: Watcher, wait: Any = lambda seconds: None) -> Post:
+    """A post that has ended by itself."""
+    post = Post(settings.Camera("yard", "0"), source, watcher, wait=wait)
+    post.start()
+    post.join(60.0)
+    assert not post.alive
+    return post
 
 
 def test_a_lasting_fault_of_ours_is_one_trouble_told_before_the_bear_it_loses_and_the_camera_is_not_given_up():
     told: list[Event] = []
-    stop, watcher = Stop(), Watcher(Failing(told, 8), RULE, Teller([told.append]))
-    assert run([Bears(11)], [watcher], stop, lambda: None, show=False) == []
-    assert stop.waits == [RESTART_S, 2.0, 4.0, 8.0, 16.0, *[MOST_RESTART_S] * 3]
+    waits: list[float] = []
+    watcher = Watcher(Failing(told, 8), RULE, Teller([told.append]))
+    assert watched(Bears(11), watcher, waits.append).failed is None
+    assert waits == [RESTART_S, 2.0, 4.0, 8.0, 16.0, *[MOST_RESTART_S] * 3]
     assert [f"{event.kind} {event.type}" for event in told] == [
         "bear new", "camera new", "bear end", "bear update", "camera end", "bear end",
     ]  # fmt: skip
@@ -262,18 +258,17 @@ def test_a_fault_of_ours_in_the_telling_does_not_end_the_watching():
 
     told: list[Event] = []
     watcher = Watcher(Colours(), RULE, Teller([sink]))
-    assert run([Bears(11)], [watcher], Stop(), lambda: None, show=False) == []
+    assert watched(Bears(11), watcher).failed is None
     assert watcher.tally.frames > 80
     assert told[-1].type == "end"
 
 
 def test_cameras_are_let_go_of_side_by_side():
-    sources, stop = [Bears(1) for _ in range(4)], threading.Event()
-    for source in sources:
-        source.slow_s = 0.5
+    posts = [watched(Bears(1), Watcher(Colours(), RULE, Teller())) for _ in range(4)]
+    for post in posts:
+        post.source.slow_s = 0.5  # type: ignore[attr-defined]
     began = time.monotonic()
-    stop.set()
-    run(list(sources), [Watcher(Colours(), RULE, Teller()) for _ in sources], stop, lambda: None, show=False)
+    end_all(posts)
     assert time.monotonic() - began < 1.5
 
 

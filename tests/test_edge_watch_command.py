@@ -14,10 +14,10 @@ import cv2
 import pytest
 
 from edge.commands.watch import LEAST_FPS
-from edge.commands.watch_words import command_in_doubt
 from edge.decide import Evidence
 from edge.pictures import read_picture
 from edge.schema import Event
+from edge.sinks.in_doubt import command_in_doubt
 from tests.test_edge_watch import GREEN, ROOT, RULE, walk
 from tests.tiny import BEAR_COLOUR
 from tests.yard import yard_clip, yard_model

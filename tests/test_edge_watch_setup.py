@@ -13,17 +13,19 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.alarm.alerting import Alerting
+from edge.alarm.post import Post
+from edge.alarm.sources import connect, open_kept
+from edge.alarm.watchers import Shared, make_watcher
 from edge.camera.follow import FollowSource
 from edge.camera.kept import KeptSource
 from edge.classifier import Classifier
-from edge.commands.alert_setup import Alerting
-from edge.commands.watch_setup import make_watchers, named, names, open_kept
-from edge.decide import Rule
+from edge.commands.watch_names import named, names
 from edge.decide.schedule import parse_schedule
 from edge.errors import OptionError, SourceError
 from edge.run import Run
 from edge.schema import WHOLE, Event, Frame, Region, Trouble
-from edge.settings import AlertSettings, CameraSettings
+from edge.settings import AlertSettings, Camera, CameraSettings
 from edge.telling import Teller
 from edge.watch import Watcher
 from edge.zones import parse_polygon, parse_zone
@@ -173,17 +175,24 @@ def test_what_is_told_between_frames_is_not_kept_without_a_trace():
 def alerting(told):
     """Nobody is told but this list."""
     everyone = Alerting(AlertSettings(bell=False), Run())
-    everyone.sinks.append(told.append)  # type: ignore[arg-type]
+    everyone.sinks.append(told.append)
     return everyone
+
+
+def posted(source, classifier, everyone):
+    """The post of a camera, as the alarm makes it."""
+    camera = Camera(source.name, "0")
+    watcher = make_watcher(source, camera, Shared(classifier, everyone.run), everyone.sinks)
+    connect(source, watcher)
+    return Post(camera, source, watcher)
 
 
 def test_a_live_camera_has_a_lens_check_a_pace_and_a_budget_and_reports_its_troubles(classifier):
     kept = KeptSource(Live(), Live, name="yard")
     told: list[Event] = []
-    rule = Rule.from_card(classifier.card)
-    everyone = alerting(told)
-    (watcher,) = make_watchers([kept], classifier, rule, CameraSettings(), everyone, None, None)
-    assert not everyone.watching("yard")  # no frame was looked at yet
+    post = posted(kept, classifier, alerting(told))
+    watcher = post.watcher
+    assert not post.fresh(time.monotonic())  # no frame was looked at yet
     assert watcher.lens
     assert watcher.pace
     assert watcher.budget.seconds
@@ -197,8 +206,7 @@ def test_each_picture_that_arrives_is_looked_at_whole_and_one_alone_alarms(class
     inbox.mkdir()
     source = FollowSource(inbox, name="inbox")
     told: list[Event] = []
-    rule = Rule.from_card(classifier.card)
-    (watcher,) = make_watchers([source], classifier, rule, CameraSettings(), alerting(told), None, None)
+    watcher = posted(source, classifier, alerting(told)).watcher
     source.close()
     scorer = watcher.scorer = Colours()
     bear = GREEN.copy()
@@ -229,15 +237,15 @@ def test_names_are_never_the_same():
 @pytest.mark.parametrize("word", ["rtsp://anna:s3cret@yard/1", "nowhere"])
 def test_follow_takes_a_folder_and_tells_no_password(word):
     with pytest.raises(OptionError, match="no folder") as caught:
-        open_kept(word, "x", 10.0, follow=True)
+        open_kept(Camera("x", word, follow=True))
     assert "s3cret" not in str(caught.value)
     with pytest.raises(OptionError, match="give one of them"):
-        open_kept(".", "x", 10.0, follow=True, motion_from="rtsp://yard/2")
+        open_kept(Camera("x", ".", motion_source="rtsp://yard/2", follow=True))
 
 
 def test_a_name_that_is_no_text_is_one_sentence():
     with pytest.raises(SourceError, match="no text"):
-        open_kept("G\udce4rten.mp4", "x", 10.0)
+        open_kept(Camera("x", "G\udce4rten.mp4"))
 
 
 def test_a_whole_frame_hit_does_not_make_everything_one_animal():

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from edge.camera.kept import KeptSource
-from edge.commands.watch_checks import check_together
 from edge.commands.watch_words import OVER, alert, sum_up
-from edge.errors import OptionError
 from edge.local_time import lasting
 from edge.schema import Event, Trouble
+from edge.settings import AlertSettings, Settings
+from edge.tally import Tally
 from edge.telling import Teller
 from edge.trouble import Report
-from edge.watch import Tally
 
 
 def event(kind="bear", type_="new", **more):
@@ -85,14 +84,16 @@ def test_on_a_terminal_what_alarms_is_red(monkeypatch, time_zone):
 def summed(*cameras, taken_s=5.2, events=None, writer: Any = None):
     """What is said at the end of (name, frames, seconds, told) cameras."""
     said: list[str] = []
-    sources: list[Any] = []
-    watchers: list[Any] = []
+    posts = []
     for name, frames, seconds, told in cameras:
-        sources.append(SimpleNamespace(name=name, live=False))
+        source = SimpleNamespace(name=name, live=False)
         tally = Tally(frames, 2 * frames, seconds)
         tally.frame_ms.extend([12.0] * frames)
-        watchers.append(SimpleNamespace(tally=tally, teller=SimpleNamespace(told=Counter(told))))
-    sum_up(sources, watchers, taken_s, writer, events, lambda words, *more: said.append(words % more))
+        watcher = SimpleNamespace(tally=tally, teller=SimpleNamespace(told=Counter(told)))
+        posts.append(SimpleNamespace(source=source, watcher=watcher))
+    settings = Settings(alerts=AlertSettings(events=events))
+    alarm: Any = SimpleNamespace(posts=posts, writer=writer, settings=settings)
+    sum_up(alarm, taken_s, lambda words, *more: said.append(words % more))
     return said
 
 
@@ -143,29 +144,17 @@ def test_lengths_of_time(seconds, words):
     assert lasting(seconds) == words
 
 
-@pytest.mark.parametrize(
-    ("more", "says"),
-    [
-        ({"idle_fps": 20.0}, "--idle-fps 20 is more than --fps 10, though it is for when nothing moves"),
-        ({"evidence": Path("e"), "no_evidence": True}, "--no-evidence keeps no pictures, and --evidence e wants them"),
-    ],
-)
-def test_options_that_contradict_each_other_are_refused(more, says):
-    usual: dict[str, Any] = {"fps": 10.0, "idle_fps": None, "evidence": None, "no_evidence": False}
-    check_together(**usual)
-    check_together(**usual | {"idle_fps": 10.0, "evidence": Path("e")})
-    with pytest.raises(OptionError, match=says):
-        check_together(**usual | more)
-
-
 def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
     kept = KeptSource(None, lambda: None, name="yard")  # type: ignore[arg-type, return-value]
     kept._lost.total_s, kept.reopened = 41.2, 3
     watcher = SimpleNamespace(tally=Tally(frames=9, footage_s=60.0), teller=SimpleNamespace(told=Counter()))
+    alarm: Any = SimpleNamespace(
+        posts=[SimpleNamespace(source=kept, watcher=watcher)], writer=None, settings=Settings()
+    )
     said: list[str] = []
-    sum_up([kept], [watcher], 60.0, None, None, lambda words, *more: said.append(words % more))  # type: ignore
+    sum_up(alarm, 60.0, lambda words, *more: said.append(words % more))
     assert "yard: 41.2 s without a picture, opened anew 3 times" in said
     kept._lost.total_s = 0.4
     said.clear()
-    sum_up([kept], [watcher], 60.0, None, None, lambda words, *more: said.append(words % more))  # type: ignore
+    sum_up(alarm, 60.0, lambda words, *more: said.append(words % more))
     assert not any("without a picture" in line for line in said)

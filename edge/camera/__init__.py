@@ -105,8 +105,7 @@ def open_source(
 
         return PiSource(source, name=called, fps=fps, size_wh=size_wh or DEFAULT_SIZE_WH)
     try:
-        live = bool(STREAM.match(source)) or source.isdecimal() or _is_device(source)
-        if not live:
+        if not is_live(source):
             return _open_file(source, called, fps)
     except SourceError:
         raise
@@ -116,6 +115,11 @@ def open_source(
     from edge.camera.live import LiveSource
 
     return LiveSource(source, name=called, fps=fps, size_wh=size_wh)
+
+
+def is_live(source: str) -> bool:
+    """Whether the word means a camera or a stream, there or not; else it is a file. Raises OSError, ValueError."""
+    return bool(PI_CAMERA.match(source) or STREAM.match(source)) or source.isdecimal() or _is_device(source)
 
 
 def source_name(source: str) -> str:

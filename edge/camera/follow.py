@@ -84,6 +84,7 @@ class FollowSource(Closing):
         self._looked = False
         self._gone: str | None = None  # why there is nothing to look through
         self._alive = time.monotonic()  # when the looking last got on
+        self.alive_at = self._alive  # when whoever takes the pictures last asked for one
         self._due = Due()
         # What was handed over; the clock and the count go on where a loop that failed is begun anew.
         self._index, self._at, self._apart_s = 0, 0.0, 0.0
@@ -151,6 +152,7 @@ class FollowSource(Closing):
 
     def _next(self) -> Arrived | None:
         """The next picture; None when none has come for a while, or it has been closed."""
+        self.alive_at = time.monotonic()
         with self._ready:
             self._ready.wait_for(lambda: self._slot or self._closed, REPORT_S)
             arrived, self._slot = self._slot, None

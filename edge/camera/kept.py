@@ -63,6 +63,7 @@ class KeptSource(Closing):
         self.report = report
         self.problems: list[str] = []
         self.reopened = 0  # how often it was opened anew
+        self.alive_at = clock()  # when its loop last went on, also while it waits for the camera
         self._first = first
         self._reopen = reopen
         self._fps = fps or (first.fps if first else DEFAULT_FPS)
@@ -123,7 +124,7 @@ class KeptSource(Closing):
                     if spell.taken == 1 and spell.source:
                         self.problems = spell.source.problems
                     yield replace(self._onward(frame, now, first=spell.taken == 1), same_s=self._frozen.same_s)
-                    self._flowed_at = self._clock()
+                    self._flowed_at = self.alive_at = self._clock()
                     spell = self._again(spell, None) if anew else spell
         finally:
             self._lost.total_s, self._flowed_at = self.lost_s, None
@@ -234,6 +235,7 @@ class KeptSource(Closing):
         return 0.0 if flowed_at is None else now - flowed_at
 
     def _wait(self, seconds: float, enough: Callable[[], bool]) -> None:
+        self.alive_at = self._clock()
         if self._sleep:
             self._sleep(seconds)
             return

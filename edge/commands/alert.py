@@ -32,15 +32,16 @@ from edge.commands.alert_options import (
     WebhookSecretOpt,
     alert_settings,
 )
+from edge.commands.config_options import ConfigOpt, config_for, settings_of
 from edge.commands.stopping import stop_on_signal
 
 if TYPE_CHECKING:
-    from edge.commands.alert_setup import Alerting
+    from edge.alarm.alerting import Alerting
     from edge.schema import Event
 
 log = logging.getLogger(__name__)
 
-app = typer.Typer(no_args_is_help=True, help="Try whether everyone is told who should be.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Try whether everyone is told who should be.")
 
 WITHDRAWN = "a test that was over before it could be delivered"
 HEARD_S = 3.0  # how long what makes a noise is listened to
@@ -56,19 +57,20 @@ def alert() -> None:
 
 @app.command("test")
 def try_everyone(
+    config: ConfigOpt = None,
     wait: Annotated[float, typer.Option(min=1.0, max=300.0, help="Seconds to wait for answers over a network.")] = 20.0,
     state: StateOpt = None,
     events: EventsOpt = None,
     on_alarm: OnAlarmOpt = None,
     on_trouble: OnTroubleOpt = None,
     sound: SoundOpt = None,
-    sound_seconds: SoundSecondsOpt = 20.0,
+    sound_seconds: SoundSecondsOpt = None,
     sound_device: SoundDeviceOpt = None,
     relay: RelayOpt = None,
     deterrent: DeterrentOpt = None,
     deterrent_lamp: DeterrentLampOpt = None,
     deterrent_hours: DeterrentHoursOpt = None,
-    bell: BellOpt = True,
+    bell: BellOpt = None,
     mqtt: MqttOpt = None,
     notify: NotifyOpt = None,
     webhook: WebhookOpt = None,
@@ -76,15 +78,20 @@ def try_everyone(
 ) -> None:
     """Tell everyone as of a bear, marked as a test, and show what each of them answers.
 
-    Give it the options that `watch` gets. What makes a noise makes it, for three seconds. Exit code 0: all of them
-    were told; 1: at least one was not.
+    It goes by the config, as `watch` does, and takes the same options. What makes a noise makes it, for three seconds.
+    Exit code 0: all of them were told; 1: at least one was not.
     """
-    from edge.commands.alert_setup import Alerting
+    from edge.alarm.alerting import Alerting
     from edge.journal.clock import Clock
     from edge.run import Run
     from edge.state import made_state_folder
 
+    path = config_for(config)
+    base = settings_of(path)
+    if path:
+        log.info("Settings from %s.", path)
     settings = alert_settings(
+        base.alerts,
         bell=bell,
         on_alarm=on_alarm,
         on_trouble=on_trouble,
@@ -104,7 +111,8 @@ def try_everyone(
     clock = Clock()
     run = Run(clock_synced=clock.synced)
     answers = Answers()
-    alerting = Alerting(settings, run, state=made_state_folder(state), clock=clock, answered=answers, guest=True)
+    folder = made_state_folder(state or base.state)
+    alerting = Alerting(settings, run, state=folder, clock=clock, answered=answers, guest=True)
     try:
         with stop_on_signal() as stop, tempfile.TemporaryDirectory(prefix="bear-alarm-") as scratch:
             stop.silenced_by(alerting.silence)

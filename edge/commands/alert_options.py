@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,7 +36,8 @@ SoundOpt = Annotated[
     typer.Option(help="Sound to play at each alarm: siren, chirp, horn, or a WAV file.", rich_help_panel=TELL),
 ]
 SoundSecondsOpt = Annotated[
-    float, typer.Option(min=0.5, max=300.0, help="How long it sounds from an alarm on.", rich_help_panel=TELL)
+    float | None,
+    typer.Option(min=0.5, max=300.0, help="How long it sounds from an alarm on.  [20]", rich_help_panel=TELL),
 ]
 SoundDeviceOpt = Annotated[
     str | None,
@@ -66,7 +68,10 @@ DeterrentHoursOpt = Annotated[
         help="When the deterrent may be loud, as --schedule takes it; left out, always.", rich_help_panel=TELL
     ),
 ]
-BellOpt = Annotated[bool, typer.Option(help="Ring the terminal's bell at each alarm.", rich_help_panel=TELL)]
+BellOpt = Annotated[
+    bool | None,
+    typer.Option("--bell/--no-bell", help="Ring the terminal's bell at each alarm.  [on]", rich_help_panel=TELL),
+]
 MqttOpt = Annotated[
     list[str] | None,
     typer.Option(
@@ -113,12 +118,13 @@ StateOpt = Annotated[
 
 
 def alert_settings(
+    base: AlertSettings | None = None,
     *,
-    bell: bool,
+    bell: bool | None,
     on_alarm: str | None,
     on_trouble: str | None,
     sound: Sequence[str] | None,
-    sound_seconds: float,
+    sound_seconds: float | None,
     sound_device: str | None,
     relay: Sequence[str] | None,
     deterrent: str | None,
@@ -130,40 +136,44 @@ def alert_settings(
     webhook_secret: str | None,
     events: str | None = None,
 ) -> AlertSettings:
-    """What these options say of who is told. Raises OptionError for what makes no sense."""
+    """Who is told: what these options say, else what ``base`` does. Raises OptionError for what makes no sense."""
     from edge.decide.schedule import parse_schedule
     from edge.settings import AlertSettings
 
     for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
         if word is not None and not word.strip():
             raise OptionError(f"{option} is empty; give it a value, or leave the option out")
-    for option, given in (("--mqtt", mqtt), ("--webhook", webhook)):
-        if given and len(given) > 1:
+    for option, urls in (("--mqtt", mqtt), ("--webhook", webhook)):
+        if urls and len(urls) > 1:
             raise OptionError(
-                f"{option} is given {len(given)} times, and only one can be told; --notify may be repeated"
+                f"{option} is given {len(urls)} times, and only one can be told; --notify may be repeated"
             )
-    if (deterrent_lamp or deterrent_hours) and not deterrent:
-        option = "--deterrent-lamp" if deterrent_lamp else "--deterrent-hours"
+    hours = parse_schedule(deterrent_hours, "--deterrent-hours") if deterrent_hours else None
+    given: dict[str, Any] = {
+        "bell": bell,
+        "sounds": tuple(sound or ()),
+        "sound_s": sound_seconds,
+        "sound_device": sound_device,
+        "relays": tuple(relay or ()),
+        "deterrent": deterrent,
+        "deterrent_lamps": tuple(deterrent_lamp or ()),
+        "deterrent_hours": hours,
+        "on_alarm": on_alarm,
+        "on_trouble": on_trouble,
+        "events": events,
+        "mqtt": _broker(mqtt[0]) if mqtt else None,
+        "webhook": webhook[0] if webhook else None,
+        "webhook_secret": webhook_secret or None,
+        "notify": tuple(notify or ()),
+    }
+    said = {name: value for name, value in given.items() if value is not None and value != ()}
+    found = replace(base or AlertSettings(), **said)
+    if (found.deterrent_lamps or found.deterrent_hours) and not found.deterrent:
+        option = "--deterrent-lamp" if found.deterrent_lamps else "--deterrent-hours"
         raise OptionError(f"{option} belongs to a deterrent, and there is none; give --deterrent on")
-    if webhook_secret and not webhook:
+    if found.webhook_secret and not found.webhook:
         raise OptionError("a webhook's secret is given but no --webhook; give the address too")
-    return AlertSettings(
-        bell=bell,
-        sounds=tuple(sound or ()),
-        sound_s=sound_seconds,
-        sound_device=sound_device,
-        relays=tuple(relay or ()),
-        deterrent=deterrent,
-        deterrent_lamps=tuple(deterrent_lamp or ()),
-        deterrent_hours=parse_schedule(deterrent_hours, "--deterrent-hours") if deterrent_hours else None,
-        on_alarm=on_alarm,
-        on_trouble=on_trouble,
-        events=events,
-        mqtt=_broker(mqtt[0]) if mqtt else None,
-        webhook=webhook[0] if webhook else None,
-        webhook_secret=webhook_secret or None,
-        notify=tuple(notify or ()),
-    )
+    return found
 
 
 def _broker(url: str) -> MqttSettings:

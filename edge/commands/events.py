@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from edge.commands.config_options import settings_at_hand
 from edge.errors import OptionError
 from edge.state import ENVIRONMENT, JOURNAL, SERVICE, state_folder
 
@@ -64,7 +65,7 @@ StateOpt = Annotated[
     typer.Option(
         "--state",
         readable=False,  # what may not be read is said better here
-        help=f"Folder the alarm keeps its journal in; left out, ${ENVIRONMENT} or this user's own.",
+        help=f"Folder the alarm keeps its journal in; left out, the config's, ${ENVIRONMENT} or this user's own.",
     ),
 ]
 SinceOpt = Annotated[
@@ -93,7 +94,7 @@ def events(
 
     It works while the alarm runs. Times are local; ~ and ? mark those of a clock that was not set.
     """
-    ctx.obj = state
+    ctx.obj = state = state or settings_at_hand().state
     if ctx.invoked_subcommand:
         if since or kind or camera or limit is not None or as_json:
             name = ctx.invoked_subcommand

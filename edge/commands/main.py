@@ -55,11 +55,31 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
         "List what happened, keep or hand out its pictures.",
         "edge.commands.events:app",
     ),
+    "service": (
+        "Watch for bears",
+        "Let the alarm start with the machine, and again whatever ends it.",
+        "edge.commands.service:app",
+    ),
+    "doctor": (
+        "Watch for bears",
+        "Look over this device: what is fine, in doubt or broken, and what to do.",
+        "edge.commands.doctor:doctor",
+    ),
     "train": ("Make a model", "Train a model on your own pictures.", None),
     "export": ("Make a model", "Turn a trained run into the one file the alarm needs.", None),
     "evaluate": ("Make a model", "Measure a model on pictures and clips it has not seen.", None),
+    "bench": (
+        "Look inside",
+        "Measure what the alarm costs on this machine, and how it is fastest.",
+        "edge.commands.bench:bench",
+    ),
     "model": ("Look inside", "Show, check or choose the model file.", "edge.commands.model:app"),
-    "schema": ("Look inside", "Print the JSON Schema of events or of the model card.", "edge.commands.schema:schema"),
+    "config": ("Look inside", "Write a config file, or check one: `config check`.", "edge.commands.config:app"),
+    "schema": (
+        "Look inside",
+        "Print the JSON Schema of events, of the model card or of the config.",
+        "edge.commands.schema:schema",
+    ),
 }
 
 INTRO = "An alarm that sees bears, on the device, with no network."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,15 +14,27 @@ class What(StrEnum):
 
     event = "event"
     card = "card"
+    config = "config"
 
 
-def schema(what: Annotated[What, typer.Argument(help="event: a line of the event log; card: the model card.")]) -> None:
-    """Print the JSON Schema of events or of the model card."""
+def schema(
+    what: Annotated[
+        What, typer.Argument(help="event: a line of the event log; card: the model card; config: the config file.")
+    ],
+) -> None:
+    """Print the JSON Schema of events, of the model card or of the config."""
+    print(json.dumps(_schema(what), indent=2, ensure_ascii=False))
+
+
+def _schema(what: What) -> dict[str, Any]:
+    if what is What.config:
+        from edge.config.known import config_schema
+
+        return config_schema()
     from pydantic import TypeAdapter
 
     from edge.card import Card
     from edge.schema import Event
 
     kind: TypeAdapter[Event] | TypeAdapter[Card] = TypeAdapter(Event) if what is What.event else TypeAdapter(Card)
-    found = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | kind.json_schema()
-    print(json.dumps(found, indent=2, ensure_ascii=False))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | kind.json_schema()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.commands.config_options import ConfigOpt, config_for, configured, settings_of
 from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from edge.lettering import Colour
     from edge.motion import Motion
     from edge.schema import Frame, Picture, Region, Score
+    from edge.settings import CameraSettings
     from edge.zones import Polygon
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,11 @@ ROWS = 24  # of the table
 LEAST_WORDS = 0.1  # a tile with a lower bear probability is drawn without it; the table has it
 
 SourceArg = Annotated[
-    str, typer.Argument(help="0, /dev/video0, rtsp://…, http://…, a clip, a picture, a folder, or demo.")
+    str | None,
+    typer.Argument(
+        help="0, /dev/video0, rtsp://…, http://…, a clip, a picture, a folder, demo, or the name of a camera in the "
+        "config; left out, the only one there."
+    ),
 ]
 ZoneOpt = Annotated[
     list[str] | None,
@@ -39,12 +45,13 @@ MaskOpt = Annotated[
 
 
 def snapshot(
-    source: SourceArg,
+    source: SourceArg = None,
     out: Annotated[Path, typer.Option(help="The picture to write (.jpg or .png).")] = Path("snapshot.jpg"),
     at: Annotated[float | None, typer.Option(min=0.0, help="Seconds into a file; left out, 3.")] = None,
     model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
     zone: ZoneOpt = None,
     mask: MaskOpt = None,
+    config: ConfigOpt = None,
 ) -> None:
     """Save one frame with what the alarm sees drawn on it: what moves, the sweep's tiles with their scores, the best.
 
@@ -59,11 +66,12 @@ def snapshot(
     from edge.sweep import whole_and_tiles
     from edge.zones import Cover, parse_masks, parse_zones
 
-    zones = parse_zones(zone or [])
-    masks = parse_masks(mask or [])
+    source, own, chosen = _camera(source, config)
+    zones = parse_zones(zone) if zone else own.zones
+    masks = parse_masks(mask) if mask else own.masks
     if out.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{out}: cannot tell the kind of picture; name it something.jpg")
-    classifier = load(model)
+    classifier = load(model or chosen)
     with open_source(source) as frames:
         if frames.live and at is not None:
             raise OptionError(f"--at {at:g}: {shown(source)} is live and shows what is there now; leave --at out")
@@ -86,6 +94,22 @@ def snapshot(
     log.info(
         "%s written: %s.", out, ", ".join(["yellow what moves, grey the sweep's tiles, red the most bear-like", *also])
     )
+
+
+def _camera(source: str | None, config: Path | None) -> tuple[str, CameraSettings, str | None]:
+    """Where the picture comes from, the zones and masks of that camera, and the config's model. Raises OptionError."""
+    from edge.settings import CameraSettings
+
+    settings = settings_of(config_for(config, [source] if source else []))
+    if source is None:
+        if len(settings.cameras) != 1:
+            names = ", ".join(camera.name for camera in settings.cameras)
+            which = f"name one of {names}" if names else "name one: `bear-alarm snapshot 0` is the first camera"
+            raise OptionError(f"no camera is named; {which}")
+        camera = settings.cameras[0]
+        return camera.source, camera.settings, settings.model
+    found = configured(settings, source)
+    return (found.source, found.settings, settings.model) if found else (source, CameraSettings(), settings.model)
 
 
 def legend() -> list[tuple[str, Colour]]:

@@ -19,6 +19,7 @@ SAME_S = 1.0  # a second signal so soon is the same one: `timeout` sends two, an
 SILENT_S = 0.5  # what silencing may take before the hard way
 LAST_S = 30.0  # after the first signal: a terminal that takes no words must not keep a relay, or us
 
+HANGUP = getattr(signal, "SIGHUP", None)
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -28,6 +29,7 @@ class Stop(threading.Event):
     def __init__(self) -> None:
         super().__init__()
         self.silent = False  # it was, once
+        self.hung_up = False  # SIGHUP came, and means that the config is to be read again
         self._silence: Callable[[], object] = lambda: None
 
     def silenced_by(self, silence: Callable[[], object]) -> None:
@@ -47,8 +49,10 @@ class Stop(threading.Event):
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[Stop]:
+def stop_on_signal(*, reloads: bool = False) -> Iterator[Stop]:
     """Set by SIGINT, SIGTERM and SIGHUP; another of them, a second or more later, ends the program the hard way.
+
+    ``reloads``: SIGHUP only sets ``hung_up``, for as long as a terminal that was there is not closed.
 
     So does half a minute after the first, also behind this block, where last words may be said to a terminal that takes
     none. In any case what makes a noise is silenced first.
@@ -58,8 +62,13 @@ def stop_on_signal() -> Iterator[Stop]:
     before: dict[signal.Signals, Any] = {}
     first = math.inf
 
+    terminal = reloads and _on_terminal()
+
     def handle(number: int, _: object) -> None:
         nonlocal first
+        if reloads and number == HANGUP and first == math.inf and (not terminal or _on_terminal()):
+            stop.hung_up = True
+            return
         if first == math.inf:
             first = time.monotonic()
             numbers.put(number)
@@ -97,3 +106,11 @@ def stop_on_signal() -> Iterator[Stop]:
         for number, handler in before.items():
             # A second Ctrl-C on the way out, or the second signal of `timeout`, must not end it the hard way.
             signal.signal(number, signal.SIG_IGN if first < math.inf else handler)
+
+
+def _on_terminal() -> bool:
+    """Whether words go to a terminal; one that was closed is none any more."""
+    try:
+        return os.isatty(2)
+    except OSError:
+        return False

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.commands.config_options import ConfigOpt, config_for, settings_of
 from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
+    from edge.settings import CameraSettings
     from edge.tune import Level, Tuned
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,9 @@ def tune(
     ],
     budget: Annotated[str, typer.Option(help="False alarms you can bear: 1/day, 1/week, 2/month.")] = "1/week",
     model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
-    fps: Annotated[float, typer.Option(min=0.25, max=60.0, help="Frames analysed a second, as you watch.")] = 10.0,
+    fps: Annotated[
+        float | None, typer.Option(min=0.25, max=60.0, help="Frames analysed a second, as you watch.  [10]")
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(min=0.001, max=0.999, help="Bear probability that counts; left out, the model's own."),
@@ -44,6 +48,10 @@ def tune(
     mask: Annotated[
         list[str] | None, typer.Option(help="Masks as you watch: 'x,y x,y x,y …'; may be given again.")
     ] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="The camera of the config whose footage it is: its zones, masks and thresholds.")
+    ] = None,
+    config: ConfigOpt = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Choose how much evidence an alarm needs, against a budget of false alarms.
@@ -61,13 +69,19 @@ def tune(
     from edge.zones import parse_masks, parse_zones
 
     wanted = parse_budget(budget)
+    base, chosen = _as_watched(camera, config)
     settings = CameraSettings(
-        masks=parse_masks(mask or []),
-        zones=parse_zones(zone or []),
+        masks=parse_masks(mask) if mask else base.masks,
+        zones=parse_zones(zone) if zone else base.zones,
     )
+    fps = base.fps if fps is None else fps
     check_clips(clip)
-    classifier = load(model)
-    rule = Rule.from_card(classifier.card, threshold=threshold, night_threshold=night_threshold)
+    classifier = load(model or chosen)
+    rule = Rule.from_card(
+        classifier.card,
+        threshold=base.threshold if threshold is None else threshold,
+        night_threshold=base.night_threshold if night_threshold is None else night_threshold,
+    )
     levels = levels_of(rule, fps)
     heard, unread = [], []
     for word in clip:
@@ -88,6 +102,24 @@ def tune(
         return
     print(f"{classifier.name} at {fps:g} frames a second")
     print(tuned_text(found, len(heard)))
+
+
+def _as_watched(camera: str | None, config: Path | None) -> tuple[CameraSettings, str | None]:
+    """How a camera of the config is watched, and with which model; the defaults where none is named.
+
+    Raises OptionError for one that is not there.
+    """
+    from edge.settings import CameraSettings
+
+    if camera is None:
+        return CameraSettings(), None
+    settings = settings_of(config_for(config))
+    for each in settings.cameras:
+        if each.name == camera:
+            return each.settings, settings.model
+    names = ", ".join(each.name for each in settings.cameras)
+    known = f"it has {names}" if names else "there is no config that names cameras; `bear-alarm config init` writes one"
+    raise OptionError(f"--camera {camera}: no such camera in the config; {known}")
 
 
 def check_clips(clips: list[str]) -> None:

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.camera import Source
-    from edge.watch import Watcher
+    from edge.alarm import Alarm
 
 PATIENCE_S = 2.0  # what takes less needs no bar
 STEP_S = 0.2
@@ -18,18 +17,18 @@ GOODBYE_S = 0.5
 
 
 @contextmanager
-def progress(sources: list[Source], watchers: list[Watcher], show: bool) -> Iterator[None]:
+def progress(alarm: Alarm, show: bool) -> Iterator[None]:
     """A bar over the seconds of footage, on a terminal, for files that take over two seconds.
 
     It is drawn in a thread of its own: a terminal that is paused holds up nobody.
     """
-    lengths = [opened.length_s for opened in sources]
+    lengths = [post.source.length_s for post in alarm.posts]
     if not show or sys.stderr is None or not sys.stderr.isatty() or any(length is None for length in lengths):
         yield
         return
     over = threading.Event()
     total = sum(length or 0.0 for length in lengths)
-    drawing = threading.Thread(target=_draw, args=(watchers, total, over), name="progress", daemon=True)
+    drawing = threading.Thread(target=_draw, args=(alarm, total, over), name="progress", daemon=True)
     drawing.start()
     try:
         yield
@@ -38,7 +37,7 @@ def progress(sources: list[Source], watchers: list[Watcher], show: bool) -> Iter
         drawing.join(GOODBYE_S)
 
 
-def _draw(watchers: list[Watcher], total: float, over: threading.Event) -> None:
+def _draw(alarm: Alarm, total: float, over: threading.Event) -> None:
     if over.wait(PATIENCE_S):
         return
     from rich.console import Console
@@ -48,4 +47,4 @@ def _draw(watchers: list[Watcher], total: float, over: threading.Event) -> None:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("watching", total=total)
         while not over.wait(STEP_S):
-            bar.update(task, completed=sum(watcher.tally.footage_s for watcher in watchers))
+            bar.update(task, completed=sum(post.watcher.tally.footage_s for post in alarm.posts))

@@ -1,100 +1,131 @@
-"""How ``bear-alarm watch`` runs: a thread for each camera, and what signals do."""
+"""How ``bear-alarm watch`` runs: from the start of the alarm to the last word, and what signals and a service do."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.commands.watch_progress import progress
-from edge.errors import SourceError
+from edge.commands.stopping import Stop, stop_on_signal
+from edge.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, Order, Watchdog
 
 if TYPE_CHECKING:
-    from edge.camera import Source
+    from edge.alarm import Alarm
+    from edge.commands.reload import Reload
+    from edge.schema import Event
+    from edge.settings import Settings
     from edge.trace import Trace
-    from edge.watch import Watcher
 
 log = logging.getLogger(__name__)
 
-RESTART_S = 1.0  # after a fault of ours a camera is watched again, later each time that no frame was looked at
-MOST_RESTART_S = 30.0
-CLOSE_S = 3.0  # a camera lets go within a second or two
+TICK_S = 0.1
+JUDGE_S = 1.0  # how often it is judged whether all goes on
+DRAIN_S = 35.0  # an alarm's command may take 30
 DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
 
 
-def run(
-    sources: list[Source],
-    watchers: list[Watcher],
-    stop: threading.Event,
-    tick: Callable[[], None],
+def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: bool) -> None:
+    """Watch with what ``settings`` gives, which is asked again on SIGHUP where there is a ``config``."""
+    notifier = Notifier.from_environment()
+    notifier.extend(SLOW_START_S)
+    say = log.debug if quiet else log.info
+    if config:
+        say("Settings from %s.", config)
+    wanted = settings()
+    from edge.alarm import Alarm, complaints
+    from edge.commands.watch_words import alert, introduce, sum_up
+
+    def show(event: Event) -> None:
+        say("%s", alert(event))
+
+    alarm: Alarm | None = None
+    order: Order | None = None
+    with stop_on_signal(reloads=config is not None) as stop:
+        try:
+            alarm = Alarm(wanted, terminal=None if quiet else show)
+            stop.silenced_by(alarm.silence)
+            introduce(alarm, say)
+            started = time.perf_counter()
+            with dump_on_request(alarm.trace):
+                order = _watch(alarm, settings, config, stop, notifier, show=not quiet)
+            taken_s = time.perf_counter() - started
+        finally:
+            notifier.stopping()
+            if alarm:
+                alarm.close(DRAIN_STOPPED_S if stop.is_set() or order else DRAIN_S)
+    for post in alarm.posts:
+        for problem in post.source.problems:
+            log.warning("%s", problem)
+    sum_up(alarm, taken_s, say)
+    for line in alarm.losses():
+        say("%s", line)
+    if order:
+        logging.shutdown()
+        # At once: a driver that hangs may abort the interpreter's own end, and with it lose this code.
+        os._exit(REBOOT if order == "reboot" else RESTART)
+    if alarm.failed and not stop.is_set():
+        for words in complaints(alarm.posts)[1:]:
+            log.error("%s", words)
+        raise alarm.failed[0]
+
+
+def _watch(
+    alarm: Alarm,
+    settings: Callable[[], Settings],
+    config: Path | None,
+    stop: Stop,
+    notifier: Notifier,
     *,
     show: bool,
-) -> list[BaseException]:
-    """One thread for each camera; this one ticks ten times a second, and waits for a signal."""
-    failed: list[BaseException] = []
+) -> Order | None:
+    """Until the sources end, somebody says stop, or it is better to start again: that order is returned."""
+    from edge.commands.watch_progress import progress
 
-    def look(opened: Source, watcher: Watcher) -> None:
-        pause_s, said = RESTART_S / 2, ""
-        while True:
-            before = watcher.tally.frames
-            try:
-                watcher(opened)
-                return
-            except Exception as error:
-                words = f"{type(error).__name__}: {error}"
-                if not isinstance(error, SourceError):
-                    level = logging.DEBUG if words == said else logging.ERROR  # again and again, it would fill the log
-                    log.log(level, "%s: a fault of ours (%s)", opened.name, words)
-                    log.debug("%s", opened.name, exc_info=error)
-                elif len(sources) > 1:
-                    log.error("%s", error)
-                if isinstance(error, SourceError) or not opened.live or stop.is_set():
-                    failed.append(error)  # raised by the main thread once the others are done
-                    _try(watcher.close, opened.name)
-                    return
-                said, fault = words, error
-            _try(partial(watcher.failed, opened.name, fault), opened.name)
-            looked = watcher.tally.frames > before
-            pause_s = RESTART_S if looked else min(2 * pause_s, MOST_RESTART_S)
-            stop.wait(pause_s)
-
-    threads = [
-        threading.Thread(target=look, args=pair, name=f"watch {pair[0].name}", daemon=True)
-        for pair in zip(sources, watchers, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    with progress(sources, watchers, show):
-        while any(thread.is_alive() for thread in threads) and not stop.wait(0.1):
-            tick()
-    _close(sources)
-    until = time.monotonic() + DRAIN_STOPPED_S
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-    return failed
+    health = alarm.settings.health
+    watchdog = Watchdog(notifier)
+    escalation = Escalation(
+        alarm.state or Path(), health.restart_after_s, health.reboot, present=notifier.present and bool(alarm.state)
+    )
+    alarm.ask("watchdog", watchdog.problem)
+    reload = _reload(alarm, settings, config, notifier)
+    alarm.start()
+    notifier.ready(f"watching {', '.join(post.camera.name for post in alarm.posts)}")
+    judged = 0.0
+    order: Order | None = None
+    with progress(alarm, show):
+        while alarm.alive and not stop.wait(TICK_S):
+            now = time.monotonic()
+            alarm.tick(now)
+            if now - judged >= JUDGE_S:
+                judged = now
+                status = alarm.status(now)
+                watchdog(status, now)
+                escalation.restart_after_s = alarm.settings.health.restart_after_s
+                escalation.reboot = alarm.settings.health.reboot
+                if order := escalation(status, now):
+                    break
+            if reload:
+                if stop.hung_up and reload.begin():
+                    stop.hung_up = False
+                reload.tick()
+    alarm.let_go()
+    return order
 
 
-def _close(sources: list[Source]) -> None:
-    """All side by side: each may take a second to be let go of."""
-    closing = [threading.Thread(target=opened.close, name=f"closing {opened.name}", daemon=True) for opened in sources]
-    for thread in closing:
-        thread.start()
-    until = time.monotonic() + CLOSE_S
-    for thread in closing:
-        thread.join(max(0.0, until - time.monotonic()))
+def _reload(alarm: Alarm, settings: Callable[[], Settings], config: Path | None, notifier: Notifier) -> Reload | None:
+    if config is None:
+        return None
+    from edge.commands.reload import Reload
 
-
-def _try(tell: Callable[[], object], name: str) -> None:
-    """Tell of a fault of ours; where that fails too the camera is watched on all the same."""
-    try:
-        tell()
-    except Exception:
-        log.exception("%s: a fault of ours could not be told", name)
+    reload = Reload(alarm, settings, config, notifier)
+    alarm.ask("config", reload.problem)
+    return reload
 
 
 @contextmanager

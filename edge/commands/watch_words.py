@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import sys
 import textwrap
 from collections import Counter
@@ -14,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge.alarm import Alarm
     from edge.camera import Source
     from edge.classifier import Classifier
-    from edge.decide import Rule
-    from edge.evidence.writer import EvidenceWriter
     from edge.schema import Event
     from edge.watch import Watcher
 
@@ -25,15 +21,6 @@ OVER = "over after"  # how the detail of a trouble that is over begins; one that
 
 LEAST_LOST_S = 1.0  # without a picture: less is not worth a line
 Say = Callable[..., None]  # log.info, or what says nothing when it is to be quiet
-
-# Builtins and reserved words of POSIX shells, and signs that make a word more than a name.
-_WORDS = """
-! . : [ [[ { alias bg break builtin case cd command continue echo eval exec exit export false fg for function getopts
-hash if jobs kill local printf pwd read readonly return select set shift source test time times trap true type ulimit
-umask unalias unset until wait while
-"""
-SHELL_WORDS = frozenset(_WORDS.split())
-SHELL_SIGNS = frozenset("$`=;&|<>(){}*?[]#\n")
 
 
 def alert(event: Event) -> str:
@@ -89,27 +76,31 @@ def _head(event: Event) -> str:
     return head
 
 
-def introduce(classifier: Classifier, rule: Rule, source: list[str], sources: list[Source], say: Say) -> None:
+def introduce(alarm: Alarm, say: Say) -> None:
     """What is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
     from edge.camera.file import PictureSource
     from edge.camera.follow import FollowSource
 
-    card = classifier.card
-    words = [shown(word) for word in source]
-    places = [word if at.name in word else f"{at.name} ({word})" for at, word in zip(sources, words, strict=True)]
-    say("Watching %s for %s.", ", ".join(places), card.bear_means)
-    if any(isinstance(opened, PictureSource) for opened in sources):
+    classifier = alarm.classifier
+    places = []
+    for post in alarm.posts:
+        word, name = shown(post.camera.source), post.camera.name
+        places.append(word if name in word else f"{name} ({word})")
+    say("Watching %s for %s.", ", ".join(places), classifier.card.bear_means)
+    if any(isinstance(post.source, PictureSource) for post in alarm.posts):
         say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
     say("%s", model_line(classifier))
-    if any(isinstance(opened, FollowSource) for opened in sources):
+    rule = alarm.posts[0].watcher.rule
+    if any(isinstance(post.source, FollowSource) for post in alarm.posts):
         say("One picture of %.2f or more alarms. An aid, not a life-safety device.", rule.still_threshold)
-        return
-    say(
-        "A sure bear alarms within %d scored frames or %.1f s, whichever is later. An aid, not a life-safety device.",
-        rule.frames_at_best,
-        rule.seconds_at_best,
-    )
+    else:
+        say(
+            "A sure bear alarms within %d scored frames or %.1f s, whichever is later. An aid, not a life-safety "
+            "device.", rule.frames_at_best, rule.seconds_at_best,
+        )  # fmt: skip
+    if alarm.state and alarm.clock.synced() is False:
+        say("Nothing keeps this device's clock right at the moment, so times may be wrong (%s).", alarm.clock.how)
 
 
 def model_line(classifier: Classifier) -> str:
@@ -124,38 +115,15 @@ def model_line(classifier: Classifier) -> str:
     return f"Model {classifier.name}, licence: {licence}. {card.notice or ''}".rstrip()
 
 
-def command_in_doubt(line: str, option: str = "--on-alarm") -> str | None:
-    """One sentence when the first word of an option's command line is nothing the shell could run; None when it may be.
-
-    Only plain words are judged: no assignments, expansions or other constructs of the shell, and not on Windows.
-    """
-    if os.name != "posix":
-        return None
-    try:
-        first = shlex.split(line)[0]
-    except (ValueError, IndexError):
-        return None
-    if first in SHELL_WORDS or SHELL_SIGNS & set(first) or shutil.which(os.path.expanduser(first)):  # noqa: PTH111
-        return None
-    return (
-        f"{option}: `{first}` is no program on the PATH and no executable file, so it may do nothing when needed; "
-        "check its name, and that it may be executed"
-    )
-
-
-def sum_up(
-    sources: list[Source],
-    watchers: list[Watcher],
-    taken_s: float,
-    writer: EvidenceWriter | None,
-    events: str | None,
-    say: Say,
-) -> None:
+def sum_up(alarm: Alarm, taken_s: float, say: Say) -> None:
     """One screen at the end: footage, speed, alarms, memory, and where things lie."""
     import numpy as np
 
     from edge.local_time import lasting
 
+    sources = [post.source for post in alarm.posts]
+    watchers = [post.watcher for post in alarm.posts]
+    writer, events = alarm.writer, alarm.settings.alerts.events
     tallies = [watcher.tally for watcher in watchers]
     for opened, tally in zip(sources, tallies, strict=True):
         if not tally.frames:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.commands.config_options import settings_at_hand
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ WhenArgument = Annotated[
 
 def why(
     when: WhenArgument = None,
-    trace: Annotated[Path | None, typer.Option(help="The file that `watch --trace FILE` wrote.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="The file that `watch --trace FILE` wrote; left out, the config's.")
+    ] = None,
     camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the time around it, too (.svg or .png).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
@@ -48,6 +51,7 @@ def why(
     from edge.trace.find import find
     from edge.trace.reader import read_trace
 
+    trace = trace or settings_at_hand().trace
     if trace is None:
         raise OptionError("which trace? give --trace FILE, the file that `bear-alarm watch --trace FILE` wrote")
     if plot and plot.suffix.lower() not in {".svg", ".png"}:

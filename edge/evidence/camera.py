@@ -52,12 +52,15 @@ class CameraEvidence:
         clips: bool = True,
         full: bool = False,
         negatives_per_day: float = 0.0,
+        pre_s: float = PRE_S,
+        post_s: float = POST_S,
         dice: random.Random | None = None,
     ) -> None:
         self.root = root
         self.context = context
         self.full = full
-        self.ring = Ring(PRE_S, RING_BYTES) if clips else None
+        self.pre_s, self.post_s = pre_s, post_s  # of a clip: before the alarm, after the bear was last seen
+        self.ring = Ring(pre_s, RING_BYTES) if clips else None
         self.busy: frozenset[Path] = frozenset()  # folders that are still written to
         self._desk = desk
         self._hidden = Blackout(masks)
@@ -107,7 +110,7 @@ class CameraEvidence:
         again = visit.ended_at is not None and event.type != "end"
         visit.told(event, frame.time)
         if self.ring is not None and visit.reel is None and (again or event.type == "new"):
-            before = [shot for shot in self.ring.shots() if shot.time >= frame.time - PRE_S]
+            before = [shot for shot in self.ring.shots() if shot.time >= frame.time - self.pre_s]
             self._begin_reel(visit, frame.time, before, event.seq)
         files: list[tuple[Path, Callable[[], bytes]]] = []
         pictured = visit.still if visit.still_waits else None
@@ -140,7 +143,7 @@ class CameraEvidence:
         if self.ring is not None:
             self._shoot(frame, self.ring, reels, scores, active=moving or bool(reels))
         for visit in reels:
-            if frame.time >= min(visit.seen_at + POST_S, visit.reel_ends):
+            if frame.time >= min(visit.seen_at + self.post_s, visit.reel_ends):
                 self._finish_reel(visit)
         lately = [v for v in self._visits.values() if v.ended_at is None or frame.time - v.ended_at < WAIT_S]
         if papers := self._negatives(frame, scores, bear=bool(lately)):
@@ -164,7 +167,7 @@ class CameraEvidence:
                 visit.reel.add(shot)
 
     def _begin_reel(self, visit: Visit, time: float, shots: Sequence[Shot], seq: int) -> None:
-        visit.reel, visit.reel_ends = Reel(shots, REEL_BYTES), time - PRE_S + MOST_S
+        visit.reel, visit.reel_ends = Reel(shots, REEL_BYTES), time - self.pre_s + MOST_S
         visit.clip = visit.folder / (f"clip-{seq}.mp4" if visit.clips else "clip.mp4")
         begins = shots[0].time if shots else time
         visit.clips.append({"file": visit.clip.name, "from_s": round(begins - visit.began, 3)})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge.disk import mistaken
 from edge.errors import OptionError
-from edge.evidence.camera import CameraEvidence
+from edge.evidence.camera import POST_S, PRE_S, CameraEvidence
 from edge.evidence.clip import ClipError, ClipMaker
 from edge.evidence.papers import Film, Papers
 from edge.evidence.pile import Pile
@@ -36,9 +36,10 @@ class EvidenceWriter:
     """Keeps evidence in a folder: pictures in one thread, clips in another, the newest within ``quota_mb``.
 
     ``reserve_mb`` stay free on the disk. ``negatives_per_day``: frames without an alarm, at random; ``full``: the whole
-    frame of each alarm as well. ``written`` is called in the writing thread with an event and the path of its still,
-    once that is on the disk. At most ``depth`` sets of pictures wait (a 720p frame holds 2.7 MB). A disk that takes
-    nothing is a ``problem``, and tried again. Raises OptionError for a path at which no folder can ever be.
+    frame of each alarm as well; ``pre_s``, ``post_s``: seconds of a clip before the alarm and after the bear was last
+    seen. ``written`` is called in the writing thread with an event and the path of its still, once that is on the disk.
+    At most ``depth`` sets of pictures wait (a 720p frame holds 2.7 MB). A disk that takes nothing is a ``problem``, and
+    tried again. Raises OptionError for a path at which no folder can ever be.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class EvidenceWriter:
         negatives_per_day: float = NEGATIVES_PER_DAY,
         full: bool = False,
         clips: bool = True,
+        pre_s: float = PRE_S,
+        post_s: float = POST_S,
         written: Callable[[Event, Path], object] | None = None,
         depth: int = 8,
         maker: ClipMaker | None = None,
@@ -66,6 +69,7 @@ class EvidenceWriter:
         self.negatives_per_day = negatives_per_day
         self.full = full
         self.clips = clips
+        self.pre_s, self.post_s = pre_s, post_s
         self.written = written
         self.failures = 0  # sets of files and clips that were not written
         self.store = Store(
@@ -101,6 +105,8 @@ class EvidenceWriter:
             clips=clips and self.clips,
             full=self.full,
             negatives_per_day=self.negatives_per_day,
+            pre_s=self.pre_s,
+            post_s=self.post_s,
             dice=self._dice,
         )
         self._cameras.append(made)

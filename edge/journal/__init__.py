@@ -75,6 +75,10 @@ class Journal:
         """The picture of an event lies at this path from now on: written down, and sent to who takes pictures."""
         self._keep(replace(event, evidence=str(picture)), picture)
 
+    def reroute(self, routes: Sequence[Route]) -> None:
+        """Queue further events for these; what waits for others stays."""
+        self.routes = self._disk.routes = list(routes)
+
     def beat(self) -> None:
         """Every ten minutes: that the run lives is written down, and with it what is still only in memory."""
         self._disk.beat()

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge import __version__
+from edge.gate import Gate, HangingError
 from edge.journal.ballast import Ballast
 from edge.journal.clock import Clock
-from edge.journal.gate import Gate, HangingError
 from edge.journal.locks import Alive
 from edge.journal.memory import Memory
 from edge.journal.opening import check_whole, open_store
@@ -53,7 +53,7 @@ class Disk:
         self.folder = folder
         self.reserve = True  # the ballast is there
         self._memory = memory
-        self._routes = routes
+        self.routes = routes
         self._run = run
         self._clock = clock
         self._ballast = ballast
@@ -192,7 +192,7 @@ class Disk:
             self._store.close()
             self._store = None
         self._facts_written = False
-        self._store = open_store(self.folder, self._routes, self._clock.wall(), self._suspect)
+        self._store = open_store(self.folder, self.routes, self._clock.wall(), self._suspect)
         self._stale, self._suspect = False, None
         self._alive.say()
         return self._store

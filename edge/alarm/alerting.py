@@ -1,0 +1,202 @@
+"""Everyone who is told: noises first, then the journal, and from there what goes over a network."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.alarm.at_once import Answered, AtOnce
+from edge.alarm.away import Away
+from edge.alarm.keeping import Keeping
+from edge.health import Health
+from edge.sinks.worker import Sink, Worker, in_background
+
+if TYPE_CHECKING:
+    from edge.evidence.writer import EvidenceWriter
+    from edge.health import Ask
+    from edge.journal import Journal
+    from edge.journal.clock import Clock
+    from edge.outbox.deliver import Deliverer
+    from edge.run import Run
+    from edge.schema import Event
+    from edge.settings import AlertSettings
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 5.0  # how often to ask everyone how they are
+AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
+
+
+def _unheard(who: str, event: Event, problem: str | None, took_ms: float) -> None:
+    """Nobody wants to know."""
+
+
+class Alerting:
+    """Everyone who is told: ``sinks`` for the tellers, the ``journal``, and the deliverers that it feeds.
+
+    ``sinks`` stays the same list while those in it change. ``state`` None: no journal, which only goes without a
+    network. Set later: ``watching``, whether a camera's frames are being looked at; ``stats``, what MQTT says of the
+    whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and channel what became of an event.
+    A ``guest`` is beside an alarm that watches: it leaves MQTT's states alone, and a pin it cannot have is ``refused``
+    instead of raised. ``terminal`` is told last. Raises OptionError for what cannot work, before anything is heard.
+    """
+
+    def __init__(
+        self,
+        settings: AlertSettings,
+        run: Run,
+        *,
+        state: Path | None = None,
+        clock: Clock | None = None,
+        cameras: Sequence[str] = (),
+        model: str | None = None,
+        terminal: Sink | None = None,
+        answered: Answered = _unheard,
+        guest: bool = False,
+    ) -> None:
+        self.run = run
+        self.watching: Callable[[str], bool] = lambda camera: False
+        self.stats: Callable[[], Mapping[str, object]] = lambda: {"problems": self.problems}
+        self.more: Callable[[], Mapping[str, Ask]] = dict
+        self.evidence: EvidenceWriter | None = None
+        self.sinks: list[Sink] = []
+        self._looked = 0.0
+        self._at_once = AtOnce(answered, guest=guest)
+        self._keeping = Keeping(answered, run=run, state=state, clock=clock)
+        self._away = Away(
+            answered,
+            run=run,
+            state=state,
+            remember=self._keeping.remember,
+            watching=self._is_watching,
+            stats=self._asked,
+            guest=guest,
+        )
+        self._terminal: Worker[Event] | None = None
+        self._health = Health(run, {}, at_once=AT_ONCE)
+        try:
+            self.change(settings, cameras, model)
+            if terminal:
+                self._terminal = in_background(terminal, "the terminal")
+                self._point()
+        except BaseException:
+            self.close(0.0)
+            raise
+
+    @property
+    def journal(self) -> Journal | None:
+        """The journal, where there is one."""
+        return self._keeping.journal
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Pins that a guest could not have, and why."""
+        return self._at_once.refused
+
+    @property
+    def deliverers(self) -> list[Deliverer]:
+        """One for each place over a network."""
+        return self._away.deliverers
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """Everyone who is told without a network, and MQTT's live state, the fastest first."""
+        last = [self._terminal] if self._terminal else []
+        return [*self._at_once.workers, *self._away.workers, *self._keeping.answering, *last]
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is told to be wrong and not over, by part."""
+        return self._health.problems
+
+    def change(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
+        """Tell these from now on; those who stay are not disturbed, and what happens meanwhile is told to the new.
+
+        Raises OptionError for what cannot work; then all is as it was.
+        """
+        plans = self._away.plan(settings, cameras, model)
+        held: list[Event] = []
+        try:
+            self._at_once.change(settings, lambda: self._hold(held))
+        finally:
+            self._point()
+            for event in held:
+                self.tell(event)
+        close_lines = self._keeping.print_to(settings.events)
+        self._away.change(plans)
+        self._point()
+        close_lines()
+
+    def expected(self, event: Event) -> dict[str, bool]:
+        """Who answers to this event, in the order they are told, and whether one that fails is tried again."""
+        found = dict.fromkeys(self.refused, False) | {each.name: False for each in self.workers if each.wants(event)}
+        found |= {each.key: True for each in self.deliverers}
+        return found | {f"{each.key}, picture": True for each in self.deliverers if each.channel.pictures}
+
+    def hopeless(self) -> set[str]:
+        """Channels that refused something for good: it is not tried again."""
+        return {each.key for each in self.deliverers if each.stats.parked}
+
+    def tell(self, event: Event) -> None:
+        """An event that comes from no camera, to everyone."""
+        for sink in tuple(self.sinks):
+            sink(event)
+
+    def tick(self, now: float | None = None) -> None:
+        """Call it often: every some seconds everyone is asked how they are, and every ten minutes the journal beats."""
+        now = time.monotonic() if now is None else now
+        if now - self._looked >= LOOK_S:
+            self._looked = now
+            self._health.parts = self._parts()
+            for event in self._health(now):
+                self.tell(event)
+        self._keeping.tick(now)
+
+    def attach(self, event: Event, picture: Path) -> None:
+        """The picture of an event lies on the disk: who takes pictures gets it after the word."""
+        if self.journal:
+            self.journal.attach(event, picture)
+
+    def losses(self) -> list[str]:
+        """One line for each that failed, hung, or left something undone."""
+        lines = [each.status() for each in self.workers if each.failures or each.dropped or each.hung]
+        stats = ((each, each.stats) for each in self.deliverers)
+        return lines + [each.status() for each, found in stats if found.parked or found.waiting or found.hung]
+
+    def silence(self) -> None:
+        """Noises and relays off, for good, within half a second."""
+        self._at_once.silence()
+
+    def close(self, within_s: float) -> None:
+        """Finish what waits, for at most so many seconds; what is not delivered then is kept for the next time."""
+        until = time.monotonic() + within_s
+        for worker in [*self._at_once.workers, *self._away.workers]:
+            worker.close(until - time.monotonic())
+        self._keeping.finish(until - time.monotonic())
+        if self._terminal:
+            self._terminal.close(until - time.monotonic())
+        self._away.close(until - time.monotonic())
+        self._keeping.close()
+
+    def _is_watching(self, camera: str) -> bool:
+        return self.watching(camera)  # who is to be asked is known only later
+
+    def _asked(self) -> Mapping[str, object]:
+        return self.stats()
+
+    def _hold(self, held: list[Event]) -> None:
+        self.sinks[:] = [held.append]
+
+    def _point(self) -> None:
+        last = [self._terminal] if self._terminal else []
+        self.sinks[:] = [*self._at_once.workers, *self._away.workers, *self._keeping.workers, *last]
+
+    def _parts(self) -> dict[str, Ask]:
+        """Whom health asks now, by name."""
+        parts: dict[str, Ask] = {} if self._terminal is None else {self._terminal.name: self._terminal.problem}
+        parts |= self._at_once.parts | self._away.parts | self._keeping.parts
+        parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
+        return parts | dict(self.more())

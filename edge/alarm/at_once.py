@@ -1,0 +1,135 @@
+"""Those who are told here and at once, each with a worker: made from plans, and exchanged while the alarm runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge.alarm.local import Local, Plan, local_plans
+from edge.sinks.worker import Worker, in_background
+
+if TYPE_CHECKING:
+    from edge.health import Ask
+    from edge.schema import Event
+    from edge.settings import AlertSettings
+
+SILENT_S = 0.5
+UNDER_WAY_S = 0.05  # an event that is just being handed round is round by then
+LAST_S = 5.0  # what those who are told no more may take for what they have in hand
+
+Answered = Callable[[str, "Event", str | None, float], None]  # who, the event, what went wrong, milliseconds
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """One of them."""
+
+    plan: Plan
+    local: Local
+    worker: Worker[Event]
+
+
+class AtOnce:
+    """Sounds, relays, the deterrent, the bell and commands. A ``guest`` that cannot have a pin is ``refused``."""
+
+    def __init__(self, answered: Answered, *, guest: bool = False) -> None:
+        self.refused: dict[str, str] = {}
+        self._answered = answered
+        self._refuse = self.refused.__setitem__ if guest else None
+        self._told: dict[Hashable, _Told] = {}
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """In the order in which they are told."""
+        return [each.worker for each in self._told.values()]
+
+    @property
+    def parts(self) -> dict[str, Ask]:
+        """Whom health asks, by name."""
+        return {
+            each.worker.name: partial(_problem, each.worker.problem, each.local.problem) for each in self._told.values()
+        }
+
+    def change(self, settings: AlertSettings, hold: Callable[[], object]) -> None:
+        """Those that these settings name, and no others; who stays the same is not disturbed.
+
+        ``hold`` is called before anything is taken from somebody who is told: from then on the caller must keep events
+        for ``workers`` as they are afterwards. Raises OptionError, MissingExtraError; all is then as it was.
+        """
+        plans = {plan.key: plan for plan in local_plans(settings, self._refuse)}
+        gone = [each for key, each in self._told.items() if key not in plans]
+        new = [plan for key, plan in plans.items() if key not in self._told]
+        taken = frozenset[int]().union(*(plan.pins for plan in new))
+        late = [plan for plan in new if plan.pins]
+        made = self._made([plan for plan in new if not plan.pins])
+        freed = [each for each in gone if each.plan.pins & taken]
+        if freed:
+            hold()
+            time.sleep(UNDER_WAY_S)
+            _close(freed, LAST_S)
+        try:
+            made |= self._made(late)
+        except BaseException:
+            _close(list(made.values()), 0.0)
+            back = self._made([each.plan for each in freed])  # which could be had before
+            self._told = {key: back.get(key, each) for key, each in self._told.items()}
+            raise
+        self._told = {key: told for key in plans if (told := made.get(key) or self._told.get(key))}
+        rest = [each for each in gone if each not in freed]
+        if rest:
+            threading.Thread(target=_close, args=(rest, LAST_S), name="told no more", daemon=True).start()
+
+    def silence(self) -> None:
+        """Noises and relays off, for good, within half a second."""
+        threads = []
+        for call in [each.local.silence for each in self._told.values() if each.local.silence]:
+            thread = threading.Thread(target=call, name="silence", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread is to be had: one after the other then
+                call()
+            else:
+                threads.append(thread)
+        until = time.monotonic() + SILENT_S
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _made(self, plans: Sequence[Plan]) -> dict[Hashable, _Told]:
+        """Each ready and with its worker, but for those refused; none where one raises."""
+        made: dict[Hashable, _Told] = {}
+        try:
+            for plan in plans:
+                if local := plan.make():
+                    made[plan.key] = _Told(plan, local, self._worker(plan, local))
+        except BaseException:
+            _close(list(made.values()), 0.0)
+            raise
+        return made
+
+    def _worker(self, plan: Plan, local: Local) -> Worker[Event]:
+        return in_background(
+            local.sink,
+            plan.name,
+            deadline_s=local.deadline_s,
+            wanted=local.wanted,
+            at_end=local.silence,
+            answered=partial(self._answered, plan.name),
+        )
+
+
+def _close(told: Sequence[_Told], within_s: float) -> None:
+    """Have them finish what they have in hand, and be silent."""
+    until = time.monotonic() + within_s
+    for each in told:
+        if each.plan.pins and each.local.silence:  # a pin is given back at once
+            each.local.silence()
+        each.worker.close(until - time.monotonic())
+
+
+def _problem(sink: Ask, before: Ask) -> str | None:
+    """What a sink says, or what is wrong before it is needed."""
+    return sink() or before()

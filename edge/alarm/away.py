@@ -1,0 +1,130 @@
+"""Those who are told over a network: a channel and its deliverer for each, exchanged while the alarm runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.alarm.remote import ChannelPlan, channel_plans, made
+from edge.sinks.worker import Worker, in_background
+
+if TYPE_CHECKING:
+    from edge.alarm.at_once import Answered
+    from edge.health import Ask
+    from edge.journal import Journal
+    from edge.outbox import Channel, Message
+    from edge.outbox.deliver import Deliverer
+    from edge.run import Run
+    from edge.schema import Event
+    from edge.settings import AlertSettings
+
+LET_GO_S = 2.0  # what is under way when a channel is told no more; the rest waits in the journal
+
+
+@dataclass(frozen=True, eq=False)
+class _Reached:
+    """One place: how to send to it, who sends, and its live state where it has one."""
+
+    channel: Channel
+    state: Worker[Event] | None  # MQTT keeps a state as well
+    deliverer: Deliverer | None = None
+
+
+class Away:
+    """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels."""
+
+    def __init__(
+        self,
+        answered: Answered,
+        *,
+        run: Run,
+        state: Path | None,
+        remember: Callable[[Sequence[Channel]], Journal | None],
+        watching: Callable[[str], bool],
+        stats: Callable[[], Mapping[str, object]],
+        guest: bool,
+    ) -> None:
+        self._answered = answered
+        self._run = run
+        self._state = state
+        self._remember = remember
+        self._watching = watching
+        self._stats = stats
+        self._guest = guest
+        self._reached: dict[Hashable, _Reached] = {}
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """Those that keep a live state."""
+        return [each.state for each in self._reached.values() if each.state]
+
+    @property
+    def deliverers(self) -> list[Deliverer]:
+        """One for each place."""
+        return [each.deliverer for each in self._reached.values() if each.deliverer]
+
+    @property
+    def parts(self) -> dict[str, Ask]:
+        """Whom health asks, by name."""
+        return {each.key: each.problem for each in self.deliverers} | {each.name: each.problem for each in self.workers}
+
+    def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> list[ChannelPlan]:
+        """What these settings want. Raises OptionError, without secrets, for what cannot be used."""
+        plans = channel_plans(
+            settings, cameras, model=model, watching=self._watching, stats=self._stats, guest=self._guest
+        )
+        for channel in made([plan for plan in plans if plan.tried]).values():
+            channel.close()
+        return plans
+
+    def change(self, plans: Sequence[ChannelPlan]) -> None:
+        """Those places and no others; who stays the same is not disturbed, what waits for the others is kept."""
+        wanted = {plan.key for plan in plans}
+        gone = {key: each for key, each in self._reached.items() if key not in wanted}
+        # Before others come: two with one broker would say "online" and "offline" of the same device.
+        self._close(list(gone.values()), LET_GO_S)
+        self._reached = {key: each for key, each in self._reached.items() if key not in gone}
+        channels = made([plan for plan in plans if plan.key not in self._reached])
+        new = {key: _Reached(channel, self._worker(channel)) for key, channel in channels.items()}
+        everyone = self._reached | new
+        journal = self._remember([each.channel for each in everyone.values()])
+        for key, each in new.items():
+            self._reached[key] = _Reached(each.channel, each.state, self._deliverer(each.channel, journal))
+
+    def close(self, within_s: float) -> None:
+        """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""
+        self._close(list(self._reached.values()), within_s)
+
+    def _close(self, reached: Sequence[_Reached], within_s: float) -> None:
+        from edge.outbox.deliver import close_all
+
+        for each in reached:
+            if each.state:
+                each.state.close(0.5)
+        close_all([each.deliverer for each in reached if each.deliverer], max(within_s, 0.5) if reached else 0.0)
+        for each in reached:
+            if each.deliverer is None:
+                each.channel.close()
+
+    def _worker(self, channel: Channel) -> Worker[Event] | None:
+        if self._guest or not callable(channel):
+            return None
+        return in_background(channel, "mqtt state", deadline_s=30.0, answered=partial(self._answered, "mqtt state"))
+
+    def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
+        if journal is None or self._state is None:
+            return None
+        from edge.outbox.deliver import Deliverer
+        from edge.outbox.turn import Turn
+
+        turn = Turn(self._state, channel.key)
+        return Deliverer(channel, journal, answered=partial(self._heard, channel.key), turn=turn, run=self._run.id)
+
+    def _heard(self, key: str, message: Message, problem: str | None, took_ms: float) -> None:
+        """What a channel answered to a message."""
+        who = key if message.part == "word" else f"{key}, picture"
+        for event in message.events:
+            self._answered(who, event, problem, took_ms)

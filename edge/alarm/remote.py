@@ -1,0 +1,83 @@
+"""Who is told over a network: a library is loaded, and a connection made, only for what is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge.errors import OptionError
+
+if TYPE_CHECKING:
+    from edge.outbox import Channel
+    from edge.settings import AlertSettings
+
+
+@dataclass(frozen=True)
+class ChannelPlan:
+    """A channel that is to be; plans with the same ``key`` are the same channel."""
+
+    key: Hashable
+    make: Callable[[], Channel]
+    tried: bool = True  # making one connects nothing, so it may be made to see whether it can be
+
+
+def channel_plans(
+    settings: AlertSettings,
+    cameras: Sequence[str],
+    *,
+    model: str | None,
+    watching: Callable[[str], bool],
+    stats: Callable[[], Mapping[str, object]],
+    guest: bool,
+) -> list[ChannelPlan]:
+    """One for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
+
+    So does this for an MQTT broker, which is connected to as soon as it is made.
+    """
+    plans: list[ChannelPlan] = []
+    if settings.mqtt:
+        broker = settings.mqtt
+        broker.tls_context()
+
+        def mqtt() -> Channel:
+            from edge.sinks.mqtt import Mqtt
+
+            return Mqtt(broker, cameras, model=model, watching=watching, stats=stats, guest=guest)
+
+        plans.append(ChannelPlan(("mqtt", broker, tuple(cameras), model), mqtt, tried=False))
+    if settings.webhook:
+        url, secret = settings.webhook, settings.webhook_secret
+
+        def webhook() -> Channel:
+            from edge.sinks.webhook import Webhook
+
+            return Webhook(url, secret=secret)
+
+        plans.append(ChannelPlan(("webhook", url, secret), webhook))
+    for one in settings.notify:
+
+        def notify(url: str = one) -> Channel:
+            from edge.sinks.notify import Notify
+
+            return Notify(url)
+
+        plans.append(ChannelPlan(("notify", one), notify))
+    return plans
+
+
+def made(plans: Sequence[ChannelPlan]) -> dict[Hashable, Channel]:
+    """The channels, by their plans' keys. Raises OptionError, having closed what was made, where two are one place."""
+    found: dict[Hashable, Channel] = {}
+    try:
+        for plan in plans:
+            channel = plan.make()
+            if channel.key in {other.key for other in found.values()}:
+                channel.close()
+                raise OptionError(f"{channel.key} is named twice; once is enough")
+            found[plan.key] = channel
+    except BaseException:
+        for channel in found.values():
+            channel.close()
+        raise
+    return found

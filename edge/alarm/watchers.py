@@ -1,0 +1,137 @@
+"""What watches one camera: put together from its settings, and changed while it watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edge.errors import OptionError
+
+if TYPE_CHECKING:
+    from edge.camera import Source
+    from edge.classifier import Classifier
+    from edge.decide import Rule
+    from edge.evidence.writer import EvidenceWriter
+    from edge.run import Run
+    from edge.settings import Camera, CameraSettings
+    from edge.sinks.worker import Sink
+    from edge.trace import Trace
+    from edge.watch import Watcher
+
+MOST_CROPS = 12  # a frame
+MOST_CROPS_ARRIVED = 100  # more than a picture has tiles
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all cameras share."""
+
+    classifier: Classifier
+    run: Run  # the numbers of the events
+    writer: EvidenceWriter | None = None
+    trace: Trace | None = None
+    share: Callable[[], float] = lambda: 1.0  # of the frame rates, kept up in heat and at low voltage
+
+
+def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
+    """The rule of the model's card as this camera's settings have it. Raises OptionError for one that never alarms."""
+    from edge.decide import Rule
+
+    rule = Rule.from_card(
+        classifier.card,
+        threshold=settings.threshold,
+        night_threshold=settings.night_threshold,
+        alarm_at=settings.alarm_at,
+    )
+    if rule.frames_needed(1.0 / settings.fps) is None:
+        raise OptionError(
+            f"--alarm-at {rule.alarm_at:g} at --fps {settings.fps:g}: evidence is forgotten between frames, so a sure "
+            "bear would never alarm; raise --fps or lower --alarm-at"
+        )
+    return rule
+
+
+def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
+    """The watcher of one camera. Raises OptionError."""
+    from edge.board.effort import slowest_fps
+    from edge.camera.follow import FollowSource
+    from edge.decide.happening import Decider
+    from edge.lens import LensCheck
+    from edge.pace import CropBudget, Pace
+    from edge.telling import Teller
+    from edge.watch import Watcher
+
+    settings, classifier, writer = camera.settings, shared.classifier, shared.writer
+    arriving = isinstance(source, FollowSource)
+    live = source.live and not arriving
+    rule = rule_for(classifier, settings)
+    own = replace(rule, one_picture=True) if arriving else rule
+    # Bursts are visits, an hour apart perhaps though they come in together: none is the one before, found again.
+    decider = Decider(own, zones=settings.zones, schedule=settings.schedule, again_s=0.0) if arriving else None
+    # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
+    budget = CropBudget(settings.frame_s if live else None, most=MOST_CROPS_ARRIVED if arriving else MOST_CROPS)
+    context = classifier.card.crop.context
+    pace = Pace(
+        settings.quiet_fps,
+        settings.fps,
+        lambda fps: setattr(source, "fps", fps),
+        share=shared.share,
+        least=slowest_fps(rule.frames_needed),
+    )
+    return Watcher(
+        classifier,
+        own,
+        Teller(
+            sinks,
+            model=classifier.name,
+            context=context,
+            evidence=writer.camera(settings.masks, context=context, clips=not arriving) if writer else None,
+            run=shared.run,
+        ),
+        settings,
+        pace=pace if live else None,
+        budget=budget,
+        lens=LensCheck() if live else None,
+        arriving=arriving,
+        trace=shared.trace,
+        decider=decider,
+    )
+
+
+def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared, new: Shared) -> None:
+    """Change how a camera is watched, from its next frame on; what is known of its place and its bears is kept.
+
+    From any thread. What is followed now is judged by the rule under which it was first seen.
+    """
+    from edge.board.effort import slowest_fps
+    from edge.motion import MotionFinder
+    from edge.sweep import Sweep
+    from edge.zones import Cover
+
+    was, settings = before.settings, after.settings
+    rule = rule_for(new.classifier, settings)
+    own = replace(rule, one_picture=True) if watcher.arriving else rule
+    masks = settings.masks
+    # Other masks need another background: what was hidden was never learnt.
+    motion = MotionFinder(masks=masks) if masks != was.masks else None
+    sweep = Sweep(masks=masks) if masks != was.masks else None
+    context = new.classifier.card.crop.context
+    evidence = watcher.teller.evidence
+    if new.writer is not old.writer or masks != was.masks or context != watcher.teller.context:
+        evidence = new.writer.camera(masks, context=context, clips=not watcher.arriving) if new.writer else None
+
+    def apply() -> None:
+        watcher.scorer, watcher.rule, watcher.trace = new.classifier, own, new.trace
+        watcher.decider.rule, watcher.decider.zones = own, settings.zones
+        watcher.decider.schedule = settings.schedule
+        watcher.cover = Cover(masks)
+        watcher.motion, watcher.sweep = motion or watcher.motion, sweep or watcher.sweep
+        watcher.teller.model, watcher.teller.context = new.classifier.name, context
+        watcher.teller.evidence = evidence
+        if watcher.pace:
+            watcher.pace.change(settings.quiet_fps, settings.fps, slowest_fps(rule.frames_needed))
+        if not watcher.arriving and settings.frame_s != was.frame_s:
+            watcher.budget.seconds = settings.frame_s
+
+    watcher.before_next(apply)

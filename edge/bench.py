@@ -1,0 +1,285 @@
+"""What the alarm costs on this machine: each step by turns with all the others, for boards slow down in heat.
+
+python -m edge.bench MODEL [float]      the peak memory of a process that does each step once, MB
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median, quantiles
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.board.about import about
+from edge.board.sensors import temperature_c
+from edge.camera import open_source
+from edge.classifier import Classifier
+from edge.crops import cut_all, tiles
+from edge.evidence.camera import ACTIVE_S, IDLE_S, compressed
+from edge.motion import MotionFinder
+from edge.pace import CropBudget
+from edge.schema import Frame
+from edge.settings import CameraSettings
+from edge.sweep import Sweep
+
+log = logging.getLogger(__name__)
+
+SWEEP = 12  # crops a frame is given at most
+LEAST_ROUNDS = 5
+FPS = CameraSettings.fps
+STILL = 3  # of the demo's first frames: further on the grass sways in them
+LEAST = 3  # crops a frame is given in any case (edge.pace)
+USABLE = 0.7  # of all cores: the rest is for the system, writing and sending
+CHILD_S = 300.0
+FLOAT = "float"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one step takes, milliseconds of the clock on the wall."""
+
+    median_ms: float
+    low_ms: float  # a tenth was faster
+    high_ms: float  # a tenth was slower
+    slowed: float  # the last third took so many times what the first third did
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Cost:
+        """Of three measurements or more, in the order in which they were made."""
+        tenths = quantiles(seconds, n=10, method="inclusive")
+        third = len(seconds) // 3
+        middle, low, high = (round(each * 1000.0, 3) for each in (median(seconds), tenths[0], tenths[-1]))
+        return cls(middle, low, high, round(median(seconds[-third:]) / median(seconds[:third]), 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of scoring crops."""
+
+    model: str  # name and short digest
+    precision: str  # "int8", "fp32"; "float": an int8 file that is run so
+    threads: int
+    crops: int  # scored together
+    cost: Cost | None = None  # of all of them
+
+    @property
+    def crop_ms(self) -> float:
+        """Milliseconds a crop."""
+        assert self.cost
+        return self.cost.median_ms / self.crops
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything that was measured, and on what."""
+
+    machine: str
+    cores: int
+    dot_products: bool | None  # whether the processor has what makes int8 fast
+    ways: tuple[Way, ...]  # the first is how the alarm runs
+    read: Cost  # a 1280x720 frame of H.264
+    motion: Cost  # looking for motion in it where nothing moves
+    jpeg: Cost  # compressing it for evidence
+    memory_mb: dict[str, float | None]  # peak of the whole process, by precision, of the first model; 10^6 bytes
+    before_c: float | None
+    after_c: float | None
+    rounds: int
+    seconds: float
+
+    def way(self, precision: str | None = None, *, threads: int = 1, crops: int = 1, model: str = "") -> Way | None:
+        """The way with these properties; left out, those of the first."""
+        wanted = (model or self.ways[0].model, precision or self.ways[0].precision, threads, crops)
+        found = (each for each in self.ways if (each.model, each.precision, each.threads, each.crops) == wanted)
+        return next(found, None)
+
+    def crops_within(self, seconds: float) -> int:
+        """Crops that a frame may be given so that scoring them takes so long at most, as the alarm counts them."""
+        budget = CropBudget(seconds)
+        budget.note(1, self.ways[0].crop_ms / 1000.0)
+        return budget.crops
+
+    def cameras(self, *, moving: bool, fps: float = FPS) -> float:
+        """1280x720 streams of so many frames a second that this machine can watch, on most of its cores.
+
+        ``moving``: something does in every frame, and each is given three crops; else the sweep alone is scored.
+        """
+        frame_ms = fps * (self.read.median_ms + self.motion.median_ms)
+        crops = fps * LEAST if moving else (1 + len(tiles((1280, 720)))) / Sweep().period_s
+        kept = 1.0 / (ACTIVE_S if moving else IDLE_S)
+        busy_ms = frame_ms + crops * self.ways[0].crop_ms + kept * self.jpeg.median_ms
+        return USABLE * self.cores * 1000.0 / busy_ms
+
+    @property
+    def slowed(self) -> float:
+        """How many times as long the alarm's own way took at the end as at the beginning."""
+        assert self.ways[0].cost
+        return self.ways[0].cost.slowed
+
+
+class Steps:
+    """What is done with a frame of the demo but scoring it; each call does it with the next one."""
+
+    def __init__(self) -> None:
+        self._source = open_source("demo", fps=FPS)
+        self._frames = iter(self._source)
+        self._still = list(itertools.islice(self._frames, 1, 1 + STILL))
+        # To and fro: from the last to the first it would jump.
+        self._again = itertools.cycle([*self._still, *self._still[-2:0:-1]])
+        self._finder = MotionFinder()
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._source.close()
+
+    def crops(self, size: int, count: int) -> NDArray[np.uint8]:
+        """So many crops of one frame, as the sweep cuts them: uint8 (count, size, size, 3)."""
+        image = self._still[0].image
+        boxes = itertools.islice(itertools.cycle(tiles((image.shape[1], image.shape[0]))), count)
+        return cut_all(image, boxes, size)
+
+    def read(self) -> Frame:
+        """The next frame of the clip, from its beginning again after its end."""
+        try:
+            return next(self._frames)
+        except StopIteration:
+            self._source.close()
+            self._source = open_source("demo", fps=FPS)
+            self._frames = iter(self._source)
+            return next(self._frames)
+
+    def motion(self) -> int:
+        """Look for motion where nothing moves: how many regions were found."""
+        return len(self._finder(replace(next(self._again), time=next(self._numbers) / FPS)).regions)
+
+    def jpeg(self) -> int:
+        """Compress a frame as evidence wants it: its bytes."""
+        return len(compressed(self._still[0]))
+
+
+def measure(
+    models: Sequence[Path],
+    seconds: float,
+    *,
+    root: Path = Path("/"),
+    say: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Bench:
+    """Measure for so many seconds, five rounds at least; ``models``: the alarm's own, then some to compare it with.
+
+    ``root``: where ``sys`` and ``proc`` lie. ``say`` is given the numbers of the rounds and gives them on, so that it
+    can show them. Raises ModelError, SourceError.
+    """
+    machine, before_c = about(root), temperature_c(root)
+    memory = {name: peak_mb(models[0], in_float) for name, in_float in precisions(models[0])}
+    with Steps() as steps:
+        ways: list[Way] = []
+        works: list[Callable[[], object]] = [steps.read, steps.motion, steps.jpeg]
+        for path in models:
+            for (name, in_float), threads in itertools.product(precisions(path), sorted({1, machine.cores})):
+                classifier = Classifier(path, threads=threads, in_float=in_float)
+                for count in (1, SWEEP):
+                    ways.append(Way(classifier.name, name, threads, count))
+                    works.append(partial(classifier, steps.crops(classifier.size, count)))
+        started = time.monotonic()
+        took = by_turns(works, say(rounds(seconds)))
+    read, motion, jpeg, *scored = map(Cost.of, took)
+    return Bench(
+        machine.board or machine.system or machine.machine,
+        machine.cores,
+        machine.dot_products,
+        tuple(replace(way, cost=cost) for way, cost in zip(ways, scored, strict=True)),
+        read,
+        motion,
+        jpeg,
+        memory,
+        before_c,
+        temperature_c(root),
+        len(took[0]),
+        round(time.monotonic() - started, 1),
+    )
+
+
+def precisions(path: Path) -> list[tuple[str, bool]]:
+    """How this machine can run a model file, the alarm's own way first: a name, and whether that is in float."""
+    classifier = Classifier(path)
+    if classifier.fallback:
+        return [(FLOAT, True)]
+    own = classifier.card.precision
+    return [(own, False), (FLOAT, True)] if own == "int8" else [(own, False)]
+
+
+def by_turns(works: Sequence[Callable[[], object]], rounds: Iterable[int]) -> list[list[float]]:
+    """The seconds each piece of work took, once a round and in another order each time; the first round is not kept."""
+    took: list[list[float]] = [[] for _ in works]
+    order = list(range(len(works)))
+    for number in rounds:
+        random.shuffle(order)
+        for index in order:
+            started = time.perf_counter()
+            works[index]()
+            if number:
+                took[index].append(time.perf_counter() - started)
+    return took
+
+
+def rounds(seconds: float) -> Iterator[int]:
+    """0, 1, 2 … until so many seconds are gone and there were five after the first."""
+    until = time.monotonic() + seconds
+    for number in itertools.count():
+        if number > LEAST_ROUNDS and time.monotonic() >= until:
+            return
+        yield number
+
+
+def peak_mb(path: Path, in_float: bool) -> float | None:
+    """The most memory that a process of its own takes to look at a frame and score a full set of crops."""
+    command = [sys.executable, "-m", "edge.bench", str(path.absolute()), *([FLOAT] if in_float else [])]
+    home = Path(__file__).parents[1]
+    try:
+        ran = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True, timeout=CHILD_S)
+        return float(ran.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.debug("peak memory: %s", error)
+        return None
+
+
+def _peak_mb() -> float:
+    try:
+        # Unlike getrusage's, it does not begin with what the parent had.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError, ValueError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def main() -> None:
+    """Do each step once and write the peak memory, MB."""
+    path, *words = sys.argv[1:]
+    classifier = Classifier(path, in_float=FLOAT in words)
+    with Steps() as steps:
+        steps.motion()
+        steps.jpeg()
+        classifier(steps.crops(classifier.size, SWEEP))
+    sys.stdout.write(f"{_peak_mb():.1f}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""How much of the frame rate to keep up in heat and at low voltage: better slowly than not at all.
+
+A Raspberry Pi's firmware takes the processor back from 80 °C and hard from 85 °C on, and at low voltage; what it then
+cannot do in time it would do late. Half as many frames are half the work, and a bear takes seconds, not frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from edge.board import Reading
+from edge.settings import HealthSettings
+
+WHOLE, HALF, QUARTER = 1.0, 0.5, 0.25
+VERY_C = 5.0  # so much hotter than hot
+COOLER_C = 5.0  # so much below a limit it must be again
+CALM_S = 60.0  # and for so long, before one step more is looked at
+SURE_S = 4.0  # within so long a sure bear alarms at the slowest rate
+RATES = (0.25, 0.5, 1.0, 1.5, 2.0)  # frames a second, tried from the slowest
+
+Cause = Literal["heat", "voltage", "slowed"]
+SHADE = "give it shade or a heat sink"
+SUPPLY = "use a stronger power supply and a short, thick cable"
+SLOWED_WORDS = "the processor is slowed down by its own system"
+
+
+class Effort:
+    """From readings to the share of the frame rate to keep up: 1, a half or a quarter. Call it every few seconds.
+
+    Hot (from ``hot_c``, °C) or undervolted: a half; very hot (5 °C more) or throttled: a quarter, both at once. Up it
+    goes one step at a time, each after a minute in which it was 5 °C below the limit.
+    """
+
+    def __init__(self, hot_c: float = HealthSettings.hot_c) -> None:
+        self.hot_c = hot_c
+        self.share = WHOLE
+        self._calm_since: float | None = None
+        self._reading = Reading()
+        self._cause: Cause | None = None
+
+    def __call__(self, reading: Reading, now: float) -> float:
+        """The share at ``now``, in seconds of a clock that only goes forward."""
+        self._reading = reading
+        wanted = self._allowed(reading)
+        if wanted < self.share:
+            self.share, self._calm_since = wanted, None
+        elif self._allowed(reading, COOLER_C) <= self.share:
+            self._calm_since = None
+        elif self._calm_since is None:
+            self._calm_since = now
+        elif now - self._calm_since >= CALM_S:
+            self.share, self._calm_since = min(WHOLE, 2.0 * self.share), None
+            if self._allowed(reading, COOLER_C) > self.share:
+                self._calm_since = now
+        if wanted <= self.share:  # what holds it there now, not what once did
+            self._cause = self._because(reading)
+        return self.share
+
+    @property
+    def why(self) -> str | None:
+        """Why not every frame is looked at, in one sentence; None: all are."""
+        return self.words()
+
+    def words(self, fps: float | None = None, least_fps: float = 0.0) -> str | None:
+        """``why`` with frames a second in it; ``fps``: the rate that was set, ``least_fps``: as for ``kept_fps``."""
+        if self.share >= WHOLE or not self._cause:
+            return None
+        degrees, now = self._reading.temperature_c, self._because(self._reading)
+        words = {
+            "heat": heat_words(degrees or 0.0) if now else "the processor was too hot a moment ago",
+            "voltage": f"the supply voltage {'is too low' if now else 'was too low a moment ago'}",
+            "slowed": SLOWED_WORDS if now else "the processor was slowed down a moment ago",
+        }
+        cause = now or self._cause
+        advice = SUPPLY if cause == "voltage" else SHADE
+        return f"{words[cause]}{slower(self.share, fps, least_fps)}; {advice}"
+
+    def _allowed(self, reading: Reading, margin_c: float = 0.0) -> float:
+        """The share that a reading allows; ``margin_c``: so much cooler than the limits."""
+        degrees = -273.0 if reading.temperature_c is None else reading.temperature_c + margin_c
+        if reading.throttled or degrees >= self.hot_c + VERY_C:
+            return QUARTER
+        return HALF if reading.undervolted or degrees >= self.hot_c else WHOLE
+
+    def _because(self, reading: Reading) -> Cause | None:
+        if reading.temperature_c is not None and reading.temperature_c >= self.hot_c:
+            return "heat"
+        if reading.undervolted:
+            return "voltage"
+        return "slowed" if reading.throttled else None
+
+
+def heat_words(temperature_c: float) -> str:
+    """What the thermometer says."""
+    return f"the processor has {temperature_c:.0f} °C"
+
+
+def slower(share: float, fps: float | None = None, least_fps: float = 0.0) -> str:
+    """What follows for the frames, as the middle of a sentence; empty where nothing does."""
+    if share >= WHOLE:
+        return ""
+    if fps is None:
+        return f", so {'half' if share >= HALF else 'a quarter'} of the frames are looked at"
+    kept = kept_fps(fps, share, least_fps)
+    return f", so {kept:.3g} frames a second are looked at instead of {fps:.3g}" if kept < fps else ""
+
+
+def kept_fps(fps: float, share: float, least_fps: float = 0.0) -> float:
+    """Frames a second that are left of ``fps``: never fewer than ``least_fps``, and never more than were set."""
+    return max(min(fps, least_fps), fps * share)
+
+
+def slowest_fps(frames_needed: Callable[[float], int | None]) -> float:
+    """The slowest frames a second at which a sure bear still alarms within ``SURE_S``: ``least_fps`` for ``kept_fps``.
+
+    ``frames_needed``: ``edge.decide.Rule.frames_needed`` of the rule in use.
+    """
+    for fps in RATES:
+        frames = frames_needed(1.0 / fps)
+        if frames is not None and (frames - 1) / fps <= SURE_S:
+            return fps
+    return 2.5  # frames 0.4 s apart count in full: no rule is made with which a sure bear would take longer

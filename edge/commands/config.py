@@ -1,0 +1,152 @@
+"""``bear-alarm config``: write a config to begin with, and check one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.config import BESIDE, SYSTEM, find_config
+from edge.errors import ConfigError, OptionError
+
+if TYPE_CHECKING:
+    from edge.config.loading import Loaded
+    from edge.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MODE = 0o640  # whoever names an address may have put a password into it
+MOST_TRIES = 3
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Write a config to begin with, or check one.",
+)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = BESIDE,
+    force: Annotated[bool, typer.Option("--force", help="Also where a file is there already.")] = False,
+) -> None:
+    """Write a config with every setting in it, most of them behind a #. On a terminal it asks two questions."""
+    from edge.atomic import replace_whole
+    from edge.commands.config_ask import at_a_terminal, found_cameras
+    from edge.config.template import template
+    from edge.ownership import hand_over
+
+    path = _expanded(file)
+    if path.is_dir():
+        raise OptionError(f"{file}: a folder; name a file, such as {file / BESIDE.name}")
+    if path.exists() and not force:
+        raise OptionError(f"{file}: it is there already; name another file, or write it anew with --force")
+    if not path.parent.is_dir():
+        raise OptionError(f"{path.parent}: no such folder; make it first")
+    if at_a_terminal():
+        text = _asked(file)
+    else:
+        text = template(file=str(file), camera="yard", source=next(iter(found_cameras()), "0"))
+    replace_whole(path, text.encode())
+    path.chmod(MODE)
+    hand_over(path)
+    print(f"{file}: written. Try it: bear-alarm config check {file}")
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help=f"The config; left out, the one found: ./{BESIDE}, {SYSTEM}."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Read a config as `watch` does, and show everything that is wrong with it. Exit code 2 where anything is."""
+    path = file or find_config()
+    if path is None:
+        raise OptionError(f"no config: there is neither ./{BESIDE} nor {SYSTEM}; `bear-alarm config init` writes one")
+    from edge.config.loading import load
+
+    try:
+        loaded = load(path)
+    except ConfigError as error:
+        if as_json:
+            problems = [asdict(each) for each in error.problems]
+            print(json.dumps({"file": str(path), "fine": False, "problems": problems}, indent=2, ensure_ascii=False))
+        else:
+            # As compilers do it, so that an editor finds the lines.
+            print("\n".join(error.lines), file=sys.stderr)
+        raise typer.Exit(2) from None
+    if as_json:
+        print(json.dumps(_facts(path, loaded), indent=2, ensure_ascii=False))
+        return
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    print(f"{path}: fine; {summary(loaded.settings)}")
+
+
+def summary(settings: Settings) -> str:
+    """A config in one line: its cameras, who is told, what is kept; no secrets."""
+    names = [camera.name for camera in settings.cameras]
+    cameras = f"{len(names)} camera{'s' if len(names) > 1 else ''}: {', '.join(names)}" if names else "no camera"
+    kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
+    return "; ".join([cameras, f"told: {', '.join(_told(settings)) or 'the terminal'}", kept])
+
+
+def _told(settings: Settings) -> list[str]:
+    from edge.outbox.scrub import address_of
+
+    alerts = settings.alerts
+    found = [f"sound {Path(each).name}" for each in alerts.sounds] + [f"relay {each}" for each in alerts.relays]
+    found += ["the deterrent"] if alerts.deterrent else []
+    found += ["a command"] if alerts.on_alarm else []
+    found += [f"MQTT at {alerts.mqtt.where}"] if alerts.mqtt else []
+    found += [f"webhook {address_of(alerts.webhook)}/…"] if alerts.webhook else []
+    return found + [f"{url.partition('://')[0]}://…" for url in alerts.notify]
+
+
+def _facts(path: Path, loaded: Loaded) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "fine": True,
+        "cameras": [camera.name for camera in loaded.settings.cameras],
+        "told": _told(loaded.settings),
+        "warnings": list(loaded.warnings),
+        "problems": [],
+    }
+
+
+def _asked(file: Path) -> str:
+    """The template with the answers in it; asked again where they cannot be used."""
+    from edge.commands.config_ask import asked
+    from edge.config.loading import load_text
+    from edge.config.template import template
+
+    for _ in range(MOST_TRIES):
+        text = template(file=str(file), **asked(_ask, log.info))
+        try:
+            load_text(text, file)
+        except ConfigError as error:
+            for each in error.problems:
+                log.warning("%s", ": ".join(part for part in (each.key, each.sentence) if part))
+        else:
+            return text
+    raise OptionError("nothing was written: the answers cannot be used")
+
+
+def _ask(question: str, usual: str) -> str:
+    return str(typer.prompt(question, default=usual, err=True))
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise OptionError(f"{path}: no such user's home folder; give the whole path") from None

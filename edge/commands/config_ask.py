@@ -1,0 +1,60 @@
+"""What ``bear-alarm config init`` asks on a terminal: which camera, and who is told."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.sinks.noises import NAMES
+
+DEVICES = Path("/dev")
+MOST = 9  # devices that are offered
+PI_CAMERA = "picamera://0"
+
+Ask = Callable[[str, str], str]  # a question and the answer that Enter stands for
+
+
+def found_cameras(devices: Path = DEVICES) -> list[str]:
+    """Sources that may be there: a Raspberry Pi's camera, and each /dev/video*."""
+    pi = [PI_CAMERA] if shutil.which("rpicam-vid") or shutil.which("libcamera-vid") else []
+    try:
+        names = [path.name for path in devices.iterdir() if re.fullmatch(r"video\d+", path.name)]
+    except OSError:
+        names = []
+    return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MOST])]
+
+
+def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
+    """The answers to both questions, as ``edge.config.template.template`` takes them."""
+    found = found_cameras()
+    if found:
+        say("Cameras that may be there:")
+        for number, source in enumerate(found, 1):
+            say(f"  {number}  {source}")
+    usual = found[0] if found else "demo"
+    word = ask("Which camera (a number above, /dev/video0, rtsp://…, demo)", usual).strip() or usual
+    source = found[int(word) - 1] if found and word.isdecimal() and 1 <= int(word) <= len(found) else word
+    say("Who is told: a sound (siren, horn, a WAV file), a relay's pin (17), an address")
+    say("(ntfy://…, mailto://…, mqtt://USER:PASSWORD@HOST, https://…), or none.")
+    return {"camera": "yard", "source": source} | told(ask("Who is told", "siren").strip())
+
+
+def told(word: str) -> dict[str, str]:
+    """What of the template an answer belongs to."""
+    if word.lower() in {"", "none", "no", "nobody"}:
+        return {}
+    scheme, sign, _ = word.partition("://")
+    if sign:
+        kinds = {"mqtt": "mqtt", "mqtts": "mqtt", "http": "webhook", "https": "webhook"}
+        return {kinds.get(scheme.lower(), "notify"): word}
+    if word in NAMES or word.lower().endswith(".wav"):
+        return {"sound": word}
+    return {"relay": word} if word[0].isdecimal() else {"sound": word}
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

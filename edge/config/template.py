@@ -1,0 +1,185 @@
+"""The file that ``bear-alarm config init`` writes: every section, most of it behind a #.
+
+A # directly before a word is a setting that may be taken in; a # and a space is for people.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edge.config.tree import NULLS
+
+TEMPLATE = """\
+# Bear Alarm. Everything is optional; what is left out has its default. Take the # away to set something.
+# Check it with: bear-alarm config check {file}
+# All settings: docs/configuration.md. Relative paths count from this file's folder.
+#
+# Passwords and tokens do not belong in here: write ${{NAME}}, and put a line "NAME: value" into secrets.yml beside this
+# file (chmod 600 secrets.yml), or set NAME in the environment.
+
+# The cameras, each by a name of your own.
+cameras:
+  {camera}:
+    # 0, /dev/video0, /dev/v4l/by-id/…, picamera://0, rtsp://…, http://…, a folder, a clip, demo
+    source: {source}
+    # The camera's smaller stream, to look for motion in.
+    #motion_source: rtsp://10.0.0.20/small
+    #enabled: yes
+    # Only what stands in a zone alarms. x,y as fractions of the picture; `bear-alarm snapshot` draws them.
+    #zones:
+      #hives: 0.1,0.5 0.6,0.5 0.6,1 0.1,1
+    # Where nothing counts: a road, a flag, the neighbour's garden.
+    #motion:
+      #mask:
+        #- 0,0 1,0 1,0.2 0,0.2
+    # What stands under detect may be set for one camera too.
+    #fps: 5
+    #schedule: daily 20:00-07:00
+  # A camera of which nothing but the source is set may be that alone. A folder in which pictures arrive:
+  #trail:
+    #source: /srv/ftp/trail
+    #follow: yes
+
+# How cameras look and decide.
+#detect:
+  # Frames analysed a second, and while nothing moves.
+  #fps: 10
+  #idle_fps: 5
+  # Bear probability that counts, and in the dark; left out, the model's own.
+  #threshold: 0.7
+  #night_threshold: 0.8
+  # Evidence that raises the alarm, as `bear-alarm tune` advises.
+  #alarm_at: 1.8
+  # When it may alarm, in local time: mon-fri 22-5; sat,sun 20-7. Left out, always.
+  #schedule: daily 0-24
+
+# What sounds here: siren, chirp, horn, barks, shouts, bangs, or WAV files.
+{sound_sign}sound:
+  {sound_sign}play: [{sound}]
+  #seconds: 20
+  # `aplay -L` lists them.
+  #device: default
+
+# Pins of a Raspberry Pi, as BCM numbers them: 17, 17:30 (seconds), 17:30:low:blink.
+{relay_sign}relay:
+  {relay_sign}- {relay}
+  #- {{pin: 27, seconds: 60, active: low, blink: yes}}
+
+# Noises and lamps that drive bears off. Whether you may do that depends on where you are.
+#deterrent:
+  #play: on
+  #lamps: [22]
+  #hours: daily 21-6
+
+# Commands of your own; the event is in their environment and, as JSON, their standard input.
+#command:
+  #on_alarm: espeak "$BEAR_LABEL at $BEAR_CAMERA"
+  #on_trouble: logger "$BEAR_DETAIL"
+
+# The terminal's bell, and a file of events, one line of JSON each.
+#bell: yes
+#events: events.jsonl
+
+# Phones, chats, mail, desktops: Apprise URLs, https://appriseit.com/services/
+{notify_sign}notify:
+  {notify_sign}- {notify}
+
+# Home Assistant and other machines. One URL may stand for all of it: mqtt://USER:PASSWORD@HOST/PREFIX
+{mqtt}
+# Each event as JSON to an address of yours, signed.
+{webhook_sign}webhook:
+  {webhook_sign}url: {webhook}
+  #secret: ${{WEBHOOK_SECRET}}
+
+# Pictures and clips of alarms.
+#record:
+  #enabled: yes
+  #path: evidence
+  #quota_mb: 2000
+  #reserve_mb: 200
+  #negatives_per_day: 4
+  #full_frame: no
+  #pre_capture_s: 5
+  #post_capture_s: 10
+
+# How the alarm watches itself.
+#health:
+  #hot_c: 80
+  #low_disk_mb: 500
+  #slow_ms: 500
+  # Asked for while all is well: silence is the alarm. healthchecks.io, Uptime Kuma.
+  #heartbeat:
+    #url: https://hc.example.org/ping/${{PING}}
+    #every_s: 300
+  # /healthz and /metrics.
+  #listen: 127.0.0.1:9095
+  # Under a service: every camera gone for so long starts it again; and where that was of no use, the machine.
+  #restart_after_s: 600
+  #reboot: no
+
+# The model file; left out, the chosen or the bundled one.
+#model: bear.onnx
+# The folder of the journal; left out, this system's place for it.
+#state: /var/lib/bear-alarm
+# What was seen and thought, for `bear-alarm why`.
+#trace: trace.bin
+"""
+
+MQTT_COMMENTED = """\
+#mqtt:
+  #host: 10.0.0.7
+  #port: 1883
+  #user: bear-alarm
+  #password: ${MQTT_PASSWORD}
+  #tls: no
+  #insecure: no
+  #prefix: bear-alarm
+  #discovery: homeassistant
+  #every_s: 30
+  #pictures: yes
+  #client_id: bear-alarm-1
+"""
+
+
+def template(
+    *,
+    file: str = "bear-alarm.yml",
+    camera: str = "camera0",
+    source: str = "0",
+    sound: str | None = None,
+    relay: str | None = None,
+    notify: str | None = None,
+    mqtt: str | None = None,
+    webhook: str | None = None,
+) -> str:
+    """The text of a config with one camera and, where they are given, somebody who is told."""
+
+    def sign(given: str | None) -> str:
+        return "#" if given is None else ""
+
+    return TEMPLATE.format(
+        file=file if file.isprintable() else "FILE",
+        camera=camera,
+        source=quoted(source),
+        sound=quoted(sound or "siren"),
+        sound_sign=sign(sound),
+        relay=quoted(relay or "17:30"),
+        relay_sign=sign(relay),
+        notify=quoted(notify or "ntfy://my-bees"),
+        notify_sign=sign(notify),
+        mqtt=MQTT_COMMENTED if mqtt is None else f"mqtt: {quoted(mqtt)}\n",
+        webhook=quoted(webhook or "https://example.org/bears"),
+        webhook_sign=sign(webhook),
+    )
+
+
+def quoted(value: str) -> str:
+    """A value as YAML takes it for text, whatever is in it; ``${NAME}`` stays what it is."""
+    if re.fullmatch(r"[\w./:-]*[\w/]", value) and value[0] not in "-:" and value not in NULLS:
+        return value
+    return "'" + value.replace("'", "''") + "'"
+
+
+def uncommented(text: str) -> str:
+    """The same with every setting taken in."""
+    return re.sub(r"^(\s*)#(?=[^\s#])", r"\1", text, flags=re.MULTILINE)

@@ -1,0 +1,125 @@
+"""Something done in a Python of its own, so that what kills it or hangs is a finding and no end of ours."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]  # where ``edge`` lies
+SAID = 400  # characters kept of a last line
+KILLED = {
+    "SIGILL": "by an illegal instruction: it is made for another processor",
+    "SIGSEGV": "by a memory fault",
+    "SIGBUS": "by a memory fault",
+    "SIGABRT": "by giving up",
+    "SIGKILL": "by the system, perhaps for want of memory",
+}
+ILLEGAL, FAULT = 0xC000001D, 0xC0000005  # Windows: illegal instruction, access violation
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a child ended."""
+
+    code: int | None  # exit code, negative for a signal; None: it took too long
+    out: bytes
+    last: str  # of what it said on standard error, the last line
+    within_s: float
+
+    @property
+    def answer(self) -> Any:
+        """The JSON it printed last; None where it printed none."""
+        lines = self.out.decode(errors="replace").strip().splitlines()
+        try:
+            return json.loads(lines[-1]) if lines and self.code == 0 else None
+        except ValueError:
+            return None
+
+    @property
+    def signal(self) -> str | None:
+        """The name of the signal that killed it, "SIGILL"; None: it ended by itself, or took too long."""
+        if self.code is None or (self.code >= 0 and self.code not in (ILLEGAL, FAULT)):
+            return None
+        if self.code in (ILLEGAL, FAULT):
+            return "SIGILL" if self.code == ILLEGAL else "SIGSEGV"
+        try:
+            return signal.Signals(-self.code).name
+        except ValueError:
+            return f"signal {-self.code}"
+
+    @property
+    def why(self) -> str:
+        """How it ended, in words: "was killed by …", "took longer than 20 s", or its last words."""
+        if self.code is None:
+            return f"took longer than {self.within_s:g} s"
+        if self.signal:
+            return f"was killed {KILLED.get(self.signal, 'by a signal')} ({self.signal})"
+        return self.last or f"ended with code {self.code}"
+
+
+def python(module: str, asks: object, within_s: float) -> Ended:
+    """Run ``main(asks)`` of a module in a child, which prints its JSON answer. ``asks`` goes in by standard input.
+
+    Not by the command line, which every user of the machine may read.
+    """
+    code = (
+        f"import json, sys; sys.path.append({str(ROOT)!r}); from {module} import main; "
+        "answer = main(json.load(sys.stdin)); print(); print(json.dumps(answer), flush=True)"
+    )
+    # -P: a numpy.py in the working folder is none of ours. It ends at once where a library left threads behind.
+    return run([sys.executable, "-P", "-c", f"{code}; import os; os._exit(0)"], within_s, json.dumps(asks).encode())
+
+
+def run(words: list[str], within_s: float, asks: bytes = b"") -> Ended:
+    """Run a program, and end it with all it started once it takes too long. Raises OSError where it cannot start."""
+    posix = os.name == "posix"
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=posix,
+    )
+    _running.add(process)
+    try:
+        out, err = process.communicate(asks, timeout=within_s)
+        code: int | None = process.returncode
+    except subprocess.TimeoutExpired:
+        _end(process)
+        code, out, err = None, b"", b""
+    finally:
+        _end(process)
+        _running.discard(process)
+    lines = err.decode(errors="replace").strip().splitlines()
+    return Ended(code, out, lines[-1].strip()[:SAID] if lines else "", within_s)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With all it started: a camera's program would go on holding the camera."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1.0)  # one that hangs in the kernel cannot be waited for
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+@atexit.register
+def end_all() -> None:
+    """End those that still run, where the doctor was interrupted."""
+    for process in list(_running):
+        _end(process)

@@ -1,0 +1,146 @@
+"""Where events and evidence are kept: room, health of the disk, and whether they can be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge.board import sensors, storage
+from edge.doctor.finding import Finding, broken, doubt, fine, unknown
+from edge.doctor.patient import Patient
+from edge.errors import OptionError
+from edge.state import JOURNAL
+
+MOST_CHECKED = 200 << 20  # bytes; a larger journal takes too long to look through
+LONG_UP_S = 86_400.0  # a shorter time tells little of a day
+NEW_CARD = "keep a copy of what matters, and put in a new card or disk"
+
+
+def check_disk(patient: Patient) -> Iterator[Finding]:
+    """The disk below the state folder."""
+    try:
+        state = patient.state
+    except OptionError as error:
+        yield broken("state folder", *_split(str(error)))
+        return
+    mount = storage.mount_of(patient.root, state)
+    if mount and mount.read_only:
+        words = f"{mount.folder} is read-only, so no event outlives the power"
+        yield broken("disk", words, f"see `dmesg` for why; then sudo mount -o remount,rw {mount.folder}")
+    elif mount and mount.fleeting:
+        words = f"{state} lies in memory ({mount.kind}): what is written there is gone with the power"
+        yield doubt("disk", words, "name a state folder on a card or disk with --state")
+    least, free = patient.settings.health.low_disk_mb, storage.free_mb(state)
+    if free is None:
+        yield unknown("room", f"{state}: the disk does not say how much is free")
+    elif free < least:
+        yield doubt("room", f"{free:.0f} MB are free at {state}, less than {least:g}", "throw away what is not needed")
+    else:
+        yield fine("room", f"{free:.0f} MB are free at {state}")
+    disk = storage.disk_of(patient.root, mount) if mount else None
+    if disk:
+        yield from _health(disk, long_up=(sensors.uptime_s(patient.root) or 0.0) > LONG_UP_S)
+
+
+def _health(disk: storage.Disk, *, long_up: bool) -> Iterator[Finding]:
+    sound = True
+    if disk.fs_errors:
+        sound, when = False, f", the first on {disk.first_error:%Y-%m-%d}" if disk.first_error else ""
+        words = f"its file system has met {disk.fs_errors} errors{when}"
+        yield doubt(f"disk {disk.part}", words, f"sudo fsck -f /dev/{disk.part} while it is not mounted; {NEW_CARD}")
+    if disk.worn:
+        sound = False
+        yield doubt(f"disk {disk.name}", "it says itself that it is nearly worn out", NEW_CARD)
+    if disk.io_errors:
+        sound, words = False, f"{disk.io_errors} commands failed since the machine was started"
+        yield doubt(f"disk {disk.name}", words, f"check its cable; {NEW_CARD}")
+    if sound:
+        what = " ".join(each for each in (disk.kind, disk.model, disk.made) if each)
+        day = f"; {disk.written_mb_a_day:.0f} MB are written a day" if disk.written_mb_a_day and long_up else ""
+        yield fine(f"disk {disk.name}", f"no errors are known{f' ({what})' if what else ''}{day}")
+
+
+def check_state(patient: Patient) -> Iterator[Finding]:
+    """The state folder can be written, and the journal in it is whole."""
+    try:
+        state = patient.state
+    except OptionError:
+        return  # said of the disk
+    yield _writable(patient, "state folder", state)
+    yield _journal(state / JOURNAL, patient)
+
+
+def check_evidence(patient: Patient) -> Iterator[Finding]:
+    """The folder of evidence can be written, and the disk has room for what it may take."""
+    kept = patient.settings.evidence
+    if not kept.keep:
+        yield fine("evidence", "none is kept, as it is set")
+        return
+    try:
+        folder = patient.evidence
+    except OptionError:
+        return
+    yield _writable(patient, "evidence", folder)
+    free = storage.free_mb(folder)
+    if kept.quota_mb and free is not None and folder.is_dir():
+        lies = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+        if lies + free < kept.quota_mb:
+            words = f"it may take {kept.quota_mb:g} MB and there is room for {lies + free:.0f}"
+            yield doubt("quota", words, "set a smaller one, or make room: the oldest goes earlier than you think")
+
+
+def _writable(patient: Patient, name: str, folder: Path) -> Finding:
+    """Whether something can really be written there; a folder that is missing is asked for above."""
+    place = storage.existing(folder)
+    missing = "" if place == folder else f" (not there yet; {place} is)"
+    try:
+        # It has no name, so nobody finds it and a power cut leaves nothing behind.
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except PermissionError:
+        if patient.has_service and place.exists():
+            todo = "ask again as root: sudo bear-alarm doctor"
+            return unknown(name, f"{folder} belongs to another user, perhaps the service's", todo)
+        return broken(name, f"{folder}: this user may not write there{missing}", "name another, or change its owner")
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "make room on that disk",
+            errno.EROFS: "mount it for writing; see `dmesg` for why it is not",
+        }.get(error.errno or 0, "check the disk")
+        return broken(name, f"{folder}: nothing can be written there ({error.strerror}){missing}", remedy)
+    return fine(name, f"{folder} can be written{missing}")
+
+
+def _journal(path: Path, patient: Patient) -> Finding:
+    """Opened for reading only, beside a running alarm."""
+    from edge.journal.read_only import JournalReadError, NoJournalError, ReadOnly
+
+    try:
+        with ReadOnly(path) as journal:
+            count = int(journal.rows("SELECT count(*) FROM events")[0][0])
+            waiting = int(journal.rows("SELECT count(*) FROM outbox WHERE state = 'waiting'")[0][0])
+            parked = int(journal.rows("SELECT count(*) FROM outbox WHERE state = 'parked'")[0][0])
+            whole = path.stat().st_size > MOST_CHECKED or str(journal.rows("PRAGMA quick_check(1)")[0][0])
+    except NoJournalError:
+        return fine("journal", f"{path.name} is begun with the first event")
+    except JournalReadError as error:
+        if "may not read" in str(error):
+            return unknown("journal", *_split(str(error)))
+        return broken("journal", *_split(str(error)))
+    if whole not in (True, "ok"):
+        return broken("journal", f"{path} is damaged ({whole})", "start the alarm: it puts it aside, and goes on")
+    words = f"{count} events, {waiting} things waiting to be sent"
+    if parked:
+        words += f", {parked} refused for good"
+    return fine("journal", words)
+
+
+def _split(sentence: str) -> tuple[str, str]:
+    """What is wrong and what to do, as our errors have it in one sentence."""
+    what, _, todo = sentence.rpartition("; ")
+    return (what, todo) if what else (sentence, "check the folder, and name another with --state")

@@ -1,0 +1,164 @@
+"""A config, a log line or an event without secrets: what is not known to be harmless is left out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.outbox.scrub import HIDDEN, scrub, secrets_of
+
+if TYPE_CHECKING:
+    from edge.settings import Settings
+
+# Keys whose values are shown as they are; of every other one only numbers and yes or no.
+SHOWN = frozenset({"schedule", "mask", "zones", "play", "relay", "active", "hours", "lamps", "device", "listen"})
+# Also of these no number: a password may be one.
+SECRET = re.compile(
+    r"(?i)pass|pwd|secret|token|key|auth|user|login|pin_?code|url|notify|webhook|source|on_alarm|on_trouble|host|client"
+)
+PLACEHOLDER = re.compile(r"\$\{\w+\}")
+HARMLESS_SOURCE = re.compile(r"\d{1,3}|demo|/dev/[\w/.-]+|picamera://\d+(\?[\w=&]*)?")
+SWITCH = re.compile(r"(?i)yes|no|on|off|true|false|null|~|[-+]?\d+(\.\d+)?")
+SECRET_VARIABLE = re.compile(r"(?i)pass|pwd|secret|token|key|auth|credential")
+LEAST_VARIABLE = 6  # characters of a secret variable's value
+MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+MAC = re.compile(r"\b[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}\b")
+IP = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{0,4}(?![\w:])")
+URL = re.compile(r"\w[\w+.-]*://[^\s'\"]+")
+HOME = re.compile(r"(/home|/Users|[A-Z]:\\Users)[/\\][^/\\\s'\"]+")
+
+
+class Redactor:
+    """Knows what is secret here, and hides it wherever it stands."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets = tuple({each for each in secrets if each})
+
+    def line(self, words: str, *, versions: bool = False) -> str:
+        """One line of at most 300 characters for a stranger: no secrets, nobody's address, no home folder's name.
+
+        ``versions``: four numbers with dots between are the version of a package there, and no address.
+        """
+        words = scrub(words, self._secrets)
+        words = MAIL.sub(HIDDEN, MAC.sub(HIDDEN, words))
+        words = words if versions else IP.sub(_public, words)
+        return HOME.sub(r"\1/" + HIDDEN, words)
+
+    def anything(self, value: Any) -> Any:
+        """The same of every word in what JSON can hold."""
+        if isinstance(value, str):
+            return self.line(value)
+        if isinstance(value, dict):
+            return {self.line(str(key)): self.anything(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.anything(each) for each in value]
+        return value
+
+    def config(self, text: str) -> str:
+        """A YAML config as JSON, which YAML readers read too: its keys, its numbers and what tells nobody anything."""
+        import yaml
+
+        try:
+            tree = yaml.compose(text, Loader=yaml.SafeLoader)
+            found = None if tree is None else self._node(tree, ())
+        except (yaml.YAMLError, RecursionError):
+            return "# it is no YAML that can be read, so nothing of it is shown\n"
+        return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+    def _node(self, node: Any, path: tuple[str, ...], depth: int = 0) -> Any:
+        import yaml
+
+        if depth > 20:
+            return HIDDEN
+        if isinstance(node, yaml.MappingNode):
+            return {
+                self.line(str(key.value)): self._node(value, (*path, str(key.value)), depth + 1)
+                for key, value in node.value
+                if isinstance(key, yaml.ScalarNode)
+            }
+        if isinstance(node, yaml.SequenceNode):
+            return [self._node(each, path, depth + 1) for each in node.value]
+        return self._value(str(node.value), path)
+
+    def _value(self, text: str, path: tuple[str, ...]) -> str:
+        """One value: as it stands, its ``${NAME}`` alone, or hidden."""
+        key = path[-1] if path else ""
+        if not text or PLACEHOLDER.fullmatch(text):
+            return text
+        if (key == "source" or path[:1] == ("cameras",)) and HARMLESS_SOURCE.fullmatch(text):
+            return text
+        if not any(SECRET.search(each) for each in path) and (
+            SWITCH.fullmatch(text) or any(each in SHOWN for each in path)
+        ):
+            return self.line(text) if "://" not in text and "/" not in text else HIDDEN
+        scheme = re.match(r"\w+://", text)
+        names = PLACEHOLDER.findall(text)
+        return (scheme[0] if scheme else "") + HIDDEN + (f" with {', '.join(names)}" if names else "")
+
+
+def secrets_of_device(settings: Settings, config: Path | None) -> Iterator[str]:
+    """Everything that must not be seen: of the settings, the secrets beside the config, and the environment."""
+    alerts = settings.alerts
+    urls = [alerts.webhook, settings.health.heartbeat_url, *alerts.notify]
+    urls += [url for each in settings.cameras for url in (each.source, each.motion_source) if url and "://" in url]
+    for url in urls:
+        if url:
+            yield from secrets_of(url)
+            yield from _host(url)
+    for word in (alerts.webhook_secret, alerts.on_alarm, alerts.on_trouble):
+        yield word or ""
+    if alerts.mqtt:
+        yield from (alerts.mqtt.user or "", alerts.mqtt.password or "", *_host(f"mqtt://{alerts.mqtt.host}"))
+    text = _read(config) if config else ""
+    for name in PLACEHOLDER.findall(text):
+        yield os.environ.get(name[2:-1], "")
+    if config:
+        yield from _values(_read(config.with_name("secrets.yml")))
+        yield from _values(text, only=SECRET)
+        for url in URL.findall(text):
+            yield from secrets_of(url)
+    for name, value in os.environ.items():
+        if SECRET_VARIABLE.search(name) and len(value) >= LEAST_VARIABLE:
+            yield value
+
+
+def _values(text: str, only: re.Pattern[str] | None = None) -> Iterator[str]:
+    """What stands behind each key of lines of ``KEY: VALUE``; it need not be whole YAML."""
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        value = value.split(" #")[0].strip().strip("'\"")
+        asked = only is None or (only.search(key) and len(value) >= LEAST_VARIABLE)
+        if colon and value and asked and not PLACEHOLDER.search(value):
+            yield value
+
+
+def _host(url: str) -> Iterator[str]:
+    """A host's name, where it is no address of the house's own network, which is the same everywhere."""
+    found = re.match(r"\w+://(?:.*@)?(\[[^\]]*\]|[^:/?#]*)", url)
+    name = (found[1] if found else "").strip("[]")
+    try:
+        if name and not ip_address(name).is_global:
+            return
+    except ValueError:
+        if name in ("localhost", ""):
+            return
+    yield name
+
+
+def _public(match: re.Match[str]) -> str:
+    try:
+        return HIDDEN if ip_address(match[0]).is_global else match[0]
+    except ValueError:
+        return match[0]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")[: 1 << 20]
+    except OSError:
+        return ""

@@ -1,0 +1,122 @@
+"""Machines as their kernels show them: small trees of files, as a Raspberry Pi, a PC or a virtual machine has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+MEMINFO = "MemTotal: {total} kB\nMemFree: 1000 kB\nMemAvailable: {left} kB\nSwapTotal: {swap} kB\nSwapFree: {swap} kB\n"
+ARM_OLD = "fp asimd evtstrm crc32 cpuid"
+ARM_NEW = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
+PI_MOUNTS = """21 26 0:20 / /proc rw,relatime - proc proc rw
+26 1 179:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 rw
+27 26 0:22 / /tmp rw,nosuid shared:2 - tmpfs tmpfs rw,size=400000k
+28 26 179:1 / /boot/firmware rw,relatime shared:3 - vfat /dev/mmcblk0p1 rw,errors=remount-ro
+29 26 8:1 / /mnt/my\\040stick ro,relatime - ext4 /dev/sda1 ro
+"""
+
+
+def lay(root: Path, files: Mapping[str, str | bytes]) -> Path:
+    """Files under ``root`` by their paths."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return root
+
+
+def pi(
+    root: Path,
+    *,
+    model: str = "Raspberry Pi 5 Model B Rev 1.0",
+    milli_c: str = "54350\n",
+    low: str = "0\n",
+    features: str = ARM_NEW,
+    total_kb: int = 8_245_000,
+) -> Path:
+    """A Raspberry Pi with Raspberry Pi OS 64-bit on an SD card."""
+    card = "sys/devices/platform/axi/mmc_host/mmc0/mmc0:aaaa"
+    lay(
+        root,
+        {
+            "proc/device-tree/model": model.encode() + b"\0",
+            "proc/cpuinfo": "".join(f"processor\t: {n}\nFeatures\t: {features}\n\n" for n in range(4)),
+            "proc/meminfo": MEMINFO.format(total=total_kb, left=total_kb // 2, swap=524_000),
+            "proc/uptime": "86400.00 300000.00\n",
+            "proc/loadavg": "0.52 0.40 0.30 1/200 1234\n",
+            "proc/self/mountinfo": PI_MOUNTS,
+            "proc/sys/kernel/osrelease": "6.12.25+rpt-rpi-2712\n",
+            "proc/sys/kernel/random/boot_id": "df869e2c-41d5-4369-9325-9fe42346be2b\n",
+            "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nHOME_URL="https://www.debian.org/"\n',
+            "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+            "sys/class/thermal/thermal_zone0/temp": milli_c,
+            "sys/class/thermal/cooling_device0/type": "pwm-fan\n",
+            "sys/class/thermal/cooling_device0/cur_state": "2\n",
+            "sys/class/hwmon/hwmon0/name": "cpu_thermal\n",
+            "sys/class/hwmon/hwmon0/temp1_input": milli_c,
+            "sys/class/hwmon/hwmon1/name": "rpi_volt\n",
+            "sys/class/hwmon/hwmon1/in0_lcrit_alarm": low,
+            "sys/devices/platform/soc/soc:firmware/get_throttled": "50005\n",
+            "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1500000\n",
+            "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq": "2400000\n",
+            f"{card}/type": "SD\n",
+            f"{card}/name": "SC32G\n",
+            f"{card}/date": "03/2023\n",
+            f"{card}/block/mmcblk0/stat": "100 0 2000 10 50 0 2000000 20 0 30 40\n",
+            f"{card}/block/mmcblk0/mmcblk0p2/partition": "2\n",
+            "sys/fs/ext4/mmcblk0p2/errors_count": "0\n",
+            "sys/fs/ext4/mmcblk0p2/first_error_time": "0\n",
+        },
+    )
+    link(root, f"{card}/block/mmcblk0/device", "../..")
+    link(root, "sys/dev/block/179:2", f"../../../{card}/block/mmcblk0/mmcblk0p2")
+    return root
+
+
+def zero(root: Path) -> Path:
+    """A Raspberry Pi Zero 2 W: little memory, no dot products."""
+    return pi(root, model="Raspberry Pi Zero 2 W Rev 1.0", features=ARM_OLD, total_kb=426_000)
+
+
+def pc(root: Path) -> Path:
+    """A laptop with its battery, a mouse with its own, and two kinds of thermometers."""
+    disk = "sys/devices/pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0"
+    lay(
+        root,
+        {
+            "sys/class/dmi/id/sys_vendor": "LENOVO\n",
+            "sys/class/dmi/id/product_name": "20XW00\n",
+            "proc/cpuinfo": "processor\t: 0\nmodel name\t: a CPU @ 2.60GHz\nflags\t\t: fpu sse4_1 avx avx2 avx_vnni\n",
+            "proc/meminfo": MEMINFO.format(total=16_000_000, left=9_000_000, swap=0),
+            "proc/self/mountinfo": "26 1 0:31 /root / rw - btrfs /dev/sda2 rw,subvol=/root\n",
+            "sys/class/thermal/thermal_zone0/type": "acpitz\n",
+            "sys/class/thermal/thermal_zone0/temp": "110000\n",
+            "sys/class/thermal/thermal_zone1/type": "x86_pkg_temp\n",
+            "sys/class/thermal/thermal_zone1/temp": "61000\n",
+            "sys/class/thermal/thermal_zone2/type": "iwlwifi_1\n",
+            "sys/class/thermal/thermal_zone2/temp": "90000\n",
+            "sys/class/hwmon/hwmon3/name": "coretemp\n",
+            "sys/class/hwmon/hwmon3/temp1_input": "99000\n",
+            "sys/class/power_supply/AC/type": "Mains\n",
+            "sys/class/power_supply/AC/online": "0\n",
+            "sys/class/power_supply/BAT0/type": "Battery\n",
+            "sys/class/power_supply/BAT0/capacity": "71\n",
+            "sys/class/power_supply/mouse/type": "Battery\n",
+            "sys/class/power_supply/mouse/scope": "Device\n",
+            "sys/class/power_supply/mouse/capacity": "3\n",
+            f"{disk}/model": "Samsung SSD 860 \n",
+            f"{disk}/ioerr_cnt": "0x1f\n",
+            f"{disk}/block/sda/stat": "1 1 1 1 1 1 1 1\n",
+            f"{disk}/block/sda/sda2/partition": "2\n",
+        },
+    )
+    link(root, f"{disk}/block/sda/device", "../..")
+    link(root, "sys/class/block/sda2", f"../../../{disk}/block/sda/sda2")
+    return root
+
+
+def link(root: Path, name: str, to: str) -> None:
+    """A link as the kernel makes them: from where it lies."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(to)

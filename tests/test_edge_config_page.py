@@ -1,0 +1,81 @@
+"""docs/configuration.md against the schema: every setting, its bounds, its default, an example that works."""
+
+import re
+
+import pytest
+
+from edge.config.known import NAME, settings
+from edge.config.loading import load_text
+from edge.sinks.tones import siren
+from edge.sinks.wav import wav_of
+from tests.test_edge_command import ROOT
+
+PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `([\w.]+)` \| (.+?) \| (.*?) \| `(.+)` \|$", PAGE, re.MULTILINE)
+each_row = pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+# What a setting needs beside it to make sense.
+BESIDE = {
+    "cameras": {"yard": {"source": "rtsp://10.0.0.20/main"}, "other": {"source": "1"}},
+    "deterrent": {"play": "on", "lamps": {"pin": "3"}},
+    "relay": {"pin": "3"},
+    "mqtt": {"host": "broker", "tls": "yes"},
+    "webhook": {"url": "https://example.org/bears"},
+}
+
+
+def within(tree, key, value):
+    """A tree with a value put in at a key."""
+    first, *rest = key
+    inner = tree.get(first)
+    return tree | {first: within(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}
+
+
+def block(tree, indent=""):
+    """A tree as YAML, its values as they are."""
+    lines = ""
+    for key, value in tree.items():
+        lines += f"{indent}{key}:" + (f"\n{block(value, indent + '  ')}" if isinstance(value, dict) else f" {value}\n")
+    return lines
+
+
+def test_the_page_describes_every_setting_and_no_other():
+    assert sorted(row[0] for row in ROWS) == sorted(".".join(key) for key in settings())
+    assert len(re.findall(r"^\| `", PAGE, re.MULTILINE)) == len(ROWS)
+
+
+@each_row
+def test_bounds_and_defaults_are_those_of_the_schema(row):
+    key, words, default, _ = row
+    found = settings()[tuple(key.split("."))]
+    if "minimum" in found and found["maximum"] < 1e7:
+        assert f"{found['minimum']:g} to {found['maximum']:g}" in words
+    usual = found.get("default")
+    if isinstance(usual, bool):
+        assert default == ("yes" if usual else "no")
+    elif isinstance(usual, float | str):
+        assert default == (f"{usual:g}" if isinstance(usual, float) else usual)
+
+
+@each_row
+def test_the_example_of_each_setting_works(row, tmp_path, monkeypatch):
+    key, _, _, example = row
+    if key == "mqtt.ca":  # a file of certificates is the system's matter
+        return
+    for name in re.findall(r"\$\{(\w+)\}", example):
+        monkeypatch.setenv(name, "ntfy://a-b" if name == "TELEGRAM" else "a-b")
+    (tmp_path / "bear.onnx").write_text("")
+    (tmp_path / "sounds").mkdir()
+    for name in ("bark.wav", "sounds/a.wav"):
+        (tmp_path / name).write_bytes(wav_of(siren()[:1000]).lasting(0.1))
+    parts = ["yard" if part == NAME else part for part in key.split(".")]
+    tree = {parts[0]: BESIDE.get(parts[0], {})}
+    if parts[-1] == "follow":
+        tree = within(tree, ["cameras", "yard", "source"], "uploads")
+    load_text(block(within(tree, parts, example)), tmp_path / "bear-alarm.yml")
+
+
+def test_the_small_example_passes(tmp_path):
+    (tmp_path / "secrets.yml").write_text("CAMERA_PASSWORD: a-b\n")
+    (example,) = re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL)
+    found = load_text(example, tmp_path / "bear-alarm.yml").settings
+    assert [camera.name for camera in found.cameras] == ["yard", "bins"]

@@ -1,0 +1,151 @@
+"""The board, its power, clock, network, permissions and service, on machines made of small files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from edge.decide.schedule import parse_schedule
+from edge.doctor import machine, permissions, service, timekeeping
+from edge.service.host import Done, Host
+from edge.settings import AlertSettings, Camera, CameraSettings, Settings
+from tests.doctor_world import by_name, device, put, states
+from tests.small_disk import ROOT
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+HOT = {"sys__class__thermal__thermal_zone0__type": "cpu-thermal", "sys__class__thermal__thermal_zone0__temp": "84500"}
+LOW = {"sys__class__hwmon__hwmon1__name": "rpi_volt", "sys__class__hwmon__hwmon1__in0_lcrit_alarm": "1"}
+
+
+def test_heat_and_a_weak_supply_are_doubts_with_a_remedy(tmp_path):
+    found = by_name(machine.check_power(device(put(tmp_path, **HOT, **LOW))))
+    assert found["temperature"].state == found["voltage"].state == "doubt"
+    assert "84 °C" in found["temperature"].words or "85 °C" in found["temperature"].words
+    assert "heat sink" in found["temperature"].todo
+    assert "own power supply" in found["voltage"].todo
+
+
+def test_a_machine_that_says_nothing_is_unknown_not_wrong(tmp_path):
+    assert set(states(machine.check_power(device(tmp_path))).values()) == {"unknown"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_what_happened_since_the_start_is_asked_of_vcgencmd(tmp_path, monkeypatch):
+    program(tmp_path / "vcgencmd", "echo throttled=0x50000", monkeypatch)
+    found = by_name(machine.check_power(device(put(tmp_path, **(LOW | {"x": "", list(LOW)[1]: "0"})))))
+    assert "since the machine was started" in found["voltage"].words
+    assert "since the machine was started" in found["throttling"].words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_a_radio_that_sleeps_is_a_doubt_and_its_network_is_not_named(tmp_path, monkeypatch):
+    put(tmp_path, sys__class__net__wlan0__type="1", sys__class__net__wlan0__operstate="up")
+    (tmp_path / "sys/class/net/wlan0/phy80211").mkdir()
+    program(tmp_path / "iw", 'echo "ssid HomeSweetHome"; echo "Power save: on"', monkeypatch)
+    found = by_name(machine.check_network(device(tmp_path)))["WiFi wlan0"]
+    assert found.state == "doubt"
+    assert "iw dev wlan0 set power_save off" in found.todo
+    assert "HomeSweetHome" not in str(found)
+
+
+def test_no_way_out_matters_only_where_somebody_is_told_over_a_network(tmp_path):
+    assert list(machine.check_network(device(tmp_path))) == []
+    told = Settings(alerts=AlertSettings(webhook="https://host/x"))
+    assert states(machine.check_network(device(tmp_path, settings=told))) == {"network": "doubt"}
+
+
+def test_a_clock_that_was_never_set_and_one_that_nothing_keeps(tmp_path):
+    def clock(now=NOW, synced=False):
+        return by_name(timekeeping.check_clock(device(tmp_path), now, synced))
+
+    assert clock(datetime(1970, 1, 1, tzinfo=UTC))["clock"].state == "broken"
+    assert clock(synced=True)["clock"].state == "fine"
+    assert clock()["clock"].state == "doubt"
+    (tmp_path / "sys/class/rtc/rtc0").mkdir(parents=True)
+    assert clock()["clock"].state == clock()["board clock"].state == "fine"
+
+
+def test_a_schedule_in_utc_is_a_doubt(tmp_path, time_zone):
+    camera = Camera("yard", "0", settings=CameraSettings(schedule=parse_schedule("daily 20-6")))
+    patient = device(tmp_path, settings=Settings(cameras=(camera,)))
+    time_zone("UTC")
+    assert by_name(timekeeping.check_clock(patient, NOW))["time zone"].state == "doubt"
+    time_zone("Europe/Ljubljana")
+    assert by_name(timekeeping.check_clock(patient, NOW))["time zone"].state == "fine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+def test_secrets_that_everybody_may_read(tmp_path):
+    patient = device(tmp_path, config=tmp_path / "bear-alarm.yml")
+    put(tmp_path, **{"bear-alarm.yml": "", "secrets.yml": "PW: hunter22"})
+    (tmp_path / "secrets.yml").chmod(0o644)
+    found = by_name(permissions.check_secrets(patient))["secrets"]
+    assert found.state == "doubt"
+    assert "chmod o-rwx" in found.todo
+    (tmp_path / "secrets.yml").chmod(0o640)
+    assert states(permissions.check_secrets(patient)) == {"secrets": "fine"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups")
+def test_groups_that_devices_want_and_the_service_has(tmp_path):
+    settings = Settings(alerts=AlertSettings(relays=("17",), sounds=("siren",)))
+    put(tmp_path, etc__systemd__system__placeholder="")
+    unit = tmp_path / "etc/systemd/system/bear-alarm.service"
+    unit.write_text("[Service]\nUser=bear-alarm\nSupplementaryGroups=audio\n")
+    patient = device(tmp_path, settings=settings)
+    assert permissions.needed(patient) == {"gpio", "audio"}
+    found = by_name(permissions.check_groups(patient))["service user"]
+    assert found.state == "doubt"
+    assert "not in the group gpio" in found.words
+    unit.write_text("SupplementaryGroups=video gpio\nSupplementaryGroups=audio\n")
+    assert by_name(permissions.check_groups(patient))["service user"].state == "fine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups")
+def test_a_user_without_groups_is_told_which():
+    code = (
+        "import grp, os, pathlib\nfrom edge.doctor import permissions, patient\nfrom edge.settings import *\n"
+        "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "settings = Settings(alerts=AlertSettings(relays=('17',)))\n"
+        "one = patient.Patient(settings, root=pathlib.Path('/nowhere'))\n"
+        "print([(each.state, each.words, each.todo) for each in permissions.check_groups(one)])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "('doubt', 'not in the group gpio" in ran.stdout, ran.stderr
+    assert "usermod -aG gpio" in ran.stdout
+
+
+def told(**found):
+    """The service as systemd would describe it."""
+    words = {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active", "WatchdogUSec": "1min"} | found
+    out = "\n".join(f"{name}={value}" for name, value in words.items())
+    return Host(run=lambda words, **_: Done(0, out if words[0] == "systemctl" else ""))
+
+
+def test_the_service_in_every_state(tmp_path):
+    def found(**words):
+        return by_name(service.check_service(device(tmp_path), told(**words)))
+
+    assert states(found(StatusText="2 cameras").values()) == {"service": "fine"}
+    assert "2 cameras" in found(StatusText="2 cameras")["service"].words
+    assert found(LoadState="not-found")["service"].state == "fine"
+    failed = found(ActiveState="failed", Result="watchdog", NRestarts="17", UnitFileState="disabled", WatchdogUSec="0")
+    assert states(failed.values()) == {
+        "service": "broken", "after a power cut": "doubt", "restarts": "doubt", "watchdog": "doubt",
+    }  # fmt: skip
+    assert "watchdog" in failed["service"].words
+    assert found(ActiveState="inactive")["service"].state == "broken"
+    assert states(service.check_service(device(tmp_path))) == {"service": "unknown"}
+
+
+def program(path, line, monkeypatch):
+    """A program of that name on the PATH."""
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(path.parent), prepend=os.pathsep)

@@ -1,0 +1,148 @@
+"""Where events and evidence are kept, and the model: full, read-only, damaged and forbidden."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge.doctor import keeping, model
+from edge.doctor.patient import Patient
+from edge.models import BUNDLED
+from edge.settings import EvidenceSettings, HealthSettings, Settings
+from tests.doctor_world import by_name, device, put, states
+from tests.small_disk import fill, remount, there
+from tests.state_folder import StateFolder
+
+DISK = "31 1 179:2 / / rw,noatime - ext4 /dev/mmcblk0p2 {}\n"
+
+
+def said_of(disk):
+    """The findings on a state folder and evidence that lie on ``disk``, as JSON can hold them."""
+    settings = Settings(evidence=EvidenceSettings(folder=Path(disk) / "evidence"))
+    patient = Patient(settings, given_state=Path(disk) / "state")
+    checks = (keeping.check_disk, keeping.check_state, keeping.check_evidence)
+    return {each.name: [each.state, each.words, each.todo] for look in checks for each in look(patient)}
+
+
+def on_a_full_disk(disk):
+    Path(disk, "state").mkdir()
+    fill(disk)
+    return said_of(disk)
+
+
+def on_a_read_only_disk(disk):
+    Path(disk, "state").mkdir()
+    remount(disk, "ro")
+    return said_of(disk)
+
+
+@pytest.mark.needs_tool("unshare")
+def test_a_full_disk_is_broken_and_says_make_room(tmp_path):
+    found = there(on_a_full_disk, tmp_path / "disk", 400)
+    assert found["state folder"][0] == found["evidence"][0] == "broken"
+    assert "No space left" in found["state folder"][1]
+    assert found["state folder"][2] == "make room on that disk"
+    assert found["room"][0] == "doubt"
+    assert "in memory (tmpfs)" in found["disk"][1]
+
+
+@pytest.mark.needs_tool("unshare")
+def test_a_read_only_disk_is_broken_and_says_remount(tmp_path):
+    found = there(on_a_read_only_disk, tmp_path / "disk", 400)
+    assert found["disk"][0] == found["state folder"][0] == "broken"
+    assert "is read-only" in found["disk"][1]
+    assert f"mount -o remount,rw {tmp_path}/disk" in found["disk"][2]
+
+
+def test_a_folder_that_can_be_written_and_is_left_as_it_was(tmp_path):
+    state = StateFolder(tmp_path / "state")
+    state.bear("ab" * 16)
+    patient = device(tmp_path, settings=Settings(health=HealthSettings(low_disk_mb=0.001)))
+    before = sorted(path.name for path in state.folder.rglob("*") if not path.name.endswith(("-wal", "-shm")))
+    found = by_name((*keeping.check_state(patient), *keeping.check_disk(patient)))
+    after = sorted(path.name for path in state.folder.rglob("*") if not path.name.endswith(("-wal", "-shm")))
+    assert before == after
+    assert {name: found[name].state for name in ("state folder", "journal", "room")} == {
+        "state folder": "fine", "journal": "fine", "room": "fine",
+    }  # fmt: skip
+    assert found["journal"].words.startswith("2 events")
+
+
+def test_a_damaged_journal_is_broken(tmp_path):
+    state = StateFolder(tmp_path / "state")
+    for number in range(200):
+        state.event(f"{number:032x}", "new")
+    data = bytearray(state.path.read_bytes())
+    data[8192:20480] = os.urandom(12288)
+    state.path.write_bytes(data)
+    found = by_name(keeping.check_state(device(tmp_path)))["journal"]
+    assert found.state == "broken"
+    assert "damaged" in found.words
+    (tmp_path / "state/journal.db").write_bytes(b"hello" * 1000)
+    assert by_name(keeping.check_state(device(tmp_path)))["journal"].state == "broken"
+
+
+def test_no_journal_yet_is_fine_and_makes_no_folder(tmp_path):
+    assert by_name(keeping.check_state(device(tmp_path)))["journal"].state == "fine"
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_worn_card_is_a_doubt(tmp_path):
+    put(tmp_path, proc__self__mountinfo=DISK.format("rw"), sys__fs__ext4__mmcblk0p2__errors_count="3")
+    put(tmp_path, sys__class__block__mmcblk0p2__stat="1 2 3 4 5 6 7 8 9 10 11")
+    found = by_name(keeping.check_disk(device(tmp_path)))["disk mmcblk0p2"]
+    assert found.state == "doubt"
+    assert "3 errors" in found.words
+    assert "new card" in found.todo
+    put(tmp_path, proc__self__mountinfo=DISK.format("ro,errors=remount-ro"))
+    assert by_name(keeping.check_disk(device(tmp_path)))["disk"].state == "broken"
+
+
+def test_more_evidence_than_there_is_room_for(tmp_path):
+    kept = EvidenceSettings(folder=tmp_path, quota_mb=1e12)
+    assert states(keeping.check_evidence(device(tmp_path, settings=Settings(evidence=kept)))) == {
+        "evidence": "fine", "quota": "doubt",
+    }  # fmt: skip
+    none = Settings(evidence=replace(kept, keep=False))
+    assert states(keeping.check_evidence(device(tmp_path, settings=none))) == {"evidence": "fine"}
+
+
+def test_the_bundled_model_is_fine_and_its_speed_is_said(tmp_path):
+    found = by_name(model.check_model(device(tmp_path)))
+    assert found["model"].state == "fine"
+    assert found["golden vectors"].state in ("fine", "doubt")  # some processors compute int8 wrongly
+    assert "one crop takes" in found["speed"].words
+    slow = device(tmp_path, settings=Settings(health=HealthSettings(slow_ms=1e-6)))
+    assert by_name(model.check_model(slow))["speed"].state == "doubt"
+
+
+def test_a_truncated_model_is_broken_and_names_the_file(tmp_path):
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(BUNDLED.read_bytes()[:100_000])
+    found = by_name(model.check_model(device(tmp_path, settings=Settings(model=str(path)))))
+    assert list(found) == ["model"]
+    assert found["model"].state == "broken"
+    assert str(path) in found["model"].words
+    assert "bear-alarm model use" in found["model"].todo
+
+
+def test_a_chosen_model_gone_bad_is_a_doubt_for_another_takes_its_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("BEAR_ALARM_MODEL", raising=False)
+    (tmp_path / "bear-alarm").mkdir()
+    (tmp_path / "bear-alarm/model.onnx").write_bytes(b"no model at all")
+    (first, *_) = list(model.check_model(device(tmp_path)))
+    assert first.state == "doubt"
+    assert f"the alarm goes on with {BUNDLED}" in first.words
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a stand-in that kills itself")
+def test_a_model_that_kills_its_process_is_a_finding(tmp_path, monkeypatch):
+    (tmp_path / "onnxruntime.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (found,) = model.check_model(device(tmp_path))
+    assert found.state == "broken"
+    assert "illegal instruction" in found.words

@@ -1,0 +1,146 @@
+"""SIGHUP: the config is read again while cameras are watched; none is let go of, and a bad one changes nothing."""
+
+import json
+import urllib.request
+
+import pytest
+
+from tests.live_yard import LiveYard, soon, watching
+from tests.test_edge_streams import free_port
+from tests.yard import yard_model
+
+
+@pytest.fixture
+def yard():
+    with LiveYard() as server:
+        yield server
+
+
+class Place:
+    """A folder with a model and a config that tells how the alarm is on ``port``; a call writes the config anew."""
+
+    def __init__(self, folder, cameras):
+        self.folder, self.port, self.cameras = folder, free_port(), cameras
+        yard_model(folder / "tiny.onnx")
+
+    def __call__(self, more="", cameras=None):
+        lines = "".join(f"  {name}: {source}\n" for name, source in (cameras or self.cameras).items())
+        head = f"model: tiny.onnx\nbell: no\nrecord: {{enabled: no}}\nhealth: {{listen: {self.port}}}\n"
+        (self.folder / "bear-alarm.yml").write_text(f"{head}cameras:\n{lines}{more}")
+
+
+@pytest.fixture
+def place(tmp_path, yard):
+    return Place(tmp_path, {"yard": yard.url})
+
+
+def frames(place, camera="yard"):
+    """How many frames of a camera were looked at so far; None: it is not watched."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{place.port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    found = [line for line in lines if line.startswith(f'bear_alarm_camera_frames_total{{camera="{camera}"}}')]
+    return int(float(found[0].split()[-1])) if found else None
+
+
+def alarms(file):
+    return [json.loads(line)["type"] for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_what_is_changed_holds_from_then_on_and_the_camera_is_not_let_go_of(place, yard):
+    before, after = place.folder / "before.json", place.folder / "after.json"
+    place(f"command: {{on_alarm: 'cat >> {before}'}}\n")
+    with watching(cwd=place.folder) as alarm:
+        alarm.until("Watching yard")
+        assert soon(lambda: (frames(place) or 0) > 10)
+        place(f"command: {{on_alarm: 'cat >> {after}'}}\ndetect: {{schedule: daily 0-24}}\n")
+        counted = frames(place)
+        alarm.hang_up()
+        alarm.until("was read again")
+        assert frames(place) >= counted
+        assert soon(lambda: frames(place) > counted + 10)
+        yard.bear = True
+        assert soon(lambda: alarms(after))
+    assert alarms(before) == []
+    assert yard.came == 1  # the same line all the time
+
+
+def test_a_bad_config_is_said_told_and_changes_nothing(place, yard):
+    told = place.folder / "told.json"
+    place(f"command: {{on_alarm: 'cat >> {told}'}}\nevents: e.jsonl\n")
+    with watching(cwd=place.folder) as alarm:
+        alarm.until("Watching yard")
+        assert soon(lambda: (frames(place) or 0) > 10)
+        place("sond: {play: [siren]}\ndetect: {fps: many}\n")
+        alarm.hang_up()
+        assert "sound" in alarm.until("sond")
+        alarm.until("fps")
+        alarm.until("Going on with the config of before")
+        alarm.until("the changed config is not used")
+        yard.bear = True
+        assert soon(lambda: alarms(told) == ["new"])
+        place(f"command: {{on_alarm: 'cat >> {told}'}}\nevents: e.jsonl\n")
+        alarm.hang_up()
+        alarm.until("was read again")
+        alarm.until("config: all is well again")
+    labels = [event["label"] for event in map(json.loads, (place.folder / "e.jsonl").read_text().splitlines())]
+    assert labels.count("config") == 2
+    assert yard.came == 1
+
+
+def test_a_model_that_is_no_good_is_refused_and_another_good_one_is_taken(place, yard):
+    place("events: e.jsonl\n")
+    with watching(cwd=place.folder) as alarm:
+        alarm.until("Watching yard")
+        whole = (place.folder / "tiny.onnx").read_bytes()
+        (place.folder / "tiny.onnx").write_bytes(whole[:1000])
+        alarm.hang_up()
+        alarm.until("truncated")
+        alarm.until("Going on with the config of before")
+        (place.folder / "tiny.onnx").write_bytes(whole)
+        place("events: e.jsonl\n")
+        (place.folder / "bear-alarm.yml").write_text(
+            (place.folder / "bear-alarm.yml").read_text().replace("model: tiny.onnx\n", "")
+        )
+        alarm.hang_up()
+        alarm.until("was read again")
+        with urllib.request.urlopen(f"http://127.0.0.1:{place.port}/metrics", timeout=10) as answer:
+            assert 'model="bear@' in answer.read().decode()
+    assert yard.came == 1
+
+
+def test_cameras_come_and_go(place, yard):
+    with LiveYard() as bins:
+        place()
+        with watching(cwd=place.folder) as alarm:
+            alarm.until("Watching yard")
+            assert soon(lambda: (frames(place) or 0) > 5)
+            place(cameras={"yard": yard.url, "bins": bins.url})
+            alarm.hang_up()
+            alarm.until("was read again")
+            assert soon(lambda: (frames(place, "bins") or 0) > 5)
+            place(cameras={"bins": bins.url})
+            alarm.hang_up()
+            alarm.until("was read again")
+            assert soon(lambda: frames(place) is None)
+            counted = frames(place, "bins")
+            assert soon(lambda: frames(place, "bins") > counted + 5)
+    assert (yard.came, bins.came) == (1, 1)
+
+
+def test_a_camera_that_is_away_at_the_start_is_waited_for(place):
+    port = free_port()
+    place("command: {on_trouble: 'cat >> trouble.json'}\n", cameras={"yard": f"http://127.0.0.1:{port}/live.mjpg"})
+    with watching(cwd=place.folder) as alarm:
+        alarm.until("CAMERA")
+        with LiveYard(port):
+            alarm.until("camera well again")
+            assert soon(lambda: (frames(place) or 0) > 5)
+            alarm.process.terminate()
+            assert alarm.ended() == 0
+
+
+def test_without_a_config_hanging_up_ends_it(place, yard):
+    with watching(yard.url, "--model", "tiny.onnx", "--no-evidence", cwd=place.folder) as alarm:
+        alarm.until("A sure bear alarms")
+        alarm.hang_up()
+        assert alarm.ended() == 0
