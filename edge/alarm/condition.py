@@ -13,7 +13,7 @@ from edge.board.effort import Effort
 from edge.board.health import parts
 from edge.settings import HealthSettings
 from edge.status import Status
-from edge.telemetry.heartbeat import Heartbeat
+from edge.telemetry.heartbeat import PART, Heartbeat
 from edge.telemetry.server import Server
 from edge.watchdog.pulse import Pulse
 
@@ -92,9 +92,9 @@ class Condition:
         found = dict(self._machine)
         found["model"] = self._pulse.problem
         if self._server:
-            found["page"] = self._server.problem
+            found["telemetry"] = self._server.problem
         if self._heartbeat:
-            found["heartbeat"] = self._heartbeat.problem
+            found[PART] = self._heartbeat.problem
         return found
 
     def change(self, settings: HealthSettings) -> Callable[[], None]:
