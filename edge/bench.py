@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.board.about import about
+from edge.board.process import peak_memory_mb
 from edge.board.sensors import temperature_c
 from edge.camera import open_source
 from edge.classifier import Classifier
@@ -259,17 +260,6 @@ def peak_mb(path: Path, in_float: bool) -> float | None:
         return None
 
 
-def _peak_mb() -> float:
-    try:
-        # Unlike getrusage's, it does not begin with what the parent had.
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
-    except (OSError, IndexError, ValueError):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
 def main() -> None:
     """Do each step once and write the peak memory, MB."""
     path, *words = sys.argv[1:]
@@ -278,7 +268,8 @@ def main() -> None:
         steps.motion()
         steps.jpeg()
         classifier(steps.crops(classifier.size, SWEEP))
-    sys.stdout.write(f"{_peak_mb():.1f}\n")
+    peak = peak_memory_mb()
+    sys.stdout.write("unknown\n" if peak is None else f"{peak:.1f}\n")
 
 
 if __name__ == "__main__":

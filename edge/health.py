@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge.run import Run
 from edge.schema import Event, EventType
+
+log = logging.getLogger(__name__)
 
 GRACE_S = 60.0  # a broker that restarts is nobody's business
 CLEAR_S = 30.0  # without a problem for so long it is over
@@ -58,7 +61,11 @@ class Health:
         return {name: case.problem or "" for name, case in tuple(self._cases.items()) if case.told}
 
     def _ask(self, name: str, ask: Ask, case: _Case, now: float) -> Event | None:
-        problem = ask()
+        try:
+            problem = ask()
+        except Exception as error:  # the others are asked all the same
+            problem = f"{name}: how it is cannot be known, a fault of ours ({type(error).__name__})"
+            log.debug("%s", problem, exc_info=error)
         if problem:
             if case.problem is None:
                 case.since = now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-MEMINFO = "MemTotal: {total} kB\nMemFree: 1000 kB\nMemAvailable: {left} kB\nSwapTotal: {swap} kB\nSwapFree: {swap} kB\n"
+MEMINFO = "MemTotal: {total} kB\nMemFree: 1000 kB\nMemAvailable: {left} kB\n"
 ARM_OLD = "fp asimd evtstrm crc32 cpuid"
 ARM_NEW = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
 PI_MOUNTS = """21 26 0:20 / /proc rw,relatime - proc proc rw
@@ -41,12 +41,10 @@ def pi(
         {
             "proc/device-tree/model": model.encode() + b"\0",
             "proc/cpuinfo": "".join(f"processor\t: {n}\nFeatures\t: {features}\n\n" for n in range(4)),
-            "proc/meminfo": MEMINFO.format(total=total_kb, left=total_kb // 2, swap=524_000),
+            "proc/meminfo": MEMINFO.format(total=total_kb, left=total_kb // 2),
             "proc/uptime": "86400.00 300000.00\n",
-            "proc/loadavg": "0.52 0.40 0.30 1/200 1234\n",
             "proc/self/mountinfo": PI_MOUNTS,
             "proc/sys/kernel/osrelease": "6.12.25+rpt-rpi-2712\n",
-            "proc/sys/kernel/random/boot_id": "df869e2c-41d5-4369-9325-9fe42346be2b\n",
             "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nHOME_URL="https://www.debian.org/"\n',
             "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
             "sys/class/thermal/thermal_zone0/temp": milli_c,
@@ -54,11 +52,10 @@ def pi(
             "sys/class/thermal/cooling_device0/cur_state": "2\n",
             "sys/class/hwmon/hwmon0/name": "cpu_thermal\n",
             "sys/class/hwmon/hwmon0/temp1_input": milli_c,
+            "sys/class/hwmon/hwmon0/temp1_crit": "110000\n",
             "sys/class/hwmon/hwmon1/name": "rpi_volt\n",
             "sys/class/hwmon/hwmon1/in0_lcrit_alarm": low,
             "sys/devices/platform/soc/soc:firmware/get_throttled": "50005\n",
-            "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1500000\n",
-            "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq": "2400000\n",
             f"{card}/type": "SD\n",
             f"{card}/name": "SC32G\n",
             f"{card}/date": "03/2023\n",
@@ -79,7 +76,7 @@ def zero(root: Path) -> Path:
 
 
 def pc(root: Path) -> Path:
-    """A laptop with its battery, a mouse with its own, and two kinds of thermometers."""
+    """A laptop with two kinds of thermometers."""
     disk = "sys/devices/pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0"
     lay(
         root,
@@ -87,7 +84,7 @@ def pc(root: Path) -> Path:
             "sys/class/dmi/id/sys_vendor": "LENOVO\n",
             "sys/class/dmi/id/product_name": "20XW00\n",
             "proc/cpuinfo": "processor\t: 0\nmodel name\t: a CPU @ 2.60GHz\nflags\t\t: fpu sse4_1 avx avx2 avx_vnni\n",
-            "proc/meminfo": MEMINFO.format(total=16_000_000, left=9_000_000, swap=0),
+            "proc/meminfo": MEMINFO.format(total=16_000_000, left=9_000_000),
             "proc/self/mountinfo": "26 1 0:31 /root / rw - btrfs /dev/sda2 rw,subvol=/root\n",
             "sys/class/thermal/thermal_zone0/type": "acpitz\n",
             "sys/class/thermal/thermal_zone0/temp": "110000\n",
@@ -97,13 +94,7 @@ def pc(root: Path) -> Path:
             "sys/class/thermal/thermal_zone2/temp": "90000\n",
             "sys/class/hwmon/hwmon3/name": "coretemp\n",
             "sys/class/hwmon/hwmon3/temp1_input": "99000\n",
-            "sys/class/power_supply/AC/type": "Mains\n",
-            "sys/class/power_supply/AC/online": "0\n",
-            "sys/class/power_supply/BAT0/type": "Battery\n",
-            "sys/class/power_supply/BAT0/capacity": "71\n",
-            "sys/class/power_supply/mouse/type": "Battery\n",
-            "sys/class/power_supply/mouse/scope": "Device\n",
-            "sys/class/power_supply/mouse/capacity": "3\n",
+            "sys/class/hwmon/hwmon3/temp1_crit": "100000\n",
             f"{disk}/model": "Samsung SSD 860 \n",
             f"{disk}/ioerr_cnt": "0x1f\n",
             f"{disk}/block/sda/stat": "1 1 1 1 1 1 1 1\n",

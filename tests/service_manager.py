@@ -100,4 +100,4 @@ def gone(name="yard", **more):
 
 def status(*cameras, **more):
     """An alarm with these cameras, an hour after its start."""
-    return Status("0.1.0", "tiny@1", 3600.0, cameras, **{"inference_age_s": 3.0} | more)
+    return Status("0.1.0", "tiny@1", 3600.0, cameras, **{"inference_age_s": 3.0, "crop_ms": 100.0} | more)

@@ -17,7 +17,7 @@ from tests.boards import lay, pi
 
 FINE = Reading(
     temperature_c=50.0, undervolted=False, memory_mb=4000.0, memory_free_mb=2000.0, disk_free_mb=9000.0,
-    read_only=False, fleeting=False, fs_errors=0, worn=False,
+    read_only=False, fs_errors=0, worn=False,
 )  # fmt: skip
 
 
@@ -33,7 +33,6 @@ class Machine:
             HealthSettings(),
             state=Path("/state"),
             share=lambda: self.effort.share,
-            fps=10.0,
             crop_ms=lambda: self.crop_ms,
         )
 
@@ -56,11 +55,38 @@ def test_all_is_well_on_a_good_machine_and_on_one_that_says_nothing() -> None:
 def test_heat_is_told_with_what_follows_until_it_is_5_degrees_cooler() -> None:
     machine = Machine()
     assert machine.at(0.0, temperature_c=83.0) == {
-        "hot": "the processor has 83 °C, so 5 frames a second are looked at instead of 10; give it shade or a heat sink"
+        "hot": "the processor has 83 °C, so half of the frames are looked at; give it shade or a heat sink"
     }
     assert list(machine.at(5.0, temperature_c=76.0)) == ["hot"]
-    assert machine.at(10.0, temperature_c=74.9) == {}
-    assert machine.at(15.0, temperature_c=79.0) == {}
+    assert machine.at(10.0, temperature_c=74.9)["hot"].startswith("the processor was too hot a moment ago, so half of")
+    assert machine.at(75.0, temperature_c=74.9) == {}
+    assert machine.at(80.0, temperature_c=79.0) == {}
+
+
+def test_a_laptop_that_works_at_90_degrees_is_not_hot_and_one_at_its_own_limit_is() -> None:
+    machine = Machine()
+    assert machine.at(0.0, temperature_c=94.0, critical_c=100.0) == {}
+    assert machine.effort.share == 1.0
+    assert list(machine.at(5.0, temperature_c=95.0, critical_c=100.0)) == ["hot"]
+    assert machine.effort.share == 0.5
+    machine.at(10.0, temperature_c=100.0, critical_c=100.0)
+    assert machine.effort.share == 0.25
+
+
+@pytest.mark.parametrize("slowness_s", [60.0, 180.0, 600.0])
+def test_a_board_that_is_hot_at_the_whole_rate_and_cool_at_half_of_it_does_not_go_up_and_down_all_day(
+    slowness_s: float,
+) -> None:
+    machine, degrees, shares, told = Machine(), 60.0, [1.0], 0
+    health = Health(Run(), machine.parts)
+    for now in range(0, 86_400, 5):
+        aim = 83.0 if machine.effort.share == 1.0 else 73.0
+        degrees += (aim - degrees) * 5.0 / slowness_s
+        machine.at(float(now), temperature_c=degrees)
+        shares += [machine.effort.share] * (machine.effort.share != shares[-1])
+        told += sum(event.type == "new" for event in health(float(now)))
+    assert len(shares) < 80  # in a day; it was 120 to 840
+    assert told <= len(shares) // 2 + 1
 
 
 def test_a_processor_that_slows_itself_down_is_told_unless_its_voltage_is_why() -> None:

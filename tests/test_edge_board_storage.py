@@ -44,7 +44,6 @@ def test_of_two_at_one_place_the_later_one_counts(tmp_path: Path) -> None:
     more = "30 26 0:30 / / rw - overlay overlay rw,lowerdir=/lower\n"
     root = lay(pi(tmp_path), {"proc/self/mountinfo": PI_MOUNTS + more})
     assert mount(root).fleeting
-    assert Board(root, STATE).read(0.0).fleeting is True
     assert storage.disk_of(root, mount(root)) is None
 
 

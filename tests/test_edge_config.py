@@ -1,5 +1,6 @@
 """A config becomes settings: what is written, what is left out, what is written shorter, and where it is found."""
 
+import inspect
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,9 @@ import edge.config
 from edge.commands.watch import watch
 from edge.config import find_config, load_config
 from edge.config.known import settings as known
-from edge.errors import OptionError
+from edge.config.known import unknown
+from edge.config.shape import Config
+from edge.errors import ConfigError, OptionError
 from edge.settings import AlertSettings, CameraSettings, EvidenceSettings, HealthSettings, Settings
 from tests.config_text import made
 
@@ -185,7 +188,7 @@ def test_a_camera_has_what_detect_says_unless_it_says_otherwise():
 
 def test_defaults_are_those_of_the_settings():
     assert made("cameras: {yard: 0}").cameras[0].settings == CameraSettings()
-    assert made("sound: {seconds: 20}\ncommand: {}\nwebhook: {}").alerts == AlertSettings()
+    assert made("sound: {}\ncommand: {}\nwebhook: {}").alerts == AlertSettings()
 
 
 @pytest.mark.parametrize(
@@ -193,15 +196,17 @@ def test_defaults_are_those_of_the_settings():
     [
         ("0", "0"), ("00", "00"), ("/dev/video2", "/dev/video2"), ("picamera://0?width=640", "picamera://0?width=640"),
         ("http://10.0.0.1/mjpeg", "http://10.0.0.1/mjpeg"), ("demo", "demo"), ("a/b.mp4", "/my [films]/a/b.mp4"),
-        ("'*.jpg'", "/my [[]films]/*.jpg"), ("/a/b.mp4", "/a/b.mp4"), ("../b", "/my [films]/../b"),
+        ("*.jpg", "/my [[]films]/*.jpg"), ("/a/b.mp4", "/a/b.mp4"), ("../b", "/my [films]/../b"),
     ],
 )  # fmt: skip
 def test_relative_paths_count_from_the_configs_folder(source, means):
-    assert made(f"cameras:\n  a: {source}", Path("/my [films]")).cameras[0].source == means
+    found = Config.model_validate({"cameras": {"a": source}}, context=Path("/my [films]"))
+    assert found.cameras["a"].source == means
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "cards").mkdir()
     found = made("state: ~/bears\nevents: ~/e.jsonl\ncameras: {a: ~/cards}")
     assert (found.state, found.alerts.events) == (tmp_path / "bears", str(tmp_path / "e.jsonl"))
     assert found.cameras[0].source == str(tmp_path / "cards")
@@ -232,6 +237,31 @@ def test_the_config_is_found_where_it_is_looked_for(monkeypatch, tmp_path, caplo
     assert load_config(tmp_path / "etc" / "config.yml").alerts.bell is False
 
 
+@pytest.mark.skipif(os.name != "posix", reason="making a link takes rights elsewhere")
+def test_a_link_that_leads_nowhere_is_not_passed_over(monkeypatch, tmp_path, caplog):
+    """The drive it leads to is not mounted: another config, or none, would be somebody else's alarm."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
+    monkeypatch.setattr(edge.config, "SYSTEM", tmp_path / "config.yml")
+    for name in ("config.yml", "bear-alarm.yml"):
+        Path(name).symlink_to("/nowhere/drive.yml")
+        found = find_config()
+        assert found is not None
+        assert found.name == name
+        with pytest.raises(ConfigError, match="no such file"):
+            load_config(found)
+    assert not caplog.records
+
+
+def test_the_services_config_by_another_ending_is_said(monkeypatch, tmp_path, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
+    monkeypatch.setattr(edge.config, "SYSTEM", tmp_path / "config.yml")
+    (tmp_path / "config.yaml").write_text("")
+    assert find_config() is None
+    assert f"config.yaml is not read: call it {tmp_path / 'config.yml'}" in caplog.text
+
+
 def test_the_services_config_is_left_aside_by_who_may_not_read_it(monkeypatch, tmp_path, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
@@ -240,6 +270,13 @@ def test_the_services_config_is_left_aside_by_who_may_not_read_it(monkeypatch, t
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert find_config() is None
     assert "config.yml is left aside: this user may not read it" in caplog.text
+
+
+def test_each_option_of_watch_has_its_setting():
+    """What somebody types who knows the options leads to the setting; docs/configuration.md says why two have none."""
+    for option in inspect.signature(watch).parameters:
+        words = unknown((option,))
+        assert ("did you mean" in words or "it belongs" in words) == (option not in {"config", "quiet"}), words
 
 
 def test_bounds_are_those_of_the_options_of_watch():

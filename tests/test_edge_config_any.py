@@ -138,7 +138,7 @@ def test_the_template_takes_any_answer_as_it_is(word):
     assert parse(f"a: {quoted(word)}").data == {"a": word}
 
 
-@given(st.sampled_from(["0", "rtsp://u:p'\"x@h/{a}", "demo", "a b"]), st.sampled_from([None, "siren", "horn"]))
+@given(st.sampled_from(["0", "rtsp://u:p'\"x@h/{a}", "demo", "/dev"]), st.sampled_from([None, "siren", "horn"]))
 def test_the_template_passes_with_any_answer(source, sound):
     found = loads_or_says(template(camera="yard", source=source, sound=sound))
     assert found is not None

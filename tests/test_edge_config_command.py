@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.commands.config import init
+from edge.config.editor import FILLED, editor_schema
 from edge.config.known import NAME, config_schema, settings
 from edge.config.loading import load_text
 from edge.config.template import template, uncommented
@@ -29,6 +31,26 @@ def test_init_writes_what_check_passes(tmp_path):
     assert ran.stdout == f"{path}: fine; 1 camera: yard; told: the terminal; pictures in evidence\n"
     found = json.loads(run("config", "check", path, "--json").stdout)
     assert (found["fine"], found["cameras"], found["problems"]) == (True, ["yard"], [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+def test_nobody_else_reads_it_not_for_a_moment(tmp_path, monkeypatch):
+    """A password may have been answered: it is never on the disk with the rights that files usually have."""
+    seen = []
+    replace = Path.replace
+
+    def looked(path, to):
+        seen.append(path.stat().st_mode & 0o777)
+        return replace(path, to)
+
+    monkeypatch.setattr(Path, "replace", looked)
+    before = os.umask(0o022)
+    try:
+        init(tmp_path / "bear-alarm.yml")
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    assert seen == [0o640]
 
 
 def test_init_overwrites_only_when_told_to(tmp_path):
@@ -128,11 +150,20 @@ def test_on_a_terminal_it_asks_which_camera_and_who_is_told(tmp_path):
 
 def test_the_schema_is_one_and_refuses_other_keys():
     found = json.loads(run("schema", "config").stdout)
-    assert found == config_schema()
+    assert found == editor_schema()
     assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     sections = [each for each in (found, *found["$defs"].values()) if "properties" in each]
     assert all(each["additionalProperties"] is False for each in sections)
-    assert found["$defs"]["Looking"]["properties"]["fps"] == {
-        "default": 10.0, "description": "Frames analysed a second.", "maximum": 60.0, "minimum": 0.25, "type": "number",
-    }  # fmt: skip
+    fps = {"default": 10.0, "description": "Frames analysed a second.", "maximum": 60.0, "minimum": 0.25}
+    assert config_schema()["$defs"]["Looking"]["properties"]["fps"] == fps | {"type": "number"}
+    # An editor sees ${NAME}, and what is not filled in yet.
+    words = {"type": ["number", "string", "null"], "pattern": FILLED}
+    assert found["$defs"]["Looking"]["properties"]["fps"] == fps | words
+    # And most of them read yes and no as words.
+    bell = found["properties"]["bell"]
+    assert bell["type"] == ["boolean", "string", "null"]
+    for word in ("yes", "No", "on", "OFF", "true", "${BELL}"):
+        assert re.search(bell["pattern"], word), word
+    assert not re.search(bell["pattern"], "maybe")
+    assert found["$defs"]["PinSection"]["properties"]["active"]["anyOf"][0] == {"enum": ["high", "low", None]}
     assert all(each.get("description") for key, each in settings().items() if key[-1] != NAME)

@@ -20,6 +20,8 @@ BESIDE = {
     "relay": {"pin": "3"},
     "mqtt": {"host": "broker", "tls": "yes"},
     "webhook": {"url": "https://example.org/bears"},
+    "sound": {"play": "siren"},
+    "health": {"heartbeat": {"url": "https://hc.example.org/ping"}},
 }
 
 

@@ -123,6 +123,7 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
     ],
 )  # fmt: skip
 def test_each_mistake_has_its_sentence(text, line, words, tmp_path):
+    (tmp_path / "x.mp4").write_text("")
     found = problems(text, tmp_path)
     assert len(found) == 1, found
     assert found[0].startswith(line), found
@@ -138,7 +139,7 @@ def test_paths_that_can_never_be_are_found(tmp_path):
     )
     assert "is no WAV file" in problems("sound: file", tmp_path)[0]
     assert "has no WAV files" in problems("deterrent: folder", tmp_path)[0]
-    assert problems(f"state: {'x' * 5000}", tmp_path)[0].startswith("1: state: it cannot be looked at")
+    assert problems(f"state: {'x' * 4000}", tmp_path)[0].startswith("1: state: it cannot be looked at")
 
 
 def test_a_sentence_is_not_as_long_as_what_is_wrong(tmp_path):

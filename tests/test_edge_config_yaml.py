@@ -7,7 +7,9 @@ import time
 import pytest
 
 from edge.config import load_config
-from edge.config.tree import DEEPEST, parse
+from edge.config.composing import DEEPEST
+from edge.config.loading import MOST_PROBLEMS
+from edge.config.tree import parse
 from edge.errors import ConfigError
 from edge.settings import Settings
 from tests.config_text import made, problems
@@ -74,7 +76,7 @@ def test_aliases_and_merge_keys_are_taken():
         ("cameras:\n  yard:\n\t  source: 0\n", "3: ", "a tab; YAML wants spaces"),
         ("bell: no\n\tevents: x\n", "2: ", "a tab; YAML wants spaces"),
         ("bell: no\nmqtt: a: b\n", "2: ", "a colon where none can stand"),
-        ("bell: no\nevents x\nstate: y\n", "(2|3): ", "missing|indentation|colon"),
+        ("bell: no\nevents x\nstate: y\n", "2: ", "a colon is missing"),
         ("cameras:\n    yard: 0\n  bins: 1\n", "3: ", "indentation"),
         ("a: 'open\nb: 1\n", "1: ", "a quote begins here that never ends"),
         ("notify: [ntfy://bees\nbell: no\n", "1: ", "begins here that is not closed"),
@@ -118,6 +120,34 @@ def test_aliases_cannot_grow_without_bounds():
     assert "more than 20000 values" in problems(laughs)[0]
     assert "merge keys" in problems(merges)[0]
     assert time.perf_counter() - began < 20.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "detect: {fps: '" + "a" * 900_000 + "'}\n",
+        "bell: '" + "a://" * 200_000 + "'\n",
+        "".join(f"key{number}: 1\n" for number in range(19_000)),
+        "detect:\n" + "".join(f"  k{number}: 1\n" for number in range(19_000)),
+        "{" + "x," * 400_000 + "}",
+        "bell: 1\n" * 100_000,
+        "events: '" + "${" * 400_000 + "'\n",
+        "notify:\n" + "".join(f"  - json://h{number}\n" for number in range(19_000)),
+    ],
+    ids=["number", "switch", "keys", "deeper keys", "flow", "twice", "names", "addresses"],
+)
+def test_no_text_holds_up_the_alarm_that_reads_it_again(text):
+    """Most of these took minutes, in which no thread of a running alarm gets much done."""
+    began = time.process_time()
+    found = problems(text)
+    assert 1 <= len(found) <= MOST_PROBLEMS + 1
+    assert time.process_time() - began < 15.0
+
+
+def test_of_very_many_mistakes_the_first_are_told():
+    found = problems("".join(f"key{number}: 1\n" for number in range(300)))
+    assert [each.partition(":")[0] for each in found[:-1]] == [str(line) for line in range(1, MOST_PROBLEMS + 1)]
+    assert found[-1] == "and more mistakes than these; mend these first"
 
 
 def put(path, data):

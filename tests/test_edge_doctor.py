@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -41,6 +43,20 @@ def test_a_check_that_raises_or_hangs_is_a_finding_and_the_others_go_on():
     assert "a fault of ours (RuntimeError: at https://***@host.example/***)" in found[1].words
     assert "no answer within 0.05 s" in found[2].words
     assert {each.group for each in found} == {"Group"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an alarm of POSIX")
+def test_a_child_that_hangs_ends_by_itself_where_the_doctor_was_killed(tmp_path):
+    code = (
+        "import os; from edge.doctor import child; child.LEFT_S = 0.0; print(os.getpid(), flush=True); "
+        f"child.python('tests.doctor_child', {{'hang': {str(tmp_path / 'pid')!r}}}, 2.0)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL) as doctor:
+        assert until((tmp_path / "pid").exists)
+        doctor.kill()
+    child = int((tmp_path / "pid").read_text())
+    assert alive(child)
+    assert until(lambda: not alive(child))
 
 
 def test_the_verdict_counts_and_names():

@@ -41,6 +41,20 @@ def test_what_happened_since_the_start_is_asked_of_vcgencmd(tmp_path, monkeypatc
     assert "since the machine was started" in found["throttling"].words
 
 
+def test_a_file_that_makes_the_kernel_complain_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    put(tmp_path, **(LOW | {"sys__devices__platform__soc__soc:firmware__get_throttled": "4"}))
+    assert "throttling" not in states(machine.check_power(device(tmp_path)))
+
+
+def test_a_laptop_that_is_as_warm_as_laptops_are_is_fine(tmp_path):
+    warm = {"thermal__thermal_zone0__type": "x86_pkg_temp", "thermal__thermal_zone0__temp": "88000"}
+    own = {"hwmon__hwmon0__name": "coretemp", "hwmon__hwmon0__temp1_crit": "100000"}
+    put(tmp_path, **{f"sys__class__{name}": text for name, text in (warm | own).items()})
+    found = by_name(machine.check_power(device(tmp_path)))["temperature"]
+    assert (found.state, "from 95 on" in found.words) == ("fine", True)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 def test_a_radio_that_sleeps_is_a_doubt_and_its_network_is_not_named(tmp_path, monkeypatch):
     put(tmp_path, sys__class__net__wlan0__type="1", sys__class__net__wlan0__operstate="up")
@@ -88,6 +102,34 @@ def test_secrets_that_everybody_may_read(tmp_path):
     assert "chmod o-rwx" in found.todo
     (tmp_path / "secrets.yml").chmod(0o640)
     assert states(permissions.check_secrets(patient)) == {"secrets": "fine"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+def test_a_config_that_holds_a_password_itself_and_everybody_may_read(tmp_path):
+    settings = Settings(cameras=(Camera("yard", "rtsp://bob:hunter22@host/live"),))
+    patient = device(tmp_path, config=tmp_path / "bear-alarm.yml", settings=settings)
+    put(tmp_path, **{"bear-alarm.yml": "cameras: {yard: 'rtsp://bob:${PW}@host/live'}"})
+    assert list(permissions.check_secrets(patient)) == []
+    put(tmp_path, **{"bear-alarm.yml": "cameras: {yard: 'rtsp://bob:hunter22@host/live'}"})
+    (tmp_path / "bear-alarm.yml").chmod(0o644)
+    (found,) = permissions.check_secrets(patient)
+    assert found.state == "doubt"
+    assert "hunter22" not in str(found)
+    (tmp_path / "bear-alarm.yml").chmod(0o640)
+    assert list(permissions.check_secrets(patient)) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups")
+def test_who_sits_at_a_desktop_may_use_its_devices_without_their_groups(tmp_path, monkeypatch):
+    put(tmp_path, dev__video0="", dev__snd__controlC0="")
+    monkeypatch.setattr(type(tmp_path), "group", lambda self: "audio" if "snd" in str(self) else "video")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(permissions, "_own_groups", set)
+    patient = device(tmp_path, settings=Settings(alerts=AlertSettings(sounds=("siren",), relays=("17",))))
+    found = by_name(permissions.check_groups(patient))["user"]
+    assert "not in the group gpio," in found.words  # of which there is no device that could be asked
+    monkeypatch.setattr(os, "access", lambda path, mode: "snd" not in str(path))
+    assert "groups audio, gpio" in by_name(permissions.check_groups(patient))["user"].words
 
 
 @pytest.mark.skipif(os.name != "posix", reason="groups")
@@ -141,6 +183,14 @@ def test_the_service_in_every_state(tmp_path):
     }  # fmt: skip
     assert "watchdog" in failed["service"].words
     assert found(ActiveState="inactive")["service"].state == "broken"
+    assert found(ActiveState="activating", SubState="start")["service"].state == "doubt"
+    for sub, restarts in (("auto-restart", "1"), ("start", "9")):  # between two ends, and on the way to the next
+        ends = found(ActiveState="activating", SubState=sub, NRestarts=restarts, Result="exit-code")["service"]
+        assert ends.state == "broken"
+        assert f"(exit-code, {restarts} times by now)" in ends.words
+    deaf = Host(run=lambda words, **_: Done(1, "", "Failed to connect to bus"))
+    (asked,) = service.check_service(device(tmp_path), deaf)
+    assert (asked.state, "Failed to connect to bus" in asked.words) == ("unknown", True)
     assert states(service.check_service(device(tmp_path))) == {"service": "unknown"}
 
 

@@ -55,6 +55,9 @@ def test_a_dead_address_and_a_missing_file_are_broken_and_show_no_password(tmp_p
     assert "cannot be opened" in found[0].words
     assert "check the address, user and password" in found[0].todo
     assert "hunter22" not in str(found)
+    (found,) = tried(f"http://127.0.0.1:{free_port()}/video?access=querysecret&channel=1")
+    assert found.state == "broken"
+    assert "querysecret" not in str(found)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the camera program of Linux")
@@ -100,6 +103,19 @@ def test_a_camera_that_another_has_is_broken_only_where_no_alarm_runs(ribbon, tm
         alarm.close()
     assert found.state == "unknown"
     assert "systemctl stop bear-alarm" in found.todo
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the camera program of Linux")
+def test_a_camera_that_the_service_has_is_not_broken_for_a_user_who_sees_nothing_of_its_folder(
+    ribbon, tmp_path, monkeypatch
+):
+    ribbon("busy")
+    put(tmp_path, **{"systemctl": '#!/bin/sh\n[ "$*" = "is-active --quiet bear-alarm" ]\n'})
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert tried("picamera://0", root=tmp_path, given_state=tmp_path)[0].state == "broken"
+    put(tmp_path, **{"etc__systemd__system__bear-alarm.service": ""})
+    assert tried("picamera://0", root=tmp_path, given_state=tmp_path)[0].state == "unknown"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the camera program of Linux")

@@ -10,11 +10,14 @@ import zipfile
 
 import pytest
 
+from edge.commands.doctor import admitted
+from edge.commands.watch_names import names
 from edge.config import load_config
 from edge.doctor import bundle
 from edge.doctor.finding import doubt
 from edge.doctor.patient import Patient
-from edge.doctor.redact import Redactor
+from edge.doctor.redact import Redactor, secrets_of_device
+from edge.errors import OptionError
 from edge.settings import Camera, Settings
 from tests.broker import free_port
 from tests.doctor_world import put
@@ -100,6 +103,22 @@ def test_a_numpy_that_kills_its_process_ends_the_round_with_a_sentence(tmp_path)
     assert "illegal instruction" in found["numpy"]["words"]
     assert "model" not in found
     assert "Nothing else can be looked at" in ran.stderr
+    ran = bear_alarm("doctor", "--bundle", tmp_path / "report.zip", PYTHONPATH=path)
+    assert "report.zip is not written" in ran.stderr
+
+
+def test_cameras_are_called_as_watch_calls_them(tmp_path, monkeypatch):
+    words = ["picamera://0", "0", "rtsp://bob:hunter22@10.0.0.9/live", "demo", "demo", "yard=demo", "clips/a.mp4"]
+
+    def called():
+        return [each.name for each in admitted(words, None, tmp_path, try_cameras=False).sources]
+
+    assert called() == ["picamera0", "camera0", "10.0.0.9", "demo", "demo-2", "yard", "a"] == names(words)
+    with pytest.raises(OptionError, match="two sources are called yard"):
+        admitted(["yard=demo", "yard=0"], None, tmp_path, try_cameras=False)
+    (tmp_path / "cv2.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    assert called() == ["1", "2", "3", "4", "5", "6", "7"]
 
 
 @pytest.mark.parametrize(
@@ -108,11 +127,14 @@ def test_a_numpy_that_kills_its_process_ends_the_round_with_a_sentence(tmp_path)
         (["--config", "no.yml"], "no.yml: no such config"),
         (["--bundle", "report.txt"], "report.txt: a bundle is a zip"),
         (["--bundle", "no/such/report.zip"], "its folder is not there"),
-        (["--bundle", "mine.zip"], "is there already and is no zip"),
+        (["--bundle", "mine.zip"], "is there already and is no bundle"),
+        (["--bundle", "pictures.zip"], "is there already and is no bundle"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_exit_code_2(tmp_path, words, said):
     (tmp_path / "mine.zip").write_text("not a zip")
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as file:
+        file.writestr("bear.jpg", "mine")
     ran = bear_alarm("doctor", *words, cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert said in ran.stderr
@@ -179,18 +201,42 @@ def _harmless(device):
         "a: &x {token: 123456}\nb: *x",
         "x: [1, 2\n123456",
         "zones: {yard: mail me 123456@b.example}",
+        "telephone: 123456",
+        "alerts: {pin: 123456}",
+        "health: {psk: 123456}",
+        "cameras: {yard: {source: demo, mask: mail me 123456@b.example}}",
     ],
 )
 def test_a_config_shows_nothing_that_is_not_known_to_be_harmless(text):
     assert "123456" not in Redactor().config(text)
 
 
-def test_a_serial_number_and_a_home_are_not_told(tmp_path):
+def test_a_number_of_a_setting_is_shown():
+    text = "health: {hot_c: 75}\ncameras: {yard: {source: 0, fps: 5, zones: {hive: '0,0 1,0 1,1'}}}\n"
+    assert json.loads(Redactor().config(text)) == {
+        "health": {"hot_c": "75"}, "cameras": {"yard": {"source": "0", "fps": "5", "zones": {"hive": "0,0 1,0 1,1"}}},
+    }  # fmt: skip
+
+
+def test_secrets_of_a_config_with_mistakes_are_known_too(tmp_path):
+    config = "mqtt: {hots: h, user: bobsuser, password: mqttpass1}\nnotify: [ntfy://topic55]\n"
+    put(tmp_path, **{"bear-alarm.yml": config})
+    known = set(secrets_of_device(Settings(), tmp_path / "bear-alarm.yml"))
+    assert {"bobsuser", "mqttpass1", "ntfy://topic55"} <= known
+    put(tmp_path, **{"bear-alarm.yml": "mqtt: {user\npassword: mqttpass1\n"})  # no YAML at all
+    assert "mqttpass1" in set(secrets_of_device(Settings(), tmp_path / "bear-alarm.yml"))
+
+
+def test_a_serial_number_and_names_of_people_are_not_told(tmp_path, monkeypatch):
     put(tmp_path, proc__cpuinfo="model name\t: ARMv8\nSerial\t\t: 10000000abcdef12\nRevision\t: c04170\n")
     patient = Patient(Settings(cameras=(Camera("c", "demo"),)), given_state=tmp_path, root=tmp_path)
-    finding = doubt("clip", "/home/jane/clip.mp4 and wlan0 at dc:a6:32:00:11:22", "mail bob@host.example")
+    monkeypatch.setattr("platform.node", lambda: "honeyhouse.local")
+    monkeypatch.setenv("SUDO_USER", "marjeta")
+    words = "/home/jane/clip.mp4, /media/eric/STICK, c:\\Users\\otto\\x and wlan0 at dc:a6:32:00:11:22 of honeyhouse"
+    finding = doubt("clip", words, "mail bob@host.example, or marjeta")
     bundle.write(tmp_path / "report.zip", patient, [finding])
     words = json.dumps(words_in(tmp_path / "report.zip"))
     assert "c04170" in words
-    assert not [each for each in ("abcdef12", "jane", "dc:a6", "bob@") if each in words]
+    hidden = ("abcdef12", "jane", "eric", "otto", "dc:a6", "bob@", "honeyhouse", "marjeta")
+    assert not [each for each in hidden if each in words]
     assert zipfile.is_zipfile(io.BytesIO((tmp_path / "report.zip").read_bytes()))

@@ -11,6 +11,7 @@ import pytest
 from edge.doctor import keeping, model
 from edge.doctor.patient import Patient
 from edge.models import BUNDLED
+from edge.service.host import Account, Host
 from edge.settings import EvidenceSettings, HealthSettings, Settings
 from tests.doctor_world import by_name, device, put, states
 from tests.small_disk import fill, remount, there
@@ -101,6 +102,58 @@ def test_a_worn_card_is_a_doubt(tmp_path):
     assert by_name(keeping.check_disk(device(tmp_path)))["disk"].state == "broken"
 
 
+def test_commands_that_a_disk_refused_are_a_fact_and_an_overlay_is_said_to_be_one(tmp_path):
+    put(tmp_path, proc__self__mountinfo=DISK.format("rw"), sys__class__block__mmcblk0p2__stat="1 2 3 4 5 6 7 8 9 10 11")
+    put(tmp_path, sys__class__block__mmcblk0p2__device__ioerr_cnt="0x3")  # as many as probing makes
+    found = by_name(keeping.check_disk(device(tmp_path)))["disk mmcblk0p2"]
+    assert found.state == "fine"
+    assert "3 commands were refused" in found.words
+    put(tmp_path, proc__self__mountinfo="31 1 0:50 / / rw - overlay overlay rw,upperdir=/x\n")
+    found = by_name(keeping.check_disk(device(tmp_path)))["disk"]
+    assert found.state == "doubt"
+    assert "in an overlay" in found.words
+    assert "in memory" not in found.words
+
+
+def test_evidence_that_is_thrown_away_meanwhile_is_no_fault(tmp_path, monkeypatch):
+    put(tmp_path, gone="x")
+    whole, asked = Path.stat, []
+
+    def stat(self, **more):
+        if self.name == "gone":
+            asked.append(self)
+            if len(asked) > 1:
+                raise FileNotFoundError
+        return whole(self, **more)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    kept = device(tmp_path, settings=Settings(evidence=EvidenceSettings(folder=tmp_path, quota_mb=1.0)))
+    for _ in range(2):
+        assert states(keeping.check_evidence(kept)) == {"evidence": "fine"}
+    assert len(asked) > 1
+
+
+def test_evidence_lies_where_watch_puts_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    patient = device(tmp_path, config=tmp_path / "bear-alarm.yml")
+    assert patient.evidence == tmp_path / "evidence"
+    put(tmp_path, **{"etc__systemd__system__bear-alarm.service": ""})
+    assert patient.evidence == tmp_path / "state/evidence"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can ask as another user")
+def test_a_folder_that_only_root_may_write_is_broken_for_the_service(tmp_path):
+    put(tmp_path, **{"etc__systemd__system__bear-alarm.service": ""})
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    host = Host(root=tmp_path, find_account=lambda name: Account(65534, 65534))
+    (found,) = keeping.of_service(device(tmp_path), "evidence", tmp_path, host)
+    assert found.state == "broken"
+    assert "chown -R bear-alarm" in found.todo
+    tmp_path.chmod(0o777)
+    assert list(keeping.of_service(device(tmp_path), "evidence", tmp_path, host)) == []
+
+
 def test_more_evidence_than_there_is_room_for(tmp_path):
     kept = EvidenceSettings(folder=tmp_path, quota_mb=1e12)
     assert states(keeping.check_evidence(device(tmp_path, settings=Settings(evidence=kept)))) == {
@@ -137,6 +190,15 @@ def test_a_chosen_model_gone_bad_is_a_doubt_for_another_takes_its_place(tmp_path
     (first, *_) = list(model.check_model(device(tmp_path)))
     assert first.state == "doubt"
     assert f"the alarm goes on with {BUNDLED}" in first.words
+
+
+def test_the_model_of_the_service_is_looked_at_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("BEAR_ALARM_MODEL", raising=False)
+    put(tmp_path, **{"etc__bear-alarm__model.onnx": "no model at all", "etc__systemd__system__bear-alarm.service": ""})
+    (first, *_) = list(model.check_model(device(tmp_path)))
+    assert first.state == "doubt"
+    assert str(tmp_path / "etc/bear-alarm/model.onnx") in first.words
+    assert device(tmp_path, config=tmp_path / "mine.yml").environment == {}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a stand-in that kills itself")

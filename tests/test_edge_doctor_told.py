@@ -141,6 +141,22 @@ def test_a_webhook_and_a_heartbeat_answer_and_nothing_is_posted(tmp_path):
     assert wrong.state == "broken"
 
 
+def test_a_heartbeat_that_watch_would_refuse_is_broken_and_a_proxy_is_asked_where_there_is_one(tmp_path, monkeypatch):
+    def beat(url):
+        patient = device(tmp_path, settings=Settings(health=HealthSettings(heartbeat_url=url)))
+        return next(telling_away.check_heartbeat(patient))
+
+    wrong = beat("http://127.0.0.1/a b")
+    assert (wrong.state, wrong.todo) == ("broken", "copy it again")
+    assert "raise an alarm" in beat(f"http://127.0.0.1:{free_port()}/ping/secretpath").todo
+    with PostBox() as box:
+        monkeypatch.setenv("http_proxy", f"http://me:sekret@127.0.0.1:{box.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        found = beat("http://nowhere.invalid/ping/secretpath")
+        assert (found.name, found.state) == ("heartbeat's proxy", "fine")
+        assert "sekret" not in str(found)
+
+
 def test_apprise_urls_are_only_read(tmp_path):
     found = by_name(telling_away.check_people(with_alerts(tmp_path, notify=("ntfy://topicsekret", "nonsense://x"))))
     assert found["notify 1"].state == "fine"

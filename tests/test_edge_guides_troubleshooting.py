@@ -13,11 +13,12 @@ PAGE = ROOT / "docs" / "troubleshooting.md"
 # Every sentence that one of these says is on the page: what is told while it watches, and what a user meets first.
 ROOMS = (
     "alarm/*", "board/effort", "board/health", "camera/*", "classifier", "commands/reload", "commands/watch_names",
-    "commands/watch_options", "config/__init__", "config/checks", "config/filling", "config/known", "config/reading",
-    "config/yaml_words", "evidence/store", "evidence/writer", "health", "journal/__init__", "journal/ballast",
-    "journal/disk", "journal/opening", "lens", "models/__init__", "outbox/deliver", "service/*", "sinks/command",
-    "sinks/gpio", "sinks/in_doubt", "sinks/jsonl", "sinks/mqtt/connection", "sinks/mqtt/problems", "sinks/players",
-    "sinks/sound", "sinks/worker", "state", "telemetry/*", "trouble", "watch", "watchdog/*",
+    "commands/watch_options", "config/__init__", "config/checks*", "config/filling", "config/known", "config/reading",
+    "config/signs", "config/yaml_words", "evidence/store", "evidence/writer", "health", "journal/__init__",
+    "journal/ballast", "journal/disk", "journal/opening", "lens", "models/__init__", "outbox/deliver",
+    "outbox/web_address", "service/*", "sinks/command", "sinks/gpio", "sinks/in_doubt", "sinks/jsonl",
+    "sinks/mqtt/connection", "sinks/mqtt/problems", "sinks/players", "sinks/sound", "sinks/worker", "state",
+    "telemetry/*", "trouble", "watch", "watchdog/*",
 )  # fmt: skip
 # These hold files for the system, steps that went well, and what figures mean.
 NO_TROUBLE = ("service/elsewhere", "service/steps", "service/unit", "telemetry/metrics")

@@ -105,3 +105,13 @@ def test_how_long_it_lasted_is_never_zero_minutes(lasted_s: float, words: str) -
     part.problem = None
     (end,) = health(lasted_s + 60.0)
     assert (end.detail or "").endswith(words)
+
+
+def test_a_part_that_cannot_say_how_it_is_keeps_nobody_from_being_asked() -> None:
+    def fails() -> str | None:
+        raise RuntimeError("dictionary changed size")
+
+    part = Part()
+    part.problem = "no sound"
+    health = Health(Run(), {"odd": fails, "sound": part}, grace_s=0.0)
+    assert told(health, 0.0) == [(0.0, "new", "odd"), (0.0, "new", "sound")]

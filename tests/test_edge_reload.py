@@ -1,10 +1,20 @@
 """SIGHUP: the config is read again while cameras are watched; none is let go of, and a bad one changes nothing."""
 
 import json
+import threading
 import urllib.request
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from edge.commands import reload as reloading
+from edge.commands.stopping import Stop
+from edge.commands.watch_run import _watch
+from edge.settings import Settings
+from edge.status import Status
+from edge.watchdog import Notifier
 from tests.live_yard import LiveYard, soon, watching
 from tests.test_edge_streams import free_port
 from tests.yard import yard_model
@@ -34,10 +44,15 @@ def place(tmp_path, yard):
     return Place(tmp_path, {"yard": yard.url})
 
 
-def frames(place, camera="yard"):
-    """How many frames of a camera were looked at so far; None: it is not watched."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{place.port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
+def frames(place, camera="yard", *, patient=False):
+    """How many frames of a camera were looked at so far; None: it is not watched, or, ``patient``, nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{place.port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        if patient:
+            return None
+        raise
     found = [line for line in lines if line.startswith(f'bear_alarm_camera_frames_total{{camera="{camera}"}}')]
     return int(float(found[0].split()[-1])) if found else None
 
@@ -139,8 +154,55 @@ def test_a_camera_that_is_away_at_the_start_is_waited_for(place):
             assert alarm.ended() == 0
 
 
+def test_quiet_it_says_nothing_of_what_goes_well(place, yard):
+    place()
+    with watching("--quiet", cwd=place.folder) as alarm:
+        assert soon(lambda: (frames(place, patient=True) or 0) > 5)
+        place("trace: t.jsonl\n")
+        alarm.hang_up()
+        assert "trace: this holds from the next start on" in alarm.until("bear-alarm.yml")
+        alarm.process.terminate()
+        assert alarm.ended() == 0
+    assert len(alarm.said) == 1
+    with watching("--quiet", "demo", cwd=place.folder) as alarm:  # its config is left aside
+        assert alarm.ended() == 0
+        with pytest.raises(AssertionError, match=r"was not said:\n$"):
+            alarm.until("bear-alarm.yml", within_s=1.0)
+
+
 def test_without_a_config_hanging_up_ends_it(place, yard):
     with watching(yard.url, "--model", "tiny.onnx", "--no-evidence", cwd=place.folder) as alarm:
         alarm.until("A sure bear alarms")
         alarm.hang_up()
         assert alarm.ended() == 0
+
+
+def test_a_fault_of_ours_in_the_main_loop_does_not_end_the_watching(tmp_path, caplog):
+    stop, ticks = Stop(), []
+
+    def tick(now):
+        ticks.append(now)
+        if len(ticks) == 4:
+            stop.set()
+        raise RuntimeError("dictionary changed size during iteration")
+
+    alarm: Any = SimpleNamespace(
+        settings=Settings(), state=tmp_path, posts=[], alive=True, ask=lambda *_: None, start=lambda: None,
+        tick=tick, status=lambda now: Status("1", "m", 1.0), let_go=lambda: None,
+    )  # fmt: skip
+    assert _watch(alarm, Settings, None, stop, Notifier.from_environment({}), show=False) is None
+    assert len(ticks) == 4
+    assert caplog.text.count("the cameras are watched on") == 1  # said once
+
+
+def test_a_config_that_cannot_be_read_for_a_hanging_disk_is_a_problem(monkeypatch, tmp_path):
+    hangs = threading.Event()
+    alarm: Any = SimpleNamespace(settings=replace(Settings()))
+    read: Any = lambda: hangs.wait(60.0)  # noqa: E731
+    reload = reloading.Reload(alarm, read, tmp_path / "c.yml", Notifier.from_environment({}))
+    assert reload.begin()
+    assert reload.problem() is None
+    monkeypatch.setattr(reloading, "HANGS_S", 0.0)
+    assert "does not answer" in (reload.problem() or "")
+    assert not reload.begin()
+    hangs.set()

@@ -149,6 +149,26 @@ def test_a_configuration_elsewhere_must_be_readable_and_keeps_its_rights(runs, p
     assert runs.config.stat().st_mode & 0o777 == 0o644
 
 
+def test_passwords_beside_a_configuration_elsewhere_must_be_readable_and_are_not_shown_to_everybody(runs, place):
+    runs.config = place / "bears.yml"
+    runs.config.touch(0o644)
+    (secrets := place / "secrets.yml").touch(0o600)
+    told = refusal(runs)
+    assert f"{secrets} cannot be read by the user bear-alarm; put the configuration, and secrets.yml" in told
+    assert "chmod" not in told
+    secrets.unlink()
+    runs.config.chmod(0o600)
+    assert "chmod" not in refusal(runs)
+
+
+def test_a_configuration_in_a_closed_folder_of_the_services_is_refused_too(runs):
+    closed(runs.config.parent)
+    told = refusal(runs)
+    assert f"{runs.config.parent} is closed to the user bear-alarm" in told
+    runs.config.parent.chmod(0o711)  # as the refusal says
+    installed(runs)
+
+
 def test_a_folder_it_writes_to_must_be_its_own_and_is_opened_for_it(runs, place):
     runs.account = SOMEBODY
     runs.config.chmod(0o644)
@@ -156,6 +176,10 @@ def test_a_folder_it_writes_to_must_be_its_own_and_is_opened_for_it(runs, place)
     settings = Settings(evidence=EvidenceSettings(folder=stick), state=Path("/var/lib/bear-alarm/inner"))
     assert f"sudo install -d -o bear-alarm -g bear-alarm '{stick}'" in refusal(runs, settings)
     stick.chmod(0o777)
+    inner = closed(place / "pi") / "bears"  # as sticks are that a desktop mounts: giving away the inner one is no help
+    inner.mkdir(mode=0o777)
+    told = refusal(runs, Settings(evidence=EvidenceSettings(folder=inner)))
+    assert f"for {inner.parent} is closed to others; name a folder elsewhere" in told
     installed(runs, settings)
     assert f"ReadWritePaths=-{stick}\n" in runs.unit
     assert "inner" not in runs.unit

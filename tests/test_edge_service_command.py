@@ -96,6 +96,20 @@ def test_somebody_who_is_not_root_is_given_the_line(machine, monkeypatch, tmp_pa
         typed("uninstall", "--purge")
 
 
+def test_a_folder_of_the_service_that_somebody_may_not_look_into_is_no_fault(machine, monkeypatch):
+    monkeypatch.setattr(service, "machine", lambda: replace(machine.host, is_root=False))
+    looks = Path.is_file
+
+    def is_file(path):
+        if path == machine.config:
+            raise PermissionError(13, "Permission denied")
+        return looks(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    with pytest.raises(ServiceError, match="only root may do that; run: sudo"):
+        typed("install")
+
+
 def test_a_purge_that_nobody_can_confirm_needs_yes(machine, monkeypatch, capsys):
     state = machine.root / "var/lib/bear-alarm"
     state.mkdir(parents=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edge.service import NAME, ServiceError
-from edge.service.host import Done
+from edge.service.host import Account, Done
 from edge.service.install import install, need_root, uninstall, unused_choice
 from edge.settings import HealthSettings, Settings
 from tests.service_world import RESTART, ROOT, RUNS, Machine, installed, program
@@ -168,6 +168,35 @@ def test_of_a_state_folder_that_lies_elsewhere_only_the_link_is_removed(machine,
     uninstall(machine.host, purge=True, say=lambda _: None)
     assert not (machine.root / "var/lib/bear-alarm").is_symlink()
     assert (stick / "picture.jpg").exists()
+
+
+@pytest.mark.parametrize("where", ["/var/lib/bear-alarm/my\\040stick", "/var/lib/bear-alarm", "/etc/bear-alarm"])
+def test_a_drive_is_not_emptied_with_the_folder_it_is_mounted_in(where, machine):
+    state = machine.root / "var/lib/bear-alarm"
+    state.mkdir(parents=True)
+    (mounts := machine.root / "proc/self/mountinfo").parent.mkdir(parents=True)
+    root = "20 1 8:1 / / rw - ext4 /dev/root rw\n"
+    mounts.write_text(f"{root}21 20 8:2 / {where} rw - vfat /dev/sda1 rw\n")
+    with pytest.raises(ServiceError, match=r"something is mounted there, .*; unmount it first"):
+        uninstall(machine.host, purge=True, say=lambda _: None)
+    assert machine.did == []
+    mounts.write_text(root)
+    uninstall(machine.host, purge=True, say=lambda _: None)
+    assert not state.exists()
+
+
+@pytest.mark.parametrize(("uid", "removed"), [(990, True), (1000, False)])
+def test_somebody_who_is_called_like_the_service_stays(uid, removed, machine):
+    machine.account = Account(uid, uid)
+    uninstall(machine.host, purge=True, say=lambda _: None)
+    assert (machine.account is None) == removed
+
+
+@as_root
+def test_a_disk_that_takes_nothing_is_a_sentence_that_names_the_step(machine):
+    (machine.root / "etc/systemd").touch()  # where a folder is to be
+    with pytest.raises(ServiceError, match=r"could not be done: .*bear-alarm.service written \(.*etc/systemd.*: "):
+        installed(machine)
 
 
 def test_a_model_somebody_chose_for_himself_is_pointed_out(tmp_path):

@@ -20,7 +20,7 @@ def say(word):
 sys.path.insert(0, {root!r})
 from edge.commands import stopping
 stopping.LAST_S = {last_s}
-with stopping.stop_on_signal() as stop:
+with stopping.stop_on_signal(reloads={reloads}) as stop:
     stop.silenced_by(lambda: say("silent"))
     say("ready")
     stop.wait(60)
@@ -31,11 +31,11 @@ say("done")
 """
 
 
-def program(*, hangs_s=0.0, lingers_s=0.0, last_s=30.0, nohup=False):
-    code = PROGRAM.format(root=str(ROOT), hangs_s=hangs_s, lingers_s=lingers_s, last_s=last_s)
+def program(*, hangs_s=0.0, lingers_s=0.0, last_s=30.0, nohup=False, reloads=False, **streams):
+    code = PROGRAM.format(root=str(ROOT), hangs_s=hangs_s, lingers_s=lingers_s, last_s=last_s, reloads=reloads)
     words = [sys.executable, "-c", code]
     words = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words] if nohup else words
-    running = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, **streams)
     assert running.stdout
     assert running.stdout.readline() == "ready\n"
     return running
@@ -87,6 +87,34 @@ def test_under_nohup_the_end_of_the_terminal_is_nobodys_business():
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=30)
     assert running.returncode == 0
+
+
+def test_a_config_to_be_read_again_ends_nothing_not_even_when_it_ends_already():
+    running = program(reloads=True, hangs_s=2.0, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert running.poll() is None
+    running.send_signal(signal.SIGTERM)
+    time.sleep(1.2)
+    running.send_signal(signal.SIGHUP)
+    said, _ = running.communicate(timeout=30)
+    assert "done" in said
+    assert running.returncode == 0
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stderr"])
+def test_a_terminal_that_is_closed_ends_it_whichever_of_its_streams_it_was(stream):
+    ours, theirs = os.openpty()
+    others = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = program(reloads=True, start_new_session=True, **(others | {stream: theirs}))
+    os.close(theirs)
+    running.send_signal(signal.SIGHUP)  # somebody wants the config read again
+    time.sleep(0.3)
+    assert running.poll() is None
+    os.close(ours)
+    running.send_signal(signal.SIGHUP)
+    said, _ = running.communicate(timeout=30)
+    assert "done" in said
 
 
 def test_what_is_to_be_silenced_and_comes_late_is_silenced_at_once():

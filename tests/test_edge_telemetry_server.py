@@ -209,6 +209,15 @@ def test_a_port_that_is_taken_is_told_and_had_later(caplog):
     assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) == 1
 
 
+def test_a_port_that_is_given_up_for_another_address_is_had_within_seconds():
+    """As by a reload that listens on 0.0.0.0 from now on: the new one is made before the old one goes."""
+    with served() as old, served(listen=f"0.0.0.0:{old.port}") as new:
+        assert new.problem()
+        old.close()
+        wait_for(lambda: new.problem() is None)
+        assert ask(new, get("/healthz"))[0] == 200
+
+
 def test_nothing_is_written_of_what_is_asked(capfd, caplog):
     caplog.set_level(logging.DEBUG)
     with served() as server:
@@ -216,6 +225,7 @@ def test_nothing_is_written_of_what_is_asked(capfd, caplog):
         for path in ("/healthz", "/x?token=hush"):
             ask(server, get(path))
         ask(server, b"\r\n")
+        assert ask(server, get("http://["))[0] == 400
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.watchdog import escalation as room
-from edge.watchdog.escalation import DAY_S, FILE, RETRY_S, Escalation
+from edge.watchdog.escalation import DAY_S, FILE, RETRY_S, STEADY_S, Escalation
 from edge.watchdog.note import read_note, write_note
 from tests.service_manager import camera, gone, status
 
@@ -35,6 +35,7 @@ class Device:
         self.folder, self.forgetful, self.obeys = folder, forgetful, obeys
         self.time, self.boots, self.skew, self.disk = 0.0, 0, timedelta(), "well"
         self.restarted = False  # in this outage
+        self.flows_since = None  # frames come
         self.lied = False  # the disk once failed, so an end of an outage may have been lost
         self.rebooted_at, self.orders = None, []
         patch.setattr("edge.gate.Gate", AtOnce)
@@ -76,7 +77,8 @@ class Device:
         yard = camera("yard", frames=self.frames, frame_age_s=age)
         yard = yard if flows else gone("yard", frames=self.frames, frame_age_s=age)
         order = self.escalation(status(yard, gone("bin", frames=0, frame_age_s=None)), self.time - self.booted_at)
-        self.restarted &= not flows
+        self.flows_since = (self.time if self.flows_since is None else self.flows_since) if flows else None
+        self.restarted &= self.flows_since is None or self.time - self.flows_since < STEADY_S
         if order == "restart":
             assert not self.restarted, "a second restart in one outage"
             self.restarted = True
@@ -143,7 +145,7 @@ def test_each_new_outage_on_a_good_disk_is_restarted_for(before, crashes):
             device.go_on(seconds, flows)
         for _ in range(crashes):
             device.process()
-        device.go_on(60.0, True)
+        device.go_on(STEADY_S + 60.0, True)
         told = len(device.orders)
         device.go_on(AFTER_S + RETRY_S + 60.0, False)
         assert device.orders[told:] == ["restart"]

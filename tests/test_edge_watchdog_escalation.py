@@ -43,6 +43,11 @@ class Machine:
             self.now += 10.0
         return orders
 
+    def mend(self, seconds=80):
+        """Frames come for so long."""
+        for frames in range(1, seconds // 10 + 1):
+            assert self.wait(10, flowing(frames)) == []
+
 
 def flowing(frames):
     """The cameras of DEAD, of which one gave a frame."""
@@ -58,9 +63,27 @@ def test_an_outage_is_restarted_for_once_whatever_comes(tmp_path):
     machine.boot = "second"
     machine.begin()
     assert machine.wait(36_000) == []
-    machine.wait(10, flowing(1))
+    machine.mend()
     assert not (tmp_path / FILE).exists()
-    assert machine.wait(3600, status(gone("yard", frames=1), gone("bin", **NONE))) == [("restart", 36_010.0)]
+    assert machine.wait(3600, status(gone("yard", frames=8), gone("bin", **NONE))) == [("restart", 36_080.0)]
+
+
+def test_a_camera_that_gives_a_few_frames_after_each_start_makes_no_loop_of_them(tmp_path):
+    machine, orders = Machine(tmp_path), []
+    for _ in range(100):
+        machine.mend(50)
+        orders += machine.wait(3600, status(gone("yard", frames=5), gone("bin", **NONE)))
+        machine.begin()
+    assert orders == [("restart", 600.0)]
+
+
+def test_frames_that_come_slowly_from_a_dirty_lens_end_an_outage_as_well(tmp_path):
+    machine = Machine(tmp_path)
+    assert machine.wait(610) == [("restart", 600.0)]
+    machine.begin()
+    for frames in (1, 1, 2, 2, 3, 3, 4, 4, 5):
+        assert machine.wait(10, status(camera("yard", frames=frames, trouble="the lens is dirty"))) == []
+    assert read_note(tmp_path / FILE) == Note()
 
 
 def test_one_camera_that_gives_frames_is_enough_to_stay(tmp_path):
@@ -102,9 +125,9 @@ def test_the_reboot_follows_the_restart_and_comes_once_a_day(tmp_path):
     assert machine.wait(2 * DAY_S)[0] == ("reboot", pytest.approx(DAY_S - 40.0, abs=RETRY_S + 10))
     machine.boot, machine.now = "third", 40.0
     machine.begin()
-    machine.wait(10, flowing(1))  # mended: another outage, but not another day
+    machine.mend()  # another outage, but not another day
     assert read_note(tmp_path / FILE).restart is None
-    assert machine.wait(3600, status(gone("yard", frames=1), gone("bin", **NONE))) == [("restart", 600.0)]
+    assert machine.wait(3600, status(gone("yard", frames=8), gone("bin", **NONE))) == [("restart", 600.0)]
     machine.begin()
     assert machine.wait(DAY_S / 2) == []
 
@@ -140,8 +163,8 @@ def test_a_note_that_is_damaged_is_taken_as_if_all_had_been_done(bytes_, tmp_pat
     (tmp_path / FILE).write_bytes(bytes_)
     machine = Machine(tmp_path, reboot=True)
     assert machine.wait(7200) == []
-    machine.wait(10, flowing(1))
-    assert [order for order, _ in machine.wait(3600, status(gone("yard", frames=1)))] == ["restart"]
+    machine.mend()
+    assert [order for order, _ in machine.wait(3600, status(gone("yard", frames=8)))] == ["restart"]
 
 
 def test_the_note_comes_back_as_it_was_and_says_when_for_people(tmp_path):
@@ -167,6 +190,18 @@ def orders_on(disk):
     found.append([order for order, _ in machine.wait(3600)])
     machine.begin()
     return [*found, machine.wait(3600)]
+
+
+def test_a_disk_that_takes_no_note_is_said_once(tmp_path, monkeypatch, caplog):
+    def refuses(*_):
+        raise OSError(30, "Read-only file system")
+
+    machine = Machine(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("edge.watchdog.escalation.write_note", refuses)
+        assert machine.wait(36_000) == []
+    assert caplog.text.count("without this note the alarm is not started again") == 1
+    assert [order for order, _ in machine.wait(600)] == ["restart"]
 
 
 @pytest.mark.needs_tool("unshare")

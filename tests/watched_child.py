@@ -16,9 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, Watchdog
+from edge.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, Watchdog, escalation
 
 ALIVE_S, INFERENCE_S, RESTART_AFTER_S = 2.0, 2.0, 1.0
+escalation.STEADY_S = 1.0
 
 
 def hang(what):
@@ -99,10 +100,10 @@ def main(how, folder):
             alive_age_s=now - max(source.alive_at, frame_at or 0.0), frames=len(looked), trouble=trouble,
             reopened=source.reopened,
         )  # fmt: skip
-        return Status("0.1.0", "made up", now, (yard,), inference_age_s=pulse.age_s(now))
+        return Status("0.1.0", "made up", now, (yard,), crop_ms=1.0, inference_age_s=pulse.age_s(now))
 
     watchdog = Watchdog(notifier, alive_s=ALIVE_S, inference_s=INFERENCE_S)
-    escalation = Escalation(folder, RESTART_AFTER_S, True, present=notifier.present, forgetful=lambda _: False)
+    judge = Escalation(folder, RESTART_AFTER_S, True, present=notifier.present, forgetful=lambda _: False)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     notifier.ready("watching yard")
@@ -111,7 +112,7 @@ def main(how, folder):
         now, ticks = time.monotonic(), ticks + 1
         seen = state(now)
         watchdog(seen, now)
-        if order := escalation(seen, now):
+        if order := judge(seen, now):
             code = {"restart": RESTART, "reboot": REBOOT}[order]
             break
         if how == "main" and ticks > 50:

@@ -19,7 +19,7 @@ from edge.alarm.condition import Condition
 from edge.alarm.pictures import evidence_writer
 from edge.alarm.post import Post, complaints, end_all
 from edge.alarm.sources import connect, open_kept
-from edge.alarm.watchers import Shared, change_watcher, make_watcher, rule_for
+from edge.alarm.watchers import Shared, change_watcher, let_go_of, make_watcher, rule_for
 from edge.camera import Source
 from edge.classifier import Classifier
 from edge.evidence.writer import EvidenceWriter
@@ -59,6 +59,7 @@ class Alarm:
         self.condition: Condition | None = None  # there is one for cameras
         self.failed: list[BaseException] = []  # of sources that ended with an error
         self._began = time.monotonic()
+        self._alarms_before = 0  # of cameras that are not watched any more
         self._opened: list[Source] = []
         self._more: dict[str, Ask] = {}
         try:
@@ -154,7 +155,7 @@ class Alarm:
                 for each in alerting.deliverers
             ),
             problems=alerting.problems,
-            alarms=sum(post.watcher.teller.told["new"] for post in posts),
+            alarms=self._alarms_before + _alarms(posts),
             crop_ms=max(known) * 1000.0 if known else None,
             durable=alerting.journal.durable if alerting.journal else None,
         )
@@ -174,13 +175,16 @@ class Alarm:
         stays = {camera.name for camera in settings.cameras if _same_source(kept.get(camera.name), camera)}
         opened = self._open_new([camera for camera in settings.cameras if camera.name not in stays])
         writer = self.writer
+        apply_health, drop_health = _nothing, _nothing
         try:
             if settings.evidence != before.evidence:
                 writer = evidence_writer(settings.evidence, written=self.alerting.attach)
-            apply_health = self.condition.change(settings.health) if self.condition else _nothing
+            if self.condition:
+                apply_health, drop_health = self.condition.change(settings.health)
             names = [camera.name for camera in settings.cameras]
             self.alerting.change(settings.alerts, names, new_classifier.name)
         except BaseException:
+            drop_health()
             for source in opened.values():
                 source.close()
             if writer and writer is not self.writer:
@@ -192,7 +196,10 @@ class Alarm:
         self.alerting.evidence = writer
         apply_health()
         self._shared = self._shares()
-        end_all([post for post in self.posts if post.camera.name not in stays])
+        gone = [post for post in self.posts if post.camera.name not in stays]
+        end_all(gone)
+        for post in gone:
+            let_go_of(post.watcher.teller.evidence)
         posts = []
         for camera in settings.cameras:
             post = kept[camera.name] if camera.name in stays else self._post(camera, opened[camera.name])
@@ -200,7 +207,7 @@ class Alarm:
                 change_watcher(post.watcher, post.camera, camera, old, self._shared)
                 post.camera = camera
             posts.append(post)
-        self.posts = posts
+        self._alarms_before, self.posts = self._alarms_before + _alarms(gone), posts
         for camera, post in zip(settings.cameras, posts, strict=True):
             if camera.name not in stays:
                 post.start()
@@ -260,7 +267,12 @@ def _nothing() -> None:
     """There is nothing to change."""
 
 
+def _alarms(posts: Sequence[Post]) -> int:
+    return sum(post.watcher.teller.told["new"] for post in posts)
+
+
 def _same_source(post: Post | None, camera: Camera) -> bool:
-    """Whether a camera's frames come from where they came before."""
-    was = post.camera if post and post.alive else None
-    return was is not None and replace(was, settings=camera.settings) == camera
+    """Whether a camera's frames come from where they came before; a clip that was played is not played again."""
+    if post is None or not (post.alive or post.played):
+        return False
+    return replace(post.camera, settings=camera.settings) == camera

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.alarm.at_once import Answered, AtOnce
 from edge.alarm.away import Away
+from edge.alarm.going_on import GoingOn
 from edge.alarm.keeping import Keeping
 from edge.health import Health
 from edge.sinks.worker import Sink, Worker, in_background
@@ -32,6 +34,30 @@ AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there 
 
 def _unheard(who: str, event: Event, problem: str | None, took_ms: float) -> None:
     """Nobody wants to know."""
+
+
+class _Held:
+    """Keeps events while somebody is exchanged; then passes them on, and also what comes a moment too late."""
+
+    def __init__(self, tell: Sink) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._events: list[Event] | None = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep it, or pass it on."""
+        with self._lock:
+            if self._events is not None:
+                self._events.append(event)
+                return
+        self._tell(event)
+
+    def release(self) -> None:
+        """Pass on what was kept."""
+        with self._lock:
+            events, self._events = self._events or [], None
+        for event in events:
+            self._tell(event)
 
 
 class Alerting:
@@ -64,6 +90,7 @@ class Alerting:
         self.evidence: EvidenceWriter | None = None
         self.sinks: list[Sink] = []
         self._looked = 0.0
+        self._exchanging = False  # those who show a state, of which the new know nothing yet
         self._at_once = AtOnce(answered, guest=guest)
         self._keeping = Keeping(answered, run=run, state=state, clock=clock)
         self._away = Away(
@@ -75,6 +102,7 @@ class Alerting:
             stats=self._asked,
             guest=guest,
         )
+        self._going_on = GoingOn()
         self._terminal: Worker[Event] | None = None
         self._health = Health(run, {}, at_once=AT_ONCE)
         try:
@@ -118,17 +146,25 @@ class Alerting:
         Raises OptionError for what cannot work; then all is as it was.
         """
         plans = self._away.plan(settings, cameras, model)
-        held: list[Event] = []
+        lines = self._keeping.lines(settings.events)
+        held = _Held(self.tell)
         try:
-            self._at_once.change(settings, lambda: self._hold(held))
+            let_go = self._at_once.change(settings, lambda: self._hold(held))
+        except BaseException:
+            self._keeping.drop(lines)
+            raise
         finally:
             self._point()
-            for event in held:
-                self.tell(event)
-        close_lines = self._keeping.print_to(settings.events)
-        self._away.change(plans)
-        self._point()
-        close_lines()
+            held.release()
+        self._keeping.drop(self._keeping.print_to(lines))
+        let_go()
+        self._exchanging = True
+        try:
+            self._away.change(plans)
+            self._going_on.show_to(self._away.states, cameras)
+        finally:
+            self._exchanging = False
+            self._point()
 
     def expected(self, event: Event) -> dict[str, bool]:
         """Who answers to this event, in the order they are told, and whether one that fails is tried again."""
@@ -182,17 +218,19 @@ class Alerting:
         self._keeping.close()
 
     def _is_watching(self, camera: str) -> bool:
-        return self.watching(camera)  # who is to be asked is known only later
+        return not self._exchanging and self.watching(camera)  # who is to be asked is known only later
 
     def _asked(self) -> Mapping[str, object]:
         return self.stats()
 
-    def _hold(self, held: list[Event]) -> None:
-        self.sinks[:] = [held.append]
+    def _hold(self, held: Sink) -> None:
+        self.sinks[:] = [held]
 
     def _point(self) -> None:
+        # Without a journal there is no network, and so nobody who shows a state.
+        states: list[Sink] = [self._going_on] if self.journal or self._away.workers else []
         last = [self._terminal] if self._terminal else []
-        self.sinks[:] = [*self._at_once.workers, *self._away.workers, *self._keeping.workers, *last]
+        self.sinks[:] = [*self._at_once.workers, *states, *self._keeping.workers, *last]
 
     def _parts(self) -> dict[str, Ask]:
         """Whom health asks now, by name."""

@@ -41,6 +41,7 @@ class AtOnce:
         self._answered = answered
         self._refuse = self.refused.__setitem__ if guest else None
         self._told: dict[Hashable, _Told] = {}
+        self._leaving: tuple[_Told, ...] = ()  # told no more, and perhaps not silent yet
 
     @property
     def workers(self) -> list[Worker[Event]]:
@@ -54,11 +55,12 @@ class AtOnce:
             each.worker.name: partial(_problem, each.worker.problem, each.local.problem) for each in self._told.values()
         }
 
-    def change(self, settings: AlertSettings, hold: Callable[[], object]) -> None:
+    def change(self, settings: AlertSettings, hold: Callable[[], object]) -> Callable[[], object]:
         """Those that these settings name, and no others; who stays the same is not disturbed.
 
         ``hold`` is called before anything is taken from somebody who is told: from then on the caller must keep events
-        for ``workers`` as they are afterwards. Raises OptionError, MissingExtraError; all is then as it was.
+        for ``workers`` as they are afterwards. What is returned lets go of those who are told no more; call it once
+        nobody hands them events. Raises OptionError, MissingExtraError; all is then as it was.
         """
         plans = {plan.key: plan for plan in local_plans(settings, self._refuse)}
         gone = [each for key, each in self._told.items() if key not in plans]
@@ -80,13 +82,14 @@ class AtOnce:
             raise
         self._told = {key: told for key in plans if (told := made.get(key) or self._told.get(key))}
         rest = [each for each in gone if each not in freed]
-        if rest:
-            threading.Thread(target=_close, args=(rest, LAST_S), name="told no more", daemon=True).start()
+        self._leaving += tuple(rest)
+        return partial(self._let_go, rest)
 
     def silence(self) -> None:
         """Noises and relays off, for good, within half a second."""
         threads = []
-        for call in [each.local.silence for each in self._told.values() if each.local.silence]:
+        everyone = (*self._told.values(), *self._leaving)
+        for call in [each.local.silence for each in everyone if each.local.silence]:
             thread = threading.Thread(target=call, name="silence", daemon=True)
             try:
                 thread.start()
@@ -97,6 +100,15 @@ class AtOnce:
         until = time.monotonic() + SILENT_S
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+
+    def _let_go(self, told: Sequence[_Told]) -> None:
+        def close() -> None:
+            time.sleep(UNDER_WAY_S)
+            _close(told, LAST_S)
+            self._leaving = tuple(each for each in self._leaving if each not in told)
+
+        if told:
+            threading.Thread(target=close, name="told no more", daemon=True).start()
 
     def _made(self, plans: Sequence[Plan]) -> dict[Hashable, _Told]:
         """Each ready and with its worker, but for those refused; none where one raises."""

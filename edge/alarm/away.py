@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge.run import Run
     from edge.schema import Event
     from edge.settings import AlertSettings
+    from edge.sinks.worker import Sink
 
 LET_GO_S = 2.0  # what is under way when a channel is told no more; the rest waits in the journal
 
@@ -62,6 +63,11 @@ class Away:
         return [each.state for each in self._reached.values() if each.state]
 
     @property
+    def states(self) -> dict[Sink, Sink]:
+        """Those that keep a live state, by their workers."""
+        return {each.state: each.channel for each in self._reached.values() if each.state and callable(each.channel)}
+
+    @property
     def deliverers(self) -> list[Deliverer]:
         """One for each place."""
         return [each.deliverer for each in self._reached.values() if each.deliverer]
@@ -92,7 +98,8 @@ class Away:
         everyone = self._reached | new
         journal = self._remember([each.channel for each in everyone.values()])
         for key, each in new.items():
-            self._reached[key] = _Reached(each.channel, each.state, self._deliverer(each.channel, journal))
+            everyone[key] = _Reached(each.channel, each.state, self._deliverer(each.channel, journal))
+        self._reached = everyone  # in one step: others look at it meanwhile
 
     def close(self, within_s: float) -> None:
         """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""

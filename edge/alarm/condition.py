@@ -13,6 +13,7 @@ from edge.board.effort import Effort
 from edge.board.health import parts
 from edge.settings import HealthSettings
 from edge.status import Status
+from edge.telemetry.address import parse_listen
 from edge.telemetry.heartbeat import PART, Heartbeat
 from edge.telemetry.server import Server
 from edge.watchdog.pulse import Pulse
@@ -97,32 +98,36 @@ class Condition:
             found[PART] = self._heartbeat.problem
         return found
 
-    def change(self, settings: HealthSettings) -> Callable[[], None]:
-        """Go on with other settings once what is returned is called, which cannot fail. Raises OptionError."""
-        before = self.settings
-        server, heartbeat = self._server, self._heartbeat
+    def change(self, settings: HealthSettings) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Go on with other settings once the first of these is called, which cannot fail; or not: the second.
+
+        Raises OptionError.
+        """
+        before, heartbeat = self.settings, self._heartbeat
+        if settings.listen:
+            parse_listen(settings.listen)
         beats = (settings.heartbeat_url, settings.heartbeat_s) != (before.heartbeat_url, before.heartbeat_s)
         if beats:
             heartbeat = _heartbeat(settings, self._status)
-        try:
-            if settings.listen != before.listen:
-                server = _server(settings, self._status)
-        except BaseException:
-            if beats and heartbeat:
-                heartbeat.close()
-            raise
 
         def apply() -> None:
-            old = [self._server if server is not self._server else None, self._heartbeat if beats else None]
+            old = self._heartbeat if beats else None
             if settings != before:  # they remember: dips of the voltage, the errors that were there at the start
                 self._machine = self._made_parts(settings)
-            self._server, self._heartbeat, self.settings = server, heartbeat, settings
+            if settings.listen != before.listen:  # the one before goes first: both may want the same port
+                if self._server:
+                    self._server.close()
+                self._server = _server(settings, self._status)
+            self._heartbeat, self.settings = heartbeat, settings
             self._effort.hot_c = settings.hot_c
-            for each in old:
-                if each:
-                    each.close()
+            if old:
+                old.close()
 
-        return apply
+        def drop() -> None:
+            if beats and heartbeat:
+                heartbeat.close()
+
+        return apply, drop
 
     def _made_parts(self, settings: HealthSettings) -> dict[str, Ask]:
         return parts(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,21 @@ BEAT_S = 600.0  # how often the journal is told that the run lives: the only wri
 EXAMINE_S = 60.0  # after the start, when alarms are live, the whole journal is checked
 JOURNAL_DEADLINE_S = 12.0  # a little more than the journal itself is patient with a disk
 LINES_S = 30.0  # what a file of lines may take
+UNDER_WAY_S = 0.05  # a line that is just being handed over is there by then
+LAST_LINES_S = 5.0  # what writing the last ones may take
+
+
+def _well() -> None:
+    """Nothing is wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Who writes lines of events, and where to; None: nobody, nowhere."""
+
+    where: str | None = None
+    worker: Worker[Event] | None = None
+    problem: Ask = _well  # what is known to be wrong before it is needed
 
 
 class Keeping:
@@ -38,27 +54,25 @@ class Keeping:
         self._began = self._beaten = time.monotonic()
         self._beats: Worker[None] | None = None
         self._keeper: Worker[Event] | None = None
-        self._lines: Worker[Event] | None = None
-        self._printed: str | None = None  # where the lines go
-        self._problem_of_lines: Ask = lambda: None
+        self._lines = Lines()
 
     @property
     def workers(self) -> list[Worker[Event]]:
         """Who is to be given each event: the journal, which gives it to the lines; without one the lines."""
-        first = self._keeper or self._lines
+        first = self._keeper or self._lines.worker
         return [first] if first else []
 
     @property
     def answering(self) -> list[Worker[Event]]:
         """Everyone here who answers to an event."""
-        return [each for each in (self._keeper, self._lines) if each]
+        return [each for each in (self._keeper, self._lines.worker) if each]
 
     @property
     def parts(self) -> dict[str, Ask]:
         """Whom health asks, by name."""
         parts: dict[str, Ask] = {}
-        if self._lines:
-            parts[self._lines.name] = partial(_either, self._lines.problem, self._problem_of_lines)
+        if worker := self._lines.worker:
+            parts[worker.name] = partial(_either, worker.problem, self._lines.problem)
         if self.journal:
             # A card that pauses for some seconds fails its sink, and is nobody's business yet.
             journal = self.journal
@@ -84,30 +98,43 @@ class Keeping:
         self.journal.reroute(routes)
         return self.journal
 
-    def print_to(self, events: str | None) -> Callable[[], object]:
-        """Write lines there from now on (- : standard output); ends what was written to before when called.
+    def lines(self, events: str | None) -> Lines:
+        """Lines that go there (- : standard output), ready for ``print_to``; those of now where they go there already.
 
         Raises OptionError for where nothing can be written.
         """
-        if events == self._printed:
-            return lambda: None
-        before, self._lines, self._problem_of_lines = self._lines, None, lambda: None
-        if events:
-            from edge.sinks.jsonl import JsonLines
+        if events == self._lines.where:
+            return self._lines
+        if not events:
+            return Lines()
+        from edge.sinks.jsonl import JsonLines
 
-            lines, name = JsonLines(events), f"--events {events}"
-            self._problem_of_lines = lambda: lines.problem
-            self._lines = in_background(
-                lines,
-                name,
-                depth=1000,
-                # A reader that pauses must not cost lines; the journal goes before, and does not wait for it.
-                deadline_s=None if events == "-" else LINES_S,
-                at_end=lines.close,
-                answered=partial(self._answered, name),
-            )
-        self._printed = events
-        return lambda: before and before.close(1.0)
+        lines, name = JsonLines(events), f"--events {events}"
+        worker = in_background(
+            lines,
+            name,
+            depth=1000,
+            # A reader that pauses must not cost lines; the journal goes before, and does not wait for it.
+            deadline_s=None if events == "-" else LINES_S,
+            at_end=lines.close,
+            answered=partial(self._answered, name),
+        )
+        return Lines(events, worker, lambda: lines.problem)
+
+    def print_to(self, lines: Lines) -> Lines:
+        """Write these from now on; those of before, to be dropped."""
+        before, self._lines = self._lines, lines
+        return before
+
+    def drop(self, lines: Lines) -> None:
+        """End these, where they are not those that are written to; beside everything else, for a disk may hang."""
+
+        def close(worker: Worker[Event]) -> None:
+            time.sleep(UNDER_WAY_S)
+            worker.close(LAST_LINES_S)
+
+        if lines.worker and lines is not self._lines:
+            threading.Thread(target=close, args=(lines.worker,), name="lines no more", daemon=True).start()
 
     def tick(self, now: float) -> None:
         """Every ten minutes the journal beats, and once, a while after the start, all of it is checked."""
@@ -121,7 +148,7 @@ class Keeping:
     def finish(self, within_s: float) -> None:
         """Write what waits, for at most so many seconds."""
         until = time.monotonic() + within_s
-        for worker in (self._keeper, self._lines, self._beats):
+        for worker in (self._keeper, self._lines.worker, self._beats):
             if worker:
                 worker.close(until - time.monotonic())
 
@@ -133,7 +160,7 @@ class Keeping:
     def _keep(self, event: Event) -> None:
         assert self.journal
         kept = self.journal(event)
-        if lines := self._lines:
+        if lines := self._lines.worker:
             lines(kept)
         if not kept.durable:
             raise OSError(self.journal.problem or "it is not on the disk yet")

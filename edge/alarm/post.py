@@ -13,7 +13,7 @@ from edge.camera import Source
 from edge.errors import SourceError
 from edge.settings import Camera
 from edge.status import CameraStatus
-from edge.watch import Watcher
+from edge.watch import FRESH_S, Watcher
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +58,20 @@ class Post:
         """Whether it is still at work."""
         return self._thread.is_alive()
 
+    @property
+    def played(self) -> bool:
+        """Whether it was a clip, a folder or the like, and is over."""
+        return self._ended and not self.source.live and self.failed is None
+
     def fresh(self, now: float) -> bool:
-        """Whether its frames are being looked at; ``now``: time.monotonic()."""
-        return self.watcher.fresh(now)
+        """Whether its frames are being looked at, as they come; ``now``: time.monotonic().
+
+        In a folder the next picture may arrive tomorrow: what counts is that it is looked through.
+        """
+        if not self.watcher.arriving:
+            return self.watcher.fresh(now)
+        looked_at = alive_at(self.source)
+        return looked_at is not None and now - looked_at <= FRESH_S and not self.watcher.troubles.now
 
     def let_go(self) -> None:
         """Let go of the camera; ``join`` waits for the end of the watching."""

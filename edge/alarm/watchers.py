@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edge.camera import Source
     from edge.classifier import Classifier
     from edge.decide import Rule
+    from edge.evidence.camera import CameraEvidence
     from edge.evidence.writer import EvidenceWriter
     from edge.run import Run
     from edge.settings import Camera, CameraSettings
@@ -117,9 +118,9 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
     motion = MotionFinder(masks=masks) if masks != was.masks else None
     sweep = Sweep(masks=masks) if masks != was.masks else None
     context = new.classifier.card.crop.context
-    evidence = watcher.teller.evidence
-    if new.writer is not old.writer or masks != was.masks or context != watcher.teller.context:
-        evidence = new.writer.camera(masks, context=context, clips=not watcher.arriving) if new.writer else None
+    # Never by what the watcher has now: the change before may wait for its next frame as well.
+    other = new.writer is not old.writer or masks != was.masks or context != old.classifier.card.crop.context
+    kept = new.writer.camera(masks, context=context, clips=not watcher.arriving) if new.writer and other else None
 
     def apply() -> None:
         watcher.scorer, watcher.rule, watcher.trace = new.classifier, own, new.trace
@@ -128,10 +129,18 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
         watcher.cover = Cover(masks)
         watcher.motion, watcher.sweep = motion or watcher.motion, sweep or watcher.sweep
         watcher.teller.model, watcher.teller.context = new.classifier.name, context
-        watcher.teller.evidence = evidence
+        if other:
+            let_go_of(watcher.teller.evidence)
+            watcher.teller.evidence = kept
         if watcher.pace:
             watcher.pace.change(settings.quiet_fps, settings.fps, slowest_fps(rule.frames_needed))
-        if not watcher.arriving and settings.frame_s != was.frame_s:
             watcher.budget.seconds = settings.frame_s
 
     watcher.before_next(apply)
+
+
+def let_go_of(evidence: CameraEvidence | None) -> None:
+    """Have it finish its clips, and hold no pictures any more: its writer knows it for as long as it lives itself."""
+    if evidence:
+        evidence.finish()
+        evidence.ring = None

@@ -9,8 +9,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.board.sensors import load, memory, temperature_c, throttled, undervolted
+from edge.board.sensors import critical_c, memory, temperature_c, throttled, undervolted
 from edge.board.storage import disk_of, free_mb, mount_of
+from edge.gate import Gate, HangingError
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +26,13 @@ class Reading:
 
     at: float = 0.0  # seconds of the clock that ``Board.read`` is given
     temperature_c: float | None = None  # of the processor
+    critical_c: float | None = None  # at which it slows itself down, where its sensor says so (a PC's)
     undervolted: bool | None = None  # now, or within the last 2 s
     throttled: bool | None = None  # slowed down by the kernel or the firmware, now
     memory_mb: float | None = None  # all there is
     memory_free_mb: float | None = None  # for programs without swapping
-    load: float | None = None  # programs that want a core, over the last minute
     disk_free_mb: float | None = None  # where the state folder is, or the working folder
     read_only: bool | None = None  # the file system there
-    fleeting: bool | None = None  # it lies in memory: what is kept there is gone with the power
     fs_errors: int | None = None  # that ext4 has counted there since it was last repaired
     worn: bool | None = None  # the eMMC there says that its end is near
 
@@ -50,8 +50,6 @@ class Board:
         self.state = state or Path()
         self.every_s = every_s
         self.within_s = within_s
-        from edge.gate import Gate  # brings numpy: what the doctor needs of this room must do without
-
         self._gate = Gate()
         self._lock = threading.Lock()
         self._asked_at: float | None = None
@@ -69,14 +67,7 @@ class Board:
                 self._latest = self._asked(now)
             return self._latest
 
-    @property
-    def latest(self) -> Reading:
-        """What was read last, without reading."""
-        return self._latest
-
     def _asked(self, now: float) -> Reading:
-        from edge.gate import HangingError
-
         try:
             return self._gate(lambda: self._look(now), self.within_s)
         except HangingError:
@@ -94,14 +85,13 @@ class Board:
         return Reading(
             at=now,
             temperature_c=temperature_c(self.root),
+            critical_c=critical_c(self.root),
             undervolted=undervolted(self.root),
             throttled=throttled(self.root),
             memory_mb=room.total_mb if room else None,
             memory_free_mb=room.available_mb if room else None,
-            load=load(self.root),
             disk_free_mb=free_mb(self.state),
             read_only=mount.read_only if mount else None,
-            fleeting=mount.fleeting if mount else None,
             fs_errors=disk.fs_errors if disk else None,
             worn=disk.worn if disk else None,
         )

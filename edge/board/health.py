@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.board import Reading
-from edge.board.effort import COOLER_C, SHADE, SLOWED_WORDS, SUPPLY, heat_words, slower
+from edge.board.effort import COOLER_C, SHADE, SLOWED_WORDS, SUPPLY, WAS_HOT_WORDS, heat_words, hot_from, slower
 from edge.settings import HealthSettings
 
 Ask = Callable[[], str | None]
@@ -26,18 +26,16 @@ def parts(
     *,
     state: Path | None = None,
     share: Callable[[], float] = lambda: 1.0,
-    fps: float | None = None,
-    least_fps: float = 0.0,
     crop_ms: Callable[[], float | None] = lambda: None,
 ) -> dict[str, Ask]:
     """Whom ``edge.health.Health`` is to ask of the machine, by the event's label.
 
-    ``read``: the machine now (``Board.read``); ``share`` of the frame rate that is kept up, of ``fps`` frames a second
-    and never under ``least_fps``, for the words; ``crop_ms``: what scoring one crop takes, lately.
+    ``read``: the machine now (``Board.read``); ``share`` of the frame rate that is kept up; ``crop_ms``: what scoring
+    one crop takes, lately.
     """
 
     def follows() -> str:
-        return slower(share(), fps, least_fps)
+        return slower(share())
 
     return {
         "hot": Hot(read, settings.hot_c, follows),
@@ -50,7 +48,10 @@ def parts(
 
 
 class Hot:
-    """The processor is hot, until it is 5 °C below the limit, or slowed down for another reason than its voltage."""
+    """The processor is hot, or slowed down for another reason than its voltage.
+
+    Until it is 5 °C below the limit and the frames are looked at again which that has cost.
+    """
 
     def __init__(self, read: Read, hot_c: float, follows: Callable[[], str] = lambda: "") -> None:
         self.read = read
@@ -62,12 +63,14 @@ class Hot:
         """One sentence while it is hot."""
         reading = self.read()
         degrees = reading.temperature_c
-        self._is = degrees is not None and degrees >= self.hot_c - (COOLER_C if self._is else 0.0)
-        if self._is and degrees is not None:
-            return f"{heat_words(degrees)}{self.follows()}; {SHADE}"
+        limit_c = hot_from(self.hot_c, reading) - (COOLER_C if self._is else 0.0)
+        hot, follows = degrees is not None and degrees >= limit_c, self.follows()
+        self._is = hot or (self._is and bool(follows))
+        if hot and degrees is not None:
+            return f"{heat_words(degrees)}{follows}; {SHADE}"
         if reading.throttled and not reading.undervolted:
-            return f"{SLOWED_WORDS}{self.follows()}; {SHADE}"
-        return None
+            return f"{SLOWED_WORDS}{follows}; {SHADE}"
+        return f"{WAS_HOT_WORDS}{follows}; {SHADE}" if self._is else None
 
 
 class Undervolted:

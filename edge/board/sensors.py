@@ -26,9 +26,11 @@ from edge.board.sysfs import entries, number, pairs, text, whole
 
 # One processor has many names: cpu-thermal, cpu_thermal, cpu0-thermal, soc-thermal, bigcore1-thermal, x86_pkg_temp.
 PROCESSOR_ZONE = re.compile(r"cpu|soc|core|pkg_temp|package", re.IGNORECASE)
-PROCESSOR_HWMON = {"coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal"}
+PC_HWMON = {"coretemp", "k10temp", "zenpower"}
+PROCESSOR_HWMON = PC_HWMON | {"cpu_thermal", "cpu-thermal", "soc_thermal"}
 SLOWED = re.compile(r"(thermal-)?cpufreq-")
 LEAST_C, MOST_C = -40.0, 130.0  # a sensor that is off or broken says -274 or 255
+LEAST_CRITICAL_C = 80.0  # nobody filled in the true one where it is less
 FIRMWARE = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
 PI_SUPPLY = Path("proc/device-tree/chosen/power/max_current")
 
@@ -60,20 +62,10 @@ class Throttling:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Main memory and swap, MB (10^6 bytes)."""
+    """Main memory, MB (10^6 bytes)."""
 
     total_mb: float
     available_mb: float  # for programs without swapping
-    swap_mb: float
-    swap_free_mb: float
-
-
-@dataclass(frozen=True, slots=True)
-class Power:
-    """What feeds the machine, where it knows."""
-
-    battery_percent: int | None  # the emptiest of its batteries
-    on_mains: bool | None  # None: it does not say
 
 
 def temperature_c(root: Path) -> float | None:
@@ -85,6 +77,21 @@ def temperature_c(root: Path) -> float | None:
         inputs = [path for chip in chips for path in entries(chip, "temp*_input")]
         found = [degrees for path in inputs if (degrees := _degrees(path)) is not None]
     return max(found, default=None)
+
+
+def critical_c(root: Path) -> float | None:
+    """At what temperature a PC's processor slows itself down, °C, where its sensor says so.
+
+    What a board such as the Raspberry Pi calls critical is where it switches itself off: it is slow long before.
+    """
+    found = [
+        degrees
+        for chip in hwmons(root)
+        if text(chip / "name") in PC_HWMON
+        for path in entries(chip, "temp*_crit")
+        if (degrees := _degrees(path)) is not None and degrees >= LEAST_CRITICAL_C
+    ]
+    return min(found, default=None)
 
 
 def undervolted(root: Path) -> bool | None:
@@ -118,43 +125,15 @@ def firmware_throttling(root: Path) -> Throttling | None:
     return Throttling.from_words(text(root / FIRMWARE), history=False)
 
 
-def cpu_mhz(root: Path) -> tuple[float, float] | None:
-    """The processor's frequency that was asked for last, and the highest it may have, MHz, of its fastest core.
-
-    What a Raspberry Pi's firmware slows down on its own is not seen here.
-    """
-    found = []
-    for policy in entries(root / "sys/devices/system/cpu/cpufreq", "policy*"):
-        now, most = number(policy / "scaling_cur_freq"), number(policy / "cpuinfo_max_freq")
-        if now and most and min(now, most) > 0:
-            found.append((now / 1000.0, most / 1000.0))
-    return max(found, key=lambda pair: pair[1], default=None)
-
-
 def memory(root: Path) -> Memory | None:
     """How much memory there is and how much is left, from /proc/meminfo."""
     found = pairs(root / "proc/meminfo")
-    total, available, swap, swap_free = (
-        whole(found.get(name, "").removesuffix("kB").strip() or None)
-        for name in ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")
+    total, available = (
+        whole(found.get(name, "").removesuffix("kB").strip() or None) for name in ("MemTotal", "MemAvailable")
     )
     if total is None or available is None or not 0 <= available <= total:
         return None
-    return Memory(*(1024 * (each or 0) / 1e6 for each in (total, available, swap, swap_free)))
-
-
-def power(root: Path) -> Power | None:
-    """Batteries and mains of the machine itself, not those of a mouse; None: there is nothing of the kind."""
-    percent, mains = [], []
-    for each in entries(root / "sys/class/power_supply"):
-        if text(each / "scope") == "Device":
-            continue
-        kind, capacity, online = text(each / "type"), number(each / "capacity"), number(each / "online")
-        if kind == "Battery" and capacity is not None and 0 <= capacity <= 100:
-            percent.append(capacity)
-        elif kind in ("Mains", "USB") and online is not None:
-            mains.append(online > 0)
-    return Power(min(percent, default=None), any(mains) if mains else None) if percent or mains else None
+    return Memory(1024 * total / 1e6, 1024 * available / 1e6)
 
 
 def supply_ma(root: Path) -> int | None:
@@ -166,19 +145,9 @@ def supply_ma(root: Path) -> int | None:
     return int.from_bytes(cell, "big") if len(cell) == 4 else None
 
 
-def load(root: Path) -> float | None:
-    """How many programs wanted a core, on average over the last minute."""
-    return _first_float(root / "proc/loadavg")
-
-
 def uptime_s(root: Path) -> float | None:
     """Seconds since the machine was started."""
     return _first_float(root / "proc/uptime")
-
-
-def boot_id(root: Path) -> str | None:
-    """What the kernel calls the time since it was started: another one after each start."""
-    return text(root / "proc/sys/kernel/random/boot_id")
 
 
 def hwmons(root: Path) -> list[Path]:

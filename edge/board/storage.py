@@ -16,7 +16,8 @@ from pathlib import Path
 from edge.board.sensors import uptime_s
 from edge.board.sysfs import number, text, there, whole
 
-FLEETING = {"tmpfs", "ramfs", "overlay", "overlayfs", "aufs"}  # in memory, on a Raspberry Pi: gone with the power
+FLEETING = {"tmpfs", "ramfs"}  # in memory: gone with the power
+OVERLAYS = {"overlay", "overlayfs", "aufs"}
 SECTOR = 512  # bytes, as the kernel counts in stat, whatever the disk's own are
 LIFE_OVER = 11  # eMMC: more than all of its estimated life
 RESERVE_LOW = 2  # eMMC, pre_eol_info: 80 % of the reserve are used; 3: 90 %
@@ -33,9 +34,14 @@ class Mount:
     read_only: bool
 
     @property
+    def overlaid(self) -> bool:
+        """Whether it is laid over another: in memory, on a Raspberry Pi; in a container, and gone with that."""
+        return self.kind in OVERLAYS
+
+    @property
     def fleeting(self) -> bool:
-        """Whether what is written there lies in memory and is gone with the power (an overlay may be one)."""
-        return self.kind in FLEETING
+        """Whether what is written there lies in memory and is gone with the power (an overlay mostly is)."""
+        return self.kind in FLEETING or self.overlaid
 
 
 @dataclass(frozen=True, slots=True)

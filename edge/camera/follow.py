@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from edge.camera import Closing
-from edge.camera.arrivals import BROKEN_S, Arrivals, Arrived
+from edge.camera.arrivals import BROKEN_S, Arrivals, Arrived, File
+from edge.camera.attempts import MOST, Attempts
 from edge.camera.report import REPORT_S, Due, Reporter
 from edge.camera.seen import Seen
 from edge.errors import SourceError
@@ -45,7 +46,7 @@ class FollowSource(Closing):
     What lies there at the start is passed over, but for ``from_start``. With ``remember``, a file of its own, it goes
     on where the last run stopped: what arrived meanwhile is looked at, and what was looked at is not (but perhaps the
     pictures of the last ten seconds before a power cut). A picture over which the loop failed is handed over once more
-    to the next one, and then counts as looked at.
+    to the next one, and then counts as looked at; so does one over which the whole process died three times.
 
     A folder that is gone or does not answer for ``gone_s`` raises SourceError; with ``report`` it is told instead, as
     ``KeptSource`` does, and awaited for ever.
@@ -77,6 +78,7 @@ class FollowSource(Closing):
         self.report = report
         self.problems: list[str] = []  # what is skipped is said at once: this may run for months
         self._seen = Seen(self.folder, remember)
+        self._attempts = Attempts(remember.with_suffix(".in-hand") if remember else None)
         self._arrivals = Arrivals(self.folder, from_start=from_start, broken_s=broken_s, seen=self._seen)
         self._ready = threading.Condition()
         self._slot: Arrived | None = None
@@ -112,6 +114,7 @@ class FollowSource(Closing):
             yield from self._frames()
         finally:
             if self._closed:
+                self._attempts.stop()
                 self._seen.close()
             else:
                 self._seen.write(at_once=True)
@@ -170,6 +173,7 @@ class FollowSource(Closing):
 
     def _done(self, arrived: Arrived) -> None:
         self._in_hand, self._tries = None, 0
+        self._attempts.done(arrived.mark)
         self._seen.looked_at(arrived.mark)
 
     def close(self) -> None:
@@ -227,7 +231,7 @@ class FollowSource(Closing):
                     self._ready.notify_all()
                 for file in files:
                     if self._wait_taken():
-                        self._hand_over(self._arrivals.read(file, self._beat()))
+                        self._hand_over(self._read(file))
                         self._seen.write()
             self._seen.write()
             self._rest(max(self.poll_s, took_s * (1.0 / SHARE - 1.0)))
@@ -242,10 +246,22 @@ class FollowSource(Closing):
             self._gone = f"{self.folder}: {why}"
             self._ready.notify_all()
 
+    def _read(self, file: File) -> Arrived | None:
+        """The picture, if it is whole and the alarm has not died over it before."""
+        if not self._attempts.begin(file.mark):
+            log.error("%s: the alarm has died over this picture %d times; it counts as looked at", file.path, MOST)
+            self._seen.looked_at(file.mark)
+            return None
+        arrived = self._arrivals.read(file, self._beat())
+        if arrived is None:
+            self._attempts.done(file.mark)
+        return arrived
+
     def _wait_taken(self) -> bool:
         """Wait until the last picture has been taken, so that only one waits; False when it has been closed."""
+        attempts = self._attempts
         with self._ready:
-            while self._slot is not None and not self._closed:
+            while (self._slot is not None or (attempts.in_hand and attempts.suspects)) and not self._closed:
                 self._ready.wait(REPORT_S)
                 self._beat()
         return not self._closed

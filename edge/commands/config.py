@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +39,6 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Also where a file is there already.")] = False,
 ) -> None:
     """Write a config with every setting in it, most of them behind a #. On a terminal it asks two questions."""
-    from edge.atomic import replace_whole
     from edge.commands.config_ask import at_a_terminal, found_cameras
     from edge.config.template import template
     from edge.ownership import hand_over
@@ -54,8 +54,7 @@ def init(
         text = _asked(file)
     else:
         text = template(file=str(file), camera="yard", source=next(iter(found_cameras()), "0"))
-    replace_whole(path, text.encode())
-    path.chmod(MODE)
+    _write(path, text)
     hand_over(path)
     print(f"{file}: written. Try it: bear-alarm config check {file}")
 
@@ -143,6 +142,18 @@ def _asked(file: Path) -> str:
 
 def _ask(question: str, usual: str) -> str:
     return str(typer.prompt(question, default=usual, err=True))
+
+
+def _write(path: Path, text: str) -> None:
+    """Nobody else reads it, not for a moment."""
+    from edge.atomic import replace_whole
+
+    before = os.umask(0o777 & ~MODE)
+    try:
+        replace_whole(path, text.encode())
+    finally:
+        os.umask(before)
+    path.chmod(MODE)
 
 
 def _expanded(path: Path) -> Path:

@@ -74,6 +74,8 @@ def doctor(
                 report(finding)
     if not patient:
         log.warning("Nothing else can be looked at until that is mended.")
+        if bundle:
+            log.warning("%s is not written, which needs that too: send these lines instead.", bundle)
     if as_json:
         findings = [asdict(each) for each in found]
         document = {"schema_version": 1, "kind": "doctor", "verdict": verdict(found), "findings": findings}
@@ -111,18 +113,30 @@ def admitted(source: list[str], config: Path | None, state: Path | None, *, try_
 
 
 def _cameras(source: list[str], settings: Settings) -> Iterator[Camera]:
-    """The cameras named on the command line; OpenCV, which may be broken, is not asked for their names."""
+    """The cameras named on the command line, each called as `watch` calls it. Raises OptionError as that does."""
     from edge.commands.watch_names import named
-    from edge.outbox.scrub import address_of
     from edge.settings import Camera
 
     own = {each.name: each for each in settings.cameras}
+    called = _called([word for word in source if word not in own])
     for word in source:
-        name, place = named(word)
-        if name is None and word in own:
+        if word in own:
             yield own[word]
-            continue
-        yield Camera(name or (address_of(place) if "://" in place else place), place)
+        else:
+            yield Camera(next(called), named(word)[1])
+
+
+def _called(words: list[str]) -> Iterator[str]:
+    """The names of SOURCE words, from a child process; they are numbered where it dies of a broken OpenCV."""
+    from edge.doctor.child import python
+    from edge.doctor.interpreter import IMPORT_S
+
+    found = python("edge.doctor.naming", words, IMPORT_S).answer if words else None
+    if not isinstance(found, dict):
+        return iter([str(number) for number, _ in enumerate(words, 1)])
+    if found["problem"]:
+        raise OptionError(found["problem"])
+    return iter(found["names"])
 
 
 class Report:
@@ -164,10 +178,19 @@ def check_place(path: Path) -> None:
     """Whether the bundle may be put there. Raises OptionError."""
     if path.suffix.lower() != ".zip":
         raise OptionError(f"{path}: a bundle is a zip; name it something.zip")
-    if path.is_dir() or (path.exists() and not zipfile.is_zipfile(path)):
-        raise OptionError(f"{path}: is there already and is no zip; name another file")
+    if path.is_dir() or (path.exists() and not _is_bundle(path)):
+        raise OptionError(f"{path}: is there already and is no bundle of the doctor's; name another file")
     if not path.absolute().parent.is_dir():
         raise OptionError(f"{path}: its folder is not there; make it, or name another")
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether it is one that may be written over: somebody's zip of pictures is none."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return "findings.json" in file.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def packed(path: Path, patient: Patient, found: list[Finding]) -> None:

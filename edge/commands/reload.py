@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from edge.watchdog.notify import Notifier
 
 log = logging.getLogger(__name__)
+
+HANGS_S = 60.0  # a file that takes so long to be read lies on a disk that hangs
 
 
 class Reload:
@@ -32,10 +35,13 @@ class Reload:
         self._settings = settings
         self._problem: str | None = None
         self._thread: threading.Thread | None = None
+        self._began = 0.0  # time.monotonic()
         self._read: tuple[Settings, Classifier | None] | BaseException | None = None
 
     def problem(self) -> str | None:
         """Why the config on the disk is not the one that holds, in one sentence."""
+        if self._thread and time.monotonic() - self._began > HANGS_S:
+            return f"{self.config} has been read for more than {HANGS_S:g} s; its disk or the model's does not answer"
         return self._problem
 
     def begin(self) -> bool:
@@ -43,6 +49,7 @@ class Reload:
         if self._thread:
             return False
         self.notifier.reloading()
+        self._began = time.monotonic()
         self._thread = threading.Thread(target=self._prepare, name="reload", daemon=True)
         self._thread.start()
         return True
@@ -61,9 +68,17 @@ class Reload:
             else:
                 self._problem = None
                 log.info("%s was read again, and holds from now on.", self.config)
+                self._say_later(read[0])
         elif read is not None:
             self._refuse(read)
         self.notifier.ready("read again" if self._problem is None else "going on with the config of before")
+
+    def _say_later(self, wanted: Settings) -> None:
+        """What is taken over only by another start."""
+        holds = self.alarm.settings
+        pairs = (("state", wanted.state, holds.state), ("trace", wanted.trace, holds.trace))
+        if later := [name for name, new, old in pairs if new != old]:
+            log.warning("%s: %s: this holds from the next start on; start it again", self.config, ", ".join(later))
 
     def _prepare(self) -> None:
         """What takes long: the file, and the model where it is another."""

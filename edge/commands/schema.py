@@ -28,9 +28,9 @@ def schema(
 
 def _schema(what: What) -> dict[str, Any]:
     if what is What.config:
-        from edge.config.known import config_schema
+        from edge.config.editor import editor_schema
 
-        return config_schema()
+        return editor_schema()
     from pydantic import TypeAdapter
 
     from edge.card import Card

@@ -155,10 +155,18 @@ def _config(given: Path | None) -> Path | None:
     from edge.config import find_config
     from edge.service import CONFIG
 
-    if given is None and CONFIG.is_file():
+    if given is None and _there(CONFIG):
         return CONFIG
     found = find_config(given)
     return None if found is None else found.expanduser().absolute()
+
+
+def _there(path: Path) -> bool:
+    """Whether it is there, or may be: what may not be looked at is said when it is read."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def _settings(path: Path) -> Settings:

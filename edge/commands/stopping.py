@@ -52,7 +52,8 @@ class Stop(threading.Event):
 def stop_on_signal(*, reloads: bool = False) -> Iterator[Stop]:
     """Set by SIGINT, SIGTERM and SIGHUP; another of them, a second or more later, ends the program the hard way.
 
-    ``reloads``: SIGHUP only sets ``hung_up``, for as long as a terminal that was there is not closed.
+    ``reloads``: SIGHUP only sets ``hung_up``, and is nothing once it ends, for as long as a terminal that was there is
+    not closed.
 
     So does half a minute after the first, also behind this block, where last words may be said to a terminal that takes
     none. In any case what makes a noise is silenced first.
@@ -62,11 +63,11 @@ def stop_on_signal(*, reloads: bool = False) -> Iterator[Stop]:
     before: dict[signal.Signals, Any] = {}
     first = math.inf
 
-    terminal = reloads and _on_terminal()
+    terminal = _terminals() if reloads else []
 
     def handle(number: int, _: object) -> None:
         nonlocal first
-        if reloads and number == HANGUP and first == math.inf and (not terminal or _on_terminal()):
+        if reloads and number == HANGUP and (not terminal or _terminals()):
             stop.hung_up = True
             return
         if first == math.inf:
@@ -108,9 +109,6 @@ def stop_on_signal(*, reloads: bool = False) -> Iterator[Stop]:
             signal.signal(number, signal.SIG_IGN if first < math.inf else handler)
 
 
-def _on_terminal() -> bool:
-    """Whether words go to a terminal; one that was closed is none any more."""
-    try:
-        return os.isatty(2)
-    except OSError:
-        return False
+def _terminals() -> list[int]:
+    """Which of what is read and written is a terminal; one that was closed is none any more."""
+    return [number for number in range(3) if os.isatty(number)]

@@ -156,6 +156,8 @@ def watch(
     until it is back. Ctrl-C stops it; SIGHUP has it read its config again. Alerts and words go to standard error; only
     --events - writes to standard output.
     """
+    if quiet and not log.isEnabledFor(logging.DEBUG):
+        logging.getLogger("edge").setLevel(logging.WARNING)
     sources = source or []
     path = config_for(config, sources)
 

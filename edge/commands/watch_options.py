@@ -51,8 +51,9 @@ def with_options(
     change = {name: value for name, value in numbers.items() if value is not None}
     given: dict[str, Any] = dict(change) | _where(zone, mask, schedule)
     watched = tuple(replace(camera, settings=replace(camera.settings, **given)) for camera in cameras)
+    idle_fps = numbers["idle_fps"]  # the config's own gives way to a --fps that is less
     for camera in watched:
-        fps, idle_fps = camera.settings.fps, camera.settings.idle_fps
+        fps = camera.settings.fps
         if idle_fps is not None and idle_fps > fps:
             raise OptionError(
                 f"--idle-fps {idle_fps:g} is more than --fps {fps:g}, though it is for when nothing moves; give it "

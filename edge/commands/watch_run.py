@@ -37,16 +37,16 @@ def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: b
     say = log.debug if quiet else log.info
     if config:
         say("Settings from %s.", config)
-    wanted = settings()
-    from edge.alarm import Alarm, complaints
-    from edge.commands.watch_words import alert, introduce, sum_up
-
-    def show(event: Event) -> None:
-        say("%s", alert(event))
-
     alarm: Alarm | None = None
     order: Order | None = None
-    with stop_on_signal(reloads=config is not None) as stop:
+    with stop_on_signal(reloads=config is not None) as stop:  # first: a signal may come at any moment
+        wanted = settings()
+        from edge.alarm import Alarm, complaints
+        from edge.commands.watch_words import alert, introduce, sum_up
+
+        def show(event: Event) -> None:
+            say("%s", alert(event))
+
         try:
             alarm = Alarm(wanted, terminal=None if quiet else show)
             stop.silenced_by(alarm.silence)
@@ -96,24 +96,32 @@ def _watch(
     reload = _reload(alarm, settings, config, notifier)
     alarm.start()
     notifier.ready(f"watching {', '.join(post.camera.name for post in alarm.posts)}")
-    judged = 0.0
+    judged, said = 0.0, ""
     order: Order | None = None
     with progress(alarm, show):
-        while alarm.alive and not stop.wait(TICK_S):
+        while alarm.alive and not (order or stop.wait(TICK_S)):
             now = time.monotonic()
-            alarm.tick(now)
-            if now - judged >= JUDGE_S:
-                judged = now
-                status = alarm.status(now)
-                watchdog(status, now)
-                escalation.restart_after_s = alarm.settings.health.restart_after_s
-                escalation.reboot = alarm.settings.health.reboot
-                if order := escalation(status, now):
-                    break
-            if reload:
-                if stop.hung_up and reload.begin():
-                    stop.hung_up = False
-                reload.tick()
+            try:
+                alarm.tick(now)
+                if now - judged >= JUDGE_S:
+                    judged = now
+                    status = alarm.status(now)
+                    watchdog(status, now)
+                    escalation.restart_after_s = alarm.settings.health.restart_after_s
+                    escalation.reboot = alarm.settings.health.reboot
+                    order = escalation(status, now)
+                if reload:
+                    if stop.hung_up:
+                        stop.hung_up = False  # before it is read: what comes meanwhile is another
+                        if not reload.begin():
+                            stop.hung_up = True
+                    reload.tick()
+            except Exception as error:
+                # The cameras are watched on; where this lasts, the watchdog is not fed, and a service starts it again.
+                words = f"a fault of ours ({type(error).__name__}: {error})"
+                log.log(logging.DEBUG if words == said else logging.ERROR, "%s; the cameras are watched on", words)
+                log.debug("in the main loop", exc_info=error)
+                said = words
     alarm.let_go()
     return order
 

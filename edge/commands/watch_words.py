@@ -119,6 +119,7 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say) -> None:
     """One screen at the end: footage, speed, alarms, memory, and where things lie."""
     import numpy as np
 
+    from edge.board.process import peak_memory_mb
     from edge.local_time import lasting
 
     sources = [post.source for post in alarm.posts]
@@ -150,11 +151,13 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say) -> None:
     for opened in sources:
         if lost := _lost(opened):
             say("%s: %s", opened.name, lost)
+    peak_mb = peak_memory_mb()
     times = np.array([ms for tally in tallies for ms in tally.frame_ms] or [0.0])
     say(
         "It took %s: %.0f frames a second. Reading it not counted, a frame took %.1f ms (median), %.1f ms (95 %%); "
         "peak memory %s.",
-        lasting(taken_s), frames / max(taken_s, 1e-9), *np.percentile(times, [50, 95]), peak_memory(),
+        lasting(taken_s), frames / max(taken_s, 1e-9), *np.percentile(times, [50, 95]),
+        "unknown" if peak_mb is None else f"{peak_mb:.0f} MB",
     )  # fmt: skip
     if told["new"] and writer:
         say("Pictures: %s", _from_here(writer.folder))
@@ -192,18 +195,3 @@ def _of_one(opened: Source, watcher: Watcher) -> str:
 def counted(number: int, what: str) -> str:
     """``1 alarm``, ``2 alarms``."""
     return f"{number} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def peak_memory() -> str:
-    """The most memory this process has held, in MB; "unknown" where the system does not say."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return f"{int(status.split('VmHWM:')[1].split()[0]) / 1024:.0f} MB"
-    except (OSError, IndexError, ValueError):
-        pass
-    try:
-        import resource
-    except ImportError:
-        return "unknown"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{peak / (1024 * 1024 if sys.platform == 'darwin' else 1024):.0f} MB"

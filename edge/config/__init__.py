@@ -1,10 +1,11 @@
 """One YAML file in which everything may be set and nothing must be; it becomes ``edge.settings.Settings``.
 
-    tree      YAML, every value as text, every key with its line
-    filling   ${NAME} from the environment, systemd's credentials or secrets.yml
-    shape     what may be set (pydantic), and kinds of values
-    checks    what cannot be meant together
-    making    the settings
+    composing  YAML as nodes, no deeper and larger than any config
+    tree       every value as text, every key with its line
+    filling    ${NAME} from the environment, systemd's credentials or secrets.yml
+    shape      what may be set (pydantic), and kinds of values
+    checks     what cannot be meant together
+    making     the settings
 
 It is found as --config, else $BEAR_ALARM_CONFIG, else ./bear-alarm.yml, else /etc/bear-alarm/config.yml.
 """
@@ -42,14 +43,15 @@ def find_config(given: Path | None = None) -> Path | None:
                     f"{named}: no such config ({whence}); `bear-alarm config init {named}` writes one to begin with"
                 )
             return Path(named)
-    if _there(BESIDE):
-        return BESIDE
-    if _there(BESIDE.with_suffix(".yaml")):
-        log.warning("%s is not read: call it %s, or name it with --config", BESIDE.with_suffix(".yaml"), BESIDE)
-    if _there(SYSTEM):
-        if os.access(SYSTEM, os.R_OK):
-            return SYSTEM
-        log.warning("%s is left aside: this user may not read it", SYSTEM)
+    for usual in (BESIDE, SYSTEM):
+        other = usual.with_suffix(".yaml")
+        if not _there(usual):
+            if _there(other):
+                log.warning("%s is not read: call it %s, or name it with --config", other, usual)
+        elif usual == BESIDE or os.access(usual, os.R_OK) or _leads_nowhere(usual):
+            return usual
+        else:
+            log.warning("%s is left aside: this user may not read it", usual)
     return None
 
 
@@ -64,8 +66,16 @@ def load_config(path: Path) -> Settings:
 
 
 def _there(path: Path) -> bool:
-    """Whether something is there, or may be: what may not be looked at is said when it is read."""
+    """Whether something is there, or may be: what may not be looked at, or leads nowhere, is said when it is read."""
     try:
-        return path.expanduser().exists()
+        return path.expanduser().exists() or _leads_nowhere(path.expanduser())
     except (OSError, RuntimeError, ValueError):
         return True
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Whether it is a link to something that is not there: a drive that is not mounted, say."""
+    try:
+        return path.is_symlink() and not path.exists()
+    except OSError:
+        return False

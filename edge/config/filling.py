@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edge.config.composing import Unreadable
 from edge.config.reading import read_text
-from edge.config.tree import Document, Key, Unreadable, parse
+from edge.config.tree import Document, Key, key_text, parse
 from edge.errors import ConfigProblem
 
 SECRETS = "secrets.yml"
@@ -83,16 +84,17 @@ class Vault:
         if document.data is not None and not isinstance(document.data, dict):
             self._fault = f"{self.path} does not hold lines of NAME: value"
             return {}
-        return {name: value for name, value in (document.data or {}).items() if isinstance(value, str)}
+        wrong = {problem.key for problem in document.problems}  # set twice, or in quotes that are none
+        found = (document.data or {}).items()
+        return {name: value for name, value in found if isinstance(value, str) and key_text((name,)) not in wrong}
 
     def _blame(self, problem: ConfigProblem) -> None:
         where = f"{self.path}:{problem.line}" if problem.line else str(self.path)
         self._fault = f"{where}: {problem.sentence}"
 
 
-def fill(document: Document, vault: Vault) -> set[Key]:
-    """Fill in the names in all values; those of which one stands for nothing are returned, and left as they are."""
-    hollow: set[Key] = set()
+def fill(document: Document, vault: Vault) -> None:
+    """Fill in the names in all values; those of which one stands for nothing are hollow, and left as they are."""
 
     def walk(value: Any, key: Key) -> Any:
         if isinstance(value, dict):
@@ -105,14 +107,13 @@ def fill(document: Document, vault: Vault) -> set[Key]:
         for sentence in wrong:
             document.add(key, sentence)
         if wrong:
-            hollow.add(key)
+            document.hollow.add(key)
             return value
         if filled != value.replace("$${", "${"):
             document.filled[key] = value
         return filled
 
     document.data = walk(document.data, ())
-    return hollow
 
 
 def _filled(text: str, vault: Vault) -> tuple[str, list[str]]:

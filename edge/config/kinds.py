@@ -16,6 +16,7 @@ from edge.decide.schedule import Schedule, parse_schedule
 from edge.errors import OptionError
 from edge.zones import Polygon, parse_polygon
 
+LONG_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"  # what phones make of two of them
 HERE = "this"  # in place of an option's name, which the sentence then does not begin with
 
 
@@ -118,16 +119,11 @@ def kind_of(value: Any) -> str:
     return "a list" if isinstance(value, list) else "a word" if isinstance(value, str) else "nothing"
 
 
-def placed(word: str, folder: Path) -> Path:
-    """The path that a word means, from the config's folder; ``~`` is the home. Raises ValueError."""
-    try:
-        return folder / Path(word).expanduser()
-    except RuntimeError:
-        raise ValueError(f"{word!r}: no such user's home folder; give the whole path") from None
-
-
 def _schedule(value: Any, folder: Path) -> Schedule:
-    return parse_schedule(text_of(value), HERE)
+    words = text_of(value)
+    if long := next((sign for sign in words if sign in LONG_DASHES), ""):
+        raise ValueError(f"{long} is no - but longer; type - in its place")
+    return parse_schedule(words, HERE)
 
 
 def corners(value: Any, folder: Path) -> Polygon:

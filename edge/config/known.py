@@ -10,7 +10,7 @@ from typing import Any
 from edge.config.tree import Key
 
 NAME = "NAME"  # stands for a name of the user's: of a camera, of a zone
-MOST_NAMED = 14
+MOST_NAMED = 16
 SHORTEST = 2  # characters of a word that resembles too many others
 NAMED_UNDER = (("cameras",), ("cameras", NAME, "zones"))
 
@@ -29,6 +29,7 @@ ELSEWHERE: dict[str, Pattern] = {
     "deterrent_lamp": ("deterrent", "lamps"),
     "deterrent_hours": ("deterrent", "hours"),
     "webhook_secret": ("webhook", "secret"),
+    "no_evidence": ("record", "enabled"),
     "topic_prefix": ("mqtt", "prefix"),
     "snapshots": ("record",),
     "inputs": ("cameras", NAME, "source"),
@@ -39,7 +40,7 @@ ELSEWHERE: dict[str, Pattern] = {
 
 @cache
 def config_schema() -> dict[str, Any]:
-    """The JSON Schema of a config, draft 2020-12. What is empty counts as left out, which it does not say."""
+    """The JSON Schema of a config, draft 2020-12, as it is once ${NAME} is filled in and what is empty is left out."""
     from edge.config.shape import Config
 
     plain: dict[str, Any] = _plain(Config.model_json_schema())
@@ -67,8 +68,8 @@ def about(key: Key) -> dict[str, Any]:
     return settings().get(pattern(key), {})
 
 
-def unknown(key: Key) -> str:
-    """What to say of a setting that does not exist."""
+def unknown(key: Key, value: Any = None) -> str:
+    """What to say of a setting that does not exist, and has this value."""
     *_, word = pattern(key)
     level = pattern(key)[:-1]
     plain = word.strip().lower().replace("-", "_").replace(" ", "_")
@@ -85,6 +86,8 @@ def unknown(key: Key) -> str:
     words = {each[-1]: each for each in settings() if each[-1] != NAME}
     if len(plain) > SHORTEST and (near := get_close_matches(plain, words, n=1, cutoff=0.66)):
         return f"no such setting; did you mean {'.'.join(words[near[0]])}?"
+    if not level and isinstance(value, dict) and {("cameras", NAME, each) for each in value} & settings().keys():
+        return "no such setting; if it is a camera, indent it, and what belongs to it, under cameras:"
     more = ", …" if len(here) > MOST_NAMED else ""
     return f"no such setting; there are {', '.join(here[:MOST_NAMED])}{more}"
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.config.composing import Unreadable
 from edge.config.filling import Vault, fill
 from edge.config.reading import read_text
-from edge.config.tree import Document, Key, Unreadable, parse
+from edge.config.tree import Document, Key, parse
 from edge.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_ROUNDS = 50
+MOST_PROBLEMS = 100  # that are told at once; to find out what each of thousands was meant to be takes minutes
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,12 @@ def load_text(text: str, path: Path) -> Loaded:
     if not isinstance(document.data, dict | None):
         document.add((), "settings are wanted, lines of KEY: VALUE")
     else:
-        hollow = fill(document, vault)
-        config = _checked(document, folder, hollow)
+        fill(document, vault)
+        config = _checked(document, folder)
     if document.problems or config is None:
         found = sorted(set(document.problems), key=lambda each: (each.line, each.column, each.key))
+        if len(found) > MOST_PROBLEMS:
+            found[MOST_PROBLEMS:] = [ConfigProblem(0, 0, "", "and more mistakes than these; mend these first")]
         raise ConfigError(path, found)
     from edge.config.making import settings_of
 
@@ -66,7 +70,7 @@ def _is_named(key: Key) -> bool:
     return (len(key) == 2 and key[0] == "cameras") or (len(key) == 4 and (key[0], key[2]) == ("cameras", "zones"))
 
 
-def _checked(document: Document, folder: Path, hollow: set[Key]) -> Config | None:
+def _checked(document: Document, folder: Path) -> Config | None:
     """The config, without the settings that are wrong; what is wrong is told to the document."""
     from pydantic import ValidationError
 
@@ -74,7 +78,7 @@ def _checked(document: Document, folder: Path, hollow: set[Key]) -> Config | Non
     from edge.config.shape import Config
     from edge.config.wording import key_of, refused, sentence
 
-    wrong = set(hollow)
+    wrong = set(document.hollow)
 
     def add(key: Key, words: str, *others: Key) -> None:
         """One problem a setting; what follows from a mistake in it or in one of the others is noise."""
@@ -94,11 +98,14 @@ def _checked(document: Document, folder: Path, hollow: set[Key]) -> Config | Non
             errors = error.errors(include_url=False, include_input=False)
         if config is not None or not errors:
             break
-        found = {key_of(each): each for each in reversed(errors)}  # of two of the same key the first
-        for key, each in found.items():
+        found = {key_of(each, data): each for each in reversed(errors)}  # of two of the same key the first
+        first = sorted(found, key=document.order)[: MOST_PROBLEMS + 1]
+        for key, each in ((key, found[key]) for key in first):
             missing = each["type"] == "missing"
-            add(key if missing else document.written(key), sentence(each, document))
+            add(key if missing else document.written(key), sentence(each, key, document))
             data = _without(data, key[:-1] if missing else key)
+        if len(found) > MOST_PROBLEMS:
+            return None
         wrong |= set(found)
     if config is not None:
         check_together(config, add_refused)

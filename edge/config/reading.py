@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from edge.config.tree import Place, Unreadable, place_after
+from edge.config.composing import Place, Unreadable, place_after
 
 LARGEST = 1_000_000  # bytes
 NOWHERE = Place(0, 0)

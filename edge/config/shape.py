@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from edge.config.kinds import SWITCH, WORD, Section, Short, Words, placed, text_of
+from edge.config.kinds import SWITCH, WORD, Section, Short, Words, text_of
+from edge.config.paths import file_at, folder_at
 from edge.config.shape_alerts import (
     Command,
     CommandSection,
@@ -26,17 +27,11 @@ from edge.config.shape_cameras import CameraName, CameraValue, Looking
 
 
 def _folder(value: Any, folder: Path) -> Path:
-    path = placed(text_of(value), folder)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{value!r} is a file; name a folder")
-    return path
+    return folder_at(text_of(value), folder)
 
 
 def _file(value: Any, folder: Path) -> Path:
-    path = placed(text_of(value), folder)
-    if path.is_dir():
-        raise ValueError(f"{value!r} is a folder; name a file")
-    return path
+    return file_at(text_of(value), folder)
 
 
 def _events(value: Any, folder: Path) -> str:
@@ -93,7 +88,7 @@ class HeartbeatSection(Section):
     url: Annotated[
         WebAddress | None, Field(description="The address, of healthchecks.io or Uptime Kuma, say; better as ${NAME}.")
     ] = None
-    every_s: Annotated[float, Field(ge=1.0, le=86_400.0, description="How often, seconds.")] = 300.0
+    every_s: Annotated[float, Field(ge=10.0, le=86_400.0, description="How often, seconds.")] = 300.0
 
 
 class Health(Section):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from edge.config.kinds import HERE, WORD, WORD_OR_NUMBER, Listed, Section, Short, When, Words, placed, text_of
+from edge.config.kinds import HERE, WORD, WORD_OR_NUMBER, Listed, Section, Short, When, Words, text_of
+from edge.config.paths import file_at, placed
+from edge.outbox.web_address import web_address
 from edge.sinks.gpio import BLINK, HIGHEST_PIN, parse_pin
 from edge.sinks.gpio import LONGEST_S as LONGEST_RELAY_S
 from edge.sinks.mqtt.address import DISCOVERY, EVERY_S, PREFIX, settings_from_url
@@ -25,7 +26,7 @@ def _sound(value: Any, folder: Path) -> str:
     word = text_of(value)
     if word in NAMES:
         return word
-    path = placed(word, folder)
+    path = file_at(word, folder)
     if not path.exists():
         raise ValueError(f"{word!r}: no such sound; name a WAV file, or one of {', '.join(NAMES)}")
     read_wav(path, LONGEST_SOUND_S)
@@ -44,12 +45,12 @@ def _deterrent(value: Any, folder: Path) -> str | None:
     if not 1 <= len(sounds) <= MOST_FILES:
         raise ValueError(f"{word!r} has {len(sounds) or 'no'} WAV files (*.wav); put 1 to {MOST_FILES} there")
     for each in sounds:
-        read_wav(each, LONGEST_SOUND_S)
+        read_wav(file_at(str(each), folder), LONGEST_SOUND_S)
     return str(path)
 
 
 def _ca(value: Any, folder: Path) -> Path:
-    return placed(text_of(value), folder)
+    return file_at(text_of(value), folder)
 
 
 def _discovery(value: Any, folder: Path) -> str:
@@ -60,15 +61,7 @@ def _discovery(value: Any, folder: Path) -> str:
 
 def _web_address(value: Any, folder: Path) -> str:
     url = text_of(value)
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("this is no URL: a port is a number, and signs in a password are escaped") from None
-    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-        raise ValueError("this is no address of the web; it begins with https:// or http:// and a host's name")
-    if any(not sign.isprintable() or sign.isspace() for sign in url):
-        raise ValueError("a space or an unprintable sign is in this address; copy it again")
+    web_address(url, "this setting")
     return url
 
 
@@ -200,7 +193,7 @@ class WebhookSection(Section):
 
 
 Sound = Annotated[SoundSection, Short("play", WORD)]
-Deterrent = Annotated[DeterrentSection, Short("play", WORD)]
+Deterrent = Annotated[DeterrentSection, Short("play", {"type": ["string", "boolean"]})]
 Command = Annotated[CommandSection, Short("on_alarm", WORD)]
 Mqtt = Annotated[MqttSection, Short(_broker_of, WORD)]
 Webhook = Annotated[WebhookSection, Short("url", WORD)]

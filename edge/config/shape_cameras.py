@@ -20,9 +20,9 @@ from edge.config.kinds import (
     Short,
     When,
     Words,
-    placed,
     text_of,
 )
+from edge.config.paths import placed
 
 SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
 CAMERA_NAME = re.compile(r"\w[\w -]*")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from edge.config.tree import NULLS
+from edge.config.composing import NULLS
 
 TEMPLATE = """\
 # Bear Alarm. Everything is optional; what is left out has its default. Take the # away to set something.

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from edge.config.kinds import kind_of
-from edge.config.known import about, settings, unknown
+from edge.config.known import about, pattern, settings, unknown
 from edge.config.tree import Document, Key, key_text
 
 if TYPE_CHECKING:
@@ -14,27 +14,40 @@ if TYPE_CHECKING:
 
 LONGEST = 400  # characters of a sentence
 LONGEST_VALUE = 60
-_NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*(\S.*)?")
-# How much of the unit in a setting's name one of what was written is.
+NO_SPACE = re.compile(r"[\w-]+:(?!//)\S")  # yard:0
+_NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*([^\W\d_]+|%|°\s*[cC]|)")
+# How much of the unit in a setting's name one of what was written is; without a unit it is a number all the same.
 UNITS = {
-    "mb": {"mb": 1.0, "m": 1.0, "gb": 1000.0, "g": 1000.0, "kb": 0.001},
-    "s": {"s": 1.0, "sec": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0},
-    "ms": {"ms": 1.0, "s": 1000.0},
-}
+    "mb": {"": 1.0, "mb": 1.0, "m": 1.0, "gb": 1000.0, "g": 1000.0, "tb": 1e6, "kb": 0.001, "gib": 1074.0},
+    "s": {
+        "": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0,
+        "mins": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86_400.0,
+        "day": 86_400.0, "days": 86_400.0,
+    },
+    "ms": {"": 1.0, "ms": 1.0, "s": 1000.0},
+    "c": {"": 1.0, "c": 1.0, "°c": 1.0},
+    "fps": {"": 1.0, "fps": 1.0, "hz": 1.0},
+}  # fmt: skip
 UNITS["seconds"] = UNITS["s"]
+NONE = {"": 1.0, "%": 0.01}
 
 
-def key_of(error: ErrorDetails) -> Key:
-    """The setting that an error is of."""
-    return tuple(part for part in error["loc"] if part != "[key]")
+def key_of(error: ErrorDetails, data: Any) -> Key:
+    """The setting that an error is of; ``data`` is what was checked, in which one value may stand for a list of it."""
+    key: Key = ()
+    for part in error["loc"]:
+        if part == "[key]" or (isinstance(part, int) and not isinstance(data, list)):
+            continue
+        key += (part,)
+        data = valued(data, (part,))
+    return key
 
 
-def sentence(error: ErrorDetails, document: Document) -> str:
-    """What is wrong, and what to do."""
-    key = key_of(error)
+def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
+    """What is wrong with a setting, and what to do."""
     kind = error["type"]
     if kind == "extra_forbidden":
-        return unknown(key)
+        return unknown(key, valued(document.data, key))
     if kind == "missing":
         return f"it is missing. {about(key).get('description', '')}".rstrip()
     value = valued(document.data, key)
@@ -55,7 +68,7 @@ def sentence(error: ErrorDetails, document: Document) -> str:
             f"{shown} is no {'whole ' if kind.startswith('int') else ''}number{'' if filled else _better(key, value)}"
         )
     if kind.startswith(("greater", "less")):
-        return f"{shown} is not {_bounds(key)}"
+        return f"{shown} is not {_bounds(key)}{'' if key in document.filled else _share(key, value)}"
     return f"{shown} cannot be used here. {about(key).get('description', '')}".rstrip()
 
 
@@ -101,16 +114,12 @@ def _shown(document: Document, key: Key, value: Any) -> str:
 
 
 def _not_settings(key: Key, value: Any) -> str:
-    names = [each[-1] for each in settings() if each[:-1] == tuple(_levels(key))]
+    names = [each[-1] for each in settings() if each[:-1] == pattern(key)]
     such = f", such as {names[0]}: …" if names else ""
+    space = "; a space is missing behind the colon" if isinstance(value, str) and NO_SPACE.match(value) else ""
+    dash = " and without a - before them" if isinstance(value, list) else ""
     where = key_text(key) or "a config"
-    return f"{kind_of(value)} where settings are wanted; {where} takes lines of KEY: VALUE, indented{such}"
-
-
-def _levels(key: Key) -> list[str]:
-    from edge.config.known import pattern
-
-    return list(pattern(key))
+    return f"{kind_of(value)} where settings are wanted{space}; {where} takes lines of KEY: VALUE, indented{dash}{such}"
 
 
 def _wanted(key: Key) -> str:
@@ -121,16 +130,21 @@ def _wanted(key: Key) -> str:
 
 
 def _better(key: Key, value: Any) -> str:
-    """What to write in place of a number with a unit, or with a comma."""
+    """What to write in place of a number with a unit, or with a comma; what could be had, where that is in doubt."""
     match = _NUMBER.fullmatch(str(value).strip())
-    if not match:
-        return f"; give one {_bounds(key)}" if _bounds(key) else ""
-    number, unit = float(match[1].replace(",", ".")), (match[2] or "").strip().lower()
-    if unit.startswith("%"):
-        number = number / 100 if about(key).get("maximum", 100) <= 1.0 else number
-    else:
-        number *= UNITS.get(str(key[-1]).rpartition("_")[2], {}).get(unit, 1.0)
-    return f"; write {number:g}"
+    units = UNITS.get(str(key[-1]).rpartition("_")[2], NONE)
+    factor = units.get(match[2].lower().replace(" ", "")) if match else None
+    if match and factor is not None:
+        number = float(match[1].replace(",", ".")) * factor
+        if about(key).get("minimum", number) <= number <= about(key).get("maximum", number):
+            return f"; write {number:g}"
+    return f"; give one {_bounds(key)}" if _bounds(key) else ""
+
+
+def _share(key: Key, value: Any) -> str:
+    """What to write in place of 80, where a share was meant."""
+    percent = float(value)
+    return f"; write {percent / 100:g}" if about(key).get("maximum", 0) < 1.0 < percent < 100.0 else ""
 
 
 def _bounds(key: Key) -> str:

@@ -20,8 +20,9 @@ from edge.board.sysfs import pairs
 from edge.doctor.checks import PACKAGES
 from edge.doctor.child import python, run
 from edge.doctor.finding import Finding
+from edge.doctor.model import WITHIN_S
 from edge.doctor.patient import Patient
-from edge.doctor.redact import Redactor, secrets_of_device
+from edge.doctor.redact import Redactor, names_of_device, secrets_of_device
 from edge.errors import BearAlarmError
 from edge.service import NAME
 from edge.state import JOURNAL
@@ -33,7 +34,7 @@ CPU = ("model name", "Hardware", "Revision", "Model", "CPU implementer", "CPU pa
 
 def write(path: Path, patient: Patient, findings: Sequence[Finding]) -> list[tuple[str, int, str]]:
     """Write it; each file in it with its bytes and what it is. Raises OptionError where it cannot be written."""
-    redactor = Redactor(secrets_of_device(patient.settings, patient.config))
+    redactor = Redactor(secrets_of_device(patient.settings, patient.config), names_of_device())
     buffer, contents = io.BytesIO(), []
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name, what, text in _files(patient, findings, redactor):
@@ -64,7 +65,7 @@ def _files(patient: Patient, findings: Sequence[Finding], redactor: Redactor) ->
     log = _log(redactor)
     if log:
         yield "service.log", f"the last {len(log)} lines of the service's log", "\n".join(log) + "\n"
-    card = python("edge.doctor.try_model", patient.settings.model, 180.0).answer
+    card = python("edge.doctor.try_model", patient.settings.model, WITHIN_S, patient.environment).answer
     if isinstance(card, dict) and "card" in card:
         yield "model-card.json", "the card of the model in use", _json(redactor.anything(card["card"]))
 

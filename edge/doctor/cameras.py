@@ -9,6 +9,7 @@ from edge.doctor.child import python
 from edge.doctor.devices import Device, devices, holder, pi_program
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
+from edge.outbox.scrub import scrub, secrets_of
 from edge.settings import Camera
 
 WITHIN_S = 30.0  # to open takes 10 s at most, the first frame 8, and it is looked at for 2
@@ -46,6 +47,10 @@ def _tried(patient: Patient, camera: Camera, source: str, name: str) -> Iterator
         return
     ended = python("edge.doctor.try_camera", _asks(camera, source), WITHIN_S)
     found = ended.answer
+    if isinstance(found, dict) and "://" in source:  # what its address ends with may be a key of any name
+        hidden = secrets_of(source)
+        found["problem"] = found["problem"] and scrub(found["problem"], hidden)
+        found["problems"] = [scrub(each, hidden) for each in found.get("problems", ())]
     if not isinstance(found, dict):
         todo = "unplug it and plug it in again; then try another cable, socket or driver"
         yield broken(name, f"trying it {ended.why if ended.code is None or ended.signal else 'failed'}", todo)

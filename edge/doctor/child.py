@@ -5,16 +5,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]  # where ``edge`` lies
 SAID = 400  # characters kept of a last line
+LEFT_S = 5.0  # that a child may go on for where nobody ends it in time
 KILLED = {
     "SIGILL": "by an illegal instruction: it is made for another processor",
     "SIGSEGV": "by a memory fault",
@@ -67,20 +70,23 @@ class Ended:
         return self.last or f"ended with code {self.code}"
 
 
-def python(module: str, asks: object, within_s: float) -> Ended:
+def python(module: str, asks: object, within_s: float, more: Mapping[str, str] | None = None) -> Ended:
     """Run ``main(asks)`` of a module in a child, which prints its JSON answer. ``asks`` goes in by standard input.
 
-    Not by the command line, which every user of the machine may read.
+    Not by the command line, which every user of the machine may read. ``more``: what its environment has beside ours.
     """
+    # Where the doctor itself is killed nobody is left to end a child that hangs, and holds a camera.
+    ends = f"import signal; signal.alarm({math.ceil(within_s + LEFT_S)}); " if os.name == "posix" else ""
     code = (
-        f"import json, sys; sys.path.append({str(ROOT)!r}); from {module} import main; "
+        f"{ends}import json, sys; sys.path.append({str(ROOT)!r}); from {module} import main; "
         "answer = main(json.load(sys.stdin)); print(); print(json.dumps(answer), flush=True)"
     )
     # -P: a numpy.py in the working folder is none of ours. It ends at once where a library left threads behind.
-    return run([sys.executable, "-P", "-c", f"{code}; import os; os._exit(0)"], within_s, json.dumps(asks).encode())
+    words = [sys.executable, "-P", "-c", f"{code}; import os; os._exit(0)"]
+    return run(words, within_s, json.dumps(asks).encode(), more)
 
 
-def run(words: list[str], within_s: float, asks: bytes = b"") -> Ended:
+def run(words: list[str], within_s: float, asks: bytes = b"", more: Mapping[str, str] | None = None) -> Ended:
     """Run a program, and end it with all it started once it takes too long. Raises OSError where it cannot start."""
     posix = os.name == "posix"
     process = subprocess.Popen(
@@ -89,6 +95,7 @@ def run(words: list[str], within_s: float, asks: bytes = b"") -> Ended:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=posix,
+        env={**os.environ, **more} if more else None,
     )
     _running.add(process)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -12,6 +13,9 @@ from edge.board import sensors, storage
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
 from edge.errors import OptionError
+from edge.service import NAME, ServiceError
+from edge.service.access import unwritable
+from edge.service.host import Host
 from edge.state import JOURNAL
 
 MOST_CHECKED = 200 << 20  # bytes; a larger journal takes too long to look through
@@ -32,6 +36,8 @@ def check_disk(patient: Patient) -> Iterator[Finding]:
         yield broken("disk", words, f"see `dmesg` for why; then sudo mount -o remount,rw {mount.folder}")
     elif mount and mount.fleeting:
         words = f"{state} lies in memory ({mount.kind}): what is written there is gone with the power"
+        if mount.overlaid:
+            words = f"{state} lies in an overlay: what is written there is mostly gone with the power, or the container"
         yield doubt("disk", words, "name a state folder on a card or disk with --state")
     least, free = patient.settings.health.low_disk_mb, storage.free_mb(state)
     if free is None:
@@ -54,13 +60,11 @@ def _health(disk: storage.Disk, *, long_up: bool) -> Iterator[Finding]:
     if disk.worn:
         sound = False
         yield doubt(f"disk {disk.name}", "it says itself that it is nearly worn out", NEW_CARD)
-    if disk.io_errors:
-        sound, words = False, f"{disk.io_errors} commands failed since the machine was started"
-        yield doubt(f"disk {disk.name}", words, f"check its cable; {NEW_CARD}")
     if sound:
         what = " ".join(each for each in (disk.kind, disk.model, disk.made) if each)
         day = f"; {disk.written_mb_a_day:.0f} MB are written a day" if disk.written_mb_a_day and long_up else ""
-        yield fine(f"disk {disk.name}", f"no errors are known{f' ({what})' if what else ''}{day}")
+        failed = f"; {disk.io_errors} commands were refused since the start, as a few are" if disk.io_errors else ""
+        yield fine(f"disk {disk.name}", f"no errors are known{f' ({what})' if what else ''}{failed}{day}")
 
 
 def check_state(patient: Patient) -> Iterator[Finding]:
@@ -70,6 +74,7 @@ def check_state(patient: Patient) -> Iterator[Finding]:
     except OptionError:
         return  # said of the disk
     yield _writable(patient, "state folder", state)
+    yield from of_service(patient, "state folder", state)
     yield _journal(state / JOURNAL, patient)
 
 
@@ -84,12 +89,37 @@ def check_evidence(patient: Patient) -> Iterator[Finding]:
     except OptionError:
         return
     yield _writable(patient, "evidence", folder)
+    yield from of_service(patient, "evidence", folder)
     free = storage.free_mb(folder)
     if kept.quota_mb and free is not None and folder.is_dir():
-        lies = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+        lies = _bytes_in(folder) / 1e6
         if lies + free < kept.quota_mb:
             words = f"it may take {kept.quota_mb:g} MB and there is room for {lies + free:.0f}"
             yield doubt("quota", words, "set a smaller one, or make room: the oldest goes earlier than you think")
+
+
+def _bytes_in(folder: Path) -> int:
+    """What lies there; a running alarm may throw something away at this moment."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += Path(place, name).stat().st_size
+    return size
+
+
+def of_service(patient: Patient, name: str, folder: Path, host: Host | None = None) -> Iterator[Finding]:
+    """Whether the service's user may write there too: root, who may everything, sees nothing of that by itself."""
+    host = host or Host(root=patient.root)
+    if not patient.has_service or not host.is_root or host.find_account(NAME) is None:
+        return
+    try:
+        closed = unwritable(host, host.account, [storage.existing(folder)])
+    except ServiceError:
+        return
+    if closed:
+        words = f"{folder}: the service's user, {NAME}, may not write there"
+        yield broken(name, words, f"sudo chown -R {NAME}: {folder}, then sudo bear-alarm service install")
 
 
 def _writable(patient: Patient, name: str, folder: Path) -> Finding:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edge.board import programs, sensors
+from edge.board import Reading, programs, sensors
 from edge.board.about import about
+from edge.board.effort import hot_from
 from edge.board.network import default_route, interfaces
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
@@ -38,14 +39,15 @@ def check_board(patient: Patient) -> Iterator[Finding]:
 
 def check_power(patient: Patient) -> Iterator[Finding]:
     """Temperature and voltage, now and since the machine was started."""
-    warm, hot = sensors.temperature_c(patient.root), patient.settings.health.hot_c
+    warm = sensors.temperature_c(patient.root)
+    hot = hot_from(patient.settings.health.hot_c, Reading(critical_c=sensors.critical_c(patient.root)))
     if warm is None:
         yield unknown("temperature", "this machine does not say")
     elif warm >= hot:
         yield doubt("temperature", f"{warm:.0f} °C; from {hot:g} on the alarm looks at fewer frames", COOL)
     else:
         yield fine("temperature", f"{warm:.0f} °C; from {hot:g} on the alarm would look at fewer frames")
-    whole = programs.asked_throttling() or sensors.firmware_throttling(patient.root)
+    whole = programs.asked_throttling()
     low = sensors.undervolted(patient.root)
     low = whole.undervolted if whole and low is None else low
     if low:

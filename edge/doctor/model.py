@@ -15,7 +15,7 @@ LEAST_CROPS = 3  # of a frame, whatever it takes: edge.pace
 
 def check_model(patient: Patient) -> Iterator[Finding]:
     """Which it is, whether this processor computes it rightly, and what one crop takes."""
-    ended = python("edge.doctor.try_model", patient.settings.model, WITHIN_S)
+    ended = python("edge.doctor.try_model", patient.settings.model, WITHIN_S, patient.environment)
     found = ended.answer
     if not isinstance(found, dict):
         todo = "see onnxruntime above; then `bear-alarm model check`"

@@ -6,10 +6,13 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge.config import SYSTEM
 from edge.errors import BearAlarmError, OptionError
+from edge.service import NAME
 from edge.settings import Camera, Settings
 from edge.state import ENVIRONMENT, JOURNAL, SERVICE, state_folder
 
+ASK_S = 5.0  # for systemctl
 UNIT = Path("etc/systemd/system/bear-alarm.service")  # below the root
 
 
@@ -59,14 +62,27 @@ class Patient:
         kept = self.settings.evidence
         if kept.folder:
             return kept.folder.expanduser().absolute()
-        return self.state / "evidence" if self.has_service or self.config else Path("evidence").absolute()
+        return self.state / "evidence" if self.has_service else Path("evidence").absolute()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the service's environment has and ours has not: there its chosen model lies."""
+        served = self.has_service and self.config in (None, SYSTEM)
+        return {"XDG_CONFIG_HOME": str(self.root / "etc")} if served else {}
 
     @property
     def alarm_runs(self) -> bool:
-        """Whether an alarm is at work on that state folder now, as its lock says."""
+        """Whether an alarm is at work here now: on that state folder, as its lock says, or as the service."""
+        from edge.doctor.child import run
         from edge.journal.locks import Alive
 
         try:
-            return bool(Alive(self.state, "").others())
+            if Alive(self.state, "").others():
+                return True
         except BearAlarmError:
+            pass
+        # Its folder, and so its lock, is closed to other users.
+        try:
+            return self.has_service and run(["systemctl", "is-active", "--quiet", NAME], ASK_S).code == 0
+        except OSError:
             return False

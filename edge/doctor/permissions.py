@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from edge.doctor.devices import devices
 from edge.doctor.finding import Finding, broken, doubt, fine
 from edge.doctor.patient import UNIT, Patient
+from edge.settings import Settings
 
 SECRETS = "secrets.yml"  # beside the config
 OTHERS = 0o004
@@ -20,7 +23,8 @@ def check_groups(patient: Patient) -> Iterator[Finding]:
     if os.geteuid() == 0:
         yield fine("user", "root, who may have everything")
     else:
-        yield _groups("user", needed(patient), _own_groups(), "sudo usermod -aG {} $USER, then log out and in again")
+        have = _own_groups() | open_now(patient.root)
+        yield _groups("user", needed(patient), have, "sudo usermod -aG {} $USER, then log out and in again")
     if patient.has_service:
         todo = "install it again: sudo bear-alarm service install"
         yield _groups("service user", needed(patient), _service_groups(patient), todo)
@@ -37,13 +41,22 @@ def needed(patient: Patient) -> set[str]:
     return found - {"root"}
 
 
+def open_now(root: Path) -> set[str]:
+    """The groups whose devices this user may open without being in them: a desktop gives them to who sits at it."""
+    nodes: dict[str, list[Path]] = {}
+    for pattern in ("video[0-9]*", "gpiochip*", "snd/controlC*"):
+        for path in (root / "dev").glob(pattern):
+            with contextlib.suppress(OSError, KeyError, NotImplementedError):
+                nodes.setdefault(path.group(), []).append(path)
+    return {group for group, paths in nodes.items() if all(os.access(path, os.R_OK | os.W_OK) for path in paths)}
+
+
 def _groups(name: str, wanted: set[str], have: set[str], todo: str) -> Finding:
     missing = sorted(wanted - have)
     if missing:
-        # A desktop gives whoever sits at it its devices without any group.
         words = f"not in the group{'s' * (len(missing) > 1)} {', '.join(missing)}, whose devices the alarm uses"
         return doubt(name, words, todo.format(",".join(missing)))
-    return fine(name, f"in the groups {', '.join(sorted(wanted))}" if wanted else "needs no groups here")
+    return fine(name, f"may use what belongs to {', '.join(sorted(wanted))}" if wanted else "needs no groups here")
 
 
 def _own_groups() -> set[str]:
@@ -76,11 +89,30 @@ def check_secrets(patient: Patient) -> Iterator[Finding]:
         yield broken("config file", words, "ask as root, or change its owner")
         return
     secrets = patient.config.with_name(SECRETS)
+    if _holds_secrets(patient.config, patient.settings) and _open_to_all(patient.config):
+        words = f"{patient.config} holds passwords or addresses that are secrets, and may be read by every user"
+        yield doubt("secrets", words, f"chmod o-rwx {patient.config}, or put them into {SECRETS} beside it")
+    if secrets.exists():
+        if _open_to_all(secrets):
+            yield doubt("secrets", f"{secrets} may be read by every user", f"chmod o-rwx {secrets}")
+        else:
+            yield fine("secrets", f"{secrets} is closed to others")
+
+
+def _open_to_all(path: Path) -> bool:
     try:
-        mode = secrets.stat().st_mode
+        return os.name == "posix" and bool(path.stat().st_mode & OTHERS)
     except OSError:
-        return
-    if os.name == "posix" and mode & OTHERS:
-        yield doubt("secrets", f"{secrets} may be read by every user", f"chmod o-rwx {secrets}")
-    else:
-        yield fine("secrets", f"{secrets} is closed to others")
+        return False
+
+
+def _holds_secrets(config: Path, settings: Settings) -> bool:
+    """Whether a secret of the settings stands in the file itself, and not as ``${NAME}``."""
+    alerts = settings.alerts
+    found = [alerts.webhook, alerts.webhook_secret, alerts.mqtt and alerts.mqtt.password, *alerts.notify]
+    found += [each.source for each in settings.cameras if "@" in each.source]
+    try:
+        text = config.read_text(errors="replace")
+    except OSError:
+        return False
+    return any(each and each in text for each in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.outbox.scrub import HIDDEN, scrub, secrets_of
+from edge.service import NAME
 
 if TYPE_CHECKING:
     from edge.settings import Settings
@@ -26,28 +28,35 @@ HARMLESS_SOURCE = re.compile(r"\d{1,3}|demo|/dev/[\w/.-]+|picamera://\d+(\?[\w=&
 SWITCH = re.compile(r"(?i)yes|no|on|off|true|false|null|~|[-+]?\d+(\.\d+)?")
 SECRET_VARIABLE = re.compile(r"(?i)pass|pwd|secret|token|key|auth|credential")
 LEAST_VARIABLE = 6  # characters of a secret variable's value
+LEAST_NAME = 4  # characters of a name: a shorter one is part of too many words
+DEEPEST = 20  # levels of a config that are looked at
 MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 MAC = re.compile(r"\b[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}\b")
 IP = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{0,4}(?![\w:])")
 URL = re.compile(r"\w[\w+.-]*://[^\s'\"]+")
-HOME = re.compile(r"(/home|/Users|[A-Z]:\\Users)[/\\][^/\\\s'\"]+")
+# A stick is found below its user's name too: /media/jane/STICK.
+HOME = re.compile(r"(/home|/Users|/media|[A-Za-z]:\\Users)[/\\][^/\\\s'\"]+")
+EVERYBODYS = frozenset({"root", "pi", "user", "admin", "ubuntu", "debian", "raspberrypi", "localhost", NAME})
 
 
 class Redactor:
     """Knows what is secret here, and hides it wherever it stands."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), names: Iterable[str] = ()) -> None:
         self._secrets = tuple({each for each in secrets if each})
+        words = "|".join(re.escape(name) for name in sorted({*names} - {""}, key=len, reverse=True))
+        self._names = re.compile(rf"\b(?:{words})\b") if words else None
 
     def line(self, words: str, *, versions: bool = False) -> str:
-        """One line of at most 300 characters for a stranger: no secrets, nobody's address, no home folder's name.
+        """One line of at most 300 characters for a stranger: no secrets, nobody's address, nobody's name.
 
         ``versions``: four numbers with dots between are the version of a package there, and no address.
         """
         words = scrub(words, self._secrets)
         words = MAIL.sub(HIDDEN, MAC.sub(HIDDEN, words))
         words = words if versions else IP.sub(_public, words)
-        return HOME.sub(r"\1/" + HIDDEN, words)
+        words = HOME.sub(r"\1/" + HIDDEN, words)
+        return self._names.sub(HIDDEN, words) if self._names else words
 
     def anything(self, value: Any) -> Any:
         """The same of every word in what JSON can hold."""
@@ -73,7 +82,7 @@ class Redactor:
     def _node(self, node: Any, path: tuple[str, ...], depth: int = 0) -> Any:
         import yaml
 
-        if depth > 20:
+        if depth > DEEPEST:
             return HIDDEN
         if isinstance(node, yaml.MappingNode):
             return {
@@ -92,8 +101,12 @@ class Redactor:
             return text
         if (key == "source" or path[:1] == ("cameras",)) and HARMLESS_SOURCE.fullmatch(text):
             return text
-        if not any(SECRET.search(each) for each in path) and (
-            SWITCH.fullmatch(text) or any(each in SHOWN for each in path)
+        from edge.config.known import pattern, settings
+
+        if (
+            pattern(path) in settings()  # of a setting that we know: any other may hold a PIN or a telephone number
+            and not any(SECRET.search(each) for each in path)
+            and (SWITCH.fullmatch(text) or any(each in SHOWN for each in path))
         ):
             return self.line(text) if "://" not in text and "/" not in text else HIDDEN
         scheme = re.match(r"\w+://", text)
@@ -118,8 +131,8 @@ def secrets_of_device(settings: Settings, config: Path | None) -> Iterator[str]:
     for name in PLACEHOLDER.findall(text):
         yield os.environ.get(name[2:-1], "")
     if config:
-        yield from _values(_read(config.with_name("secrets.yml")))
-        yield from _values(text, only=SECRET)
+        yield from (value for _, value in _values(_read(config.with_name("secrets.yml"))))
+        yield from _secret_values(text)
         for url in URL.findall(text):
             yield from secrets_of(url)
     for name, value in os.environ.items():
@@ -127,14 +140,46 @@ def secrets_of_device(settings: Settings, config: Path | None) -> Iterator[str]:
             yield value
 
 
-def _values(text: str, only: re.Pattern[str] | None = None) -> Iterator[str]:
-    """What stands behind each key of lines of ``KEY: VALUE``; it need not be whole YAML."""
+def names_of_device() -> Iterator[str]:
+    """What its user and the machine itself are called, where that is not what many are called."""
+    host = platform.node()
+    found = {host, host.partition(".")[0], *(os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER"))}
+    yield from (each for each in found if len(each) >= LEAST_NAME and each.lower() not in EVERYBODYS)
+
+
+def _values(text: str) -> Iterator[tuple[str, str]]:
+    """Keys and what stands behind them in lines of ``KEY: VALUE``; it need not be whole YAML."""
     for line in text.splitlines():
         key, colon, value = line.partition(":")
         value = value.split(" #")[0].strip().strip("'\"")
-        asked = only is None or (only.search(key) and len(value) >= LEAST_VARIABLE)
-        if colon and value and asked and not PLACEHOLDER.search(value):
-            yield value
+        if colon and value and not PLACEHOLDER.search(value):
+            yield key, value
+
+
+def _secret_values(text: str) -> Iterator[str]:
+    """What stands behind keys that sound like secrets in a config, which may be full of mistakes."""
+    import yaml
+
+    try:
+        found = _leaves(yaml.compose(text, Loader=yaml.SafeLoader), "")
+        pairs = [(key, value) for key, value in found if not PLACEHOLDER.search(value)]
+    except (yaml.YAMLError, RecursionError):
+        pairs = list(_values(text))
+    yield from (value for key, value in pairs if SECRET.search(key) and len(value) >= LEAST_VARIABLE)
+
+
+def _leaves(node: Any, key: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """The values of a YAML tree, each with its keys from the top on."""
+    import yaml
+
+    if isinstance(node, yaml.ScalarNode):
+        yield key, str(node.value)
+    elif depth <= DEEPEST and isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            yield from _leaves(value, f"{key}.{name.value}", depth + 1)
+    elif depth <= DEEPEST and isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _leaves(value, key, depth + 1)
 
 
 def _host(url: str) -> Iterator[str]:

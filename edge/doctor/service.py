@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
+from edge.outbox.scrub import scrub
+from edge.service import ServiceError
 from edge.service.host import Host
 from edge.service.state import State, ask
 
@@ -22,7 +24,12 @@ def check_service(patient: Patient, host: Host | None = None) -> Iterator[Findin
             yield unknown("service", "no systemd runs here")
             return
         host = Host(root=patient.root)
-    now = ask(host, lines=0)
+    try:
+        now = ask(host, lines=0)
+    except ServiceError as error:
+        said = scrub(str(error).partition("did not work: ")[2] or str(error))  # without our long question
+        yield unknown("service", f"systemd does not answer ({said})", "see `systemctl status`")
+        return
     if not now.installed:
         words = "not installed: the alarm runs only while somebody runs `watch`"
         yield fine("service", words, f"{INSTALL}, where it shall start by itself")
@@ -42,6 +49,9 @@ def _state(now: State) -> Finding:
     said = f": {now.said}" if now.said else ""
     if now.up:
         return fine("service", f"it runs{said}")
+    if now.active == "activating" and (now.sub == "auto-restart" or now.restarts >= MANY):
+        why = f"{now.result or 'no reason given'}, {now.restarts} times by now"
+        return broken("service", f"it ends again and again and is started again ({why}){said}", LOG)
     if now.active == "activating":
         return doubt("service", f"it is starting ({now.sub}){said}", f"look again in a minute; {LOG}")
     if now.active == "failed":

@@ -9,12 +9,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from edge.doctor.finding import Finding, broken, doubt, fine
 from edge.doctor.patient import Patient
 from edge.errors import OptionError
 from edge.outbox.scrub import address_of, error_words, scrub, secrets_of
+from edge.outbox.web_address import web_address
 
 if TYPE_CHECKING:
     from edge.sinks.mqtt.connection import Connection
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WITHIN_S = 8.0
 LASTS_S = 1.0
 WAITS = "check the network; until then events wait in the journal"
+SILENT = "check the network; until then whoever watches it is right to raise an alarm"
 CORRECT = "correct it in the config"
 NO_ANSWER = "check its settings, and try it: bear-alarm alert test"
 
@@ -88,14 +89,26 @@ def check_webhook(patient: Patient) -> Iterator[Finding]:
     except OptionError as error:
         yield broken("webhook", *_split(str(error)))
         return
-    yield _answers("webhook", url)
+    yield _answers("webhook", url, WAITS)
 
 
 def check_heartbeat(patient: Patient) -> Iterator[Finding]:
-    """The host that is asked while all is well has an address and answers."""
+    """The host that is asked while all is well, or the proxy on the way to it, has an address and answers."""
+    from urllib.request import getproxies, proxy_bypass
+
     url = patient.settings.health.heartbeat_url
-    if url:
-        yield _answers("heartbeat", url)
+    if not url:
+        return
+    try:
+        to = web_address(url, "the heartbeat")
+    except OptionError as error:
+        yield broken("heartbeat", *_split(str(error)))
+        return
+    proxy = getproxies().get("https" if to.tls else "http")
+    if proxy and not proxy_bypass(to.host):
+        yield _answers("heartbeat's proxy", proxy if "://" in proxy else f"http://{proxy}", SILENT)
+    else:
+        yield _answers("heartbeat", url, SILENT)
 
 
 def check_people(patient: Patient) -> Iterator[Finding]:
@@ -114,28 +127,27 @@ def check_people(patient: Patient) -> Iterator[Finding]:
             yield fine(name, f"{scheme}:// is understood; try it with `bear-alarm alert test --notify …`")
 
 
-def _answers(name: str, url: str) -> Finding:
-    """Whether somebody listens at a URL's host and port, with a certificate that is good where it should have one."""
-    try:
-        parts = urlsplit(url)
-        host, port, tls = parts.hostname or "", parts.port, parts.scheme.lower() == "https"
-    except ValueError:
-        return broken(name, "its address is no URL", CORRECT)
-    if not host or parts.scheme.lower() not in ("http", "https"):
-        return broken(name, "its address does not begin with http:// or https:// and a host", CORRECT)
+def _answers(name: str, url: str, away: str) -> Finding:
+    """Whether somebody listens at a URL's host and port, with a certificate that is good where it should have one.
+
+    ``away``: what to do where nobody does.
+    """
     where = address_of(url)
     try:
-        with socket.create_connection((host, port or (443 if tls else 80)), WITHIN_S) as opened:
-            if tls:
-                ssl.create_default_context().wrap_socket(opened, server_hostname=host).close()
+        to = web_address(url, f"the {name}")
+        with socket.create_connection((to.host, to.port), WITHIN_S) as opened:
+            if to.tls:
+                ssl.create_default_context().wrap_socket(opened, server_hostname=to.host).close()
+    except OptionError as error:
+        return broken(name, *_split(str(error), CORRECT))
     except ssl.SSLCertVerificationError as error:
         words = f"{where}: its certificate is not trusted ({error.verify_message})"
         return broken(name, words, "is this machine's clock right? else mend the certificate")
     except OSError as error:
-        return doubt(name, f"{where} cannot be reached ({scrub(error_words(error), secrets_of(url))})", WAITS)
+        return doubt(name, f"{where} cannot be reached ({scrub(error_words(error), secrets_of(url))})", away)
     return fine(name, f"{where} answers; nothing was sent")
 
 
-def _split(sentence: str) -> tuple[str, str]:
+def _split(sentence: str, otherwise: str = NO_ANSWER) -> tuple[str, str]:
     what, _, todo = sentence.partition("; ")
-    return what, todo or NO_ANSWER
+    return what, todo or otherwise

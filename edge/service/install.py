@@ -133,6 +133,10 @@ def homes() -> list[Path]:
 
 def _walk(steps: Sequence[Step], dry_run: bool, say: Say) -> None:
     for step in steps:
-        if not dry_run:
-            step.do()
+        try:
+            if not dry_run:
+                step.do()
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
+            raise ServiceError(f"this could not be done: {step.words} ({why})") from None
         say(f"{'would be done: ' if dry_run else ''}{step.words}")

@@ -72,7 +72,7 @@ def ask(host: Host, *, lines: int = LOG_LINES) -> State:
     up = told.get("ActiveState") in ("active", "reloading", "refreshing")
     return State(
         installed=installed,
-        enabled=told.get("UnitFileState", "").startswith("enabled"),
+        enabled=told.get("UnitFileState") == "enabled",
         active=told.get("ActiveState", "inactive"),
         sub=told.get("SubState", "dead"),
         result=told.get("Result", ""),

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.atomic import replace_whole
-from edge.service import CONFIG, GROUPS, NAME, STATE, UNIT
-from edge.service.host import Host
+from edge.config.filling import SECRETS
+from edge.service import CONFIG, GROUPS, NAME, STATE, UNIT, ServiceError
+from edge.service.host import PEOPLE, Host
 from edge.service.named import check_named, named, under_home
 from edge.service.program import Program
 from edge.service.unit import Plan, unit
 from edge.settings import Settings
+from edge.watchdog.note import MOUNTS, mounted
 
-BESIDE = ("secrets.yml", "model.onnx", "model.previous.onnx")  # the last two: `XDG_CONFIG_HOME=/etc … model use`
+BESIDE = (SECRETS, "model.onnx", "model.previous.onnx")  # the last two: `XDG_CONFIG_HOME=/etc … model use`
 READABLE = 0o640  # by root, who changes it, and the service; it may hold passwords
 
 
@@ -79,8 +81,13 @@ def installing(host: Host, made: Plan, settings: Settings) -> list[Step]:
 
 
 def removing(host: Host, *, purge: bool) -> list[Step]:
-    """From a service to none. Its journal, evidence, configuration and user stay unless ``purge``."""
+    """From a service to none. Its journal, evidence, configuration and user stay unless ``purge``.
+
+    Raises ServiceError where it would empty a drive.
+    """
     steps = []
+    if purge:
+        _check_drives(host)
     if host.unit_path.is_file():
         steps += [
             Step("stopped, and no longer started at boot", lambda: host.do("systemctl", "disable", "--now", UNIT)),
@@ -92,7 +99,7 @@ def removing(host: Host, *, purge: bool) -> list[Step]:
         for folder in (host.at(STATE), host.at(CONFIG).parent, host.unit_path.with_name(f"{UNIT}.d")):
             if folder.is_dir() or folder.is_symlink():
                 steps.append(Step(f"{folder} removed", lambda folder=folder: _remove(folder)))  # type: ignore[misc]
-        if host.find_account(NAME):
+        if (account := host.find_account(NAME)) and account.uid < PEOPLE:  # somebody may be called so
             steps.append(Step(f"user {NAME} removed", lambda: host.do("userdel", NAME)))
     return steps
 
@@ -111,6 +118,17 @@ def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_whole(path, data)
     path.chmod(0o644)  # whatever the umask
+
+
+def _check_drives(host: Host) -> None:
+    """Raises ServiceError where a drive or another folder is mounted in what would be removed."""
+    try:
+        points = [point for point, _ in mounted(host.at(MOUNTS))]
+    except OSError:
+        return
+    for point in points:
+        if point.is_relative_to(STATE) or point.is_relative_to(CONFIG.parent):
+            raise ServiceError(f"{point}: something is mounted there, and --purge would empty it; unmount it first")
 
 
 def _remove(folder: Path) -> None:

@@ -34,7 +34,7 @@ def shown(state: State) -> str:
         memory = f", {state.memory_mb:.0f} MB of memory" if state.memory_mb is not None else ""
         lines.append(_line("process", f"{state.pid}{memory}"))
     lines.append(_line("unit", f"{state.path}{'; it was changed: `sudo systemctl daemon-reload`' * state.outdated}"))
-    lines.append(_line("events", f"{NAME} events --state {STATE}"))
+    lines.append(_line("events", f"sudo {NAME} events --state {STATE}"))
     if state.log:
         lines += ["", f"The log's end; all of it: journalctl -u {NAME}", *(f"  {_short(line)}" for line in state.log)]
     else:

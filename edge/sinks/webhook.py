@@ -13,7 +13,6 @@ and answers 2xx. A key that came before is the same message again: answer 2xx, a
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import http.client
@@ -22,17 +21,17 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import edge
 from edge.errors import OptionError
 from edge.outbox import Message, NotYetError, RefusedError
 from edge.outbox.scrub import address_of, error_words, scrub, secrets_of
+from edge.outbox.web_address import web_address
 from edge.schema import Event
 
 # Of 4xx: not now, rather than never. A password that has run out is mended by somebody, and then all is told.
 LATER = frozenset({401, 403, 407, 408, 425, 429})
-PATH_SIGNS = "/%:@!$&'()*+,;=~?-._"  # what may stand in a path and query as it is
 
 
 class Webhook:
@@ -62,32 +61,12 @@ class Webhook:
         self._secret = secret
         if secret is not None and not secret.strip():
             raise OptionError("the webhook's secret is empty; give one, or leave it out")
-        problem = f"the webhook's address ({self._shown})"
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            raise OptionError(f"{problem} is no URL: a port is a number, and signs in a password are escaped") from None
-        if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-            raise OptionError(f"{problem} is none; it begins with https:// or http:// and a host's name")
-        if any(not sign.isprintable() or sign.isspace() for sign in url):
-            raise OptionError(f"{problem} has a space or an unprintable sign in it; copy it again")
-        try:
-            self._host = parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
-        except UnicodeError:
-            raise OptionError(f"{problem} has a host's name that cannot be") from None
-        self._tls = ssl.create_default_context() if parts.scheme.lower() == "https" else None
-        self._port = port or (443 if self._tls else 80)
-        self._path = quote(parts.path or "/", safe=PATH_SIGNS)
-        if parts.query:
-            self._path += "?" + quote(parts.query, safe=PATH_SIGNS)
-        self._login = None
-        if parts.username is not None:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._login = "Basic " + base64.b64encode(login.encode()).decode()
+        self._to = web_address(url, "the webhook")
+        self._tls = ssl.create_default_context() if self._to.tls else None
         # The path tells one hook from another on the same host, and may be a secret.
-        digest = hashlib.pbkdf2_hmac("sha256", parts.path.encode(), self._host.encode(), 50_000).hex()[:6]
-        self.key = f"webhook {self._host}:{self._port} {digest}"
+        path, host = urlsplit(url).path, self._to.host
+        digest = hashlib.pbkdf2_hmac("sha256", path.encode(), host.encode(), 50_000).hex()[:6]
+        self.key = f"webhook {host}:{self._to.port} {digest}"
 
     def __repr__(self) -> str:
         return f"Webhook({self._shown}/…)"
@@ -106,10 +85,10 @@ class Webhook:
         try:
             status, reason, after = self._post(body, self._headers(event, message.part, kind, body))
         except (OSError, http.client.HTTPException) as error:
-            raise ConnectionError(f"{self._host}: {scrub(_why(error), self._secrets)}") from None
+            raise ConnectionError(f"{self._to.host}: {scrub(_why(error), self._secrets)}") from None
         if 200 <= status < 300:
             return
-        why = f"{self._host} answered HTTP {status} {scrub(reason, self._secrets)}".rstrip()
+        why = f"{self._to.host} answered HTTP {status} {scrub(reason, self._secrets)}".rstrip()
         if status in {429, 503} and (after_s := _seconds(after)):
             raise NotYetError(why, after_s)
         if 300 <= status < 400:
@@ -143,21 +122,21 @@ class Webhook:
         if self._secret is not None:
             signed = hmac.new(self._secret.encode(), f"{key}.{moment}.".encode() + body, hashlib.sha256)
             headers["X-Bear-Alarm-Signature"] = f"sha256={signed.hexdigest()}"
-        if self._login:
-            headers["Authorization"] = self._login
+        if self._to.login:
+            headers["Authorization"] = self._to.login
         return {name: _plain(value) for name, value in headers.items()}
 
     def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, str | None]:
         """Status, reason and Retry-After of the answer; the rest of it is not read."""
         if self._tls:
             line: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self._host, self._port, timeout=self.timeout_s, context=self._tls
+                self._to.host, self._to.port, timeout=self.timeout_s, context=self._tls
             )
         else:
-            line = http.client.HTTPConnection(self._host, self._port, timeout=self.timeout_s)
+            line = http.client.HTTPConnection(self._to.host, self._to.port, timeout=self.timeout_s)
         try:
             try:
-                line.request("POST", self._path, body, headers)
+                line.request("POST", self._to.path, body, headers)
             except (BrokenPipeError, ConnectionResetError):
                 if line.sock is None:
                     raise

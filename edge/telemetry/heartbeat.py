@@ -8,7 +8,6 @@ news (``/fail``) would only be a little sooner, on one service of many, and flap
 
 from __future__ import annotations
 
-import base64
 import http.client
 import logging
 import random
@@ -21,11 +20,12 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from typing import IO
-from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
 import edge
 from edge.errors import OptionError
 from edge.outbox.scrub import address_of, error_words, scrub, secrets_of
+from edge.outbox.web_address import web_address
 from edge.status import Status
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ FIRST_S = 10.0  # until a beat that failed is tried again; then twice as long ea
 LONG_S = 3600.0  # of failing until it is told: a network that is away is nobody's news
 MOST_BYTES = 200  # of an answer that are read
 LEAST_S, MOST_S = 10.0, 86_400.0  # between two beats
-PATH_SIGNS = "/%:@!$&'()*+,;=~?-._"  # what may stand in a path and query as it is
 
 
 class Heartbeat:
@@ -62,7 +61,7 @@ class Heartbeat:
             raise OptionError(f"a heartbeat every {every_s:g} s makes no sense; give {LEAST_S:g} s to a day")
         self._shown = address_of(url)
         self._secrets = secrets_of(url)
-        self._url, self._headers = _checked(url, self._shown)
+        self._to = web_address(url, "the heartbeat")
         self._every_s = every_s
         self._timeout_s = timeout_s
         self._status = status
@@ -124,9 +123,9 @@ class Heartbeat:
 
     def _beat(self) -> bool:
         # A new one each time: urllib leaves in it by which proxy it went, and would go wrong the next time.
-        request = urllib.request.Request(self._url)
-        for name, value in self._headers.items():
-            request.add_unredirected_header(name, value)
+        request = urllib.request.Request(self._to.url, headers={"User-Agent": f"bear-alarm/{edge.__version__}"})
+        if self._to.login:
+            request.add_unredirected_header("Authorization", self._to.login)
         try:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
                 why = _refusal(answer.read(MOST_BYTES))
@@ -172,31 +171,6 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
         ):
             return None
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _checked(url: str, shown: str) -> tuple[str, dict[str, str]]:
-    """The URL as it can be asked for, its login among the headers. Raises OptionError."""
-    problem = f"the heartbeat's address ({shown})"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise OptionError(f"{problem} is no URL: a port is a number, and signs in a password are escaped") from None
-    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-        raise OptionError(f"{problem} is none; it begins with https:// or http:// and a host's name")
-    if any(not sign.isprintable() or sign.isspace() for sign in url):
-        raise OptionError(f"{problem} has a space or an unprintable sign in it; copy it again")
-    try:
-        host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
-    except UnicodeError:
-        raise OptionError(f"{problem} has a host's name that cannot be") from None
-    place = (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
-    path, query = quote(parts.path or "/", safe=PATH_SIGNS), quote(parts.query, safe=PATH_SIGNS)
-    headers = {"User-Agent": f"bear-alarm/{edge.__version__}"}
-    if parts.username is not None:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-    return urlunsplit((parts.scheme.lower(), place, path, query, "")), headers
 
 
 def _refusal(body: bytes) -> str | None:

@@ -27,7 +27,8 @@ from edge.telemetry.metrics import CONTENT_TYPE, metrics_text
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 60.0  # until a port that could not be had is tried again
+SOON_S = 1.0  # until a port that could not be had is tried again: one that was just given up is free in a moment
+AGAIN_S = 60.0  # then twice as long each time, up to this
 KNOWN_S = 1.0  # for so long a status is as good as a new one
 PATIENCE_S = 3.0  # for a status that somebody else is already asking for
 POLL_S = 0.25
@@ -40,7 +41,7 @@ HERE = frozenset({"localhost", "127.0.0.1", "[::1]"})  # what a browser on this 
 class Server:
     """Answers on ``listen``, ADDRESS:PORT, until it is closed; a port that cannot be had is tried again and again.
 
-    Raises OptionError for what is no address. ``again_s``: seconds between two tries.
+    Raises OptionError for what is no address. ``again_s``: seconds between two tries, after the first few.
     """
 
     def __init__(self, listen: str, status: Callable[[], Status], *, again_s: float = AGAIN_S) -> None:
@@ -75,7 +76,7 @@ class Server:
             what = f"{self._shown}:{self._wanted_port} cannot be listened on ({error_words(error)})"
             problem = f"{what}; give another port, or end what has it"
             if self._problem is None:
-                log.warning("%s; tried again every %g s", problem, self._again_s)
+                log.warning("%s; tried again", problem)
             self._problem = problem
             return None
         self._problem = None
@@ -87,13 +88,15 @@ class Server:
         return listener
 
     def _run(self) -> None:
+        pause_s = SOON_S
         while not self._closed.is_set():
             if self._listener is None:
-                if self._closed.wait(self._again_s):
+                if self._closed.wait(min(pause_s, self._again_s)):
                     return
+                pause_s = min(2.0 * pause_s, self._again_s)
                 self._listener = self._open()
                 continue
-            listener = self._listener
+            listener, pause_s = self._listener, SOON_S
             try:
                 with listener:
                     listener.answer_until_closed(POLL_S)
@@ -165,12 +168,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _serve(self) -> None:
+        try:
+            place = urlsplit(self.path)
+        except ValueError:  # brackets with no address in them
+            self._answer(HTTPStatus.BAD_REQUEST, "there is /healthz and /metrics")
+            return
         # A page of some other site, made to look like this machine's by its name server, is kept out.
         if self.listener.loopback and not self._is_meant():
             self._answer(HTTPStatus.FORBIDDEN, "ask for localhost or 127.0.0.1")
         elif self.command not in {"GET", "HEAD"}:
             self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", allow="GET, HEAD")
-        elif (place := urlsplit(self.path)).path == "/healthz":
+        elif place.path == "/healthz":
             self._tell_health("json" in parse_qs(place.query, keep_blank_values=True))
         elif place.path == "/metrics":
             self._tell_metrics()

@@ -22,12 +22,17 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 # A loop goes on at least once a second while its camera is away: nothing there waits for a driver (edge.camera.kept).
-# Between two frames it may score 12 crops, for 1 s each on a Pi Zero 2 W (edge.pace), with four cameras at that on one
-# core each 48 s; and after a fault of ours it rests for up to 30 s.
+# After a fault of ours it rests for up to 30 s.
 ALIVE_S = 60.0
-# A heartbeat inference comes every 20 s and takes 1 s on that board; three of them missed.
+# And so much longer as scoring one picture may take: one that arrived in a folder is given up to 100 crops at once
+# (edge.alarm.watchers), on a slow board with four cameras 1 to 2 s each. Who is ended over it begins with it again.
+CROPS = 100
+SLOWEST_CROP_S = 2.0  # what is slower hangs; also taken while none was scored yet
+# A heartbeat inference comes every 20 s and takes 1 to 2 s on such a board; more than two of them missed.
 INFERENCE_S = 60.0
-FEEDS = 3  # for one time within which it must be fed: two messages may be lost
+# For one time within which it must be fed: the main loop may be away for most of it, as in a reload whose old cameras
+# and new folders all hang.
+FEEDS = 12
 SAY_S = 10.0  # a trouble that counts seconds need not be said each second
 
 
@@ -76,10 +81,11 @@ class Watchdog:
     def _judge(self, status: Status, now: float) -> list[str]:
         assert self._began is not None
         live = [each for each in status.cameras if each.live]
+        crop_s = SLOWEST_CROP_S if status.crop_ms is None else min(status.crop_ms / 1000.0, SLOWEST_CROP_S)
         found = [
             f"{each.name}: its loop has not gone on for {self.alive_s:g} s, so a bear there is not seen; it hangs"
             for each in live
-            if each.alive_age_s > self.alive_s
+            if each.alive_age_s > self.alive_s + CROPS * crop_s
         ]
         age_s = now - self._began if status.inference_age_s is None else status.inference_age_s
         if live and age_s > self.inference_s:

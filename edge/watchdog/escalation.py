@@ -29,6 +29,7 @@ FILE = "escalation.json"
 DAY_S = 86_400.0
 RETRY_S = 60.0  # how soon a disk that did not take the note is tried again
 DISK_S = 2.0  # how long it is waited for: the main loop feeds the watchdog
+STEADY_S = 60.0  # for so long frames must have come before an outage is over
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 Order = Literal["restart", "reboot"]
@@ -50,10 +51,10 @@ def machine_boot() -> str | None:
 class Escalation:
     """Orders a restart once an outage, and where that was of no use a reboot, once a day. The caller carries it out.
 
-    An outage: every live camera is in trouble and has had no frame for ``restart_after_s`` (0: never). It is over with
-    any frame, and goes on over restarts and reboots until then: what was done is kept in ``folder``. An order whose
-    note the disk did not take is not given: a loop would be worse. ``present``: a service manager starts again what
-    ends.
+    An outage: every live camera is in trouble and has had no frame for ``restart_after_s`` (0: never). It is over when
+    frames have come for a minute, for some cameras give one after each start and no more; it goes on over restarts and
+    reboots until then: what was done is kept in ``folder``. An order whose note the disk did not take is not given: a
+    loop would be worse. ``present``: a service manager starts again what ends.
 
     No clock that can be set is asked. A reboot needs a machine that has been up for a day; or one that never was
     rebooted by this, on which the restart was tried since it is up, and whose disk would remember the reboot.
@@ -85,8 +86,9 @@ class Escalation:
         self._gate = Gate()
         self._frames: dict[str, int] = {}  # by camera, at the last look
         self._since: dict[str, float] = {}  # when a camera was first seen, or a frame of it was
+        self._flows_since: float | None = None  # when frames came again; None: no camera gives any
         self._done: dict[Order, float] = {}  # ordered by this process in this outage
-        self._flowed = False  # there were frames, and no order since: what the disk says of a restart is of before
+        self._flowed = False  # frames came for long, and no order since: what the disk says of a restart is of before
         self._settled = False  # and the disk knows it
         self._again_at = float("-inf")
         self._failing = False
@@ -96,7 +98,7 @@ class Escalation:
         live = [each for each in status.cameras if each.live]
         if not self.present or self.restart_after_s <= 0.0 or not live:
             return None
-        if self._flows(live, now):
+        if self._flows_long(live, now):
             self._again_at = self._again_at if self._flowed else float("-inf")  # to be noted before anything ends us
             self._flowed = True
             self._done.clear()
@@ -105,6 +107,15 @@ class Escalation:
         if now < self._again_at or self._down_s(live, now) < self.restart_after_s:
             return None
         return self._next(now)
+
+    def _flows_long(self, live: Sequence[CameraStatus], now: float) -> bool:
+        """Whether frames come, and have for a minute."""
+        if not self._flows(live, now):
+            if all(each.trouble and not each.fresh for each in live):
+                self._flows_since = None
+            return False
+        self._flows_since = now if self._flows_since is None else self._flows_since
+        return now - self._flows_since >= STEADY_S
 
     def _flows(self, live: Sequence[CameraStatus], now: float) -> bool:
         """Whether a frame was looked at since the last look."""
@@ -141,6 +152,7 @@ class Escalation:
         self._settled = False  # a disk that hangs may take it later
         if self._asked(lambda: write_note(self.path, note)) is None:
             return None
+        self._failing = False
         self._done[order], self._flowed = now, False
         what = "the alarm is started again" if order == "restart" else "the machine is started again"
         log.error("no camera has given a frame for %.0f s, though each was opened anew; %s", self.restart_after_s, what)
@@ -173,11 +185,12 @@ class Escalation:
             return note.restart is None or write_note(self.path, replace(note, restart=None))
 
         done = self._asked(clear) is not None
+        self._failing &= not done
         self._again_at = float("-inf") if done else now + RETRY_S
         return done
 
     def _asked(self, work: Callable[[], T]) -> T | None:
-        """What the disk gives; None, and said once, when it fails or hangs."""
+        """What the disk gives; None when it fails or hangs, which is said once until it has taken a note."""
         from edge.gate import HangingError
 
         try:
@@ -187,7 +200,6 @@ class Escalation:
         except OSError as error:
             why = str(error) if error.errno is None else f"{self.path}: {error.strerror}"
         else:
-            self._failing = False
             return found
         if not self._failing:
             log.warning("%s; without this note the alarm is not started again for a dead camera", why)

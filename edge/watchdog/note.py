@@ -69,17 +69,24 @@ def write_note(path: Path, note: Note) -> Literal[True]:
 def forgets(folder: Path, mounts: Path = MOUNTS) -> bool:
     """Whether what is written there may be gone when the machine starts again; also where that is not known."""
     try:
-        place = folder.resolve()
-        lines = mounts.read_text(errors="surrogateescape").splitlines()
+        place, found = folder.resolve(), mounted(mounts)
     except OSError:
         return True
     kind, depth = "", -1
-    for line in lines:  # proc(5): id, parent, device, root, mount point, options …, "-", kind, …
-        words, _, rest = line.partition(" - ")
-        point = Path(os.fsdecode(words.split()[4].encode(errors="surrogateescape").decode("unicode_escape")))
+    for point, one in found:
         if place.is_relative_to(point) and len(point.parts) >= depth:  # the last one lies over those before
-            kind, depth = rest.split()[0], len(point.parts)
+            kind, depth = one, len(point.parts)
     return not kind or kind in FORGETFUL
+
+
+def mounted(mounts: Path = MOUNTS) -> list[tuple[Path, str]]:
+    """Where file systems are mounted, and of what kind each is; in that order. Raises OSError."""
+    found = []
+    for line in mounts.read_text(errors="surrogateescape").splitlines():
+        words, _, rest = line.partition(" - ")  # proc(5): id, parent, device, root, mount point, options … - kind, …
+        point = words.split()[4].encode(errors="surrogateescape").decode("unicode_escape")
+        found.append((Path(os.fsdecode(point)), rest.split()[0]))
+    return found
 
 
 def _step(found: Any) -> Step | None:
