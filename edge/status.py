@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 NOT_LOOKED = "no frame is being looked at"
+# Told, and no reason to mistrust the alarm: a memory chip that is nearly worn out stays so for years.
+STANDING = frozenset({"storage"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class CameraStatus:
     fps: float  # frames a second that are asked of it now
     trouble: str | None  # what is told to be wrong, in one sentence
     reopened: int  # how often it was opened anew
+    blind: bool = False  # what comes shows no bear: frozen, black, white or covered
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,12 @@ class Status:
 
     @property
     def ill(self) -> list[str]:
-        """Why the alarm cannot be relied on now, a sentence each: a camera that is not watched, and every problem."""
-        blind = [_named(each.name, each.trouble or NOT_LOOKED) for each in self.cameras if not each.fresh]
-        return blind + [f"{name}: {words}" for name, words in self.problems.items()]
+        """Why the alarm cannot be relied on now, a sentence each: a camera that sees nothing, and every problem.
+
+        What only asks for a new card one day is told, and stands in ``problems`` alone.
+        """
+        blind = [_named(each.name, each.trouble or NOT_LOOKED) for each in self.cameras if each.blind or not each.fresh]
+        return blind + [f"{name}: {words}" for name, words in self.problems.items() if name not in STANDING]
 
 
 def _named(camera: str, words: str) -> str:

@@ -77,7 +77,7 @@ def test_of_what_is_refused_nothing_is_left(make, yard, tmp_path):
     assert answers(port)
     alarm.change(replace(before, health=HealthSettings(listen=f"0.0.0.0:{port}")))  # the same port, at once
     assert answers(port)
-    assert alarm.condition.parts()["telemetry"]() is None
+    assert alarm.condition.parts()["page"]() is None
 
 
 def test_what_waits_for_a_first_frame_is_not_undone_by_the_next_change(make, tmp_path):

@@ -37,6 +37,15 @@ def test_a_camera_that_is_gone_is_noticed_and_found_again(state, caplog):
     assert ("ZeroDivisionError" in caplog.text) == (state == "bug")
 
 
+def test_a_stream_that_ends_is_over_unless_it_is_watched_for_ever():
+    assert Diary((10.0, "ends"), seconds=60).ended_at == pytest.approx(10.0, abs=0.5)
+    diary = Diary((10.0, "ends"), (11.0, "live"), seconds=30, endless=True)
+    diary.check()
+    assert [kind for _, kind in diary.troubles] == ["gone", None]
+    assert diary.said[0] == "yard: the stream has ended; start it again"
+    assert diary.ended_at >= 30.0
+
+
 def test_a_camera_that_is_not_there_at_the_start_is_waited_for():
     diary = Diary((0.0, "away"), (20.0, "live"), seconds=40, first=False)
     diary.check()

@@ -97,12 +97,12 @@ def test_check_finds_the_config_and_shows_no_secrets(tmp_path):
     path = tmp_path / "mine.yml"
     path.write_text(
         "cameras: {yard: 'rtsp://u:s3cr3t@h/', bins: 1}\nmqtt: mqtt://u:s3cr3t@broker\nwebhook: https://h/s3cr3t\n"
-        "notify: ntfy://s3cr3t\nrelay: 17\nsound: siren\nrecord: off\n"
+        "notify: ntfy://s3cr3t\nrelay: 17\nsound: siren\nrecord: off\nevents: e.jsonl\n"
     )
     ran = run("config", "check", BEAR_ALARM_CONFIG=str(path))
     assert ran.stdout == (
         f"{path}: fine; 2 cameras: yard, bins; told: sound siren, relay 17, MQTT at broker:1883, webhook https://h/…, "
-        "ntfy://…; no pictures kept\n"
+        f"ntfy://…, the file {tmp_path / 'e.jsonl'}; no pictures kept\n"
     )
     assert "s3cr3t" not in run("config", "check", path, "--json").stdout
 

@@ -115,6 +115,8 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("mqtt: {host: b, ca: x.pem, tls: on}", "1: mqtt.ca: ", "cannot be used"),
         ("mqtt: {host: b c}", "1: mqtt.host: ", "is no host"),
         ("webhook: example.org", "1: webhook: ", "it begins with https:// or http://"),
+        ("health: {heartbeat: 'https://a b'}", "1: health.heartbeat", "space"),
+        ("health: {heartbeat: 'https://x:port/'}", "1: health.heartbeat", "a port is a number"),
         ("webhook: {secret: hunter2}", "1: webhook.secret: ", "give webhook.url too"),
         ("notify: nowhere", "1: notify: ", "Apprise cannot use the URL"),
         ("health: {heartbeat: hc.example.org}", "1: health.heartbeat: ", "it begins with https:// or http://"),

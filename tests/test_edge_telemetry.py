@@ -20,6 +20,20 @@ BROKER = ChannelStatus("mqtt 10.0.0.7:1883", 4, 1, "no connection")
 WELL = Status("0.3.0", "bear@12ab", 60.5, (YARD,), (SIREN,), (BROKER,), alarms=7, crop_ms=6.1)
 
 
+def test_a_camera_that_shows_no_bear_is_ill_though_frames_come():
+    frozen = replace(YARD, blind=True, trouble="yard: the same picture for 9 s; switch the camera off and on")
+    assert replace(WELL, cameras=(frozen,)).ill == [frozen.trouble]
+    assert not stats_of(replace(WELL, cameras=(frozen,)))["well"]
+
+
+def test_a_worn_card_is_told_and_no_reason_to_mistrust_the_alarm():
+    worn = replace(WELL, problems={"storage": "the memory chip says that it is nearly worn out"})
+    assert worn.ill == []
+    assert stats_of(worn)["well"]
+    assert "worn out" in str(stats_of(worn)["problems"])
+    assert replace(worn, problems={**worn.problems, "disk": "0 MB are free"}).ill == ["disk: 0 MB are free"]
+
+
 def parse(text):
     """Another reading of the format: {name: (type, {frozen labels: value})}. Strict, as Prometheus is."""
     assert text.endswith("\n")

@@ -91,3 +91,10 @@ def test_a_dead_camera_is_restarted_for_once_then_the_machine_once_and_then_only
             assert soon(lambda: '"restart": null' in (tmp_path / "escalation.json").read_text(), 60)
         with life(manager, "dead", tmp_path) as child:
             assert child.wait(60) == RESTART
+
+
+@pytest.mark.parametrize(("order", "code"), [("restart", RESTART), ("reboot", REBOOT)])
+def test_after_an_order_it_ends_though_something_hangs(order, code):
+    hangs = "import threading; from edge.commands.watch_run import _end_at_last as end; "
+    hangs += f"end({order!r}, 0.1); threading.Event().wait(60.0)"
+    assert subprocess.run([sys.executable, "-c", hangs], check=False, timeout=60).returncode == code

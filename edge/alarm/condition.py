@@ -93,7 +93,7 @@ class Condition:
         found = dict(self._machine)
         found["model"] = self._pulse.problem
         if self._server:
-            found["telemetry"] = self._server.problem
+            found["page"] = self._server.problem
         if self._heartbeat:
             found[PART] = self._heartbeat.problem
         return found

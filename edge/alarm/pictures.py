@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.disk import make_folder
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def evidence_writer(
 def _may_be_made(place: Path) -> bool:
     """Whether this user may have a folder there; whatever else the disk says, it may be well again tomorrow."""
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
     except OSError as error:
         return not isinstance(error, PermissionError)
     return True

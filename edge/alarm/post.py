@@ -13,6 +13,7 @@ from edge.camera import Source
 from edge.errors import SourceError
 from edge.settings import Camera
 from edge.status import CameraStatus
+from edge.unseen import UNSEEING
 from edge.watch import FRESH_S, Watcher
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Post:
             fps=self.source.fps,
             trouble="; ".join(trouble.detail for trouble in told) or None,
             reopened=reopened(self.source),
+            blind=any(trouble.kind in UNSEEING for trouble in told),
         )
 
     def _look(self) -> None:

@@ -18,7 +18,8 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
     """A camera's source; a live one is opened anew for ever. Raises SourceError, OptionError.
 
     ``state``: the folder in which a folder that is followed is remembered, so that the next run goes on there.
-    ``waits``: a live one that cannot be opened now is a camera that is down; else it must open once.
+    ``waits``: a live one that cannot be opened now, or whose stream ends, is a camera that is down; else it must open
+    once.
     """
     from edge.camera import is_live, open_source, shown
     from edge.camera.follow import FollowSource
@@ -42,7 +43,7 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
             return open_source(one, fps=fps, name=name)
 
         if waits and is_live(one):
-            return KeptSource(None, again, name=name, fps=fps)
+            return KeptSource(None, again, name=name, fps=fps, endless=True)
         first = again()
         return KeptSource(first, again, name=name, fps=fps) if first.live else first
 

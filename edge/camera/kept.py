@@ -33,7 +33,8 @@ class KeptSource(Closing):
     ``first`` is open already, or None for a camera that is not there at the start. No frame for ``silent_s`` seconds,
     an error, or what is no picture: opened anew after 0.5, 1, 2, 4, then 8 s. The same picture for 5 s: once at once
     and quietly; where that is of no use it is a trouble, and frames flow on. The first frame after a gap has
-    ``again``, also where the picture has changed its size. Index and time go on forwards. A stream with an end ends.
+    ``again``, also where the picture has changed its size. Index and time go on forwards. A stream with an end ends;
+    where that is no end for whoever watches (``endless``), it is a trouble like any other.
 
     Gaps and standing still too short to be told add up to a trouble that is: ``edge.camera.lost``.
 
@@ -53,6 +54,7 @@ class KeptSource(Closing):
         name: str | None = None,
         fps: float | None = None,
         silent_s: float = SILENT_S,
+        endless: bool = False,
         report: Reporter = nobody,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] | None = None,
@@ -60,6 +62,7 @@ class KeptSource(Closing):
     ) -> None:
         self.name = name or (first.name if first else "camera")
         self.silent_s = silent_s
+        self.endless = endless
         self.report = report
         self.problems: list[str] = []
         self.reopened = 0  # how often it was opened anew
@@ -111,7 +114,9 @@ class KeptSource(Closing):
                 if frame is None and not over:
                     spell = self._await(spell)
                 elif frame is None and spell.error is None:
-                    return
+                    if not self.endless:
+                        return
+                    spell = self._again(spell, Trouble("gone", f"{self.name}: the stream has ended; start it again"))
                 elif frame is None:
                     spell = self._again(spell, Trouble("gone", self._why(spell.error)))
                 elif fault := frame_fault(frame):

@@ -108,7 +108,8 @@ def _told(settings: Settings) -> list[str]:
     found += ["a command"] if alerts.on_alarm else []
     found += [f"MQTT at {alerts.mqtt.where}"] if alerts.mqtt else []
     found += [f"webhook {address_of(alerts.webhook)}/…"] if alerts.webhook else []
-    return found + [f"{url.partition('://')[0]}://…" for url in alerts.notify]
+    found += [f"{url.partition('://')[0]}://…" for url in alerts.notify]
+    return found + ([f"the file {alerts.events}"] if alerts.events else [])
 
 
 def _facts(path: Path, loaded: Loaded) -> dict[str, object]:

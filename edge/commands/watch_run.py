@@ -28,6 +28,9 @@ TICK_S = 0.1
 JUDGE_S = 1.0  # how often it is judged whether all goes on
 DRAIN_S = 35.0  # an alarm's command may take 30
 DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
+LAST_S = 30.0  # after an order to start again: whatever hangs then is why it was given
+
+EXITS: dict[Order, int] = {"restart": RESTART, "reboot": REBOOT}
 
 
 def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: bool) -> None:
@@ -57,6 +60,8 @@ def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: b
             taken_s = time.perf_counter() - started
         finally:
             notifier.stopping()
+            if order:
+                _end_at_last(order)
             if alarm:
                 alarm.close(DRAIN_STOPPED_S if stop.is_set() or order else DRAIN_S)
     for post in alarm.posts:
@@ -68,7 +73,7 @@ def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: b
     if order:
         logging.shutdown()
         # At once: a driver that hangs may abort the interpreter's own end, and with it lose this code.
-        os._exit(REBOOT if order == "reboot" else RESTART)
+        os._exit(EXITS[order])
     if alarm.failed and not stop.is_set():
         for words in complaints(alarm.posts)[1:]:
             log.error("%s", words)
@@ -124,6 +129,13 @@ def _watch(
                 said = words
     alarm.let_go()
     return order
+
+
+def _end_at_last(order: Order, within_s: float = LAST_S) -> None:
+    """End the process in so many seconds, whatever still waits for a driver or a disk."""
+    timer = threading.Timer(within_s, os._exit, (EXITS[order],))
+    timer.daemon = True
+    timer.start()
 
 
 def _reload(alarm: Alarm, settings: Callable[[], Settings], config: Path | None, notifier: Notifier) -> Reload | None:

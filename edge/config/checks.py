@@ -32,6 +32,7 @@ def check_together(config: Config, add: Add) -> None:
         add(("deterrent", inner), words, ("deterrent", "play"))
     if config.webhook.secret and not config.webhook.url:
         add(("webhook", "secret"), "there is a secret but no address; give webhook.url too", ("webhook", "url"))
+    _check_heartbeat(config, add)
     _check_mqtt(config, add)
     _check_webhook(config, add)
     _check_notify(config, add)
@@ -83,6 +84,16 @@ def _check_mqtt(config: Config, add: Add) -> None:
             Settings(mqtt.host, tls=True, ca=mqtt.ca).tls_context()
         except OptionError as error:
             add(("mqtt", "ca"), said(error))
+
+
+def _check_heartbeat(config: Config, add: Add) -> None:
+    from edge.outbox.web_address import web_address
+
+    if config.health.heartbeat.url:
+        try:
+            web_address(config.health.heartbeat.url, "the heartbeat")
+        except OptionError as error:
+            add(("health", "heartbeat", "url"), said(error))
 
 
 def _check_webhook(config: Config, add: Add) -> None:

@@ -96,7 +96,12 @@ class Health(Section):
 
     hot_c: Annotated[
         float,
-        Field(ge=30.0, le=110.0, description="A processor hotter than that (°C) is told, and the frame rate falls."),
+        Field(
+            ge=30.0,
+            le=110.0,
+            description="A processor hotter than that (°C) is told, and the frame rate falls; one that says at which "
+            "temperature it slows itself down, from 5 °C below that on where that is more.",
+        ),
     ] = 80.0
     low_disk_mb: Annotated[
         float, Field(ge=0.0, le=1e8, description="Less room than that on the state folder's disk is told, in MB.")

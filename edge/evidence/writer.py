@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge.disk import mistaken
+from edge.disk import make_folder, mistaken
 from edge.errors import OptionError
 from edge.evidence.camera import POST_S, PRE_S, CameraEvidence
 from edge.evidence.clip import ClipError, ClipMaker
@@ -60,7 +60,7 @@ class EvidenceWriter:
     ) -> None:
         refused: OSError | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             if mistaken(error):
                 raise OptionError(f"{folder}: cannot keep evidence there ({error.strerror})") from None
