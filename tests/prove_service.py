@@ -209,7 +209,7 @@ def itself(made: Box) -> None:
     made(f"echo 'health: {{restart_after_s: 60}}' >> '{CONFIG}'; systemctl reload bear-alarm")
     took = until(lambda: made.state()["restarts"] == 1 and made.state()["active"] == "active", "ended for its camera")
     code = "status=75" in made("journalctl -u bear-alarm --no-pager -n 100")
-    row("no camera for 60 s: ended with 75 and started again", f"{took:.0f} s", code)
+    row("no camera for 60 s: ended with 75 and started again, after the reload", f"{took:.0f} s", code)
     note = json.loads(made("cat /var/lib/bear-alarm/escalation.json"))
     row("and the note says why", note["restart"]["wall"], note["reboot"] is None)
     began = time.monotonic()
