@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 60.0  # a broker that restarts is nobody's business
 CLEAR_S = 30.0  # without a problem for so long it is over
+SURE = frozenset({"config"})  # what is well here stays so: over with the first answer
 
 Ask = Callable[[], str | None]  # one sentence for people while something is wrong, None while all is well
 
@@ -74,7 +75,7 @@ class Health:
                 return None
             case.told = uuid.uuid4().hex
             return self._event("new", case.told, name, problem)
-        if case.told and now - case.seen_at >= CLEAR_S:
+        if case.told and (name in SURE or now - case.seen_at >= CLEAR_S):
             id_, lasted_s = case.told, case.seen_at - case.since
             case.told = case.problem = None
             return self._event("end", id_, name, f"{name}: all is well again after {_span(lasted_s)}")

@@ -80,6 +80,10 @@ class MemoryQueue:
         """Call it for each new row."""
         self._listeners.append(call)
 
+    def unlisten(self, call: Any) -> None:
+        """Call it no more."""
+        self._listeners = [each for each in self._listeners if each != call]
+
     def _check(self, what: str) -> None:
         if what in self.broken:
             raise OSError(28, "No space left on device")

@@ -10,6 +10,7 @@ import pytest
 from edge.alarm import Alarm, at_once
 from edge.alarm.alerting import Alerting, _Held
 from edge.alarm.going_on import GoingOn
+from edge.camera.follow import FollowSource
 from edge.errors import OptionError
 from edge.run import Run
 from edge.schema import Event
@@ -19,6 +20,7 @@ from edge.zones import parse_masks
 from tests.broker import Broker, Listener, free_port
 from tests.live_yard import LiveYard, soon
 from tests.sink_world import event
+from tests.uploads import put
 from tests.yard import yard_model
 
 MASKS = tuple(parse_masks(["0,0 0.1,0 0.1,0.1"]))
@@ -114,9 +116,10 @@ def test_bears_told_are_counted_on_when_a_camera_is_renamed(make, yard):
 def test_a_clip_that_was_played_is_not_played_again(make, yard):
     alarm = make(Camera("yard", yard.url), Camera("clip", "demo"), model=None)
     clip = alarm.posts[1]
-    assert soon(lambda: clip.played)
+    assert soon(lambda: clip.played, within_s=120.0)
     alarm.change(replace(alarm.settings, health=HealthSettings(hot_c=70.0)))
     assert alarm.posts[1] is clip
+    assert soon(lambda: alarm.status().ill == [])  # nothing is missed of what is over
 
 
 def test_a_folder_in_which_nothing_arrives_is_well_until_it_is_gone(make, tmp_path):
@@ -209,3 +212,24 @@ def test_a_bear_is_still_there_for_home_assistant_when_a_camera_comes_or_goes(tm
         assert home.hears("bear-alarm/bins/bear", "OFF")
         assert [payload for payload in home.of("bear-alarm/yard/bear") if payload == "OFF"] == offs
         everyone.close(2.0)
+
+
+def test_a_folder_whose_camera_is_renamed_is_gone_on_with_where_it_was(make, monkeypatch, tmp_path):
+    looked: list[str] = []
+    done = FollowSource._done
+
+    def note(source, arrived):
+        looked.append(arrived.path.name)
+        done(source, arrived)
+
+    monkeypatch.setattr(FollowSource, "_done", note)
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    alarm = make(Camera("inbox", str(inbox), follow=True))
+    for number in range(6):
+        put(inbox / f"{number}.jpg", at=1000 + 100 * number)
+    assert soon(lambda: len(looked) >= 2)
+    alarm.change(replace(alarm.settings, cameras=(Camera("trail", str(inbox), follow=True),)))
+    assert soon(lambda: len(looked) >= 6)
+    time.sleep(1.5)  # for what would be looked at a second time
+    assert looked == [f"{number}.jpg" for number in range(6)]

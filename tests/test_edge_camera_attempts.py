@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+from edge.alarm.sources import open_kept
 from edge.camera.attempts import MOST, Attempts
+from edge.settings import Camera
+from tests.sink_world import soon
 from tests.test_edge_watch import ROOT
 from tests.uploads import put
 
@@ -35,9 +38,6 @@ def test_a_picture_that_kills_the_process_does_not_kill_it_for_ever_and_no_other
     inbox, state = tmp_path / "inbox", tmp_path / "state"
     inbox.mkdir()
     state.mkdir()
-    from edge.alarm.sources import open_kept
-    from edge.settings import Camera
-
     open_kept(Camera("inbox", str(inbox), follow=True), state=state).close()
     for number in range(10):
         put(inbox / f"{number}.jpg", at=1000 + 100 * number)
@@ -74,3 +74,19 @@ def test_what_is_torn_or_not_to_be_written_is_no_reason_to_fail(tmp_path, caplog
     assert nowhere.begin(2)
     assert caplog.text.count("cannot be written down") == 1
     assert Attempts().begin(1)
+
+
+def test_who_never_came_to_look_at_a_picture_has_not_died_over_it(tmp_path):
+    inbox, state = tmp_path / "inbox", tmp_path / "state"
+    inbox.mkdir()
+    state.mkdir()
+    camera = Camera("inbox", str(inbox), follow=True)
+    open_kept(camera, state=state).close()
+    put(inbox / "bear.jpg", at=1000)
+    for _ in range(MOST + 1):  # starts that fail for another reason: a model that is not there, say
+        source = open_kept(camera, state=state)
+        assert soon(lambda source=source: source._slot)
+        source.close()
+    source = open_kept(camera, state=state)
+    assert next(iter(source)).file == "bear.jpg"
+    source.close()

@@ -184,3 +184,19 @@ def no_threads():
     while any(each.name.startswith("camera") for each in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not any(each.name.startswith("camera") for each in threading.enumerate())
+
+
+def test_a_first_look_that_takes_long_does_not_hold_up_an_alarm_that_is_told_of_it(tmp_path, monkeypatch):
+    ended = threading.Event()
+
+    def slowly(_, now, alive):
+        while not ended.wait(0.02):  # a card of 100,000 pictures on a slow share: it gets on
+            alive()
+        return []
+
+    monkeypatch.setattr(arrivals.Arrivals, "look", slowly)
+    began = time.monotonic()
+    source = FollowSource(tmp_path, name="inbox", gone_s=0.3, report=lambda trouble, at: None)
+    assert time.monotonic() - began < 5.0
+    ended.set()
+    source.close()

@@ -65,6 +65,14 @@ def test_a_device_is_that_of_one_camera(cameras, key):
     assert found == f"1: {key}: it is the device of cameras.a.source, which only one can have"
 
 
+def test_a_folder_is_followed_by_one_camera(tmp_path):
+    (tmp_path / "inbox").mkdir()
+    once, again = "a: {source: inbox, follow: yes}", "b: {source: ./inbox/, follow: yes}"
+    (found,) = problems(f"cameras: {{{once}, {again}}}", tmp_path)
+    assert found == "1: cameras.b.source: it is the folder of cameras.a.source, which only one can follow"
+    assert problems(f"cameras: {{{once}, {again.replace('}', ', enabled: no}')}}}", tmp_path) == []
+
+
 def test_a_stream_may_be_had_twice_and_a_device_by_one_that_is_off():
     assert problems("cameras: {a: rtsp://h/x, b: rtsp://h/x, c: 0, d: {source: 0, enabled: no}}") == []
 

@@ -115,3 +115,11 @@ def test_a_part_that_cannot_say_how_it_is_keeps_nobody_from_being_asked() -> Non
     part.problem = "no sound"
     health = Health(Run(), {"odd": fails, "sound": part}, grace_s=0.0)
     assert told(health, 0.0) == [(0.0, "new", "odd"), (0.0, "new", "sound")]
+
+
+def test_a_config_that_holds_again_is_well_at_once() -> None:
+    said: list[str | None] = ["it cannot be used", None]
+    health = Health(Run(), {"config": lambda: said.pop(0)}, at_once=["config"])
+    assert [event.type for event in health(0.0)] == ["new"]
+    assert [event.type for event in health(5.0)] == ["end"]
+    assert health.problems == {}

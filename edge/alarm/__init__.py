@@ -173,7 +173,10 @@ class Alarm:
             rule_for(new_classifier, camera.settings)
         kept = {post.camera.name: post for post in self.posts}
         stays = {camera.name for camera in settings.cameras if _same_source(kept.get(camera.name), camera)}
-        opened = self._open_new([camera for camera in settings.cameras if camera.name not in stays])
+        gone = [post for post in self.posts if post.camera.name not in stays]
+        new = [camera for camera in settings.cameras if camera.name not in stays]
+        later = [camera for camera in new if any(_same_folder(post.camera, camera) for post in gone)]
+        opened = self._open_new([camera for camera in new if camera not in later])
         writer = self.writer
         apply_health, drop_health = _nothing, _nothing
         try:
@@ -196,10 +199,10 @@ class Alarm:
         self.alerting.evidence = writer
         apply_health()
         self._shared = self._shares()
-        gone = [post for post in self.posts if post.camera.name not in stays]
         end_all(gone)
         for post in gone:
             let_go_of(post.watcher.teller.evidence)
+        opened |= self._open_new(later)  # which knows now what was looked at
         posts = []
         for camera in settings.cameras:
             post = kept[camera.name] if camera.name in stays else self._post(camera, opened[camera.name])
@@ -276,3 +279,9 @@ def _same_source(post: Post | None, camera: Camera) -> bool:
     if post is None or not (post.alive or post.played):
         return False
     return replace(post.camera, settings=camera.settings) == camera
+
+
+def _same_folder(one: Camera, other: Camera) -> bool:
+    """Whether both follow the same folder, as what is renamed does: one goes on where the other has ended."""
+    followed = one.follow and other.follow and not other.motion_source  # which is refused
+    return followed and Path(one.source).expanduser().absolute() == Path(other.source).expanduser().absolute()

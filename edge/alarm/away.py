@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge.alarm.at_once import Answered
     from edge.health import Ask
     from edge.journal import Journal
-    from edge.outbox import Channel, Message
+    from edge.outbox import Channel, Message, Route
     from edge.outbox.deliver import Deliverer
     from edge.run import Run
     from edge.schema import Event
@@ -43,7 +43,7 @@ class Away:
         *,
         run: Run,
         state: Path | None,
-        remember: Callable[[Sequence[Channel]], Journal | None],
+        remember: Callable[[Sequence[Route]], Journal | None],
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
         guest: bool,
@@ -82,7 +82,7 @@ class Away:
         plans = channel_plans(
             settings, cameras, model=model, watching=self._watching, stats=self._stats, guest=self._guest
         )
-        for channel in made([plan for plan in plans if plan.tried]).values():
+        for channel in made([plan for plan in plans if plan.late is None]).values():
             channel.close()
         return plans
 
@@ -90,10 +90,17 @@ class Away:
         """Those places and no others; who stays the same is not disturbed, what waits for the others is kept."""
         wanted = {plan.key for plan in plans}
         gone = {key: each for key, each in self._reached.items() if key not in wanted}
+        stay = {key: each for key, each in self._reached.items() if key not in gone}
+        new_plans = [plan for plan in plans if plan.key not in stay]
+        channels = made([plan for plan in new_plans if plan.late is None])
+        if gone:  # that takes its time: what happens meanwhile is for those who come, and for nobody who goes
+            routes = [*(each.channel for each in stay.values()), *channels.values()]
+            self._remember([*routes, *(plan.late for plan in new_plans if plan.late)])
         # Before others come: two with one broker would say "online" and "offline" of the same device.
         self._close(list(gone.values()), LET_GO_S)
-        self._reached = {key: each for key, each in self._reached.items() if key not in gone}
-        channels = made([plan for plan in plans if plan.key not in self._reached])
+        self._reached = stay
+        channels |= made([plan for plan in new_plans if plan.late])
+        channels = {plan.key: channels[plan.key] for plan in new_plans}
         new = {key: _Reached(channel, self._worker(channel)) for key, channel in channels.items()}
         everyone = self._reached | new
         journal = self._remember([each.channel for each in everyone.values()])

@@ -92,7 +92,7 @@ class Post:
         return CameraStatus(
             name=self.camera.name,
             live=self.source.live and not self._ended,
-            fresh=self.fresh(now),
+            fresh=self.fresh(now) or self.played,  # nothing is missed of a clip that is over
             frame_age_s=None if frame_at is None else now - frame_at,
             alive_age_s=now - beat,
             frames=self.watcher.tally.frames,

@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.outbox import Channel
+    from edge.outbox import Channel, Route
+    from edge.schema import Event
     from edge.settings import AlertSettings
+
+
+@dataclass(slots=True)
+class _Broker:
+    """What the journal needs to know of MQTT before that is connected."""
+
+    key: str
+    pictures: bool
+
+    def wants(self, event: Event) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -19,7 +31,7 @@ class ChannelPlan:
 
     key: Hashable
     make: Callable[[], Channel]
-    tried: bool = True  # making one connects nothing, so it may be made to see whether it can be
+    late: Route | None = None  # None: making it connects nothing, so it may be made to see whether it can be
 
 
 def channel_plans(
@@ -39,13 +51,14 @@ def channel_plans(
     if settings.mqtt:
         broker = settings.mqtt
         broker.tls_context()
+        late = _Broker(f"mqtt {broker.where}/{broker.prefix}", broker.pictures)
 
         def mqtt() -> Channel:
             from edge.sinks.mqtt import Mqtt
 
             return Mqtt(broker, cameras, model=model, watching=watching, stats=stats, guest=guest)
 
-        plans.append(ChannelPlan(("mqtt", broker, tuple(cameras), model), mqtt, tried=False))
+        plans.append(ChannelPlan(("mqtt", broker, tuple(cameras), model), mqtt, late))
     if settings.webhook:
         url, secret = settings.webhook, settings.webhook_secret
 

@@ -95,11 +95,13 @@ class FollowSource(Closing):
         self._in_hand: Arrived | None = None  # not looked at yet
         self._tries = 0  # of the one in hand
         # A share whose server is away blocks whoever asks it anything, so all of that happens in a thread.
+        self._taken_from = False  # somebody iterates, and says in the end what is in hand
         self._thread = threading.Thread(target=self._watch, name=f"camera {name}", daemon=True)
         self._thread.start()
         with self._ready:
-            # A first look at many files may take long; what counts is that it gets on.
-            while not (self._looked or self._gone or time.monotonic() - self._alive > gone_s):
+            # A first look at many files may take long; what counts is that it gets on. Whoever is told waits no longer.
+            began = self._alive
+            while not (self._looked or self._gone or time.monotonic() - (began if report else self._alive) > gone_s):
                 self._ready.wait(REPORT_S)
         if not self._looked and report is None:
             self.close()
@@ -110,9 +112,11 @@ class FollowSource(Closing):
 
     def __iter__(self) -> Iterator[Frame]:
         """The pictures as they arrive. Raises SourceError when the folder is gone and nobody is to be told."""
+        self._taken_from = True
         try:
             yield from self._frames()
         finally:
+            self._taken_from = False
             if self._closed:
                 self._attempts.stop()
                 self._seen.close()
@@ -183,7 +187,13 @@ class FollowSource(Closing):
             self._ready.notify_all()
         if self._thread is not threading.current_thread():
             self._thread.join(1.0)
+        self._untouched()
         self._seen.close()
+
+    def _untouched(self) -> None:
+        """It is closed, and nobody takes pictures: what was read ahead for the first of them killed nobody."""
+        if not self._taken_from and self._attempts.in_hand:
+            self._attempts.stop()
 
     def _strange(self, last: Arrived, arrived: Arrived, passed_s: float) -> bool:
         """Whether a picture has no background in common with the last one."""
@@ -235,6 +245,7 @@ class FollowSource(Closing):
                         self._seen.write()
             self._seen.write()
             self._rest(max(self.poll_s, took_s * (1.0 / SHARE - 1.0)))
+        self._untouched()  # where the one who closed it did not wait for us
 
     def _say_gone(self, error: OSError) -> None:
         why = (

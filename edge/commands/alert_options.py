@@ -112,7 +112,8 @@ StateOpt = Annotated[
     Path | None,
     typer.Option(
         help="Folder for the journal of events, which `bear-alarm events` lists; left out, $BEAR_ALARM_STATE or this "
-        "system's place for it. Recorded sources keep one only when this is given or a network is used.",
+        "system's place for it. Recorded sources that are named here keep one only when this is given or a network is "
+        "used.",
     ),
 ]
 

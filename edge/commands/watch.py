@@ -153,8 +153,8 @@ def watch(
     """Watch a camera, a stream, a clip or a folder, and raise the alarm. Several at once, if you like.
 
     Without a SOURCE the cameras of the config are watched. A camera that fails is said to be gone, and opened anew
-    until it is back. Ctrl-C stops it; SIGHUP has it read its config again. Alerts and words go to standard error; only
-    --events - writes to standard output.
+    until it is back. Ctrl-C stops it; with a config, SIGHUP has that read again. Alerts and words go to standard
+    error; only --events - writes to standard output.
     """
     if quiet and not log.isEnabledFor(logging.DEBUG):
         logging.getLogger("edge").setLevel(logging.WARNING)

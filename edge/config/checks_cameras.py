@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from edge.config.shape import Config
 from edge.config.shape_cameras import DEMO, SETTINGS, CameraSection, is_camera
 from edge.config.tree import Key, key_text
+from edge.config.wording import ESCAPED
 from edge.decide import Rule
+from edge.errors import SourceError
 from edge.zones import covered, drawn
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "picamera")
@@ -74,6 +76,8 @@ def _check_sources(key: Key, camera: CameraSection, add: Add) -> None:
             "no such file or folder; a camera is 0, /dev/video0, picamera://0 or a whole address such as rtsp://…"
             + space,
         )
+    elif "**" not in source and glob.has_magic(source) and not _matches(source):
+        add((*key, "source"), "no file matches this pattern; check it")
     if smaller is None:
         return
     if camera.follow:
@@ -98,7 +102,7 @@ def _wrong_stream(word: str) -> str | None:
         better = f"did you mean {near[0]}://?" if near else f"there are {'://, '.join(STREAMS)}://"
         return f"no such kind of stream; {better}"
     if scheme.lower() == "picamera":
-        return None
+        return _wrong_pi(word)
     try:
         parts = urlsplit(word)
         whole = bool(parts.hostname) and parts.port != 0
@@ -106,7 +110,17 @@ def _wrong_stream(word: str) -> str | None:
         whole = False
     if whole:
         return None
-    return "no address: a port is a number, and the signs / ? # @ % of a password are written %2F %3F %23 %40 %25"
+    return f"no address: a port is a number, and {ESCAPED}"
+
+
+def _wrong_pi(word: str) -> str | None:
+    from edge.camera.rpicam import parse_pi
+
+    try:
+        parse_pi(word, (1280, 720))
+    except SourceError as error:
+        return str(error).removeprefix(f"{word}: ")
+    return None
 
 
 def _is_there(source: str) -> bool:
@@ -120,6 +134,11 @@ def _is_there(source: str) -> bool:
         return False
 
 
+def _matches(source: str) -> bool:
+    path = Path(source).expanduser()
+    return path.exists() or next(glob.iglob(str(path)), None) is not None  # noqa: PTH207
+
+
 def _is_file(source: str) -> bool:
     try:
         return Path(source).is_file()
@@ -128,9 +147,16 @@ def _is_file(source: str) -> bool:
 
 
 def _check_devices(watched: dict[str, CameraSection], add: Add) -> None:
-    """A stream may be had twice, a device once."""
+    """A stream may be had twice, a device once, and so a folder that is followed: it is remembered what was seen."""
     seen: dict[str, Key] = {}
     for name, camera in watched.items():
+        if camera.follow:
+            key: Key = ("cameras", name, "source")
+            folder = str(Path(camera.source).resolve())
+            if folder in seen:
+                add(key, f"it is the folder of {key_text(seen[folder])}, which only one can follow", seen[folder])
+            seen.setdefault(folder, key)
+            continue
         for field, word in (("source", camera.source), ("motion_source", camera.motion_source)):
             key = ("cameras", name, field)
             device = f"/dev/video{word}" if word and word.isdecimal() else word

@@ -61,7 +61,7 @@ def _discovery(value: Any, folder: Path) -> str:
 
 def _web_address(value: Any, folder: Path) -> str:
     url = text_of(value)
-    web_address(url, "this setting")
+    web_address(url, "the setting")  # "this" would be taken for HERE
     return url
 
 

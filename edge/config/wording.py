@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LONGEST = 400  # characters of a sentence
 LONGEST_VALUE = 60
+SOURCES = ("source", "motion_source")
+ESCAPED = "the signs / ? # @ % of a password are written %2F %3F %23 %40 %25"
 NO_SPACE = re.compile(r"[\w-]+:(?!//)\S")  # yard:0
 _NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*([^\W\d_]+|%|°\s*[cC]|)")
 # How much of the unit in a setting's name one of what was written is; without a unit it is a number all the same.
@@ -95,6 +97,8 @@ def refused(document: Document, key: Key, words: str) -> str:
     if not written:
         return words if len(words) <= LONGEST else words[: LONGEST - 2] + " …"
     names = ", ".join(dict.fromkeys(name for each in written for name in re.findall(r"(?<!\$)\$\{[^{}]*\}", each)))
+    if key and key[-1] in SOURCES:
+        return f"with what {names} stands for it is no address; {ESCAPED}"
     return f"with what {names} stands for it cannot be used. {about(key).get('description', '')}".rstrip()
 
 

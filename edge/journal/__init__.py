@@ -111,6 +111,10 @@ class Journal:
         """``call`` is called, from any thread, when there may be something new; it must return at once."""
         self._listeners.append(call)
 
+    def unlisten(self, call: Callable[[], None]) -> None:
+        """No longer call it; one that was never to be called is nothing."""
+        self._listeners = [each for each in self._listeners if each != call]  # another thread may go through it
+
     def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[Waiting]:
         """What this channel has not delivered, in the order of the journal or the newest first."""
         marks = self._memory.marks()

@@ -109,3 +109,6 @@ class Queue(Protocol):
 
     def listen(self, call: Callable[[], None]) -> None:
         """``call`` is called, from any thread, when there is something new; it must return at once."""
+
+    def unlisten(self, call: Callable[[], None]) -> None:
+        """No longer call it."""

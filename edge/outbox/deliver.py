@@ -81,6 +81,7 @@ class Deliverer:
         self._unread: str | None = None  # why the journal could not be read, as it was last said
         self._closing = self._ended = False
         self._reached = threading.Event()  # the other side is back
+        self._queue = queue
         queue.listen(self._wake.set)
         channel.listen(self._is_reached)
         self._thread = threading.Thread(target=self._run, name=f"outbox {self.key}", daemon=True)
@@ -137,6 +138,7 @@ class Deliverer:
         self._thread.join(max(within_s, 0.0) * 0.9)
         self._ended = True
         self._wake.set()
+        self._queue.unlisten(self._wake.set)
         closing = threading.Thread(target=self._close_channel, name=f"close {self.key}", daemon=True)
         closing.start()
         closing.join(max(until - time.monotonic(), 0.05))

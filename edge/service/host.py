@@ -120,5 +120,5 @@ def need_systemd(host: Host) -> None:
     if host.platform != "linux" or not host.at("/run/systemd/system").is_dir():
         raise ServiceError(
             "no systemd runs on this machine (/run/systemd/system is missing), so nothing would start the service; "
-            "`bear-alarm service install --print` prints its unit file, for a machine where one does"
+            "for a machine where one does, `bear-alarm service install --print` shows the unit file"
         )
