@@ -297,4 +297,4 @@ def test_nothing_grows_with_the_years():
     del kept, frame, camera
     after = kept_alive()
     assert after[0] <= before[0] + 1
-    assert after[1] == before[1]
+    assert after[1] <= before[1]  # what others left may have ended meanwhile

@@ -236,7 +236,7 @@ def test_an_address_others_reach_is_warned_of_and_answers_any_name(caplog):
         assert ask(server, get("/healthz", host="bees.local"))[0] == 200
     caplog.clear()
     with served(listen="127.0.0.1:0"):
-        assert not caplog.records
+        assert "no password" not in caplog.text
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 on this system")

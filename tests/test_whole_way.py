@@ -22,7 +22,7 @@ def bear_alarm(*words: object, code: int = 0) -> subprocess.CompletedProcess[str
     """Run the command as a user does."""
     done = subprocess.run(
         [sys.executable, "-m", "edge", *map(str, words)],
-        capture_output=True, text=True, env=os.environ | SMALL, timeout=500, check=False,
+        capture_output=True, text=True, env=os.environ | SMALL, timeout=1500, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
