@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from edge.errors import ModelError
@@ -60,7 +61,30 @@ class OutOfDomain:
 
     method: str
     threshold: float
-    quantile: float  # of the fitting set's scores that lies at the threshold
+    quantile: float  # of the fitting set's scores that lies at the threshold, of clean and of degraded crops at least
+    # What the threshold was fitted on, in-domain and held out; None in older cards.
+    crops: int | None = None
+    pictures: int | None = None
+    sources: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How one figure was spread over the tuning crops, in bins (``edge.drift``)."""
+
+    edges: tuple[float, ...]  # B - 1 ascending bounds between B bins; a value on a bound belongs to the bin below it
+    shares: tuple[float, ...]  # of the values in each bin, sum 1
+
+
+@dataclass(frozen=True)
+class DriftReference:
+    """What a device's weeks are compared with: figures of held-out in-domain crops, clean and degraded."""
+
+    ood: Spread
+    bear: Spread  # bear probabilities, 0 to 1
+    brightness: Spread  # mean of a crop's pixels, 0 to 1
+    crops: int
+    pictures: int  # the crops are of; crops of one picture are not independent
 
 
 @dataclass(frozen=True)
@@ -127,6 +151,7 @@ class Card:
     golden_tolerance: float  # largest allowed difference in probability
     created: str  # ISO 8601, UTC
     tool_version: str
+    drift: DriftReference | None = None  # None in older cards
     golden_sha256: str | None = None  # binds the labels to the golden answers (``golden_digest``); None in older cards
 
     def to_json(self) -> str:
@@ -224,7 +249,18 @@ def contradiction(card: Card) -> str | None:
         return "its labels, alarm labels or golden vectors are not those it was exported with"
     if not 0.0 < card.golden_tolerance <= MOST_TOLERANCE:  # NaN is neither
         return f"golden tolerance {card.golden_tolerance} is not above 0 and at most {MOST_TOLERANCE}"
-    return _crop_problem(card.crop)
+    return _crop_problem(card.crop) or _drift_problem(card.drift)
+
+
+def _drift_problem(drift: DriftReference | None) -> str | None:
+    """What in a drift reference cannot be."""
+    for name in ("ood", "bear", "brightness") if drift else ():
+        spread: Spread = getattr(drift, name)
+        ascending = all(one < other for one, other in pairwise(spread.edges))
+        whole = abs(sum(spread.shares) - 1) < 1e-3 and min(spread.shares, default=-1.0) >= 0
+        if not ascending or not whole or len(spread.shares) != len(spread.edges) + 1:
+            return f"the drift reference of {name!r} is no spread over bins"
+    return None
 
 
 def _crop_problem(crop: CropRule) -> str | None:

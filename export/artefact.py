@@ -19,6 +19,7 @@ from export.quantize import quantize
 from export.verify import Answers, compare, compare_int8, gate_thresholds, refuse
 from train.calibrate import bear_probability, fit_temperature, probabilities
 from train.catalog import Catalog, read_catalog
+from train.ood.compare import strangeness
 from train.pictures import Track
 from train.probe import ask
 from train.run import Run
@@ -48,10 +49,11 @@ def export_run(
     temperature = fit_temperature(logits, tune.labels)
     test_logits, _ = ask(run.net, run.backbone, test.crops)
     torch_p = probabilities(test_logits, temperature)
-    described = Described(run, split, tune, temperature, licence)
+    method, strange = strangeness(run, split, track)
+    described = Described(run, split, tune, temperature, licence, method)
     with tempfile.TemporaryDirectory() as scratch:
         fp32_path, int8_path = Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
-        export_graph(run.net, run.backbone, temperature, size, fp32_path)
+        export_graph(run.net, run.backbone, temperature, size, fp32_path, strange)
         fp32_p, _ = answers(fp32_path, test.crops)
         tuned = {"fp32": answers(fp32_path, tune.crops)}
         parity = {"fp32": compare(torch_p, fp32_p, test.bears, test.pictures, test.sources)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from edge.card import (
     EVALUATION_ONLY,
     Card,
     CropRule,
+    DriftReference,
     GoldenVector,
     OutOfDomain,
     Parity,
@@ -24,6 +25,7 @@ from edge.card import (
     golden_digest,
 )
 from edge.classifier import Classifier
+from edge.drift import brightness, spread
 from edge.pictures import read_picture
 from edge.stills import look
 from export.crop_sets import CropSet
@@ -32,12 +34,14 @@ from export.graph import put_card
 from export.quantize import RECIPE
 from train.calibrate import bear_probability, fit_threshold
 from train.catalog import ALARM_LABELS, LABELS, is_bear
+from train.licences import may_ship
+from train.ood.judge import PASSES, threshold
+from train.outsiders import in_domain, kind_of
 from train.pictures import Track
 from train.probe import CONTEXT
 from train.run import Run
 from train.split import Split
 
-OOD_QUANTILE = 0.99
 TOLERANCE = {"fp32": 0.01, "int8": 0.12}  # int8 logits differ by up to 0.25 between Arm and x86
 BATCH = 16
 
@@ -65,9 +69,10 @@ class Described:
         tune: CropSet,
         temperature: float,
         licence: str | None,
+        method: str,
     ):
         self.run, self.split, self.tune = run, split, tune
-        self.temperature, self.licence = temperature, licence
+        self.temperature, self.licence, self.method = temperature, licence, method
         self.rate = run.recipe.false_positive_rate
         self.golden = golden_inputs(run.net, run.backbone, temperature, run.recipe.size, run.recipe.seed)
 
@@ -103,7 +108,7 @@ class Described:
             temperature=self.temperature,
             thresholds={"crop": crop, "still": crop},
             prior=round(float(self.tune.bears.mean()), 4),
-            ood=OutOfDomain("energy", round(float(np.quantile(tune_ood, OOD_QUANTILE)), 4), OOD_QUANTILE),
+            ood=self.out_of_domain(tune_ood),
             backbone=self.run.recipe.backbone,
             precision=precision,  # type: ignore[arg-type]
             quantization=RECIPE if precision == "int8" else None,
@@ -120,10 +125,41 @@ class Described:
             golden_tolerance=TOLERANCE[precision],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             tool_version=__version__,
+            drift=self.drift_reference(tune_p, tune_ood),
             golden_sha256=golden_digest(LABELS, ALARM_LABELS, vectors),
         )
         put_card(path, card)
         return replace(card, thresholds={"crop": crop, "still": self.still_threshold(path, track)})
+
+    def out_of_domain(self, tune_ood: NDArray[np.float32]) -> OutOfDomain:
+        """The value that 95 % of the in-domain tuning crops pass, of the clean and of the degraded ones each."""
+        tune, inside = self.tune, self.inside
+        value = threshold(tune_ood[inside].astype(np.float64), tune.degraded[inside])
+        return OutOfDomain(
+            self.method,
+            float(np.ceil(value * 1e4) / 1e4),
+            PASSES,
+            crops=int(inside.sum()),
+            pictures=len(np.unique(tune.pictures[inside])),
+            sources=tuple(sorted({row.source for row in in_domain(self.split["tune"])})),
+        )
+
+    def drift_reference(self, tune_p: NDArray[np.float64], tune_ood: NDArray[np.float32]) -> DriftReference:
+        """How the in-domain tuning crops score and how bright they are, for a device to compare its weeks with."""
+        inside = self.inside
+        return DriftReference(
+            ood=spread(tune_ood[inside]),
+            bear=spread(bear_probability(tune_p[inside])),
+            brightness=spread([brightness(crop) for crop in self.tune.crops[inside]]),
+            crops=int(inside.sum()),
+            pictures=len(np.unique(self.tune.pictures[inside])),
+        )
+
+    @cached_property
+    def inside(self) -> NDArray[np.bool_]:
+        """(N,) which tuning crops are of the domain: all, where it holds none."""
+        of_domain = np.array([kind_of(row) is None for row in self.split["tune"]])[self.tune.pictures]
+        return of_domain if of_domain.any() else np.ones(len(of_domain), bool)
 
     def still_threshold(self, path: Path, track: Track) -> Threshold:
         """The threshold for whole pictures with tiles, fitted by looking at them as ``classify`` does."""
@@ -136,16 +172,9 @@ class Described:
         return fit_threshold(bear, bears, self.rate, self.tune.sources)
 
 
-# Licences under which a trained model may be passed on; whatever is not among them counts as unclear.
-FREE = re.compile(
-    r"(CC0|CC.BY(.SA)?[ -]?[1-4]\.[0-9]|MIT|Apache.?2\.0|BSD|public domain|GPL.?[23]|ODbL)[^;]*", re.IGNORECASE
-)
-DOUBT = re.compile(r"not stated|non.?commercial|\bNC\b|research|images|unknown|terms", re.IGNORECASE)
-
-
 def unclear(licences: dict[str, int]) -> bool:
-    """Whether any training picture's licence is not known to be a free one; "" (no table) is the owner's affair."""
-    return any(bool(licence) and (not FREE.match(licence) or bool(DOUBT.search(licence))) for licence in licences)
+    """Whether any training picture's licence keeps the model from being passed on, or is not known not to."""
+    return not all(may_ship(licence) for licence in licences)
 
 
 def licence_line(licences: dict[str, int]) -> str:
@@ -153,6 +182,7 @@ def licence_line(licences: dict[str, int]) -> str:
     total = sum(licences.values())
     vague = sum(count for licence, count in licences.items() if unclear({licence: 1}))
     if vague:
-        return f"not free to use: {vague} of the {total} training pictures state no licence or one for research only"
-    stated = ", ".join(sorted(licence for licence in licences if licence))
+        what = "state no licence or one that keeps a model from being passed on"
+        return f"not free to use: {vague} of the {total} training pictures {what}"
+    stated = ", ".join(sorted(licence for licence in licences if licence not in ("", "own")))
     return f"trained on pictures under {stated}" if stated else "the pictures' owner decides (state it with --licence)"

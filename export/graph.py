@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from edge.card import CARD_KEY, Card
 from train.backbones import Backbone
 from train.network import BearNet
+from train.ood.methods import Energy
 
 OPSET = 18
 
@@ -24,9 +25,10 @@ OPSET = 18
 class Deployed(nn.Module):
     """The network as the device runs it, from BGR bytes to probabilities."""
 
-    def __init__(self, net: BearNet, backbone: Backbone, temperature: float):
+    def __init__(self, net: BearNet, backbone: Backbone, temperature: float, strange: nn.Module | None = None):
         super().__init__()
         self.net = net
+        self.strange = strange or Energy()
         self.temperature = temperature
         # (x / 255 - mean) / std as one multiplication and one addition
         std = torch.tensor(backbone.std)[:, None, None]
@@ -36,13 +38,21 @@ class Deployed(nn.Module):
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (N, L) and ood (N,) of uint8 crops (N, H, W, 3) BGR."""
         rgb = crops.permute(0, 3, 1, 2).flip(1).float()
-        raw = self.net(rgb * self.scale + self.shift)
-        return torch.softmax(self.net.label_logits(raw) / self.temperature, dim=1), self.net.energy(raw)
+        pooled = self.net.body(rgb * self.scale + self.shift)
+        raw = self.net.heads(pooled)
+        answer = torch.softmax(self.net.label_logits(raw) / self.temperature, dim=1)
+        return answer, self.strange(pooled, self.net.energy(raw))
 
 
-def export_graph(net: BearNet, backbone: Backbone, temperature: float, size: int, path: Path) -> None:
-    """Write the fp32 graph to ``path``, weights inside the file."""
-    deployed = Deployed(net, backbone, temperature).eval().to(memory_format=torch.contiguous_format)
+def export_graph(
+    net: BearNet, backbone: Backbone, temperature: float, size: int, path: Path, strange: nn.Module | None = None
+) -> None:
+    """Write the fp32 graph to ``path``, weights inside the file.
+
+    ``strange`` maps pooled features (N, F) and energies (N,) to the output ``ood`` (N,) (``train.ood.methods``);
+    left out, it is the energy.
+    """
+    deployed = Deployed(net, backbone, temperature, strange).eval().to(memory_format=torch.contiguous_format)
     example = torch.randint(0, 255, (2, size, size, 3), dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from edge.card import Card, card_type, golden_digest, read_card
+from edge.card import Card, DriftReference, Spread, card_type, golden_digest, read_card
+from edge.drift import spread
 from edge.errors import ModelError
 from tests.tiny import tiny_card
 
@@ -38,20 +39,50 @@ def test_labels_that_no_longer_belong_to_the_golden_answers_are_refused(change: 
 
 def test_an_older_card_loads_as_before() -> None:
     older = asdict(replace(tiny_card(), labels=tiny_card().labels[::-1]))
-    later = {"golden_sha256"}
+    later = {"golden_sha256", "drift"}
     older = {name: value for name, value in older.items() if name not in later}
     for limit in older["thresholds"].values():
         del limit["bear_pictures"], limit["no_bear_pictures"]
     for name in ("fp32_threshold", "int8_threshold", "fp32_false_positive_rate", "int8_false_positive_rate"):
         del older["parity"][name]
+    for name in ("crops", "pictures", "sources"):
+        del older["ood"][name]
     card = read_card(json.dumps(older), "m.onnx")
     assert card.golden_sha256 is None
     assert card.parity.int8_false_positive_rate is None
     assert card.thresholds["crop"].bear_pictures is None
+    assert (card.drift, card.ood.pictures, card.ood.sources) == (None, None, None)
 
 
 def test_what_came_later_is_optional_in_the_schema() -> None:
     schema = card_type().json_schema()
-    assert "golden_sha256" not in schema["required"]
+    assert not {"golden_sha256", "drift"} & set(schema["required"])
+    assert not {"crops", "pictures", "sources"} & set(schema["$defs"]["OutOfDomain"]["required"])
     assert not {"bear_pictures", "no_bear_pictures"} & set(schema["$defs"]["Threshold"]["required"])
     assert "int8_false_positive_rate" not in schema["$defs"]["Parity"]["required"]
+
+
+def drifting(ood: Spread) -> Card:
+    """The tiny card with a drift reference."""
+    flat = spread([n / 100 for n in range(100)])
+    return replace(tiny_card(), drift=DriftReference(ood, flat, flat, crops=300, pictures=100))
+
+
+def test_a_drift_reference_survives_its_way_through_the_file() -> None:
+    card = drifting(spread([-3.0, -2.5, -1.0, 0.5, 0.5, 2.0] * 20))
+    assert read_card(card.to_json(), "m.onnx") == card
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Spread((2.0, 1.0), (0.3, 0.3, 0.4)),
+        Spread((1.0,), (0.3, 0.3, 0.4)),
+        Spread((1.0,), (0.3, 0.3)),
+        Spread((1.0,), (1.3, -0.3)),
+        Spread((), ()),
+    ],
+)
+def test_a_drift_reference_that_is_no_spread_is_refused(wrong: Spread) -> None:
+    with pytest.raises(ModelError, match="drift reference of 'ood' is no spread"):
+        read_card(drifting(wrong).to_json(), "m.onnx")

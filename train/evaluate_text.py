@@ -28,7 +28,10 @@ def stills_text(card: Card, stills: Stills) -> str:
         lines += ["", f"{title} (alarm at {threshold:.3f})"]
         lines.append(f"  {'':<34}{'recall':<30}{'false positives':<30}AUC")
         lines += slice_lines(slices)
-    lines += ["", "In brackets: 95 % intervals, pictures taken as independent (Wilson; Hanley & McNeil)."]
+    lines += [
+        "",
+        "In brackets: 95 % intervals that count original pictures, each taken as independent (Wilson; Obuchowski).",
+    ]
     sizes = f"below {SMALL_PX}, {SMALL_PX} to {LARGE_PX}, {LARGE_PX} and more"
     lines.append(f"Size: the longer side of the bear's box in pixels of its own picture; measured apart {sizes}.")
     return "\n".join(lines)

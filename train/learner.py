@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 # Imported for what they add to Learner: to_channelslast, no_bar, fit_one_cycle.
 from fastai.callback import channelslast as _channelslast  # noqa: F401
+from fastai.callback import fp16 as _fp16  # noqa: F401
 from fastai.callback import progress as _progress  # noqa: F401
 from fastai.callback import schedule as _schedule  # noqa: F401
 from fastai.callback.core import Callback
@@ -20,34 +21,19 @@ from fastai.metrics import AccumMetric
 from fastai.torch_core import set_seed
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from train.backbones import Backbone
+from train.callbacks import EarlyStop, FrozenStatistics, History, WeightAverage
 from train.catalog import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
+from train.mining import MineHard
 from train.network import BearNet
+from train.pictures import Example, PictureCache
+from train.recipe import Recipe
+from train.teacher import ClearTeacher, KeepKnowledge
+from train.together import first, rank, together
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained; written to ``settings.json``. Each number's reason is in docs/model-card.md."""
-
-    backbone: str = "efficientnet_lite0"
-    pretrained: bool = True
-    seed: int = 7
-    freeze_epochs: int = 1
-    epochs: int = 6
-    per_epoch: int = 3000  # examples drawn an epoch
-    batch: int = 32
-    size: int = 224  # input side, pixels
-    lr_head: float = 3e-3
-    lr_body: float = 2e-4
-    distill: float = 0.3  # weight of the distillation loss; 0 without pretrained weights
-    distill_temperature: float = 2.0
-    body_kept: float = 0.4  # share of the untouched body's weights after training
-    old_head_kept: float = 0.5  # ImageNet's share in the bear logit
-    average_decay: float = 0.99  # of the moving average of the weights
-    false_positive_rate: float = 0.01  # the thresholds' target on the tuning negatives
+IMAGENET_CLASSES = 1000
 
 
 class BearLoss(nn.Module):
@@ -60,20 +46,22 @@ class BearLoss(nn.Module):
     def __init__(self, distill: float, temperature: float):
         super().__init__()
         self.distill, self.temperature = distill, temperature
-        self.register_buffer("allowed", allowed_labels())
-        self.teacher: Tensor | None = None  # (N, 1000), set by KeepKnowledge while training
+        self.allowed = allowed_labels()
+        self.teacher: Tensor | None = None  # (N, 1000), set by train.teacher while training
 
     def forward(self, raw: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of raw logits (N, L + 1000) and targets (N,) into TRAINING_LABELS."""
-        count = self.allowed.shape[1]
+        allowed = self.allowed.to(raw.device)
+        raw = raw.float()  # half precision is not enough for a log of a sum
+        count = allowed.shape[1]
         log_p = torch.log_softmax(raw[:, :count], dim=1)
-        loss = -torch.logsumexp(log_p.masked_fill(~self.allowed[targets], -1e4), dim=1).mean()
+        loss = -torch.logsumexp(log_p.masked_fill(~allowed[targets], -1e4), dim=1).mean()
         if self.teacher is None or self.distill == 0:
             return loss
         t = self.temperature
         kept = F.kl_div(
             torch.log_softmax(raw[:, count:] / t, dim=1),
-            torch.log_softmax(self.teacher / t, dim=1),
+            torch.log_softmax(self.teacher.float() / t, dim=1),
             reduction="batchmean",
             log_target=True,
         )
@@ -86,92 +74,6 @@ def allowed_labels() -> Tensor:
         [label == name or (name == BEAR_ANY and label in ALARM_LABELS) for label in LABELS] for name in TRAINING_LABELS
     ]
     return torch.tensor(rows)
-
-
-class KeepKnowledge(Callback):
-    """Lets the untouched network answer every training batch, for the loss to compare with."""
-
-    def __init__(self, teacher: nn.Module):
-        self.teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-    def before_batch(self) -> None:
-        """Ask the teacher about this batch."""
-        self.learn.loss_func.teacher = None
-        if self.training:
-            with torch.no_grad():
-                self.learn.loss_func.teacher = self.teacher(self.xb[0])
-
-    def after_fit(self) -> None:
-        """Forget the last answers, so that they are not exported."""
-        self.learn.loss_func.teacher = None
-
-
-class FrozenStatistics(Callback):
-    """Keeps every batch norm's running statistics: a few thousand pictures would spoil them."""
-
-    def before_train(self) -> None:
-        """Put the batch norms into evaluation mode."""
-        for module in self.model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-
-
-class WeightAverage(Callback):
-    """Exponential moving average of the weights, taken over when the fit ends (Polyak & Juditsky 1992)."""
-
-    def __init__(self, decay: float):
-        self.decay = decay
-
-    def before_fit(self) -> None:
-        """Start the average at the present weights; it reaches back over a fifth of the fit at most."""
-        steps = self.n_epoch * len(self.dls.train)
-        decay = max(min(self.decay, 1 - 5 / max(steps, 1)), 0.0)
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay))
-
-    def after_batch(self) -> None:
-        """Move the average after each optimiser step."""
-        if self.training:
-            self.average.update_parameters(self.model)
-
-    def after_fit(self) -> None:
-        """Take the averaged weights."""
-        self.model.load_state_dict(self.average.module.state_dict())
-        del self.average
-
-
-class Progress(Callback):
-    """Tells how far training is: ``advance()`` a batch, ``say(text)`` an epoch."""
-
-    order = 60  # after the recorder
-
-    def __init__(self, advance: Callable[[], None], say: Callable[[str], None]):
-        self.advance, self.say = advance, say
-
-    def after_batch(self) -> None:
-        """One training batch further."""
-        if self.training:
-            self.advance()
-
-    def after_epoch(self) -> None:
-        """The epoch's figures."""
-        values = zip(self.recorder.metric_names[1:-1], self.recorder.final_record, strict=False)
-        stage = "all layers" if self.opt.frozen_idx == 0 else "head only"
-        figures = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in values)
-        self.say(f"{stage}, epoch {self.epoch + 1}/{self.n_epoch}  {figures}")
-
-
-class History(Callback):
-    """Keeps the figures of every epoch in a list."""
-
-    order = 60  # after the recorder
-
-    def __init__(self, rows: list[dict[str, float]]):
-        self.rows = rows
-
-    def after_epoch(self) -> None:
-        """One row more."""
-        values = zip(self.recorder.metric_names[1:-1], self.recorder.final_record, strict=False)
-        self.rows.append({name: float(value) for name, value in values})
 
 
 def metrics(net: BearNet) -> list[AccumMetric]:
@@ -207,14 +109,23 @@ def halves(net: BearNet) -> list[list[nn.Parameter]]:
 
 def make_learner(dls: DataLoaders, body: nn.Module, old_head: nn.Linear, recipe: Recipe) -> Learner:
     """A Learner over a BearNet, ready to train."""
-    keep = recipe.old_head_kept if recipe.pretrained else 0.0
+    known = recipe.pretrained and old_head.out_features == IMAGENET_CLASSES
     old_head.requires_grad_(False)
-    net = BearNet(body, old_head, LABELS, ALARM_LABELS, keep)
+    net = BearNet(body, old_head, LABELS, ALARM_LABELS, recipe.old_head_kept if known else 0.0)
     distill = recipe.distill if recipe.pretrained else 0.0
     learn = Learner(
         dls, net, loss_func=BearLoss(distill, recipe.distill_temperature), metrics=metrics(net), splitter=halves
     )
     return learn.to_channelslast(use_amp=False)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What mining and a clear teacher need beside the DataLoaders: the training examples and their pixels."""
+
+    examples: Sequence[Example]
+    cache: PictureCache
+    backbone: Backbone
 
 
 def train_learner(
@@ -224,31 +135,52 @@ def train_learner(
     recipe: Recipe,
     progress: Callback | None,
     history: list[dict[str, float]],
+    seen: Seen | None = None,
 ) -> Learner:
     """Train: head alone, then everything at a lower rate for the body; then move the body back a little.
 
     Moving the fine-tuned weights towards the untouched ones keeps what both know (Wortsman et al. 2022).
-    ``history`` gets a row of figures an epoch.
+    ``history`` gets a row of figures an epoch. ``seen`` is needed for ``recipe.hard`` and ``recipe.clear_teacher``.
     """
     untouched = nn.Sequential(copy.deepcopy(body), copy.deepcopy(old_head))
     learn = make_learner(dls, body, old_head, recipe)
-    callbacks: list[Callback] = [History(history), *([progress] if progress else [])]
+    always: list[Callback] = [History(history), *([progress] if progress and first() else [])]
     if recipe.pretrained:
-        callbacks += [FrozenStatistics()]
-    with learn.no_bar(), learn.no_logging():
+        always += [FrozenStatistics()]
+    with learn.no_bar(), learn.no_logging(), together(learn):
         if recipe.pretrained and recipe.freeze_epochs:
             learn.freeze()
-            learn.fit_one_cycle(recipe.freeze_epochs, recipe.lr_head, cbs=callbacks)
+            learn.fit_one_cycle(recipe.freeze_epochs, recipe.lr_head, cbs=[*always, *knowing(recipe, None, seen)])
+        if recipe.fp16:
+            learn.to_fp16()
         learn.unfreeze()
-        if recipe.pretrained and recipe.distill > 0:
-            callbacks += [KeepKnowledge(untouched)]
-        callbacks += [WeightAverage(recipe.average_decay)]
+        average = WeightAverage(recipe.average_decay)
+        late = [average, *knowing(recipe, untouched, seen)]
+        if recipe.hard and seen:
+            late += [MineHard(recipe.hard, seen.examples, seen.cache, seen.backbone, recipe.size, recipe.seed)]
+        if recipe.early_stop:
+            late += [EarlyStop(average, recipe.early_stop, getattr(progress, "say", log.info))]
         rates = slice(recipe.lr_body, recipe.lr_head) if recipe.pretrained else recipe.lr_head
-        learn.fit_one_cycle(recipe.epochs, rates, cbs=callbacks)
+        learn.fit_one_cycle(recipe.epochs, rates, cbs=[*always, *late])
+    if recipe.fp16:
+        learn.to_fp32()
+    learn.model.cpu()
     if recipe.pretrained:
         interpolate(learn.model.body, untouched[0], recipe.body_kept)
     learn.model.eval()
     return learn
+
+
+def knowing(recipe: Recipe, untouched: nn.Module | None, seen: Seen | None) -> list[Callback]:
+    """The callbacks that keep what ImageNet knew, and that degrade after a clear teacher has looked.
+
+    ``untouched`` is None while the body is frozen: then there is nothing to forget.
+    """
+    teacher = untouched if recipe.pretrained and recipe.distill > 0 else None
+    if recipe.augment == "field" and recipe.clear_teacher and seen:
+        network = seen.backbone
+        return [ClearTeacher(teacher, recipe.degraded, network.mean, network.std, recipe.seed + rank())]
+    return [KeepKnowledge(teacher)] if teacher is not None else []
 
 
 def interpolate(body: nn.Module, untouched: nn.Module, share: float) -> None:

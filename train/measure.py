@@ -15,11 +15,12 @@ from train.backbones import Backbone
 from train.calibrate import bear_probability, fit_temperature, fit_threshold, probabilities
 from train.catalog import BEAR_ANY, is_bear
 from train.catalog import Picture as Row
-from train.learner import Recipe, allowed_labels
+from train.learner import allowed_labels
 from train.network import BearNet
 from train.pictures import Track
 from train.probe import CONTEXT, ask, crops_of
-from train.report import confusion_picture, top_losses_picture
+from train.recipe import Recipe
+from train.run_plots import confusion_picture, top_losses_picture
 
 
 def measure(

@@ -36,7 +36,10 @@ class BearNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Raw logits (N, L + 1000)."""
-        features = self.body(pictures)  # (N, F)
+        return self.heads(self.body(pictures))
+
+    def heads(self, features: Tensor) -> Tensor:
+        """Raw logits (N, L + 1000) of the body's pooled features (N, F)."""
         return torch.cat([self.new_head(features), self.old_head(features)], dim=1)
 
     def label_logits(self, raw: Tensor) -> Tensor:

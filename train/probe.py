@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edge.crops import cut
 from edge.schema import WHOLE, BoxXYWH, Picture
@@ -49,16 +50,24 @@ def random_square(rng: np.random.Generator, size_wh: tuple[int, int]) -> BoxXYWH
     )
 
 
-def ask(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Label logits (N, L) and energies (N,) of uint8 crops (N, size, size, 3) BGR."""
+def answers(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batch by batch, pooled features (n, F) and raw logits (n, L + 1000) of uint8 crops (N, size, size, 3) BGR."""
     mean, std = torch.tensor(backbone.mean)[:, None, None], torch.tensor(backbone.std)[:, None, None]
-    logits, energies = [], []
     net.eval()
-    with torch.inference_mode():
-        for start in range(0, len(crops), BATCH):
+    for start in range(0, len(crops), BATCH):
+        with torch.inference_mode():
             part = torch.from_numpy(np.ascontiguousarray(crops[start : start + BATCH, ..., ::-1]))
             pictures = part.permute(0, 3, 1, 2).float() / 255
-            raw = net(((pictures - mean) / std).contiguous(memory_format=torch.channels_last))
+            pooled = net.body(((pictures - mean) / std).contiguous(memory_format=torch.channels_last))
+            raw = net.heads(pooled)
+        yield pooled, raw
+
+
+def ask(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Label logits (N, L) and energies (N,) of uint8 crops (N, size, size, 3) BGR."""
+    logits, energies = [], []
+    for _, raw in answers(net, backbone, crops):
+        with torch.inference_mode():
             logits.append(net.label_logits(raw).numpy())
             energies.append(net.energy(raw).numpy())
     if not logits:

@@ -15,7 +15,7 @@ import os
 import platform
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -30,14 +30,20 @@ from edge import __version__
 from edge.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from train.backbones import Backbone, build, find_backbone
+from train.calibrate import bear_probability, probabilities
 from train.catalog import LABELS, Catalog, check_trainable, table_digest
+from train.catalog import Picture as Row
 from train.dataloaders import make_dataloaders
-from train.learner import Recipe, seed_everything, train_learner
+from train.far_figure import EACH_RUN_PX, far_figure, looks_of, some_of
+from train.learner import Seen, seed_everything, train_learner
 from train.measure import measure
 from train.network import BearNet
-from train.pictures import PictureCache, Track
-from train.report import learning_curve_picture
+from train.pictures import PictureCache, Track, examples_of
+from train.probe import ask
+from train.recipe import Recipe
+from train.run_plots import learning_curve_picture
 from train.split import Split, name_of, read_split, write_split
+from train.together import first, rank, wait_for_all
 
 log = logging.getLogger(__name__)
 PARTIAL = "learner.pkl.part"
@@ -92,33 +98,44 @@ def train_run(
     track: Track = lambda items, words: iter(items),
     aliases: Mapping[str, str] | None = None,
     cache: PictureCache | None = None,
+    more: Sequence[Row] = (),
 ) -> dict[str, Any]:
     """Train on ``split`` and write the run's folder; returns the metrics. Raises CatalogError, OptionError.
 
-    A run that is in the folder already stays whole until the new one is trained.
+    A run that is in the folder already stays whole until the new one is trained. ``more``: pictures without a bear
+    to train on that are not of the catalogue (``train.hard_negatives``). Of several processes
+    (``train.together``) the first writes, and the others return nothing.
     """
     check_trainable(catalog)
     make_folder(out)
     backbone = find_backbone(recipe.backbone)
     cv2.setNumThreads(1)
-    seed_everything(recipe.seed)
-    body, old_head = build(backbone, pretrained=recipe.pretrained, weights=weights)
-    dls = make_dataloaders(
-        split["train"],
-        split["tune"],
-        backbone,
-        batch=recipe.batch,
-        per_epoch=recipe.per_epoch,
-        size=recipe.size,
-        cache=cache,
-    )
+    seed_everything(recipe.seed + rank())
+    body, old_head = build(backbone, pretrained=recipe.pretrained, weights=weights, size=recipe.size)
+    cache = cache or PictureCache()
+    learn_from = [*split["train"], *more]
+    dls = make_dataloaders(learn_from, split["tune"], backbone, recipe, cache)
     history: list[dict[str, float]] = []
-    learn = train_learner(dls, body, old_head, recipe, progress, history)
-    _keep(learn, catalog, split, out, recipe, aliases or {})
+    seen = Seen(examples_of(learn_from), cache, backbone)
+    learn = train_learner(dls, body, old_head, recipe, progress, history, seen)
+    if not first():
+        wait_for_all()
+        return {}
+    _keep(learn, catalog, split, out, recipe, aliases or {}, more)
     metrics = measure(learn.model, backbone, split["tune"], recipe, out, track) | {"history": history}
+    metrics["far_recall"] = far_recall(learn.model, backbone, split["tune"], recipe)
     learning_curve_picture(history, out / "learning-curve.png")
     _write(out / "metrics.json", metrics)
+    wait_for_all()
     return metrics
+
+
+def far_recall(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe) -> dict[str, float]:
+    """Recall of shrunk tuning bears by side in pixels, each with a threshold of its own (``train.far_figure``)."""
+    looks = looks_of(some_of(rows), recipe.size, EACH_RUN_PX)
+    logits, _ = ask(net, backbone, looks.crops)
+    found = far_figure(bear_probability(probabilities(logits, 1.0)), looks, recipe.false_positive_rate)
+    return {str(side): recall for side, recall in found.recall.items()}
 
 
 def make_folder(out: Path) -> None:
@@ -132,7 +149,13 @@ def make_folder(out: Path) -> None:
 
 
 def _keep(
-    learn: Learner, catalog: Catalog, split: Split, out: Path, recipe: Recipe, aliases: Mapping[str, str]
+    learn: Learner,
+    catalog: Catalog,
+    split: Split,
+    out: Path,
+    recipe: Recipe,
+    aliases: Mapping[str, str],
+    more: Sequence[Row],
 ) -> None:
     """Write learner, settings and split; the settings name the learner's digest, so that no two runs get mixed."""
     for name in REPORTS:
@@ -142,7 +165,7 @@ def _keep(
         warnings.simplefilter("ignore")
         learn.export(PARTIAL)
     split_digest = write_split(split, catalog.root, out / "split.csv", catalog.left_out)
-    settings = _settings(catalog, split, recipe, split_digest)
+    settings = _settings(catalog, split, recipe, split_digest, more)
     _write(out / "settings.json", settings | {"aliases": dict(aliases), "learner_sha256": file_digest(out / PARTIAL)})
     (out / PARTIAL).replace(out / "learner.pkl")
 
@@ -187,8 +210,8 @@ def read_run(folder: Path) -> Run:
     return Run(folder, learner, recipe, settings)
 
 
-def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str) -> dict[str, Any]:
-    trained = split["train"]
+def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str, more: Sequence[Row]) -> dict[str, Any]:
+    trained = [*split["train"], *more]
     return {
         "recipe": asdict(recipe),
         "catalog": str(catalog.root.resolve()),
@@ -205,6 +228,7 @@ def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str)
             }
             for name, part in split.items()
         },
+        "hard_negatives": len(more),
         "counts_by_source": dict(Counter(row.source for row in trained).most_common()),
         "counts_by_licence": dict(Counter(row.licence for row in trained).most_common()),
         "versions": {name: version(name) for name in ("torch", "fastai", "timm", "numpy", "opencv-python-headless")}

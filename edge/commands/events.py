@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 
 class Group(TyperGroup):
-    """Says what to do with an id that stands where ``show``, ``lock``, ``unlock`` or ``export`` belongs."""
+    """Says what to do with an id that stands where ``show``, ``lock``, ``review`` or another command belongs."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command the words name, or a usage error that suggests the right one."""
@@ -187,6 +187,27 @@ def export(
     )
     if gone:
         log.warning("%d files of evidence were cleared away meanwhile and are not in it", gone)
+
+
+@app.command()
+def review(
+    ctx: typer.Context,
+    what: Annotated[list[str], typer.Argument(metavar="ID…", help="Events' ids, last, or paths of evidence.")],
+    confirmed: Annotated[bool, typer.Option("--confirmed", help="There was a bear.")] = False,
+    wrong: Annotated[bool, typer.Option("--wrong", help="There was none.")] = False,
+    label: Annotated[str | None, typer.Option(help="What it was: brown_bear, teddy_bear, fox …")] = None,
+    unsure: Annotated[bool, typer.Option("--unsure", help="Nobody can tell.")] = False,
+    note: Annotated[str | None, typer.Option(help="A word on it, for people.")] = None,
+    box: Annotated[str | None, typer.Option(help="Where in the whole frame: x,y,width,height, 0 to 1.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who says so; left out, this user.")] = None,
+    state: StateOpt = None,
+) -> None:
+    """Say what it was, for the next model to learn from (`bear-alarm feedback import`)."""
+    from edge.commands.events_review import review_all, reviewed, units_of
+
+    said = reviewed(label, box, by, note, confirmed=confirmed, wrong=wrong, unsure=unsure)
+    units, ids = units_of(what)
+    review_all(units, chosen(ctx, state, ids) if ids else [], state_folder(state or ctx.obj), said)
 
 
 def _keep(ctx: typer.Context, ids: list[str], state: Path | None, *, wanted: bool) -> None:

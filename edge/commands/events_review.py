@@ -1,0 +1,113 @@
+"""What a person says of events and random negatives, for the next model to learn from."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.errors import OptionError
+from edge.evidence.layout import SAMPLE
+from edge.evidence.review import Review, Verdict, write_review
+from edge.schema import BoxXYWH, utc_text
+
+if TYPE_CHECKING:
+    from edge.journal.reader import Happening
+
+
+def verdict_of(*, confirmed: bool, wrong: bool, unsure: bool, label: str | None) -> Verdict:
+    """The one that was chosen. Raises OptionError unless it is one."""
+    chosen: dict[Verdict, bool] = {
+        "confirmed": confirmed, "wrong": wrong, "unsure": unsure, "relabelled": label is not None
+    }  # fmt: skip
+    names = [name for name, given in chosen.items() if given]
+    if len(names) != 1:
+        raise OptionError("what was it? give one of --confirmed, --wrong, --label NAME, --unsure")
+    return names[0]
+
+
+def reviewed(
+    label: str | None, box: str | None, by: str | None, note: str | None, *, confirmed: bool, wrong: bool, unsure: bool
+) -> Review:
+    """The review, as of now. Raises OptionError where a part of it makes no sense."""
+    verdict = verdict_of(confirmed=confirmed, wrong=wrong, unsure=unsure, label=label)
+    label = None if label is None else re.sub(r"[\s-]+", "_", label.strip().lower())
+    try:
+        return Review(verdict, utc_text(datetime.now(UTC)), label, by or _user(), note or "", _box(box))
+    except ValueError as error:
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(f"this review makes no sense: {error}") from None
+
+
+def units_of(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Paths of evidence (an event's folder, a file in it, a random negative) among the words; the others are ids.
+
+    Raises OptionError for a path at which there is no evidence.
+    """
+    units: dict[Path, None] = {}
+    ids: list[str] = []
+    for word in words:
+        path = Path(word)
+        if not (os.sep in word or path.suffix or path.is_dir()):
+            ids.append(word)
+            continue
+        folder = path if path.is_dir() else path.parent
+        if SAMPLE.fullmatch(path.name) and path.is_file():
+            units[path] = None
+        elif (folder / "event.json").is_file() and path.exists():
+            units[folder] = None
+        else:
+            raise OptionError(f"{word}: no evidence there; give an event's id, its folder, or a random negative's file")
+    return list(units), ids
+
+
+def review_all(units: Sequence[Path], happenings: Sequence[Happening], state: Path, review: Review) -> None:
+    """Write the review for each path and happening. Raises OptionError where one has no evidence (any more)."""
+    from edge.commands.events_files import evidence
+    from edge.commands.events_words import named
+
+    found: list[tuple[str, list[Path]]] = [(str(unit), [unit]) for unit in units]
+    for happening in happenings:
+        kept = evidence(happening, state)
+        closed = next((each for each in kept if each.closed), None)
+        if closed:
+            raise OptionError(f"{closed.folder}: this evidence cannot be looked at ({closed.closed})")
+        there = [each.folder for each in kept if each.there]
+        if not there:
+            raise OptionError(f"{happening.id[:8]}: has no evidence (any more), so there is nothing to review")
+        found.append((named(happening), there))
+    for name, places in found:
+        for place in places:
+            write_review(place, review)
+        print(f"{name}: {words_of(review)}")
+
+
+def words_of(review: Review) -> str:
+    """``reviewed: no bear``."""
+    what = {"confirmed": "a bear", "wrong": "no bear", "unsure": "nobody can tell"}
+    label = (review.label or "").replace("_", " ")
+    return f"reviewed: {what.get(review.verdict, label)}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a service's user may have no name
+        return ""
+
+
+def _box(words: str | None) -> BoxXYWH | None:
+    if words is None:
+        return None
+    try:
+        x, y, w, h = (float(side) for side in words.split(","))
+    except ValueError:
+        raise OptionError(
+            f"--box {words!r}: give x,y,width,height as fractions of the frame: 0.4,0.5,0.1,0.2"
+        ) from None
+    return x, y, w, h

@@ -1,0 +1,99 @@
+"""How far what a device sees has moved from what its model was tuned on: a figure, no alarm.
+
+The population stability index of binned values (Lewis 1994; its distribution: Yurdakul 2018): the symmetric
+Kullback-Leibler divergence of two histograms, 0 where they are alike. Usual words: below 0.1 little, above 0.25 much;
+``noise`` says what chance alone brings. Needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.card import DriftReference, Spread
+from edge.schema import Picture
+
+BINS = 10
+LITTLE, MUCH = 0.1, 0.25
+CHANCE = 0.95  # of what chance brings lies below ``noise``
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One figure's drift."""
+
+    psi: float  # population stability index, 0 and more
+    noise: float  # what it stays below in 95 of 100 cases without any drift
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is more than chance brings and more than little."""
+        return self.psi > max(self.noise, LITTLE)
+
+
+def spread(values: NDArray[np.floating] | Sequence[float], bins: int = BINS) -> Spread:
+    """Values (N,) as at most ``bins`` bins of about equal share; equal values are never parted.
+
+    Raises ValueError without values, or with one that is no number.
+    """
+    found = _numbers(values)
+    edges = np.unique(np.round(np.quantile(found, np.linspace(0, 1, bins + 1)[1:-1]), 6))
+    edges = edges[edges < found.max()]
+    return Spread(tuple(float(edge) for edge in edges), tuple(float(share) for share in _counts(edges, found)))
+
+
+def drift(reference: Spread, values: NDArray[np.floating] | Sequence[float], crops: int) -> Drift:
+    """How far values (N,) have moved from a reference over ``crops`` independent crops.
+
+    Empty bins count as half a value. Crops that follow each other show the same thing: give one value
+    a track or a minute, or ``noise`` is too small. Raises ValueError without values, or with one that is no number.
+    """
+    found = _numbers(values)
+    expected = np.maximum(np.asarray(reference.shares, np.float64), 0.5 / crops)
+    seen = np.maximum(_counts(np.asarray(reference.edges, np.float64), found), 0.5 / len(found))
+    expected, seen = expected / expected.sum(), seen / seen.sum()
+    psi = float(((seen - expected) * np.log(seen / expected)).sum())
+    return Drift(psi, (1 / crops + 1 / len(found)) * _chi_square(len(expected) - 1))
+
+
+def drifts(
+    reference: DriftReference,
+    ood: Sequence[float] | NDArray[np.floating],
+    bear: Sequence[float] | NDArray[np.floating],
+    brightness: Sequence[float] | NDArray[np.floating],
+) -> dict[str, Drift]:
+    """Each figure's drift from a card's reference, by its name."""
+    values = {"ood": ood, "bear": bear, "brightness": brightness}
+    return {name: drift(getattr(reference, name), each, reference.pictures) for name, each in values.items()}
+
+
+def brightness(crop: Picture) -> float:
+    """The mean of a crop's pixels, 0 to 1."""
+    return float(crop.mean()) / 255
+
+
+def _numbers(values: NDArray[np.floating] | Sequence[float]) -> NDArray[np.float64]:
+    found = np.asarray(values, np.float64).ravel()
+    if not len(found) or not np.isfinite(found).all():
+        raise ValueError(f"drift takes one finite number or more, not {len(found)} of which some are none")
+    return found
+
+
+def _counts(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of values in each bin."""
+    # Bins are closed above: a value on an edge belongs to the bin below it.
+    places = np.searchsorted(edges, values, side="left")
+    shares: NDArray[np.float64] = np.bincount(places, minlength=len(edges) + 1) / len(values)
+    return shares
+
+
+def _chi_square(freedom: int) -> float:
+    """The ``CHANCE`` quantile of the chi-square distribution (Wilson & Hilferty 1931, good to a hundredth)."""
+    if freedom < 1:
+        return 0.0
+    spare = 2 / (9 * freedom)
+    return float(freedom * (1 - spare + NormalDist().inv_cdf(CHANCE) * spare**0.5) ** 3)

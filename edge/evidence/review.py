@@ -1,0 +1,131 @@
+"""What a person said of an event or a random negative: ``review.json`` in the event's folder, or beside the negative.
+
+    {"schema_version": 1, "verdict": "wrong", "label": null, "by": "anna", "at": "2026-11-24T08:12:07.000Z",
+     "note": "a stump", "box_xywh": null, "earlier": []}
+
+``verdict`` is of the picture, not of the alarm: ``confirmed`` a bear is there, ``wrong`` none is, ``relabelled`` what
+is there is called ``label``, ``unsure`` nobody can tell. The last review holds; those before it stay in ``earlier``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from edge.atomic import replace_whole
+from edge.errors import OptionError
+from edge.evidence.layout import SAMPLE
+from edge.schema import BoxXYWH
+
+Verdict = Literal["confirmed", "wrong", "relabelled", "unsure"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+SCHEMA_VERSION = 1
+REVIEW = "review.json"
+LABEL = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
+MOST_WORDS = 2000  # characters of a note
+MOST_BYTES = 1_000_000  # of a review with all before it
+
+
+@dataclass(frozen=True)
+class Review:
+    """What one person said at one time. Raises ValueError with the reason when it makes no sense."""
+
+    verdict: Verdict
+    at: str  # UTC, ISO 8601
+    label: str | None = None  # what is there, where it was relabelled: brown_bear, teddy_bear, fox …
+    by: str = ""
+    note: str = ""
+    box_xywh: BoxXYWH | None = None  # where it is in the whole frame, where a person drew it; fractions
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict {self.verdict!r} is none of {', '.join(VERDICTS)}")
+        if (self.label is None) != (self.verdict != "relabelled"):
+            raise ValueError(f"verdict {self.verdict!r} with label {self.label!r}; a label goes with relabelled alone")
+        if self.label is not None and not (isinstance(self.label, str) and LABEL.fullmatch(self.label)):
+            raise ValueError(f"label {self.label!r} is no word in small letters, such as fox or brown_bear")
+        for name in ("at", "by", "note"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} {getattr(self, name)!r} is no text")
+        if len(self.note) > MOST_WORDS:
+            raise ValueError(f"note has {len(self.note)} characters, more than {MOST_WORDS}")
+        if self.box_xywh is not None:
+            object.__setattr__(self, "box_xywh", _box(self.box_xywh))
+
+
+def review_path(unit: Path) -> Path:
+    """Where the review of an event's folder, or of a random negative, lies."""
+    return unit.with_suffix("." + REVIEW) if SAMPLE.fullmatch(unit.name) else unit / REVIEW
+
+
+def read_review(unit: Path) -> Review | None:
+    """The review that holds; None where there is none. Raises OptionError when it is damaged or cannot be read."""
+    path = review_path(unit)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_review(data, path)
+
+
+def parse_review(data: bytes, name: object) -> Review:
+    """The review that holds of what a review's file says; ``name`` only names it in the OptionError."""
+    return _parse(data, name)[-1]
+
+
+def write_review(unit: Path, review: Review) -> Path:
+    """Review an event's folder, or a random negative; gives the file. What was said before stays in it.
+
+    Raises OptionError where there is no such unit, a review that is there is damaged, or nothing can be written.
+    """
+    path = review_path(unit)
+    if not unit.exists():
+        raise OptionError(f"{unit}: not there; its evidence is gone, or was never written")
+    try:
+        before = _parse(path.read_bytes(), path)
+    except FileNotFoundError:
+        before = []
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
+    if before and replace(before[-1], at=review.at) == review:
+        return path  # the same again
+    whole = {"schema_version": SCHEMA_VERSION} | asdict(review) | {"earlier": [asdict(each) for each in before]}
+    replace_whole(path, json.dumps(whole, ensure_ascii=False, indent=1).encode() + b"\n")
+    return path
+
+
+def _parse(data: bytes, name: object) -> list[Review]:
+    """Every review, the one that holds last."""
+    try:
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"{len(data)} bytes are too many")
+        found = json.loads(data)
+        if not isinstance(found, dict) or not isinstance(found.get("earlier", []), list):
+            raise ValueError("no JSON object")
+        if found.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(f"schema_version is {found.get('schema_version')!r}, this program reads {SCHEMA_VERSION}")
+        return [_one(each) for each in (*found.get("earlier", []), found)]
+    except (ValueError, TypeError, RecursionError) as error:
+        why = " ".join(str(error).split())
+        raise OptionError(f"{name}: no review this program can read ({why}); mend it, or delete it") from None
+
+
+def _one(found: Any) -> Review:
+    if not isinstance(found, dict):
+        raise ValueError("an earlier review is no JSON object")
+    known = {each.name: found[each.name] for each in fields(Review) if each.name in found}
+    return Review(**known)
+
+
+def _box(found: object) -> BoxXYWH:
+    """A box of fractions inside the frame, give or take a rounding. Raises ValueError."""
+    if isinstance(found, list | tuple) and len(found) == 4 and all(isinstance(side, int | float) for side in found):
+        x, y, w, h = (float(side) for side in found)
+        if x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= 1.001 and y + h <= 1.001:
+            return x, y, w, h
+    raise ValueError(f"box_xywh {found!r} is not left, top, width, height as fractions of the frame")

@@ -1,0 +1,115 @@
+"""The exported graph answers as the network does, also how strange a crop is; int8 leaves that part in float."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+pytest.importorskip("timm")
+
+from torch import nn  # noqa: E402
+
+from export.describe import answers  # noqa: E402
+from export.graph import export_graph  # noqa: E402
+from export.quantize import quantize  # noqa: E402
+from train.backbones import find_backbone  # noqa: E402
+from train.calibrate import probabilities  # noqa: E402
+from train.catalog import ALARM_LABELS, LABELS  # noqa: E402
+from train.network import BearNet  # noqa: E402
+from train.ood.features import features_of  # noqa: E402
+from train.ood.fit import fit_method, scores  # noqa: E402
+from train.probe import ask  # noqa: E402
+
+SIZE, WIDE = 32, 256  # so many features that the bank's layer is one that int8 stores small
+BACKBONE = find_backbone("efficientnet_lite0")
+
+
+@pytest.fixture(scope="module")
+def net() -> BearNet:
+    """A body of two convolutions and both heads."""
+    torch.manual_seed(1)
+    body = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2),
+        nn.ReLU6(),
+        nn.Conv2d(8, WIDE, 3, stride=2),
+        nn.ReLU6(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    return BearNet(body, nn.Linear(WIDE, 1000), LABELS, ALARM_LABELS, 0.5).eval()
+
+
+def crops(count: int, seed: int) -> np.ndarray:
+    """Uint8 crops (N, SIZE, SIZE, 3) of coloured patches."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (count, 4, 4, 3), np.uint8)
+    return coarse.repeat(SIZE // 4, 1).repeat(SIZE // 4, 2)
+
+
+@pytest.fixture(scope="module")
+def files(net: BearNet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, nn.Module]]:
+    """An fp32 graph with the nearest neighbour, and one with ViM, each with its method."""
+    folder, seen = tmp_path_factory.mktemp("graphs"), features_of(net, BACKBONE, crops(600, 0))
+    found = {}
+    for name in ("nearest neighbour", "vim"):
+        method = fit_method(name, net, seen, ["no_bear"] * 600)
+        path = folder / f"{name}.onnx"
+        export_graph(net, BACKBONE, 1.3, SIZE, path, method)
+        found[name] = path, method
+    return found
+
+
+@pytest.mark.parametrize("name", ["nearest neighbour", "vim"])
+@pytest.mark.parametrize("count", [1, 7])
+def test_the_graph_answers_as_the_network_does(net: BearNet, files, name: str, count: int) -> None:
+    path, method = files[name]
+    shown = crops(count, 5)
+    p, ood = answers(path, shown)
+    logits, _ = ask(net, BACKBONE, shown)
+    np.testing.assert_allclose(p, probabilities(logits, 1.3), atol=1e-5)
+    assert ood.dtype == np.float32
+    assert ood.shape == (count,)
+    np.testing.assert_allclose(ood, scores(method, features_of(net, BACKBONE, shown)), atol=2e-3)
+    assert len(set(ood.tolist())) == count  # never a constant
+
+
+def test_without_a_method_it_is_the_energy(net: BearNet, tmp_path: Path) -> None:
+    export_graph(net, BACKBONE, 1.0, SIZE, tmp_path / "energy.onnx")
+    shown = crops(5, 6)
+    np.testing.assert_allclose(answers(tmp_path / "energy.onnx", shown)[1], ask(net, BACKBONE, shown)[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nearest neighbour", "vim"])
+def test_int8_computes_strangeness_in_float(files, name: str, tmp_path: Path) -> None:
+    path, _ = files[name]
+    quantize(path, tmp_path / "int8.onnx", crops(64, 2))
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    kinds = [node.op_type for node in graph.node]
+    assert "QuantizeLinear" in kinds
+    # Nothing is quantized on the way from the pooled features to the output.
+    makers = {output: node for node in graph.node for output in node.output}
+    waiting, way = ["ood"], []
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is not None and node.op_type not in {"ReduceMean", "GlobalAveragePool"}:
+            way.append(node.op_type)
+            waiting += node.input
+    assert {"Sqrt", "Gemm"} <= set(way)
+    assert "QuantizeLinear" not in way
+    shown = crops(200, 3)
+    exact, coarse = (answers(file, shown)[1] for file in (path, tmp_path / "int8.onnx"))
+    assert np.corrcoef(exact, coarse)[0, 1] > 0.9
+
+
+def test_the_neighbours_are_stored_small(files, tmp_path: Path) -> None:
+    path, method = files["nearest neighbour"]
+    quantize(path, tmp_path / "int8.onnx", crops(64, 2))
+    bank = method.far.weight
+    assert bank.numel() >= 100_000
+    stored = [onnx.numpy_helper.to_array(each) for each in onnx.load(tmp_path / "int8.onnx").graph.initializer]
+    assert any(each.dtype == np.int8 and each.shape == tuple(bank.shape) for each in stored)
+    assert not any(each.dtype == np.float32 and each.shape == tuple(bank.shape) for each in stored)

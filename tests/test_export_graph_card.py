@@ -1,0 +1,67 @@
+"""What an export writes into the card of strangeness: the threshold of the domain, and the drift reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+pytest.importorskip("fastai")
+
+from edge.drift import drifts
+from export.crop_sets import CropSet
+from export.describe import Described
+from train.catalog import LABELS, Picture
+
+
+def described(notes: list[str]) -> Described:
+    """A tuning part of three crops a picture, the last of them degraded; a picture of no note is of the domain."""
+    rows = [Picture(Path(f"{n}.jpg"), "no_bear", f"source {n % 2}", "", note=note) for n, note in enumerate(notes)]
+    count = 3 * len(rows)
+    found = Described.__new__(Described)
+    found.method = "vim"
+    found.split = {"train": [], "tune": rows, "test": []}
+    found.tune = CropSet(
+        np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8),
+        ("no_bear",) * count,
+        np.zeros(count, bool),
+        np.arange(len(rows)).repeat(3),
+        np.arange(count) % 3 == 2,
+        ("source 0", "source 1"),
+    )
+    return found
+
+
+def test_95_percent_of_the_clean_and_of_the_degraded_domain_pass() -> None:
+    found = described([""] * 40 + ["thermal"] * 10)
+    ood = np.random.default_rng(0).normal(0, 1, 150).astype(np.float32)
+    ood[120:] = 50  # outsiders must not move it
+    ood[np.flatnonzero(found.tune.degraded[:120])] += 2
+    card = found.out_of_domain(ood)
+    assert (card.method, card.quantile, card.crops, card.pictures) == ("vim", 0.95, 120, 40)
+    assert card.sources == ("source 0", "source 1")
+    for part in (found.tune.degraded[:120], ~found.tune.degraded[:120]):
+        assert (ood[:120][part] <= card.threshold).mean() >= 0.95
+    assert card.threshold < 10
+    assert (ood[:120][found.tune.degraded[:120]] <= card.threshold).sum() == 38  # of 40: no higher than need be
+
+
+def test_where_all_are_outsiders_all_count() -> None:
+    assert described(["thermal"] * 9).inside.all()
+
+
+def test_the_drift_reference_is_of_the_domain_alone() -> None:
+    found = described([""] * 40 + ["thermal"] * 10)
+    rng = np.random.default_rng(1)
+    ood = np.where(np.arange(150) < 120, rng.normal(0, 1, 150), 50).astype(np.float32)
+    p = rng.dirichlet(np.ones(len(LABELS)), 150)
+    reference = found.drift_reference(p, ood)
+    assert (reference.crops, reference.pictures) == (120, 40)
+    assert max(reference.ood.edges) < 10
+    assert max(reference.brightness.edges) < 120 / 255
+    same = drifts(reference, ood[:120], p[:120, :3].sum(1), np.arange(120) / 255)
+    assert not any(each.shown for each in same.values())
+    assert drifts(reference, ood[:120], p[:120, :3].sum(1), np.full(120, 0.9))["brightness"].shown

@@ -1,0 +1,118 @@
+"""A whole export of a network nobody trained: which score goes into the files, and what their cards say of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+pytest.importorskip("fastai")
+
+from torch import nn  # noqa: E402
+
+from edge.card import Card  # noqa: E402
+from edge.classifier import Classifier  # noqa: E402
+from edge.drift import drifts  # noqa: E402
+from export.artefact import export_run  # noqa: E402
+from train.catalog import ALARM_LABELS, LABELS, Catalog, read_catalog, table_digest  # noqa: E402
+from train.network import BearNet  # noqa: E402
+from train.ood.compare import RESULT, strangeness  # noqa: E402
+from train.ood.features import features_of  # noqa: E402
+from train.ood.fit import scores  # noqa: E402
+from train.recipe import Recipe  # noqa: E402
+from train.run import Run  # noqa: E402
+from train.split import split_catalog, write_split  # noqa: E402
+
+SIZE = 32
+
+
+def plain(items: Any, words: str) -> Any:
+    """No progress bar."""
+    return iter(items)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Catalog]:
+    """Brown and green pictures of five cameras, and a run with an untrained network on them."""
+    folder = tmp_path_factory.mktemp("export")
+    for number, (label, colour) in enumerate((("brown_bear", (40, 60, 110)), ("no_bear", (60, 140, 70)))):
+        for camera in range(5):
+            for n in range(12):
+                rng = np.random.default_rng([number, camera, n])
+                file = folder / f"pictures/{label}/camera{camera}/{n}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                coarse = np.clip(rng.normal(colour, 25, (6, 6, 3)), 0, 255).astype(np.uint8)
+                cv2.imwrite(str(file), cv2.resize(coarse, (40, 40), interpolation=cv2.INTER_LINEAR))
+    catalog = read_catalog(folder / "pictures")
+    split = split_catalog(catalog, 1)
+    run = folder / "run"
+    run.mkdir()
+    digest = write_split(split, catalog.root, run / "split.csv")
+    pictures = [row for part in split.values() for row in part]
+    settings = {
+        "catalog_sha256": table_digest(pictures, catalog.root),
+        "split_sha256": digest,
+        "counts_by_source": {"pictures": 120},
+        "counts_by_licence": {"": 120},
+        "learner_sha256": "abc",
+    }
+    torch.manual_seed(3)
+    layers = nn.Conv2d(3, 12, 5, stride=3), nn.ReLU6(), nn.Conv2d(12, 24, 3, stride=2), nn.ReLU6()
+    body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    learner: Any = SimpleNamespace(model=BearNet(body, nn.Linear(24, 1000), LABELS, ALARM_LABELS, 0.5).eval())
+    return Run(run, learner, Recipe(size=SIZE), settings), catalog
+
+
+@pytest.fixture(scope="module")
+def exported(made: tuple[Run, Catalog]) -> dict[Path, Card]:
+    run, catalog = made
+    (run.folder / RESULT).unlink(missing_ok=True)
+    return export_run(run, catalog, run.folder / "bear.onnx", ["fp32", "int8"], force=True, track=plain)
+
+
+def test_the_card_says_which_score_it_is_and_what_its_threshold_was_fitted_on(exported: dict[Path, Card]) -> None:
+    assert len(exported) == 2
+    for card in exported.values():
+        assert (card.ood.method, card.ood.quantile) == ("nearest neighbour", 0.95)
+        assert card.ood.pictures == card.thresholds["still"].n_bear + card.thresholds["still"].n_no_bear
+        assert card.ood.crops is not None
+        assert card.ood.crops >= 3 * card.ood.pictures
+        assert card.ood.sources == ("pictures",)
+        assert card.drift is not None
+        assert card.drift.crops == card.ood.crops
+
+
+def test_the_device_reads_it_and_answers_as_the_network_does(
+    made: tuple[Run, Catalog], exported: dict[Path, Card]
+) -> None:
+    run, catalog = made
+    path = run.folder / "bear.onnx"
+    classifier = Classifier(path)
+    assert classifier.card == exported[path]
+    crops = np.random.default_rng(5).integers(0, 255, (6, SIZE, SIZE, 3), np.uint8)
+    _, ood = classifier(crops)
+    _, method = strangeness(run, run.split(catalog), plain)
+    np.testing.assert_allclose(ood, scores(method, features_of(run.net, run.backbone, crops)), atol=2e-3)
+    assert (ood > classifier.card.ood.threshold).mean() > 0.5  # noise is nothing like the pictures
+
+
+def test_what_the_device_sees_can_be_compared_with_the_reference(exported: dict[Path, Card]) -> None:
+    for card in exported.values():
+        assert card.drift is not None
+        far = np.full(300, card.ood.threshold + 1)
+        assert drifts(card.drift, far, np.full(300, 0.5), np.full(300, 0.99))["ood"].shown
+
+
+def test_the_winner_of_a_comparison_goes_into_the_graph(made: tuple[Run, Catalog]) -> None:
+    run, catalog = made
+    (run.folder / RESULT).write_text(json.dumps({"winner": "vim", "learner_sha256": "abc"}))
+    written = export_run(run, catalog, run.folder / "vim.onnx", ["fp32"], force=True, track=plain)
+    assert [card.ood.method for card in written.values()] == ["vim"]
+    (run.folder / RESULT).unlink()

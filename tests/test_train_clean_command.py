@@ -1,0 +1,245 @@
+"""``bear-alarm clean`` as a person types it: find, decide, undo, serve, train again, on a tiny set made here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("fastai")
+pytest.importorskip("cleanlab")
+import torch
+
+from train.catalog import read_catalog
+from train.clean import commands
+from train.clean.embeddings import CACHE
+from train.decisions import TABLE, append_decisions, decide
+from train.recipe import Recipe
+from train.run import train_run
+from train.split import split_catalog
+
+SMALL = {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+BROWN, BLUE = (35, 60, 95), (180, 90, 40)
+HIDDEN, NONE = "no_bear/camera1/3.jpg", "brown_bear/camera2/2.jpg"  # a bear inside no_bear, and a bear that is none
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine take longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def clean(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "clean", *map(str, words)],
+        capture_output=True, text=True, env=os.environ | SMALL, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def scene(rng: np.random.Generator, animal: tuple[int, int, int] | None) -> np.ndarray:
+    """A green meadow of noise, with or without a blob, (64, 64, 3) BGR."""
+    meadow: np.ndarray = rng.normal((60, 120, 70), 18, (64, 64, 3))
+    if animal:
+        cv2.ellipse(meadow, (32, 32), (22, 16), float(rng.uniform(0, 90)), 0, 360, animal, -1)
+    return np.clip(meadow, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``pictures`` (six cameras, two wrong labels) and a ``run`` trained for one step on them."""
+    folder = tmp_path_factory.mktemp("made")
+    for camera in range(6):
+        rng = np.random.default_rng(camera)
+        for label in ("brown_bear", "no_bear"):
+            for n in range(5):
+                path = folder / "pictures" / label / f"camera{camera}" / f"{n}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                name = path.relative_to(folder / "pictures").as_posix()
+                bear = (label == "brown_bear") != (name in (HIDDEN, NONE))
+                cv2.imwrite(str(path), scene(rng, BROWN if bear else BLUE if n % 2 else None))
+    catalog = read_catalog(folder / "pictures")
+    recipe = Recipe(freeze_epochs=0, epochs=1, per_epoch=32, size=64)
+    train_run(catalog, split_catalog(catalog, recipe.seed), folder / "run", recipe)
+    found = clean(folder / "run", "--out", folder / "clean.html", "--top", 10, "--json")  # keeps the embeddings
+    (folder / "found.json").write_text(found.stdout)
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A fresh copy of the run and its pictures; nothing was decided."""
+    shutil.copytree(made, tmp_path / "made")
+    settings = tmp_path / "made" / "run" / "settings.json"
+    told = json.loads(settings.read_text())
+    settings.write_text(json.dumps(told | {"catalog": str(tmp_path / "made" / "pictures")}))
+    return tmp_path / "made" / "run"
+
+
+def held(run: Path) -> dict[str, str]:
+    """The decisions that hold, by file."""
+    rows = csv.DictReader(io.StringIO(clean(run, "--list").stdout))
+    return {row["file"]: f"{row['decision']} {row['after']}".strip() for row in rows}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = """
+import atexit, sys
+from edge.commands.main import main
+heavy = ("torch", "fastai", "cv2", "pandas", "cleanlab", "numpy")
+atexit.register(lambda: print("HEAVY", [name for name in heavy if name in sys.modules]))
+sys.argv = ["bear-alarm", "clean", "--help"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--retrain" in done.stdout
+    assert "HEAVY []" in done.stdout
+
+
+def test_the_wrong_labels_come_first_and_are_known_the_second_time(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = (run.parent / "found.json").read_text()
+    found = {row["file"]: row for row in json.loads(first)}
+    assert len(found) == 10
+    assert next(iter(found)) == HIDDEN
+    assert "bear inside" in found[HIDDEN]["why"]
+    assert found[HIDDEN]["suggested"].endswith("_bear")
+    assert "no bear here" in found[NONE]["why"]
+    html = (run.parent / "clean.html").read_text()
+    assert html.count("data:image/jpeg;base64,") >= 10
+    assert len(html) < 400_000
+    cached = (run / CACHE).stat().st_mtime_ns
+    commands.clean(run, out=run / "page.html", top=10, as_json=True)
+    assert capsys.readouterr().out == first
+    assert (run / CACHE).stat().st_mtime_ns == cached, "computed once"
+
+
+def test_apply_list_undo_and_what_is_decided_is_not_shown_again(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = run.parent / "pictures"
+    catalog = {picture.file.relative_to(pictures).as_posix(): picture for picture in read_catalog(pictures).pictures}
+    rows = [
+        decide(catalog[HIDDEN], pictures, "relabel", "brown_bear", by="page"),
+        decide(catalog[NONE], pictures, "delete", by="page"),
+        decide(catalog["no_bear/camera0/0.jpg"], pictures, "keep", by="page"),
+    ]
+    page = tmp_path / "page"
+    page.mkdir()
+    append_decisions(page, rows)
+    given = page / TABLE
+    given.write_text(given.read_text() + "t,gone.jpg," + "0" * 64 + ",1,delete,no_bear,,page\n")
+    before = {file: file.read_bytes() for file in pictures.rglob("*.jpg")}
+    said = clean(run, "--apply", given).stderr
+    assert "Taken: 1 keep, 1 relabel, 1 delete, 0 undone; 0 were there already" in said
+    assert "1 passed over" in said
+    assert "0 keep, 0 relabel, 0 delete, 0 undone; 3 were there already" in clean(run, "--apply", given).stderr
+    assert held(run) == {HIDDEN: "relabel brown_bear", NONE: "delete", "no_bear/camera0/0.jpg": "keep no_bear"}
+    commands.clean(run, out=run / "page.html", as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert len(shown) == 60 - 3
+    assert not {HIDDEN, NONE, "no_bear/camera0/0.jpg"} & {row["file"] for row in shown}
+    assert "taken back: " + NONE in clean(run, "--undo", NONE).stderr
+    assert "no_bear/camera0/0.jpg" in clean(run, "--undo", "last").stderr
+    assert held(run) == {HIDDEN: "relabel brown_bear"}
+    clean(run, "--undo", "all")
+    assert held(run) == {}
+    assert "nothing to take back" in clean(run, "--undo", "last", code=2).stderr
+    assert {file: file.read_bytes() for file in pictures.rglob("*.jpg")} == before
+    assert len((pictures / TABLE).read_text().splitlines()) == 1 + 3 + 3
+
+
+def test_retrain_says_what_changed_with_the_runs_own_parts(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = run.parent / "pictures"
+    catalog = {picture.file.relative_to(pictures).as_posix(): picture for picture in read_catalog(pictures).pictures}
+    assert "decide something first" in clean(run, "--retrain", code=2).stderr
+    rows = [decide(catalog[HIDDEN], pictures, "relabel", "brown_bear"), decide(catalog[NONE], pictures, "delete")]
+    append_decisions(pictures, rows)
+    commands.clean(run, retrain=True, as_json=True)
+    done = capsys.readouterr()
+    report = json.loads(done.out)
+    assert report["relabelled"] == {"no_bear -> brown_bear": 1}
+    assert report["deleted"] == 1
+    assert "1 relabelled (1 no_bear -> brown_bear), 1 deleted" in done.err
+    new = run.with_name("run-cleaned")
+    old_settings, settings = (json.loads((folder / "settings.json").read_text()) for folder in (run, new))
+    assert settings["recipe"] == old_settings["recipe"]
+    assert settings["recipe"]["per_epoch"] == 32
+    parts = {name: part["pictures"] for name, part in settings["parts"].items()}
+    assert sum(parts.values()) == 59
+    assert report["tuning_pictures"] == parts["tune"]
+    assert report["before"].keys() == report["after"].keys()
+    for part in ("clean", "degraded", "all"):
+        assert report["before"][part]["n_bear"] == report["after"][part]["n_bear"] > 0, "the same tuning crops"
+    old_parts, new_parts = (
+        {row["file"]: row["split"] for row in csv.DictReader((folder / "split.csv").read_text().splitlines())}
+        for folder in (run, new)
+    )
+    assert new_parts.items() <= old_parts.items()
+    assert set(old_parts) - set(new_parts) == {NONE}
+    assert json.loads((new / "cleaned.json").read_text()) == report
+    assert "already holds a trained run" in clean(run, "--retrain", code=2).stderr
+    assert "choose another --out" in clean(run, "--retrain", "--out", run, code=2).stderr
+    assert "labelled as it was trained with" in clean(new, "--retrain", code=2).stderr
+
+
+def test_serve_prints_its_address_and_ends_with_ctrl_c(run: Path) -> None:
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "edge", "clean", str(run), "--serve", "--top", "5"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | SMALL,
+    )  # fmt: skip
+    assert serving.stdout
+    url = serving.stdout.readline().strip()
+    try:
+        assert url.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert HIDDEN in answer.read().decode()
+    finally:
+        serving.send_signal(signal.SIGINT)
+        _, said = serving.communicate(timeout=60)
+    assert serving.returncode == 0, said
+    assert "0 decisions hold" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--undo", "nobody.jpg"), "no decision is about this file"),
+        (("--apply", "nowhere.csv"), "nowhere.csv: cannot be read"),
+        (("--apply", __file__), "it is no table of decisions"),
+        (("--list", "--retrain"), "two things; do one after the other"),
+        (("--out", "/dev/null/clean.html"), "cannot be written"),
+        (("--data", "/nowhere"), "say where they lie with --data"),
+    ],
+)
+def test_mistakes_are_one_sentence(run: Path, words: tuple[str, ...], sentence: str) -> None:
+    pictures = run.parent / "pictures"
+    append_decisions(pictures, [decide(read_catalog(pictures).pictures[0], pictures, "keep")])
+    said = clean(run, *words, code=2).stderr
+    assert sentence in said
+    assert said.splitlines()[-1].startswith("bear-alarm: ")
+
+
+def test_a_folder_that_is_no_run_is_said(tmp_path: Path) -> None:
+    assert "not a finished training run" in clean(tmp_path, "--list", code=2).stderr
+    (tmp_path / "settings.json").write_text("[")
+    assert "damaged, not the settings of a run" in clean(tmp_path, code=2).stderr

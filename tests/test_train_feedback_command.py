@@ -1,0 +1,120 @@
+"""`bear-alarm feedback import` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.commands.app import as_command
+from edge.errors import BearAlarmError
+from tests.feedback_evidence import negative, review
+from tests.test_train_feedback_broken import event
+from train.catalog import read_catalog
+from train.feedback_command import app
+
+# The row of the table of commands, where the front door has none yet.
+ROW = ("Make a model", "Learn from the alarm's own pictures that people have reviewed.", None)
+FRONT = f"from edge.commands import main; main.COMMANDS.setdefault('feedback', {ROW!r}); main.main()"
+HEAVY = ("torch", "fastai", "cv2", "pandas", "onnxruntime", "numpy")
+
+
+def run(*words: object, code: str = FRONT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, "feedback", *map(str, words)]
+    env = os.environ | {"COLUMNS": "200", "TZ": "UTC"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env)
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    """Two reviewed events, one that nobody has reviewed, and a random negative."""
+    root = tmp_path / "evidence"
+    event(root, 1)
+    event(root, 2)
+    (event(root, 3) / "review.json").unlink()
+    negative(root, 5)
+    return root
+
+
+def test_it_brings_says_what_and_what_next(evidence: Path, tmp_path: Path) -> None:
+    done = run("import", evidence, "--into", tmp_path / "data", "--site", "apiary")
+    assert (done.returncode, done.stdout) == (0, "")
+    said = done.stderr.splitlines()
+    assert said[0] == "2 new pictures of 3 events and 1 negative: 2 no_bear in 1 group (camera and day)."
+    assert said[1].startswith("1 event is left out, for nobody has reviewed it: `bear-alarm events review")
+    assert said[2].startswith("1 random negative is left out, for nobody has reviewed it")
+    assert said[-1] == f"Next: bear-alarm train {tmp_path / 'data'}"
+    assert {row.source for row in read_catalog(tmp_path / "data").pictures} == {"apiary"}
+    again = run("import", evidence, "--into", tmp_path / "data", "--unreviewed-negatives", "--json")
+    found = json.loads(again.stdout)
+    assert (found["known"], found["taken_unreviewed"], found["dry_run"]) == (2, 1, False)
+    assert "1 random negative is taken as empty unseen: a bear that was missed" in again.stderr
+    assert "2 of them are there already, and passed over." in again.stderr
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(evidence: Path, tmp_path: Path) -> None:
+    done = run("import", evidence, "--into", tmp_path / "data", "--dry-run", "--json")
+    assert done.returncode == 0
+    assert "Would bring 2 new pictures" in done.stderr
+    assert "Next:" not in done.stderr
+    assert not (tmp_path / "data").exists()
+    wet = run("import", evidence, "--into", tmp_path / "data", "--json")
+    assert json.loads(done.stdout) | {"dry_run": False} == json.loads(wet.stdout)
+
+
+def test_only_the_cameras_that_are_named_come_in(evidence: Path, tmp_path: Path) -> None:
+    done = run("import", evidence, "--into", tmp_path / "data", "--camera", "gate")
+    assert done.returncode == 2
+    assert "--camera 'gate': no such camera in" in done.stderr
+    assert "it has yard" in done.stderr
+    assert run("import", evidence, "--into", tmp_path / "data", "--camera", "yard").returncode == 0
+
+
+def test_a_mistake_is_one_sentence(evidence: Path, tmp_path: Path) -> None:
+    into = ("--into", str(tmp_path / "data"))
+    for words, said in (
+        ((), "feedback what?"),
+        (("import", "nowhere", *into), "nowhere: no such folder or archive"),
+        (("import", str(evidence), *into, "--time-zone", "Mars/Base"), "no such time zone"),
+        (("import", str(evidence), *into, "--label", "fox"), "--label 'fox' is not NAME=LABEL"),
+        (("import", str(evidence), *into, "--site", " "), "--site is empty"),
+    ):
+        with pytest.raises(BearAlarmError) as error:
+            as_command("feedback", app).main(args=list(words), standalone_mode=False)
+        assert said in str(error.value)
+        assert "\n" not in str(error.value)
+    wrong: list[tuple[tuple[str, ...], str]] = [(("export",), "No such command"), (("import", str(evidence)), "--into")]
+    for typed, said in wrong:
+        done = run(*typed)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        f"import sys\nfrom edge.commands import main\nmain.COMMANDS.setdefault('feedback', {ROW!r})\n"
+        f"try: main.main()\nexcept SystemExit: print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = run("import", "--help", code=code)
+    assert "--unreviewed-negatives" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_an_import_needs_no_torch(evidence: Path, tmp_path: Path) -> None:
+    block = "import sys\nfor name in ('torch', 'fastai', 'timm', 'pandas'): sys.modules[name] = None\n"
+    done = run("import", evidence, "--into", tmp_path / "data", code=block + FRONT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_review_of_a_path_comes_in(evidence: Path, tmp_path: Path) -> None:
+    unit = negative(evidence, 15)
+    review(unit, "relabelled", "fox")
+    done = run("import", evidence, "--into", tmp_path / "data", "--label", "fox=no_bear", "--json")
+    assert json.loads(done.stdout)["left_out"] == []
+    assert any(row.note.startswith("fox; negative=") for row in read_catalog(tmp_path / "data").pictures)

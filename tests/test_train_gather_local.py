@@ -1,0 +1,246 @@
+"""Folders, cards and clips that lie here, and what a person moves between folders afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import BearAlarmError, CatalogError, OptionError, PictureError, SourceError
+from tests.far_side import photo, picture, shot
+from train.catalog import read_catalog
+
+pytest.importorskip("imagehash")
+from train.gather.bring import bring
+from train.gather.clips import from_clip
+from train.gather.exif import read_exif
+from train.gather.found import Found
+from train.gather.labels import category_labels, plain_label
+from train.gather.local import from_card, from_folder
+from train.gather.sort import sort_moved
+
+
+def put(path: Path, data: bytes) -> Path:
+    """Write a file, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_folder_whose_sub_folders_name_labels(tmp_path: Path):
+    for n, name in enumerate(
+        ["grizzly/cam1/a.jpg", "bear/b.jpg", "panda/c.jpg", "panda/.thumbs/d.jpg", "unsorted/e.jpg"]
+    ):
+        put(tmp_path / "in" / name, photo(n))
+    bring(from_folder(tmp_path / "in", plain_label, source="yard", licence="own"), tmp_path / "out")
+    found = {p.file.name: p for p in read_catalog(tmp_path / "out").pictures}
+    assert {name: p.label for name, p in found.items()} == {
+        "cam1-a.jpg": "brown_bear",
+        "b.jpg": "bear_any",
+        "c.jpg": "no_bear",
+    }
+    assert (found["cam1-a.jpg"].source, found["cam1-a.jpg"].group, found["c.jpg"].note) == ("yard", "cam1", "panda")
+    assert {p.licence for p in found.values()} == {"own"}
+
+
+def test_a_folder_of_one_label_and_one_group(tmp_path: Path):
+    for n in range(3):
+        put(tmp_path / f"in/day{n}/IMG.jpg", shot(n, "2024:05:01 03:12:07"))
+    bring(from_folder(tmp_path / "in", "no_bear", group="camera 1", note="fox"), tmp_path / "out")
+    pictures = read_catalog(tmp_path / "out").pictures
+    assert {(p.source, p.group, p.note, p.taken_at) for p in pictures} == {
+        ("in", "camera 1", "fox", "2024-05-01T03:12:07")
+    }
+    assert len({p.file for p in pictures}) == 3
+
+
+def test_what_a_folder_lacks_is_a_sentence(tmp_path: Path):
+    put(tmp_path / "in/a.jpg", photo(1))
+    with pytest.raises(CatalogError, match="lies in no sub-folder"):
+        bring(from_folder(tmp_path / "in", plain_label), tmp_path / "out")
+    with pytest.raises(PictureError, match="no such folder"):
+        bring(from_folder(tmp_path / "nowhere", "no_bear"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_as_people_say_them():
+    assert plain_label("Grizzly bear") == ("brown_bear", "Grizzly bear")
+    assert plain_label("no_bear") == ("no_bear", "")
+    assert plain_label("red fox=no_bear") == ("no_bear", "red fox")
+    assert category_labels(["Red Fox=no_bear", "bear"], ["red fox", "bear"]) == {
+        "red fox": "no_bear",
+        "bear": "bear_any",
+    }
+    for words in ("dragon", "dog=cat", ""):
+        with pytest.raises(OptionError, match="unknown label"):
+            plain_label(words)
+    with pytest.raises(OptionError, match="the set has no category"):
+        category_labels(["fox=no_bear"], ["bear"])
+
+
+def test_a_card_is_sorted_into_bursts(tmp_path: Path):
+    times = ["03:12:00", "03:12:30", "03:13:30", "03:15:00", ""]  # 30 s, 60 s, 90 s apart, and a clock never set
+    for n, time in enumerate(times):
+        taken = f"2024:05:01 {time}" if time else "0000:00:00 00:00:00"
+        put(tmp_path / f"card/DCIM/100RECNX/IMG_{n}.JPG", shot(n, taken, "RECONYX", "HYPERFIRE 2", "H2X1"))
+    put(tmp_path / "card/DCIM/100RECNX/IMG_9.JPG", shot(9, "2024:05:01 03:12:10", "Other", "Camera"))
+    bring(from_card(tmp_path / "card", "no_bear"), tmp_path / "out")
+    pictures = read_catalog(tmp_path / "out").pictures
+    assert Counter((p.source, p.group) for p in pictures) == {
+        ("RECONYX HYPERFIRE 2 H2X1", "2024-05-01T03:12:00"): 3,
+        ("RECONYX HYPERFIRE 2 H2X1", "2024-05-01T03:15:00"): 1,
+        ("RECONYX HYPERFIRE 2 H2X1", "no time/DCIM/100RECNX"): 1,
+        ("Other Camera", "2024-05-01T03:12:10"): 1,
+    }
+    assert {p.licence for p in pictures} == {"own"}
+
+
+@pytest.mark.parametrize(("camera", "name"), [("", "RECNX"), ("north fence", "north fence")])
+def test_a_camera_that_does_not_say_its_name(tmp_path: Path, camera: str, name: str):
+    put(tmp_path / "card/DCIM/101RECNX/IMG_1.JPG", photo(1))
+    assert [each.source for each in from_card(tmp_path / "card", camera=camera)] == [name]
+    put(tmp_path / "loose/a.jpg", photo(1))
+    assert [each.source for each in from_card(tmp_path / "loose", camera=camera)] == [camera or "loose"]
+
+
+def test_two_cards_with_the_same_names_and_one_card_twice(tmp_path: Path):
+    for n, card in enumerate(("a", "b")):
+        put(tmp_path / card / "DCIM/100MEDIA/IMG_0001.JPG", photo(n))
+        bring(from_card(tmp_path / card, "no_bear", camera="yard"), tmp_path / "out")
+    again = bring(from_card(tmp_path / "b", "no_bear", camera="yard"), tmp_path / "out")
+    assert (again.kept, again.counts["already there"]) == (0, 1)
+    assert len(read_catalog(tmp_path / "out").pictures) == 2
+
+
+def test_unsorted_pictures_are_left_out_until_they_are_moved(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    out = tmp_path / "out"
+    for n in range(4):
+        put(tmp_path / f"card/{n}.jpg", photo(n))
+    bring(from_card(tmp_path / "card", camera="c"), out)
+    with pytest.raises(CatalogError, match="no pictures found"):
+        read_catalog(out)
+    assert "4 unsorted pictures are left out" in caplog.text
+    for n, folder in enumerate(["brown_bear", "grizzly", "tent"]):
+        (out / folder).mkdir()
+        (out / f"unsorted/c/{n}.jpg").rename(out / folder / f"renamed-{n}.jpg")
+    put(out / "no_bear/stranger.jpg", photo(50))
+    done = sort_moved(out)
+    assert (done.moved, done.unsorted) == ({"brown_bear": 2}, 2)
+    assert done.folders == ("tent",)
+    assert sorted(done.strangers) == ["no_bear/stranger.jpg", "tent/renamed-2.jpg"]
+    assert {p.file.name: (p.label, p.source) for p in read_catalog(out).pictures} == {
+        "renamed-0.jpg": ("brown_bear", "c"), "renamed-1.jpg": ("brown_bear", "c"),
+    }  # fmt: skip
+    assert bring(from_card(tmp_path / "card", camera="c"), out).counts == {"already there": 4}
+    (out / "brown_bear/renamed-0.jpg").unlink()
+    assert sort_moved(out).gone == ("brown_bear/renamed-0.jpg",)
+    with pytest.raises(OptionError, match="no such folder"):
+        sort_moved(tmp_path / "nowhere")
+
+
+def test_pictures_that_lie_in_the_folder_already_stay_where_they_are(tmp_path: Path):
+    put(tmp_path / "no_bear/yard/a.jpg", photo(1))
+    put(tmp_path / "left-out/b.jpg", photo(2))
+    bring(from_folder(tmp_path, plain_label, source="own"), tmp_path)
+    [known] = read_catalog(tmp_path).pictures
+    assert (known.file, known.label, known.group) == (tmp_path / "no_bear/yard/a.jpg", "no_bear", "yard")
+    assert len(list(tmp_path.rglob("*.jpg"))) == 2
+    assert bring(from_folder(tmp_path, plain_label, source="own"), tmp_path).counts == {"already there": 1}
+
+
+def test_a_folder_called_unsorted_is_left_out_without_a_table_too(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    put(tmp_path / "unsorted/a.jpg", photo(1))
+    put(tmp_path / "no_bear/b.jpg", photo(2))
+    assert [p.file.name for p in read_catalog(tmp_path).pictures] == ["b.jpg"]
+    assert "1 unsorted picture is left out" in caplog.text
+
+
+def clip(path: Path, still: int = 10, moving: int = 10) -> Path:
+    """A clip of 10 pictures a second: first nothing changes, then a dark square walks."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    for n in range(still + moving):
+        frame = picture(1, (320, 240)).copy()
+        if n >= still:
+            x = 20 + 20 * (n - still)
+            frame[100:140, x : x + 40] = 0
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def test_frames_of_a_clip(tmp_path: Path):
+    found = list(from_clip(clip(tmp_path / "walk.avi"), "brown_bear", every_s=0.2))
+    assert [each.name for each in found] == [f"walk-{n * 0.2:08.2f}" for n in range(10)]
+    assert {each.group for each in found} == {"walk"}
+    tally = bring(iter(found), tmp_path / "out")
+    assert tally.counts["new"] == 6  # what stood still is one picture, and each step of what walked
+    assert bring(from_clip(tmp_path / "walk.avi", "brown_bear", every_s=0.2), tmp_path / "out").kept == 0
+    assert len(list(from_clip(tmp_path / "walk.avi", "brown_bear", every_s=0.2, most=3))) == 3
+
+
+def test_what_is_no_clip_is_a_sentence(tmp_path: Path):
+    put(tmp_path / "no.mp4", b"no clip" * 100)
+    for path, words in ((tmp_path / "no.mp4", "not a clip"), (tmp_path / "none.mp4", "no such clip")):
+        with pytest.raises(SourceError, match=words):
+            list(from_clip(path, "no_bear"))
+
+
+def test_exif_that_is_missing_or_odd():
+    assert read_exif(photo(1)).taken_at == ""
+    assert read_exif(b"no picture").camera == ""
+    assert read_exif(shot(1, "2024:05:01 03:12:07", "Canon", "Canon EOS R5")).camera == "Canon EOS R5"
+    assert read_exif(shot(1, "some day")).taken is None
+
+
+def test_files_that_are_bad_are_named_and_the_rest_comes(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    put(tmp_path / "in/good.jpg", photo(1))
+    put(tmp_path / "in/page.jpg", b"<html></html>")
+    put(tmp_path / "in/cut.jpg", photo(2)[:900])
+    put(tmp_path / "in/empty.jpg", b"")
+    put(tmp_path / "in/small.png", cv2.imencode(".png", np.zeros((20, 20, 3), np.uint8))[1].tobytes())
+    tally = bring(from_folder(tmp_path / "in", "no_bear"), tmp_path / "out")
+    assert tally.counts == {"new": 1, "not a picture": 1, "truncated": 1, "empty": 1, "too small": 1}
+    assert "page.jpg: a web page" in caplog.text
+
+
+def test_a_file_that_goes_away_meanwhile_is_left_out(tmp_path: Path):
+    first, second = (put(tmp_path / f"in/{n}.jpg", photo(n)) for n in range(2))
+    offered = from_card(tmp_path / "in", "no_bear")
+    found = [next(offered)]
+    second.unlink()
+    assert bring(chain(found, offered), tmp_path / "out").counts == {"new": 1, "unreadable": 1}
+    assert first.is_file()  # copied, not moved
+
+
+def test_ctrl_c_keeps_what_came(tmp_path: Path):
+    for n in range(3):
+        put(tmp_path / f"in/{n}.jpg", photo(n))
+
+    def broken_off() -> Iterator[Found]:
+        some = from_folder(tmp_path / "in", "no_bear")
+        yield next(some)
+        yield next(some)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bring(broken_off(), tmp_path / "out")
+    assert len(read_catalog(tmp_path / "out").pictures) == 2
+    assert bring(from_folder(tmp_path / "in", "no_bear"), tmp_path / "out").counts == {"already there": 2, "new": 1}
+
+
+def test_a_source_that_breaks_off_keeps_what_came(tmp_path: Path):
+    put(tmp_path / "in/0.jpg", photo(0))
+
+    def broken_off() -> Iterator[Found]:
+        yield from from_folder(tmp_path / "in", "no_bear")
+        raise SourceError("the network went away")
+
+    with pytest.raises(BearAlarmError, match="went away"):
+        bring(broken_off(), tmp_path / "out")
+    assert len(read_catalog(tmp_path / "out").pictures) == 1

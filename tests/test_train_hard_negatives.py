@@ -1,0 +1,92 @@
+"""Hard negatives: what the present model takes for a bear in bear-free pictures, cut out and kept to learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.classifier import Classifier
+from edge.errors import OptionError
+from edge.pictures import read_picture
+from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
+from train.hard_negatives import FOLDER, PER_PICTURE, SOURCE, Mined, hard_crops, mine
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """A model that takes what is red for a bear."""
+    return Classifier(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx", tiny_card()))
+
+
+@pytest.fixture
+def free(tmp_path: Path) -> Path:
+    """A folder of pictures: one green, one with a red corner."""
+    folder = tmp_path / "free"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "green.png"), plain(NO_BEAR_COLOUR))
+    picture = plain(NO_BEAR_COLOUR, 120, 120)
+    picture[:75, :75] = BEAR_COLOUR
+    cv2.imwrite(str(folder / "red-corner.png"), picture)
+    return folder
+
+
+def look(paths: list[Path], classifier: Classifier, out: Path) -> Mined:
+    """Mine without a bar."""
+    return mine(paths, classifier, out, lambda files, words: iter(files))
+
+
+def test_the_red_corner_is_found_and_kept_as_no_bear(free: Path, classifier: Classifier, tmp_path: Path) -> None:
+    found = look([free], classifier, tmp_path / "run")
+    assert found.looked_at == 2
+    assert found.rows
+    assert {(row.label, row.source, row.group) for row in found.rows} == {("no_bear", SOURCE, "red-corner.png")}
+    assert all(row.file.parent == tmp_path / "run" / FOLDER for row in found.rows)
+    best = read_picture(found.rows[0].file)
+    assert best[..., 2].mean() > best[..., 1].mean()  # red above green
+    assert found.highest > 0.9
+
+
+def test_a_clips_frames_are_looked_at_once_a_second(classifier: Classifier, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.avi"
+    video = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 96))
+    for _ in range(30):
+        video.write(plain(BEAR_COLOUR, 96, 96))
+    video.release()
+    found = look([clip], classifier, tmp_path / "run")
+    assert found.looked_at == 3
+    assert 3 <= len(found.rows) <= 3 * PER_PICTURE
+
+
+def test_crops_of_one_picture_lie_apart(classifier: Classifier) -> None:
+    assert len(hard_crops(classifier, plain(BEAR_COLOUR, 120, 120), "red", 0.2)) <= PER_PICTURE
+    assert hard_crops(classifier, plain(NO_BEAR_COLOUR), "green", 0.2) == []
+
+
+def test_an_earlier_trainings_crops_make_way_and_other_files_stay(
+    free: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run" / FOLDER
+    folder.mkdir(parents=True)
+    (folder / "00099.png").write_bytes(b"old")
+    (folder / "notes.txt").write_text("mine")
+    found = look([free], classifier, tmp_path / "run")
+    assert {file.name for file in folder.iterdir()} == {"notes.txt", *(row.file.name for row in found.rows)}
+
+
+def test_what_is_not_there_is_a_sentence_and_what_is_damaged_is_left_out(
+    classifier: Classifier, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(OptionError, match=r"--hard-negatives .*none: no such file or folder"):
+        look([tmp_path / "none"], classifier, tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(OptionError, match=r"--hard-negatives .*empty of pictures"):
+        look([tmp_path / "empty"], classifier, tmp_path / "run")
+    for name in ("bad.jpg", "bad.mp4"):
+        (tmp_path / name).write_bytes(b"no picture")
+    found = look([tmp_path / "bad.jpg", tmp_path / "bad.mp4"], classifier, tmp_path / "run")
+    assert found == Mined((), 0, 0.0)
+    assert len([line for line in caplog.messages if "nothing more is taken from it" in line]) == 2
+    assert not np.any([file.exists() for file in (tmp_path / "run" / FOLDER,)])

@@ -1,0 +1,109 @@
+"""What counts as an outsider, and what a covered lens shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import OptionError
+from train.catalog import Picture, read_catalog
+from train.outsiders import COVERS, cover_lens, in_domain, kind_of, of_catalog, of_folder
+
+
+def row(note: str, label: str = "no_bear", named: str = "") -> Picture:
+    """A catalogue's picture with a note."""
+    return Picture(Path("x.jpg"), label, "somewhere", "", note=note, named=named)
+
+
+@pytest.mark.parametrize(
+    ("note", "kind"),
+    [
+        ("wild boar, thermal camera crop 128x128", "thermal"),
+        ("kangaroo", "other continents' animals"),
+        ("African wildlife (lion, hyena, ...)", "other continents' animals"),
+        ("ImageNet animal: lion", "other continents' animals"),
+        ("ImageNet animal: great_white_shark", "under water"),
+        ("ImageNet animal: lionfish", "under water"),
+        ("a kitchen, indoor", "indoor"),
+        ("cartoon of a fox", "drawings"),
+        ("ImageNet animal: red_fox", None),
+        ("wolf", None),
+        ("deer", None),
+        ("seal", None),
+        ("raccoon", None),
+        ("street from car, one frame in ten", None),
+        ("COCO: bicycle, cat, person", None),
+        ("", None),
+    ],
+)
+def test_kinds_come_from_the_notes(note: str, kind: str | None) -> None:
+    assert kind_of(row(note)) == kind
+
+
+@pytest.mark.parametrize("label", ["brown_bear", "bear_any", "polar_bear", "teddy_bear"])
+def test_no_bear_is_ever_an_outsider(label: str) -> None:
+    assert kind_of(row("thermal camera, kangaroo, drawing", label)) is None
+
+
+def test_a_folder_per_label_names_the_kind_too() -> None:
+    assert kind_of(row("", named="kangaroo")) == "other continents' animals"
+
+
+def test_the_domain_is_the_rest_and_who_was_trained_on_is_known() -> None:
+    rows = [row("thermal"), row("deer"), row("gorilla")]
+    assert in_domain(rows) == [rows[1]]
+    found = of_catalog(rows[:2], rows[2:])
+    assert [(one.kind, one.seen) for one in found] == [("thermal", True), ("other continents' animals", False)]
+
+
+def test_folders_are_kinds(tmp_path: Path) -> None:
+    for name in ("indoor/a.jpg", "indoor/deep/b.png", "old_drawings/c.jpg", ".hidden/d.jpg", "indoor/._a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("no folder")
+    assert [(one.kind, one.file.name) for one in of_folder(tmp_path)] == [
+        ("indoor", "a.jpg"),
+        ("indoor", "b.png"),
+        ("old drawings", "c.jpg"),
+    ]
+
+
+def test_a_folder_without_pictures_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no pictures in its sub-folders"):
+        of_folder(tmp_path)
+    with pytest.raises(OptionError, match="no such folder"):
+        of_folder(tmp_path / "nowhere")
+
+
+def scene() -> np.ndarray:
+    """A crop (96, 96, 3) full of detail."""
+    coarse = np.random.default_rng(0).integers(0, 255, (24, 24, 3), np.uint8)
+    return np.asarray(cv2.resize(coarse, (96, 96), interpolation=cv2.INTER_NEAREST))
+
+
+@pytest.mark.parametrize("how", COVERS)
+def test_a_covered_lens_shows_hardly_any_detail(how) -> None:
+    image = scene()
+    before = cv2.Laplacian(image, cv2.CV_32F).std()
+    for seed in range(5):
+        shown = how(image.astype(np.float32), np.random.default_rng(seed))
+        assert shown.shape == image.shape
+        assert cv2.Laplacian(shown.astype(np.float32), cv2.CV_32F).std() < 0.4 * before
+
+
+def test_covers_are_seeded_and_of_the_same_shape() -> None:
+    image = scene()
+    one, two = (cover_lens(image, np.random.default_rng(4)) for _ in range(2))
+    assert one.dtype == np.uint8
+    assert one.shape == image.shape
+    np.testing.assert_array_equal(one, two)
+    assert len({cover_lens(image, np.random.default_rng(n)).tobytes() for n in range(12)}) == 12
+
+
+def test_the_pictures_hold_outsiders(pictures: Path) -> None:
+    kinds = [kind_of(each) for each in read_catalog(pictures).pictures]
+    assert kinds.count("thermal") >= 50
+    assert kinds.count("other continents' animals") >= 300

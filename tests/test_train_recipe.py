@@ -1,0 +1,103 @@
+"""The recipe and the switches that make one: every number within its bounds, and each mistake one sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.errors import OptionError
+from train.recipe import BOUNDS, CHOICES, Recipe, changed, read_recipe
+from train.switches import QUICK, fitted, recipe_of, steps_of
+
+NOTHING: dict[str, Any] = {"epochs": None, "size": None}
+
+
+def test_every_number_has_bounds_and_the_built_in_recipe_keeps_them() -> None:
+    built_in = asdict(Recipe())
+    numbers = {name for name, value in built_in.items() if type(value) in (int, float)}
+    assert numbers == set(BOUNDS)
+    assert changed(Recipe(), built_in, "itself") == Recipe()
+    assert set(CHOICES) == {"resize", "augment"}
+
+
+@given(st.sampled_from(sorted(BOUNDS)), st.floats(0, 1))
+def test_what_lies_between_the_bounds_is_taken_and_what_lies_outside_is_refused(name: str, share: float) -> None:
+    low, high = BOUNDS[name]
+    value: float = low + share * (high - low)
+    if type(getattr(Recipe(), name)) is int:
+        value = int(value) // 32 * 32 if name == "size" else int(value)
+    assert getattr(changed(Recipe(), {name: value}, "here"), name) == value
+    for outside in (low - 1, high + 1):
+        with pytest.raises(OptionError, match=f"here: {name} is .* must be from"):
+            changed(Recipe(), {name: outside}, "here")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epoch": 3}, "here: unknown entry 'epoch'; a recipe has backbone, "),
+        ({"epochs": "3"}, "here: epochs is '3', and must be a whole number"),
+        ({"epochs": 2.5}, "here: epochs is 2.5, and must be a whole number"),
+        ({"epochs": True}, "here: epochs is True, and must be a whole number"),
+        ({"lr_head": float("nan")}, "here: lr_head is nan, and must be a number"),
+        ({"fp16": 1}, "here: fp16 is 1, and must be true or false"),
+        ({"resize": "stretch"}, "here: resize is 'stretch'; choose one of random, crop, pad, squish"),
+        ({"augment": "much"}, "here: augment is 'much'; choose one of none, light, field"),
+        ({"size": 100}, "here: size is 100 pixels, and must be a multiple of 32; take 96"),
+        ({"backbone": None}, "here: backbone is None, and must be a name"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        changed(Recipe(), changes, "here")
+    assert str(caught.value).startswith(words)
+
+
+def test_a_recipe_is_read_from_a_file_of_its_own_or_from_a_runs_settings(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text('{"epochs": 8, "lr_head": 1}')
+    assert read_recipe(file, Recipe()) == Recipe(epochs=8, lr_head=1.0)
+    file.write_text(json.dumps({"recipe": asdict(Recipe(seed=3, degraded=0.7)), "cores": 2}))
+    assert read_recipe(file, Recipe()) == Recipe(seed=3, degraded=0.7)
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "not JSON"), ("[1]", "not list"), ('{"a": 1}', "unknown entry 'a'")])
+def test_a_bad_recipe_file_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text(text)
+    with pytest.raises(OptionError, match=words):
+        read_recipe(file, Recipe())
+    with pytest.raises(OptionError, match="cannot be read"):
+        read_recipe(tmp_path / "none.json", Recipe())
+
+
+def test_the_file_comes_first_then_quick_then_the_switches(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text('{"epochs": 8, "per_epoch": 64, "seed": 2, "batch": 8}')
+    given = {"epochs": None, "seed": 5, "size": 96}
+    got = recipe_of(file, quick=True, given=given, lr=0.03)
+    assert (got.epochs, got.per_epoch, got.batch) == (QUICK["epochs"], QUICK["per_epoch"], 8)
+    assert (got.seed, got.size, got.lr_head) == (5, 96, 0.03)
+    assert got.lr_body == pytest.approx(0.002)
+    assert recipe_of(None, quick=False, given=NOTHING, lr=None) == Recipe()
+    with pytest.raises(OptionError, match="--image-size: size is 100 pixels"):
+        recipe_of(None, quick=False, given={"size": 100}, lr=None)
+
+
+@pytest.mark.parametrize(("made_for", "size"), [(224, 224), (300, 320), (384, 384), (1024, 640), (32, 32)])
+def test_a_backbone_brings_its_own_size_unless_one_is_named(made_for: int, size: int) -> None:
+    assert fitted(Recipe(), made_for, named=False).size == size
+    assert fitted(Recipe(size=160), made_for, named=True).size == 160
+
+
+def test_steps_are_shared_by_the_processes() -> None:
+    recipe = Recipe(freeze_epochs=1, epochs=2, per_epoch=100, batch=10)
+    assert steps_of(recipe) == 30
+    assert steps_of(recipe, 2) == 15
+    assert steps_of(Recipe(pretrained=False, epochs=2, per_epoch=100, batch=10)) == 20

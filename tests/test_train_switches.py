@@ -1,0 +1,140 @@
+"""``bear-alarm train`` as it is typed: mistakes are one sentence, and two processes make one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("fastai")
+pytest.importorskip("timm")
+
+from train.catalog import read_catalog
+from train.pictures import PictureCache
+from train.recipe import Recipe
+from train.session import Session, mined_words
+from train.split import split_catalog
+
+SMALL = Recipe(
+    backbone="mobilenetv3_small_050", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2, clear_teacher=True,
+    hard=2.0, even_kinds=0.5, early_stop=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Brown, green and pink noise from five cameras, 45 pictures."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for label, colour in {"brown_bear": (40, 70, 120), "no_bear": (60, 160, 60), "teddy_bear": (200, 180, 220)}.items():
+        for camera in range(5):
+            for n in range(3):
+                file = root / label / f"camera{camera}" / f"{n}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                image = np.clip(np.array(colour) + rng.normal(0, 25, (40, 52, 3)), 0, 255)
+                cv2.imwrite(str(file), image.astype(np.uint8))
+    return root
+
+
+@pytest.fixture
+def session(pictures: Path, tmp_path: Path) -> Session:
+    """What the command makes of them."""
+    catalog = read_catalog(pictures)
+    return Session(catalog, split_catalog(catalog, 7), tmp_path / "run", None, {}, PictureCache())
+
+
+def typed(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "edge", "train", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--image-size", "100"], "--image-size: size is 100 pixels, and must be a multiple of 32; take 96"),
+        (["--early-stop", "-1"], "--early-stop: early_stop is -1, and must be from 0 to 1000"),
+        (["--lr", "nan"], "--lr: lr_head is nan, and must be a number"),
+        (["--recipe", "none.json"], "none.json: the recipe cannot be read"),
+        (["--resize", "stretch"], "'stretch' is not one of"),
+    ],
+)
+def test_a_wrong_switch_is_one_sentence(pictures: Path, tmp_path: Path, words: list[str], sentence: str) -> None:
+    done = typed(pictures, "--out", tmp_path / "run", *words)
+    assert done.returncode == 2
+    assert sentence in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_half_precision_without_a_gpu_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
+    done = typed(pictures, "--out", tmp_path / "run", "--fp16", CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2
+    assert "--fp16 needs a GPU with CUDA, and torch sees none on this machine; leave --fp16 away" in done.stderr
+
+
+def test_the_rate_finder_suggests_draws_and_trains_nothing(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session.find_rate(SMALL)
+    out, err = capsys.readouterr()
+    assert 1e-6 < float(out) < 1
+    assert f"Suggested: --lr {out.strip()}" in err
+    assert [file.name for file in session.out.iterdir()] == ["lr-find.png"]
+
+
+def test_seeds_are_runs_of_their_own_and_hard_negatives_are_counted(
+    session: Session, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [extra, *_] = [row for row in session.split["train"] if row.label == "no_bear"]
+    session.more = (extra,)
+    session.train_seeds(SMALL, 2)
+    assert "2 seeds, on the tuning part:" in capsys.readouterr().err
+    for seed in (7, 8):
+        settings = json.loads((session.out / f"seed-{seed}" / "settings.json").read_text())
+        assert (settings["recipe"]["seed"], settings["hard_negatives"]) == (seed, 1)
+        assert sum(settings["counts_by_source"].values()) == len(session.split["train"]) + 1
+    assert len(json.loads((session.out / "seeds.json").read_text())) == 2
+
+
+def test_hard_negatives_are_told_in_words(session: Session) -> None:
+    from train.hard_negatives import Mined
+
+    assert "none in 3 pictures and frames; bear takes nothing there" in mined_words(
+        Mined((), 3, 0), "bear", session.out
+    )
+    row = session.split["train"][0]
+    assert mined_words(Mined((row,), 3, 0.95), "bear", session.out).endswith("make sure that none of them is one.")
+
+
+def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
+    """Through fastai's distributed trainer and gloo, started as torchrun starts them."""
+    pytest.importorskip("accelerate")
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('{"batch": 8, "clear_teacher": true, "hard": 2.0}')
+    program = tmp_path / "both.py"  # no name of a package
+    program.write_text("from edge.commands.main import main\nmain()\n")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
+    options = ["--backbone", "mobilenetv3_small_050", "--no-pretrained", "--image-size", "32", "--epochs", "1"]
+    words = ["train", str(pictures), "--out", str(tmp_path / "run"), "--recipe", str(recipe), "--per-epoch", "32"]
+    done = subprocess.run(
+        [*launcher, *words, *options],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Next: bear-alarm export") == 1
+    assert done.stderr.count("all layers, epoch 1/1") == 1
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["recipe"]["per_epoch"] == 32
+    assert {"learner.pkl", "metrics.json", "split.csv"} <= {file.name for file in (tmp_path / "run").iterdir()}
+    shutil.rmtree(tmp_path / "run")

@@ -1,0 +1,114 @@
+"""The benchmark's figures from its scores: recall at 1 % false positives, AUC, false positives by animal, x of n."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.benchmark.scores import Benchmark, Scores
+from train.benchmark.views import BINS
+from train.clustered import AtRate, clustered_auc, clustered_rate, recall_at, threshold_at
+from train.metrics import Auc, Rate, wilson
+
+RATE = 0.01
+TARGETS = {"27-45 px": 0.85, "45-90 px": 0.95, ">90 px": 0.95}  # recall at 1 % that is aimed for
+
+
+@dataclass(frozen=True)
+class BinFigures:
+    """Benchmark A in one size bin."""
+
+    bin: str
+    bears: int  # crops
+    bear_pictures: int
+    others: int
+    other_pictures: int
+    own: AtRate | None  # at 1 % false positives of this bin's others
+    together: AtRate | None  # at 1 % false positives of all bins' others together
+    auc: Auc | None
+    alarm_recall: Rate | None  # at the card's crop threshold
+    alarm_false_positives: Rate | None
+
+
+@dataclass(frozen=True)
+class Real:
+    """Benchmark B in one size bin: x of n boxes, counts of one or few cameras and no rates."""
+
+    bin: str
+    boxes: int
+    at_card: Rate | None
+    at_own: Rate | None  # at A's threshold of 1 % false positives in this bin
+    at_together: Rate | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Both benchmarks."""
+
+    bins: tuple[BinFigures, ...]
+    kinds: dict[str, dict[str, Rate]]  # kind of subject -> bin -> false positives at the threshold of all together
+    real: tuple[Real, ...]
+    threshold: float  # of 1 % false positives of all bins' others together
+    card_threshold: float
+
+
+def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figures:
+    """All figures at ``rate`` false positives, and at the model's own crop threshold."""
+    made, real = found.made, found.real
+    threshold = threshold_at(made.score[~made.bear], rate)
+    bins = tuple(bin_figures(name, made, threshold, card_threshold, rate) for name in BINS)
+    kinds: dict[str, dict[str, Rate]] = defaultdict(dict)
+    for kind in sorted({kind for kind, bear in zip(made.kind, made.bear, strict=True) if not bear}):
+        of_kind = made.of_kind(kind)
+        of_kind = of_kind.where(~of_kind.bear)
+        for name in BINS:
+            inside = of_kind.in_bin(name)
+            passed = clustered_rate(inside.score >= threshold, inside.picture)
+            if passed is not None:
+                kinds[kind][name] = passed
+    owns = {one.bin: one.own.threshold for one in bins if one.own is not None}
+    boxes = tuple(
+        Real(
+            bin=name,
+            boxes=len(inside.score),
+            at_card=count(inside, card_threshold),
+            at_own=count(inside, owns[name]) if name in owns else None,
+            at_together=count(inside, threshold),
+        )
+        for name in BINS
+        for inside in (real.in_bin(name),)
+    )
+    return Figures(bins, dict(kinds), boxes, threshold, card_threshold)
+
+
+def bin_figures(name: str, made: Scores, threshold: float, card_threshold: float, rate: float) -> BinFigures:
+    """Benchmark A's figures in one bin; ``threshold`` is that of all bins together."""
+    inside = made.in_bin(name)
+    bears, others = inside.where(inside.bear), inside.where(~inside.bear)
+    return BinFigures(
+        bin=name,
+        bears=len(bears.score),
+        bear_pictures=len(np.unique(bears.picture)),
+        others=len(others.score),
+        other_pictures=len(np.unique(others.picture)),
+        own=recall_at(bears.score, others.score, bears.picture, others.picture, rate),
+        together=at_all(made, bears, others, threshold, rate),
+        auc=clustered_auc(bears.score, others.score, bears.picture, others.picture),
+        alarm_recall=clustered_rate(bears.score >= card_threshold, bears.picture),
+        alarm_false_positives=clustered_rate(others.score >= card_threshold, others.picture),
+    )
+
+
+def at_all(made: Scores, bears: Scores, others: Scores, threshold: float, rate: float) -> AtRate | None:
+    """This bin's recall at the threshold of all bins' others, and what of its own others that lets through."""
+    every = made.where(~made.bear)
+    found = recall_at(bears.score, every.score, bears.picture, every.picture, rate)
+    passed = clustered_rate(others.score >= threshold, others.picture)
+    return None if found is None or passed is None else AtRate(found.threshold, found.recall, passed)
+
+
+def count(scores: Scores, threshold: float) -> Rate | None:
+    """x of n at a threshold."""
+    return wilson(int((scores.score >= threshold).sum()), len(scores.score))

@@ -1,0 +1,45 @@
+"""Subject-filling stills: whole pictures with their tiles, as ``classify`` looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.classifier import Classifier
+from edge.errors import PictureError
+from edge.pictures import read_picture
+from edge.stills import look
+from train.benchmark.subjects import is_trail
+from train.catalog import Picture, is_bear
+
+Follow = Callable[[Iterable[Picture]], Iterable[Picture]]
+
+
+@dataclass(frozen=True, eq=False)
+class StillScores:
+    """What a model says of whole pictures, one row each; those of trail cameras are left out."""
+
+    score: NDArray[np.float64]  # (N,) the still score
+    bear: NDArray[np.bool_]
+    toy: NDArray[np.bool_]
+    files: NDArray[np.str_]
+
+
+def still_scores(classifier: Classifier, pictures: Iterable[Picture], follow: Follow = iter) -> StillScores:
+    """Look at every picture but a trail camera's, whose far bears are benchmark B; what cannot be read is left out."""
+    kept, scores = [], []
+    for picture in follow([picture for picture in pictures if not is_trail(picture)]):
+        try:
+            scores.append(look(classifier, read_picture(picture.file)).bear)
+        except PictureError:
+            continue
+        kept.append(picture)
+    return StillScores(
+        np.array(scores, np.float64),
+        np.array([is_bear(picture.label) for picture in kept], bool),
+        np.array([picture.label == "teddy_bear" for picture in kept], bool),
+        np.array([str(picture.file) for picture in kept]),
+    )

@@ -1,0 +1,236 @@
+"""``bear-alarm clean``: find wrong labels with the model's help, decide them, train again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.errors import MissingExtraError, OptionError
+
+if TYPE_CHECKING:
+    from train.clean.suspects import Suspect
+    from train.clean.where import Place
+
+TOP = 300
+
+
+def clean(
+    run: Annotated[Path, typer.Argument(help="The folder `bear-alarm train` wrote.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The page to write (clean.html); with --retrain the new run (RUN-cleaned)."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, max=2000, help="At most so many pictures, the worst first.")] = TOP,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Open the page on this machine and write each decision at once.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For --serve; 0 takes a free one.")] = 0,
+    apply: Annotated[
+        Path | None,
+        typer.Option("--apply", help="Take a page's decisions.csv into the catalogue."),
+    ] = None,
+    undo: Annotated[
+        str | None, typer.Option("--undo", help="Take back the decision about a FILE, the `last` one, or `all`.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Print the decisions that hold, as CSV.")] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train again on the decided labels and say what changed.")
+    ] = False,
+    data: Annotated[Path | None, typer.Option(help="Where the run's pictures lie, if they moved.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="For --retrain: ImageNet weights, where they are not in the usual place.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --retrain: replace a run that is there.")] = False,
+) -> None:
+    """Find pictures whose labels look wrong, decide them one by one, and train again.
+
+    Writes a page with the labels that the model doubts most: bears among the pictures without bears first. Open
+    it, decide with the keys K (keep), R (relabel), D (delete) and U (undo), save decisions.csv and give it to
+    --apply; or use --serve. Decisions are rows of DECISIONS.csv beside the pictures; no picture is moved or deleted.
+    """
+    chosen = {
+        "--serve": serve, "--apply": apply is not None, "--undo": undo is not None, "--list": listed,
+        "--retrain": retrain,
+    }  # fmt: skip
+    named = [name for name, given in chosen.items() if given]
+    if len(named) > 1:
+        raise OptionError(f"{named[0]} and {named[1]} are two things; do one after the other")
+    from train.clean.where import find_place
+
+    place = find_place(run, data)
+    if apply is not None:
+        _apply(place, apply)
+    elif undo is not None:
+        _undo(place, undo)
+    elif listed:
+        _list(place)
+    elif retrain:
+        target = out or run.resolve().with_name(f"{run.resolve().name}-cleaned")
+        _retrain(place, target, weights, as_json=as_json, force=force)
+    elif serve:
+        _serve(place, _find(place, top), port)
+    else:
+        target = _writable(out or Path("clean.html"))
+        _write(place, _find(place, top), target, as_json=as_json)
+
+
+def _find(place: Place, top: int) -> list[Suspect]:
+    """The labels most in doubt among those nobody decided."""
+    if find_spec("cleanlab") is None:
+        from edge.commands.app import INSTALL_TRAIN
+
+        raise MissingExtraError(f"`bear-alarm clean` needs cleanlab, which a device goes without; run: {INSTALL_TRAIN}")
+    from train.threads import wait_asleep
+
+    wait_asleep()
+    import numpy as np
+
+    from edge.commands.progress import track
+    from train.clean.embeddings import CACHE, embed
+    from train.clean.suspects import find_suspects
+    from train.decisions import live, match, read_decisions
+    from train.run import read_run
+
+    trained = read_run(place.run)
+    pictures = place.catalog.pictures
+    decided, _ = match(pictures, place.root, live(read_decisions(place.root)))
+    cache, size = place.run / CACHE, trained.recipe.size
+    embedded = embed(pictures, trained.net, trained.backbone, size, track, cache=cache, network=place.learner)
+    shown = np.array([picture not in decided for picture in embedded.pictures], bool)
+    suspects = find_suspects(embedded, trained.recipe.seed, top, shown)
+    flagged = sum(suspect.flagged for suspect in suspects)
+    _say(
+        f"{len(embedded.pictures)} pictures, {len(decided)} decided before; "
+        f"{len(suspects)} shown, {flagged} of them probably wrong: {_counts(suspects)}"
+    )
+    return suspects
+
+
+def _writable(out: Path) -> Path:
+    """The page's file. Raises OptionError where it cannot be written: that should not show after the work."""
+    import tempfile
+
+    if out.is_dir():
+        raise OptionError(f"{out}: is a folder; give --out the name of a file, such as {out / 'clean.html'}")
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            return out
+    except OSError as error:
+        raise OptionError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
+
+
+def _write(place: Place, suspects: list[Suspect], out: Path, *, as_json: bool) -> None:
+    from edge.atomic import replace_whole
+    from train.clean.page import page, page_rows
+
+    rows = page_rows(suspects, place.root)
+    replace_whole(out, page(rows, place.name).encode())
+    _say(
+        f"Open {out} in a browser, decide, save decisions.csv, then: bear-alarm clean {place.run} --apply decisions.csv"
+    )
+    if as_json:
+        bare = [{name: value for name, value in row.items() if name not in ("thumb", "twin")} for row in rows]
+        twins = [row["twin"] and row["twin"]["file"] for row in rows]
+        print(json.dumps([row | {"twin": twin} for row, twin in zip(bare, twins, strict=True)], indent=1))
+    else:
+        print(out)
+
+
+def _serve(place: Place, suspects: list[Suspect], port: int) -> None:
+    from train.clean.page import page_rows
+    from train.clean.serve import Desk, open_desk
+
+    desk = Desk(page_rows(suspects, place.root), place.root, place.name)
+    server, url = open_desk(desk, port)
+    print(url, flush=True)
+    _say("Open this address on this machine; each decision is written at once. Ctrl-C ends it.")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        _say(f"{_held(place)}; next: bear-alarm clean {place.run} --retrain")
+    finally:
+        server.server_close()
+
+
+def _apply(place: Place, file: Path) -> None:
+    from train.decisions import KINDS, UNDO, append_decisions, is_about, read_table
+
+    given = read_table(file)
+    about = [row for row in given if is_about(row, place.root)]
+    new = append_decisions(place.root, about)
+    kinds = [f"{sum(row.decision == kind for row in new)} {kind}" for kind in KINDS if kind != UNDO]
+    taken_back = sum(row.decision == UNDO for row in new)
+    _say(f"Taken: {', '.join(kinds)}, {taken_back} undone; {len(about) - len(new)} were there already")
+    if len(about) < len(given):
+        _say(f"{len(given) - len(about)} passed over: their pictures are gone, changed, or in another folder")
+    _say(f"{_held(place)}; next: bear-alarm clean {place.run} --retrain")
+
+
+def _undo(place: Place, what: str) -> None:
+    from train.decisions import append_decisions, live, read_decisions, take_back
+
+    held = live(read_decisions(place.root))
+    if not held:
+        raise OptionError(f"{place.root}: no decision holds, there is nothing to take back")
+    about = held if what == "all" else held[-1:] if what == "last" else [row for row in held if row.file == what]
+    if not about:
+        raise OptionError(f"--undo {what!r}: no decision is about this file; see `bear-alarm clean {place.run} --list`")
+    append_decisions(place.root, [take_back(row, by=place.name) for row in about])
+    for row in about[:10]:
+        _say(f"taken back: {row.file} ({row.decision}{f' as {row.after}' if row.after else ''})")
+    _say(_held(place))
+
+
+def _list(place: Place) -> None:
+    from train.decisions import COLUMNS, as_row, live, read_decisions
+
+    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(as_row(row) for row in live(read_decisions(place.root)))
+    _say(_held(place))
+
+
+def _retrain(place: Place, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
+    from train.clean.changes import check_retrain
+    from train.threads import wait_asleep
+
+    check_retrain(place, out, force=force)  # before the seconds that torch takes
+    wait_asleep()
+    from edge.commands.progress import track
+    from train.clean.retrain import retrain, table
+
+    report = retrain(place, out, _say, track, force=force, weights=weights)
+    if as_json:
+        print(json.dumps(report, indent=1, ensure_ascii=False))
+        return
+    print(f"On {report['tuning_pictures']} tuning pictures, labelled as decided, per cent:")
+    for name, before, after in (("", "before", "after"), *table(report)):
+        print(f"  {name:<36}{before:>8}{after:>8}")
+    _say("One training each: from seed to seed such figures swing by a point or two.")
+    _say(f"Next: bear-alarm export {out} --out bear.onnx")
+
+
+def _counts(suspects: list[Suspect]) -> str:
+    from train.clean.suspects import REASONS
+
+    counts = {why: sum(why in suspect.why for suspect in suspects) for why in REASONS}
+    return ", ".join(f"{count} {why}" for why, count in counts.items() if count) or "none"
+
+
+def _held(place: Place) -> str:
+    from train.decisions import KINDS, UNDO, live, read_decisions
+
+    held: list[Any] = live(read_decisions(place.root))
+    counts = [f"{sum(row.decision == kind for row in held)} {kind}" for kind in KINDS if kind != UNDO]
+    return f"{len(held)} decisions hold: {', '.join(counts)}"
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

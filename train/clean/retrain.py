@@ -1,0 +1,127 @@
+"""Train again on the decided labels, with the run's own recipe and parts, and say what changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edge.atomic import replace_whole
+from edge.errors import CatalogError
+from train.callbacks import Progress
+from train.catalog import SPLITS, Catalog, Picture, table_digest
+from train.clean.changes import check_retrain, words
+from train.clean.where import Place
+from train.hard_negatives import FOLDER, OWN, SOURCE
+from train.measure import measure
+from train.pictures import PictureCache, Track, leave_out_broken
+from train.run import make_folder, read_run, train_run
+from train.shippable import still_left_out
+from train.split import Split, complete, read_split
+
+log = logging.getLogger(__name__)
+REPORT = "cleaned.json"  # in the new run's folder
+PARTS = ("clean", "degraded", "all")
+
+
+def retrain(
+    place: Place,
+    out: Path,
+    say: Callable[[str], None],
+    track: Track,
+    *,
+    force: bool = False,
+    weights: Path | None = None,
+) -> dict[str, Any]:
+    """Train into ``out`` and return what changed, with both networks' figures on the same decided tuning pictures.
+
+    Raises OptionError where nothing was decided or ``out`` holds a run, CatalogError where the pictures left
+    cannot be trained on.
+    """
+    change = check_retrain(place, out, force=force)
+    old = read_run(place.run)
+    catalog, split = _parts(place)
+    cache = PictureCache()
+    make_folder(out)
+    whole, split = leave_out_broken(catalog, split, cache, track)
+    catalog = still_left_out(whole, catalog)
+    more = _hard_negatives(place, out)
+    say(f"{words(change)}; training {out} with the recipe of {place.run} on {len(split['train'])} pictures")
+    after = train_run(
+        catalog,
+        split,
+        out,
+        old.recipe,
+        weights=weights,
+        progress=Progress(lambda: None, say),
+        track=track,
+        aliases=place.settings.get("aliases", {}),
+        cache=cache,
+        more=more,
+    )
+    with tempfile.TemporaryDirectory() as scratch:  # its plots are not asked for
+        before = measure(old.net, old.backbone, split["tune"], old.recipe, Path(scratch), track)
+    report = {
+        "run": str(place.run),
+        "relabelled": change.relabelled,
+        "deleted": change.deleted,
+        "of_them_in_tuning": change.tuning,
+        "tuning_pictures": len(split["tune"]),
+        "before": _figures(before),
+        "after": _figures(after),
+    }
+    replace_whole(out / REPORT, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+    return report
+
+
+def table(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Rows of figure, before, after, in per cent."""
+    before, after = (100 * report[when]["error_rate"] for when in ("before", "after"))
+    rows = [("error rate", f"{before:.1f}", f"{after:.1f}")]
+    for part in PARTS:
+        for name in ("recall", "false_positive_rate"):
+            before, after = (100 * report[when][part][name] for when in ("before", "after"))
+            rows.append((f"{name.replace('_', ' ')}, {part} crops", f"{before:.1f}", f"{after:.1f}"))
+    return rows
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    limits = metrics["thresholds"]
+    names = ("value", "recall", "false_positive_rate", "n_bear", "n_no_bear")
+    return {"error_rate": metrics["error_rate"]} | {
+        part: {name: limits[part][name] for name in names} for part in PARTS
+    }
+
+
+def _parts(place: Place) -> tuple[Catalog, Split]:
+    """The run's own parts of the decided pictures. Raises CatalogError where one has no bears left, or no others."""
+    split = read_split(place.catalog, place.run / "split.csv")
+    if not complete(split):
+        lacking = next(part for part in SPLITS if not complete({part: split[part]}))
+        raise CatalogError(
+            f"{place.root}: after these decisions the {lacking} part of {place.run} has bears only, or none; "
+            "take some back with --undo, or train anew with `bear-alarm train`"
+        )
+    kept = {picture for part in SPLITS for picture in split[part]}
+    pictures = tuple(picture for picture in place.catalog.pictures if picture in kept)
+    left_out = tuple(picture for picture in place.catalog.pictures if picture not in kept)
+    digest = table_digest(pictures, place.root)
+    return replace(place.catalog, pictures=pictures, digest=digest, left_out=left_out), split
+
+
+def _hard_negatives(place: Place, out: Path) -> list[Picture]:
+    """The crops the run found hard, copied into the new run's folder, as pictures to train on."""
+    files = sorted(file for file in (place.run / FOLDER).glob("*.png") if OWN.fullmatch(file.name))
+    if place.settings.get("hard_negatives", 0) > len(files):
+        log.warning("%s: hard negatives of this run are gone, the new one goes without them", place.run / FOLDER)
+    rows = []
+    for file in files if place.settings.get("hard_negatives") else []:
+        copy = out / FOLDER / file.name
+        copy.parent.mkdir(exist_ok=True)
+        replace_whole(copy, file.read_bytes())
+        rows.append(Picture(copy, "no_bear", SOURCE, "", note="hard negative"))
+    return rows

@@ -1,0 +1,87 @@
+"""A case and its looks as rows of the table: one group a camera and day, one source a site."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import tzinfo
+
+from edge.schema import BoxXYWH, utc_text
+from train.feedback.case import Case
+from train.feedback.looks import Look
+from train.feedback.verdict import Verdict
+from train.licences import OWN
+
+FOLDER = "feedback"  # in the folder of pictures: where these pictures lie
+_KEY = re.compile(r"\b(event|negative)=[^;\s]+")
+_REVIEW = re.compile(r"\breview=([^;\s]+)")
+
+Row = dict[str, str]
+
+
+def key_of(note: str) -> str | None:
+    """``event=3f9c…`` of a row's note; None for a row that came from elsewhere."""
+    found = _KEY.search(note)
+    return found[0] if found else None
+
+
+def review_of(note: str) -> str:
+    """``confirmed@2026-…`` of a row's note; "" where it says none."""
+    found = _REVIEW.search(note)
+    return found[1] if found else ""
+
+
+def day_of(case: Case, zone: tzinfo | None) -> str:
+    """The local day of the alarm, 2026-11-28; ``zone`` None: this machine's."""
+    return f"{case.at.astimezone(zone):%Y-%m-%d}"
+
+
+def row_of(case: Case, look: Look, verdict: Verdict, *, site: str, zone: tzinfo | None, split: str) -> Row:
+    """One row, its file named after case and look, so that the same picture has the same name each time."""
+    day = day_of(case, zone)
+    kind, _, key = case.key.partition("=")
+    name = f"{case.at:%H%M%S}-{kind}-{_plain(key)[:16]}-{_plain(look.part)}.jpg"
+    return {
+        "file": "/".join((FOLDER, _plain(site), _plain(case.camera), day, name)),
+        "label": verdict.label,
+        "group": f"{case.camera}/{day}",
+        "source": site,
+        "licence": OWN,
+        "time": utc_text(case.at),
+        "note": "; ".join(_facts(case, look, verdict)),
+        "split": split,
+    }
+
+
+def boxes_of(look: Look) -> Sequence[tuple[str, BoxXYWH]]:
+    """The bear's box, where the picture is a whole frame."""
+    return [("bear", look.box_xywh)] if look.box_xywh is not None else []
+
+
+def _facts(case: Case, look: Look, verdict: Verdict) -> list[str]:
+    score = look.score if look.score is not None else case.score
+    facts = [
+        verdict.named.replace("_", " "),
+        case.key,
+        f"part={_plain(look.part)}",
+        f"review={verdict.review}",
+        f"told={_line(case.label) or 'nothing'}",
+        f"score={'unknown' if score is None else f'{score:.3f}'}",
+        f"model={_line(case.model) or 'unknown'}",
+    ]
+    if case.clock_synced is False:
+        facts.append("clock=not set")
+    if case.review and case.review.by:
+        facts.append(f"by={_line(case.review.by)}")
+    if case.review and case.review.note:
+        facts.append(f"said={_line(case.review.note)}")
+    return facts
+
+
+def _line(words: str) -> str:
+    return " ".join(words.replace(";", ",").split())
+
+
+def _plain(words: str) -> str:
+    """As a part of a path: no longer than 60 bytes, for file systems end at 255."""
+    return re.sub(r"[^\w.-]+", "_", words).encode()[:60].decode(errors="ignore").strip(".") or "_"

@@ -1,0 +1,120 @@
+"""How a model is trained, as numbers: the recipe. Needs no torch: a mistake in it is told before torch loads."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from edge.errors import OptionError
+
+Resize = Literal["random", "crop", "pad", "squish"]
+Augment = Literal["none", "light", "field"]
+STEP_PX = 32  # a network's input is halved five times
+LARGEST_PX = 640
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; written to ``settings.json``. What each number is worth: docs/training.md."""
+
+    backbone: str = "efficientnet_lite0"
+    pretrained: bool = True
+    seed: int = 7
+    freeze_epochs: int = 1
+    epochs: int = 6
+    per_epoch: int = 3000  # examples drawn an epoch
+    batch: int = 32
+    size: int = 224  # input side, pixels
+    resize: Resize = "random"  # how a training picture becomes a square
+    augment: Augment = "field"
+    degraded: float = 0.5  # share of the training crops that get the field's look (``augment`` field)
+    clear_teacher: bool = False  # the untouched network sees the crop before it is degraded
+    hard: float = 0.0  # how much oftener what looks like a bear and is none is drawn; 0 = not at all
+    even_kinds: float = 0.0  # 0: animals are drawn as often as there are pictures of them; 1: each kind as often
+    lr_head: float = 3e-3
+    lr_body: float = 2e-4
+    distill: float = 0.3  # weight of the distillation loss; 0 without pretrained weights
+    distill_temperature: float = 2.0
+    body_kept: float = 0.4  # share of the untouched body's weights after training
+    old_head_kept: float = 0.5  # ImageNet's share in the bear logit
+    average_decay: float = 0.99  # of the moving average of the weights
+    early_stop: int = 0  # epochs without a smaller loss on the tuning part before training ends; 0 = never
+    fp16: bool = False  # half precision, on a GPU
+    false_positive_rate: float = 0.01  # the thresholds' target on the tuning negatives
+
+
+# The smallest and the largest value of each number.
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1000),
+    "freeze_epochs": (0, 1000),
+    "epochs": (1, 1000),
+    "per_epoch": (1, 10_000_000),
+    "batch": (2, 4096),
+    "size": (STEP_PX, LARGEST_PX),
+    "degraded": (0, 1),
+    "hard": (0, 100),
+    "even_kinds": (0, 1),
+    "lr_head": (1e-7, 1),
+    "lr_body": (0, 1),
+    "distill": (0, 100),
+    "distill_temperature": (0.1, 100),
+    "body_kept": (0, 1),
+    "old_head_kept": (0, 1),
+    "average_decay": (0, 0.99999),
+    "early_stop": (0, 1000),
+    "false_positive_rate": (1e-5, 0.5),
+}
+CHOICES: Mapping[str, tuple[str, ...]] = {"resize": get_args(Resize), "augment": get_args(Augment)}
+
+
+def changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe with some of its values replaced. Raises OptionError, which begins with ``where``, on a bad one."""
+    kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(Recipe)}
+    for name, value in changes.items():
+        if name not in kinds:
+            raise OptionError(f"{where}: unknown entry {name!r}; a recipe has {', '.join(kinds)}")
+        _check(name, value, kinds[name], where)
+    whole = {name: kinds[name](value) for name, value in changes.items()}
+    return replace(recipe, **whole)
+
+
+def read_recipe(path: Path, recipe: Recipe) -> Recipe:
+    """``recipe`` with the values of a JSON file, such as the ``recipe`` of a run's settings.json.
+
+    Raises OptionError when the file cannot be read, or holds anything but values of a recipe.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"{path}: the recipe cannot be read ({error.strerror}); check the name") from None
+    except ValueError as error:
+        raise OptionError(f'{path}: not JSON ({error}); write for example {{"epochs": 8}}') from None
+    if isinstance(content, dict) and isinstance(content.get("recipe"), dict):  # settings.json as it is
+        content = content["recipe"]
+    if not isinstance(content, dict):
+        raise OptionError(f'{path}: a recipe is a JSON object such as {{"epochs": 8}}, not {type(content).__name__}')
+    return changed(recipe, content, str(path))
+
+
+def _check(name: str, value: object, kind: type, where: str) -> None:
+    """Raise OptionError unless ``value`` is of the kind and within the bounds of that entry."""
+    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}[kind]
+    if kind in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise OptionError(f"{where}: {name} is {value!r}, and must be {wanted}")
+        low, high = BOUNDS[name]
+        if kind is int and value != int(value):
+            raise OptionError(f"{where}: {name} is {value!r}, and must be {wanted}")
+        if not low <= value <= high:
+            raise OptionError(f"{where}: {name} is {value}, and must be from {low:g} to {high:g}")
+        if name == "size" and value % STEP_PX:
+            near = max(STEP_PX, round(value / STEP_PX) * STEP_PX)
+            raise OptionError(f"{where}: size is {value} pixels, and must be a multiple of {STEP_PX}; take {near}")
+    elif type(value) is not kind:
+        raise OptionError(f"{where}: {name} is {value!r}, and must be {wanted}")
+    elif name in CHOICES and value not in CHOICES[name]:
+        raise OptionError(f"{where}: {name} is {value!r}; choose one of {', '.join(CHOICES[name])}")

@@ -1,0 +1,99 @@
+"""A run's folder as the report reads it: settings, figures of the training, and the pictures of its test part.
+
+Without torch: the Learner is opened only where no exported model is at hand.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.classifier import Classifier
+from edge.errors import CatalogError, ModelError
+from train.catalog import Picture, read_catalog, table_digest
+from train.split import name_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run without its Learner."""
+
+    folder: Path
+    settings: dict[str, Any]
+    metrics: dict[str, Any]  # empty where the run has none
+    root: Path  # where its pictures lie
+    test: tuple[Picture, ...]
+
+
+def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> RunFiles:
+    """The run in ``folder`` and its test pictures, in ``data`` or where they were. Raises CatalogError.
+
+    Pictures that changed or came later do not stop a report: that is told, and they are left out.
+    """
+    settings = _json(folder / "settings.json")
+    path = data or Path(settings.get("catalog") or "")
+    if path.is_dir():
+        path /= settings.get("manifest") or ""
+    if not path.exists():
+        raise CatalogError(f"{path}: the run's pictures are not there; say where they lie with --data")
+    catalog = read_catalog(path, aliases or settings.get("aliases") or {}, called=settings.get("called"))
+    parts = _parts(folder / "split.csv")
+    known = [picture for picture in catalog.pictures if name_of(picture, catalog.root) in parts]
+    if len(known) < len(catalog.pictures):
+        log.warning("%d pictures came after the run was trained and are left out", len(catalog.pictures) - len(known))
+    used = [picture for picture in known if parts[name_of(picture, catalog.root)] in ("train", "tune", "test")]
+    if table_digest(used, catalog.root) != settings.get("catalog_sha256"):
+        log.warning("pictures or labels changed since %s was trained; the report goes by what they are now", folder)
+    test = tuple(picture for picture in used if parts[name_of(picture, catalog.root)] == "test")
+    if not test:
+        raise CatalogError(f"{folder / 'split.csv'}: no picture of the test part is in {catalog.root}; check --data")
+    metrics = _json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
+    return RunFiles(folder, settings, metrics, catalog.root, test)
+
+
+def exported(run: RunFiles) -> Path | None:
+    """The model file exported from this run, in its folder or beside it; int8 before fp32, None where there is none."""
+    near = [*sorted(run.folder.glob("*.onnx")), run.folder.with_suffix(".onnx")]
+    found = []
+    for path in near:
+        try:
+            card = Classifier(path).card if path.is_file() else None
+        except ModelError:
+            continue
+        if card is not None and belongs(card.digests, run):
+            found.append((card.precision != "int8", path))
+    return min(found)[1] if found else None
+
+
+def belongs(digests: Mapping[str, str], run: RunFiles) -> bool:
+    """Whether a model's card is of this run: both were split alike."""
+    return bool(run.settings.get("split_sha256")) and digests.get("split_sha256") == run.settings["split_sha256"]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CatalogError(
+            f"{path.parent}: not a finished training run ({path.name} is missing); make one with `bear-alarm train`"
+        ) from None
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise CatalogError(f"{path}: damaged, not a run's {path.name}; train the run again")
+    return found
+
+
+def _parts(path: Path) -> dict[str, str]:
+    try:
+        with path.open(newline="", encoding="utf-8") as opened:
+            return {row["file"]: row["split"] for row in csv.DictReader(opened)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
+        raise CatalogError(f"{path}: missing or damaged, so the test part is not known; train the run again") from None

@@ -1,0 +1,72 @@
+"""Training in several processes, each with a share of every batch's gradients (fastai's distributed training).
+
+Started by a launcher that sets RANK and WORLD_SIZE, as ``torchrun`` and ``accelerate launch`` do. Rank 0 alone
+writes and speaks. On processors the processes talk through gloo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from fastai.learner import Learner
+from fastai.torch_core import num_distrib, rank_distrib
+
+from edge.errors import MissingExtraError
+
+
+def processes() -> int:
+    """How many processes train together; 1 where no launcher said otherwise."""
+    return max(int(num_distrib()), 1)
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return int(rank_distrib())
+
+
+def first() -> bool:
+    """Whether this process writes and speaks for all."""
+    return rank() == 0
+
+
+@contextmanager
+def together(learn: Learner) -> Iterator[None]:
+    """Let every fit inside run in all the processes that the launcher started. Raises MissingExtraError."""
+    if processes() == 1:
+        yield
+        return
+    try:
+        from fastai.distributed import DistributedDL, DistributedTrainer
+    except (ImportError, NameError):  # fastai names accelerate's class without looking whether it is there
+        raise MissingExtraError("training in several processes needs accelerate: pip install accelerate") from None
+
+    class Shares(DistributedDL):  # type: ignore[misc]
+        """Every process takes its share of the same draws, on processors too."""
+
+        def _broadcast(self, t: list[int], rank: int) -> list[int]:
+            drawn = torch.tensor(t, dtype=torch.long, device=self.device)
+            torch.distributed.broadcast(drawn, rank)
+            kept: list[int] = drawn.cpu().tolist()
+            return kept
+
+    class Together(DistributedTrainer):  # type: ignore[misc]
+        """fastai's trainer, with loaders that need no GPU."""
+
+        def _wrap_dl(self, dl: Any) -> Any:
+            return dl if isinstance(dl, DistributedDL) else Shares(dl, device=self.learn.dls.device)
+
+    trainer = Together(sync_bn=False, cpu=learn.dls.device.type == "cpu")
+    learn.add_cb(trainer)
+    try:
+        yield
+    finally:
+        learn.remove_cb(trainer)
+
+
+def wait_for_all() -> None:
+    """Return when every process is here; at once where there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
