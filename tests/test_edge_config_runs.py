@@ -53,6 +53,10 @@ def test_the_kinds_of_streams_are_those_that_a_camera_may_have():
     assert not is_live("file://10.0.0.2/x")
 
 
+def test_a_question_mark_in_an_address_is_no_pattern():
+    assert problems("cameras: {a: 'rtsp://10.0.0.2/x?channel=1', b: 'picamera://0?rotation=180'}") == []
+
+
 @pytest.mark.parametrize(
     ("cameras", "key"),
     [

@@ -76,7 +76,7 @@ def _check_sources(key: Key, camera: CameraSection, add: Add) -> None:
             "no such file or folder; a camera is 0, /dev/video0, picamera://0 or a whole address such as rtsp://…"
             + space,
         )
-    elif "**" not in source and glob.has_magic(source) and not _matches(source):
+    elif not (camera.follow or is_camera(source) or "**" in source or _matches(source)):
         add((*key, "source"), "no file matches this pattern; check it")
     if smaller is None:
         return
@@ -136,7 +136,7 @@ def _is_there(source: str) -> bool:
 
 def _matches(source: str) -> bool:
     path = Path(source).expanduser()
-    return path.exists() or next(glob.iglob(str(path)), None) is not None  # noqa: PTH207
+    return not glob.has_magic(source) or path.exists() or next(glob.iglob(str(path)), None) is not None  # noqa: PTH207
 
 
 def _is_file(source: str) -> bool:
