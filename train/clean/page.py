@@ -42,7 +42,7 @@ def page(rows: Sequence[dict[str, Any]], run: str, *, served: bool = False, deci
     }
     parts = {
         "style": (HERE / "page.css").read_text(encoding="utf-8"),
-        "script": (HERE / "page.js").read_text(encoding="utf-8"),
+        "script": "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("page_log.js", "page.js")),
         # A file may be called </script>.html: no "<" stands in the JSON as itself.
         "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     }

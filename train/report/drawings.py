@@ -32,7 +32,10 @@ def svg(figure: Figure) -> str:
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1))
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    # As wide as it was drawn, narrower where the screen is.
+    widest = f'style="width:100%;max-width:{96 * figure.get_figwidth():.0f}px"'
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"', rf"\1 {widest}", text, count=1)
 
 
 def thumbnail(crop: Image) -> str:

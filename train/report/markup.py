@@ -16,7 +16,7 @@ h3{font-size:1rem;margin:1.2rem 0 .3rem}p,li{max-width:46rem}.quiet{opacity:.75;
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.2rem .7rem .2rem 0;border-bottom:1px solid var(--line);white-space:nowrap}
-td.words{white-space:normal;min-width:12rem}svg{max-width:100%;height:auto;background:#fff;border-radius:4px}
+td.words{white-space:normal;min-width:12rem}svg{height:auto;background:#fff;border-radius:4px}
 .met{color:#17823b}.not{color:#c0392b}
 .thumbs{display:grid;
   grid-template-columns:repeat(auto-fill,minmax(7rem,1fr));gap:.7rem}
@@ -71,8 +71,7 @@ def thumbs(pictures: Iterable[tuple[str, Sequence[str]]]) -> str:
     return (
         '<div class="thumbs">'
         + "\n".join(
-            f'<figure><img src="{uri}" alt="{escape(lines[0])}" loading="lazy">'
-            f"{'<br>'.join(escape(line) for line in lines)}</figure>"
+            f'<figure><img src="{uri}" alt="{escape(lines[0])}">{"<br>".join(escape(line) for line in lines)}</figure>'
             for uri, lines in pictures
         )
         + "</div>\n"
