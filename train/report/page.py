@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from edge import __version__
 from train.benchmark.text import counted
 from train.compare_command import comparison_text
-from train.evaluate import Mode
+from train.evaluate import Mode, Slice
 from train.evaluate_text import clips_text
 from train.report.aims import aims, still_recall
 from train.report.drawings import confusion, curves, learning_curve, reliability_diagram
@@ -23,6 +23,7 @@ INTERVALS = (
     "crops, Obuchowski (1997) for AUC. Pictures of one source are more alike than the intervals know."
 )
 MODES: dict[Mode, str] = {"still": "Whole pictures and their tiles", "crop": "Crops: true boxes, else whole pictures"}
+WIDEST, LEAST_NOTED = 60, 5  # of a slice's name, letters; of a note, pictures: scenes have each a note of its own
 BY = {"class": "class", "source": "source", "size": "size", "condition": "day or infrared", "note": "animal"}
 
 
@@ -171,11 +172,23 @@ def slices(found: Findings) -> str:
     parts = []
     for mode, words in MODES.items():
         rows = [
-            [BY.get(one.by, one.by), one.value, share(one.recall), share(one.false_positive_rate), area(one.auc)]
+            [
+                BY.get(one.by, one.by),
+                one.value[:WIDEST],
+                share(one.recall),
+                share(one.false_positive_rate),
+                area(one.auc),
+            ]
             for one in found.stills.slices(mode)
+            if one.by != "note" or counted_in(one) >= LEAST_NOTED
         ]
         parts.append(f"<h3>{words}</h3>" + table(("", "", "recall", "false positives", "AUC"), rows))
     return "".join(parts)
+
+
+def counted_in(one: Slice) -> int:
+    """How many crops or pictures a slice has."""
+    return sum(rate.n for rate in (one.recall, one.false_positive_rate) if rate is not None)
 
 
 def clips(found: Findings) -> str:
