@@ -67,7 +67,7 @@ class Attempts:
             return
         text = json.dumps({f"{mark:016x}": count for mark, count in self._counts.copy().items()})
         try:
-            self._gate(lambda: path.write_text(text), DISK_S)
+            self._gate(lambda: _replace(path, text), DISK_S)
         except (OSError, HangingError) as error:
             if not self._failing:
                 log.warning("%s: which pictures are in hand cannot be written down (%s)", path, error or "it hangs")
@@ -82,3 +82,10 @@ class Attempts:
             return {int(mark, 16): int(count) for mark, count in found.items()}
         except (OSError, HangingError, ValueError, AttributeError, TypeError):
             return {}  # there was none, or a power cut tore it
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whole or not at all: the process may be ended in the middle of this too, and is not waited for."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(text)
+    beside.replace(path)
