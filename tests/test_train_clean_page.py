@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def told(window: Any, words: str) -> None:
     """Wait until the page says this of what it keeps."""
     from playwright.sync_api import expect
 
-    expect(window.locator("#kept")).to_contain_text(words, timeout=20000)
+    expect(window.locator("#kept")).to_have_text(re.compile(f"^{words}"), timeout=20000)
 
 
 def saved(window: Any, tmp_path: Path) -> Path:

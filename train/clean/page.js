@@ -67,14 +67,15 @@ function status() {
   const kept = at("kept");
   let bad = "";
   if (data.refused) bad = "refused: " + data.refused;
-  else if (data.served && waiting.length)
+  else if (data.served && away && waiting.length)
     bad = `${waiting.length} not written yet: is bear-alarm still running? Else save them here, for --apply.`;
   else if (!data.served && !keeps && log.length > handedOut) bad = "This browser keeps nothing: save before you leave.";
   kept.classList.toggle("bad", bad !== "");
   const open = log.length - handedOut;
-  const fine = data.served ? "written" : open > 0 ? `${open} not saved to a file yet; kept in this browser` : "saved";
+  const write = waiting.length ? "writing" : "written";
+  const fine = data.served ? write : open > 0 ? `${open} not saved to a file yet; kept in this browser` : "saved";
   kept.textContent = bad || (log.length ? fine : "");
-  at("save").hidden = data.served && !waiting.length;
+  at("save").hidden = data.served && !(away && waiting.length);
 }
 
 function choose(category) {

@@ -10,6 +10,7 @@ let log = [];
 let handedOut = 0; // rows that the last download held
 let waiting = []; // rows the server has not confirmed
 let sending = false;
+let away = false; // whether the server was last found gone
 let keeps = true; // whether this browser keeps what it is told
 
 function stored() {
@@ -79,6 +80,7 @@ async function send() {
         body: JSON.stringify(row),
       });
       if (!answer.ok && answer.status !== 400) throw new Error(); // another command's server: the row waits
+      away = false;
       waiting = waiting.filter((other) => idOf(other) !== idOf(row));
       if (!answer.ok) {
         log = log.filter((other) => idOf(other) !== idOf(row));
@@ -87,6 +89,7 @@ async function send() {
       store();
     }
   } catch {
+    away = true;
     setTimeout(send, 1500); // the command may be started again
   } finally {
     sending = false;
