@@ -17,12 +17,13 @@ from export.describe import Described, answers
 from export.graph import export_graph, put_card
 from export.quantize import quantize
 from export.verify import Answers, compare, compare_int8, gate_thresholds, refuse
-from train.calibrate import bear_probability, fit_temperature, probabilities
-from train.catalog import Catalog, read_catalog
+from train.catalog.picture import Catalog
+from train.catalog.read import read_catalog
+from train.figures.calibrate import bear_probability, fit_temperature, probabilities
+from train.learning.pictures import Track
+from train.learning.probe import ask
+from train.learning.run import Run
 from train.ood.compare import strangeness
-from train.pictures import Track
-from train.probe import ask
-from train.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -41,13 +41,13 @@ def export(
     which a device checks its arithmetic. Before anything is written, the exported network is compared with
     the trained one on at least 2,000 degraded crops of the test part.
     """
-    from train.threads import wait_asleep
+    from train.learning.threads import wait_asleep
 
     wait_asleep()
     from edge.commands.progress import track
     from export.artefact import export_run, run_catalog
-    from train.labels import parse_labels
-    from train.run import read_run
+    from train.catalog.labels import parse_labels
+    from train.learning.run import read_run
 
     trained = read_run(run)
     aliases = parse_labels(label or []) or trained.settings.get("aliases", {})

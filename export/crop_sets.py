@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from edge.pictures import read_picture
 from export.verify import MIN_CROPS
-from train.catalog import Picture as Row
-from train.catalog import is_bear
-from train.pictures import Track
-from train.probe import CONTEXT, crops_of
+from train.catalog.picture import Picture as Row
+from train.catalog.picture import is_bear
+from train.learning.pictures import Track
+from train.learning.probe import CONTEXT, crops_of
 
 CALIBRATION_CROPS = 400
 

@@ -32,15 +32,15 @@ from export.crop_sets import CropSet
 from export.golden import encode, enlarged, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
-from train.calibrate import bear_probability, fit_threshold
-from train.catalog import ALARM_LABELS, LABELS, is_bear
-from train.licences import may_ship
+from train.catalog.licences import may_ship
+from train.catalog.outsiders import in_domain, kind_of
+from train.catalog.picture import ALARM_LABELS, LABELS, is_bear
+from train.catalog.split import Split
+from train.figures.calibrate import bear_probability, fit_threshold
+from train.learning.pictures import Track
+from train.learning.probe import CONTEXT
+from train.learning.run import Run
 from train.ood.judge import PASSES, threshold
-from train.outsiders import in_domain, kind_of
-from train.pictures import Track
-from train.probe import CONTEXT
-from train.run import Run
-from train.split import Split
 
 TOLERANCE = {"fp32": 0.01, "int8": 0.12}  # int8 logits differ by up to 0.25 between Arm and x86
 BATCH = 16

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from edge.crops import fit
 from edge.schema import Picture
-from train.backbones import Backbone
-from train.network import BearNet
+from train.learning.backbones import Backbone
+from train.learning.network import BearNet
 
 SIDE = 40  # pixels; enlarged to the network's input by the usual preprocessing
 STEPS = 160

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from edge.card import CARD_KEY, Card
-from train.backbones import Backbone
-from train.network import BearNet
+from train.learning.backbones import Backbone
+from train.learning.network import BearNet
 from train.ood.methods import Energy
 
 OPSET = 18

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge.card import Parity
 from edge.errors import BearAlarmError
-from train.calibrate import lowest_threshold
+from train.figures.calibrate import lowest_threshold
 
 MIN_CROPS = 2000
 MAX_FP32_DP = 1e-4

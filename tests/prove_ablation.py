@@ -22,23 +22,24 @@ from unittest import mock
 import cv2
 import numpy as np
 
-from train.threads import wait_asleep
+from train.learning.threads import wait_asleep
 
 wait_asleep()
 
 import torch  # noqa: E402
 
-from train import field  # noqa: E402
-from train.backbones import build, find_backbone  # noqa: E402
-from train.calibrate import bear_probability, probabilities  # noqa: E402
-from train.catalog import is_bear, read_catalog  # noqa: E402
-from train.dataloaders import make_dataloaders  # noqa: E402
-from train.far_figure import FarFigure, Looks, far_figure, looks_of  # noqa: E402
-from train.learner import Seen, interpolate, seed_everything, train_learner  # noqa: E402
-from train.pictures import PictureCache, examples_of  # noqa: E402
-from train.probe import ask  # noqa: E402
-from train.recipe import Recipe, changed  # noqa: E402
-from train.split import split_catalog  # noqa: E402
+from train.catalog.picture import is_bear  # noqa: E402
+from train.catalog.read import read_catalog  # noqa: E402
+from train.catalog.split import split_catalog  # noqa: E402
+from train.figures.calibrate import bear_probability, probabilities  # noqa: E402
+from train.learning import field  # noqa: E402
+from train.learning.backbones import build, find_backbone  # noqa: E402
+from train.learning.dataloaders import make_dataloaders  # noqa: E402
+from train.learning.far_figure import FarFigure, Looks, far_figure, looks_of  # noqa: E402
+from train.learning.learner import Seen, interpolate, seed_everything, train_learner  # noqa: E402
+from train.learning.pictures import PictureCache, examples_of  # noqa: E402
+from train.learning.probe import ask  # noqa: E402
+from train.learning.recipe import Recipe, changed  # noqa: E402
 
 TUNE = (
     "poziki/fastailearning",

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.pictures import read_picture
-from train.catalog import Picture, read_catalog
+from train.catalog.picture import Picture
+from train.catalog.read import read_catalog
 from train.gather.duplicates import NEAR_BITS, Duplicates, Look, phash, same_picture
 from train.gather.verify import TOO_SMALL, RefusedError, check
 

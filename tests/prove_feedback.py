@@ -32,16 +32,17 @@ from edge.pictures import read_picture
 from tests.conftest import PICTURES
 from tests.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days
 from tests.feedback_site import Site, scenes
-from train.backbones import IMAGENET_BEARS, build, find_backbone
-from train.calibrate import lowest_threshold
-from train.catalog import Picture, is_bear, read_catalog
+from train.catalog.picture import Picture, is_bear
+from train.catalog.read import read_catalog
+from train.catalog.split import split_catalog
 from train.feedback.bring import Wanted, bring
 from train.feedback.shelf import open_shelf
-from train.field import degrade
-from train.network import bear_logit
-from train.pictures import cut_example, examples_of
-from train.probe import crops_of
-from train.split import split_catalog
+from train.figures.calibrate import lowest_threshold
+from train.learning.backbones import IMAGENET_BEARS, build, find_backbone
+from train.learning.field import degrade
+from train.learning.network import bear_logit
+from train.learning.pictures import cut_example, examples_of
+from train.learning.probe import crops_of
 
 SEED = 7
 # As the bundled model was made: whole sources, and those of the test part are not opened.

@@ -27,14 +27,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from train.backbones import build, find_backbone
-from train.catalog import ALARM_LABELS, LABELS, Catalog, Picture, is_bear, read_catalog, table_digest
+from train.catalog.picture import ALARM_LABELS, LABELS, Catalog, Picture, is_bear, table_digest
+from train.catalog.read import read_catalog
+from train.catalog.split import split_catalog
 from train.clean.embeddings import Embedded, embed
 from train.clean.suspects import BEAR_INSIDE, find_suspects, judge
-from train.network import BearNet
-from train.recipe import Recipe
-from train.run import read_run, train_run
-from train.split import split_catalog
+from train.learning.backbones import build, find_backbone
+from train.learning.network import BearNet
+from train.learning.recipe import Recipe
+from train.learning.run import read_run, train_run
 
 PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", Path(__file__).parents[2] / "shared" / "data"))
 SHARE, SHOWN, SEEDS = 0.05, 0.10, 5

@@ -31,15 +31,15 @@ from export.crop_sets import CropSet, calibration_crops, collect
 from export.describe import answers
 from export.graph import export_graph
 from export.quantize import quantize
-from train.clean.where import find_place
+from train.catalog.outsiders import COVERED, Outsider, cover_lens, in_domain, of_catalog, of_folder
+from train.catalog.split import Split
+from train.learning.probe import CONTEXT
+from train.learning.run import Run, read_run
+from train.learning.where import find_place
 from train.ood.compare import RESULT, compare_run, save, strangeness, unlike_bears
 from train.ood.crops import COVERED_LENSES, MOST_OF_A_KIND
 from train.ood.judge import area, passing, threshold
 from train.ood.words import text
-from train.outsiders import COVERED, Outsider, cover_lens, in_domain, of_catalog, of_folder
-from train.probe import CONTEXT
-from train.run import Run, read_run
-from train.split import Split
 
 CALLS = 200  # of one crop, to time a graph
 

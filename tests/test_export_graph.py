@@ -17,13 +17,13 @@ from torch import nn  # noqa: E402
 from export.describe import answers  # noqa: E402
 from export.graph import export_graph  # noqa: E402
 from export.quantize import quantize  # noqa: E402
-from train.backbones import find_backbone  # noqa: E402
-from train.calibrate import probabilities  # noqa: E402
-from train.catalog import ALARM_LABELS, LABELS  # noqa: E402
-from train.network import BearNet  # noqa: E402
+from train.catalog.picture import ALARM_LABELS, LABELS  # noqa: E402
+from train.figures.calibrate import probabilities  # noqa: E402
+from train.learning.backbones import find_backbone  # noqa: E402
+from train.learning.network import BearNet  # noqa: E402
+from train.learning.probe import ask  # noqa: E402
 from train.ood.features import features_of  # noqa: E402
 from train.ood.fit import fit_method, scores  # noqa: E402
-from train.probe import ask  # noqa: E402
 
 SIZE, WIDE = 32, 256  # so many features that the bank's layer is one that int8 stores small
 BACKBONE = find_backbone("efficientnet_lite0")

@@ -14,7 +14,7 @@ pytest.importorskip("fastai")
 from edge.drift import drifts
 from export.crop_sets import CropSet
 from export.describe import Described
-from train.catalog import LABELS, Picture
+from train.catalog.picture import LABELS, Picture
 
 
 def described(notes: list[str]) -> Described:

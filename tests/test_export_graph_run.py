@@ -21,14 +21,15 @@ from edge.card import Card  # noqa: E402
 from edge.classifier import Classifier  # noqa: E402
 from edge.drift import drifts  # noqa: E402
 from export.artefact import export_run  # noqa: E402
-from train.catalog import ALARM_LABELS, LABELS, Catalog, read_catalog, table_digest  # noqa: E402
-from train.network import BearNet  # noqa: E402
+from train.catalog.picture import ALARM_LABELS, LABELS, Catalog, table_digest  # noqa: E402
+from train.catalog.read import read_catalog  # noqa: E402
+from train.catalog.split import split_catalog, write_split  # noqa: E402
+from train.learning.network import BearNet  # noqa: E402
+from train.learning.recipe import Recipe  # noqa: E402
+from train.learning.run import Run  # noqa: E402
 from train.ood.compare import RESULT, strangeness  # noqa: E402
 from train.ood.features import features_of  # noqa: E402
 from train.ood.fit import scores  # noqa: E402
-from train.recipe import Recipe  # noqa: E402
-from train.run import Run  # noqa: E402
-from train.split import split_catalog, write_split  # noqa: E402
 
 SIZE = 32
 

@@ -10,7 +10,7 @@ pytest.importorskip("onnx")
 from edge.card import Parity, Threshold
 from export.commands import parity_rows, threshold_line
 from export.verify import Answers, ParityError, compare, compare_int8, gate_thresholds, recall_loss, refuse
-from train.calibrate import fit_threshold
+from train.figures.calibrate import fit_threshold
 
 
 def judged(p: np.ndarray, other: np.ndarray, bears: np.ndarray, pictures: np.ndarray) -> Parity:

@@ -21,9 +21,10 @@ from train.benchmark.scores import benchmark_scores
 from train.benchmark.subjects import is_scene, kind_of, sort_out
 from train.benchmark.text import benchmark_text
 from train.benchmark.views import BINS, bin_of, real_views, render, views
-from train.catalog import Picture, read_catalog
-from train.catalog import Picture as Row
-from train.evaluate_command import evaluate
+from train.catalog.picture import Picture
+from train.catalog.picture import Picture as Row
+from train.catalog.read import read_catalog
+from train.judging.evaluate_command import evaluate
 
 ROOT = Path(__file__).parents[1]
 
@@ -183,5 +184,5 @@ def test_sources_a_card_names_are_left_out(
 
 
 def test_the_benchmark_does_not_use_the_training_augmentation() -> None:
-    code = "import sys, train.benchmark.figures; sys.exit(bool({'train.field', 'torch'} & set(sys.modules)))"
+    code = "import sys, train.benchmark.figures; sys.exit(bool({'train.learning.field', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

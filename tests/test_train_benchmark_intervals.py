@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.clustered import (
+from train.figures.clustered import (
     clustered_auc,
     clustered_rate,
     design_effect,
@@ -17,8 +17,8 @@ from train.clustered import (
     recall_at,
     threshold_at,
 )
-from train.metrics import auc, wilson
-from train.reliability import before_temperature, reliability
+from train.figures.metrics import auc, wilson
+from train.figures.reliability import before_temperature, reliability
 
 scores = st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0]), min_size=2, max_size=30)
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from edge.errors import BearAlarmError, CatalogError
-from train.catalog import SPLITS, Catalog, Picture, check_trainable, is_bear, read_catalog
-from train.labels import parse_labels
-from train.split import name_of, read_split, split_catalog, write_split
+from train.catalog.labels import parse_labels
+from train.catalog.picture import SPLITS, Catalog, Picture, check_trainable, is_bear
+from train.catalog.read import read_catalog
+from train.catalog.split import name_of, read_split, split_catalog, write_split
 
 
 def put(path: Path, seed: int = 0) -> Path:

@@ -22,13 +22,13 @@ pytest.importorskip("fastai")
 pytest.importorskip("cleanlab")
 import torch
 
-from train.catalog import read_catalog
+from train.catalog.decisions import TABLE, append_decisions, decide
+from train.catalog.read import read_catalog
+from train.catalog.split import split_catalog
 from train.clean import commands
 from train.clean.embeddings import CACHE
-from train.decisions import TABLE, append_decisions, decide
-from train.recipe import Recipe
-from train.run import train_run
-from train.split import split_catalog
+from train.learning.recipe import Recipe
+from train.learning.run import train_run
 
 SMALL = {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 BROWN, BLUE = (35, 60, 95), (180, 90, 40)

@@ -19,11 +19,20 @@ from hypothesis import strategies as st
 
 from edge.classifier import Classifier
 from tests.benchmark_pool import make_pool, write_model
-from train.catalog import Picture, read_catalog
-from train.compare import PRIMARY, Guard, Looked, compare, judge, look_at
-from train.compare_command import compare as command
-from train.compare_command import comparison_text
-from train.paired import Difference, Pair, auc_difference, midranks, rate_difference, recall_difference, sign_flips
+from train.catalog.picture import Picture
+from train.catalog.read import read_catalog
+from train.figures.paired import (
+    Difference,
+    Pair,
+    auc_difference,
+    midranks,
+    rate_difference,
+    recall_difference,
+    sign_flips,
+)
+from train.judging.compare import PRIMARY, Guard, Looked, compare, judge, look_at
+from train.judging.compare_command import compare as command
+from train.judging.compare_command import comparison_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -175,7 +184,7 @@ def test_a_better_model_may_be_shipped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     known = {one.name: one for one in looked[:2]}
-    monkeypatch.setattr("train.compare.look_at", lambda model, *_: known[model.name])
+    monkeypatch.setattr("train.judging.compare.look_at", lambda model, *_: known[model.name])
     models = shop / "blind.onnx", shop / "good.onnx"
     command(*models, shop / "pool", as_json=True, require_better=True)
     found = json.loads(capsys.readouterr().out)

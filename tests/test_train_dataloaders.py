@@ -12,9 +12,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
-from train.backbones import find_backbone  # noqa: E402
-from train.catalog import Picture  # noqa: E402
-from train.dataloaders import (  # noqa: E402
+from train.catalog.picture import Picture  # noqa: E402
+from train.learning.backbones import find_backbone  # noqa: E402
+from train.learning.dataloaders import (  # noqa: E402
     KIND_SHARES,
     FieldLook,
     batch_transforms,
@@ -23,8 +23,8 @@ from train.dataloaders import (  # noqa: E402
     sampling_weights,
     what,
 )
-from train.pictures import examples_of  # noqa: E402
-from train.recipe import Augment, Recipe, Resize  # noqa: E402
+from train.learning.pictures import examples_of  # noqa: E402
+from train.learning.recipe import Augment, Recipe, Resize  # noqa: E402
 
 
 def row(label: str, note: str = "", *, boxes: int = 0, file: Path = Path("x.jpg")) -> Picture:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import CatalogError, OptionError
-from train.catalog import Picture, read_catalog
-from train.decisions import (
+from train.catalog.decisions import (
     COLUMNS,
     DELETE,
     KEEP,
@@ -27,6 +26,8 @@ from train.decisions import (
     read_decisions,
     take_back,
 )
+from train.catalog.picture import Picture
+from train.catalog.read import read_catalog
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given  # noqa: E402
@@ -186,8 +187,8 @@ def test_a_folder_that_cannot_be_written_to_is_a_sentence(root: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from train.decisions import append_decisions, decide
-from train.catalog import Picture
+from train.catalog.decisions import append_decisions, decide
+from train.catalog.picture import Picture
 root, who = Path(sys.argv[1]), sys.argv[2]
 picture = Picture(root / "no_bear/camera0/0.jpg", "no_bear", "here", "")
 for _ in range(40):
@@ -232,7 +233,7 @@ def test_only_files_of_a_decided_size_are_read(root: Path, monkeypatch: pytest.M
     (root / "no_bear/camera0/huge.jpg").write_bytes(b"x" * 1000)
     pictures = _pictures(root)
     read: list[str] = []
-    from train import decisions
+    from train.catalog import decisions
 
     plain = decisions.digest_of
     monkeypatch.setattr(decisions, "digest_of", lambda file: read.append(file.name) or plain(file))  # type: ignore[func-returns-value]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.catalog import Picture
-from train.far_figure import SIDES_PX, Looks, far_figure, looks_of, some_of
+from train.catalog.picture import Picture
+from train.learning.far_figure import SIDES_PX, Looks, far_figure, looks_of, some_of
 
 
 def looks(bears: int, others: int) -> Looks:

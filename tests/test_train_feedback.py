@@ -12,7 +12,8 @@ import pytest
 
 from edge.pictures import read_picture
 from tests.feedback_evidence import imported, red, review, samples, standing, table, walking, write_evidence
-from train.catalog import Picture, read_catalog
+from train.catalog.picture import Picture
+from train.catalog.read import read_catalog
 from train.feedback.rows import review_of
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from edge.errors import OptionError
 from tests.feedback_evidence import contents, imported, review, samples, standing, table, walking, write_evidence
-from train.catalog import read_catalog
+from train.catalog.read import read_catalog
 from train.feedback.rows import key_of
 
 

@@ -20,7 +20,7 @@ from edge.evidence.picture import jpeg
 from edge.pictures import decode_picture
 from edge.schema import Event
 from tests.feedback_evidence import imported, negative, review
-from train.catalog import read_catalog
+from train.catalog.read import read_catalog
 
 try:
     from hypothesis import given

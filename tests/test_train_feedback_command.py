@@ -14,8 +14,8 @@ from edge.commands.app import as_command
 from edge.errors import BearAlarmError
 from tests.feedback_evidence import negative, review
 from tests.test_train_feedback_broken import event
-from train.catalog import read_catalog
-from train.feedback_command import app
+from train.catalog.read import read_catalog
+from train.feedback.commands import app
 
 # The row of the table of commands, where the front door has none yet.
 ROW = ("Make a model", "Learn from the alarm's own pictures that people have reviewed.", None)

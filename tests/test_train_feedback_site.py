@@ -15,10 +15,11 @@ from edge.crops import cut
 from edge.pictures import read_picture
 from tests.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days
 from tests.feedback_site import Site, elsewhere, scenes
-from train.catalog import Catalog, is_bear, read_catalog
+from train.catalog.picture import Catalog, is_bear
+from train.catalog.read import read_catalog
 from train.feedback.bring import Brought, Wanted, bring
 from train.feedback.shelf import open_shelf
-from train.pictures import cut_example, examples_of
+from train.learning.pictures import cut_example, examples_of
 
 FIRST_DAYS, LATER_DAYS = range(1, 3), range(4, 6)
 

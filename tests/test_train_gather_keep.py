@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from tests.far_side import jpeg, photo, picture
-from train.catalog import read_catalog
+from train.catalog.read import read_catalog
 
 pytest.importorskip("imagehash")
+from train.catalog.table import Table
 from train.gather.download import Failed
 from train.gather.found import Found, photo_key, safe_name
 from train.gather.keep import BETTER, DUPLICATE, NEW, OTHER_LABEL, THERE, Keeper
-from train.table import Table
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given  # noqa: E402

@@ -13,7 +13,7 @@ import pytest
 
 from edge.errors import BearAlarmError, CatalogError, OptionError, PictureError, SourceError
 from tests.far_side import photo, picture, shot
-from train.catalog import read_catalog
+from train.catalog.read import read_catalog
 
 pytest.importorskip("imagehash")
 from train.gather.bring import bring

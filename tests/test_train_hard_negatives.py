@@ -12,7 +12,7 @@ from edge.classifier import Classifier
 from edge.errors import OptionError
 from edge.pictures import read_picture
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
-from train.hard_negatives import FOLDER, PER_PICTURE, SOURCE, Mined, hard_crops, mine
+from train.learning.hard_negatives import FOLDER, PER_PICTURE, SOURCE, Mined, hard_crops, mine
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,18 @@ pytest.importorskip("fastai")
 from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
-from train.backbones import IMAGENET_BEARS, build, find_backbone, load_weights  # noqa: E402
-from train.calibrate import (  # noqa: E402
+from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
+from train.figures.calibrate import (  # noqa: E402
     bear_probability,
     fit_temperature,
     fit_threshold,
     lowest_threshold,
     probabilities,
 )
-from train.catalog import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
-from train.field import degrade  # noqa: E402
-from train.learner import BearLoss, interpolate  # noqa: E402
-from train.network import BearNet, bear_logit  # noqa: E402
+from train.learning.backbones import IMAGENET_BEARS, build, find_backbone, load_weights  # noqa: E402
+from train.learning.field import degrade  # noqa: E402
+from train.learning.learner import BearLoss, interpolate  # noqa: E402
+from train.learning.network import BearNet, bear_logit  # noqa: E402
 
 
 def small_net(keep: float) -> BearNet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from train.licences import UNKNOWN, counted, find_licence, may_ship
+from train.catalog.licences import UNKNOWN, counted, find_licence, may_ship
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given  # noqa: E402

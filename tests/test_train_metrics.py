@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.metrics import auc, hanley_mcneil, iou, quiet, wilson
+from train.figures.metrics import auc, hanley_mcneil, iou, quiet, wilson
 
 
 @pytest.mark.parametrize(

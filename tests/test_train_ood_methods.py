@@ -11,8 +11,8 @@ pytest.importorskip("timm")
 from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
-from train.catalog import ALARM_LABELS, LABELS  # noqa: E402
-from train.network import BearNet  # noqa: E402
+from train.catalog.picture import ALARM_LABELS, LABELS  # noqa: E402
+from train.learning.network import BearNet  # noqa: E402
 from train.ood import fit as fitting  # noqa: E402
 from train.ood.features import Features, counted, head_weights  # noqa: E402
 from train.ood.fit import METHODS, USUAL, fit_method, fit_neighbour, label_means, scores  # noqa: E402

@@ -20,14 +20,14 @@ pytest.importorskip("fastai")
 from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
-from train.catalog import ALARM_LABELS, LABELS, Picture  # noqa: E402
-from train.network import BearNet  # noqa: E402
+from train.catalog.outsiders import COVERED, of_folder  # noqa: E402
+from train.catalog.picture import ALARM_LABELS, LABELS, Picture  # noqa: E402
+from train.learning.network import BearNet  # noqa: E402
+from train.learning.recipe import Recipe  # noqa: E402
+from train.learning.run import Run  # noqa: E402
 from train.ood.compare import RESULT, Comparison, compare_run, save, strangeness, winner_of  # noqa: E402
 from train.ood.fit import METHODS, USUAL  # noqa: E402
 from train.ood.words import page, text  # noqa: E402
-from train.outsiders import COVERED, of_folder  # noqa: E402
-from train.recipe import Recipe  # noqa: E402
-from train.run import Run  # noqa: E402
 
 SIZE = 32
 

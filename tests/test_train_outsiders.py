@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edge.errors import OptionError
-from train.catalog import Picture, read_catalog
-from train.outsiders import COVERS, cover_lens, in_domain, kind_of, of_catalog, of_folder
+from train.catalog.outsiders import COVERS, cover_lens, in_domain, kind_of, of_catalog, of_folder
+from train.catalog.picture import Picture
+from train.catalog.read import read_catalog
 
 
 def row(note: str, label: str = "no_bear", named: str = "") -> Picture:

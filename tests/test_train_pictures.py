@@ -15,9 +15,10 @@ import pytest
 
 from edge.errors import CatalogError
 from edge.schema import WHOLE
-from train.catalog import Catalog, read_catalog
-from train.pictures import ENOUGH_PX, Example, PictureCache, cut_example, leave_out_broken
-from train.split import LEFT_OUT, Split, complete, read_split, split_catalog, write_split
+from train.catalog.picture import Catalog
+from train.catalog.read import read_catalog
+from train.catalog.split import LEFT_OUT, Split, complete, read_split, split_catalog, write_split
+from train.learning.pictures import ENOUGH_PX, Example, PictureCache, cut_example, leave_out_broken
 
 
 def put(path: Path, seed: int = 0) -> Path:
@@ -114,7 +115,7 @@ def test_training_and_tuning_pictures_are_read_once(card: Path, monkeypatch: pyt
     catalog = read_catalog(card)
     split, cache = split_catalog(catalog, 1), PictureCache()
     leave_out_broken(catalog, split, cache, bar)
-    monkeypatch.setattr("train.pictures.read_picture", lambda file: pytest.fail(f"{file} was read again"))
+    monkeypatch.setattr("train.learning.pictures.read_picture", lambda file: pytest.fail(f"{file} was read again"))
     for row in (*split["train"], *split["tune"]):
         assert cache(Example(row.file, row.label, WHOLE)).shape == (24, 32, 3)
 
@@ -141,7 +142,7 @@ def test_a_part_that_loses_its_only_bears_is_filled_again(
     card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("fastai")
-    from train import commands, session
+    from train.learning import commands, session
 
     for n in range(20):
         put(card / f"no_bear/camera6/{n}.jpg", n)  # enough that three broken ones are few
@@ -153,8 +154,10 @@ def test_a_part_that_loses_its_only_bears_is_filled_again(
         commands.train(card, tmp_path / "run", pretrained=False)
 
 
-@pytest.mark.parametrize("command", ["train", "export"])
-def test_threads_sleep_while_they_wait_and_are_told_before_torch_is_there(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("home", "command"), [("train.learning.commands", "train"), ("export.commands", "export")])
+def test_threads_sleep_while_they_wait_and_are_told_before_torch_is_there(
+    home: str, command: str, tmp_path: Path
+) -> None:
     pytest.importorskip("fastai")
     look = (
         "import importlib, importlib.abc, os, sys\n"
@@ -163,7 +166,7 @@ def test_threads_sleep_while_they_wait_and_are_told_before_torch_is_there(comman
         "        if name == 'torch':\n"
         "            print(os.environ.get('OMP_WAIT_POLICY')); sys.stdout.flush(); os._exit(0)\n"
         "sys.meta_path.insert(0, Watch())\n"
-        f"from {command}.commands import {command}\n"
+        f"from {home} import {command}\n"
         f"{command}(*map(__import__('pathlib').Path, sys.argv[1:]))\n"
     )
     for camera in range(3):
@@ -183,7 +186,7 @@ def test_the_command_finds_a_broken_test_picture_before_it_trains(
     card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("fastai")
-    from train import commands, session
+    from train.learning import commands, session
 
     catalog = read_catalog(card)
     broken = split_catalog(catalog, 7)["test"][0].file

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import OptionError
-from train.recipe import BOUNDS, CHOICES, Recipe, changed, read_recipe
-from train.switches import QUICK, fitted, recipe_of, steps_of
+from train.learning.recipe import BOUNDS, CHOICES, Recipe, changed, read_recipe
+from train.learning.switches import QUICK, fitted, recipe_of, steps_of
 
 NOTHING: dict[str, Any] = {"epochs": None, "size": None}
 

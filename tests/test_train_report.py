@@ -23,15 +23,15 @@ from edge.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from tests.benchmark_pool import make_pool, painted, write_model
 from tests.tiny import NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model
-from train.catalog import read_catalog
+from train.catalog.read import read_catalog
+from train.catalog.split import write_split
+from train.report.commands import report
 from train.report.drawings import deviate, operating_points, svg, thumbnail
 from train.report.findings import find_out
 from train.report.markup import page, table, thumbs
 from train.report.page import write_page
 from train.report.pictures import confusion_counts, loss, misses, top_losses
 from train.report.run_files import exported, read_files
-from train.report_command import report
-from train.split import write_split
 
 ROOT = Path(__file__).parents[1]
 
@@ -175,21 +175,22 @@ def test_a_run_that_was_not_exported_is_asked_itself(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("fastai")
-    import train.probe
-    import train.run
+    import train.learning.probe
+    import train.learning.run
 
     run = make_run(tmp_path / "fresh", place / "pool")
     limit = {"value": 0.6, "recall": 0.9, "false_positive_rate": 0.01, "n_bear": 5, "n_no_bear": 5, "sources": ["a"]}
     (run / "metrics.json").write_text(json.dumps({"temperature": 1.5, "thresholds": {"all": limit}}))
     recipe = SimpleNamespace(size=32, backbone="colours")
-    monkeypatch.setattr(train.run, "read_run", lambda _: SimpleNamespace(recipe=recipe, net=None, backbone=None))
+    run_read = SimpleNamespace(recipe=recipe, net=None, backbone=None)
+    monkeypatch.setattr(train.learning.run, "read_run", lambda _: run_read)
     asked: list[int] = []
 
     def ask(_: Any, __: Any, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         asked.append(len(crops))
         return 1.5 * np.log(np.clip(tiny_answer(crops), 1e-9, 1)), np.zeros(len(crops))
 
-    monkeypatch.setattr(train.probe, "ask", ask)
+    monkeypatch.setattr(train.learning.probe, "ask", ask)
     report(run)
     html = (run / "report.html").read_text(encoding="utf-8")
     assert "fresh, not exported" in html

@@ -18,12 +18,13 @@ pytest.importorskip("onnxscript")
 
 from edge.errors import CatalogError, OptionError
 from export.artefact import export_run, run_catalog, target_files
-from train import run as runs
-from train.catalog import LABELS, Catalog, read_catalog
-from train.pictures import PictureCache, leave_out_broken
-from train.recipe import Recipe
-from train.run import Run, read_run, train_run
-from train.split import split_catalog
+from train.catalog.picture import LABELS, Catalog
+from train.catalog.read import read_catalog
+from train.catalog.split import split_catalog
+from train.learning import run as runs
+from train.learning.pictures import PictureCache, leave_out_broken
+from train.learning.recipe import Recipe
+from train.learning.run import Run, read_run, train_run
 
 
 class Untrained:

@@ -16,11 +16,11 @@ import pytest
 pytest.importorskip("fastai")
 pytest.importorskip("timm")
 
-from train.catalog import read_catalog
-from train.pictures import PictureCache
-from train.recipe import Recipe
-from train.session import Session, mined_words
-from train.split import split_catalog
+from train.catalog.read import read_catalog
+from train.catalog.split import split_catalog
+from train.learning.pictures import PictureCache
+from train.learning.recipe import Recipe
+from train.learning.session import Session, mined_words
 
 SMALL = Recipe(
     backbone="mobilenetv3_small_050", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2, clear_teacher=True,
@@ -105,7 +105,7 @@ def test_seeds_are_runs_of_their_own_and_hard_negatives_are_counted(
 
 
 def test_hard_negatives_are_told_in_words(session: Session) -> None:
-    from train.hard_negatives import Mined
+    from train.learning.hard_negatives import Mined
 
     assert "none in 3 pictures and frames; bear takes nothing there" in mined_words(
         Mined((), 3, 0), "bear", session.out

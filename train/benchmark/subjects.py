@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge.errors import CatalogError
-from train.catalog import Picture, is_bear
+from train.catalog.picture import Picture, is_bear
 
 TRAIL = re.compile(r"trail camera|camera.trap", re.IGNORECASE)
 SCENE = re.compile(r"^COCO:|scene|^street", re.IGNORECASE)

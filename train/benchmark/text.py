@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from train.benchmark.figures import RATE, TARGETS, Figures
-from train.clustered import AtRate
-from train.metrics import Auc, Rate
+from train.figures.clustered import AtRate
+from train.figures.metrics import Auc, Rate
 
 KINDS_SHOWN = 16
 

@@ -2,7 +2,7 @@
 
 The degradation is a camera's and nothing else: the lens and the sensor average the light of an area (INTER_AREA), the
 animal stands in another place, the file is JPEG. No darkness, blur, noise or infrared: those are what training adds
-(``train.field``), and a benchmark made of the same code would measure how well it was learned by heart.
+(``train.learning.field``), and a benchmark made of the same code would measure how well it was learned by heart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from train.benchmark.subjects import Subjects, kind_of
-from train.catalog import Picture, is_bear
+from train.catalog.picture import Picture, is_bear
 
 # Longer side of the subject in pixels, drawn evenly on a logarithmic scale.
 BINS: dict[str, tuple[float, float]] = {

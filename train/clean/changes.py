@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import CatalogError, OptionError
-from train.catalog import SPLITS
-from train.clean.where import Place
-from train.split import name_of
+from train.catalog.picture import SPLITS
+from train.catalog.split import name_of
+from train.learning.where import Place
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from edge.errors import MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from train.clean.suspects import Suspect
-    from train.clean.where import Place
+    from train.learning.where import Place
 
 TOP = 300
 
@@ -62,7 +62,7 @@ def clean(
     named = [name for name, given in chosen.items() if given]
     if len(named) > 1:
         raise OptionError(f"{named[0]} and {named[1]} are two things; do one after the other")
-    from train.clean.where import find_place
+    from train.learning.where import find_place
 
     place = find_place(run, data)
     if apply is not None:
@@ -87,16 +87,16 @@ def _find(place: Place, top: int) -> list[Suspect]:
         from edge.commands.app import INSTALL_TRAIN
 
         raise MissingExtraError(f"`bear-alarm clean` needs cleanlab, which a device goes without; run: {INSTALL_TRAIN}")
-    from train.threads import wait_asleep
+    from train.learning.threads import wait_asleep
 
     wait_asleep()
     import numpy as np
 
     from edge.commands.progress import track
+    from train.catalog.decisions import live, match, read_decisions
     from train.clean.embeddings import CACHE, embed
     from train.clean.suspects import find_suspects
-    from train.decisions import live, match, read_decisions
-    from train.run import read_run
+    from train.learning.run import read_run
 
     trained = read_run(place.run)
     pictures = place.catalog.pictures
@@ -160,7 +160,7 @@ def _serve(place: Place, suspects: list[Suspect], port: int) -> None:
 
 
 def _apply(place: Place, file: Path) -> None:
-    from train.decisions import KINDS, UNDO, append_decisions, is_about, read_table
+    from train.catalog.decisions import KINDS, UNDO, append_decisions, is_about, read_table
 
     given = read_table(file)
     about = [row for row in given if is_about(row, place.root)]
@@ -174,7 +174,7 @@ def _apply(place: Place, file: Path) -> None:
 
 
 def _undo(place: Place, what: str) -> None:
-    from train.decisions import append_decisions, live, read_decisions, take_back
+    from train.catalog.decisions import append_decisions, live, read_decisions, take_back
 
     held = live(read_decisions(place.root))
     if not held:
@@ -189,7 +189,7 @@ def _undo(place: Place, what: str) -> None:
 
 
 def _list(place: Place) -> None:
-    from train.decisions import COLUMNS, as_row, live, read_decisions
+    from train.catalog.decisions import COLUMNS, as_row, live, read_decisions
 
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -199,7 +199,7 @@ def _list(place: Place) -> None:
 
 def _retrain(place: Place, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
     from train.clean.changes import check_retrain
-    from train.threads import wait_asleep
+    from train.learning.threads import wait_asleep
 
     check_retrain(place, out, force=force)  # before the seconds that torch takes
     wait_asleep()
@@ -225,7 +225,7 @@ def _counts(suspects: list[Suspect]) -> str:
 
 
 def _held(place: Place) -> str:
-    from train.decisions import KINDS, UNDO, live, read_decisions
+    from train.catalog.decisions import KINDS, UNDO, live, read_decisions
 
     held: list[Any] = live(read_decisions(place.root))
     counts = [f"{sum(row.decision == kind for row in held)} {kind}" for kind in KINDS if kind != UNDO]

@@ -20,12 +20,12 @@ from edge.errors import OptionError, PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
-from train.backbones import Backbone
-from train.catalog import Picture
-from train.decisions import digest_of
-from train.network import BearNet, bear_logit
-from train.pictures import Track
-from train.probe import CONTEXT, answers
+from train.catalog.decisions import digest_of
+from train.catalog.picture import Picture
+from train.learning.backbones import Backbone
+from train.learning.network import BearNet, bear_logit
+from train.learning.pictures import Track
+from train.learning.probe import CONTEXT, answers
 
 log = logging.getLogger(__name__)
 

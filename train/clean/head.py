@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from train.catalog import LABELS, TRAINING_LABELS
-from train.learner import allowed_labels
+from train.catalog.picture import LABELS, TRAINING_LABELS
+from train.learning.learner import allowed_labels
 
 DECAY = 1e-2  # L2 penalty on the weights, of standardised features
 STEPS = 60

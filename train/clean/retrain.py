@@ -12,16 +12,15 @@ from typing import Any
 
 from edge.atomic import replace_whole
 from edge.errors import CatalogError
-from train.callbacks import Progress
-from train.catalog import SPLITS, Catalog, Picture, table_digest
+from train.catalog.picture import SPLITS, Catalog, Picture, table_digest
+from train.catalog.split import Split, complete, read_split
 from train.clean.changes import check_retrain, words
-from train.clean.where import Place
-from train.hard_negatives import FOLDER, OWN, SOURCE
-from train.measure import measure
-from train.pictures import PictureCache, Track, leave_out_broken
-from train.run import make_folder, read_run, train_run
-from train.shippable import still_left_out
-from train.split import Split, complete, read_split
+from train.learning.callbacks import Progress
+from train.learning.hard_negatives import FOLDER, OWN, SOURCE
+from train.learning.measure import measure
+from train.learning.pictures import PictureCache, Track, leave_out_broken
+from train.learning.run import make_folder, read_run, train_run
+from train.learning.where import Place
 
 log = logging.getLogger(__name__)
 REPORT = "cleaned.json"  # in the new run's folder
@@ -47,8 +46,7 @@ def retrain(
     catalog, split = _parts(place)
     cache = PictureCache()
     make_folder(out)
-    whole, split = leave_out_broken(catalog, split, cache, track)
-    catalog = still_left_out(whole, catalog)
+    catalog, split = leave_out_broken(catalog, split, cache, track)
     more = _hard_negatives(place, out)
     say(f"{words(change)}; training {out} with the recipe of {place.run} on {len(split['train'])} pictures")
     after = train_run(

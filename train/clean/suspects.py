@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.catalog import BEAR_ANY, LABELS, Picture, is_bear
+from train.catalog.picture import BEAR_ANY, LABELS, Picture, is_bear
 from train.clean.embeddings import Embedded
 from train.clean.folds import cut_into_folds
 from train.clean.head import out_of_fold, right_probability

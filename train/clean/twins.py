@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.catalog import BEAR_ANY, is_bear
+from train.catalog.picture import BEAR_ANY, is_bear
 from train.clean.embeddings import TINY, Embedded
 
 LIKE = 0.90  # cosine of two embeddings above which two pictures are compared further

@@ -12,7 +12,8 @@ from typing import Any
 from edge.atomic import replace_whole
 from edge.errors import BearAlarmError, OptionError, PictureError
 from edge.pictures import SUFFIXES
-from train.catalog import ALIASES, MANIFEST, SPLITS, is_bear
+from train.catalog.picture import SPLITS, is_bear
+from train.catalog.read import ALIASES, MANIFEST
 from train.feedback.case import Case, open_case
 from train.feedback.looks import Look, event_looks, negative_looks
 from train.feedback.rows import boxes_of, key_of, review_of, row_of

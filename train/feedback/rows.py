@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import tzinfo
 
 from edge.schema import BoxXYWH, utc_text
+from train.catalog.licences import OWN
 from train.feedback.case import Case
 from train.feedback.looks import Look
 from train.feedback.verdict import Verdict
-from train.licences import OWN
 
 FOLDER = "feedback"  # in the folder of pictures: where these pictures lie
 _KEY = re.compile(r"\b(event|negative)=[^;\s]+")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edge.atomic import replace_whole
 from edge.errors import CatalogError, OptionError
-from train.catalog import MANIFEST
-from train.table import BOX_COLUMNS, BOXES, Boxes, Table
+from train.catalog.read import MANIFEST
+from train.catalog.table import BOX_COLUMNS, BOXES, Boxes, Table
 
 Row = dict[str, str]
 

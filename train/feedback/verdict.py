@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from train.catalog import BEAR_ANY, TRAINING_LABELS
+from train.catalog.picture import BEAR_ANY, TRAINING_LABELS
 from train.feedback.case import Case
 
 NO_BEAR = "no_bear"

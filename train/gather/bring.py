@@ -10,10 +10,10 @@ from pathlib import Path
 from edge.commands.progress import track
 from edge.errors import PictureError, SourceError
 from edge.pictures import picture_bytes
+from train.catalog.table import Table
 from train.gather.download import Downloader, Failed
 from train.gather.found import Found
 from train.gather.keep import THERE, Keeper, Tally
-from train.table import Table
 
 log = logging.getLogger(__name__)
 

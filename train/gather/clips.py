@@ -12,8 +12,8 @@ import numpy as np
 
 from edge.errors import SourceError
 from edge.schema import Picture
+from train.catalog.licences import NOT_STATED
 from train.gather.found import Found
-from train.licences import NOT_STATED
 
 QUALITY = 95  # of the JPEG a frame becomes
 

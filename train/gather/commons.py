@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import SourceError
+from train.catalog.licences import find_licence
 from train.gather.download import BUSY, TRIES, retry_after
 from train.gather.extra import need
 from train.gather.found import Found
 from train.gather.wanted import Licences
-from train.licences import find_licence
 
 if TYPE_CHECKING:
     import threading

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edge.schema import BoxXYWH
-from train.licences import NOT_STATED
+from train.catalog.licences import NOT_STATED
 
 LONGEST_NAME = 80  # characters of a file's stem: some file systems take 143 bytes
 

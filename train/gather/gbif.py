@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from edge.errors import SourceError
+from train.catalog.licences import find_licence
 from train.gather.extra import need
 from train.gather.found import Found, name_in
 from train.gather.wanted import Licences
-from train.licences import find_licence
 
 API = "https://api.gbif.org/v1/"
 SITE = "https://www.gbif.org/occurrence"

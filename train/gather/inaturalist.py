@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from edge.errors import SourceError
+from train.catalog.licences import ALL_RIGHTS, find_licence
 from train.gather.extra import need
 from train.gather.found import Found
 from train.gather.wanted import Licences
-from train.licences import ALL_RIGHTS, find_licence
 
 API = "https://api.inaturalist.org/v1"
 SITE = "https://www.inaturalist.org/observations"

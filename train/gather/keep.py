@@ -13,13 +13,14 @@ from pathlib import Path
 from edge.atomic import replace_whole
 from edge.errors import OptionError, PictureError
 from edge.pictures import read_picture
-from train.catalog import SPLITS, UNSORTED, name_inside
+from train.catalog.licences import find_licence
+from train.catalog.picture import SPLITS, name_inside
+from train.catalog.read import UNSORTED
+from train.catalog.table import Table, Values
 from train.gather.download import Failed
 from train.gather.duplicates import Duplicates, Look, phash
 from train.gather.found import Found, photo_key, safe_name
 from train.gather.verify import Checked, RefusedError, check
-from train.licences import find_licence
-from train.table import Table, Values
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from edge.errors import OptionError
-from train.catalog import ALIASES, TRAINING_LABELS, UNSORTED
+from train.catalog.picture import TRAINING_LABELS
+from train.catalog.read import ALIASES, UNSORTED
 
 
 def plain_label(words: str, more: Mapping[str, str] | None = None) -> tuple[str, str]:

@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 from edge.errors import CatalogError
 from edge.schema import BoxXYWH
-from train.catalog import is_bear
+from train.catalog.licences import NOT_STATED
+from train.catalog.picture import is_bear
 from train.gather.found import Found
-from train.licences import NOT_STATED
 
 Boxes = tuple[tuple[str, BoxXYWH], ...]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from edge.errors import CatalogError, PictureError
 from edge.pictures import find_pictures, picture_bytes
-from train.catalog import UNSORTED
+from train.catalog.licences import NOT_STATED, OWN
+from train.catalog.read import UNSORTED
 from train.gather.exif import Exif, read_exif
 from train.gather.found import Found
 from train.gather.keep import LEFT_OUT_FOLDER
-from train.licences import NOT_STATED, OWN
 
 BURST_S = 60.0  # pictures of one camera that follow each other closer are one burst
 

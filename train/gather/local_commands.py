@@ -61,11 +61,11 @@ def folder(
 ) -> None:
     """Copy the pictures of a folder. Without --label its sub-folders name the labels, as for `train`."""
     from edge.errors import CatalogError
+    from train.catalog.labels import parse_labels
+    from train.catalog.licences import NOT_STATED
     from train.gather.bring import bring
     from train.gather.labels import plain_label
     from train.gather.local import from_folder
-    from train.labels import parse_labels
-    from train.licences import NOT_STATED
 
     whole = [each for each in label or [] if "=" not in each]
     if len(whole) > 1 or (whole and len(label or []) > 1):
@@ -141,10 +141,10 @@ def clips(
     note: NoteOpt = "",
 ) -> None:
     """Take pictures out of video clips, one every second. Each clip is a group; what does not change is left out."""
+    from train.catalog.licences import NOT_STATED
     from train.gather.bring import bring
     from train.gather.clips import from_clip
     from train.gather.labels import plain_label
-    from train.licences import NOT_STATED
 
     its_label, its_note = plain_label(label)
 
@@ -185,9 +185,9 @@ def lila(
     """
     from urllib.parse import urlsplit
 
+    from train.catalog.licences import NOT_STATED
     from train.gather.labels import category_labels
     from train.gather.lila import from_set, read_set
-    from train.licences import NOT_STATED
 
     traps = read_set(file)
     counts = traps.counts()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from edge.errors import OptionError
 from edge.pictures import SUFFIXES
-from train.catalog import ALIASES, TRAINING_LABELS, UNSORTED
+from train.catalog.picture import TRAINING_LABELS
+from train.catalog.read import ALIASES, UNSORTED
+from train.catalog.table import Table
 from train.gather.keep import LEFT_OUT_FOLDER, sha256_of
-from train.table import Table
 
 
 @dataclass(frozen=True)

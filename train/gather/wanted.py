@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from train.licences import Licence
+from train.catalog.licences import Licence
 
 
 class Licences(StrEnum):

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edge.errors import SourceError
+from train.catalog.licences import NOT_STATED
 from train.gather.extra import need
 from train.gather.found import Found, name_in
-from train.licences import NOT_STATED
 
 MOST_PAGES = 20  # of about a hundred pictures each
 

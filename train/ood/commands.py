@@ -30,18 +30,18 @@ def ood(
 
     if out is not None and out.suffix.lower() not in (".json", ".html"):
         raise OptionError(f"--out is {str(out)!r}; its name must end in .json or .html")
-    from train.clean.where import find_place
-    from train.outsiders import of_folder
-    from train.threads import wait_asleep
+    from train.catalog.outsiders import of_folder
+    from train.learning.threads import wait_asleep
+    from train.learning.where import find_place
 
     given = of_folder(outsiders) if outsiders else []
     place = find_place(run, data)
     wait_asleep()
     from edge.atomic import replace_whole
     from edge.commands.progress import track
+    from train.learning.run import make_folder, read_run
     from train.ood.compare import RESULT, compare_run, save
     from train.ood.words import page, text
-    from train.run import make_folder, read_run
 
     trained = read_run(run)
     make_folder(out.parent if out else run)

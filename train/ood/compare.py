@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge.errors import OptionError
-from train.catalog import Picture as Row
-from train.catalog import is_bear
-from train.network import BearNet
+from train.catalog.outsiders import Outsider, in_domain, of_catalog
+from train.catalog.picture import Picture as Row
+from train.catalog.picture import is_bear
+from train.catalog.split import Split
+from train.learning.network import BearNet
+from train.learning.pictures import Track
+from train.learning.run import Run
 from train.ood.crops import MOST_TO_FIT, Sample, sample_domain, sample_outsiders
 from train.ood.fit import FEWEST, METHODS, USUAL, fit_method, scores
 from train.ood.judge import PASSES, Told, area, mean_area, passing, threshold
-from train.outsiders import Outsider, in_domain, of_catalog
-from train.pictures import Track
-from train.run import Run
-from train.split import Split
 
 RESULT = "ood.json"  # in the run's folder; `export` goes by its winner
 FEWEST_PICTURES = 10  # of a kind; fewer are left out

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from edge.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE, Picture
-from train.backbones import Backbone
-from train.catalog import Picture as Row
-from train.network import BearNet
+from train.catalog.outsiders import COVERED, Outsider, cover_lens, in_domain
+from train.catalog.picture import Picture as Row
+from train.learning.backbones import Backbone
+from train.learning.network import BearNet
+from train.learning.pictures import Track
+from train.learning.probe import CONTEXT, crops_of
 from train.ood.features import Features, features_of
-from train.outsiders import COVERED, Outsider, cover_lens, in_domain
-from train.pictures import Track
-from train.probe import CONTEXT, crops_of
 
 MOST_TO_FIT = 1500  # training pictures a method is fitted on; more moved no figure
 MOST_OF_A_KIND = 300  # outsiders of one kind

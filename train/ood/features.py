@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from train.backbones import Backbone
-from train.network import BearNet
-from train.probe import answers
+from train.learning.backbones import Backbone
+from train.learning.network import BearNet
+from train.learning.probe import answers
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.errors import OptionError
-from train.network import BearNet
+from train.learning.network import BearNet
 from train.ood.features import Features, head_weights
 from train.ood.methods import Energy, Mahalanobis, Neighbour, Principal, Vim
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from train.benchmark.figures import RATE, TARGETS
-from train.clustered import AtRate, clustered_rate, recall_at
-from train.metrics import Rate
+from train.figures.clustered import AtRate, clustered_rate, recall_at
+from train.figures.metrics import Rate
 from train.report.findings import Findings
 from train.report.markup import share
 

@@ -17,12 +17,12 @@ from train.benchmark.scores import Benchmark, benchmark_scores
 from train.benchmark.stills import StillScores
 from train.benchmark.subjects import is_trail
 from train.benchmark.views import LEAST
-from train.catalog import Picture
-from train.compare import Comparison, Looked, compare, crop_differences, look_at
-from train.evaluate import Judged, Stills, evaluate_stills
-from train.evaluate_clips import Clip, Clips, evaluate_clips
-from train.paired import Difference
-from train.reliability import Reliability, before_temperature, reliability
+from train.catalog.picture import Picture
+from train.figures.paired import Difference
+from train.figures.reliability import Reliability, before_temperature, reliability
+from train.judging.compare import Comparison, Looked, compare, crop_differences, look_at
+from train.judging.evaluate import Judged, Stills, evaluate_stills
+from train.judging.evaluate_clips import Clip, Clips, evaluate_clips
 from train.report.run_files import RunFiles
 
 log = logging.getLogger(__name__)

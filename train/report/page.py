@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from edge import __version__
 from train.benchmark.text import counted
-from train.compare_command import comparison_text
-from train.evaluate import Mode, Slice
-from train.evaluate_text import clips_text
+from train.judging.compare_command import comparison_text
+from train.judging.evaluate import Mode, Slice
+from train.judging.evaluate_text import clips_text
 from train.report.aims import aims, still_recall
 from train.report.drawings import confusion, curves, learning_curve, reliability_diagram
 from train.report.findings import Findings

@@ -15,8 +15,9 @@ from typing import Any
 
 from edge.classifier import Classifier
 from edge.errors import CatalogError, ModelError
-from train.catalog import Picture, read_catalog, table_digest
-from train.split import name_of
+from train.catalog.picture import Picture, table_digest
+from train.catalog.read import read_catalog
+from train.catalog.split import name_of
 
 log = logging.getLogger(__name__)
 

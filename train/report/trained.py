@@ -11,8 +11,8 @@ from edge import __version__
 from edge.card import CARD_VERSION, Card, CropRule, OutOfDomain, Parity, Threshold
 from edge.classifier import Classifier
 from edge.errors import CatalogError
-from train.calibrate import probabilities
-from train.catalog import ALARM_LABELS, LABELS
+from train.catalog.picture import ALARM_LABELS, LABELS
+from train.figures.calibrate import probabilities
 from train.report.run_files import RunFiles
 
 
@@ -24,8 +24,8 @@ class TrainedNet(Classifier):
     """
 
     def __init__(self, run: RunFiles) -> None:  # no ONNX file to open
-        from train.probe import CONTEXT
-        from train.run import read_run
+        from train.learning.probe import CONTEXT
+        from train.learning.run import read_run
 
         found = read_run(run.folder)
         try:
@@ -68,7 +68,7 @@ class TrainedNet(Classifier):
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (N, labels) of uint8 crops (N, size, size, 3) BGR, and zeros in the place of ood (N,)."""
-        from train.probe import ask
+        from train.learning.probe import ask
 
         logits = ask(self._run.net, self._run.backbone, crops)[0]
         return probabilities(logits, self._temperature).astype(np.float32), np.zeros(len(crops), np.float32)

@@ -1,0 +1,1 @@
+"""The table of pictures: read, split, licensed, decided. Needs no torch."""

@@ -1,0 +1,108 @@
+"""A picture of the table, its labels, and the catalogue of all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import CatalogError
+from edge.schema import BoxXYWH
+
+LABELS = ("brown_bear", "black_bear", "polar_bear", "teddy_bear", "no_bear")
+ALARM_LABELS = ("brown_bear", "black_bear", "polar_bear")
+BEAR_ANY = "bear_any"  # a bear of unknown species: trains by -log of the alarm labels' summed probability
+TRAINING_LABELS = (*LABELS, BEAR_ANY)
+SPLITS = ("train", "tune", "test")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One row of the table."""
+
+    file: Path
+    label: str  # one of TRAINING_LABELS
+    source: str  # repository, person or card the picture came from
+    group: str  # camera, burst or drive inside the source; "" when not known
+    licence: str = ""  # as the table states it; "" where there is no table
+    split: str = ""  # train, tune or test where the table says so; "" otherwise
+    grey_or_ir: bool = False
+    note: str = ""
+    boxes: tuple[BoxXYWH, ...] = ()  # bears, fractions of the picture
+    named: str = ""  # the label as the table gives it, before aliases
+    page: str = ""  # where the picture is described, with its author and licence
+    author: str = ""
+    licence_url: str = ""
+    taken_at: str = ""  # ISO 8601; without an offset it is the camera's own time
+    place: str = ""  # where it is openly known
+    checks: str = ""  # what was checked when it was gathered
+
+    @property
+    def unit(self) -> str:
+        """The finest thing a split may not cut: the group, or the whole source where there is none."""
+        return f"{self.source}/{self.group}" if self.group else self.source
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All pictures, the folder they lie in, and a digest of the table."""
+
+    root: Path
+    pictures: tuple[Picture, ...]
+    digest: str = ""
+    left_out: tuple[Picture, ...] = ()  # pictures of the table that cannot be decoded (``train.learning.pictures``)
+    manifest: str = ""  # the table's file name in ``root``; "" for folders
+    called: str = ""  # the source of pictures that name none
+
+    def count(self, by: str) -> dict[str, int]:
+        """How many pictures for each value of a field: ``label``, ``source``, ``licence`` …"""
+        return dict(Counter(str(getattr(picture, by)) for picture in self.pictures).most_common())
+
+
+def is_bear(label: str) -> bool:
+    """Whether a label raises an alarm."""
+    return label in ALARM_LABELS or label == BEAR_ANY
+
+
+def check_trainable(catalog: Catalog) -> None:
+    """Raises CatalogError unless there are bears and others, and two or more pictures of each label."""
+    counts = catalog.count("label")
+    for label, count in counts.items():
+        if count < 2:
+            raise CatalogError(
+                f"{catalog.root}: label {label!r} has one picture; training needs at least two, better fifty, of each"
+            )
+    if not any(is_bear(label) for label in counts):
+        raise CatalogError(f"{catalog.root}: no bears among the labels {sorted(counts)}; add e.g. brown_bear pictures")
+    if all(is_bear(label) for label in counts):
+        raise CatalogError(
+            f"{catalog.root}: only bears (labels {sorted(counts)}); add pictures without bears as no_bear"
+        )
+
+
+def name_inside(file: Path, root: Path) -> str | None:
+    """A file's name relative to the folder it lies in, None where it lies elsewhere."""
+    for path, folder in ((file, root), (file.resolve(), root.resolve())):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return None
+
+
+def table_digest(pictures: Iterable[Picture], root: Path) -> str:
+    """SHA-256 over file, label, source, group, boxes and the files' sizes, independent of where they lie."""
+    lines = [
+        repr(
+            (
+                name_inside(picture.file, root) or picture.file.name,
+                picture.label,
+                picture.source,
+                picture.group,
+                picture.boxes,
+                picture.file.stat().st_size,
+            )
+        )
+        for picture in pictures
+    ]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

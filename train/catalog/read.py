@@ -1,0 +1,199 @@
+"""The table of pictures, read from a manifest CSV or from a folder with one sub-folder a label. Needs no torch."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edge.errors import CatalogError
+from edge.pictures import SUFFIXES
+from edge.schema import BoxXYWH
+from train.catalog.decisions import decided
+from train.catalog.picture import BEAR_ANY, LABELS, SPLITS, TRAINING_LABELS, Catalog, Picture, table_digest
+
+log = logging.getLogger(__name__)
+
+# Names people use for their folders. A panda is no alarm.
+ALIASES = {
+    "bear": BEAR_ANY,
+    "bears": BEAR_ANY,
+    "brown": "brown_bear",
+    "grizzly": "brown_bear",
+    "grizzly_bear": "brown_bear",
+    "black": "black_bear",
+    "asiatic_black_bear": "black_bear",
+    "polar": "polar_bear",
+    "teddy": "teddy_bear",
+    "teddys": "teddy_bear",
+    "panda": "no_bear",
+    "background": "no_bear",
+    "empty": "no_bear",
+    "nothing": "no_bear",
+    "other": "no_bear",
+}
+MANIFEST = "MANIFEST.csv"  # the table of a folder that has one
+CLIP_LABELS = ("video_bear", "video_no_bear")  # rows of a manifest that are clips, not stills
+UNSORTED = "unsorted"  # gathered pictures that nobody has labelled yet: training leaves them out
+
+
+def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None, called: str | None = None) -> Catalog:
+    """The table of a manifest CSV or a folder-per-label.
+
+    ``aliases`` maps further names to labels (``{"dog": "no_bear"}``). Pictures that name no source are of
+    source ``called``, by default the folder's or the manifest's name. Raises CatalogError with one sentence
+    when a column, file or label is missing or unknown, or nothing is there.
+    """
+    path = Path(path)
+    names = {**ALIASES, **(aliases or {})}
+    root = path if path.is_dir() else path.parent
+    manifest = path / MANIFEST if path.is_dir() else path
+    called = called or source_name(path)
+    if manifest.exists():
+        pictures = _from_manifest(manifest, names, called)
+    elif path.is_dir():
+        pictures = _from_folder(path, names, called)
+    else:
+        raise CatalogError(f"{path}: no such folder or manifest; give a folder with one sub-folder a label, or a CSV")
+    if not pictures:
+        raise CatalogError(f"{path}: no pictures found; expected sub-folders such as {', '.join(LABELS)}")
+    pictures = decided(pictures, root)
+    table = manifest.name if manifest.exists() else ""
+    return Catalog(root, tuple(pictures), table_digest(pictures, root), manifest=table, called=called)
+
+
+def source_name(path: Path) -> str:
+    """What pictures that name no source are called by: their folder's name, or the manifest's."""
+    manifest = path / MANIFEST if path.is_dir() else path
+    return manifest.stem if manifest.exists() else path.resolve().name
+
+
+def _resolve(named: str, names: Mapping[str, str], where: object) -> str:
+    label = named.strip().lower().replace(" ", "_").replace("-", "_")
+    label = names.get(label, label)
+    if label not in TRAINING_LABELS:
+        raise CatalogError(
+            f"{where}: unknown label {named!r}; labels are {', '.join(TRAINING_LABELS)}, "
+            f"or say what it is with --label {named}=no_bear"
+        )
+    return label
+
+
+def _from_folder(root: Path, names: Mapping[str, str], called: str) -> list[Picture]:
+    pictures = []
+    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        # Hidden files are left out: a Mac leaves ``._IMG_0001.JPG`` on cards.
+        files = sorted(
+            file
+            for file in folder.rglob("*")
+            if file.suffix.lower() in SUFFIXES
+            and file.is_file()
+            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        )
+        if not files:
+            continue
+        if folder.name == UNSORTED:
+            log.warning("%s", _unsorted(len(files), root))
+            continue
+        label = _resolve(folder.name, names, root)
+        for file in files:
+            inside = file.relative_to(folder).parent.as_posix()
+            # A sub-folder is a camera or burst; a picture outside one stands alone.
+            group = inside if inside != "." else f"{folder.name}/{file.name}"
+            pictures.append(Picture(file, label, called, group, named=folder.name))
+    return pictures
+
+
+def _from_manifest(manifest: Path, names: Mapping[str, str], called: str) -> list[Picture]:
+    columns, rows = _read_rows(manifest)
+    missing = [column for column in ("file", "label") if column not in columns]
+    if missing:
+        raise CatalogError(
+            f"{manifest}: column {missing[0]!r} is missing (found: {', '.join(columns) or 'none'}); "
+            "a manifest needs file and label, and should have source_repo and group_id"
+        )
+    boxes = _read_boxes(manifest.with_name("boxes.csv"))
+    pictures: list[Picture] = []
+    missing_files: list[tuple[int, str | None]] = []
+    seen: set[Path] = set()
+    unsorted = 0
+    for number, row in enumerate(rows, start=2):
+        named = row["label"] or ""
+        if named in CLIP_LABELS:
+            continue
+        if named == UNSORTED:
+            unsorted += 1
+            continue
+        file = manifest.parent / (row["file"] or "")
+        if not file.is_file():
+            missing_files.append((number, row["file"]))
+            continue
+        if file.resolve() in seen:
+            raise CatalogError(f"{manifest}, line {number}: file {row['file']!r} stands there twice; remove one row")
+        seen.add(file.resolve())
+        pictures.append(
+            Picture(
+                file=file,
+                label=_resolve(named, names, f"{manifest}, line {number}"),
+                source=row.get("source_repo") or row.get("source") or called,
+                group=row.get("group_id") or row.get("group") or "",
+                licence=row.get("licence") or "not stated",
+                split=row.get("split", "") if row.get("split", "") in SPLITS else "",
+                grey_or_ir=(row.get("grey_or_ir") or "0") not in ("0", ""),
+                note=row.get("note") or "",
+                boxes=tuple(boxes.get(row["file"] or "", ())),
+                named=named,
+                taken_at=row.get("time") or "",
+                **{name: row.get(name) or "" for name in ("page", "author", "licence_url", "place", "checks")},
+            )
+        )
+    if unsorted:
+        log.warning("%s", _unsorted(unsorted, manifest.parent))
+    if missing_files:
+        number, name = missing_files[0]
+        others = f" (and {len(missing_files) - 1} more of {len(rows)})" if len(missing_files) > 1 else ""
+        raise CatalogError(
+            f"{manifest}, line {number}: file {name!r}{others} does not exist; "
+            "restore what is missing or remove its rows from the table"
+        )
+    return pictures
+
+
+def _unsorted(count: int, root: Path) -> str:
+    return (
+        f"{root}: {count} unsorted picture{'s are' if count > 1 else ' is'} left out; move what lies in {UNSORTED}/ "
+        f"into folders named by labels, then run `bear-alarm gather sort --out {root}`"
+    )
+
+
+def _read_boxes(table: Path) -> dict[str, list[BoxXYWH]]:
+    """Boxes by file from a table of corners ``file,class,x1,y1,x2,y2`` (fractions)."""
+    boxes: dict[str, list[BoxXYWH]] = defaultdict(list)
+    if not table.exists():
+        return boxes
+    for number, row in enumerate(_read_rows(table)[1], start=2):
+        try:
+            x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
+            file = row["file"]
+            # A hair outside is rounding; pixels, swapped corners and "nan" are not.
+            if not (-0.01 <= x1 < x2 <= 1.01 and -0.01 <= y1 < y2 <= 1.01):
+                raise ValueError
+        except (KeyError, TypeError, ValueError):
+            raise CatalogError(
+                f"{table}, line {number}: expected file,class,x1,y1,x2,y2 with fractions 0 to 1, x1 < x2 and y1 < y2"
+            ) from None
+        left, top, right, bottom = (min(max(corner, 0.0), 1.0) for corner in (x1, y1, x2, y2))
+        boxes[file].append((left, top, right - left, bottom - top))
+    return boxes
+
+
+def _read_rows(table: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
+    """Columns and rows of a CSV file. Raises CatalogError when it is none."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as opened:
+            reader = csv.DictReader(opened)
+            return reader.fieldnames or [], list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{table}: cannot be read as a CSV table ({error}); save it as UTF-8 CSV") from None

@@ -1,0 +1,200 @@
+"""train / tune / test, disjoint by source, else by group. Needs no torch.
+
+Tune serves early decisions, temperature, thresholds and int8 calibration; test is opened only to report.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from edge.errors import CatalogError
+from train.catalog.picture import SPLITS, Catalog, Picture, is_bear, name_inside
+
+log = logging.getLogger(__name__)
+
+LEFT_OUT = "left out"  # the part of ``split.csv`` that a picture is in when it could not be read
+SHARES = {"train": 0.70, "tune": 0.15, "test": 0.15}
+
+Split = dict[str, list[Picture]]
+
+
+def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test: Iterable[str] = ()) -> Split:
+    """The pictures of each part. Sources named in ``tune`` and ``test`` go there whole, the rest to train.
+
+    Without names: the table's own split column where it has all three, else whole sources where
+    every part can have bears and others, else whole groups. Raises CatalogError when no such
+    split exists.
+    """
+    tune, test = set(tune), set(test)
+    if tune or test:
+        return _named(catalog, seed, tune, test)
+    said = {picture.split for picture in catalog.pictures} - {""}
+    if said and said < set(SPLITS):
+        log.warning(
+            "%s: the split column knows no part %s and is not used; it takes train, tune and test",
+            catalog.root,
+            " and ".join(repr(name) for name in SPLITS if name not in said),
+        )
+    if said == set(SPLITS):
+        unsaid = next((p for p in catalog.pictures if not p.split), None)
+        if unsaid:
+            raise CatalogError(f"{unsaid.file}: has no part in the split column; fill in train, tune or test")
+        split: Split = {name: [p for p in catalog.pictures if p.split == name] for name in SPLITS}
+        shared = {p.unit for p in split["train"]} & {p.unit for p in (*split["tune"], *split["test"])}
+        if shared:
+            raise CatalogError(
+                f"{catalog.root}: the split column cuts {min(shared)!r} in two; keep a group in one part"
+            )
+        _require_both(split, catalog)
+        return split
+    for by in ("source", "unit"):
+        split = _greedy(catalog.pictures, by, seed)
+        if complete(split):
+            if by == "unit":
+                log.warning("too few sources to keep whole ones apart: split by group instead")
+            return split
+    raise CatalogError(
+        f"{catalog.root}: cannot be split so that training, tuning and testing each have bears and others from "
+        "different groups; it takes three or more cameras or places that each have both: put each one's pictures into "
+        "a sub-folder of its own (brown_bear/camera-1, no_bear/camera-1, …)"
+    )
+
+
+def _named(catalog: Catalog, seed: int, tune: set[str], test: set[str]) -> Split:
+    sources = {picture.source for picture in catalog.pictures}
+    unknown = sorted((tune | test) - sources)
+    if unknown:
+        raise CatalogError(
+            f"{catalog.root}: no source is called {unknown[0]!r}; sources are {', '.join(sorted(sources))}"
+        )
+    if tune & test:
+        raise CatalogError(f"{min(tune & test)!r} is named for tune and for test; a source can be in one part only")
+    rest = [picture for picture in catalog.pictures if picture.source not in tune | test]
+    split: Split = {
+        "train": rest,
+        "tune": [picture for picture in catalog.pictures if picture.source in tune],
+        "test": [picture for picture in catalog.pictures if picture.source in test],
+    }
+    for part, other in (("tune", "test"), ("test", "tune")):
+        if not split[part]:  # carve the part that was not named out of what is left
+            carved = _greedy(split["train"], "source", seed)
+            split["train"], split[part] = carved["train"] + carved[other], carved[part]
+    _require_both(split, catalog)
+    return split
+
+
+def _greedy(pictures: Sequence[Picture], by: str, seed: int) -> Split:
+    """Whole units, largest first, each to the part that then lies closest to its share of every label."""
+    units: dict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        units[getattr(picture, by)].append(picture)
+    order = sorted(units)
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda name: -len(units[name]))
+    totals = Counter(_kind(picture) for picture in pictures)
+    filled = {name: Counter[str]() for name in SPLITS}
+    split: Split = {name: [] for name in SPLITS}
+    left = {bears: sum(_holds(units[unit], bears) for unit in order) for bears in (False, True)}
+    for unit in order:
+        kinds = Counter(_kind(picture) for picture in units[unit])
+
+        def distance(part: str, kinds: Counter[str] = kinds) -> float:
+            """How much fuller than its share the part would be, over the labels this unit brings."""
+            return max((filled[part][kind] + kinds[kind]) / (SHARES[part] * totals[kind]) for kind in kinds)
+
+        # Few units: what is left must still give every part bears and others.
+        open_to = list(SPLITS)
+        for bears in (False, True):
+            if not _holds(units[unit], bears):
+                continue
+            lacking = [name for name in SPLITS if not any((kind == "bear") == bears for kind in filled[name])]
+            if len(lacking) >= left[bears]:
+                open_to = [name for name in lacking if name in open_to] or lacking
+            left[bears] -= 1
+        part = min(open_to, key=distance)
+        filled[part].update(kinds)
+        split[part] += units[unit]
+    return split
+
+
+def complete(split: Split) -> bool:
+    """Whether every part has bears and others."""
+    return all(_has_both(part) for part in split.values())
+
+
+def _kind(picture: Picture) -> str:
+    return "bear" if is_bear(picture.label) else picture.label
+
+
+def _holds(part: Sequence[Picture], bears: bool) -> bool:
+    """Whether there are pictures with bears, or without."""
+    return any(is_bear(picture.label) == bears for picture in part)
+
+
+def _has_both(part: Sequence[Picture]) -> bool:
+    return _holds(part, True) and _holds(part, False)
+
+
+def _require_both(split: Split, catalog: Catalog) -> None:
+    for name, part in split.items():
+        if not _has_both(part):
+            lacking = "pictures without bears" if any(is_bear(picture.label) for picture in part) else "bears"
+            raise CatalogError(f"{catalog.root}: the {name} part has no {lacking}; choose other sources for it")
+
+
+def name_of(picture: Picture, root: Path) -> str:
+    """How a picture is called in ``split.csv``: relative to the pictures' folder where it lies inside."""
+    return name_inside(picture.file, root) or str(picture.file)
+
+
+def write_split(split: Split, root: Path, path: Path, left_out: Iterable[Picture] = ()) -> str:
+    """Write ``split.csv`` (file, label, source, group, split) and return its SHA-256.
+
+    Pictures that could not be read stand in it as ``LEFT_OUT``: the table that is read back holds them too.
+    """
+    parts = {**split, LEFT_OUT: left_out}
+    rows = sorted(
+        (name_of(picture, root), picture.label, picture.source, picture.group, part)
+        for part, pictures in parts.items()
+        for picture in pictures
+    )
+    with path.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow(("file", "label", "source", "group", "split"))
+        writer.writerows(rows)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_split(catalog: Catalog, path: Path) -> Split:
+    """The split a run was trained with, as pictures of the catalogue; those it left out are in no part.
+
+    Raises CatalogError when the catalogue holds a picture that the run does not know, or the file is damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as opened:
+            parts = {row["file"]: row["split"] for row in csv.DictReader(opened)}
+    except KeyError as error:
+        raise CatalogError(
+            f"{path}: column {error} is missing, it is not a run's split.csv; give the right one"
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{path}: cannot be read as a run's split.csv ({error}); give the right one") from None
+    split: Split = {name: [] for name in SPLITS}
+    for picture in catalog.pictures:
+        name = name_of(picture, catalog.root)
+        if name not in parts:
+            raise CatalogError(
+                f"{path}: picture {name!r} is not in this run's split; the pictures changed, train again"
+            )
+        if parts[name] == LEFT_OUT:
+            continue
+        if parts[name] not in SPLITS:
+            raise CatalogError(f"{path}: {name!r} is in part {parts[name]!r}; parts are {', '.join(SPLITS)}")
+        split[parts[name]].append(picture)
+    return split

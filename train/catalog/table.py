@@ -1,0 +1,245 @@
+"""Writing the table of pictures: MANIFEST.csv and boxes.csv of a folder, grown row by row, whole at any time.
+
+One writer at a time holds the folder. A write goes to another name and takes the table's place in one step, so a
+power cut leaves the old table or the new one; columns that somebody else added, and their values, stay.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from edge.atomic import replace_whole
+from edge.errors import CatalogError, OptionError
+from edge.schema import BoxXYWH
+from train.catalog.read import MANIFEST
+
+COLUMNS = (
+    "file", "label", "group", "source", "url", "page", "author", "licence", "licence_url", "time", "place",
+    "note", "checks", "split",
+)  # fmt: skip
+BOXES = "boxes.csv"
+BOX_COLUMNS = ("file", "class", "x1", "y1", "x2", "y2")
+LEFT_OUT = "LEFT_OUT.csv"
+LEFT_OUT_COLUMNS = ("url", "page", "kind", "words")
+LOCK = ".gather.lock"
+
+Values = Mapping[str, str]
+Boxes = Sequence[tuple[str, BoxXYWH]]  # what is in it, and where
+
+
+@dataclass
+class _Sheet:
+    """One CSV file: its columns and rows as they were read, and as they are to be written."""
+
+    path: Path
+    columns: list[str]
+    rows: list[dict[str, str]]
+    stamp: tuple[int, int] | None  # of the file when it was read or written last
+    changed: bool = False
+
+    @classmethod
+    def read(cls, path: Path, columns: Sequence[str]) -> Self:
+        """The file, empty where there is none; ``columns`` that it lacks come behind its own. Raises CatalogError."""
+        stamp = _stamp(path)
+        if stamp is None:
+            return cls(path, list(columns), [], None)
+        rows: list[dict[str, str]] = []
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as opened:
+                reader = csv.DictReader(opened, restval="")
+                own = list(reader.fieldnames or [])
+                for row in reader:
+                    if None in row:
+                        raise CatalogError(f"{path}, line {reader.line_num}: more values than columns; mend the line")
+                    rows.append(dict(row))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise CatalogError(f"{path}: cannot be read as a CSV table ({error}); save it as UTF-8 CSV") from None
+        return cls(path, own + [name for name in columns if name not in own], rows, stamp)
+
+    def write(self) -> None:
+        """Put the rows in the file's place, in one step. Raises OptionError where it cannot be written."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        replace_whole(self.path, text.getvalue().encode("utf-8"))
+        self.stamp, self.changed = _stamp(self.path), False
+
+
+class Table:
+    """The tables of one folder, held by this process until it is closed; use it in a ``with``, which writes them.
+
+    Raises OptionError when the folder cannot be written or another process holds it, CatalogError when a table in
+    it is damaged.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self._pending: list[Callable[[], object]] = []  # since the last write, to be done again on another's table
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._lock: int | None = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise OptionError(f"{self.root}: cannot be written to ({error.strerror}); choose another --out") from None
+        try:
+            if not _lock(self._lock):
+                raise OptionError(
+                    f"{self.root}: another program is gathering into it; wait for it, or choose another --out"
+                )
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            self.write()  # after Ctrl-C too: what came stays
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the folder; what was not written is lost."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def rows(self) -> Sequence[Values]:
+        """The pictures' rows, in the table's order."""
+        return self._pictures.rows
+
+    @property
+    def left_out(self) -> Sequence[Values]:
+        """What was looked at and left out: address, page, kind, words."""
+        return self._out.rows
+
+    def add(self, row: Values, boxes: Boxes = ()) -> None:
+        """Add a picture, its boxes as fractions of it. Raises CatalogError when the file stands there already."""
+        if row["file"] in self._rows:
+            raise CatalogError(f"{self._pictures.path}: {row['file']!r} stands there already")
+        lines = [_box_row(row["file"], name, box) for name, box in boxes]
+        self._do(lambda: self._add(row, lines))
+
+    def change(self, file: str, values: Values) -> None:
+        """Change some values of a picture's row; where its ``file`` changes, its boxes follow. Raises KeyError."""
+        if file not in self._rows:
+            raise KeyError(file)
+        self._do(lambda: self._change(file, values))
+
+    def leave_out(self, url: str, page: str, kind: str, words: str) -> None:
+        """Remember what was left out and why, so that it is not asked for again."""
+        self._do(lambda: self._leave_out({"url": url, "page": page, "kind": kind, "words": words}))
+
+    def write(self) -> None:
+        """Bring what changed to the disk: boxes first, so that no picture is ever without its own.
+
+        A table that somebody else has changed meanwhile is read again, and keeps their changes.
+        """
+        if not self._pending:
+            return
+        if any(sheet.stamp != _stamp(sheet.path) for sheet in self._sheets):
+            self._read()
+            for action in self._pending:
+                action()
+        for sheet in self._sheets:
+            if sheet.changed:
+                sheet.write()
+        self._pending.clear()
+
+    @property
+    def _sheets(self) -> tuple[_Sheet, ...]:
+        return self._boxes, self._pictures, self._out
+
+    def _read(self) -> None:
+        self._pictures = _Sheet.read(self.root / MANIFEST, COLUMNS)
+        self._boxes = _Sheet.read(self.root / BOXES, BOX_COLUMNS)
+        self._out = _Sheet.read(self.root / LEFT_OUT, LEFT_OUT_COLUMNS)
+        for sheet, needed in ((self._pictures, ("file", "label")), (self._boxes, ("file",))):
+            missing = [name for name in needed if sheet.rows and name not in sheet.rows[0]]
+            if missing:
+                raise CatalogError(f"{sheet.path}: column {missing[0]!r} is missing; give the right table")
+        self._rows = {row["file"]: row for row in self._pictures.rows}
+
+    def _do(self, action: Callable[[], object]) -> None:
+        action()
+        self._pending.append(action)
+
+    def _add(self, row: Values, boxes: Sequence[dict[str, str]]) -> None:
+        if row["file"] in self._rows:  # somebody else has added it meanwhile
+            return
+        self._take_columns(row)
+        self._rows[row["file"]] = new = dict(row)
+        self._pictures.rows.append(new)
+        self._pictures.changed = True
+        self._boxes.rows += boxes
+        self._boxes.changed |= bool(boxes)
+
+    def _change(self, file: str, values: Values) -> None:
+        row = self._rows.pop(file, None)
+        if row is None:  # somebody else has removed it meanwhile
+            return
+        self._take_columns(values)
+        row.update(values)
+        new = row["file"]
+        self._rows[new] = row
+        self._pictures.changed = True
+        for box in self._boxes.rows if new != file else ():
+            if box["file"] == file:
+                box["file"] = new
+                self._boxes.changed = True
+
+    def _leave_out(self, row: dict[str, str]) -> None:
+        self._out.rows.append(row)
+        self._out.changed = True
+
+    def _take_columns(self, row: Iterable[str]) -> None:
+        self._pictures.columns += [name for name in row if name not in self._pictures.columns]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _box_row(file: str, name: str, box: BoxXYWH) -> dict[str, str]:
+    x, y, w, h = box
+    corners = (x, y, x + w, y + h)
+    if not (w > 0 and h > 0 and all(-1e-6 <= corner <= 1 + 1e-6 for corner in corners)):
+        raise CatalogError(f"{file}: box {box} does not lie inside the picture; boxes are fractions of it")
+    values = [f"{min(max(corner, 0.0), 1.0):.5f}" for corner in corners]
+    return dict(zip(BOX_COLUMNS, (file, name, *values), strict=True))
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> bool:
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _lock(file: int) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,192 @@
+"""Intervals for crops that are not independent: several of one picture are less than as many pictures. Plain numpy.
+
+Rates: Wilson's interval on the effective sample size n / deff (Korn & Graubard 1998, Survey Methodology 24), the design
+effect that of a ratio over clusters (Rao & Scott 1992, Biometrics 48). Whatever hangs on a threshold that is fitted on
+the same crops: a bootstrap that draws whole pictures (Davison & Hinkley 1997, ch. 3.8; Field & Welsh 2007).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from train.figures.calibrate import lowest_threshold
+from train.figures.metrics import Z95, Auc, Rate, auc, hanley_mcneil, wilson
+
+REPLICATES = 2000
+SEED = 7
+CHUNK = 100  # replicates at once, so that memory stays small
+
+
+def numbered(clusters: Sequence[object] | NDArray) -> NDArray[np.int64]:
+    """(N,) clusters as numbers 0, 1, 2 …"""
+    return np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+
+def design_effect(hits: ArrayLike, clusters: Sequence[object] | NDArray) -> float:
+    """How many times larger the variance of a share is than with independent crops; at least 1.
+
+    ``hits`` (N,) 0 or 1. Where the variance says nothing (all or none hit), what the cluster sizes alone imply
+    for crops that always agree (Kish 1965): sum of squares over the sum.
+    """
+    values, cluster = np.asarray(hits, float), numbered(clusters)
+    n = len(values)
+    if len(np.unique(cluster)) == n:
+        return 1.0
+    sizes = np.bincount(cluster)
+    count, share = len(sizes), float(values.mean()) if n else 0.0
+    alike = float((sizes**2).sum() / n) if n else 1.0
+    if count < 2 or not 0 < share < 1:
+        return max(1.0, alike)
+    sums = np.bincount(cluster, values - share)
+    variance = count / (count - 1) * float((sums**2).sum()) / n**2
+    return max(1.0, variance / (share * (1 - share) / n))
+
+
+def clustered_rate(hits: ArrayLike, clusters: Sequence[object] | NDArray) -> Rate | None:
+    """k of n crops and the 95 % interval that counts pictures, not crops; None of none."""
+    values = np.asarray(hits, bool)
+    n, k = len(values), int(values.sum())
+    if n == 0:
+        return None
+    worth = n / design_effect(values, clusters)
+    found = wilson(k, n)
+    assert found is not None
+    low, high = score_interval(k / n, worth)
+    return Rate(k, n, k / n, low, high)
+
+
+def score_interval(share: float, n: float) -> tuple[float, float]:
+    """Wilson's interval of a share of ``n`` independent trials, where ``n`` need not be whole."""
+    spread = Z95 * Z95 / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = Z95 * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+
+
+@dataclass(frozen=True)
+class AtRate:
+    """Recall where at most a given share of the others is taken for a bear."""
+
+    threshold: float
+    recall: Rate
+    false_positives: Rate  # what that threshold lets through
+
+
+def recall_at(
+    bears: NDArray[np.float64],
+    others: NDArray[np.float64],
+    bear_clusters: NDArray,
+    other_clusters: NDArray,
+    rate: float = 0.01,
+    replicates: int = REPLICATES,
+) -> AtRate | None:
+    """Recall at ``rate`` false positives; None when a side is empty. Scores (N,), clusters (N,).
+
+    The interval is a bootstrap over pictures, bears and others apart, each time with a threshold of its own; never
+    narrower than that of a fixed threshold, so that 300 of 300 has width too.
+    """
+    if not len(bears) or not len(others):
+        return None
+    threshold = threshold_at(others, rate)
+    hits = bears >= threshold
+    fixed = clustered_rate(hits, bear_clusters)
+    passed = clustered_rate(others >= threshold, other_clusters)
+    assert fixed is not None
+    assert passed is not None
+    drawn = drawn_recalls(bears, others, bear_clusters, other_clusters, rate, replicates)
+    low, high = (float(bound) for bound in np.quantile(drawn, [0.025, 0.975]))
+    return AtRate(threshold, Rate(fixed.k, fixed.n, fixed.value, min(low, fixed.low), max(high, fixed.high)), passed)
+
+
+def threshold_at(others: NDArray[np.float64], rate: float) -> float:
+    """The lowest threshold that at most ``rate`` of these scores reach."""
+    return lowest_threshold(others, np.zeros(len(others), bool), int(rate * len(others) + 1e-9))
+
+
+def drawn_recalls(
+    bears: NDArray[np.float64],
+    others: NDArray[np.float64],
+    bear_clusters: NDArray,
+    other_clusters: NDArray,
+    rate: float,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+) -> NDArray[np.float64]:
+    """(replicates,) recall at ``rate`` false positives, pictures drawn anew with replacement each time."""
+    bear_of, other_of = numbered(bear_clusters), numbered(other_clusters)
+    order = np.argsort(others, kind="stable")[::-1]
+    falling, other_of = others[order], other_of[order]
+    rising = np.argsort(bears, kind="stable")
+    sorted_bears, bear_of = bears[rising], bear_of[rising]
+    rng = np.random.default_rng(seed)
+    found = np.empty(replicates)
+    for start in range(0, replicates, CHUNK):
+        count = min(CHUNK, replicates - start)
+        weights = draws(rng, other_of, count)  # (count, others), falling scores
+        bear_weights = draws(rng, bear_of, count)
+        passed = np.cumsum(weights, axis=1)
+        # The threshold lies just above the first of the others that may not pass.
+        first = (passed > rate * passed[:, -1:] + 1e-9).argmax(axis=1)
+        above = np.searchsorted(sorted_bears, falling[first], side="right")  # bears from here on score higher
+        total = np.cumsum(bear_weights, axis=1)
+        below = np.where(above > 0, total[np.arange(count), np.maximum(above - 1, 0)], 0)
+        found[start : start + count] = 1 - below / total[:, -1]
+    return found
+
+
+def draws(rng: np.random.Generator, clusters: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """(count, N) how often each row is in each of ``count`` draws of whole clusters with replacement."""
+    clusters_n = int(clusters.max()) + 1
+    picked = rng.multinomial(clusters_n, np.full(clusters_n, 1 / clusters_n), size=count)
+    return np.asarray(picked[:, clusters], np.int64)
+
+
+def clustered_auc(
+    bears: NDArray[np.float64],
+    others: NDArray[np.float64],
+    bear_clusters: Sequence[object] | NDArray,
+    other_clusters: Sequence[object] | NDArray,
+) -> Auc | None:
+    """Area under the ROC curve and its 95 % interval over pictures; None when one side is empty.
+
+    Variance over clusters by Obuchowski (1997, Biometrics 53), the interval on the logit scale. An AUC of 1 or a side
+    of one picture has Hanley & McNeil's variance, with pictures in the place of crops; one crop a picture is ``auc``.
+    """
+    m, n = len(bears), len(others)
+    if not m or not n:
+        return None
+    bear_of, other_of = numbered(bear_clusters), numbered(other_clusters)
+    if (int(bear_of.max()) + 1, int(other_of.max()) + 1) == (m, n):
+        return auc(list(bears), list(others))
+    of_bears, of_others = placements(bears, others), 1 - placements(others, bears)
+    value = float(of_bears.mean())
+    pictures = int(bear_of.max()) + 1, int(other_of.max()) + 1
+    variance = _spread(of_bears - value, bear_of) + _spread(of_others - value, other_of)
+    if not 0 < value < 1 or min(pictures) < 2 or variance <= 0:
+        near = min(max(value, 0.5 / (pictures[0] * pictures[1])), 1 - 0.5 / (pictures[0] * pictures[1]))
+        variance = hanley_mcneil(near, *pictures)
+    else:
+        near = value
+    half = Z95 * math.sqrt(variance) / (near * (1 - near))
+    middle = math.log(near / (1 - near))
+    low, high = (1 / (1 + math.exp(-bound)) for bound in (middle - half, middle + half))
+    return Auc(value, min(low, value), max(high, value), m, n)
+
+
+def placements(some: NDArray[np.float64], against: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) for each of ``some`` the share of ``against`` it lies above, ties counting half."""
+    ranked = np.sort(against)
+    below = np.searchsorted(ranked, some, side="left")
+    not_above = np.searchsorted(ranked, some, side="right")
+    return np.asarray((below + not_above) / (2 * len(ranked)), np.float64)
+
+
+def _spread(deviations: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:
+    sums = np.bincount(clusters, deviations)
+    count = len(sums)
+    return float(count / max(count - 1, 1) * (sums**2).sum() / len(deviations) ** 2)

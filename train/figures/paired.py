@@ -1,0 +1,181 @@
+"""Two models on the same crops: differences, 95 % intervals, and tests that count original pictures. Plain numpy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.figures.clustered import CHUNK, REPLICATES, drawn_recalls, numbered, placements, threshold_at
+from train.figures.metrics import Z95
+
+SEED = 11
+
+
+@dataclass(frozen=True)
+class Difference:
+    """New minus old of one figure, on ``n`` crops of ``pictures`` original pictures."""
+
+    old: float
+    new: float
+    value: float  # new - old
+    low: float  # 95 % interval of the difference
+    high: float
+    p: float  # two-sided, of no difference
+    n: int
+    pictures: int
+
+    @property
+    def gain(self) -> bool:
+        """Whether the new one is shown to be higher: by the test and by the interval, for each alone may err."""
+        return self.p <= 0.05 and self.low > 0
+
+    @property
+    def loss(self) -> bool:
+        """Whether the new one is shown to be lower."""
+        return self.p <= 0.05 and self.high < 0
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Both models' bear probabilities of the same N crops."""
+
+    old: NDArray[np.float64]
+    new: NDArray[np.float64]
+    bear: NDArray[np.bool_]
+    picture: NDArray  # (N,) which original picture
+
+    def where(self, chosen: NDArray[np.bool_]) -> Pair:
+        """The rows where ``chosen``."""
+        return Pair(self.old[chosen], self.new[chosen], self.bear[chosen], self.picture[chosen])
+
+
+def recall_difference(pair: Pair, rate: float, replicates: int = REPLICATES, seed: int = SEED) -> Difference | None:
+    """Recall where each model takes ``rate`` of the others for bears: the models' own thresholds do not matter.
+
+    Interval: a paired bootstrap of pictures, thresholds fitted anew each time. Test: the models' answers to a picture
+    are swapped at random, on the scale of ranks, for two models' probabilities need not mean the same (Venkatraman &
+    Begg 1996, Biometrika 83). None when a side is empty.
+    """
+    bears, others = pair.where(pair.bear), pair.where(~pair.bear)
+    if not len(bears.old) or not len(others.old):
+        return None
+    of = numbered(bears.picture), numbered(others.picture)
+    old, new = (
+        float((b >= threshold_at(o, rate)).mean()) for b, o in ((bears.old, others.old), (bears.new, others.new))
+    )
+    # The same seed draws the same pictures for both.
+    drawn = drawn_recalls(bears.new, others.new, *of, rate, replicates, seed) - drawn_recalls(
+        bears.old, others.old, *of, rate, replicates, seed
+    )
+    low, high = (float(bound) for bound in np.quantile(drawn, [0.025, 0.975]))
+    if low == high == 0:  # never different: the rule of three
+        low, high = (-3 / (of[0].max() + 1), 3 / (of[0].max() + 1))
+    p = swapped(pair, rate, new - old, replicates, seed)
+    return Difference(old, new, new - old, low, high, p, len(bears.old), int(of[0].max()) + 1)
+
+
+def swapped(pair: Pair, rate: float, seen: float, replicates: int, seed: int) -> float:
+    """Two-sided p of a difference in recall as large as ``seen``, were the two models exchangeable."""
+    old, new, cluster = midranks(pair.old), midranks(pair.new), numbered(pair.picture)
+    allowed = int(rate * (~pair.bear).sum() + 1e-9)
+    place = max(int((~pair.bear).sum()) - 1 - allowed, 0)  # in rising order, the first that may not pass
+    rng = np.random.default_rng(seed)
+    hits = 0
+    for start in range(0, replicates, CHUNK):
+        count = min(CHUNK, replicates - start)
+        swap = rng.integers(0, 2, (count, int(cluster.max()) + 1), dtype=np.int8).astype(bool)[:, cluster]
+        first, second = np.where(swap, new, old), np.where(swap, old, new)
+        difference = _recalls(second, pair.bear, place) - _recalls(first, pair.bear, place)
+        hits += int((np.abs(difference) >= abs(seen) - 1e-12).sum())
+    return (hits + 1) / (replicates + 1)
+
+
+def _recalls(ranks: NDArray[np.float64], bear: NDArray[np.bool_], place: int) -> NDArray[np.float64]:
+    """(R,) recall of each row of (R, N) where the others at ``place`` and below do not pass."""
+    limit = np.partition(ranks[:, ~bear], place, axis=1)[:, place : place + 1]
+    return np.asarray((ranks[:, bear] > limit).mean(axis=1), np.float64)
+
+
+def midranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) ranks of scores, equal ones sharing theirs."""
+    ranked = np.sort(scores)
+    return np.asarray(
+        (np.searchsorted(ranked, scores, side="left") + np.searchsorted(ranked, scores, side="right")) / 2, np.float64
+    )
+
+
+def auc_difference(pair: Pair) -> Difference | None:
+    """Difference of the areas under the ROC curves, variance over pictures (Obuchowski 1997, paired as DeLong 1988)."""
+    bears, others = pair.where(pair.bear), pair.where(~pair.bear)
+    if not len(bears.old) or not len(others.old):
+        return None
+    old, new = placements(bears.old, others.old), placements(bears.new, others.new)
+    value = float(new.mean() - old.mean())
+    of = numbered(bears.picture), numbered(others.picture)
+    by_other = placements(others.old, bears.old) - placements(others.new, bears.new)
+    error = math.sqrt(_variance(new - old, of[0]) + _variance(by_other, of[1]))
+    p = math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else 1.0
+    return Difference(
+        float(old.mean()),
+        float(new.mean()),
+        value,
+        value - Z95 * error,
+        value + Z95 * error,
+        p,
+        len(pair.old),
+        int(of[0].max() + of[1].max()) + 2,
+    )
+
+
+def rate_difference(
+    old: NDArray[np.bool_], new: NDArray[np.bool_], clusters: Sequence[object] | NDArray
+) -> Difference | None:
+    """Difference of two shares of the same crops: of bears found, or of others taken for one. None of none.
+
+    Test: exact, all sign flips of the pictures' differences; with one crop a picture it is McNemar's exact test.
+    Interval: the variance of the pictures' sums (Cochran 1977, ch. 6); where no crop tells the two apart, the rule
+    of three (Hanley & Lippman-Hand 1983).
+    """
+    n = len(old)
+    if not n:
+        return None
+    cluster = numbered(clusters)
+    step = new.astype(int) - old.astype(int)
+    value, pictures = float(step.mean()), int(cluster.max()) + 1
+    half = Z95 * math.sqrt(_variance(step.astype(float), cluster)) if step.any() else 3 / pictures
+    sums = np.bincount(cluster, step).round().astype(int)
+    return Difference(
+        float(old.mean()),
+        float(new.mean()),
+        value,
+        max(value - half, -1.0),
+        min(value + half, 1.0),
+        sign_flips(sums),
+        n,
+        pictures,
+    )
+
+
+def sign_flips(sums: NDArray[np.int64]) -> float:
+    """Exact two-sided p of the sum of whole numbers, each as likely with the other sign."""
+    sizes = np.abs(sums[sums != 0])
+    if not len(sizes):
+        return 1.0
+    total = int(sizes.sum())
+    chances = np.zeros(2 * total + 1)
+    chances[total] = 1.0
+    for size in sizes:
+        chances = (np.roll(chances, size) + np.roll(chances, -size)) / 2  # never reaches the borders twice
+    away = np.abs(np.arange(-total, total + 1)) >= abs(int(sums.sum()))
+    return min(1.0, float(chances[away].sum()))
+
+
+def _variance(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:
+    """Variance of the mean of values, over clusters."""
+    sums = np.bincount(clusters, values - values.mean())
+    count = len(sums)
+    return float(count / max(count - 1, 1) * (sums**2).sum() / len(values) ** 2)

@@ -1,0 +1,192 @@
+"""Is a new model better than the one in use? Both on the same held-out pictures, one verdict by a rule made beforehand.
+
+Primary endpoint: recall at 1 % false positives on benchmark A's crops of 27 px and more, each model at its own
+threshold for that. Guards, which a better model may not break: what it loses on stills, and what more it takes for
+bears at its own thresholds. The margins below were set before any model was compared by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.card import Card
+from edge.classifier import Classifier
+from train.benchmark.figures import RATE
+from train.benchmark.scores import Benchmark, Follow, Scores, benchmark_scores
+from train.benchmark.stills import Follow as FollowPictures
+from train.benchmark.stills import StillScores, still_scores
+from train.benchmark.views import BINS, LEAST
+from train.catalog.picture import Picture
+from train.figures.clustered import REPLICATES
+from train.figures.paired import Difference, Pair, auc_difference, rate_difference, recall_difference
+
+Verdict = Literal["shown to be better", "not shown to be better", "shown to be worse"]
+PRIMARY = "recall at 1 %, 27 px and more"
+PRIMARY_BINS = tuple(BINS)[1:]
+# Points (0.01 = 1) that the new model may lose: the 95 % interval's bad end must stay within them.
+STILL_RECALL_MARGIN = 0.02
+STILL_ALARM_MARGIN = 0.01
+CROP_ALARM_MARGIN = 0.02  # a single crop raises no alarm, a still does
+
+
+@dataclass(frozen=True)
+class Looked:
+    """All that one model said of the pictures."""
+
+    name: str
+    card: Card
+    benchmark: Benchmark
+    stills: StillScores
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One thing a better model may not lose, and how much of it the interval allows for."""
+
+    what: str
+    worst: float  # points lost at the interval's bad end
+    at_least: float  # points lost at its good end
+    margin: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether a loss beyond the margin is ruled out."""
+        return self.worst <= self.margin
+
+    @property
+    def broken(self) -> bool:
+        """Whether a loss beyond the margin is shown."""
+        return self.at_least > self.margin
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Old and new, figure by figure, and the verdict."""
+
+    old: str
+    new: str
+    verdict: Verdict
+    why: str
+    pictures: int
+    sources: tuple[str, ...]
+    figures: dict[str, Difference]  # the primary one first
+    guards: tuple[Guard, ...]
+
+
+def look_at(
+    classifier: Classifier,
+    pictures: Sequence[Picture],
+    follow: Follow = iter,
+    follow_pictures: FollowPictures = iter,
+    least: int = LEAST,
+) -> Looked:
+    """Score both benchmarks, with at least ``least`` crops a bin, and the stills."""
+    return Looked(
+        name=classifier.name,
+        card=classifier.card,
+        benchmark=benchmark_scores(classifier, pictures, least=least, follow=follow),
+        stills=still_scores(classifier, pictures, follow_pictures),
+    )
+
+
+def compare(old: Looked, new: Looked, pictures: Iterable[Picture], replicates: int = REPLICATES) -> Comparison:
+    """Every figure of both models with its paired test, and the verdict."""
+    pictures = list(pictures)
+    figures = differences(old, new, replicates)
+    primary = figures[PRIMARY]
+    guards = tuple(guards_of(figures))
+    verdict, why = judge(primary, guards)
+    return Comparison(
+        old.name, new.name, verdict, why, len(pictures), tuple(sorted({p.source for p in pictures})), figures, guards
+    )
+
+
+def differences(old: Looked, new: Looked, replicates: int = REPLICATES) -> dict[str, Difference]:
+    """Figure -> old, new and their difference; the primary one first. What there is nothing of is left out."""
+    still = stills_pair(old.stills, new.stills)
+    real = pair_up(old.benchmark.real, new.benchmark.real)
+    crop = old.card.thresholds["crop"].value, new.card.thresholds["crop"].value
+    whole = old.card.thresholds["still"].value, new.card.thresholds["still"].value
+    found = {
+        "stills: recall at 1 %": recall_difference(still, RATE, replicates),
+        "stills: recall at its own threshold": at_own(still, whole, bears=True),
+        "stills: false positives at its own threshold": at_own(still, whole, bears=False),
+        "stills: toys taken for bears at its own threshold": at_own(still.where(old.stills.toy), whole, bears=False),
+        "trail camera: boxes found at its own crop threshold": at_own(real, crop, bears=True),
+    }
+    return crop_differences(old.benchmark.made, new.benchmark.made, crop, replicates) | {
+        name: one for name, one in found.items() if one is not None
+    }
+
+
+def crop_differences(
+    old: Scores, new: Scores, thresholds: tuple[float, float], replicates: int = REPLICATES
+) -> dict[str, Difference]:
+    """The differences on benchmark A's crops, the primary endpoint first."""
+    made, bins = pair_up(old, new), np.array(old.bin)
+    large = made.where(np.isin(bins, PRIMARY_BINS))
+    found: dict[str, Difference | None] = {PRIMARY: recall_difference(large, RATE, replicates)}
+    for name in BINS:
+        found[f"recall at 1 %, {name}"] = recall_difference(made.where(bins == name), RATE, replicates)
+    found["AUC, 27 px and more"] = auc_difference(large)
+    found["recall at its own crop threshold, 27 px and more"] = at_own(large, thresholds, bears=True)
+    found["false positives at its own crop threshold, 27 px and more"] = at_own(large, thresholds, bears=False)
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def pair_up(old: Scores, new: Scores) -> Pair:
+    """Two models' scores of the same crops. The crops are drawn alike whatever the input size (``train.benchmark``)."""
+    if not np.array_equal(old.side_px, new.side_px):
+        raise RuntimeError("the two models were not given the same crops")
+    return Pair(old.score, new.score, old.bear, old.picture)
+
+
+def stills_pair(old: StillScores, new: StillScores) -> Pair:
+    """Two models' scores of the same stills."""
+    return Pair(old.score, new.score, old.bear, old.files)
+
+
+def at_own(pair: Pair, thresholds: tuple[float, float], *, bears: bool) -> Difference | None:
+    """Difference in the share of bears (or others) at or above each model's own threshold."""
+    side: NDArray[np.bool_] = pair.bear if bears else ~pair.bear
+    part = pair.where(side)
+    return rate_difference(part.old >= thresholds[0], part.new >= thresholds[1], part.picture)
+
+
+def guards_of(figures: dict[str, Difference]) -> Iterable[Guard]:
+    """The guards that these figures allow to be checked."""
+    for what, margin, sign in (
+        ("stills: recall at 1 %", STILL_RECALL_MARGIN, -1),
+        ("stills: false positives at its own threshold", STILL_ALARM_MARGIN, 1),
+        ("false positives at its own crop threshold, 27 px and more", CROP_ALARM_MARGIN, 1),
+    ):
+        if what in figures:
+            bounds = sorted((sign * figures[what].low, sign * figures[what].high))
+            yield Guard(what, bounds[1], bounds[0], margin)
+
+
+def judge(primary: Difference, guards: Sequence[Guard]) -> tuple[Verdict, str]:
+    """The verdict and its reason in words."""
+    size = f"{PRIMARY}: {100 * primary.value:+.1f} points [{100 * primary.low:+.1f}, {100 * primary.high:+.1f}]"
+    size += f", p {primary.p:.3f}"
+    broken = [guard for guard in guards if guard.broken]
+    if primary.loss:
+        return "shown to be worse", size
+    if broken:
+        lost = broken[0]
+        return "shown to be worse", f"{lost.what}: at least {100 * lost.at_least:.1f} points worse ({size})"
+    if not primary.gain:
+        return "not shown to be better", size
+    open_ = [guard for guard in guards if not guard.holds]
+    if open_:
+        lost = open_[0]
+        return (
+            "not shown to be better",
+            f"{size}, but {lost.what} may be up to {100 * lost.worst:.1f} points worse (allowed {100 * lost.margin:g})",
+        )
+    return "shown to be better", size

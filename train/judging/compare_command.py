@@ -1,0 +1,99 @@
+"""``bear-alarm compare``: is a new model better than the one in use? Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from train.figures.paired import Difference
+    from train.judging.compare import Comparison
+
+log = logging.getLogger(__name__)
+
+NOT_BETTER = 1
+
+
+def compare(
+    old: Annotated[Path, typer.Argument(help="The model in use, an .onnx file.")],
+    new: Annotated[Path, typer.Argument(help="The model that may take its place.")],
+    data: Annotated[Path, typer.Argument(help="Pictures: a folder with one sub-folder a label, or a manifest CSV.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    require_better: Annotated[
+        bool, typer.Option("--require-better", help="Exit with 1 unless the new one is shown to be better.")
+    ] = False,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")] = None,
+    split_file: Annotated[Path | None, typer.Option(help="split.csv of the run that decided the parts.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="What a folder's name means, such as dog=no_bear.")] = None,
+) -> None:
+    """Say whether NEW is shown to be better than OLD, on pictures that neither was trained or tuned on.
+
+    Both score the same held-out animals, made far, and the same stills. The verdict goes by recall at 1 % false
+    positives on crops of 27 px and more, and a better model may lose next to nothing on stills. Pictures of sources
+    that either card names are left out, unless --split-file says which pictures were held out.
+    """
+    from edge.classifier import Classifier
+    from edge.commands.progress import track
+    from edge.errors import ModelError
+    from train.benchmark.held_out import held_out
+    from train.judging.compare import compare as compare_models
+    from train.judging.compare import look_at
+    from train.judging.evaluate_command import choose
+
+    for name in (old, new):
+        if not name.is_file():
+            raise ModelError(f"{name}: no such model file; name an .onnx file made by `bear-alarm export`")
+    models = [Classifier(name) for name in (old, new)]
+    pictures = choose(data, source or [], split, split_file, label or [])
+    if split_file is None:
+        pictures = held_out(pictures, [model.card for model in models])
+    first, second = (
+        look_at(
+            model,
+            pictures,
+            lambda views, words=f"{model.name}: far animals": track(views, words),  # type: ignore[misc]
+            lambda rows, words=f"{model.name}: stills": track(rows, words),  # type: ignore[misc]
+        )
+        for model in models
+    )
+    found = compare_models(first, second, pictures)
+    print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else comparison_text(found))
+    if require_better and found.verdict != "shown to be better":
+        raise typer.Exit(NOT_BETTER)
+
+
+def comparison_text(found: Comparison) -> str:
+    """The verdict, then each figure of both."""
+    lines = [f"{found.new} is {found.verdict} than {found.old}."]
+    lines += [f"  {found.why}", ""]
+    lines.append(f"On {found.pictures} pictures of {len(found.sources)} sources that neither was trained or tuned on:")
+    lines.append(f"  {'':<60}{'old':>7}{'new':>7}  difference")
+    lines += [f"  {name:<60}{figure_line(name, one)}" for name, one in found.figures.items()]
+    lines += ["", "What a better model may not lose (the 95 % interval's bad end, in points):"]
+    lines += [
+        f"  {guard.what:<60}{100 * guard.worst:>+7.1f}  allowed {100 * guard.margin:g}"
+        + ("" if guard.holds else "  NOT MET")
+        for guard in found.guards
+    ]
+    lines += [
+        "",
+        "In brackets: 95 % intervals, paired, over original pictures; p: two-sided, pictures swapped between them.",
+    ]
+    return "\n".join(lines)
+
+
+def figure_line(name: str, one: Difference) -> str:
+    """``  66.3   81.0  +14.7 [+8.1, +21.0]  p 0.001``, in percent, points and pictures; AUC as it is."""
+    if name.startswith("AUC"):
+        return f"{one.old:>7.3f}{one.new:>7.3f}  {one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]  p {one.p:.3f}"
+    old, new, value, low, high = (100 * each for each in (one.old, one.new, one.value, one.low, one.high))
+    counts = f"  ({round(one.old * one.n)} and {round(one.new * one.n)} of {one.n})" if one.n < 100 else ""
+    return f"{old:>7.1f}{new:>7.1f}  {value:+.1f} [{low:+.1f}, {high:+.1f}]  p {one.p:.3f}{counts}"

@@ -1,0 +1,219 @@
+"""How good a model is on stills it has not seen: whole pictures, crops from boxes, and shrunk crops.
+
+Every picture becomes one or more ``Judged`` rows; the figures are counts over slices of those rows.
+Runs on the base install: the model is an ONNX file and torch is not needed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from edge.classifier import Classifier
+from edge.crops import cut, fit, square
+from edge.errors import PictureError
+from edge.pictures import read_picture
+from edge.schema import WHOLE, BoxXYWH
+from edge.schema import Picture as Image
+from edge.stills import look
+from train.catalog.picture import Picture, is_bear
+from train.figures.clustered import clustered_auc, clustered_rate
+from train.figures.metrics import Auc, Rate
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["still", "crop", "shrunk"]
+
+SMALL_PX, LARGE_PX = 27, 45  # longer box side; 45 and more is what a camera should be aimed for, and fight for 27 to 45
+SHRUNK_PX = (20, 36, 60)  # one side in each size class
+
+KINDS = ("all", "class", "source", "size", "condition", "note")
+NO_BOX = "no box"
+SIZES = (f"<{SMALL_PX} px", f"{SMALL_PX}-{LARGE_PX} px", f">={LARGE_PX} px", NO_BOX)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One look at one picture, with all that the figures are sliced by."""
+
+    mode: Mode
+    file: str
+    bear: bool  # whether there is one
+    named: str  # the label as the table gives it
+    source: str
+    grey_or_ir: bool
+    note: str
+    score: float  # bear probability, 0 to 1
+    alarm: bool
+    side_px: float | None = None  # longer box side in source pixels; None without a box
+    probabilities: tuple[float, ...] = ()  # of each label of the card, of the region that was scored highest
+    box_xywh: BoxXYWH = WHOLE  # that region
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The figures of one slice of one mode."""
+
+    by: str  # all, class, source, size, condition, note
+    value: str
+    recall: Rate | None
+    false_positive_rate: Rate | None
+    auc: Auc | None
+
+
+@dataclass(frozen=True)
+class Stills:
+    """What ``evaluate`` found on stills."""
+
+    pictures: int
+    unreadable: tuple[str, ...]
+    rows: tuple[Judged, ...]
+
+    def slices(self, mode: Mode) -> list[Slice]:
+        """The figures of one mode, the whole first, then by class, source, size, condition and note."""
+        cells: dict[tuple[str, str], list[Judged]] = defaultdict(list)
+        for row in self.rows:
+            if row.mode == mode:
+                for key in keys(row):
+                    cells[key].append(row)
+
+        def rank(cell: tuple[tuple[str, str], list[Judged]]) -> tuple[int, int, str]:
+            """By kind of slice; sizes from small to large, the rest from many pictures to few."""
+            (by, value), rows = cell
+            return KINDS.index(by), SIZES.index(value) if by == "size" else -len(rows), value
+
+        return [figures(by, value, rows) for (by, value), rows in sorted(cells.items(), key=rank)]
+
+
+def evaluate_stills(classifier: Classifier, pictures: Iterable[Picture]) -> Stills:
+    """Judge every picture in all three modes; what cannot be read is named and left out."""
+    rows: list[Judged] = []
+    unreadable: list[str] = []
+    seen = 0
+    for picture in pictures:
+        try:
+            image = read_picture(picture.file)
+        except PictureError as error:
+            log.warning("skipped %s", error)
+            unreadable.append(str(picture.file))
+            continue
+        seen += 1
+        rows += judge(classifier, picture, image)
+    return Stills(seen, tuple(unreadable), tuple(rows))
+
+
+def judge(classifier: Classifier, picture: Picture, image: Image) -> Iterator[Judged]:
+    """The rows of one picture: the still, its crops, and its crops shrunk."""
+    sides = [longer_side(box, image) for box in picture.boxes]
+    still = look(classifier, image)
+    answers = tuple(still.probabilities[label] for label in classifier.card.labels)
+    yield row(picture, "still", still.bear, still.alarm, max(sides, default=None), answers, still.box_xywh)
+    # A bear without a box is taken whole, and so is a picture without a bear: the crop threshold sees
+    # both in training.
+    boxes: Sequence[tuple[BoxXYWH, float | None]] = list(zip(picture.boxes, sides, strict=True)) or [(WHOLE, None)]
+    limit = classifier.card.thresholds["crop"].value
+    context = classifier.card.crop.context
+    views: list[Image] = []
+    about: list[tuple[Mode, float | None, BoxXYWH]] = []
+    for box, side in boxes:
+        views.append(cut(image, box, classifier.size, context))
+        about.append(("crop", side, box))
+        for target in SHRUNK_PX:
+            if side is None or side >= target:
+                views.append(shrunk(image, box, target, classifier.size, context))
+                about.append(("shrunk", float(target), box))
+    columns = list(classifier.card.alarm_columns)
+    probabilities, _ = classifier(np.stack(views))
+    for (mode, side, box), one in zip(about, probabilities, strict=True):
+        score = float(min(one[columns].sum(), 1.0))
+        yield row(picture, mode, score, score >= limit, side, tuple(float(p) for p in one), box)
+
+
+def shrunk(image: Image, box: BoxXYWH, target_px: int, size: int, context: float) -> Image:
+    """The crop as a camera sees it from where the region is ``target_px`` wide, (size, size, 3)."""
+    height, width = image.shape[:2]
+    x, y, w, h = (0, 0, width, height) if box == WHOLE else square(box, (width, height), context)
+    side = target_px if box == WHOLE else round(target_px * context)
+    small = cv2.resize(image[y : y + h, x : x + w], (side, side), interpolation=cv2.INTER_AREA)
+    return fit(small.astype("uint8"), size)
+
+
+def longer_side(box: BoxXYWH, image: Image) -> float:
+    """The box's longer side in pixels."""
+    height, width = image.shape[:2]
+    return max(box[2] * width, box[3] * height)
+
+
+def row(
+    picture: Picture,
+    mode: Mode,
+    score: float,
+    alarm: bool,
+    side_px: float | None,
+    probabilities: tuple[float, ...] = (),
+    box_xywh: BoxXYWH = WHOLE,
+) -> Judged:
+    """One row, with the picture's attributes."""
+    return Judged(
+        mode=mode,
+        file=str(picture.file),
+        bear=is_bear(picture.label),
+        named=picture.named or picture.label,
+        source=picture.source,
+        grey_or_ir=picture.grey_or_ir,
+        note=picture.note,
+        score=score,
+        alarm=alarm,
+        side_px=side_px,
+        probabilities=probabilities,
+        box_xywh=box_xywh,
+    )
+
+
+def size_class(side_px: float) -> str:
+    """The size classes by which recall is reported."""
+    return SIZES[(side_px >= SMALL_PX) + (side_px >= LARGE_PX)]
+
+
+def keys(judged: Judged) -> Iterator[tuple[str, str]]:
+    """The slices a row belongs to. A picture is shrunk to several sizes: only within one does it count once."""
+    if judged.mode == "shrunk":
+        yield "size", size_class(judged.side_px or 0.0)
+        return
+    yield "all", ""
+    yield "class", judged.named
+    yield "source", judged.source
+    if judged.side_px is not None:
+        yield "size", size_class(judged.side_px)
+    elif judged.bear:
+        yield "size", NO_BOX
+    yield "condition", "grey or infrared" if judged.grey_or_ir else "colour"
+    if judged.note:
+        yield "note", judged.note
+
+
+def figures(by: str, value: str, rows: Sequence[Judged]) -> Slice:
+    """Recall, false-positive rate and AUC of some rows, each None where there is nothing to count.
+
+    Intervals count original pictures: several boxes of one are not as many pictures.
+    """
+    bears = [judged for judged in rows if judged.bear]
+    others = [judged for judged in rows if not judged.bear]
+    return Slice(
+        by=by,
+        value=value,
+        recall=clustered_rate([judged.alarm for judged in bears], [judged.file for judged in bears]),
+        false_positive_rate=clustered_rate([judged.alarm for judged in others], [judged.file for judged in others]),
+        auc=clustered_auc(
+            np.array([judged.score for judged in bears]),
+            np.array([judged.score for judged in others]),
+            [judged.file for judged in bears],
+            [judged.file for judged in others],
+        ),
+    )

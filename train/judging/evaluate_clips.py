@@ -1,0 +1,259 @@
+"""How good the whole alarm is on clips: how soon it comes, how often it cries wolf.
+
+``videos.csv`` beside the clips says when a bear is in view (``file,bear_from_s,bear_to_s``, "none" for
+never); an optional ``video_boxes.csv`` says where (``file,time_s,x1,y1,x2,y2``, corners as fractions).
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from edge.camera import open_source
+from edge.classifier import Classifier
+from edge.decide import Rule
+from edge.decide.alongside import Alongside
+from edge.decide.happening import Decider
+from edge.decide.offenders import Offenders
+from edge.errors import BearAlarmError, CatalogError, SourceError
+from edge.schema import BoxXYWH, Event
+from edge.telling import Teller
+from edge.watch import Watcher
+from train.figures.metrics import Quiet, Rate, quiet, wilson
+from train.judging.evaluate_gate import Gate, gate, through_gate
+
+log = logging.getLogger(__name__)
+
+TABLE, BOXES = "videos.csv", "video_boxes.csv"
+TAIL_S = 5.0  # an alarm so soon after the bear has left still answers for it
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of the table of clips."""
+
+    file: Path
+    bear_from_s: float | None  # None: no bear
+    bear_to_s: float | None
+    duration_s: float
+    note: str = ""
+    boxes: tuple[tuple[float, BoxXYWH], ...] = ()  # (seconds into the clip, where the bear is)
+
+    @property
+    def has_bear(self) -> bool:
+        """Whether a bear comes into view."""
+        return self.bear_from_s is not None
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """What the alarm did on one clip."""
+
+    file: str
+    has_bear: bool
+    duration_s: float  # of the footage that could be read
+    alarms_s: tuple[float, ...]  # seconds into the clip of every new bear event
+    seconds_to_alarm: float | None  # appearance -> first alarm; None: no bear, or never
+    wrong_alarms: int  # alarms while no bear was in view
+    unreadable: bool = False  # a bear clip of which nothing could be read: missed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What clips say together."""
+
+    alarmed: Rate | None  # bear clips with an alarm
+    median_seconds_to_alarm: float | None  # over the clips that alarmed
+    quiet: Quiet  # bear-free clips
+
+
+@dataclass(frozen=True)
+class Clips(Outcome):
+    """What ``evaluate`` found on clips."""
+
+    results: tuple[ClipResult, ...]
+    gate: Gate | None
+    without: Mapping[str, Outcome] = field(default_factory=dict)  # one part of the rule left out -> the same scores
+
+
+class Watched(NamedTuple):
+    """What the alarm did on one clip."""
+
+    events: list[Event]
+    footage_s: float  # seconds of it that were read
+    without: Mapping[str, list[float]] = {}  # part of the rule left out -> seconds into the clip of each new alarm
+
+
+Watch = Callable[[Classifier, Path], tuple[list[Event], float] | Watched]
+
+
+def read_clips(table: Path) -> list[Clip]:
+    """The clips of a ``videos.csv``. Raises CatalogError when it, or a file it names, cannot be used."""
+    boxes = _read_boxes(table.with_name(BOXES))
+    clips = []
+    for number, row in enumerate(_rows(table, ("file", "bear_from_s", "bear_to_s")), start=2):
+        file = table.parent / (row["file"] or "")
+        if not file.is_file():
+            raise CatalogError(
+                f"{table}, line {number}: clip {row['file']!r} does not exist; remove the row or restore it"
+            )
+        try:
+            begins, ends = (_seconds(row[name]) for name in ("bear_from_s", "bear_to_s"))
+            duration = _seconds(row.get("duration_s") or "none")
+        except ValueError as error:
+            raise CatalogError(f"{table}, line {number}: {error}; give seconds, or none") from None
+        if begins is not None and ends is None:
+            ends = duration
+        clips.append(
+            Clip(
+                file,
+                begins,
+                ends,
+                duration or _length_s(file),
+                row.get("note") or "",
+                tuple(boxes.get(row["file"], ())),
+            )
+        )
+    if not clips:
+        raise CatalogError(f"{table}: names no clip")
+    return clips
+
+
+def _seconds(text: str | None) -> float | None:
+    text = text or ""  # a row cut short
+    return None if text.strip().lower() in ("", "none") else float(text)
+
+
+def _length_s(file: Path) -> float:
+    """A clip's own length; 0 where it does not say or cannot be read, which is told when it is watched."""
+    try:
+        with open_source(str(file)) as source:
+            return source.length_s or 0.0
+    except SourceError:
+        return 0.0
+
+
+def _rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as opened:
+            reader = csv.DictReader(opened)
+            rows, found = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{table}: cannot be read as a CSV table ({error})") from None
+    missing = [column for column in columns if column not in found]
+    if missing:
+        raise CatalogError(f"{table}: column {missing[0]!r} is missing (found: {', '.join(found) or 'none'})")
+    return rows
+
+
+def _read_boxes(table: Path) -> dict[str, list[tuple[float, BoxXYWH]]]:
+    boxes: dict[str, list[tuple[float, BoxXYWH]]] = defaultdict(list)
+    if not table.exists():
+        return boxes
+    for number, row in enumerate(_rows(table, ("file", "time_s", "x1", "y1", "x2", "y2")), start=2):
+        try:
+            time_s, x1, y1, x2, y2 = (float(row[name]) for name in ("time_s", "x1", "y1", "x2", "y2"))
+        except (TypeError, ValueError):
+            raise CatalogError(f"{table}, line {number}: expected numbers in time_s, x1, y1, x2, y2") from None
+        boxes[row["file"]].append((time_s, (x1, y1, x2 - x1, y2 - y1)))
+    return boxes
+
+
+def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch | None = None) -> Clips:
+    """Run the real loop over every clip. ``watch`` gives the events of one clip; tests put a list in its place.
+
+    A bear clip that cannot be read counts as missed, a bear-free one is left out.
+    """
+    results, boxed = [], []
+    without: dict[str, list[ClipResult]] = defaultdict(list)
+    missed: list[ClipResult] = []
+    for clip in clips:
+        try:
+            watched = Watched(*(watch or watch_clip)(classifier, clip.file))
+            boxed += through_gate(classifier, clip.file, clip.boxes) if clip.boxes else []
+        except BearAlarmError as error:
+            log.warning("%s %s", "counted as missed:" if clip.has_bear else "skipped", error)
+            if clip.has_bear:
+                missed.append(replace(judge_clip(clip, [], 0.0), unreadable=True))
+                results.append(missed[-1])
+            continue
+        results.append(judge_clip(clip, watched.events, watched.footage_s))
+        for part, alarms_s in watched.without.items():
+            without[part].append(judge_alarms(clip, alarms_s, watched.footage_s))
+    found = together(results)
+    return Clips(
+        alarmed=found.alarmed,
+        median_seconds_to_alarm=found.median_seconds_to_alarm,
+        quiet=found.quiet,
+        results=tuple(results),
+        gate=gate(boxed) if boxed else None,
+        without={part: together([*judged, *missed]) for part, judged in without.items()},
+    )
+
+
+def together(results: Sequence[ClipResult]) -> Outcome:
+    """Recall, speed and quiet over clips."""
+    bears = [result for result in results if result.has_bear]
+    free = [result for result in results if not result.has_bear]
+    times = [result.seconds_to_alarm for result in bears if result.seconds_to_alarm is not None]
+    return Outcome(
+        alarmed=wilson(len(times), len(bears)),
+        median_seconds_to_alarm=median(times) if times else None,
+        quiet=quiet(sum(result.wrong_alarms for result in free), sum(result.duration_s for result in free) / 3600),
+    )
+
+
+def watch_clip(classifier: Classifier, file: Path) -> Watched:
+    """What the alarm does on one clip at its default settings, scored once; and what it would do without its brakes."""
+    rule = Rule.from_card(classifier.card)
+    events: list[Event] = []
+    decider = Alongside(
+        rule,
+        {
+            "suppression": Decider(rule),
+            "halving of strange crops": Decider(replace(rule, ood_threshold=math.inf), offenders=Offenders()),
+        },
+        offenders=Offenders(),
+    )
+    watcher = Watcher(classifier, rule, Teller([events.append]), decider=decider)
+    with open_source(str(file)) as source:
+        watcher(source)
+    frames = watcher.tally.frames
+    # From the first frame to the last; each stands for a while, the last one too. A file's time is its media time.
+    return Watched(events, watcher.tally.footage_s * frames / max(frames - 1, 1), decider.news)
+
+
+def judge_clip(clip: Clip, events: Sequence[Event], footage_s: float | None = None) -> ClipResult:
+    """Which alarms answer to the bear, and how soon the first came."""
+    alarms = [event.media_time_s or 0.0 for event in events if (event.kind, event.type) == ("bear", "new")]
+    return judge_alarms(clip, alarms, footage_s)
+
+
+def judge_alarms(clip: Clip, alarms: Sequence[float], footage_s: float | None = None) -> ClipResult:
+    """The same of the seconds into the clip at which new alarms came.
+
+    ``footage_s``: the seconds that were read, which count where the table promises more or says nothing.
+    """
+    duration_s = clip.duration_s
+    if footage_s is not None:
+        duration_s = min(duration_s, footage_s) if duration_s > 0 else footage_s
+    begins, ends = clip.bear_from_s, clip.bear_to_s
+    if begins is None:
+        right: list[float] = []
+    else:
+        right = [at for at in alarms if begins <= at and (ends is None or at <= ends + TAIL_S)]
+    return ClipResult(
+        file=clip.file.name,
+        has_bear=clip.has_bear,
+        duration_s=duration_s,
+        alarms_s=tuple(round(at, 2) for at in alarms),
+        seconds_to_alarm=None if begins is None or not right else round(min(right) - begins, 2),
+        wrong_alarms=len(alarms) - len(right),
+    )

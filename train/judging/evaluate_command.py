@@ -1,0 +1,189 @@
+"""``bear-alarm evaluate``: measure a model on pictures and clips it has not seen. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.errors import CatalogError, OptionError
+
+if TYPE_CHECKING:
+    from edge.classifier import Classifier
+    from train.benchmark.figures import Figures
+    from train.catalog.picture import Catalog, Picture
+    from train.judging.evaluate import Stills
+    from train.judging.evaluate_clips import Clip, Clips
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(
+    path: Annotated[
+        Path, typer.Argument(help="A folder with one sub-folder a label, a manifest CSV, or a videos.csv.")
+    ],
+    model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")] = None,
+    split_file: Annotated[Path | None, typer.Option(help="split.csv of the run that decided the parts.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="What a folder's name means, such as dog=no_bear.")] = None,
+    clips: Annotated[bool, typer.Option(help="Run the alarm over the clips of a videos.csv beside them.")] = True,
+    stills: Annotated[bool, typer.Option(help="Judge the still pictures.")] = True,
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark", help="Also make these animals far, and report recall at 1 % false positives.")
+    ] = False,
+) -> None:
+    """Measure a model: recall, false alarms and AUC with 95 % intervals, by class, source, size and condition.
+
+    Beside clips a videos.csv (file,bear_from_s,bear_to_s) says when a bear is in view: then the whole
+    alarm runs over them, and how soon it comes is measured too. --benchmark is for pictures that the model has not
+    seen: bears and other animals are shrunk into four sizes and set into other places, alike.
+    """
+    from edge.commands.progress import track
+    from edge.models import load
+    from train.judging.evaluate import evaluate_stills
+    from train.judging.evaluate_clips import evaluate_clips
+    from train.judging.evaluate_text import clips_text, stills_text
+
+    narrowed = bool(source or split or split_file)
+    table = find_clips(path) if clips and not narrowed else None
+    pictures = choose(path, source or [], split, split_file, label or []) if stills and has_stills(path) else []
+    footage = read_footage(table)
+    if not pictures and not footage:
+        raise CatalogError(
+            f"{path}: nothing to measure here; give a folder with one sub-folder a label, or a videos.csv"
+        )
+    classifier = load(model)
+    found = evaluate_stills(classifier, track(pictures, "judging pictures")) if pictures else None
+    far = measure_far(classifier, pictures) if benchmark and pictures else None
+    seen = evaluate_clips(classifier, track(footage, "watching clips")) if footage else None
+    if as_json:
+        print(json.dumps(report(classifier, path, found, seen, far), indent=2, ensure_ascii=False))
+        return
+    print(f"{classifier.name} on {path}" + (f"\n{classifier.card.notice}" if classifier.card.notice else ""))
+    if found is not None:
+        print(stills_text(classifier.card, found))
+    if far is not None:
+        from train.benchmark.text import benchmark_text
+
+        print("\n" + benchmark_text(far))
+    if seen is not None:
+        print(clips_text(seen))
+
+
+def measure_far(classifier: Classifier, pictures: Sequence[Picture]) -> Figures:
+    """Benchmarks A and B of these pictures; said where their sources are known to the model."""
+    from edge.commands.progress import track
+    from train.benchmark.figures import figures
+    from train.benchmark.held_out import known_sources
+    from train.benchmark.scores import benchmark_scores
+
+    known = sorted({picture.source for picture in pictures} & known_sources(classifier.card))
+    if known:
+        log.warning("the model was trained or tuned on pictures of %s: the benchmark may flatter it", ", ".join(known))
+    scores = benchmark_scores(classifier, pictures, follow=lambda views: track(views, "far animals"))
+    return figures(scores, classifier.card.thresholds["crop"].value)
+
+
+def has_stills(path: Path) -> bool:
+    """Whether there are pictures to read: not for a videos.csv, nor for a folder that holds clips alone."""
+    from train.judging.evaluate_clips import TABLE
+
+    if path.name == TABLE:
+        return False
+    if path.is_dir() and (path / TABLE).exists() and not (path / "MANIFEST.csv").exists():
+        return any(entry.is_dir() for entry in path.iterdir())
+    return True
+
+
+def find_clips(path: Path) -> Path | None:
+    """The videos.csv that ``path`` is, holds, or has beside it; also in a folder ``videos``."""
+    from train.judging.evaluate_clips import TABLE
+
+    if path.name == TABLE:
+        return path
+    folder = path if path.is_dir() else path.parent
+    return next((table for table in (folder / TABLE, folder / "videos" / TABLE) if table.exists()), None)
+
+
+def read_footage(table: Path | None) -> list[Clip]:
+    """The clips of a table, none where there is no table."""
+    from train.judging.evaluate_clips import read_clips
+
+    return [] if table is None else read_clips(table)
+
+
+def choose(
+    path: Path, sources: Sequence[str], split: str | None, split_file: Path | None, labels: Sequence[str]
+) -> list[Picture]:
+    """The pictures the options leave. Raises OptionError or CatalogError when they name what is not there."""
+    from train.catalog.picture import SPLITS
+    from train.catalog.read import read_catalog
+    from train.catalog.split import read_split
+
+    if split is not None and split not in SPLITS:
+        raise OptionError(f"--split is {split!r}; parts are {', '.join(SPLITS)}")
+    if split_file is not None and split is None:
+        raise OptionError(f"--split-file needs --split: which part of it, {', '.join(SPLITS)}?")
+    catalog = read_catalog(path, aliases(labels))
+    pictures: list[Picture] = list(catalog.pictures)
+    if split_file is not None and split is not None:
+        pictures = read_split(catalog, split_file)[split]
+    elif split is not None:
+        pictures = [picture for picture in pictures if picture.split == split]
+    if sources:
+        unknown = sorted(set(sources) - {picture.source for picture in catalog.pictures})
+        if unknown:
+            raise OptionError(f"no source is called {unknown[0]!r}; sources are {_names(catalog)}")
+        pictures = [picture for picture in pictures if picture.source in sources]
+    if not pictures:
+        raise CatalogError(f"{path}: no picture is left in part {split!r} with these options")
+    return pictures
+
+
+def aliases(labels: Sequence[str]) -> dict[str, str]:
+    """``["dog=no_bear"]`` as a table. Raises OptionError for another form."""
+    found = {}
+    for text in labels:
+        name, equals, label = text.partition("=")
+        if not (name and equals and label):
+            raise OptionError(f"--label is {text!r}; write NAME=LABEL, such as dog=no_bear")
+        found[name.strip().lower().replace(" ", "_").replace("-", "_")] = label
+    return found
+
+
+def _names(catalog: Catalog) -> str:
+    return ", ".join(sorted(catalog.count("source")))
+
+
+def report(
+    classifier: Classifier, path: Path, stills: Stills | None, clips: Clips | None, far: Figures | None = None
+) -> dict[str, Any]:
+    """All figures, ready for JSON."""
+    found: dict[str, Any] = {
+        "model": classifier.name,
+        "model_file": str(classifier.path),
+        "precision": classifier.card.precision,
+        "float_fallback": classifier.fallback,
+        "notice": classifier.card.notice,
+        "path": str(path),
+        "thresholds": {mode: limit.value for mode, limit in classifier.card.thresholds.items()},
+    }
+    if stills is not None:
+        found["pictures"] = stills.pictures
+        found["unreadable"] = list(stills.unreadable)
+        for mode in ("still", "crop", "shrunk"):
+            found[mode] = [asdict(one) for one in stills.slices(mode)]
+    if far is not None:
+        found["benchmark"] = asdict(far)
+    if clips is not None:
+        found["clips"] = asdict(clips)
+    return found

@@ -1,0 +1,102 @@
+"""The figures of ``evaluate`` for a person: tables that fit a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge.card import Card
+from train.figures.metrics import Auc, Rate
+from train.judging.evaluate import LARGE_PX, SMALL_PX, Mode, Slice, Stills
+from train.judging.evaluate_clips import Clips, Outcome
+
+TITLES: dict[Mode, str] = {
+    "still": "Stills: the whole picture and its tiles",
+    "crop": "Crops: true boxes; pictures without a box whole",
+    "shrunk": "Crops seen from afar: shrunk to 20, 36 and 60 px",
+}
+MOST_LINES = 12  # of one kind of slice; the rest is in --json
+
+
+def stills_text(card: Card, stills: Stills) -> str:
+    """Three tables, one a mode. Sizes are the longer box side in source pixels."""
+    lines = [f"{stills.pictures} pictures" + (f", {len(stills.unreadable)} unreadable" if stills.unreadable else "")]
+    for mode, title in TITLES.items():
+        slices = stills.slices(mode)
+        if not slices:
+            continue
+        threshold = card.thresholds["still" if mode == "still" else "crop"].value
+        lines += ["", f"{title} (alarm at {threshold:.3f})"]
+        lines.append(f"  {'':<34}{'recall':<30}{'false positives':<30}AUC")
+        lines += slice_lines(slices)
+    lines += [
+        "",
+        "In brackets: 95 % intervals that count original pictures, each taken as independent (Wilson; Obuchowski).",
+    ]
+    sizes = f"below {SMALL_PX}, {SMALL_PX} to {LARGE_PX}, {LARGE_PX} and more"
+    lines.append(f"Size: the longer side of the bear's box in pixels of its own picture; measured apart {sizes}.")
+    return "\n".join(lines)
+
+
+def slice_lines(slices: Sequence[Slice]) -> list[str]:
+    """One line a slice, at most a dozen of one kind."""
+    lines, by = [], ""
+    count = 0
+    for one in slices:
+        if one.by != by:
+            by, count = one.by, 0
+        count += 1
+        if count > MOST_LINES:
+            if count == MOST_LINES + 1:
+                lines.append(f"  {'':<10}… more in --json")
+            continue
+        name = f"{one.by if count == 1 else '':<10}{one.value if len(one.value) <= 23 else one.value[:22] + '…'}"
+        lines.append(f"  {name:<34}{rate(one.recall):<30}{rate(one.false_positive_rate):<30}{area(one.auc)}".rstrip())
+    return lines
+
+
+def rate(found: Rate | None) -> str:
+    """``0.950 (19/20) [0.76-0.99]``."""
+    if found is None:
+        return "-"
+    return f"{found.value:.3f} ({found.k}/{found.n}) [{found.low:.2f}-{found.high:.2f}]"
+
+
+def area(found: Auc | None) -> str:
+    """``0.991 [0.984-0.995]``."""
+    return "-" if found is None else f"{found.value:.3f} [{found.low:.3f}-{found.high:.3f}]"
+
+
+def alarmed(clips: Outcome) -> str:
+    """``0.950 (19/20) [0.76-0.99], median 1.2 s``."""
+    typical = clips.median_seconds_to_alarm
+    return rate(clips.alarmed) + (f", median {typical:.1f} s" if typical is not None else "")
+
+
+def clips_text(clips: Clips) -> str:
+    """A line a clip, then what they say together."""
+    lines = ["", "Clips: the whole alarm", f"  {'':<34}{'seconds':>8}  {'to alarm':>9}  alarms at (s)"]
+    for one in clips.results:
+        late = "-" if one.seconds_to_alarm is None else f"{one.seconds_to_alarm:.1f}"
+        if one.has_bear and one.seconds_to_alarm is None:
+            late = "missed"
+        at = ", ".join(f"{second:g}" for second in one.alarms_s) or "none"
+        wrong = f"  ({one.wrong_alarms} WRONG)" if one.wrong_alarms else ""
+        lines.append(f"  {one.file[:32]:<34}{one.duration_s:>8.1f}  {late:>9}  {at}{wrong}")
+    lines.append(f"  bear clips alarmed: {alarmed(clips)}")
+    lines += [
+        f"    without the {part}: {alarmed(other)}; bear-free clips: {other.quiet.alarms} alarms"
+        for part, other in clips.without.items()
+    ]
+    still = clips.quiet
+    if still.per_day_upper95 is not None:
+        lines.append(
+            f"  bear-free clips: {still.alarms} {'alarm' if still.alarms == 1 else 'alarms'} in {still.hours:.4f} h, "
+            f"at most {still.per_day_upper95:,.0f} a camera-day (95 %{'' if still.alarms else ', 3/T'})"
+        )
+    if clips.gate is not None:
+        gate = clips.gate
+        close = f"median IoU {gate.median_iou or 0:.2f}, IoU >= 0.3 {rate(gate.close)}"
+        lines.append(f"  motion gate, {gate.boxes} boxed bears: {close}")
+        lines.append(f"    reached {rate(gate.reached)}")
+        lines.append(f"    recall {rate(gate.recall)}; on the true boxes {rate(gate.recall_on_boxes)}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""`train`: pictures to a run."""

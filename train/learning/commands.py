@@ -1,0 +1,162 @@
+"""The ``train`` command."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from train.catalog.picture import Catalog
+    from train.catalog.split import Split
+
+
+class ResizeName(StrEnum):
+    """How a training picture becomes a square."""
+
+    random = "random"
+    crop = "crop"
+    pad = "pad"
+    squish = "squish"
+
+
+class AugmentName(StrEnum):
+    """What training pictures go through."""
+
+    none = "none"
+    light = "light"
+    field = "field"
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="A folder with one sub-folder a label, or a manifest CSV.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder, to be written.")] = Path("runs/bear"),
+    backbone: Annotated[
+        str | None, typer.Option(help="efficientnet_lite0 (left out), resnet18, or the name of any timm network.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs over all layers.")] = None,
+    per_epoch: Annotated[int | None, typer.Option(min=32, help="Crops drawn an epoch.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same machine, versions and seed give the same model. Left out, 7.")
+    ] = None,
+    tune: Annotated[list[str] | None, typer.Option(help="A source to keep for thresholds; repeatable.")] = None,
+    test: Annotated[list[str] | None, typer.Option(help="A source to keep for the final test; repeatable.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="What a folder's name means: dog=no_bear; repeatable.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="ImageNet weights, where they are not in the usual place.")
+    ] = None,
+    pretrained: Annotated[
+        bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights, or from nothing.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="The network's input side in pixels, a multiple of 32; left out, the backbone's.")
+    ] = None,
+    resize: Annotated[
+        ResizeName | None,
+        typer.Option(help="How training pictures become squares: random (left out), crop, pad or squish."),
+    ] = None,
+    augment: Annotated[
+        AugmentName | None,
+        typer.Option(help="What training pictures go through: none, light, or field (left out), the field's look too."),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="The head's learning rate; the body gets a fifteenth. Left out, 0.003.")
+    ] = None,
+    lr_find: Annotated[
+        bool, typer.Option("--lr-find", help="Suggest a learning rate, draw RUN/lr-find.png, and train nothing.")
+    ] = False,
+    early_stop: Annotated[
+        int | None,
+        typer.Option(help="End after so many epochs without a smaller loss on the tune sources; take the best epoch."),
+    ] = None,
+    fp16: Annotated[bool | None, typer.Option("--fp16", help="Half precision, on a GPU.")] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="Train so many times, with seeds from --seed on, and print the spread.")
+    ] = 1,
+    hard_negatives: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bear-free pictures or a clip: what the present model takes for bears there is learned."),
+    ] = None,
+    recipe_file: Annotated[
+        Path | None, typer.Option("--recipe", help="A JSON file of recipe values, or a run's settings.json.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A rough model in under four minutes.")] = False,
+    shippable: Annotated[
+        bool, typer.Option("--shippable", help="Leave out pictures whose licence keeps the model from being passed on.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that already holds a run.")] = False,
+) -> None:
+    """Train a model on your own pictures. Works with no network.
+
+    Sub-folders: brown_bear, black_bear, polar_bear (or bear, when the species is not known), teddy_bear, and
+    no_bear for everything else your camera sees: dogs, cattle, people, the empty place. Put each
+    camera's pictures into a sub-folder of its own, so that it is tested on a place it has not learned.
+    """
+    from edge.errors import OptionError
+    from train.catalog.labels import parse_labels
+    from train.catalog.picture import check_trainable
+    from train.catalog.read import read_catalog
+    from train.catalog.shippable import only_shippable
+    from train.catalog.split import complete, split_catalog
+    from train.learning.switches import check_gpu, fitted, recipe_of
+    from train.learning.threads import wait_asleep
+
+    def divide(pictures: Catalog) -> Split:
+        return split_catalog(pictures, recipe.seed, tune=tune or (), test=test or ())
+
+    given = {
+        "backbone": backbone,
+        "pretrained": pretrained,
+        "size": image_size,
+        "resize": resize.value if resize else None,
+        "augment": augment.value if augment else None,
+        "early_stop": early_stop,
+        "fp16": fp16,
+        "epochs": epochs,
+        "per_epoch": per_epoch,
+        "seed": seed,
+    }
+    recipe = recipe_of(recipe_file, quick=quick, given=given, lr=lr)
+    if not lr_find:
+        for folder in [out / f"seed-{recipe.seed + n}" for n in range(seeds)] if seeds > 1 else [out]:
+            if (folder / "learner.pkl").exists() and not force:
+                raise OptionError(
+                    f"{folder}: already holds a trained run; choose another --out, or replace it with --force"
+                )
+    aliases = parse_labels(label or [])
+    catalog = read_catalog(data, aliases)
+    if shippable:
+        catalog = only_shippable(catalog)
+    check_trainable(catalog)
+    split = divide(catalog)
+    wait_asleep()
+    check_gpu(recipe)
+    from edge.commands.progress import track
+    from train.learning.backbones import find_backbone, weights_file
+    from train.learning.pictures import PictureCache, leave_out_broken
+    from train.learning.run import make_folder
+    from train.learning.session import Session
+
+    network = find_backbone(recipe.backbone)
+    named = image_size is not None or (recipe_file is not None and recipe.size != type(recipe)().size)
+    recipe = fitted(recipe, network.size, named=named)
+    if recipe.pretrained:
+        weights = weights_file(network, weights)
+    make_folder(out)
+    cache = PictureCache()
+    catalog, split = leave_out_broken(catalog, split, cache, track)
+    if not complete(split):  # a part lost its only bears, or all else
+        split = divide(catalog)
+    session = Session(catalog, split, out, weights, aliases, cache)
+    if lr_find:
+        session.find_rate(recipe)
+        return
+    session.mine(hard_negatives or ())
+    if seeds > 1:
+        session.train_seeds(recipe, seeds)
+    else:
+        session.train(recipe, out)

@@ -1,0 +1,135 @@
+"""Reading the pictures: each is decoded once before training starts, and what is broken is left out and said.
+
+What the learner needs of a picture is kept from then on, for decoding does not change. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from edge.crops import square
+from edge.errors import CatalogError, PictureError
+from edge.pictures import read_picture
+from edge.schema import WHOLE, BoxXYWH, Picture
+from train.catalog.picture import Catalog, check_trainable, table_digest
+from train.catalog.picture import Picture as Row
+from train.catalog.split import Split, name_of
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Track = Callable[[Iterable[T], str], Iterator[T]]
+
+# A box is cut this much wider than the bear; the random-resized crop then takes 35-100 % of that, so
+# that training crops are shifted and partial as motion regions are.
+BOX_CONTEXT = 1.5
+# Kept no larger than this on the shorter side, twice the network's input: 35 % of its area are 265 pixels square.
+ENOUGH_PX = 448
+CACHE_BYTES = 3 << 30
+MOST_BROKEN = 0.10  # above this share it is the card or the copy that is broken, not a picture here and there
+NAMED = 3  # broken pictures named in the sentence; the rest is counted
+
+
+@dataclass(frozen=True)
+class Example:
+    """One thing to learn from: a picture or one box of it."""
+
+    file: Path
+    label: str
+    box_xywh: BoxXYWH
+
+
+def examples_of(rows: Sequence[Row]) -> list[Example]:
+    """One example a box where there are boxes, else the whole picture."""
+    return [Example(row.file, row.label, box) for row in rows for box in (row.boxes or (WHOLE,))]
+
+
+class PictureCache:
+    """The pixels of examples, kept while they fit into ``limit`` bytes (3 GiB, or half of a small machine's memory)."""
+
+    def __init__(self, limit: int | None = None):
+        self.limit, self.held = cache_bytes() if limit is None else limit, 0
+        self._kept: dict[Example, Picture] = {}
+
+    def __call__(self, example: Example) -> Picture:
+        """The example, uint8 (H, W, 3) BGR: the whole picture, or a square ``BOX_CONTEXT`` times its box."""
+        kept = self._kept.get(example)
+        return self._keep(example, read_picture(example.file)) if kept is None else kept
+
+    def fill(self, row: Row) -> None:
+        """Decode one picture and keep its examples. Raises PictureError when it is broken."""
+        image = read_picture(row.file)
+        for example in examples_of([row]):
+            self._keep(example, image)
+
+    def _keep(self, example: Example, image: Picture) -> Picture:
+        pixels = cut_example(image, example.box_xywh)
+        if example not in self._kept and self.held + pixels.nbytes <= self.limit:
+            self._kept[example] = pixels
+            self.held += pixels.nbytes
+        return pixels
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return PictureCache, (self.limit,)  # a Learner that is exported leaves the pictures behind
+
+
+def cut_example(image: Picture, box_xywh: BoxXYWH) -> Picture:
+    """What the learner sees of a picture, uint8 BGR, at most ``ENOUGH_PX`` on the shorter side."""
+    if box_xywh != WHOLE:
+        x, y, w, h = square(box_xywh, (image.shape[1], image.shape[0]), BOX_CONTEXT)
+        image = image[y : y + h, x : x + w].copy()  # a view would hold the whole picture
+    scale = ENOUGH_PX / min(image.shape[:2])
+    if scale < 1:
+        image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    return image
+
+
+def cache_bytes() -> int:
+    """How much memory the kept pictures may take: half of the machine's, at most ``CACHE_BYTES``."""
+    try:
+        return min(CACHE_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    except (AttributeError, ValueError, OSError):  # Windows, and systems that do not say
+        return CACHE_BYTES // 2
+
+
+def leave_out_broken(
+    catalog: Catalog, split: Split, cache: PictureCache, track: Track[tuple[str, Row]]
+) -> tuple[Catalog, Split]:
+    """The catalogue and its parts without the pictures that cannot be decoded, which join its ``left_out``.
+
+    Decodes every picture of the three parts once; training and tuning examples stay in ``cache``. A few broken
+    pictures are left out with one warning that names them. Raises CatalogError when more than
+    ``MOST_BROKEN`` of all are broken, or too few are left to train on.
+    """
+    rows = [(part, row) for part, some in split.items() for row in some]
+    broken: list[Row] = []
+    for part, row in track(rows, "reading the pictures"):
+        try:
+            if part == "test":
+                read_picture(row.file)
+            else:
+                cache.fill(row)
+        except PictureError:
+            broken.append(row)
+    if not broken:
+        return catalog, split
+    out = set(broken)
+    names = sorted(name_of(row, catalog.root) for row in broken)
+    named = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    what = f"{len(names)} of {len(rows)} pictures are damaged or empty ({named})"
+    if len(names) > MOST_BROKEN * len(rows):
+        raise CatalogError(f"{catalog.root}: {what}, too many to go on without; copy the pictures again")
+    log.warning("%s: %s; training goes on without them: copy them again, or delete them", catalog.root, what)
+    kept = tuple(row for row in catalog.pictures if row not in out)
+    left = replace(
+        catalog, pictures=kept, digest=table_digest(kept, catalog.root), left_out=(*catalog.left_out, *broken)
+    )
+    check_trainable(left)
+    return left, {part: [row for row in some if row not in out] for part, some in split.items()}

@@ -1,0 +1,75 @@
+"""The trained network asked through the runtime's own preprocessing: crops in, logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edge.crops import cut
+from edge.schema import WHOLE, BoxXYWH, Picture
+from train.catalog.picture import Picture as Row
+from train.learning.backbones import Backbone
+from train.learning.field import degrade
+from train.learning.network import BearNet
+
+BATCH = 32
+CONTEXT = 1.1  # the crop's side over the region's longer side; looser crops lose far bears
+T = TypeVar("T")
+Follow = Callable[[Sequence[Row]], Iterator[Row]]  # a progress bar around the rows, or plain iter
+
+
+def crops_of(
+    row: Row, image: Picture, size: int, context: float, rng: np.random.Generator, degraded: int
+) -> list[Picture]:
+    """A picture's crops: each box (else the whole), and ``degraded`` field copies of it.
+
+    A picture without bears also gives one random square, as a motion region would.
+    """
+    boxes: list[BoxXYWH] = list(row.boxes) or [WHOLE]
+    if row.label == "no_bear":
+        boxes.append(random_square(rng, (image.shape[1], image.shape[0])))
+    clean = [cut(image, box, size, context) for box in boxes]
+    far = [degrade(clean[n % len(clean)], rng) for n in range(degraded)]
+    return [*clean, *far]
+
+
+def random_square(rng: np.random.Generator, size_wh: tuple[int, int]) -> BoxXYWH:
+    """A square of 30-80 % of the shorter side, anywhere inside, as fractions."""
+    width, height = size_wh
+    side = min(width, height) * rng.uniform(0.3, 0.8)
+    return (
+        rng.uniform(0, 1 - side / width),
+        rng.uniform(0, 1 - side / height),
+        side / width,
+        side / height,
+    )
+
+
+def answers(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batch by batch, pooled features (n, F) and raw logits (n, L + 1000) of uint8 crops (N, size, size, 3) BGR."""
+    mean, std = torch.tensor(backbone.mean)[:, None, None], torch.tensor(backbone.std)[:, None, None]
+    net.eval()
+    for start in range(0, len(crops), BATCH):
+        with torch.inference_mode():
+            part = torch.from_numpy(np.ascontiguousarray(crops[start : start + BATCH, ..., ::-1]))
+            pictures = part.permute(0, 3, 1, 2).float() / 255
+            pooled = net.body(((pictures - mean) / std).contiguous(memory_format=torch.channels_last))
+            raw = net.heads(pooled)
+        yield pooled, raw
+
+
+def ask(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Label logits (N, L) and energies (N,) of uint8 crops (N, size, size, 3) BGR."""
+    logits, energies = [], []
+    for _, raw in answers(net, backbone, crops):
+        with torch.inference_mode():
+            logits.append(net.label_logits(raw).numpy())
+            energies.append(net.energy(raw).numpy())
+    if not logits:
+        return np.empty((0, len(net.labels)), np.float32), np.empty(0, np.float32)
+    return np.concatenate(logits), np.concatenate(energies)

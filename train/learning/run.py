@@ -1,0 +1,242 @@
+"""One training run, from the table of pictures to a folder that ``export`` understands.
+
+RUN/learner.pkl    the exported fastai Learner (a pickle: open only your own)
+RUN/settings.json  recipe, versions, digests, counts, licences
+RUN/split.csv      which picture was in which part, and which could not be read
+RUN/metrics.json   figures on the tuning part
+RUN/*.png          confusion matrix, top losses, learning curve
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+from fastai.callback.core import Callback
+from fastai.learner import Learner, load_learner
+
+from edge import __version__
+from edge.classifier import file_digest
+from edge.errors import CatalogError, OptionError
+from train.catalog.picture import LABELS, Catalog, check_trainable, table_digest
+from train.catalog.picture import Picture as Row
+from train.catalog.split import Split, name_of, read_split, write_split
+from train.figures.calibrate import bear_probability, probabilities
+from train.learning.backbones import Backbone, build, find_backbone
+from train.learning.dataloaders import make_dataloaders
+from train.learning.far_figure import EACH_RUN_PX, far_figure, looks_of, some_of
+from train.learning.learner import Seen, seed_everything, train_learner
+from train.learning.measure import measure
+from train.learning.network import BearNet
+from train.learning.pictures import PictureCache, Track, examples_of
+from train.learning.probe import ask
+from train.learning.recipe import Recipe
+from train.learning.run_plots import learning_curve_picture
+from train.learning.together import first, rank, wait_for_all
+
+log = logging.getLogger(__name__)
+PARTIAL = "learner.pkl.part"
+# What a run says of itself beside the three files that make it; of an older run they would mislead.
+REPORTS = ("metrics.json", "confusion-matrix.png", "top-losses.png", "learning-curve.png")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read back."""
+
+    folder: Path
+    learner: Learner
+    recipe: Recipe
+    settings: dict[str, Any]
+
+    @property
+    def net(self) -> BearNet:
+        """The trained network."""
+        net: BearNet = self.learner.model
+        return net
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network's backbone."""
+        return find_backbone(self.recipe.backbone)
+
+    def split(self, catalog: Catalog) -> Split:
+        """The run's three parts, as pictures of the catalogue.
+
+        Raises CatalogError unless they are the pictures it was trained on; those it left out may be gone or mended.
+        """
+        split = read_split(catalog, self.folder / "split.csv")
+        pictures = [picture for part in split.values() for picture in part]
+        if table_digest(pictures, catalog.root) != self.settings.get("catalog_sha256"):
+            known = sum(part["pictures"] for part in self.settings.get("parts", {}).values())
+            raise CatalogError(
+                f"{catalog.root}: pictures, labels or boxes changed since {self.folder} was trained (it knew {known} "
+                f"pictures, {len(pictures)} of them are there); put them back as they were, or train again"
+            )
+        return split
+
+
+def train_run(
+    catalog: Catalog,
+    split: Split,
+    out: Path,
+    recipe: Recipe,
+    *,
+    weights: Path | None = None,
+    progress: Callback | None = None,
+    track: Track = lambda items, words: iter(items),
+    aliases: Mapping[str, str] | None = None,
+    cache: PictureCache | None = None,
+    more: Sequence[Row] = (),
+) -> dict[str, Any]:
+    """Train on ``split`` and write the run's folder; returns the metrics. Raises CatalogError, OptionError.
+
+    A run that is in the folder already stays whole until the new one is trained. ``more``: pictures without a bear
+    to train on that are not of the catalogue (``train.learning.hard_negatives``). Of several processes
+    (``train.learning.together``) the first writes, and the others return nothing.
+    """
+    check_trainable(catalog)
+    make_folder(out)
+    backbone = find_backbone(recipe.backbone)
+    cv2.setNumThreads(1)
+    seed_everything(recipe.seed + rank())
+    body, old_head = build(backbone, pretrained=recipe.pretrained, weights=weights, size=recipe.size)
+    cache = cache or PictureCache()
+    learn_from = [*split["train"], *more]
+    dls = make_dataloaders(learn_from, split["tune"], backbone, recipe, cache)
+    history: list[dict[str, float]] = []
+    seen = Seen(examples_of(learn_from), cache, backbone)
+    learn = train_learner(dls, body, old_head, recipe, progress, history, seen)
+    if not first():
+        wait_for_all()
+        return {}
+    _keep(learn, catalog, split, out, recipe, aliases or {}, more)
+    metrics = measure(learn.model, backbone, split["tune"], recipe, out, track) | {"history": history}
+    metrics["far_recall"] = far_recall(learn.model, backbone, split["tune"], recipe)
+    learning_curve_picture(history, out / "learning-curve.png")
+    _write(out / "metrics.json", metrics)
+    wait_for_all()
+    return metrics
+
+
+def far_recall(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe) -> dict[str, float]:
+    """Recall of shrunk tuning bears by side in pixels, each with its own threshold (``train.learning.far_figure``)."""
+    looks = looks_of(some_of(rows), recipe.size, EACH_RUN_PX)
+    logits, _ = ask(net, backbone, looks.crops)
+    found = far_figure(bear_probability(probabilities(logits, 1.0)), looks, recipe.false_positive_rate)
+    return {str(side): recall for side, recall in found.recall.items()}
+
+
+def make_folder(out: Path) -> None:
+    """Make the run's folder. Raises OptionError where nothing can be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / PARTIAL).touch()
+        (out / PARTIAL).unlink()
+    except OSError as error:
+        raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
+
+
+def _keep(
+    learn: Learner,
+    catalog: Catalog,
+    split: Split,
+    out: Path,
+    recipe: Recipe,
+    aliases: Mapping[str, str],
+    more: Sequence[Row],
+) -> None:
+    """Write learner, settings and split; the settings name the learner's digest, so that no two runs get mixed."""
+    for name in REPORTS:
+        (out / name).unlink(missing_ok=True)
+    learn.path = out
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        learn.export(PARTIAL)
+    split_digest = write_split(split, catalog.root, out / "split.csv", catalog.left_out)
+    settings = _settings(catalog, split, recipe, split_digest, more)
+    _write(out / "settings.json", settings | {"aliases": dict(aliases), "learner_sha256": file_digest(out / PARTIAL)})
+    (out / PARTIAL).replace(out / "learner.pkl")
+
+
+def read_run(folder: Path) -> Run:
+    """A run's folder. Raises CatalogError when it is not one, or its files are not of one run."""
+    for name in ("learner.pkl", "settings.json", "split.csv"):
+        if not (folder / name).is_file():
+            raise CatalogError(
+                f"{folder}: not a finished training run ({name} is missing); make one with `bear-alarm train`"
+            )
+    known = {field.name for field in fields(Recipe)}
+    try:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        recipe = Recipe(**{key: value for key, value in settings["recipe"].items() if key in known})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CatalogError(
+            f"{folder / 'settings.json'}: damaged, not the settings of a run; train the run again"
+        ) from None
+    learner_digest = settings.get("learner_sha256")  # runs of 0.1.0 have none
+    if learner_digest and learner_digest != file_digest(folder / "learner.pkl"):
+        raise CatalogError(
+            f"{folder}: learner.pkl and settings.json are of two different runs, "
+            "as when a training over an older run was broken off; train the run again"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            learner = load_learner(folder / "learner.pkl")
+        except Exception as error:  # whatever a damaged or older pickle leads to
+            first = (str(error).splitlines() or [""])[0][:80]
+            raise CatalogError(
+                f"{folder / 'learner.pkl'}: cannot be read ({type(error).__name__}: {first}); train the run again"
+            ) from None
+    labels = getattr(learner.model, "labels", ())
+    if tuple(labels) != LABELS:
+        raise CatalogError(
+            f"{folder / 'learner.pkl'}: it answers the labels {', '.join(labels) or 'of another network'}, "
+            f"and this version knows {', '.join(LABELS)}; train the run again"
+        )
+    learner.model.eval()
+    return Run(folder, learner, recipe, settings)
+
+
+def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str, more: Sequence[Row]) -> dict[str, Any]:
+    trained = [*split["train"], *more]
+    return {
+        "recipe": asdict(recipe),
+        "catalog": str(catalog.root.resolve()),
+        "manifest": catalog.manifest,
+        "called": catalog.called,
+        "catalog_sha256": catalog.digest,
+        "left_out": sorted(name_of(row, catalog.root) for row in catalog.left_out),
+        "split_sha256": split_digest,
+        "parts": {
+            name: {
+                "pictures": len(part),
+                "sources": sorted({row.source for row in part}),
+                "labels": dict(Counter(row.label for row in part)),
+            }
+            for name, part in split.items()
+        },
+        "hard_negatives": len(more),
+        "counts_by_source": dict(Counter(row.source for row in trained).most_common()),
+        "counts_by_licence": dict(Counter(row.licence for row in trained).most_common()),
+        "versions": {name: version(name) for name in ("torch", "fastai", "timm", "numpy", "opencv-python-headless")}
+        | {"python": platform.python_version(), "bear-alarm": __version__},
+        "cores": os.cpu_count(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

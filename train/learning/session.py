@@ -1,0 +1,98 @@
+"""What ``bear-alarm train`` does once its pictures are read: find a rate, mine, train once or several times."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.commands.progress import track
+from train.catalog.picture import Catalog
+from train.catalog.picture import Picture as Row
+from train.catalog.split import Split
+from train.learning.hard_negatives import FOLDER, Mined, mine
+from train.learning.lr_finder import PLOT, find_rate
+from train.learning.pictures import PictureCache
+from train.learning.recipe import Recipe
+from train.learning.run import train_run
+from train.learning.seeds import spread_text, train_seeds
+from train.learning.switches import steps_of
+from train.learning.telling import Bar, say, say_result
+from train.learning.together import processes, wait_for_all
+
+SURE = 0.9  # a hard negative that scores so high may be a bear after all
+
+
+@dataclass
+class Session:
+    """The pictures and where the run goes; each method says on the terminal what it found."""
+
+    catalog: Catalog
+    split: Split
+    out: Path
+    weights: Path | None
+    aliases: Mapping[str, str]
+    cache: PictureCache
+    more: tuple[Row, ...] = ()
+
+    def find_rate(self, recipe: Recipe) -> None:
+        """Suggest a learning rate. Trains nothing."""
+        found = find_rate(self.split, self.out, recipe, weights=self.weights, cache=self.cache)
+        sys.stdout.write(f"{found.valley:.2e}\n")
+        say(
+            f"Suggested: --lr {found.valley:.2e} (the valley); the loss falls steepest at {found.steep:.1e}. "
+            f"The curve: {self.out / PLOT}. Nothing was trained."
+        )
+
+    def mine(self, paths: Sequence[Path]) -> None:
+        """Look for hard negatives with the present model, and keep them for the training."""
+        if not paths:
+            return
+        from edge.models import load
+
+        classifier = load()
+        found = mine(paths, classifier, self.out, track)
+        self.more = found.rows
+        say(mined_words(found, classifier.name, self.out))
+
+    def train(self, recipe: Recipe, out: Path) -> dict[str, Any]:
+        """One training, into ``out``."""
+        for name, part in self.split.items():
+            say(f"{name:<6}{len(part):>6} pictures from {len({p.source for p in part})} sources")
+        with Bar(steps_of(recipe, processes())) as bar:
+            metrics = train_run(
+                self.catalog,
+                self.split,
+                out,
+                recipe,
+                weights=self.weights,
+                progress=bar.callback(),
+                track=track,
+                aliases=self.aliases,
+                cache=self.cache,
+                more=self.more,
+            )
+        if metrics:
+            say_result(metrics, out)
+        wait_for_all()
+        return metrics
+
+    def train_seeds(self, recipe: Recipe, count: int) -> None:
+        """``count`` trainings, and their spread."""
+        found = train_seeds(recipe, count, self.out, self.train)
+        if found:
+            say(f"{count} seeds, on the tuning part:")
+            say(spread_text(found))
+
+
+def mined_words(found: Mined, model: str, out: Path) -> str:
+    """One sentence on what was found."""
+    if not found.rows:
+        return f"Hard negatives: none in {found.looked_at} pictures and frames; {model} takes nothing there for a bear."
+    words = (
+        f"Hard negatives: {len(found.rows)} crops of {found.looked_at} pictures and frames, "
+        f"which {model} takes for bears; see {out / FOLDER}"
+    )
+    return words + (", and make sure that none of them is one." if found.highest >= SURE else ".")

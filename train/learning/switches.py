@@ -1,0 +1,59 @@
+"""The switches of ``bear-alarm train`` as a recipe, and what they ask of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge.errors import OptionError
+from train.learning.recipe import LARGEST_PX, STEP_PX, Recipe, changed, read_recipe
+
+QUICK: Mapping[str, Any] = {"freeze_epochs": 1, "epochs": 1, "per_epoch": 960}
+BODY_SHARE = 1 / 15  # of the head's rate that the body gets when --lr names one
+
+
+def recipe_of(file: Path | None, *, quick: bool, given: Mapping[str, Any], lr: float | None) -> Recipe:
+    """The recipe: what is built in, then the file's values, then --quick, then the switches that were given.
+
+    ``given``: values by the recipe's names, None where a switch was left out. Raises OptionError.
+    """
+    recipe = read_recipe(file, Recipe()) if file else Recipe()
+    if quick:
+        recipe = changed(recipe, QUICK, "--quick")
+    if lr is not None:
+        recipe = changed(recipe, {"lr_head": lr, "lr_body": lr * BODY_SHARE}, "--lr")
+    for name, value in given.items():
+        if value is not None:
+            recipe = changed(recipe, {name: value}, f"--{SPELLED.get(name, name).replace('_', '-')}")
+    return recipe
+
+
+# Where a switch is called otherwise than the recipe's entry.
+SPELLED = {"size": "image_size"}
+
+
+def fitted(recipe: Recipe, made_for: int, *, named: bool) -> Recipe:
+    """The recipe with the input size the backbone was made for, unless a size was named.
+
+    ``made_for`` pixels are rounded up to a multiple of 32, and are 640 at most.
+    """
+    if named:
+        return recipe
+    return changed(recipe, {"size": min(LARGEST_PX, -(-made_for // STEP_PX) * STEP_PX)}, "--backbone")
+
+
+def check_gpu(recipe: Recipe) -> None:
+    """Raise OptionError where half precision is asked for and there is no GPU for it."""
+    if not recipe.fp16:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise OptionError("--fp16 needs a GPU with CUDA, and torch sees none on this machine; leave --fp16 away")
+
+
+def steps_of(recipe: Recipe, processes: int = 1) -> int:
+    """Training batches of a whole training in each of ``processes``."""
+    frozen = recipe.freeze_epochs if recipe.pretrained else 0
+    return (recipe.epochs + frozen) * -(-(recipe.per_epoch // recipe.batch) // processes)

@@ -1,0 +1,59 @@
+"""A run's pictures, found through its settings. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.errors import CatalogError
+from train.catalog.picture import Catalog
+from train.catalog.read import read_catalog
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run's folder and its pictures as they are labelled now, decisions applied."""
+
+    run: Path
+    catalog: Catalog
+    settings: dict[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The folder of the pictures, where the decisions lie."""
+        return self.catalog.root
+
+    @property
+    def learner(self) -> str:
+        """The digest of the run's network."""
+        return str(self.settings.get("learner_sha256", ""))
+
+    @property
+    def name(self) -> str:
+        """How decisions name the run: its folder and the first digits of its network's digest."""
+        return f"{self.run.resolve().name} {self.learner[:8]}".strip()
+
+
+def find_place(run: Path, data: Path | None = None) -> Place:
+    """The run's table of pictures, read in ``data`` or the place it was trained from.
+
+    Raises CatalogError when the run or its pictures are not there.
+    """
+    file = run / "settings.json"
+    if not file.is_file():
+        raise CatalogError(
+            f"{run}: not a finished training run (settings.json is missing); make one with `bear-alarm train`"
+        )
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        path = data or Path(settings["catalog"])
+        manifest, aliases, called = settings.get("manifest", ""), settings.get("aliases", {}), settings.get("called")
+        if path.is_dir():
+            path /= manifest
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CatalogError(f"{file}: damaged, not the settings of a run; train the run again") from None
+    if not path.exists():
+        raise CatalogError(f"{path}: the run's pictures are not there; say where they lie with --data")
+    return Place(run, read_catalog(path, aliases, called=called), settings)

@@ -1,0 +1,66 @@
+"""``bear-alarm report``: one page on how good a run's model is, and where it fails. Torch only before an export."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+log = logging.getLogger(__name__)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder `bear-alarm train` wrote.")],
+    model: Annotated[
+        Path | None, typer.Option(help="The file exported from it; left out, one in or beside the folder.")
+    ] = None,
+    last: Annotated[Path | None, typer.Option(help="The model before it, for a paired test.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page to write; left out, report.html in the run's folder.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the run's pictures lie, if they moved.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="The --label options the run was trained with.")] = None,
+    clips: Annotated[
+        bool, typer.Option(help="Run the alarm over the clips of a videos.csv beside the pictures.")
+    ] = True,
+) -> None:
+    """Write one page on a run's model, measured on its test part: what it finds, what it takes for a bear, every miss.
+
+    The page needs nothing but itself, not even a network. It holds pictures: mind their licences before passing it on.
+    """
+    from edge.atomic import replace_whole
+    from edge.classifier import Classifier
+    from edge.commands.progress import track
+    from edge.errors import OptionError
+    from train.catalog.labels import parse_labels
+    from train.judging.evaluate_command import find_clips, read_footage
+    from train.report.findings import find_out
+    from train.report.page import write_page
+    from train.report.run_files import belongs, exported, read_files
+
+    target = out or run / "report.html"
+    files = read_files(run, data, parse_labels(label or []))
+    if target.is_dir() or not target.parent.is_dir():
+        raise OptionError(f"{target}: cannot be written; name a file in a folder that is there with --out")
+    path = model or exported(files)
+    if path is not None:
+        classifier = Classifier(path)
+        if not belongs(classifier.card.digests, files):
+            log.warning("%s was not exported from %s: it may have seen these test pictures", path, run)
+    else:
+        log.warning("%s was not exported yet: the trained network is asked, with the tuning part's threshold", run)
+        from train.report.trained import TrainedNet
+
+        classifier = TrainedNet(files)
+    before = Classifier(last) if last is not None else None
+    footage = read_footage(find_clips(files.root)) if clips else []
+    found = find_out(files, classifier, footage, before, track)
+    replace_whole(target, write_page(found, shlex.join(["bear-alarm", *sys.argv[1:]])).encode())
+    print(target)
+    print(
+        f"{files.folder}: {found.stills.pictures} test pictures, {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr
+    )
