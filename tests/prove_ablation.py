@@ -28,7 +28,7 @@ wait_asleep()
 
 import torch  # noqa: E402
 
-from train.catalog.picture import is_bear  # noqa: E402
+from train.catalog.picture import Picture, is_bear  # noqa: E402
 from train.catalog.read import read_catalog  # noqa: E402
 from train.catalog.split import split_catalog  # noqa: E402
 from train.figures.calibrate import bear_probability, probabilities  # noqa: E402
@@ -36,7 +36,8 @@ from train.learning import field  # noqa: E402
 from train.learning.backbones import build, find_backbone  # noqa: E402
 from train.learning.dataloaders import make_dataloaders  # noqa: E402
 from train.learning.far_figure import FarFigure, Looks, far_figure, looks_of  # noqa: E402
-from train.learning.learner import Seen, interpolate, seed_everything, train_learner  # noqa: E402
+from train.learning.kept import interpolate  # noqa: E402
+from train.learning.learner import Seen, seed_everything, train_learner  # noqa: E402
 from train.learning.pictures import PictureCache, examples_of  # noqa: E402
 from train.learning.probe import ask  # noqa: E402
 from train.learning.recipe import Recipe, changed  # noqa: E402
@@ -68,7 +69,22 @@ ROWS: dict[str, dict[str, Any]] = {
     "70 % degraded": {"degraded": 0.7},
     "all three": {"clear_teacher": True, "hard": 6.0, "even_kinds": 0.5},
     "no augmentation": {"augment": "none", "resize": "crop"},
+    "half of the pictures": {},
+    "a quarter": {},
+    "an eighth": {},
 }
+# The curve over data size: what part of each label's training pictures is learned from, as often as all would be.
+SHARES = {"half of the pictures": 1 / 2, "a quarter": 1 / 4, "an eighth": 1 / 8}
+
+
+def share_of(rows: list[Picture], share: float, seed: int) -> list[Picture]:
+    """A part of each label's pictures, at least two, in the table's order; a smaller part lies in a larger one."""
+    chosen: set[Picture] = set()
+    for label in sorted({row.label for row in rows}):
+        some = [row for row in rows if row.label == label]
+        order = np.random.default_rng((seed, len(label))).permutation(len(some))
+        chosen.update(some[n] for n in order[: max(2, round(share * len(some)))])
+    return [row for row in rows if row in chosen]
 
 
 def train_one(name: str, seed: int, base: Recipe, parts: Any, cache: PictureCache, looks: Looks) -> dict[str, Any]:
@@ -79,12 +95,12 @@ def train_one(name: str, seed: int, base: Recipe, parts: Any, cache: PictureCach
     seed_everything(seed)
     body, head = build(backbone, pretrained=True)
     untouched, _ = build(backbone, pretrained=True)
-    dls = make_dataloaders(parts["train"], parts["tune"][:32], backbone, recipe, cache)
-    seen = Seen(examples_of(parts["train"]), cache, backbone)
-    plain = changed(recipe, {"body_kept": 0.0}, name)  # moved back below, so that both can be scored
+    learn_from = share_of(parts["train"], SHARES.get(name, 1.0), seed)
+    dls = make_dataloaders(learn_from, parts["tune"][:32], backbone, recipe, cache)
+    seen = Seen(examples_of(learn_from), cache, backbone)
     night = field.infrared if name != "no infrared look" else lambda image, _rng: field.grey(image)
     with mock.patch.object(field, "infrared", night):
-        net = train_learner(dls, body, head, plain, None, [], seen).model
+        net = train_learner(dls, body, head, recipe, None, [], seen).model
     found = {}
     for what in ("body not moved back", "", "no ImageNet head"):
         if not what:

@@ -23,7 +23,8 @@ from train.figures.calibrate import (  # noqa: E402
 )
 from train.learning.backbones import IMAGENET_BEARS, build, find_backbone, load_weights  # noqa: E402
 from train.learning.field import degrade  # noqa: E402
-from train.learning.learner import BearLoss, interpolate  # noqa: E402
+from train.learning.kept import interpolate  # noqa: E402
+from train.learning.learner import BearLoss  # noqa: E402
 from train.learning.network import BearNet, bear_logit  # noqa: E402
 
 

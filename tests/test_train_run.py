@@ -22,6 +22,7 @@ from train.catalog.picture import LABELS, Catalog
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
 from train.learning import run as runs
+from train.learning.kept import Kept
 from train.learning.pictures import PictureCache, leave_out_broken
 from train.learning.recipe import Recipe
 from train.learning.run import Run, read_run, train_run
@@ -46,6 +47,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "build", lambda *_, **__: (None, None))
     monkeypatch.setattr(runs, "make_dataloaders", lambda *_, **__: None)
     monkeypatch.setattr(runs, "train_learner", lambda *_: Untrained(next(trainings)))
+    monkeypatch.setattr(runs, "keep_some", lambda *_: Kept(0.4, 0.5))
     monkeypatch.setattr(runs, "measure", lambda *_: {})
     monkeypatch.setattr(runs, "far_recall", lambda *_: {})
     monkeypatch.setattr(runs, "learning_curve_picture", lambda *_: None)

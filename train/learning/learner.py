@@ -137,9 +137,8 @@ def train_learner(
     history: list[dict[str, float]],
     seen: Seen | None = None,
 ) -> Learner:
-    """Train: head alone, then everything at a lower rate for the body; then move the body back a little.
+    """Train: head alone, then everything at a lower rate for the body.
 
-    Moving the fine-tuned weights towards the untouched ones keeps what both know (Wortsman et al. 2022).
     ``history`` gets a row of figures an epoch. ``seen`` is needed for ``recipe.hard`` and ``recipe.clear_teacher``.
     """
     untouched = nn.Sequential(copy.deepcopy(body), copy.deepcopy(old_head))
@@ -165,8 +164,6 @@ def train_learner(
     if recipe.fp16:
         learn.to_fp32()
     learn.model.cpu()
-    if recipe.pretrained:
-        interpolate(learn.model.body, untouched[0], recipe.body_kept)
     learn.model.eval()
     return learn
 
@@ -181,14 +178,6 @@ def knowing(recipe: Recipe, untouched: nn.Module | None, seen: Seen | None) -> l
         network = seen.backbone
         return [ClearTeacher(teacher, recipe.degraded, network.mean, network.std, recipe.seed + rank())]
     return [KeepKnowledge(teacher)] if teacher is not None else []
-
-
-def interpolate(body: nn.Module, untouched: nn.Module, share: float) -> None:
-    """Move ``body``'s weights by ``share`` of the way to the untouched ones, in place."""
-    old = dict(untouched.named_parameters())
-    with torch.no_grad():
-        for name, parameter in body.named_parameters():
-            parameter.lerp_(old[name].to(parameter.device), share)
 
 
 def seed_everything(seed: int) -> None:

@@ -41,6 +41,7 @@ class Recipe:
     distill_temperature: float = 2.0
     body_kept: float = 0.4  # share of the untouched body's weights after training
     old_head_kept: float = 0.5  # ImageNet's share in the bear logit
+    choose_kept: bool = False  # the two shares above are chosen on the tuning part (``train.learning.kept``)
     average_decay: float = 0.99  # of the moving average of the weights
     early_stop: int = 0  # epochs without a smaller loss on the tuning part before training ends; 0 = never
     fp16: bool = False  # half precision, on a GPU

@@ -9,6 +9,7 @@ RUN/*.png          confusion matrix, top losses, learning curve
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -36,6 +37,7 @@ from train.figures.calibrate import bear_probability, probabilities
 from train.learning.backbones import Backbone, build, find_backbone
 from train.learning.dataloaders import make_dataloaders
 from train.learning.far_figure import EACH_RUN_PX, far_figure, looks_of, some_of
+from train.learning.kept import keep_some
 from train.learning.learner import Seen, seed_everything, train_learner
 from train.learning.measure import measure
 from train.learning.network import BearNet
@@ -112,6 +114,7 @@ def train_run(
     cv2.setNumThreads(1)
     seed_everything(recipe.seed + rank())
     body, old_head = build(backbone, pretrained=recipe.pretrained, weights=weights, size=recipe.size)
+    untouched = copy.deepcopy(body)
     cache = cache or PictureCache()
     learn_from = [*split["train"], *more]
     dls = make_dataloaders(learn_from, split["tune"], backbone, recipe, cache)
@@ -121,8 +124,11 @@ def train_run(
     if not first():
         wait_for_all()
         return {}
+    kept = keep_some(learn.model, untouched, backbone, split["tune"], recipe) if recipe.pretrained else None
     _keep(learn, catalog, split, out, recipe, aliases or {}, more)
     metrics = measure(learn.model, backbone, split["tune"], recipe, out, track) | {"history": history}
+    if kept:
+        metrics["kept"] = {"body": kept.body, "head": kept.head}
     metrics["far_recall"] = far_recall(learn.model, backbone, split["tune"], recipe)
     learning_curve_picture(history, out / "learning-curve.png")
     _write(out / "metrics.json", metrics)
