@@ -32,7 +32,7 @@ from export.crop_sets import CropSet
 from export.golden import encode, enlarged, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
-from train.catalog.licences import may_ship
+from train.catalog.licences import OWN, may_ship
 from train.catalog.outsiders import in_domain, kind_of
 from train.catalog.picture import ALARM_LABELS, LABELS, is_bear
 from train.catalog.split import Split
@@ -183,6 +183,10 @@ def licence_line(licences: dict[str, int]) -> str:
     vague = sum(count for licence, count in licences.items() if unclear({licence: 1}))
     if vague:
         what = "state no licence or one that keeps a model from being passed on"
-        return f"not free to use: {vague} of the {total} training pictures {what}"
-    stated = ", ".join(sorted(licence for licence in licences if licence not in ("", "own")))
-    return f"trained on pictures under {stated}" if stated else "the pictures' owner decides (state it with --licence)"
+        return f"not free to use: {vague} of the {total} training and tuning pictures {what}"
+    stated = ", ".join(sorted(licence for licence in licences if licence not in ("", OWN)))
+    if not stated:
+        return "the pictures' owner decides (state it with --licence)"
+    owned = sum(count for licence, count in licences.items() if licence in ("", OWN))
+    rest = f"; of {owned} pictures of their owner the owner decides (state it with --licence)" if owned else ""
+    return f"trained on pictures under {stated}{rest}"

@@ -13,7 +13,7 @@ pytest.importorskip("fastai")
 
 from edge.drift import drifts
 from export.crop_sets import CropSet
-from export.describe import Described
+from export.describe import Described, licence_line
 from train.catalog.picture import LABELS, Picture
 
 
@@ -65,3 +65,24 @@ def test_the_drift_reference_is_of_the_domain_alone() -> None:
     same = drifts(reference, ood[:120], p[:120, :3].sum(1), np.arange(120) / 255)
     assert not any(each.shown for each in same.values())
     assert drifts(reference, ood[:120], p[:120, :3].sum(1), np.full(120, 0.9))["brightness"].shown
+
+
+@pytest.mark.parametrize(
+    ("licences", "line"),
+    [
+        ({"": 3}, "the pictures' owner decides (state it with --licence)"),
+        ({"CC BY 4.0": 2, "CC0 1.0": 1}, "trained on pictures under CC BY 4.0, CC0 1.0"),
+        (
+            {"CC BY 4.0": 2, "": 3, "own": 1},
+            "trained on pictures under CC BY 4.0; of 4 pictures of their owner the owner decides "
+            "(state it with --licence)",
+        ),
+        (
+            {"CC BY 4.0": 2, "not stated": 1},
+            "not free to use: 1 of the 3 training and tuning pictures state no licence or one that keeps a model "
+            "from being passed on",
+        ),
+    ],
+)
+def test_the_licence_line_forgets_no_picture(licences: dict[str, int], line: str) -> None:
+    assert licence_line(licences) == line

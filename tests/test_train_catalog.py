@@ -241,3 +241,34 @@ def test_spreadsheets_byte_order_mark_is_read_over(tmp_path: Path) -> None:
     table = manifest(tmp_path, ["a.jpg,no_bear,one,,"])
     table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
     assert len(read_catalog(table).pictures) == 1
+
+
+@pytest.mark.parametrize("pair", [("train", "tune"), ("train", "test"), ("tune", "test")])
+def test_a_split_column_that_cuts_a_group_is_refused_whichever_parts(pair: tuple[str, str]) -> None:
+    parts = dict.fromkeys(range(5), "train") | {3: "tune", 4: "test"}
+    whole = sources(5)
+    split = [replace(picture, split=parts[int(picture.source[1:])]) for picture in whole.pictures]
+    assert set(split_catalog(replace(whole, pictures=tuple(split)), 7)) == set(SPLITS)
+    at = next(n for n, picture in enumerate(split) if picture.split == pair[0])
+    split[at] = replace(split[at], split=pair[1])
+    with pytest.raises(CatalogError, match=f"cuts '{split[at].source}' in two"):
+        split_catalog(replace(whole, pictures=tuple(split)), 7)
+
+
+def test_pictures_in_no_cameras_folder_are_said_to_flatter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for n in range(12):
+        put(tmp_path / f"flat/brown_bear/{n}.jpg", n)
+        put(tmp_path / f"flat/no_bear/{n}.jpg", 100 + n)
+        put(tmp_path / f"cameras/brown_bear/c{n % 4}/{n}.jpg", n)
+        put(tmp_path / f"cameras/no_bear/c{n % 4}/{n}.jpg", 100 + n)
+    split_catalog(read_catalog(tmp_path / "cameras"), 7)
+    assert "one by one" not in caplog.text
+    split_catalog(read_catalog(tmp_path / "flat"), 7)
+    assert "24 of 24 pictures lie in no camera's folder and are split one by one" in caplog.text
+
+
+def test_a_tables_address_counts_against_its_words(tmp_path: Path) -> None:
+    put(tmp_path / "a.jpg")
+    row = "a.jpg,no_bear,CC BY 4.0,https://creativecommons.org/licenses/by-nc/4.0/"
+    manifest(tmp_path, [row], "file,label,licence,licence_url")
+    assert read_catalog(tmp_path).pictures[0].licence == "CC BY-NC 4.0"

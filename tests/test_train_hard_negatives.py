@@ -13,6 +13,7 @@ from edge.errors import OptionError
 from edge.pictures import read_picture
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
 from train.learning.hard_negatives import FOLDER, PER_PICTURE, SOURCE, Mined, hard_crops, mine
+from train.learning.session import mined_words
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,8 @@ def test_a_clips_frames_are_looked_at_once_a_second(classifier: Classifier, tmp_
 
 
 def test_crops_of_one_picture_lie_apart(classifier: Classifier) -> None:
-    assert len(hard_crops(classifier, plain(BEAR_COLOUR, 120, 120), "red", 0.2)) <= PER_PICTURE
-    assert hard_crops(classifier, plain(NO_BEAR_COLOUR), "green", 0.2) == []
+    assert len(hard_crops(classifier, plain(BEAR_COLOUR, 120, 120), Path("red"), 0.2)) <= PER_PICTURE
+    assert hard_crops(classifier, plain(NO_BEAR_COLOUR), Path("green"), 0.2) == []
 
 
 def test_an_earlier_trainings_crops_make_way_and_other_files_stay(
@@ -82,7 +83,7 @@ def test_what_is_not_there_is_a_sentence_and_what_is_damaged_is_left_out(
     with pytest.raises(OptionError, match=r"--hard-negatives .*none: no such file or folder"):
         look([tmp_path / "none"], classifier, tmp_path / "run")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(OptionError, match=r"--hard-negatives .*empty of pictures"):
+    with pytest.raises(OptionError, match=r"--hard-negatives .*empty: holds no picture and no clip"):
         look([tmp_path / "empty"], classifier, tmp_path / "run")
     for name in ("bad.jpg", "bad.mp4"):
         (tmp_path / name).write_bytes(b"no picture")
@@ -90,3 +91,44 @@ def test_what_is_not_there_is_a_sentence_and_what_is_damaged_is_left_out(
     assert found == Mined((), 0, 0.0)
     assert len([line for line in caplog.messages if "nothing more is taken from it" in line]) == 2
     assert not np.any([file.exists() for file in (tmp_path / "run" / FOLDER,)])
+
+
+def test_what_is_tuned_or_tested_on_is_not_learned_from(free: Path, classifier: Classifier, tmp_path: Path) -> None:
+    tested = tmp_path / "pictures" / "a.png"
+    tested.parent.mkdir()
+    tested.write_bytes((free / "red-corner.png").read_bytes())
+    (free / "other.png").write_bytes(b"x" * tested.stat().st_size)  # as large, and something else
+    found = mine([free], classifier, tmp_path / "run", lambda files, _: iter(files), held_out=[tested])
+    assert found.held_out == 1
+    assert not found.rows
+    words = mined_words(found, "bear", tmp_path / "run")
+    assert "1 files are of the tuning or test part" in words
+
+
+def test_licences_come_from_the_table_above_and_keep_out_what_may_not_ship(
+    free: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    inside = free / "camera" / "deep"
+    inside.mkdir(parents=True)
+    (free / "red-corner.png").rename(inside / "red.png")
+    lines = [
+        "file,label,licence,licence_url",
+        "camera/deep/red.png,no_bear,CC BY 4.0,https://creativecommons.org/licenses/by-nc/4.0/",
+    ]
+    (free / "MANIFEST.csv").write_text("\n".join(lines))
+    found = look([inside], classifier, tmp_path / "run")
+    assert {row.licence for row in found.rows} == {"CC BY-NC 4.0"}
+    shipped = mine([free], classifier, tmp_path / "run", lambda files, _: iter(files), shippable=True)
+    assert (shipped.not_shippable, shipped.looked_at, shipped.rows) == (2, 0, ())  # the other one is in no row
+
+
+def test_without_a_table_the_owner_decides(free: Path, classifier: Classifier, tmp_path: Path) -> None:
+    assert {row.licence for row in look([free], classifier, tmp_path / "run").rows} == {""}
+
+
+def test_a_folders_clips_are_looked_at_too(free: Path, classifier: Classifier, tmp_path: Path) -> None:
+    video = cv2.VideoWriter(str(free / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 96))
+    for _ in range(20):
+        video.write(plain(BEAR_COLOUR, 96, 96))
+    video.release()
+    assert look([free], classifier, tmp_path / "run").looked_at == 4

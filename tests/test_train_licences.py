@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from train.catalog.licences import UNKNOWN, counted, find_licence, may_ship
+from train.catalog.licences import UNKNOWN, counted, find_licence, may_ship, stated
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given  # noqa: E402
@@ -56,6 +56,11 @@ def test_usual_spellings(words: str, name: str, ships: bool):
         "public domain, I think",
         "by",
         "S-Lab License 1.0 (non-commercial)",
+        "PD non-commercial use only",
+        "PD-USGov non commercial",
+        "PD but all rights reserved",
+        "PD not stated",
+        "pd images from a web search",
     ],
 )
 def test_what_is_not_understood_whole_does_not_ship(words: str):
@@ -72,6 +77,28 @@ def test_words_and_address_that_differ_count_as_the_one_that_does_not_ship():
     assert not find_licence("see the page", "https://creativecommons.org/licenses/by/2.0/").ships
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://creativecommons.org/licenses/by-nc/4.0/?ref=openverse",
+        "https://creativecommons.org/licenses/by-nc-nd/3.0/igo/",
+        "https://creativecommons.org/licenses/by-nc/2.5/scotland/#deed",
+        "https://creativecommons.org/licenses/sampling+/1.0/",
+        "http://rightsstatements.org/vocab/InC/1.0/",
+    ],
+)
+def test_an_address_that_does_not_ship_or_is_not_understood_counts_against_the_words(url: str):
+    assert not find_licence("CC BY 4.0", url).ships
+    assert not may_ship(stated("CC BY 4.0", url))
+
+
+def test_a_tables_two_columns_are_its_words_unless_the_address_forbids():
+    assert stated("MIT (repo)", "") == "MIT (repo)"
+    assert stated("CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/?ref=x") == "CC BY 4.0"
+    assert stated("CC BY", "https://creativecommons.org/licenses/by-nc/4.0/") == "CC BY-NC 4.0"
+    assert stated("not stated", "https://creativecommons.org/licenses/by/4.0/") == "not stated"
+
+
 def test_a_name_and_an_address_lead_back_to_the_same_licence():
     for words in ("cc0", "CC BY 4.0", "CC BY-NC-ND 2.5", "CC BY-SA 3.0"):
         found = find_licence(words)
@@ -85,7 +112,7 @@ def test_without_a_table_it_is_the_owners_affair():
 
 
 @given(
-    st.sampled_from(["CC BY 4.0", "cc0", "MIT", "own", "public domain", "CC BY-SA 4.0"]),
+    st.sampled_from(["CC BY 4.0", "cc0", "MIT", "own", "public domain", "PD", "PD-old", "CC BY-SA 4.0"]),
     st.text("abcdefgh", min_size=3),
 )
 def test_more_words_than_a_licence_has_never_ship(licence: str, more: str):

@@ -24,11 +24,16 @@ _CC = {
     "CC BY-NC-SA": False,
     "CC BY-NC-ND": False,
 }
+# Wikimedia Commons' public-domain tags; what else begins with "PD" may be anything.
+_PD = (
+    r"old( \d{2,3})?( expired)?|us( expired| no notice| not renewed)?|self|author|user|art( \d+)?"
+    r"|usgov( interior| doi| military)?( blm| doe| epa| fsa| fws| nasa| noaa| nps| usda| usfs| usgs)?"
+)
 # Other licences that are known by one pattern each, matched whole.
 _OTHERS: tuple[tuple[str, str, bool], ...] = (
     (OWN, r"own( pictures| work)?|mine|my own", True),
     ("CC0", r"(cc ?0|cc zero)( 1\.0)?( \(cc ?0( 1\.0)?\))?( public domain)?", True),
-    ("public domain", r"public ?domain( mark)?( 1\.0)?|pdm?( 1\.0)?|pd [a-z0-9 ]+", True),
+    ("public domain", rf"public ?domain( mark)?( 1\.0)?|pdm?( 1\.0)?|pd ({_PD})", True),
     ("MIT", r"mit|expat", True),
     ("Apache-2.0", r"apache[ -]?2(\.0)?", True),
     ("BSD", r"bsd( [23] clause)?", True),
@@ -53,8 +58,10 @@ _CC_WHOLE = re.compile(
 )
 _CC_URL = re.compile(
     r"(?:https?:)?(?://)?(?:www\.)?creativecommons\.org/(?:licenses/(?P<suite>[a-z-]+)|publicdomain/(?P<public>zero|mark))"
-    r"(?:/(?P<version>\d\.\d))?(?:/[a-z]{2})?(?:/(?:deed|legalcode)(?:\.[a-z_-]+)?)?/?"
+    r"(?:/(?P<version>\d\.\d))?(?:/(?!deed|legalcode)[a-z-]{2,12})?(?:/(?:deed|legalcode)(?:\.[a-z_-]+)?)?/?"
+    r"(?:[?#].*)?"
 )
+_LICENCES_LIVE_AT = re.compile(r"(?:https?:)?(?://)?(?:www\.)?(?:creativecommons|rightsstatements)\.org(?:[/?#].*)?")
 
 
 @dataclass(frozen=True)
@@ -84,11 +91,14 @@ class Licence:
 def find_licence(words: str | None, url: str | None = "") -> Licence:
     """The licence that words or an address name; kind ``unknown`` or ``not stated``, which do not ship, else.
 
-    Where words and address name two different ones, the one that does not ship counts.
+    Where words and address name two different ones, the one that does not ship counts. An address where licences
+    live (Creative Commons, rightsstatements.org) that is not understood makes the whole unknown.
     """
     words, url = (words or "").strip(), (url or "").strip()
     said = _by_url(words) or _by_words(words) if words else None
     linked = _by_url(url) if url else None
+    if url and linked is None and _LICENCES_LIVE_AT.fullmatch(url.lower()):
+        linked = Licence(UNKNOWN, stated=url)
     if said is None or linked is None:
         return said or linked or Licence(NOT_STATED)
     if said.ships and linked.ships:
@@ -109,6 +119,12 @@ def _by_words(words: str) -> Licence:
 def may_ship(words: str) -> bool:
     """Whether a model trained on a picture of this licence may be passed on. "" (no table) is the owner's affair."""
     return not words or find_licence(words).ships
+
+
+def stated(words: str, url: str) -> str:
+    """What a table's two columns say of a picture: its words, unless the address names what does not ship."""
+    found = find_licence(words, url)
+    return found.name if may_ship(words) and not found.ships and (words or url) else words
 
 
 def counted(licences: Iterable[str]) -> str:

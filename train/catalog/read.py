@@ -12,6 +12,7 @@ from edge.errors import CatalogError
 from edge.pictures import SUFFIXES
 from edge.schema import BoxXYWH
 from train.catalog.decisions import decided
+from train.catalog.licences import NOT_STATED, stated
 from train.catalog.picture import BEAR_ANY, LABELS, SPLITS, TRAINING_LABELS, Catalog, Picture, table_digest
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,22 @@ def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None, cal
     pictures = decided(pictures, root)
     table = manifest.name if manifest.exists() else ""
     return Catalog(root, tuple(pictures), table_digest(pictures, root), manifest=table, called=called)
+
+
+def licences_in(folder: Path) -> dict[Path, str]:
+    """What a folder's table says of the licences of its pictures and clips, by resolved file; {} without a table.
+
+    Raises CatalogError when the table cannot be read.
+    """
+    table = folder / MANIFEST
+    if not table.is_file():
+        return {}
+    return {
+        (folder / (row.get("file") or "")).resolve(): stated(
+            row.get("licence") or NOT_STATED, row.get("licence_url") or ""
+        )
+        for row in _read_rows(table)[1]
+    }
 
 
 def source_name(path: Path) -> str:
@@ -139,7 +156,7 @@ def _from_manifest(manifest: Path, names: Mapping[str, str], called: str) -> lis
                 label=_resolve(named, names, f"{manifest}, line {number}"),
                 source=row.get("source_repo") or row.get("source") or called,
                 group=row.get("group_id") or row.get("group") or "",
-                licence=row.get("licence") or "not stated",
+                licence=stated(row.get("licence") or NOT_STATED, row.get("licence_url") or ""),
                 split=row.get("split", "") if row.get("split", "") in SPLITS else "",
                 grey_or_ir=(row.get("grey_or_ir") or "0") not in ("0", ""),
                 note=row.get("note") or "",

@@ -46,7 +46,10 @@ def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test
         if unsaid:
             raise CatalogError(f"{unsaid.file}: has no part in the split column; fill in train, tune or test")
         split: Split = {name: [p for p in catalog.pictures if p.split == name] for name in SPLITS}
-        shared = {p.unit for p in split["train"]} & {p.unit for p in (*split["tune"], *split["test"])}
+        parts_of: dict[str, set[str]] = defaultdict(set)
+        for picture in catalog.pictures:
+            parts_of[picture.unit].add(picture.split)
+        shared = [unit for unit, parts in parts_of.items() if len(parts) > 1]
         if shared:
             raise CatalogError(
                 f"{catalog.root}: the split column cuts {min(shared)!r} in two; keep a group in one part"
@@ -58,12 +61,24 @@ def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test
         if complete(split):
             if by == "unit":
                 log.warning("too few sources to keep whole ones apart: split by group instead")
+                _warn_of_single(catalog)
             return split
     raise CatalogError(
         f"{catalog.root}: cannot be split so that training, tuning and testing each have bears and others from "
         "different groups; it takes three or more cameras or places that each have both: put each one's pictures into "
         "a sub-folder of its own (brown_bear/camera-1, no_bear/camera-1, …)"
     )
+
+
+def _warn_of_single(catalog: Catalog) -> None:
+    """Say so where pictures stand alone: those of one camera then lie in several parts."""
+    alone = sum(count == 1 for count in Counter(picture.unit for picture in catalog.pictures).values())
+    if alone > len(catalog.pictures) / 2:
+        log.warning(
+            "%s: %d of %d pictures lie in no camera's folder and are split one by one: those of one place may be "
+            "learned from and tested on, which flatters the figures; put each camera's into a sub-folder of its own",
+            catalog.root, alone, len(catalog.pictures),
+        )  # fmt: skip
 
 
 def _named(catalog: Catalog, seed: int, tune: set[str], test: set[str]) -> Split:

@@ -151,7 +151,7 @@ def train(
     catalog, split = leave_out_broken(catalog, split, cache, track)
     if not complete(split):  # a part lost its only bears, or all else
         split = divide(catalog)
-    session = Session(catalog, split, out, weights, aliases, cache)
+    session = Session(catalog, split, out, weights, aliases, cache, shippable=shippable)
     if lr_find:
         session.find_rate(recipe)
         return

@@ -1,10 +1,14 @@
-"""Bear-free pictures and clips whose crops the present model takes for bears: more to learn from. Needs no torch."""
+"""Bear-free pictures and clips whose crops the present model takes for bears: more to learn from. Needs no torch.
+
+A file's licence is what the table of the nearest folder above it says; without a table it is the owner's affair.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +16,17 @@ from typing import NamedTuple
 import cv2
 
 from edge.camera import open_source
+from edge.camera.arrivals import CLIPS
 from edge.classifier import Classifier
 from edge.crops import square
-from edge.errors import BearAlarmError, OptionError, PictureError
-from edge.pictures import SUFFIXES, find_pictures, read_picture
+from edge.errors import BearAlarmError, OptionError
+from edge.pictures import SUFFIXES, read_picture
 from edge.schema import BoxXYWH, Picture, Region
 from edge.sweep import whole_and_tiles
+from train.catalog.decisions import digest_of
+from train.catalog.licences import NOT_STATED, may_ship
 from train.catalog.picture import Picture as Row
+from train.catalog.read import MANIFEST, licences_in
 from train.figures.metrics import iou
 
 log = logging.getLogger(__name__)
@@ -39,7 +47,7 @@ class Found(NamedTuple):
 
     bear: float
     crop: Picture
-    whence: str  # the clip or picture
+    file: Path  # the clip or picture
 
 
 @dataclass(frozen=True)
@@ -49,36 +57,90 @@ class Mined:
     rows: tuple[Row, ...]
     looked_at: int
     highest: float
+    held_out: int = 0  # files that are of the tuning or the test part
+    not_shippable: int = 0  # files whose licence keeps a model from being passed on, where that was asked
 
 
-def mine(paths: Sequence[Path], classifier: Classifier, out: Path, track: Track, least: float = LEAST) -> Mined:
+def mine(
+    paths: Sequence[Path],
+    classifier: Classifier,
+    out: Path,
+    track: Track,
+    least: float = LEAST,
+    *,
+    held_out: Iterable[Path] = (),
+    shippable: bool = False,
+) -> Mined:
     """Score the whole and the tiles of every picture and every second of a clip; keep what reaches ``least``.
 
     The crops are written to OUT/hard-negatives as PNG, so that someone can see whether a bear is among them.
-    Raises OptionError for a path that is neither picture, folder nor clip.
+    ``held_out``: pictures of the tuning and test parts; files of the same bytes are not learned from.
+    ``shippable``: leave out what a model that is passed on may not be trained on. Raises OptionError for a path that
+    is neither picture, folder nor clip, CatalogError when a table beside the files cannot be read.
     """
+    files = files_of(paths)
+    same = same_bytes(files, held_out)
+    apart = [file for file in files if file not in same]
+    licences = licences_of(apart)
+    free = [file for file in apart if not shippable or may_ship(licences[file])]
     found: list[Found] = []
     looked_at = 0
-    for path in track(files_of(paths), "looking for hard negatives"):
+    for path in track(free, "looking for hard negatives"):
         for image in pictures_of(path):
             looked_at += 1
-            found += hard_crops(classifier, image, path.name, least)
+            found += hard_crops(classifier, image, path, least)
         found = sorted(found, key=lambda one: -one.bear)[:MOST]
-    rows = tuple(_write(found, out / FOLDER))
-    return Mined(rows, looked_at, found[0].bear if found else 0.0)
+    rows = tuple(_write(found, licences, out / FOLDER))
+    return Mined(rows, looked_at, found[0].bear if found else 0.0, len(files) - len(apart), len(apart) - len(free))
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The pictures and clips that some words name; folders are looked through for pictures."""
-    files: list[Path] = []
+    """The pictures and clips that some words name; folders are looked through for both."""
+    files: dict[Path, None] = {}
     for path in paths:
         if not path.exists():
             raise OptionError(f"--hard-negatives {path}: no such file or folder; name bear-free pictures or a clip")
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in SUFFIXES | CLIPS and not file.name.startswith(".") and file.is_file()
+            )
+            if not inside:
+                raise OptionError(f"--hard-negatives {path}: holds no picture and no clip; name bear-free ones")
+        files.update(dict.fromkeys(inside))
+    return list(files)
+
+
+def same_bytes(files: Sequence[Path], others: Iterable[Path]) -> set[Path]:
+    """Those of ``files`` that hold what one of ``others`` holds. Only files of an equal size are read."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for other in others:
+        by_size[other.stat().st_size].append(other)
+    sizes = {file: file.stat().st_size for file in files}
+    digests = {size: {digest_of(other) for other in by_size[size]} for size in set(sizes.values()) & set(by_size)}
+    same = set()
+    for file, size in sizes.items():
         try:
-            files += find_pictures([path]) if path.is_dir() else [path]
-        except PictureError as error:
-            raise OptionError(f"--hard-negatives {error}") from None
-    return files
+            if size in digests and digest_of(file) in digests[size]:
+                same.add(file)
+        except OSError:  # who looks at it says so
+            continue
+    return same
+
+
+def licences_of(files: Sequence[Path]) -> dict[Path, str]:
+    """Each file's licence: by the table of the nearest folder above that has one; "" where none has."""
+    tables: dict[Path, dict[Path, str]] = {}
+    found: dict[Path, str] = {}
+    for file in files:
+        whole = file.resolve()
+        above = next((folder for folder in whole.parents if (folder / MANIFEST).is_file()), None)
+        if above is not None and above not in tables:
+            tables[above] = licences_in(above)
+        found[file] = tables[above].get(whole, NOT_STATED) if above is not None else ""
+    return found
 
 
 def pictures_of(path: Path) -> Iterator[Picture]:
@@ -97,7 +159,7 @@ def pictures_of(path: Path) -> Iterator[Picture]:
         log.warning("%s; nothing more is taken from it", error)
 
 
-def hard_crops(classifier: Classifier, image: Picture, whence: str, least: float) -> list[Found]:
+def hard_crops(classifier: Classifier, image: Picture, whence: Path, least: float) -> list[Found]:
     """The highest-scoring regions of a picture, apart from each other, at most ``PER_PICTURE``."""
     size_wh = (image.shape[1], image.shape[0])
     scores = classifier.score(image, [Region(box, "sweep") for box in whole_and_tiles(size_wh)])
@@ -115,7 +177,7 @@ def hard_crops(classifier: Classifier, image: Picture, whence: str, least: float
     return found
 
 
-def _write(found: Sequence[Found], folder: Path) -> Iterator[Row]:
+def _write(found: Sequence[Found], licences: Mapping[Path, str], folder: Path) -> Iterator[Row]:
     """Write the crops, in place of those of an earlier training."""
     if folder.is_dir():
         for file in folder.iterdir():
@@ -126,4 +188,6 @@ def _write(found: Sequence[Found], folder: Path) -> Iterator[Row]:
         file = folder / f"{number:05d}.png"
         if not cv2.imwrite(str(file), one.crop):
             raise OptionError(f"{file}: cannot be written; is the disk full?")
-        yield Row(file, "no_bear", SOURCE, one.whence, note=f"hard negative, p(bear) {one.bear:.2f}")
+        yield Row(
+            file, "no_bear", SOURCE, one.file.name, licences[one.file], note=f"hard negative: p(bear) {one.bear:.2f}"
+        )

@@ -236,7 +236,8 @@ def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str,
         },
         "hard_negatives": len(more),
         "counts_by_source": dict(Counter(row.source for row in trained).most_common()),
-        "counts_by_licence": dict(Counter(row.licence for row in trained).most_common()),
+        # The tuning part makes the thresholds, the temperature and the int8 ranges: its licences count too.
+        "counts_by_licence": dict(Counter(row.licence for row in (*trained, *split["tune"])).most_common()),
         "versions": {name: version(name) for name in ("torch", "fastai", "timm", "numpy", "opencv-python-headless")}
         | {"python": platform.python_version(), "bear-alarm": __version__},
         "cores": os.cpu_count(),

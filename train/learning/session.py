@@ -36,6 +36,7 @@ class Session:
     aliases: Mapping[str, str]
     cache: PictureCache
     more: tuple[Row, ...] = ()
+    shippable: bool = False
 
     def find_rate(self, recipe: Recipe) -> None:
         """Suggest a learning rate. Trains nothing."""
@@ -53,7 +54,8 @@ class Session:
         from edge.models import load
 
         classifier = load()
-        found = mine(paths, classifier, self.out, track)
+        held_out = [row.file for part in ("tune", "test") for row in self.split[part]]
+        found = mine(paths, classifier, self.out, track, held_out=held_out, shippable=self.shippable)
         self.more = found.rows
         say(mined_words(found, classifier.name, self.out))
 
@@ -88,11 +90,15 @@ class Session:
 
 
 def mined_words(found: Mined, model: str, out: Path) -> str:
-    """One sentence on what was found."""
+    """A few words on what was found, and what was not looked at."""
+    held = f" {found.held_out} files are of the tuning or test part and are not learned from." if found.held_out else ""
+    if found.not_shippable:
+        held += f" {found.not_shippable} are left out for their licence."
     if not found.rows:
-        return f"Hard negatives: none in {found.looked_at} pictures and frames; {model} takes nothing there for a bear."
+        looked = f"Hard negatives: none in {found.looked_at} pictures and frames"
+        return f"{looked}; {model} takes nothing there for a bear.{held}"
     words = (
         f"Hard negatives: {len(found.rows)} crops of {found.looked_at} pictures and frames, "
         f"which {model} takes for bears; see {out / FOLDER}"
     )
-    return words + (", and make sure that none of them is one." if found.highest >= SURE else ".")
+    return words + (", and make sure that none of them is one." if found.highest >= SURE else ".") + held
