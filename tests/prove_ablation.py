@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,12 +21,15 @@ from unittest import mock
 import cv2
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from train.learning.threads import wait_asleep
 
 wait_asleep()
 
 import torch  # noqa: E402
 
+from tests.conftest import PICTURES  # noqa: E402
 from train.catalog.picture import Picture, is_bear  # noqa: E402
 from train.catalog.read import read_catalog  # noqa: E402
 from train.catalog.split import split_catalog  # noqa: E402
@@ -147,9 +149,10 @@ def main() -> None:
     ask_for.add_argument("--size", type=int, default=SHORT.size)
     ask_for.add_argument("--threads", type=int, default=1)
     given = ask_for.parse_args()
-    folder = os.environ.get("BEAR_ALARM_PICTURES")
-    if not folder:
-        sys.exit("BEAR_ALARM_PICTURES names no folder of pictures; nothing was trained")
+    folder = PICTURES
+    if not folder.is_dir():
+        print(f"{folder}: no folder of pictures, nothing was measured; name one in BEAR_ALARM_PICTURES")
+        return
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(1)
     base = changed(SHORT, {"epochs": given.epochs, "per_epoch": given.per_epoch, "size": given.size}, "options")

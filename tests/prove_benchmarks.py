@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from dataclasses import asdict
@@ -21,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from edge.classifier import Classifier
 from edge.commands.progress import track
 from edge.models import BUNDLED
+from tests.conftest import PICTURES
 from train.benchmark.figures import figures
 from train.benchmark.held_out import known_sources
 from train.benchmark.scores import SEED, benchmark_scores
@@ -69,9 +69,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--stills", action="store_true")
     options = parser.parse_args()
-    folder = os.environ.get("BEAR_ALARM_PICTURES")
-    if not folder:
-        sys.exit("BEAR_ALARM_PICTURES names no folder of pictures; nothing was measured")
+    folder = PICTURES
+    if not folder.is_dir():
+        print(f"{folder}: no folder of pictures, nothing was measured; name one in BEAR_ALARM_PICTURES")
+        return
     wanted = options.source or TEST_SOURCES
     pictures = [picture for picture in read_catalog(folder).pictures if picture.source in wanted]
     classifier = Classifier(options.model)

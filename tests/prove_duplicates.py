@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import platform
 import sys
 from collections import Counter
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.pictures import read_picture
+from tests.conftest import PICTURES
 from train.catalog.picture import Picture
 from train.catalog.read import read_catalog
 from train.gather.duplicates import NEAR_BITS, Duplicates, Look, phash, same_picture
@@ -129,7 +129,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--chosen-on", action="store_true", help="the half that the limits were set on instead")
     given = options.parse_args()
-    root = Path(os.environ.get("BEAR_ALARM_PICTURES", Path(__file__).parents[2] / "shared" / "data"))
+    root = PICTURES
     if not (root / "MANIFEST.csv").is_file():
         print("duplicates: no folder of pictures (BEAR_ALARM_PICTURES), nothing measured")
         return

@@ -155,6 +155,9 @@ def main() -> None:
     asked.add_argument("--pictures", type=Path, default=PICTURES)
     asked.add_argument("--times", type=int, default=2, help="scenes of each kind a day")
     given = asked.parse_args()
+    if not given.pictures.is_dir():
+        print(f"{given.pictures}: no folder of pictures, nothing was measured; name one in BEAR_ALARM_PICTURES")
+        return
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     started, embed = time.monotonic(), Frozen()

@@ -27,6 +27,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from tests.conftest import PICTURES
 from train.catalog.picture import ALARM_LABELS, LABELS, Catalog, Picture, is_bear, table_digest
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
@@ -37,7 +38,6 @@ from train.learning.network import BearNet
 from train.learning.recipe import Recipe
 from train.learning.run import read_run, train_run
 
-PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", Path(__file__).parents[2] / "shared" / "data"))
 SHARE, SHOWN, SEEDS = 0.05, 0.10, 5
 BACKBONE = find_backbone("efficientnet_lite0")
 QUICK = Recipe(freeze_epochs=1, epochs=1, per_epoch=960)

@@ -9,7 +9,6 @@ and with the winner, fp32 and int8, and timed interleaved on one thread.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from export.crop_sets import CropSet, calibration_crops, collect
 from export.describe import answers
 from export.graph import export_graph
 from export.quantize import quantize
+from tests.conftest import PICTURES
 from train.catalog.outsiders import COVERED, Outsider, cover_lens, in_domain, of_catalog, of_folder
 from train.catalog.split import Split
 from train.learning.probe import CONTEXT
@@ -117,9 +117,10 @@ def main() -> None:
     parser.add_argument("--outsiders", type=Path, help="a folder with one sub-folder a kind")
     parser.add_argument("--graphs-only", action="store_true", help="leave out the comparison of the methods")
     given = parser.parse_args()
-    pictures = os.environ.get("BEAR_ALARM_PICTURES")
-    if given.run is None and not pictures:
-        sys.exit("BEAR_ALARM_PICTURES names no folder of pictures; nothing was measured")
+    pictures = PICTURES
+    if given.run is None and not pictures.is_dir():
+        print(f"{pictures}: no folder of pictures, nothing was measured; name one in BEAR_ALARM_PICTURES")
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.run or Path(scratch) / "run"
         if given.run is None:

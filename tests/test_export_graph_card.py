@@ -74,13 +74,17 @@ def test_the_drift_reference_is_of_the_domain_alone() -> None:
         ({"CC BY 4.0": 2, "CC0 1.0": 1}, "trained on pictures under CC BY 4.0, CC0 1.0"),
         (
             {"CC BY 4.0": 2, "": 3, "own": 1},
-            "trained on pictures under CC BY 4.0; of 4 pictures of their owner the owner decides "
-            "(state it with --licence)",
+            (
+                "trained on pictures under CC BY 4.0; of 4 pictures of their owner the owner decides "
+                "(state it with --licence)"
+            ),
         ),
         (
             {"CC BY 4.0": 2, "not stated": 1},
-            "not free to use: 1 of the 3 training and tuning pictures state no licence or one that keeps a model "
-            "from being passed on",
+            (
+                "not free to use: 1 of the 3 training and tuning pictures state no licence or one that keeps a model "
+                "from being passed on"
+            ),
         ),
     ],
 )

@@ -73,6 +73,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "evaluate": ("Make a model", "Measure a model on pictures and clips it has not seen.", None),
     "report": ("Make a model", "Write one page on how good a run's model is, and where it fails.", None),
     "compare": ("Make a model", "Say whether a new model is shown to be better than the old one.", None),
+    "notebooks": ("Make a model", "Copy the notebooks: clean labels, try a model, go the whole way.", None),
     "feedback": ("Make a model", "Learn from the alarm's own pictures that people have reviewed.", None),
     "bench": (
         "Look inside",

@@ -1,0 +1,31 @@
+"""The notebooks, brought to where their user wants them. Needs no torch and no Jupyter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge.atomic import replace_whole
+from edge.errors import OptionError
+
+HERE = Path(__file__).parent
+NAMES = ("whole_way.ipynb", "clean.ipynb", "try.ipynb", "voila.json")
+
+
+def copy_notebooks(folder: Path) -> list[Path]:
+    """Copy the notebooks into ``folder``, which is made; returns the files that were not there before.
+
+    Raises OptionError, and copies nothing, where a file of one of these names is there and is another one.
+    """
+    texts = {name: (HERE / name).read_bytes() for name in NAMES}
+    for name, text in texts.items():
+        target = folder / name
+        if target.exists() and (target.is_dir() or target.read_bytes() != text):
+            raise OptionError(f"{target}: was changed and is not overwritten; name another folder, or move it away")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        new = [folder / name for name in NAMES if not (folder / name).exists()]
+        for target in new:
+            replace_whole(target, texts[target.name])
+    except OSError as error:
+        raise OptionError(f"{folder}: cannot be written to ({error.strerror}); name another folder") from None
+    return new

@@ -1,0 +1,141 @@
+"""One picture and what the alarm's model says of it, in words that anybody understands. Needs no torch."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from html import escape
+
+import cv2
+import numpy as np
+
+from edge.classifier import Classifier
+from edge.errors import PictureError
+from edge.schema import Picture
+from edge.stills import StillResult, look
+from train.gather.verify import EMPTY, TOO_LARGE, TOO_SMALL, TRUNCATED, RefusedError, check
+
+MOST_BYTES = 32_000_000  # a camera's largest JPEG has half of it
+SHOWN_PX = 640  # longer side of the picture on the page
+STRANGE = "This picture is unlike my training data"
+BOX_BGR = (60, 60, 220)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the model says of one picture."""
+
+    label: str  # one of the card's labels
+    alarm: bool  # bear >= threshold: the alarm would count it as a bear
+    bear: float  # probability of any bear, 0 to 1
+    threshold: float  # the card's for still pictures, 0 to 1
+    probabilities: tuple[tuple[str, float], ...]  # label and probability, the most probable first
+    strange: bool  # out-of-domain score above the card's threshold
+    bear_means: str  # the labels that raise an alarm, in words
+    notice: str  # what the card says of its use, "" for nothing
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The prediction, what the alarm would do, and a warning where the picture is strange to the model."""
+        seen = f"I see: {self.label.replace('_', ' ')}."
+        figure = f"the probability of a bear is {percent(self.bear)}"
+        if self.alarm:
+            verdict = f"The alarm would count this as a bear: {figure}, and it takes {percent(self.threshold)}."
+        else:
+            verdict = f"The alarm would not count this as a bear: {figure}, and it takes {percent(self.threshold)}."
+        doubt = f"{STRANGE}: do not trust what I say about it." if self.strange else ""
+        return tuple(sentence for sentence in (seen, verdict, doubt) if sentence)
+
+
+def read_upload(data: bytes, name: str) -> Picture:
+    """The picture in an uploaded file's bytes, uint8 (H, W, 3) BGR, upright.
+
+    Raises PictureError with one sentence for anything that is no whole, still picture of a usual size.
+    """
+    if len(data) > MOST_BYTES:
+        raise PictureError(too_large(len(data), name))
+    shown = shortened(name)
+    try:
+        return check(data).image
+    except RefusedError as error:
+        if error.kind == EMPTY:
+            raise PictureError(f"{shown}: the file is empty; choose another picture") from None
+        if error.kind in (TOO_SMALL, TOO_LARGE):
+            raise PictureError(f"{shown}: it has {error.words}; choose another picture") from None
+        if error.kind == TRUNCATED:
+            raise PictureError(f"{shown}: its end is missing; copy or save the picture again") from None
+        what = error.words.partition(", which training")[0]
+        raise PictureError(f"{shown}: this is no picture that I can read ({what}); choose a JPEG or PNG") from None
+
+
+def too_large(size: int, name: str) -> str:
+    """The sentence about a file of ``size`` bytes that is more than this page takes."""
+    return f"{shortened(name)}: {size / 1e6:.0f} MB is too large; give a picture of at most {MOST_BYTES / 1e6:.0f} MB"
+
+
+def shortened(name: str) -> str:
+    """A file's name as a sentence begins with it."""
+    return f"{name[:60]}…" if len(name) > 60 else name or "the picture"
+
+
+def judge(classifier: Classifier, image: Picture) -> tuple[Verdict, StillResult]:
+    """What the model says of a picture (H, W, 3) BGR, looked at whole and in tiles, as `bear-alarm classify` does."""
+    found = look(classifier, image)
+    card = classifier.card
+    ranked = sorted(found.probabilities.items(), key=lambda item: -item[1])
+    verdict = Verdict(
+        label=found.label,
+        alarm=found.alarm,
+        bear=found.bear,
+        threshold=card.thresholds["still"].value,
+        probabilities=tuple(ranked),
+        strange=found.ood > card.ood.threshold,
+        bear_means=card.bear_means,
+        notice=card.notice or "",
+    )
+    return verdict, found
+
+
+def percent(share: float) -> str:
+    """A probability as people read it: never 100 % when it is not."""
+    return f"{min(share, 0.999) * 100:.1f} %" if share < 1 else "100 %"
+
+
+def page_of(verdict: Verdict, found: StillResult, image: Picture) -> str:
+    """The verdict as HTML: picture with the part the verdict is about, sentences, a bar for each label."""
+    head, *rest = verdict.sentences
+    lines = "".join(
+        f'<p class="bear-alarm-{"strange" if STRANGE in line else "verdict"}">{escape(line)}</p>' for line in rest
+    )
+    bars = "".join(
+        f"<tr><td>{escape(label.replace('_', ' '))}</td><td>"
+        f'<div style="background:#c96f2b;height:0.8em;width:{max(share, 0.003) * 12:.2f}em"></div></td>'
+        f'<td style="text-align:right">{percent(share)}</td></tr>'
+        for label, share in verdict.probabilities
+    )
+    notice = f"<p><small>{escape(verdict.notice)}</small></p>" if verdict.notice else ""
+    return (
+        f'<div class="bear-alarm-answer"><h3>{escape(head)}</h3>{lines}'
+        f'<table class="bear-alarm-probabilities">{bars}</table>'
+        f'<p><img alt="the picture, with the part that was looked at closest" src="{_preview(image, found)}"></p>'
+        f"{notice}</div>"
+    )
+
+
+def refusal_of(sentence: str) -> str:
+    """A sentence about something that went wrong, as HTML."""
+    return f'<div class="bear-alarm-answer"><p class="bear-alarm-refused">{escape(sentence)}</p></div>'
+
+
+def _preview(image: Picture, found: StillResult) -> str:
+    """The picture as a data URI, its longer side at most ``SHOWN_PX``, the scored part framed."""
+    height, width = image.shape[:2]
+    scale = min(1.0, SHOWN_PX / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    x, y, w, h = found.box_xywh
+    first = round(x * size[0]), round(y * size[1])
+    last = round((x + w) * size[0]) - 1, round((y + h) * size[1]) - 1
+    cv2.rectangle(small, first, last, BOX_BGR, 2)
+    _, coded = cv2.imencode(".jpg", np.asarray(small, np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return f"data:image/jpeg;base64,{base64.b64encode(coded.tobytes()).decode()}"
