@@ -110,6 +110,14 @@ def test_temperature_finds_the_right_softness() -> None:
     assert fit_temperature(logits * 3, labels) == pytest.approx(3.0, abs=0.4)
 
 
+def test_temperature_is_that_of_the_crops_as_often_as_they_come() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (6000, 5)) + np.array([0, 0, 0, 0, 5.0])  # bears are rare, and known to be
+    p = probabilities(logits, 1.0)
+    labels = [LABELS[rng.choice(5, p=row)] for row in p]
+    assert fit_temperature(logits, labels) == pytest.approx(1.0, abs=0.08)
+
+
 def test_threshold_keeps_its_promise() -> None:
     rng = np.random.default_rng(1)
     bears = np.arange(1000) < 300
