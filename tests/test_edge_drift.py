@@ -59,6 +59,31 @@ def test_few_values_show_nothing() -> None:
     assert not found.shown
 
 
+@pytest.mark.parametrize("usual", [0.3, 0.0, -1234567.891, 1 / 3, 1e-8])
+@pytest.mark.parametrize("few", [0, 3])
+def test_a_figure_that_never_changed_shows_a_move_to_either_side(usual: float, few: int) -> None:
+    reference = spread([usual] * 97 + [usual - 2.0] * few)
+    assert drift(reference, [usual] * 97 + [usual - 2.0] * few, 100).psi == pytest.approx(0, abs=0.01)
+    for other in (usual - 5, usual + 5):
+        assert drift(reference, [other] * 1000, 100).shown is True, other
+
+
+def test_small_probabilities_are_not_all_the_same() -> None:
+    low = np.random.default_rng(4).uniform(1e-8, 4e-7, 960)
+    reference = spread([*low, *np.linspace(0.1, 0.9, 40)])
+    assert len(reference.edges) == BINS - 1
+    assert drift(reference, low / 4, 1000).shown is True
+
+
+@pytest.mark.parametrize("reference", [Spread((), (1.0,)), Spread((0.0,), (0.0, 1.0)), Spread((9.0,), (1.0, 0.0))])
+def test_of_a_single_bin_without_an_end_nobody_can_tell(reference: Spread) -> None:
+    found = drift(reference, [5.0] * 1000, 100)
+    assert np.isnan(found.psi)
+    assert found.shown is None
+    if reference.edges:
+        assert drift(reference, [-5.0] * 500 + [50.0] * 500, 100).shown is True
+
+
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=60), st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=60))
 def test_any_values_give_a_finite_figure(one: list[float], other: list[float]) -> None:
     reference = spread(one)

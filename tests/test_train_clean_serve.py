@@ -81,6 +81,28 @@ def test_whoever_does_not_know_the_token_or_is_another_site_gets_nothing(
     assert [row.decision for row in live(read_decisions(root))] == ["delete"]
 
 
+def test_what_cannot_be_written_now_is_no_nonsense(
+    served: str, rows: list[dict[str, Any]], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"time": "t", "decision": "delete", "before": "no_bear", "after": "", "by": ""}
+    good = json.dumps(row | {name: str(rows[0][name]) for name in ("file", "sha256", "bytes")})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        status, words = ask(f"{served}decide", "POST", good)
+    assert (status, "No space left on device" in words) == (507, True)
+    assert read_decisions(root) == []
+    table = root / "DECISIONS.csv"
+    table.write_text("no,table\n")
+    assert ask(f"{served}decide", "POST", good)[0] == 507
+    assert ask(served)[0] == 500
+    table.unlink()
+    assert ask(f"{served}decide", "POST", good) == (200, "written")
+
+
 def test_a_port_that_is_taken_is_a_sentence(served: str, rows: list[dict[str, Any]], root: Path) -> None:
     with pytest.raises(OptionError, match="cannot be served on"):
         open_desk(Desk(rows, root, "run"), int(served.split("/")[2].partition(":")[2]))

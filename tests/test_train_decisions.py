@@ -241,3 +241,38 @@ def test_only_files_of_a_decided_size_are_read(root: Path, monkeypatch: pytest.M
     assert [picture.file.name for picture in found] == ["0.jpg"]
     assert not gone
     assert "huge.jpg" not in read
+
+
+def test_where_the_disk_is_full_nothing_is_decided(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [decide(named(root, f"no_bear/camera{n}/{n}.jpg"), root, DELETE) for n in range(3)]
+    append_decisions(root, rows[:1])
+    before = (root / TABLE).read_bytes()
+    (root / TABLE).write_bytes(before + b"2026-11-28T08")  # and a line that the power cut short
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OptionError, match=r"No space left on device.*nothing was decided"):
+            append_decisions(root, rows[1:])
+    assert (root / TABLE).read_bytes() == before
+    assert append_decisions(root, rows) == rows[1:]
+    assert read_decisions(root) == rows
+
+
+def test_of_many_rows_none_holds_where_the_disk_has_room_for_some(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    code = """
+import resource, sys
+from pathlib import Path
+from train.catalog.decisions import Decision, append_decisions, now
+rows = [Decision(now(), f"{n}.jpg", "0" * 64, 5, "delete", "no_bear", "", "run") for n in range(200)]
+resource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))
+append_decisions(Path(sys.argv[1]), rows[:1])
+try: append_decisions(Path(sys.argv[1]), rows)
+except Exception as error: print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "nothing was decided" in done.stdout
+    assert [row.file for row in read_decisions(tmp_path)] == ["0.jpg"]

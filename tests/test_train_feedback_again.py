@@ -13,7 +13,7 @@ import pytest
 from edge.errors import OptionError
 from tests.feedback_evidence import contents, imported, review, samples, standing, table, walking, write_evidence
 from train.catalog.read import read_catalog
-from train.feedback.rows import key_of
+from train.feedback.rows import key_of, part_of
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,67 @@ def test_a_label_mended_by_hand_stays_while_the_review_is_the_same(evidence: Pat
     path.write_text(path.read_text().replace(",bear_any,", ",black_bear,"))
     assert imported(evidence, data).known == 1
     assert {row["label"] for row in table(data)} == {"black_bear"}
+
+
+def test_a_label_that_is_forgotten_takes_no_row_out(evidence: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    review(walking(evidence), "relabelled", "fox")
+    imported(evidence, data, names={"fox": "no_bear"})
+    before = contents(data)
+    brought = imported(evidence, data)
+    assert (brought.known, brought.taken_back, brought.left_out) == (1, 0, [])
+    assert "--label fox=no_bear; until then what is in the table of it stays no_bear" in brought.kept[0]
+    review(walking(evidence), "relabelled", "stump", at="2026-01-03T09:00:00.000Z")  # and a new word
+    assert "--label stump=no_bear" in imported(evidence, data).kept[0]
+    assert contents(data) == before
+    assert imported(evidence, data, names={"stump": "no_bear"}).changed == 1
+    assert {row["note"].partition(";")[0] for row in table(data)} == {"stump"}
+
+
+def test_a_random_frame_said_to_show_a_bear_somewhere_is_no_negative_any_more(evidence: Path, tmp_path: Path) -> None:
+    review(samples(evidence)[0], "wrong")
+    imported(evidence, tmp_path / "data")
+    review(samples(evidence)[0], "confirmed", at="2026-01-03T09:00:00.000Z")
+    brought = imported(evidence, tmp_path / "data")
+    assert brought.taken_back == 1
+    assert "review it again with --box" in brought.left_out[0]
+    assert table(tmp_path / "data") == []
+
+
+@pytest.mark.parametrize(("label", "boxed"), [("brown_bear", True), ("no_bear", False)])
+def test_where_the_evidence_is_worn_the_rows_get_the_new_label(
+    evidence: Path, tmp_path: Path, label: str, boxed: bool
+) -> None:
+    data = tmp_path / "data"
+    review(walking(evidence), "confirmed", note="big")
+    imported(evidence, data)
+    before = read_catalog(data).pictures
+    pictures = contents(data / "feedback")
+    assert any(row.boxes for row in before)
+    for file in walking(evidence).glob("*.jpg"):
+        file.write_bytes(file.read_bytes()[:200])
+    review(walking(evidence), "relabelled", label, at="2026-01-03T09:00:00.000Z", note="looked again")
+    assert imported(evidence, data, dry=True).relabelled == 1
+    brought = imported(evidence, data)
+    assert (brought.changed, brought.relabelled, brought.taken_back) == (1, 1, 0)
+    after = read_catalog(data).pictures
+    assert [(row.file, row.group, row.label) for row in after] == [(row.file, row.group, label) for row in before]
+    assert [row.boxes for row in after] == [row.boxes if boxed else () for row in before]
+    assert contents(data / "feedback") == pictures
+    for one, other in zip(before, after, strict=True):
+        assert part_of(one.note) == part_of(other.note)
+        assert "said=looked again" in other.note
+    assert imported(evidence, data).known == 1
+
+
+def test_what_the_evidence_has_lost_stays_in_the_table(tmp_path: Path) -> None:
+    evidence, data = write_evidence(tmp_path / "evidence"), tmp_path / "data"
+    review(walking(evidence), "confirmed")
+    imported(evidence, data)
+    (walking(evidence) / "clip.mp4").unlink()  # cleared away, for it was large
+    review(walking(evidence), "relabelled", "brown_bear", at="2026-01-03T09:00:00.000Z")
+    assert imported(evidence, data).relabelled == 1
+    assert [row.label for row in read_catalog(data).pictures] == ["brown_bear"] * 5
 
 
 def test_days_are_the_cameras_own(evidence: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ try:
 except ImportError:
     pytest.skip("hypothesis is not installed", allow_module_level=True)
 
-from train.feedback.case import Case, Step
+from train.feedback.case import Case, Step, note_in
 from train.feedback.looks import Look, _spread
 from train.feedback.rows import key_of, review_of, row_of
 from train.feedback.shelf import Unit, open_shelf
@@ -132,6 +133,38 @@ def test_a_negative_without_a_note_is_named(tmp_path: Path) -> None:
     unit.write_bytes(jpeg(PICTURE, 80))
     review(unit, "wrong")
     assert "no note in it" in imported(tmp_path / "evidence", tmp_path / "data").left_out[0]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"captured_at": "0001-01-01T00:00:00+14:00"},
+        {"captured_at": "0001-01-01T00:00:00+00:00"},
+        {"captured_at": "9999-12-31T23:59:59+00:00"},
+        {"score": 10**400},
+        {"score": float("nan")},
+        {"box_xywh": [0.1, 0.1, 10**400, 0.1]},
+        {"box_xywh": [0.1, 0.1, float("inf"), 0.1]},
+    ],
+)
+def test_a_note_of_impossible_numbers_is_named_and_the_rest_comes_in(tmp_path: Path, bad: dict[str, Any]) -> None:
+    event(tmp_path / "evidence")
+    unit = negative(tmp_path / "evidence", 5)
+    unit.write_bytes(jpeg(PICTURE, 80, note_in(unit.read_bytes()) | bad))
+    review(unit, "wrong")
+    brought = imported(tmp_path / "evidence", tmp_path / "data", zone=ZoneInfo("Asia/Tokyo"))
+    assert "its note cannot be read" in brought.left_out[0]
+    assert brought.pictures == {"no_bear": 1}
+    told = event(tmp_path / "evidence", 2, score=bad.get("score", 0.5), path=[[0.0, *bad.get("box_xywh", [0] * 4), 1]])
+    path = told / "event.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | bad))
+    told.rename(told.with_name("no-time"))
+    brought = imported(tmp_path / "evidence", tmp_path / "data", zone=ZoneInfo("Asia/Tokyo"))
+    assert any("not an event" in words for words in brought.left_out), brought.left_out
+
+
+def test_a_note_as_deep_as_a_well_is_no_note() -> None:
+    assert note_in(b"\xff\xd8\xff\xfe\xea\x62" + b"[" * 60000) == {}
 
 
 def test_one_bad_file_of_a_zip_is_named(tmp_path: Path) -> None:

@@ -71,7 +71,23 @@ def test_only_the_cameras_that_are_named_come_in(evidence: Path, tmp_path: Path)
     assert done.returncode == 2
     assert "--camera 'gate': no such camera in" in done.stderr
     assert "it has yard" in done.stderr
+    done = run("import", evidence, "--into", tmp_path / "data", "--camera", "yard", "--camera", "yrad")
+    assert done.returncode == 2
+    assert "--camera 'yrad': no such camera in" in done.stderr
+    assert not (tmp_path / "data").exists(), "nothing of the other camera was written either"
     assert run("import", evidence, "--into", tmp_path / "data", "--camera", "yard").returncode == 0
+
+
+def test_a_label_that_is_forgotten_is_said(evidence: Path, tmp_path: Path) -> None:
+    review(next(evidence.glob("*/*-yard-*/")), "relabelled", "fox", at="2026-01-03T09:00:00.000Z")
+    into = ("--into", tmp_path / "data")
+    assert run("import", evidence, *into, "--label", "fox=no_bear").returncode == 0
+    before = (tmp_path / "data" / "MANIFEST.csv").read_bytes()
+    done = run("import", evidence, *into, "--json")
+    assert (done.returncode, len(json.loads(done.stdout)["kept"])) == (0, 1)
+    assert "kept: " in done.stderr
+    assert "taken out" not in done.stderr
+    assert (tmp_path / "data" / "MANIFEST.csv").read_bytes() == before
 
 
 def test_a_mistake_is_one_sentence(evidence: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,25 @@ import numpy as np
 import pytest
 
 from edge.errors import OptionError
-from train.catalog.outsiders import COVERS, cover_lens, in_domain, kind_of, of_catalog, of_folder
+from train.catalog.outsiders import COVERS, cover_lens, in_domain, kind_of, of_catalog, of_folder, words_of
 from train.catalog.picture import Picture
 from train.catalog.read import read_catalog
+
+# As trail-camera sets of North America and Europe call what they hold, and what people write of such pictures.
+FIELD = """
+Gray Fox, Grey Wolf, Gray Wolf, Gray Jay, Eastern Gray Squirrel, Western Gray Squirrel, Red Fox, Arctic Fox, Coyote,
+Golden Jackal, Mountain Lion, mountain lions, Puma, Cougar, Bobcat, Canada Lynx, Eurasian Lynx, Wildcat, Ocelot,
+White-tailed Deer, Mule Deer, Roe Deer, Red Deer, Elk, Moose, Pronghorn, Caribou, Mountain Goat, Bighorn Sheep,
+Chamois, Alpine Ibex, Mouflon, Wild Boar, Feral Hog, Collared Peccary, Nine-banded Armadillo, Virginia Opossum,
+Northern Raccoon, Striped Skunk, American Badger, European Badger, Pine Marten, Fisher, Wolverine, River Otter,
+American Mink, Long-tailed Weasel, Snowshoe Hare, Eastern Cottontail, Marmot, North American Porcupine, Beaver,
+Chipmunk, Wild Turkey, Ruffed Grouse, Ring-necked Pheasant, Common Raven, Great Horned Owl, Great Gray Owl, Grey
+Heron, Sandhill Crane, Domestic Dog, stray dog, tiger cat, Domestic Cattle, Horse, Domestic Goat, Human, police
+officer, Vehicle, snow groomer, mushroom, dandelion meadow, wood anemone, crab apple, coral snake, tiger swallowtail,
+tiger beetle, leopard frog, kitchen garden, spray, sun rays, landscape, grapes, garden, wheel track, sea lion,
+elephant seal, empty, withdrawing tide, geothermal field, hot thermal springs, puffer jacket
+"""
+FIELD_NAMES = [name.strip() for name in FIELD.replace("\n", " ").split(",")]
 
 
 def row(note: str, label: str = "no_bear", named: str = "") -> Picture:
@@ -42,6 +59,45 @@ def row(note: str, label: str = "no_bear", named: str = "") -> Picture:
 )
 def test_kinds_come_from_the_notes(note: str, kind: str | None) -> None:
     assert kind_of(row(note)) == kind
+
+
+@pytest.mark.parametrize("style", [str, str.lower, lambda name: name.replace(" ", "_"), "no_bear; {}".format])
+@pytest.mark.parametrize("name", FIELD_NAMES)
+def test_what_trail_cameras_see_is_in_the_domain(name: str, style: Callable[[str], str]) -> None:
+    assert kind_of(row(style(name))) is None
+    assert kind_of(row("", named=style(name))) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("African Lion", "other continents' animals"),
+        ("Lions", "other continents' animals"),
+        ("Clouded Leopard", "other continents' animals"),
+        ("Spotted_Hyena", "other continents' animals"),
+        ("Plains zebras", "other continents' animals"),
+        ("ring-tailed monkeys", "other continents' animals"),
+        ("Manta Ray", "under water"),
+        ("rays", "under water"),
+        ("Gray whale", "under water"),
+        ("horseshoe crab", "under water"),
+        ("the ranger's office", "indoor"),
+        ("Indoors", "indoor"),
+        ("pencil sketches", "drawings"),
+        ("clip-art", "drawings"),
+        ("Thermal", "thermal"),
+    ],
+)
+def test_whole_words_name_an_outsider(name: str, kind: str) -> None:
+    assert kind_of(row(name)) == kind
+    assert kind_of(row("", named=name)) == kind
+    assert kind_of(row(f"{name}; event=3f9c0a12; part=crop; said=a gray fox")) == kind
+
+
+def test_what_stands_behind_the_first_words_decides_nothing() -> None:
+    said = "false alarm; event=3f9c0a12; part=crop; by=Ray Lion; said=a whale drawn in the office, thermal"
+    assert words_of(said) == "false alarm"
+    assert kind_of(row(said)) is None
 
 
 @pytest.mark.parametrize("label", ["brown_bear", "bear_any", "polar_bear", "teddy_bear"])

@@ -10,7 +10,13 @@ is there is called ``label``, ``unsure`` nobody can tell. The last review holds;
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,6 +33,7 @@ REVIEW = "review.json"
 LABEL = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 MOST_WORDS = 2000  # characters of a note
 MOST_BYTES = 1_000_000  # of a review with all before it
+WAIT_S = 10.0  # how long another reviewer is waited for; a review takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -81,11 +88,17 @@ def parse_review(data: bytes, name: object) -> Review:
 def write_review(unit: Path, review: Review) -> Path:
     """Review an event's folder, or a random negative; gives the file. What was said before stays in it.
 
-    Raises OptionError where there is no such unit, a review that is there is damaged, or nothing can be written.
+    Two reviewers wait for each other. Raises OptionError where there is no such unit, a review that is there is
+    damaged, another program holds it for long, or nothing can be written.
     """
     path = review_path(unit)
     if not unit.exists():
         raise OptionError(f"{unit}: not there; its evidence is gone, or was never written")
+    with _alone(unit):
+        return _add(path, review)
+
+
+def _add(path: Path, review: Review) -> Path:
     try:
         before = _parse(path.read_bytes(), path)
     except FileNotFoundError:
@@ -125,7 +138,60 @@ def _one(found: Any) -> Review:
 def _box(found: object) -> BoxXYWH:
     """A box of fractions inside the frame, give or take a rounding. Raises ValueError."""
     if isinstance(found, list | tuple) and len(found) == 4 and all(isinstance(side, int | float) for side in found):
-        x, y, w, h = (float(side) for side in found)
+        try:
+            x, y, w, h = (float(side) for side in found)
+        except OverflowError:
+            x = y = w = h = math.inf
         if x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= 1.001 and y + h <= 1.001:
             return x, y, w, h
     raise ValueError(f"box_xywh {found!r} is not left, top, width, height as fractions of the frame")
+
+
+@contextmanager
+def _alone(unit: Path) -> Iterator[None]:
+    """Only one writer at a time reviews a unit; on a disk that takes no lock it goes on without.
+
+    The lock is on what is there anyway, so that evidence holds no further file. Raises OptionError when another
+    program holds it for long.
+    """
+    held: int | None = None
+    with suppress(OSError):  # a folder on Windows, or a file that nobody may open
+        held = os.open(unit if sys.platform != "win32" or unit.is_file() else unit / "event.json", os.O_RDONLY)
+    try:
+        until = time.monotonic() + WAIT_S
+        while held is not None and not _taken(held):
+            if time.monotonic() >= until:
+                raise OptionError(
+                    f"{unit}: another program has been reviewing it for {WAIT_S:.0f} s; end it, try again"
+                )
+            time.sleep(0.01)
+        yield
+    finally:
+        if held is not None:
+            os.close(held)  # which lets go of it
+
+
+def _taken(file: int) -> bool:
+    """Whether it is locked now, or cannot be."""
+    try:
+        _lock(file)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _PLACE = 1 << 30  # a byte that no evidence reaches: what is locked cannot be read
+
+    def _lock(file: int) -> None:
+        os.lseek(file, _PLACE, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

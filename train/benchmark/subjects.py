@@ -7,13 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge.errors import CatalogError
+from train.catalog.outsiders import words_of
 from train.catalog.picture import Picture, is_bear
+from train.feedback.rows import part_of
+from train.feedback.verdict import RANDOM_NEGATIVE
 
-TRAIL = re.compile(r"trail camera|camera.trap", re.IGNORECASE)
+TRAIL = re.compile(r"\b(?:trail|game|wildlife|fixed)[ -]?cam(?:era)?s?\b|camera.?trap", re.IGNORECASE)
 SCENE = re.compile(r"^COCO:|scene|^street", re.IGNORECASE)
 # The animals among COCO's 80 classes, and its toy: a place behind a subject must not hold another one.
 ALIVE = re.compile(r"\b(bird|cat|dog|horse|sheep|cow|elephant|bear|zebra|giraffe)\b", re.IGNORECASE)
-EMPTY = frozenset({"background", "empty", "nothing", "scene", "place"})  # folders that people name so
+# Folders that people name so, and categories of trail-camera sets: empty, Empty place, no_animals, blank …
+EMPTY = re.compile(r"(empty|blank|backgrounds?|nothing|scenes?|places?|landscapes?|no animals?)\b", re.IGNORECASE)
 TOY = "toy"
 
 
@@ -28,32 +32,40 @@ class Subjects:
 
 
 def is_trail(picture: Picture) -> bool:
-    """Whether a trail camera took it: its note says so."""
-    return bool(TRAIL.search(picture.note))
+    """Whether it is a trail camera's: its note says so, or it is what an alarm's camera saw, not cut to what alarmed.
+
+    Of an alarm's picture (``train.feedback.rows``) the facts in its note decide, never what a reviewer wrote.
+    """
+    part = part_of(picture.note)
+    if part is None:
+        return bool(TRAIL.search(picture.note))
+    return words_of(picture.note) == RANDOM_NEGATIVE or not (part == "crop" or part.endswith("-cut"))
 
 
 def is_scene(picture: Picture) -> bool:
     """Whether a picture without a bear shows a place rather than one animal that fills the frame."""
-    return is_trail(picture) or bool(SCENE.search(picture.note)) or picture.named.strip().lower() in EMPTY
+    words = words_of(picture.note)
+    return is_trail(picture) or bool(SCENE.search(words)) or any(map(_is_empty, (words, picture.named)))
 
 
 def kind_of(picture: Picture) -> str:
-    """The animal as the note names it, ``toy`` for a teddy bear, else the label."""
+    """The animal as the note's first words name it (up to a ``;``), ``toy`` for a teddy bear, else the label."""
     if picture.label == "teddy_bear":
         return TOY
-    return picture.note or picture.named or picture.label
+    return words_of(picture.note) or picture.named or picture.label
 
 
 def sort_out(pictures: Iterable[Picture]) -> Subjects:
     """The pictures by their use. Raises CatalogError where there are no subjects to compare.
 
-    A picture known by its note to be of a trail camera never is a subject: its bears are benchmark B's.
+    A picture known by its note to be of a trail camera never is a subject: its bears are benchmark B's. A whole frame
+    of an alarm in which a person saw something is no place either, for that still stands in it.
     """
     pictures = list(pictures)
     bears = tuple(p for p in pictures if is_bear(p.label) and not is_trail(p))
     others = tuple(p for p in pictures if not is_bear(p.label) and not is_scene(p))
     scenes = [p for p in pictures if not is_bear(p.label) and is_scene(p)]
-    places = tuple(p for p in scenes if not ALIVE.search(p.note)) or tuple(scenes) or others
+    places = tuple(p for p in scenes if not _holds_another(p)) or tuple(scenes) or others
     if not bears or not others:
         lacking = "bears that fill the frame" if not bears else "other animals that fill the frame"
         raise CatalogError(
@@ -61,3 +73,12 @@ def sort_out(pictures: Iterable[Picture]) -> Subjects:
             "of both bears and other animals (trail-camera pictures and scenes do not count)"
         )
     return Subjects(bears, others, places, tuple(p for p in pictures if is_bear(p.label) and is_trail(p) and p.boxes))
+
+
+def _is_empty(words: str) -> bool:
+    return bool(EMPTY.match(words.strip().replace("_", " ").replace("-", " ")))
+
+
+def _holds_another(scene: Picture) -> bool:
+    words = words_of(scene.note)
+    return bool(ALIVE.search(words)) or (part_of(scene.note) is not None and words != RANDOM_NEGATIVE)

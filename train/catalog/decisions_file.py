@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,10 +42,12 @@ def append_rows(
 ) -> list[T]:
     """Add the rows that are not in the table yet, in one write brought to the disk, and return them.
 
-    Raises OptionError when it cannot be written, CatalogError when it is damaged.
+    Where they cannot be written, none of them is in it. Raises OptionError when it cannot be written, CatalogError
+    when it is damaged.
     """
     try:
-        with table.open("a+b") as opened, _alone(opened.fileno(), table):
+        # Without a buffer: what could not be written would be written after all when the file is closed.
+        with table.open("a+b", buffering=0) as opened, _alone(opened.fileno(), table):
             opened.seek(0)
             data = opened.read()
             known, whole = _parse(table, data, columns, row_of)
@@ -62,9 +65,11 @@ def append_rows(
             elif data[whole - 1 : whole] != b"\n":
                 text.write("\n")
             writer.writerows(to_row(row) for row in new)
-            opened.write(text.getvalue().encode("utf-8"))
-            opened.flush()
-            os.fsync(opened.fileno())
+            _write_or_none(opened, text.getvalue().encode("utf-8"), whole)
+    except _LeftError as error:
+        raise OptionError(
+            f"{table}: cannot be written ({error}), nor taken back what was; look at its last {len(new)} lines"
+        ) from None
     except OSError as error:
         raise OptionError(f"{table}: cannot be written ({error.strerror or error}); nothing was decided") from None
     if not whole:
@@ -129,6 +134,26 @@ class _Counted(Iterator[str]):
         line = self._lines[self.lines]
         self.lines, self.bytes = self.lines + 1, self.bytes + len(line)
         return line.decode("utf-8-sig" if self.lines == 1 else "utf-8")
+
+
+class _LeftError(Exception):
+    """What was written could not be taken back."""
+
+
+def _write_or_none(opened: FileIO, data: bytes, whole: int) -> None:
+    """Bring ``data`` to the disk behind the first ``whole`` bytes, or leave those alone. Raises OSError, _LeftError."""
+    try:
+        while data:
+            data = data[opened.write(data) :]
+        os.fsync(opened.fileno())
+    except OSError as error:
+        try:
+            opened.truncate(whole)
+        except OSError as still:
+            raise _LeftError(still.strerror or str(still)) from error
+        with suppress(OSError):  # the disk refuses this very call; the file's length is right already
+            os.fsync(opened.fileno())
+        raise
 
 
 @contextmanager

@@ -19,23 +19,32 @@ from edge.pictures import SUFFIXES
 from edge.schema import Picture
 from train.catalog.picture import Picture as Row
 
-# What a table's notes call them. Livestock, pets, birds, boar, deer, foxes, wolves, cars, streets and landscapes are
-# what a camera in the field does see: in-domain.
+# What a table's notes call them, whole words, "_" and "-" read as spaces. Livestock, pets, birds, boar, deer, foxes,
+# wolves, cougars, cars, streets and landscapes are what a camera in the field does see: in-domain.
 NOTES = {
-    "thermal": re.compile(r"thermal"),
-    "other continents' animals": re.compile(
-        r"african|kangaroo|wallaby|koala|wombat|echidna|platypus|lion\b|tiger\b|cheetah|hyena|meerkat|mongoose|zebra|"
-        r"elephant|giraffe|hippopotamus|warthog|impala|gazelle|camel|llama|armadillo|sloth\b|leopard|jaguar|"
-        r"\bape\b|gorilla|chimpanzee|orangutan|gibbon|siamang|guenon|patas|baboon|macaque|langur|colobus|monkey|"
-        r"marmoset|capuchin|titi\b|indri|madagascar_cat|ostrich|water_buffalo"
-    ),
-    "under water": re.compile(
-        r"shark|ray\b|hammerhead|tench|goldfish|coral|anemone|jellyfish|starfish|sea_urchin|sea_cucumber|lionfish|"
-        r"puffer|rock_beauty|coho|sturgeon|\bgar\b|\beel\b|barracouta|lobster|\w+_crab|crayfish|chiton|nautilus|"
-        r"sea_slug|conch|whale|dugong"
-    ),
-    "indoor": re.compile(r"indoor|\broom\b|kitchen|office"),
-    "drawings": re.compile(r"drawing|cartoon|comic|sketch|clip ?art"),
+    kind: re.compile(rf"\b(?:{words})\b")
+    for kind, words in {
+        "thermal": r"thermal(?! (?:spring|pool|bath)s?\b)",
+        "other continents' animals": (
+            r"african|madagascar cat|(?<!mountain )(?<!sea )lions?|water buffalo(?:e?s)?|ostrich(?:es)?|"
+            r"tigers?(?! (?:cat|shark|beetle|moth|salamander|snake|swallowtail|trout)s?\b)|"
+            r"leopards?(?! (?:frog|lizard|moth|seal|shark|slug)s?\b)|zebras?(?! (?:finch|mussel|swallowtail|tailed))|"
+            r"elephants?(?! (?:seal|hawk|hawkmoth)s?\b)|camels?(?! (?:cricket|spider)s?\b)|sloths?(?! bears?\b)|"
+            r"(?<!nine banded )armadillos?|"
+            r"(?:kangaroo|wallaby|koala|wombat|echidna|cheetah|hyena|meerkat|mongoose|giraffe|warthog|impala|gazelle|"
+            r"llama|jaguar|ape|gorilla|chimpanzee|orangutan|gibbon|siamang|guenon|baboon|macaque|langur|monkey|marmoset|"
+            r"capuchin|titi|indri)s?|wallabies|patas|colobus|platypus(?:es)?|hippopotamus(?:es)?"
+        ),
+        "under water": (
+            r"(?m:^rays?$)|(?:bat|cownose|devil|eagle|electric|manta|spotted|sting) rays?|stingrays?|hammerheads?|"
+            r"tench|goldfish|corals?(?! (?:bean|honeysuckle|root|snake)s?\b)|sea anemones?|anemone ?fish|jellyfish|"
+            r"starfish|lionfish|sea (?:urchin|cucumber|slug)s?|puffer ?fish|puffers?(?! (?:coat|jacket)s?\b)|"
+            r"rock beauty|coho|barracouta|nautilus|crayfish|\w+ crabs?(?! (?:apple|spider|eating)s?\b)|conch(?:es)?|"
+            r"(?:shark|sturgeon|gar|eel|lobster|chiton|whale|dugong)s?"
+        ),
+        "indoor": r"indoors?|rooms?|kitchens?(?! gardens?\b)|offices?",
+        "drawings": r"drawings?|cartoons?|comics?|sketch(?:es)?|clip ?arts?",
+    }.items()
 }
 COVERED = "covered lens"
 
@@ -53,8 +62,13 @@ def kind_of(row: Row) -> str | None:
     """Which kind of outsider a catalogue's picture is; None of one that belongs to the domain, as every bear does."""
     if row.label != "no_bear":
         return None
-    note = f"{row.note} {row.named}".lower()
-    return next((kind for kind, words in NOTES.items() if words.search(note)), None)
+    called = re.sub(r"[_-]", " ", f"{words_of(row.note)}\n{row.named}".lower())
+    return next((kind for kind, words in NOTES.items() if words.search(called)), None)
+
+
+def words_of(note: str) -> str:
+    """What a note calls that which is on the picture: what stands before its first ``;``. Facts come behind it."""
+    return note.partition(";")[0].strip()
 
 
 def in_domain(rows: Iterable[Row]) -> list[Row]:

@@ -66,9 +66,9 @@ function show() {
 function status() {
   const kept = at("kept");
   let bad = "";
-  if (data.refused) bad = "refused: " + data.refused;
-  else if (data.served && away && waiting.length)
-    bad = `${waiting.length} not written yet: is bear-alarm still running? Else save them here, for --apply.`;
+  if (data.served && away && waiting.length)
+    bad = `${waiting.length} not written yet: ${away} Else save them here, for --apply.`;
+  else if (refused) bad = "refused: " + refused;
   else if (!data.served && !keeps && log.length > handedOut) bad = "This browser keeps nothing: save before you leave.";
   kept.classList.toggle("bad", bad !== "");
   const open = log.length - handedOut;
@@ -187,6 +187,7 @@ at("category").addEventListener("change", (event) => {
 window.addEventListener("storage", () => {
   merge();
   show();
+  if (data.served && waiting.length && !away) send();
 });
 window.addEventListener("beforeunload", (event) => {
   if (!keeps && (waiting.length || (!data.served && log.length > handedOut))) event.preventDefault();
@@ -198,10 +199,7 @@ for (const why of data.reasons) {
   if (count) at("category").append(new Option(`${why} (${count})`, why));
 }
 log = data.decisions || [];
-if (data.served) {
-  const known = new Set(log.map(idOf));
-  waiting = (stored().log || []).filter((row) => !known.has(idOf(row)));
-}
+if (data.served) for (const row of log) answered.add(idOf(row));
 merge();
 store();
 choose("");

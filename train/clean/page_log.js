@@ -6,33 +6,57 @@ const STORE = "bear-alarm clean " + data.key;
 const idOf = (row) => COLUMNS.map((name) => row[name]).join("\n");
 const keyOf = (row) => row.file + "\n" + row.sha256;
 const shownKeys = new Set(data.rows.map(keyOf));
+const ROW = STORE + "\n"; // a row has a key of its own, so that no window overwrites what another one keeps
+const idsOf = (rows) => new Set(rows.map(idOf));
 let log = [];
 let handedOut = 0; // rows that the last download held
 let waiting = []; // rows the server has not confirmed
+const answered = new Set(); // ids of rows that the server has written or refused
 let sending = false;
-let away = false; // whether the server was last found gone
+let retry = 0; // the timer of the next try to send
+let away = ""; // why the server last wrote nothing
+let refused = ""; // why it took the last row for nonsense
 let keeps = true; // whether this browser keeps what it is told
 
-function stored() {
+function parsed(text) {
   try {
-    return JSON.parse(localStorage.getItem(STORE)) || {};
+    return JSON.parse(text) || {};
   } catch {
     return {};
   }
 }
 
-// Another window on the same page may have added rows: they are taken over before anything is written.
+// What this browser keeps, of this window and of others on the same page.
+function stored() {
+  try {
+    const rows = Object.keys(localStorage).filter((key) => key.startsWith(ROW));
+    const held = parsed(localStorage.getItem(STORE)); // "log": as pages of older versions kept their rows
+    const kept = rows.map((key) => parsed(localStorage.getItem(key)));
+    return { ...held, log: [...(held.log || []), ...kept].filter((row) => row.time) };
+  } catch {
+    return { log: [] }; // it keeps nothing, and store() says so
+  }
+}
+
+// Another window on the same page may have added rows: they are taken over, and written if that one cannot any more.
 function merge() {
   const held = stored();
-  const known = new Set(log.map(idOf));
-  for (const row of held.log || []) if (!known.has(idOf(row))) log.push(row);
+  const known = idsOf(log);
+  const queued = idsOf(waiting);
+  for (const row of held.log) {
+    if (answered.has(idOf(row))) continue;
+    if (!known.has(idOf(row))) log.push(row);
+    if (data.served && !queued.has(idOf(row))) waiting.push(row);
+  }
   log.sort((one, other) => (one.time < other.time ? -1 : one.time > other.time ? 1 : 0));
   handedOut = Math.max(handedOut, held.handedOut || 0);
 }
 
 function store() {
   try {
-    localStorage.setItem(STORE, JSON.stringify(data.served ? { log: waiting } : { log, handedOut }));
+    for (const id of answered) localStorage.removeItem(ROW + id);
+    for (const row of data.served ? waiting : log) localStorage.setItem(ROW + idOf(row), JSON.stringify(row));
+    localStorage.setItem(STORE, JSON.stringify({ handedOut }));
     keeps = true;
   } catch {
     keeps = false;
@@ -68,31 +92,40 @@ function add(row) {
   show();
 }
 
+// Status and words of the server's answer; 0 where there is none.
+async function post(row) {
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch("decide", { method: "POST", headers, body: JSON.stringify(row) });
+    return [answer.status, await answer.text()];
+  } catch {
+    return [0, ""];
+  }
+}
+
 async function send() {
   if (sending) return;
   sending = true;
+  clearTimeout(retry);
   try {
     while (waiting.length) {
       const row = waiting[0];
-      const answer = await fetch("decide", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(row),
-      });
-      if (!answer.ok && answer.status !== 400) throw new Error(); // another command's server: the row waits
-      away = false;
-      waiting = waiting.filter((other) => idOf(other) !== idOf(row));
-      if (!answer.ok) {
-        log = log.filter((other) => idOf(other) !== idOf(row));
-        data.refused = await answer.text();
+      const [status, words] = await post(row);
+      if (status !== 200 && status !== 400) {
+        // Nobody is there, another command's server is (404), or it could not write (507): the row waits.
+        away = status === 507 ? words + "." : "is bear-alarm still running?";
+        retry = setTimeout(send, 1500);
+        break;
       }
+      away = "";
+      refused = status === 400 ? words || "no reason given" : "";
+      answered.add(idOf(row));
+      waiting = waiting.filter((other) => idOf(other) !== idOf(row));
+      if (refused) log = log.filter((other) => idOf(other) !== idOf(row));
       store();
     }
-  } catch {
-    away = true;
-    setTimeout(send, 1500); // the command may be started again
   } finally {
     sending = false;
-    status();
+    show();
   }
 }

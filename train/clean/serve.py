@@ -16,6 +16,7 @@ from train.clean.page import page
 
 LOOPBACK = "127.0.0.1"
 MOST_BYTES = 64 * 1024  # of one decision
+PLAIN = "text/plain; charset=utf-8"
 QUIET_S = 30.0  # a connection that says nothing is closed
 
 
@@ -32,7 +33,10 @@ class Desk:
         return page(self.rows, self.run, served=True, decisions=shown)
 
     def take(self, given: object) -> None:
-        """Write one decision of the page. Raises BearAlarmError or ValueError with the reason it is refused."""
+        """Write one decision of the page.
+
+        Raises ValueError or KeyError where it makes no sense, BearAlarmError where it cannot be written now.
+        """
         if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
             raise ValueError("a decision is an object of strings")
         decision: Decision = from_row(given)
@@ -68,7 +72,7 @@ def _handler(desk: Desk, token: str) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             """The page."""
             if self._mine(f"/{token}/"):
-                self._answer(desk.html, "text/html; charset=utf-8")
+                self._answer(desk.html, "text/html; charset=utf-8", HTTPStatus.INTERNAL_SERVER_ERROR)
 
         def do_POST(self) -> None:
             """One decision."""
@@ -81,7 +85,7 @@ def _handler(desk: Desk, token: str) -> type[BaseHTTPRequestHandler]:
             elif not length.isdecimal() or int(length) > MOST_BYTES:
                 self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has at most {MOST_BYTES} bytes")
             else:
-                self._answer(lambda: self._take(self.rfile.read(int(length))), "text/plain; charset=utf-8")
+                self._answer(lambda: self._take(self.rfile.read(int(length))))
 
         def log_message(self, format: str, *args: Any) -> None:
             """No line for each request: the table says what was decided."""
@@ -103,13 +107,19 @@ def _handler(desk: Desk, token: str) -> type[BaseHTTPRequestHandler]:
             port = self.connection.getsockname()[1]
             return {f"{LOOPBACK}:{port}", f"localhost:{port}"}
 
-        def _answer(self, work: Callable[[], str], kind: str) -> None:
+        def _answer(
+            self, work: Callable[[], str], kind: str = PLAIN, failed: HTTPStatus = HTTPStatus.INSUFFICIENT_STORAGE
+        ) -> None:
+            """What ``work`` gives; ``failed`` where the table cannot be used now, 400 where it is asked nonsense."""
             try:
-                self._send(HTTPStatus.OK, work(), kind)
-            except (BearAlarmError, ValueError, KeyError, RecursionError) as error:
-                self._send(HTTPStatus.BAD_REQUEST, str(error))
+                status, text = HTTPStatus.OK, work()
+            except BearAlarmError as error:
+                status, text, kind = failed, str(error), PLAIN
+            except (ValueError, KeyError, RecursionError) as error:
+                status, text, kind = HTTPStatus.BAD_REQUEST, str(error), PLAIN
+            self._send(status, text, kind)
 
-        def _send(self, status: HTTPStatus, text: str, kind: str = "text/plain; charset=utf-8") -> None:
+        def _send(self, status: HTTPStatus, text: str, kind: str = PLAIN) -> None:
             data = text.encode()
             self.send_response(status)
             self.send_header("Content-Type", kind)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -16,7 +17,7 @@ from train.catalog.picture import SPLITS, is_bear
 from train.catalog.read import ALIASES, MANIFEST
 from train.feedback.case import Case, open_case
 from train.feedback.looks import Look, event_looks, negative_looks
-from train.feedback.rows import boxes_of, key_of, review_of, row_of
+from train.feedback.rows import boxes_of, key_of, relabelled, review_of, row_of
 from train.feedback.shelf import Shelf, Unit
 from train.feedback.table import Ledger, opened
 from train.feedback.verdict import NO_BEAR, UNREVIEWED, Refused, Verdict, verdict_of
@@ -48,7 +49,8 @@ class Brought:
     groups: set[str] = field(default_factory=set)
     verdicts: Counter[str] = field(default_factory=Counter)  # of what is new or changed
     known: int = 0  # there already, with the same review
-    changed: int = 0  # there already, and reviewed otherwise since: their rows were replaced
+    changed: int = 0  # there already, and reviewed otherwise since: their rows were replaced, or relabelled
+    relabelled: int = 0  # of those: no better pictures could be made, and the rows that were there got the new label
     taken_back: int = 0  # there already, and nobody can tell any more: their rows were removed
     unreviewed_events: int = 0
     unreviewed_negatives: int = 0
@@ -57,7 +59,7 @@ class Brought:
     alike: int = 0  # pictures left out since the event has as good ones
     other_cameras: int = 0
     left_out: list[str] = field(default_factory=list)  # a sentence each
-    cameras: set[str] = field(default_factory=set)
+    kept: list[str] = field(default_factory=list)  # what stays as it is for want of an answer, a sentence each
 
     def as_json(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -67,6 +69,7 @@ class Brought:
             "verdicts": dict(sorted(self.verdicts.items())),
             "groups": sorted(self.groups),
             "left_out": self.left_out,
+            "kept": self.kept,
         }
 
 
@@ -85,6 +88,18 @@ def bring(shelf: Shelf, data: Path, wanted: Wanted, *, dry: bool = False, track:
             if number % OFTEN == 0:
                 ledger.write()
     return work.brought
+
+
+def missing_cameras(shelf: Shelf, cameras: Collection[str]) -> tuple[list[str], list[str]]:
+    """Those of ``cameras`` that no evidence is of, and the cameras that there are, if any is missing; sorted."""
+    seen: set[str] = set()
+    for unit in shelf.units:
+        if seen.issuperset(cameras):
+            return [], []
+        with suppress(PictureError, OptionError):  # what is broken is named when it is brought
+            if case := open_case(unit):
+                seen.add(case.camera)
+    return sorted(set(cameras) - seen), sorted(seen)
 
 
 def check_folder(data: Path) -> None:
@@ -129,7 +144,6 @@ class _Work:
 
     def _take(self, case: Case) -> None:
         brought = self.brought
-        brought.cameras.add(case.camera)
         if self.wanted.cameras and case.camera not in self.wanted.cameras:
             brought.other_cameras += 1
             return
@@ -142,51 +156,74 @@ class _Work:
         verdict = verdict_of(case, self.names, unreviewed_negatives=self.wanted.unreviewed_negatives)
         before = self.known.get(case.key)
         if isinstance(verdict, Refused):
-            self._refuse(case, verdict, bool(before))
+            self._refuse(case, verdict)
         elif before and (verdict.review == UNREVIEWED or set(before.values()) == {verdict.review}):
             brought.known += 1
         else:
-            self._bring(case, verdict, bool(before))
+            self._bring(case, verdict)
 
-    def _refuse(self, case: Case, refused: Refused, there: bool) -> None:
-        brought = self.brought
+    def _refuse(self, case: Case, refused: Refused) -> None:
+        brought, before = self.brought, self.known.get(case.key)
         if refused.kind == "unreviewed":
-            if there:
+            if before:
                 brought.known += 1
             elif case.unit.kind == "negative":
                 brought.unreviewed_negatives += 1
             else:
                 brought.unreviewed_events += 1
             return
+        again = before is not None and set(before.values()) == {refused.review}
+        if before and (again or refused.kind == "unknown"):  # nobody took back what the rows say; a --label is missing
+            brought.known += 1
+            labels = " and ".join(sorted({self.ledger.rows[file].get("label", "") for file in before}))
+            words = refused.words or f"{case.unit.name}: nobody can tell"
+            brought.kept.append(f"{words}; until then what is in the table of it stays {labels}")
+            return
         if refused.kind == "unsure":
             brought.unsure += 1
         else:
             brought.left_out.append(refused.words)
-        if there:
+        if before:
             brought.taken_back += 1
             self._remove(case.key)
 
-    def _bring(self, case: Case, verdict: Verdict, there: bool) -> None:
-        brought = self.brought
+    def _bring(self, case: Case, verdict: Verdict) -> None:
+        brought, before = self.brought, self.known.get(case.key)
         looks = self._looks(case, verdict)
-        if not looks:
-            brought.left_out.append(f"{case.unit.name}: no picture in it to learn from (no crop, whole frame or clip)")
-            if there:
-                brought.taken_back += 1
+        if before and self._are_worn(case, looks, verdict, before):
+            self._relabel(case, verdict, before)
+        elif looks:
+            if before:
                 self._remove(case.key)
+            self._put(case, looks, verdict)
+        else:
+            brought.left_out.append(f"{case.unit.name}: no picture in it to learn from (no crop, whole frame or clip)")
             return
-        brought.changed += there
+        brought.changed += bool(before)
         brought.verdicts[verdict.review.partition("@")[0]] += 1
         brought.taken_unreviewed += verdict.review == UNREVIEWED
-        if there:
-            self._remove(case.key)
+
+    def _are_worn(self, case: Case, looks: Sequence[Look], verdict: Verdict, before: Collection[str]) -> bool:
+        """Whether the evidence has lost pictures since: none, or fewer of the same kind than the table has of it."""
+        if not looks or case.unit.kind == "negative":
+            return not looks
+        kept_alike = all(is_bear(self.ledger.rows[file].get("label", "")) == is_bear(verdict.label) for file in before)
+        return kept_alike and len(looks) < min(len(before), self.wanted.most)
+
+    def _relabel(self, case: Case, verdict: Verdict, files: Iterable[str]) -> None:
+        """The rows that are there get the new label; the pictures lie in the folder still."""
+        self.brought.relabelled += 1
+        for file in files:
+            self.ledger.put(relabelled(self.ledger.rows[file], case, verdict), None if is_bear(verdict.label) else ())
+
+    def _put(self, case: Case, looks: Iterable[Look], verdict: Verdict) -> None:
         for look in looks:
             row = row_of(case, look, verdict, site=self.wanted.site, zone=self.wanted.zone, split=self.split)
             if not self.ledger.dry:
                 _put(self.data / row["file"], look.jpeg)
             self.ledger.put(row, boxes_of(look))
-            brought.pictures[verdict.label] += 1
-            brought.groups.add(row["group"])
+            self.brought.pictures[verdict.label] += 1
+            self.brought.groups.add(row["group"])
 
     def _looks(self, case: Case, verdict: Verdict) -> list[Look]:
         framed = is_bear(verdict.label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from edge.evidence.review import REVIEW, Review, parse_review, review_path
 from edge.schema import BoxXYWH, Event
 from train.feedback.shelf import EVENT, Unit
 
+YEARS = range(1970, 9999)  # a clock that was never set begins in 1970; beyond, there is no day in some time zones
 _ID = re.compile(r"[\w-]{8,64}", re.ASCII)
 _FOLDER_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[/-](\d{6})-")
 
@@ -57,7 +59,7 @@ def note_in(data: bytes) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(data[6 : 4 + int.from_bytes(data[4:6], "big")])
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -68,12 +70,12 @@ def _event(unit: Unit) -> Case | None:
         event = Event.from_json(text)
         found = json.loads(text)
         path = tuple(_step(step) for step in found.get("path", ()))
-        clips = tuple((str(clip["file"]), float(clip["from_s"])) for clip in found.get("clips", ()))
-        at = _alarmed_at(unit.name) or datetime.fromisoformat(event.captured_at).astimezone(UTC)
+        clips = tuple((str(clip["file"]), _number(clip["from_s"])) for clip in found.get("clips", ()))
+        at = _alarmed_at(unit.name) or _time(event.captured_at)
         if not (_ID.fullmatch(event.id) and event.camera and isinstance(event.camera, str)):
             raise ValueError(f"id {event.id!r} or camera {event.camera!r} is none")
         score = event.score if event.top_score is None else event.top_score
-        score = None if score is None else float(score)
+        score = None if score is None else _number(score)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         if isinstance(error, PictureError):
             raise
@@ -102,10 +104,10 @@ def _negative(unit: Unit) -> Case:
     if not note:
         raise PictureError(f"{unit.name}: no note in it; it is no negative that evidence has kept")
     try:
-        at = datetime.fromisoformat(note["captured_at"]).astimezone(UTC)
+        at = _time(note["captured_at"])
         box = _box(note["box_xywh"]) if note.get("box_xywh") else None
         camera, score = str(note["camera"]), note.get("score")
-        score = None if score is None else float(score)
+        score = None if score is None else _number(score)
     except (ValueError, TypeError, KeyError) as error:
         raise PictureError(f"{unit.name}: its note cannot be read ({_short(error)})") from None
     return Case(
@@ -130,19 +132,39 @@ def _alarmed_at(name: str) -> datetime | None:
     """The alarm's time as the event's folder says it: ``event.json`` has that of the event told last."""
     found = _FOLDER_TIME.search(name)
     try:
-        return datetime.strptime("".join(found.groups()), "%Y-%m-%d%H%M%S").replace(tzinfo=UTC) if found else None
+        at = datetime.strptime("".join(found.groups()), "%Y-%m-%d%H%M%S") if found else None
     except ValueError:
         return None
+    return at.replace(tzinfo=UTC) if at and at.year in YEARS else None
 
 
 def _step(found: list[Any]) -> Step:
     at_s, *box, bear = found
-    return Step(float(at_s), _box(box), None if bear is None else float(bear))
+    return Step(_number(at_s), _box(box), None if bear is None else _number(bear))
 
 
 def _box(found: list[Any]) -> BoxXYWH:
-    x, y, w, h = (float(side) for side in found)
+    x, y, w, h = (_number(side) for side in found)
     return x, y, w, h
+
+
+def _number(found: Any) -> float:
+    """A finite number. Raises ValueError, TypeError."""
+    try:
+        number = float(found)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("a number is not finite")
+    return number
+
+
+def _time(found: str) -> datetime:
+    """A time with its offset, as UTC; in years that have a day in any time zone. Raises ValueError, TypeError."""
+    at = datetime.fromisoformat(found)
+    if at.year not in YEARS:
+        raise ValueError(f"the year of {found} is not within {YEARS.start} to {YEARS.stop - 1}")
+    return at.astimezone(UTC)
 
 
 def _short(error: BaseException) -> str:

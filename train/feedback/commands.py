@@ -73,7 +73,7 @@ def import_(
     """
     from edge.commands.progress import track
     from train.catalog.labels import parse_labels
-    from train.feedback.bring import Wanted, bring
+    from train.feedback.bring import Wanted, bring, missing_cameras
     from train.feedback.shelf import open_shelf
 
     if not site.strip():
@@ -88,11 +88,11 @@ def import_(
         split=split.value if split else "",
     )
     with open_shelf(evidence) as shelf:
+        missing, there = missing_cameras(shelf, wanted.cameras)
+        if missing:
+            names = ", ".join(there) or "none"
+            raise OptionError(f"--camera {missing[0]!r}: no such camera in {evidence}; it has {names}")
         brought = bring(shelf, into, wanted, dry=dry_run, track=lambda units: track(units, "reading evidence"))
-    unknown = sorted(wanted.cameras - brought.cameras)
-    if unknown:
-        names = ", ".join(sorted(brought.cameras)) or "none"
-        raise OptionError(f"--camera {unknown[0]!r}: no such camera in {evidence}; it has {names}")
     if as_json:
         print(json.dumps({"dry_run": dry_run} | brought.as_json(), indent=2, ensure_ascii=False))
     say(brought, into, dry=dry_run)
@@ -125,7 +125,11 @@ def say(brought: Brought, into: Path, *, dry: bool) -> None:
     )
     for number, words in (
         (brought.known, "{} there already, and passed over"),
-        (brought.changed, "{} reviewed otherwise since, and replaced"),
+        (brought.changed - brought.relabelled, "{} reviewed otherwise since, and replaced"),
+        (
+            brought.relabelled,
+            "{} reviewed otherwise since, and the evidence has lost pictures: those in the table got the new label",
+        ),
         (
             brought.taken_back,
             "{} reviewed otherwise since, so that nothing can be learned from it: taken out of the table",
@@ -152,10 +156,11 @@ def say(brought: Brought, into: Path, *, dry: bool) -> None:
             "%s taken as empty unseen: a bear that was missed in one of them teaches the model to miss it.",
             _are(_count(brought.taken_unreviewed, "random negative"), brought.taken_unreviewed),
         )
-    for words in brought.left_out[:NAMED]:
-        log.warning("left out: %s", words)
-    if len(brought.left_out) > NAMED:
-        log.warning("left out: %d more; --json names them all", len(brought.left_out) - NAMED)
+    for what, sentences in (("left out", brought.left_out), ("kept", brought.kept)):
+        for words in sentences[:NAMED]:
+            log.warning("%s: %s", what, words)
+        if len(sentences) > NAMED:
+            log.warning("%s: %d more; --json names them all", what, len(sentences) - NAMED)
     if count and not dry:
         log.info("Next: bear-alarm train %s", into)
 

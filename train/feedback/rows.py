@@ -14,6 +14,8 @@ from train.feedback.verdict import Verdict
 
 FOLDER = "feedback"  # in the folder of pictures: where these pictures lie
 _KEY = re.compile(r"\b(event|negative)=[^;\s]+")
+_PART = re.compile(r"\bpart=([^;\s]+)")
+_SCORE = re.compile(r"\bscore=([^;\s]+)")
 _REVIEW = re.compile(r"\breview=([^;\s]+)")
 
 Row = dict[str, str]
@@ -29,6 +31,12 @@ def review_of(note: str) -> str:
     """``confirmed@2026-…`` of a row's note; "" where it says none."""
     found = _REVIEW.search(note)
     return found[1] if found else ""
+
+
+def part_of(note: str) -> str | None:
+    """Which look a row is, by its note: ``crop``, ``full-cut`` … (``Look.part``); None for one from elsewhere."""
+    found = _PART.search(note) if key_of(note) else None
+    return found[1] if found else None
 
 
 def day_of(case: Case, zone: tzinfo | None) -> str:
@@ -48,7 +56,7 @@ def row_of(case: Case, look: Look, verdict: Verdict, *, site: str, zone: tzinfo 
         "source": site,
         "licence": OWN,
         "time": utc_text(case.at),
-        "note": "; ".join(_facts(case, look, verdict)),
+        "note": _note(case, verdict, _plain(look.part), _told(look.score if look.score is not None else case.score)),
         "split": split,
     }
 
@@ -58,15 +66,21 @@ def boxes_of(look: Look) -> Sequence[tuple[str, BoxXYWH]]:
     return [("bear", look.box_xywh)] if look.box_xywh is not None else []
 
 
-def _facts(case: Case, look: Look, verdict: Verdict) -> list[str]:
-    score = look.score if look.score is not None else case.score
+def relabelled(row: Row, case: Case, verdict: Verdict) -> Row:
+    """A row that is there, of this case, as another review has it: file, group and source stay."""
+    score = _SCORE.search(row["note"])
+    note = _note(case, verdict, part_of(row["note"]) or "", score[1] if score else _told(case.score))
+    return row | {"label": verdict.label, "note": note}
+
+
+def _note(case: Case, verdict: Verdict, part: str, score: str) -> str:
     facts = [
         verdict.named.replace("_", " "),
         case.key,
-        f"part={_plain(look.part)}",
+        f"part={part}",
         f"review={verdict.review}",
         f"told={_line(case.label) or 'nothing'}",
-        f"score={'unknown' if score is None else f'{score:.3f}'}",
+        f"score={score}",
         f"model={_line(case.model) or 'unknown'}",
     ]
     if case.clock_synced is False:
@@ -75,7 +89,11 @@ def _facts(case: Case, look: Look, verdict: Verdict) -> list[str]:
         facts.append(f"by={_line(case.review.by)}")
     if case.review and case.review.note:
         facts.append(f"said={_line(case.review.note)}")
-    return facts
+    return "; ".join(facts)
+
+
+def _told(score: float | None) -> str:
+    return "unknown" if score is None else f"{score:.3f}"
 
 
 def _line(words: str) -> str:

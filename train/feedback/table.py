@@ -31,18 +31,19 @@ class Ledger:
         """Whether nothing is written."""
         return self._table is None
 
-    def put(self, row: Mapping[str, str], boxes: Boxes = ()) -> None:
-        """Add a row, or change the one of that file, its boxes too."""
+    def put(self, row: Mapping[str, str], boxes: Boxes | None = ()) -> None:
+        """Add a row, or change the one of that file, its boxes too; ``boxes`` None: those that are there stay."""
         file, new = row["file"], row["file"] not in self.rows
         self.rows[file] = self.rows.get(file, {}) | dict(row)
         self._gone.discard(file)
         if self._table is None:
             return
         if new:
-            self._table.add(row, boxes)
+            self._table.add(row, boxes or ())
         else:
             self._table.change(file, row)
-            self._boxed[file] = boxes
+            if boxes is not None:
+                self._boxed[file] = boxes
 
     def remove(self, files: Collection[str]) -> None:
         """Take the rows of these files out, with their boxes; the pictures stay where they lie."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from train.catalog.picture import BEAR_ANY, TRAINING_LABELS
 from train.feedback.case import Case
 
 NO_BEAR = "no_bear"
+RANDOM_NEGATIVE = "random negative"  # what a random frame is called in which nobody saw anything
 UNREVIEWED = "none"  # the verdict of a negative that is taken as empty unseen
 
 
@@ -25,8 +27,10 @@ class Verdict:
 class Refused:
     """Why a case brings no pictures."""
 
-    kind: str  # unreviewed, unsure, or unknown
-    words: str  # a sentence, or ""
+    # Nobody has looked; nobody can tell; a word that is no label; a bear was missed, and nobody said where.
+    kind: Literal["unreviewed", "unsure", "unknown", "nowhere"]
+    review: str = ""  # as of a verdict
+    words: str = ""  # a sentence
 
 
 def verdict_of(case: Case, names: Mapping[str, str], *, unreviewed_negatives: bool) -> Verdict | Refused:
@@ -37,19 +41,19 @@ def verdict_of(case: Case, names: Mapping[str, str], *, unreviewed_negatives: bo
     review, negative = case.review, case.unit.kind == "negative"
     if review is None:
         if negative and unreviewed_negatives:
-            return Verdict(NO_BEAR, "random negative", UNREVIEWED)
-        return Refused("unreviewed", "")
+            return Verdict(NO_BEAR, RANDOM_NEGATIVE, UNREVIEWED)
+        return Refused("unreviewed")
     said = f"{review.verdict}@{review.at}"
     if review.verdict == "unsure":
-        return Refused("unsure", "")
+        return Refused("unsure", said)
     if review.verdict == "wrong":
-        return Verdict(NO_BEAR, "random negative" if negative else "false alarm", said)
+        return Verdict(NO_BEAR, RANDOM_NEGATIVE if negative else "false alarm", said)
     named = review.label or BEAR_ANY
     label = names.get(named, named)
     if label not in TRAINING_LABELS:
         what = f"was labelled {named!r}, which is no label; say what it is: --label {named}=no_bear"
-        return Refused("unknown", f"{case.unit.name}: {what}")
+        return Refused("unknown", said, f"{case.unit.name}: {what}")
     if negative and label != NO_BEAR and review.box_xywh is None:
         what = f"{named.replace('_', ' ')} was missed there, and nobody said where; review it again with --box"
-        return Refused("unknown", f"{case.unit.name}: {what}")
+        return Refused("nowhere", said, f"{case.unit.name}: {what}")
     return Verdict(label, "bear" if named == BEAR_ANY else named, said)
