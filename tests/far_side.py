@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -63,11 +64,13 @@ class FarSide:
                         if value:
                             self.send_header(name, value)
                     self.end_headers()
-                    self.wfile.write(body)
+                    self.wfile.write(body[:-1])
                 except (BrokenPipeError, ConnectionResetError):
-                    pass
+                    body = b""
                 with lock:
-                    side.at_once -= 1
+                    side.at_once -= 1  # before the last byte: whoever has that may ask again at once
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    self.wfile.write(body[-1:])
 
             def log_message(self, *_: object) -> None:
                 """Quiet."""

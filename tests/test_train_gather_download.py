@@ -13,7 +13,12 @@ from tests.far_side import FarSide
 
 httpx = pytest.importorskip("httpx")
 from train.gather import download  # noqa: E402
-from train.gather.download import Downloader, Failed, retry_after, web_client  # noqa: E402
+from train.gather.download import Downloader, retry_after, web_client  # noqa: E402
+from train.gather.found import Failed  # noqa: E402
+
+hypothesis = pytest.importorskip("hypothesis")
+from hypothesis import example, given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 
 
 @pytest.fixture
@@ -95,11 +100,30 @@ def test_what_is_too_big_is_not_taken_in(far: FarSide, fetch: Downloader, told: 
     assert (got.kind, got.for_good) == ("too large", True)
 
 
-@pytest.mark.parametrize("url", ["ftp://example.org/a.jpg", "file:///etc/passwd", "a.jpg", "https://"])
+NO_ADDRESSES = [
+    "ftp://example.org/a.jpg", "file:///etc/passwd", "a.jpg", "https://",
+    "http://photos..example.org/2.jpg", "http://[bad/a.jpg", f"http://{'a' * 70}.org/a.jpg", "http://127.0.0.1:99999/a.jpg",
+    "http://127.0.0.1:9/\ud83d.jpg", "http://127.0.0.1:9/a\nb.jpg", "http://127.0.0.1:port/a.jpg",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
 def test_only_the_web_is_asked(fetch: Downloader, url: str):
     got = fetch.fetch(url)
     assert isinstance(got, Failed)
-    assert got.kind == "no address"
+    assert (got.kind, got.for_good) == ("no address", True)
+
+
+@given(st.text(st.characters()))
+def test_whatever_stands_for_an_address_is_one_or_none(words: str):
+    for url in (words, f"http://{words}", f"https://example.org/{words}"):
+        download._asked_at(url)
+
+
+def test_a_place_that_leads_to_no_address_is_none(far: FarSide, fetch: Downloader):
+    for place in ("http://photos..example.org/2.jpg", "http://127.0.0.1:99999/"):
+        far.answers["/a"] = [(302, {"Location": place}, b"")] * 9
+        assert isinstance(fetch.fetch(f"{far.base}/a"), Failed)
 
 
 def test_a_place_that_leads_elsewhere_is_followed_but_not_for_ever(far: FarSide, fetch: Downloader):
@@ -139,3 +163,12 @@ def test_retry_after_is_seconds_or_a_date():
     assert retry_after(format_datetime(datetime.now(UTC) - timedelta(seconds=90))) == 0
     assert retry_after("soon") is None
     assert retry_after(None) is None
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 +99999999999999") is None
+    assert retry_after("Fri, 31 Dec 99999 23:59:59 GMT") is None
+
+
+@given(st.text() | st.from_regex(r"(Wed, )?[0-9]{1,3} Oct [0-9]{1,6} [0-9]{2}:[0-9]{2}:[0-9]{2} [+-][0-9]{1,20}"))
+@example("9" * 400)
+def test_whatever_a_host_says_of_when_is_seconds_or_nothing(words: str):
+    found = retry_after(words)
+    assert found is None or found >= 0

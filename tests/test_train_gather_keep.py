@@ -15,12 +15,12 @@ from train.catalog.read import read_catalog
 
 pytest.importorskip("imagehash")
 from train.catalog.table import Table
-from train.gather.download import Failed
-from train.gather.found import Found, photo_key, safe_name
-from train.gather.keep import BETTER, DUPLICATE, NEW, OTHER_LABEL, THERE, Keeper
+from train.gather.found import Failed, Found, photo_key, safe_name
+from train.gather.keep import Keeper
+from train.gather.tally import BETTER, DUPLICATE, NEW, OTHER_LABEL, THERE
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import given  # noqa: E402
+from hypothesis import example, given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 
@@ -168,7 +168,8 @@ def test_the_same_photograph_by_two_ways():
     assert photo_key("https://example.org/photos/1/a.jpg") == "https://example.org/photos/1/a.jpg"
 
 
-@given(st.text(), st.text())
+@given(st.text(st.characters()), st.text(st.characters()))
+@example("caf\udce9", "half a character \ud83d")
 def test_names_are_safe_and_tell_apart(one: str, other: str):
     for words in (one, other):
         name = safe_name(words)

@@ -9,10 +9,10 @@ import pytest
 
 from edge.errors import CatalogError, OptionError
 from train.catalog.read import read_catalog
-from train.catalog.table import Table
+from train.catalog.table import Table, plain_text
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import given  # noqa: E402
+from hypothesis import example, given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 
@@ -155,10 +155,57 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path):
         Table(tmp_path / "file" / "out")
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc"))), min_size=1, max_size=5))
-def test_any_words_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, words: list[str]):
+@given(st.lists(st.text(st.characters()), min_size=1, max_size=5))
+@example(["Ann \ud83d", "Ann\rBob", "caf\udce9", "a\r\nb", "\x00\x85"])
+def test_any_words_come_back_in_one_line(tmp_path_factory: pytest.TempPathFactory, words: list[str]):
     root = tmp_path_factory.mktemp("table")
     for number, each in enumerate(words):
         with Table(root) as table:
-            table.add(row(f"{number}.jpg", author=each, note=each))
-    assert [each["author"] for each in rows(root)] == words
+            table.add(row(f"{number}.jpg", author=each), [(each, (0.0, 0.0, 1.0, 1.0))])
+            table.change(f"{number}.jpg", {"note": each})
+            table.leave_out(f"{number}{each}", each, "gone", each)
+    plain = [plain_text(each) for each in words]
+    assert [each["author"] for each in rows(root)] == [each["note"] for each in rows(root)] == plain
+    assert [each["class"] for each in rows(root, "boxes.csv")] == plain
+    assert [each["words"] for each in rows(root, "LEFT_OUT.csv")] == plain
+    assert not {"\r", "\x00"} & set((root / "MANIFEST.csv").read_bytes().decode())
+
+
+def test_words_of_one_line_stay_as_they_are():
+    assert plain_text('Ann "Ñ" 🐻, Bob') == 'Ann "Ñ" 🐻, Bob'
+    assert plain_text("Ann\r\nBob \ud83d") == "Ann Bob \N{REPLACEMENT CHARACTER}"
+
+
+@given(st.text())
+@example("a\rb")
+@example("a\r\nb\n")
+def test_words_that_somebody_else_wrote_stay_whatever_they_are(tmp_path_factory: pytest.TempPathFactory, words: str):
+    root = tmp_path_factory.mktemp("table")
+    with (root / "MANIFEST.csv").open("w", newline="", encoding="utf-8") as opened:
+        csv.writer(opened, quoting=csv.QUOTE_ALL).writerows([("file", "label", "mood"), ("a.jpg", "no_bear", words)])
+    with Table(root) as table:
+        table.add(row("b.jpg"))
+    assert [(each["file"], each["mood"]) for each in rows(root)] == [("a.jpg", words), ("b.jpg", "")]
+
+
+@pytest.mark.parametrize("file", ["caf\udce9/a.jpg", "a\nb.jpg"])
+def test_a_file_whose_name_no_table_can_hold_is_a_sentence(tmp_path: Path, file: str):
+    with Table(tmp_path) as table:
+        table.add(row("b.jpg"))
+        with pytest.raises(CatalogError, match="not UTF-8 text on one line; rename it"):
+            table.add(row(file))
+        with pytest.raises(CatalogError, match="rename it"):
+            table.change("b.jpg", {"file": file})
+    assert [each["file"] for each in rows(tmp_path)] == ["b.jpg"]
+
+
+def test_what_was_left_out_stands_there_once_and_can_come_in(tmp_path: Path):
+    for words in ("cut", "cut", "empty"):
+        with Table(tmp_path) as table:
+            table.leave_out("/card/a.jpg", "", "truncated", words)
+            table.leave_out("/card/b\udce9.jpg", "", "truncated", "cut")
+    assert [each["words"] for each in rows(tmp_path, "LEFT_OUT.csv")] == ["empty", "cut"]
+    with Table(tmp_path) as table:
+        table.let_in("/card/b\udce9.jpg")
+        table.let_in("/card/never.jpg")
+    assert [each["url"] for each in rows(tmp_path, "LEFT_OUT.csv")] == ["/card/a.jpg"]

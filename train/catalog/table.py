@@ -7,8 +7,8 @@ power cut leaves the old table or the new one; columns that somebody else added,
 from __future__ import annotations
 
 import csv
-import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,8 +31,24 @@ LEFT_OUT = "LEFT_OUT.csv"
 LEFT_OUT_COLUMNS = ("url", "page", "kind", "words")
 LOCK = ".gather.lock"
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, or a byte of a file's name that is not UTF-8
+
 Values = Mapping[str, str]
 Boxes = Sequence[tuple[str, BoxXYWH]]  # what is in it, and where
+
+
+def plain_text(words: str) -> str:
+    """Words as one line of UTF-8 can hold them: control characters become a space, surrogates U+FFFD."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _CONTROL.sub(" ", words))
+
+
+class _Lines(list[str]):
+    """Takes the rows of a ``csv`` writer whose lines end in CR LF, so that it quotes both; here they end in LF."""
+
+    def write(self, row: str) -> None:
+        """One row."""
+        self.append(row.removesuffix("\r\n") + "\n")
 
 
 @dataclass
@@ -66,11 +82,11 @@ class _Sheet:
 
     def write(self) -> None:
         """Put the rows in the file's place, in one step. Raises OptionError where it cannot be written."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+        lines = _Lines()
+        writer = csv.DictWriter(lines, self.columns, restval="", lineterminator="\r\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        replace_whole(self.path, text.getvalue().encode("utf-8"))
+        replace_whole(self.path, "".join(lines).encode("utf-8"))
         self.stamp, self.changed = _stamp(self.path), False
 
 
@@ -121,25 +137,40 @@ class Table:
 
     @property
     def left_out(self) -> Sequence[Values]:
-        """What was looked at and left out: address, page, kind, words."""
+        """What was looked at and left out: address or path, page, kind, words."""
         return self._out.rows
 
     def add(self, row: Values, boxes: Boxes = ()) -> None:
-        """Add a picture, its boxes as fractions of it. Raises CatalogError when the file stands there already."""
+        """Add a picture, its boxes as fractions of it; its words are made ``plain_text``.
+
+        Raises CatalogError when the file stands there already, or its name is no plain text.
+        """
         if row["file"] in self._rows:
             raise CatalogError(f"{self._pictures.path}: {row['file']!r} stands there already")
-        lines = [_box_row(row["file"], name, box) for name, box in boxes]
-        self._do(lambda: self._add(row, lines))
+        plain = self._plain(row)
+        lines = [_box_row(row["file"], plain_text(name), box) for name, box in boxes]
+        self._do(lambda: self._add(plain, lines))
 
     def change(self, file: str, values: Values) -> None:
-        """Change some values of a picture's row; where its ``file`` changes, its boxes follow. Raises KeyError."""
+        """Change some values of a picture's row; where its ``file`` changes, its boxes follow.
+
+        Raises KeyError where there is no such row, CatalogError where the new name is no plain text.
+        """
         if file not in self._rows:
             raise KeyError(file)
-        self._do(lambda: self._change(file, values))
+        plain = self._plain(values)
+        self._do(lambda: self._change(file, plain))
 
     def leave_out(self, url: str, page: str, kind: str, words: str) -> None:
-        """Remember what was left out and why, so that it is not asked for again."""
-        self._do(lambda: self._leave_out({"url": url, "page": page, "kind": kind, "words": words}))
+        """Remember what was left out and why; an address or path stands there once, with what was said last."""
+        row = {"url": url, "page": page, "kind": kind, "words": words}
+        plain = {name: plain_text(value) for name, value in row.items()}
+        self._do(lambda: self._leave_out(plain))
+
+    def let_in(self, url: str) -> None:
+        """Forget that an address or path was left out, where it was."""
+        if (plain := plain_text(url)) in self._left_out:
+            self._do(lambda: self._let_in(plain))
 
     def write(self) -> None:
         """Bring what changed to the disk: boxes first, so that no picture is ever without its own.
@@ -170,6 +201,15 @@ class Table:
             if missing:
                 raise CatalogError(f"{sheet.path}: column {missing[0]!r} is missing; give the right table")
         self._rows = {row["file"]: row for row in self._pictures.rows}
+        self._left_out = {row.get("url", ""): row for row in self._out.rows}
+
+    def _plain(self, values: Values) -> dict[str, str]:
+        file = values.get("file", "")
+        if file != plain_text(file):
+            raise CatalogError(
+                f"{str(self.root / file)!r}: its name is not UTF-8 text on one line; rename it, and run it again"
+            )
+        return {name: plain_text(value) for name, value in values.items()}
 
     def _do(self, action: Callable[[], object]) -> None:
         action()
@@ -200,8 +240,20 @@ class Table:
                 self._boxes.changed = True
 
     def _leave_out(self, row: dict[str, str]) -> None:
-        self._out.rows.append(row)
+        there = self._left_out.get(row["url"])
+        if there is None:
+            self._left_out[row["url"]] = row
+            self._out.rows.append(row)
+        elif {**there, **row} == there:
+            return
+        else:
+            there.update(row)
         self._out.changed = True
+
+    def _let_in(self, url: str) -> None:
+        if self._left_out.pop(url, None) is not None:
+            self._out.rows = [row for row in self._out.rows if row.get("url") != url]
+            self._out.changed = True
 
     def _take_columns(self, row: Iterable[str]) -> None:
         self._pictures.columns += [name for name in row if name not in self._pictures.columns]

@@ -10,10 +10,11 @@ from pathlib import Path
 from edge.commands.progress import track
 from edge.errors import PictureError, SourceError
 from edge.pictures import picture_bytes
-from train.catalog.table import Table
-from train.gather.download import Downloader, Failed
-from train.gather.found import Found
-from train.gather.keep import THERE, Keeper, Tally
+from train.catalog.table import Table, plain_text
+from train.gather.download import Downloader
+from train.gather.found import Failed, Found
+from train.gather.keep import Keeper
+from train.gather.tally import THERE, Tally
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,12 @@ def bring(found: Iterable[Found], out: Path, downloader: Downloader | None = Non
     with Table(out) as table:
         keeper = Keeper(table, track)
         wanted = (each for each in chain((first,) if first else (), offered) if keeper.wants(each))
-        fetched = downloader.all(wanted, lambda each: each.url) if downloader else _read(wanted)
+        fetched = downloader.all(wanted, lambda each: each.failed or each.url) if downloader else _read(wanted)
         try:
             for each, data in track(fetched, "gathering", most):
                 keeper.take(each, data)
         finally:
-            table.write()
+            keeper.write()
             for line in keeper.tally.lines(out, len(table.rows)):
                 log.info("%s", line)
     tally = keeper.tally
@@ -49,7 +50,18 @@ def bring(found: Iterable[Found], out: Path, downloader: Downloader | None = Non
 
 def _read(wanted: Iterable[Found]) -> Iterator[Bytes]:
     for each in wanted:
-        try:
-            yield each, each.data() if each.data else picture_bytes(each.file or "")
-        except PictureError as error:
-            yield each, Failed("unreadable", str(error))
+        if each.failed:
+            yield each, each.failed
+        elif each.data:
+            yield each, each.data()
+        else:
+            yield each, _file_bytes(each.file or Path())
+
+
+def _file_bytes(file: Path) -> bytes | Failed:
+    if plain_text(str(file)) != str(file):
+        return Failed("odd names", "the name of it or of its folder is not UTF-8 text on one line; rename it")
+    try:
+        return picture_bytes(file)
+    except PictureError as error:
+        return Failed("unreadable", str(error))

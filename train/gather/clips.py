@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,9 @@ from edge.schema import Picture
 from train.catalog.licences import NOT_STATED
 from train.gather.found import Found
 
+log = logging.getLogger(__name__)
+
+MISSING = 0.05  # of the frames that a clip's head tells of; a head may be out by a few
 QUALITY = 95  # of the JPEG a frame becomes
 
 
@@ -31,7 +35,7 @@ def from_clip(
 ) -> Iterator[Found]:
     """At most ``most`` frames of a clip, ``every_s`` seconds apart, the first one first.
 
-    Raises SourceError where the clip cannot be read.
+    Warns where a clip ends long before its head says. Raises SourceError where the clip cannot be read.
     """
     if not clip.is_file():
         raise SourceError(f"{clip}: no such clip")
@@ -41,16 +45,18 @@ def from_clip(
         fps = reader.get(cv2.CAP_PROP_FPS)
         if not reader.isOpened() or not 0 < fps < 1000:
             raise SourceError(f"{clip}: not a clip this program can read; try `ffmpeg -i {clip.name} clip.mp4`")
+        told = reader.get(cv2.CAP_PROP_FRAME_COUNT)
         number, given, next_s = 0, 0, 0.0
         while given < most and reader.grab():
             at_s = number / fps
-            number += 1
             if at_s + 1e-9 < next_s:
+                number += 1
                 continue
             next_s = at_s + every_s
             ok, frame = reader.retrieve()
             if not ok:
                 break
+            number += 1
             given += 1
             yield Found(
                 label=label,
@@ -66,6 +72,8 @@ def from_clip(
             )
         if not number:
             raise SourceError(f"{clip}: no frame can be read from it; copy it again")
+        if given < most and number < told * (1 - MISSING) - 1:
+            log.warning("%s: breaks off after %d of %.0f frames; copy it again for the rest", clip, number, told)
     finally:
         reader.release()
 

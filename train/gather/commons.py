@@ -15,7 +15,7 @@ from edge.errors import SourceError
 from train.catalog.licences import find_licence
 from train.gather.download import BUSY, TRIES, retry_after
 from train.gather.extra import need
-from train.gather.found import Found
+from train.gather.found import Found, understood
 from train.gather.wanted import Licences
 
 if TYPE_CHECKING:
@@ -62,12 +62,9 @@ def from_commons(
     while given < limit:
         answer = _ask(client, api, asked | more, stop)
         pages = answer.get("query", {}).get("pages") or []
-        for page in sorted(pages, key=lambda page: page.get("index", 0)):
-            found = _file(page, label, licences)
-            if found is None:
-                continue
+        for found in understood(sorted(pages, key=_rank), lambda page: _file(page, label, licences), "Commons"):
             yield found
-            given += 1
+            given += found.failed is None
             if given >= limit:
                 return
         more = answer.get("continue") or {}
@@ -75,16 +72,21 @@ def from_commons(
             return
 
 
-def _file(page: dict[str, Any], label: str, licences: Licences) -> Found | None:
+def _rank(page: Any) -> int:
+    rank = page.get("index") if isinstance(page, dict) else None
+    return rank if isinstance(rank, int) else 0
+
+
+def _file(page: dict[str, Any], label: str, licences: Licences) -> Iterator[Found]:
     info: dict[str, Any] = next(iter(page.get("imageinfo") or ()), {})
     said = {name: str(each.get("value") or "") for name, each in (info.get("extmetadata") or {}).items()}
     licence = find_licence(said.get("LicenseShortName") or said.get("License"), said.get("LicenseUrl"))
     if info.get("mime") not in TYPES or not info.get("url") or not licences.takes(licence):
-        return None
+        return
     wide = int(info.get("width") or 0) > WIDTH_PX or info["mime"] == "image/tiff"
     author = plain(said.get("Artist", "")) or str(info.get("user") or "")
     place = ", ".join(said.get(name, "") for name in ("GPSLatitude", "GPSLongitude"))
-    return Found(
+    yield Found(
         label=label,
         source="Wikimedia Commons",
         group=author or str(page.get("pageid")),  # one photographer's series often shows one animal

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from edge import __version__
 from train.gather.extra import need
+from train.gather.found import Failed
 
 if TYPE_CHECKING:
     import httpx
@@ -29,15 +30,6 @@ BACK_OFF_S = 1.0  # doubled with each try
 TIMEOUT_S = 20.0
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another try
 GONE = frozenset({404, 410, 451})
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Why a picture could not be fetched. ``for_good``: another try would bring the same."""
-
-    kind: str
-    words: str
-    for_good: bool = False
 
 
 @dataclass
@@ -70,10 +62,10 @@ class Downloader:
         self._lock = threading.Lock()
         self._hosts: dict[str, _Host] = defaultdict(lambda: _Host(threading.Semaphore(self.per_host)))
 
-    def all(self, wanted: Iterable[T], address: Callable[[T], str]) -> Iterator[tuple[T, bytes | Failed]]:
+    def all(self, wanted: Iterable[T], address: Callable[[T], str | Failed]) -> Iterator[tuple[T, bytes | Failed]]:
         """Each thing with the bytes of its address, or why there are none, in order; a few are fetched ahead.
 
-        Left early, or by Ctrl-C, it stops what is under way.
+        A thing that has no address but a failure comes with that. Left early, or by Ctrl-C, it stops what is under way.
         """
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="gather")
         under_way: deque[tuple[T, Future[bytes | Failed]]] = deque()
@@ -91,15 +83,18 @@ class Downloader:
             pool.shutdown(wait=True, cancel_futures=True)
             self._stop.clear()
 
-    def fetch(self, url: str) -> bytes | Failed:
+    def fetch(self, url: str | Failed) -> bytes | Failed:
         """The bytes at an address, or why there are none."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            return Failed("no address", f"{url[:80]!r} is no web address", for_good=True)
+        if isinstance(url, Failed):
+            return url
+        name = _asked_at(url)
+        no_address = Failed("no address", f"{url[:80]!r} is no web address", for_good=True)
+        if not name:
+            return no_address
         with self._lock:
-            host = self._hosts[parts.netloc]
+            host = self._hosts[name]
         httpx = need("httpx")
-        said = Failed("no answer", f"{parts.netloc} was not asked")
+        said = Failed("no answer", f"{name} was not asked")
         with host.turns:
             for attempt in range(TRIES):
                 if not self._wait_turn(host):
@@ -108,14 +103,16 @@ class Downloader:
                     return Failed("host busy", host.closed)
                 try:
                     answer = self._once(url)
-                except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-                    said = Failed("no answer", f"{parts.netloc}: {str(error)[:80] or type(error).__name__}")
+                except (httpx.InvalidURL, UnicodeError, OverflowError):  # of a place that it leads to: host or port
+                    return no_address
+                except (httpx.HTTPError, httpx.StreamError) as error:
+                    said = Failed("no answer", f"{name}: {str(error)[:80] or type(error).__name__}")
                     answer = None
                 if isinstance(answer, bytes | Failed):
                     return answer
                 if answer is not None:
-                    said = Failed("host busy", f"{parts.netloc} answered {answer[0]}")
-                self._hold_off(host, answer[1] if answer else None, attempt, parts.netloc)
+                    said = Failed("host busy", f"{name} answered {answer[0]}")
+                self._hold_off(host, answer[1] if answer else None, attempt, name)
         return said
 
     def _once(self, url: str) -> bytes | Failed | tuple[int, float | None]:
@@ -161,6 +158,19 @@ class Downloader:
             host.next_at = max(host.next_at, self.clock() + wait_s)
 
 
+def _asked_at(url: str) -> str:
+    """Host and port that an address is asked of; "" where it is no web address, or of a host that cannot be."""
+    httpx = need("httpx")
+    try:
+        parts = urlsplit(url)
+        asked = httpx.URL(url)  # what a network name must be is checked by it (IDNA 2008),
+        asked.raw_host.decode("ascii").encode("idna")  # and how long its parts may be here
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except (httpx.InvalidURL, ValueError):  # UnicodeError is one
+        return ""
+    return parts.netloc if good else ""
+
+
 def retry_after(words: str | None) -> float | None:
     """Seconds of a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None where it says nothing."""
     if not words:
@@ -169,9 +179,9 @@ def retry_after(words: str | None) -> float | None:
         return float(words)
     try:
         until = parsedate_to_datetime(words)
-    except ValueError:
+        return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):  # a day, or an offset from UTC, that there is none of
         return None
-    return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
 
 
 def user_agent(contact: str = "") -> str:

@@ -4,13 +4,14 @@ The hash is the DCT's (pHash; Zauner 2010, "Implementation and Benchmarking of P
 64 bits as ``imagehash`` computes it, compared generously. What it calls alike is laid over each other, grey and small,
 shifted and stretched to fit (ECC; Evangelidis and Psarakis 2008, "Parametric Image Alignment Using Enhanced
 Correlation Coefficient Maximization"): copies then agree, also where an edge was cut off. A fixed camera's frames
-agree but for what moved, so that within one source a small place that differs makes two pictures.
+agree but for what moved, so that within one source a small place that differs makes two pictures. All their hashes
+are near, so that every frame is to be compared with every other: a screen of 4 KB each, held in memory, refutes
+nearly all of the pairs, without opening a picture again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -18,31 +19,18 @@ from numpy.typing import NDArray
 
 from edge.schema import Picture
 from train.gather.extra import need
+from train.gather.looks import SIDE_PX, Look, Looks
+
+__all__ = ["NEAR_BITS", "Duplicates", "Look", "phash", "same_picture"]
 
 NEAR_BITS = 16  # of 64 by which the hashes of copies may differ
-SIDE_PX = 64  # both pictures are laid over each other at this size
 MEAN_LEVELS = 8.0  # of 256 that copies may differ on average, light evened out
 STRETCH, SHIFT = 0.35, 0.3  # of a side by which a copy may have to be made to fit
 EDGE_PX = 6  # of the fitted picture's edge that is not compared
-FINE_PX = 256  # and pictures of one source at this size,
-PATCH_PX = 5  # no patch of which may differ
-PATCH_LEVELS = 10.0  # by more than this
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is kept of a picture to compare it by: grey, small."""
-
-    coarse: NDArray[np.float32]  # (SIDE_PX, SIDE_PX)
-    fine: NDArray[np.float32]  # (FINE_PX, FINE_PX), smoothed over a patch
-
-    @classmethod
-    def of(cls, image: Picture) -> Look:
-        """From a picture, uint8 (H, W, 3) BGR of any size."""
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        fine = cv2.resize(grey, (FINE_PX, FINE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
-        coarse = cv2.resize(fine, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-        return cls(np.asarray(coarse, np.float32), np.asarray(cv2.blur(fine, (PATCH_PX, PATCH_PX)), np.float32))
+PATCH_LEVELS = 10.0  # of 256 by which no patch of a fixed camera's copies may differ
+SCREEN_LEVELS = 11  # the same on the screen, whose levels are rounded
+FIRST_GLANCE = 128  # patches of the screen that are looked at first: most pairs differ in one of them
+AT_ONCE = 256  # pictures that are screened at once
 
 
 def same_picture(one: Look, other: Look, *, fixed_camera: bool) -> bool:
@@ -86,47 +74,73 @@ def phash(image: Picture) -> int:
     return int(str(need("imagehash").phash(grey)), 16)
 
 
-@dataclass
 class Duplicates:
     """The pictures there are, by hash. ``look`` opens one by name again, None where it is gone."""
 
-    look: Callable[[str], Look | None]
-    _hashes: list[int] = field(default_factory=list)
-    _names: list[str] = field(default_factory=list)
-    _sources: list[str] = field(default_factory=list)
-    _array: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    def __init__(self, look: Callable[[str], Look | None]) -> None:
+        self._looks = Looks(look)
+        self._names: list[str] = []  # by slot; a picture that was forgotten leaves its slot empty
+        self._sources: list[str] = []
+        self._slots: dict[str, int] = {}
+        self._hashes = np.empty(AT_ONCE, np.uint64)  # by slot, and room for more
+        self._screens = np.empty((AT_ONCE, SIDE_PX * SIDE_PX), np.uint8)
+        self._screened = np.zeros(AT_ONCE, bool)  # whether the slot's screen was made
 
-    def add(self, name: str, source: str, code: int) -> None:
-        """Remember a picture."""
+    def add(self, name: str, source: str, code: int, image: Picture | None = None) -> None:
+        """Remember a picture, uint8 (H, W, 3) BGR; where it is not given, it is opened when it is needed."""
+        slot = len(self._names)
+        if slot == len(self._hashes):
+            self._hashes, self._screens, self._screened = (
+                np.concatenate([each, np.zeros_like(each)]) for each in (self._hashes, self._screens, self._screened)
+            )
         self._names.append(name)
         self._sources.append(source)
-        self._hashes.append(code)
+        self._slots[name] = slot
+        self._hashes[slot] = code
+        if image is not None:
+            look = Look.of(image)
+            self._looks.hold(name, look)
+            self._screens[slot], self._screened[slot] = look.screen, True
 
     def forget(self, name: str) -> None:
         """A picture that is in the set no more."""
-        if name in self._names:
-            at = self._names.index(name)
-            for each in (self._names, self._sources, self._hashes):
-                del each[at]
-            self._array = np.empty(0, np.uint64)
+        self._looks.forget(name)
+        slot = self._slots.pop(name, None)
+        if slot is not None:
+            self._names[slot] = ""
 
     def find(self, image: Picture, code: int, source: str, fixed_camera: bool) -> str | None:
         """The name of a picture that this one is a copy of, the nearest first; None where it is new."""
-        mine: Look | None = None
-        for at in self._near(code):
-            other = self.look(self._names[at])
-            if other is None:
-                continue
-            mine = mine or Look.of(image)
-            if same_picture(mine, other, fixed_camera=fixed_camera and self._sources[at] == source):
-                return self._names[at]
+        near = self._near(code)
+        if not near:
+            return None
+        mine = Look.of(image)
+        for first in range(0, len(near), AT_ONCE):
+            for slot in self._not_refuted(near[first : first + AT_ONCE], mine, source if fixed_camera else None):
+                other = self._looks(self._names[slot])
+                one_camera = fixed_camera and self._sources[slot] == source
+                if other is not None and same_picture(mine, other, fixed_camera=one_camera):
+                    return self._names[slot]
         return None
 
-    def _near(self, code: int) -> Iterable[int]:
-        if len(self._array) != len(self._hashes):
-            self._array = np.array(self._hashes, np.uint64)
-        if not len(self._array):
-            return ()
-        apart = np.bitwise_xor(self._array, np.uint64(code)).view(np.uint8).reshape(-1, 8)
+    def _not_refuted(self, slots: list[int], mine: Look, camera: str | None) -> list[int]:
+        """Those of some pictures whose screen leaves open that they are copies, in order; all of other cameras."""
+        of_camera = [slot for slot in slots if camera is not None and self._sources[slot] == camera]
+        for slot in of_camera:
+            if not self._screened[slot] and (look := self._looks(self._names[slot])) is not None:
+                self._screens[slot], self._screened[slot] = look.screen, True
+        left = np.array([slot for slot in of_camera if self._screened[slot]], np.intp)
+        screen = mine.screen
+        for part in (slice(0, FIRST_GLANCE), slice(FIRST_GLANCE, None)):
+            theirs = self._screens[left, part]
+            apart = np.maximum(theirs, screen[part]) - np.minimum(theirs, screen[part])
+            left = left[(apart <= SCREEN_LEVELS).all(axis=1)]
+        refuted = set(of_camera) - set(left.tolist())
+        return [slot for slot in slots if slot not in refuted]
+
+    def _near(self, code: int) -> list[int]:
+        """The slots whose hashes are near, the nearest first."""
+        apart = np.bitwise_xor(self._hashes[: len(self._names)], np.uint64(code)).view(np.uint8).reshape(-1, 8)
         bits = np.unpackbits(apart, axis=1).sum(axis=1)
-        return [int(at) for at in np.argsort(bits, kind="stable") if bits[at] <= NEAR_BITS]
+        order = np.argsort(bits, kind="stable")
+        return [slot for slot in order[bits[order] <= NEAR_BITS].tolist() if self._names[slot]]

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from edge.errors import BearAlarmError
 from edge.schema import BoxXYWH
 from train.catalog.licences import NOT_STATED
+from train.catalog.table import plain_text
 
 LONGEST_NAME = 80  # characters of a file's stem: some file systems take 143 bytes
 
 _PHOTO = re.compile(r"inaturalist[^/]*(?:/[^/]*)?/photos/(\d+)/")
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a picture could not be had. ``for_good``: another try would bring the same."""
+
+    kind: str
+    words: str
+    for_good: bool = False
+
+
 @dataclass(frozen=True)
 class Found:
-    """One picture that a source offers. Exactly one of ``url``, ``file`` and ``data`` says where its bytes are."""
+    """One picture that a source offers. Exactly one of ``url``, ``file``, ``data`` and ``failed`` is given.
+
+    Its words are made ``plain_text`` here, so that they compare with what the table holds; an address stays as it is.
+    """
 
     label: str
     source: str  # what a split keeps together first: a service, a camera, a card
@@ -28,6 +46,7 @@ class Found:
     url: str = ""
     file: Path | None = None
     data: Callable[[], bytes] | None = None
+    failed: Failed | None = None  # why a record of the source offers none
     known_by: str = ""  # what it is known by where it has no address
     page: str = ""
     author: str = ""
@@ -40,10 +59,36 @@ class Found:
     boxes_px: tuple[tuple[str, BoxXYWH], ...] = ()  # the same in pixels of the picture, where its size was not told
     fixed_camera: bool = False  # its pictures look alike without being copies of each other
 
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, str) and each.name != "url":
+                object.__setattr__(self, each.name, plain_text(value))
+
     @property
     def key(self) -> str:
         """What it is known by in the table, whichever size of it was fetched and from whom it was heard."""
-        return photo_key(self.url) if self.url else self.known_by
+        return plain_text(photo_key(self.url)) if self.url else self.known_by
+
+    @property
+    def address(self) -> str:
+        """Where it was looked for: its address, its path, or what else it is known by."""
+        return self.url or (str(self.file.absolute()) if self.file else self.known_by)
+
+
+def understood(records: Iterable[T], read: Callable[[T], Iterable[Found]], source: str) -> Iterator[Found]:
+    """What ``read`` makes of each record that a source answered with.
+
+    Of a record that is not as the source documents it the rest is left out: it is offered as ``failed``, and counted.
+    """
+    for record in records:
+        try:
+            yield from read(record)
+        except BearAlarmError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            words = f"{source}: {type(error).__name__}: {str(error)[:80]} in {str(record)[:120]}"
+            yield Found("", source, "", "", failed=Failed("not understood", plain_text(words)))
 
 
 def photo_key(url: str) -> str:
@@ -60,10 +105,21 @@ def safe_name(words: str, fallback: str = "picture") -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip("-._")
     if plain == words and 0 < len(plain) <= LONGEST_NAME:
         return plain
-    digest = hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    digest = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{plain[: LONGEST_NAME - 9].rstrip('-._') or fallback}-{digest}"
 
 
 def name_in(url: str) -> str:
-    """The file's name at the end of an address, without its suffix."""
-    return Path(unquote(urlsplit(url).path)).stem
+    """The file's name at the end of an address, without its suffix; "" of what is no address."""
+    try:
+        return Path(unquote(urlsplit(url).path)).stem
+    except ValueError:  # "http://[photo]/1.jpg"; whoever fetches it says so
+        return ""
+
+
+def host_in(url: str) -> str:
+    """The host of an address; "" of what is no address."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

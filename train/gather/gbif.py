@@ -13,7 +13,7 @@ from typing import Any
 from edge.errors import SourceError
 from train.catalog.licences import find_licence
 from train.gather.extra import need
-from train.gather.found import Found, name_in
+from train.gather.found import Found, name_in, understood
 from train.gather.wanted import Licences
 
 API = "https://api.gbif.org/v1/"
@@ -51,9 +51,9 @@ def from_gbif(
         }
         answer = _ask(api, {name: value for name, value in asked.items() if value is not None})
         results = list(answer.get("results") or ())
-        for found in (found for each in results for found in _photos(each, label, species, licences)):
+        for found in understood(results, lambda each: _photos(each, label, species, licences), "GBIF"):
             yield found
-            given += 1
+            given += found.failed is None
             if given >= limit:
                 return
         offset += len(results)

@@ -13,7 +13,7 @@ from typing import Any
 from edge.errors import SourceError
 from train.catalog.licences import ALL_RIGHTS, find_licence
 from train.gather.extra import need
-from train.gather.found import Found
+from train.gather.found import Found, understood
 from train.gather.wanted import Licences
 
 API = "https://api.inaturalist.org/v1"
@@ -67,9 +67,9 @@ def from_inaturalist(
                 "id_below": before,
             }
             results = _ask(session, api, {name: value for name, value in asked.items() if value is not None})
-            for found in (found for each in results for found in _photos(each, label, species, licences)):
+            for found in understood(results, lambda each: _photos(each, label, species, licences), "iNaturalist"):
                 yield found
-                given += 1
+                given += found.failed is None
                 if given >= limit:
                     return
             if not results:
@@ -140,7 +140,7 @@ def _ask(session: Any, api: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
         return list(answer["results"])
     except need("requests").RequestException as error:
         raise SourceError(f"{api}: no answer ({_first(error)}); check the network and run it again") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SourceError(f"{api}: an answer that is not understood ({_first(error)}); try again later") from None
 
 

@@ -2,73 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from edge.atomic import replace_whole
 from edge.errors import OptionError, PictureError
-from edge.pictures import read_picture
+from edge.pictures import picture_bytes, read_picture
 from train.catalog.licences import find_licence
 from train.catalog.picture import SPLITS, name_inside
 from train.catalog.read import UNSORTED
-from train.catalog.table import Table, Values
-from train.gather.download import Failed
-from train.gather.duplicates import Duplicates, Look, phash
-from train.gather.found import Found, photo_key, safe_name
+from train.catalog.table import Table, Values, plain_text
+from train.gather.better import boxes_inside, brings_label, brings_licence, is_better, labels_differ
+from train.gather.duplicates import Duplicates, phash
+from train.gather.found import Failed, Found, photo_key, safe_name
+from train.gather.looks import Look
+from train.gather.tally import (
+    BETTER,
+    DUPLICATE,
+    IN_THE_TABLE,
+    LABELLED,
+    LEFT_OUT_FOLDER,
+    NEW,
+    OTHER_LABEL,
+    THERE,
+    Tally,
+)
 from train.gather.verify import Checked, RefusedError, check
 
 log = logging.getLogger(__name__)
 
-NEW, THERE, BETTER = "new", "already there", "better copies"
-DUPLICATE, OTHER_LABEL = "duplicates", "duplicates of pictures with another label"
-LEFT_OUT_FOLDER = "left-out"  # pictures that a better copy replaced
-LARGER = 1.5  # times the pixels that make the same picture a better one
 EVERY, EVERY_S = 25, 5.0  # pictures and seconds between writes of the table
-KEPT_LOOKS = 64
 
 _SHA = re.compile(r"\bsha256=([0-9a-f]{64})\b")
 _HASH = re.compile(r"\bphash=([0-9a-f]{16})\b")
-_SIZE = re.compile(r"\b(\d+)x(\d+)\b")
-
-
-@dataclass
-class Tally:
-    """What became of the pictures that were offered, by kind, and a few words on some."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-
-    def count(self, kind: str, words: str = "") -> None:
-        """One more of a kind."""
-        self.counts[kind] += 1
-        if words:
-            self.examples.setdefault(kind, words)
-
-    @property
-    def kept(self) -> int:
-        """How many came in, better copies of what was there included."""
-        return self.counts[NEW] + self.counts[BETTER]
-
-    def lines(self, out: Path, total: int) -> list[str]:
-        """What to say at the end."""
-        there = f", {self.counts[THERE]} were there already" if self.counts[THERE] else ""
-        new = f"{self.counts[NEW]} new picture{'' if self.counts[NEW] == 1 else 's'}"
-        lines = [f"{new} in {out}, which now has {total}{there}."]
-        if self.counts[BETTER]:
-            lines.append(
-                f"{self.counts[BETTER]} are better copies of pictures that were there (by licence or size); "
-                f"the old files lie in {out / LEFT_OUT_FOLDER}."
-            )
-        out_of = {kind: n for kind, n in self.counts.most_common() if kind not in (NEW, THERE, BETTER)}
-        if out_of:
-            lines.append("Left out: " + ", ".join(f"{n} {kind}" for kind, n in out_of.items()) + ".")
-            lines += [f"  {kind}: {self.examples[kind]}" for kind in out_of if kind in self.examples]
-        return lines
 
 
 class Keeper:
@@ -78,38 +47,56 @@ class Keeper:
         self, table: Table, track: Callable[[Iterable[Values], str], Iterator[Values]] = lambda rows, _: iter(rows)
     ) -> None:
         self.table, self.tally = table, Tally()
-        self._keys = {photo_key(row["url"]) for row in (*table.rows, *table.left_out) if row.get("url")}
+        self._keys = {_key(row): "" for row in table.left_out if row.get("url")}  # to file; "" where there is none
         self._digests: dict[str, str] = {}  # of the bytes, to file
         self._rows = {row["file"]: row for row in table.rows}
-        self._looks: dict[str, Look | None] = {}
         self._duplicates = Duplicates(self._look)
         self._parts = {row.get("split", "") for row in table.rows} & set(SPLITS)
+        self._moved: list[str] = []  # files that the table names elsewhere once it is written
         self._unsaved, self._saved_at = 0, time.monotonic()
         for row in track(list(table.rows), "looking at the pictures that are there"):
             self._remember(row)
 
     def wants(self, found: Found) -> bool:
-        """Whether a picture is neither there nor left out already; one that is, is counted."""
-        if found.key and found.key in self._keys:
+        """Whether a picture is neither there nor left out already; one that is, is counted.
+
+        One that is there is wanted again with a label or a licence that it lacks.
+        """
+        key = found.key
+        if not key:
+            return True
+        there = self._rows.get(self._keys.get(key, ""))
+        lacks = there is not None and (brings_label(found, there) or brings_licence(found, there))
+        if key in self._keys and not lacks:
             self.tally.count(THERE)
             return False
-        if found.key:
-            self._keys.add(found.key)  # offered twice in one run
+        self._keys[key] = ""  # offered twice in one run
         return True
 
     def take(self, found: Found, data: bytes | Failed) -> str:
         """Keep a picture, or say why not; returns the kind that is counted. Raises OptionError on a full disk."""
         kind, words = self._take(found, data)
         name = found.url or str(found.file or found.name)
-        self.tally.count(kind, f"{name}: {words}" if words else "")
-        for_good = not isinstance(data, Failed) or data.for_good
-        if kind not in (NEW, THERE, BETTER) and found.url and for_good:
-            self.table.leave_out(found.url, found.page, kind, words)
+        self.tally.count(kind, ": ".join(part for part in (name, words) if part) if words else "")
+        if kind in IN_THE_TABLE:
+            self.table.let_in(found.address)
+        elif found.address and (not found.url or not isinstance(data, Failed) or data.for_good):
+            self.table.leave_out(found.address, found.page, kind, words)
         self._unsaved += 1
         if self._unsaved >= EVERY or time.monotonic() - self._saved_at > EVERY_S:
-            self.table.write()
-            self._unsaved, self._saved_at = 0, time.monotonic()
+            self.write()
         return kind
+
+    def write(self) -> None:
+        """Bring the table to the disk; what it names elsewhere from then on is removed. Raises OptionError."""
+        self.table.write()
+        self._unsaved, self._saved_at = 0, time.monotonic()
+        for file in self._moved:
+            try:
+                (self.table.root / file).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s: stays where it was (%s)", self.table.root / file, error.strerror)
+        self._moved.clear()
 
     def _take(self, found: Found, data: bytes | Failed) -> tuple[str, str]:
         if isinstance(data, Failed):
@@ -118,23 +105,31 @@ class Keeper:
             checked = check(data)
         except RefusedError as error:
             return error.kind, error.words
-        if checked.sha256 in self._digests:
-            there = self._rows[self._digests[checked.sha256]]
-            return _same(there, found, THERE)
         code = phash(checked.image)
-        twin = self._duplicates.find(checked.image, code, found.source, found.fixed_camera)
-        if twin is not None:
-            there = self._rows[twin]
-            kind, words = _same(there, found, DUPLICATE)
-            if kind == OTHER_LABEL or not _better(found, checked, there):
-                return kind, words
-            self._replace(there, found, checked, code, data)
-            return BETTER, ""
+        twin, kind = self._digests.get(checked.sha256), THERE
+        if twin is None:
+            twin, kind = self._duplicates.find(checked.image, code, found.source, found.fixed_camera), DUPLICATE
         row = self._row(found, checked, code)
+        if twin is not None:
+            return self._compare(self._rows[twin], found, checked, row, data if kind == DUPLICATE else None)
         row["file"] = self._write(found, checked, data)
-        self.table.add(row, _boxes(found, checked))
-        self._remember(row)
+        self.table.add(row, boxes_inside(found, checked))
+        self._remember(row, checked)
         return NEW, ""
+
+    def _compare(
+        self, there: Values, found: Found, checked: Checked, row: dict[str, str], data: bytes | None
+    ) -> tuple[str, str]:
+        """What becomes of a copy of the picture ``there``; ``data``: None where its bytes are the same."""
+        if labels_differ(found, there):
+            return OTHER_LABEL, f"stands in the table as {there['label']} ({there['file']}) and would be {found.label}"
+        if is_better(found, checked, there):
+            self._replace(there, found, checked, row, data)
+            return BETTER, ""
+        if brings_label(found, there) and (self.table.root / there["file"]).is_file():
+            self._label(there, found)
+            return LABELLED, ""
+        return (THERE, "") if data is None else (DUPLICATE, f"the same as {there['file']}")
 
     def _row(self, found: Found, checked: Checked, code: int) -> dict[str, str]:
         licence = find_licence(found.licence, found.licence_url)
@@ -158,8 +153,12 @@ class Keeper:
         """Where the table says parts: that of the same group, else train; tests are not enlarged unasked."""
         if self._parts != set(SPLITS):
             return ""
-        same = (row for row in self._rows.values() if row.get("source") == found.source)
-        parts = [row.get("split", "") for row in same if not found.group or row.get("group") == found.group]
+        same = (row for row in self._rows.values() if _source(row) == found.source)
+        parts = [
+            row.get("split", "")
+            for row in same
+            if not found.group or (row.get("group_id") or row.get("group")) == found.group
+        ]
         return next((part for part in parts if part in SPLITS), "train")
 
     def _write(self, found: Found, checked: Checked, data: bytes) -> str:
@@ -167,49 +166,80 @@ class Keeper:
         inside = name_inside(found.file, self.table.root) if found.file else None
         if inside and inside not in self._rows:
             return inside
-        folder = Path(safe_name(found.label)) / safe_name(found.source)
-        stem = safe_name(found.name)
-        name = folder / f"{stem}{checked.suffix}"
-        if (self.table.root / name).exists() and (self.table.root / name).read_bytes() != data:
-            name = folder / f"{stem}-{checked.sha256[:8]}{checked.suffix}"
-        try:
-            (self.table.root / folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(f"{self.table.root / folder}: cannot be made ({error.strerror})") from None
-        replace_whole(self.table.root / name, data)
-        return name.as_posix()
+        return self._put(
+            f"{safe_name(found.label)}/{safe_name(found.source)}", safe_name(found.name) + checked.suffix, data
+        )
 
-    def _replace(self, there: Values, found: Found, checked: Checked, code: int, data: bytes) -> None:
-        """A better copy takes the row of ``there``: label, part, boxes and note stay, the old file moves away."""
+    def _put(self, folder: str, name: str, data: bytes) -> str:
+        """Write a file under its name, or one like it where another has that; returns where. Raises OptionError."""
+        path = self.table.root / folder / name
+        if path.exists() and path.read_bytes() != data:
+            path = path.with_name(f"{path.stem}-{hashlib.sha256(data).hexdigest()[:8]}{path.suffix}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(f"{path.parent}: cannot be made ({error.strerror})") from None
+        replace_whole(path, data)
+        return f"{folder}/{path.name}"
+
+    def _replace(self, there: Values, found: Found, checked: Checked, row: dict[str, str], data: bytes | None) -> None:
+        """A better copy takes the row of ``there``: label, part, boxes and note stay.
+
+        Where the table says a part, source and group stay too: a part holds whole groups. The old file moves away;
+        where ``data`` is None its bytes are the same, and it stays.
+        """
         old = there["file"]
-        row = self._row(found, checked, code)
-        row |= {name: there[name] for name in ("label", "split", "note") if there.get(name)}
-        row |= dict.fromkeys({"source_repo", "group_id"} & set(there), "")  # other names of what the row says itself
-        row["file"] = self._write(found, checked, data)
+        kept = {name: there[name] for name in ("label", "split", "note") if there.get(name)}
+        if brings_label(found, there):
+            del kept["label"]
+        if there.get("split"):
+            kept |= {name: there.get(name, "") for name in ("source", "group")}
+        else:
+            kept |= dict.fromkeys({"source_repo", "group_id"} & set(there), "")  # other names of what the row says
+        row = row | kept | {"file": old if data is None else self._write(found, checked, data)}
+        if there.get("url") and _key(there) != found.key:
+            self.table.leave_out(there["url"], there.get("page", ""), DUPLICATE, f"gave way to {row['url']}")
         self._forget(old)
         self.table.change(old, row)
-        self.table.write()  # before the old file moves: a table never names what is gone
+        self._remember({**there, **row}, checked)
+        if data is None:
+            return
+        self.write()  # before the old file moves: a table never names what is gone
         away = self.table.root / LEFT_OUT_FOLDER / old
         try:
             away.parent.mkdir(parents=True, exist_ok=True)
             (self.table.root / old).replace(away)
         except OSError as error:
             log.warning("%s: stays where it was (%s)", self.table.root / old, error.strerror)
-        self._remember(row)
 
-    def _remember(self, row: Values) -> None:
-        checks = row.get("checks") or ""
+    def _label(self, there: Values, found: Found) -> None:
+        """Give a picture that nobody had labelled its label; its file moves out of unsorted/."""
+        old, new = there["file"], {"label": found.label, "note": there.get("note") or found.note}
+        folder, _, name = old.rpartition("/")
+        if (inside := f"{folder}/").startswith(f"{UNSORTED}/"):
+            data = picture_bytes(self.table.root / old)
+            folder = f"{safe_name(found.label)}/{inside.removeprefix(f'{UNSORTED}/')}".rstrip("/")
+            new["file"] = self._put(folder, name, data)
+            self._moved.append(old)
+        self._forget(old)
+        self.table.change(old, new)
+        self._remember({**there, "file": old, **new})
+
+    def _remember(self, row: Values, checked: Checked | None = None) -> None:
+        """Know a row again; ``checked``: its picture, where it is at hand."""
+        checks, file = row.get("checks") or "", row["file"]
         sha, code = _SHA.search(checks), _HASH.search(checks)
-        self._rows[row["file"]] = row
+        self._rows[file] = row
+        if row.get("url"):
+            self._keys[_key(row)] = file
         if sha:
-            self._digests[sha[1]] = row["file"]
-        source = row.get("source_repo") or row.get("source") or ""
+            self._digests[sha[1]] = file
         if code:
-            self._duplicates.add(row["file"], source, int(code[1], 16))
+            self._duplicates.add(file, _source(row), int(code[1], 16), checked.image if checked else None)
         else:
-            self._look_at(row, source)
+            self._look_at(row)
 
-    def _look_at(self, row: Values, source: str) -> None:
+    def _look_at(self, row: Values) -> None:
         """Hash a picture that came into the table without this program."""
         try:
             checked = check((self.table.root / row["file"]).read_bytes())
@@ -217,26 +247,23 @@ class Keeper:
             return
         code = phash(checked.image)
         self._digests[checked.sha256] = row["file"]
-        self._duplicates.add(row["file"], source, code)
+        self._duplicates.add(row["file"], _source(row), code, checked.image)
         self.table.change(
             row["file"], {"checks": f"{row.get('checks') or ''} {checked.words} phash={code:016x}".strip()}
         )
 
     def _forget(self, file: str) -> None:
+        row = self._rows.pop(file)
         self._duplicates.forget(file)
         self._digests = {sha: name for sha, name in self._digests.items() if name != file}
-        self._rows.pop(file, None)
-        self._looks.pop(file, None)
+        if row.get("url"):
+            self._keys[_key(row)] = ""
 
     def _look(self, file: str) -> Look | None:
-        if file not in self._looks:
-            while len(self._looks) >= KEPT_LOOKS:
-                self._looks.pop(next(iter(self._looks)))
-            try:
-                self._looks[file] = Look.of(read_picture(self.table.root / file))
-            except PictureError:
-                self._looks[file] = None
-        return self._looks[file]
+        try:
+            return Look.of(read_picture(self.table.root / file))
+        except PictureError:
+            return None
 
 
 def sha256_of(row: Values) -> str:
@@ -245,30 +272,9 @@ def sha256_of(row: Values) -> str:
     return found[1] if found else ""
 
 
-def _same(there: Values, found: Found, kind: str) -> tuple[str, str]:
-    if found.label in (there["label"], UNSORTED):
-        return kind, "" if kind == THERE else f"the same as {there['file']}"
-    return OTHER_LABEL, f"stands in the table as {there['label']} ({there['file']}) and would be {found.label}"
+def _key(row: Values) -> str:
+    return plain_text(photo_key(row["url"]))
 
 
-def _better(found: Found, checked: Checked, there: Values) -> bool:
-    """Whether a copy should take the place of the one that is there: by licence, else by size."""
-    before, now = find_licence(there.get("licence")).ships, find_licence(found.licence, found.licence_url).ships
-    if before != now:
-        return now
-    size = _SIZE.search(there.get("checks") or "")
-    pixels = int(size[1]) * int(size[2]) if size else 0
-    return bool(pixels) and checked.size_wh[0] * checked.size_wh[1] >= LARGER * pixels
-
-
-def _boxes(found: Found, checked: Checked) -> list[tuple[str, tuple[float, float, float, float]]]:
-    """Boxes as fractions, cut at the picture's edge; what lies outside is no box."""
-    w, h = checked.size_wh
-    scaled = [(name, (box[0] / w, box[1] / h, box[2] / w, box[3] / h)) for name, box in found.boxes_px]
-    boxes = []
-    for name, (left, top, width, height) in (*found.boxes, *scaled):
-        x1, y1 = max(left, 0.0), max(top, 0.0)
-        x2, y2 = min(left + width, 1.0), min(top + height, 1.0)
-        if x2 - x1 > 1e-4 and y2 - y1 > 1e-4:
-            boxes.append((name, (x1, y1, x2 - x1, y2 - y1)))
-    return boxes
+def _source(row: Values) -> str:
+    return row.get("source_repo") or row.get("source") or ""

@@ -40,5 +40,10 @@ def category_labels(options: Iterable[str], categories: Iterable[str]) -> dict[s
     return labels
 
 
+def known_label(words: str) -> str:
+    """The label that a table or a person means, by whatever name it is known: ``Bear`` is bear_any."""
+    return ALIASES.get(_plain(words), _plain(words))
+
+
 def _plain(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")

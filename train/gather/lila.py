@@ -20,7 +20,7 @@ from edge.errors import CatalogError
 from edge.schema import BoxXYWH
 from train.catalog.licences import NOT_STATED
 from train.catalog.picture import is_bear
-from train.gather.found import Found
+from train.gather.found import Found, understood
 
 Boxes = tuple[tuple[str, BoxXYWH], ...]
 
@@ -100,7 +100,10 @@ def from_set(
             by_label[labels[known[0]]][str(image.get("location", ""))].append((number, known[0]))
     turns = [_in_turn(by_label[label]) for label in sorted(by_label)]
     picked = [each for round_ in zip_longest(*turns) for each in round_ if each is not None]
-    for number, name in picked[:limit]:
+    given = 0
+
+    def picture(pick: tuple[str, str]) -> Iterator[Found]:
+        number, name = pick
         image = traps.images[number]
         file = str(image["file_name"]).replace("\\", "/")
         if ".." in file.split("/") or file.startswith("/"):
@@ -124,6 +127,12 @@ def from_set(
             fixed_camera=True,
         )
 
+    for found in understood(picked, picture, traps.name):
+        yield found
+        given += found.failed is None
+        if given >= limit:
+            return
+
 
 def _in_turn(places: Mapping[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
     """One picture of each place, then the next of each; shuffled the same way each time."""
@@ -132,7 +141,7 @@ def _in_turn(places: Mapping[str, list[tuple[str, str]]]) -> list[tuple[str, str
 
 
 def _shuffle(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _boxes(traps: TrapSet, number: str, labels: Mapping[str, str], label: str) -> tuple[Boxes, Boxes]:

@@ -15,7 +15,7 @@ from train.catalog.licences import NOT_STATED, OWN
 from train.catalog.read import UNSORTED
 from train.gather.exif import Exif, read_exif
 from train.gather.found import Found
-from train.gather.keep import LEFT_OUT_FOLDER
+from train.gather.tally import LEFT_OUT_FOLDER
 
 BURST_S = 60.0  # pictures of one camera that follow each other closer are one burst
 
@@ -60,7 +60,7 @@ def from_folder(
             file=file,
             author=author,
             licence=licence,
-            taken_at=read_exif(picture_bytes(file)).taken_at,
+            taken_at=_exif(file).taken_at,
             note=note or its_note,
             fixed_camera=True,  # it may be one's; copies inside one source do little harm
         )
@@ -133,13 +133,16 @@ def bursts(shots: Iterable[Shot], gap_s: float = BURST_S) -> Iterator[tuple[Shot
 
 
 def _shot(file: Path, card: Path, camera: str) -> Shot:
-    inside = file.relative_to(card)
-    try:
-        exif = read_exif(picture_bytes(file))
-    except PictureError:  # said when it is looked at
-        exif = Exif()
+    inside, exif = file.relative_to(card), _exif(file)
     makers = [match[1] for part in inside.parent.parts if (match := _DCF.fullmatch(part))]
     return Shot(file, inside, exif, camera or exif.camera or (makers[-1] if makers else card.resolve().name))
+
+
+def _exif(file: Path) -> Exif:
+    try:
+        return read_exif(picture_bytes(file))
+    except PictureError:  # said when it is looked at
+        return Exif()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -229,6 +229,7 @@ def sort(out: OutOpt = OUT) -> None:
         ("of the table are nowhere in the folder; put them back, or remove their rows", done.gone),
         ("are not in the table; bring them in with `bear-alarm gather folder`", done.strangers),
         ("name no label; call them by a label", done.folders),
+        ("have names that are not UTF-8 text on one line; rename them, and run it again", done.odd),
     ):
         if names:
             log.warning("%d %s: %s", len(names), words, ", ".join(names[:3]) + (", …" if len(names) > 3 else ""))

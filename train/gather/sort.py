@@ -9,9 +9,11 @@ from pathlib import Path
 from edge.errors import OptionError
 from edge.pictures import SUFFIXES
 from train.catalog.picture import TRAINING_LABELS
-from train.catalog.read import ALIASES, UNSORTED
-from train.catalog.table import Table
-from train.gather.keep import LEFT_OUT_FOLDER, sha256_of
+from train.catalog.read import UNSORTED
+from train.catalog.table import Table, plain_text
+from train.gather.keep import sha256_of
+from train.gather.labels import known_label
+from train.gather.tally import LEFT_OUT_FOLDER
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Sorted:
     gone: tuple[str, ...]  # files of the table that are nowhere
     strangers: tuple[str, ...]  # pictures in folders of labels that the table does not know
     folders: tuple[str, ...]  # of strangers and moved pictures, that name no label
+    odd: tuple[str, ...]  # pictures whose names no table can hold
 
 
 def sort_moved(out: Path) -> Sorted:
@@ -36,6 +39,8 @@ def sort_moved(out: Path) -> Sorted:
         known = {row["file"] for row in table.rows}
         missing = {row["file"]: dict(row) for row in table.rows if not (out / row["file"]).is_file()}
         strangers = _strangers(out, known)
+        odd = [name for name in strangers if plain_text(name) != name]
+        strangers = [name for name in strangers if name not in odd]
         places = {_digest(out / name): name for name in strangers} if missing else {}
         for file, row in missing.items():
             there = places.get(sha256_of(row))
@@ -43,7 +48,7 @@ def sort_moved(out: Path) -> Sorted:
                 gone.append(file)
                 continue
             folder = there.split("/")[0]
-            label = UNSORTED if folder == UNSORTED else ALIASES.get(folder, folder)
+            label = known_label(folder)
             if label not in (*TRAINING_LABELS, UNSORTED):
                 unnamed.add(folder)
                 continue
@@ -51,7 +56,7 @@ def sort_moved(out: Path) -> Sorted:
             strangers.remove(there)
             moved[label] = moved.get(label, 0) + 1
         left = sum(row.get("label") == UNSORTED for row in table.rows)
-    return Sorted(moved, left, tuple(gone), tuple(strangers), tuple(sorted(unnamed)))
+    return Sorted(moved, left, tuple(gone), tuple(strangers), tuple(sorted(unnamed)), tuple(odd))
 
 
 def _strangers(out: Path, known: set[str]) -> list[str]:

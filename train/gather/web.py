@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from edge.errors import SourceError
 from train.catalog.licences import NOT_STATED
 from train.gather.extra import need
-from train.gather.found import Found, name_in
+from train.gather.found import Found, host_in, name_in, understood
 
 MOST_PAGES = 20  # of about a hundred pictures each
 
@@ -31,24 +30,30 @@ def from_web(query: str, label: str, *, limit: int, search: Search | None = None
             if page > 1:  # the end of what it finds looks like a failure
                 return
             raise
-        new = [each for each in results if each.get("image") and each["image"] not in seen]
-        if not new:
-            return
-        for each in new:
-            url, at = str(each["image"]), str(each.get("url") or "")
-            seen.add(url)
-            yield Found(
-                label=label,
-                source="web search",
-                group=urlsplit(at or url).hostname or "",
-                name=f"{urlsplit(url).hostname}-{name_in(url)}",
-                url=url,
-                page=at,
-                licence=NOT_STATED,
-            )
-            given += 1
+        before = len(seen)
+        for found in understood(results, lambda each: _result(each, label, seen), "web search"):
+            yield found
+            given += found.failed is None
             if given >= limit:
                 return
+        if len(seen) == before:
+            return
+
+
+def _result(result: dict[str, Any], label: str, seen: set[str]) -> Iterator[Found]:
+    url, at = str(result.get("image") or ""), str(result.get("url") or "")
+    if not url or url in seen:
+        return
+    seen.add(url)
+    yield Found(
+        label=label,
+        source="web search",
+        group=host_in(at) or host_in(url),
+        name=f"{host_in(url)}-{name_in(url)}",
+        url=url,
+        page=at,
+        licence=NOT_STATED,
+    )
 
 
 def ddgs_images(query: str, page: int) -> list[dict[str, Any]]:
