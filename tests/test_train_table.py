@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import pytest
 
 from edge.errors import CatalogError, OptionError
 from train.catalog.read import read_catalog
-from train.catalog.table import Table, plain_text
+from train.catalog.table import Table, csv_bytes, plain_text
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import example, given  # noqa: E402
@@ -209,3 +210,10 @@ def test_what_was_left_out_stands_there_once_and_can_come_in(tmp_path: Path):
         table.let_in("/card/b\udce9.jpg")
         table.let_in("/card/never.jpg")
     assert [each["url"] for each in rows(tmp_path, "LEFT_OUT.csv")] == ["/card/a.jpg"]
+
+
+def test_a_bare_carriage_return_in_a_cell_stays_in_its_cell() -> None:
+    written = csv_bytes(["file", "author"], [{"file": "a.jpg", "author": "Ann\rBob"}, {"file": "b.jpg"}])
+    read = list(csv.DictReader(io.StringIO(written.decode(), newline="")))
+    assert read == [{"file": "a.jpg", "author": "Ann\rBob"}, {"file": "b.jpg", "author": ""}]
+    assert b"\r\n" not in written

@@ -51,6 +51,15 @@ class _Lines(list[str]):
         self.append(row.removesuffix("\r\n") + "\n")
 
 
+def csv_bytes(columns: Sequence[str], rows: Iterable[Values]) -> bytes:
+    """A CSV table as UTF-8, lines end in LF; what a row lacks is empty."""
+    lines = _Lines()
+    writer = csv.DictWriter(lines, columns, restval="", lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return "".join(lines).encode("utf-8")
+
+
 @dataclass
 class _Sheet:
     """One CSV file: its columns and rows as they were read, and as they are to be written."""
@@ -82,11 +91,7 @@ class _Sheet:
 
     def write(self) -> None:
         """Put the rows in the file's place, in one step. Raises OptionError where it cannot be written."""
-        lines = _Lines()
-        writer = csv.DictWriter(lines, self.columns, restval="", lineterminator="\r\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        replace_whole(self.path, "".join(lines).encode("utf-8"))
+        replace_whole(self.path, csv_bytes(self.columns, self.rows))
         self.stamp, self.changed = _stamp(self.path), False
 
 

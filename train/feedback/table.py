@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from edge.atomic import replace_whole
 from edge.errors import CatalogError, OptionError
 from train.catalog.read import MANIFEST
-from train.catalog.table import BOX_COLUMNS, BOXES, Boxes, Table
+from train.catalog.table import BOX_COLUMNS, BOXES, Boxes, Table, csv_bytes
 
 Row = dict[str, str]
 
@@ -104,11 +103,7 @@ def _rewrite(path: Path, columns: Sequence[str], without: Collection[str], new: 
     left = [row for row in rows if row.get("file") not in without]
     if len(left) == len(rows) and not new:
         return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*own, *(name for name in columns if name not in own)], "", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([*left, *new])
-    replace_whole(path, text.getvalue().encode("utf-8"))
+    replace_whole(path, csv_bytes([*own, *(name for name in columns if name not in own)], [*left, *new]))
 
 
 def _box_rows(boxed: Mapping[str, Boxes]) -> list[Row]:
