@@ -56,6 +56,14 @@ def test_what_a_picture_shows_is_its_note_or_its_source() -> None:
     assert [what(row("no_bear", note)) for note in ("dog", "boar: thermal", "")] == ["dog", "boar", "yard"]
 
 
+def test_hard_negatives_are_one_kind_whatever_they_scored() -> None:
+    hard = [row("no_bear", f"hard negative: p(bear) 0.{score}") for score in range(20, 80)]
+    dogs = [row("no_bear", "dog") for _ in range(10)]
+    assert {what(each) for each in hard} == {"hard negative"}
+    weights = sampling_weights([*ROWS[:7], *dogs, *hard], 1.0)
+    assert sum(weights[-60:]) == pytest.approx(sum(weights[-70:-60]))  # not sixty kinds to one
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Picture]:
     """Wide pictures whose left end is red and whose right end is blue, green between."""

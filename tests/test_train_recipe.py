@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import OptionError
-from train.learning.recipe import BOUNDS, CHOICES, Recipe, changed, read_recipe
+from train.learning.recipe import BOUNDS, CHOICES, Recipe, changed, read_recipe, recipe_values
 from train.learning.switches import QUICK, fitted, recipe_of, steps_of
 
 NOTHING: dict[str, Any] = {"epochs": None, "size": None}
@@ -49,6 +49,9 @@ def test_what_lies_between_the_bounds_is_taken_and_what_lies_outside_is_refused(
         ({"fp16": 1}, "here: fp16 is 1, and must be true or false"),
         ({"resize": "stretch"}, "here: resize is 'stretch'; choose one of random, crop, pad, squish"),
         ({"augment": "much"}, "here: augment is 'much'; choose one of none, light, field"),
+        ({"epochs": 10**400}, f"here: epochs is 1{'0' * 19}… (401 digits), and must be from 1 to 1000"),
+        ({"lr_head": 10**400}, f"here: lr_head is 1{'0' * 19}… (401 digits), and must be from 1e-07 to 1"),
+        ({"degraded": float("-inf")}, "here: degraded is -inf, and must be a number"),
         ({"size": 100}, "here: size is 100 pixels, and must be a multiple of 32; take 96"),
         ({"backbone": None}, "here: backbone is None, and must be a name"),
     ],
@@ -67,7 +70,19 @@ def test_a_recipe_is_read_from_a_file_of_its_own_or_from_a_runs_settings(tmp_pat
     assert read_recipe(file, Recipe()) == Recipe(seed=3, degraded=0.7)
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "not JSON"), ("[1]", "not list"), ('{"a": 1}', "unknown entry 'a'")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not list"),
+        ('{"a": 1}', "unknown entry 'a'"),
+        ('{"epochs": 1' + 400 * "0" + "}", "must be from 1 to 1000"),
+        ('{"epochs": 1' + 9000 * "0" + "}", "not JSON"),
+        (100_000 * "[", "not JSON"),
+        (100_000 * '{"recipe": ', "not JSON"),
+    ],
+    ids=range(7),
+)
 def test_a_bad_recipe_file_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "recipe.json"
     file.write_text(text)
@@ -88,6 +103,14 @@ def test_the_file_comes_first_then_quick_then_the_switches(tmp_path: Path) -> No
     assert recipe_of(None, quick=False, given=NOTHING, lr=None) == Recipe()
     with pytest.raises(OptionError, match="--image-size: size is 100 pixels"):
         recipe_of(None, quick=False, given={"size": 100}, lr=None)
+
+
+def test_what_a_file_names_is_known_even_where_it_is_what_is_built_in(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text('{"size": 224}')
+    assert recipe_values(file) == {"size": Recipe().size}
+    file.write_text('{"recipe": {"epochs": 3}, "cores": 2}')
+    assert recipe_values(file) == {"epochs": 3}
 
 
 @pytest.mark.parametrize(("made_for", "size"), [(224, 224), (300, 320), (384, 384), (1024, 640), (32, 32)])

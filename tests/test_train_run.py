@@ -35,9 +35,9 @@ class Untrained:
         self.number, self.path = number, Path()
         self.model: Any = SimpleNamespace(labels=LABELS, eval=lambda: None)
 
-    def export(self, name: str) -> None:
-        """Write the pickle."""
-        (self.path / name).write_bytes(pickle.dumps(self.number))
+    def export(self, name: Any) -> None:
+        """Write the pickle where fastai does."""
+        (self.path / name).write(pickle.dumps(self.number))
 
 
 @pytest.fixture(autouse=True)
@@ -71,10 +71,10 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def train(path: Path, out: Path) -> Catalog:
-    """A run on the pictures in ``path``, as the command makes one."""
+def train(path: Path, out: Path, seed: int = 1) -> Catalog:
+    """A run on the pictures in ``path``, as the command makes one; ``seed`` chooses the parts."""
     catalog = read_catalog(path)
-    split = split_catalog(catalog, 1)
+    split = split_catalog(catalog, seed)
     catalog, split = leave_out_broken(catalog, split, PictureCache(), lambda items, words: iter(items))
     train_run(catalog, split, out, Recipe(pretrained=False))
     return catalog
@@ -132,12 +132,17 @@ def test_a_training_that_is_broken_off_leaves_the_older_run_whole(
 def test_files_of_two_runs_are_refused(pictures: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     train(pictures, one)
-    train(pictures, two)
+    train(pictures, two, seed=2)
+    for name in ("learner.pkl", "split.csv"):
+        whole = (two / name).read_bytes()
+        shutil.copy(one / name, two / name)
+        with pytest.raises(CatalogError, match=f"{name} and settings.json are of two different runs"):
+            read_run(two)
+        (two / name).write_bytes(whole)
     shutil.copy(one / "learner.pkl", two / "learner.pkl")
-    with pytest.raises(CatalogError, match="two different runs"):
-        read_run(two)
+    shutil.copy(one / "split.csv", two / "split.csv")
     settings = json.loads((two / "settings.json").read_text())
-    del settings["learner_sha256"]  # a run from before it was written
+    del settings["learner_sha256"], settings["split_sha256"]  # a run from before they were written
     (two / "settings.json").write_text(json.dumps(settings))
     assert read_run(two).recipe.seed == 7
 

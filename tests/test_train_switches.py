@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +19,11 @@ pytest.importorskip("timm")
 
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
+from train.learning.commands import train
 from train.learning.pictures import PictureCache
 from train.learning.recipe import Recipe
 from train.learning.session import Session, mined_words
+from train.learning.telling import say_result
 
 SMALL = Recipe(
     backbone="mobilenetv3_small_050", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2, clear_teacher=True,
@@ -80,6 +83,36 @@ def test_half_precision_without_a_gpu_is_one_sentence(pictures: Path, tmp_path: 
     assert "--fp16 needs a GPU with CUDA, and torch sees none on this machine; leave --fp16 away" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("values", "size"),
+    [
+        ({"backbone": "efficientnet_b1", "size": 224}, 224),
+        ({"backbone": "efficientnet_b1"}, 256),
+        ({"recipe": {"backbone": "efficientnet_b1", "size": 160}}, 160),
+    ],
+)
+def test_a_size_that_a_recipe_names_is_taken_even_where_it_is_what_is_built_in(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], size: int
+) -> None:
+    recipes: list[Recipe] = []
+    monkeypatch.setattr(Session, "train", lambda session, recipe, out: recipes.append(recipe))
+    (tmp_path / "recipe.json").write_text(json.dumps(values))
+    train(pictures, tmp_path / "run", recipe_file=tmp_path / "recipe.json", pretrained=False)
+    assert [recipe.size for recipe in recipes] == [size]
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_that_shares_were_chosen_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], chosen: bool) -> None:
+    figures = {"pictures": 9, "crops": 30, "error_rate": 0.1, "bear_recall": 0.9, "false_positive_rate": 0.01}
+    shares = {"body": 0.2, "head": 0.75, "chosen": chosen}
+    say_result(figures | {"thresholds": {"all": {"value": 0.5}}, "kept": shares}, tmp_path)
+    sentence = (
+        "Chosen on the tuning part: 20 % of the untouched body's weights and 75 % of ImageNet's head in the bear logit "
+        "are kept."
+    )
+    assert (sentence in capsys.readouterr().err) == chosen
+
+
 def test_the_rate_finder_suggests_draws_and_trains_nothing(
     session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +121,15 @@ def test_the_rate_finder_suggests_draws_and_trains_nothing(
     assert 1e-6 < float(out) < 1
     assert f"Suggested: --lr {out.strip()}" in err
     assert [file.name for file in session.out.iterdir()] == ["lr-find.png"]
+
+
+def test_only_the_first_of_several_processes_looks_for_the_rate(
+    session: Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    session.find_rate(SMALL)
+    assert capsys.readouterr() == ("", "")
+    assert not session.out.exists()
 
 
 def test_seeds_are_runs_of_their_own_and_hard_negatives_are_counted(

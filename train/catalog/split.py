@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import logging
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from edge.atomic import replace_whole
 from edge.errors import CatalogError
 from train.catalog.picture import SPLITS, Catalog, Picture, is_bear, name_inside
 
@@ -171,7 +173,8 @@ def name_of(picture: Picture, root: Path) -> str:
 def write_split(split: Split, root: Path, path: Path, left_out: Iterable[Picture] = ()) -> str:
     """Write ``split.csv`` (file, label, source, group, split) and return its SHA-256.
 
-    Pictures that could not be read stand in it as ``LEFT_OUT``: the table that is read back holds them too.
+    Pictures that could not be read stand in it as ``LEFT_OUT``: the table that is read back holds them too. Names that
+    are not UTF-8 stand in it as on the disk. Raises OptionError when the place cannot be written.
     """
     parts = {**split, LEFT_OUT: left_out}
     rows = sorted(
@@ -179,11 +182,13 @@ def write_split(split: Split, root: Path, path: Path, left_out: Iterable[Picture
         for part, pictures in parts.items()
         for picture in pictures
     )
-    with path.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow(("file", "label", "source", "group", "split"))
-        writer.writerows(rows)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "label", "source", "group", "split"))
+    writer.writerows(rows)
+    data = text.getvalue().encode(errors="surrogateescape")
+    replace_whole(path, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_split(catalog: Catalog, path: Path) -> Split:
@@ -192,7 +197,9 @@ def read_split(catalog: Catalog, path: Path) -> Split:
     Raises CatalogError when the catalogue holds a picture that the run does not know, or the file is damaged.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as opened:
+        with path.open("rb") as opened:
+            opened.readline().decode()  # a file's name may be any bytes; the columns are text, or it is no split.csv
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as opened:
             parts = {row["file"]: row["split"] for row in csv.DictReader(opened)}
     except KeyError as error:
         raise CatalogError(

@@ -33,7 +33,7 @@ def changes(place: Place) -> Change:
     relabelled: Counter[str] = Counter()
     deleted = tuning = 0
     try:
-        with (place.run / "split.csv").open(newline="", encoding="utf-8") as opened:
+        with (place.run / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as opened:
             knew = [(row["file"], row["label"], row["split"]) for row in csv.DictReader(opened)]
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{place.run / 'split.csv'}: cannot be read ({error}); train the run again") from None

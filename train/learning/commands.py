@@ -102,6 +102,7 @@ def train(
     from train.catalog.read import read_catalog
     from train.catalog.shippable import only_shippable
     from train.catalog.split import complete, split_catalog
+    from train.learning.recipe import recipe_values
     from train.learning.switches import check_gpu, fitted, recipe_of
     from train.learning.threads import wait_asleep
 
@@ -121,6 +122,7 @@ def train(
         "seed": seed,
     }
     recipe = recipe_of(recipe_file, quick=quick, given=given, lr=lr)
+    size_named = image_size is not None or (recipe_file is not None and "size" in recipe_values(recipe_file))
     if not lr_find:
         for folder in [out / f"seed-{recipe.seed + n}" for n in range(seeds)] if seeds > 1 else [out]:
             if (folder / "learner.pkl").exists() and not force:
@@ -142,8 +144,7 @@ def train(
     from train.learning.session import Session
 
     network = find_backbone(recipe.backbone)
-    named = image_size is not None or (recipe_file is not None and recipe.size != type(recipe)().size)
-    recipe = fitted(recipe, network.size, named=named)
+    recipe = fitted(recipe, network.size, named=size_named)
     if recipe.pretrained:
         weights = weights_file(network, weights)
     make_folder(out)
@@ -155,7 +156,7 @@ def train(
     if lr_find:
         session.find_rate(recipe)
         return
-    session.mine(hard_negatives or ())
+    session.mine(hard_negatives or (), recipe)
     if seeds > 1:
         session.train_seeds(recipe, seeds)
     else:

@@ -37,7 +37,7 @@ def measure(
         cut = crops_of(row, read_picture(row.file), recipe.size, CONTEXT, rng, degraded=2)
         cut_out += cut
         labels += [row.label] * len(cut)
-        names += [row.file.name] * len(cut)
+        names += [row.file.name.encode(errors="replace").decode()] * len(cut)  # drawn: a name may be no UTF-8
         pictures += [number] * len(cut)
         degraded += [n >= len(cut) - 2 for n in range(len(cut))]
     crops = np.stack(cut_out)

@@ -54,11 +54,12 @@ def answers(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> Itera
     """Batch by batch, pooled features (n, F) and raw logits (n, L + 1000) of uint8 crops (N, size, size, 3) BGR."""
     mean, std = torch.tensor(backbone.mean)[:, None, None], torch.tensor(backbone.std)[:, None, None]
     net.eval()
+    device = next(net.parameters()).device  # a GPU's while the network trains there
     for start in range(0, len(crops), BATCH):
         with torch.inference_mode():
             part = torch.from_numpy(np.ascontiguousarray(crops[start : start + BATCH, ..., ::-1]))
             pictures = part.permute(0, 3, 1, 2).float() / 255
-            pooled = net.body(((pictures - mean) / std).contiguous(memory_format=torch.channels_last))
+            pooled = net.body(((pictures - mean) / std).to(device).contiguous(memory_format=torch.channels_last))
             raw = net.heads(pooled)
         yield pooled, raw
 
@@ -68,8 +69,8 @@ def ask(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> tuple[NDA
     logits, energies = [], []
     for _, raw in answers(net, backbone, crops):
         with torch.inference_mode():
-            logits.append(net.label_logits(raw).numpy())
-            energies.append(net.energy(raw).numpy())
+            logits.append(net.label_logits(raw).cpu().numpy())
+            energies.append(net.energy(raw).cpu().numpy())
     if not logits:
         return np.empty((0, len(net.labels)), np.float32), np.empty(0, np.float32)
     return np.concatenate(logits), np.concatenate(energies)

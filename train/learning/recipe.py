@@ -15,6 +15,7 @@ Resize = Literal["random", "crop", "pad", "squish"]
 Augment = Literal["none", "light", "field"]
 STEP_PX = 32  # a network's input is halved five times
 LARGEST_PX = 640
+MOST_DIGITS = 20  # of a value in a sentence
 
 
 @dataclass(frozen=True)
@@ -88,30 +89,39 @@ def read_recipe(path: Path, recipe: Recipe) -> Recipe:
 
     Raises OptionError when the file cannot be read, or holds anything but values of a recipe.
     """
+    return changed(recipe, recipe_values(path), str(path))
+
+
+def recipe_values(path: Path) -> dict[str, Any]:
+    """The values that a JSON file names, unchecked. Raises OptionError when it cannot be read or is no JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionError(f"{path}: the recipe cannot be read ({error.strerror}); check the name") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OptionError(f'{path}: not JSON ({error}); write for example {{"epochs": 8}}') from None
     if isinstance(content, dict) and isinstance(content.get("recipe"), dict):  # settings.json as it is
         content = content["recipe"]
     if not isinstance(content, dict):
         raise OptionError(f'{path}: a recipe is a JSON object such as {{"epochs": 8}}, not {type(content).__name__}')
-    return changed(recipe, content, str(path))
+    return content
 
 
 def _check(name: str, value: object, kind: type, where: str) -> None:
     """Raise OptionError unless ``value`` is of the kind and within the bounds of that entry."""
     wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}[kind]
     if kind in (int, float):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise OptionError(f"{where}: {name} is {value!r}, and must be {wanted}")
+        if isinstance(value, float) and not math.isfinite(value):  # an int is, and may be larger than a float can
+            raise OptionError(f"{where}: {name} is {value}, and must be {wanted}")
         low, high = BOUNDS[name]
         if kind is int and value != int(value):
             raise OptionError(f"{where}: {name} is {value!r}, and must be {wanted}")
         if not low <= value <= high:
-            raise OptionError(f"{where}: {name} is {value}, and must be from {low:g} to {high:g}")
+            digits = str(value)
+            shown = digits if len(digits) <= MOST_DIGITS else f"{digits[:MOST_DIGITS]}… ({len(digits)} digits)"
+            raise OptionError(f"{where}: {name} is {shown}, and must be from {low:g} to {high:g}")
         if name == "size" and value % STEP_PX:
             near = max(STEP_PX, round(value / STEP_PX) * STEP_PX)
             raise OptionError(f"{where}: size is {value} pixels, and must be a multiple of {STEP_PX}; take {near}")

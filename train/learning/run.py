@@ -10,10 +10,12 @@ RUN/*.png          confusion matrix, top losses, learning curve
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 import os
 import platform
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner, load_learner
 
 from edge import __version__
+from edge.atomic import replace_whole
 from edge.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from train.catalog.picture import LABELS, Catalog, check_trainable, table_digest
@@ -45,11 +48,11 @@ from train.learning.pictures import PictureCache, Track, examples_of
 from train.learning.probe import ask
 from train.learning.recipe import Recipe
 from train.learning.run_plots import learning_curve_picture
-from train.learning.together import first, rank, wait_for_all
+from train.learning.together import first, of_first, rank
 
 log = logging.getLogger(__name__)
-PARTIAL = "learner.pkl.part"
-# What a run says of itself beside the three files that make it; of an older run they would mislead.
+FILES = ("split.csv", "settings.json", "learner.pkl")  # what makes a run, in the order they are put in place
+# What a run says of itself beside them; of an older run it would mislead.
 REPORTS = ("metrics.json", "confusion-matrix.png", "top-losses.png", "learning-curve.png")
 
 
@@ -121,19 +124,26 @@ def train_run(
     history: list[dict[str, float]] = []
     seen = Seen(examples_of(learn_from), cache, backbone)
     learn = train_learner(dls, body, old_head, recipe, progress, history, seen)
-    if not first():
-        wait_for_all()
-        return {}
-    kept = keep_some(learn.model, untouched, backbone, split["tune"], recipe) if recipe.pretrained else None
-    _keep(learn, catalog, split, out, recipe, aliases or {}, more)
-    metrics = measure(learn.model, backbone, split["tune"], recipe, out, track) | {"history": history}
-    if kept:
-        metrics["kept"] = {"body": kept.body, "head": kept.head}
-    metrics["far_recall"] = far_recall(learn.model, backbone, split["tune"], recipe)
-    learning_curve_picture(history, out / "learning-curve.png")
-    _write(out / "metrics.json", metrics)
-    wait_for_all()
-    return metrics
+
+    def finish() -> dict[str, Any]:
+        kept = keep_some(learn.model, untouched, backbone, split["tune"], recipe) if recipe.pretrained else None
+        _keep(learn, catalog, split, out, recipe, aliases or {}, more)
+        try:
+            metrics = measure(learn.model, backbone, split["tune"], recipe, out, track) | {"history": history}
+            if kept:
+                metrics["kept"] = {"body": kept.body, "head": kept.head, "chosen": recipe.choose_kept}
+            metrics["far_recall"] = far_recall(learn.model, backbone, split["tune"], recipe)
+            learning_curve_picture(history, out / "learning-curve.png")
+            _write(out / "metrics.json", metrics)
+        except OSError as error:
+            raise OptionError(
+                f"{out}: the figures cannot be written ({error.strerror or error}); the network is there without them: "
+                "make room, and train again"
+            ) from None
+        return metrics
+
+    metrics = of_first(finish, cpu=not recipe.fp16)
+    return metrics if first() else {}
 
 
 def far_recall(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe) -> dict[str, float]:
@@ -145,13 +155,22 @@ def far_recall(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Re
 
 
 def make_folder(out: Path) -> None:
-    """Make the run's folder. Raises OptionError where nothing can be written."""
+    """Make the run's folder; of several processes the first does. Raises OptionError where nothing can be written."""
+    if not first():
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / PARTIAL).touch()
-        (out / PARTIAL).unlink()
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
         raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
+
+
+class InMemory(io.BytesIO):
+    """Where ``Learner.export`` writes in place of a file: torch's own writer says of a full disk a RuntimeError."""
+
+    def __rtruediv__(self, folder: Path) -> InMemory:
+        return self  # fastai joins its folder and the name it is given
 
 
 def _keep(
@@ -163,17 +182,32 @@ def _keep(
     aliases: Mapping[str, str],
     more: Sequence[Row],
 ) -> None:
-    """Write learner, settings and split; the settings name the learner's digest, so that no two runs get mixed."""
-    for name in REPORTS:
-        (out / name).unlink(missing_ok=True)
-    learn.path = out
+    """Write split, settings and learner beside an older run's, then put all three in its place.
+
+    The settings name the digests of the other two, so that no two runs get mixed. Raises OptionError, the older run
+    still whole, where they cannot be written.
+    """
+    learn.path, learner = out, InMemory()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        learn.export(PARTIAL)
-    split_digest = write_split(split, catalog.root, out / "split.csv", catalog.left_out)
-    settings = _settings(catalog, split, recipe, split_digest, more)
-    _write(out / "settings.json", settings | {"aliases": dict(aliases), "learner_sha256": file_digest(out / PARTIAL)})
-    (out / PARTIAL).replace(out / "learner.pkl")
+        learn.export(learner)
+    staged = {name: out / f"{name}.part" for name in FILES}
+    try:
+        replace_whole(staged["learner.pkl"], learner.getvalue())
+        split_digest = write_split(split, catalog.root, staged["split.csv"], catalog.left_out)
+        settings = _settings(catalog, split, recipe, split_digest, more) | {"aliases": dict(aliases)}
+        _write(staged["settings.json"], settings | {"learner_sha256": file_digest(staged["learner.pkl"])})
+        for name in REPORTS:
+            (out / name).unlink(missing_ok=True)
+        for name, file in staged.items():
+            file.replace(out / name)
+    except OSError as error:
+        raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
+    except OptionError as error:
+        raise OptionError(f"{error}; make room, and train again: {out} is as it was before") from None
+    finally:
+        for file in staged.values():
+            file.unlink(missing_ok=True)
 
 
 def read_run(folder: Path) -> Run:
@@ -187,16 +221,17 @@ def read_run(folder: Path) -> Run:
     try:
         settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         recipe = Recipe(**{key: value for key, value in settings["recipe"].items() if key in known})
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CatalogError(
             f"{folder / 'settings.json'}: damaged, not the settings of a run; train the run again"
         ) from None
-    learner_digest = settings.get("learner_sha256")  # runs of 0.1.0 have none
-    if learner_digest and learner_digest != file_digest(folder / "learner.pkl"):
-        raise CatalogError(
-            f"{folder}: learner.pkl and settings.json are of two different runs, "
-            "as when a training over an older run was broken off; train the run again"
-        )
+    for entry, name in (("learner_sha256", "learner.pkl"), ("split_sha256", "split.csv")):
+        digest = settings.get(entry)  # runs of 0.1.0 have none
+        if digest and digest != file_digest(folder / name):
+            raise CatalogError(
+                f"{folder}: {name} and settings.json are of two different runs, "
+                "as when a training over an older run was broken off; train the run again"
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -246,4 +281,5 @@ def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str,
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    # A name that is not UTF-8 has lone surrogates: their backslashes are JSON's own spelling of them.
+    replace_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))

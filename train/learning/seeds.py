@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from edge.atomic import replace_whole
 from train.learning.recipe import Recipe
 
 FIGURES = {
@@ -47,7 +48,8 @@ def train_seeds(
 ) -> dict[str, Spread]:
     """Call ``train(recipe, folder)`` for seed, seed + 1 …; write OUT/seeds.json and return the spread of each figure.
 
-    The table is written after each training, so that a training that is broken off leaves the earlier ones.
+    The table is written after each training, so that a training that is broken off leaves the earlier ones. Raises
+    OptionError where it cannot be written.
     """
     runs: list[dict[str, float]] = []
     for seed in range(recipe.seed, recipe.seed + count):
@@ -55,9 +57,7 @@ def train_seeds(
         if not metrics:  # of several processes the first writes
             continue
         runs.append({"seed": seed} | {name: float(metrics[name]) for name in FIGURES})
-        part = out / f"{TABLE}.part"
-        part.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
-        part.replace(out / TABLE)
+        replace_whole(out / TABLE, (json.dumps(runs, indent=1) + "\n").encode())
     return spreads(runs)
 
 

@@ -20,7 +20,7 @@ from train.learning.run import train_run
 from train.learning.seeds import spread_text, train_seeds
 from train.learning.switches import steps_of
 from train.learning.telling import Bar, say, say_result
-from train.learning.together import processes, wait_for_all
+from train.learning.together import first, of_first, processes, wait_for_all
 
 SURE = 0.9  # a hard negative that scores so high may be a bear after all
 
@@ -39,7 +39,9 @@ class Session:
     shippable: bool = False
 
     def find_rate(self, recipe: Recipe) -> None:
-        """Suggest a learning rate. Trains nothing."""
+        """Suggest a learning rate; of several processes the first does. Trains nothing."""
+        if not first():
+            return
         found = find_rate(self.split, self.out, recipe, weights=self.weights, cache=self.cache)
         sys.stdout.write(f"{found.valley:.2e}\n")
         say(
@@ -47,17 +49,25 @@ class Session:
             f"The curve: {self.out / PLOT}. Nothing was trained."
         )
 
-    def mine(self, paths: Sequence[Path]) -> None:
-        """Look for hard negatives with the present model, and keep them for the training."""
+    def mine(self, paths: Sequence[Path], recipe: Recipe) -> None:
+        """Look for hard negatives with the present model, and keep them for the training with ``recipe``.
+
+        Of several processes the first looks and writes; the others learn from the pictures it wrote.
+        """
         if not paths:
             return
         from edge.models import load
 
-        classifier = load()
         held_out = [row.file for part in ("tune", "test") for row in self.split[part]]
-        found = mine(paths, classifier, self.out, track, held_out=held_out, shippable=self.shippable)
+
+        def look() -> tuple[Mined, str]:
+            classifier = load()
+            found = mine(paths, classifier, self.out, track, held_out=held_out, shippable=self.shippable)
+            return found, classifier.name
+
+        found, model = of_first(look, cpu=not recipe.fp16)
         self.more = found.rows
-        say(mined_words(found, classifier.name, self.out))
+        say(mined_words(found, model, self.out))
 
     def train(self, recipe: Recipe, out: Path) -> dict[str, Any]:
         """One training, into ``out``."""

@@ -31,6 +31,12 @@ def say_result(metrics: Mapping[str, Any], out: Path) -> None:
     far = ", ".join(f"{recall:.2f} at {side} px" for side, recall in metrics.get("far_recall", {}).items())
     if far:
         say(f"Recall of the same bears shrunk, at 1 % false positives of each size: {far}.")
+    kept = metrics.get("kept", {})
+    if kept.get("chosen"):
+        say(
+            f"Chosen on the tuning part: {100 * kept['body']:.0f} % of the untouched body's weights and "
+            f"{100 * kept['head']:.0f} % of ImageNet's head in the bear logit are kept."
+        )
     say(f"Pictures of it: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
     say(f"Next: bear-alarm export {out} --out bear.onnx")
 

@@ -6,15 +6,19 @@ writes and speaks. On processors the processes talk through gloo.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from fastai.learner import Learner
 from fastai.torch_core import num_distrib, rank_distrib
 
-from edge.errors import MissingExtraError
+from edge.errors import BearAlarmError, MissingExtraError
+
+T = TypeVar("T")
+PATIENCE = timedelta(days=1)  # with the first process, which mines and measures alone; torch's own is 10 to 30 minutes
 
 
 def processes() -> int:
@@ -32,16 +36,46 @@ def first() -> bool:
     return rank() == 0
 
 
+def meet(*, cpu: bool) -> None:
+    """Return when every process is here and they can talk; ``cpu``: not through GPUs. Raises MissingExtraError."""
+    try:
+        from accelerate import PartialState  # type: ignore[import-untyped,import-not-found]
+    except ImportError:
+        raise MissingExtraError("training in several processes needs accelerate: pip install accelerate") from None
+    PartialState(cpu=cpu, timeout=PATIENCE)
+
+
+def of_first(work: Callable[[], T], *, cpu: bool) -> T:
+    """What ``work`` returns in the first process, which alone does it; the others wait and get it too.
+
+    Raises in every process the BearAlarmError that ``work`` raises; MissingExtraError.
+    """
+    if processes() == 1:
+        return work()
+    meet(cpu=cpu)
+    told: list[Any] = [None, None]  # what it returned, what it raised
+    if first():
+        try:
+            told[0] = work()
+        except BearAlarmError as error:
+            told[1] = error
+    torch.distributed.broadcast_object_list(told, src=0)
+    returned, raised = told
+    if raised is not None:
+        raise raised
+    found: T = returned
+    return found
+
+
 @contextmanager
 def together(learn: Learner) -> Iterator[None]:
     """Let every fit inside run in all the processes that the launcher started. Raises MissingExtraError."""
     if processes() == 1:
         yield
         return
-    try:
-        from fastai.distributed import DistributedDL, DistributedTrainer
-    except (ImportError, NameError):  # fastai names accelerate's class without looking whether it is there
-        raise MissingExtraError("training in several processes needs accelerate: pip install accelerate") from None
+    cpu = learn.dls.device.type == "cpu"
+    meet(cpu=cpu)
+    from fastai.distributed import DistributedDL, DistributedTrainer
 
     class Shares(DistributedDL):  # type: ignore[misc]
         """Every process takes its share of the same draws, on processors too."""
@@ -58,7 +92,7 @@ def together(learn: Learner) -> Iterator[None]:
         def _wrap_dl(self, dl: Any) -> Any:
             return dl if isinstance(dl, DistributedDL) else Shares(dl, device=self.learn.dls.device)
 
-    trainer = Together(sync_bn=False, cpu=learn.dls.device.type == "cpu")
+    trainer = Together(sync_bn=False, cpu=cpu)
     learn.add_cb(trainer)
     try:
         yield
