@@ -116,6 +116,7 @@ class Described:
             digests={
                 "catalog_sha256": self.run.settings["catalog_sha256"],
                 "split_sha256": self.run.settings["split_sha256"],
+                **{name: digest for name, digest in self.run.settings.items() if name == "learner_sha256"},
             },
             counts_by_source=self.run.settings["counts_by_source"],
             counts_by_licence=licences,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 
 from edge.errors import CatalogError
+from edge.pictures import read_picture
 from tests.benchmark_pool import make_pool, write_model
 from train.benchmark.figures import figures
-from train.benchmark.held_out import held_out
-from train.benchmark.scores import benchmark_scores
+from train.benchmark.held_out import held_out, known_sources
+from train.benchmark.scores import Benchmark, Scores, benchmark_scores
 from train.benchmark.subjects import is_scene, kind_of, sort_out
 from train.benchmark.text import benchmark_text
 from train.benchmark.views import BINS, bin_of, real_views, render, views
@@ -150,7 +152,63 @@ def test_figures_of_a_model_that_knows_and_one_that_does_not(pool: list[Picture]
     assert set(knows.kinds) == {"fox", "toy"}
     words = benchmark_text(knows)
     assert "1 of 1" in words
-    assert "toy" in words
+    assert re.search(r"^  fox .* 8$", words, re.MULTILINE)  # pictures, not crops
+    assert re.search(r"^  toy .* 1$", words, re.MULTILINE)
+    assert "90 px: too few others for 1 % (9 pictures, it takes 300)" in words
+    assert "short of" not in words
+
+
+def test_false_positives_by_animal_are_counted_where_one_percent_passes() -> None:
+    score = np.array([0.99, 0.985, *np.linspace(0.2, 0.6, 198), 0.999, 0.7])
+    bear = np.arange(202) >= 200
+    kinds = tuple("chimpanzee" if number < 4 else "fox" for number in range(200)) + ("brown_bear",) * 2
+    made = Scores(score, bear, np.arange(202), ("27-45 px",) * 202, ("web",) * 202, kinds, np.full(202, 30.0))
+    found = figures(Benchmark(made, made.where(np.zeros(202, bool))), card_threshold=0.5)
+    assert 0.6 < found.threshold <= 0.985
+    assert (found.kinds["chimpanzee"]["27-45 px"].k, found.kinds["chimpanzee"]["27-45 px"].n) == (2, 4)
+    assert found.kinds["fox"]["27-45 px"].k == 0
+    assert found.kind_pictures == {"chimpanzee": 4, "fox": 196}
+    (one,) = (one for one in found.bins if one.bin == "27-45 px")
+    assert one.alarm_false_positives is not None
+    assert one.alarm_false_positives.k > 40
+
+
+def test_bins_that_few_reach_are_filled_and_others_stay_as_they_are(tmp_path: Path, pool: list[Picture]) -> None:
+    small = []
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"bear{number}.jpg"), read_picture(pool[number].file)[:40, :60])
+        small.append(replace(pool[number], file=tmp_path / f"bear{number}.jpg"))
+    mixed = [*small, *pool[4:]]  # two of six bears reach 90 px
+
+    def crops(pictures: list[Picture]) -> dict[tuple[str, str], list[bytes]]:
+        found: dict[tuple[str, str], list[bytes]] = {}
+        for view in views(sort_out(pictures), 32, 1.2, seed=1, least=30):
+            found.setdefault((Path(view.picture).name, view.bin), []).append(view.crop.tobytes())
+        return found
+
+    full, filled = crops(pool), crops(mixed)
+    assert {name: len(filled.get((f"bear{number}.jpg", name), [])) for number in (0,) for name in BINS} == {
+        "<27 px": 5,
+        "27-45 px": 5,
+        "45-90 px": 5,
+        ">90 px": 0,
+    }
+    for bear in ("bear4.jpg", "bear5.jpg"):
+        for name in BINS:
+            assert filled[bear, name][:5] == full[bear, name]
+        assert len(filled[bear, ">90 px"]) == 15
+        assert len(set(filled[bear, ">90 px"])) == 15
+
+
+def test_bins_that_none_reaches_fall_short_and_say_so(tmp_path: Path, pool: list[Picture]) -> None:
+    small = []
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / f"bear{number}.jpg"), read_picture(pool[number].file)[:40, :60])
+        small.append(replace(pool[number], file=tmp_path / f"bear{number}.jpg"))
+    found = benchmark_scores(lambda crops: crops[..., 2].mean((1, 2)) / 255, [*small, *pool[6:]], size=32, least=12)
+    told = figures(found, 0.5)
+    assert told.doubts[0] == ">90 px: 0 crops of 0 pictures of bears, short of 12"
+    assert "Note: >90 px: 0 crops of 0 pictures of bears, short of 12." in benchmark_text(told)
 
 
 def test_evaluate_prints_it(tmp_path: Path, pool: list[Picture], capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,6 +237,8 @@ def test_sources_a_card_names_are_left_out(
     left: list[Row] = held_out(pool, [web])
     assert {picture.source for picture in left} == {"coco", "trail"}
     assert "left out 15 pictures of 1 sources" in caplog.text
+    assert known_sources(web) == {"web", "field"}  # its thresholds were fitted on the second
+    assert held_out([replace(picture, source="field") for picture in pool[:1]] + pool[-1:], [web]) == pool[-1:]
     with pytest.raises(CatalogError, match="every source here was used"):
         held_out([picture for picture in pool if picture.source == "web"], [web])
 

@@ -18,7 +18,7 @@ from train.figures.clustered import (
     threshold_at,
 )
 from train.figures.metrics import auc, wilson
-from train.figures.reliability import before_temperature, reliability
+from train.figures.reliability import before_temperature
 
 scores = st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0]), min_size=2, max_size=30)
 
@@ -116,21 +116,3 @@ def test_the_temperature_can_be_taken_back(seed: int, temperature: float) -> Non
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     assert before_temperature(softmax(logits / temperature), temperature) == pytest.approx(softmax(logits), abs=1e-6)
-
-
-def test_calibration_error_by_hand_and_by_simulation() -> None:
-    scores, bears = np.array([0.9] * 10 + [0.1] * 10), np.array([1] * 5 + [0] * 5 + [1] * 1 + [0] * 9, bool)
-    found = reliability(scores, bears, range(20))
-    assert found is not None
-    assert found.error == pytest.approx(0.2)
-    assert found.low <= 0.2 <= found.high
-    assert found.counts == (10, 10)
-    rng = np.random.default_rng(5)
-    said = rng.random(4_000)
-    good = reliability(said, rng.random(4_000) < said, range(4_000))
-    bad = reliability(said, rng.random(4_000) < said**2, range(4_000))
-    assert good is not None
-    assert bad is not None
-    assert good.error < 0.03
-    assert bad.low > 0.1
-    assert reliability(np.empty(0), np.empty(0, bool), []) is None

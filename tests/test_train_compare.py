@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import typer
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from edge.classifier import Classifier
 from tests.benchmark_pool import make_pool, write_model
-from train.catalog.picture import Picture
+from train.benchmark.held_out import Unseen
 from train.catalog.read import read_catalog
 from train.figures.paired import (
     Difference,
@@ -30,7 +31,7 @@ from train.figures.paired import (
     recall_difference,
     sign_flips,
 )
-from train.judging.compare import PRIMARY, Guard, Looked, compare, judge, look_at
+from train.judging.compare import PRIMARY, Guard, Looked, compare, guards_of, judge, look_at
 from train.judging.compare_command import compare as command
 from train.judging.compare_command import comparison_text
 
@@ -52,14 +53,6 @@ def test_with_one_crop_a_picture_it_is_mcnemars_exact_test() -> None:
     assert found.p == pytest.approx(2 * sum(math.comb(12, k) for k in range(3)) / 2**12)
     assert found.value == pytest.approx(8 / 32)
     assert found.low < found.value < found.high
-
-
-def test_models_that_never_differ_are_bounded_by_the_rule_of_three() -> None:
-    found = rate_difference(np.ones(300, bool), np.ones(300, bool), np.repeat(np.arange(100), 3))
-    assert found is not None
-    assert (found.value, found.p) == (0, 1)
-    assert (found.low, found.high) == pytest.approx((-0.03, 0.03))
-    assert rate_difference(np.empty(0, bool), np.empty(0, bool), []) is None
 
 
 def pair(seed: int, gain: float = 0.0, pictures: int = 60, copies: int = 3) -> Pair:
@@ -126,6 +119,54 @@ def test_the_rule(primary: Difference, lost: tuple[float, float], verdict: str) 
     assert "points" in why
 
 
+def test_without_the_primary_endpoint_no_model_is_better() -> None:
+    assert judge(None, [Guard("stills", 0.01, -0.01, 0.02)])[0] == "not shown to be better"
+    verdict, why = judge(None, [Guard("stills", 0.06, 0.03, 0.02)])
+    assert verdict == "shown to be worse"
+    assert "at least 3.0 points" in why
+
+
+@pytest.mark.parametrize(
+    ("what", "margin", "sign"),
+    [
+        ("stills: recall at 1 %", 0.02, -1),
+        ("stills: false positives at its own threshold", 0.01, 1),
+        ("false positives at its own crop threshold, 27 px and more", 0.02, 1),
+    ],
+)
+def test_what_a_better_model_may_lose(what: str, margin: float, sign: int) -> None:
+    def guard(least: float, most: float) -> Guard:
+        low, high = sorted((sign * least, sign * most))
+        return next(iter(guards_of({what: of(low, high, 0.5)})))
+
+    assert guard(-0.5, margin - 0.001).holds
+    assert not guard(-0.5, margin + 0.001).holds
+    assert not guard(margin - 0.001, 0.5).broken
+    assert guard(margin + 0.001, 0.5).broken
+
+
+@pytest.fixture
+def tiny_pool(tmp_path: Path) -> Path:
+    """Pictures of 20 pixels: no subject reaches 27."""
+    folder = make_pool(tmp_path / "tiny", bears=3, others=3)
+    for file in folder.glob("*.jpg"):
+        image = cv2.imread(str(file))
+        assert image is not None
+        cv2.imwrite(str(file), image[:18, :20])
+    return folder
+
+
+def test_pictures_that_reach_no_27_pixels_show_nothing(
+    tiny_pool: Path, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as left:
+        command(shop / "blind.onnx", shop / "good.onnx", tiny_pool, require_better=True)
+    assert left.value.exit_code == 1
+    words = capsys.readouterr().out
+    assert "is not shown to be better than" in words.splitlines()[0]
+    assert "no crops of 27 px and more" in words
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pictures, a model that knows bears and one that takes foxes for them."""
@@ -138,30 +179,32 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def looked(shop: Path) -> tuple[Looked, Looked, list[Picture]]:
+def looked(shop: Path) -> tuple[Looked, Looked, Unseen]:
     pictures = list(read_catalog(shop / "pool").pictures)
     good, blind = (look_at(Classifier(shop / f"{name}.onnx"), pictures, least=1) for name in ("good", "blind"))
-    return good, blind, pictures
+    return good, blind, Unseen(tuple(pictures), "of nowhere else")
 
 
-def test_a_worse_model_is_shown_to_be_worse(looked: tuple[Looked, Looked, list[Picture]]) -> None:
+def test_a_worse_model_is_shown_to_be_worse(looked: tuple[Looked, Looked, Unseen]) -> None:
     good, blind, pictures = looked
     found = compare(good, blind, pictures, replicates=200)
     assert found.verdict == "shown to be worse"
     words = comparison_text(found)
     assert words.startswith(f"{found.new} is shown to be worse than {found.old}.")
     assert "NOT MET" in words
+    assert "of nowhere else:" in words
+    assert "too few others for 1 % among stills: 17 pictures, it takes 300" in words
     assert "of 2)" in words  # the trail camera's boxes are counts
     back = compare(blind, good, pictures, replicates=200)
     assert back.verdict == "shown to be better"
     assert back.figures[PRIMARY].value == pytest.approx(-found.figures[PRIMARY].value)
 
 
-def test_too_few_pictures_show_nothing(looked: tuple[Looked, Looked, list[Picture]], shop: Path) -> None:
-    pictures = looked[2]
+def test_too_few_pictures_show_nothing(looked: tuple[Looked, Looked, Unseen], shop: Path) -> None:
+    pictures = looked[2].pictures
     few = [*pictures[:2], *pictures[12:14], *pictures[-3:]]
     good, blind = (look_at(Classifier(shop / f"{name}.onnx"), few, least=1) for name in ("good", "blind"))
-    found = compare(blind, good, few, replicates=200)
+    found = compare(blind, good, Unseen(tuple(few), ""), replicates=200)
     assert found.figures[PRIMARY].value == 1
     assert found.verdict == "not shown to be better"
 
@@ -178,7 +221,7 @@ def typed(shop: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_better_model_may_be_shipped(
-    looked: tuple[Looked, Looked, list[Picture]],
+    looked: tuple[Looked, Looked, Unseen],
     shop: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

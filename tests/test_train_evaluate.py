@@ -221,6 +221,15 @@ def test_regions_through_the_motion_gate(classifier, footage):
     [
         ("gone.avi,none,none", "line 2: clip 'gone.avi' does not exist"),
         ("bear.avi,soon,6", "line 2: could not convert"),
+        ("bear.avi,nan,5", "line 2: 'nan' is no time in a clip"),
+        ("bear.avi,inf,none", "line 2: 'inf' is no time in a clip"),
+        ("bear.avi,1,nan", "line 2: 'nan' is no time in a clip"),
+        ("bear.avi,-3,5", "line 2: '-3' is no time in a clip"),
+        ("bear.avi,12,5", "line 2: bear_from_s is 12 and bear_to_s 5; from must come before to"),
+        ("bear.avi,5,5", "from must come before to"),
+        ("bear.avi,none,5", "bear_to_s is 5 without a bear_from_s"),
+        ("bear.avi,90,none", "bear_from_s is 90, and the clip ends at 6 seconds"),
+        ("bear.avi,none,none\n./bear.avi,2,6", "line 3: clip './bear.avi' is in line 2 too"),
     ],
 )
 def test_a_table_of_clips_that_cannot_be(footage, row, why):

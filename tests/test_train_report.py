@@ -207,7 +207,9 @@ def test_pictures_without_a_benchmark_still_make_a_page(place: Path, tmp_path: P
     (pool / "MANIFEST.csv").write_text("\n".join(line for line in table_ if "toy" not in line) + "\n")
     run = make_run(tmp_path / "run", pool)
     report(run, model=place / "old.onnx", last=place / "old.onnx")
-    assert "These pictures allow no benchmark" in (run / "report.html").read_text(encoding="utf-8")
+    page_ = (run / "report.html").read_text(encoding="utf-8")
+    assert "These pictures allow no benchmark" in page_
+    assert "The last model is not put beside this one: the benchmark finds no other animals" in page_
 
 
 def test_pictures_that_came_later_are_left_out(place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -233,10 +235,18 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path) -> None:
         report(place / "run", out=tmp_path / "nowhere" / "page.html")
     with pytest.raises(CatalogError, match="say where they lie with --data"):
         report(place / "run", data=tmp_path / "gone")
+    odd = make_run(tmp_path / "odd", place / "pool")
+    (odd / "settings.json").write_text(json.dumps(json.loads((odd / "settings.json").read_text()) | {"recipe": [1]}))
+    with pytest.raises(CatalogError, match=r"settings\.json: damaged, its recipe cannot be read"):
+        report(odd)
     damaged = make_run(tmp_path / "damaged", place / "pool")
     (damaged / "settings.json").write_text("[1]")
     with pytest.raises(CatalogError, match="damaged"):
         report(damaged)
+    moved = make_run(tmp_path / "moved", place / "pool")
+    (moved / "split.csv").write_text((moved / "split.csv").read_text().replace(",test\n", ",train\n", 1))
+    with pytest.raises(CatalogError, match=r"split\.csv: changed since the run was trained"):
+        report(moved)
     unsplit = make_run(tmp_path / "unsplit", place / "pool")
     (unsplit / "split.csv").write_text("a,b\n1,2\n")
     with pytest.raises(CatalogError, match=r"split\.csv: missing or damaged"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,6 +53,8 @@ class Figures:
     real: tuple[Real, ...]
     threshold: float  # of 1 % false positives of all bins' others together
     card_threshold: float
+    kind_pictures: dict[str, int]  # kind of subject -> how many original pictures of it there are
+    doubts: tuple[str, ...]  # bins that fall short of their crops, and of others for a threshold of 1 %, in words
 
 
 def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figures:
@@ -80,7 +83,27 @@ def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figu
         for name in BINS
         for inside in (real.in_bin(name),)
     )
-    return Figures(bins, dict(kinds), boxes, threshold, card_threshold)
+    pictures = {kind: len(np.unique(made.of_kind(kind).picture)) for kind in kinds}
+    return Figures(
+        bins, dict(kinds), boxes, threshold, card_threshold, pictures, tuple(doubts(bins, found.least, rate))
+    )
+
+
+def doubts(bins: Iterable[BinFigures], least: int, rate: float = RATE) -> Iterator[str]:
+    """One sentence for each bin that falls short of ``least`` crops, one for those with too few others for ``rate``."""
+    few: dict[str, list[str]] = defaultdict(list)
+    for one in bins:
+        for what, crops, pictures in (
+            ("bears", one.bears, one.bear_pictures),
+            ("others", one.others, one.other_pictures),
+        ):
+            if crops < least:
+                yield f"{one.bin}: {crops} crops of {pictures} pictures of {what}, short of {least}"
+        if one.own is not None and one.own.too_few:
+            few[f"{one.other_pictures} pictures"].append(one.bin)
+    for many, names in few.items():
+        wanted = f"too few others for {100 * rate:g} % ({many}, it takes {3 / rate:.0f})"
+        yield f"{', '.join(names)}: {wanted}; elsewhere several times as many may pass this threshold"
 
 
 def bin_figures(name: str, made: Scores, threshold: float, card_threshold: float, rate: float) -> BinFigures:
@@ -106,7 +129,7 @@ def at_all(made: Scores, bears: Scores, others: Scores, threshold: float, rate: 
     every = made.where(~made.bear)
     found = recall_at(bears.score, every.score, bears.picture, every.picture, rate)
     passed = clustered_rate(others.score >= threshold, others.picture)
-    return None if found is None or passed is None else AtRate(found.threshold, found.recall, passed)
+    return None if found is None or passed is None else replace(found, false_positives=passed)
 
 
 def count(scores: Scores, threshold: float) -> Rate | None:

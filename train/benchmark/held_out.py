@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from edge.card import Card
+from edge.classifier import Classifier
 from edge.errors import CatalogError
 from train.catalog.picture import Picture
 
@@ -29,7 +33,7 @@ def held_out(pictures: Iterable[Picture], cards: Sequence[Card]) -> list[Picture
     if out and not left:
         raise CatalogError(
             f"every source here was used to train or tune the model ({', '.join(out)}); give pictures of other "
-            "sources, or the part it did not see: --split-file RUN/split.csv --split test"
+            "sources, or the part it did not see, by its own run: --split-file RUN/split.csv --split test"
         )
     if out:
         log.warning(
@@ -39,3 +43,46 @@ def held_out(pictures: Iterable[Picture], cards: Sequence[Card]) -> list[Picture
             ", ".join(out),
         )
     return left
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Pictures that some models have not seen, and how that is known."""
+
+    pictures: tuple[Picture, ...]
+    checked: str  # what was checked, in words that go on after "pictures"
+    warnings: tuple[str, ...] = ()
+
+
+def split_digest(path: Path) -> str:
+    """The SHA-256 of a ``split.csv``, as the cards of models exported from its run have it. Raises CatalogError."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def unseen(pictures: Iterable[Picture], models: Sequence[Classifier], test_of: str | None = None) -> Unseen:
+    """The pictures that none of the models was trained or tuned on.
+
+    ``test_of`` is the SHA-256 of the split whose test part the pictures are, None where they are no run's test part. It
+    says nothing of a model that was split otherwise: of that one the sources on its card are left out.
+    Raises CatalogError when nothing is left.
+    """
+    pictures = list(pictures)
+    own = [model for model in models if test_of is not None and model.card.digests.get("split_sha256") == test_of]
+    foreign = [model for model in models if model not in own]
+    left = held_out(pictures, [model.card for model in foreign])
+    checked = [f"in the test part of the run of {_names(own)}"] if own else []
+    cards = [f"the card of {name}" for name in dict.fromkeys(model.name for model in foreign)]
+    if len(cards) == 1:
+        checked.append(f"of sources that {cards[0]} does not name")
+    elif cards:
+        checked.append(f"of sources that neither {' nor '.join(cards)} names")
+    gone = len(pictures) - len(left)
+    out = f"{gone} pictures of sources on the card of {_names(foreign)} are left out"
+    return Unseen(tuple(left), ", ".join(checked), (out,) if gone else ())
+
+
+def _names(models: Iterable[Classifier]) -> str:
+    return " and ".join(dict.fromkeys(model.name for model in models))

@@ -63,6 +63,7 @@ class Benchmark:
 
     made: Scores  # A
     real: Scores  # B
+    least: int = LEAST  # crops a bin that A was to have, of bears and of others
 
 
 def benchmark_scores(
@@ -87,6 +88,7 @@ def benchmark_scores(
     return Benchmark(
         made=score_views(score, follow(views(subjects, size, context, seed, least))),
         real=score_views(score, real_views(subjects.real, size, context)),
+        least=least,
     )
 
 

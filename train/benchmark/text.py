@@ -22,6 +22,10 @@ def benchmark_text(found: Figures) -> str:
         lines.append(
             f"  {one.bin:<10}{crops:<28}{at(one.own):<25}{at(one.together):<25}{area(one.auc):<22}{aim}".rstrip()
         )
+    lines += [f"  Note: {words}." for words in found.doubts]
+    lines += ["", f"  False positives at the thresholds for {RATE:.0%}, of this size's others"]
+    lines.append(f"  {'':<10}{'of this size':<25}of all sizes together")
+    lines += [f"  {one.bin:<10}{let_through(one.own):<25}{let_through(one.together)}".rstrip() for one in found.bins]
     lines += ["", f"  At the card's crop threshold ({found.card_threshold:.3f})"]
     lines.append(f"  {'':<10}{'recall':<25}false positives")
     lines += [
@@ -33,7 +37,7 @@ def benchmark_text(found: Figures) -> str:
     worst = sorted(found.kinds.items(), key=lambda kind: -max(rate.value for rate in kind[1].values()))
     for kind, rates in worst[:KINDS_SHOWN]:
         cells = "".join(f"{100 * rates[name].value:>10.1f}" if name in rates else f"{'-':>10}" for name in names)
-        lines.append(f"  {kind[:34]:<36}{cells}{max(rate.n for rate in rates.values()):>10}")
+        lines.append(f"  {kind[:34]:<36}{cells}{found.kind_pictures[kind]:>10}")
     lines += ["", "Benchmark B: real trail-camera bears, at their true boxes (x of n)"]
     lines.append(f"  {'':<10}{'card':<12}{'1 % of this size':<20}1 % of all sizes")
     for box in found.real:
@@ -49,6 +53,11 @@ def benchmark_text(found: Figures) -> str:
 def at(found: AtRate | None) -> str:
     """``95.1 % [92.0-97.3]``."""
     return "-" if found is None else share(found.recall)
+
+
+def let_through(found: AtRate | None) -> str:
+    """``0.9 % [0.5-1.8]``: what the threshold passes of the others, and the interval of what it passes elsewhere."""
+    return "-" if found is None else share(found.false_positives)
 
 
 def share(found: Rate | None) -> str:

@@ -8,7 +8,8 @@ animal stands in another place, the file is JPEG. No darkness, blur, noise or in
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -59,43 +60,72 @@ def bin_of(side_px: float) -> str:
 def views(subjects: Subjects, size: int, context: float, seed: int, least: int = LEAST) -> Iterator[View]:
     """Benchmark A's crops, the same for every model with this input ``size`` and crop ``context``.
 
-    Each subject is taken equally often in each bin, at least ``least`` crops together, where its own pixels
-    suffice: nothing is enlarged. A picture that cannot be read is left out.
+    Each subject is taken equally often in a bin, so that at least ``least`` crops come together, where its own pixels
+    suffice: nothing is enlarged. In bins that only some reach these are taken more often, which changes no crop of
+    another bin; where none does, the bin falls short. A picture that cannot be read is left out.
     """
     read = reader()
     for side in (subjects.bears, subjects.others):
         boxes = sum(max(len(picture.boxes), 1) for picture in side)
         copies = -(-least // boxes)
+        made: dict[str, Counter[Path]] = {name: Counter() for name in BINS}
         for picture in side:
-            try:
-                image = read(picture.file)
-            except PictureError:
-                continue
-            for number, box in enumerate(picture.boxes or (WHOLE,)):
-                subject = take(image, box)
-                for name, (low, high) in BINS.items():
-                    for copy in range(copies):
-                        # Seeded by what is drawn for, so that adding a picture changes no other one's crops.
-                        rng = np.random.default_rng(
-                            [seed, zlib.crc32(picture.file.name.encode()), number, list(BINS).index(name), copy]
-                        )
-                        side_px = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-                        if side_px > max(subject.shape[:2]):
-                            side_px = float(max(subject.shape[:2]))
-                            if side_px < low:
-                                continue
-                        place = _place(subjects.places, picture, read, rng)
-                        if place is None:
-                            continue
-                        yield View(
-                            crop=render(subject, place, side_px, size, context, rng),
-                            bin=name,
-                            bear=is_bear(picture.label),
-                            picture=str(picture.file),
-                            source=picture.source,
-                            kind=picture.named or picture.label if is_bear(picture.label) else kind_of(picture),
-                            side_px=side_px,
-                        )
+            for view in of_picture(
+                picture, subjects.places, read, size, context, seed, dict.fromkeys(BINS, (0, copies))
+            ):
+                made[view.bin][picture.file] += 1
+                yield view
+        more = {
+            name: (copies, copies + -(-(least - found.total()) * copies // found.total()))
+            for name, found in made.items()
+            if 0 < found.total() < least
+        }
+        for picture in side:
+            reached = {name: wanted for name, wanted in more.items() if made[name][picture.file]}
+            if reached:
+                yield from of_picture(picture, subjects.places, read, size, context, seed, reached)
+
+
+def of_picture(
+    picture: Picture,
+    places: Sequence[Picture],
+    read: Callable[[Path], Image],
+    size: int,
+    context: float,
+    seed: int,
+    wanted: Mapping[str, tuple[int, int]],
+) -> Iterator[View]:
+    """The crops of one picture in each bin: copies from the first number to before the second. None if unreadable."""
+    try:
+        image = read(picture.file)
+    except PictureError:
+        return
+    for number, box in enumerate(picture.boxes or (WHOLE,)):
+        subject = take(image, box)
+        for name, copies in wanted.items():
+            low, high = BINS[name]
+            for copy in range(*copies):
+                # Seeded by what is drawn for, so that adding a picture changes no other one's crops.
+                rng = np.random.default_rng(
+                    [seed, zlib.crc32(picture.file.name.encode()), number, list(BINS).index(name), copy]
+                )
+                side_px = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+                if side_px > max(subject.shape[:2]):
+                    side_px = float(max(subject.shape[:2]))
+                    if side_px < low:
+                        continue
+                place = _place(places, picture, read, rng)
+                if place is None:
+                    continue
+                yield View(
+                    crop=render(subject, place, side_px, size, context, rng),
+                    bin=name,
+                    bear=is_bear(picture.label),
+                    picture=str(picture.file),
+                    source=picture.source,
+                    kind=picture.named or picture.label if is_bear(picture.label) else kind_of(picture),
+                    side_px=side_px,
+                )
 
 
 def real_views(pictures: Sequence[Picture], size: int, context: float) -> Iterator[View]:

@@ -1,8 +1,10 @@
 """Intervals for crops that are not independent: several of one picture are less than as many pictures. Plain numpy.
 
-Rates: Wilson's interval on the effective sample size n / deff (Korn & Graubard 1998, Survey Methodology 24), the design
-effect that of a ratio over clusters (Rao & Scott 1992, Biometrics 48). Whatever hangs on a threshold that is fitted on
-the same crops: a bootstrap that draws whole pictures (Davison & Hinkley 1997, ch. 3.8; Field & Welsh 2007).
+Rates: Wilson's interval on the effective sample size n / deff with the t-factor of few clusters (Korn & Graubard 1998,
+Survey Methodology 24), the design effect that of a ratio over clusters (Rao & Scott 1992, Biometrics 48). Near 0 and 1
+a handful of misses tells nothing of how alike crops of one picture are: there it is bounded by Kish's (1965) for crops
+that always agree. Whatever hangs on a threshold that is fitted on the same crops: a bootstrap that draws whole pictures
+(Davison & Hinkley 1997, ch. 3.8; Field & Welsh 2007).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from train.figures.calibrate import lowest_threshold
-from train.figures.metrics import Z95, Auc, Rate, auc, hanley_mcneil, wilson
+from train.figures.metrics import Z95, Auc, Rate, auc, hanley_mcneil
 
 REPLICATES = 2000
 SEED = 7
@@ -27,37 +29,73 @@ def numbered(clusters: Sequence[object] | NDArray) -> NDArray[np.int64]:
     return np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64).reshape(-1)
 
 
+def independent(clusters: Sequence[object] | NDArray) -> float:
+    """How many independent crops N crops are worth where those of one picture always agree (Kish 1965); at most N.
+
+    The square of the sum of the pictures' crops over the sum of their squares: as many as there are pictures where
+    each has equally many. 0 of none.
+    """
+    if not len(clusters):
+        return 0.0
+    sizes = np.bincount(numbered(clusters)).astype(float)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
 def design_effect(hits: ArrayLike, clusters: Sequence[object] | NDArray) -> float:
     """How many times larger the variance of a share is than with independent crops; at least 1.
 
-    ``hits`` (N,) 0 or 1. Where the variance says nothing (all or none hit), what the cluster sizes alone imply
-    for crops that always agree (Kish 1965): sum of squares over the sum.
+    ``hits`` (N,) 0 or 1. The variance over clusters, but no less than Kish's 1 + (m - 1) rho, m - 1 from the cluster
+    sizes. rho is the intra-cluster correlation that this variance implies, shrunk towards 1 (crops that always agree)
+    as if one more picture had said so: all of it where all or none were hit, half where one picture differs.
     """
     values, cluster = np.asarray(hits, float), numbered(clusters)
     n = len(values)
-    if len(np.unique(cluster)) == n:
+    if not n or len(np.unique(cluster)) == n:
         return 1.0
     sizes = np.bincount(cluster)
-    count, share = len(sizes), float(values.mean()) if n else 0.0
-    alike = float((sizes**2).sum() / n) if n else 1.0
+    count, share, alike = len(sizes), float(values.mean()), n / independent(cluster)
     if count < 2 or not 0 < share < 1:
-        return max(1.0, alike)
+        return alike
     sums = np.bincount(cluster, values - share)
-    variance = count / (count - 1) * float((sums**2).sum()) / n**2
-    return max(1.0, variance / (share * (1 - share) / n))
+    seen = max(1.0, count / (count - 1) * float((sums**2).sum()) / (n * share * (1 - share)))
+    found = np.bincount(cluster, values)
+    telling = min(int((found > 0).sum()), int((found < sizes).sum()))  # pictures with the rarer answer
+    correlation = (telling * min(1.0, (seen - 1) / (alike - 1)) + 1) / (telling + 1)
+    return max(seen, 1 + (alike - 1) * correlation)
 
 
 def clustered_rate(hits: ArrayLike, clusters: Sequence[object] | NDArray) -> Rate | None:
-    """k of n crops and the 95 % interval that counts pictures, not crops; None of none."""
+    """k of n crops and the 95 % interval that counts pictures, not crops; None of none.
+
+    Neither end is better than it is where all (or none) were hit: one more miss never raises the lower end near 1.
+    """
     values = np.asarray(hits, bool)
     n, k = len(values), int(values.sum())
     if n == 0:
         return None
+    pictures = independent(clusters)
     worth = n / design_effect(values, clusters)
-    found = wilson(k, n)
-    assert found is not None
+    if pictures < n:  # a variance from c clusters has c - 1 degrees of freedom; crops that always agree need none
+        degrees = len(np.unique(np.asarray(clusters))) - 1
+        worth = min(worth, max(worth * (Z95 / t95(degrees)) ** 2, pictures))
     low, high = score_interval(k / n, worth)
-    return Rate(k, n, k / n, low, high)
+    return Rate(k, n, k / n, min(low, score_interval(1.0, pictures)[0]), max(high, score_interval(0.0, pictures)[1]))
+
+
+T95 = 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228  # for 1 to 10 degrees of freedom
+
+
+def t95(degrees: int) -> float:
+    """The 97.5 % point of Student's t (tables; from 11 on Abramowitz & Stegun 1964, 26.7.5, good to 0.001)."""
+    if degrees <= len(T95):
+        return T95[max(degrees, 1) - 1]
+    z = Z95
+    return (
+        z
+        + (z**3 + z) / (4 * degrees)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
+    )
 
 
 def score_interval(share: float, n: float) -> tuple[float, float]:
@@ -74,7 +112,11 @@ class AtRate:
 
     threshold: float
     recall: Rate
-    false_positives: Rate  # what that threshold lets through
+    false_positives: Rate  # what that threshold lets through, and the interval of what it lets through elsewhere
+    other_pictures: int  # the threshold hangs on
+    too_few: (
+        bool  # others for this rate: fewer independent ones than 3 / rate, so the rate elsewhere may be any small one
+    )
 
 
 def recall_at(
@@ -88,7 +130,8 @@ def recall_at(
     """Recall at ``rate`` false positives; None when a side is empty. Scores (N,), clusters (N,).
 
     The interval is a bootstrap over pictures, bears and others apart, each time with a threshold of its own; never
-    narrower than that of a fixed threshold, so that 300 of 300 has width too.
+    narrower than that of a fixed threshold, so that 300 of 300 has width too. With fewer than 3 / ``rate`` independent
+    others (``independent``) the threshold is that of the highest two or three: that is marked.
     """
     if not len(bears) or not len(others):
         return None
@@ -100,7 +143,18 @@ def recall_at(
     assert passed is not None
     drawn = drawn_recalls(bears, others, bear_clusters, other_clusters, rate, replicates)
     low, high = (float(bound) for bound in np.quantile(drawn, [0.025, 0.975]))
-    return AtRate(threshold, Rate(fixed.k, fixed.n, fixed.value, min(low, fixed.low), max(high, fixed.high)), passed)
+    return AtRate(
+        threshold=threshold,
+        recall=Rate(fixed.k, fixed.n, fixed.value, min(low, fixed.low), max(high, fixed.high)),
+        false_positives=passed,
+        other_pictures=len(np.unique(other_clusters)),
+        too_few=too_few(other_clusters, rate),
+    )
+
+
+def too_few(others: Sequence[object] | NDArray, rate: float) -> bool:
+    """Whether others with these clusters are too few for a threshold of ``rate``: not three expected above it."""
+    return independent(others) < 3 / rate - 1e-9
 
 
 def threshold_at(others: NDArray[np.float64], rate: float) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.figures.clustered import CHUNK, REPLICATES, drawn_recalls, numbered, placements, threshold_at
+from train.figures.clustered import CHUNK, REPLICATES, drawn_recalls, independent, numbered, placements, threshold_at
 from train.figures.metrics import Z95
 
 SEED = 11
@@ -58,7 +58,8 @@ def recall_difference(pair: Pair, rate: float, replicates: int = REPLICATES, see
 
     Interval: a paired bootstrap of pictures, thresholds fitted anew each time. Test: the models' answers to a picture
     are swapped at random, on the scale of ranks, for two models' probabilities need not mean the same (Venkatraman &
-    Begg 1996, Biometrika 83). None when a side is empty.
+    Begg 1996, Biometrika 83). Where the new model finds no more bears, the interval reaches at least as far down as
+    where both find the same (``score_difference``), and likewise up. None when a side is empty.
     """
     bears, others = pair.where(pair.bear), pair.where(~pair.bear)
     if not len(bears.old) or not len(others.old):
@@ -72,8 +73,9 @@ def recall_difference(pair: Pair, rate: float, replicates: int = REPLICATES, see
         bears.old, others.old, *of, rate, replicates, seed
     )
     low, high = (float(bound) for bound in np.quantile(drawn, [0.025, 0.975]))
-    if low == high == 0:  # never different: the rule of three
-        low, high = (-3 / (of[0].max() + 1), 3 / (of[0].max() + 1))
+    # A loss does not make a larger one less likely: no end is closer to 0 than where no bear tells the two apart.
+    none = score_difference(0, 0, independent(of[0]))
+    low, high = low if new > old else min(low, none[0]), high if new < old else max(high, none[1])
     p = swapped(pair, rate, new - old, replicates, seed)
     return Difference(old, new, new - old, low, high, p, len(bears.old), int(of[0].max()) + 1)
 
@@ -137,27 +139,56 @@ def rate_difference(
     """Difference of two shares of the same crops: of bears found, or of others taken for one. None of none.
 
     Test: exact, all sign flips of the pictures' differences; with one crop a picture it is McNemar's exact test.
-    Interval: the variance of the pictures' sums (Cochran 1977, ch. 6); where no crop tells the two apart, the rule
-    of three (Hanley & Lippman-Hand 1983).
+    Interval: ``score_difference`` on counts that are scaled down to independent pictures (``independent``), as if crops
+    of one picture always agreed: it has width where nothing differs, and one more loss never makes it end lower.
     """
     n = len(old)
     if not n:
         return None
     cluster = numbered(clusters)
     step = new.astype(int) - old.astype(int)
-    value, pictures = float(step.mean()), int(cluster.max()) + 1
-    half = Z95 * math.sqrt(_variance(step.astype(float), cluster)) if step.any() else 3 / pictures
+    worth = independent(cluster)
+    low, high = score_difference(float((step > 0).sum()) * worth / n, float((step < 0).sum()) * worth / n, worth)
     sums = np.bincount(cluster, step).round().astype(int)
     return Difference(
-        float(old.mean()),
-        float(new.mean()),
-        value,
-        max(value - half, -1.0),
-        min(value + half, 1.0),
-        sign_flips(sums),
-        n,
-        pictures,
+        old=float(old.mean()),
+        new=float(new.mean()),
+        value=float(step.mean()),
+        low=low,
+        high=high,
+        p=sign_flips(sums),
+        n=n,
+        pictures=int(cluster.max()) + 1,
     )
+
+
+def score_difference(gained: float, lost: float, n: float, z: float = Z95) -> tuple[float, float]:
+    """The score interval of (gained - lost) / n of ``n`` pairs (Tango 1998, Statistics in Medicine 17); 95 % or ``z``.
+
+    ``gained`` pairs have the new answer alone, ``lost`` the old alone; effective counts need not be whole. Where no
+    pair differs it ends at z^2 / (n + z^2), 3.7 / n for many.
+    """
+    seen = (gained - lost) / n
+
+    def away(delta: float) -> float:
+        """The score statistic of the observed counts, were the difference ``delta``; falls as delta grows."""
+        linear = (2 * n - gained + lost) * delta - gained - lost
+        root = math.sqrt(max(linear**2 + 8 * n * lost * delta * (1 - delta), 0.0))
+        only_old = (root - linear) / (4 * n)  # its likeliest share then
+        variance = n * (2 * only_old + delta * (1 - delta))
+        gap = gained - lost - n * delta
+        return gap / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, gap) if gap else 0.0
+
+    def end(inside: float, outside: float) -> float:
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            if abs(away(middle)) > z:
+                outside = middle
+            else:
+                inside = middle
+        return inside
+
+    return end(seen, -1.0), end(seen, 1.0)
 
 
 def sign_flips(sums: NDArray[np.int64]) -> float:

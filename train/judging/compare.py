@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from edge.card import Card
 from edge.classifier import Classifier
 from train.benchmark.figures import RATE
+from train.benchmark.held_out import Unseen
 from train.benchmark.scores import Benchmark, Follow, Scores, benchmark_scores
 from train.benchmark.stills import Follow as FollowPictures
 from train.benchmark.stills import StillScores, still_scores
 from train.benchmark.views import BINS, LEAST
 from train.catalog.picture import Picture
-from train.figures.clustered import REPLICATES
+from train.figures.clustered import REPLICATES, too_few
 from train.figures.paired import Difference, Pair, auc_difference, rate_difference, recall_difference
 
 Verdict = Literal["shown to be better", "not shown to be better", "shown to be worse"]
@@ -74,8 +75,10 @@ class Comparison:
     why: str
     pictures: int
     sources: tuple[str, ...]
-    figures: dict[str, Difference]  # the primary one first
+    figures: dict[str, Difference]  # the primary one first, where there is one
     guards: tuple[Guard, ...]
+    checked: str = ""  # how it is known that neither model has seen the pictures, in words after "pictures"
+    doubts: tuple[str, ...] = ()  # what the pictures do not allow
 
 
 def look_at(
@@ -94,16 +97,33 @@ def look_at(
     )
 
 
-def compare(old: Looked, new: Looked, pictures: Iterable[Picture], replicates: int = REPLICATES) -> Comparison:
+def compare(old: Looked, new: Looked, seen: Unseen, replicates: int = REPLICATES) -> Comparison:
     """Every figure of both models with its paired test, and the verdict."""
-    pictures = list(pictures)
     figures = differences(old, new, replicates)
-    primary = figures[PRIMARY]
     guards = tuple(guards_of(figures))
-    verdict, why = judge(primary, guards)
+    verdict, why = judge(figures.get(PRIMARY), guards)
     return Comparison(
-        old.name, new.name, verdict, why, len(pictures), tuple(sorted({p.source for p in pictures})), figures, guards
+        old=old.name,
+        new=new.name,
+        verdict=verdict,
+        why=why,
+        pictures=len(seen.pictures),
+        sources=tuple(sorted({picture.source for picture in seen.pictures})),
+        figures=figures,
+        guards=guards,
+        checked=seen.checked,
+        doubts=(*seen.warnings, *too_few_others(new)),
     )
+
+
+def too_few_others(looked: Looked) -> Iterable[str]:
+    """Where 1 % is a share of fewer others than a threshold for it takes."""
+    made, stills = looked.benchmark.made, looked.stills
+    large = ~made.bear & np.isin(np.array(made.bin), PRIMARY_BINS)
+    for what, others in (("crops of 27 px and more", made.picture[large]), ("stills", stills.files[~stills.bear])):
+        if len(others) and too_few(others, RATE):
+            many = len(np.unique(others))
+            yield f"too few others for {100 * RATE:g} % among {what}: {many} pictures, it takes {3 / RATE:.0f}"
 
 
 def differences(old: Looked, new: Looked, replicates: int = REPLICATES) -> dict[str, Difference]:
@@ -170,8 +190,14 @@ def guards_of(figures: dict[str, Difference]) -> Iterable[Guard]:
             yield Guard(what, bounds[1], bounds[0], margin)
 
 
-def judge(primary: Difference, guards: Sequence[Guard]) -> tuple[Verdict, str]:
-    """The verdict and its reason in words."""
+def judge(primary: Difference | None, guards: Sequence[Guard]) -> tuple[Verdict, str]:
+    """The verdict and its reason in words; without the primary endpoint no model is shown to be better."""
+    if primary is None:
+        lost = next((guard for guard in guards if guard.broken), None)
+        none = "no crops of 27 px and more of both bears and others"
+        if lost is None:
+            return "not shown to be better", none
+        return "shown to be worse", f"{lost.what}: at least {100 * lost.at_least:.1f} points worse ({none})"
     size = f"{PRIMARY}: {100 * primary.value:+.1f} points [{100 * primary.low:+.1f}, {100 * primary.high:+.1f}]"
     size += f", p {primary.p:.3f}"
     broken = [guard for guard in guards if guard.broken]

@@ -38,12 +38,12 @@ def compare(
 
     Both score the same held-out animals, made far, and the same stills. The verdict goes by recall at 1 % false
     positives on crops of 27 px and more, and a better model may lose next to nothing on stills. Pictures of sources
-    that either card names are left out, unless --split-file says which pictures were held out.
+    that a card names are left out; only a model of the very run whose --split-file is given, --split test, is spared.
     """
     from edge.classifier import Classifier
     from edge.commands.progress import track
     from edge.errors import ModelError
-    from train.benchmark.held_out import held_out
+    from train.benchmark.held_out import split_digest, unseen
     from train.judging.compare import compare as compare_models
     from train.judging.compare import look_at
     from train.judging.evaluate_command import choose
@@ -53,18 +53,17 @@ def compare(
             raise ModelError(f"{name}: no such model file; name an .onnx file made by `bear-alarm export`")
     models = [Classifier(name) for name in (old, new)]
     pictures = choose(data, source or [], split, split_file, label or [])
-    if split_file is None:
-        pictures = held_out(pictures, [model.card for model in models])
+    seen = unseen(pictures, models, split_digest(split_file) if split_file is not None and split == "test" else None)
     first, second = (
         look_at(
             model,
-            pictures,
+            seen.pictures,
             lambda views, words=f"{model.name}: far animals": track(views, words),  # type: ignore[misc]
             lambda rows, words=f"{model.name}: stills": track(rows, words),  # type: ignore[misc]
         )
         for model in models
     )
-    found = compare_models(first, second, pictures)
+    found = compare_models(first, second, seen)
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else comparison_text(found))
     if require_better and found.verdict != "shown to be better":
         raise typer.Exit(NOT_BETTER)
@@ -74,7 +73,8 @@ def comparison_text(found: Comparison) -> str:
     """The verdict, then each figure of both."""
     lines = [f"{found.new} is {found.verdict} than {found.old}."]
     lines += [f"  {found.why}", ""]
-    lines.append(f"On {found.pictures} pictures of {len(found.sources)} sources that neither was trained or tuned on:")
+    lines.append(f"On {found.pictures} pictures of {len(found.sources)} sources, {found.checked}:")
+    lines += [f"  Note: {words}." for words in found.doubts]
     lines.append(f"  {'':<60}{'old':>7}{'new':>7}  difference")
     lines += [f"  {name:<60}{figure_line(name, one)}" for name, one in found.figures.items()]
     lines += ["", "What a better model may not lose (the 95 % interval's bad end, in points):"]

@@ -97,30 +97,31 @@ Watch = Callable[[Classifier, Path], tuple[list[Event], float] | Watched]
 def read_clips(table: Path) -> list[Clip]:
     """The clips of a ``videos.csv``. Raises CatalogError when it, or a file it names, cannot be used."""
     boxes = _read_boxes(table.with_name(BOXES))
-    clips = []
+    clips: list[Clip] = []
+    known: dict[Path, int] = {}
     for number, row in enumerate(_rows(table, ("file", "bear_from_s", "bear_to_s")), start=2):
-        file = table.parent / (row["file"] or "")
+        file, where = table.parent / (row["file"] or ""), f"{table}, line {number}"
         if not file.is_file():
+            raise CatalogError(f"{where}: clip {row['file']!r} does not exist; remove the row or restore it")
+        if known.setdefault(file.resolve(), number) != number:
             raise CatalogError(
-                f"{table}, line {number}: clip {row['file']!r} does not exist; remove the row or restore it"
+                f"{where}: clip {row['file']!r} is in line {known[file.resolve()]} too; give each clip one row"
             )
         try:
             begins, ends = (_seconds(row[name]) for name in ("bear_from_s", "bear_to_s"))
             duration = _seconds(row.get("duration_s") or "none")
         except ValueError as error:
-            raise CatalogError(f"{table}, line {number}: {error}; give seconds, or none") from None
+            raise CatalogError(f"{where}: {error}; give seconds, or none") from None
+        length = duration or _length_s(file)
+        if begins is None and ends is not None:
+            raise CatalogError(f"{where}: bear_to_s is {ends:g} without a bear_from_s; give both, or none for both")
         if begins is not None and ends is None:
             ends = duration
-        clips.append(
-            Clip(
-                file,
-                begins,
-                ends,
-                duration or _length_s(file),
-                row.get("note") or "",
-                tuple(boxes.get(row["file"], ())),
-            )
-        )
+            if begins >= length > 0:
+                raise CatalogError(f"{where}: bear_from_s is {begins:g}, and the clip ends at {length:g} seconds")
+        if begins is not None and ends is not None and begins >= ends:
+            raise CatalogError(f"{where}: bear_from_s is {begins:g} and bear_to_s {ends:g}; from must come before to")
+        clips.append(Clip(file, begins, ends, length, row.get("note") or "", tuple(boxes.get(row["file"], ()))))
     if not clips:
         raise CatalogError(f"{table}: names no clip")
     return clips
@@ -128,7 +129,12 @@ def read_clips(table: Path) -> list[Clip]:
 
 def _seconds(text: str | None) -> float | None:
     text = text or ""  # a row cut short
-    return None if text.strip().lower() in ("", "none") else float(text)
+    if text.strip().lower() in ("", "none"):
+        return None
+    seconds = float(text)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"{text.strip()!r} is no time in a clip")
+    return seconds
 
 
 def _length_s(file: Path) -> float:

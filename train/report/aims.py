@@ -41,7 +41,8 @@ def aims(found: Findings) -> list[Aim]:
     listed = []
     stills = still_recall(found)
     if stills is not None:
-        listed.append(at_least("stills: recall at 1 % false positives over all negatives", stills.recall, STILL_RECALL))
+        what = "stills: recall at 1 % false positives over all negatives"
+        listed.append(at_least(what + few(stills), stills.recall, STILL_RECALL))
         toys = found.still_scores.toy
         passed = clustered_rate(found.still_scores.score[toys] >= stills.threshold, found.still_scores.files[toys])
         if passed is not None:
@@ -53,12 +54,16 @@ def aims(found: Findings) -> list[Aim]:
     for one in found.figures.bins if found.figures is not None else ():
         if one.bin in TARGETS and one.own is not None:
             listed.append(
-                at_least(f"far animals, {one.bin}: recall at 1 % false positives", one.own.recall, TARGETS[one.bin])
+                at_least(
+                    f"far animals, {one.bin}: recall at 1 % false positives{few(one.own)}",
+                    one.own.recall,
+                    TARGETS[one.bin],
+                )
             )
     for words, (_, after) in found.calibration.items():
         listed.append(
             Aim(
-                f"calibration error, {words}",
+                f"calibration error, {words}, without what chance adds",
                 f"at most {100 * CALIBRATION:g} %",
                 f"{100 * after.error:.1f} % [{100 * after.low:.1f}–{100 * after.high:.1f}]",
                 after.error <= CALIBRATION,
@@ -79,3 +84,8 @@ def at_least(what: str, found: Rate, aim: float) -> Aim:
     """A share that should be high."""
     certain = found.low >= aim or found.high < aim
     return Aim(what, f"at least {100 * aim:g} %", share(found), found.value >= aim, certain)
+
+
+def few(found: AtRate) -> str:
+    """A mark where the others are too few for 1 %."""
+    return f" (too few others for 1 %: {found.other_pictures} pictures)" if found.too_few else ""

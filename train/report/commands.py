@@ -40,7 +40,7 @@ def report(
     from train.judging.evaluate_command import find_clips, read_footage
     from train.report.findings import find_out
     from train.report.page import write_page
-    from train.report.run_files import belongs, exported, read_files
+    from train.report.run_files import exported, read_files
 
     target = out or run / "report.html"
     files = read_files(run, data, parse_labels(label or []))
@@ -49,16 +49,20 @@ def report(
     path = model or exported(files)
     if path is not None:
         classifier = Classifier(path)
-        if not belongs(classifier.card.digests, files):
-            log.warning("%s was not exported from %s: it may have seen these test pictures", path, run)
     else:
-        log.warning("%s was not exported yet: the trained network is asked, with the tuning part's threshold", run)
+        log.warning(
+            "no model file exported from %s is in it or beside it: the trained network is asked, "
+            "with the tuning part's threshold",
+            run,
+        )
         from train.report.trained import TrainedNet
 
         classifier = TrainedNet(files)
     before = Classifier(last) if last is not None else None
     footage = read_footage(find_clips(files.root)) if clips else []
     found = find_out(files, classifier, footage, before, track)
+    for words in found.doubts:
+        log.warning("%s", words)
     replace_whole(target, write_page(found, shlex.join(["bear-alarm", *sys.argv[1:]])).encode())
     print(target)
     print(

@@ -98,7 +98,7 @@ def reliability_diagram(before: Reliability, after: Reliability, title: str) -> 
     axes: Axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
     for one, words in ((before, "before"), (after, "after")):
-        label = f"{words}: ECE {100 * one.error:.1f} % [{100 * one.low:.1f}-{100 * one.high:.1f}]"
+        label = f"{words}: ECE without chance {100 * one.error:.1f} % [{100 * one.low:.1f}-{100 * one.high:.1f}]"
         axes.plot(one.said, one.was, marker="o", markersize=4, label=label)
     axes.set(xlabel="bear probability said", ylabel="share of bears", xlim=(0, 1), ylim=(0, 1), title=title)
     axes.legend(fontsize=8, loc="upper left")

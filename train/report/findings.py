@@ -13,6 +13,7 @@ import numpy as np
 from edge.classifier import Classifier
 from edge.errors import CatalogError, ModelError
 from train.benchmark.figures import Figures, figures
+from train.benchmark.held_out import known_sources, unseen
 from train.benchmark.scores import Benchmark, benchmark_scores
 from train.benchmark.stills import StillScores
 from train.benchmark.subjects import is_trail
@@ -23,7 +24,7 @@ from train.figures.reliability import Reliability, before_temperature, reliabili
 from train.judging.compare import Comparison, Looked, compare, crop_differences, look_at
 from train.judging.evaluate import Judged, Stills, evaluate_stills
 from train.judging.evaluate_clips import Clip, Clips, evaluate_clips
-from train.report.run_files import RunFiles
+from train.report.run_files import RunFiles, belongs
 
 log = logging.getLogger(__name__)
 Track = Callable[[Iterable[Any], str], Iterator[Any]]
@@ -42,6 +43,8 @@ class Findings:
     calibration: dict[str, tuple[Reliability, Reliability]]  # crops -> before and after the temperature
     clips: Clips | None
     last: Comparison | None
+    last_why: str  # why the last model is not beside this one, "" where it is or none was given
+    doubts: tuple[str, ...]  # what the page must say of all its figures
     fp32: tuple[str, Figures, dict[str, Difference]] | None  # its name, figures, and int8 minus fp32
 
 
@@ -57,20 +60,21 @@ def find_out(
 
     ``least`` crops a bin of the benchmark.
     """
-    pictures, card = run.test, classifier.card
+    pictures, card, why = run.test, classifier.card, ""
     try:
         benchmark = benchmark_scores(
             classifier, pictures, least=least, follow=lambda views: track(views, "far animals")
         )
     except CatalogError as error:
         log.warning("%s; the report goes without the benchmark and the models beside", error)
-        benchmark = None
+        benchmark, why = None, str(error)
     stills = evaluate_stills(classifier, track(pictures, "judging pictures"))
     still_scores = scores_of(stills, pictures)
     beside_it, exact = None, None
     if benchmark is not None:
         looked = Looked(classifier.name, card, benchmark, still_scores)
-        beside_it = compared(last, looked, pictures, track, least) if last is not None else None
+        if last is not None:
+            beside_it, why = compared(last, classifier, looked, run, track, least)
         exact = in_float(classifier, looked, pictures, track, least)
     return Findings(
         run=run,
@@ -82,6 +86,8 @@ def find_out(
         calibration=calibration(stills.rows, card.temperature, list(card.alarm_columns)),
         clips=evaluate_clips(classifier, track(clips, "watching clips")) if clips else None,
         last=beside_it,
+        last_why=why if last is not None else "",
+        doubts=tuple(may_have_seen(classifier, run)),
         fp32=exact,
     )
 
@@ -120,18 +126,45 @@ def calibration(
     return found
 
 
+def may_have_seen(classifier: Classifier, run: RunFiles) -> Iterator[str]:
+    """One sentence where the model is not this run's: then the run's test part may not be held out from it."""
+    if belongs(classifier.card.digests, run):
+        return
+    split = run.settings.get("split_sha256")
+    if split and classifier.card.digests.get("split_sha256") == split:
+        yield f"{classifier.name} was exported from another training than {run.folder.name}, on the same split"
+        return
+    known = sorted({picture.source for picture in run.test} & known_sources(classifier.card))
+    of = f": it was trained or tuned on pictures of {', '.join(known)}" if known else ""
+    yield f"{classifier.name} was not exported from {run.folder.name}, and may have seen these test pictures{of}"
+
+
 def compared(
-    last: Classifier, looked: Looked, pictures: Sequence[Picture], track: Track, least: int = LEAST
-) -> Comparison:
-    """The last model beside this one on the same pictures, with the verdict of ``compare``."""
-    other = look_at(
-        last,
-        pictures,
-        lambda views: track(views, "the last model: far animals"),
-        lambda rows: track(rows, "the last model: stills"),
-        least,
-    )
-    return compare(other, looked, pictures)
+    last: Classifier, classifier: Classifier, looked: Looked, run: RunFiles, track: Track, least: int = LEAST
+) -> tuple[Comparison | None, str]:
+    """The last model beside this one, with the verdict of ``compare``, on test pictures that neither knows.
+
+    Where there are none, None and why.
+    """
+    try:
+        seen = unseen(run.test, (last, classifier), run.settings.get("split_sha256"))
+
+        def look(model: Classifier, called: str) -> Looked:
+            return look_at(
+                model,
+                seen.pictures,
+                lambda views: track(views, f"{called}: far animals"),
+                lambda rows: track(rows, f"{called}: stills"),
+                least,
+            )
+
+        other = look(last, "the last model")
+        # Which crops there are hangs on which pictures there are.
+        this = looked if len(seen.pictures) == len(run.test) else look(classifier, "this model beside it")
+    except CatalogError as error:
+        log.warning("the last model is left out: %s", error)
+        return None, str(error)
+    return compare(other, this, seen), ""
 
 
 def in_float(

@@ -23,6 +23,7 @@ INTERVALS = (
     "crops, Obuchowski (1997) for AUC. Pictures of one source are more alike than the intervals know."
 )
 MODES: dict[Mode, str] = {"still": "Whole pictures and their tiles", "crop": "Crops: true boxes, else whole pictures"}
+FEW = ", too few others for 1 %"
 WIDEST, LEAST_NOTED = 60, 5  # of a slice's name, letters; of a note, pictures: scenes have each a note of its own
 BY = {"class": "class", "source": "source", "size": "size", "condition": "day or infrared", "note": "animal"}
 
@@ -68,6 +69,7 @@ def top(found: Findings, called: str) -> str:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}: {called}",
     ]
     words += [card.notice] if card.notice else []
+    words += [f"{doubt}." for doubt in found.doubts]
     unread = [f"{len(found.stills.unreadable)} could not be read."] if found.stills.unreadable else []
     return (
         "".join(map(paragraph, words + unread))
@@ -82,7 +84,11 @@ def aims_section(found: Findings) -> str:
         [(aim.what, "words"), aim.aim, aim.found, (aim.words, "met" if aim.met else "not")] for aim in aims(found)
     ]
     stills = still_recall(found)
-    note = f"The stills' threshold for 1 % false positives is {stills.threshold:.3f}. " if stills else ""
+    note = ""
+    if stills is not None:
+        passed = f"{stills.threshold:.3f}, which {share(stills.false_positives)} of the others reach"
+        few = f"; {stills.other_pictures} are too few others for 1 %" if stills.too_few else ""
+        note = f"The stills' threshold for 1 % false positives is {passed}{few}. "
     limits = ", ".join(f"{mode} {limit.value:.3f}" for mode, limit in found.classifier.card.thresholds.items())
     return table(("", "aim", "found", ""), rows) + paragraph(f"{note}The model's own thresholds: {limits}.", quiet=True)
 
@@ -92,13 +98,21 @@ def far(found: Findings) -> str:
     figures = found.figures
     if figures is None:
         return paragraph("These pictures allow no benchmark: it takes bears and other animals that fill the frame.")
-    head = ("longer side", "crops of bears / others", "recall at 1 % of this size", "at 1 % of all sizes", "AUC")
+    head = (
+        "longer side",
+        "crops of bears / others",
+        "recall at 1 % of this size",
+        "false positives there",
+        "recall at 1 % of all sizes",
+        "AUC",
+    )
     own = ("at the model's threshold: recall", "false positives")
     rows = [
         [
             one.bin,
             f"{one.bears} of {one.bear_pictures} / {one.others} of {one.other_pictures} pictures",
-            share(one.own.recall if one.own else None, counts=False),
+            share(one.own.recall if one.own else None, counts=False) + (FEW if one.own and one.own.too_few else ""),
+            share(one.own.false_positives if one.own else None, counts=False),
             share(one.together.recall if one.together else None, counts=False),
             area(one.auc),
             share(one.alarm_recall, counts=False),
@@ -108,7 +122,9 @@ def far(found: Findings) -> str:
     ]
     names = [one.bin for one in figures.bins]
     kinds = sorted(figures.kinds.items(), key=lambda kind: -max(rate.value for rate in kind[1].values()))
-    animals = [[kind, *(share(rates.get(name)) for name in names)] for kind, rates in kinds]
+    animals = [
+        [kind, str(figures.kind_pictures[kind]), *(share(rates.get(name)) for name in names)] for kind, rates in kinds
+    ]
     boxes = [
         [one.bin, *(counted(rate) for rate in (one.at_card, one.at_own, one.at_together))]
         for one in figures.real
@@ -120,9 +136,10 @@ def far(found: Findings) -> str:
             "set into held-out places, saved as JPEG, and cut as the alarm cuts. B: real boxes of trail cameras."
         )
         + table((*head, *own), rows)
+        + "".join(paragraph(f"{words}.") for words in figures.doubts)
         + "<h3>False positives by animal</h3>"
         + paragraph(f"At the threshold of 1 % over all sizes together, {figures.threshold:.3f}.", quiet=True)
-        + table(("", *names), animals)
+        + table(("", "pictures", *names), animals)
         + "<h3>Trail-camera bears, x of n</h3>"
         + (
             table(("longer side", "at the model's threshold", "at 1 % of this size", "at 1 % of all sizes"), boxes)
@@ -146,12 +163,25 @@ def curves_section(found: Findings) -> str:
 def calibration_section(found: Findings) -> str:
     """The reliability diagrams."""
     note = (
-        f"ECE in 15 bins (Guo 2017), its interval a bootstrap of pictures; temperature "
-        f"{found.classifier.card.temperature:g}, fitted on the tuning part. Where bears are rarer than here, "
-        "a probability of a half is right less often."
+        f"ECE in 15 bins (Guo 2017); temperature {found.classifier.card.temperature:g}, fitted on the tuning part. "
+        "What is counted is too high, for chance adds to it: judged is the error without that, in brackets the true "
+        "errors that fit what was counted. Where bears are rarer than here, a probability of a half is right less "
+        "often."
     )
+    rows: list[list[str | tuple[str, str]]] = [
+        [
+            (f"{words}, {when} the temperature", "words"),
+            f"{100 * one.error:.1f} % [{100 * one.low:.1f}–{100 * one.high:.1f}]",
+            f"{100 * one.plain:.1f} %",
+            f"{100 * one.expected:.1f} %",
+            f"{one.n} of {one.pictures} pictures",
+        ]
+        for words, pair in found.calibration.items()
+        for when, one in zip(("before", "after"), pair, strict=True)
+    ]
+    errors = table(("calibration error", "without chance", "as counted", "a perfect model's as counted", "crops"), rows)
     drawn = "".join(reliability_diagram(*pair, words) for words, pair in found.calibration.items())
-    return drawn + paragraph(note, quiet=True)
+    return drawn + errors + paragraph(note, quiet=True)
 
 
 def confusion_section(found: Findings) -> str:
@@ -239,6 +269,8 @@ def precision(found: Findings) -> str:
 def last(found: Findings) -> str:
     """The paired comparison with the last model."""
     if found.last is None:
+        if found.last_why:
+            return paragraph(f"The last model is not put beside this one: {found.last_why}.")
         return paragraph("No last model was given; --last OLD.onnx puts one beside this, with a paired test.")
     return f'<div class="wide"><pre>{_escaped(comparison_text(found.last))}</pre></div>'
 

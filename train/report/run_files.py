@@ -15,6 +15,7 @@ from typing import Any
 
 from edge.classifier import Classifier
 from edge.errors import CatalogError, ModelError
+from train.benchmark.held_out import split_digest
 from train.catalog.picture import Picture, table_digest
 from train.catalog.read import read_catalog
 from train.catalog.split import name_of
@@ -39,6 +40,9 @@ def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> R
     Pictures that changed or came later do not stop a report: that is told, and they are left out.
     """
     settings = _json(folder / "settings.json")
+    for name, kind in (("recipe", dict), ("catalog", str), ("aliases", dict)):
+        if not isinstance(settings.get(name) or kind(), kind):
+            raise CatalogError(f"{folder / 'settings.json'}: damaged, its {name} cannot be read; train the run again")
     path = data or Path(settings.get("catalog") or "")
     if path.is_dir():
         path /= settings.get("manifest") or ""
@@ -46,6 +50,12 @@ def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> R
         raise CatalogError(f"{path}: the run's pictures are not there; say where they lie with --data")
     catalog = read_catalog(path, aliases or settings.get("aliases") or {}, called=settings.get("called"))
     parts = _parts(folder / "split.csv")
+    said = settings.get("split_sha256")
+    if said and split_digest(folder / "split.csv") != said:
+        raise CatalogError(
+            f"{folder / 'split.csv'}: changed since the run was trained, so the test part is not known; restore it or "
+            "train the run again"
+        )
     known = [picture for picture in catalog.pictures if name_of(picture, catalog.root) in parts]
     if len(known) < len(catalog.pictures):
         log.warning("%d pictures came after the run was trained and are left out", len(catalog.pictures) - len(known))
@@ -60,13 +70,18 @@ def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> R
 
 
 def exported(run: RunFiles) -> Path | None:
-    """The model file exported from this run, in its folder or beside it; int8 before fp32, None where there is none."""
-    near = [*sorted(run.folder.glob("*.onnx")), run.folder.with_suffix(".onnx")]
+    """The model file exported from this run, in its folder or beside it; int8 before fp32, None where there is none.
+
+    A file that is no whole model is told and left out.
+    """
+    folder = run.folder.resolve()
+    near = [*sorted(run.folder.glob("*.onnx")), folder.with_name(folder.name + ".onnx")]  # run.2 -> run.2.onnx
     found = []
     for path in near:
         try:
             card = Classifier(path).card if path.is_file() else None
-        except ModelError:
+        except ModelError as error:
+            log.warning("%s", error)
             continue
         if card is not None and belongs(card.digests, run):
             found.append((card.precision != "int8", path))
@@ -74,8 +89,10 @@ def exported(run: RunFiles) -> Path | None:
 
 
 def belongs(digests: Mapping[str, str], run: RunFiles) -> bool:
-    """Whether a model's card is of this run: both were split alike."""
-    return bool(run.settings.get("split_sha256")) and digests.get("split_sha256") == run.settings["split_sha256"]
+    """Whether a model's card is of this run: split alike and the same Learner, where card and run both say which."""
+    split, learner = (run.settings.get(name) for name in ("split_sha256", "learner_sha256"))
+    same = not learner or digests.get("learner_sha256", learner) == learner
+    return bool(split) and digests.get("split_sha256") == split and same
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -94,7 +111,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _parts(path: Path) -> dict[str, str]:
     try:
-        with path.open(newline="", encoding="utf-8") as opened:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as opened:
             return {row["file"]: row["split"] for row in csv.DictReader(opened)}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError):
         raise CatalogError(f"{path}: missing or damaged, so the test part is not known; train the run again") from None

@@ -55,7 +55,9 @@ class TrainedNet(Classifier):
             precision="fp32",
             quantization=None,
             parity=Parity(0, 0, (), 0.0),
-            digests={"split_sha256": str(run.settings.get("split_sha256", ""))},
+            digests={
+                name: str(run.settings[name]) for name in ("split_sha256", "learner_sha256") if run.settings.get(name)
+            },
             counts_by_source=dict(run.settings.get("counts_by_source", {})),
             counts_by_licence=dict(run.settings.get("counts_by_licence", {})),
             licence="",
