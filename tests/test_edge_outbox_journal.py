@@ -32,7 +32,7 @@ deliverer = Deliverer(channel, journal, turn=Turn(folder, channel.key), run=run.
 for number in range(last):
     told = journal(run.event("bear", "new", f"id{number}", "yard"))
     assert told.durable
-    os.write(1, f"{run.id} {told.seq}\n".encode())  # whole: a kill in the middle of a line promises nothing
+    os.write(1, f"{run.id} {told.seq}\\n".encode())  # whole: a kill in the middle of a line promises nothing
     time.sleep(0.005)
 sys.exit(not deliverer.close(30.0))
 """

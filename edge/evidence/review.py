@@ -24,6 +24,7 @@ from typing import Any, Literal, get_args
 from edge.atomic import replace_whole
 from edge.errors import OptionError
 from edge.evidence.layout import SAMPLE
+from edge.file_lock import try_lock
 from edge.schema import BoxXYWH
 
 Verdict = Literal["confirmed", "wrong", "relabelled", "unsure"]
@@ -174,24 +175,6 @@ def _alone(unit: Path) -> Iterator[None]:
 def _taken(file: int) -> bool:
     """Whether it is locked now, or cannot be."""
     try:
-        _lock(file)
-    except (BlockingIOError, PermissionError):
-        return False
+        return try_lock(file)
     except OSError:
         return True
-    return True
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    _PLACE = 1 << 30  # a byte that no evidence reaches: what is locked cannot be read
-
-    def _lock(file: int) -> None:
-        os.lseek(file, _PLACE, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edge.file_lock import try_lock
 from edge.ownership import hand_over
 
 LONG_DEAD_S = 3600.0  # a file nobody holds may be of a process that is just about to take it
@@ -100,21 +100,8 @@ def _taken(file: int, within_s: float, *, shared: bool = False) -> bool:
     """Whether the open file could be locked."""
     until = time.monotonic() + within_s
     while True:
-        with suppress(BlockingIOError, PermissionError):
-            _lock(file, shared)
+        if try_lock(file, shared=shared):
             return True
         if time.monotonic() >= until:
             return False
         time.sleep(0.01)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int, shared: bool) -> None:
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: int, shared: bool) -> None:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

@@ -6,11 +6,11 @@ import hashlib
 import logging
 import os
 import re
-import sys
 import threading
 import time
 from pathlib import Path
 
+from edge.file_lock import try_lock
 from edge.ownership import hand_over
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class _Try:
         try:
             if self.file is None:
                 self.file = _open(self._path)
-            self.locked = _lock(self.file)
+            self.locked = try_lock(self.file)
         except OSError as error:
             self.error = error
         finally:
@@ -111,26 +111,3 @@ def _open(path: Path) -> int:
         return file
     except OSError:
         return os.open(path, os.O_RDONLY)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int) -> bool:
-        """Whether the lock was free. Raises OSError where there are no locks."""
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _lock(file: int) -> bool:
-        """Whether the lock was free. Raises OSError where there are no locks."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge.errors import CatalogError, OptionError
+from edge.file_lock import try_lock, unlock
 
 T = TypeVar("T")
 WAIT_S = 10.0  # how long another writer is waited for; a row takes milliseconds
@@ -160,14 +160,14 @@ def _write_or_none(opened: FileIO, data: bytes, whole: int) -> None:
 def _alone(file: int, table: Path) -> Iterator[None]:
     """Hold the file's lock. Raises OptionError when another writer holds it for long."""
     until = time.monotonic() + WAIT_S
-    while not _lock(file):
+    while not try_lock(file):
         if time.monotonic() >= until:
             raise OptionError(f"{table}: another program has held it for {WAIT_S:.0f} s; end it and try again")
         time.sleep(0.01)
     try:
         yield
     finally:
-        _unlock(file)
+        unlock(file)
 
 
 def _keep_name(folder: Path) -> None:
@@ -178,33 +178,3 @@ def _keep_name(folder: Path) -> None:
             os.fsync(opened)
         finally:
             os.close(opened)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    _PLACE = 1 << 40  # a byte that no table reaches: what is locked cannot be read
-
-    def _lock(file: int) -> bool:
-        os.lseek(file, _PLACE, os.SEEK_SET)
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-    def _unlock(file: int) -> None:
-        os.lseek(file, _PLACE, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: int) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _unlock(file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_UN)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Self
 
 from edge.atomic import replace_whole
 from edge.errors import CatalogError, OptionError
+from edge.file_lock import try_lock
 from edge.schema import BoxXYWH
 from train.catalog.read import MANIFEST
 
@@ -111,7 +111,7 @@ class Table:
         except OSError as error:
             raise OptionError(f"{self.root}: cannot be written to ({error.strerror}); choose another --out") from None
         try:
-            if not _lock(self._lock):
+            if not try_lock(self._lock):
                 raise OptionError(
                     f"{self.root}: another program is gathering into it; wait for it, or choose another --out"
                 )
@@ -279,24 +279,3 @@ def _box_row(file: str, name: str, box: BoxXYWH) -> dict[str, str]:
         raise CatalogError(f"{file}: box {box} does not lie inside the picture; boxes are fractions of it")
     values = [f"{min(max(corner, 0.0), 1.0):.5f}" for corner in corners]
     return dict(zip(BOX_COLUMNS, (file, name, *values), strict=True))
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int) -> bool:
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _lock(file: int) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
