@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -26,6 +27,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # The journal of whoever runs the tests is not theirs to write to; commands that tests start inherit this.
 _STATE = tempfile.TemporaryDirectory(prefix="bear-alarm-tests-", ignore_cleanup_errors=True)
 os.environ["XDG_STATE_HOME"] = _STATE.name
+# Under nohup, and in the background of a script, children would be born deaf to what tests tell them by signals.
+for _name, _usual in (("SIGHUP", signal.SIG_DFL), ("SIGQUIT", signal.SIG_DFL), ("SIGINT", signal.default_int_handler)):
+    if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, _name), _usual)
 
 try:
     from hypothesis import settings
