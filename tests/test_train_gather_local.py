@@ -244,3 +244,26 @@ def test_a_source_that_breaks_off_keeps_what_came(tmp_path: Path):
     with pytest.raises(BearAlarmError, match="went away"):
         bring(broken_off(), tmp_path / "out")
     assert len(read_catalog(tmp_path / "out").pictures) == 1
+
+
+def test_folders_sorted_by_hand_are_not_hidden_by_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    put(tmp_path / "pictures/brown_bear/camera-1/a.jpg", photo(1))
+    put(tmp_path / "card/b.jpg", photo(2))
+    with pytest.raises(OptionError, match=r"'brown_bear', no MANIFEST.csv.*gather folder .*pictures --out"):
+        bring(from_folder(tmp_path / "card", "no_bear"), tmp_path / "pictures")
+    assert not (tmp_path / "pictures/MANIFEST.csv").exists()
+    bring(from_folder(tmp_path / "pictures", plain_label), tmp_path / "pictures")
+    bring(from_folder(tmp_path / "card", "no_bear"), tmp_path / "pictures")
+    assert read_catalog(tmp_path / "pictures").count("label") == {"brown_bear": 1, "no_bear": 1}
+    assert "left out" not in caplog.text
+    put(tmp_path / "pictures/brown_bear/camera-2/c.jpg", photo(3))
+    read_catalog(tmp_path / "pictures")
+    assert "1 pictures in its folders are not in MANIFEST.csv and are left out" in caplog.text
+
+
+def test_a_slip_in_a_label_is_not_taken_for_no_bear():
+    with pytest.raises(OptionError, match="did you mean brown_bear") as told:
+        plain_label("brwon_bear")
+    assert "no_bear any" not in str(told.value)
+    with pytest.raises(OptionError, match="--label 'Käfig Süd=LABEL'"):
+        plain_label("Käfig Süd")

@@ -75,6 +75,7 @@ def use(
             log.info("the model chosen until now is kept in %s", before)
         own.unlink(missing_ok=True)
         print(verdict(_open(None)))
+        log.info("using the model that ships from now on; a running alarm takes it up when it starts again")
         return
     classifier = _open(model)
     data = classifier.path.read_bytes()

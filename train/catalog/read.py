@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from edge.errors import CatalogError
@@ -60,6 +62,8 @@ def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None, cal
         raise CatalogError(f"{path}: no such folder or manifest; give a folder with one sub-folder a label, or a CSV")
     if not pictures:
         raise CatalogError(f"{path}: no pictures found; expected sub-folders such as {', '.join(LABELS)}")
+    if manifest.exists() and path.is_dir():
+        _warn_of_untabled(path, names, pictures)
     pictures = decided(pictures, root)
     table = manifest.name if manifest.exists() else ""
     return Catalog(root, tuple(pictures), table_digest(pictures, root), manifest=table, called=called)
@@ -91,11 +95,20 @@ def _resolve(named: str, names: Mapping[str, str], where: object) -> str:
     label = named.strip().lower().replace(" ", "_").replace("-", "_")
     label = names.get(label, label)
     if label not in TRAINING_LABELS:
-        raise CatalogError(
-            f"{where}: unknown label {named!r}; labels are {', '.join(TRAINING_LABELS)}, "
-            f"or say what it is with --label {named}=no_bear"
-        )
+        raise CatalogError(f"{where}: {unknown_label(named)}")
     return label
+
+
+def unknown_label(named: str) -> str:
+    """The sentence about a label that nobody knows: what was meant, or how to say what it is."""
+    plain = named.strip().lower().replace(" ", "_").replace("-", "_")
+    near = get_close_matches(plain, [*TRAINING_LABELS, *ALIASES], 1, 0.75)
+    if near:
+        return f"unknown label {named!r}; did you mean {near[0]}? Labels are {', '.join(TRAINING_LABELS)}"
+    return (
+        f"unknown label {named!r}; labels are {', '.join(TRAINING_LABELS)}. Say which one it is with "
+        f"--label {shlex.quote(f'{named}=LABEL')}, such as no_bear for any other animal"
+    )
 
 
 def _from_folder(root: Path, names: Mapping[str, str], called: str) -> list[Picture]:
@@ -176,6 +189,23 @@ def _from_manifest(manifest: Path, names: Mapping[str, str], called: str) -> lis
             "restore what is missing or remove its rows from the table"
         )
     return pictures
+
+
+def _warn_of_untabled(root: Path, names: Mapping[str, str], pictures: Sequence[Picture]) -> None:
+    """Say so where folders named by labels hold pictures that the table does not: nothing is learned from those."""
+    known = {picture.file.resolve() for picture in pictures}
+    loose = 0
+    for folder in root.iterdir():
+        label = folder.name.strip().lower().replace(" ", "_").replace("-", "_")
+        if folder.is_dir() and names.get(label, label) in TRAINING_LABELS:
+            files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
+            loose += sum(file.resolve() not in known for file in files)
+    if loose:
+        log.warning(
+            "%s: %d pictures in its folders are not in %s and are left out; take them in with "
+            "`bear-alarm gather folder %s --out %s`",
+            root, loose, MANIFEST, root, root,
+        )  # fmt: skip
 
 
 def _unsorted(count: int, root: Path) -> str:

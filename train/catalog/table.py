@@ -18,6 +18,7 @@ from typing import Self
 from edge.atomic import replace_whole
 from edge.errors import CatalogError, OptionError
 from edge.file_lock import try_lock
+from edge.pictures import SUFFIXES
 from edge.schema import BoxXYWH
 from train.catalog.read import MANIFEST
 
@@ -49,6 +50,21 @@ class _Lines(list[str]):
     def write(self, row: str) -> None:
         """One row."""
         self.append(row.removesuffix("\r\n") + "\n")
+
+
+def check_no_loose(root: Path, option: str) -> None:
+    """Raises OptionError where a table would hide pictures that lie in ``root`` without one. ``option`` named it."""
+    if root.exists() and not root.is_dir():
+        raise OptionError(f"{option} {root}: is no folder; give the folder of pictures, or a new one")
+    if not root.is_dir() or (root / MANIFEST).exists():
+        return
+    for folder in sorted(each for each in root.iterdir() if each.is_dir() and not each.name.startswith(".")):
+        if any(file.suffix.lower() in SUFFIXES for file in folder.rglob("*")):
+            raise OptionError(
+                f"{option} {root}: has folders of pictures such as {folder.name!r}, no {MANIFEST}, and would be read "
+                f"no more with one; take them in first (`bear-alarm gather folder {root} --out {root}`), or give a new "
+                "folder"
+            )
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Values]) -> bytes:

@@ -108,7 +108,7 @@ def _find(place: Place, top: int) -> list[Suspect]:
     flagged = sum(suspect.flagged for suspect in suspects)
     _say(
         f"{len(embedded.pictures)} pictures, {len(decided)} decided before; "
-        f"{len(suspects)} shown, {flagged} of them probably wrong: {_counts(suspects)}"
+        f"{len(suspects)} shown, {flagged} of them probably wrong; by kind, some of two: {_counts(suspects)}"
     )
     return suspects
 

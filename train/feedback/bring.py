@@ -12,9 +12,9 @@ from typing import Any
 
 from edge.atomic import replace_whole
 from edge.errors import BearAlarmError, OptionError, PictureError
-from edge.pictures import SUFFIXES
 from train.catalog.picture import SPLITS, is_bear
-from train.catalog.read import ALIASES, MANIFEST
+from train.catalog.read import ALIASES
+from train.catalog.table import check_no_loose
 from train.feedback.case import Case, open_case
 from train.feedback.looks import Look, event_looks, negative_looks
 from train.feedback.rows import boxes_of, key_of, relabelled, review_of, row_of
@@ -79,7 +79,7 @@ def bring(shelf: Shelf, data: Path, wanted: Wanted, *, dry: bool = False, track:
     What was broken off goes on where it stopped, for a case whose rows are there is passed over. Raises OptionError
     and CatalogError where the folder cannot be used.
     """
-    check_folder(data)
+    check_no_loose(data, "--into")
     with opened(data, dry=dry) as ledger:
         work = _Work(data, wanted, ledger)
         work.brought.left_out += shelf.closed
@@ -100,20 +100,6 @@ def missing_cameras(shelf: Shelf, cameras: Collection[str]) -> tuple[list[str], 
             if case := open_case(unit):
                 seen.add(case.camera)
     return sorted(set(cameras) - seen), sorted(seen)
-
-
-def check_folder(data: Path) -> None:
-    """Raises OptionError where a table would hide the pictures that lie in ``data`` without one."""
-    if data.exists() and not data.is_dir():
-        raise OptionError(f"--into {data}: is no folder; give the folder of pictures, or a new one")
-    if not data.is_dir() or (data / MANIFEST).exists():
-        return
-    for folder in sorted(each for each in data.iterdir() if each.is_dir() and not each.name.startswith(".")):
-        if any(file.suffix.lower() in SUFFIXES for file in folder.rglob("*")):
-            raise OptionError(
-                f"--into {data}: has folders of pictures such as {folder.name!r}, no {MANIFEST}, and would be read "
-                "no more with one; gather them into a table first (`bear-alarm gather folder`), or give a new folder"
-            )
 
 
 class _Work:

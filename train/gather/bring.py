@@ -10,7 +10,7 @@ from pathlib import Path
 from edge.commands.progress import track
 from edge.errors import PictureError, SourceError
 from edge.pictures import picture_bytes
-from train.catalog.table import Table, plain_text
+from train.catalog.table import Table, check_no_loose, plain_text
 from train.gather.download import Downloader
 from train.gather.found import Failed, Found
 from train.gather.keep import Keeper
@@ -29,6 +29,8 @@ def bring(found: Iterable[Found], out: Path, downloader: Downloader | None = Non
     """
     offered = iter(found)
     first = next(offered, None)  # a source that cannot be read at all leaves no folder behind
+    if not (first and first.file and first.file.resolve().is_relative_to(out.resolve())):
+        check_no_loose(out, "--out")
     with Table(out) as table:
         keeper = Keeper(table, track)
         wanted = (each for each in chain((first,) if first else (), offered) if keeper.wants(each))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from edge.errors import OptionError
 from train.catalog.picture import TRAINING_LABELS
-from train.catalog.read import ALIASES, UNSORTED
+from train.catalog.read import ALIASES, UNSORTED, unknown_label
 
 
 def plain_label(words: str, more: Mapping[str, str] | None = None) -> tuple[str, str]:
@@ -18,10 +18,7 @@ def plain_label(words: str, more: Mapping[str, str] | None = None) -> tuple[str,
     known = _plain(name)
     label = _plain(label) or (more or {}).get(known) or ALIASES.get(known, known)
     if label not in (*TRAINING_LABELS, UNSORTED):
-        raise OptionError(
-            f"unknown label {words!r}; labels are {', '.join(TRAINING_LABELS)}, "
-            f"or say what it is with --label {name or 'dog'}=no_bear"
-        )
+        raise OptionError(unknown_label(words))
     return label, "" if known == label else name.strip()
 
 

@@ -33,6 +33,7 @@ from edge import __version__
 from edge.atomic import replace_whole
 from edge.classifier import file_digest
 from edge.errors import CatalogError, OptionError
+from train.catalog.decisions import TABLE as DECISIONS
 from train.catalog.picture import LABELS, Catalog, check_trainable, table_digest
 from train.catalog.picture import Picture as Row
 from train.catalog.split import Split, name_of, read_split, write_split
@@ -84,10 +85,13 @@ class Run:
         split = read_split(catalog, self.folder / "split.csv")
         pictures = [picture for part in split.values() for picture in part]
         if table_digest(pictures, catalog.root) != self.settings.get("catalog_sha256"):
+            cure = "put them back as they were, or train again"
+            if (catalog.root / DECISIONS).exists():
+                cure = f"decisions about labels count too: `bear-alarm clean {self.folder} --retrain`, or --undo"
             known = sum(part["pictures"] for part in self.settings.get("parts", {}).values())
             raise CatalogError(
                 f"{catalog.root}: pictures, labels or boxes changed since {self.folder} was trained (it knew {known} "
-                f"pictures, {len(pictures)} of them are there); put them back as they were, or train again"
+                f"pictures, {len(pictures)} of them are there); {cure}"
             )
         return split
 

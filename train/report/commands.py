@@ -52,7 +52,7 @@ def report(
     else:
         log.warning(
             "no model file exported from %s is in it or beside it: the trained network is asked, "
-            "with the tuning part's threshold",
+            "with the tuning part's threshold; --model names a file that lies elsewhere",
             run,
         )
         from train.report.trained import TrainedNet
