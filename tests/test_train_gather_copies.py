@@ -124,8 +124,8 @@ def test_unsorted_is_no_label_so_that_the_one_given_now_is_taken(tmp_path: Path,
     bring(from_card(tmp_path / "card", camera="yard"), out)
     assert bring(from_card(tmp_path / "card", "no_bear", camera="yard", note="empty"), out).counts == {LABELLED: 3}
     assert "3 that were there unsorted have a label now" in caplog.text
-    found_there = read_catalog(out).pictures
-    assert {(each.label, each.note, each.source) for each in found_there} == {("no_bear", "empty", "yard")}
+    found_there = {(each.label, each.note, each.source) for each in read_catalog(out).pictures}
+    assert found_there == {("no_bear", "empty; trail camera", "yard")}
     lie = sorted(file.relative_to(out).as_posix() for file in out.rglob("*.jpg"))
     assert lie == [f"no_bear/yard/{n}.jpg" for n in range(3)]  # and none in unsorted/, which is what is left to do
     assert sort_moved(out).unsorted == 0

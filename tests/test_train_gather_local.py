@@ -13,6 +13,7 @@ import pytest
 
 from edge.errors import BearAlarmError, CatalogError, OptionError, PictureError, SourceError
 from tests.far_side import photo, picture, shot
+from train.benchmark.subjects import is_trail, kind_of
 from train.catalog.read import read_catalog
 
 pytest.importorskip("imagehash")
@@ -267,3 +268,14 @@ def test_a_slip_in_a_label_is_not_taken_for_no_bear():
     assert "no_bear any" not in str(told.value)
     with pytest.raises(OptionError, match="--label 'Käfig Süd=LABEL'"):
         plain_label("Käfig Süd")
+
+
+def test_a_cards_pictures_are_a_trail_cameras_and_never_stand_for_animals_that_fill_the_frame(tmp_path: Path):
+    put(tmp_path / "card/a.jpg", photo(1))
+    put(tmp_path / "web/no_bear/b.jpg", photo(2))
+    bring(from_card(tmp_path / "card", "no_bear", note="fox"), tmp_path / "out")
+    bring(from_folder(tmp_path / "web", plain_label), tmp_path / "out")
+    card, web = sorted(read_catalog(tmp_path / "out").pictures, key=lambda picture: picture.note, reverse=True)
+    assert card.note == "fox; trail camera"
+    assert kind_of(card) == "fox"
+    assert (is_trail(card), is_trail(web)) == (True, False)

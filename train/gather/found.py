@@ -15,6 +15,7 @@ from edge.schema import BoxXYWH
 from train.catalog.licences import NOT_STATED
 from train.catalog.table import plain_text
 
+TRAIL_CAMERA = "trail camera"  # in notes
 LONGEST_NAME = 80  # characters of a file's stem: some file systems take 143 bytes
 
 _PHOTO = re.compile(r"inaturalist[^/]*(?:/[^/]*)?/photos/(\d+)/")
@@ -57,6 +58,7 @@ class Found:
     note: str = ""
     boxes: tuple[tuple[str, BoxXYWH], ...] = ()  # what is in it, and where, as fractions
     boxes_px: tuple[tuple[str, BoxXYWH], ...] = ()  # the same in pixels of the picture, where its size was not told
+    trail_camera: bool = False  # its pictures show a place, and animals as far away as they come
     fixed_camera: bool = False  # its pictures look alike without being copies of each other
 
     def __post_init__(self) -> None:
@@ -64,6 +66,11 @@ class Found:
             value = getattr(self, each.name)
             if isinstance(value, str) and each.name != "url":
                 object.__setattr__(self, each.name, plain_text(value))
+
+    @property
+    def noted(self) -> str:
+        """The note for the table: what is on the picture, then that a trail camera took it."""
+        return "; ".join(filter(None, (self.note, TRAIL_CAMERA if self.trail_camera else "")))
 
     @property
     def key(self) -> str:

@@ -17,7 +17,7 @@ from train.catalog.read import UNSORTED
 from train.catalog.table import Table, Values, plain_text
 from train.gather.better import boxes_inside, brings_label, brings_licence, is_better, labels_differ
 from train.gather.duplicates import Duplicates, phash
-from train.gather.found import Failed, Found, photo_key, safe_name
+from train.gather.found import TRAIL_CAMERA, Failed, Found, photo_key, safe_name
 from train.gather.looks import Look
 from train.gather.tally import (
     BETTER,
@@ -144,7 +144,7 @@ class Keeper:
             "licence_url": found.licence_url or licence.url,
             "time": found.taken_at,
             "place": found.place,
-            "note": found.note,
+            "note": found.noted,
             "checks": f"{checked.words} phash={code:016x}",
             "split": self._part(found),
         }
@@ -214,7 +214,13 @@ class Keeper:
 
     def _label(self, there: Values, found: Found) -> None:
         """Give a picture that nobody had labelled its label; its file moves out of unsorted/."""
-        old, new = there["file"], {"label": found.label, "note": there.get("note") or found.note}
+        old, new = (
+            there["file"],
+            {
+                "label": found.label,
+                "note": found.noted if there.get("note") in (None, "", TRAIL_CAMERA) else there["note"],
+            },
+        )
         folder, _, name = old.rpartition("/")
         if (inside := f"{folder}/").startswith(f"{UNSORTED}/"):
             data = picture_bytes(self.table.root / old)

@@ -124,6 +124,7 @@ def from_set(
             note=name,
             boxes=boxes,
             boxes_px=boxes_px,
+            trail_camera=True,
             fixed_camera=True,
         )
 

@@ -105,6 +105,7 @@ def from_card(
             taken_at=shot.exif.taken_at,
             place=place,
             note=note,
+            trail_camera=True,
             fixed_camera=True,
         )
 
