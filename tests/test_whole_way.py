@@ -168,8 +168,9 @@ def test_export_watch_and_evaluate(pictures: Path, run: Path, tmp_path: Path) ->
     assert 1.4 <= lines[0]["media_time_s"] <= 3.5
 
     quiet = tmp_path / "quiet.jsonl"
-    bear_alarm("watch", clip(tmp_path / "blue.avi", BLUE), "--model", model, "--events", quiet,
-               "--evidence", tmp_path / "e", "--threshold", 0.06)  # fmt: skip
+    bear_alarm(
+        "watch", clip(tmp_path / "blue.avi", BLUE), "--model", model, "--events", quiet, "--evidence", tmp_path / "e"
+    )
     assert not quiet.exists() or quiet.read_text() == ""
 
     judged = json.loads(bear_alarm("evaluate", pictures, "--model", model, "--json").stdout)
