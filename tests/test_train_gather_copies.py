@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.far_side import jpeg, photo, picture
+from tests.gather_world import found, keep, rows
 from train.catalog.read import read_catalog
 from train.catalog.shippable import only_shippable
 from train.catalog.split import split_catalog
@@ -16,37 +15,11 @@ from train.catalog.split import split_catalog
 pytest.importorskip("imagehash")
 from train.catalog.table import Table
 from train.gather.bring import bring
-from train.gather.found import Failed, Found
 from train.gather.keep import Keeper
 from train.gather.labels import plain_label
 from train.gather.local import from_card, from_folder
 from train.gather.sort import sort_moved
 from train.gather.tally import BETTER, DUPLICATE, LABELLED, NEW, OTHER_LABEL, THERE
-
-
-def found(number: int, **more: Any) -> Found:
-    """A picture of a web source."""
-    values: dict[str, Any] = {
-        "label": "brown_bear", "source": "s", "group": "g", "name": str(number), "url": f"https://example.org/{number}.jpg",
-        "licence": "CC BY 4.0", "author": "A. Author", "page": f"https://example.org/{number}",
-    }  # fmt: skip
-    return Found(**(values | more))
-
-
-def rows(root: Path, name: str = "MANIFEST.csv") -> list[dict[str, str]]:
-    """A table as it lies on the disk."""
-    with (root / name).open(newline="", encoding="utf-8") as opened:
-        return list(csv.DictReader(opened))
-
-
-def keep(root: Path, *offers: tuple[Found, bytes | Failed]) -> list[str]:
-    """Offer pictures in one run; what became of each."""
-    with Table(root) as table:
-        keeper = Keeper(table)
-        kinds = [keeper.take(each, data) if keeper.wants(each) else THERE for each, data in offers]
-        keeper.write()
-        return kinds
-
 
 WEB = found(1, licence="not stated", source="web search", author="")
 COMMONS = found(2, source="Wikimedia Commons", group="A. Author", boxes=(("bear", (0.1, 0.1, 0.5, 0.5)),))

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from tests.far_side import jpeg, photo, picture
+from tests.gather_world import found, keep, rows
 from train.catalog.read import read_catalog
 
 pytest.importorskip("imagehash")
 from train.catalog.table import Table
-from train.gather.found import Failed, Found, photo_key, safe_name
+from train.gather.found import Failed, photo_key, safe_name
 from train.gather.keep import Keeper
 from train.gather.tally import BETTER, DUPLICATE, NEW, OTHER_LABEL, THERE
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import example, given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-
-
-def found(number: int, **more: Any) -> Found:
-    """A picture of a web source."""
-    values: dict[str, Any] = {
-        "label": "brown_bear", "source": "s", "group": "g", "name": str(number), "url": f"https://example.org/{number}.jpg",
-        "licence": "CC BY 4.0", "author": "A. Author", "page": f"https://example.org/{number}",
-    }  # fmt: skip
-    return Found(**(values | more))
-
-
-def rows(root: Path, name: str = "MANIFEST.csv") -> list[dict[str, str]]:
-    """A table as it lies on the disk."""
-    with (root / name).open(newline="", encoding="utf-8") as opened:
-        return list(csv.DictReader(opened))
-
-
-def keep(root: Path, *offers: tuple[Found, bytes | Failed]) -> list[str]:
-    """Offer pictures in one run; what became of each."""
-    with Table(root) as table:
-        keeper = Keeper(table)
-        return [keeper.take(each, data) if keeper.wants(each) else THERE for each, data in offers]
 
 
 def test_a_picture_is_kept_with_all_that_is_known_of_it(tmp_path: Path):

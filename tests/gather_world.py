@@ -1,0 +1,36 @@
+"""What tests of gathering offer, and how they look at what became of it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from train.catalog.table import Table
+from train.gather.found import Failed, Found
+from train.gather.keep import Keeper
+from train.gather.tally import THERE
+
+
+def found(number: int, **more: Any) -> Found:
+    """A picture of a web source."""
+    values: dict[str, Any] = {
+        "label": "brown_bear", "source": "s", "group": "g", "name": str(number), "url": f"https://example.org/{number}.jpg",
+        "licence": "CC BY 4.0", "author": "A. Author", "page": f"https://example.org/{number}",
+    }  # fmt: skip
+    return Found(**(values | more))
+
+
+def rows(root: Path, name: str = "MANIFEST.csv") -> list[dict[str, str]]:
+    """A table as it lies on the disk."""
+    with (root / name).open(newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def keep(root: Path, *offers: tuple[Found, bytes | Failed]) -> list[str]:
+    """Offer pictures in one run; what became of each."""
+    with Table(root) as table:
+        keeper = Keeper(table)
+        kinds = [keeper.take(each, data) if keeper.wants(each) else THERE for each, data in offers]
+        keeper.write()
+        return kinds
