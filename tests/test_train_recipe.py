@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import OptionError
-from train.learning.recipe import BOUNDS, CHOICES, Recipe, changed, read_recipe, recipe_values
+from train.learning.recipe import BOUNDS, CHOICES, Recipe, changed, recipe_values
 from train.learning.switches import QUICK, fitted, recipe_of, steps_of
 
 NOTHING: dict[str, Any] = {"epochs": None, "size": None}
@@ -62,12 +62,17 @@ def test_a_wrong_value_is_one_sentence(changes: dict[str, Any], words: str) -> N
     assert str(caught.value).startswith(words)
 
 
+def read(file: Path) -> Recipe:
+    """What is built in, with a file's values."""
+    return changed(Recipe(), recipe_values(file), str(file))
+
+
 def test_a_recipe_is_read_from_a_file_of_its_own_or_from_a_runs_settings(tmp_path: Path) -> None:
     file = tmp_path / "recipe.json"
     file.write_text('{"epochs": 8, "lr_head": 1}')
-    assert read_recipe(file, Recipe()) == Recipe(epochs=8, lr_head=1.0)
+    assert read(file) == Recipe(epochs=8, lr_head=1.0)
     file.write_text(json.dumps({"recipe": asdict(Recipe(seed=3, degraded=0.7)), "cores": 2}))
-    assert read_recipe(file, Recipe()) == Recipe(seed=3, degraded=0.7)
+    assert read(file) == Recipe(seed=3, degraded=0.7)
 
 
 @pytest.mark.parametrize(
@@ -87,22 +92,22 @@ def test_a_bad_recipe_file_is_one_sentence(tmp_path: Path, text: str, words: str
     file = tmp_path / "recipe.json"
     file.write_text(text)
     with pytest.raises(OptionError, match=words):
-        read_recipe(file, Recipe())
+        read(file)
     with pytest.raises(OptionError, match="cannot be read"):
-        read_recipe(tmp_path / "none.json", Recipe())
+        read(tmp_path / "none.json")
 
 
 def test_the_file_comes_first_then_quick_then_the_switches(tmp_path: Path) -> None:
     file = tmp_path / "recipe.json"
     file.write_text('{"epochs": 8, "per_epoch": 64, "seed": 2, "batch": 8}')
     given = {"epochs": None, "seed": 5, "size": 96}
-    got = recipe_of(file, quick=True, given=given, lr=0.03)
+    got = recipe_of(recipe_values(file), str(file), quick=True, given=given, lr=0.03)
     assert (got.epochs, got.per_epoch, got.batch) == (QUICK["epochs"], QUICK["per_epoch"], 8)
     assert (got.seed, got.size, got.lr_head) == (5, 96, 0.03)
     assert got.lr_body == pytest.approx(0.002)
-    assert recipe_of(None, quick=False, given=NOTHING, lr=None) == Recipe()
+    assert recipe_of({}, "", quick=False, given=NOTHING, lr=None) == Recipe()
     with pytest.raises(OptionError, match="--image-size: size is 100 pixels"):
-        recipe_of(None, quick=False, given={"size": 100}, lr=None)
+        recipe_of({}, "", quick=False, given={"size": 100}, lr=None)
 
 
 def test_what_a_file_names_is_known_even_where_it_is_what_is_built_in(tmp_path: Path) -> None:

@@ -121,8 +121,9 @@ def train(
         "per_epoch": per_epoch,
         "seed": seed,
     }
-    recipe = recipe_of(recipe_file, quick=quick, given=given, lr=lr)
-    size_named = image_size is not None or (recipe_file is not None and "size" in recipe_values(recipe_file))
+    values = recipe_values(recipe_file) if recipe_file else {}  # once: it may be a pipe
+    recipe = recipe_of(values, str(recipe_file), quick=quick, given=given, lr=lr)
+    size_named = image_size is not None or "size" in values
     if not lr_find:
         for folder in [out / f"seed-{recipe.seed + n}" for n in range(seeds)] if seeds > 1 else [out]:
             if (folder / "learner.pkl").exists() and not force:

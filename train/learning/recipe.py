@@ -84,16 +84,11 @@ def changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
     return replace(recipe, **whole)
 
 
-def read_recipe(path: Path, recipe: Recipe) -> Recipe:
-    """``recipe`` with the values of a JSON file, such as the ``recipe`` of a run's settings.json.
-
-    Raises OptionError when the file cannot be read, or holds anything but values of a recipe.
-    """
-    return changed(recipe, recipe_values(path), str(path))
-
-
 def recipe_values(path: Path) -> dict[str, Any]:
-    """The values that a JSON file names, unchecked. Raises OptionError when it cannot be read or is no JSON object."""
+    """The values that a JSON file names, such as the ``recipe`` of a run's settings.json; ``changed`` checks them.
+
+    Raises OptionError when it cannot be read or is no JSON object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from edge.errors import OptionError
-from train.learning.recipe import LARGEST_PX, STEP_PX, Recipe, changed, read_recipe
+from train.learning.recipe import LARGEST_PX, STEP_PX, Recipe, changed
 
 QUICK: Mapping[str, Any] = {"freeze_epochs": 1, "epochs": 1, "per_epoch": 960}
 BODY_SHARE = 1 / 15  # of the head's rate that the body gets when --lr names one
 
 
-def recipe_of(file: Path | None, *, quick: bool, given: Mapping[str, Any], lr: float | None) -> Recipe:
-    """The recipe: what is built in, then the file's values, then --quick, then the switches that were given.
+def recipe_of(
+    values: Mapping[str, Any], where: str, *, quick: bool, given: Mapping[str, Any], lr: float | None
+) -> Recipe:
+    """The recipe: what is built in, then a file's values, then --quick, then the switches that were given.
 
-    ``given``: values by the recipe's names, None where a switch was left out. Raises OptionError.
+    ``values`` are the file's, and ``where`` its name; ``given``: values by the recipe's names, None where a switch was
+    left out. Raises OptionError.
     """
-    recipe = read_recipe(file, Recipe()) if file else Recipe()
+    recipe = changed(Recipe(), values, where)
     if quick:
         recipe = changed(recipe, QUICK, "--quick")
     if lr is not None:
