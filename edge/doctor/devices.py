@@ -38,7 +38,7 @@ class Device:
         """The device at a path."""
         try:
             group = path.group()
-        except (OSError, KeyError, NotImplementedError):
+        except (OSError, KeyError, NotImplementedError):  # not there, a number without a name, Windows
             group = "video"
         present = path.exists()
         try:

@@ -46,6 +46,7 @@ def open_now(root: Path) -> set[str]:
     nodes: dict[str, list[Path]] = {}
     for pattern in ("video[0-9]*", "gpiochip*", "snd/controlC*"):
         for path in (root / "dev").glob(pattern):
+            # Gone meanwhile, of a group without a name, Windows: then there is no group to be in.
             with contextlib.suppress(OSError, KeyError, NotImplementedError):
                 nodes.setdefault(path.group(), []).append(path)
     return {group for group, paths in nodes.items() if all(os.access(path, os.R_OK | os.W_OK) for path in paths)}

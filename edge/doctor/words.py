@@ -12,12 +12,12 @@ MARKS: Mapping[State, str] = {"fine": "✓", "doubt": "?", "broken": "✗", "unk
 PLAIN_MARKS: Mapping[State, str] = {"fine": "+", "doubt": "?", "broken": "X", "unknown": "-"}
 SAID: Mapping[State, str] = {"fine": "", "doubt": "in doubt: ", "broken": "BROKEN: ", "unknown": ""}
 COLOURS: Mapping[State, str] = {"fine": "32", "doubt": "33", "broken": "1;31", "unknown": "2"}  # ANSI
-TODO = "→", ">"
+ARROWS = "→", ">"  # before what to do
 
 
 def lines_of(finding: Finding, width: int, *, encoding: str, colour: bool) -> list[str]:
     """The lines of one finding, at most ``width`` characters wide where words allow it."""
-    signs = can_be_written("".join(MARKS.values()) + TODO[0], encoding)
+    signs = can_be_written("".join(MARKS.values()) + ARROWS[0], encoding)
     mark = (MARKS if signs else PLAIN_MARKS)[finding.state]
     if colour:
         mark = f"\033[{COLOURS[finding.state]}m{mark}\033[0m"
@@ -27,7 +27,7 @@ def lines_of(finding: Finding, width: int, *, encoding: str, colour: bool) -> li
     first, *more = wrapped(words, max(width - 4, 40), "", " " * NAME_WIDTH)
     lines = [f"  {mark} {first}", *(f"    {line}" for line in more)]
     if finding.todo:
-        arrow = TODO[0] if signs else TODO[1]
+        arrow = ARROWS[0] if signs else ARROWS[1]
         lines += wrapped(f"{arrow} {finding.todo}", max(width, 44), indent, f"{indent}  ")
     if not signs:
         lines = [line.encode(encoding, "replace").decode(encoding) for line in lines]

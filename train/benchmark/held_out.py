@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from edge.card import Card
 from edge.classifier import Classifier
 from edge.errors import CatalogError
+from train.catalog.decisions import digest_of
 from train.catalog.picture import Picture
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Unseen:
 def split_digest(path: Path) -> str:
     """The SHA-256 of a ``split.csv``, as the cards of models exported from its run have it. Raises CatalogError."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest_of(path)
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read ({error.strerror})") from None
 
