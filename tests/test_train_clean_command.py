@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ pytest.importorskip("fastai")
 pytest.importorskip("cleanlab")
 import torch
 
+from tests.clean_world import fresh_run
 from train.catalog.decisions import TABLE, append_decisions, decide
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
@@ -87,11 +87,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(made: Path, tmp_path: Path) -> Path:
     """A fresh copy of the run and its pictures; nothing was decided."""
-    shutil.copytree(made, tmp_path / "made")
-    settings = tmp_path / "made" / "run" / "settings.json"
-    told = json.loads(settings.read_text())
-    settings.write_text(json.dumps(told | {"catalog": str(tmp_path / "made" / "pictures")}))
-    return tmp_path / "made" / "run"
+    return fresh_run(made, tmp_path)
 
 
 def held(run: Path) -> dict[str, str]:

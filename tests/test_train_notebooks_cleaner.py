@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,14 +16,13 @@ import torch
 from fastai.vision.widgets import ImageClassifierCleaner
 
 from edge.errors import CatalogError, OptionError
+from tests.clean_world import fresh_run
+from tests.notebook_world import practice_run
 from train.catalog.decisions import KEEP, append_decisions, decide, live, read_decisions
 from train.catalog.read import read_catalog
-from train.catalog.split import split_catalog
-from train.learning.recipe import Recipe
-from train.learning.run import train_run
 from train.notebooks.cleaner import Cleaner
 from train.notebooks.gallery import DELETE_IT, KEEP_IT
-from train.notebooks.practice import MISFILED, practice_pictures
+from train.notebooks.practice import MISFILED
 from train.notebooks.ranking import view_of
 
 
@@ -41,20 +39,14 @@ def one_thread() -> Iterator[None]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Practice pictures and a run trained for one step on them."""
     folder = tmp_path_factory.mktemp("made")
-    catalog = read_catalog(practice_pictures(folder / "pictures"))
-    recipe = Recipe(freeze_epochs=0, epochs=1, per_epoch=32, size=32)
-    train_run(catalog, split_catalog(catalog, recipe.seed), folder / "run", recipe)
+    practice_run(folder)
     return folder
 
 
 @pytest.fixture
 def run(made: Path, tmp_path: Path) -> Path:
     """A fresh copy of the run and its pictures; nothing was decided."""
-    shutil.copytree(made, tmp_path / "made")
-    settings = tmp_path / "made" / "run" / "settings.json"
-    told = json.loads(settings.read_text())
-    settings.write_text(json.dumps(told | {"catalog": str(tmp_path / "made" / "pictures")}))
-    return tmp_path / "made" / "run"
+    return fresh_run(made, tmp_path)
 
 
 @pytest.fixture

@@ -15,13 +15,9 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("ipykernel")
 pytest.importorskip("cleanlab")
 
-from tests.notebook_world import do_after, read_notebook, result_of, run_notebook, told
+from tests.notebook_world import do_after, practice_run, read_notebook, result_of, run_notebook, told
 from train.catalog.decisions import live, read_decisions
-from train.catalog.read import read_catalog
-from train.catalog.split import split_catalog
-from train.learning.recipe import Recipe
-from train.learning.run import train_run
-from train.notebooks.practice import MISFILED, practice_pictures
+from train.notebooks.practice import MISFILED
 
 # What a person does in the menus. The gallery's widgets are those the browser moves.
 MENUS = """
@@ -35,9 +31,7 @@ def menu(name, number=None):
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run trained for one step on practice pictures."""
     folder = tmp_path_factory.mktemp("made")
-    catalog = read_catalog(practice_pictures(folder / "pictures"))
-    recipe = Recipe(freeze_epochs=0, epochs=1, per_epoch=32, size=32)
-    train_run(catalog, split_catalog(catalog, recipe.seed), folder / "run", recipe)
+    practice_run(folder)
     return folder / "run"
 
 
