@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from edge.outbox import Message
 from edge.schema import Event
 from edge.sinks.mqtt import Mqtt, settings_from_url
 from edge.sinks.mqtt.connection import UndeliveredError
-from tests.broker import Broker, Listener, until
+from tests.broker import PATIENCE_S, Broker, Listener, free_port, until
 
 SECRET = "s3cr3t-pa55"
 EVENTS, AVAILABLE = "bear-alarm/events", "bear-alarm/available"
@@ -159,6 +160,38 @@ def test_a_network_thread_that_died_is_replaced(tmp_path, monkeypatch, caplog):
         assert until(lambda: mqtt.connected)
         mqtt.close()
     assert "beginning anew" in caplog.text
+
+
+def test_closing_while_the_network_thread_starts_waits_for_its_start(monkeypatch):
+    starting, start, threads = threading.Event(), threading.Thread.start, []
+
+    def slowly(thread):
+        if thread.name.startswith("paho-mqtt-client"):
+            threads.append(thread)
+            starting.set()
+            time.sleep(0.3)  # paho knows the thread by now, and joining it would be an error
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+    mqtt = Mqtt(settings_from_url(f"mqtt://127.0.0.1:{free_port()}"))
+    assert starting.wait(PATIENCE_S)
+    mqtt.close()
+    assert until(lambda: not threads[0].is_alive())
+    assert threads[0].ident is not None
+
+
+def test_a_network_thread_that_cannot_start_is_a_problem_that_is_told(monkeypatch):
+    start = threading.Thread.start
+
+    def refused(thread):
+        if thread.name.startswith("paho-mqtt-client"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    mqtt = Mqtt(settings_from_url("mqtt://127.0.0.1:9"))
+    assert until(lambda: "can't start new thread" in (mqtt.problem or ""))
+    mqtt.close()
 
 
 def test_importing_and_reading_an_address_opens_no_socket_and_brings_no_paho():

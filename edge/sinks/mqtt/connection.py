@@ -74,6 +74,7 @@ class Connection:
         self._old_protocol = False  # MQTT 3.1.1, for brokers that know no 5
         self._renew = True
         self._closing = False
+        self._changing = threading.Lock()  # of client: paho's loop cannot be stopped while it is being started
         self._tried_at = time.monotonic()
         self._largest: int | None = None  # bytes of a packet the broker takes
         self._refusals: dict[int, int] = {}  # message id: reason code
@@ -85,17 +86,19 @@ class Connection:
         if not self.up and time.monotonic() - self._tried_at > STUCK_S:
             log.error("MQTT: no attempt to connect for %.0f s; beginning anew", STUCK_S)
             self._renew = True
-        if self._renew and not self._closing:
-            self._renew, self.up = False, False
-            self._tried_at = time.monotonic()
-            before, self._client = self._client, None
-            if before:
-                _let_go(before)
-            try:
-                self._begin()
-            except Exception as error:  # no loopback device, no memory: none of it may end whoever calls
-                self.problem = f"{self.settings.where}: cannot begin ({error})"
-                log.warning("MQTT: %s", self.problem)
+        with self._changing:
+            if self._renew and not self._closing:
+                self._renew, self.up = False, False
+                self._tried_at = time.monotonic()
+                before, self._client = self._client, None
+                if before:
+                    _let_go(before)
+                try:
+                    self._begin()
+                except Exception as error:  # no loopback device, no memory: none of it may end whoever calls
+                    self._client = None
+                    self.problem = f"{self.settings.where}: cannot begin ({error})"
+                    log.warning("MQTT: %s", self.problem)
 
     def say(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
         """Publish with QoS 0 if there is a connection; else nothing happens. Never waits."""
@@ -160,7 +163,8 @@ class Connection:
     def close(self, within_s: float) -> None:
         """Say goodbye, so that the last will is not said; what hangs is left behind after so many seconds."""
         self._closing = True
-        client, self._client, self.up = self._client, None, False
+        with self._changing:
+            client, self._client, self.up = self._client, None, False
         if client is None:
             return
         ending = _let_go(client)
@@ -198,8 +202,6 @@ class Connection:
         client.connect_async(settings.host, settings.port, keepalive=KEEPALIVE_S)
         self._client = client
         client.loop_start()
-        if self._closing:
-            self.close(0.0)
 
     # In paho's thread, from here on: it may hold its own locks, so nothing here takes one or waits.
 
