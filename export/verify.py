@@ -140,11 +140,12 @@ def refuse(parity: Parity) -> None:
         )
     if parity.int8_recall_loss_upper95 is not None and not parity.int8_recall_loss_upper95 <= MAX_RECALL_LOSS:
         raise ParityError(
-            f"int8 may lose up to {100 * parity.int8_recall_loss_upper95:.2f} points of recall "
-            f"(allowed {100 * MAX_RECALL_LOSS:g}); export with --precision fp32, add bears to the test part, or --force"
+            f"the int8 file may miss up to {100 * parity.int8_recall_loss_upper95:.2f} more of 100 bears than the "
+            f"exact one, fp32 (allowed {100 * MAX_RECALL_LOSS:g}); write that with --precision fp32, add bears to the "
+            "test part so that less is left to chance, or write it all the same with --force"
         )
     if parity.int8_decision_agreement is not None and not parity.int8_decision_agreement >= MIN_AGREEMENT:
         raise ParityError(
-            f"int8 and fp32 agree on {100 * parity.int8_decision_agreement:.2f} % of decisions "
-            f"(required {100 * MIN_AGREEMENT:g} %); export with --precision fp32 or --force"
+            f"the int8 file and the exact one, fp32, agree on {100 * parity.int8_decision_agreement:.2f} % of crops "
+            f"(required {100 * MIN_AGREEMENT:g} %); write the exact one with --precision fp32, or this with --force"
         )

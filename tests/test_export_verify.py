@@ -62,7 +62,7 @@ def test_lost_recall_is_refused() -> None:
     loss, upper = recall_loss(one, other, bears, pictures)
     assert loss == pytest.approx(0.05, abs=0.005)
     assert upper > loss
-    with pytest.raises(ParityError, match="points of recall"):
+    with pytest.raises(ParityError, match="more of 100 bears than the exact one"):
         refuse(judged(p, worse, bears, pictures))
 
 

@@ -140,7 +140,8 @@ def say(brought: Brought, into: Path, *, dry: bool) -> None:
             log.info("%s.", words.format(_are(f"{number} of them", number)))
     if brought.unreviewed_events:
         log.info(
-            "%s left out, for nobody has reviewed %s: `bear-alarm events review ID --confirmed`, --wrong or --label.",
+            "%s left out, for nobody has reviewed %s: `bear-alarm events review ID --confirmed`, --wrong or --label "
+            "(without its journal: the folder of the evidence in place of ID).",
             _are(_count(brought.unreviewed_events, "event"), brought.unreviewed_events),
             "it" if brought.unreviewed_events == 1 else "them",
         )
