@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from train.figures.paired import (
     Difference,
     Pair,
     auc_difference,
+    mean_recall_difference,
     midranks,
     rate_difference,
     recall_difference,
@@ -65,13 +67,17 @@ def pair(seed: int, gain: float = 0.0, pictures: int = 60, copies: int = 3) -> P
     return Pair(old, new + gain * bear, bear, picture)
 
 
-def test_a_model_that_is_better_is_shown_to_be() -> None:
-    found = recall_difference(pair(0, gain=1.5), 0.05, replicates=300)
+MEASURES = pytest.mark.parametrize("difference", [recall_difference, mean_recall_difference])
+
+
+@MEASURES
+def test_a_model_that_is_better_is_shown_to_be(difference: Callable[..., Difference | None]) -> None:
+    found = difference(pair(0, gain=1.5), 0.05, replicates=300)
     assert found is not None
     assert found.gain
     assert not found.loss
     worse = pair(0, gain=1.5)
-    back = recall_difference(Pair(worse.new, worse.old, worse.bear, worse.picture), 0.05, replicates=300)
+    back = difference(Pair(worse.new, worse.old, worse.bear, worse.picture), 0.05, replicates=300)
     assert back is not None
     assert back.loss
     assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
@@ -80,10 +86,14 @@ def test_a_model_that_is_better_is_shown_to_be() -> None:
     assert area.gain
 
 
-def test_equals_are_seldom_told_apart() -> None:
-    found = [recall_difference(pair(seed), 0.05, replicates=200) for seed in range(60)]
+@MEASURES
+def test_equals_are_seldom_told_apart(difference: Callable[..., Difference | None]) -> None:
+    found = [difference(pair(seed), 0.05, replicates=200) for seed in range(60)]
     told = sum(one is not None and (one.gain or one.loss) for one in found)
     assert told <= 8  # 5 % of 60 are 3; more than 8 come once in 200 times
+
+
+def test_equal_areas_are_seldom_told_apart() -> None:
     areas = [auc_difference(pair(seed)) for seed in range(200)]
     assert 1 <= sum(one is not None and one.p <= 0.05 for one in areas) <= 22
 
@@ -92,10 +102,10 @@ def test_equals_are_seldom_told_apart() -> None:
 @settings(max_examples=15, deadline=None)
 def test_only_the_order_of_scores_matters(seed: int, monotone: Any) -> None:
     one = pair(seed, pictures=15)
+    other = Pair(one.old, monotone(one.new), one.bear, one.picture)
     assert midranks(monotone(one.new)) == pytest.approx(midranks(one.new))
-    first = recall_difference(one, 0.1, replicates=40)
-    again = recall_difference(Pair(one.old, monotone(one.new), one.bear, one.picture), 0.1, replicates=40)
-    assert first == again
+    for difference in (recall_difference, mean_recall_difference):
+        assert difference(one, 0.1, replicates=40) == difference(other, 0.1, replicates=40)
 
 
 def of(low: float, high: float, p: float) -> Difference:
@@ -129,6 +139,7 @@ def test_without_the_primary_endpoint_no_model_is_better() -> None:
 @pytest.mark.parametrize(
     ("what", "margin", "sign"),
     [
+        ("recall at 1 %, 27 px and more", 0.05, -1),
         ("stills: recall at 1 %", 0.02, -1),
         ("stills: false positives at its own threshold", 0.01, 1),
         ("false positives at its own crop threshold, 27 px and more", 0.02, 1),

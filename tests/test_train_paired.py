@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from train.figures.clustered import drawn_mean_recalls, mean_recall, threshold_at
 from train.figures.metrics import Z95
-from train.figures.paired import Pair, auc_difference, rate_difference, recall_difference, score_difference
+from train.figures.paired import (
+    Pair,
+    auc_difference,
+    mean_recall_difference,
+    rate_difference,
+    recall_difference,
+    score_difference,
+)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +114,40 @@ def test_a_lost_bear_is_no_evidence_that_fewer_are_lost() -> None:
     highs = [recall_with(0, gained)[1] for gained in range(6)]
     assert highs == sorted(highs)
     assert recall_with(0, 20)[0] > 0.1  # what is gained stays shown
+
+
+@given(
+    st.lists(st.integers(0, 20), min_size=1, max_size=30),
+    st.lists(st.integers(0, 20), min_size=1, max_size=30),
+    st.sampled_from([0.05, 0.1, 0.33, 1.0]),
+)
+def test_mean_recall_against_a_threshold_at_every_rate(bears: list[int], others: list[int], rate: float) -> None:
+    found, seen = np.array(bears, float), np.array(others, float)
+    steps = (np.arange(3000) + 0.5) / 3000 * rate
+    recalls = [(found >= threshold_at(seen, step)).mean() for step in steps]
+    assert mean_recall(found, seen, rate) == pytest.approx(np.mean(recalls), abs=0.02)
+
+
+def test_a_drawn_mean_recall_is_that_of_the_drawn_pictures() -> None:
+    """Copies of one picture are drawn together, and each draw has the others of its own."""
+    bears, others = np.array([0.9, 0.9, 0.1, 0.1]), np.array([0.5, 0.5])
+    found = drawn_mean_recalls(bears, others, np.array([0, 0, 1, 1]), np.array([0, 1]), 0.5, replicates=400)
+    assert sorted(set(found)) == [0, 0.5, 1]
+    assert (found == 0.5).mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_model_that_says_nothing_finds_nothing() -> None:
+    bear = np.arange(200) < 100
+    same = Pair(np.full(200, 0.5), np.where(bear, 0.9, 0.1), bear, np.arange(200))
+    found = mean_recall_difference(same, 0.05, replicates=100)
+    assert found is not None
+    assert (found.old, found.new) == (0, 1)
+    assert found.gain
+    none = Pair(same.new, same.new, bear, same.picture)
+    alike = mean_recall_difference(none, 0.05, replicates=100)
+    assert alike is not None
+    assert (alike.value, alike.p) == (0, 1)
+    assert alike.low < 0 < alike.high
 
 
 def test_areas_against_delong() -> None:

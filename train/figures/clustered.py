@@ -193,6 +193,57 @@ def drawn_recalls(
     return found
 
 
+def mean_recall(bears: NDArray[np.float64], others: NDArray[np.float64], rate: float) -> float:
+    """Recall averaged over the false-positive rates from 0 to ``rate``; a bear no higher than an other is not found.
+
+    The part of the area under the ROC curve left of ``rate``, as a share of what it can be (McClish 1989, Medical
+    Decision Making 9; Dodd & Pepe 2003, Biometrics 59). It hangs on all of the highest others, where recall at a rate
+    hangs on one of them.
+    """
+    every = np.ones((1, len(bears)), np.int64), np.ones((1, len(others)), np.int64)
+    return float(_mean_recalls(np.sort(bears), np.sort(others)[::-1], *every, rate)[0])
+
+
+def drawn_mean_recalls(
+    bears: NDArray[np.float64],
+    others: NDArray[np.float64],
+    bear_clusters: NDArray,
+    other_clusters: NDArray,
+    rate: float,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+) -> NDArray[np.float64]:
+    """(replicates,) ``mean_recall``, pictures drawn anew with replacement each time."""
+    falling, rising = np.argsort(others, kind="stable")[::-1], np.argsort(bears, kind="stable")
+    other_of, bear_of = numbered(other_clusters)[falling], numbered(bear_clusters)[rising]
+    rng = np.random.default_rng(seed)
+    found = np.empty(replicates)
+    for start in range(0, replicates, CHUNK):
+        count = min(CHUNK, replicates - start)
+        weights = draws(rng, other_of, count)
+        found[start : start + count] = _mean_recalls(
+            bears[rising], others[falling], draws(rng, bear_of, count), weights, rate
+        )
+    return found
+
+
+def _mean_recalls(
+    bears: NDArray[np.float64],
+    others: NDArray[np.float64],
+    bear_weights: NDArray[np.int64],
+    weights: NDArray[np.int64],
+    rate: float,
+) -> NDArray[np.float64]:
+    """(R,) of rising bears and falling others, how often each counts (R, bears), (R, others)."""
+    passed = np.cumsum(weights, axis=1)
+    wide = rate * passed[:, -1:]
+    used = int((passed < wide).sum(axis=1).max()) + 1  # others that any row gets to
+    inside = np.clip(wide - (passed - weights)[:, :used], 0, weights[:, :used])  # of each, how much lies left of rate
+    below = np.pad(np.cumsum(bear_weights, axis=1), ((0, 0), (1, 0)))
+    recall = 1 - below[:, np.searchsorted(bears, others[:used], "right")] / below[:, -1:]
+    return np.asarray((inside * recall).sum(axis=1) / wide[:, 0], np.float64)
+
+
 def draws(rng: np.random.Generator, clusters: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """(count, N) how often each row is in each of ``count`` draws of whole clusters with replacement."""
     clusters_n = int(clusters.max()) + 1

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from train.figures.clustered import CHUNK, REPLICATES, drawn_recalls, independent, numbered, placements, threshold_at
+from train.figures.clustered import (
+    CHUNK,
+    REPLICATES,
+    drawn_mean_recalls,
+    drawn_recalls,
+    independent,
+    mean_recall,
+    numbered,
+    placements,
+    threshold_at,
+)
 from train.figures.metrics import Z95
 
 SEED = 11
@@ -56,50 +66,90 @@ class Pair:
 def recall_difference(pair: Pair, rate: float, replicates: int = REPLICATES, seed: int = SEED) -> Difference | None:
     """Recall where each model takes ``rate`` of the others for bears: the models' own thresholds do not matter.
 
-    Interval: a paired bootstrap of pictures, thresholds fitted anew each time. Test: the models' answers to a picture
-    are swapped at random, on the scale of ranks, for two models' probabilities need not mean the same (Venkatraman &
-    Begg 1996, Biometrika 83). Where the new model finds no more bears, the interval reaches at least as far down as
-    where both find the same (``score_difference``), and likewise up. None when a side is empty.
+    Interval and test as ``_difference`` says, thresholds fitted anew each time. None when a side is empty.
+    """
+
+    def recall(bears: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+        return float((bears >= threshold_at(others, rate)).mean())
+
+    allowed = int(rate * (~pair.bear).sum() + 1e-9)
+    place = max(int((~pair.bear).sum()) - 1 - allowed, 0)  # in rising order, the first that may not pass
+
+    def of_ranks(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
+        limit = np.partition(ranks[:, ~pair.bear], place, axis=1)[:, place : place + 1]
+        return np.asarray((ranks[:, pair.bear] > limit).mean(axis=1), np.float64)
+
+    return _difference(pair, Measure(recall, drawn_recalls, of_ranks), rate, replicates, seed)
+
+
+def mean_recall_difference(
+    pair: Pair, rate: float, replicates: int = REPLICATES, seed: int = SEED
+) -> Difference | None:
+    """Recall averaged over the false-positive rates up to ``rate`` (``train.figures.clustered.mean_recall``).
+
+    Interval and test as ``_difference`` says. None when a side is empty.
+    """
+
+    def of_ranks(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([mean_recall(row[pair.bear], row[~pair.bear], rate) for row in ranks])
+
+    def of_scores(bears: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+        return mean_recall(bears, others, rate)
+
+    return _difference(pair, Measure(of_scores, drawn_mean_recalls, of_ranks), rate, replicates, seed)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of one model in the three ways that an interval and a test of two models ask for it."""
+
+    of_scores: Callable[[NDArray[np.float64], NDArray[np.float64]], float]  # of bears' and others' scores
+    drawn: Callable[..., NDArray[np.float64]]  # the same, pictures drawn anew: as ``drawn_recalls``
+    of_ranks: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (R, N) ranks of all crops -> (R,)
+
+
+def _difference(pair: Pair, measure: Measure, rate: float, replicates: int, seed: int) -> Difference | None:
+    """New minus old of a measure.
+
+    Interval: a paired bootstrap of pictures. Test: the models' answers to a picture are swapped at random, on the scale
+    of ranks, for two models' probabilities need not mean the same (Venkatraman & Begg 1996, Biometrika 83). Where the
+    new model is no better, the interval reaches at least as far down as where both find the same bears
+    (``score_difference``), and likewise up.
     """
     bears, others = pair.where(pair.bear), pair.where(~pair.bear)
     if not len(bears.old) or not len(others.old):
         return None
     of = numbered(bears.picture), numbered(others.picture)
-    old, new = (
-        float((b >= threshold_at(o, rate)).mean()) for b, o in ((bears.old, others.old), (bears.new, others.new))
-    )
+    old, new = measure.of_scores(bears.old, others.old), measure.of_scores(bears.new, others.new)
     # The same seed draws the same pictures for both.
-    drawn = drawn_recalls(bears.new, others.new, *of, rate, replicates, seed) - drawn_recalls(
+    drawn = measure.drawn(bears.new, others.new, *of, rate, replicates, seed) - measure.drawn(
         bears.old, others.old, *of, rate, replicates, seed
     )
     low, high = (float(bound) for bound in np.quantile(drawn, [0.025, 0.975]))
     # A loss does not make a larger one less likely: no end is closer to 0 than where no bear tells the two apart.
     none = score_difference(0, 0, independent(of[0]))
     low, high = low if new > old else min(low, none[0]), high if new < old else max(high, none[1])
-    p = swapped(pair, rate, new - old, replicates, seed)
+    p = swapped(pair, measure.of_ranks, new - old, replicates, seed)
     return Difference(old, new, new - old, low, high, p, len(bears.old), int(of[0].max()) + 1)
 
 
-def swapped(pair: Pair, rate: float, seen: float, replicates: int, seed: int) -> float:
-    """Two-sided p of a difference in recall as large as ``seen``, were the two models exchangeable."""
+def swapped(
+    pair: Pair,
+    of_ranks: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    seen: float,
+    replicates: int,
+    seed: int,
+) -> float:
+    """Two-sided p of a difference as large as ``seen``, were the two models exchangeable."""
     old, new, cluster = midranks(pair.old), midranks(pair.new), numbered(pair.picture)
-    allowed = int(rate * (~pair.bear).sum() + 1e-9)
-    place = max(int((~pair.bear).sum()) - 1 - allowed, 0)  # in rising order, the first that may not pass
     rng = np.random.default_rng(seed)
     hits = 0
     for start in range(0, replicates, CHUNK):
         count = min(CHUNK, replicates - start)
         swap = rng.integers(0, 2, (count, int(cluster.max()) + 1), dtype=np.int8).astype(bool)[:, cluster]
         first, second = np.where(swap, new, old), np.where(swap, old, new)
-        difference = _recalls(second, pair.bear, place) - _recalls(first, pair.bear, place)
-        hits += int((np.abs(difference) >= abs(seen) - 1e-12).sum())
+        hits += int((np.abs(of_ranks(second) - of_ranks(first)) >= abs(seen) - 1e-12).sum())
     return (hits + 1) / (replicates + 1)
-
-
-def _recalls(ranks: NDArray[np.float64], bear: NDArray[np.bool_], place: int) -> NDArray[np.float64]:
-    """(R,) recall of each row of (R, N) where the others at ``place`` and below do not pass."""
-    limit = np.partition(ranks[:, ~bear], place, axis=1)[:, place : place + 1]
-    return np.asarray((ranks[:, bear] > limit).mean(axis=1), np.float64)
 
 
 def midranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:

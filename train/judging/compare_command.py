@@ -36,7 +36,7 @@ def compare(
 ) -> None:
     """Say whether NEW is shown to be better than OLD, on pictures that neither was trained or tuned on.
 
-    Both score the same held-out animals, made far, and the same stills. The verdict goes by recall at 1 % false
+    Both score the same held-out animals, made far, and the same stills. The verdict goes by recall up to 5 % false
     positives on crops of 27 px and more, and a better model may lose next to nothing on stills. Pictures of sources
     that a card names are left out; only a model of the very run whose --split-file is given, --split test, is spared.
     """
