@@ -46,6 +46,7 @@ def export_run(
     split, size = run.split(catalog), run.recipe.size
     tune = collect(split["tune"], size, run.recipe.seed, 2, 2, lambda rows: track(rows, "crops of the tuning part"))
     test = collect_for_parity(split["test"], size, run.recipe.seed, track)
+    log.info("The trained network answers %s crops; some minutes in all.", f"{len(tune.crops) + len(test.crops):,}")
     logits, _ = ask(run.net, run.backbone, tune.crops)
     temperature = fit_temperature(logits, tune.labels)
     test_logits, _ = ask(run.net, run.backbone, test.crops)
@@ -54,11 +55,13 @@ def export_run(
     described = Described(run, split, tune, temperature, licence, method)
     with tempfile.TemporaryDirectory() as scratch:
         fp32_path, int8_path = Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
+        log.info("Writing the graph, and asking it the same.")
         export_graph(run.net, run.backbone, temperature, size, fp32_path, strange)
         fp32_p, _ = answers(fp32_path, test.crops)
         tuned = {"fp32": answers(fp32_path, tune.crops)}
         parity = {"fp32": compare(torch_p, fp32_p, test.bears, test.pictures, test.sources)}
         if "int8" in targets:
+            log.info("int8: finding the ranges of each layer, and asking once more.")
             quantize(fp32_path, int8_path, calibration_crops(tune, run.recipe.seed))
             int8_p, _ = answers(int8_path, test.crops)
             tuned["int8"] = answers(int8_path, tune.crops)
