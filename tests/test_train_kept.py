@@ -104,7 +104,7 @@ def test_without_being_asked_it_is_what_the_recipe_says(tune: list[Picture]) -> 
 
 
 def test_of_equal_recalls_the_larger_area_wins() -> None:
-    def kept(body: float, recall: float, auc: float) -> Kept:
-        return Kept(body, 0.5, FarFigure(dict.fromkeys(SIDES_PX, recall), dict.fromkeys(SIDES_PX, auc)))
+    def kept(body: float, wide: float, auc: float) -> Kept:
+        return Kept(body, 0.5, FarFigure({}, dict.fromkeys(SIDES_PX, auc), dict.fromkeys(SIDES_PX, wide)))
 
     assert best([kept(0.0, 0.8, 0.99), kept(0.2, 0.9, 0.90), kept(0.4, 0.9, 0.95)]).body == 0.4

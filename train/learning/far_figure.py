@@ -7,7 +7,7 @@ plain on purpose: with ``train.learning.field.degrade`` the training's own augme
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -18,11 +18,13 @@ from edge.pictures import read_picture
 from edge.schema import Picture
 from train.catalog.picture import Picture as Row
 from train.catalog.picture import is_bear
+from train.figures.clustered import mean_recall
 from train.learning.field import jpeg
 
 SIDES_PX = (0, 20, 36, 60, 120)  # 0: the whole picture as it is
 EACH_RUN_PX = (20, 36, 60)  # what every training tells
 QUALITIES = range(60, 95)
+WIDE = 5  # 1 % of some hundred others is decided by a handful of them, 5 % is not
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class FarFigure:
 
     recall: dict[int, float]
     auc: dict[int, float]
+    wide: dict[int, float] = field(default_factory=dict)  # recall averaged over the rates up to ``WIDE`` times that one
 
     @property
     def far(self) -> float:
@@ -84,13 +87,14 @@ class FarFigure:
 
 def far_figure(bear: NDArray[np.floating], looks: Looks, rate: float = 0.01) -> FarFigure:
     """What p(bear) (N,) of ``looks`` is worth: each side has the threshold that lets through ``rate`` of its others."""
-    recall, auc = {}, {}
+    recall, auc, wide = {}, {}, {}
     for side in sorted({int(side) for side in looks.sides}):
         here = looks.sides == side
         others = np.sort(bear[here & ~looks.bears])[::-1]
         found = bear[here & looks.bears]
         threshold = others[int(rate * len(others))]
         recall[side] = float((found > threshold).mean())
+        wide[side] = mean_recall(found, others, min(WIDE * rate, 1.0))
         below = np.searchsorted(others[::-1], found, "left") + np.searchsorted(others[::-1], found, "right")
         auc[side] = float(below.sum() / (2 * len(found) * len(others)))
-    return FarFigure(recall, auc)
+    return FarFigure(recall, auc, wide)
