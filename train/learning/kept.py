@@ -82,3 +82,8 @@ def interpolate(body: nn.Module, untouched: nn.Module, share: float) -> None:
     with torch.no_grad():
         for name, parameter in body.named_parameters():
             parameter.lerp_(old[name].to(parameter.device), share)
+
+
+def take_back(body: nn.Module, untouched: nn.Module, share: float) -> None:
+    """Undo ``interpolate``, in place: the weights as the training left them, but for rounding. ``share`` below 1."""
+    interpolate(body, untouched, -share / (1 - share))
