@@ -69,6 +69,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "hard negatives": {"hard": 6.0},
     "even kinds": {"even_kinds": 0.5},
     "70 % degraded": {"degraded": 0.7},
+    "zoom out": {"zoom_out": 0.5},
     "all three": {"clear_teacher": True, "hard": 6.0, "even_kinds": 0.5},
     "no augmentation": {"augment": "none", "resize": "crop"},
     "half of the pictures": {},

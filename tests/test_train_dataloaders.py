@@ -23,7 +23,7 @@ from train.learning.dataloaders import (  # noqa: E402
     sampling_weights,
     what,
 )
-from train.learning.pictures import examples_of  # noqa: E402
+from train.learning.pictures import PictureCache, examples_of  # noqa: E402
 from train.learning.recipe import Augment, Recipe, Resize  # noqa: E402
 
 
@@ -105,5 +105,5 @@ def test_the_fields_look_is_there_when_asked_for_and_left_to_a_clear_teacher(
     augment: Augment, clear: bool, look: int
 ) -> None:
     recipe = Recipe(augment=augment, clear_teacher=clear)
-    assert sum(isinstance(one, FieldLook) for one in item_transforms(recipe)) == look
+    assert sum(isinstance(one, FieldLook) for one in item_transforms(recipe, PictureCache())) == look
     assert bool(batch_transforms(recipe)) == (augment != "none")

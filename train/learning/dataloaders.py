@@ -21,6 +21,7 @@ from train.learning.backbones import Backbone
 from train.learning.field import degrade
 from train.learning.pictures import Example, PictureCache, examples_of
 from train.learning.recipe import Recipe
+from train.learning.zoom_out import ZoomOut
 
 # How often each kind of picture is drawn in an epoch, whatever its number.
 KIND_SHARES = {"bear": 0.40, "teddy_bear": 0.10, "no_bear": 0.50}
@@ -41,7 +42,7 @@ class OpenExample(Transform):
 class FieldLook(Transform):
     """Degrades a share of the training crops as the field does (``train.learning.field``), after the crop."""
 
-    order = 2  # RandomResizedCrop is 1
+    order = 3  # RandomResizedCrop is 1, ZoomOut 2
     split_idx = 0  # training only
 
     def __init__(self, share: float = 0.5):
@@ -62,8 +63,10 @@ def get_label(example: Example) -> str:
     return example.label
 
 
-def block(backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache) -> DataBlock:
-    """The DataBlock: the first ``split_at`` items train, the rest tune."""
+def block(
+    backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache, places: Sequence[Example] = ()
+) -> DataBlock:
+    """The DataBlock: the first ``split_at`` items train, the rest tune. ``places``: pictures without a bear."""
 
     def after(items: Sequence[Example]) -> tuple[list[int], list[int]]:
         return IndexSplitter(list(range(split_at, len(items))))(items)
@@ -75,7 +78,7 @@ def block(backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache
         ),
         get_y=get_label,
         splitter=after,
-        item_tfms=item_transforms(recipe),
+        item_tfms=item_transforms(recipe, cache, places),
         batch_tfms=[
             *batch_transforms(recipe),
             Normalize.from_stats(list(backbone.mean), list(backbone.std), cuda=recipe.fp16),
@@ -83,8 +86,8 @@ def block(backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache
     )
 
 
-def item_transforms(recipe: Recipe) -> list[Transform]:
-    """What happens to each picture by itself: it becomes a square, and a share gets the field's look.
+def item_transforms(recipe: Recipe, cache: PictureCache, places: Sequence[Example] = ()) -> list[Transform]:
+    """What happens to each picture by itself: it becomes a square, a share goes elsewhere and gets the field's look.
 
     A clear teacher must see it first: then the look comes later, by the batch (``train.learning.teacher``).
     """
@@ -94,8 +97,10 @@ def item_transforms(recipe: Recipe) -> list[Transform]:
         "pad": lambda: Resize(recipe.size, method=ResizeMethod.Pad, pad_mode=PadMode.Zeros),
         "squish": lambda: Resize(recipe.size, method=ResizeMethod.Squish),
     }
-    look = [FieldLook(recipe.degraded)] if recipe.augment == "field" and not recipe.clear_teacher else []
-    return [squares[recipe.resize](), *look]
+    field = recipe.augment == "field"
+    away = [ZoomOut(recipe.zoom_out, cache, places)] if field and recipe.zoom_out else []
+    look = [FieldLook(recipe.degraded)] if field and not recipe.clear_teacher else []
+    return [squares[recipe.resize](), *away, *look]
 
 
 def batch_transforms(recipe: Recipe) -> list[Transform]:
@@ -139,7 +144,8 @@ def make_dataloaders(
     order of random draws is fixed.
     """
     learn_from, tune_on = examples_of(train), examples_of(tune)
-    db = block(backbone, len(learn_from), recipe, cache or PictureCache())
+    places = [example for example in learn_from if example.label == "no_bear"]
+    db = block(backbone, len(learn_from), recipe, cache or PictureCache(), places)
     datasets = db.datasets([*learn_from, *tune_on])
     weights = sampling_weights(train, recipe.even_kinds)
     drawing = {"weights": weights, "per_epoch": max(recipe.per_epoch, recipe.batch)}

@@ -33,6 +33,7 @@ class Recipe:
     resize: Resize = "random"  # how a training picture becomes a square
     augment: Augment = "field"
     degraded: float = 0.5  # share of the training crops that get the field's look (``augment`` field)
+    zoom_out: float = 0.0  # share of the training crops that are shown smaller, in another place (``augment`` field)
     clear_teacher: bool = False  # the untouched network sees the crop before it is degraded
     hard: float = 0.0  # how much oftener what looks like a bear and is none is drawn; 0 = not at all
     even_kinds: float = 0.0  # 0: animals are drawn as often as there are pictures of them; 1: each kind as often
@@ -58,6 +59,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "batch": (2, 4096),
     "size": (STEP_PX, LARGEST_PX),
     "degraded": (0, 1),
+    "zoom_out": (0, 1),
     "hard": (0, 100),
     "even_kinds": (0, 1),
     "lr_head": (1e-7, 1),
