@@ -103,7 +103,7 @@ def test_a_mask_is_darkened_and_hatched():
 @pytest.mark.parametrize("size_wh", [(1280, 720), (640, 360), (320, 240)])
 def test_the_legend_lies_beside_the_caption_or_above_it(size_wh, monkeypatch):
     image = np.full((size_wh[1], size_wh[0], 3), 255, np.uint8)
-    caption = f"demo at 16.0 s  {size_wh[0]}x{size_wh[1]}  bear@36d9726e37c1"
+    caption = f"demo at 16.0 s  {size_wh[0]}x{size_wh[1]}  bear@27924d1a1654"
     written = []
     write = Lettering.write
 
