@@ -115,6 +115,11 @@ def train_one(name: str, seed: int, base: Recipe, parts: Any, cache: PictureCach
     return {"figures": found, "wall_s": round(time.time() - began), "cpu_s": round(time.process_time() - spent)}
 
 
+def by_side(values: dict[str, float]) -> dict[int, float]:
+    """Figures by side in pixels, as a file of JSON keeps them."""
+    return {int(side): value for side, value in values.items()}
+
+
 def table(kept: dict[str, Any]) -> str:
     """The rows as Markdown, means over the seeds with the smallest and the largest of the far recall."""
     lines = [
@@ -124,10 +129,7 @@ def table(kept: dict[str, Any]) -> str:
     for name in ROWS:
         runs = [kept[key]["figures"] for key in sorted(kept) if key.rpartition("/")[0] == name]
         for what in ("", "body not moved back", "no ImageNet head") if name == "whole" else ("",):
-            got = [
-                FarFigure(*({int(k): v for k, v in run[what][key].items()} for key in ("recall", "auc")))
-                for run in runs
-            ]
+            got = [FarFigure(by_side(run[what]["recall"]), by_side(run[what]["auc"]), {}) for run in runs]
             if not got:
                 continue
             far = [figure.far for figure in got]

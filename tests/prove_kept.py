@@ -28,7 +28,7 @@ from train.figures.calibrate import bear_probability, probabilities
 from train.figures.clustered import threshold_at
 from train.learning.backbones import build
 from train.learning.far_figure import SIDES_PX, Looks, looks_of, some_of
-from train.learning.kept import MOST, interpolate, take_back
+from train.learning.kept import MOST, interpolate
 from train.learning.network import BearNet, bear_logit
 from train.learning.probe import answers
 from train.learning.run import Run, read_run
@@ -42,7 +42,7 @@ def bear_scores(run: Run, looks: Looks) -> Iterator[tuple[str, NDArray[np.floati
     net: BearNet = run.net
     untouched, _ = build(run.backbone, pretrained=True, size=run.recipe.size)
     body, head = moved(run)
-    take_back(net.body, untouched, body)
+    interpolate(net.body, untouched, -body / (1 - body))  # back to where the training left it
 
     def asked() -> torch.Tensor:
         return torch.cat([raw for _, raw in answers(net, run.backbone, looks.crops)])
@@ -91,6 +91,11 @@ def main() -> None:
         print(f"{PICTURES}: no folder of pictures, nothing was measured; name one in BEAR_ALARM_PICTURES")
         return
     run = read_run(options.run)
+    if moved(run)[0] == 1:
+        print(
+            f"{run.folder}: all of the untouched body was kept, so that nothing is left of the trained one to look at"
+        )
+        return
     rows = some_of(run.split(run_catalog(run, PICTURES, run.settings.get("aliases", {})))["tune"], *MOST)
     looks = looks_of(rows, run.recipe.size)
     sources = np.repeat([row.source for row in rows], len(SIDES_PX))

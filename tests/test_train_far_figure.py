@@ -38,7 +38,11 @@ def test_one_percent_of_a_hundred_may_pass() -> None:
     for side in SIDES_PX:
         here = np.flatnonzero((of.sides == side) & ~of.bears)
         bear[here[:1]] = 0.9
-    assert far_figure(bear, of).far == 1.0
+    found = far_figure(bear, of)
+    assert found.far == 1.0
+    assert found.wide == dict.fromkeys(
+        SIDES_PX, pytest.approx(0.8)
+    )  # of the five highest others one is above the bears
     for side in SIDES_PX:
         here = np.flatnonzero((of.sides == side) & ~of.bears)
         bear[here[:2]] = 0.9

@@ -22,10 +22,8 @@ from train.learning.kept import (  # noqa: E402
     HEAD_SHARES,
     Kept,
     best,
-    interpolate,
     keep_some,
     kept_choices,
-    take_back,
 )
 from train.learning.network import BearNet  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
@@ -110,14 +108,6 @@ def test_without_being_asked_it_is_what_the_recipe_says(tune: list[Picture]) -> 
     net = net_of(Colours(1, 0, 0))
     assert keep_some(net, Colours(0, 0, 1), BACKBONE, tune, Recipe(size=SIZE, body_kept=0.25)) == Kept(0.25, 0.5)
     torch.testing.assert_close(net.body.weight.detach(), torch.tensor([0.75, 0.0, 0.25]))
-
-
-@pytest.mark.parametrize("share", [0.0, 0.4, 0.9])
-def test_what_was_moved_can_be_taken_back(share: float) -> None:
-    body, untouched = Colours(1, 2, 3), Colours(-5, 0, 7)
-    interpolate(body, untouched, share)
-    take_back(body, untouched, share)
-    torch.testing.assert_close(body.weight.detach(), torch.tensor([1.0, 2.0, 3.0]))
 
 
 def test_of_equal_recalls_the_larger_area_wins() -> None:

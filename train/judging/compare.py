@@ -2,8 +2,9 @@
 
 Primary endpoint: recall averaged over the false-positive rates up to 5 %, on benchmark A's crops of 27 px and more:
 that is where an alarm's threshold for crops lies. Guards, which a better model may not break: what it loses at 1 %, on
-stills, and what more it takes for bears at its own thresholds. The margins below were set before any model was compared
-by them; the endpoint was recall at 1 % until one model had been (docs/judging.md says why it no longer is).
+stills, and what more it takes for bears at its own thresholds. The margins on stills and of crops' false positives were
+set before any model was compared; until one had been, the endpoint was recall at 1 % (docs/judging.md says why it no
+longer is, and what was known by then).
 """
 
 from __future__ import annotations

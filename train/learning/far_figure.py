@@ -7,7 +7,7 @@ plain on purpose: with ``train.learning.field.degrade`` the training's own augme
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -72,7 +72,7 @@ class FarFigure:
 
     recall: dict[int, float]
     auc: dict[int, float]
-    wide: dict[int, float] = field(default_factory=dict)  # recall averaged over the rates up to ``WIDE`` times that one
+    wide: dict[int, float]  # recall averaged over the rates up to ``WIDE`` times that one
 
     @property
     def far(self) -> float:

@@ -66,7 +66,7 @@ def kept_choices(net: BearNet, untouched: nn.Module, backbone: Backbone, looks: 
 
 
 def best(choices: Sequence[Kept]) -> Kept:
-    """The choice with the highest mean recall up to 5 % summed over all sides, the whole too; of equals most AUC."""
+    """The choice with the most ``FarFigure.wide`` summed over all sides, the whole too; of equals the most AUC."""
 
     def worth(kept: Kept) -> tuple[float, float]:
         figure = kept.figure
@@ -82,8 +82,3 @@ def interpolate(body: nn.Module, untouched: nn.Module, share: float) -> None:
     with torch.no_grad():
         for name, parameter in body.named_parameters():
             parameter.lerp_(old[name].to(parameter.device), share)
-
-
-def take_back(body: nn.Module, untouched: nn.Module, share: float) -> None:
-    """Undo ``interpolate``, in place: the weights as the training left them, but for rounding. ``share`` below 1."""
-    interpolate(body, untouched, -share / (1 - share))

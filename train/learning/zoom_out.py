@@ -22,7 +22,7 @@ FEWEST_PX = 32  # of a place's shorter side
 
 
 class ZoomOut(Transform):
-    """Shrinks a share of the training crops and puts each somewhere into a place without a bear."""
+    """Shrinks a share of the training crops and puts each somewhere into a part of a picture without a bear."""
 
     order = 2  # RandomResizedCrop is 1, the field's look comes after
     split_idx = 0  # training only
@@ -43,7 +43,8 @@ class ZoomOut(Transform):
         return PILImage.create(put(subject, surroundings(place, subject.shape[0], rng), rng))
 
     def __reduce__(self) -> tuple[type, tuple[float, PictureCache, tuple[()]]]:
-        return ZoomOut, (self.share, self.read, ())  # a Learner that is exported leaves the places behind
+        # A Learner that is exported leaves the places behind. Worker processes would have none: there are no workers.
+        return ZoomOut, (self.share, self.read, ())
 
 
 def surroundings(place: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -99,6 +99,9 @@ class Connection:
                     self._client = None
                     self.problem = f"{self.settings.where}: cannot begin ({error})"
                     log.warning("MQTT: %s", self.problem)
+                if self._closing and self._client:  # ``close`` did not wait for the end of this
+                    begun, self._client = self._client, None
+                    _let_go(begun)
 
     def say(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
         """Publish with QoS 0 if there is a connection; else nothing happens. Never waits."""
@@ -163,12 +166,18 @@ class Connection:
     def close(self, within_s: float) -> None:
         """Say goodbye, so that the last will is not said; what hangs is left behind after so many seconds."""
         self._closing = True
-        with self._changing:
-            client, self._client, self.up = self._client, None, False
+        self.up = False
+        until = time.monotonic() + within_s
+        if not self._changing.acquire(timeout=within_s):
+            return  # it is being begun, and ``tend`` lets go of it then
+        try:
+            client, self._client = self._client, None
+        finally:
+            self._changing.release()
         if client is None:
             return
         ending = _let_go(client)
-        ending.join(within_s)
+        ending.join(max(until - time.monotonic(), 0.0))
         found = client.socket()
         if ending.is_alive() and isinstance(found, socket.socket):
             try:
