@@ -18,6 +18,7 @@ pytest.importorskip("anywidget")
 pytest.importorskip("playwright")
 
 from edge.models import BUNDLED, ENVIRONMENT
+from tests.drawn import zone_plate
 from tests.notebook_world import NOTEBOOKS, ROOT, voila
 
 BROWSER = pytest.mark.needs_tool("chromium")
@@ -100,8 +101,8 @@ def test_an_uploaded_bear_is_named_with_all_probabilities_and_what_the_alarm_wou
 
 
 @BROWSER
-def test_noise_is_said_to_be_unlike_the_training_data(upload: Any) -> None:
-    said = upload("noise.png", coded(np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8), ".png"))
+def test_a_test_pattern_is_said_to_be_unlike_the_training_data(upload: Any) -> None:
+    said = upload("pattern.png", coded(zone_plate(), ".png"))
     assert "This picture is unlike my training data" in said
     assert "would not count this as a bear" in said
 

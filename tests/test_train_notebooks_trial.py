@@ -18,6 +18,7 @@ pytest.importorskip("PIL")
 from edge.classifier import Classifier
 from edge.errors import PictureError
 from edge.models import BUNDLED
+from tests.drawn import zone_plate
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
 from train.notebooks.trial import MOST_BYTES, STRANGE, judge, page_of, percent, read_upload, refusal_of, too_large
 
@@ -118,10 +119,9 @@ def test_strange_is_what_lies_above_the_cards_threshold(classifier: Classifier) 
     classifier.card = card
 
 
-def test_noise_is_unlike_the_bundled_models_training_data() -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+def test_a_test_pattern_is_unlike_the_bundled_models_training_data() -> None:
     classifier = Classifier(BUNDLED)
-    verdict, found = judge(classifier, noise)
+    verdict, found = judge(classifier, zone_plate())
     assert found.ood > classifier.card.ood.threshold
     assert verdict.sentences[-1].startswith(STRANGE)
 
