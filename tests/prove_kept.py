@@ -1,6 +1,6 @@
 """What is left of ImageNet's knowledge after fine-tuning, by source: the bears of each tuning source, whole and shrunk.
 
-    BEAR_ALARM_PICTURES=PICTURES python tests/prove_kept.py RUN
+    BEAR_ALARM_PICTURES=PICTURES python tests/prove_kept.py [RUN]
 
 The untouched network by itself (ImageNet's summed bear classes), the fine-tuned one by itself, and what stands between:
 weights moved back, ImageNet's head beside the new one, both. Recall at 1 % false positives, the threshold that of all
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,12 +87,21 @@ def recalls(scores: NDArray[np.floating], looks: Looks, sources: NDArray) -> dic
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?", help="a finished training run; left out, a quick one is made")
     options = parser.parse_args()
     if not PICTURES.is_dir():
         print(f"{PICTURES}: no folder of pictures, nothing was measured; name one in BEAR_ALARM_PICTURES")
         return
-    run = read_run(options.run)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.run or Path(scratch) / "run"
+        if options.run is None:
+            command = [sys.executable, "-m", "edge", "train", str(PICTURES), "--out", str(folder), "--quick"]
+            subprocess.run(command, check=True)
+        show(read_run(folder))
+
+
+def show(run: Run) -> None:
+    """Print the table of one run."""
     if moved(run)[0] == 1:
         print(
             f"{run.folder}: all of the untouched body was kept, so that nothing is left of the trained one to look at"
