@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge.card import Card, Parity, Threshold
+    from edge.card import Card, Mode, Parity, Threshold
+
+
+LEAST_RECALL = 0.5  # of the tuning bears, below which a model is of no use
+FEWEST_BEARS = 20  # pictures of the tuning part
 
 
 class Precision(StrEnum):
@@ -99,6 +103,19 @@ def threshold_line(mode: str, limit: Threshold) -> str:
     )
 
 
+def doubts(limits: Mapping[Mode, Threshold]) -> Iterator[str]:
+    """What the tuning part says against using a model, a sentence each."""
+    for mode, limit in limits.items():
+        if limit.recall < LEAST_RECALL:
+            yield (
+                f"Do not rely on it: at its {mode} threshold it finds {100 * limit.recall:.0f} % of the tuning bears. "
+                "Train with more pictures of bears, or longer."
+            )
+    fewest = min((limit.bear_pictures or limit.n_bear for limit in limits.values()), default=0)
+    if fewest < FEWEST_BEARS:
+        yield f"Its thresholds come from {fewest} pictures of bears: {FEWEST_BEARS} and more tell something."
+
+
 def _show(card: Card, path: Path) -> None:
     """Print the parity table and the thresholds of one file."""
     from rich.console import Console
@@ -120,6 +137,8 @@ def _show(card: Card, path: Path) -> None:
         )
     for mode, threshold in card.thresholds.items():
         console.print(threshold_line(mode, threshold))
+    for words in doubts(card.thresholds):
+        console.print(words)
     if parity.forced:
         console.print("Exported by force: a gate does not hold, and the card says so.")
     console.print(f"{path}  {path.stat().st_size / 1e6:.1f} MB, {card.precision}")

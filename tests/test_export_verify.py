@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from edge.card import Parity, Threshold
-from export.commands import parity_rows, threshold_line
+from export.commands import doubts, parity_rows, threshold_line
 from export.verify import Answers, ParityError, compare, compare_int8, gate_thresholds, recall_loss, refuse
 from train.figures.calibrate import fit_threshold
 
@@ -154,3 +154,14 @@ def test_copies_of_a_picture_are_not_called_bears() -> None:
     assert (alone.n_bear, alone.bear_pictures) == (30, 30)
     assert "on 30 bears, " in threshold_line("still", alone)
     assert "on 20 bears, " in threshold_line("crop", Threshold(0.5, 1.0, 0.0, 20, 40, ("field",)))  # an older card
+
+
+def test_a_model_that_finds_no_bears_is_doubted() -> None:
+    def limit(recall: float, pictures: int) -> Threshold:
+        return Threshold(0.5, recall, 0.0, 3 * pictures, 400, ("field",), bear_pictures=pictures, no_bear_pictures=200)
+
+    assert list(doubts({"crop": limit(0.75, 156), "still": limit(0.97, 156)})) == []
+    (poor,) = doubts({"crop": limit(0.07, 30), "still": limit(0.97, 30)})
+    assert poor.startswith("Do not rely on it: at its crop threshold it finds 7 % of the tuning bears.")
+    (few,) = doubts({"crop": limit(1.0, 5), "still": limit(1.0, 5)})
+    assert "come from 5 pictures of bears" in few
