@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from export.artefact import run_catalog
 from tests.conftest import PICTURES
+from tests.quick_run import run_folder
 from train.catalog.picture import is_bear
 from train.figures.calibrate import bear_probability, probabilities
 from train.figures.clustered import threshold_at
@@ -92,11 +91,7 @@ def main() -> None:
     if not PICTURES.is_dir():
         print(f"{PICTURES}: no folder of pictures, nothing was measured; name one in BEAR_ALARM_PICTURES")
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.run or Path(scratch) / "run"
-        if options.run is None:
-            command = [sys.executable, "-m", "edge", "train", str(PICTURES), "--out", str(folder), "--quick"]
-            subprocess.run(command, check=True)
+    with run_folder(options.run, PICTURES) as folder:
         show(read_run(folder))
 
 

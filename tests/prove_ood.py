@@ -9,7 +9,6 @@ and with the winner, fp32 and int8, and timed interleaved on one thread.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ from export.describe import answers
 from export.graph import export_graph
 from export.quantize import quantize
 from tests.conftest import PICTURES
+from tests.quick_run import run_folder
 from train.catalog.outsiders import COVERED, Outsider, cover_lens, in_domain, of_catalog, of_folder
 from train.catalog.split import Split
 from train.learning.probe import CONTEXT
@@ -121,11 +121,7 @@ def main() -> None:
     if given.run is None and not pictures.is_dir():
         print(f"{pictures}: no folder of pictures, nothing was measured; name one in BEAR_ALARM_PICTURES")
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = given.run or Path(scratch) / "run"
-        if given.run is None:
-            command = [sys.executable, "-m", "edge", "train", str(pictures), "--out", str(folder), "--quick"]
-            subprocess.run(command, check=True)
+    with run_folder(given.run, pictures) as folder, tempfile.TemporaryDirectory() as scratch:
         run, place = read_run(folder), find_place(folder)
         split, own = run.split(place.catalog), of_folder(given.outsiders) if given.outsiders else []
         if not given.graphs_only:

@@ -10,8 +10,9 @@ that always agree. Whatever hangs on a threshold that is fitted on the same crop
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -172,25 +173,22 @@ def drawn_recalls(
     seed: int = SEED,
 ) -> NDArray[np.float64]:
     """(replicates,) recall at ``rate`` false positives, pictures drawn anew with replacement each time."""
-    bear_of, other_of = numbered(bear_clusters), numbered(other_clusters)
-    order = np.argsort(others, kind="stable")[::-1]
-    falling, other_of = others[order], other_of[order]
-    rising = np.argsort(bears, kind="stable")
-    sorted_bears, bear_of = bears[rising], bear_of[rising]
-    rng = np.random.default_rng(seed)
-    found = np.empty(replicates)
-    for start in range(0, replicates, CHUNK):
-        count = min(CHUNK, replicates - start)
-        weights = draws(rng, other_of, count)  # (count, others), falling scores
-        bear_weights = draws(rng, bear_of, count)
+
+    def recalls(
+        rising: NDArray[np.float64],
+        falling: NDArray[np.float64],
+        of_bears: NDArray[np.int64],
+        weights: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
         passed = np.cumsum(weights, axis=1)
         # The threshold lies just above the first of the others that may not pass.
         first = (passed > rate * passed[:, -1:] + 1e-9).argmax(axis=1)
-        above = np.searchsorted(sorted_bears, falling[first], side="right")  # bears from here on score higher
-        total = np.cumsum(bear_weights, axis=1)
-        below = np.where(above > 0, total[np.arange(count), np.maximum(above - 1, 0)], 0)
-        found[start : start + count] = 1 - below / total[:, -1]
-    return found
+        above = np.searchsorted(rising, falling[first], side="right")  # bears from here on score higher
+        total = np.cumsum(of_bears, axis=1)
+        below = np.where(above > 0, total[np.arange(len(total)), np.maximum(above - 1, 0)], 0)
+        return np.asarray(1 - below / total[:, -1], np.float64)
+
+    return _drawn(bears, others, bear_clusters, other_clusters, recalls, replicates, seed)
 
 
 def mean_recall(bears: NDArray[np.float64], others: NDArray[np.float64], rate: float) -> float:
@@ -214,16 +212,28 @@ def drawn_mean_recalls(
     seed: int = SEED,
 ) -> NDArray[np.float64]:
     """(replicates,) ``mean_recall``, pictures drawn anew with replacement each time."""
-    falling, rising = np.argsort(others, kind="stable")[::-1], np.argsort(bears, kind="stable")
-    other_of, bear_of = numbered(other_clusters)[falling], numbered(bear_clusters)[rising]
+    means = partial(_mean_recalls, rate=rate)
+    return _drawn(bears, others, bear_clusters, other_clusters, means, replicates, seed)
+
+
+def _drawn(
+    bears: NDArray[np.float64],
+    others: NDArray[np.float64],
+    bear_clusters: NDArray,
+    other_clusters: NDArray,
+    figure: Callable[..., NDArray[np.float64]],
+    replicates: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """(replicates,) a figure of rising bears and falling others and how often each is drawn, (R, bears), (R, others)."""
+    rising, falling = np.argsort(bears, kind="stable"), np.argsort(others, kind="stable")[::-1]
+    bear_of, other_of = numbered(bear_clusters)[rising], numbered(other_clusters)[falling]
     rng = np.random.default_rng(seed)
     found = np.empty(replicates)
     for start in range(0, replicates, CHUNK):
         count = min(CHUNK, replicates - start)
         weights = draws(rng, other_of, count)
-        found[start : start + count] = _mean_recalls(
-            bears[rising], others[falling], draws(rng, bear_of, count), weights, rate
-        )
+        found[start : start + count] = figure(bears[rising], others[falling], draws(rng, bear_of, count), weights)
     return found
 
 
