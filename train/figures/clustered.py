@@ -225,7 +225,7 @@ def _drawn(
     replicates: int,
     seed: int,
 ) -> NDArray[np.float64]:
-    """(replicates,) a figure of rising bears and falling others and how often each is drawn, (R, bears), (R, others)."""
+    """(replicates,) a figure of rising bears, falling others and how often each is drawn: (R, bears), (R, others)."""
     rising, falling = np.argsort(bears, kind="stable"), np.argsort(others, kind="stable")[::-1]
     bear_of, other_of = numbered(bear_clusters)[rising], numbered(other_clusters)[falling]
     rng = np.random.default_rng(seed)
