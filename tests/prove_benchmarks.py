@@ -28,7 +28,8 @@ from train.benchmark.stills import still_scores
 from train.benchmark.text import benchmark_text, share
 from train.catalog.picture import Picture
 from train.catalog.read import read_catalog
-from train.figures.clustered import clustered_rate, recall_at
+from train.figures.clustered import clustered_rate
+from train.figures.recall import recall_at
 
 TEST_SOURCES = (
     "ktosiu/Bear-Detection",

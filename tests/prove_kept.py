@@ -26,7 +26,7 @@ from tests.conftest import PICTURES
 from tests.quick_run import run_folder
 from train.catalog.picture import is_bear
 from train.figures.calibrate import bear_probability, probabilities
-from train.figures.clustered import threshold_at
+from train.figures.recall import threshold_at
 from train.learning.backbones import build
 from train.learning.far_figure import SIDES_PX, Looks, looks_of, some_of
 from train.learning.kept import MOST, interpolate

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -269,9 +270,19 @@ def test_with_real_parts_a_folder_of_sounds_is_played_and_the_lamp_is_off_after(
 def test_its_own_sounds_differ_from_start_to_start(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     script(tmp_path, "aplay", "exec sleep 5")
-    out = open_deterrent("on", device="any", seed=7)
-    assert tuple(out.noises) == BUILT_IN
-    out.close()
+    made = []
+
+    def noted(name, seed):
+        made.append((name, seed))
+        return make(name, seed)
+
+    monkeypatch.setattr("edge.sinks.sound.make", noted)
+    for now in (1_800_000_027.9, 1_800_000_031.2):
+        monkeypatch.setattr("edge.sinks.deterrent.time", SimpleNamespace(time=lambda now=now: now))
+        out = open_deterrent("on", device="any")
+        assert tuple(out.noises) == BUILT_IN
+        out.close()
+    assert made == [(name, seed) for seed in (1_800_000_027, 1_800_000_031) for name in BUILT_IN]
 
 
 @pytest.mark.parametrize("made", [None, "empty"])

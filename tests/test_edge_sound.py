@@ -13,6 +13,7 @@ from edge.errors import OptionError
 from edge.sinks.noises import NAMES, make
 from edge.sinks.players import Player, find_players
 from edge.sinks.sound import Sound
+from edge.sinks.tones import add
 from edge.sinks.wav import RATE, read_wav, wav_of
 from tests.sink_world import script
 
@@ -73,6 +74,22 @@ def test_noises_are_loud_last_a_while_and_differ_by_seed(name):
         assert abs(np.mean(samples)) < 0.02
         hertz, power = spectrum(samples, RATE)
         assert power[(hertz > 250.0) & (hertz < 6000.0)].sum() > 0.8 * power.sum()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_seed_makes_a_whole_sound_for_each_start_of_the_alarm_has_another(name):
+    for seed in range(25, 40):  # five of them have a bark that would begin after the end
+        samples = make(name, seed)
+        assert np.isfinite(samples).all(), seed
+        assert 0.9 < np.max(np.abs(samples)) < 1.0, seed
+
+
+@pytest.mark.parametrize(("start_s", "lands"), [(0.5, 4), (1.0 - 2 / RATE, 2), (1.0, 0), (1.5, 0)])
+def test_what_goes_beyond_the_end_of_a_sound_is_cut(start_s, lands):
+    sound = np.zeros(RATE)
+    add(sound, start_s, np.ones(4))
+    assert len(sound) == RATE
+    assert np.flatnonzero(sound).tolist() == [round(start_s * RATE) + number for number in range(lands)]
 
 
 def test_any_sound_is_unlike_the_others():

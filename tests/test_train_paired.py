@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.figures.clustered import drawn_mean_recalls, mean_recall, threshold_at
 from train.figures.metrics import Z95
 from train.figures.paired import (
     Pair,
@@ -17,6 +16,7 @@ from train.figures.paired import (
     recall_difference,
     score_difference,
 )
+from train.figures.recall import drawn_mean_recalls, mean_recall, threshold_at
 
 
 @pytest.mark.parametrize(

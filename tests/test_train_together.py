@@ -5,6 +5,7 @@ The program that the launcher starts twice is this file.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
@@ -106,8 +107,15 @@ def mistake() -> str:
 
 def told(folder: Path) -> None:
     """All of it, as a file."""
+    atexit.register(lambda: (folder / f"left-{rank()}.json").write_text(json.dumps(threads())))  # runs after `part`
     found = {"processes": processes(), "mined": mined(folder), "mistake": mistake()} | fitted()
+    found["threads"] = threads()
     (folder / f"process-{rank()}.json").write_text(json.dumps(found))
+
+
+def threads() -> list[str]:
+    """The names of this process's threads, those of C++ too."""
+    return [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +161,16 @@ def test_the_first_process_mines_and_the_other_learns_from_what_it_wrote(
 
 def test_a_mistake_of_the_first_process_is_told_to_both(both: tuple[Path, list[dict[str, Any]]]) -> None:
     assert [each["mistake"] for each in both[1]] == ["process 0 found no picture"] * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are told by /proc")
+def test_no_thread_of_the_talk_is_left_when_python_ends(both: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, processes_ = both
+    for number, process in enumerate(processes_):
+        assert any("gloo" in name for name in process["threads"])
+        left = json.loads((folder / f"left-{number}.json").read_text())
+        assert left
+        assert not [name for name in left if "gloo" in name]
 
 
 def test_one_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,8 +69,8 @@ def swell(length: int, rise_s: float, fall_s: float) -> Samples:
 
 
 def add(sound: Samples, start_s: float, part: Samples) -> None:
-    """Mix a part into a sound, from a time on; what goes beyond its end is cut."""
-    start = round(start_s * RATE)
+    """Mix a part into a sound, from a time on; what goes beyond its end is cut, all of it where it begins there."""
+    start = min(round(start_s * RATE), len(sound))
     end = min(start + len(part), len(sound))
     sound[start:end] += part[: end - start]
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from train.benchmark.scores import Benchmark, Scores
 from train.benchmark.views import BINS
-from train.figures.clustered import AtRate, clustered_auc, clustered_rate, recall_at, threshold_at
+from train.figures.clustered import clustered_auc, clustered_rate
 from train.figures.metrics import Auc, Rate, wilson
+from train.figures.recall import AtRate, recall_at, threshold_at
 
 RATE = 0.01
 TARGETS = {"27-45 px": 0.85, "45-90 px": 0.95, ">90 px": 0.95}  # recall at 1 % that is aimed for

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from train.benchmark.figures import RATE, TARGETS, Figures
-from train.figures.clustered import AtRate
 from train.figures.metrics import Auc, Rate
+from train.figures.recall import AtRate
 
 KINDS_SHOWN = 16
 

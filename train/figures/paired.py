@@ -9,18 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.figures.clustered import (
-    CHUNK,
-    REPLICATES,
-    drawn_mean_recalls,
-    drawn_recalls,
-    independent,
-    mean_recall,
-    numbered,
-    placements,
-    threshold_at,
-)
+from train.figures.clustered import independent, numbered, placements
 from train.figures.metrics import Z95
+from train.figures.recall import CHUNK, REPLICATES, drawn_mean_recalls, drawn_recalls, mean_recall, threshold_at
 
 SEED = 11
 
@@ -85,7 +76,7 @@ def recall_difference(pair: Pair, rate: float, replicates: int = REPLICATES, see
 def mean_recall_difference(
     pair: Pair, rate: float, replicates: int = REPLICATES, seed: int = SEED
 ) -> Difference | None:
-    """Recall averaged over the false-positive rates up to ``rate`` (``train.figures.clustered.mean_recall``).
+    """Recall averaged over the false-positive rates up to ``rate`` (``train.figures.recall.mean_recall``).
 
     Interval and test as ``_difference`` says. None when a side is empty.
     """

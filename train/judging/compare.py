@@ -25,7 +25,6 @@ from train.benchmark.stills import Follow as FollowPictures
 from train.benchmark.stills import StillScores, still_scores
 from train.benchmark.views import BINS, LEAST
 from train.catalog.picture import Picture
-from train.figures.clustered import REPLICATES, too_few
 from train.figures.paired import (
     Difference,
     Pair,
@@ -34,6 +33,7 @@ from train.figures.paired import (
     rate_difference,
     recall_difference,
 )
+from train.figures.recall import REPLICATES, too_few
 
 Verdict = Literal["shown to be better", "not shown to be better", "shown to be worse"]
 PRIMARY = "mean recall up to 5 %, 27 px and more"

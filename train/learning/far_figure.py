@@ -18,7 +18,7 @@ from edge.pictures import read_picture
 from edge.schema import Picture
 from train.catalog.picture import Picture as Row
 from train.catalog.picture import is_bear
-from train.figures.clustered import mean_recall
+from train.figures.recall import mean_recall
 from train.learning.field import jpeg
 
 SIDES_PX = (0, 20, 36, 60, 120)  # 0: the whole picture as it is
