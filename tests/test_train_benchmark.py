@@ -221,6 +221,18 @@ def test_evaluate_prints_it(tmp_path: Path, pool: list[Picture], capsys: pytest.
     assert found["bins"][2]["own"]["recall"]["value"] == 1
 
 
+def test_evaluate_says_where_the_model_knows_the_sources(
+    tmp_path: Path, pool: list[Picture], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, told = pool[0].file.parent, []
+    for source in ("elsewhere", "web"):
+        model = str(write_model(tmp_path / f"{source}.onnx", source=source))
+        evaluate(folder, model=model, benchmark=True, as_json=True)
+        told.append(" ".join(json.loads(capsys.readouterr().out)["benchmark"]["doubts"]))
+    assert "may flatter" not in told[0]
+    assert "was trained or tuned on pictures of web: these figures may flatter it" in told[1]
+
+
 def test_pictures_that_allow_no_benchmark_are_one_sentence(pool: list[Picture]) -> None:
     with pytest.raises(CatalogError, match="no other animals that fill the frame"):
         sort_out(pool[:6])

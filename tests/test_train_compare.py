@@ -35,7 +35,7 @@ from train.figures.paired import (
 )
 from train.judging.compare import PRIMARY, Guard, Looked, compare, guards_of, judge, look_at
 from train.judging.compare_command import compare as command
-from train.judging.compare_command import comparison_text
+from train.judging.compare_command import comparison_text, figure_line
 
 ROOT = Path(__file__).parents[1]
 
@@ -154,6 +154,14 @@ def test_what_a_better_model_may_lose(what: str, margin: float, sign: int) -> No
     assert not guard(-0.5, margin + 0.001).holds
     assert not guard(margin - 0.001, 0.5).broken
     assert guard(margin + 0.001, 0.5).broken
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"), [(0.0, "p < 0.001"), (0.0005, "p < 0.001"), (0.001, "p 0.001"), (1.0, "p 1.000")]
+)
+def test_no_chance_is_shown_as_none(p: float, shown: str) -> None:
+    for name in ("stills: recall at 1 %", "AUC, 27 px and more"):
+        assert shown in figure_line(name, of(0.01, 0.03, p))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from edge.classifier import Classifier
 from edge.errors import OptionError
 from edge.pictures import read_picture
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
-from train.learning.hard_negatives import FOLDER, PER_PICTURE, SOURCE, Mined, hard_crops, mine
+from train.learning.hard_negatives import FOLDER, PER_PICTURE, SOURCE, WINDOWS, Mined, hard_crops, mine, small_windows
 from train.learning.session import mined_words
 
 
@@ -62,8 +62,36 @@ def test_a_clips_frames_are_looked_at_once_a_second(classifier: Classifier, tmp_
 
 
 def test_crops_of_one_picture_lie_apart(classifier: Classifier) -> None:
-    assert len(hard_crops(classifier, plain(BEAR_COLOUR, 120, 120), Path("red"), 0.2)) <= PER_PICTURE
-    assert hard_crops(classifier, plain(NO_BEAR_COLOUR), Path("green"), 0.2) == []
+    rng = np.random.default_rng(1)
+    assert len(hard_crops(classifier, plain(BEAR_COLOUR, 120, 120), Path("red"), 0.2, rng)) <= PER_PICTURE
+    assert hard_crops(classifier, plain(NO_BEAR_COLOUR), Path("green"), 0.2, rng) == []
+
+
+def test_small_windows_are_squares_of_16_to_64_pixels_inside_the_picture() -> None:
+    size_wh = width, height = 300, 200
+    windows = [box for seed in range(20) for box in small_windows(size_wh, np.random.default_rng(seed))]
+    assert len(windows) == 20 * WINDOWS
+    sides = [w * width for _, _, w, _ in windows]
+    assert np.allclose(sides, [h * height for *_, h in windows])
+    assert 16 <= min(sides) < 18
+    assert 58 < max(sides) <= 64
+    assert 0.35 < np.mean(np.array(sides) < 32) < 0.65  # as many below as above the middle of the logarithm
+    assert all(left >= 0 and top >= 0 and left + w <= 1 and top + h <= 1 for left, top, w, h in windows)
+    assert max(left + w for left, _, w, _ in windows) > 0.9
+    assert all(side < 20 for side in small_sides((20, 300)))
+
+
+def small_sides(size_wh: tuple[int, int]) -> list[float]:
+    """In pixels, of the windows that fit."""
+    return [w * size_wh[0] for _, _, w, _ in small_windows(size_wh, np.random.default_rng(3))]
+
+
+def test_what_is_small_and_looks_like_a_bear_is_found(classifier: Classifier) -> None:
+    picture = plain(NO_BEAR_COLOUR, 300, 300)
+    picture[100:160, 40:100] = BEAR_COLOUR
+    found = hard_crops(classifier, picture, Path("leaf"), 0.2, np.random.default_rng(0))
+    assert found
+    assert max(max(one.crop.shape[:2]) for one in found) <= 64
 
 
 def test_an_earlier_trainings_crops_make_way_and_other_files_stay(

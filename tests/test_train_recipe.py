@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,17 @@ def test_every_number_has_bounds_and_the_built_in_recipe_keeps_them() -> None:
     assert numbers == set(BOUNDS)
     assert changed(Recipe(), built_in, "itself") == Recipe()
     assert set(CHOICES) == {"resize", "augment"}
+
+
+def test_the_page_on_training_names_every_value_its_default_and_its_bounds() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (?:(\S+)–(\S+))? ?\| ", page, re.MULTILINE)
+    told = {name: (value, (float(low), float(high)) if low else None) for name, value, low, high in rows}
+    built_in = {
+        name: (json.dumps(value) if type(value) is not str else value, BOUNDS.get(name))
+        for name, value in asdict(Recipe()).items()
+    }
+    assert told == built_in
 
 
 @given(st.sampled_from(sorted(BOUNDS)), st.floats(0, 1))

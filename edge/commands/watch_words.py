@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.commands.wording import counted
+
 if TYPE_CHECKING:
     from edge.alarm import Alarm
     from edge.camera import Source
@@ -190,8 +192,3 @@ def _of_one(opened: Source, watcher: Watcher) -> str:
     rate = f" ({(tally.frames - 1) / tally.footage_s:.1f} a second)" if tally.footage_s > 0 else ""
     each = f"{np.median(tally.frame_ms or [0]):.1f} ms each (median)"
     return f"{opened.name}: {_alarms(watcher.teller.told).lower()}, {counted(tally.frames, 'frame')}{rate}, {each}."
-
-
-def counted(number: int, what: str) -> str:
-    """``1 alarm``, ``2 alarms``."""
-    return f"{number} {what}" if number == 1 else f"{number:,} {what}s"

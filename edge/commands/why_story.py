@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from edge.commands.why_told import LOOK_S, open_event, rest_of, run_up, telling
-from edge.commands.why_words import alone, at, counted, looked, missing, percent, place, seen, stood
+from edge.commands.why_words import alone, at, looked, missing, percent, place, seen, stood
+from edge.commands.wording import counted
 from edge.decide import Rule
 from edge.decide.suspect import OUTSIDE_ZONES
 from edge.local_time import clock

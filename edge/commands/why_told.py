@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge.commands.why_words import alone, at, counted, percent
+from edge.commands.why_words import alone, at, percent
+from edge.commands.wording import counted
 from edge.decide.suspect import OUTSIDE_ZONES
 from edge.local_time import clock
 from edge.schema import Standing

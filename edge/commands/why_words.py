@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge.commands.wording import counted
 from edge.local_time import clock
 from edge.schema import BoxXYWH, Standing
 from edge.trace.gap import Gap
@@ -135,8 +136,3 @@ def pixels(box_xywh: BoxXYWH, moment: Moment) -> int:
 def percent(part: float) -> str:
     """``67 %`` of 0.67."""
     return f"{100 * part:.0f} %"
-
-
-def counted(number: int, what: str) -> str:
-    """``1 place``, ``2 places``."""
-    return f"{number} {what}" if number == 1 else f"{number:,} {what}s"

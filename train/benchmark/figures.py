@@ -55,7 +55,7 @@ class Figures:
     threshold: float  # of 1 % false positives of all bins' others together
     card_threshold: float
     kind_pictures: dict[str, int]  # kind of subject -> how many original pictures of it there are
-    doubts: tuple[str, ...]  # bins that fall short of their crops, and of others for a threshold of 1 %, in words
+    doubts: tuple[str, ...]  # too few crops or others in a bin, sources that the model knows, in words
 
 
 def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figures:

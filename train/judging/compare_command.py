@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.commands.wording import counted
+
 if TYPE_CHECKING:
     from train.figures.paired import Difference
     from train.judging.compare import Comparison
@@ -73,7 +75,9 @@ def comparison_text(found: Comparison) -> str:
     """The verdict, then each figure of both."""
     lines = [f"{found.new} is {found.verdict} than {found.old}."]
     lines += [f"  {found.why}", ""]
-    lines.append(f"On {found.pictures} pictures of {len(found.sources)} sources, {found.checked}:")
+    lines.append(
+        f"On {counted(found.pictures, 'picture')} of {counted(len(found.sources), 'source')}, {found.checked}:"
+    )
     lines += [f"  Note: {words}." for words in found.doubts]
     lines.append(f"  {'':<60}{'old':>7}{'new':>7}  difference")
     lines += [f"  {name:<60}{figure_line(name, one)}" for name, one in found.figures.items()]
@@ -93,7 +97,11 @@ def comparison_text(found: Comparison) -> str:
 def figure_line(name: str, one: Difference) -> str:
     """``  66.3   81.0  +14.7 [+8.1, +21.0]  p 0.001``, in percent, points and pictures; AUC as it is."""
     if name.startswith("AUC"):
-        return f"{one.old:>7.3f}{one.new:>7.3f}  {one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]  p {one.p:.3f}"
+        return f"{one.old:>7.3f}{one.new:>7.3f}  {one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]  {_chance(one.p)}"
     old, new, value, low, high = (100 * each for each in (one.old, one.new, one.value, one.low, one.high))
     counts = f"  ({round(one.old * one.n)} and {round(one.new * one.n)} of {one.n})" if one.n < 100 else ""
-    return f"{old:>7.1f}{new:>7.1f}  {value:+.1f} [{low:+.1f}, {high:+.1f}]  p {one.p:.3f}{counts}"
+    return f"{old:>7.1f}{new:>7.1f}  {value:+.1f} [{low:+.1f}, {high:+.1f}]  {_chance(one.p)}{counts}"
+
+
+def _chance(p: float) -> str:
+    return f"p {p:.3f}" if p >= 0.001 else "p < 0.001"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from train.catalog.picture import Catalog, Picture
     from train.judging.evaluate import Stills
     from train.judging.evaluate_clips import Clip, Clips
-
-log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -80,17 +77,19 @@ def evaluate(
 
 
 def measure_far(classifier: Classifier, pictures: Sequence[Picture]) -> Figures:
-    """Benchmarks A and B of these pictures; said where their sources are known to the model."""
+    """Benchmarks A and B of these pictures; among the doubts, whether their sources are known to the model."""
     from edge.commands.progress import track
     from train.benchmark.figures import figures
     from train.benchmark.held_out import known_sources
     from train.benchmark.scores import benchmark_scores
 
-    known = sorted({picture.source for picture in pictures} & known_sources(classifier.card))
-    if known:
-        log.warning("the model was trained or tuned on pictures of %s: the benchmark may flatter it", ", ".join(known))
     scores = benchmark_scores(classifier, pictures, follow=lambda views: track(views, "far animals"))
-    return figures(scores, classifier.card.thresholds["crop"].value)
+    found = figures(scores, classifier.card.thresholds["crop"].value)
+    known = sorted({picture.source for picture in pictures} & known_sources(classifier.card))
+    if not known:
+        return found
+    doubt = f"the model was trained or tuned on pictures of {', '.join(known)}: these figures may flatter it"
+    return replace(found, doubts=(doubt, *found.doubts))
 
 
 def has_stills(path: Path) -> bool:

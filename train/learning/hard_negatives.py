@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from edge.camera import open_source
 from edge.camera.arrivals import CLIPS
@@ -37,6 +38,9 @@ LEAST = 0.2  # p(bear) from which a crop is hard
 MOST = 600  # crops kept of all: the highest
 PER_PICTURE = 3
 APART = 0.3  # crops of one picture that overlap more than this (IoU) are one
+WINDOWS = 12  # small ones of each picture: what moved far away, as a leaf does
+WINDOW_PX = 16.0, 64.0  # their sides
+SEED = 7  # of where they are
 FPS = 1.0  # of clips
 OWN = re.compile(r"\d{5}\.png")
 Track = Callable[[Iterable[Path], str], Iterator[Path]]
@@ -71,7 +75,7 @@ def mine(
     held_out: Iterable[Path] = (),
     shippable: bool = False,
 ) -> Mined:
-    """Score the whole and the tiles of every picture and every second of a clip; keep what reaches ``least``.
+    """Score the whole, the tiles and some small windows of every picture and second of a clip; keep from ``least`` on.
 
     The crops are written to OUT/hard-negatives as PNG, so that someone can see whether a bear is among them.
     ``held_out``: pictures of the tuning and test parts; files of the same bytes are not learned from.
@@ -85,10 +89,11 @@ def mine(
     free = [file for file in apart if not shippable or may_ship(licences[file])]
     found: list[Found] = []
     looked_at = 0
+    rng = np.random.default_rng(SEED)
     for path in track(free, "looking for hard negatives"):
         for image in pictures_of(path):
             looked_at += 1
-            found += hard_crops(classifier, image, path, least)
+            found += hard_crops(classifier, image, path, least, rng)
         found = sorted(found, key=lambda one: -one.bear)[:MOST]
     rows = tuple(_write(found, licences, out / FOLDER))
     return Mined(rows, looked_at, found[0].bear if found else 0.0, len(files) - len(apart), len(apart) - len(free))
@@ -159,10 +164,13 @@ def pictures_of(path: Path) -> Iterator[Picture]:
         log.warning("%s; nothing more is taken from it", error)
 
 
-def hard_crops(classifier: Classifier, image: Picture, whence: Path, least: float) -> list[Found]:
+def hard_crops(
+    classifier: Classifier, image: Picture, whence: Path, least: float, rng: np.random.Generator
+) -> list[Found]:
     """The highest-scoring regions of a picture, apart from each other, at most ``PER_PICTURE``."""
     size_wh = (image.shape[1], image.shape[0])
-    scores = classifier.score(image, [Region(box, "sweep") for box in whole_and_tiles(size_wh)])
+    boxes = [*whole_and_tiles(size_wh), *small_windows(size_wh, rng)]
+    scores = classifier.score(image, [Region(box, "sweep") for box in boxes])
     kept: list[tuple[float, BoxXYWH]] = []
     for score in sorted(scores, key=lambda one: -one.bear):
         box = score.region.box_xywh
@@ -175,6 +183,16 @@ def hard_crops(classifier: Classifier, image: Picture, whence: Path, least: floa
         x, y, w, h = square(box, size_wh, 1.0)
         found.append(Found(bear, image[y : y + h, x : x + w].copy(), whence))
     return found
+
+
+def small_windows(size_wh: tuple[int, int], rng: np.random.Generator) -> Iterator[BoxXYWH]:
+    """Squares of 16 to 64 px anywhere in a picture, small ones as often as large ones by the logarithm of the side."""
+    width, height = size_wh
+    low, high = np.log(WINDOW_PX)
+    for side in np.exp(rng.uniform(low, high, WINDOWS)):
+        if side < min(size_wh):
+            left, top = rng.uniform(0, width - side), rng.uniform(0, height - side)
+            yield left / width, top / height, side / width, side / height
 
 
 def _write(found: Sequence[Found], licences: Mapping[Path, str], folder: Path) -> Iterator[Row]:

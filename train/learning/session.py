@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.commands.progress import track
+from edge.commands.wording import counted
 from train.catalog.picture import Catalog
 from train.catalog.picture import Picture as Row
 from train.catalog.split import Split
@@ -72,7 +73,7 @@ class Session:
     def train(self, recipe: Recipe, out: Path) -> dict[str, Any]:
         """One training, into ``out``."""
         for name, part in self.split.items():
-            say(f"{name:<6}{len(part):>6} pictures from {len({p.source for p in part})} sources")
+            say(f"{name:<6}{len(part):>6} pictures from {counted(len({p.source for p in part}), 'source')}")
         with Bar(steps_of(recipe, processes())) as bar:
             metrics = train_run(
                 self.catalog,
