@@ -27,6 +27,7 @@ from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
 from train.clean import commands
 from train.clean.embeddings import CACHE
+from train.learning.hard_negatives import FOLDER
 from train.learning.recipe import Recipe
 from train.learning.run import train_run
 
@@ -164,12 +165,20 @@ def test_apply_list_undo_and_what_is_decided_is_not_shown_again(
     assert len((pictures / TABLE).read_text().splitlines()) == 1 + 3 + 3
 
 
-def test_retrain_says_what_changed_with_the_runs_own_parts(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_retrain_says_what_changed_with_the_runs_own_parts(
+    run: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     pictures = run.parent / "pictures"
     catalog = {picture.file.relative_to(pictures).as_posix(): picture for picture in read_catalog(pictures).pictures}
     assert "decide something first" in clean(run, "--retrain", code=2).stderr
     rows = [decide(catalog[HIDDEN], pictures, "relabel", "brown_bear"), decide(catalog[NONE], pictures, "delete")]
     append_decisions(pictures, rows)
+    hard = {"file": "00000-0123abcd.png", "group": "leaves.mp4", "licence": "CC BY 4.0", "note": "hard negative"}
+    told = json.loads((run / "settings.json").read_text())
+    told["hard_negatives"] = [hard, hard | {"file": "00001-0123abcd.png"}]  # the second is gone
+    (run / "settings.json").write_text(json.dumps(told))
+    (run / FOLDER).mkdir()
+    cv2.imwrite(str(run / FOLDER / hard["file"]), scene(np.random.default_rng(9), None))
     commands.clean(run, retrain=True, as_json=True)
     done = capsys.readouterr()
     report = json.loads(done.out)
@@ -180,6 +189,10 @@ def test_retrain_says_what_changed_with_the_runs_own_parts(run: Path, capsys: py
     old_settings, settings = (json.loads((folder / "settings.json").read_text()) for folder in (run, new))
     assert settings["recipe"] == old_settings["recipe"]
     assert settings["recipe"]["per_epoch"] == 32
+    assert settings["hard_negatives"] == [hard]
+    assert settings["counts_by_licence"]["CC BY 4.0"] == 1
+    assert (new / FOLDER / hard["file"]).read_bytes() == (run / FOLDER / hard["file"]).read_bytes()
+    assert "1 of 2 hard negatives are gone" in caplog.text
     parts = {name: part["pictures"] for name, part in settings["parts"].items()}
     assert sum(parts.values()) == 59
     assert report["tuning_pictures"] == parts["tune"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,19 @@ from edge.classifier import Classifier
 from edge.errors import OptionError
 from edge.pictures import read_picture
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
-from train.learning.hard_negatives import FOLDER, PER_PICTURE, SOURCE, WINDOWS, Mined, hard_crops, mine, small_windows
+from train.learning.hard_negatives import (
+    FOLDER,
+    PER_PICTURE,
+    SOURCE,
+    WINDOWS,
+    Mined,
+    forget_others,
+    hard_crops,
+    mine,
+    noted,
+    remembered,
+    small_windows,
+)
 from train.learning.session import mined_words
 
 
@@ -94,15 +107,44 @@ def test_what_is_small_and_looks_like_a_bear_is_found(classifier: Classifier) ->
     assert max(max(one.crop.shape[:2]) for one in found) <= 64
 
 
-def test_an_earlier_trainings_crops_make_way_and_other_files_stay(
+def test_an_earlier_trainings_crops_stay_until_there_is_a_new_run_and_other_files_for_good(
     free: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run" / FOLDER
     folder.mkdir(parents=True)
-    (folder / "00099.png").write_bytes(b"old")
-    (folder / "notes.txt").write_text("mine")
+    old = {"00000-0123abcd.png", "00099-0123abcd.png"}
+    for name in ("notes.png", *old):
+        (folder / name).write_bytes(b"old")
     found = look([free], classifier, tmp_path / "run")
-    assert {file.name for file in folder.iterdir()} == {"notes.txt", *(row.file.name for row in found.rows)}
+    new = {row.file.name for row in found.rows}
+    assert new
+    assert not new & old
+    assert {file.name for file in folder.iterdir()} == {"notes.png"} | old | new
+    forget_others(folder, found.rows)
+    assert {file.name for file in folder.iterdir()} == {"notes.png"} | new
+    forget_others(folder / "none", ())
+
+
+def test_a_run_remembers_its_crops_with_their_licences_and_knows_those_that_are_gone(
+    free: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    lines = ["file,label,licence", "red-corner.png,no_bear,CC BY 4.0"]
+    (free / "MANIFEST.csv").write_text("\n".join(lines))
+    rows = look([free], classifier, tmp_path / "run").rows
+    notes = json.loads(json.dumps(noted(rows)))
+    folder = tmp_path / "run" / FOLDER
+    assert {row.licence for row in rows} == {"CC BY 4.0"}
+    assert remembered(notes, folder) == rows
+    rows[0].file.unlink()
+    assert remembered(notes, folder) == rows[1:]
+    assert remembered([notes[1] | {"file": "../../settings.json"}], folder) == ()
+
+
+def test_a_crop_that_cannot_be_written_is_one_sentence(free: Path, classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / FOLDER).write_text("no folder")
+    with pytest.raises(OptionError, match=r"cannot be written \(File exists\); make room"):
+        look([free], classifier, tmp_path / "run")
 
 
 def test_what_is_not_there_is_a_sentence_and_what_is_damaged_is_left_out(

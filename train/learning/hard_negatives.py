@@ -5,6 +5,7 @@ A file's licence is what the table of the nearest folder above it says; without 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections import defaultdict
@@ -42,7 +43,7 @@ WINDOWS = 12  # small ones of each picture: what moved far away, as a leaf does
 WINDOW_PX = 16.0, 64.0  # their sides
 SEED = 7  # of where they are
 FPS = 1.0  # of clips
-OWN = re.compile(r"\d{5}\.png")
+OWN = re.compile(r"\d{5}-[0-9a-f]{8}\.png")  # how high it scored among them, and its digest
 Track = Callable[[Iterable[Path], str], Iterator[Path]]
 
 
@@ -195,17 +196,38 @@ def small_windows(size_wh: tuple[int, int], rng: np.random.Generator) -> Iterato
             yield left / width, top / height, side / width, side / height
 
 
+def noted(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """Rows of hard negatives as a run's settings keep them; ``remembered`` reads that."""
+    return [{"file": row.file.name, "group": row.group, "licence": row.licence, "note": row.note} for row in rows]
+
+
+def remembered(notes: Iterable[Mapping[str, str]], folder: Path) -> tuple[Row, ...]:
+    """The rows that a run's settings name, but for those whose crop is gone from its folder of hard negatives."""
+    kept = [note for note in notes if OWN.fullmatch(note["file"]) and (folder / note["file"]).is_file()]
+    return tuple(
+        Row(folder / note["file"], "no_bear", SOURCE, note["group"], note["licence"], note=note["note"])
+        for note in kept
+    )
+
+
+def forget_others(folder: Path, rows: Iterable[Row]) -> None:
+    """Remove crops of earlier trainings, once there is a run that learned from ``rows``."""
+    kept = {row.file.name for row in rows}
+    for file in folder.glob("*.png"):
+        if OWN.fullmatch(file.name) and file.name not in kept:
+            file.unlink(missing_ok=True)
+
+
 def _write(found: Sequence[Found], licences: Mapping[Path, str], folder: Path) -> Iterator[Row]:
-    """Write the crops, in place of those of an earlier training."""
-    if folder.is_dir():
-        for file in folder.iterdir():
-            if OWN.fullmatch(file.name):
-                file.unlink()
+    """Write the crops, highest first, beside those of an earlier training: its run is there until this one is."""
     for number, one in enumerate(found):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{number:05d}.png"
-        if not cv2.imwrite(str(file), one.crop):
-            raise OptionError(f"{file}: cannot be written; is the disk full?")
+        data = cv2.imencode(".png", one.crop)[1].tobytes()
+        file = folder / f"{number:05d}-{hashlib.sha256(data).hexdigest()[:8]}.png"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        except OSError as error:
+            raise OptionError(f"{file}: cannot be written ({error.strerror}); make room, and train again") from None
         yield Row(
             file, "no_bear", SOURCE, one.file.name, licences[one.file], note=f"hard negative: p(bear) {one.bear:.2f}"
         )

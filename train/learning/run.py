@@ -41,6 +41,7 @@ from train.figures.calibrate import bear_probability, probabilities
 from train.learning.backbones import Backbone, build, find_backbone
 from train.learning.dataloaders import make_dataloaders
 from train.learning.far_figure import EACH_RUN_PX, far_figure, looks_of, some_of
+from train.learning.hard_negatives import noted
 from train.learning.kept import keep_some
 from train.learning.learner import Seen, seed_everything, train_learner
 from train.learning.measure import measure
@@ -273,7 +274,7 @@ def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str,
             }
             for name, part in split.items()
         },
-        "hard_negatives": len(more),
+        "hard_negatives": noted(more),
         "counts_by_source": dict(Counter(row.source for row in trained).most_common()),
         # The tuning part makes the thresholds, the temperature and the int8 ranges: its licences count too.
         "counts_by_licence": dict(Counter(row.licence for row in (*trained, *split["tune"])).most_common()),

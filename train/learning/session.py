@@ -13,7 +13,7 @@ from edge.commands.wording import counted
 from train.catalog.picture import Catalog
 from train.catalog.picture import Picture as Row
 from train.catalog.split import Split
-from train.learning.hard_negatives import FOLDER, Mined, mine
+from train.learning.hard_negatives import FOLDER, Mined, forget_others, mine
 from train.learning.lr_finder import PLOT, find_rate
 from train.learning.pictures import PictureCache
 from train.learning.recipe import Recipe
@@ -88,6 +88,7 @@ class Session:
                 more=self.more,
             )
         if metrics:
+            forget_others(self.out / FOLDER, self.more)
             say_result(metrics, out)
         wait_for_all()
         return metrics
