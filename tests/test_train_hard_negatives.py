@@ -21,6 +21,7 @@ from train.learning.hard_negatives import (
     Mined,
     forget_others,
     hard_crops,
+    kept_crops,
     mine,
     noted,
     remembered,
@@ -45,6 +46,11 @@ def free(tmp_path: Path) -> Path:
     picture[:75, :75] = BEAR_COLOUR
     cv2.imwrite(str(folder / "red-corner.png"), picture)
     return folder
+
+
+def dice(seed: int) -> np.random.Generator:
+    """Where small windows are."""
+    return np.random.default_rng(seed)
 
 
 def look(paths: list[Path], classifier: Classifier, out: Path) -> Mined:
@@ -75,14 +81,14 @@ def test_a_clips_frames_are_looked_at_once_a_second(classifier: Classifier, tmp_
 
 
 def test_crops_of_one_picture_lie_apart(classifier: Classifier) -> None:
-    rng = np.random.default_rng(1)
+    rng = dice(1)
     assert len(hard_crops(classifier, plain(BEAR_COLOUR, 120, 120), Path("red"), 0.2, rng)) <= PER_PICTURE
     assert hard_crops(classifier, plain(NO_BEAR_COLOUR), Path("green"), 0.2, rng) == []
 
 
 def test_small_windows_are_squares_of_16_to_64_pixels_inside_the_picture() -> None:
     size_wh = width, height = 300, 200
-    windows = [box for seed in range(20) for box in small_windows(size_wh, np.random.default_rng(seed))]
+    windows = [box for seed in range(20) for box in small_windows(size_wh, dice(seed))]
     assert len(windows) == 20 * WINDOWS
     sides = [w * width for _, _, w, _ in windows]
     assert np.allclose(sides, [h * height for *_, h in windows])
@@ -96,15 +102,26 @@ def test_small_windows_are_squares_of_16_to_64_pixels_inside_the_picture() -> No
 
 def small_sides(size_wh: tuple[int, int]) -> list[float]:
     """In pixels, of the windows that fit."""
-    return [w * size_wh[0] for _, _, w, _ in small_windows(size_wh, np.random.default_rng(3))]
+    return [w * size_wh[0] for _, _, w, _ in small_windows(size_wh, dice(3))]
 
 
 def test_what_is_small_and_looks_like_a_bear_is_found(classifier: Classifier) -> None:
     picture = plain(NO_BEAR_COLOUR, 300, 300)
     picture[100:160, 40:100] = BEAR_COLOUR
-    found = hard_crops(classifier, picture, Path("leaf"), 0.2, np.random.default_rng(0))
+    found = hard_crops(classifier, picture, Path("leaf"), 0.2, dice(0))
     assert found
     assert max(max(one.crop.shape[:2]) for one in found) <= 64
+
+
+def test_pieces_of_what_is_hard_as_a_whole_do_not_take_its_place(classifier: Classifier) -> None:
+    picture = plain(NO_BEAR_COLOUR, 720, 1280)
+    picture[200:600, 300:700] = BEAR_COLOUR
+    pieces = 0
+    for seed in range(10):
+        sides = [max(one.crop.shape[:2]) for one in hard_crops(classifier, picture, Path("x"), 0.2, dice(seed))]
+        assert max(sides) >= 360
+        pieces += sum(side <= 64 for side in sides)
+    assert pieces <= 5  # of 120 windows: those on a rim of it that no hard tile holds
 
 
 def test_an_earlier_trainings_crops_stay_until_there_is_a_new_run_and_other_files_for_good(
@@ -138,6 +155,16 @@ def test_a_run_remembers_its_crops_with_their_licences_and_knows_those_that_are_
     rows[0].file.unlink()
     assert remembered(notes, folder) == rows[1:]
     assert remembered([notes[1] | {"file": "../../settings.json"}], folder) == ()
+
+
+def test_crops_that_lie_elsewhere_are_copied_into_the_runs_own_folder(
+    free: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    rows = look([free], classifier, tmp_path / "runs").rows
+    kept = kept_crops(rows, tmp_path / "runs" / "seed-7")
+    assert [row.file.parent for row in kept] == [tmp_path / "runs" / "seed-7" / FOLDER] * len(rows)
+    assert [row.file.read_bytes() for row in kept] == [row.file.read_bytes() for row in rows]
+    assert kept_crops(kept, tmp_path / "runs" / "seed-7") == kept
 
 
 def test_a_crop_that_cannot_be_written_is_one_sentence(free: Path, classifier: Classifier, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ pytest.importorskip("timm")
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
 from train.learning.commands import train
+from train.learning.hard_negatives import FOLDER, Mined
 from train.learning.pictures import PictureCache
 from train.learning.recipe import Recipe
 from train.learning.session import Session, mined_words
@@ -143,13 +144,12 @@ def test_seeds_are_runs_of_their_own_and_hard_negatives_are_counted(
         settings = json.loads((session.out / f"seed-{seed}" / "settings.json").read_text())
         assert settings["recipe"]["seed"] == seed
         assert [one["file"] for one in settings["hard_negatives"]] == [extra.file.name]
+        assert (session.out / f"seed-{seed}" / FOLDER / extra.file.name).is_file()
         assert sum(settings["counts_by_source"].values()) == len(session.split["train"]) + 1
     assert len(json.loads((session.out / "seeds.json").read_text())) == 2
 
 
 def test_hard_negatives_are_told_in_words(session: Session) -> None:
-    from train.learning.hard_negatives import Mined
-
     assert "none in 3 pictures and frames; bear takes nothing there" in mined_words(
         Mined((), 3, 0), "bear", session.out
     )

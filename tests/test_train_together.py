@@ -33,7 +33,7 @@ from train.learning import session as sessions  # noqa: E402
 from train.learning.hard_negatives import Mined  # noqa: E402
 from train.learning.pictures import PictureCache  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
-from train.learning.together import of_first, processes, rank, together  # noqa: E402
+from train.learning.together import of_first, part, processes, rank, together  # noqa: E402
 
 ITEMS, BATCH, EPOCHS = 32, 4, 2
 
@@ -107,10 +107,11 @@ def mistake() -> str:
 
 def told(folder: Path) -> None:
     """All of it, as a file."""
-    atexit.register(lambda: (folder / f"left-{rank()}.json").write_text(json.dumps(threads())))  # runs after `part`
+    atexit.register(lambda: (folder / f"left-{rank()}.json").write_text(json.dumps(threads())))
     found = {"processes": processes(), "mined": mined(folder), "mistake": mistake()} | fitted()
     found["threads"] = threads()
     (folder / f"process-{rank()}.json").write_text(json.dumps(found))
+    part()
 
 
 def threads() -> list[str]:
@@ -177,6 +178,7 @@ def test_one_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert processes() == 1
     assert of_first(lambda: 5, cpu=True) == 5
+    part()
 
 
 if __name__ == "__main__":

@@ -89,6 +89,16 @@ def test_surroundings_are_a_part_of_the_picture(seed: int) -> None:
     assert across.max() - across.min() <= 60
 
 
+def test_places_that_are_too_small_are_passed_over(tmp_path: Path) -> None:
+    np.random.seed(3)
+    small = tmp_path / "small"
+    small.mkdir()
+    places = [place(tmp_path, BLUE), place(small, BLUE, 20, 20)]
+    away = ZoomOut(1.0, PictureCache(), places)
+    shown = [np.asarray(away.encodes(PILImage.create(plain(RED)))) for _ in range(30)]
+    assert not [one for one in shown if np.array_equal(one, plain(RED))]
+
+
 def test_places_hold_no_bear_and_are_left_behind_by_an_export(tmp_path: Path) -> None:
     rows = []
     for label, colour in (("no_bear", BLUE), ("brown_bear", GREEN), ("teddy_bear", GREEN)):

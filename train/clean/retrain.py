@@ -16,7 +16,7 @@ from train.catalog.picture import SPLITS, Catalog, Picture, table_digest
 from train.catalog.split import Split, complete, read_split
 from train.clean.changes import check_retrain, words
 from train.learning.callbacks import Progress
-from train.learning.hard_negatives import FOLDER, remembered
+from train.learning.hard_negatives import FOLDER, kept_crops, remembered
 from train.learning.measure import measure
 from train.learning.pictures import PictureCache, Track, leave_out_broken
 from train.learning.run import make_folder, read_run, train_run
@@ -113,13 +113,10 @@ def _parts(place: Place) -> tuple[Catalog, Split]:
 
 def _hard_negatives(place: Place, out: Path) -> list[Picture]:
     """The crops the run found hard, copied into the new run's folder, as pictures to train on."""
-    notes = place.settings.get("hard_negatives", [])
+    told = place.settings.get("hard_negatives", [])
+    notes, many = (told, len(told)) if isinstance(told, list) else ([], int(told))  # once it was how many there are
     rows = remembered(notes, place.run / FOLDER)
-    if len(rows) < len(notes):
-        gone = len(notes) - len(rows)
-        log.warning("%s: %d of %d hard negatives are gone; it goes without them", place.run / FOLDER, gone, len(notes))
-    copies = [replace(row, file=out / FOLDER / row.file.name) for row in rows]
-    for row, copy in zip(rows, copies, strict=True):
-        copy.file.parent.mkdir(exist_ok=True)
-        replace_whole(copy.file, row.file.read_bytes())
-    return copies
+    if len(rows) < many:
+        gone = many - len(rows)
+        log.warning("%s: %d of %d hard negatives are gone; it goes without them", place.run / FOLDER, gone, many)
+    return kept_crops(rows, out)

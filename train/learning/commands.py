@@ -143,6 +143,7 @@ def train(
     from train.learning.pictures import PictureCache, leave_out_broken
     from train.learning.run import make_folder
     from train.learning.session import Session
+    from train.learning.together import first, part
 
     network = find_backbone(recipe.backbone)
     recipe = fitted(recipe, network.size, named=size_named)
@@ -150,7 +151,7 @@ def train(
         weights = weights_file(network, weights)
     make_folder(out)
     cache = PictureCache()
-    catalog, split = leave_out_broken(catalog, split, cache, track)
+    catalog, split = leave_out_broken(catalog, split, cache, track if first() else lambda rows, _: iter(rows))
     if not complete(split):  # a part lost its only bears, or all else
         split = divide(catalog)
     session = Session(catalog, split, out, weights, aliases, cache, shippable=shippable)
@@ -162,3 +163,4 @@ def train(
         session.train_seeds(recipe, seeds)
     else:
         session.train(recipe, out)
+    part()

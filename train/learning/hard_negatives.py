@@ -10,20 +10,21 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from edge.atomic import replace_whole
 from edge.camera import open_source
 from edge.camera.arrivals import CLIPS
 from edge.classifier import Classifier
 from edge.crops import square
 from edge.errors import BearAlarmError, OptionError
 from edge.pictures import SUFFIXES, read_picture
-from edge.schema import BoxXYWH, Picture, Region
+from edge.schema import BoxXYWH, Picture, Region, Score
 from edge.sweep import whole_and_tiles
 from train.catalog.decisions import digest_of
 from train.catalog.licences import NOT_STATED, may_ship
@@ -37,13 +38,13 @@ FOLDER = "hard-negatives"  # in the run's folder
 SOURCE = "hard negatives"
 LEAST = 0.2  # p(bear) from which a crop is hard
 MOST = 600  # crops kept of all: the highest
-PER_PICTURE = 3
+PER_PICTURE = 3  # tiles, and as many small windows
 APART = 0.3  # crops of one picture that overlap more than this (IoU) are one
 WINDOWS = 12  # small ones of each picture: what moved far away, as a leaf does
 WINDOW_PX = 16.0, 64.0  # their sides
 SEED = 7  # of where they are
 FPS = 1.0  # of clips
-OWN = re.compile(r"\d{5}-[0-9a-f]{8}\.png")  # how high it scored among them, and its digest
+OWN = re.compile(r"\d{5}(-[0-9a-f]{8})?\.png")  # how high it scored among them, and its digest
 Track = Callable[[Iterable[Path], str], Iterator[Path]]
 
 
@@ -168,10 +169,24 @@ def pictures_of(path: Path) -> Iterator[Picture]:
 def hard_crops(
     classifier: Classifier, image: Picture, whence: Path, least: float, rng: np.random.Generator
 ) -> list[Found]:
-    """The highest-scoring regions of a picture, apart from each other, at most ``PER_PICTURE``."""
+    """The highest-scoring regions, apart from each other: at most ``PER_PICTURE`` of whole and tiles, as many windows.
+
+    A small window inside a hard tile is a piece of the same, and not one of its own.
+    """
     size_wh = (image.shape[1], image.shape[0])
-    boxes = [*whole_and_tiles(size_wh), *small_windows(size_wh, rng)]
-    scores = classifier.score(image, [Region(box, "sweep") for box in boxes])
+    views = classifier.score(image, [Region(box, "sweep") for box in whole_and_tiles(size_wh)])
+    hard = [view.region.box_xywh for view in views if view.bear >= least]
+    free = [box for box in small_windows(size_wh, rng) if not any(_inside(box, tile) for tile in hard)]
+    windows = classifier.score(image, [Region(box, "sweep") for box in free])
+    found = []
+    for bear, box in (*_apart(views, least), *_apart(windows, least)):
+        x, y, w, h = square(box, size_wh, 1.0)
+        found.append(Found(bear, image[y : y + h, x : x + w].copy(), whence))
+    return found
+
+
+def _apart(scores: Iterable[Score], least: float) -> list[tuple[float, BoxXYWH]]:
+    """The highest that hardly overlap, at most ``PER_PICTURE``."""
     kept: list[tuple[float, BoxXYWH]] = []
     for score in sorted(scores, key=lambda one: -one.bear):
         box = score.region.box_xywh
@@ -179,11 +194,13 @@ def hard_crops(
             break
         if all(iou(box, other) <= APART for _, other in kept):
             kept.append((score.bear, box))
-    found = []
-    for bear, box in kept:
-        x, y, w, h = square(box, size_wh, 1.0)
-        found.append(Found(bear, image[y : y + h, x : x + w].copy(), whence))
-    return found
+    return kept
+
+
+def _inside(box: BoxXYWH, other: BoxXYWH) -> bool:
+    """Whether the middle of a box lies in another one."""
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
+    return other[0] <= x <= other[0] + other[2] and other[1] <= y <= other[1] + other[3]
 
 
 def small_windows(size_wh: tuple[int, int], rng: np.random.Generator) -> Iterator[BoxXYWH]:
@@ -208,6 +225,18 @@ def remembered(notes: Iterable[Mapping[str, str]], folder: Path) -> tuple[Row, .
         Row(folder / note["file"], "no_bear", SOURCE, note["group"], note["licence"], note=note["note"])
         for note in kept
     )
+
+
+def kept_crops(rows: Iterable[Row], run: Path) -> list[Row]:
+    """The rows, their crops copied into the run's own folder where they lie elsewhere. Raises OptionError."""
+    kept = []
+    for row in rows:
+        own = run / FOLDER / row.file.name
+        if own != row.file:
+            own.parent.mkdir(parents=True, exist_ok=True)
+            replace_whole(own, row.file.read_bytes())
+        kept.append(replace(row, file=own))
+    return kept
 
 
 def forget_others(folder: Path, rows: Iterable[Row]) -> None:

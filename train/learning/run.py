@@ -41,7 +41,7 @@ from train.figures.calibrate import bear_probability, probabilities
 from train.learning.backbones import Backbone, build, find_backbone
 from train.learning.dataloaders import make_dataloaders
 from train.learning.far_figure import EACH_RUN_PX, far_figure, looks_of, some_of
-from train.learning.hard_negatives import noted
+from train.learning.hard_negatives import kept_crops, noted
 from train.learning.kept import keep_some
 from train.learning.learner import Seen, seed_everything, train_learner
 from train.learning.measure import measure
@@ -200,7 +200,7 @@ def _keep(
     try:
         replace_whole(staged["learner.pkl"], learner.getvalue())
         split_digest = write_split(split, catalog.root, staged["split.csv"], catalog.left_out)
-        settings = _settings(catalog, split, recipe, split_digest, more) | {"aliases": dict(aliases)}
+        settings = _settings(catalog, split, recipe, split_digest, kept_crops(more, out)) | {"aliases": dict(aliases)}
         _write(staged["settings.json"], settings | {"learner_sha256": file_digest(staged["learner.pkl"])})
         for name in REPORTS:
             (out / name).unlink(missing_ok=True)

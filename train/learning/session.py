@@ -88,8 +88,8 @@ class Session:
                 more=self.more,
             )
         if metrics:
-            forget_others(self.out / FOLDER, self.more)
-            say_result(metrics, out)
+            forget_others(out / FOLDER, self.more)
+            say_result(metrics, out, recipe.false_positive_rate)
         wait_for_all()
         return metrics
 

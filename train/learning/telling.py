@@ -20,8 +20,8 @@ def say(words: str) -> None:
         sys.stderr.flush()
 
 
-def say_result(metrics: Mapping[str, Any], out: Path) -> None:
-    """What a finished run is worth on its tuning part, and what to do with it."""
+def say_result(metrics: Mapping[str, Any], out: Path, rate: float = 0.01) -> None:
+    """What a finished run is worth on its tuning part, and what to do with it; ``rate`` is the recipe's."""
     at = metrics["thresholds"]["all"]
     say(
         f"On {metrics['pictures']} tuning pictures ({metrics['crops']} crops, half of them degraded): "
@@ -30,7 +30,7 @@ def say_result(metrics: Mapping[str, Any], out: Path) -> None:
     )
     far = ", ".join(f"{recall:.2f} at {side} px" for side, recall in metrics.get("far_recall", {}).items())
     if far:
-        say(f"Recall of the same bears shrunk, at 1 % false positives of each size: {far}.")
+        say(f"Recall of the same bears shrunk, at {100 * rate:g} % false positives of each size: {far}.")
     kept = metrics.get("kept", {})
     if kept.get("chosen"):
         say(

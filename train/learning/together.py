@@ -6,7 +6,6 @@ writes and speaks. On processors the processes talk through gloo.
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -44,18 +43,6 @@ def meet(*, cpu: bool) -> None:
     except ImportError:
         raise MissingExtraError("training in several processes needs accelerate: pip install accelerate") from None
     PartialState(cpu=cpu, timeout=PATIENCE)
-    atexit.unregister(part)  # once is enough
-    atexit.register(part)
-
-
-def part() -> None:
-    """End the talk of the processes and its threads, while Python still runs.
-
-    A thread of gloo that gives up a tensor later, when the interpreter ends, aborts the process (pytorch's pull
-    request 179291); with it the launcher would end all of them, whatever they had learned.
-    """
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 def of_first(work: Callable[[], T], *, cpu: bool) -> T:
@@ -117,3 +104,14 @@ def wait_for_all() -> None:
     """Return when every process is here; at once where there is one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+def part() -> None:
+    """End the talk of the processes and its threads, at the good end of a program; nothing where they do not talk.
+
+    A thread of gloo that gives up a tensor while the interpreter ends aborts the process (pytorch's pull request
+    179291), and the launcher then ends the others, whatever they had learned. After a failure it would wait for those
+    who are still at work: there the launcher ends them.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -19,6 +19,7 @@ from train.learning.pictures import Example, PictureCache
 SIDES = (0.5, 0.95)  # of the square, the side the crop is shrunk to
 SQUASH = 0.7, 1.0  # one side is so much shorter: subjects are seldom square
 FEWEST_PX = 32  # of a place's shorter side
+DRAWS = 8  # of a place, until one is large enough
 
 
 class ZoomOut(Transform):
@@ -37,10 +38,11 @@ class ZoomOut(Transform):
         if rng.random() >= self.share or not self.places:
             return image
         subject = np.asarray(image)
-        place = self.read(self.places[int(rng.integers(len(self.places)))])[..., ::-1]
-        if min(place.shape[:2]) < FEWEST_PX:
-            return image
-        return PILImage.create(put(subject, surroundings(place, subject.shape[0], rng), rng))
+        for _ in range(DRAWS):
+            place = self.read(self.places[int(rng.integers(len(self.places)))])[..., ::-1]
+            if min(place.shape[:2]) >= FEWEST_PX:
+                return PILImage.create(put(subject, surroundings(place, subject.shape[0], rng), rng))
+        return image
 
     def __reduce__(self) -> tuple[type, tuple[float, PictureCache, tuple[()]]]:
         # A Learner that is exported leaves the places behind. Worker processes would have none: there are no workers.
