@@ -18,9 +18,10 @@ from edge.schema import Event
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
 from train.catalog.read import read_catalog
 from train.figures.metrics import Rate
+from train.judging.choice import choose
 from train.judging.evaluate import evaluate_stills, size_class
 from train.judging.evaluate_clips import Clip, evaluate_clips, judge_clip, read_clips
-from train.judging.evaluate_command import aliases, choose, evaluate
+from train.judging.evaluate_command import evaluate
 from train.judging.evaluate_gate import through_gate
 
 ROOT = Path(__file__).parents[1]
@@ -126,12 +127,11 @@ def test_options_choose_pictures(pool, tmp_path):
         ((["nobody"], None, None, []), "no source is called 'nobody'; sources are trail, web"),
         (([], "exam", None, []), "parts are train, tune, test"),
         (([], None, split, []), "needs --split"),
-        (([], None, None, ["dog"]), "write NAME=LABEL"),
+        (([], None, None, ["dog"]), "--label 'dog' is not NAME=LABEL with a label among"),
         (([], "test", split, []), "no picture is left"),
     ]:
         with pytest.raises((OptionError, CatalogError), match=why):
             choose(pool, *arguments)
-    assert aliases(["Red Dog=no_bear"]) == {"red_dog": "no_bear"}
 
 
 def new_bear(at: float) -> Event:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.commands.wording import counted
+from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
 
 if TYPE_CHECKING:
     from train.figures.paired import Difference
@@ -29,12 +30,10 @@ def compare(
     require_better: Annotated[
         bool, typer.Option("--require-better", help="Exit with 1 unless the new one is shown to be better.")
     ] = False,
-    source: Annotated[
-        list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")] = None,
-    split_file: Annotated[Path | None, typer.Option(help="split.csv of the run that decided the parts.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="What a folder's name means, such as dog=no_bear.")] = None,
+    source: SourceOpt = None,
+    split: SplitOpt = None,
+    split_file: SplitFileOpt = None,
+    label: LabelOpt = None,
 ) -> None:
     """Say whether NEW is shown to be better than OLD, on pictures that neither was trained or tuned on.
 
@@ -48,7 +47,6 @@ def compare(
     from train.benchmark.held_out import split_digest, unseen
     from train.judging.compare import compare as compare_models
     from train.judging.compare import look_at
-    from train.judging.evaluate_command import choose
 
     for name in (old, new):
         if not name.is_file():

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.errors import CatalogError, OptionError
+from edge.errors import CatalogError
+from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
     from train.benchmark.figures import Figures
-    from train.catalog.picture import Catalog, Picture
+    from train.catalog.picture import Picture
     from train.judging.evaluate import Stills
     from train.judging.evaluate_clips import Clip, Clips
 
@@ -26,12 +27,10 @@ def evaluate(
     ],
     model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-    source: Annotated[
-        list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")] = None,
-    split_file: Annotated[Path | None, typer.Option(help="split.csv of the run that decided the parts.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="What a folder's name means, such as dog=no_bear.")] = None,
+    source: SourceOpt = None,
+    split: SplitOpt = None,
+    split_file: SplitFileOpt = None,
+    label: LabelOpt = None,
     clips: Annotated[bool, typer.Option(help="Run the alarm over the clips of a videos.csv beside them.")] = True,
     stills: Annotated[bool, typer.Option(help="Judge the still pictures.")] = True,
     benchmark: Annotated[
@@ -118,49 +117,6 @@ def read_footage(table: Path | None) -> list[Clip]:
     from train.judging.evaluate_clips import read_clips
 
     return [] if table is None else read_clips(table)
-
-
-def choose(
-    path: Path, sources: Sequence[str], split: str | None, split_file: Path | None, labels: Sequence[str]
-) -> list[Picture]:
-    """The pictures the options leave. Raises OptionError or CatalogError when they name what is not there."""
-    from train.catalog.picture import SPLITS
-    from train.catalog.read import read_catalog
-    from train.catalog.split import read_split
-
-    if split is not None and split not in SPLITS:
-        raise OptionError(f"--split is {split!r}; parts are {', '.join(SPLITS)}")
-    if split_file is not None and split is None:
-        raise OptionError(f"--split-file needs --split: which part of it, {', '.join(SPLITS)}?")
-    catalog = read_catalog(path, aliases(labels))
-    pictures: list[Picture] = list(catalog.pictures)
-    if split_file is not None and split is not None:
-        pictures = read_split(catalog, split_file)[split]
-    elif split is not None:
-        pictures = [picture for picture in pictures if picture.split == split]
-    if sources:
-        unknown = sorted(set(sources) - {picture.source for picture in catalog.pictures})
-        if unknown:
-            raise OptionError(f"no source is called {unknown[0]!r}; sources are {_names(catalog)}")
-        pictures = [picture for picture in pictures if picture.source in sources]
-    if not pictures:
-        raise CatalogError(f"{path}: no picture is left in part {split!r} with these options")
-    return pictures
-
-
-def aliases(labels: Sequence[str]) -> dict[str, str]:
-    """``["dog=no_bear"]`` as a table. Raises OptionError for another form."""
-    found = {}
-    for text in labels:
-        name, equals, label = text.partition("=")
-        if not (name and equals and label):
-            raise OptionError(f"--label is {text!r}; write NAME=LABEL, such as dog=no_bear")
-        found[name.strip().lower().replace(" ", "_").replace("-", "_")] = label
-    return found
-
-
-def _names(catalog: Catalog) -> str:
-    return ", ".join(sorted(catalog.count("source")))
 
 
 def report(

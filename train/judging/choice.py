@@ -1,0 +1,52 @@
+"""Which pictures are judged: the options of ``evaluate`` and ``compare``, and what they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.errors import CatalogError, OptionError
+
+if TYPE_CHECKING:
+    from train.catalog.picture import Catalog, Picture
+
+SourceOpt = Annotated[list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")]
+SplitOpt = Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")]
+SplitFileOpt = Annotated[Path | None, typer.Option(help="split.csv of the run that decided the parts.")]
+LabelOpt = Annotated[list[str] | None, typer.Option(help="What a folder's name means, such as dog=no_bear.")]
+
+
+def choose(
+    path: Path, sources: Sequence[str], split: str | None, split_file: Path | None, labels: Sequence[str]
+) -> list[Picture]:
+    """The pictures the options leave. Raises OptionError or CatalogError when they name what is not there."""
+    from train.catalog.labels import parse_labels
+    from train.catalog.picture import SPLITS
+    from train.catalog.read import read_catalog
+    from train.catalog.split import read_split
+
+    if split is not None and split not in SPLITS:
+        raise OptionError(f"--split is {split!r}; parts are {', '.join(SPLITS)}")
+    if split_file is not None and split is None:
+        raise OptionError(f"--split-file needs --split: which part of it, {', '.join(SPLITS)}?")
+    catalog = read_catalog(path, parse_labels(labels))
+    pictures: list[Picture] = list(catalog.pictures)
+    if split_file is not None and split is not None:
+        pictures = read_split(catalog, split_file)[split]
+    elif split is not None:
+        pictures = [picture for picture in pictures if picture.split == split]
+    if sources:
+        unknown = sorted(set(sources) - {picture.source for picture in catalog.pictures})
+        if unknown:
+            raise OptionError(f"no source is called {unknown[0]!r}; sources are {_names(catalog)}")
+        pictures = [picture for picture in pictures if picture.source in sources]
+    if not pictures:
+        raise CatalogError(f"{path}: no picture is left in part {split!r} with these options")
+    return pictures
+
+
+def _names(catalog: Catalog) -> str:
+    return ", ".join(sorted(catalog.count("source")))
