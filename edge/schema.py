@@ -172,8 +172,8 @@ class Event:
         return self.kind == "bear" and self.quiet is None and (self.type == "new" or self.escalated is not None)
 
     def to_json(self) -> str:
-        """One line of JSON, no newline at the end."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        """One line of JSON, no newline at the end; text throughout, whatever bytes a file's name holds."""
+        return readable(json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")))
 
     @staticmethod
     def from_json(line: str) -> Event:
@@ -188,6 +188,11 @@ class Event:
             return Event(**(known | pairs))
         except TypeError as error:
             raise ValueError(f"not an event: {error}") from None
+
+
+def readable(words: str) -> str:
+    """Words whose bytes that are no UTF-8 (of a file's name) are escapes, which in JSON mean the same."""
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def utc_text(moment: datetime) -> str:

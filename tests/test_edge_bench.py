@@ -48,6 +48,8 @@ def test_the_real_model_is_measured_both_ways_on_this_machine(tmp_path):
     whole, one = found.way(crops=SWEEP), found.way()
     assert whole
     assert one
+    assert one.cost
+    assert whole.cost
     assert one.cost.low_ms < whole.cost.low_ms  # of five rounds on a busy machine the median may be one that waited
     assert all(mb and mb > 50 for mb in found.memory_mb.values())
     assert list(found.memory_mb) == ["int8", "float"]

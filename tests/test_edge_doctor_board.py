@@ -88,8 +88,15 @@ def test_a_schedule_in_utc_is_a_doubt(tmp_path, time_zone):
     patient = device(tmp_path, settings=Settings(cameras=(camera,)))
     time_zone("UTC")
     assert by_name(timekeeping.check_clock(patient, NOW))["time zone"].state == "doubt"
-    time_zone("Europe/Ljubljana")
-    assert by_name(timekeeping.check_clock(patient, NOW))["time zone"].state == "fine"
+    for name in ("Europe/Ljubljana", "Europe/London"):
+        time_zone(name)
+        assert by_name(timekeeping.check_clock(patient, NOW))["time zone"].state == "fine", name
+
+
+def test_the_time_zone_is_called_what_it_is_today(tmp_path, time_zone):
+    time_zone("Australia/Sydney")
+    now = datetime.now().astimezone()
+    assert by_name(timekeeping.check_clock(device(tmp_path), NOW))["time zone"].words == f"{now:%Z} ({now:%z})"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files")

@@ -12,7 +12,7 @@ from edge.journal.read_only import ReadOnly
 from edge.journal.times import Times as Corrected
 from edge.run import Run
 from edge.schema import Event, utc_text
-from tests.journal_stage import Times, ask, event, journal
+from tests.journal_stage import MQTT, Times, Wants, ask, event, journal
 
 
 def run_row(folder):
@@ -138,3 +138,17 @@ def test_a_clock_that_drifts_was_not_set():
         assert times.clock.synced() is False
     times.set_clock(-5.0)
     assert times.clock.synced() is None
+
+
+def test_a_clock_that_starts_behind_the_last_run_does_not_stop_its_rows_from_growing_old(tmp_path):
+    before = journal(tmp_path, Wants(MQTT))
+    before(event(Run()))
+    before.close()  # by this machine's own clock, after the one below
+    times = Times(synced=False)
+    kept = journal(tmp_path, Wants(MQTT), clock=times.clock)
+    assert [row.age_s for row in kept.waiting(MQTT)] == [0.0]
+    times.pass_(90)
+    kept(event(Run(), "id2"))
+    times.pass_(30)
+    assert [row.age_s for row in kept.waiting(MQTT)] == [120.0, 30.0]
+    kept.close()

@@ -166,3 +166,16 @@ def test_no_more_than_a_few_damaged_ones_are_kept(tmp_path):
         (tmp_path / "journal.db").write_text("nonsense" * 1000)
         journal(tmp_path).close()
     assert len(list((tmp_path / "quarantine").glob("*.db"))) == opening.MOST_SET_ASIDE
+
+
+def test_the_one_just_set_aside_is_kept_whatever_the_clock_says(tmp_path):
+    (tmp_path / "quarantine").mkdir()
+    others = [f"20990601T00000{number}000Z.db" for number in range(5)]
+    for name in others:
+        (tmp_path / "quarantine" / name).write_text("from when the clock was right, or the other way round")
+    (tmp_path / "journal.db").write_text("nonsense" * 1000)
+    journal(tmp_path).close()
+    kept = {path.name: path.read_text(errors="replace") for path in (tmp_path / "quarantine").glob("*.db")}
+    assert len(kept) == opening.MOST_SET_ASIDE
+    assert [name for name, text in kept.items() if text.startswith("nonsense")] == [min(kept)]
+    assert set(kept) - {min(kept)} == set(others[-2:])

@@ -5,6 +5,7 @@ import logging
 import socket
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from io import StringIO
 
@@ -23,7 +24,7 @@ BEAR = event(7, label="brown_bear", score=0.976, zones=("hives",))
 
 
 def notify(box, rest="/tokentoken"):
-    return Notify(f"json://bob:hunter22@127.0.0.1:{box.port}{rest}", now=lambda: NOW)
+    return Notify(f"json://bob:hunter22@127.0.0.1:{box.port}{rest}", now=lambda: NOW, zone=NOW.tzinfo)
 
 
 def told(box):
@@ -156,7 +157,7 @@ def test_people_want_alarms_and_troubles_and_no_updates():
 
 
 def words(*events, part="word", late_s=0.0, now=NOW):
-    return title_and_body(Message(events, part, None, late_s), now)
+    return title_and_body(Message(events, part, None, late_s), now, now.tzinfo)
 
 
 def test_words_for_each_kind_of_event():
@@ -213,3 +214,11 @@ def test_a_send_to_a_server_that_is_silent_ends_by_itself():
     with PostBox("silence") as box, pytest.raises(RuntimeError):
         notify(box, "/tokentoken?rto=0.3").send(Message((BEAR,), "word"))
     assert time.monotonic() - started < 10.0
+
+
+def test_times_before_summer_time_ended_are_told_as_the_clock_showed_them(time_zone):
+    time_zone("Europe/Ljubljana")
+    now = datetime(2026, 10, 25, 2, 0, tzinfo=UTC).astimezone()  # 03:00, winter time
+    alarm = replace(event(1), captured_at="2026-10-24T22:30:00.000Z")  # 00:30, summer time
+    _, body = title_and_body(Message((alarm,), "word", None), now)
+    assert ", 00:30:00." in body

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from edge.errors import OptionError
 from edge.trace import Trace
-from edge.trace.find import find
+from edge.trace.find import _span, find
 from edge.trace.reader import read_trace
 from tests.test_edge_trace import WALL, look, moment, told
 
@@ -83,3 +83,29 @@ def test_digits_that_are_nearly_an_event_are_taken_for_one(tmp_path):
     assert trace.close(5.0)
     with pytest.raises(OptionError, match=r"no such event in this trace; did you mean 88833715 \(yard at 0.7 s\)"):
         find(read_trace(trace.path), "8883370")
+
+
+def over_a_night(tmp_path, since, hours):
+    """A trace with a moment every ten minutes, that ends now."""
+    trace = Trace(tmp_path / "t.jsonl")
+    for index in range(6 * hours + 1):
+        trace(replace(moment(index, told=(told(id_=f"{index:06d}"),)), wall=since + timedelta(minutes=10 * index)))
+    assert trace.close(5.0)
+    return read_trace(trace.path)
+
+
+def test_of_an_hour_that_comes_twice_the_last_one_is_meant(tmp_path, time_zone):
+    time_zone("Europe/Ljubljana")
+    since = datetime(2026, 10, 24, 23, 0, tzinfo=UTC)  # at 03:00 summer time, 01:00Z, it is 02:00 again
+    reels = over_a_night(tmp_path, since, 3)
+    assert find(reels, "02:10").asked == datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
+    assert find(over_a_night(tmp_path / "earlier", since, 2), "02:10").asked == datetime(
+        2026, 10, 25, 0, 10, tzinfo=UTC
+    )
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-10-25", 25), ("2026-03-29", 23), ("2026-06-01", 24)])
+def test_a_day_is_as_long_as_it_is(tmp_path, time_zone, day, hours):
+    time_zone("Europe/Ljubljana")
+    since, until = _span(day, datetime(2027, 1, 1, tzinfo=UTC))
+    assert until - since == timedelta(hours=hours)

@@ -22,7 +22,7 @@ from train.benchmark.held_out import held_out, known_sources
 from train.benchmark.scores import Benchmark, Scores, benchmark_scores
 from train.benchmark.subjects import is_scene, kind_of, sort_out
 from train.benchmark.text import benchmark_text
-from train.benchmark.views import BINS, bin_of, real_views, render, views
+from train.benchmark.views import BINS, bin_of, real_views, render, take, views
 from train.catalog.picture import Picture
 from train.catalog.picture import Picture as Row
 from train.catalog.read import read_catalog
@@ -258,3 +258,8 @@ def test_sources_a_card_names_are_left_out(
 def test_the_benchmark_does_not_use_the_training_augmentation() -> None:
     code = "import sys, train.benchmark.figures; sys.exit(bool({'train.learning.field', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("box", [(0.0, 0.9997, 0.1, 0.0003), (0.9999, 0.0, 0.0001, 0.5)])
+def test_a_box_thinner_than_a_pixel_at_the_rim_has_a_pixel(box: tuple[float, float, float, float]) -> None:
+    assert min(take(np.zeros((720, 1280, 3), np.uint8), box).shape[:2]) == 1

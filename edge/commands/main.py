@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -122,6 +123,8 @@ def help_text() -> str:
 
 def main() -> None:
     """Entry point of ``bear-alarm``."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name or a sign that this terminal has no letters for
     try:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell has us ignore it
             signal.signal(signal.SIGINT, interrupt)

@@ -44,8 +44,8 @@ def check_clock(patient: Patient, now: datetime | None = None, synced: bool | No
 def _zone(patient: Patient) -> Finding:
     alerts = patient.settings.alerts
     hours = alerts.deterrent_hours or any(each.settings.schedule for each in patient.cameras)
-    name, offset = time.tzname[0], datetime.now().astimezone().strftime("%z")
-    if hours and name in ("UTC", "GMT", "Etc"):
+    name, offset = datetime.now().astimezone().strftime("%Z %z").rsplit(" ", 1)
+    if hours and not time.timezone and not time.daylight:  # London's winter is no UTC
         todo = "sudo timedatectl set-timezone Europe/Ljubljana, or whatever yours is; then restart the alarm"
         return doubt("time zone", f"{name}, and schedules count in it", todo)
     return fine("time zone", f"{name} ({offset})")

@@ -12,7 +12,7 @@ from edge.crops import square
 from edge.drawing import Mark, annotate
 from edge.evidence.picture import Blackout, jpeg
 from edge.evidence.ring import Reel
-from edge.schema import BoxXYWH, Event, Frame, Picture, Score, utc_text
+from edge.schema import BoxXYWH, Event, Frame, Picture, Score, readable, utc_text
 from edge.track import Track, inside
 
 STEP_S = 0.5  # between two places of the way
@@ -124,7 +124,7 @@ class Visit:
         path = [[None if each is None else round(each, 4) for each in step] for step in self._path]
         # A place of the path: seconds from the alarm, x, y, width, height, bear probability.
         found = asdict(event) | {"clips": self.clips, "path": path}
-        return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        return readable(json.dumps(found, ensure_ascii=False, separators=(",", ":"))).encode() + b"\n"
 
     def _step(self, time: float, bear: float | None) -> None:
         if self._box is None or time < self._stepped_at + self._step_s - 0.01:

@@ -49,6 +49,7 @@ class Journal:
         self.folder = folder
         self.routes = list(routes)
         self._clock = clock or Clock()
+        self._began = self._clock.monotonic()
         self._memory = Memory()
         self._listeners: list[Callable[[], None]] = []
         self._disk = Disk(
@@ -167,6 +168,8 @@ class Journal:
             age_s = self._clock.monotonic() - since
         else:
             age_s = (self._clock.wall() - queued_at).total_seconds()
+            if age_s < 0:  # the clock starts behind an earlier run's: it has waited since this one began at least
+                age_s = self._clock.monotonic() - self._began
         attempts = found.attempts + marks.get(found.row, Mark()).tries
         picture = None if found.picture is None else Path(found.picture)
         return Waiting(found.row, event, found.part, picture, max(age_s, 0.0), attempts)

@@ -106,7 +106,8 @@ def _finish(folder: Path, now: datetime) -> Path | None:
     _to_disk(folder)
     ready.rename(place)
     _to_disk(folder)
-    for old in sorted(quarantine.glob("*.db"))[:-MOST_SET_ASIDE]:
+    others = sorted(other for other in quarantine.glob("*.db") if other != aside)  # its name may go by a wrong clock
+    for old in others[: max(0, len(others) + 1 - MOST_SET_ASIDE)]:
         for end in ENDS:
             old.with_name(old.name + end).unlink(missing_ok=True)
     return aside

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edge.journal.memory import Mark, Unwritten
 from edge.outbox import Part
-from edge.schema import Event
+from edge.schema import Event, readable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -107,7 +106,7 @@ class Store:
         for entry, rows in what.entries.values():
             event = self._put_event(entry.event)
             for row in rows:
-                picture = None if row.picture is None else _text(str(row.picture))
+                picture = None if row.picture is None else readable(str(row.picture))
                 mark = row.mark
                 found = self._db.execute(
                     "INSERT INTO outbox(event, channel, part, picture, queued_at, attempts, state, error, settled_at)"
@@ -129,8 +128,8 @@ class Store:
         row = self._db.execute(
             "INSERT INTO events(event_id, kind, type, camera, boot_id, seq, captured_at, evidence, json)"
             " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(boot_id, seq) DO NOTHING RETURNING id",
-            (event.id, event.kind, event.type, _text(event.camera), event.boot_id, event.seq, event.captured_at,
-             event.evidence and _text(event.evidence), _line(event)),
+            (event.id, event.kind, event.type, readable(event.camera), event.boot_id, event.seq, event.captured_at,
+             event.evidence and readable(event.evidence), event.to_json()),
         ).fetchone()  # fmt: skip
         if row is None:
             there = "SELECT id, json FROM events WHERE boot_id = ? AND seq = ?"
@@ -139,7 +138,7 @@ class Store:
                 event = replace(Event.from_json(row[1]), evidence=event.evidence)
             self._db.execute(
                 "UPDATE events SET evidence = ?, json = ? WHERE id = ?",
-                (event.evidence and _text(event.evidence), _line(event), row[0]),
+                (event.evidence and readable(event.evidence), event.to_json(), row[0]),
             )
         return int(row[0])
 
@@ -208,14 +207,3 @@ class Store:
 
         with suppress(sqlite3.Error):
             self._db.close()
-
-
-def _text(words: str) -> str:
-    """A file's name may hold bytes that are no text, which SQLite does not take."""
-    return words.encode("utf-8", "backslashreplace").decode()
-
-
-def _line(event: Event) -> str:
-    """The event as JSON that is text throughout."""
-    line = event.to_json()
-    return line if line == _text(line) else json.dumps(json.loads(line), separators=(",", ":"))

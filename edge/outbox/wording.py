@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from edge.outbox import Message
-from edge.schema import Event
+from edge.schema import Event, readable
 
 LATE_S = 120.0  # later than this is said
 LINES = 8  # events named one by one in a digest
 
 
-def title_and_body(message: Message, now: datetime) -> tuple[str, str]:
-    """A message's title and text; ``now`` has a time zone, and times are told in it."""
-    if message.digest:
-        return _digest(message.events, now)
+def title_and_body(message: Message, now: datetime, zone: tzinfo | None = None) -> tuple[str, str]:
+    """A message's title and text; ``now`` is aware, and times are told in ``zone``: left out, this machine's."""
+    title, body = _of_many(message.events, now, zone) if message.digest else _of_one(message, now, zone)
+    return readable(title), readable(body)
+
+
+def _of_one(message: Message, now: datetime, zone: tzinfo | None) -> tuple[str, str]:
     event = message.events[0]
-    lines = [_sentence(event, now)]
+    lines = [_sentence(event, now, zone)]
     if event.kind in {"camera", "health", "test"} and event.detail:
         lines.append(event.detail)
     if event.clock_synced is False:
@@ -29,16 +32,16 @@ def title_and_body(message: Message, now: datetime) -> tuple[str, str]:
     return title, "\n".join(lines)
 
 
-def _digest(events: Sequence[Event], now: datetime) -> tuple[str, str]:
+def _of_many(events: Sequence[Event], now: datetime, zone: tzinfo | None) -> tuple[str, str]:
     """How many of what, then the alarms line by line, the newest first, then the rest of them."""
     alarms = [event for event in events if event.alarms]
     counts = [_counted(len(alarms), "alarm")]
     counts += [_counted(n, what) for what, n in Counter(_class(e) for e in events if not e.alarms).items()]
     told = [*reversed(alarms), *(event for event in reversed(events) if not event.alarms)]
     lines = [f"{len(events)} events that could not be sent at once: {', '.join(counts)}."]
-    lines += [_sentence(event, now) for event in told[:LINES]]
+    lines += [_sentence(event, now, zone) for event in told[:LINES]]
     if len(told) > LINES:
-        lines.append(f"and {len(told) - LINES} more, since {_when(events[0], now)}.")
+        lines.append(f"and {len(told) - LINES} more, since {_when(events[0], now, zone)}.")
     title = f"{_title(alarms[-1])}, and {len(events) - 1} more" if alarms else f"{len(events)} messages"
     return title, "\n".join(lines)
 
@@ -52,9 +55,9 @@ def _title(event: Event) -> str:
     return f"{what} is well again" if event.type == "end" else f"{what} has a problem"
 
 
-def _sentence(event: Event, now: datetime) -> str:
+def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
     """One line: what, how sure, where, when."""
-    when = _when(event, now)
+    when = _when(event, now, zone)
     if event.kind == "bear":
         words = [(event.label or "bear").replace("_", " ").capitalize()]
         words += [f"{event.score:.0%} sure"] if event.score is not None else []
@@ -81,15 +84,16 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {head}s {tail}".rstrip() if number else f"no {head}s {tail}".rstrip()
 
 
-def _when(event: Event, now: datetime) -> str:
+def _when(event: Event, now: datetime, zone: tzinfo | None) -> str:
     """14:02:11, with the day when it is not today's."""
     try:
-        at = datetime.fromisoformat(event.captured_at).astimezone(now.tzinfo)
+        at = datetime.fromisoformat(event.captured_at).astimezone(zone)
     except ValueError:
         return event.captured_at
-    if at.date() == now.date():
+    today = now.astimezone(zone).date()
+    if at.date() == today:
         return f"{at:%H:%M:%S}"
-    day = "yesterday" if at.date() == (now - timedelta(days=1)).date() else f"{at:%Y-%m-%d}"
+    day = "yesterday" if at.date() == today - timedelta(days=1) else f"{at:%Y-%m-%d}"
     return f"{day} {at:%H:%M:%S}"
 
 

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from edge.errors import OptionError
@@ -26,17 +26,23 @@ SILENCE = logging.NullHandler()
 class Notify:
     """A channel for people: alarms, and what becomes of cameras and of the alarm itself; never the updates between.
 
-    ``url`` is any Apprise URL, used as it is; ``now`` gives the time, with its zone. Loading Apprise takes a moment.
-    Raises OptionError, without the URL, for one that Apprise cannot use.
+    ``url`` is any Apprise URL, used as it is; ``now`` gives the time, told in ``zone`` or in this machine's. Loading
+    Apprise takes a moment. Raises OptionError, without the URL, for one that Apprise cannot use.
     """
 
     people = True
 
-    def __init__(self, url: str, *, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        zone: tzinfo | None = None,
+    ) -> None:
         scheme = url.strip().partition("://")[0].lower()
         self._shown = f"{scheme}://…" if address_of(url.strip()) != "…" else "…"
         self._secrets = secrets_of(url.strip())
-        self._now = now
+        self._now, self._zone = now, zone
         self._apprise, service = _load(url.strip())
         if service is None:
             raise OptionError(f"Apprise cannot use the URL {self._shown}: {self._cause(scheme)}")
@@ -56,7 +62,7 @@ class Notify:
         """Hand it to Apprise and wait. Raises RuntimeError, for Apprise does not say what would never be taken."""
         from apprise import NotifyFormat, NotifyType
 
-        title, body = title_and_body(message, self._now())
+        title, body = title_and_body(message, self._now(), self._zone)
         kinds = {"alarm": NotifyType.WARNING, "bad": NotifyType.FAILURE, "good": NotifyType.SUCCESS}
         attach = [str(message.picture)] if message.picture else None
         with _listening() as heard:

@@ -214,16 +214,17 @@ def _span(word: str, end: datetime) -> tuple[datetime, datetime]:
             zone = of_day[4] or ""
             day = end.astimezone(datetime.fromisoformat(f"2000-01-01T00:00{zone.upper()}").tzinfo).date()
             text = f"{int(of_day[1]):02d}:{of_day[2]}:{of_day[3] or '00'}{zone.upper()}"
-            at = datetime.fromisoformat(f"{day}T{text}").astimezone(UTC)
-            if at > end:
-                at = datetime.fromisoformat(f"{day - timedelta(days=1)}T{text}").astimezone(UTC)
+            days = [datetime.fromisoformat(f"{each}T{text}") for each in (day, day - timedelta(days=1))]
+            # An hour that comes twice, as summer time ends: the last one there was.
+            times = [each.replace(fold=fold).astimezone(UTC) for each in days for fold in (1, 0)]
+            at = next((each for each in times if each <= end), times[-1])
         else:
             at = datetime.fromisoformat(word.replace("z", "Z")).astimezone(UTC)
     except (ValueError, OverflowError):
         raise OptionError(f"{word!r} is no moment; give {FORMS}") from None
     colons = re.sub(r"(Z|[+-]\d{2}:?\d{2})$", "", word, flags=re.IGNORECASE).count(":")
     if re.fullmatch(r"\d{4}-\d\d-\d\d", word):
-        return at, at + timedelta(days=1)
+        return at, (datetime.fromisoformat(word) + timedelta(days=1)).astimezone(UTC)  # 23 or 25 hours twice a year
     if "." in word:
         return at, at
     return at, at + (timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))[min(colons, 2)]

@@ -147,7 +147,7 @@ def take(image: Image, box_xywh: BoxXYWH) -> Image:
     """The box's own pixels, uint8 (h, w, 3)."""
     height, width = image.shape[:2]
     left, top, w, h = box_xywh
-    x, y = round(left * width), round(top * height)
+    x, y = min(round(left * width), width - 1), min(round(top * height), height - 1)
     return image[y : max(y + 1, round((top + h) * height)), x : max(x + 1, round((left + w) * width))]
 
 

@@ -101,8 +101,7 @@ class Mqtt:
         for event in message.events:
             key = event.boot_id, event.seq, event.id, message.part
             if message.part == "word":
-                # A name that is no UTF-8 stays JSON: the escape is the same.
-                line = event.to_json().encode("utf-8", "backslashreplace")
+                line = event.to_json().encode()
                 self._connection.deliver(self._topics.events, line, key, "word")
                 continue
             if message.picture is None:
