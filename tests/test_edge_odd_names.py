@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from edge.commands.main import escaped
 from edge.demo.scene import Scene
 from edge.outbox import Message
 from edge.outbox.wording import title_and_body
@@ -82,3 +86,11 @@ def test_it_can_be_shown_on_any_terminal(watched: Path, how: str, words: tuple[s
 @pytest.mark.parametrize("how", ["latin-1", "ascii"])
 def test_help_can_be_read_on_any_terminal(how: str) -> None:
     assert "--on-alarm" in bear_alarm("watch", "--help", PYTHONIOENCODING=how).stdout
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_what_a_terminal_has_no_letters_for_is_still_the_same_json(words: str) -> None:
+    codecs.register_error("escape", escaped)
+    for how in ("ascii", "latin-1", "utf-8"):
+        line = json.dumps(words, ensure_ascii=False).encode(how, "escape")
+        assert json.loads(line.decode(how)) == json.loads(json.dumps(words))

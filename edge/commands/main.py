@@ -6,6 +6,7 @@ their own rooms and are found through the entry points of group ``bear_alarm.com
 
 from __future__ import annotations
 
+import codecs
 import os
 import signal
 import sys
@@ -123,8 +124,9 @@ def help_text() -> str:
 
 def main() -> None:
     """Entry point of ``bear-alarm``."""
+    codecs.register_error("escape", escaped)
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name or a sign that this terminal has no letters for
+        sys.stdout.reconfigure(errors="escape")
     try:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell has us ignore it
             signal.signal(signal.SIGINT, interrupt)
@@ -141,6 +143,14 @@ def main() -> None:
         leave(INTERRUPTED)
     except BrokenPipeError:
         nobody_reads()
+
+
+def escaped(error: UnicodeError) -> tuple[str, int]:
+    """What standard output has no letters for, as the escapes of JSON: a name, or a sign in a sentence."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end
 
 
 def leave(code: int, words: str | None = None) -> NoReturn:
