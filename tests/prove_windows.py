@@ -42,6 +42,9 @@ def main() -> None:
     parser.add_argument("--source", action="append")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    if not PICTURES.is_dir():
+        print(f"{PICTURES}: no folder of pictures, nothing was measured; name one in BEAR_ALARM_PICTURES")
+        return
     classifier = Classifier(given.model)
     sources = given.source or TEST_SOURCES
     rows = [row for row in read_catalog(PICTURES).pictures if row.label == "no_bear" and row.source in sources]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from train.figures.clustered import clustered_auc, clustered_rate, design_effect, numbered
 from train.figures.metrics import auc, wilson
-from train.figures.recall import drawn_recalls, draws, recall_at, threshold_at
+from train.figures.recall import drawn, draws, recall_at, recalls, threshold_at
 from train.figures.reliability import before_temperature
 
 scores = st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0]), min_size=2, max_size=30)
@@ -60,7 +60,7 @@ def test_drawn_recalls_against_a_plain_loop() -> None:
     rng = np.random.default_rng(2)
     bears, others = rng.normal(1, 1, 40).round(1), rng.normal(0, 1, 90).round(1)
     bear_of, other_of = numbered(rng.integers(0, 15, 40)), numbered(rng.integers(0, 30, 90))
-    found = drawn_recalls(bears, others, bear_of, other_of, 0.05, replicates=50, seed=3)
+    found = drawn(recalls, bears, others, bear_of, other_of, 0.05, replicates=50, seed=3)
     # The same draws, row by row: crops are repeated as often as they were drawn. Rows are sorted by score inside, which
     # changes no draw, for pictures are drawn by number.
     again = np.random.default_rng(3)

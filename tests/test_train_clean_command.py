@@ -252,3 +252,20 @@ def test_a_folder_that_is_no_run_is_said(tmp_path: Path) -> None:
     assert "not a finished training run" in clean(tmp_path, "--list", code=2).stderr
     (tmp_path / "settings.json").write_text("[")
     assert "damaged, not the settings of a run" in clean(tmp_path, code=2).stderr
+
+
+@pytest.mark.parametrize(("told", "words"), [(0, ""), (3, "3 of 3 hard negatives are gone")])
+def test_a_run_that_only_counted_its_hard_negatives_goes_without_them(
+    run: Path, caplog: pytest.LogCaptureFixture, told: int, words: str
+) -> None:
+    pictures = run.parent / "pictures"
+    settings = json.loads((run / "settings.json").read_text()) | {"hard_negatives": told}
+    (run / "settings.json").write_text(json.dumps(settings))
+    (run / FOLDER).mkdir()
+    (run / FOLDER / "00000.png").write_bytes(b"as it once was called")
+    append_decisions(pictures, [decide(read_catalog(pictures).pictures[0], pictures, "delete")])
+    commands.clean(run, retrain=True)
+    made = run.with_name("run-cleaned")
+    assert json.loads((made / "settings.json").read_text())["hard_negatives"] == []
+    assert words in caplog.text
+    assert bool(words) == ("are gone" in caplog.text)

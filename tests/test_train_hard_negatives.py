@@ -129,7 +129,7 @@ def test_an_earlier_trainings_crops_stay_until_there_is_a_new_run_and_other_file
 ) -> None:
     folder = tmp_path / "run" / FOLDER
     folder.mkdir(parents=True)
-    old = {"00000-0123abcd.png", "00099-0123abcd.png"}
+    old = {"00000-0123abcd.png", "00099-0123abcd.png", "00012.png"}  # the last as they once were called
     for name in ("notes.png", *old):
         (folder / name).write_bytes(b"old")
     found = look([free], classifier, tmp_path / "run")

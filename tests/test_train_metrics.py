@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.figures.metrics import auc, hanley_mcneil, iou, quiet, wilson
+from edge.track import iou
+from train.figures.metrics import auc, hanley_mcneil, quiet, wilson
 
 
 @pytest.mark.parametrize(

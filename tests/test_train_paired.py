@@ -16,7 +16,7 @@ from train.figures.paired import (
     recall_difference,
     score_difference,
 )
-from train.figures.recall import drawn_mean_recalls, mean_recall, threshold_at
+from train.figures.recall import drawn, mean_recall, mean_recalls, threshold_at
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_mean_recall_against_a_threshold_at_every_rate(bears: list[int], others:
 def test_a_drawn_mean_recall_is_that_of_the_drawn_pictures() -> None:
     """Copies of one picture are drawn together, and each draw has the others of its own."""
     bears, others = np.array([0.9, 0.9, 0.1, 0.1]), np.array([0.5, 0.5])
-    found = drawn_mean_recalls(bears, others, np.array([0, 0, 1, 1]), np.array([0, 1]), 0.5, replicates=400)
+    found = drawn(mean_recalls, bears, others, np.array([0, 0, 1, 1]), np.array([0, 1]), 0.5, replicates=400)
     assert sorted(set(found)) == [0, 0.5, 1]
     assert (found == 0.5).mean() == pytest.approx(0.5, abs=0.08)
 

@@ -106,7 +106,7 @@ def test_a_size_that_a_recipe_names_is_taken_even_where_it_is_what_is_built_in(
 def test_that_shares_were_chosen_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], chosen: bool) -> None:
     figures = {"pictures": 9, "crops": 30, "error_rate": 0.1, "bear_recall": 0.9, "false_positive_rate": 0.01}
     shares = {"body": 0.2, "head": 0.75, "chosen": chosen}
-    say_result(figures | {"thresholds": {"all": {"value": 0.5}}, "kept": shares}, tmp_path)
+    say_result(figures | {"thresholds": {"all": {"value": 0.5}}, "kept": shares}, tmp_path, 0.01)
     sentence = (
         "Chosen on the tuning part: 20 % of the untouched body's weights and 75 % of ImageNet's head in the bear logit "
         "are kept."

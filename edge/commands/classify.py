@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.errors import OptionError, PictureError
+from edge.schema import readable
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
@@ -99,7 +100,7 @@ def classify(
             else:
                 counts["read"] += 1
                 counts["alarms"] += looked.result is not None and looked.result.alarm
-                print(printable(looked.to_json() if jsonl else looked.to_text()), flush=True)
+                print(readable(looked.to_json() if jsonl else looked.to_text()), flush=True)
             if results is not None and time.monotonic() - saved > CHECKPOINT_S:
                 results.save()
                 saved = time.monotonic()
@@ -162,11 +163,6 @@ def look_at(classifier: Classifier, picture: Path) -> Looked:
         return Looked(file, None, 0.0, str(error))
     result = look(classifier, image)
     return Looked(file, result, (time.perf_counter() - started) * 1000)
-
-
-def printable(line: str) -> str:
-    """The line with what is not UTF-8 in a file's name escaped, in JSON's own way."""
-    return line.encode("utf-8", "backslashreplace").decode()
 
 
 def enter(results: Results, name: str, looked: Looked) -> None:

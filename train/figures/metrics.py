@@ -110,13 +110,3 @@ def quiet(alarms: int, hours: float) -> Quiet:
     if hours <= 0:
         return Quiet(alarms, 0.0, None)
     return Quiet(alarms, hours, most_alarms(alarms) / hours * 24)
-
-
-def iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    """Intersection over union of two boxes (left, top, width, height)."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    common = width * height
-    return common / (a[2] * a[3] + b[2] * b[3] - common)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from train.figures.clustered import independent, numbered, placements
 from train.figures.metrics import Z95
-from train.figures.recall import CHUNK, REPLICATES, drawn_mean_recalls, drawn_recalls, mean_recall, threshold_at
+from train.figures.recall import CHUNK, REPLICATES, Figure, drawn, mean_recall, mean_recalls, recalls, threshold_at
 
 SEED = 11
 
@@ -70,7 +70,7 @@ def recall_difference(pair: Pair, rate: float, replicates: int = REPLICATES, see
         limit = np.partition(ranks[:, ~pair.bear], place, axis=1)[:, place : place + 1]
         return np.asarray((ranks[:, pair.bear] > limit).mean(axis=1), np.float64)
 
-    return _difference(pair, Measure(recall, drawn_recalls, of_ranks), rate, replicates, seed)
+    return _difference(pair, Measure(recall, recalls, of_ranks), rate, replicates, seed)
 
 
 def mean_recall_difference(
@@ -87,7 +87,7 @@ def mean_recall_difference(
     def of_scores(bears: NDArray[np.float64], others: NDArray[np.float64]) -> float:
         return mean_recall(bears, others, rate)
 
-    return _difference(pair, Measure(of_scores, drawn_mean_recalls, of_ranks), rate, replicates, seed)
+    return _difference(pair, Measure(of_scores, mean_recalls, of_ranks), rate, replicates, seed)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Measure:
     """A figure of one model in the three ways that an interval and a test of two models ask for it."""
 
     of_scores: Callable[[NDArray[np.float64], NDArray[np.float64]], float]  # of bears' and others' scores
-    drawn: Callable[..., NDArray[np.float64]]  # the same, pictures drawn anew: as ``drawn_recalls``
+    of_draws: Figure  # the same of many draws of pictures: ``train.figures.recall.drawn``
     of_ranks: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (R, N) ranks of all crops -> (R,)
 
 
@@ -113,10 +113,11 @@ def _difference(pair: Pair, measure: Measure, rate: float, replicates: int, seed
     of = numbered(bears.picture), numbered(others.picture)
     old, new = measure.of_scores(bears.old, others.old), measure.of_scores(bears.new, others.new)
     # The same seed draws the same pictures for both.
-    drawn = measure.drawn(bears.new, others.new, *of, rate, replicates, seed) - measure.drawn(
-        bears.old, others.old, *of, rate, replicates, seed
+    before, after = (
+        drawn(measure.of_draws, *scores, *of, rate, replicates, seed)
+        for scores in ((bears.old, others.old), (bears.new, others.new))
     )
-    low, high = (float(bound) for bound in np.quantile(drawn, [0.025, 0.975]))
+    low, high = (float(bound) for bound in np.quantile(after - before, [0.025, 0.975]))
     # A loss does not make a larger one less likely: no end is closer to 0 than where no bear tells the two apart.
     none = score_difference(0, 0, independent(of[0]))
     low, high = low if new > old else min(low, none[0]), high if new < old else max(high, none[1])

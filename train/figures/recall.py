@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from train.figures.metrics import Rate
 REPLICATES = 2000
 SEED = 7
 CHUNK = 100  # replicates at once, so that memory stays small
+Figure = Callable[..., NDArray[np.float64]]  # ``recalls`` or ``mean_recalls``
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def recall_at(
     passed = clustered_rate(others >= threshold, other_clusters)
     assert fixed is not None
     assert passed is not None
-    drawn = drawn_recalls(bears, others, bear_clusters, other_clusters, rate, replicates)
-    low, high = (float(bound) for bound in np.quantile(drawn, [0.025, 0.975]))
+    found = drawn(recalls, bears, others, bear_clusters, other_clusters, rate, replicates)
+    low, high = (float(bound) for bound in np.quantile(found, [0.025, 0.975]))
     return AtRate(
         threshold=threshold,
         recall=Rate(fixed.k, fixed.n, fixed.value, min(low, fixed.low), max(high, fixed.high)),
@@ -78,34 +78,6 @@ def threshold_at(others: NDArray[np.float64], rate: float) -> float:
     return lowest_threshold(others, np.zeros(len(others), bool), int(rate * len(others) + 1e-9))
 
 
-def drawn_recalls(
-    bears: NDArray[np.float64],
-    others: NDArray[np.float64],
-    bear_clusters: NDArray,
-    other_clusters: NDArray,
-    rate: float,
-    replicates: int = REPLICATES,
-    seed: int = SEED,
-) -> NDArray[np.float64]:
-    """(replicates,) recall at ``rate`` false positives, pictures drawn anew with replacement each time."""
-
-    def recalls(
-        rising: NDArray[np.float64],
-        falling: NDArray[np.float64],
-        of_bears: NDArray[np.int64],
-        weights: NDArray[np.int64],
-    ) -> NDArray[np.float64]:
-        passed = np.cumsum(weights, axis=1)
-        # The threshold lies just above the first of the others that may not pass.
-        first = (passed > rate * passed[:, -1:] + 1e-9).argmax(axis=1)
-        above = np.searchsorted(rising, falling[first], side="right")  # bears from here on score higher
-        total = np.cumsum(of_bears, axis=1)
-        below = np.where(above > 0, total[np.arange(len(total)), np.maximum(above - 1, 0)], 0)
-        return np.asarray(1 - below / total[:, -1], np.float64)
-
-    return _drawn(bears, others, bear_clusters, other_clusters, recalls, replicates, seed)
-
-
 def mean_recall(bears: NDArray[np.float64], others: NDArray[np.float64], rate: float) -> float:
     """Recall averaged over the false-positive rates from 0 to ``rate``; a bear no higher than an other is not found.
 
@@ -114,10 +86,11 @@ def mean_recall(bears: NDArray[np.float64], others: NDArray[np.float64], rate: f
     hangs on one of them.
     """
     every = np.ones((1, len(bears)), np.int64), np.ones((1, len(others)), np.int64)
-    return float(_mean_recalls(np.sort(bears), np.sort(others)[::-1], *every, rate)[0])
+    return float(mean_recalls(np.sort(bears), np.sort(others)[::-1], *every, rate)[0])
 
 
-def drawn_mean_recalls(
+def drawn(
+    figure: Figure,
     bears: NDArray[np.float64],
     others: NDArray[np.float64],
     bear_clusters: NDArray,
@@ -126,21 +99,7 @@ def drawn_mean_recalls(
     replicates: int = REPLICATES,
     seed: int = SEED,
 ) -> NDArray[np.float64]:
-    """(replicates,) ``mean_recall``, pictures drawn anew with replacement each time."""
-    means = partial(_mean_recalls, rate=rate)
-    return _drawn(bears, others, bear_clusters, other_clusters, means, replicates, seed)
-
-
-def _drawn(
-    bears: NDArray[np.float64],
-    others: NDArray[np.float64],
-    bear_clusters: NDArray,
-    other_clusters: NDArray,
-    figure: Callable[..., NDArray[np.float64]],
-    replicates: int,
-    seed: int,
-) -> NDArray[np.float64]:
-    """(replicates,) a figure of rising bears, falling others and how often each is drawn: (R, bears), (R, others)."""
+    """(replicates,) ``recalls`` or ``mean_recalls`` at ``rate``, pictures drawn anew with replacement each time."""
     rising, falling = np.argsort(bears, kind="stable"), np.argsort(others, kind="stable")[::-1]
     bear_of, other_of = numbered(bear_clusters)[rising], numbered(other_clusters)[falling]
     rng = np.random.default_rng(seed)
@@ -148,24 +107,41 @@ def _drawn(
     for start in range(0, replicates, CHUNK):
         count = min(CHUNK, replicates - start)
         weights = draws(rng, other_of, count)
-        found[start : start + count] = figure(bears[rising], others[falling], draws(rng, bear_of, count), weights)
+        found[start : start + count] = figure(bears[rising], others[falling], draws(rng, bear_of, count), weights, rate)
     return found
 
 
-def _mean_recalls(
-    bears: NDArray[np.float64],
-    others: NDArray[np.float64],
+def recalls(
+    rising: NDArray[np.float64],
+    falling: NDArray[np.float64],
     bear_weights: NDArray[np.int64],
     weights: NDArray[np.int64],
     rate: float,
 ) -> NDArray[np.float64]:
-    """(R,) of rising bears and falling others, how often each counts (R, bears), (R, others)."""
+    """(R,) recall at ``rate`` of rising bears and falling others, how often each counts (R, bears), (R, others)."""
+    passed = np.cumsum(weights, axis=1)
+    # The threshold lies just above the first of the others that may not pass.
+    first = (passed > rate * passed[:, -1:] + 1e-9).argmax(axis=1)
+    above = np.searchsorted(rising, falling[first], side="right")  # bears from here on score higher
+    total = np.cumsum(bear_weights, axis=1)
+    below = np.where(above > 0, total[np.arange(len(total)), np.maximum(above - 1, 0)], 0)
+    return np.asarray(1 - below / total[:, -1], np.float64)
+
+
+def mean_recalls(
+    rising: NDArray[np.float64],
+    falling: NDArray[np.float64],
+    bear_weights: NDArray[np.int64],
+    weights: NDArray[np.int64],
+    rate: float,
+) -> NDArray[np.float64]:
+    """(R,) ``mean_recall`` of rising bears and falling others, how often each counts (R, bears), (R, others)."""
     passed = np.cumsum(weights, axis=1)
     wide = rate * passed[:, -1:]
     used = int((passed < wide).sum(axis=1).max()) + 1  # others that any row gets to
     inside = np.clip(wide - (passed - weights)[:, :used], 0, weights[:, :used])  # of each, how much lies left of rate
     below = np.pad(np.cumsum(bear_weights, axis=1), ((0, 0), (1, 0)))
-    recall = 1 - below[:, np.searchsorted(bears, others[:used], "right")] / below[:, -1:]
+    recall = 1 - below[:, np.searchsorted(rising, falling[:used], "right")] / below[:, -1:]
     return np.asarray((inside * recall).sum(axis=1) / wide[:, 0], np.float64)
 
 

@@ -11,7 +11,8 @@ from edge.camera import open_source
 from edge.classifier import Classifier
 from edge.motion import MotionFinder
 from edge.schema import BoxXYWH, Frame, Region
-from train.figures.metrics import Rate, iou, wilson
+from edge.track import iou
+from train.figures.metrics import Rate, wilson
 
 CLOSE_IOU = 0.3  # a region this close to the box is a hit
 

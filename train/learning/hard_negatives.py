@@ -26,11 +26,11 @@ from edge.errors import BearAlarmError, OptionError
 from edge.pictures import SUFFIXES, read_picture
 from edge.schema import BoxXYWH, Picture, Region, Score
 from edge.sweep import whole_and_tiles
+from edge.track import inside, iou
 from train.catalog.decisions import digest_of
 from train.catalog.licences import NOT_STATED, may_ship
 from train.catalog.picture import Picture as Row
 from train.catalog.read import MANIFEST, licences_in
-from train.figures.metrics import iou
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ MOST = 600  # crops kept of all: the highest
 PER_PICTURE = 3  # tiles, and as many small windows
 APART = 0.3  # crops of one picture that overlap more than this (IoU) are one
 WINDOWS = 12  # small ones of each picture: what moved far away, as a leaf does
+PIECE = 0.5  # of a window that lies in a hard tile: then it is a piece of the same
 WINDOW_PX = 16.0, 64.0  # their sides
 SEED = 7  # of where they are
 FPS = 1.0  # of clips
@@ -176,7 +177,7 @@ def hard_crops(
     size_wh = (image.shape[1], image.shape[0])
     views = classifier.score(image, [Region(box, "sweep") for box in whole_and_tiles(size_wh)])
     hard = [view.region.box_xywh for view in views if view.bear >= least]
-    free = [box for box in small_windows(size_wh, rng) if not any(_inside(box, tile) for tile in hard)]
+    free = [box for box in small_windows(size_wh, rng) if not any(inside(box, tile) > PIECE for tile in hard)]
     windows = classifier.score(image, [Region(box, "sweep") for box in free])
     found = []
     for bear, box in (*_apart(views, least), *_apart(windows, least)):
@@ -195,12 +196,6 @@ def _apart(scores: Iterable[Score], least: float) -> list[tuple[float, BoxXYWH]]
         if all(iou(box, other) <= APART for _, other in kept):
             kept.append((score.bear, box))
     return kept
-
-
-def _inside(box: BoxXYWH, other: BoxXYWH) -> bool:
-    """Whether the middle of a box lies in another one."""
-    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
-    return other[0] <= x <= other[0] + other[2] and other[1] <= y <= other[1] + other[3]
 
 
 def small_windows(size_wh: tuple[int, int], rng: np.random.Generator) -> Iterator[BoxXYWH]:
@@ -228,7 +223,7 @@ def remembered(notes: Iterable[Mapping[str, str]], folder: Path) -> tuple[Row, .
 
 
 def kept_crops(rows: Iterable[Row], run: Path) -> list[Row]:
-    """The rows, their crops copied into the run's own folder where they lie elsewhere. Raises OptionError."""
+    """The rows, their crops copied into the run's own folder where they lie elsewhere. Raises OptionError, OSError."""
     kept = []
     for row in rows:
         own = run / FOLDER / row.file.name

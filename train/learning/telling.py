@@ -20,7 +20,7 @@ def say(words: str) -> None:
         sys.stderr.flush()
 
 
-def say_result(metrics: Mapping[str, Any], out: Path, rate: float = 0.01) -> None:
+def say_result(metrics: Mapping[str, Any], out: Path, rate: float) -> None:
     """What a finished run is worth on its tuning part, and what to do with it; ``rate`` is the recipe's."""
     at = metrics["thresholds"]["all"]
     say(
