@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,9 +23,7 @@ PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", ROOT.parent / "shared" / "
 NO_PICTURES = "no folder of pictures (BEAR_ALARM_PICTURES)"
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-# The journal of whoever runs the tests is not theirs to write to; commands that tests start inherit this.
-_STATE = tempfile.TemporaryDirectory(prefix="bear-alarm-tests-", ignore_cleanup_errors=True)
-os.environ["XDG_STATE_HOME"] = _STATE.name
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # four workers share two cores
 # Under nohup, and in the background of a script, children would be born deaf to what tests tell them by signals.
 for _name, _usual in (("SIGHUP", signal.SIG_DFL), ("SIGQUIT", signal.SIG_DFL), ("SIGINT", signal.default_int_handler)):
     if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) is signal.SIG_IGN:
@@ -37,8 +34,10 @@ try:
 except ImportError:  # the property tests skip themselves
     pass
 else:
-    settings.register_profile("house", deadline=None, print_blob=True)  # a shared board may be slow, never wrong
-    settings.load_profile("house")
+    # A shared board may be slow, never wrong.
+    settings.register_profile("local", max_examples=25, deadline=None, print_blob=True)
+    settings.register_profile("ci", max_examples=200, deadline=None, print_blob=True)
+    settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 def _missing(what: str, reason: str, *, demanded: bool) -> NoReturn:
@@ -62,6 +61,14 @@ def pictures() -> Path:
     if not (PICTURES / "MANIFEST.csv").is_file():
         _missing("pictures", NO_PICTURES, demanded="pictures" in REQUIRED)
     return PICTURES
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder for each test, also for the commands it starts: the journal of whoever tests stays theirs."""
+    home = tmp_path_factory.mktemp("state-home")
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+    return home
 
 
 @pytest.fixture

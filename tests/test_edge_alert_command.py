@@ -16,7 +16,7 @@ from edge.state import JOURNAL
 from tests.broker import Broker, Listener, free_port
 from tests.post_box import PostBox
 from tests.sink_world import event, soon
-from tests.yard import bear_alarm
+from tests.command import bear_alarm
 
 SECRET = "hunter2-hunter2"
 

@@ -21,7 +21,7 @@ from edge.outbox import Message
 from edge.outbox.wording import title_and_body
 from edge.run import Run
 from edge.schema import Event
-from tests.yard import bear_alarm
+from tests.command import bear_alarm
 
 ODD = os.fsdecode(b"B\xe4r.jpg")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
