@@ -55,6 +55,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 _missing(tool, f"{tool} is not installed", demanded=bool(REQUIRED & {tool, "all"}))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that share a module's fixture to one worker, which makes it once."""
+    for item in items:
+        defined = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009 - private, and mypy knows it
+        if any(each[-1].scope == "module" for each in defined) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+
+
 @pytest.fixture(scope="session")
 def pictures() -> Path:
     """A folder of pictures and clips with its MANIFEST.csv; never part of this project."""

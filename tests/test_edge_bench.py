@@ -15,7 +15,8 @@ from edge.classifier import Classifier
 from edge.commands.bench import bench_text, report, what_follows
 from edge.errors import ModelError
 from edge.models import BUNDLED
-from tests.test_edge_command import run, sentence
+from tests.command import bear_alarm as run
+from tests.test_edge_command import sentence
 from tests.tiny import tiny_card, write_tiny_model
 
 

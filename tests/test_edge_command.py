@@ -108,7 +108,9 @@ def test_schema_prints_a_json_schema(what):
 
 def test_completion_knows_commands_options_and_its_own_script():
     def complete(words: str) -> list[str]:
-        ran = bear_alarm(_BEAR_ALARM_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split(" ")) - 1))
+        ran = bear_alarm(
+            _BEAR_ALARM_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split(" ")) - 1)
+        )
         return ran.stdout.split()
 
     assert complete("bear-alarm s") == [name for name in COMMANDS if name.startswith("s")]

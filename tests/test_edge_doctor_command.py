@@ -20,9 +20,9 @@ from edge.doctor.redact import Redactor, secrets_of_device
 from edge.errors import OptionError
 from edge.settings import Camera, Settings
 from tests.broker import free_port
+from tests.command import bear_alarm, in_a_process
 from tests.doctor_world import put
 from tests.state_folder import StateFolder
-from tests.command import bear_alarm, in_a_process
 
 CONFIG = """
 cameras:
