@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 REQUIRED = frozenset(os.environ.get("BEAR_ALARM_REQUIRE", "").replace(",", " ").split())
 PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", ROOT.parent / "shared" / "data"))
+SLOW = {"mosquitto", "chromium", "strace", "unshare"}  # a test that needs one of these is slow
 NO_PICTURES = "no folder of pictures (BEAR_ALARM_PICTURES)"
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -56,8 +57,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests that share a module's fixture to one worker, which makes it once."""
+    """Mark as slow what starts a program of SLOW; give tests that share a module's fixture to one worker."""
     for item in items:
+        if any(SLOW & {*mark.args} for mark in item.iter_markers("needs_tool")):
+            item.add_marker(pytest.mark.slow)
         defined = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009 - private, and mypy knows it
         if any(each[-1].scope == "module" for each in defined) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.location[0]))

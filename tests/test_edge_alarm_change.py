@@ -113,6 +113,7 @@ def test_bears_told_are_counted_on_when_a_camera_is_renamed(make, yard):
     assert alarm.status().alarms == 1
 
 
+@pytest.mark.slow
 def test_a_clip_that_was_played_is_not_played_again(make, yard):
     alarm = make(Camera("yard", yard.url), Camera("clip", "demo"), model=None)
     clip = alarm.posts[1]

@@ -36,6 +36,7 @@ def board(int8=20.0, in_float=40.0, *, cores=4, **more):
     return replace(known, **more)
 
 
+@pytest.mark.slow
 def test_the_real_model_is_measured_both_ways_on_this_machine(tmp_path):
     found = measure([BUNDLED], 0.0)
     named = {(way.precision, way.threads, way.crops) for way in found.ways}

@@ -62,6 +62,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_everyone_is_told_and_the_evidence_is_whole(watched: Path) -> None:
     events = [json.loads(line) for line in (watched / "events.jsonl").read_text().splitlines()]
     [alarm] = [event for event in events if event["type"] == "new" and event["kind"] == "bear"]
@@ -74,6 +75,7 @@ def test_everyone_is_told_and_the_evidence_is_whole(watched: Path) -> None:
     assert os.fsencode(last).startswith(b"B\xe4r")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["utf-8:strict", "latin-1", "ascii"])
 @pytest.mark.parametrize("words", [("events",), ("events", "show", "last"), ("events", "show", "last", "--json")])
 def test_it_can_be_shown_on_any_terminal(watched: Path, how: str, words: tuple[str, ...]) -> None:
