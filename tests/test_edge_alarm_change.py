@@ -133,6 +133,13 @@ def test_a_folder_in_which_nothing_arrives_is_well_until_it_is_gone(make, tmp_pa
     assert soon(lambda: alarm.status().ill)
 
 
+def test_a_camera_that_is_let_go_of_is_not_watched_though_its_last_frame_is_new(make, yard):
+    (post,) = make(Camera("yard", yard.url)).posts
+    assert soon(lambda: post.fresh(time.monotonic()))
+    post.let_go()
+    assert not post.fresh(time.monotonic())
+
+
 def test_an_event_that_comes_a_moment_too_late_to_be_held_is_told_all_the_same():
     told: list[Event] = []
     held = _Held(told.append)
