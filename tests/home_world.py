@@ -7,6 +7,7 @@ triggers are as in Home Assistant 2026.2 (components/mqtt, components/event, hom
 import json
 import math
 import re
+from typing import cast
 
 import yaml
 
@@ -66,6 +67,8 @@ class Entity:
 
     def __init__(self, component, config, restored=()):
         self.component = component
+        self.value: str | None
+        self.attributes: dict[str, object]
         self.value, self.attributes = restored or (None, {})
         self.expired = "expire_after" in config and not restored
         self.available: dict[str, bool] = {}
@@ -260,7 +263,7 @@ class Process:
         monkeypatch.setattr(Mqtt, "_keep", lambda mqtt: None)
         url = settings_from_url("mqtt://127.0.0.1?every=3600")
         self.mqtt = Mqtt(url, cameras, watching=lambda camera: self.watched[camera], **more)
-        self.wire, self.line = wire, self.mqtt._connection
+        self.wire, self.line = wire, cast(Line, self.mqtt._connection)
 
     def connect(self):
         """The broker lets it in; what is said at once, and what after a moment."""
