@@ -133,6 +133,12 @@ def test_a_folder_in_which_nothing_arrives_is_well_until_it_is_gone(make, tmp_pa
     assert soon(lambda: alarm.status().ill)
 
 
+def test_a_camera_that_is_being_opened_is_no_problem_yet(make, yard):
+    alarm = make(Camera("yard", yard.url))
+    assert soon(lambda: alarm.alerting and alarm.alerting.stats())
+    assert "yard" not in str(alarm.alerting.stats()["reason"])
+
+
 def test_a_camera_that_is_let_go_of_is_not_watched_though_its_last_frame_is_new(make, yard):
     (post,) = make(Camera("yard", yard.url)).posts
     assert soon(lambda: post.fresh(time.monotonic()))
