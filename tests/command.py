@@ -20,7 +20,6 @@ from unittest import mock
 
 from edge.commands.main import main
 
-
 ROOT = Path(__file__).parents[1]
 
 

@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("fastai")
 pytest.importorskip("timm")
 
+from tests.command import ROOT, bear_alarm
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
 from train.learning.commands import train
@@ -54,12 +55,6 @@ def session(pictures: Path, tmp_path: Path) -> Session:
     return Session(catalog, split_catalog(catalog, 7), tmp_path / "run", None, {}, PictureCache())
 
 
-def typed(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    command = [sys.executable, "-m", "edge", "train", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
-
-
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -71,7 +66,7 @@ def typed(*words: str | Path, **environment: str) -> subprocess.CompletedProcess
     ],
 )
 def test_a_wrong_switch_is_one_sentence(pictures: Path, tmp_path: Path, words: list[str], sentence: str) -> None:
-    done = typed(pictures, "--out", tmp_path / "run", *words)
+    done = bear_alarm("train", pictures, "--out", tmp_path / "run", *words)
     assert done.returncode == 2
     assert sentence in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
@@ -79,7 +74,7 @@ def test_a_wrong_switch_is_one_sentence(pictures: Path, tmp_path: Path, words: l
 
 
 def test_half_precision_without_a_gpu_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
-    done = typed(pictures, "--out", tmp_path / "run", "--fp16", CUDA_VISIBLE_DEVICES="")
+    done = bear_alarm("train", pictures, "--out", tmp_path / "run", "--fp16", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2
     assert "--fp16 needs a GPU with CUDA, and torch sees none on this machine; leave --fp16 away" in done.stderr
 
@@ -157,6 +152,7 @@ def test_hard_negatives_are_told_in_words(session: Session) -> None:
     assert mined_words(Mined((row,), 3, 0.95), "bear", session.out).endswith("make sure that none of them is one.")
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
     """Through fastai's distributed trainer and gloo, started as torchrun starts them."""
     pytest.importorskip("accelerate")
@@ -171,7 +167,7 @@ def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
         [*launcher, *words, *options],
         capture_output=True,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         check=False,
     )
     assert done.returncode == 0, done.stderr
