@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from unittest import mock
 
 import cv2
 import numpy as np
@@ -15,7 +14,6 @@ from train.notebooks.practice import MISFILED, ROCK, paint, practice_pictures, p
 
 HIDDEN, NONE = MISFILED, "brown_bear/camera-2/rock.jpg"  # a bear inside no_bear, and a bear that is none
 BROKEN = "no_bear/camera-3/rock-5.jpg"  # a card is seldom whole
-CROPS = 200  # that an export compares
 SAID = "said.txt"  # what the command printed
 
 
@@ -35,10 +33,8 @@ def export_world(folder: Path, run: Path) -> None:
     """``bear.onnx`` (int8) and ``bear.fp32.onnx`` of the run.
 
     So few pictures are too few for int8's gate to be decided by them; --force writes the verdict into the card.
-    A tenth of the usual crops is compared: most of an export's time goes there.
     """
-    with mock.patch("export.crop_sets.MIN_CROPS", CROPS):
-        done = bear_alarm("export", run, "--out", folder / "bear.onnx", "--precision", "both", "--force")
+    done = bear_alarm("export", run, "--out", folder / "bear.onnx", "--precision", "both", "--force")
     assert done.returncode == 0, done.stderr
     (folder / SAID).write_text(done.stdout)
 
