@@ -103,7 +103,7 @@ def test_apply_list_undo_and_what_is_decided_is_not_shown_again(
     assert held(run) == {HIDDEN: "relabel brown_bear", NONE: "delete", KEPT: "keep no_bear"}
     commands.clean(run, out=run / "page.html", as_json=True)
     shown = json.loads(capsys.readouterr().out)
-    assert len(shown) == len(catalog) - 3
+    assert len(shown) == len(catalog) - 3 - 1  # and the broken one
     assert not {HIDDEN, NONE, KEPT} & {row["file"] for row in shown}
     assert "taken back: " + NONE in clean(run, "--undo", NONE).stderr
     assert KEPT in clean(run, "--undo", "last").stderr
