@@ -73,10 +73,13 @@ def test_a_wrong_switch_is_one_sentence(pictures: Path, tmp_path: Path, words: l
     assert not (tmp_path / "run").exists()
 
 
-def test_half_precision_without_a_gpu_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
-    done = bear_alarm("train", pictures, "--out", tmp_path / "run", "--fp16", CUDA_VISIBLE_DEVICES="")
+def test_half_precision_without_a_gpu_is_one_sentence(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = bear_alarm("train", pictures, "--out", tmp_path / "run", "--fp16")
     assert done.returncode == 2
-    assert "--fp16 needs a GPU with CUDA, and torch sees none on this machine; leave --fp16 away" in done.stderr
+    assert "--fp16 needs a GPU with CUDA" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -102,11 +105,8 @@ def test_that_shares_were_chosen_is_said(tmp_path: Path, capsys: pytest.CaptureF
     figures = {"pictures": 9, "crops": 30, "error_rate": 0.1, "bear_recall": 0.9, "false_positive_rate": 0.01}
     shares = {"body": 0.2, "head": 0.75, "chosen": chosen}
     say_result(figures | {"thresholds": {"all": {"value": 0.5}}, "kept": shares}, tmp_path, 0.01)
-    sentence = (
-        "Chosen on the tuning part: 20 % of the untouched body's weights and 75 % of ImageNet's head in the bear logit "
-        "are kept."
-    )
-    assert (sentence in capsys.readouterr().err) == chosen
+    said = capsys.readouterr().err
+    assert ("20 %" in said and "75 %" in said) == chosen
 
 
 def test_the_rate_finder_suggests_draws_and_trains_nothing(
