@@ -115,7 +115,7 @@ def test_a_mistake_is_one_sentence(evidence: Path, tmp_path: Path) -> None:
 def test_an_import_needs_no_torch(evidence: Path, tmp_path: Path) -> None:
     block = "import sys\nfor name in ('torch', 'fastai', 'timm', 'pandas'): sys.modules[name] = None\n"
     code = block + "from edge.commands.main import main\nmain()"
-    words = [sys.executable, "-c", code, "feedback", "import", evidence, "--into", tmp_path / "data"]
+    words = [sys.executable, "-c", code, "feedback", "import", str(evidence), "--into", str(tmp_path / "data")]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
