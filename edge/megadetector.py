@@ -26,7 +26,7 @@ ANIMAL = "1"
 DETECTION_CATEGORIES = {ANIMAL: "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own; we only give the first
 LEAST_CLASS_CONF = 0.005  # below it no species is listed, as MegaDetector does
 OWN = "bear_alarm"
-OWN_FIELDS = ("time", "camera", "label", "score", "box", "verdict", "second")  # of a row
+OWN_FIELDS = ("time", "camera", "label", "score", "box", "verdict", "second", "problem")  # of a row
 
 
 class Results:
@@ -89,7 +89,8 @@ class Results:
         else:
             image["detections"] = [self._detection(finding, row)] if row.verdict != "none" else []
         image[OWN] = {
-            name: getattr(row, name) for name in ("time", "camera", "label", "score", "box", "verdict", "second")
+            name: getattr(row, name)
+            for name in ("time", "camera", "label", "score", "box", "verdict", "second", "problem")
         }
         self._images[row.file] = _text(image)
 
@@ -130,7 +131,7 @@ def _row(image: dict[str, Any]) -> Row | None:
     """The row of a file as ``add`` entered it; None where it has to be looked at, maybe again."""
     try:
         own = dict(image[OWN])
-        return None if image.get("failure") else Row(image["file"], box=tuple(own.pop("box")), problem="", **own)
+        return None if image.get("failure") else Row(image["file"], box=tuple(own.pop("box")), **own)
     except (KeyError, TypeError, ValueError):  # an older version's, or changed by hand
         return None
 

@@ -28,13 +28,13 @@ class Row(NamedTuple):
     box: BoxXYWH | None  # left, top, width, height; fractions of the picture
     verdict: Verdict | None
     second: float | None  # into a clip
-    problem: str  # why it could not be read
+    problem: str  # why it could not be read, or what was wrong with it all the same
 
     @property
     def kind(self) -> str:
         """What it is counted as."""
         label = self.label.replace("_", " ")
-        return UNREADABLE if self.problem else f"maybe {label}" if self.verdict == "maybe" else label
+        return UNREADABLE if self.verdict is None else f"maybe {label}" if self.verdict == "maybe" else label
 
 
 def row_of(finding: Finding, name: str) -> Row:
@@ -49,7 +49,7 @@ def row_of(finding: Finding, name: str) -> Row:
         box=cast(BoxXYWH, tuple(round(side, DECIMALS) for side in seen.box_xywh)) if seen else None,
         verdict=seen.verdict if seen else None,
         second=finding.clip.second if finding.clip else None,
-        problem=finding.failure or "",
+        problem=finding.failure or "; ".join(finding.problems),
     )
 
 

@@ -58,6 +58,18 @@ def test_the_table_has_a_row_for_each_file(tmp_path, classify, field):
     assert (cut["score"], cut["label"], "truncated" in cut["problem"]) == ("", "", True)
 
 
+def test_a_clip_that_ends_early_counts_and_says_so(tmp_path, classify):
+    folder, file, out = tmp_path / "card", tmp_path / "bears.csv", tmp_path / "results.json"
+    folder.mkdir()
+    whole = clip(folder / "walk.avi", [BEAR_COLOUR] * 60).read_bytes()
+    (folder / "walk.avi").write_bytes(whole[: len(whole) // 2])
+    _, _, err = classify(folder, "--csv", file, "--out", out)
+    (row,) = table(file).values()
+    assert (row["verdict"], "ends early" in row["problem"], "ends early" in err) == ("bear", True, True)
+    classify(folder, "--csv", file, "--out", out, "--force")
+    assert table(file) == {"walk.avi": row}
+
+
 def test_counts_go_by_camera_day_and_label(tmp_path, classify, field):
     _, _, err = classify(field, "--csv", tmp_path / "bears.csv")
     counts = [line.split("  ") for line in err.splitlines()]
