@@ -1,17 +1,15 @@
-"""A card of pictures as it comes back from the field, and ``classify`` on it, in this process."""
+"""A card of pictures as it comes back from the field, and ``classify`` on it."""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
-import pytest
 
-from edge.commands import app
+from tests.command import bear_alarm
 from tests.tiny import BEAR_COLOUR, plain
 
 Colour = tuple[int, int, int]
@@ -42,18 +40,10 @@ def clip(file: Path, colours: Sequence[Colour], fps: float = 10.0) -> Path:
     return file
 
 
-def classified(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+def classified(*words: object) -> tuple[int, str, str]:
     """``bear-alarm classify WORDS``: exit code, standard output, standard error."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    capsys.readouterr()
-    try:
-        with pytest.raises(SystemExit) as left:
-            app.run(["classify", *map(str, words)])
-    finally:
-        root.handlers[:], root.level = handlers, level
-    printed = capsys.readouterr()
-    return int(str(left.value.code)), printed.out, printed.err
+    ran = bear_alarm("classify", *words)
+    return ran.returncode, ran.stdout, ran.stderr
 
 
 def results_of(file: Path) -> dict[str, Any]:

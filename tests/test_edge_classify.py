@@ -23,7 +23,7 @@ from tests.card import CUT, card, classified, clip, picture, results_of
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, tiny_card, write_tiny_model
 from tests.uploads import dated
 
-PICTURES = 240  # to be looked at when Ctrl-C comes
+PICTURES = 120  # to be looked at when Ctrl-C comes
 MAYBE_COLOUR = (20, 150, 153)  # between half the tiny model's threshold and the threshold
 DOUBTFUL_COLOUR = (20, 152, 150)  # there too, but "no bear" is the likeliest label
 
@@ -34,9 +34,9 @@ def model(tmp_path):
 
 
 @pytest.fixture
-def classify(capsys, model):
-    """``bear-alarm classify WORDS`` in this process: exit code, standard output, standard error."""
-    return partial(classified, capsys, "--model", model)
+def classify(model):
+    """``bear-alarm classify WORDS``: exit code, standard output, standard error."""
+    return partial(classified, "--model", model)
 
 
 def test_rows_read_forward_under_a_heading(tmp_path, classify):

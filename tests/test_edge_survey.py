@@ -19,9 +19,9 @@ COLUMNS = ["file", "time", "camera", "label", "score", "box", "verdict", "second
 
 
 @pytest.fixture
-def classify(capsys, tmp_path):
-    """``bear-alarm classify WORDS`` in this process: exit code, standard output, standard error."""
-    return partial(classified, capsys, "--model", write_tiny_model(tmp_path / "m.onnx", tiny_card()))
+def classify(tmp_path):
+    """``bear-alarm classify WORDS``: exit code, standard output, standard error."""
+    return partial(classified, "--model", write_tiny_model(tmp_path / "m.onnx", tiny_card()))
 
 
 def table(file: Path) -> dict[str, dict[str, str]]:
