@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge.motion import Motion
 
 THE_END = "the end"  # of a run: why a summary was written
+SILENT_S = 5.0  # no frame for so long is no matter of the frame rate any more; a camera is silent from then on
 APART = timedelta(seconds=1)  # an event so far from its frame was told at another time
 
 # One encoder for all lines, since making one costs as much as a line. ASCII, so that no camera's name can fail.
@@ -193,6 +194,9 @@ class Summary:
     gap_s: float = 0.0  # the longest time between two frames
     gap_at: datetime | None = None  # UTC, the last frame before it
     troubles: tuple[str, ...] = ()  # what was wrong, the first few
+    # What `tune` counts; None in older traces.
+    seen_s: float | None = None  # the time in which frames came and nothing was wrong, seconds
+    most: float | None = None  # the most evidence of one track in the zones, S, logit-seconds
 
     def to_json(self) -> str:
         """One line of JSON in ASCII, no newline at the end."""
