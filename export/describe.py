@@ -15,6 +15,7 @@ from edge import __version__
 from edge.card import (
     CARD_VERSION,
     EVALUATION_ONLY,
+    INPUT,
     Card,
     CropRule,
     DriftReference,
@@ -126,6 +127,7 @@ class Described:
             golden_tolerance=TOLERANCE[precision],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             tool_version=__version__,
+            input_format=INPUT,
             drift=self.drift_reference(tune_p, tune_ood),
             golden_sha256=golden_digest(LABELS, ALARM_LABELS, vectors),
         )
