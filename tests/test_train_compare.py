@@ -9,7 +9,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import cv2
@@ -20,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.classifier import Classifier
+from edge.errors import OptionError
 from tests.benchmark_pool import make_pool, write_model
 from train.benchmark.held_out import Unseen
 from train.catalog.read import read_catalog
@@ -246,7 +249,13 @@ def test_a_better_model_may_be_shipped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     known = {one.name: one for one in looked[:2]}
-    monkeypatch.setattr("train.judging.compare.look_at", lambda model, *_: known[model.name])
+    both = Barrier(2, timeout=60)  # broken where one model waits for the other to be done
+
+    def at_once(model: Classifier, *_: object) -> Looked:
+        both.wait()
+        return known[model.name]
+
+    monkeypatch.setattr("train.judging.compare.look_at", at_once)
     models = shop / "blind.onnx", shop / "good.onnx"
     command(*models, shop / "pool", as_json=True, require_better=True)
     found = json.loads(capsys.readouterr().out)
@@ -258,10 +267,25 @@ def test_a_better_model_may_be_shipped(
     assert left.value.exit_code == 1
 
 
-def test_a_model_against_itself_is_not_better(shop: Path) -> None:
-    same = typed(shop, "good.onnx", "good.onnx", "pool", "--require-better")
-    assert same.returncode == 1, same.stderr
-    assert "is not shown to be better than" in same.stdout.splitlines()[0]
+def test_a_model_is_not_compared_with_itself(shop: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes((shop / "good.onnx").read_bytes())
+    with pytest.raises(OptionError, match="the same model, good@"):
+        command(shop / "good.onnx", copy, shop / "nowhere")  # said before any picture is looked for
+
+
+def test_a_guard_says_whether_it_is_worse_or_not_known(looked: tuple[Looked, Looked, Unseen]) -> None:
+    good, blind, pictures = looked
+    found = compare(good, blind, pictures, replicates=200)
+    guards = Guard("clearly", 0.3, 0.2, 0.1), Guard("perhaps", 0.3, -0.2, 0.1), Guard("well", 0.0, -0.1, 0.1)
+    lines = comparison_text(replace(found, guards=guards)).splitlines()
+    said = {
+        name: next(line for line in lines if line.strip().startswith(name)) for name in ("clearly", "perhaps", "well")
+    }
+    assert "NOT MET" in said["clearly"]
+    assert "NOT MET" not in said["perhaps"]
+    assert "not shown" in said["perhaps"]
+    assert said["well"].endswith("allowed 10")
 
 
 def test_pictures_that_a_model_has_seen_prove_nothing(shop: Path) -> None:
