@@ -1,4 +1,4 @@
-"""``tune --trace``: what the live alarm has traced says the same as the footage would, and counts only what was seen."""
+"""``tune --trace``: what the live alarm has traced says what the footage would, and counts what was seen."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from edge.trace.replay import least_level, reels_of, replay
 from edge.tune import levels_of, listen
 from edge.watch import Watcher
 from tests.test_edge_trace import WALL, moment, standing
-from tests.test_edge_watch import BEAR_COLOUR, GREEN, RULE, Colours, walk
-from tests.tiny import tiny_card, write_tiny_model
+from tests.test_edge_watch import GREEN, RULE, Colours, walk
+from tests.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
 
 LEVELS = levels_of(RULE, 5.0)
 VISITS = (3.0, 3.7, BEAR_COLOUR, 100, 60), (42.0, 43.2, BEAR_COLOUR, 300, 60)

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -22,7 +21,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.classifier import Classifier
-from edge.errors import OptionError
 from tests.benchmark_pool import make_pool, write_model
 from train.benchmark.held_out import Unseen
 from train.catalog.read import read_catalog
@@ -265,27 +263,6 @@ def test_a_better_model_may_be_shipped(
     with pytest.raises(typer.Exit) as left:
         command(*models[::-1], shop / "pool", require_better=True)
     assert left.value.exit_code == 1
-
-
-def test_a_model_is_not_compared_with_itself(shop: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy.onnx"
-    copy.write_bytes((shop / "good.onnx").read_bytes())
-    with pytest.raises(OptionError, match="the same model, good@"):
-        command(shop / "good.onnx", copy, shop / "nowhere")  # said before any picture is looked for
-
-
-def test_a_guard_says_whether_it_is_worse_or_not_known(looked: tuple[Looked, Looked, Unseen]) -> None:
-    good, blind, pictures = looked
-    found = compare(good, blind, pictures, replicates=200)
-    guards = Guard("clearly", 0.3, 0.2, 0.1), Guard("perhaps", 0.3, -0.2, 0.1), Guard("well", 0.0, -0.1, 0.1)
-    lines = comparison_text(replace(found, guards=guards)).splitlines()
-    said = {
-        name: next(line for line in lines if line.strip().startswith(name)) for name in ("clearly", "perhaps", "well")
-    }
-    assert "NOT MET" in said["clearly"]
-    assert "NOT MET" not in said["perhaps"]
-    assert "not shown" in said["perhaps"]
-    assert said["well"].endswith("allowed 10")
 
 
 def test_pictures_that_a_model_has_seen_prove_nothing(shop: Path) -> None:

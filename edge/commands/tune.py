@@ -59,7 +59,10 @@ def tune(
         list[str] | None, typer.Option(help="Masks as you watch: 'x,y x,y x,y …'; may be given again.")
     ] = None,
     camera: Annotated[
-        str | None, typer.Option(help="The camera of the config whose footage it is: its zones, masks and thresholds.")
+        str | None,
+        typer.Option(
+            help="The camera of the config, or of the trace, whose footage it is: its zones, masks, thresholds."
+        ),
     ] = None,
     config: ConfigOpt = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,

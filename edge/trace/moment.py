@@ -120,13 +120,16 @@ class Moment:
         return max(self.standings, key=share, default=None)
 
     def to_json(self) -> str:
-        """One line of JSON in ASCII, no newline at the end; boxes to 0.0001, times to 0.001 s."""
+        """One line of JSON in ASCII, no newline at the end; boxes to 0.0001, media times to 0.001 s.
+
+        The time and the scores are finer, for ``tune`` adds them up again.
+        """
         found: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "kind": "moment",
             "camera": self.camera,
             "index": self.index,
-            "time": _round(self.time, 3),
+            "time": _round(self.time, 6),
             "wall": utc_text(self.wall),
             "size_wh": self.size_wh,
         }
@@ -143,7 +146,7 @@ class Moment:
                 {
                     "kind": look.kind,
                     "box_xywh": _box(look.box_xywh),
-                    "bear": _round(look.bear, 4),
+                    "bear": _round(look.bear, 6),
                     "label": look.label,
                     "ood": _round(look.ood, 3),
                 }

@@ -95,7 +95,7 @@ def _check(path: Path, reel: Reel, rule: Rule) -> None:
             f"{path}: was begun by an older bear-alarm that did not note how much evidence there was; "
             "move it away, let the alarm write a new one, or give clips"
         )
-    for found in {one.threshold for one in (*reel.moments, *reel.summaries)}:
+    for found in {one.threshold for one in reel.moments} | {one.threshold for one in reel.summaries}:
         if found is not None and not any(_same(found, own) for own in (rule.threshold, rule.night_threshold)):
             raise OptionError(
                 f"{path}: counted from a bear probability of {found:g} on, and {rule.threshold:.4g} is asked for; "
