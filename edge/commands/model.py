@@ -149,7 +149,7 @@ def card_text(classifier: Classifier) -> str:
         f"{classifier.name}  ({classifier.path}, {classifier.path.stat().st_size / 1e6:.1f} MB)",
         *row("made", f"{card.created[:10]} by bear-alarm {card.tool_version}"),
         *row("network", f"{card.backbone}, {card.precision}, {sizes} pixels square"),
-        *row("input", (card.input_format or INPUT).replace("side", sizes)),
+        *row("input", (card.input_format or INPUT).replace("side, side", f"{sizes}, {sizes}")),
         *row("raises alarm", card.bear_means),
         *row("stays quiet", quiet),
         *row("licence", card.licence),
