@@ -25,7 +25,6 @@ CARD_VERSION = 1
 MOST_TOLERANCE = 0.5  # a golden tolerance above it would let any network pass
 CONTEXTS = 1.0, 3.0
 INTERPOLATIONS = "INTER_AREA", "INTER_LINEAR"  # to shrink and to enlarge: what ``edge.crops.fit`` does
-INPUT = "uint8, NHWC [N, side, side, 3], BGR, 0 to 255; scaling is inside"  # what every file of this version takes
 EVALUATION_ONLY = "Evaluation only: train on your own pictures before relying on it."
 
 Mode = Literal["crop", "still"]
@@ -153,7 +152,9 @@ class Card:
     created: str  # ISO 8601, UTC
     tool_version: str
     drift: DriftReference | None = None  # None in older cards
-    input_format: str | None = None  # ``INPUT``, for whoever runs the file without bear-alarm; None in older cards
+    input_format: str | None = (
+        None  # ``input_format``, for whoever runs the file without bear-alarm; None in older cards
+    )
     golden_sha256: str | None = None  # binds the labels to the golden answers (``golden_digest``); None in older cards
 
     def to_json(self) -> str:
@@ -176,6 +177,12 @@ def card_type() -> TypeAdapter[Card]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Card)
+
+
+def input_format(sizes: Sequence[int]) -> str:
+    """What every file of this card version takes, for whoever runs it by hand; ``sizes``: the crops' sides, pixels."""
+    side = " or ".join(map(str, sizes))
+    return f"uint8, NHWC [N, {side}, {side}, 3], BGR, 0 to 255; scaling is inside"
 
 
 def read_card(text: str | None, path: object) -> Card:

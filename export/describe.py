@@ -15,7 +15,6 @@ from edge import __version__
 from edge.card import (
     CARD_VERSION,
     EVALUATION_ONLY,
-    INPUT,
     Card,
     CropRule,
     DriftReference,
@@ -24,6 +23,7 @@ from edge.card import (
     Parity,
     Threshold,
     golden_digest,
+    input_format,
 )
 from edge.classifier import Classifier
 from edge.drift import brightness, spread
@@ -127,7 +127,7 @@ class Described:
             golden_tolerance=TOLERANCE[precision],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             tool_version=__version__,
-            input_format=INPUT,
+            input_format=input_format((self.run.recipe.size,)),
             drift=self.drift_reference(tune_p, tune_ood),
             golden_sha256=golden_digest(LABELS, ALARM_LABELS, vectors),
         )

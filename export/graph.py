@@ -15,7 +15,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edge.card import CARD_KEY, INPUT, Card
+from edge.card import CARD_KEY, Card, input_format
 from train.learning.backbones import Backbone
 from train.learning.network import BearNet
 from train.ood.methods import Energy
@@ -94,7 +94,7 @@ def put_card(path: Path, card: Card) -> None:
     Operator sets that no node uses are dropped: another runtime may refuse a file for naming them.
     """
     model = onnx.load(path)
-    model.graph.input[0].doc_string = INPUT
+    model.graph.input[0].doc_string = takes = input_format(card.input_sizes)
     used = {"", *domains(model.graph), *(function.domain for function in model.functions)}
     kept_sets = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
@@ -102,7 +102,7 @@ def put_card(path: Path, card: Card) -> None:
     kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != CARD_KEY]
     onnx.helper.set_model_props(model, dict(kept) | {CARD_KEY: card.to_json()})
     model.producer_name, model.producer_version = "bear-alarm", card.tool_version
-    model.doc_string = f"{INPUT}. Outputs: probabilities [N, {len(card.labels)}] ({', '.join(card.labels)}), ood [N]."
+    model.doc_string = f"{takes}. Outputs: probabilities [N, {len(card.labels)}] ({', '.join(card.labels)}), ood [N]."
     onnx.save(model, path)
 
 
