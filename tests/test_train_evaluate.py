@@ -115,7 +115,7 @@ def test_unreadable_pictures_are_named_and_left_out(classifier, pool):
 
 def test_options_choose_pictures(pool, tmp_path):
     def names(*arguments):
-        return {picture.file.name for picture in choose(pool, *arguments)}
+        return {picture.file.name for picture in choose(pool, *arguments).pictures}
 
     assert names([], None, None, []) >= {"close.png", "wood.png"}
     assert names(["web"], None, None, []) == {"close.png", "odd.png", "toy.png"}
