@@ -37,7 +37,7 @@ SoundOpt = Annotated[
 ]
 SoundSecondsOpt = Annotated[
     float | None,
-    typer.Option(min=0.5, max=300.0, help="How long it sounds from an alarm on.  [20]", rich_help_panel=TELL),
+    typer.Option(min=0.5, max=300.0, help="How long it sounds from an alarm on. [default: 20]", rich_help_panel=TELL),
 ]
 SoundDeviceOpt = Annotated[
     str | None,
@@ -70,7 +70,9 @@ DeterrentHoursOpt = Annotated[
 ]
 BellOpt = Annotated[
     bool | None,
-    typer.Option("--bell/--no-bell", help="Ring the terminal's bell at each alarm.  [on]", rich_help_panel=TELL),
+    typer.Option(
+        "--bell/--no-bell", help="Ring the terminal's bell at each alarm. [default: on]", rich_help_panel=TELL
+    ),
 ]
 MqttOpt = Annotated[
     list[str] | None,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import inspect
 import logging
 import os
 import sys
@@ -23,6 +22,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from edge import __version__
+from edge.commands.help_page import use_page
 from edge.commands.main import COMMANDS, INTERRUPTED, help_text, leave, nobody_reads, not_written, unwritable
 from edge.errors import BearAlarmError, MissingExtraError
 
@@ -119,12 +119,10 @@ def as_command(name: str, found: Any) -> Any:
     if isinstance(found, typer.Typer):
         group = get_command(found)
         group.name = name
-        return group
-    alone = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings=HELP)
-    # Rich keeps a docstring's line breaks; a terminal has its own width.
-    paragraphs = (inspect.getdoc(found) or "").split("\n\n")
-    alone.command(name=name, help="\n\n".join(" ".join(lines.split()) for lines in paragraphs))(found)
-    return get_command(alone)
+        return use_page(group)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
+    alone.command(name=name)(found)
+    return use_page(get_command(alone))
 
 
 def _from_entry_point(name: str) -> Any:

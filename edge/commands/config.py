@@ -27,7 +27,7 @@ MOST_TRIES = 3
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Write a config to begin with, or check one.",
 )

@@ -26,7 +26,7 @@ MOST = 2  # sources and licences that are named
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Show, check or choose the model file.",
 )

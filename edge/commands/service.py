@@ -35,7 +35,7 @@ NATIVE = {"darwin": Kind.launchd, "win32": Kind.windows}
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Let the alarm start with the machine, and again whatever ends it.",
 )

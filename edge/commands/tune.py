@@ -33,7 +33,7 @@ def tune(
     budget: Annotated[str, typer.Option(help="False alarms you can bear: 1/day, 1/week, 2/month.")] = "1/week",
     model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
     fps: Annotated[
-        float | None, typer.Option(min=0.25, max=60.0, help="Frames analysed a second, as you watch.  [10]")
+        float | None, typer.Option(min=0.25, max=60.0, help="Frames analysed a second, as you watch. [default: 10]")
     ] = None,
     threshold: Annotated[
         float | None,

@@ -59,14 +59,18 @@ def watch(
     no_evidence: Annotated[bool, typer.Option("--no-evidence", help="Keep no pictures and clips.")] = False,
     evidence_quota_mb: Annotated[
         float | None,
-        typer.Option(min=1.0, help="Room for evidence, in MB; the oldest goes first, what is locked stays.  [2000]"),
+        typer.Option(
+            min=1.0, help="Room for evidence, in MB; the oldest goes first, what is locked stays. [default: 2000]"
+        ),
     ] = None,
     evidence_full: Annotated[
         bool, typer.Option("--evidence-full", help="Keep the whole frame of each alarm too, nothing drawn on it.")
     ] = False,
     evidence_negatives: Annotated[
         float | None,
-        typer.Option(min=0.0, max=100.0, help="Frames without an alarm to keep a day, at random; 0: none.  [4]"),
+        typer.Option(
+            min=0.0, max=100.0, help="Frames without an alarm to keep a day, at random; 0: none. [default: 4]"
+        ),
     ] = None,
     state: StateOpt = None,
     follow: Annotated[
@@ -96,7 +100,7 @@ def watch(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=LEAST_FPS, max=60.0, help="Frames analysed a second.  [10]", rich_help_panel=HOW),
+        typer.Option(min=LEAST_FPS, max=60.0, help="Frames analysed a second. [default: 10]", rich_help_panel=HOW),
     ] = None,
     idle_fps: Annotated[
         float | None,

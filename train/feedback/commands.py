@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 NAMED = 10  # what was left out, in words; the rest is counted
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
+    add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
 )
 
 
