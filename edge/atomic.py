@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from edge.errors import OptionError
+
+
+def need_folder(file: Path) -> None:
+    """Raise OptionError where the folder of a file to be written is missing: its path may be mistyped."""
+    with suppress(PermissionError):  # the writing itself says it better
+        if not file.parent.is_dir():
+            raise OptionError(f"{file}: there is no folder {file.parent}; create it, or correct the path")
 
 
 def replace_whole(path: Path, data: bytes) -> None:
@@ -13,6 +21,7 @@ def replace_whole(path: Path, data: bytes) -> None:
 
     Raises OptionError when the place cannot be written.
     """
+    need_folder(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:

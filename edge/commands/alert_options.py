@@ -65,7 +65,7 @@ DeterrentLampOpt = Annotated[
 DeterrentHoursOpt = Annotated[
     str | None,
     typer.Option(
-        help="When the deterrent may be loud, as --schedule takes it; left out, always.", rich_help_panel=TELL
+        help="When the deterrent may be loud, as --schedule takes it (default: always).", rich_help_panel=TELL
     ),
 ]
 BellOpt = Annotated[
@@ -113,9 +113,9 @@ WebhookSecretOpt = Annotated[
 StateOpt = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for the journal of events, which `bear-alarm events` lists; left out, $BEAR_ALARM_STATE or this "
-        "system's place for it. Recorded sources that are named here keep one only when this is given or a network is "
-        "used.",
+        help="Folder for the journal of events, which `bear-alarm events` lists (default: $BEAR_ALARM_STATE or this "
+        "system's place for it). For recorded sources that you name here, a journal is kept only with this option or "
+        "with a network channel.",
     ),
 ]
 
@@ -140,6 +140,7 @@ def alert_settings(
     events: str | None = None,
 ) -> AlertSettings:
     """Who is told: what these options say, else what ``base`` does. Raises OptionError for what makes no sense."""
+    from edge.atomic import need_folder
     from edge.decide.schedule import parse_schedule
     from edge.settings import AlertSettings
 
@@ -151,6 +152,8 @@ def alert_settings(
             raise OptionError(
                 f"{option} is given {len(urls)} times, and only one can be told; --notify may be repeated"
             )
+    if events and events != "-":
+        need_folder(Path(events).expanduser())
     hours = parse_schedule(deterrent_hours, "--deterrent-hours") if deterrent_hours else None
     given: dict[str, Any] = {
         "bell": bell,

@@ -1,7 +1,7 @@
 """What ``bear-alarm`` does once a command is named: find it, run it, and say what went wrong in one sentence.
 
-Exit codes: 0 done, 2 the user's mistake, 1 ours, 130 interrupted (a command that Ctrl-C ends in the
-ordinary way, as it does ``watch``, catches it and exits 0), 141 nobody reads the output any more (``| head``).
+Exit codes: 0 success, 2 the user's input or setup, 1 internal error, 130 interrupted (a command that Ctrl-C ends in
+the ordinary way, as it does ``watch``, catches it and exits 0), 141 broken pipe (``| head``).
 """
 
 from __future__ import annotations
@@ -235,4 +235,4 @@ def _fail(error: BaseException, sentence: str, code: int, debug: bool) -> NoRetu
 def _our_fault(error: BaseException, debug: bool) -> NoReturn:
     what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     more = "" if debug else f"; run again with {DEBUG}=1 to see where"
-    _fail(error, f"this is a fault of ours, not yours ({what}){more}", 1, debug)
+    _fail(error, f"internal error, not your mistake ({what}){more}", 1, debug)

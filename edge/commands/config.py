@@ -63,7 +63,7 @@ def init(
 def check(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help=f"The config; left out, the one found: ./{BESIDE}, {SYSTEM}."),
+        typer.Argument(metavar="[FILE]", help=f"The config (default: the one found: ./{BESIDE}, {SYSTEM})."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:

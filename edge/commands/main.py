@@ -156,7 +156,7 @@ def escaped(error: UnicodeError) -> tuple[str, int]:
 def leave(code: int, words: str | None = None) -> NoReturn:
     """End the process with this exit code, after some last words on standard output.
 
-    With 141, and no words, where nobody reads its output any more; with 2 where it cannot be written.
+    With 141, and no words, where the pipe is broken; with 2 where it cannot be written.
     """
     try:
         if words is not None:

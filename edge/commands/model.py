@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 
 ModelArgument = Annotated[
-    str | None, typer.Argument(metavar="[MODEL]", help="Model file; left out, the one the alarm would use.")
+    str | None, typer.Argument(metavar="[MODEL]", help="Model file (default: the one the alarm would use).")
 ]
 
 
