@@ -27,7 +27,8 @@ def told(scores, *, alarm_at=None, then=None):
     for index in range(FRAMES):
         here = [(name, score) for time_s, name, score in scores if round(time_s * FPS) == index]
         looks = tuple(Look("motion", BOXES[index][name], score, "bear", 0.0) for name, score in here)
-        new, standings = (), ()
+        new: tuple[Told, ...] = ()
+        standings: tuple[Standing, ...] = ()
         if alarm_at and round(alarm_at[0] * FPS) == index:
             new = (Told("new", "id", track=4),)
             standings = (Standing(4, BOXES[index][alarm_at[1]], 0.9, 0.3, 1.0, 2.0, 1.8),)

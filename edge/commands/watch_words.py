@@ -111,7 +111,7 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
         if verbose:
             say("At best: %d scored frames or %.1f s, the later of the two.", rule.frames_at_best, rule.seconds_at_best)
     if alarm.state and alarm.clock.synced() is False:
-        say("The clock is not synchronised, so times may be wrong (%s).", alarm.clock.how)
+        say("The clock is not synchronised, so times may be wrong%s.", f" ({alarm.clock.how})" if verbose else "")
 
 
 def model_line(classifier: Classifier) -> str:
