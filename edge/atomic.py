@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,6 @@ def replace_whole(path: Path, data: bytes) -> None:
 
     Raises OptionError when the place cannot be written.
     """
-    need_folder(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
@@ -31,4 +31,6 @@ def replace_whole(path: Path, data: bytes) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
+        if error.errno == errno.ENOENT:
+            need_folder(path)
         raise OptionError(f"{path}: cannot be written ({error.strerror})") from None
