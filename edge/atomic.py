@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from edge.errors import OptionError
+
+
+def need_folder(file: Path) -> None:
+    """Raise OptionError where the folder of a file to be written is missing: its path may be mistyped."""
+    with suppress(PermissionError):  # the writing itself says it better
+        if not file.parent.is_dir():
+            raise OptionError(f"{file}: there is no folder {file.parent}; create it, or correct the path")
 
 
 def replace_whole(path: Path, data: bytes) -> None:
@@ -22,4 +31,6 @@ def replace_whole(path: Path, data: bytes) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
+        if error.errno == errno.ENOENT:
+            need_folder(path)
         raise OptionError(f"{path}: cannot be written ({error.strerror})") from None

@@ -65,7 +65,7 @@ class Health:
         try:
             problem = ask()
         except Exception as error:  # the others are asked all the same
-            problem = f"{name}: how it is cannot be known, a fault of ours ({type(error).__name__})"
+            problem = f"{name}: its state is unknown: internal error ({type(error).__name__})"
             log.debug("%s", problem, exc_info=error)
         if problem:
             if case.problem is None:

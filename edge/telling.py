@@ -35,7 +35,8 @@ UNSEEN_WORDS = {
     "white": "the camera gives a white picture, so nothing is known of the bear",
     "covered": "something is before the lens, so nothing is known of the bear",
 }
-ENDED_WORDS = "watching ended, so nothing more is known of the bear"
+ENDED_WORDS = "stopped while the bear was still in view"
+UNKNOWN = "unknown: unlike the pictures the model was trained on"
 REMEMBERED = 100  # happenings whose id is kept: one may be taken up again half a minute after its end
 
 
@@ -120,7 +121,7 @@ class Teller:
             media_time_s=None if frame.media_time_s is None else round(frame.media_time_s, 3),
             onset_s=None if verdict.onset_s is None else round(verdict.onset_s, 3),
             model=self.model,
-            detail="unknown: unlike the pictures the model was trained on" if verdict.unknown else None,
+            detail=UNKNOWN if verdict.unknown else None,
             zones=verdict.zones,
             escalated=verdict.escalated,
             quiet=verdict.quiet,

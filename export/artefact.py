@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from edge.atomic import replace_whole
+from edge.atomic import need_folder, replace_whole
 from edge.card import Card, Parity
 from edge.classifier import Classifier
 from edge.errors import CatalogError, OptionError
@@ -94,15 +94,15 @@ def export_run(
 def target_files(out: Path, precisions: Iterable[str]) -> dict[str, Path]:
     """Where each precision's file goes: the first to ``out``, the others beside it.
 
-    Makes the folder. Raises OptionError where nothing can be written: that should not show after the work.
+    Raises OptionError where nothing can be written: that should not show after the work.
     """
     wanted = list(precisions)
     targets = {name: out if name == wanted[0] else out.with_suffix(f".{name}.onnx") for name in wanted}
     for target in targets.values():
         if target.is_dir():
             raise OptionError(f"{target}: is a folder; give --out the name of a file, such as {target / 'bear.onnx'}")
+    need_folder(out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out.parent):
             pass
     except OSError as error:

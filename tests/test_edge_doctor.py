@@ -40,7 +40,7 @@ def test_a_check_that_raises_or_hangs_is_a_finding_and_the_others_go_on():
     assert [(each.name, each.state) for each in found] == [
         ("half", "fine"), ("raiser", "broken"), ("hanger", "unknown"), ("card", "doubt"),
     ]  # fmt: skip
-    assert "a fault of ours (RuntimeError: at https://***@host.example/***)" in found[1].words
+    assert "an internal error (RuntimeError: at https://***@host.example/***)" in found[1].words
     assert "no answer within 0.05 s" in found[2].words
     assert {each.group for each in found} == {"Group"}
 

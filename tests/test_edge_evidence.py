@@ -255,7 +255,9 @@ def test_keeping_evidence_that_fails_never_reaches_the_alarm(tmp_path, caplog, m
     assert [event.type for event in told] == ["new", "end"]
     assert (
         sum(
-            "a fault of ours in keeping evidence" in record.message for record in caplog.records if record.levelno >= 30
+            "internal error while keeping evidence" in record.message
+            for record in caplog.records
+            if record.levelno >= 30
         )
         == 1
     )

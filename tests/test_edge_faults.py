@@ -17,7 +17,7 @@ from edge.camera.kept import KeptSource
 from edge.decide.happening import Decider
 from edge.lens import LensCheck
 from edge.schema import Event, Frame, Trouble
-from edge.telling import Teller
+from edge.telling import ENDED_WORDS, Teller
 from edge.watch import FAILED_WORDS, Watcher
 from tests.kept_world import NOW, Camera, Connection, World
 from tests.test_edge_watch import RULE, Colours, scene, walk
@@ -109,7 +109,7 @@ def test_a_bear_that_is_still_there_when_the_camera_is_back_is_no_second_alarm(f
     told = bears_and_troubles(diary)
     assert told[:3] == ["bear new", "camera new", "bear end"]
     assert sorted(told[3:]) == ["bear end", "bear update", "camera end"]  # and over with the watch
-    assert diary.told[-1][1].detail == "watching ended, so nothing more is known of the bear"
+    assert diary.told[-1][1].detail == ENDED_WORDS
 
 
 @pytest.mark.parametrize("fault", ["away", "frozen", "stare"])

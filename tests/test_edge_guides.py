@@ -55,6 +55,11 @@ def test_every_command_that_is_typed_exists():
             check_ours(step.ours, f"{page}, line {step.line}: {step.command}")
 
 
+def test_no_guide_serves_a_folder_to_the_whole_network():
+    served = [step.command for _, step in typed() if "http.server" in step.command]
+    assert [command for command in served if "--bind 127.0.0.1" not in command] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_within_the_words_exists(page: str):
     prose = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)

@@ -152,12 +152,12 @@ def test_the_colours_are_what_the_command_calls_them():
     assert (ALARM[2] > 200, max(ALARM[:2]) < 100) == (True, True)  # red
 
 
-def test_a_snapshot_makes_its_folder_and_names_the_colours(tmp_path):
+def test_a_snapshot_names_the_colours(tmp_path):
     model = write_tiny_model(tmp_path / "m.onnx", tiny_card())
-    words = ["snapshot", "demo", "--model", str(model), "--out", "new/folder/shot.jpg", "--zone", "a=0,0 1,0 1,1"]
+    words = ["snapshot", "demo", "--model", str(model), "--out", "shot.jpg", "--zone", "a=0,0 1,0 1,1"]
     ran = bear_alarm(*words, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    assert (tmp_path / "new" / "folder" / "shot.jpg").is_file()
+    assert (tmp_path / "shot.jpg").is_file()
     assert "yellow what moves, grey the sweep's tiles, red the most bear-like, blue the zones." in ran.stderr
 
 
@@ -184,10 +184,12 @@ def test_what_is_masked_is_hidden_from_the_scores_too(tmp_path, monkeypatch):
     assert not (seen[0][:170] == GREY).all()
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+@pytest.mark.parametrize("out", ["mistyped/shot.jpg", "file/shot.jpg"])
+def test_a_folder_that_is_missing_is_one_sentence_before_anything_is_opened(tmp_path, out):
     (tmp_path / "file").touch()
-    with pytest.raises(OptionError, match="its folder cannot be made"):
-        command._write(tmp_path / "file" / "shot.jpg", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(OptionError, match="there is no folder"):
+        command.snapshot("no such camera", tmp_path / out)
+    assert not (tmp_path / "mistyped").exists()
 
 
 def test_a_live_camera_has_no_time_to_look_at(tmp_path, monkeypatch):

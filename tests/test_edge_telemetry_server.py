@@ -186,7 +186,7 @@ def test_an_alarm_that_hangs_or_fails_is_not_well(monkeypatch, caplog):
             status, _, body = ask(server, get("/healthz?json"))
             assert status == 503
             assert json.loads(body)["reasons"] == [
-                "the alarm cannot say how it is, a fault of ours (ZeroDivisionError)"
+                "the alarm cannot report its state: internal error (ZeroDivisionError)"
             ]
     assert len([each for each in caplog.records if each.levelno >= logging.ERROR]) == 1
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from edge.camera.kept import KeptSource
-from edge.commands.watch_words import OVER, alert, sum_up
+from edge.commands.watch_words import OVER, alert, next_steps, sum_up
 from edge.local_time import lasting
 from edge.schema import Event, Trouble
 from edge.settings import AlertSettings, Settings
 from edge.tally import Tally
-from edge.telling import Teller
+from edge.telling import ENDED_WORDS, UNKNOWN, Teller
 from edge.trouble import Report
 
 
@@ -29,7 +29,7 @@ def event(kind="bear", type_="new", **more):
 def test_an_alert_is_told_by_the_clock_of_the_place_and_in_utc(time_zone):
     time_zone("Europe/Berlin")
     assert alert(event(onset_s=0.6, evidence="e.jpg")) == (
-        "BEAR  yard at 03:12:07 (02:12:07Z): brown bear 0.95, 0.6 s after the first sign, e.jpg"
+        "BEAR  yard at 03:12:07 (02:12:07Z): brown bear 0.95, first seen 0.6 s before, e.jpg"
     )
     time_zone("UTC")
     assert alert(event()) == "BEAR  yard at 02:12:07Z: brown bear 0.95"
@@ -38,12 +38,17 @@ def test_an_alert_is_told_by_the_clock_of_the_place_and_in_utc(time_zone):
 
 GONE = "the camera gives no picture any more, so nothing is known of the bear"
 WORDS = [
-    (event(type_="update"), "still there  yard at T: brown bear 0.95"),
+    (event(type_="update", onset_s=0.6), "yard at T: same bear, still there (0.95)"),
     (event(type_="update", escalated="zone a", zones=("a",)), "BEAR again (zone a)  yard at T: brown bear 0.95, in a"),
     (event(quiet="outside the schedule"), "BEAR  yard at T: brown bear 0.95, no noise: outside the schedule"),
     (event(detail="unknown: unlike it all"), "BEAR  yard at T: brown bear 0.95, unknown: unlike it all"),
-    (event(type_="end", evidence="e.jpg"), "no longer seen  yard at T: brown bear, at most 0.99"),
-    (event(type_="end", detail=GONE), f"no longer watched  yard at T: brown bear, at most 0.99, {GONE}"),
+    (event(type_="end", evidence="e.jpg"), "yard at T: brown bear no longer in view (highest score 0.99)"),
+    (event(type_="end", detail=UNKNOWN), "yard at T: brown bear no longer in view (highest score 0.99)"),
+    (
+        event(type_="end", detail=ENDED_WORDS),
+        "yard at T: stopped while the bear was still in view (highest score 0.99)",
+    ),
+    (event(type_="end", detail=GONE), f"yard at T: {GONE} (highest score 0.99)"),
     (event("camera", detail="yard: no frame for 8 s; check it"), "CAMERA  yard at T: no frame for 8 s; check it"),
     (event("camera", "end", detail="it lasted until (x)"), "camera  yard at T: it lasted until (x)"),
     (event("health", detail="mqtt: it is away"), "PROBLEM  the alarm itself at T: mqtt: it is away"),
@@ -81,7 +86,7 @@ def test_on_a_terminal_what_alarms_is_red(monkeypatch, time_zone):
     assert "\033" in alert(event("test"))
 
 
-def summed(*cameras, taken_s=5.2, events=None, writer: Any = None):
+def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), verbose=False):
     """What is said at the end of (name, frames, seconds, told) cameras."""
     said: list[str] = []
     posts = []
@@ -93,38 +98,57 @@ def summed(*cameras, taken_s=5.2, events=None, writer: Any = None):
         posts.append(SimpleNamespace(source=source, watcher=watcher))
     settings = Settings(alerts=AlertSettings(events=events))
     alarm: Any = SimpleNamespace(posts=posts, writer=writer, settings=settings)
-    sum_up(alarm, taken_s, lambda words, *more: said.append(words % more))
+    sum_up(alarm, taken_s, lambda words, *more: said.append(words % more), pictures, verbose=verbose)
     return said
 
 
 def test_the_sum_begins_with_what_matters():
     writer = SimpleNamespace(folder=Path("evidence"))
-    said = summed(("demo", 320, 31.9, {"new": 1, "end": 1}), events="e.jsonl", writer=writer)
-    assert said[0] == "1 alarm in 31.9 s of footage: 320 frames, 640 places looked at."
-    assert said[1].startswith(
-        "It took 5.2 s: 62 frames a second. Reading it not counted, a frame took 12.0 ms (median)"
-    )
-    assert said[2:] == ["Pictures: evidence", "Events: e.jsonl"]
+    said = summed(("demo", 320, 31.9, {"new": 2, "end": 2}), events="e.jsonl", writer=writer, pictures=["a", "b"])
+    assert said == ["2 alarms in 31.9 s of footage: 320 frames.", "Pictures: evidence", "Events: e.jsonl"]
+    one = summed(("demo", 320, 31.9, {"new": 1, "end": 1}), writer=writer, pictures=["evidence/a/alarm.jpg"])
+    assert one[1:] == ["Picture of the alarm: evidence/a/alarm.jpg"]
     assert summed(("demo", 320, 31.9, {}))[0].startswith("No alarm in 31.9 s of footage: ")
-    assert summed(("yard", 1_000_000, 100_000.0, {"new": 2}))[0] == (
-        "2 alarms in 28 h of footage: 1,000,000 frames, 2,000,000 places looked at."
-    )
+    assert summed(("yard", 1_000_000, 100_000.0, {"new": 2}))[0] == "2 alarms in 28 h of footage: 1,000,000 frames."
+
+
+def test_only_verbose_says_what_it_cost():
+    cameras = [("demo", 320, 31.9, {"new": 1}), ("yard", 50, 5.0, {})]
+    brief, whole = summed(*cameras), summed(*cameras, verbose=True)
+    cost = [line for line in whole if line not in brief]
+    assert len(cost) == 1
+    for words in ("5.2 s", "71 frames a second", "740 places", "12.0 ms", "MB"):
+        assert words in cost[0]
+    assert not any(" ms" in line or "MB" in line or "places" in line for line in brief)
+
+
+def test_the_next_command_can_be_typed_where_the_program_is_on_no_path(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [".venv-demo/bin/bear-alarm", "watch", "demo"])
+    assert [line.split(":", 1)[1].strip() for line in next_steps()] == [
+        ".venv-demo/bin/bear-alarm snapshot 0",
+        ".venv-demo/bin/bear-alarm watch 0",
+    ]
+    (tmp_path / "bear-alarm").write_text("#!/bin/sh\n")
+    (tmp_path / "bear-alarm").chmod(0o755)
+    assert next_steps()[0].split(":", 1)[1].strip() == "bear-alarm snapshot 0"
 
 
 def test_one_picture_is_no_proof_and_has_no_rate():
     said = summed(("one", 1, 0.0, {}), taken_s=0.1)
     assert said[0].startswith("one: one picture alone raises no alarm, whatever it shows; look at single ones with ")
-    assert said[1] == "No alarm: 1 frame, 2 places looked at."
+    assert said[1] == "No alarm: 1 frame."
     both = summed(("demo", 320, 31.9, {"new": 1}), ("one", 1, 0.0, {}))
-    assert "  demo: 1 alarm, 320 frames (10.0 a second), 12.0 ms each (median)." in both
-    assert "  one: no alarm, 1 frame, 12.0 ms each (median)." in both
+    assert "  demo: 1 alarm, 320 frames (10.0 a second)." in both
+    assert "  one: no alarm, 1 frame." in both
     assert not any("000000" in line for line in both)
 
 
 def test_a_source_without_a_frame_and_one_in_trouble_are_named():
     said = summed(("yard", 0, 0.0, {}), ("bin", 50, 5.0, {"trouble": 1}))
     assert said[0] == "yard: no frame came, so nothing can be said of bears there."
-    assert "1 trouble with a camera told." in said
+    assert "1 camera problem." in said
     assert not any(line.startswith("  yard") for line in said)
     assert summed(("yard", 0, 0.0, {})) == said[:1]
 
@@ -153,7 +177,7 @@ def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
     )
     said: list[str] = []
     sum_up(alarm, 60.0, lambda words, *more: said.append(words % more))
-    assert "yard: 41.2 s without a picture, opened anew 3 times" in said
+    assert "yard: 41.2 s without a picture, reopened 3 times" in said
     kept._lost.total_s = 0.4
     said.clear()
     sum_up(alarm, 60.0, lambda words, *more: said.append(words % more))

@@ -114,7 +114,7 @@ def test_a_quiet_moment_of_a_clip_is_explained_too(clip, capsys):
     assert "the whole picture and" in first
     assert "the most bear-like was 0.01 (brown bear), in the whole picture, below the 0.50 that counts" in first
     during = ask(capsys, f"{clip[1][0].media_time_s + 1:.1f}", "--trace", path)
-    assert "So: no new alarm, for the one of" in during
+    assert "No new alarm: the one that began at" in during
 
 
 def test_what_held_an_alarm_back_is_named(tmp_path, capsys):

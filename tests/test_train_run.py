@@ -227,10 +227,10 @@ def test_a_learner_with_other_labels_is_refused(
 
 def test_a_place_for_the_model_that_cannot_be_is_said_before_the_export(tmp_path: Path) -> None:
     never: Any = None  # nothing of the run is looked at
-    (tmp_path / "file").write_text("")
-    for out, words in ((tmp_path, "is a folder; give --out"), (tmp_path / "file/bear.onnx", "cannot be written to")):
+    for out, words in ((tmp_path, "is a folder; give --out"), (tmp_path / "no/bear.onnx", "there is no folder")):
         with pytest.raises(OptionError, match=words):
             export_run(never, never, out, ["int8", "fp32"], track=never)
+    (tmp_path / "new").mkdir()
     assert target_files(tmp_path / "new/bear.onnx", ["int8", "fp32"]) == {
         "int8": tmp_path / "new/bear.onnx",
         "fp32": tmp_path / "new/bear.fp32.onnx",

@@ -122,7 +122,7 @@ class Post:
                 words = f"{type(error).__name__}: {error}"
                 if not isinstance(error, SourceError):
                     level = logging.DEBUG if words == said else logging.ERROR  # again and again, it would fill the log
-                    log.log(level, "%s: a fault of ours (%s)", self.camera.name, words)
+                    log.log(level, "%s: internal error (%s)", self.camera.name, words)
                     log.debug("%s", self.camera.name, exc_info=error)
                 if isinstance(error, SourceError) or not self.source.live or self._closed.is_set():
                     self.failed = error  # for whoever waits for the end
@@ -141,7 +141,7 @@ class Post:
         try:
             tell()
         except Exception:
-            log.exception("%s: a fault of ours could not be told", self.camera.name)
+            log.exception("%s: an internal error could not be reported", self.camera.name)
 
 
 def end_all(posts: Sequence[Post]) -> None:

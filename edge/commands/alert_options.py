@@ -37,7 +37,7 @@ SoundOpt = Annotated[
 ]
 SoundSecondsOpt = Annotated[
     float | None,
-    typer.Option(min=0.5, max=300.0, help="How long it sounds from an alarm on.  [20]", rich_help_panel=TELL),
+    typer.Option(min=0.5, max=300.0, help="How long it sounds from an alarm on. [default: 20]", rich_help_panel=TELL),
 ]
 SoundDeviceOpt = Annotated[
     str | None,
@@ -65,12 +65,14 @@ DeterrentLampOpt = Annotated[
 DeterrentHoursOpt = Annotated[
     str | None,
     typer.Option(
-        help="When the deterrent may be loud, as --schedule takes it; left out, always.", rich_help_panel=TELL
+        help="When the deterrent may be loud, as --schedule takes it (default: always).", rich_help_panel=TELL
     ),
 ]
 BellOpt = Annotated[
     bool | None,
-    typer.Option("--bell/--no-bell", help="Ring the terminal's bell at each alarm.  [on]", rich_help_panel=TELL),
+    typer.Option(
+        "--bell/--no-bell", help="Ring the terminal's bell at each alarm. [default: on]", rich_help_panel=TELL
+    ),
 ]
 MqttOpt = Annotated[
     list[str] | None,
@@ -111,9 +113,9 @@ WebhookSecretOpt = Annotated[
 StateOpt = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for the journal of events, which `bear-alarm events` lists; left out, $BEAR_ALARM_STATE or this "
-        "system's place for it. Recorded sources that are named here keep one only when this is given or a network is "
-        "used.",
+        help="Folder for the journal of events, which `bear-alarm events` lists (default: $BEAR_ALARM_STATE or this "
+        "system's place for it). For recorded sources that you name here, a journal is kept only with this option or "
+        "with a network channel.",
     ),
 ]
 
@@ -138,6 +140,7 @@ def alert_settings(
     events: str | None = None,
 ) -> AlertSettings:
     """Who is told: what these options say, else what ``base`` does. Raises OptionError for what makes no sense."""
+    from edge.atomic import need_folder
     from edge.decide.schedule import parse_schedule
     from edge.settings import AlertSettings
 
@@ -149,6 +152,8 @@ def alert_settings(
             raise OptionError(
                 f"{option} is given {len(urls)} times, and only one can be told; --notify may be repeated"
             )
+    if events and events != "-":
+        need_folder(Path(events).expanduser())
     hours = parse_schedule(deterrent_hours, "--deterrent-hours") if deterrent_hours else None
     given: dict[str, Any] = {
         "bell": bell,

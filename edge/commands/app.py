@@ -1,7 +1,7 @@
 """What ``bear-alarm`` does once a command is named: find it, run it, and say what went wrong in one sentence.
 
-Exit codes: 0 done, 2 the user's mistake, 1 ours, 130 interrupted (a command that Ctrl-C ends in the
-ordinary way, as it does ``watch``, catches it and exits 0), 141 nobody reads the output any more (``| head``).
+Exit codes: 0 success, 2 the user's input or setup, 1 internal error, 130 interrupted (a command that Ctrl-C ends in
+the ordinary way, as it does ``watch``, catches it and exits 0), 141 broken pipe (``| head``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import inspect
 import logging
 import os
 import sys
@@ -23,6 +22,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from edge import __version__
+from edge.commands.help_page import use_page
 from edge.commands.main import COMMANDS, INTERRUPTED, help_text, leave, nobody_reads, not_written, unwritable
 from edge.errors import BearAlarmError, MissingExtraError
 
@@ -119,12 +119,10 @@ def as_command(name: str, found: Any) -> Any:
     if isinstance(found, typer.Typer):
         group = get_command(found)
         group.name = name
-        return group
-    alone = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings=HELP)
-    # Rich keeps a docstring's line breaks; a terminal has its own width.
-    paragraphs = (inspect.getdoc(found) or "").split("\n\n")
-    alone.command(name=name, help="\n\n".join(" ".join(lines.split()) for lines in paragraphs))(found)
-    return get_command(alone)
+        return use_page(group)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
+    alone.command(name=name)(found)
+    return use_page(get_command(alone))
 
 
 def _from_entry_point(name: str) -> Any:
@@ -237,4 +235,4 @@ def _fail(error: BaseException, sentence: str, code: int, debug: bool) -> NoRetu
 def _our_fault(error: BaseException, debug: bool) -> NoReturn:
     what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     more = "" if debug else f"; run again with {DEBUG}=1 to see where"
-    _fail(error, f"this is a fault of ours, not yours ({what}){more}", 1, debug)
+    _fail(error, f"internal error, not your mistake ({what}){more}", 1, debug)

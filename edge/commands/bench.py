@@ -18,7 +18,7 @@ ENOUGH_ROUNDS = 9  # to say whether it became slower
 
 
 def bench(
-    model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
     against: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="Another model file to compare it with; may be repeated.")
     ] = None,

@@ -27,7 +27,7 @@ MOST_TRIES = 3
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Write a config to begin with, or check one.",
 )
@@ -63,7 +63,7 @@ def init(
 def check(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help=f"The config; left out, the one found: ./{BESIDE}, {SYSTEM}."),
+        typer.Argument(metavar="[FILE]", help=f"The config (default: the one found: ./{BESIDE}, {SYSTEM})."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:

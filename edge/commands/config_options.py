@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 ConfigOpt = Annotated[
     Path | None,
     typer.Option(
-        help="Config file; left out, $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml, if there is "
-        "one. Options go before what it says."
+        help="Config file (default: $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml, the first that "
+        "exists). Options override the config file."
     ),
 ]
 

@@ -38,7 +38,7 @@ def doctor(
         Path | None,
         typer.Option(
             readable=False,
-            help="Config to look at; left out, $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml.",
+            help="Config to look at (default: $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml).",
         ),
     ] = None,
     state: Annotated[Path | None, typer.Option(readable=False, help="Folder the alarm keeps its journal in.")] = None,

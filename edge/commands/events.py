@@ -56,7 +56,7 @@ app = typer.Typer(
     cls=Group,
     add_completion=False,
     invoke_without_command=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -23,7 +23,7 @@ LEAST_NOTES = 40  # characters a line must leave for notes that take several lin
 MARKS: dict[Clock, str] = {"corrected": "~", "doubtful": "?"}
 LEGEND = {
     "~": "~ the clock was set only later: the time is corrected by what it had been wrong.",
-    "?": "? nothing keeps this device's clock (no network time): the time is what the clock said, unchecked.",
+    "?": "? the clock was not synchronised, so the time may be wrong.",
 }
 
 

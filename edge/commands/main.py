@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     ),
     "snapshot": (
         "Watch for bears",
-        "Save one frame with what the alarm sees drawn on it: aim a camera with it.",
+        "Save one frame with what the alarm sees in it, to aim a camera.",
         "edge.commands.snapshot:snapshot",
     ),
     "classify": (
@@ -44,12 +44,12 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     ),
     "alert": (
         "Watch for bears",
-        "Try whether everyone is told who should be: `alert test`.",
+        "Send a test alarm through every channel: `alert test`.",
         "edge.commands.alert:app",
     ),
     "why": (
         "Watch for bears",
-        "Explain an alarm or a quiet moment: what was seen, what held it back.",
+        "Explain an alarm or a quiet moment, and what held the alarm back.",
         "edge.commands.why:why",
     ),
     "events": (
@@ -59,17 +59,17 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     ),
     "service": (
         "Watch for bears",
-        "Let the alarm start with the machine, and again whatever ends it.",
+        "Start at boot and restart after any failure.",
         "edge.commands.service:app",
     ),
     "doctor": (
         "Watch for bears",
-        "Look over this device: what is fine, in doubt or broken, and what to do.",
+        "Check this device: what is fine or broken, and what to do.",
         "edge.commands.doctor:doctor",
     ),
     "gather": ("Make a model", "Bring pictures in, with their table and licences.", None),
     "train": ("Make a model", "Train a model on your own pictures.", None),
-    "ood": ("Make a model", "Compare scores of how strange a picture is to a trained run.", None),
+    "ood": ("Make a model", "Compare ways of spotting pictures unlike the training data.", None),
     "clean": ("Make a model", "Find wrong labels with the model's help, decide them, train again.", None),
     "export": ("Make a model", "Turn a trained run into the one file the alarm needs.", None),
     "evaluate": ("Make a model", "Measure a model on pictures and clips it has not seen.", None),
@@ -79,14 +79,14 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "feedback": ("Make a model", "Learn from the alarm's own pictures that people have reviewed.", None),
     "bench": (
         "Look inside",
-        "Measure what the alarm costs on this machine, and how it is fastest.",
+        "Measure what the alarm costs on this machine, and what is fastest.",
         "edge.commands.bench:bench",
     ),
     "model": ("Look inside", "Show, check or choose the model file.", "edge.commands.model:app"),
     "config": ("Look inside", "Write a config file, or check one: `config check`.", "edge.commands.config:app"),
     "schema": (
         "Look inside",
-        "Print the JSON Schema of events, of the model card or of the config.",
+        "Print the JSON Schema of events, the model card or the config.",
         "edge.commands.schema:schema",
     ),
 }
@@ -156,7 +156,7 @@ def escaped(error: UnicodeError) -> tuple[str, int]:
 def leave(code: int, words: str | None = None) -> NoReturn:
     """End the process with this exit code, after some last words on standard output.
 
-    With 141, and no words, where nobody reads its output any more; with 2 where it cannot be written.
+    With 141, and no words, where the pipe is broken; with 2 where it cannot be written.
     """
     try:
         if words is not None:

@@ -26,13 +26,13 @@ MOST = 2  # sources and licences that are named
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Show, check or choose the model file.",
 )
 
 ModelArgument = Annotated[
-    str | None, typer.Argument(metavar="[MODEL]", help="Model file; left out, the one the alarm would use.")
+    str | None, typer.Argument(metavar="[MODEL]", help="Model file (default: the one the alarm would use).")
 ]
 
 

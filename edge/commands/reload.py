@@ -99,9 +99,7 @@ class Reload:
         return None if classifier.digest == self.alarm.classifier.digest else classifier
 
     def _refuse(self, error: BaseException) -> None:
-        words = (
-            str(error) if isinstance(error, BearAlarmError) else f"a fault of ours ({type(error).__name__}: {error})"
-        )
+        words = str(error) if isinstance(error, BearAlarmError) else f"internal error ({type(error).__name__}: {error})"
         log.error("%s\nGoing on with the config of before.", words)
         log.debug("%s", self.config, exc_info=error)
         first, *more = words.splitlines()

@@ -1,4 +1,4 @@
-"""``bear-alarm service``: the alarm starts with the machine, and is started again whatever ends it."""
+"""``bear-alarm service``: start the alarm at boot and restart it after any failure."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ NATIVE = {"darwin": Kind.launchd, "win32": Kind.windows}
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Let the alarm start with the machine, and again whatever ends it.",
+    help="Start at boot and restart after any failure.",
 )
 
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Show the steps; do nothing.")]
@@ -48,22 +48,22 @@ def install(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="FILE", help="Its configuration; left out, /etc/bear-alarm/config.yml if it is there."
+            "--config", metavar="FILE", help="Its configuration (default: /etc/bear-alarm/config.yml if it is there)."
         ),
     ] = None,
     reboot: Annotated[
         bool | None,
         typer.Option(
             "--reboot/--no-reboot",
-            help="Let it start the machine anew where nothing else brings its cameras back; left out, as the "
-            "configuration says.",
+            help="Let it reboot the machine when nothing else brings its cameras back (default: as the "
+            "configuration says).",
         ),
     ] = None,
     dry_run: DryRunOpt = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the file the system would get; do nothing.")] = False,
-    kind: Annotated[Kind | None, typer.Option(help="Who starts it; left out, who does on this system.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Who starts it (default: who does on this system).")] = None,
 ) -> None:
-    """Install the alarm as a service and start it; again, it is updated and started anew.
+    """Install the alarm as a service and start it; on an installed one, update and restart it.
 
     Everything is checked before anything is done: the configuration, and whether the service's own user can read what
     it needs. Its events are shown by `bear-alarm events --state /var/lib/bear-alarm`.

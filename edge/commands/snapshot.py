@@ -32,7 +32,7 @@ SourceArg = Annotated[
     str | None,
     typer.Argument(
         help="0, /dev/video0, rtsp://…, http://…, a clip, a picture, a folder, demo, or the name of a camera in the "
-        "config; left out, the only one there."
+        "config (default: the only one there)."
     ),
 ]
 ZoneOpt = Annotated[
@@ -47,8 +47,8 @@ MaskOpt = Annotated[
 def snapshot(
     source: SourceArg = None,
     out: Annotated[Path, typer.Option(help="The picture to write (.jpg or .png).")] = Path("snapshot.jpg"),
-    at: Annotated[float | None, typer.Option(min=0.0, help="Seconds into a file; left out, 3.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
+    at: Annotated[float | None, typer.Option(min=0.0, help="Seconds into a file (default: 3).")] = None,
+    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
     zone: ZoneOpt = None,
     mask: MaskOpt = None,
     config: ConfigOpt = None,
@@ -58,6 +58,7 @@ def snapshot(
     Aim a camera with it: an animal should be 45 pixels long or more where you want it seen. To see it work:
     `bear-alarm snapshot demo --at 16`.
     """
+    from edge.atomic import need_folder
     from edge.camera import open_source, shown
     from edge.drawing import annotate
     from edge.models import load
@@ -71,6 +72,7 @@ def snapshot(
     masks = parse_masks(mask) if mask else own.masks
     if out.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{out}: cannot tell the kind of picture; name it something.jpg")
+    need_folder(out)
     classifier = load(model or chosen)
     with open_source(source) as frames:
         if frames.live and at is not None:
@@ -173,10 +175,6 @@ def _write(out: Path, picture: Picture) -> None:
         done, data = False, np.empty(0, np.uint8)
     if not done:
         raise OptionError(f"{out}: this kind of picture cannot be written; name it something.jpg")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"{out}: its folder cannot be made ({error.strerror}); name another --out") from None
     replace_whole(out, data.tobytes())
 
 

@@ -41,16 +41,17 @@ def tune(
         ),
     ] = None,
     budget: Annotated[str, typer.Option(help="False alarms you can bear: 1/day, 1/week, 2/month.")] = "1/week",
-    model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
     fps: Annotated[
-        float | None, typer.Option(min=0.25, max=60.0, help="Frames analysed a second, as you watch.  [10]")
+        float | None, typer.Option(min=0.25, max=60.0, help="Frames analysed a second, as you watch. [default: 10]")
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0.001, max=0.999, help="Bear probability that counts; left out, the model's own."),
+        typer.Option(min=0.001, max=0.999, help="Bear probability that counts (default: the model's own)."),
     ] = None,
     night_threshold: Annotated[
-        float | None, typer.Option(min=0.001, max=0.999, help="And in the dark and in infrared; left out, the same.")
+        float | None,
+        typer.Option(min=0.001, max=0.999, help="The threshold in the dark and in infrared (default: --threshold)."),
     ] = None,
     zone: Annotated[
         list[str] | None, typer.Option(help="Zones as you watch them: 'NAME=x,y x,y x,y …'; may be given again.")

@@ -30,6 +30,7 @@ from edge.commands.alert_options import (
 from edge.commands.config_options import ConfigOpt, config_for, settings_of
 from edge.commands.watch_options import evidence_with, with_options
 from edge.commands.watch_run import run_alarm
+from edge.errors import OptionError
 
 if TYPE_CHECKING:
     from edge.settings import Settings
@@ -51,22 +52,26 @@ def watch(
         ),
     ] = None,
     config: ConfigOpt = None,
-    model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
     events: EventsOpt = None,
     evidence: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures of alarms; left out, ./evidence.")
+        Path | None, typer.Option(help="Folder for the pictures of alarms (default: ./evidence).")
     ] = None,
     no_evidence: Annotated[bool, typer.Option("--no-evidence", help="Keep no pictures and clips.")] = False,
     evidence_quota_mb: Annotated[
         float | None,
-        typer.Option(min=1.0, help="Room for evidence, in MB; the oldest goes first, what is locked stays.  [2000]"),
+        typer.Option(
+            min=1.0, help="Room for evidence, in MB; the oldest goes first, what is locked stays. [default: 2000]"
+        ),
     ] = None,
     evidence_full: Annotated[
         bool, typer.Option("--evidence-full", help="Keep the whole frame of each alarm too, nothing drawn on it.")
     ] = False,
     evidence_negatives: Annotated[
         float | None,
-        typer.Option(min=0.0, max=100.0, help="Frames without an alarm to keep a day, at random; 0: none.  [4]"),
+        typer.Option(
+            min=0.0, max=100.0, help="Frames without an alarm to keep a day, at random; 0: none. [default: 4]"
+        ),
     ] = None,
     state: StateOpt = None,
     follow: Annotated[
@@ -96,27 +101,30 @@ def watch(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=LEAST_FPS, max=60.0, help="Frames analysed a second.  [10]", rich_help_panel=HOW),
+        typer.Option(min=LEAST_FPS, max=60.0, help="Frames analysed a second. [default: 10]", rich_help_panel=HOW),
     ] = None,
     idle_fps: Annotated[
         float | None,
         typer.Option(
             min=LEAST_FPS,
             max=60.0,
-            help="And while nothing moves, on a live camera; left out, half.",
+            help="Frames per second while nothing moves, on a live camera (default: half of --fps).",
             rich_help_panel=HOW,
         ),
     ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0.001, max=0.999, help="Bear probability that counts; left out, the model's own.", rich_help_panel=HOW
+            min=0.001, max=0.999, help="Bear probability that counts (default: the model's own).", rich_help_panel=HOW
         ),
     ] = None,
     night_threshold: Annotated[
         float | None,
         typer.Option(
-            min=0.001, max=0.999, help="And in the dark and in infrared; left out, the same.", rich_help_panel=HOW
+            min=0.001,
+            max=0.999,
+            help="The threshold in the dark and in infrared (default: --threshold).",
+            rich_help_panel=HOW,
         ),
     ] = None,
     alarm_at: Annotated[
@@ -124,7 +132,7 @@ def watch(
         typer.Option(
             min=1.21,
             max=6.0,
-            help="Evidence that raises the alarm, as `bear-alarm tune` advises; left out, 1.8.",
+            help="Evidence that raises the alarm, as `bear-alarm tune` advises (default: 1.8).",
             rich_help_panel=HOW,
         ),
     ] = None,
@@ -147,15 +155,20 @@ def watch(
     webhook: WebhookOpt = None,
     webhook_secret: WebhookSecretOpt = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing but what goes wrong, and ring no bell.")
+        bool, typer.Option("--quiet", "-q", help="Print alarms and errors only, and do not ring the bell.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print what it costs too: time per frame, places, memory.")
     ] = False,
 ) -> None:
     """Watch a camera, a stream, a clip or a folder, and raise the alarm. Several at once, if you like.
 
-    Without a SOURCE the cameras of the config are watched. A camera that fails is said to be gone, and opened anew
-    until it is back. Ctrl-C stops it; with a config, SIGHUP has that read again. Alerts and words go to standard
-    error; only --events - writes to standard output.
+    Without a SOURCE, it watches the cameras of the config. When a camera fails, the alarm says so and reopens it
+    until it is back. Ctrl-C stops the alarm; SIGHUP makes it read the config again. Alerts and messages go to
+    standard error; only --events - writes to standard output.
     """
+    if quiet and verbose:
+        raise OptionError("--quiet and --verbose contradict each other; give one of them")
     if quiet and not log.isEnabledFor(logging.DEBUG):
         logging.getLogger("edge").setLevel(logging.WARNING)
     sources = source or []
@@ -210,4 +223,4 @@ def watch(
             trace=trace,
         )
 
-    run_alarm(settings, path, quiet=quiet)
+    run_alarm(settings, path, quiet=quiet, verbose=verbose)

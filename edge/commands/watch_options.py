@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.atomic import need_folder
 from edge.commands.config_options import configured
 from edge.commands.watch_names import named, names
 from edge.errors import OptionError
@@ -48,6 +49,8 @@ def with_options(
             f"a zone or mask belongs to one camera, and {len(cameras)} are watched; write them into a config "
             "(`bear-alarm config init`), or watch each on its own"
         )
+    if trace:
+        need_folder(trace.expanduser())
     change = {name: value for name, value in numbers.items() if value is not None}
     given: dict[str, Any] = dict(change) | _where(zone, mask, schedule)
     watched = tuple(replace(camera, settings=replace(camera.settings, **given)) for camera in cameras)

@@ -33,8 +33,13 @@ LAST_S = 30.0  # after an order to start again: whatever hangs then is why it wa
 EXITS: dict[Order, int] = {"restart": RESTART, "reboot": REBOOT}
 
 
-def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: bool) -> None:
-    """Watch with what ``settings`` gives, which is asked again on SIGHUP where there is a ``config``."""
+def run_alarm(
+    settings: Callable[[], Settings], config: Path | None, *, quiet: bool = False, verbose: bool = False
+) -> None:
+    """Watch with what ``settings`` gives, which is asked again on SIGHUP where there is a ``config``.
+
+    ``quiet``: of what is usual only alarms are said. ``verbose``: what it costs is said too.
+    """
     notifier = Notifier.from_environment()
     notifier.extend(SLOW_START_S)
     say = log.debug if quiet else log.info
@@ -45,15 +50,21 @@ def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: b
     with stop_on_signal(reloads=config is not None) as stop:  # first: a signal may come at any moment
         wanted = settings()
         from edge.alarm import Alarm, complaints
-        from edge.commands.watch_words import alert, introduce, sum_up
+        from edge.commands.watch_words import alert, introduce, next_steps, sum_up
+
+        pictures: list[str] = []  # of the alarms, the first few
 
         def show(event: Event) -> None:
-            say("%s", alert(event))
+            wrong = event.alarms or (event.kind != "bear" and event.type == "new")
+            log.log(logging.WARNING if wrong else logging.INFO, "%s", alert(event))
+            if event.alarms and event.evidence and len(pictures) < 2:
+                pictures.append(event.evidence)
 
         try:
-            alarm = Alarm(wanted, terminal=None if quiet else show)
+            alarm = Alarm(wanted, terminal=show)
             stop.silenced_by(alarm.silence)
-            introduce(alarm, say)
+            introduce(alarm, say, verbose=verbose)
+            demo = _tell_the_demo(alarm, say)
             started = time.perf_counter()
             with dump_on_request(alarm.trace):
                 order = _watch(alarm, settings, config, stop, notifier, show=not quiet)
@@ -67,8 +78,10 @@ def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: b
     for post in alarm.posts:
         for problem in post.source.problems:
             log.warning("%s", problem)
-    sum_up(alarm, taken_s, say)
+    sum_up(alarm, taken_s, say, pictures, verbose=verbose)
     for line in alarm.losses():
+        say("%s", line)
+    for line in next_steps() if demo else ():
         say("%s", line)
     if order:
         logging.shutdown()
@@ -78,6 +91,16 @@ def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: b
         for words in complaints(alarm.posts)[1:]:
             log.error("%s", words)
         raise alarm.failed[0]
+
+
+def _tell_the_demo(alarm: Alarm, say: Callable[..., None]) -> bool:
+    """Have the story of the bundled clip told while it plays; whether it is watched at all."""
+    from edge.demo.story import Story
+
+    posts = [post for post in alarm.posts if post.camera.source == "demo"]
+    for post in posts:
+        post.watcher.trace = Story(lambda line: say("%s", line), post.watcher.trace)
+    return bool(posts)
 
 
 def _watch(
@@ -123,8 +146,8 @@ def _watch(
                     reload.tick()
             except Exception as error:
                 # The cameras are watched on; where this lasts, the watchdog is not fed, and a service starts it again.
-                words = f"a fault of ours ({type(error).__name__}: {error})"
-                log.log(logging.DEBUG if words == said else logging.ERROR, "%s; the cameras are watched on", words)
+                words = f"internal error ({type(error).__name__}: {error})"
+                log.log(logging.DEBUG if words == said else logging.ERROR, "%s; the cameras are still watched", words)
                 log.debug("in the main loop", exc_info=error)
                 said = words
     alarm.let_go()

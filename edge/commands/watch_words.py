@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.commands.wording import counted
+from edge.telling import UNKNOWN
 
 if TYPE_CHECKING:
     from edge.alarm import Alarm
     from edge.camera import Source
     from edge.classifier import Classifier
     from edge.schema import Event
+    from edge.tally import Tally
     from edge.watch import Watcher
 
-OVER = "over after"  # how the detail of a trouble that is over begins; one that was only watched no more has another
+OVER = "over after"  # how the detail of a trouble that is over begins; one that ends with the watching has another
 
+AN_AID = "An aid, not a life-safety device."
 LEAST_LOST_S = 1.0  # without a picture: less is not worth a line
 Say = Callable[..., None]  # log.info, or what says nothing when it is to be quiet
 
@@ -32,24 +37,30 @@ def alert(event: Event) -> str:
     when = f"{event.media_time_s or 0.0:.1f} s"
     if event.media_time_s is None:
         when = clock(datetime.fromisoformat(event.captured_at), date=False)
-    notes: list[str] = []
+    detail = (event.detail or "").rstrip(".")
     if event.kind != "bear":
         # What is said of a camera begins with its name, as the line does.
-        detail = (event.detail or "").removeprefix(f"{event.camera}: ").rstrip(".")
+        what = detail.removeprefix(f"{event.camera}: ")
         where = "" if event.kind == "test" else "the alarm itself " if event.kind == "health" else f"{event.camera} "
-        what = [detail or ("this is only a test" if event.kind == "test" else "something is wrong"), *notes]
-        return f"{_head(event)}  {where}at {when}: {', '.join(what)}"
-    words = [(event.label or "bear").replace("_", " ")]
+        what = what or ("this is only a test" if event.kind == "test" else "something is wrong")
+        return f"{_head(event)}  {where}at {when}: {what}"
     if event.type == "end":
-        notes.insert(0, f"at most {event.top_score or 0.0:.2f}")
-    else:
-        words[0] += f" {event.score or 0.0:.2f}"
-        notes += [f"{event.onset_s:.1f} s after the first sign"] if event.onset_s is not None else []
-        notes += [event.file] if event.file else []
-        notes += [*(f"in {name}" for name in event.zones), *([f"no noise: {event.quiet}"] if event.quiet else [])]
-    notes += [event.detail.rstrip(".")] if event.detail else []
-    notes += [_from_here(Path(event.evidence))] if event.evidence and event.type != "end" else []
-    return f"{_head(event)}  {event.camera} at {when}: {', '.join([*words, *notes])}"
+        unseen = detail and not detail.startswith(UNKNOWN)
+        what = detail if unseen else f"{_animal(event)} no longer in view"
+        return f"{event.camera} at {when}: {what} (highest score {event.top_score or 0.0:.2f})"
+    alarm = event.type == "new" or event.escalated
+    score = event.score or 0.0
+    words = [f"{_animal(event)} {score:.2f}" if alarm else f"same bear, still there ({score:.2f})"]
+    words += [f"first seen {event.onset_s:.1f} s before"] if event.type == "new" and event.onset_s is not None else []
+    words += [event.file] if event.file else []
+    words += [*(f"in {name}" for name in event.zones), *([f"no noise: {event.quiet}"] if event.quiet else [])]
+    words += [detail] if detail else []
+    words += [_from_here(Path(event.evidence))] if event.evidence else []
+    return f"{f'{_head(event)}  ' if alarm else ''}{event.camera} at {when}: {', '.join(words)}"
+
+
+def _animal(event: Event) -> str:
+    return (event.label or "bear").replace("_", " ")
 
 
 def _from_here(path: Path) -> str:
@@ -59,26 +70,22 @@ def _from_here(path: Path) -> str:
 
 def _head(event: Event) -> str:
     """The first words of an alert: capitals for what wants somebody, red for what alarms."""
-    ends = {
-        "bear": "no longer watched" if event.detail else "no longer seen",
-        "camera": "camera well again" if (event.detail or "").startswith(OVER) else "camera",
-        "health": "well again",
-    }
-    again = {"bear": "still there"}
-    if event.alarms and event.escalated:
-        head = f"BEAR again ({event.escalated})"
+    over = (event.detail or "").startswith(OVER)
+    ends = {"camera": "camera well again" if over else "camera", "health": "well again"}
+    if event.kind == "bear":
+        head = f"BEAR again ({event.escalated})" if event.escalated else "BEAR"
     elif event.type == "end":
         head = ends.get(event.kind, event.kind)
     elif event.type == "update":
-        head = again.get(event.kind, f"still {event.kind}")
+        head = f"still {event.kind}"
     else:
-        head = {"camera": "CAMERA", "health": "PROBLEM", "test": "TEST"}.get(event.kind, "BEAR")
+        head = {"camera": "CAMERA", "health": "PROBLEM", "test": "TEST"}[event.kind]
     if event.alarms and sys.stderr is not None and sys.stderr.isatty():
         return f"\033[1;31m{head}\033[0m"
     return head
 
 
-def introduce(alarm: Alarm, say: Say) -> None:
+def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
     """What is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
     from edge.camera.file import PictureSource
@@ -93,16 +100,18 @@ def introduce(alarm: Alarm, say: Say) -> None:
     if any(isinstance(post.source, PictureSource) for post in alarm.posts):
         say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
     say("%s", model_line(classifier))
-    rule = alarm.posts[0].watcher.rule
+    rule, fps = alarm.posts[0].watcher.rule, alarm.posts[0].camera.settings.fps
     if any(isinstance(post.source, FollowSource) for post in alarm.posts):
-        say("One picture of %.2f or more alarms. An aid, not a life-safety device.", rule.still_threshold)
+        say("One picture with a score of %.2f or more raises the alarm. %s", rule.still_threshold, AN_AID)
     else:
-        say(
-            "A sure bear alarms within %d scored frames or %.1f s, whichever is later. An aid, not a life-safety "
-            "device.", rule.frames_at_best, rule.seconds_at_best,
-        )  # fmt: skip
+        frames = rule.frames_needed(1.0 / fps) or rule.frames_at_best
+        at_best_s = max(rule.seconds_at_best, (frames - 1) / fps)
+        about = "half a second" if at_best_s < 0.75 else f"{at_best_s:.1f} seconds"
+        say("A clearly visible bear raises the alarm in about %s. %s", about, AN_AID)
+        if verbose:
+            say("At best: %d scored frames or %.1f s, the later of the two.", rule.frames_at_best, rule.seconds_at_best)
     if alarm.state and alarm.clock.synced() is False:
-        say("Nothing keeps this device's clock right at the moment, so times may be wrong (%s).", alarm.clock.how)
+        say("The clock is not synchronised, so times may be wrong%s.", f" ({alarm.clock.how})" if verbose else "")
 
 
 def model_line(classifier: Classifier) -> str:
@@ -117,11 +126,11 @@ def model_line(classifier: Classifier) -> str:
     return f"Model {classifier.name}, licence: {licence}. {card.notice or ''}".rstrip()
 
 
-def sum_up(alarm: Alarm, taken_s: float, say: Say) -> None:
-    """One screen at the end: footage, speed, alarms, memory, and where things lie."""
-    import numpy as np
+def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (), *, verbose: bool = False) -> None:
+    """The end: footage, alarms and where things lie; ``verbose``: speed and memory too.
 
-    from edge.board.process import peak_memory_mb
+    ``pictures`` are those of the alarms; where there is one, it is named.
+    """
     from edge.local_time import lasting
 
     sources = [post.source for post in alarm.posts]
@@ -142,29 +151,51 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say) -> None:
     told = sum((watcher.teller.told for watcher in watchers), Counter[str]())
     footage_s = sum(tally.footage_s for tally in tallies)
     shown = f" in {lasting(footage_s)} of footage" if footage_s > 0 else ""
-    crops = counted(sum(tally.crops for tally in tallies), "place")
-    say("%s%s: %s, %s looked at.", _alarms(told), shown, counted(frames, "frame"), crops)
+    say("%s%s: %s.", _alarms(told), shown, counted(frames, "frame"))
     if len(sources) > 1:
         for opened, watcher in zip(sources, watchers, strict=True):
             if watcher.tally.frames:
                 say("  %s", _of_one(opened, watcher))
     if told["trouble"]:
-        say("%s with a camera told.", counted(told["trouble"], "trouble"))
+        say("%s.", counted(told["trouble"], "camera problem"))
     for opened in sources:
         if lost := _lost(opened):
             say("%s: %s", opened.name, lost)
-    peak_mb = peak_memory_mb()
-    times = np.array([ms for tally in tallies for ms in tally.frame_ms] or [0.0])
-    say(
-        "It took %s: %.0f frames a second. Reading it not counted, a frame took %.1f ms (median), %.1f ms (95 %%); "
-        "peak memory %s.",
-        lasting(taken_s), frames / max(taken_s, 1e-9), *np.percentile(times, [50, 95]),
-        "unknown" if peak_mb is None else f"{peak_mb:.0f} MB",
-    )  # fmt: skip
-    if told["new"] and writer:
+    if verbose:
+        _say_the_cost(tallies, taken_s, say)
+    if len(pictures) == 1:
+        say("Picture of the alarm: %s", _from_here(Path(pictures[0])))
+    elif told["new"] and writer:
         say("Pictures: %s", _from_here(writer.folder))
     if told and events and events != "-":
         say("Events: %s", events)
+
+
+def _say_the_cost(tallies: Sequence[Tally], taken_s: float, say: Say) -> None:
+    """What only developers want to know."""
+    import numpy as np
+
+    from edge.board.process import peak_memory_mb
+    from edge.local_time import lasting
+
+    frames, crops = (sum(numbers) for numbers in zip(*((each.frames, each.crops) for each in tallies), strict=True))
+    peak_mb = peak_memory_mb()
+    times = np.array([ms for tally in tallies for ms in tally.frame_ms] or [0.0])
+    say(
+        "It took %s: %.0f frames a second, %s looked at. Without reading it, a frame took %.1f ms (median), %.1f ms "
+        "(95 %%); peak memory %s.",
+        lasting(taken_s), frames / max(taken_s, 1e-9), counted(crops, "place"), *np.percentile(times, [50, 95]),
+        "unknown" if peak_mb is None else f"{peak_mb:.0f} MB",
+    )  # fmt: skip
+
+
+def next_steps() -> tuple[str, str]:
+    """What to type after the demo: this program as it can be called from here."""
+    called = Path(sys.argv[0])
+    program = "bear-alarm"
+    if called.stem == program and shutil.which(program) is None:  # in an environment that is not on the PATH
+        program = shlex.quote(_from_here(called.absolute()))
+    return f"Next, aim your camera:  {program} snapshot 0", f"Then let it watch:      {program} watch 0"
 
 
 def _lost(opened: Source) -> str | None:
@@ -176,7 +207,7 @@ def _lost(opened: Source) -> str | None:
     kept = opened.sub if isinstance(opened, PairedSource) else opened  # without which nothing is seen at all
     if not isinstance(kept, KeptSource) or kept.lost_s < LEAST_LOST_S:
         return None
-    return f"{lasting(kept.lost_s)} without a picture, opened anew {counted(kept.reopened, 'time')}"
+    return f"{lasting(kept.lost_s)} without a picture, reopened {counted(kept.reopened, 'time')}"
 
 
 def _alarms(told: Counter[str]) -> str:
@@ -185,10 +216,7 @@ def _alarms(told: Counter[str]) -> str:
 
 def _of_one(opened: Source, watcher: Watcher) -> str:
     """What one of several sources gave."""
-    import numpy as np
-
     tally = watcher.tally
     # From the first frame to the last: of one there is no rate.
     rate = f" ({(tally.frames - 1) / tally.footage_s:.1f} a second)" if tally.footage_s > 0 else ""
-    each = f"{np.median(tally.frame_ms or [0]):.1f} ms each (median)"
-    return f"{opened.name}: {_alarms(watcher.teller.told).lower()}, {counted(tally.frames, 'frame')}{rate}, {each}."
+    return f"{opened.name}: {_alarms(watcher.teller.told).lower()}, {counted(tally.frames, 'frame')}{rate}."

@@ -28,7 +28,7 @@ WhenArgument = Annotated[
         metavar="EVENT|TIME",
         help="An event's id or its first 6 characters; seconds into a clip (12.5 or 0:12.5); a time of day (03:12, or "
         "2026-11-24T03:12:07Z); last: the last event, a bear before all others; end: the newest moment. "
-        "Left out: the last event, or where there is none the moment of most evidence.",
+        "Default: the last event, or without one the moment of most evidence.",
     ),
 ]
 
@@ -36,7 +36,7 @@ WhenArgument = Annotated[
 def why(
     when: WhenArgument = None,
     trace: Annotated[
-        Path | None, typer.Option(help="The file that `watch --trace FILE` wrote; left out, the config's.")
+        Path | None, typer.Option(help="The file that `watch --trace FILE` wrote (default: the config's).")
     ] = None,
     camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the time around it, too (.svg or .png).")] = None,

@@ -59,7 +59,7 @@ def _so(reel: Reel, moment: Moment) -> str:
     going_on = open_event(reel, moment)
     if going_on:
         begun, told = going_on
-        return f"So: no new alarm, for the one of {at(begun)} (event {told.id[:8]}) was still going on."
+        return f"No new alarm: the one that began at {at(begun)} (event {told.id[:8]}) was still active."
     single = [one for one in moment.standings if one.alone_at is not None and one.bear is not None]
     standing = max(single, key=lambda one: one.bear or 0.0, default=moment.strongest)
     if standing and standing.alone_at is not None and standing.bear is not None and not alone(standing):

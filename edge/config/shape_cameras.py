@@ -82,7 +82,9 @@ class Looking(Section):
     fps: Annotated[Rate, Field(description="Frames analysed a second.")] = 10.0
     idle_fps: Annotated[
         Rate | None,
-        Field(description="And while nothing moves, on a live camera; left out, half. Not more than fps."),
+        Field(
+            description="Frames per second while nothing moves, on a live camera (default: half of fps); at most fps."
+        ),
     ] = None
     threshold: Annotated[
         Share | None, Field(description="Bear probability that counts; left out, the model's own.")

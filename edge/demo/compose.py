@@ -18,18 +18,20 @@ from pathlib import Path
 
 import cv2
 
+from edge.atomic import need_folder
 from edge.demo.scene import Scene, Shot, Truth
+from edge.errors import OptionError
 
 __all__ = ["Scene", "Shot", "Truth", "write_clip"]
 
 
 def write_clip(scene: Scene, out: Path, *, quality: int = 27) -> None:
-    """Write ``scene`` to ``out`` (.mp4) and its truth beside it (.json).
+    """Write ``scene`` to ``out`` (.mp4) and its truth beside it (.json). Raises OptionError for a missing folder.
 
     H.264 through ffmpeg where that is installed (``quality`` is its constant rate factor), else
     MPEG-4 part 2 through OpenCV, whose wheel decodes H.264 but cannot encode it.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    need_folder(out)
     if shutil.which("ffmpeg") is None or not _with_ffmpeg(scene, out, quality):
         _with_opencv(scene, out)
     out.with_suffix(".json").write_text(truth_json(scene.truth), encoding="utf-8")
@@ -80,7 +82,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quality", type=int, default=27, help="constant rate factor of H.264, smaller is better")
     asked = parser.parse_args(argv)
     scene = Scene(asked.seed)
-    write_clip(scene, asked.out, quality=asked.quality)
+    try:
+        write_clip(scene, asked.out, quality=asked.quality)
+    except OptionError as error:
+        parser.error(str(error))
     size = asked.out.stat().st_size / 1e6
     full = scene.truth.bear_fully_in_view_s
     sys.stderr.write(f"{asked.out}: {scene.truth.duration_s:.0f} s, {size:.2f} MB, bear in full view at {full:.2f} s\n")

@@ -51,7 +51,7 @@ def _looked(check: Check, patient: Patient) -> Iterator[Finding]:
         except Exception as error:  # whatever it is: the other checks go on
             log.debug("a check failed", exc_info=True)
             words = scrub(f"{type(error).__name__}: {error}")
-            found.put(broken(check.name, f"could not be looked at, through a fault of ours ({words})", OUR_FAULT))
+            found.put(broken(check.name, f"could not be checked because of an internal error ({words})", OUR_FAULT))
         finally:
             found.put(None)
 

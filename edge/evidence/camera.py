@@ -102,7 +102,7 @@ class CameraEvidence:
             work()
         except Exception as error:
             level = logging.DEBUG if self._said else logging.WARNING
-            log.log(level, "a fault of ours in keeping evidence (%s: %s)", type(error).__name__, error, exc_info=True)
+            log.log(level, "internal error while keeping evidence (%s: %s)", type(error).__name__, error, exc_info=True)
             self._said = True
 
     def _told(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:

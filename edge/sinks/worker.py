@@ -271,7 +271,7 @@ class Worker(Generic[Item]):
         try:
             self.answered(item, problem, took_ms)
         except Exception as error:
-            log.error("%s: a fault of ours (%s: %s)", self.name, type(error).__name__, error)
+            log.error("%s: internal error (%s: %s)", self.name, type(error).__name__, error)
 
 
 def in_background(

@@ -112,7 +112,7 @@ class Heartbeat:
             others = {name: words for name, words in status.problems.items() if name != PART}
             ill = replace(status, problems=others).ill
         except Exception as error:
-            ill = [f"how the alarm is cannot be known, a fault of ours ({type(error).__name__})"]
+            ill = [f"the state of the alarm is unknown: internal error ({type(error).__name__})"]
         words = scrub(ill[0], self._secrets) if ill else None
         if words and self._said is None:
             log.warning("no heartbeat from now on, for the alarm is not well: %s", words)

@@ -95,7 +95,7 @@ class Listener(socketserver.TCPServer):
         except OSError:  # it has gone, or was cut off
             pass
         except Exception as error:
-            log.error("a request could not be answered, a fault of ours (%s)", type(error).__name__, exc_info=error)
+            log.error("a request could not be answered: internal error (%s)", type(error).__name__, exc_info=error)
         finally:
             self._leave(request)
 

@@ -130,7 +130,7 @@ class _Latest:
                 self._found, self._at = self._ask(), self._clock()
             return self._found
         except Exception as error:
-            words = f"the alarm cannot say how it is, a fault of ours ({type(error).__name__})"
+            words = f"the alarm cannot report its state: internal error ({type(error).__name__})"
             if words != self._said:
                 log.error("%s", words, exc_info=error)
             self._said = words

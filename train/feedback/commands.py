@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 NAMED = 10  # what was left out, in words; the rest is counted
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
-)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 class Part(StrEnum):

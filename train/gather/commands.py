@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Bring pictures in, with their table: from folders, cards, clips and open collections.",
 )

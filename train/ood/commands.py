@@ -20,7 +20,7 @@ def ood(
     data: Annotated[Path | None, typer.Option(help="Where the run's pictures lie, if they moved.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
-    """Compare scores of how strange a crop is: energy, Mahalanobis, nearest neighbour, ViM.
+    """Compare ways of spotting pictures unlike the training data: energy, Mahalanobis, nearest neighbour, ViM.
 
     Outsiders come from the run's own table where its notes name them (thermal pictures, other continents' animals,
     drawings, indoor), from --outsiders, and from lenses covered by the computer. The winner is kept in RUN/ood.json,

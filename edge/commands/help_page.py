@@ -1,0 +1,135 @@
+"""The ``--help`` page of a command, in plain lines: no word is broken, nothing is cut off, a flag is a flag.
+
+typer's own page is a table of six columns, which leaves the explanations 25 of 80 characters.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from types import MethodType
+from typing import Any
+
+LEAST, MOST = 40, 100  # columns; longer lines are hard to read
+NAMES = 26  # columns for names; a longer one has a line of its own
+TYPES = {"str": "TEXT", "text": "TEXT", "file": "PATH", "directory": "PATH", "int": "NUMBER", "integer": "NUMBER"}
+TYPES |= {"float": "NUMBER"}
+
+
+def use_page(command: Any) -> Any:
+    """The same command, which from now on shows this page for ``--help``; its sub-commands too."""
+    for each in (command, *getattr(command, "commands", {}).values()):
+        each.format_help = MethodType(_format_help, each)
+    return command
+
+
+def _format_help(command: Any, ctx: Any, formatter: Any) -> None:
+    formatter.write(page(command, ctx, shutil.get_terminal_size().columns))
+
+
+def page(command: Any, ctx: Any, columns: int) -> str:
+    """The page of one command in lines of ``columns`` characters. A path or word that is longer stays whole."""
+    width = min(max(columns, LEAST), MOST)
+    params = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
+    arguments = [param for param in params if param.param_type_name == "argument"]
+    inner = getattr(command, "commands", {})
+    usage = ["Usage:", ctx.command_path, "[OPTIONS]", *map(_in_usage, arguments)]
+    if inner:
+        usage.append("[COMMAND …]" if command.invoke_without_command else "COMMAND …")
+    lines = _wrapped(" ".join(usage), width, "  ")
+    for paragraph in (command.help or "").split("\n\n"):
+        lines += ["", *_wrapped(paragraph, width)]
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for each in arguments:
+        sections.setdefault("Arguments", []).append((_name(each), _meaning(each)))
+    for name, each in inner.items():
+        sections.setdefault("Commands", []).append((name, (each.help or "").split("\n\n")[0]))
+    for each in params:
+        if each.param_type_name == "option":
+            section = getattr(each, "rich_help_panel", None) or "Options"
+            sections.setdefault(section, []).append((_spelled(each, ctx), _meaning(each)))
+    for title, rows in sections.items():
+        lines += ["", f"{title}:"]
+        for name, meaning in rows:
+            lines += _row(name, meaning, width)
+    return "\n".join(lines)
+
+
+def _row(name: str, meaning: str, width: int) -> list[str]:
+    begin = " " * (NAMES + 2)
+    lines = _wrapped(meaning, width - len(begin)) or [""]
+    head = f"  {name}"
+    if len(head) + 2 > len(begin):
+        return [head, *(begin + line for line in lines)]
+    return [(head.ljust(len(begin)) + lines[0]).rstrip(), *(begin + line for line in lines[1:])]
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        " ".join(text.split()), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _name(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper()).strip("[]")
+
+
+def _in_usage(argument: Any) -> str:
+    name = _name(argument)
+    name += "…" if argument.nargs != 1 and not name.endswith("…") else ""
+    return name if argument.required else f"[{name}]"
+
+
+def _spelled(option: Any, ctx: Any) -> str:
+    """``-q, --quiet``, ``--bell / --no-bell`` or ``--fps NUMBER``."""
+    names = ", ".join(sorted(option.opts, key=len))
+    if option.secondary_opts:
+        names += f" / {', '.join(option.secondary_opts)}"
+    return names if option.is_flag or option.count else f"{names} {_value(option, ctx)}"
+
+
+def _value(option: Any, ctx: Any) -> str:
+    """What an option takes: TEXT, PATH, NUMBER or the words to choose from."""
+    if option.metavar:
+        return str(option.metavar)
+    if hasattr(option, "display_type"):  # typer since it carries its own click: "<list[str]>", "<float range>"
+        said = str(option.display_type(ctx)).strip("<>")
+    else:
+        said = "|".join(getattr(option.type, "choices", ())) or str(option.type.name)
+    said = re.sub(r"^list\[(.*)\]$", r"\1", said).removesuffix(" range")
+    return TYPES.get(said, said if "|" in said else said.upper())
+
+
+def _meaning(param: Any) -> str:
+    """Its help, then its limits, its default, its variable and whether it is required."""
+    more = []
+    bounds = param if hasattr(param, "min") else getattr(param, "type", None)  # older typers have it with the type
+    least, most = getattr(bounds, "min", None), getattr(bounds, "max", None)
+    if least is not None and most is not None:
+        more.append(f"{least:g} to {most:g}")
+    elif least is not None or most is not None:
+        more.append(f"at least {least:g}" if most is None else f"at most {most:g}")
+    if default := _default(param):
+        more.append(f"default: {default}")
+    if param.envvar:
+        more.append(f"or ${param.envvar}")
+    if param.required and param.param_type_name == "option":
+        more.append("required")
+    return f"{param.help or ''}{''.join(f' [{each}]' for each in more)}".strip()
+
+
+def _default(param: Any) -> str:
+    """What it is where it is not given; empty where that is nothing, or said elsewhere."""
+    default = getattr(param.default, "value", param.default)
+    if isinstance(param.show_default, str) or not param.show_default:
+        return str(param.show_default or "")
+    if isinstance(default, bool):
+        named = getattr(param, "secondary_opts", ())
+        return str((param.opts if default else named)[0]) if named else ""
+    return f"{default:g}" if isinstance(default, float) else str(default) if _plain(default) else ""
+
+
+def _plain(default: Any) -> bool:
+    """Whether a default means something to people: no function, and nothing that is empty."""
+    return default not in (None, "", (), []) and not callable(default)

@@ -1,0 +1,72 @@
+"""``--help`` of every command on a terminal of 80 columns: whole words, nothing cut off, flags that are flags."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from edge.commands.app import load
+from edge.commands.main import COMMANDS, help_text
+from edge.errors import MissingExtraError
+
+ROOMS = sorted(COMMANDS)
+
+
+def pages(name: str, capsys: Any) -> dict[str, tuple[Any, str]]:
+    """The command and its page, for one row of the table and each of its sub-commands."""
+    try:
+        command = load(name)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    found = {}
+    for inner, each in [("", command), *getattr(command, "commands", {}).items()]:
+        command.main(args=[*inner.split(), "--help"], prog_name=f"bear-alarm {name}", standalone_mode=False)
+        found[f"{name} {inner}".strip()] = each, capsys.readouterr().out
+    return found
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_each_page_fits_80_columns_and_names_each_option_whole(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    for full, (command, text) in pages(name, capsys).items():
+        assert f"bear-alarm {full}" in text
+        assert [line for line in text.splitlines() if len(line) > 80] == [], full
+        assert not re.search(r"<\w*bool\w*>|[╭│╰]", text), full
+        shown = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", text))
+        options = [param for param in command.params if param.param_type_name == "option"]
+        assert {word for param in options for word in (*param.opts, *param.secondary_opts)} <= shown, full
+        flags = {param.opts[0] for param in options if param.is_flag}
+        assert not [flag for flag in flags if re.search(rf"{flag} (TEXT|PATH|NUMBER|BOOL)", text)], full
+        # Every word of an explanation is there as it was written.
+        said = {word for param in command.params for word in (param.help or "").split()}
+        assert said - set(text.split()) - {word.strip("[]") for word in text.split()} == set(), full
+
+
+def test_a_page_says_what_an_option_takes_its_limits_default_and_variable(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    found = pages("watch", capsys)["watch"][1]
+    assert re.search(r"^  --follow +[A-Z]", found, re.MULTILINE)
+    assert re.search(r"^  --bell / --no-bell +[A-Z]", found, re.MULTILINE)
+    assert re.search(r"^  -q, --quiet ", found, re.MULTILINE)
+    flat = " ".join(found.split())
+    assert "--fps NUMBER" in flat
+    assert "[0.25 to 60]" in flat
+    assert "$BEAR_ALARM_MQTT" in flat
+    assert "/etc/bear-alarm/config.yml" in found
+    assert "Where and when:\n" in found
+    assert "[default: snapshot.jpg]" in " ".join(pages("snapshot", capsys)["snapshot"][1].split())
+    assert "[default: --resume]" in " ".join(pages("classify", capsys)["classify"][1].split())
+    assert "[default: ]" not in " ".join(pages("gather", capsys)["gather inaturalist"][1].split())
+
+
+def test_a_wide_terminal_is_not_filled_and_a_narrow_one_breaks_no_word(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert max(map(len, pages("watch", capsys)["watch"][1].splitlines())) <= 100
+    monkeypatch.setenv("COLUMNS", "20")
+    assert "/etc/bear-alarm/config.yml" in pages("watch", capsys)["watch"][1]
+
+
+def test_the_front_page_fits_80_columns():
+    assert [line for line in help_text().splitlines() if len(line) > 80] == []
