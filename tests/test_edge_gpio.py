@@ -195,7 +195,7 @@ print(os.environ["LG_WD"], os.listdir(os.environ["LG_WD"]))
 
 def test_without_gpiozero_it_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "gpiozero", None)
-    with pytest.raises(MissingExtraError, match=r"pip install '\.\[pi\]'"):
+    with pytest.raises(MissingExtraError, match=r"install 'bear-alarm\[pi\]'"):
         Gpio(17)
 
 

@@ -48,10 +48,11 @@ def run_alarm(settings: Callable[[], Settings], config: Path | None, *, quiet: b
         from edge.commands.watch_words import alert, introduce, sum_up
 
         def show(event: Event) -> None:
-            say("%s", alert(event))
+            goes_wrong = event.kind == "health" and event.type == "new"
+            (log.warning if goes_wrong else say)("%s", alert(event))
 
         try:
-            alarm = Alarm(wanted, terminal=None if quiet else show)
+            alarm = Alarm(wanted, terminal=show)
             stop.silenced_by(alarm.silence)
             introduce(alarm, say)
             started = time.perf_counter()
