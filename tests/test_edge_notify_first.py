@@ -1,4 +1,4 @@
-"""A bear's message waits for nothing and breaks through; nobody else reads it, and nothing is fetched from elsewhere."""
+"""A bear's message waits for nothing and breaks through; nobody else reads it; nothing is fetched from elsewhere."""
 
 import pytest
 

@@ -112,7 +112,7 @@ class AtOnce:
         self._tried = now
         for each in self._told.values():
             if each.local.problem():
-                _beside(each.local.try_again)
+                _beside(each.plan.name, each.local.try_again)
         made = self._made([plan for key, plan in self._plans.items() if key not in self._told], BearAlarmError)
         self._take(made)
         return bool(made)
@@ -162,7 +162,7 @@ class AtOnce:
                     continue
                 self.missing.pop(plan.name, None)
                 made[plan.key] = _Told(plan, local, self._worker(plan, local))
-                _beside(local.try_again)
+                _beside(plan.name, local.try_again)
         except BaseException:
             _close(list(made.values()), 0.0)
             raise
@@ -188,14 +188,14 @@ def _close(told: Sequence[_Told], within_s: float) -> None:
         each.worker.close(until - time.monotonic())
 
 
-def _beside(call: Callable[[], object]) -> None:
+def _beside(name: str, call: Callable[[], object]) -> None:
     """What takes its time, beside everything else."""
 
     def run() -> None:
         try:
             call()
         except Exception as error:
-            log.warning("it cannot be tried whether it works (%s)", error or type(error).__name__)
+            log.warning("%s cannot be tried (%s)", name, str(error) or type(error).__name__)
 
     threading.Thread(target=run, name="try", daemon=True).start()
 
