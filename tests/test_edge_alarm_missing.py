@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from edge.alarm import at_once, away
-from edge.alarm.alerting import Alerting
+from edge.alarm.alerting import START_S, Alerting
 from edge.errors import OptionError, UnavailableError
 from edge.health import CLEAR_S
 from edge.run import Run
 from edge.settings import AlertSettings
 from edge.sinks import notify, players
+from edge.sinks.mqtt import settings_from_url
 from edge.sinks.players import Player
+from tests.broker import free_port
 from tests.post_box import PostBox
 from tests.sink_world import event, script, soon
 from tests.yard import bear_alarm, yard_clip, yard_model
@@ -151,6 +153,17 @@ def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_told
         assert soon(lambda: box.posted)
         (problem,) = [each for each in world.told() if each["type"] == "new"]
     assert problem["detail"] == "notify 1: libx is missing"
+
+
+def test_a_broker_that_is_away_at_the_start_is_told_of_at_once_and_later_has_its_minute(tmp_path):
+    broker = settings_from_url(f"mqtt://127.0.0.1:{free_port()}/hives")
+    world, later = World(tmp_path, mqtt=broker), World(tmp_path / "later", mqtt=broker)
+    for each in (world, later):
+        assert soon(lambda each=each: each.everyone.deliverers[0].channel.problem)
+    world.look()
+    later.look(START_S + 1.0)
+    assert [each["label"] for each in world.told()] == [world.everyone.deliverers[0].key]
+    assert later.told() == []
 
 
 def test_what_can_never_work_is_still_a_mistake_with_a_player_or_without(tmp_path, no_player):

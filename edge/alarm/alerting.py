@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # how often to ask everyone how they are
+START_S = 15.0  # who cannot be reached in so many seconds from the start is told of at once
 AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
 
 
@@ -89,6 +90,7 @@ class Alerting:
         self.more: Callable[[], Mapping[str, Ask]] = dict
         self.evidence: EvidenceWriter | None = None
         self.sinks: list[Sink] = []
+        self._began = time.monotonic()
         self._looked = 0.0
         self._exchanging = False  # those who show a state, of which the new know nothing yet
         self._at_once = AtOnce(answered)
@@ -195,6 +197,8 @@ class Alerting:
                 self._point()
             self._health.parts = self._parts()
             self._health.at_once = frozenset(AT_ONCE) | self._at_once.sure | self._away.missing.keys()
+            if now - self._began < START_S:  # a broker that restarts later has its minute
+                self._health.at_once |= {each.key for each in self.deliverers if each.channel.problem}
             for event in self._health(now):
                 self.tell(event)
         self._keeping.tick(now)
