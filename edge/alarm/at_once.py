@@ -113,7 +113,9 @@ class AtOnce:
         for each in self._told.values():
             if each.local.problem():
                 _beside(each.plan.name, each.local.try_again)
-        made = self._made([plan for key, plan in self._plans.items() if key not in self._told], BearAlarmError)
+        # Also what has become a mistake meanwhile, such as a WAV file that is gone, ends nothing now.
+        waiting = [plan for key, plan in self._plans.items() if key not in self._told]
+        made = self._made(waiting, (BearAlarmError, *NOT_HERE))
         self._take(made)
         return bool(made)
 
@@ -149,7 +151,7 @@ class AtOnce:
     def _made(
         self,
         plans: Sequence[Plan],
-        passing: type[Exception] | tuple[type[Exception], ...] = NOT_HERE,
+        passing: tuple[type[Exception], ...] = NOT_HERE,
     ) -> dict[Hashable, _Told]:
         """Each ready and with its worker; ``passing`` makes one missing, and none is made where another is raised."""
         made: dict[Hashable, _Told] = {}

@@ -100,7 +100,7 @@ def _deterrent(settings: AlertSettings) -> Plan:
                 except NOT_HERE as error:
                     dark[words] = f"lamp {words} stays dark: {error}"
                 else:
-                    del dark[words]
+                    dark.pop(words, None)
 
         def problem() -> str | None:
             return deterrent.problem or "; ".join(tuple(dark.values())) or None
