@@ -35,8 +35,15 @@ class OptionError(BearAlarmError, ValueError):
     """A command's option has a value that makes no sense."""
 
 
+class UnavailableError(BearAlarmError, RuntimeError):
+    """What is asked for does not work here and now, but it may later: no player, no pins, a library is missing."""
+
+
 class MissingExtraError(BearAlarmError, ImportError):
     """A command needs an optional part that is not installed."""
+
+
+NOT_HERE = (UnavailableError, ImportError)  # a sink that raises one of these is tried again, and stops nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,14 +184,14 @@ def test_nobody_is_let_go_of_while_events_still_go_to_him(monkeypatch, tmp_path)
 
 
 def test_who_is_told_no_more_is_silenced_too(monkeypatch, tmp_path):
-    everyone = Alerting(AlertSettings(bell=False, sounds=("horn",)), Run())
+    everyone = Alerting(AlertSettings(bell=False, on_alarm="true"), Run())
     silenced: list[str] = []
     monkeypatch.setattr(at_once, "_close", lambda told, within_s: time.sleep(5.0))
     local = next(iter(everyone._at_once._told.values())).local
-    object.__setattr__(local, "silence", lambda: silenced.append("horn"))
+    object.__setattr__(local, "silence", lambda: silenced.append("it"))
     everyone.change(AlertSettings(bell=False), [], None)
     everyone.silence()
-    assert silenced == ["horn"]
+    assert silenced == ["it"]
     everyone.close(0.0)
 
 

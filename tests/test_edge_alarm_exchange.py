@@ -5,6 +5,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 from edge.alarm.alerting import Alerting
 from edge.alarm.remote import channel_plans
 from edge.run import Run
@@ -69,6 +71,7 @@ def test_what_happens_while_an_address_is_exchanged_is_told_to_the_new_one(tmp_p
         assert "meanwhile" not in old.ids
 
 
+@pytest.mark.needs_tool("mosquitto")
 def test_the_journal_knows_a_broker_before_it_is_connected_by_the_key_it_has_then(tmp_path):
     with Broker(tmp_path) as server:
         broker = settings_from_url(f"mqtt://127.0.0.1:{server.port}/hives")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -18,11 +19,30 @@ from tests.command import bear_alarm
 from tests.post_box import PostBox
 from tests.sink_world import event, soon
 
+PLAYS = "#!/bin/sh\nexit 0\n"
+
 SECRET = "hunter2-hunter2"
 
 
 def alert(*words, **variables):
     return bear_alarm("alert", "test", *words, **variables)
+
+
+def player(folder, name):
+    """A program of that name that says it plays whatever it is given."""
+    (folder / "bin").mkdir(exist_ok=True)
+    program = folder / "bin" / name
+    program.write_text(PLAYS)
+    program.chmod(0o700)
+
+
+def path(folder):
+    """Only the programs in there, and the shell."""
+    (folder / "bin").mkdir(exist_ok=True)
+    for name in ("sh", "cat", "true"):
+        if not (folder / "bin" / name).exists():
+            (folder / "bin" / name).symlink_to(shutil.which(name))
+    return str(folder / "bin")
 
 
 def kept(state):
@@ -39,8 +59,9 @@ def test_each_answers_and_the_event_is_marked_as_a_test(tmp_path):
     assert heard["kind"] == printed["kind"] == "test"
     assert heard["id"] == printed["id"]
     assert printed["durable"]
+    assert heard["label"] == "test"  # $BEAR_LABEL of a command that is tried
     for who in ("the bell", "--on-alarm", "the journal", "--events -"):
-        assert any(line.startswith(who) and "told, after" in line for line in done.stderr.splitlines()), who
+        assert any(line.startswith(who) and "OK, after" in line for line in done.stderr.splitlines()), who
     (one,) = kept(tmp_path / "state")
     assert (one.id, one.first.event.kind) == (heard["id"], "test")
 
@@ -48,9 +69,8 @@ def test_each_answers_and_the_event_is_marked_as_a_test(tmp_path):
 def test_one_that_fails_is_named_and_ends_it_with_one(tmp_path):
     done = alert("--state", tmp_path, "--on-alarm", "exit 7")
     assert done.returncode == 1
-    assert "--on-alarm" in done.stderr
-    assert "NOT: " in done.stderr
-    assert "exit code 7" in done.stderr
+    (row,) = [line for line in done.stderr.splitlines() if line.startswith("--on-alarm ") and "FAILED: " in line]
+    assert "exit code 7" in row
 
 
 def test_a_webhook_gets_the_word_and_then_the_picture(tmp_path):
@@ -70,8 +90,10 @@ def test_what_could_not_be_delivered_does_not_come_later(tmp_path):
     url = f"http://user:{SECRET}@127.0.0.1:{free_port()}/x?token={SECRET}"
     done = alert("--state", tmp_path, "--webhook", url, "--wait", 2)
     assert done.returncode == 1
-    assert "NOT: " in done.stderr
-    assert "picture  NOT: not tried, for the word did not go" in done.stderr
+    word, picture = [line for line in done.stderr.splitlines() if line.startswith("webhook") and "FAILED: " in line]
+    assert "Connection refused" in word
+    assert "picture was not sent" in picture
+    assert "is kept" not in done.stderr
     assert SECRET not in done.stderr + done.stdout
     (one,) = kept(tmp_path)
     assert {delivery.state for delivery in one.deliveries} == {"parked"}
@@ -97,6 +119,11 @@ def test_a_broker_gets_it_while_the_alarm_itself_goes_on(tmp_path):
         (["--deterrent-hours", "daily 20:00-06:00"], "--deterrent-hours belongs to a deterrent"),
         (["--relay", "99"], "--relay: '99' is no pin"),
         (["--sound", "no-such.wav"], "no-such.wav"),
+        (["--sound", "trumpet"], "siren, chirp, horn, barks, shouts, bangs, or the path of a WAV file"),
+        (["--sound-seconds", "5"], "--sound-seconds belongs to a sound"),
+        (["--deterrent", "on", "--sound-seconds", "5"], "--sound-seconds belongs to a sound"),
+        (["--sound-device", "null"], "--sound-device belongs to a sound"),
+        (["--relay", "17", "--deterrent", "on", "--deterrent-lamp", "17:5"], "pin 17 is already that of --relay 17"),
         (["--mqtt", "http://x"], "mqtt://"),
         (["--webhook", "ftp://x"], "http"),
         (["--notify", "nonsense"], "Apprise"),
@@ -180,7 +207,7 @@ def test_a_journal_that_is_only_in_memory_is_no_answer(tmp_path):
     (tmp_path / "journal.db").mkdir()  # which no database can be
     done = alert("--state", tmp_path, "--on-alarm", "true")
     assert done.returncode == 1
-    (said,) = [line for line in done.stderr.splitlines() if line.startswith("the journal ") and "NOT: " in line]
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("the journal ") and "FAILED: " in line]
     assert "memory" in said
 
 
@@ -195,20 +222,49 @@ def test_one_pin_that_cannot_be_had_does_not_keep_the_others_from_being_tried(tm
     got = tmp_path / "got"
     done = alert("--state", tmp_path, "--relay", "17", "--on-alarm", f"cat > {got}", GPIOZERO_PIN_FACTORY="nonsense")
     assert done.returncode == 1
-    assert any(line.startswith("relay 17") and "NOT: " in line for line in done.stderr.splitlines())
+    assert any(line.startswith("relay 17") and "FAILED: " in line for line in done.stderr.splitlines())
     assert json.loads(got.read_text())["kind"] == "test"
 
 
 def test_a_lamp_that_cannot_be_had_is_said_by_its_own_name(tmp_path):
+    player(tmp_path, "aplay")
     words = ["--deterrent", "on", "--deterrent-lamp", "27", "--sound-device", "null"]
-    done = alert("--state", tmp_path, *words, "--on-alarm", "true", GPIOZERO_PIN_FACTORY="nonsense")
+    done = alert(
+        "--state", tmp_path, *words, "--on-alarm", "true", GPIOZERO_PIN_FACTORY="nonsense", PATH=path(tmp_path)
+    )
     assert done.returncode == 1
     said = done.stderr.splitlines()
-    assert any(line.startswith("deterrent-lamp 27") and "NOT: " in line for line in said)
-    assert any(line.startswith("--on-alarm") and "told" in line for line in said)
+    assert any(line.startswith("deterrent ") and "FAILED: lamp 27 stays dark" in line for line in said)
+    assert any(line.startswith("--on-alarm") and "OK" in line for line in said)
 
 
 def test_a_relay_is_switched_and_said(tmp_path):
     done = alert("--state", tmp_path, "--relay", "17:1", GPIOZERO_PIN_FACTORY="mock")
     assert done.returncode == 0, done.stderr
-    assert any(line.startswith("relay 17:1") and "told" in line for line in done.stderr.splitlines())
+    assert any(line.startswith("relay 17:1") and "OK" in line for line in done.stderr.splitlines())
+
+
+def test_all_are_tried_and_what_failed_is_named_where_nothing_can_sound(tmp_path):
+    """Without a player, pins and a service's library: each is a row of its own, and the others are told."""
+    got = tmp_path / "got"
+    words = ["--sound", "siren", "--relay", "17", "--notify", "dbus://", "--on-trouble", "no-such-program-here"]
+    done = alert(
+        "--state", tmp_path / "s", *words, "--on-alarm", f"cat > {got}", PATH=path(tmp_path), GPIOZERO_PIN_FACTORY="x"
+    )
+    assert done.returncode == 1
+    rows = {line.split("  ")[0]: line for line in done.stderr.splitlines() if "FAILED: " in line or ", after " in line}
+    failed = [who for who, line in rows.items() if "FAILED: " in line]
+    assert failed[:2] == ["sound siren", "relay 17"]
+    assert "--on-trouble" in failed
+    assert "aplay" in rows["sound siren"]
+    assert "OK" in rows["--on-alarm"]
+    assert json.loads(got.read_text())["kind"] == "test"
+
+
+def test_the_row_of_a_test_promises_no_pictures(tmp_path):
+    with PostBox() as box:
+        alert("--state", tmp_path, "--webhook", f"http://127.0.0.1:{box.port}/bears")
+    said = bear_alarm("events", "--state", tmp_path)
+    (row,) = [line for line in said.stdout.splitlines() if " test" in line and "told" in line]
+    assert "picture" not in row
+    assert "test test test" not in row

@@ -18,6 +18,7 @@ from edge.commands import app
 from edge.commands.main import COMMANDS
 from edge.commands.progress import track
 from edge.errors import MissingExtraError, PictureError
+from edge.installing import extra
 from tests.command import bear_alarm
 
 ROOT = Path(__file__).parents[1]
@@ -165,7 +166,7 @@ def test_errors_become_exit_codes(monkeypatch, capsys):
     missing = Outcome(monkeypatch, capsys, ModuleNotFoundError("no torch", name="torch.nn"))
     assert missing.code == 2
     assert "needs torch" in missing.words
-    assert "pip install '.[train]'" in missing.words
+    assert extra("train") in missing.words
     assert Outcome(monkeypatch, capsys, ModuleNotFoundError("no edgy", name="edgy")).code == 1
     assert "Traceback" in Outcome(monkeypatch, capsys, ZeroDivisionError("oops"), BEAR_ALARM_DEBUG="1").words
 
@@ -181,7 +182,7 @@ def test_completion_never_puts_words_between():
 
 def test_a_room_that_is_not_installed_is_one_sentence(monkeypatch):
     monkeypatch.setattr(app, "entry_points", lambda **_: [])
-    with pytest.raises(MissingExtraError, match=r"pip install '.\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"install 'bear-alarm\[train\]'"):
         app.load("train")
 
 

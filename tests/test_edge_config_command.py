@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from edge.commands.config import init
+from edge.commands.config import check, init
+from edge.commands.config_ask import asked
 from edge.config.editor import FILLED, editor_schema
 from edge.config.known import NAME, config_schema, settings
 from edge.config.loading import load_text
 from edge.config.template import template, uncommented
+from edge.sinks.notify import guessable
 from tests.command import bear_alarm as run
 from tests.test_edge_command import ROOT, sentence
 
@@ -101,11 +103,55 @@ def test_check_finds_the_config_and_shows_no_secrets(tmp_path):
         "notify: ntfy://s3cr3t\nrelay: 17\nsound: siren\nrecord: off\nevents: e.jsonl\n"
     )
     ran = run("config", "check", BEAR_ALARM_CONFIG=str(path))
-    assert ran.stdout == (
-        f"{path}: fine; 2 cameras: yard, bins; told: sound siren, relay 17, MQTT at broker:1883, webhook https://h/…, "
+    assert ran.returncode == 0
+    assert ran.stdout.endswith(
+        "; 2 cameras: yard, bins; told: sound siren, relay 17, MQTT at broker:1883, webhook https://h/…, "
         f"ntfy://…, the file {tmp_path / 'e.jsonl'}; no pictures kept\n"
     )
-    assert "s3cr3t" not in run("config", "check", path, "--json").stdout
+    found = run("config", "check", path, "--json").stdout
+    assert "s3cr3t" not in ran.stderr + ran.stdout + found
+    assert any("short topic" in warning for warning in json.loads(found)["warnings"])
+
+
+def test_what_this_machine_cannot_do_now_is_a_warning_and_no_mistake(tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "gpiozero", None)
+    path = tmp_path / "bear-alarm.yml"
+    path.write_text(
+        "cameras: {yard: demo}\nsound: siren\nrelay: 17\ndeterrent: {play: on, lamps: 22}\n"
+        "command: no-such-program-here\nnotify: ntfy://my-bees\n"
+    )
+    check(path)
+    for words in ("sound: no program", "relay: pin 17", "deterrent.lamps: pin 22", "command.on_alarm: ", "short topic"):
+        assert words in caplog.text, words
+    said = capsys.readouterr().out
+    assert "5 warnings" in said
+    assert "fine" not in said
+
+
+def test_an_empty_config_is_a_mistake_and_one_without_cameras_a_warning(tmp_path, caplog):
+    path = tmp_path / "bear-alarm.yml"
+    for text in ("", "# sound: siren\n"):
+        path.write_text(text)
+        ran = run("config", "check", path)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert f"{path}: it is empty: nothing is watched" in ran.stderr
+        assert json.loads(run("config", "check", path, "--json").stdout)["fine"] is False
+    path.write_text("bell: no\n")
+    check(path)
+    assert "SOURCE" in caplog.text
+
+
+def test_a_phone_with_ntfy_gets_a_topic_that_nobody_guesses():
+    said: list[str] = []
+    answers = iter(["demo", "ntfy", "demo", "ntfy"])
+    one, two = (asked(lambda question, usual: next(answers), said.append)["notify"] for _ in range(2))
+    assert one != two
+    assert guessable(one) is None
+    assert any(one.removeprefix("ntfy://") in line for line in said)
+    assert template() != template()
+    (example,) = re.findall(r"ntfy://\S+", template())
+    assert guessable(example) is None
 
 
 def answered(path: Path, *answers: str) -> str:

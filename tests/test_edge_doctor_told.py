@@ -158,10 +158,16 @@ def test_a_heartbeat_that_watch_would_refuse_is_broken_and_a_proxy_is_asked_wher
 
 
 def test_apprise_urls_are_only_read(tmp_path):
-    found = by_name(telling_away.check_people(with_alerts(tmp_path, notify=("ntfy://topicsekret", "nonsense://x"))))
+    found = by_name(
+        telling_away.check_people(
+            with_alerts(tmp_path, notify=("ntfy://topicsekret-0123456", "nonsense://x", "ntfy://bees"))
+        )
+    )
     assert found["notify 1"].state == "fine"
     assert found["notify 2"].state == "broken"
     assert "knows no such service" in found["notify 2"].words
+    assert found["notify 3"].state == "doubt"
+    assert "guessed" in found["notify 3"].words
     assert "topicsekret" not in str(found)
 
 

@@ -164,7 +164,7 @@ def test_a_machine_without_pyav_or_without_h264(tmp_path, monkeypatch):
     monkeypatch.setattr(av, "Codec", without_x264)
     assert encode(shots([0.0, 0.2]), tmp_path / "clip.mp4") == 2  # VP9
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(CannotError, match="pip install av"):
+    with pytest.raises(CannotError, match=r"-m pip install av$"):
         encode(shots([0.0, 0.2]), tmp_path / "none.mp4")
     assert not (tmp_path / "none.mp4").exists()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import MissingExtraError, OptionError
+from edge.errors import MissingExtraError, OptionError, UnavailableError
 from edge.sinks.gpio import BLINK, Gpio, Pin, parse_pin
 from edge.sinks.worker import in_background
 from tests.sink_world import event, soon
@@ -98,7 +98,7 @@ def test_a_pin_that_fails_is_heard_by_whoever_asked(pins, monkeypatch):
 
 def test_a_pin_used_twice_is_one_sentence(pins):
     relay = Gpio(17)
-    with pytest.raises(OptionError, match=r"pin 17 cannot be used .*already in use.*; is it used twice"):
+    with pytest.raises(UnavailableError, match=r"pin 17 cannot be used .*already in use.*; is it used twice"):
         Gpio(17)
     relay.close()
     Gpio(17).close()
@@ -165,11 +165,11 @@ def test_lgpio_has_a_folder_to_write_in_and_the_programs_stays_where_it_was(tmp_
     here.mkdir()
     code = """
 import os
-from edge.errors import OptionError
+from edge.errors import UnavailableError
 from edge.sinks.gpio import Gpio
 try:
     Gpio(17)
-except OptionError as error:
+except UnavailableError as error:
     print(error)
 print(os.getcwd())
 print(os.environ["LG_WD"], os.listdir(os.environ["LG_WD"]))
@@ -195,7 +195,7 @@ print(os.environ["LG_WD"], os.listdir(os.environ["LG_WD"]))
 
 def test_without_gpiozero_it_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "gpiozero", None)
-    with pytest.raises(MissingExtraError, match=r"pip install '\.\[pi\]'"):
+    with pytest.raises(MissingExtraError, match=r"install 'bear-alarm\[pi\]'"):
         Gpio(17)
 
 

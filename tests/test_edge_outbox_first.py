@@ -1,12 +1,14 @@
 """An alarm goes to people before everything else, whatever cameras and the alarm itself have said; and at once."""
 
+import threading
 from dataclasses import replace
 
 import pytest
 
+from edge.outbox.deliver import Deliverer
 from edge.outbox.feed import Feed
 from edge.outbox.plan import Parcel
-from tests.outbox_world import Life, Net, event
+from tests.outbox_world import Life, MemoryQueue, Net, Told, event, wait_for
 
 
 def chatter(seq, type_="new"):
@@ -150,3 +152,28 @@ def test_who_is_back_is_tried_at_once_and_failing_again_goes_on_with_longer_wait
     life.feed.reached()
     life.look()
     assert life.channel.seqs == [(1,)]
+
+
+@pytest.mark.parametrize("people", [True, False])
+def test_an_alarm_waits_for_no_other_word_that_is_under_way_where_people_are_told(people):
+    """A slow server has another word in hand: an alarm goes beside it; machines get all in order."""
+    answers, begun = threading.Event(), threading.Event()
+
+    def slow(message):
+        if message.events[0].kind == "camera":
+            begun.set()
+            answers.wait(20.0)
+
+    queue, channel = MemoryQueue(), Told(slow, people=people)
+    deliverer = Deliverer(channel, queue)
+    queue.put(chatter(1))
+    assert begun.wait(20.0)
+    for seq in (2, 3):
+        queue.put(event(seq))
+    if people:
+        wait_for(lambda: len(channel.seqs) == 2)
+    answers.set()
+    wait_for(lambda: not queue.of("waiting"))
+    deliverer.close(5.0)
+    assert sorted(channel.seqs) == [(1,), (2,), (3,)]
+    assert channel.seqs[0] != (1,) if people else channel.seqs == [(1,), (2,), (3,)]

@@ -22,6 +22,9 @@ from hypothesis import strategies as st  # noqa: E402
         ("mqtt://bob:pw@10.0.0.7:1883: not authorised", "mqtt://***@10.0.0.7:1883: not authorised"),
         ("http://[fe80::1]:80/x.", "http://[fe80::1]:80/***."),
         ("no route to http://10.0.0.7", "no route to http://10.0.0.7"),
+        ("does it speak TLS (mqtts://)?", "does it speak TLS (mqtts://)?"),
+        ("is it https://h.example/abc?!", "is it https://h.example/***?!"),
+        ("begin with a name, as in ntfy://; see the list", "begin with a name, as in ntfy://; see the list"),
         ("tgram://123456:ABCdef/42 failed", "tgram://*** failed"),
         (
             "HTTPSConnectionPool(host='t.example', port=443): Max retries exceeded with url: /bot12:Ab/send",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 from edge.sinks.noises import NAMES, make
 from edge.sinks.players import Player, find_players
 from edge.sinks.sound import Sound
@@ -135,7 +135,7 @@ def test_a_wav_of_any_kind_is_cut_or_repeated_to_its_time(tmp_path, tag, channel
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "no such sound; name a WAV file, or one of siren, chirp"),
+        (None, "is no known sound; write one of siren, chirp, .*, or the path of a WAV file"),
         (b"ID3\x04 an MP3 with another name", "is no WAV file; convert it"),
         (riff(85, 2, 44_100, 16, b"mp3" * 99), "not every player knows .format 85."),
         (riff(1, 2, 44_100, 16, b""), "holds no sound"),
@@ -159,7 +159,7 @@ def test_a_length_that_makes_no_sense_is_one_sentence(seconds):
 
 def test_players_are_those_installed_the_desktops_first(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(OptionError, match="no program that plays sounds was found; install aplay"):
+    with pytest.raises(UnavailableError, match="no program that plays sounds was found; install aplay"):
         find_players(platform="linux")
     for name in ("aplay", "paplay", "pw-play", "afplay"):
         script(tmp_path, name, "exit 0")

@@ -169,7 +169,7 @@ def test_a_test_is_loud_for_three_seconds_however_long_the_network_takes(player,
     _, said = running.communicate(timeout=30)
     assert running.returncode == 1
     assert "sound siren" in said
-    assert "NOT: " in said
+    assert "FAILED: " in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # how often to ask everyone how they are
+START_S = 15.0  # who cannot be reached in so many seconds from the start is told of at once
 AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
 
 
@@ -66,8 +67,8 @@ class Alerting:
     ``sinks`` stays the same list while those in it change. ``state`` None: no journal, which only goes without a
     network. Set later: ``watching``, whether a camera's frames are being looked at; ``stats``, what MQTT says of the
     whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and channel what became of an event.
-    A ``guest`` is beside an alarm that watches: it leaves MQTT's states alone, and a pin it cannot have is ``refused``
-    instead of raised. ``terminal`` is told last. Raises OptionError for what cannot work, before anything is heard.
+    A ``guest`` is beside an alarm that watches, and leaves MQTT's states alone. ``terminal`` is told last. What cannot
+    work here and now is ``missing``, a problem, and tried again. Raises OptionError for what can never work.
     """
 
     def __init__(
@@ -89,9 +90,10 @@ class Alerting:
         self.more: Callable[[], Mapping[str, Ask]] = dict
         self.evidence: EvidenceWriter | None = None
         self.sinks: list[Sink] = []
+        self._began = time.monotonic()
         self._looked = 0.0
         self._exchanging = False  # those who show a state, of which the new know nothing yet
-        self._at_once = AtOnce(answered, guest=guest)
+        self._at_once = AtOnce(answered)
         self._keeping = Keeping(answered, run=run, state=state, clock=clock)
         self._away = Away(
             answered,
@@ -120,9 +122,9 @@ class Alerting:
         return self._keeping.journal
 
     @property
-    def refused(self) -> dict[str, str]:
-        """Pins that a guest could not have, and why."""
-        return self._at_once.refused
+    def missing(self) -> dict[str, str]:
+        """Who cannot be told here and now, and why."""
+        return self._at_once.missing | self._away.missing
 
     @property
     def deliverers(self) -> list[Deliverer]:
@@ -143,7 +145,7 @@ class Alerting:
     def change(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
         """Tell these from now on; those who stay are not disturbed, and what happens meanwhile is told to the new.
 
-        Raises OptionError for what cannot work; then all is as it was.
+        Raises OptionError for what can never work; then all is as it was.
         """
         plans = self._away.plan(settings, cameras, model)
         lines = self._keeping.lines(settings.events)
@@ -168,9 +170,14 @@ class Alerting:
 
     def expected(self, event: Event) -> dict[str, bool]:
         """Who answers to this event, in the order they are told, and whether one that fails is tried again."""
-        found = dict.fromkeys(self.refused, False) | {each.name: False for each in self.workers if each.wants(event)}
+        found = dict.fromkeys(self.missing, False) | {each.name: False for each in self.workers if each.wants(event)}
         found |= {each.key: True for each in self.deliverers}
         return found | {f"{each.key}, picture": True for each in self.deliverers if each.channel.pictures}
+
+    @property
+    def ailing(self) -> dict[str, str]:
+        """Who of those that are told here is known not to work, and why, whatever became of an event."""
+        return {name: why for name, ask in self._at_once.parts.items() if (why := ask())} | self._away.missing
 
     def hopeless(self) -> set[str]:
         """Channels that refused something for good: it is not tried again."""
@@ -186,7 +193,12 @@ class Alerting:
         now = time.monotonic() if now is None else now
         if now - self._looked >= LOOK_S:
             self._looked = now
+            if self._at_once.try_again(now) or self._away.try_again(now):
+                self._point()
             self._health.parts = self._parts()
+            self._health.at_once = frozenset(AT_ONCE) | self._at_once.sure | self._away.missing.keys()
+            if now - self._began < START_S:  # a broker that restarts later has its minute
+                self._health.at_once |= {each.key for each in self.deliverers if each.channel.problem}
             for event in self._health(now):
                 self.tell(event)
         self._keeping.tick(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -10,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.alarm.local import Local, Plan, local_plans
+from edge.errors import NOT_HERE, BearAlarmError
 from edge.sinks.worker import Worker, in_background
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from edge.schema import Event
     from edge.settings import AlertSettings
 
+log = logging.getLogger(__name__)
+
+AGAIN_S = 60.0  # how often what does not work is tried again
 SILENT_S = 0.5
 UNDER_WAY_S = 0.05  # an event that is just being handed round is round by then
 LAST_S = 5.0  # what those who are told no more may take for what they have in hand
@@ -34,12 +39,13 @@ class _Told:
 
 
 class AtOnce:
-    """Sounds, relays, the deterrent, the bell and commands. A ``guest`` that cannot have a pin is ``refused``."""
+    """Sounds, relays, the deterrent, the bell and commands; one that cannot work is ``missing``, and tried again."""
 
-    def __init__(self, answered: Answered, *, guest: bool = False) -> None:
-        self.refused: dict[str, str] = {}
+    def __init__(self, answered: Answered) -> None:
+        self.missing: dict[str, str] = {}  # who cannot work here and now, and why
         self._answered = answered
-        self._refuse = self.refused.__setitem__ if guest else None
+        self._plans: dict[Hashable, Plan] = {}  # everyone who is wanted, in the order in which they are told
+        self._tried = time.monotonic()
         self._told: dict[Hashable, _Told] = {}
         self._leaving: tuple[_Told, ...] = ()  # told no more, and perhaps not silent yet
 
@@ -51,23 +57,34 @@ class AtOnce:
     @property
     def parts(self) -> dict[str, Ask]:
         """Whom health asks, by name."""
-        return {
-            each.worker.name: partial(_problem, each.worker.problem, each.local.problem) for each in self._told.values()
-        }
+        parts: dict[str, Ask] = {name: partial(str, f"{name}: {why}") for name, why in self.missing.items()}
+        for each in self._told.values():
+            parts[each.worker.name] = partial(_problem, each.worker.problem, each.local.problem)
+        return parts
+
+    @property
+    def sure(self) -> set[str]:
+        """Parts whose problem does not pass within a moment."""
+        return {*self.missing, *(each.worker.name for each in self._told.values() if each.local.problem())}
 
     def change(self, settings: AlertSettings, hold: Callable[[], object]) -> Callable[[], object]:
         """Those that these settings name, and no others; who stays the same is not disturbed.
 
         ``hold`` is called before anything is taken from somebody who is told: from then on the caller must keep events
         for ``workers`` as they are afterwards. What is returned lets go of those who are told no more; call it once
-        nobody hands them events. Raises OptionError, MissingExtraError; all is then as it was.
+        nobody hands them events. Raises OptionError for what can never work; all is then as it was.
         """
-        plans = {plan.key: plan for plan in local_plans(settings, self._refuse)}
+        plans = {plan.key: plan for plan in local_plans(settings)}
+        missing, self.missing = self.missing, {}
         gone = [each for key, each in self._told.items() if key not in plans]
         new = [plan for key, plan in plans.items() if key not in self._told]
         taken = frozenset[int]().union(*(plan.pins for plan in new))
         late = [plan for plan in new if plan.pins]
-        made = self._made([plan for plan in new if not plan.pins])
+        try:
+            made = self._made([plan for plan in new if not plan.pins])
+        except BaseException:
+            self.missing = missing
+            raise
         freed = [each for each in gone if each.plan.pins & taken]
         if freed:
             hold()
@@ -77,13 +94,30 @@ class AtOnce:
             made |= self._made(late)
         except BaseException:
             _close(list(made.values()), 0.0)
-            back = self._made([each.plan for each in freed])  # which could be had before
-            self._told = {key: back.get(key, each) for key, each in self._told.items()}
+            self.missing = missing
+            back = self._made([each.plan for each in freed])
+            self._told = {key: each for key, each in self._told.items() if each not in freed}
+            self._take(back)
             raise
-        self._told = {key: told for key in plans if (told := made.get(key) or self._told.get(key))}
+        self._plans = plans
+        self._take(made)
         rest = [each for each in gone if each not in freed]
         self._leaving += tuple(rest)
         return partial(self._let_go, rest)
+
+    def try_again(self, now: float) -> bool:
+        """Once a minute, what does not work is tried again; whether ``workers`` are others by that."""
+        if now - self._tried < AGAIN_S:
+            return False
+        self._tried = now
+        for each in self._told.values():
+            if each.local.problem():
+                _beside(each.plan.name, each.local.try_again)
+        # Also what has become a mistake meanwhile, such as a WAV file that is gone, ends nothing now.
+        waiting = [plan for key, plan in self._plans.items() if key not in self._told]
+        made = self._made(waiting, (BearAlarmError, *NOT_HERE))
+        self._take(made)
+        return bool(made)
 
     def silence(self) -> None:
         """Noises and relays off, for good, within half a second."""
@@ -110,13 +144,27 @@ class AtOnce:
         if told:
             threading.Thread(target=close, name="told no more", daemon=True).start()
 
-    def _made(self, plans: Sequence[Plan]) -> dict[Hashable, _Told]:
-        """Each ready and with its worker, but for those refused; none where one raises."""
+    def _take(self, made: dict[Hashable, _Told]) -> None:
+        """Tell these too."""
+        self._told = {key: told for key in self._plans if (told := made.get(key) or self._told.get(key))}
+
+    def _made(
+        self,
+        plans: Sequence[Plan],
+        passing: tuple[type[Exception], ...] = NOT_HERE,
+    ) -> dict[Hashable, _Told]:
+        """Each ready and with its worker; ``passing`` makes one missing, and none is made where another is raised."""
         made: dict[Hashable, _Told] = {}
         try:
             for plan in plans:
-                if local := plan.make():
-                    made[plan.key] = _Told(plan, local, self._worker(plan, local))
+                try:
+                    local = plan.make()
+                except passing as error:
+                    self.missing[plan.name] = str(error)
+                    continue
+                self.missing.pop(plan.name, None)
+                made[plan.key] = _Told(plan, local, self._worker(plan, local))
+                _beside(plan.name, local.try_again)
         except BaseException:
             _close(list(made.values()), 0.0)
             raise
@@ -140,6 +188,18 @@ def _close(told: Sequence[_Told], within_s: float) -> None:
         if each.plan.pins and each.local.silence:  # a pin is given back at once
             each.local.silence()
         each.worker.close(until - time.monotonic())
+
+
+def _beside(name: str, call: Callable[[], object]) -> None:
+    """What takes its time, beside everything else."""
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as error:
+            log.warning("%s cannot be tried (%s)", name, str(error) or type(error).__name__)
+
+    threading.Thread(target=run, name="try", daemon=True).start()
 
 
 def _problem(sink: Ask, before: Ask) -> str | None:

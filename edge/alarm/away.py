@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge.settings import AlertSettings
     from edge.sinks.worker import Sink
 
+AGAIN_S = 60.0  # how often what cannot be made is tried again
 LET_GO_S = 2.0  # what is under way when a channel is told no more; the rest waits in the journal
 
 
@@ -56,6 +58,9 @@ class Away:
         self._stats = stats
         self._guest = guest
         self._reached: dict[Hashable, _Reached] = {}
+        self.missing: dict[str, str] = {}  # who cannot be made here and now, and why
+        self._plans: Sequence[ChannelPlan] = ()  # everyone who is wanted
+        self._tried = time.monotonic()
 
     @property
     def workers(self) -> list[Worker[Event]]:
@@ -75,38 +80,50 @@ class Away:
     @property
     def parts(self) -> dict[str, Ask]:
         """Whom health asks, by name."""
-        return {each.key: each.problem for each in self.deliverers} | {each.name: each.problem for each in self.workers}
+        parts: dict[str, Ask] = {name: partial(str, f"{name}: {why}") for name, why in self.missing.items()}
+        parts |= {each.key: each.problem for each in self.deliverers}
+        return parts | {each.name: each.problem for each in self.workers}
 
     def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> list[ChannelPlan]:
-        """What these settings want. Raises OptionError, without secrets, for what cannot be used."""
+        """What these settings want. Raises OptionError, without secrets, for what can never be used."""
         plans = channel_plans(
             settings, cameras, model=model, watching=self._watching, stats=self._stats, guest=self._guest
         )
-        for channel in made([plan for plan in plans if plan.late is None]).values():
+        for channel in made([plan for plan in plans if plan.late is None], {}).values():
             channel.close()
         return plans
 
     def change(self, plans: Sequence[ChannelPlan]) -> None:
         """Those places and no others; who stays the same is not disturbed, what waits for the others is kept."""
         wanted = {plan.key for plan in plans}
+        self._plans, self.missing = plans, {}
         gone = {key: each for key, each in self._reached.items() if key not in wanted}
         stay = {key: each for key, each in self._reached.items() if key not in gone}
         new_plans = [plan for plan in plans if plan.key not in stay]
-        channels = made([plan for plan in new_plans if plan.late is None])
+        channels = made([plan for plan in new_plans if plan.late is None], self.missing)
         if gone:  # that takes its time: what happens meanwhile is for those who come, and for nobody who goes
             routes = [*(each.channel for each in stay.values()), *channels.values()]
             self._remember([*routes, *(plan.late for plan in new_plans if plan.late)])
         # Before others come: two with one broker would say "online" and "offline" of the same device.
         self._close(list(gone.values()), LET_GO_S)
         self._reached = stay
-        channels |= made([plan for plan in new_plans if plan.late])
-        channels = {plan.key: channels[plan.key] for plan in new_plans}
+        channels |= made([plan for plan in new_plans if plan.late], self.missing)
+        channels = {plan.key: channels[plan.key] for plan in new_plans if plan.key in channels}
         new = {key: _Reached(channel, self._worker(channel)) for key, channel in channels.items()}
         everyone = self._reached | new
         journal = self._remember([each.channel for each in everyone.values()])
         for key, each in new.items():
             everyone[key] = _Reached(each.channel, each.state, self._deliverer(each.channel, journal))
         self._reached = everyone  # in one step: others look at it meanwhile
+
+    def try_again(self, now: float) -> bool:
+        """Once a minute, what cannot be made is tried again; whether one of them was made."""
+        if not self.missing or now - self._tried < AGAIN_S:
+            return False
+        self._tried = now
+        before = len(self.missing)
+        self.change(self._plans)
+        return len(self.missing) < before
 
     def close(self, within_s: float) -> None:
         """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""

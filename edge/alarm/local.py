@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge.errors import MissingExtraError, OptionError
+from edge.errors import NOT_HERE
 from edge.sinks.in_doubt import command_in_doubt
 
 if TYPE_CHECKING:
     from edge.schema import Event
     from edge.settings import AlertSettings
-    from edge.sinks.deterrent import Deterrent
     from edge.sinks.gpio import Gpio
     from edge.sinks.sound import Sound
     from edge.sinks.worker import Sink
-
-log = logging.getLogger(__name__)
-
-Refused = Callable[[str, str], object]  # who cannot be told, and why
 
 
 @dataclass(frozen=True)
@@ -34,27 +27,28 @@ class Local:
     wanted: Callable[[Event], bool]
     silence: Callable[[], object] | None = None  # off, for good; within a second, from any thread
     problem: Callable[[], str | None] = lambda: None  # what is known to be wrong before it is needed
+    try_again: Callable[[], object] = lambda: None  # whether it works; called at the start and while it has a problem
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sink that is to be: ``make`` gives it ready, or None where it cannot be had and was told to be refused.
+    """A sink that is to be: ``make`` gives it ready, and raises one of ``NOT_HERE`` where it cannot work now.
 
     Plans with the same ``key`` are the same sink. ``pins``: what only one can have at a time.
     """
 
     key: Hashable
     name: str
-    make: Callable[[], Local | None]
+    make: Callable[[], Local]
     pins: frozenset[int] = frozenset()
 
 
-def local_plans(settings: AlertSettings, refused: Refused | None = None) -> list[Plan]:
-    """Each of them; ``make`` raises OptionError, MissingExtraError, or has ``refused`` told of a pin it cannot have."""
-    plans = [_relay(words, refused) for words in settings.relays]
+def local_plans(settings: AlertSettings) -> list[Plan]:
+    """Each of them; ``make`` raises OptionError for what can never work."""
+    plans = [_relay(words) for words in settings.relays]
     plans += [_sound(what, settings) for what in settings.sounds]
     if settings.deterrent:
-        plans.append(_deterrent(settings, refused))
+        plans.append(_deterrent(settings))
     if settings.bell:
         plans.append(Plan("bell", "the bell", _bell))
     if settings.on_alarm:
@@ -65,12 +59,12 @@ def local_plans(settings: AlertSettings, refused: Refused | None = None) -> list
     return plans
 
 
-def _relay(words: str, refused: Refused | None) -> Plan:
+def _relay(words: str) -> Plan:
     from edge.sinks.gpio import parse_pin
 
-    def make() -> Local | None:
-        pin = _pin(words, "--relay", refused)
-        return Local(pin, 5.0, pin.wanted, pin.close) if pin else None
+    def make() -> Local:
+        pin = _pin(words, "--relay")
+        return Local(pin, 5.0, pin.wanted, pin.close)
 
     pins = frozenset({parse_pin(words, "--relay").number})
     return Plan(("relay", words), f"relay {words}", make, pins)
@@ -82,13 +76,12 @@ def _sound(what: str, settings: AlertSettings) -> Plan:
 
         sound = Sound(what, seconds=settings.sound_s, device=settings.sound_device)
         # A loudspeaker that is not there is better known now than when a bear comes.
-        threading.Thread(target=sound.check, name="sound check", daemon=True).start()
-        return Local(sound, 15.0, sound.wanted, sound.close, partial(_problem_of, sound))
+        return Local(sound, 15.0, sound.wanted, sound.close, partial(_problem_of, sound), sound.check)
 
     return Plan(("sound", what, settings.sound_s, settings.sound_device), f"sound {what}", make)
 
 
-def _deterrent(settings: AlertSettings, refused: Refused | None) -> Plan:
+def _deterrent(settings: AlertSettings) -> Plan:
     from edge.sinks.gpio import parse_pin
 
     programme, hours, device = settings.deterrent or "", settings.deterrent_hours, settings.sound_device
@@ -97,14 +90,23 @@ def _deterrent(settings: AlertSettings, refused: Refused | None) -> Plan:
         from edge.sinks.deterrent import open_deterrent
         from edge.sinks.programme import Limits
 
-        pins = [lamp for words in settings.deterrent_lamps if (lamp := _pin(words, "--deterrent-lamp", refused))]
-        try:
-            deterrent = open_deterrent(programme, pins, Limits(hours=hours), device=device)
-        except BaseException:
-            for pin in pins:
-                pin.close()
-            raise
-        return Local(deterrent, 15.0, deterrent.wanted, deterrent.close, partial(_problem_of, deterrent))
+        deterrent = open_deterrent(programme, [], Limits(hours=hours), device=device)
+        dark = dict.fromkeys(settings.deterrent_lamps, "")  # lamps that cannot be had now, and why
+
+        def light() -> None:
+            for words in tuple(dark):
+                try:
+                    deterrent.lamps.append(_pin(words, "--deterrent-lamp"))
+                except NOT_HERE as error:
+                    dark[words] = f"lamp {words} stays dark: {error}"
+                else:
+                    dark.pop(words, None)
+
+        def problem() -> str | None:
+            return deterrent.problem or "; ".join(tuple(dark.values())) or None
+
+        light()
+        return Local(deterrent, 15.0, deterrent.wanted, deterrent.close, problem, light)
 
     lamps = frozenset(parse_pin(words, "--deterrent-lamp").number for words in settings.deterrent_lamps)
     key = "deterrent", programme, settings.deterrent_lamps, hours.words if hours else None, device
@@ -121,37 +123,25 @@ def _bell() -> Local:
 def _on_alarm(line: str) -> Local:
     from edge.sinks.command import Command
 
-    _doubt(line, "--on-alarm")
     command = Command(line)
-    return Local(command, command.limit_s + 5.0, command.wanted)
+    return Local(command, command.limit_s + 5.0, command.wanted, problem=partial(command_in_doubt, line, "--on-alarm"))
 
 
 def _on_trouble(line: str) -> Local:
     from edge.sinks.command import Command
 
-    _doubt(line, "--on-trouble")
     command = Command(line, lambda event: event.kind in {"camera", "health", "test"})
-    return Local(command, command.limit_s + 5.0, command.wanted)
+    doubt = partial(command_in_doubt, line, "--on-trouble")
+    return Local(command, command.limit_s + 5.0, command.wanted, problem=doubt)
 
 
-def _doubt(line: str, option: str) -> None:
-    if doubt := command_in_doubt(line, option):
-        log.warning("%s", doubt)
-
-
-def _problem_of(sink: Sound | Deterrent) -> str | None:
+def _problem_of(sink: Sound) -> str | None:
     return sink.problem
 
 
-def _pin(words: str, option: str, refused: Refused | None) -> Gpio | None:
-    """What one option says of a pin, switched off; None when it cannot be had and ``refused`` was told."""
+def _pin(words: str, option: str) -> Gpio:
+    """What one option says of a pin, switched off."""
     from edge.sinks.gpio import Gpio, parse_pin
 
     pin = parse_pin(words, option)
-    try:
-        return Gpio(pin.number, seconds=pin.seconds, active_high=pin.active_high, pulse=pin.pulse)
-    except (OptionError, MissingExtraError) as error:
-        if refused is None:
-            raise
-        refused(f"{option.removeprefix('--')} {words}", str(error))
-        return None
+    return Gpio(pin.number, seconds=pin.seconds, active_high=pin.active_high, pulse=pin.pulse)

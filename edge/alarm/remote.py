@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge.errors import OptionError
+from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
     from edge.outbox import Channel, Route
@@ -30,6 +30,7 @@ class ChannelPlan:
     """A channel that is to be; plans with the same ``key`` are the same channel."""
 
     key: Hashable
+    name: str  # for people, without secrets
     make: Callable[[], Channel]
     late: Route | None = None  # None: making it connects nothing, so it may be made to see whether it can be
 
@@ -58,7 +59,7 @@ def channel_plans(
 
             return Mqtt(broker, cameras, model=model, watching=watching, stats=stats, guest=guest)
 
-        plans.append(ChannelPlan(("mqtt", broker, tuple(cameras), model), mqtt, late))
+        plans.append(ChannelPlan(("mqtt", broker, tuple(cameras), model), late.key, mqtt, late))
     if settings.webhook:
         url, secret = settings.webhook, settings.webhook_secret
 
@@ -67,24 +68,32 @@ def channel_plans(
 
             return Webhook(url, secret=secret)
 
-        plans.append(ChannelPlan(("webhook", url, secret), webhook))
-    for one in settings.notify:
+        plans.append(ChannelPlan(("webhook", url, secret), "webhook", webhook))
+    for number, one in enumerate(settings.notify, 1):
 
         def notify(url: str = one) -> Channel:
             from edge.sinks.notify import Notify
 
             return Notify(url)
 
-        plans.append(ChannelPlan(("notify", one), notify))
+        plans.append(ChannelPlan(("notify", one), f"notify {number}" if settings.notify[1:] else "notify", notify))
     return plans
 
 
-def made(plans: Sequence[ChannelPlan]) -> dict[Hashable, Channel]:
-    """The channels, by their plans' keys. Raises OptionError, having closed what was made, where two are one place."""
+def made(plans: Sequence[ChannelPlan], missing: dict[str, str]) -> dict[Hashable, Channel]:
+    """The channels, by their plans' keys; ``missing`` takes why one cannot be made here and now.
+
+    Raises OptionError, having closed what was made, for what can never work, and where two are one place.
+    """
     found: dict[Hashable, Channel] = {}
     try:
         for plan in plans:
-            channel = plan.make()
+            try:
+                channel = plan.make()
+            except NOT_HERE as error:
+                missing[plan.name] = str(error)
+                continue
+            missing.pop(plan.name, None)
             if channel.key in {other.key for other in found.values()}:
                 channel.close()
                 raise OptionError(f"{channel.key} is named twice; once is enough")

@@ -174,12 +174,33 @@ def alert_settings(
     }
     said = {name: value for name, value in given.items() if value is not None and value != ()}
     found = replace(base or AlertSettings(), **said)
+    for option, given_it, used in (
+        ("--sound-seconds", sound_seconds is not None, found.sounds),
+        ("--sound-device", sound_device is not None, found.sounds or found.deterrent),
+    ):
+        if given_it and not used:
+            raise OptionError(f"{option} belongs to a sound, and there is none; give --sound siren too")
+    _check_pins(
+        [*(("--relay", each) for each in found.relays), *(("--deterrent-lamp", each) for each in found.deterrent_lamps)]
+    )
     if (found.deterrent_lamps or found.deterrent_hours) and not found.deterrent:
         option = "--deterrent-lamp" if found.deterrent_lamps else "--deterrent-hours"
         raise OptionError(f"{option} belongs to a deterrent, and there is none; give --deterrent on")
     if found.webhook_secret and not found.webhook:
         raise OptionError("a webhook's secret is given but no --webhook; give the address too")
     return found
+
+
+def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
+    """Each is a pin, and has one thing to do. Raises OptionError."""
+    from edge.sinks.gpio import parse_pin
+
+    seen: dict[int, str] = {}
+    for option, words in pins:
+        number = parse_pin(words, option).number
+        if number in seen:
+            raise OptionError(f"{option}: pin {number} is already that of {seen[number]}; a pin can do one thing")
+        seen[number] = f"{option} {words}"
 
 
 def _broker(url: str) -> MqttSettings:

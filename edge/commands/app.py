@@ -25,11 +25,11 @@ from edge import __version__
 from edge.commands.help_page import use_page
 from edge.commands.main import COMMANDS, INTERRUPTED, help_text, leave, nobody_reads, not_written, unwritable
 from edge.errors import BearAlarmError, MissingExtraError
+from edge.installing import extra
 
 DEBUG = "BEAR_ALARM_DEBUG"
 COMPLETE = "_BEAR_ALARM_COMPLETE"
 PROGRAM = "bear-alarm"
-INSTALL_TRAIN = "pip install '.[train]'"
 
 # What the train extra brings: an import of one of these that fails is a missing extra, not a bug.
 TRAIN_EXTRA = {
@@ -128,7 +128,7 @@ def as_command(name: str, found: Any) -> Any:
 def _from_entry_point(name: str) -> Any:
     for point in entry_points(group="bear_alarm.commands", name=name):
         return point.load()
-    raise MissingExtraError(f"this installation has no `{name}`; install it with: {INSTALL_TRAIN}")
+    raise MissingExtraError(f"this installation has no `{name}`; install it with: {extra('train')}")
 
 
 def is_missing_extra(error: ModuleNotFoundError) -> bool:
@@ -139,7 +139,7 @@ def is_missing_extra(error: ModuleNotFoundError) -> bool:
 def missing_extra(command: str, error: ModuleNotFoundError) -> MissingExtraError:
     """One sentence with the pip line."""
     part = (error.name or "").partition(".")[0]
-    return MissingExtraError(f"`{PROGRAM} {command}` needs {part}, which a device goes without; run: {INSTALL_TRAIN}")
+    return MissingExtraError(f"`{PROGRAM} {command}` needs {part}, which a device goes without; run: {extra('train')}")
 
 
 def _version(wanted: bool) -> None:

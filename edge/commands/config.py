@@ -6,17 +6,18 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.commands.wording import counted
 from edge.config import BESIDE, SYSTEM, find_config
-from edge.errors import ConfigError, OptionError
+from edge.errors import ConfigError, ConfigProblem, OptionError
 
 if TYPE_CHECKING:
-    from edge.config.loading import Loaded
     from edge.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -67,14 +68,19 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Read a config as `watch` does, and show everything that is wrong with it. Exit code 2 where anything is."""
+    """Read a config as `watch` does, and show everything that is wrong with it. Exit code 2 where anything is.
+
+    It warns of what this machine cannot do now, such as a sound without a player: `watch` starts all the same.
+    """
     path = file or find_config()
     if path is None:
         raise OptionError(f"no config: there is neither ./{BESIDE} nor {SYSTEM}; `bear-alarm config init` writes one")
+    from edge.config.here import doubts
     from edge.config.loading import load
 
     try:
         loaded = load(path)
+        _check_for_anything(path, loaded.settings)
     except ConfigError as error:
         if as_json:
             problems = [asdict(each) for each in error.problems]
@@ -83,12 +89,25 @@ def check(
             # As compilers do it, so that an editor finds the lines.
             print("\n".join(error.lines), file=sys.stderr)
         raise typer.Exit(2) from None
+    warnings = [*loaded.warnings, *doubts(loaded.settings.alerts)]
+    if not loaded.settings.cameras:
+        warnings.append("cameras: there is none, so `bear-alarm watch` needs a SOURCE on the command line")
     if as_json:
-        print(json.dumps(_facts(path, loaded), indent=2, ensure_ascii=False))
+        print(json.dumps(_facts(path, loaded.settings, warnings), indent=2, ensure_ascii=False))
         return
-    for warning in loaded.warnings:
+    for warning in warnings:
         log.warning("%s", warning)
-    print(f"{path}: fine; {summary(loaded.settings)}")
+    how = f"it can be used, with {counted(len(warnings), 'warning')}" if warnings else "fine"
+    print(f"{path}: {how}; {summary(loaded.settings)}")
+
+
+def _check_for_anything(path: Path, settings: Settings) -> None:
+    """Raise ConfigError for a config that sets nothing: `watch` would not start with it."""
+    from edge.settings import Settings
+
+    if settings == Settings(waits=True):
+        words = "it is empty: nothing is watched and nobody is told; `bear-alarm config init` writes one to begin with"
+        raise ConfigError(path, [ConfigProblem(0, 0, "", words)])
 
 
 def summary(settings: Settings) -> str:
@@ -112,13 +131,13 @@ def _told(settings: Settings) -> list[str]:
     return found + ([f"the file {alerts.events}"] if alerts.events else [])
 
 
-def _facts(path: Path, loaded: Loaded) -> dict[str, object]:
+def _facts(path: Path, settings: Settings, warnings: Sequence[str]) -> dict[str, object]:
     return {
         "file": str(path),
         "fine": True,
-        "cameras": [camera.name for camera in loaded.settings.cameras],
-        "told": _told(loaded.settings),
-        "warnings": list(loaded.warnings),
+        "cameras": [camera.name for camera in settings.cameras],
+        "told": _told(settings),
+        "warnings": list(warnings),
         "problems": [],
     }
 

@@ -50,8 +50,9 @@ class Kept:
 
 
 def evidence(happening: Happening, state: Path) -> list[Kept]:
-    """The folders in which its evidence lies or lay, in order; none where none was to be kept."""
-    named = dict.fromkeys(told.event.evidence for told in happening.told if told.event.evidence)
+    """The folders in which its evidence lies or lay, in order; none where none was to be kept, as of a test."""
+    happened = [told.event for told in happening.told if told.event.kind != "test"]
+    named = dict.fromkeys(event.evidence for event in happened if event.evidence)
     kept: dict[Path, Kept] = {}
     for path in named:
         folder = state / Path(path).parent

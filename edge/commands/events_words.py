@@ -65,6 +65,8 @@ def _head(happening: Happening, *, named: bool) -> list[str]:
 def what(happening: Happening) -> str:
     """What it was: "brown bear 0.98", "camera gone", "health mqtt", "test"."""
     label = (happening.label or "").replace("_", " ")
+    if happening.first.event.kind == "test":
+        return "test"
     if happening.first.event.kind != "bear":
         return f"{happening.first.event.kind} {label}".rstrip()
     score = happening.top_score

@@ -15,6 +15,7 @@ from edge.sinks.gpio import LONGEST_S as LONGEST_RELAY_S
 from edge.sinks.mqtt.address import DISCOVERY, EVERY_S, PREFIX, settings_from_url
 from edge.sinks.noises import NAMES
 from edge.sinks.sound import LONGEST_S as LONGEST_SOUND_S
+from edge.sinks.sound import unknown_sound
 from edge.sinks.wav import read_wav
 
 OFF = frozenset({"off", "no", "false"})
@@ -28,7 +29,7 @@ def _sound(value: Any, folder: Path) -> str:
         return word
     path = file_at(word, folder)
     if not path.exists():
-        raise ValueError(f"{word!r}: no such sound; name a WAV file, or one of {', '.join(NAMES)}")
+        raise ValueError(unknown_sound(word))
     read_wav(path, LONGEST_SOUND_S)
     return str(path)
 

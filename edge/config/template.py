@@ -73,7 +73,7 @@ cameras:
 
 # Commands of your own; the event is in their environment and, as JSON, their standard input.
 #command:
-  #on_alarm: espeak "$BEAR_LABEL at $BEAR_CAMERA"
+  #on_alarm: espeak "Bear alarm! $BEAR_LABEL at camera $BEAR_CAMERA"
   #on_trouble: logger "$BEAR_DETAIL"
 
 # The terminal's bell, and a file of events, one line of JSON each.
@@ -81,6 +81,7 @@ cameras:
 #events: events.jsonl
 
 # Phones, chats, mail, desktops: Apprise URLs, https://appriseit.com/services/
+# Whoever knows an ntfy topic reads every message: keep this random one, and type it into the ntfy app.
 {notify_sign}notify:
   {notify_sign}- {notify}
 
@@ -157,6 +158,8 @@ def template(
     def sign(given: str | None) -> str:
         return "#" if given is None else ""
 
+    from edge.sinks.notify import new_topic
+
     return TEMPLATE.format(
         file=file if file.isprintable() else "FILE",
         camera=camera,
@@ -165,7 +168,7 @@ def template(
         sound_sign=sign(sound),
         relay=quoted(relay or "17:30"),
         relay_sign=sign(relay),
-        notify=quoted(notify or "ntfy://my-bees"),
+        notify=quoted(notify or f"ntfy://{new_topic()}"),
         notify_sign=sign(notify),
         mqtt=MQTT_COMMENTED if mqtt is None else f"mqtt: {quoted(mqtt)}\n",
         webhook=quoted(webhook or "https://example.org/bears"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edge import __version__
 from edge.doctor.child import Ended, python
 from edge.doctor.finding import Finding, broken, doubt, fine
+from edge.installing import extra, pip
 
 if TYPE_CHECKING:
     from edge.doctor.patient import Patient
@@ -62,14 +63,14 @@ def check_packages(patient: Patient) -> Iterator[Finding]:
     if patient.settings.evidence.keep:
         yield _wanted("av", "av", "evidence has no clips without it")
     if alerts.relays or alerts.deterrent_lamps:
-        yield _needed("gpiozero", "gpiozero", "pip install gpiozero lgpio")
+        yield _needed("gpiozero", "gpiozero", extra("pi"))
         # Not imported: it would leave a pipe in the working folder.
         if "GPIOZERO_PIN_FACTORY" not in os.environ and find_spec("lgpio") is None:
-            yield broken("lgpio", "it is not installed, and no pin can be switched without it", "pip install lgpio")
+            yield broken("lgpio", "it is not installed, and no pin can be switched without it", extra("pi"))
     if alerts.mqtt:
-        yield _needed("paho-mqtt", "paho.mqtt.client", "pip install paho-mqtt")
+        yield _needed("paho-mqtt", "paho.mqtt.client", pip("install", "paho-mqtt"))
     if alerts.notify:
-        yield _needed("apprise", "apprise", "pip install apprise")
+        yield _needed("apprise", "apprise", pip("install", "apprise"))
 
 
 def _needed(package: str, module: str, todo: str = INSTALL) -> Finding:
@@ -80,7 +81,7 @@ def _needed(package: str, module: str, todo: str = INSTALL) -> Finding:
 
 
 def _wanted(package: str, module: str, without: str) -> Finding:
-    found = _needed(package, module, f"pip install {package}")
+    found = _needed(package, module, pip("install", package))
     return found if found.state == "fine" else doubt(package, f"{found.words}; {without}", found.todo)
 
 
@@ -100,7 +101,7 @@ def _opencv() -> Iterator[Finding]:
         yield make(
             "opencv twice",
             f"{words} are both installed and overwrite each other's files",
-            f"pip uninstall -y {' '.join(here)}, then pip install opencv-python-headless",
+            f"{pip('uninstall', '-y', *here)}, then {pip('install', 'opencv-python-headless')}",
         )
 
 
@@ -108,16 +109,17 @@ def _remedy(package: str, ended: Ended, todo: str) -> str:
     said = ended.last
     if package == "opencv-python-headless" and "libGL" in said:
         return (
-            "pip uninstall -y opencv-python opencv-contrib-python, then "
-            "pip install --force-reinstall opencv-python-headless, which needs no libGL"
+            f"{pip('uninstall', '-y', 'opencv-python', 'opencv-contrib-python')}, then "
+            f"{pip('install', '--force-reinstall', 'opencv-python-headless')}, which needs no libGL"
         )
     if ended.signal == "SIGILL" and package == "onnxruntime":
         # Version 1.21.0 did so on every Raspberry Pi 4: github.com/microsoft/onnxruntime/issues/23957
         version = _version(package, "")
-        other = "'onnxruntime==1.20.1'" if version.startswith("1.21.0") else f"'onnxruntime!={version}'"
-        return f"take another version: pip install {other if version else 'another onnxruntime'}"
+        other = "onnxruntime==1.20.1" if version.startswith("1.21.0") else f"onnxruntime!={version}"
+        return f"take another version: {pip('install', other)}" if version else "take another version of onnxruntime"
     if ended.signal in ("SIGILL", "SIGSEGV", "SIGBUS"):
-        return f"pip install --force-reinstall --no-cache-dir {package}; if that is of no use, take another version"
+        line = pip("install", "--force-reinstall", "--no-cache-dir", package)
+        return f"{line}; if that is of no use, take another version"
     if ended.signal == "SIGKILL" or ended.code is None:
         return "free some memory, or wait until the machine rests, and try again"
     if "cannot open shared object file" in said:

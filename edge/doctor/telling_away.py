@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge.doctor.finding import Finding, broken, doubt, fine
 from edge.doctor.patient import Patient
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 from edge.outbox.scrub import address_of, error_words, scrub, secrets_of
 from edge.outbox.web_address import web_address
 
@@ -115,13 +115,16 @@ def check_people(patient: Patient) -> Iterator[Finding]:
     """Every Apprise URL is one that Apprise can use; nothing is sent."""
     urls = patient.settings.alerts.notify
     for number, url in enumerate(urls, 1):
-        from edge.sinks.notify import Notify
+        from edge.sinks.notify import Notify, guessable
 
         name = "notify" if len(urls) == 1 else f"notify {number}"
         try:
             Notify(url)
-        except OptionError as error:
+        except (OptionError, UnavailableError) as error:
             yield broken(name, *_split(str(error)))
+            continue
+        if doubted := guessable(url):
+            yield doubt(name, *_split(doubted))
         else:
             scheme = address_of(url).partition("://")[0]
             yield fine(name, f"{scheme}:// is understood; try it with `bear-alarm alert test --notify …`")

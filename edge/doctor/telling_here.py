@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
     from edge.doctor.pins import Ask
@@ -26,7 +26,7 @@ def check_sounds(patient: Patient) -> Iterator[Finding]:
     for what in alerts.sounds:
         try:
             sound = Sound(what, seconds=alerts.sound_s, device=alerts.sound_device)
-        except OptionError as error:
+        except (OptionError, UnavailableError) as error:
             yield broken(f"sound {what}", *_split(str(error), SOUND))
             continue
         try:
@@ -50,7 +50,7 @@ def _deterrent(word: str, device: str | None) -> Finding:
 
     try:
         deterrent = open_deterrent(word, device=device)
-    except OptionError as error:
+    except (OptionError, UnavailableError) as error:
         return broken("deterrent", *_split(str(error), SOUND))
     try:
         return fine("deterrent", "its sounds can be read" if word != "on" else "it has its own sounds")

@@ -23,6 +23,7 @@ import numpy as np
 
 from edge.evidence.picture import Blackout, at_most
 from edge.evidence.ring import Shot
+from edge.installing import pip
 from edge.zones import Polygon
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def encode(shots: Iterable[Shot], path: Path, masks: Sequence[Polygon] = ()) -> 
     try:
         import av
     except ImportError as error:
-        raise CannotError(f"PyAV is missing ({error}); install it with: pip install av") from None
+        raise CannotError(f"PyAV is missing ({error}); install it with: {pip('install', 'av')}") from None
     hidden = Blackout(masks)
     part = half_written(path)
     count, began, last = 0, 0.0, -1
@@ -138,7 +139,7 @@ def _stream(out: Any, width: int, height: int) -> VideoStream:
         )  # 16 to 235, BT.601: as it is converted
         stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
         return stream
-    raise CannotError("PyAV was built without libx264; install the wheel of `pip install av`")
+    raise CannotError(f"PyAV was built without libx264; install its wheel: {pip('install', '--force-reinstall', 'av')}")
 
 
 def _step_back() -> None:

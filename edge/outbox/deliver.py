@@ -201,7 +201,10 @@ class Deliverer:
                 self._record(lambda: self._feed.refused(parcel, why))
             else:
                 if why != self._error:
-                    log.warning("%s: not delivered (%s); it is kept, and tried again", self.key, why)
+                    # A test is taken back where it does not arrive in time: nothing else may be promised.
+                    test = all(event.kind == "test" for event in parcel.message.events)
+                    kept = "trying again" if test else "it is kept, and tried again"
+                    log.warning("%s: not delivered (%s); %s", self.key, why, kept)
                 self._failing = True
                 after_s = error.after_s if isinstance(error, NotYetError) else 0.0
                 self._record(lambda: self._feed.failed(parcel, why, now, after_s))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edge.outbox import Channel, Part, Queue, Waiting
 from edge.outbox.backoff import FOR_ALARMS, BackOff, Bucket
-from edge.outbox.plan import Key, Parcel, Plan, crowded, for_machines, for_people, key_of
+from edge.outbox.plan import Key, Lane, Parcel, Plan, crowded, for_machines, for_people, key_of
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,14 @@ class Feed:
         # What was settled (None) or refused (why) and may not be on the disk yet: never sent again for that.
         self._settled: dict[Key, str | None] = {}
 
-    def next(self, now: float, closed: Collection[Part] = (), *, mine: bool = True) -> Parcel | float:
+    def next(self, now: float, closed: Collection[Lane] = (), *, mine: bool = True) -> Parcel | float:
         """What to send now, or for how many seconds there is nothing to send.
 
-        ``closed``: parts of which none may start now. ``mine`` False: another process has the turn, and delivers what
-        runs that are over have left.
+        ``closed``: lanes in which none may start now; people's alarms go beside another word, machines keep the order.
+        ``mine`` False: another process has the turn, and delivers what runs that are over have left.
         """
-        if "word" in closed:
+        beside = "word" in closed
+        if beside and ("alarm" in closed or not self._channel.people):
             return math.inf
         newest = self._queue.waiting(self._channel.key, newest_first=True, limit=1)
         if not newest:
@@ -71,6 +72,11 @@ class Feed:
         if wait_s > 0.0:
             return wait_s
         rows = self._look(mine)
+        if beside:
+            aside = self._set_aside()
+            rows = [row for row in rows if row.part == "word" and row.event.alarms and key_of(row) not in aside]
+            if not rows:
+                return math.inf
         words = [row for row in rows if row.part == "word"]
         if self._probed and all(key_of(row) in self._aside | {self._probed} for row in words):
             self._probed = None  # there is no other to try

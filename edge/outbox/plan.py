@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edge.outbox import Message, Waiting
 
@@ -20,12 +21,21 @@ def key_of(row: Waiting) -> Key:
     return row.event.boot_id, row.event.seq, row.part, str(row.picture)
 
 
+Lane = Literal["alarm", "word", "picture"]  # of each at most one is under way
+
+
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """Rows that are sent as one message, oldest first."""
 
     rows: tuple[Waiting, ...]
     message: Message
+
+    @property
+    def lane(self) -> Lane:
+        """An alarm's word does not wait behind another word."""
+        alarm = self.message.part == "word" and any(event.alarms for event in self.message.events)
+        return "alarm" if alarm else self.message.part
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ HIDDEN = "***"
 MOST = 300  # characters of a sentence
 LEAST = 3  # characters of a secret: shorter ones are in every word, and hide nothing
 LEAST_PATH = 8  # of one between slashes: "hook" is a word, and no token is that short
+ENDS = ")]}>'\",.;:?!"  # what may stand behind a URL in a sentence
 
 # Schemes whose host is a host. Of others (tgram, slack, discord) it may be the token itself.
 PUBLIC_HOSTS = frozenset(
@@ -84,11 +85,12 @@ def _parts(url: str) -> tuple[str, str, str]:
 
 def _address(match: re.Match[str]) -> str:
     scheme, place, rest = match.groups()
+    inner = rest.rstrip(ENDS)  # stops and brackets behind a URL belong to the sentence
+    if not place and not inner.strip("/"):
+        return match[0]
     if scheme.lower() not in PUBLIC_HOSTS:
         return f"{scheme}://{HIDDEN}"
-    # Stops and brackets behind a URL belong to the sentence.
-    ending = re.search(r"[)\]}'\",.;:]*$", rest)
-    return f"{scheme}://{place}" + ("/" + HIDDEN if rest.strip("/)]}'\",.;:") else "") + (ending[0] if ending else "")
+    return f"{scheme}://{place}" + ("/" + HIDDEN if inner.strip("/") else "") + rest[len(inner) :]
 
 
 def _spellings(secrets: Iterable[str]) -> set[str]:

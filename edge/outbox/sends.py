@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.outbox import Channel, Part
-from edge.outbox.plan import Parcel
+from edge.outbox.plan import Lane, Parcel
 
 DEADLINES_S: dict[Part, float] = {"word": 60.0, "picture": 180.0}  # a weak network takes a minute for a picture
 MOST_HUNG = 3  # left behind, of each part; then one more an hour is tried, and at most
@@ -29,7 +29,7 @@ class HungError(TimeoutError):
 
 
 class Sends:
-    """At most one word and one picture under way; for use from one thread, ``wake`` is called from theirs.
+    """At most one of each lane under way; for use from one thread, ``wake`` is called from theirs.
 
     ``deadlines_s``: how long each part may take, seconds of ``clock``.
     """
@@ -41,7 +41,7 @@ class Sends:
         wake: Callable[[], None],
         deadlines_s: dict[Part, float] | None = None,
     ) -> None:
-        self.flying: dict[Part, _Send] = {}
+        self.flying: dict[Lane, _Send] = {}
         self.hung = 0  # since the start
         self._channel = channel
         self._clock = clock
@@ -57,21 +57,28 @@ class Sends:
 
     def start(self, parcel: Parcel) -> None:
         """Send it; returns at once."""
-        self.flying[parcel.message.part] = _Send(self._channel, parcel, self._clock, self._wake)
+        self.flying[parcel.lane] = _Send(self._channel, parcel, self._clock, self._wake)
 
-    def closed(self, now: float) -> set[Part]:
-        """The parts of which none may start: one is under way, or too many hang and it is not yet time for one more."""
-        return {part for part in DEADLINES_S if part in self.flying or self._too_many(part, now)}
+    def closed(self, now: float) -> set[Lane]:
+        """The lanes in which none may start: one is under way, or too many hang and it is not yet time for one more.
+
+        While an alarm is under way no other word may start, but an alarm may beside another word.
+        """
+        closed: set[Lane] = {part for part in DEADLINES_S if part in self.flying or self._too_many(part, now)}
+        if "alarm" in self.flying or self._too_many("word", now):
+            closed |= {"alarm", "word"}
+        return closed
 
     def due_s(self, now: float) -> float:
         """Seconds until one is too late."""
-        times = [send.began + self._deadlines_s[part] - now for part, send in self.flying.items()]
+        times = [send.began + self._deadlines_s[send.parcel.message.part] - now for send in self.flying.values()]
         return max(0.0, min(times, default=float("inf")))
 
     def answers(self, now: float) -> list[Answer]:
         """What has ended, well or not, and what is given up; of those left behind only what arrived after all."""
         found = []
-        for part, send in list(self.flying.items()):
+        for lane, send in list(self.flying.items()):
+            part = send.parcel.message.part
             if send.over:
                 found.append(Answer(send.parcel, send.error, send.ended - send.began))
             elif (took_s := now - send.began) >= self._deadlines_s[part]:
@@ -81,7 +88,7 @@ class Sends:
                 self.hung += 1
             else:
                 continue
-            del self.flying[part]
+            del self.flying[lane]
         late = [send for send in self._left if send.over]
         self._left = [send for send in self._left if send not in late]
         return found + [Answer(each.parcel, None, each.ended - each.began) for each in late if each.error is None]

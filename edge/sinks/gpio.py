@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.errors import MissingExtraError, OptionError
+from edge.errors import MissingExtraError, OptionError, UnavailableError
+from edge.installing import extra
 from edge.schema import Event
 from edge.sinks.stint import Stint
 
@@ -70,7 +71,8 @@ class Gpio:
 
     Off from the start, when it is closed and when the program ends. An alarm while it is on makes it stay on for
     longer. ``active_high`` False is for boards that switch on when the pin is low. ``pulse`` are seconds on and off in
-    turn. A call returns at once. Raises MissingExtraError without gpiozero, OptionError for a pin that cannot be had.
+    turn. A call returns at once. Raises MissingExtraError without gpiozero, and UnavailableError for a pin that cannot
+    be had now.
     """
 
     def __init__(
@@ -152,10 +154,23 @@ class Gpio:
 
 
 def _output(pin: int, *, active_high: bool) -> Any:
-    """gpiozero's output on the pin, off. Raises MissingExtraError and OptionError."""
+    """gpiozero's output on the pin, off. Raises MissingExtraError and UnavailableError."""
+    reach_pins(pin)
+    from gpiozero import OutputDevice
+
+    try:
+        return OutputDevice(pin, active_high=active_high, initial_value=False)
+    except Exception as error:
+        raise UnavailableError(
+            f"pin {pin} cannot be used ({error}); is it used twice, or by another program?"
+        ) from None
+
+
+def reach_pins(pin: int) -> None:
+    """Find out how this machine's pins are reached; nothing is switched. Raises MissingExtraError, UnavailableError."""
     try:
         with _folder_of_lgpio():
-            from gpiozero import Device, OutputDevice
+            from gpiozero import Device
 
             if Device.pin_factory is None and "GPIOZERO_PIN_FACTORY" not in os.environ and sys.platform == "linux":
                 # By name: gpiozero would fall back to others one by one, to the last that touches registers.
@@ -164,18 +179,13 @@ def _output(pin: int, *, active_high: bool) -> Any:
                 Device.pin_factory = LGPIOFactory()
     except ImportError as error:
         raise MissingExtraError(
-            f"pin {pin}: a Raspberry Pi's pins need gpiozero and lgpio ({error}); "
-            "install them with `pip install '.[pi]'` in the folder of bear-alarm, or `make install EXTRAS=pi`"
+            f"pin {pin}: a Raspberry Pi's pins need gpiozero and lgpio ({error}); install them with: {extra('pi')}"
         ) from None
     except Exception as error:  # lgpio has an error of its own, which is no OSError
-        raise OptionError(
+        raise UnavailableError(
             f"pin {pin}: this machine has no pins that can be used ({error}); on a Raspberry Pi the user must be "
             "in the group gpio, and a service needs DeviceAllow=/dev/gpiochip0"
         ) from None
-    try:
-        return OutputDevice(pin, active_high=active_high, initial_value=False)
-    except Exception as error:
-        raise OptionError(f"pin {pin} cannot be used ({error}); is it used twice, or by another program?") from None
 
 
 @contextmanager

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from typing import Any
+from urllib.parse import urlsplit
 
-from edge.errors import OptionError
+from edge.errors import BearAlarmError, OptionError, UnavailableError
 from edge.outbox import Message
+from edge.outbox.plan import OLD_S
 from edge.outbox.scrub import address_of, scrub, secrets_of
 from edge.outbox.wording import title_and_body
 from edge.schema import Event
@@ -21,13 +24,29 @@ HELP = "https://appriseit.com/services/"
 # What these libraries log names tokens and addresses; what matters of it goes into the error.
 TALKATIVE = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
 SILENCE = logging.NullHandler()
+LEAST_TOPIC = 16  # letters: a shorter topic of ntfy.sh, which everybody may read, can be guessed
+
+_EMERGENCY: tuple[str, Any] = ("priority", "emergency")
+_URGENT: tuple[str, Any] = ("urgency", "high")
+_MAIL: tuple[str, Any] = ("headers", {"X-Priority": "1 (Highest)", "Importance": "high"})
+# What makes an alarm break through "do not disturb", where a service can: Apprise's name for it, and its value.
+# All other messages go as the service sends anything, and a value in the user's own URL goes before.
+LOUD: Mapping[str, tuple[str, Any]] = {
+    "ntfy": ("priority", "max"), "ntfys": ("priority", "max"),
+    "pover": ("priority", "high"),  # breaks through quiet hours; "emergency" would repeat it until somebody confirms
+    "gotify": _EMERGENCY, "gotifys": _EMERGENCY, "prowl": _EMERGENCY, "join": _EMERGENCY,
+    "bark": ("level", "critical"), "barks": ("level", "critical"),
+    "mailto": _MAIL, "mailtos": _MAIL,
+    "dbus": _URGENT, "kde": _URGENT, "qt": _URGENT, "glib": _URGENT, "gio": _URGENT, "gnome": _URGENT,
+}  # fmt: skip
 
 
 class Notify:
     """A channel for people: alarms, and what becomes of cameras and of the alarm itself; never the updates between.
 
     ``url`` is any Apprise URL, used as it is; ``now`` gives the time, told in ``zone`` or in this machine's. Loading
-    Apprise takes a moment. Raises OptionError, without the URL, for one that Apprise cannot use.
+    Apprise takes a moment. Without the URL in it, raises OptionError for one that Apprise can never use, and
+    UnavailableError where this system lacks what the service needs.
     """
 
     people = True
@@ -43,9 +62,9 @@ class Notify:
         self._shown = f"{scheme}://…" if address_of(url.strip()) != "…" else "…"
         self._secrets = secrets_of(url.strip())
         self._now, self._zone = now, zone
-        self._apprise, service = _load(url.strip())
+        self._apprise, self._loud, service = _load(url.strip())
         if service is None:
-            raise OptionError(f"Apprise cannot use the URL {self._shown}: {self._cause(scheme)}")
+            raise self._refusal(scheme)
         self.pictures = bool(service.attachment_support)
         # The whole URL may be secret: what is kept of it tells two apart, and no more.
         digest = hashlib.pbkdf2_hmac("sha256", url.strip().encode(), b"bear-alarm notify", 50_000).hex()[:6]
@@ -63,10 +82,13 @@ class Notify:
         from apprise import NotifyFormat, NotifyType
 
         title, body = title_and_body(message, self._now(), self._zone)
+        alarm = any(event.alarms for event in message.events)
+        # The picture follows a word that was loud already; and what is an hour old need not wake anybody.
+        loud = alarm and message.part == "word" and message.late_s <= OLD_S
         kinds = {"alarm": NotifyType.WARNING, "bad": NotifyType.FAILURE, "good": NotifyType.SUCCESS}
         attach = [str(message.picture)] if message.picture else None
         with _listening() as heard:
-            arrived = self._apprise.notify(
+            arrived = (self._loud if loud else self._apprise).notify(
                 body=body,
                 title=title,
                 notify_type=kinds[_tone(message.events)],
@@ -87,40 +109,77 @@ class Notify:
     def close(self) -> None:
         """Nothing is held between two messages."""
 
-    def _cause(self, scheme: str) -> str:
+    def _refusal(self, scheme: str) -> BearAlarmError:
         """Why there is no service, for the person who gave the URL."""
         from apprise import Apprise
 
+        words = f"Apprise cannot use the URL {self._shown}"
         if self._shown == "…":
-            return f"it needs to begin with a service's name and ://, as in ntfy://; see {HELP}"
+            return OptionError(f"{words}: it needs to begin with a service's name and ://, as in ntfy://; see {HELP}")
         found = Apprise().details(show_requirements=True, show_disabled=True)["schemas"]
         service = next((each for each in found if scheme in _names(each)), None)
         if service is None:
-            return f"it knows no such service; see {HELP}"
+            return OptionError(f"{words}: it knows no such service; see {HELP}")
         if not service["enabled"]:
             needs = str(service["requirements"]["details"] or "").rstrip(".")
-            return f"this system lacks what that service needs{f' ({needs})' if needs else ''}; see {HELP}"
-        return f"something in it is missing or not as that service wants it; see {HELP}"
+            return UnavailableError(
+                f"{words} now: this system lacks what that service needs{f' ({needs})' if needs else ''}; see {HELP}"
+            )
+        return OptionError(f"{words}: something in it is missing or not as that service wants it; see {HELP}")
 
 
-def _load(url: str) -> tuple[Any, Any]:
-    """Apprise with one service, and the service; None where the URL is not usable."""
+def new_topic() -> str:
+    """A topic for ntfy.sh that nobody guesses."""
+    return f"bears-{secrets.token_hex(8)}"  # small letters and digits: somebody types it into a phone
+
+
+def guessable(url: str) -> str | None:
+    """One sentence for a topic of ntfy.sh that others may guess; None for any other URL."""
+    try:
+        parts = urlsplit(url.strip())
+        topics = [part for part in (parts.netloc, *parts.path.split("/")) if part and part != "ntfy.sh"]
+    except ValueError:
+        return None
+    public = parts.scheme in ("ntfy", "ntfys") and (len(topics) == 1 or parts.netloc == "ntfy.sh")
+    if not public or "@" in parts.netloc or all(len(topic) >= LEAST_TOPIC for topic in topics):
+        return None
+    return (
+        "a short topic of ntfy.sh can be guessed, and whoever knows it reads every message; "
+        f"take a long random one, such as ntfy://{new_topic()}"
+    )
+
+
+def _load(url: str) -> tuple[Any, Any, Any]:
+    """Apprise with one service, the same for alarms, and the service; None where the URL is not usable."""
     for name in TALKATIVE:
         logging.getLogger(name).propagate = False
         logging.getLogger(name).addHandler(SILENCE)
     import apprise
+    from apprise.plugins import url_to_dict
 
     # One service, called in our own thread: the deliverer keeps the time, and tries again.
     options: dict[str, Any] = {"app_id": "Bear Alarm", "app_desc": "Bear Alarm", "async_mode": False}
+    options |= {"image_url_mask": "", "image_url_logo": ""}  # else phones fetch an icon from Apprise's own site
     if "service_timeout" in inspect.signature(apprise.AppriseAsset).parameters:
         options["service_timeout"] = 0  # else sends run in a pool, which holds up the program's end
     asset = apprise.AppriseAsset(**options)
     service = apprise.Apprise.instantiate(url, asset=asset)
     if service is None:
-        return None, None
-    sender = apprise.Apprise(asset=asset)
-    sender.add(service)
-    return sender, service
+        return None, None, None
+    given = url_to_dict(url) or {}
+    name, value = LOUD.get(str(given.get("schema")), ("", None))
+    own = given.get(name)
+    if isinstance(value, dict):
+        value, own = value | (own or {}), None
+    loud = apprise.Apprise.instantiate(given | {name: value}, asset=asset) if name and not own else None
+
+    def sender(one: Any) -> Any:
+        one.request_rate_per_sec = 0  # an alarm waits for nothing; how much is sent at all, the deliverer limits
+        found = apprise.Apprise(asset=asset)
+        found.add(one)
+        return found
+
+    return sender(service), sender(loud or service), service
 
 
 def _names(service: dict[str, Any]) -> list[str]:

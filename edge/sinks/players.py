@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 
 SAID_BYTES = 2000  # of what a player says, to explain why it failed
 WINDOWS = "import sys, winsound; winsound.PlaySound(sys.argv[1], winsound.SND_FILENAME | winsound.SND_NODEFAULT)"
@@ -33,7 +33,7 @@ class Player:
 def find_players(device: str | None = None, platform: str = sys.platform) -> list[Player]:
     """Those installed, the best first. ``device`` is ALSA's name for an output, which only aplay takes.
 
-    Raises OptionError when there is none.
+    Raises UnavailableError when there is none, OptionError for a device on a system that has no ALSA.
     """
     if platform == "win32":
         found = [Player("winsound", (sys.executable, "-c", WINDOWS))]
@@ -51,7 +51,7 @@ def find_players(device: str | None = None, platform: str = sys.platform) -> lis
     if not found:
         need = "aplay (`sudo apt install alsa-utils`)"
         which = need if device is not None else f"{need}, paplay or pw-play"
-        raise OptionError(f"no program that plays sounds was found; install {which}")
+        raise UnavailableError(f"no program that plays sounds was found; install {which}")
     return found
 
 
@@ -63,7 +63,7 @@ def _installed(name: str, *options: str) -> list[Player]:
 class SoundFile:
     """A WAV file where any player can read it; on Linux in memory, so that no full or read-only disk silences it.
 
-    Raises OptionError where it cannot be kept.
+    Raises UnavailableError where it cannot be kept.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -80,7 +80,9 @@ class SoundFile:
                 file.write(data)
         except OSError as error:
             place = tempfile.gettempdir()
-            raise OptionError(f"{place}: the sound cannot be kept there ({error.strerror}); make room for it") from None
+            raise UnavailableError(
+                f"{place}: the sound cannot be kept there ({error.strerror}); make room for it"
+            ) from None
 
     @property
     def handles(self) -> tuple[int, ...]:

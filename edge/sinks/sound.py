@@ -29,6 +29,11 @@ CHECK_LIMIT_S = 4.0
 TIDY_S = 0.3  # what may be waited for a player that was ended already
 
 
+def unknown_sound(what: str) -> str:
+    """The sentence for a sound that is neither a name nor a file."""
+    return f"{what!r} is no known sound; write one of {', '.join(NAMES)}, or the path of a WAV file"
+
+
 class SoundError(RuntimeError):
     """The sound could not be played; it is tried again as long as it should sound."""
 
@@ -38,7 +43,8 @@ class Sound:
 
     ``what`` is siren, chirp, horn, barks, shouts, bangs, or a WAV file's path; it is repeated or cut to its time. An
     alarm while it sounds makes it go on for longer. A call returns once it sounds. ``device`` is an output of ALSA
-    (``aplay -L`` lists them). Raises OptionError for what can never sound; a call raises SoundError.
+    (``aplay -L`` lists them). Raises OptionError for what can never sound, UnavailableError where this machine cannot
+    play it now; a call raises SoundError.
     """
 
     def __init__(
@@ -57,10 +63,12 @@ class Sound:
         self.seconds = seconds
         self.wanted = wanted
         self.problem: str | None = None  # why it last failed; None: it worked, or was not tried yet
-        self._players = players or find_players(device)
         if what not in NAMES and not Path(what).expanduser().exists():
-            raise OptionError(f"{what}: no such sound; name a WAV file, or one of {', '.join(NAMES)}")
-        wav = wav_of(make(what, seed)) if what in NAMES else read_wav(Path(what).expanduser(), seconds)
+            raise OptionError(unknown_sound(what))
+        # What is wrong with the file is wrong on every machine, so it goes before what is wrong with this one.
+        file = None if what in NAMES else read_wav(Path(what).expanduser(), seconds)
+        self._players = players or find_players(device)
+        wav = file or wav_of(make(what, seed))
         # As long as it should sound and no longer: it ends by itself even when we are killed.
         self._file = SoundFile(wav.lasting(seconds))
         self._stint = Stint(self._sound, f"the sound {what}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.errors import MissingExtraError, OptionError
+from edge.installing import extra
 
 if TYPE_CHECKING:
     from train.clean.suspects import Suspect
@@ -84,9 +85,9 @@ def clean(
 def _find(place: Place, top: int) -> list[Suspect]:
     """The labels most in doubt among those nobody decided."""
     if find_spec("cleanlab") is None:
-        from edge.commands.app import INSTALL_TRAIN
-
-        raise MissingExtraError(f"`bear-alarm clean` needs cleanlab, which a device goes without; run: {INSTALL_TRAIN}")
+        raise MissingExtraError(
+            f"`bear-alarm clean` needs cleanlab, which a device goes without; run: {extra('train')}"
+        )
     from train.learning.threads import wait_asleep
 
     wait_asleep()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge.crops import SMALLEST_SIDE_PX, square
 from edge.errors import PictureError
 from edge.evidence.picture import jpeg
+from edge.installing import pip
 from edge.pictures import decode_picture
 from edge.schema import BoxXYWH, Picture
 from train.feedback.case import Case, Step, note_in
@@ -138,7 +139,9 @@ def _frames(data: bytes, times_s: Sequence[float], name: str) -> list[Picture | 
     try:
         import av
     except ImportError:
-        raise PictureError(f"{name}: PyAV is missing, so clips are not looked at; run: pip install av") from None
+        raise PictureError(
+            f"{name}: PyAV is missing, so clips are not looked at; run: {pip('install', 'av')}"
+        ) from None
     found: list[Picture | None] = [None] * len(times_s)
     off = [APART_S] * len(times_s)
     try:

@@ -6,8 +6,7 @@ import importlib
 from typing import Any
 
 from edge.errors import MissingExtraError
-
-INSTALL = "pip install '.[gather]'"
+from edge.installing import extra
 
 
 def need(module: str) -> Any:
@@ -17,5 +16,5 @@ def need(module: str) -> Any:
     except ModuleNotFoundError as error:
         part = (error.name or module).partition(".")[0]
         raise MissingExtraError(
-            f"`bear-alarm gather` needs {part}, which a device goes without; run: {INSTALL}"
+            f"`bear-alarm gather` needs {part}, which a device goes without; run: {extra('gather')}"
         ) from None

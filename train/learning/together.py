@@ -16,6 +16,7 @@ from fastai.learner import Learner
 from fastai.torch_core import num_distrib, rank_distrib
 
 from edge.errors import BearAlarmError, MissingExtraError
+from edge.installing import pip
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=1)  # with the first process, which mines and measures alone; torch's own is 10 to 30 minutes
@@ -41,7 +42,8 @@ def meet(*, cpu: bool) -> None:
     try:
         from accelerate import PartialState  # type: ignore[import-untyped,import-not-found]
     except ImportError:
-        raise MissingExtraError("training in several processes needs accelerate: pip install accelerate") from None
+        line = pip("install", "accelerate")
+        raise MissingExtraError(f"training in several processes needs accelerate: {line}") from None
     PartialState(cpu=cpu, timeout=PATIENCE)
 
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from edge.installing import extra
+
 
 def notebooks(
     folder: Annotated[Path, typer.Argument(help="Where to; it is made if need be.")] = Path("notebooks"),
@@ -23,7 +25,7 @@ def notebooks(
     for name in NAMES:
         print(folder / name)
     print(
-        f"{len(new)} of {len(NAMES)} files are new. Next, with `pip install '.[train,notebook]'`:\n"
+        f"{len(new)} of {len(NAMES)} files are new. Next, once in this environment: {extra('train', 'notebook')}\n"
         f"    cd {shlex.quote(str(folder))}\n"
         "    jupyter lab whole_way.ipynb      # step by step; clean.ipynb too\n"
         "    voila try.ipynb                  # a page in the browser to try the model",

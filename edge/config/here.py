@@ -1,0 +1,40 @@
+"""What a config asks for that this machine cannot do now, or had better not: no mistake, but worth a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge.errors import NOT_HERE
+
+if TYPE_CHECKING:
+    from edge.settings import AlertSettings
+
+
+def doubts(alerts: AlertSettings) -> Iterator[str]:
+    """One sentence for each, beginning with the setting. Nothing is played, switched or sent."""
+    from edge.sinks.gpio import parse_pin, reach_pins
+    from edge.sinks.in_doubt import command_in_doubt
+    from edge.sinks.notify import Notify, guessable
+    from edge.sinks.players import find_players
+
+    if alerts.sounds or alerts.deterrent:
+        yield from _tried("sound" if alerts.sounds else "deterrent", partial(find_players, alerts.sound_device))
+    for name, pins in (("relay", alerts.relays), ("deterrent.lamps", alerts.deterrent_lamps)):
+        if pins:
+            yield from _tried(name, partial(reach_pins, parse_pin(pins[0], name).number))
+    for name, line in (("command.on_alarm", alerts.on_alarm), ("command.on_trouble", alerts.on_trouble)):
+        if line and (doubt := command_in_doubt(line, name)):
+            yield doubt
+    for url in alerts.notify:
+        yield from _tried("notify", partial(Notify, url))
+        if doubt := guessable(url):
+            yield f"notify: {doubt}"
+
+
+def _tried(name: str, call: Callable[[], object]) -> Iterator[str]:
+    try:
+        call()
+    except NOT_HERE as error:
+        yield f"{name}: {error}"

@@ -1,0 +1,194 @@
+"""What cannot work here and now never stops the watching: it is a problem at the start, and tried again."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from edge.alarm import at_once, away
+from edge.alarm.alerting import START_S, Alerting
+from edge.errors import OptionError, UnavailableError
+from edge.health import CLEAR_S
+from edge.run import Run
+from edge.settings import AlertSettings
+from edge.sinks import notify, players
+from edge.sinks.mqtt import settings_from_url
+from edge.sinks.players import Player
+from tests.broker import free_port
+from tests.post_box import PostBox
+from tests.sink_world import event, script, soon
+from tests.yard import bear_alarm, yard_clip, yard_model
+
+
+class World:
+    """Everyone who is told by some settings, and a clock to look at them with."""
+
+    def __init__(self, folder, **settings):
+        self.lines = folder / "events.jsonl"
+        self.everyone = Alerting(
+            AlertSettings(bell=False, events=str(self.lines), **settings), Run(), state=folder / "state"
+        )
+        self.now = time.monotonic()
+
+    def look(self, after_s: float = 0.0) -> None:
+        """So much later everyone is asked how they are."""
+        self.now += after_s
+        self.everyone.tick(self.now)
+
+    def told(self) -> list[dict[str, Any]]:
+        """What was told of the alarm's own health, once all of it is written."""
+        self.everyone.close(20.0)
+        found = [json.loads(line) for line in self.lines.read_text().splitlines()]
+        return [each for each in found if each["kind"] == "health"]
+
+    def names(self) -> list[str]:
+        return [each.name for each in self.everyone.workers]
+
+
+@pytest.fixture
+def no_player(monkeypatch):
+    """A machine on which nothing plays sounds, until something is put into the list that is given."""
+    found: list[Player] = []
+    monkeypatch.setattr(players, "_installed", lambda name, *options: found if name == "aplay" else [])
+    monkeypatch.setattr("sys.platform", "linux")
+    return found
+
+
+def test_without_a_player_the_others_are_told_and_hear_of_it_at_the_first_look(tmp_path, no_player):
+    got = tmp_path / "got"
+    world = World(tmp_path, sounds=("siren",), on_alarm=f"cat > {got}")
+    world.everyone.tell(event())
+    assert soon(got.exists)
+    world.look()
+    (problem,) = world.told()
+    assert (problem["type"], problem["label"]) == ("new", "sound siren")
+    assert "aplay" in problem["detail"]
+
+
+def test_a_player_that_comes_later_plays_and_the_problem_is_over(tmp_path, no_player):
+    world = World(tmp_path, sounds=("siren",))
+    world.look()
+    assert "sound siren" not in world.names()
+    no_player.append(script(tmp_path, "player", f"echo played >> {tmp_path / 'played'}; exec sleep 0.3"))
+    world.look(at_once.AGAIN_S - 1.0)
+    assert "sound siren" not in world.names()
+    world.look(6.0)
+    assert world.names()[0] == "sound siren"
+    world.everyone.tell(event())
+    assert soon(lambda: world.everyone.workers[0].done == 1)
+    world.look(CLEAR_S + 1.0)
+    assert [(each["type"], each["label"]) for each in world.told()] == [("new", "sound siren"), ("end", "sound siren")]
+
+
+def test_a_pin_is_tried_again_and_said_by_name(tmp_path, monkeypatch, pins):
+    def busy(words, option):
+        raise UnavailableError("pin 17 cannot be used (busy)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge.alarm.local._pin", busy)
+        world = World(tmp_path, relays=("17:1",))
+        world.look()
+    world.look(at_once.AGAIN_S + 1.0)
+    assert world.names()[0] == "relay 17:1"
+    problem, over = world.told()
+    assert (problem["label"], problem["detail"]) == ("relay 17:1", "relay 17:1: pin 17 cannot be used (busy)")
+    assert (over["type"], over["id"]) == ("end", problem["id"])
+
+
+def test_a_lamp_that_cannot_be_had_leaves_the_noises_and_comes_later(tmp_path, no_player, monkeypatch):
+    no_player.append(script(tmp_path, "player", "exec sleep 0.1"))
+    lit: list[str] = []
+
+    class Lamp:
+        def close(self):
+            lit.append("dark")
+
+    def pin(words, option):
+        if not lit:
+            raise UnavailableError("no pins here")
+        return Lamp()
+
+    monkeypatch.setattr("edge.alarm.local._pin", pin)
+    world = World(tmp_path, deterrent="on", deterrent_lamps=("22",))
+    world.look()
+    assert world.names()[0] == "deterrent"
+    lit.append("may be lit")
+    world.look(at_once.AGAIN_S + 1.0)
+    assert soon(lambda: not world.everyone.ailing)
+    problem = world.told()[0]
+    assert (problem["type"], problem["label"]) == ("new", "deterrent")
+    assert "lamp 22" in problem["detail"]
+    assert lit[-1] == "dark"
+
+
+def test_a_command_whose_program_is_missing_is_known_before_a_bear_comes(tmp_path):
+    world = World(tmp_path, on_alarm="no-such-program-here --loud")
+    world.look()
+    (problem,) = world.told()
+    assert problem["label"] == "--on-alarm"
+    assert "no-such-program-here" in problem["detail"]
+
+
+def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_told(tmp_path, monkeypatch):
+    load, lacking = notify._load, [True]
+
+    def lacks(url):
+        return (None, None, None) if lacking and "lacking" in url else load(url)
+
+    monkeypatch.setattr(notify, "_load", lacks)
+    monkeypatch.setattr(notify.Notify, "_refusal", lambda self, scheme: UnavailableError("libx is missing"))
+    with PostBox() as box, PostBox() as other:
+        urls = (f"json://127.0.0.1:{box.port}/lacking", f"json://127.0.0.1:{other.port}/x")
+        world = World(tmp_path, notify=urls)
+        world.look()
+        assert soon(lambda: other.posted)  # that the first of them does not work
+        assert world.everyone.missing == {"notify 1": "libx is missing"}
+        lacking.clear()
+        world.look(away.AGAIN_S + 1.0)
+        assert world.everyone.missing == {}
+        world.everyone.tell(event())
+        assert soon(lambda: box.posted)
+        (problem,) = [each for each in world.told() if each["type"] == "new"]
+    assert problem["detail"] == "notify 1: libx is missing"
+
+
+def test_a_broker_that_is_away_at_the_start_is_told_of_at_once_and_later_has_its_minute(tmp_path):
+    broker = settings_from_url(f"mqtt://127.0.0.1:{free_port()}/hives")
+    world, later = World(tmp_path, mqtt=broker), World(tmp_path / "later", mqtt=broker)
+    for each in (world, later):
+        assert soon(lambda each=each: each.everyone.deliverers[0].channel.problem)
+    world.look()
+    later.look(START_S + 1.0)
+    assert [each["label"] for each in world.told()] == [world.everyone.deliverers[0].key]
+    assert later.told() == []
+
+
+def test_what_can_never_work_is_still_a_mistake_with_a_player_or_without(tmp_path, no_player):
+    (tmp_path / "noise.wav").write_bytes(b"no sound")
+    for settings in ({"sounds": ("trumpet",)}, {"sounds": (str(tmp_path / "noise.wav"),)}, {"notify": ("nosuch://x",)}):
+        with pytest.raises(OptionError):
+            World(tmp_path, **settings)
+
+
+def test_a_changed_config_with_a_sink_that_does_not_work_holds(tmp_path, no_player):
+    got = tmp_path / "got"
+    world = World(tmp_path)
+    more = AlertSettings(bell=False, events=str(world.lines), sounds=("siren",), on_alarm=f"cat > {got}")
+    world.everyone.change(more, [], None)
+    world.look()
+    world.everyone.tell(event())
+    assert soon(got.exists)
+    assert [each["label"] for each in world.told()] == ["sound siren"]
+
+
+def test_watch_says_it_at_the_start_also_when_it_is_to_be_quiet(tmp_path):
+    done = bear_alarm(
+        "watch", yard_clip(tmp_path / "yard.avi"), "--model", yard_model(tmp_path / "bear.onnx"), "--quiet",
+        "--no-evidence", "--on-alarm", "no-such-program-here",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("PROBLEM")
+    assert "no-such-program-here" in done.stderr.splitlines()[0]
