@@ -18,9 +18,10 @@ from edge.sinks import notify, players
 from edge.sinks.mqtt import settings_from_url
 from edge.sinks.players import Player
 from tests.broker import free_port
+from tests.command import bear_alarm
 from tests.post_box import PostBox
 from tests.sink_world import event, script, soon
-from tests.yard import bear_alarm, yard_clip, yard_model
+from tests.yard import yard_clip, yard_model
 
 
 class World:
