@@ -18,6 +18,7 @@ from edge.alarm.alerting import Alerting
 from edge.alarm.condition import Condition
 from edge.alarm.pictures import evidence_writer
 from edge.alarm.post import Post, complaints, end_all
+from edge.alarm.reviews import Reviews
 from edge.alarm.sources import connect, open_kept
 from edge.alarm.watchers import Shared, change_watcher, let_go_of, make_watcher, rule_for
 from edge.camera import Source
@@ -57,6 +58,7 @@ class Alarm:
         self.trace: Trace | None = None
         self.alerting: Alerting | None = None
         self.condition: Condition | None = None  # there is one for cameras
+        self.reviews: Reviews | None = None  # where there is a journal
         self.failed: list[BaseException] = []  # of sources that ended with an error
         self._began = time.monotonic()
         self._alarms_before = 0  # of cameras that are not watched any more
@@ -100,6 +102,8 @@ class Alarm:
         if live:
             self.condition = Condition(settings.health, self.state, lambda: self.classifier, self.status, root=root)
         self.alerting.more = self._parts
+        if self.alerting.journal:
+            self.reviews = Reviews(self.alerting.journal, lambda: self.posts, lambda: self.classifier.card.alarm_labels)
 
     def ask(self, name: str, part: Ask) -> None:
         """Have health ask this too."""
@@ -132,6 +136,8 @@ class Alarm:
         if self.condition:
             self.condition.tick(now)
         self.alerting.tick(now)
+        if self.reviews:
+            self.reviews.tick(now)
 
     def status(self, now: float | None = None) -> Status:
         """How all of it is now; from any thread."""
@@ -214,6 +220,8 @@ class Alarm:
         for camera, post in zip(settings.cameras, posts, strict=True):
             if camera.name not in stays:
                 post.start()
+        if self.reviews:
+            self.reviews.again()
         if old_writer and old_writer is not writer:
             threading.Thread(target=old_writer.close, args=(OLD_S,), name="old evidence", daemon=True).start()
 
@@ -227,7 +235,9 @@ class Alarm:
         until = time.monotonic() + within_s
         for opened in (*self._opened, *(post.source for post in self.posts)):
             opened.close()
-        for worker in (each for each in (self.writer, self.trace) if each):  # the journal is told of the last pictures
+        for worker in (
+            each for each in (self.reviews, self.writer, self.trace) if each
+        ):  # the journal is told of the last pictures
             worker.close(until - time.monotonic())
         if self.condition:
             self.condition.close()

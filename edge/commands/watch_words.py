@@ -143,7 +143,17 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say) -> None:
     footage_s = sum(tally.footage_s for tally in tallies)
     shown = f" in {lasting(footage_s)} of footage" if footage_s > 0 else ""
     crops = counted(sum(tally.crops for tally in tallies), "place")
-    say("%s%s: %s, %s looked at.", _alarms(told), shown, counted(frames, "frame"), crops)
+    if all(watcher.arriving for watcher in watchers):
+        # Pictures come when they come: the time between them is no footage.
+        say(
+            "%s in %s, watched for %s; %s looked at.",
+            _alarms(told),
+            counted(frames, "picture"),
+            lasting(taken_s),
+            crops,
+        )
+    else:
+        say("%s%s: %s, %s looked at.", _alarms(told), shown, counted(frames, "frame"), crops)
     if len(sources) > 1:
         for opened, watcher in zip(sources, watchers, strict=True):
             if watcher.tally.frames:
