@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.journal import layout
-from edge.journal.locks import Alive, alone
+from edge.journal.locks import alone
 from edge.journal.opening import ENDS, NAME
 from edge.journal.store import DiskError, faults
 from edge.journal.times import utc
@@ -73,10 +73,8 @@ def _write(path: Path, ids: Sequence[str], review: Review) -> str | None:
             return f"{path}: it is no journal of Bear Alarm"
         if layout.version(db) > layout.VERSION:
             return f"{path}: a newer version of Bear Alarm made it; use that one"
-        if layout.version(db) < layout.REVIEWS:
-            if Alive(path.parent, "").others():
-                return "the alarm that runs is of an older version; restart it, and review once more"
-            layout.prepare(db)
+        if layout.version(db) < layout.REVIEWS:  # only an alarm changes the tables: an older one may run on them
+            return "its journal is of an older version; start the alarm with this version, and review once more"
         db.execute("BEGIN IMMEDIATE")
         for id_ in ids:
             db.execute(
