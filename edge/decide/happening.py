@@ -68,7 +68,7 @@ class Decider:
         self.update_s = update_s  # at most one update in so many seconds
         self.remind_s = remind_s  # and one at least, while the bear is seen
         self.rise = rise  # of the top score, worth an update
-        self.empty_s = 5.0  # a happening of which nothing counts for so long is over; as long as a track outlives a hit
+        self.empty_s = 5.0  # zones that are empty for so long end it: as long as a track outlives a hit
         self.unseen_s = 0.5  # a happening without support for so long may be the one found elsewhere
         self._suspects: dict[int, Suspect] = {}
         self._happenings: list[Happening] = []
@@ -140,10 +140,12 @@ class Decider:
         """
         happening.tracks &= now.tracks.keys()
         for number in happening.tracks:
-            suspect = self._suspects.get(number)
-            if suspect and suspect.evidence.sum > 0 and (not self.zones or self._standing_in(now.tracks[number])):
-                happening.alive_at = now.time
-        return not happening.ended and (not happening.tracks or now.time - happening.alive_at > self.empty_s)
+            if not self.zones or self._standing_in(now.tracks[number]):
+                happening.there_at = now.time
+                suspect = self._suspects.get(number)
+                happening.alive_at = now.time if suspect and suspect.evidence.sum > 0 else happening.alive_at
+        left = now.time - happening.there_at > self.empty_s or now.time - happening.alive_at > self.rule.forget_s
+        return not happening.ended and (left or not happening.tracks)
 
     def _consider(self, track: Track, now: _Now) -> Verdict | None:
         """One track's score of this frame, added up."""
@@ -195,8 +197,8 @@ class Decider:
         happening = Happening(
             number=self._count, track=track.number, tracks={track.number}, label=score.label, score=score.bear,
             top_score=score.bear, told_score=score.bear, told_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
-            again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, alive_at=now.time,
-            zones=set(zones), silenced=now.quiet is not None,
+            again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, there_at=now.time,
+            alive_at=now.time, zones=set(zones), silenced=now.quiet is not None,
         )  # fmt: skip
         self._happenings.append(happening)
         return happening
@@ -261,7 +263,8 @@ class Decider:
     ) -> Verdict | None:
         """A track joins a happening that was told already: an update, at once only where it had ended."""
         happening.tracks.add(track.number)
-        reopened, happening.ended, happening.alive_at = happening.ended, False, now.time
+        reopened, happening.ended = happening.ended, False
+        happening.there_at = happening.alive_at = now.time
         if reopened:
             happening.came_back(now.time - onset_s)
         told = self._go_on(happening, track, score, zones, now)
