@@ -4,8 +4,9 @@ An observation is a ``Score`` of some region: what moved, a box that was looked 
 whole frame. It is a *hit* where its bear probability reaches the threshold. Where it was cut from does not matter, only
 how its region and the track's box lie:
 
-- A hit is of a track where the overlap is real: IoU 0.2, or six tenths of the region lie in the track's box. What
-  merely touches is another place. What moved, or was looked at again, may also have walked there.
+- A hit is of a track where the overlap is real: IoU 0.2 (of parts of the whole frame 0.3), or six tenths of the region
+  lie in the track's box. What merely touches is another place. What moved, or was looked at again, may also have
+  walked there.
 - A region much larger than the track in it says that a bear is somewhere in it. It adds to the strongest track in it
   that something of its own hit in this very frame; so it keeps none alive, and moves none.
 - A hit that is of no track begins one; of parts of the frame that touch one another only the surest does
@@ -96,7 +97,11 @@ class Tracker:
                 elsewhere.append(score)
         for score in elsewhere:
             box = score.region.box_xywh
-            sure = {track: _surest(seen[track.number]) for track in self.tracks if track.last_hit == time}
+            sure = {
+                track: _surest(seen[track.number])
+                for track in self.tracks
+                if track.last_hit == time and track.number in seen
+            }
             within = [track for track in self.tracks if _lies(track.box_xywh, box)]
             if homes := self._homes(score, time):  # one that began in this frame
                 self._join(homes, score, time, seen)

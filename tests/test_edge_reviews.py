@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import pytest
@@ -31,7 +32,8 @@ from edge.watch import Watcher
 from tests.live_yard import LiveYard, soon
 from tests.state_folder import NIGHT, StateFolder, events_of
 from tests.test_edge_offenders import BOX
-from tests.test_edge_watch import BEAR_COLOUR, RULE, Colours, scene
+from tests.test_edge_watch import RULE, Colours, scene
+from tests.tiny import BEAR_COLOUR
 from tests.yard import yard_model
 
 A, B, C = "a1" * 16, "b2" * 16, "c3" * 16
@@ -125,6 +127,7 @@ class Yard:
     """A camera's watcher before a stump that is taken for a bear whenever it is uncovered; and its journal."""
 
     def __init__(self, folder):
+        self.usual_s, self.event = 0.0, ""  # until the alarm of its first event, and that one's id
         self.run = Run()
         self.journal = Journal(folder, run=self.run)
         self.told: list[Event] = []
@@ -135,11 +138,10 @@ class Yard:
         """As after a restart: the watcher knows nothing."""
         teller = Teller([lambda event: self.told.append(self.journal(event))], run=self.run)
         self.watcher = Watcher(Colours(), RULE, teller)
-        self.reviews = Reviews(
-            self.journal,
-            lambda: [SimpleNamespace(camera=SimpleNamespace(name="yard"), watcher=self.watcher)],
-            lambda: ("brown_bear",),
-        )
+        self.reviews = Reviews(self.journal, lambda: [self.post("yard")], lambda: ("brown_bear",))
+
+    def post(self, camera) -> Any:
+        return SimpleNamespace(camera=SimpleNamespace(name=camera), watcher=self.watcher)
 
     def __call__(self, from_s, to_s, *, stump):
         """Frames of so many seconds after the beginning; the seconds until the alarm, if there was one."""
@@ -163,7 +165,9 @@ class Yard:
 
     @property
     def spots(self):
-        return [spot for spot in self.watcher.decider.offenders._spots if spot.wrongs]
+        offenders = self.watcher.decider.offenders
+        assert offenders
+        return [spot for spot in offenders._spots if spot.wrongs]
 
 
 @pytest.fixture
@@ -224,7 +228,7 @@ def test_the_journal_is_looked_into_once_a_second_and_new_words_are_handed_on_on
 
 
 def test_what_is_said_reaches_no_other_camera(yard):
-    yard.reviews._posts = lambda: [SimpleNamespace(camera=SimpleNamespace(name="bin"), watcher=yard.watcher)]
+    yard.reviews._posts = lambda: [yard.post("bin")]
     yard.said("wrong", 60.0)
     yard(600.0, 601.0, stump=False)
     assert yard.spots == []
@@ -245,6 +249,8 @@ def test_a_running_alarm_hears_a_person_and_so_does_the_next_one(tmp_path):
             alarm.start()
             assert soon(lambda alarm=alarm: alarm.status().cameras[0].frames > 0)
             if said:
+                assert alarm.alerting
+                assert alarm.alerting.journal
                 alarm.alerting.journal(replace(alarm.run.event("bear", "new", A, "yard"), box_xywh=BOX))
                 alarm.tick(time.monotonic())
                 assert said() is None

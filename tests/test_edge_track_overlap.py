@@ -15,17 +15,19 @@ from edge.camera import open_source
 from edge.commands.why_story import explain
 from edge.decide import Rule
 from edge.decide.happening import Decider
-from edge.schema import WHOLE, Region, Score
+from edge.schema import WHOLE, Event, Region, Score
 from edge.settings import CameraSettings
 from edge.sweep import whole_and_tiles
 from edge.telling import Teller
 from edge.trace.find import Found
+from edge.trace.moment import Moment
 from edge.trace.reader import Reel
 from edge.track import SAME_INSIDE, SAME_IOU, Tracker, inside, iou
 from edge.watch import Watcher
 from edge.zones import Zone
 from tests.test_edge_happening import RULE, Stage
-from tests.test_edge_watch import BEAR_COLOUR, scene, walk, watch
+from tests.test_edge_watch import scene, walk, watch
+from tests.tiny import BEAR_COLOUR
 
 LEFT_HALF = Zone("left", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)))
 LEFT, RIGHT = (0.1, 0.5, 0.1, 0.1), (0.7, 0.5, 0.1, 0.1)
@@ -48,7 +50,7 @@ def test_what_merely_touches_a_track_never_gives_it_a_score_nor_keeps_it_alive(n
     for i in range(1, 80):
         tracks = tracker([score(HERE, 0.1, "track"), score(near, 0.95)], i / 10)
         if own := [track for track in tracks if track.number == 1]:
-            assert own[0].now.bear == 0.1
+            assert own[0].now == score(HERE, 0.1, "track")
     assert [track.box_xywh for track in tracks] == [near]
 
 
@@ -57,7 +59,7 @@ def test_a_large_region_adds_to_what_is_hit_in_it_and_keeps_nothing_alive():
     small = (0.1, 0.1, 0.1, 0.1)
     tracker([score(small, 0.9)], 0.0)
     (track,) = tracker([score(small, 0.6, "track"), score(WHOLE, 0.95)], 0.1)
-    assert (track.now.bear, track.box_xywh) == (0.95, small)
+    assert (track.now, track.box_xywh) == (score(WHOLE, 0.95), small)
     for i in range(2, 60):
         tracks = tracker([score(small, 0.1, "track"), score(WHOLE, 0.95)], i / 10)
     assert [track.box_xywh for track in tracks] == [WHOLE]
@@ -66,7 +68,7 @@ def test_a_large_region_adds_to_what_is_hit_in_it_and_keeps_nothing_alive():
 def test_the_parts_of_the_frame_that_touch_one_another_begin_one_track():
     tracker = Tracker(0.5)
     (track,) = tracker([score(HERE, 0.8), score(BESIDE, 0.9), score(CORNER, 0.7)], 0.0)
-    assert (track.box_xywh, track.now.bear) == (BESIDE, 0.9)
+    assert (track.box_xywh, track.now) == (BESIDE, score(BESIDE, 0.9))
 
 
 def test_what_is_seen_no_more_at_its_box_is_where_an_overlapping_part_says_bear():
@@ -182,7 +184,9 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
     from edge.classifier import Classifier
     from edge.models import BUNDLED
 
-    classifier, told, moments = Classifier(BUNDLED), [], []
+    classifier = Classifier(BUNDLED)
+    told: list[Event] = []
+    moments: list[Moment] = []
     settings = CameraSettings(zones=(LEFT_HALF,))
     watcher = Watcher(
         classifier, Rule.from_card(classifier.card), Teller([told.append]), settings, trace=moments.append
@@ -203,6 +207,6 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
     assert said > 100
     at_5 = next(moment for moment in moments if moment.media_time_s >= 5.0)
     assert at_5.top.box_xywh[0] > 0.5
-    words = explain(Found(Reel("waterfall", moments=moments), at_5))
+    words = explain(Found(Reel("waterfall", "", moments), at_5))
     left = [line for line in words if line.startswith("Track") and " left," in line]
     assert not any(f"it scored {at_5.top.bear:.2f}" in line for line in left)

@@ -2,7 +2,8 @@
 
 A bear that is lost and found again soon is the same happening (an update, no second alarm); a second
 bear elsewhere at the same time is its own. What lies in one place with an alarming track (the
-other half of a large bear, its cub) belongs to it. Where zones are given, only what stands in one alarms.
+other half of a large bear, its cub) belongs to it. Where zones are given, only what stands in one alarms,
+and it is over when they are empty; and everywhere when no evidence has been left for a while.
 
 An update alarms again (it *escalates*) when the bear enters a zone that was not told, when a bear that was told
 in doubt has become sure, and when the schedule begins while it is still there: each zone and the doubt once. So it does
@@ -99,7 +100,7 @@ class Decider:
             for gone in track.absorbed:
                 self._take_over(track.number, gone)
         self._look_for(time, seeing)
-        verdicts = [self._end(happening) for happening in self._happenings if self._over(happening, now)]
+        verdicts = [self._end(happening) for happening in self._happenings if self._is_over(happening, now)]
         self._retire(time)
         verdicts += [verdict for track in tracks if (verdict := self._consider(track, now))]
         self._suspects = {number: s for number, s in self._suspects.items() if number in now.tracks}
@@ -133,7 +134,7 @@ class Decider:
         for happening in self._happenings:
             happening.looked_for(time, found=found, seeing=seeing)
 
-    def _over(self, happening: Happening, now: _Now) -> bool:
+    def _is_over(self, happening: Happening, now: _Now) -> bool:
         """Whether nothing of a happening is followed any more, or nothing of it has counted for a while.
 
         What counts stands in a zone, where there are any, and its evidence is not used up.
