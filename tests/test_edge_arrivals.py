@@ -271,7 +271,6 @@ st = pytest.importorskip("hypothesis.strategies")
 WHOLE = jpeg(40, (80, 60))
 
 
-@hypothesis.settings(max_examples=40)
 @hypothesis.given(st.lists(st.tuples(st.integers(1, len(WHOLE)), st.integers(0, 3)), max_size=8))
 def test_a_picture_comes_once_and_whole_however_it_is_written(steps):
     with tempfile.TemporaryDirectory() as name:

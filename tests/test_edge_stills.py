@@ -23,6 +23,7 @@ from edge.megadetector import Results
 from edge.pictures import decode_picture, find_pictures, read_picture
 from edge.schema import WHOLE, Region
 from edge.stills import look
+from tests.command import bear_alarm as run
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
 
 
@@ -158,13 +159,6 @@ def test_scores_come_in_order_whatever_the_batch(classifier):
     alone = [classifier.score(image, [region])[0].bear for region in regions]
     assert [score.bear for score in together] == pytest.approx(alone, abs=1e-6)
     assert classifier.score(image, []) == []
-
-
-def run(*words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``python -m edge WORDS`` as a user types it."""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment}
-    command = [sys.executable, "-m", "edge", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture
