@@ -185,7 +185,7 @@ class Alarm:
         later = [camera for camera in new if any(_same_folder(post.camera, camera) for post in gone)]
         opened = self._open_new([camera for camera in new if camera not in later])
         writer = self.writer
-        apply_health, drop_health = _nothing, _nothing
+        apply_health = drop_health = lambda: None
         try:
             if settings.evidence != before.evidence:
                 writer = evidence_writer(settings.evidence, written=self.alerting.attach)
@@ -236,10 +236,9 @@ class Alarm:
         until = time.monotonic() + within_s
         for opened in (*self._opened, *(post.source for post in self.posts)):
             opened.close()
-        for worker in (
-            each for each in (self.reviews, self.writer, self.trace) if each
-        ):  # the journal is told of the last pictures
-            worker.close(until - time.monotonic())
+        for worker in (self.reviews, self.writer, self.trace):  # the journal is told of the last pictures
+            if worker:
+                worker.close(until - time.monotonic())
         if self.condition:
             self.condition.close()
         if self.alerting:
@@ -281,10 +280,6 @@ class Alarm:
     def _watching(self, camera: str) -> bool:
         now = time.monotonic()
         return any(post.fresh(now) for post in tuple(self.posts) if post.camera.name == camera)
-
-
-def _nothing() -> None:
-    """There is nothing to change."""
 
 
 def _alarms(posts: Sequence[Post]) -> int:
