@@ -278,6 +278,15 @@ def test_the_command_writes_the_row_that_the_alarm_reads(state, ask):
     journal.close()
 
 
+def test_a_review_that_the_alarm_does_not_get_is_saved_and_that_is_said(state, ask, caplog):
+    state.bear(A, evidence=state.evidence(A))
+    state.sql("DROP TABLE reviews")
+    state.sql("PRAGMA user_version = 1")
+    assert "reviewed: no bear" in ask("review", "a1", "--wrong")
+    assert "does not get it" in caplog.text
+    assert "reviewed: no bear" in ask()
+
+
 def test_list_and_show_say_what_was_decided_and_what_waits(state, ask):
     for number, id_ in enumerate((A, B)):
         state.bear(id_, number * 600.0, evidence=state.evidence(id_))

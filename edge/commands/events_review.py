@@ -98,7 +98,7 @@ def review_all(units: Sequence[Path], happenings: Sequence[Happening], state: Pa
         print(f"{name}: {words_of(review)}")
     ids = [each.id for each in happenings] + [id_ for unit in units if (id_ := _event_of(unit))]
     if ids and (why := pass_on(state, ids, review)):
-        log.warning("The review is kept, but the alarm does not hear of it: %s.", why)
+        log.warning("The review is saved, but the running alarm does not get it: %s.", why)
 
 
 def _event_of(unit: Path) -> str | None:
