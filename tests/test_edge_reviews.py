@@ -227,6 +227,17 @@ def test_the_journal_is_looked_into_once_a_second_and_new_words_are_handed_on_on
     assert len(looks) == 3
 
 
+def test_a_camera_that_is_watched_anew_is_handed_all_that_was_said(yard):
+    yard.said("wrong", 60.0)
+    reviews = yard.reviews
+    yard.start()
+    yard.reviews.close(1.0)
+    yard.reviews = reviews
+    yard.reviews.look()
+    yard(600.0, 601.0, stump=False)
+    assert [list(spot.wrongs) for spot in yard.spots] == [[yard.event]]
+
+
 def test_what_is_said_reaches_no_other_camera(yard):
     yard.reviews._posts = lambda: [yard.post("bin")]
     yard.said("wrong", 60.0)

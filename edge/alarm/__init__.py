@@ -185,7 +185,7 @@ class Alarm:
         later = [camera for camera in new if any(_same_folder(post.camera, camera) for post in gone)]
         opened = self._open_new([camera for camera in new if camera not in later])
         writer = self.writer
-        apply_health = drop_health = lambda: None
+        apply_health = drop_health = _nothing
         try:
             if settings.evidence != before.evidence:
                 writer = evidence_writer(settings.evidence, written=self.alerting.attach)
@@ -221,8 +221,6 @@ class Alarm:
         for camera, post in zip(settings.cameras, posts, strict=True):
             if camera.name not in stays:
                 post.start()
-        if self.reviews:
-            self.reviews.again()
         if old_writer and old_writer is not writer:
             threading.Thread(target=old_writer.close, args=(OLD_S,), name="old evidence", daemon=True).start()
 
@@ -280,6 +278,10 @@ class Alarm:
     def _watching(self, camera: str) -> bool:
         now = time.monotonic()
         return any(post.fresh(now) for post in tuple(self.posts) if post.camera.name == camera)
+
+
+def _nothing() -> None:
+    """There is nothing to change."""
 
 
 def _alarms(posts: Sequence[Post]) -> int:

@@ -34,6 +34,7 @@ class Reviews:
         self._posts = posts
         self._alarm_labels = alarm_labels
         self._row = 0  # the last that was handed on
+        self._watchers: list[Watcher] = []  # to which
         self._looked: float | None = None
         self._worker: Worker[None] = Worker(lambda _, __: self.look(), "reviews", depth=1, deadline_s=60.0)
 
@@ -43,12 +44,12 @@ class Reviews:
             self._looked = now
             self._worker(None)
 
-    def again(self) -> None:
-        """Hand on all that was said: there are watchers that know nothing of it. It does no harm to the others."""
-        self._row = 0
-
     def look(self) -> None:
-        """Hand on what was said since the last look."""
+        """Hand on what was said since the last look; all of it where there are watchers that know nothing yet."""
+        watchers = [post.watcher for post in tuple(self._posts())]
+        if any(watcher not in self._watchers for watcher in watchers):
+            self._row = 0
+        self._watchers = watchers
         for said in self._journal.reviews(self._row):
             self._row = said.row
             wrong = said.verdict == "wrong" or (said.label is not None and said.label not in self._alarm_labels())
