@@ -111,14 +111,14 @@ class Bench:
         budget.note(1, self.ways[0].crop_ms / 1000.0)
         return budget.crops
 
-    def cameras(self, *, moving: bool, fps: float = FPS) -> float:
+    def cameras(self, crops_each: int = 0, *, fps: float = FPS) -> float:
         """1280x720 streams of so many frames a second that this machine can watch, on most of its cores.
 
-        ``moving``: something does in every frame, and each is given three crops; else the sweep alone is scored.
+        ``crops_each``: scored in every frame, because something moves in it; 0: nothing does, and the sweep alone is.
         """
         frame_ms = fps * (self.read.median_ms + self.motion.median_ms)
-        crops = fps * LEAST if moving else (1 + len(tiles((1280, 720)))) / Sweep().period_s
-        kept = 1.0 / (ACTIVE_S if moving else IDLE_S)
+        crops = fps * crops_each if crops_each else (1 + len(tiles((1280, 720)))) / Sweep().period_s
+        kept = 1.0 / (ACTIVE_S if crops_each else IDLE_S)
         busy_ms = frame_ms + crops * self.ways[0].crop_ms + kept * self.jpeg.median_ms
         return USABLE * self.cores * 1000.0 / busy_ms
 

@@ -152,6 +152,9 @@ class Card:
     created: str  # ISO 8601, UTC
     tool_version: str
     drift: DriftReference | None = None  # None in older cards
+    input_format: str | None = (
+        None  # ``input_format``, for whoever runs the file without bear-alarm; None in older cards
+    )
     golden_sha256: str | None = None  # binds the labels to the golden answers (``golden_digest``); None in older cards
 
     def to_json(self) -> str:
@@ -174,6 +177,12 @@ def card_type() -> TypeAdapter[Card]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Card)
+
+
+def input_format(sizes: Sequence[int]) -> str:
+    """What every file of this card version takes, for whoever runs it by hand; ``sizes``: the crops' sides, pixels."""
+    side = " or ".join(map(str, sizes))
+    return f"uint8, NHWC [N, {side}, {side}, 3], BGR, 0 to 255; scaling is inside"
 
 
 def read_card(text: str | None, path: object) -> Card:

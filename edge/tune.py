@@ -68,11 +68,12 @@ class Peak:
     sum: float  # S, logit-seconds
     bear: float  # the bear probability of that frame, 0 to 1
     box_xywh: BoxXYWH
+    why: str | None = None  # of a trace: when it was, as `bear-alarm why` takes it
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What one clip held."""
+    """What one clip or trace held."""
 
     clip: str
     seconds: float
@@ -143,7 +144,7 @@ def listen(
 ) -> Heard:
     """The alarm's own loop over one clip, and what each level would have made of it."""
     settings = settings or CameraSettings()
-    decider = _Peaks(clip, rule, levels, settings.zones)
+    decider = Peaks(clip, rule, levels, settings.zones)
     watcher = Watcher(scorer, rule, Teller(), settings, decider=decider)
     watcher(frames)
     count = watcher.tally.frames
@@ -194,7 +195,7 @@ def most_alarms(count: int) -> float:
     return (low + high) / 2
 
 
-class _Peaks(Alongside[float]):
+class Peaks(Alongside[float]):
     """A decider for each level, and the peak of each excursion of the evidence above nothing."""
 
     def __init__(self, clip: str, rule: Rule, levels: Sequence[float], zones: Sequence[Zone]) -> None:

@@ -23,6 +23,7 @@ from edge.card import (
     Parity,
     Threshold,
     golden_digest,
+    input_format,
 )
 from edge.classifier import Classifier
 from edge.drift import brightness, spread
@@ -126,6 +127,7 @@ class Described:
             golden_tolerance=TOLERANCE[precision],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             tool_version=__version__,
+            input_format=input_format((self.run.recipe.size,)),
             drift=self.drift_reference(tune_p, tune_ood),
             golden_sha256=golden_digest(LABELS, ALARM_LABELS, vectors),
         )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from edge.card import CARD_KEY, Card
+from edge.card import CARD_KEY, Card, input_format
 from train.learning.backbones import Backbone
 from train.learning.network import BearNet
 from train.ood.methods import Energy
@@ -88,9 +89,27 @@ def _without_traces(path: Path) -> None:
 
 
 def put_card(path: Path, card: Card) -> None:
-    """Write the card into the file's metadata, in place of any it had."""
+    """Write the card into the file's metadata, in place of any it had, and what the file takes beside its input.
+
+    Operator sets that no node uses are dropped: another runtime may refuse a file for naming them.
+    """
     model = onnx.load(path)
+    model.graph.input[0].doc_string = takes = input_format(card.input_sizes)
+    used = {"", *domains(model.graph), *(function.domain for function in model.functions)}
+    kept_sets = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept_sets)
     kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != CARD_KEY]
     onnx.helper.set_model_props(model, dict(kept) | {CARD_KEY: card.to_json()})
     model.producer_name, model.producer_version = "bear-alarm", card.tool_version
+    model.doc_string = f"{takes}. Outputs: probabilities [N, {len(card.labels)}] ({', '.join(card.labels)}), ood [N]."
     onnx.save(model, path)
+
+
+def domains(graph: onnx.GraphProto) -> Iterator[str]:
+    """The operator domains of all nodes, those inside of branches and loops included."""
+    for node in graph.node:
+        yield "" if node.domain == "ai.onnx" else node.domain
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from domains(inner)

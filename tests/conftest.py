@@ -82,6 +82,24 @@ def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     return home
 
 
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``pictures`` and the ``run`` trained on them (tests/trained_world.py); change copies only."""
+    from tests.made_once import made_once
+    from tests.trained_world import train_world
+
+    return made_once(tmp_path_factory, "trained", train_world)
+
+
+@pytest.fixture(scope="session")
+def exported_model(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Path:
+    """A folder with the model exported from that run: ``bear.onnx`` and ``bear.fp32.onnx``."""
+    from tests.made_once import made_once
+    from tests.trained_world import export_world
+
+    return made_once(tmp_path_factory, "exported", lambda folder: export_world(folder, trained_run / "run"))
+
+
 @pytest.fixture
 def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Sets the time zone of this process, for one test."""

@@ -14,7 +14,7 @@ import pytest
 
 from edge.camera import arrivals
 from edge.camera.arrivals import Arrivals, is_finished, mount_point
-from edge.camera.capture_time import capture_time
+from edge.exif import capture_time
 from edge.pictures import decode_picture
 from tests.uploads import dated, jpeg, put
 

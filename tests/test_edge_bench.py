@@ -112,8 +112,9 @@ def test_what_is_computed_of_the_measurements():
     known = board(int8=20.0)
     assert (known.crops_within(0.25), known.crops_within(0.01), known.crops_within(9.0)) == (12, 3, 12)
     # Quiet: ten frames of 10 ms, 1.9 crops of 20 ms, one picture of 3 ms a second; moving: 30 crops, five pictures.
-    assert known.cameras(moving=False) == pytest.approx(0.7 * 4 * 1000 / (100 + 1.9 * 20 + 3))
-    assert known.cameras(moving=True) == pytest.approx(0.7 * 4 * 1000 / (100 + 30 * 20 + 15))
+    assert known.cameras() == pytest.approx(0.7 * 4 * 1000 / (100 + 1.9 * 20 + 3))
+    assert known.cameras(3) == pytest.approx(0.7 * 4 * 1000 / (100 + 30 * 20 + 15))
+    assert known.cameras(12) == pytest.approx(0.7 * 4 * 1000 / (100 + 120 * 20 + 15))
 
 
 @pytest.mark.parametrize(
@@ -124,8 +125,8 @@ def test_what_is_computed_of_the_measurements():
         (board(30.0, 20.0), "1.5 x as fast in float as in int8: export it with `--precision fp32`"),
         (board(27.0), "0.25 s for a frame leave room for 9 crops."),
         (board(200.0), "A frame is given 3 crops in any case, which take 0.60 s here"),
-        (board(20.0), "At 10 frames a second it can watch 19 quiet cameras, 3 where something always moves."),
-        (board(100.0), "9 quiet cameras, none where something always moves."),
+        (board(20.0), "it can watch 19 quiet cameras, 3 with 3 crops in every frame (one animal), 1 with 12 (rain)."),
+        (board(100.0), "9 quiet cameras, none with 3 crops in every frame"),
         (board(2000.0, cores=1), "it cannot watch one camera"),
         (board(ways=(Way("bear@12", "int8", 1, 1, cost(20.0, 1.6)),)), "At the end all took 1.6 times as long"),
         (

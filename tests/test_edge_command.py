@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from tests.command import bear_alarm
 ROOT = Path(__file__).parents[1]
 
 
-def sentence(*words: object, **environment: str) -> str:
+def sentence(*words: object, **environment: Any) -> str:
     """The one line on stderr of a command that exits with 2."""
     ran = bear_alarm(*words, **environment)
     assert ran.returncode == 2, ran.stderr
@@ -170,7 +171,11 @@ def test_errors_become_exit_codes(monkeypatch, capsys):
 
 
 def test_completion_never_puts_words_between():
-    asked = {"_BEAR_ALARM_COMPLETE": "complete_bash", "COMP_WORDS": "bear-alarm train --", "COMP_CWORD": "2"}
+    asked: dict[str, Any] = {
+        "_BEAR_ALARM_COMPLETE": "complete_bash",
+        "COMP_WORDS": "bear-alarm train --",
+        "COMP_CWORD": "2",
+    }
     assert (bear_alarm(**asked).returncode, bear_alarm(**asked).stderr) == (0, "")
 
 

@@ -167,7 +167,10 @@ def test_show_and_check_tell_what_the_card_says(tmp_path, capsys):
     path = str(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
     command.show(path)
     shown = capsys.readouterr().out
-    for words in ("For tests only.", "CC0", "0.700: recall 0.900 of 20 bear pictures", "field 120", "golden vectors"):
+    told = "For tests only.", "CC0", "0.700: recall 0.900 of 20 bear pictures", "field 120", "golden vectors"
+    side = tiny_card().input_sizes[0]
+    assert f"uint8, NHWC [N, {side}, {side}, 3], BGR, 0 to 255; scaling is inside" in " ".join(shown.split())
+    for words in told:
         assert words in shown
     assert f"  SHA-256       {Classifier(path).digest}\n" in shown
     command.show(path, as_json=True)

@@ -103,7 +103,7 @@ def test_a_line_is_short_and_takes_a_classifier_s_own_numbers():
     bear, ood = np.array([1 / 3, -1.23456], np.float32)
     seen = Look("sweep", (1 / 3, 0.2, 1 / 3, 0.6), bear, "brown_bear", ood)
     line = moment(123_456, scored=(seen,)).to_json()
-    assert '"bear":0.3333,"label":"brown_bear","ood":-1.235' in line
+    assert '"bear":0.333333,"label":"brown_bear","ood":-1.235' in line
     assert len(line) < 300
 
 

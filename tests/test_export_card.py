@@ -39,7 +39,7 @@ def test_labels_that_no_longer_belong_to_the_golden_answers_are_refused(change: 
 
 def test_an_older_card_loads_as_before() -> None:
     older = asdict(replace(tiny_card(), labels=tiny_card().labels[::-1]))
-    later = {"golden_sha256", "drift"}
+    later = {"golden_sha256", "drift", "input_format"}
     older = {name: value for name, value in older.items() if name not in later}
     for limit in older["thresholds"].values():
         del limit["bear_pictures"], limit["no_bear_pictures"]
@@ -56,7 +56,7 @@ def test_an_older_card_loads_as_before() -> None:
 
 def test_what_came_later_is_optional_in_the_schema() -> None:
     schema = card_type().json_schema()
-    assert not {"golden_sha256", "drift"} & set(schema["required"])
+    assert not {"golden_sha256", "drift", "input_format"} & set(schema["required"])
     assert not {"crops", "pictures", "sources"} & set(schema["$defs"]["OutOfDomain"]["required"])
     assert not {"bear_pictures", "no_bear_pictures"} & set(schema["$defs"]["Threshold"]["required"])
     assert "int8_false_positive_rate" not in schema["$defs"]["Parity"]["required"]

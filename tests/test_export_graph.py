@@ -15,8 +15,9 @@ pytest.importorskip("timm")
 from torch import nn  # noqa: E402
 
 from export.describe import answers  # noqa: E402
-from export.graph import export_graph  # noqa: E402
+from export.graph import domains, export_graph, put_card  # noqa: E402
 from export.quantize import quantize  # noqa: E402
+from tests.tiny import tiny_card  # noqa: E402
 from train.catalog.picture import ALARM_LABELS, LABELS  # noqa: E402
 from train.figures.calibrate import probabilities  # noqa: E402
 from train.learning.backbones import find_backbone  # noqa: E402
@@ -26,6 +27,7 @@ from train.ood.features import features_of  # noqa: E402
 from train.ood.fit import fit_method, scores  # noqa: E402
 
 SIZE, WIDE = 32, 256  # so many features that the bank's layer is one that int8 stores small
+pytestmark = pytest.mark.xdist_group("export graph")
 BACKBONE = find_backbone("efficientnet_lite0")
 
 
@@ -75,6 +77,29 @@ def test_the_graph_answers_as_the_network_does(net: BearNet, files, name: str, c
     assert ood.shape == (count,)
     np.testing.assert_allclose(ood, scores(method, features_of(net, BACKBONE, shown)), atol=2e-3)
     assert len(set(ood.tolist())) == count  # never a constant
+
+
+def test_the_file_says_what_it_takes_and_names_no_operators_it_does_not_use(files, tmp_path: Path) -> None:
+    int8 = tmp_path / "int8.onnx"
+    quantize(files["vim"][0], int8, crops(64, 2))
+    named = {opset.domain for opset in onnx.load(int8).opset_import}
+    assert len(named) > 1  # what the quantizer adds, else this shows nothing
+    before, _ = answers(int8, crops(4, 3))
+    put_card(int8, tiny_card())
+    model = onnx.load(int8)
+    onnx.checker.check_model(model, full_check=True)
+    assert {opset.domain for opset in model.opset_import} == {""} | {node.domain for node in model.graph.node}
+    for words in (model.graph.input[0].doc_string, model.doc_string):
+        assert all(fact in words for fact in ("uint8", "NHWC", "BGR"))
+    np.testing.assert_array_equal(answers(int8, crops(4, 3))[0], before)
+
+
+def test_operators_inside_a_branch_count_as_used() -> None:
+    inside = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")], "then", [], []
+    )
+    node = onnx.helper.make_node("If", ["c"], ["y"], then_branch=inside, else_branch=inside)
+    assert set(domains(onnx.helper.make_graph([node], "g", [], []))) == {"", "com.microsoft"}
 
 
 def test_without_a_method_it_is_the_energy(net: BearNet, tmp_path: Path) -> None:

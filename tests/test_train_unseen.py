@@ -98,7 +98,7 @@ def test_the_part_a_model_was_tuned_on_spares_no_model(place: Path, tmp_path: Pa
         own, replace(tiny_card(), counts_by_source=dict.fromkeys(("web", "coco", "trail"), 9), digests=digest)
     )
     with pytest.raises(CatalogError, match="every source here was used"):
-        command(own, own, place / "pool", split="tune", split_file=tmp_path / "split.csv")
+        command(own, place / "all.onnx", place / "pool", split="tune", split_file=tmp_path / "split.csv")
 
 
 def test_the_report_compares_on_what_the_last_model_has_not_seen(place: Path) -> None:

@@ -142,12 +142,10 @@ class Alarm:
 
     def status(self, now: float | None = None) -> Status:
         """How all of it is now; from any thread."""
-        assert self.alerting
         now = time.monotonic() if now is None else now
-        alerting = self.alerting
-        posts = tuple(self.posts)
-        crops = [post.watcher.budget.crop_s for post in posts]
-        known = [crop_s for crop_s in crops if crop_s is not None]
+        alerting, posts = self.alerting, tuple(self.posts)
+        assert alerting
+        known = [crop_s for post in posts if (crop_s := post.watcher.budget.crop_s) is not None]
         status = Status(
             version=__version__,
             model=self.classifier.name,

@@ -45,10 +45,13 @@ def bench(
 
 def report(found: Bench) -> dict[str, Any]:
     """All figures and what follows from them, ready for JSON."""
+    from edge.bench import LEAST
+
     follows = {
         "crops_in_a_frame": found.crops_within(FRAME_S),
-        "cameras_quiet": round(found.cameras(moving=False), 1),
-        "cameras_moving": round(found.cameras(moving=True), 1),
+        "cameras_quiet": round(found.cameras(), 1),
+        "cameras_moving": round(found.cameras(LEAST), 1),
+        "cameras_busy": round(found.cameras(found.crops_within(FRAME_S)), 1),
         "words": what_follows(found),
     }
     return {**asdict(found), "follows": follows}
@@ -79,6 +82,8 @@ def bench_text(found: Bench) -> str:
 
 def what_follows(found: Bench) -> list[str]:
     """Sentences: which way is fastest here, how many crops a frame may have, how many cameras there may be."""
+    from edge.bench import LEAST
+
     words = [*_precisions(found), *_models(found)]
     crops, frame_s = found.crops_within(FRAME_S), found.ways[0].crop_ms / 1000.0
     if crops * frame_s <= FRAME_S:
@@ -88,10 +93,15 @@ def what_follows(found: Bench) -> list[str]:
             f"A frame is given {crops} crops in any case, which take {crops * frame_s:.2f} s here: fewer frames are "
             "looked at than are set, and what stands still is found later."
         )
-    quiet, moving = found.cameras(moving=False), found.cameras(moving=True)
+    quiet = found.cameras()
     if quiet >= 1.0:
-        busy = f"{int(moving)} where something always moves" if moving >= 1.0 else "none where something always moves"
+        least, many = (int(found.cameras(each)) or "none" for each in (LEAST, crops))
+        busy = f"{least} with {LEAST} crops in every frame (one animal)"
+        busy += f", {many} with {crops} (rain)" if crops > LEAST else ""
         words.append(f"At 10 frames a second it can watch {_plural(int(quiet), 'quiet camera')}, {busy}.")
+        words.append(
+            "That is worked out from the steps above; `bear-alarm watch CLIP` says what a frame of yours takes."
+        )
     else:
         words.append(f"At 10 frames a second it cannot watch one camera; {quiet * 10.0:.1g} frames a second it can.")
     if found.rounds >= ENOUGH_ROUNDS and found.slowed > SLOWED:

@@ -140,6 +140,8 @@ def facts(classifier: Classifier) -> dict[str, Any]:
 
 def card_text(classifier: Classifier) -> str:
     """The card for a person: one screen, as wide as the terminal; ``--json`` has all of it."""
+    from edge.card import input_format
+
     card = classifier.card
     quiet = ", ".join(name.replace("_", " ") for name in card.labels if name not in card.alarm_labels)
     sizes = " or ".join(str(size) for size in card.input_sizes)
@@ -147,6 +149,7 @@ def card_text(classifier: Classifier) -> str:
         f"{classifier.name}  ({classifier.path}, {classifier.path.stat().st_size / 1e6:.1f} MB)",
         *row("made", f"{card.created[:10]} by bear-alarm {card.tool_version}"),
         *row("network", f"{card.backbone}, {card.precision}, {sizes} pixels square"),
+        *row("input", card.input_format or input_format(card.input_sizes)),
         *row("raises alarm", card.bear_means),
         *row("stays quiet", quiet),
         *row("licence", card.licence),

@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.commands.config_options import ConfigOpt, config_for, settings_of
+from edge.commands.wording import counted
 from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
     from edge.settings import CameraSettings
-    from edge.tune import Level, Tuned
+    from edge.tune import Level, Peak, Tuned
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,16 @@ NEAR = 0.25  # share of the usual h from which a peak is worth a look
 
 def tune(
     clip: Annotated[
-        list[str], typer.Argument(help="Recorded footage of your own camera with no bear in it, such as yard/*.mp4.")
-    ],
+        list[str] | None,
+        typer.Argument(help="Recorded footage of your own camera with no bear in it, such as yard/*.mp4."),
+    ] = None,
+    trace: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What `watch --trace FILE` wrote while no bear was there; may be given again.  [without clips: the "
+            "config's]"
+        ),
+    ] = None,
     budget: Annotated[str, typer.Option(help="False alarms you can bear: 1/day, 1/week, 2/month.")] = "1/week",
     model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
     fps: Annotated[
@@ -49,42 +59,60 @@ def tune(
         list[str] | None, typer.Option(help="Masks as you watch: 'x,y x,y x,y …'; may be given again.")
     ] = None,
     camera: Annotated[
-        str | None, typer.Option(help="The camera of the config whose footage it is: its zones, masks and thresholds.")
+        str | None,
+        typer.Option(
+            help="The camera of the config, or of the trace, whose footage it is: its zones, masks, thresholds."
+        ),
     ] = None,
     config: ConfigOpt = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Choose how much evidence an alarm needs, against a budget of false alarms.
 
-    The alarm runs over footage of your place in which no bear is. The least evidence is chosen that keeps the rate of
-    false alarms within the budget, as far as the footage can show it: T hours without an alarm only bound the rate at
-    3/T. What it advises is `watch --alarm-at`; give the other options as you watch.
+    The alarm runs over clips of your place in which no bear is, or the trace of the live alarm is decided again: it
+    covers weeks in seconds. The least evidence is chosen that keeps the rate of false alarms within the budget, as far
+    as the footage can show it: T hours without an alarm only bound the rate at 3/T. What it advises is `watch
+    --alarm-at`; give the other options as you watch.
     """
     from edge.camera import open_source
     from edge.commands.progress import track
     from edge.decide import Rule
     from edge.models import load
     from edge.settings import CameraSettings
+    from edge.trace.replay import least_level, reels_of, replay
     from edge.tune import choose, levels_of, listen, parse_budget
     from edge.zones import parse_masks, parse_zones
 
-    wanted = parse_budget(budget)
-    base, chosen = _as_watched(camera, config)
+    wanted, clips = parse_budget(budget), clip or []
+    traces = trace or ([] if clips else _configured_trace(config))
+    if traces and mask:
+        raise OptionError("--mask changes what is looked at, which no trace can tell; give clips, or leave it out")
+    reels = reels_of(traces, camera) if traces else []
+    base, chosen = _as_watched(camera, config, traced=[reel.camera for _, reel in reels])
     settings = CameraSettings(
         masks=parse_masks(mask) if mask else base.masks,
         zones=parse_zones(zone) if zone else base.zones,
     )
     fps = base.fps if fps is None else fps
-    check_clips(clip)
+    check_clips(clips)
     classifier = load(model or chosen)
     rule = Rule.from_card(
         classifier.card,
         threshold=base.threshold if threshold is None else threshold,
         night_threshold=base.night_threshold if night_threshold is None else night_threshold,
     )
-    levels = levels_of(rule, fps)
+    least = least_level([reel for _, reel in reels])
+    levels = tuple(level for level in levels_of(rule, fps) if level >= least - 1e-4)
+    if not levels:
+        raise OptionError(f"the trace was written with --alarm-at {least:g}; no higher level can be tried")
     heard, unread = [], []
-    for word in clip:
+    for path, reel in reels:
+        try:
+            heard.append(replay(path, reel, rule, levels, settings.zones))
+        except OptionError as error:
+            unread.append(f"skipped: {error}")
+    replayed = list(heard)
+    for word in clips:
         try:
             with open_source(word, fps=fps) as source:
                 frames = track(source, f"listening to {source.name}", round((source.length_s or 0) * fps) or None)
@@ -92,25 +120,45 @@ def tune(
             unread += source.problems
         except SourceError as error:
             unread.append(f"skipped: {error}")
-    for problem in unread:
+    for problem in dict.fromkeys(unread):
         log.warning("%s", problem)
     if not sum(one.seconds for one in heard):
-        raise SourceError("there is no footage to judge by; give clips that can be read and last longer than a frame")
+        raise SourceError(
+            "there is no footage to judge by; give clips that can be read and last longer than a frame"
+            ", or the trace of an alarm that ran for ten minutes or more"
+        )
     found = choose(heard, rule, levels, wanted)
     if as_json:
         print(json.dumps(report(found, classifier.name, fps), indent=2, ensure_ascii=False))
         return
     print(f"{classifier.name} at {fps:g} frames a second")
-    print(tuned_text(found, len(heard)))
+    print(tuned_text(found, len(heard) - len(replayed), len({one.clip for one in replayed})))
 
 
-def _as_watched(camera: str | None, config: Path | None) -> tuple[CameraSettings, str | None]:
+def _configured_trace(config: Path | None) -> list[Path]:
+    """The trace that the config names. Raises OptionError where it names none."""
+    trace = settings_of(config_for(config)).trace
+    if trace is None:
+        raise OptionError(
+            "tune by what? give clips of your own camera, or --trace FILE, which `bear-alarm watch --trace FILE` wrote"
+        )
+    return [trace]
+
+
+def _as_watched(
+    camera: str | None, config: Path | None, traced: Sequence[str] = ()
+) -> tuple[CameraSettings, str | None]:
     """How a camera of the config is watched, and with which model; the defaults where none is named.
 
-    Raises OptionError for one that is not there.
+    ``traced``: the camera whose trace is read, which no config needs to name. Raises OptionError for one that is not
+    there.
     """
     from edge.settings import CameraSettings
 
+    for name in traced[:1]:
+        settings = settings_of(config_for(config))
+        own = (each.settings for each in settings.cameras if each.name == name)
+        return next(own, CameraSettings()), settings.model
     if camera is None:
         return CameraSettings(), None
     settings = settings_of(config_for(config))
@@ -145,10 +193,11 @@ def check_clips(clips: list[str]) -> None:
         seen.add(path.resolve())
 
 
-def tuned_text(found: Tuned, clips: int) -> str:
+def tuned_text(found: Tuned, clips: int, traces: int = 0) -> str:
     """What was found, for a person: the table, what to do, what it costs, and what to look at first."""
     usual, budget = found.levels[0], found.budget
-    lines = [f"{clips} {'clip' if clips == 1 else 'clips'}, {_time(found.hours)} of footage taken as free of bears", ""]
+    read = " and ".join(counted(number, what) for number, what in ((clips, "clip"), (traces, "trace")) if number)
+    lines = [f"{read}, {_time(found.hours)} of footage taken as free of bears", ""]
     lines.append(f"  {'--alarm-at':>10}  {'alarms':>6}  {f'at most {budget.each}':>16}  a sure bear alarms within")
     for level in _telling(found):
         mark = "   (as it is)" if level is usual else ""
@@ -208,12 +257,20 @@ def _look_at(found: Tuned) -> list[str]:
     return [
         "",
         "All this holds only where no bear is in view. What came nearest to an alarm, or raised it:",
-        *(
-            f"  {each.clip} at {each.time_s:.1f} s: evidence {each.sum:.1f} of {usual:g}, bear {each.bear:.2f}"
-            for each in near
-        ),
-        f"Look at it: bear-alarm snapshot {shlex.quote(first.clip)} --at {first.time_s:.1f}",
+        *(f"  {each.clip} at {_at(each)}: evidence {each.sum:.1f} of {usual:g}, bear {each.bear:.2f}" for each in near),
+        f"Look at it: {_look(first)}",
     ]
+
+
+def _at(peak: Peak) -> str:
+    return f"{peak.time_s:.1f} s" if peak.why is None or peak.why[-1] != "Z" else peak.why
+
+
+def _look(peak: Peak) -> str:
+    """The command that shows it."""
+    if peak.why is not None:
+        return f"bear-alarm why {peak.why} --trace {shlex.quote(peak.clip)}"
+    return f"bear-alarm snapshot {shlex.quote(peak.clip)} --at {peak.time_s:.1f}"
 
 
 def _cost(usual: Level, level: Level) -> str:

@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge.decide.suspect import OUTSIDE_ZONES
 from edge.sinks.worker import Worker
 from edge.trace.file import TraceFile
-from edge.trace.moment import THE_END, Moment, Peak, Summary, share
+from edge.trace.moment import SILENT_S, THE_END, Moment, Peak, Summary, share
 
 log = logging.getLogger(__name__)
 
@@ -198,11 +199,16 @@ class _While:
         self.gap_s = 0.0
         self.gap_at = first.wall
         self.troubles: dict[str, None] = {}
+        self.seen_s = self.most = 0.0
 
     def __call__(self, moment: Moment, line: bytes) -> None:
         gap_s = moment.time - self.last.time
         if gap_s > self.gap_s:
             self.gap_s, self.gap_at = gap_s, self.last.wall
+        if gap_s <= SILENT_S and not moment.troubles:
+            self.seen_s += gap_s
+        inside = [standing.sum for standing in moment.standings if OUTSIDE_ZONES not in standing.held]
+        self.most = max([self.most, *inside])
         # What is told after a frame comes with that frame once more.
         self.frames += moment is self.last or (moment.index, moment.time) != (self.last.index, self.last.time)
         self.last = moment
@@ -225,6 +231,7 @@ class _While:
             first.camera, reason, first.wall, last.wall, first.time, last.time, self.frames, self.crops, self.moved,
             self.told, last.threshold, self.bear[0] if self.bear else None, self.share[0] if self.share else None,
             self.gap_s, self.gap_at if self.gap_s > 0 else None, tuple(self.troubles),
+            self.seen_s, self.most,
         )  # fmt: skip
         live = first.media_time_s is None
         notable = dict.fromkeys(peak[1] for peak in (self.share, self.bear) if peak and live)

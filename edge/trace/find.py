@@ -10,8 +10,8 @@ from difflib import get_close_matches
 
 from edge.errors import OptionError
 from edge.local_time import clock
-from edge.trace.gap import GAP_S, Gap, gap_over
-from edge.trace.moment import Moment, Summary, Told
+from edge.trace.gap import Gap, gap_over
+from edge.trace.moment import SILENT_S, Moment, Summary, Told
 from edge.trace.reader import Reel, notability, of_camera
 
 LEAST_ID = 6  # characters of an event's id
@@ -194,7 +194,7 @@ def _nearest(reel: Reel, wall: datetime) -> Moment | None:
     if near:
         return min(near, key=lambda m: abs(m.wall - wall))
     follow = earlier and later and later.index - earlier.index == 1 and (later.wall - earlier.wall).total_seconds()
-    return earlier if follow and follow <= GAP_S else None
+    return earlier if follow and follow <= SILENT_S else None
 
 
 def _seconds(word: str) -> float | None:

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from edge.trace.moment import THE_END, Moment, Summary
+from edge.trace.moment import SILENT_S, THE_END, Moment, Summary
 from edge.trace.reader import Reel
-
-GAP_S = 5.0  # no frame for so long is no matter of the frame rate any more; a camera is silent from then on
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,9 @@ def gap_over(reel: Reel, since: datetime, until: datetime, now: datetime | None 
 def _gaps(reel: Reel, now: datetime | None) -> Iterator[Gap]:
     for earlier, later in pairwise(reel.moments):
         if later.index - earlier.index == 1 and later.wall > earlier.wall:
-            if later.time - earlier.time > GAP_S:
+            if later.time - earlier.time > SILENT_S:
                 yield Gap(earlier.wall, later.wall, _troubles(earlier, later))
-            elif (later.wall - earlier.wall).total_seconds() > GAP_S + later.time - earlier.time:
+            elif (later.wall - earlier.wall).total_seconds() > SILENT_S + later.time - earlier.time:
                 yield Gap(earlier.wall, later.wall, clock_set=True)
     for moment in reel.moments[-1:]:
         ends = [told.at for told in moment.told if told.at and told.at > moment.wall]
@@ -71,13 +69,13 @@ def _pieces(gap: Gap, walls: Sequence[datetime]) -> Iterator[Gap]:
     inside = walls[bisect_right(walls, gap.since) : bisect_left(walls, gap.until)]
     for since, until in pairwise([gap.since, *inside, gap.until]):
         piece = replace(gap, since=since, until=until)
-        if piece.seconds > GAP_S or not inside:
+        if piece.seconds > SILENT_S or not inside:
             yield piece
 
 
 def _summed(summary: Summary) -> Gap | None:
     """The longest gap of the while that a summary is of."""
-    if summary.gap_at is None or summary.gap_s <= GAP_S:
+    if summary.gap_at is None or summary.gap_s <= SILENT_S:
         return None
     return Gap(summary.gap_at, summary.gap_at + timedelta(seconds=summary.gap_s), summary.troubles)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge.motion import Motion
 
 THE_END = "the end"  # of a run: why a summary was written
+SILENT_S = 5.0  # no frame for so long is no matter of the frame rate any more; a camera is silent from then on
 APART = timedelta(seconds=1)  # an event so far from its frame was told at another time
 
 # One encoder for all lines, since making one costs as much as a line. ASCII, so that no camera's name can fail.
@@ -119,13 +120,16 @@ class Moment:
         return max(self.standings, key=share, default=None)
 
     def to_json(self) -> str:
-        """One line of JSON in ASCII, no newline at the end; boxes to 0.0001, times to 0.001 s."""
+        """One line of JSON in ASCII, no newline at the end; boxes to 0.0001, media times to 0.001 s.
+
+        The time and the scores are finer, for ``tune`` adds them up again.
+        """
         found: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "kind": "moment",
             "camera": self.camera,
             "index": self.index,
-            "time": _round(self.time, 3),
+            "time": _round(self.time, 6),
             "wall": utc_text(self.wall),
             "size_wh": self.size_wh,
         }
@@ -142,7 +146,7 @@ class Moment:
                 {
                     "kind": look.kind,
                     "box_xywh": _box(look.box_xywh),
-                    "bear": _round(look.bear, 4),
+                    "bear": _round(look.bear, 6),
                     "label": look.label,
                     "ood": _round(look.ood, 3),
                 }
@@ -193,6 +197,9 @@ class Summary:
     gap_s: float = 0.0  # the longest time between two frames
     gap_at: datetime | None = None  # UTC, the last frame before it
     troubles: tuple[str, ...] = ()  # what was wrong, the first few
+    # What `tune` counts; None in older traces.
+    seen_s: float | None = None  # the time in which frames came and nothing was wrong, seconds
+    most: float | None = None  # the most evidence of one track in the zones, S, logit-seconds
 
     def to_json(self) -> str:
         """One line of JSON in ASCII, no newline at the end."""

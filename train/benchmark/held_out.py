@@ -11,7 +11,7 @@ from edge.card import Card
 from edge.classifier import Classifier
 from edge.errors import CatalogError
 from train.catalog.decisions import digest_of
-from train.catalog.picture import Picture
+from train.catalog.picture import Catalog, Picture
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,35 @@ log = logging.getLogger(__name__)
 def known_sources(card: Card) -> set[str]:
     """The sources that a model was trained on, and those its thresholds were fitted on."""
     return set(card.counts_by_source).union(*(limit.sources for limit in card.thresholds.values()))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What of some pictures a model was made from, by its card."""
+
+    table: bool  # the table is the one it was made from
+    trained: dict[str, int]  # source -> its pictures here
+    tuned: dict[str, int]  # the same of sources that only its thresholds were fitted on
+
+    @property
+    def pictures(self) -> int:
+        """How many of the pictures are of sources that the model knows."""
+        return sum(self.trained.values()) + sum(self.tuned.values())
+
+
+def learned(card: Card, catalog: Catalog, test_of: str | None = None) -> Learned | None:
+    """Which of a table's pictures are of sources that the model was trained or tuned on; None where none is.
+
+    ``test_of`` as in ``unseen``: the test part of the model's own run was kept from it, whatever its sources.
+    """
+    if test_of is not None and card.digests.get("split_sha256") == test_of:
+        return None
+    counts = catalog.count("source")
+    trained = {source: count for source, count in counts.items() if source in card.counts_by_source}
+    known = known_sources(card) - trained.keys()
+    tuned = {source: count for source, count in counts.items() if source in known}
+    table = card.digests.get("catalog_sha256") == catalog.digest
+    return Learned(table, trained, tuned) if trained or tuned else None
 
 
 def held_out(pictures: Iterable[Picture], cards: Sequence[Card]) -> list[Picture]:

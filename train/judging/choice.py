@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +22,11 @@ LabelOpt = Annotated[list[str] | None, typer.Option(help="What a folder's name m
 
 def choose(
     path: Path, sources: Sequence[str], split: str | None, split_file: Path | None, labels: Sequence[str]
-) -> list[Picture]:
-    """The pictures the options leave. Raises OptionError or CatalogError when they name what is not there."""
+) -> Catalog:
+    """The table, with the pictures that the options leave; its digest is the whole table's.
+
+    Raises OptionError or CatalogError when the options name what is not there.
+    """
     from train.catalog.labels import parse_labels
     from train.catalog.picture import SPLITS
     from train.catalog.read import read_catalog
@@ -45,7 +49,7 @@ def choose(
         pictures = [picture for picture in pictures if picture.source in sources]
     if not pictures:
         raise CatalogError(f"{path}: no picture is left in part {split!r} with these options")
-    return pictures
+    return replace(catalog, pictures=tuple(pictures))
 
 
 def _names(catalog: Catalog) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from train.figures.paired import Difference
     from train.judging.compare import Comparison
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 NOT_BETTER = 1
@@ -43,7 +48,7 @@ def compare(
     """
     from edge.classifier import Classifier
     from edge.commands.progress import track
-    from edge.errors import ModelError
+    from edge.errors import ModelError, OptionError
     from train.benchmark.held_out import split_digest, unseen
     from train.judging.compare import compare as compare_models
     from train.judging.compare import look_at
@@ -52,17 +57,29 @@ def compare(
         if not name.is_file():
             raise ModelError(f"{name}: no such model file; name an .onnx file made by `bear-alarm export`")
     models = [Classifier(name) for name in (old, new)]
-    pictures = choose(data, source or [], split, split_file, label or [])
+    if models[0].digest == models[1].digest:
+        raise OptionError(f"{old} and {new} are the same model, {models[0].name}: there is nothing to compare")
+    pictures = choose(data, source or [], split, split_file, label or []).pictures
     seen = unseen(pictures, models, split_digest(split_file) if split_file is not None and split == "test" else None)
-    first, second = (
-        look_at(
-            model,
-            seen.pictures,
-            lambda views, words=f"{model.name}: far animals": track(views, words),  # type: ignore[misc]
-            lambda rows, words=f"{model.name}: stills": track(rows, words),  # type: ignore[misc]
-        )
-        for model in models
-    )
+    stop = Event()
+
+    def beside(items: Iterable[T]) -> Iterator[T]:
+        """The items until Ctrl-C, which only the main thread hears."""
+        return itertools.takewhile(lambda _: not stop.is_set(), items)
+
+    # A thread a model: onnxruntime lets the other run, and each model alone uses one core.
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            other = pool.submit(look_at, models[1], seen.pictures, beside, beside)
+            first = look_at(
+                models[0],
+                seen.pictures,
+                lambda views: track(views, "both models: far animals"),
+                lambda rows: track(rows, "both models: stills"),
+            )
+            second = other.result()
+        finally:
+            stop.set()
     found = compare_models(first, second, seen)
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else comparison_text(found))
     if require_better and found.verdict != "shown to be better":
@@ -82,7 +99,7 @@ def comparison_text(found: Comparison) -> str:
     lines += ["", "What a better model may not lose (the 95 % interval's bad end, in points):"]
     lines += [
         f"  {guard.what:<60}{100 * guard.worst:>+7.1f}  allowed {100 * guard.margin:g}"
-        + ("" if guard.holds else "  NOT MET")
+        + ("" if guard.holds else "  NOT MET: it is worse" if guard.broken else "  not shown: too few pictures to tell")
         for guard in found.guards
     ]
     lines += [

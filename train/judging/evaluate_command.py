@@ -16,6 +16,7 @@ from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, ch
 if TYPE_CHECKING:
     from edge.classifier import Classifier
     from train.benchmark.figures import Figures
+    from train.benchmark.held_out import Learned
     from train.catalog.picture import Picture
     from train.judging.evaluate import Stills
     from train.judging.evaluate_clips import Clip, Clips
@@ -45,26 +46,32 @@ def evaluate(
     """
     from edge.commands.progress import track
     from edge.models import load
+    from train.benchmark.held_out import learned, split_digest
     from train.judging.evaluate import evaluate_stills
     from train.judging.evaluate_clips import evaluate_clips
-    from train.judging.evaluate_text import clips_text, stills_text
+    from train.judging.evaluate_text import clips_text, learned_text, stills_text
 
     narrowed = bool(source or split or split_file)
     table = find_clips(path) if clips and not narrowed else None
-    pictures = choose(path, source or [], split, split_file, label or []) if stills and has_stills(path) else []
+    table_of = choose(path, source or [], split, split_file, label or []) if stills and has_stills(path) else None
+    pictures = table_of.pictures if table_of else ()
     footage = read_footage(table)
     if not pictures and not footage:
         raise CatalogError(
             f"{path}: nothing to measure here; give a folder with one sub-folder a label, or a videos.csv"
         )
     classifier = load(model)
+    test_of = split_digest(split_file) if split_file is not None and split == "test" else None
+    known = learned(classifier.card, table_of, test_of) if table_of else None
     found = evaluate_stills(classifier, track(pictures, "judging pictures")) if pictures else None
-    far = measure_far(classifier, pictures) if benchmark and pictures else None
+    far = measure_far(classifier, pictures, known) if benchmark and pictures else None
     seen = evaluate_clips(classifier, track(footage, "watching clips")) if footage else None
     if as_json:
-        print(json.dumps(report(classifier, path, found, seen, far), indent=2, ensure_ascii=False))
+        print(json.dumps(report(classifier, path, found, seen, far, known), indent=2, ensure_ascii=False))
         return
     print(f"{classifier.name} on {path}" + (f"\n{classifier.card.notice}" if classifier.card.notice else ""))
+    if known is not None:
+        print(learned_text(known, len(pictures)))
     if found is not None:
         print(stills_text(classifier.card, found))
     if far is not None:
@@ -75,19 +82,18 @@ def evaluate(
         print(clips_text(seen))
 
 
-def measure_far(classifier: Classifier, pictures: Sequence[Picture]) -> Figures:
-    """Benchmarks A and B of these pictures; among the doubts, whether their sources are known to the model."""
+def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Learned | None = None) -> Figures:
+    """Benchmarks A and B of these pictures; among the doubts, that the model knows their sources."""
     from edge.commands.progress import track
     from train.benchmark.figures import figures
-    from train.benchmark.held_out import known_sources
     from train.benchmark.scores import benchmark_scores
 
     scores = benchmark_scores(classifier, pictures, follow=lambda views: track(views, "far animals"))
     found = figures(scores, classifier.card.thresholds["crop"].value)
-    known = sorted({picture.source for picture in pictures} & known_sources(classifier.card))
-    if not known:
+    if known is None:
         return found
-    doubt = f"the model was trained or tuned on pictures of {', '.join(known)}: these figures may flatter it"
+    names = ", ".join(sorted([*known.trained, *known.tuned]))
+    doubt = f"the model was trained or tuned on pictures of {names}: these figures may flatter it"
     return replace(found, doubts=(doubt, *found.doubts))
 
 
@@ -120,7 +126,12 @@ def read_footage(table: Path | None) -> list[Clip]:
 
 
 def report(
-    classifier: Classifier, path: Path, stills: Stills | None, clips: Clips | None, far: Figures | None = None
+    classifier: Classifier,
+    path: Path,
+    stills: Stills | None,
+    clips: Clips | None,
+    far: Figures | None = None,
+    known: Learned | None = None,
 ) -> dict[str, Any]:
     """All figures, ready for JSON."""
     found: dict[str, Any] = {
@@ -137,6 +148,8 @@ def report(
         found["unreadable"] = list(stills.unreadable)
         for mode in ("still", "crop", "shrunk"):
             found[mode] = [asdict(one) for one in stills.slices(mode)]
+    if known is not None:
+        found["learned_from"] = asdict(known)
     if far is not None:
         found["benchmark"] = asdict(far)
     if clips is not None:

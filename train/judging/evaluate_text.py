@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge.card import Card
+from edge.commands.wording import counted
+from train.benchmark.held_out import Learned
 from train.figures.metrics import Auc, Rate
 from train.judging.evaluate import LARGE_PX, SMALL_PX, Mode, Slice, Stills
 from train.judging.evaluate_clips import Clips, Outcome
@@ -15,6 +17,17 @@ TITLES: dict[Mode, str] = {
     "shrunk": "Crops seen from afar: shrunk to 20, 36 and 60 px",
 }
 MOST_LINES = 12  # of one kind of slice; the rest is in --json
+
+
+def learned_text(known: Learned, pictures: int) -> str:
+    """The warning that these figures flatter the model, and a line for each source that its card names."""
+    table = " (this is the very table of its training)" if known.table else ""
+    share = f"{known.pictures:,} of {counted(pictures, 'picture')}"
+    lines = [f"WARNING: the model was made from the sources of {share}{table}: these figures flatter it."]
+    lines.append("  Judge other sources, or the part that its run kept back: --split-file RUN/split.csv --split test.")
+    for words, sources in (("trained on", known.trained), ("thresholds fitted on", known.tuned)):
+        lines += [f"  {words} {source}: {counted(count, 'picture')} here" for source, count in sources.items()]
+    return "\n".join(lines)
 
 
 def stills_text(card: Card, stills: Stills) -> str:

@@ -1,0 +1,46 @@
+"""``evaluate`` warns of the pictures that its model was made from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from tests.test_train_evaluate import pool, write_table
+from tests.tiny import tiny_card, write_tiny_model
+from train.benchmark.held_out import split_digest
+from train.catalog.read import read_catalog
+from train.judging.evaluate_command import evaluate
+
+__all__ = ["pool"]  # a fixture
+
+
+def test_sources_that_the_model_was_made_from_are_named(tmp_path, pool, capsys):
+    card = replace(
+        tiny_card(),
+        counts_by_source={"web": 9, "elsewhere": 4},
+        digests={"catalog_sha256": read_catalog(pool).digest, "split_sha256": "another"},
+        thresholds={mode: replace(one, sources=("trail",)) for mode, one in tiny_card().thresholds.items()},
+    )
+    model = str(write_tiny_model(tmp_path / "m.onnx", card))
+    evaluate(pool, model=model, as_json=True)
+    found = json.loads(capsys.readouterr().out)["learned_from"]
+    assert found == {"table": True, "trained": {"web": 3}, "tuned": {"trail": 3}}
+    evaluate(pool, model=model, source=["trail"])
+    words = capsys.readouterr().out
+    assert "WARNING" in words
+    assert "thresholds fitted on trail: 3 pictures" in words
+    assert "web" not in words
+    split = write_table(
+        tmp_path / "split.csv",
+        "file,label,source,group,split",
+        *(f"{one.file.name},{one.label},{one.source},,test" for one in read_catalog(pool).pictures),
+    )
+    own = replace(card, digests={"split_sha256": split_digest(split)})
+    evaluate(pool, model=str(write_tiny_model(tmp_path / "own.onnx", own)), split="test", split_file=split)
+    assert "WARNING" not in capsys.readouterr().out
+
+
+def test_a_model_of_other_sources_is_not_warned_of(tmp_path, pool, capsys):
+    model = str(write_tiny_model(tmp_path / "m.onnx", replace(tiny_card(), counts_by_source={"elsewhere": 4})))
+    evaluate(pool, model=model, as_json=True)
+    assert "learned_from" not in json.loads(capsys.readouterr().out)
