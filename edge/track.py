@@ -1,13 +1,18 @@
 """Each animal its own evidence: a small greedy tracker over scored regions.
 
-An observation is a ``Score``; it is a *hit* where its bear probability reaches the threshold.
-Motion boxes jitter, the whole frame and several tiles may hit the same animal, and a tile without a
-bear says nothing about the bear beside it. So:
+An observation is a ``Score`` of some region: what moved, a box that was looked at again, or a part of a look at the
+whole frame. It is a *hit* where its bear probability reaches the threshold. Where it was cut from does not matter, only
+how its region and the track's box lie:
 
-- A hit joins the track it overlaps most (IoU, or one lying in the other), or a near one that could have
-  walked there; several may join one track. A hit that joins none begins a track.
-- What is no hit counts against a track only where it is that track's own box (IoU 0.3, for tiles 0.5).
-- A track found by the sweep takes every tile that touches it, until something moves in it.
+- A hit is of a track where the overlap is real: IoU 0.2 (of parts of the whole frame 0.3), or six tenths of the region
+  lie in the track's box. What merely touches is another place. What moved, or was looked at again, may also have
+  walked there.
+- A region much larger than the track in it says that a bear is somewhere in it. It adds to the strongest track in it
+  that something of its own hit in this very frame; so it keeps none alive, and moves none.
+- A hit that is of no track begins one; of parts of the frame that touch one another only the surest does
+  (non-maximum suppression), and none beside a track that this frame is surer of.
+- A track stays at its box while that is hit. Where it is not, and a region that overlaps it is, the animal is there.
+- What is no hit counts against a track only where it is that track's own box (IoU 0.3, for parts of the frame 0.5).
 - A track's evidence in a frame is the highest bear probability among what joined it.
 - A hit that could as well be of another track says so (``akin``), so that the evidence gathered there is not lost:
   a higher score must not delay an alarm by beginning a second track beside the first.
@@ -24,8 +29,10 @@ from edge.schema import BoxXYWH, Region, Score
 OWN_IOU = 0.3
 OWN_TILE_IOU = 0.5
 SAME_IOU = 0.2
+SAME_PART_IOU = 0.3  # of parts of the frame: neighbours that overlap by a third have 0.2
 SAME_INSIDE = 0.6  # share of the smaller box that lies in the larger
-TOUCHING = 0.1  # tiles overlap by a third, in the corner by a ninth
+TWIN_IOU = 0.5
+TOUCHING = 0.1  # share of the smaller box: parts of a frame that overlap by a third do so in the corner by a ninth
 REACH_MOTION_S = 3.0  # how long a hit's box still belongs to the animal's surroundings
 REACH_SWEEP_S = 13.0  # longer than the longest a tile may wait for its turn
 LARGE = 0.2  # of the frame: larger than the small tiles of a sweep
@@ -51,8 +58,9 @@ class Track:
 
     def touches(self, box_xywh: BoxXYWH) -> float:
         """The largest share in which a box and one of the recent hits' boxes cover each other, 0 to 1."""
-        # A hit of the whole frame or of a large tile does not make all that lies in it this animal.
-        near = [own for _, own in self.reach if _area(own) <= max(LARGE, _area(self.box_xywh))]
+        # A hit of the whole frame or of a large part does not make all that lies in it this animal.
+        most = max(LARGE, _area(self.box_xywh))
+        near = [own for _, own in self.reach if _area(own) <= most and inside(own, self.box_xywh) >= TOUCHING]
         return max(inside(box_xywh, own) for own in (*near, self.box_xywh))
 
 
@@ -79,45 +87,66 @@ class Tracker:
         for track in self.tracks:
             track.now, track.own, track.akin, track.absorbed = None, False, [], []
             track.reach = [(until, box) for until, box in track.reach if until >= time]
-        joined: dict[int, list[Score]] = {}
+        seen: dict[int, list[Score]] = {}  # of each track, what overlaps it
+        around: dict[int, list[Score]] = {}  # and hits of much larger regions that it lies in
+        elsewhere: list[Score] = []
         for score in sorted(scores, key=_order):
-            homes = self._homes(score, time)
-            hit = score.bear >= self.threshold
-            if not homes and not hit:
-                continue
-            track = homes[0] if homes else self._begin(score, time)
-            joined.setdefault(track.number, []).append(score)
-            track.own = track.own or _own(track, score.region)
-            if hit:
-                track.akin += [other.number for other in homes[1:]]
-                track.last_hit = time
-                stays = REACH_SWEEP_S if score.region.kind == "sweep" else REACH_MOTION_S
-                track.reach.append((time + stays, score.region.box_xywh))
+            if homes := self._homes(score, time):
+                self._join(homes, score, time, seen)
+            elif score.bear >= self.threshold:
+                elsewhere.append(score)
+        for score in elsewhere:
+            box = score.region.box_xywh
+            sure = {
+                track: _surest(seen[track.number])
+                for track in self.tracks
+                if track.last_hit == time and track.number in seen
+            }
+            within = [track for track in self.tracks if _lies(track.box_xywh, box)]
+            if homes := self._homes(score, time):  # one that began in this frame
+                self._join(homes, score, time, seen)
+            elif hit := [track for track in within if track in sure]:
+                around.setdefault(max(hit, key=lambda track: sure[track]).number, []).append(score)
+            elif score.region.kind != "sweep" or not any(
+                bear >= score.bear and inside(track.box_xywh, box) >= TOUCHING for track, bear in sure.items()
+            ):
+                self._join([self._begin(score, time), *within], score, time, seen)
         for track in self.tracks:
-            if track.number in joined:
-                self._follow(track, joined[track.number], time)
-        self._merge()
+            if track.number in seen:
+                self._follow(track, seen[track.number], around.get(track.number, []), time)
+        self._merge(time)
         for track in self.tracks:
             track.still = time - track.moved_at > STILL_S
         return self.tracks
 
+    def _join(self, homes: Sequence[Track], score: Score, time: float, seen: dict[int, list[Score]]) -> None:
+        """An observation is of the first of these tracks; a hit could as well be of the others."""
+        track = homes[0]
+        seen.setdefault(track.number, []).append(score)
+        track.own = track.own or _own(track, score.region)
+        if score.bear >= self.threshold:
+            track.akin += [other.number for other in homes[1:]]
+            track.last_hit = time
+            stays = REACH_SWEEP_S if score.region.kind == "sweep" else REACH_MOTION_S
+            track.reach.append((time + stays, score.region.box_xywh))
+
     def _homes(self, score: Score, time: float) -> list[Track]:
-        """The tracks this observation may belong to, the likeliest first."""
+        """The tracks this observation may be of, the likeliest first."""
         found = [(self._affinity(track, score, time), track) for track in self.tracks]
         return [track for share, track in sorted(found, key=lambda pair: -pair[0]) if share > 0]
 
     def _affinity(self, track: Track, score: Score, time: float) -> float:
         """How surely an observation is of this track, 0 (not) to 1."""
-        box, kind = score.region.box_xywh, score.region.kind
+        box = score.region.box_xywh
         overlap = iou(track.box_xywh, box)
         if score.bear < self.threshold:
             return overlap if _own(track, score.region) else 0.0
-        if kind == "sweep":
-            share = track.touches(box)
-            return share if share >= TOUCHING else 0.0
-        share = inside(track.box_xywh, box) if track.moved else track.touches(box)
-        if overlap >= SAME_IOU or share >= SAME_INSIDE:
-            return max(overlap, share)
+        if overlap >= (SAME_PART_IOU if score.region.kind == "sweep" else SAME_IOU):
+            return overlap
+        if _lies(box, track.box_xywh):
+            return SAME_IOU * _common(box, track.box_xywh) / _area(box)
+        if score.region.kind == "sweep" or _lies(track.box_xywh, box):
+            return 0.0
         return 0.1 if _walked(track.box_xywh, box, time - track.last_hit) else 0.0
 
     def _begin(self, score: Score, time: float) -> Track:
@@ -126,29 +155,36 @@ class Tracker:
         self.tracks.append(track)
         return track
 
-    def _follow(self, track: Track, scores: list[Score], time: float) -> None:
-        """Take this frame's evidence and move the box to where the animal is."""
-        track.now = max(scores, key=lambda score: score.bear)
-        moved = [score for score in scores if score.region.kind == "motion"]
+    def _follow(self, track: Track, seen: Sequence[Score], around: Sequence[Score], time: float) -> None:
+        """Move the box to where the animal is, and take this frame's evidence of what overlaps it there."""
+        moved = [score for score in seen if score.region.kind == "motion"]
         hits = [score for score in moved if score.bear >= self.threshold]
+        parts = [score for score in seen if score.region.kind == "sweep" and score.bear >= self.threshold]
+        own = [score.bear for score in seen if _own(track, score.region)]
         if hits or (moved and track.moved):
             track.moved, track.moved_at = True, time
-            track.box_xywh = max(hits or moved, key=lambda score: score.bear).region.box_xywh
-            return
-        # A smaller tile that still says bear is the tighter crop.
-        tiles = [s for s in scores if s.region.kind == "sweep" and s.bear >= self.threshold]
-        tighter = [s for s in tiles if _area(s.region.box_xywh) < 0.9 * _area(track.box_xywh)]
-        if tighter:
-            track.box_xywh = max(tighter, key=lambda score: score.bear).region.box_xywh
+            parts = hits or moved
+        elif not own or max(own) >= self.threshold:
+            # It is still there; a smaller part of the frame that says bear too is the tighter crop.
+            parts = [score for score in parts if _area(score.region.box_xywh) < 0.9 * _area(track.box_xywh)]
+        if parts:
+            track.box_xywh = max(parts, key=lambda score: score.bear).region.box_xywh
+        there = [score for score in (*seen, *around) if _overlap(track.box_xywh, score.region.box_xywh)]
+        track.now = max(there, key=lambda score: score.bear, default=None)
 
-    def _merge(self) -> None:
+    def _merge(self, time: float) -> None:
         """Two tracks that have come to lie on one another are one: the older stays."""
         kept: list[Track] = []
         for track in self.tracks:
-            twin = next((k for k in kept if self._same(k, track)), None)
+            twin = next((k for k in kept if _twins(k, track, time)), None)
             if twin is None:
                 kept.append(track)
                 continue
+            if iou(twin.box_xywh, track.box_xywh) >= TWIN_IOU:
+                best = max(twin, track, key=lambda each: each.now.bear if each.now else 0.0)
+            else:
+                best = min(twin, track, key=lambda each: _area(each.box_xywh))
+            twin.now, twin.box_xywh = best.now, best.box_xywh
             twin.last_hit = max(twin.last_hit, track.last_hit)
             twin.moved = twin.moved or track.moved
             twin.moved_at = max(twin.moved_at, track.moved_at)
@@ -156,15 +192,16 @@ class Tracker:
             twin.own = twin.own or track.own
             twin.akin += track.akin
             twin.absorbed += [track.number, *track.absorbed]
-            if track.now and (twin.now is None or track.now.bear > twin.now.bear):
-                twin.now, twin.box_xywh = track.now, track.box_xywh
         self.tracks = kept
 
-    @staticmethod
-    def _same(one: Track, other: Track) -> bool:
-        if one.moved and other.moved:
-            return iou(one.box_xywh, other.box_xywh) >= 0.5
-        return inside(one.box_xywh, other.box_xywh) >= SAME_INSIDE
+
+def _twins(one: Track, other: Track, time: float) -> bool:
+    """Whether two tracks are one: they lie on one another, or what the larger one saw was in the smaller one."""
+    if iou(one.box_xywh, other.box_xywh) >= TWIN_IOU:
+        return True
+    smaller = min(one, other, key=lambda each: _area(each.box_xywh))
+    seen = smaller.last_hit == time and not (one.moved and other.moved)
+    return seen and inside(one.box_xywh, other.box_xywh) >= SAME_INSIDE
 
 
 def iou(one: BoxXYWH, other: BoxXYWH) -> float:
@@ -180,14 +217,28 @@ def inside(one: BoxXYWH, other: BoxXYWH) -> float:
     return _common(one, other) / smaller if smaller > 0 else 0.0
 
 
+def _overlap(one: BoxXYWH, other: BoxXYWH) -> bool:
+    """Whether two boxes may be of one animal: what they share is real."""
+    return iou(one, other) >= SAME_IOU or inside(one, other) >= SAME_INSIDE
+
+
+def _lies(one: BoxXYWH, other: BoxXYWH) -> bool:
+    """Whether most of one box lies in the other."""
+    return _common(one, other) >= SAME_INSIDE * _area(one) > 0
+
+
 def _own(track: Track, region: Region) -> bool:
     """Whether a region is the track's own box, whatever was scored in it."""
     return iou(track.box_xywh, region.box_xywh) >= (OWN_TILE_IOU if region.kind == "sweep" else OWN_IOU)
 
 
+def _surest(scores: Sequence[Score]) -> float:
+    return max(score.bear for score in scores)
+
+
 def _order(score: Score) -> tuple[int, float]:
-    """Motion first, for its boxes are tight; then large tiles, which gather the small ones around them."""
-    return ("motion", "track", "sweep").index(score.region.kind), -_area(score.region.box_xywh)
+    """Motion first, for its boxes are tight; then the surest, for it stands for those around it."""
+    return ("motion", "track", "sweep").index(score.region.kind), -score.bear
 
 
 def _walked(was: BoxXYWH, box: BoxXYWH, seconds: float) -> bool:

@@ -89,7 +89,7 @@ class Watcher:
         self._seen: tuple[Trouble, ...] = ()  # by the lens check
         self._old = False  # the last frame showed only what was
         self._between: list[Event] = []  # told between two frames
-        self._changes: deque[Callable[[], object]] = deque()
+        self._changes: deque[Callable[[Frame], object]] = deque()
 
     def __call__(self, frames: Iterable[Frame]) -> None:
         """Watch until the frames end; what is still going on then is ended and told.
@@ -100,7 +100,7 @@ class Watcher:
             for frame in frames:
                 started = time.perf_counter()
                 while self._changes:
-                    self._changes.popleft()()
+                    self._changes.popleft()(frame)
                 motion = self.motion(frame)
                 self._last = frame, motion
                 regions = self.find(frame, motion)
@@ -178,7 +178,7 @@ class Watcher:
             self._seen = self.lens(motion.grey, frame.time)
         return self._hear(frame.camera, now, frame.media_time_s)
 
-    def before_next(self, change: Callable[[], object]) -> None:
+    def before_next(self, change: Callable[[Frame], object]) -> None:
         """Have something changed in this watcher's own thread, before its next frame; from any thread."""
         self._changes.append(change)
 

@@ -153,12 +153,12 @@ def test_show_tells_everything_of_one(state, ask, refused):
     said = " ".join(ask("show", "a1a1").split())
     assert said == " ".join(ask("show", "last").split())
     for words in (
-        f"{A} bear, yard when 2026-11-24 03:12:07 (02:12:07Z), lasted 42 s what brown bear 0.98, by bear@1",
+        f"{A} bear, yard when 2026-11-24 03:12:07+01:00, lasted 42 s what brown bear 0.98, by bear@1",
         "alarm.jpg, 0.1 kB clip.mp4, 0.1 kB event.json, 0.1 kB",
         "way at the top left, then at the bottom right; 40 s",
-        "03:12:07 new seq 1, score 0.91, box 30 x 40 % at 10, 20 %, in hives",
-        "picture waiting since 2026-11-24 03:12:07, 3 attempts: connection refused",
-        "REFUSED 2026-11-24 03:12:07, 1 attempt, tried no more: HTTP 403",
+        "03:12:07+01:00 new seq 1, score 0.91, box 30 x 40 % at 10, 20 %, in hives",
+        "picture waiting since 2026-11-24 03:12:07+01:00, 3 attempts: connection refused",
+        "REFUSED 2026-11-24 03:12:07+01:00, 1 attempt, tried no more: HTTP 403",
     ):
         assert words in said, said
     found = json.loads(ask("show", "last", "--json"))

@@ -45,7 +45,7 @@ def test_a_test_that_was_taken_back_is_withdrawn_and_not_refused(state, ask):
     state.delivery(row, "sms", state="parked", error="HTTP 403")
     assert ask().splitlines()[1].endswith("1 told, 1 refused, 1 withdrawn")
     said = " ".join(ask("show", "last").split())
-    assert f"withdrawn 2026-11-24 03:12:07, 3 attempts: {alert.WITHDRAWN}" in said
+    assert f"withdrawn 2026-11-24 03:12:07+01:00, 3 attempts: {alert.WITHDRAWN}" in said
     assert said.count("REFUSED") == 1
 
 
@@ -59,10 +59,10 @@ def test_what_was_told_at_once_is_one_line_a_channel(state, ask):
     state.delivery(rows[1], "ntfy", state="waiting", attempts=0)
     told = ask("show", "last").split("Deliveries\n")[1].splitlines()
     assert told == [
-        "  mqtt  12 words and 2 pictures told at the first attempt, the last 2026-11-24 03:23:09",
+        "  mqtt  12 words and 2 pictures told at the first attempt, the last 2026-11-24 03:23:09+01:00",
         "  ntfy",
-        "    03:12:07 new    word     told 2026-11-24 03:12:07, 2 attempts",
-        "    03:13:07 update word     waiting since 2026-11-24 03:12:07, 0 attempts",
+        "    2026-11-24 03:12:07+01:00 new    word     told 2026-11-24 03:12:07+01:00, 2 attempts",
+        "    2026-11-24 03:13:07+01:00 update word     waiting since 2026-11-24 03:12:07+01:00, 0 attempts",
     ]
     assert len(json.loads(ask("show", "last", "--json"))["deliveries"]) == 16
 

@@ -90,7 +90,7 @@ def test_it_ends_within_a_day_of_the_first():
 
 def test_a_persons_word_holds_for_a_day():
     offenders = Offenders()
-    offenders.wrong(BOX, 0.0)
+    offenders.said("a", BOX, 0.0, 0.0, wrong=True)
     words = asked(offenders, 3.0, seen=crop(7))
     assert words == f"a person said wrong here at {clock(0)}: it needs twice the evidence until {clock(24)}"
     assert asked(offenders, 3.0, ELSEWHERE) is None

@@ -86,15 +86,15 @@ def test_on_a_terminal_what_alarms_is_red(monkeypatch, time_zone):
     assert "\033" in alert(event("test"))
 
 
-def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), verbose=False):
+def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), verbose=False, arriving=False):
     """What is said at the end of (name, frames, seconds, told) cameras."""
     said: list[str] = []
     posts = []
     for name, frames, seconds, told in cameras:
-        source = SimpleNamespace(name=name, live=False)
+        source = SimpleNamespace(name=name, live=arriving)
         tally = Tally(frames, 2 * frames, seconds)
         tally.frame_ms.extend([12.0] * frames)
-        watcher = SimpleNamespace(tally=tally, teller=SimpleNamespace(told=Counter(told)))
+        watcher = SimpleNamespace(tally=tally, teller=SimpleNamespace(told=Counter(told)), arriving=arriving)
         posts.append(SimpleNamespace(source=source, watcher=watcher))
     settings = Settings(alerts=AlertSettings(events=events))
     alarm: Any = SimpleNamespace(posts=posts, writer=writer, settings=settings)
@@ -145,6 +145,14 @@ def test_one_picture_is_no_proof_and_has_no_rate():
     assert not any("000000" in line for line in both)
 
 
+def test_pictures_that_arrive_are_no_footage():
+    (said, *_) = summed(("cards", 2, 66.0, {"new": 3}), taken_s=23.0, arriving=True)
+    assert "3 alarms in 2 pictures" in said
+    assert "23.0 s" in said
+    assert "66" not in said
+    assert "footage" not in said
+
+
 def test_a_source_without_a_frame_and_one_in_trouble_are_named():
     said = summed(("yard", 0, 0.0, {}), ("bin", 50, 5.0, {"trouble": 1}))
     assert said[0] == "yard: no frame came, so nothing can be said of bears there."
@@ -171,7 +179,9 @@ def test_lengths_of_time(seconds, words):
 def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
     kept = KeptSource(None, lambda: None, name="yard")  # type: ignore[arg-type, return-value]
     kept._lost.total_s, kept.reopened = 41.2, 3
-    watcher = SimpleNamespace(tally=Tally(frames=9, footage_s=60.0), teller=SimpleNamespace(told=Counter()))
+    watcher = SimpleNamespace(
+        tally=Tally(frames=9, footage_s=60.0), teller=SimpleNamespace(told=Counter()), arriving=False
+    )
     alarm: Any = SimpleNamespace(
         posts=[SimpleNamespace(source=kept, watcher=watcher)], writer=None, settings=Settings()
     )

@@ -18,6 +18,7 @@ from edge.alarm.alerting import Alerting
 from edge.alarm.condition import Condition
 from edge.alarm.pictures import evidence_writer
 from edge.alarm.post import Post, complaints, end_all
+from edge.alarm.reviews import Reviews
 from edge.alarm.sources import connect, open_kept
 from edge.alarm.watchers import Shared, change_watcher, let_go_of, make_watcher, rule_for
 from edge.camera import Source
@@ -58,6 +59,7 @@ class Alarm:
         self.trace: Trace | None = None
         self.alerting: Alerting | None = None
         self.condition: Condition | None = None  # there is one for cameras
+        self.reviews: Reviews | None = None  # where there is a journal
         self.failed: list[BaseException] = []  # of sources that ended with an error
         self._began = time.monotonic()
         self._alarms_before = 0  # of cameras that are not watched any more
@@ -101,6 +103,8 @@ class Alarm:
         if live:
             self.condition = Condition(settings.health, self.state, lambda: self.classifier, self.status, root=root)
         self.alerting.more = self._parts
+        if self.alerting.journal:
+            self.reviews = Reviews(self.alerting.journal, lambda: self.posts, lambda: self.classifier.card.alarm_labels)
 
     def ask(self, name: str, part: Ask) -> None:
         """Have health ask this too."""
@@ -133,15 +137,15 @@ class Alarm:
         if self.condition:
             self.condition.tick(now)
         self.alerting.tick(now)
+        if self.reviews:
+            self.reviews.tick(now)
 
     def status(self, now: float | None = None) -> Status:
         """How all of it is now; from any thread."""
-        assert self.alerting
         now = time.monotonic() if now is None else now
-        alerting = self.alerting
-        posts = tuple(self.posts)
-        crops = [post.watcher.budget.crop_s for post in posts]
-        known = [crop_s for crop_s in crops if crop_s is not None]
+        alerting, posts = self.alerting, tuple(self.posts)
+        assert alerting
+        known = [crop_s for post in posts if (crop_s := post.watcher.budget.crop_s) is not None]
         status = Status(
             version=__version__,
             model=self.classifier.name,
@@ -179,7 +183,7 @@ class Alarm:
         later = [camera for camera in new if any(_same_folder(post.camera, camera) for post in gone)]
         opened = self._open_new([camera for camera in new if camera not in later])
         writer = self.writer
-        apply_health, drop_health = _nothing, _nothing
+        apply_health = drop_health = _nothing
         try:
             if settings.evidence != before.evidence:
                 writer = evidence_writer(settings.evidence, written=self.alerting.attach)
@@ -228,8 +232,9 @@ class Alarm:
         until = time.monotonic() + within_s
         for opened in (*self._opened, *(post.source for post in self.posts)):
             opened.close()
-        for worker in (each for each in (self.writer, self.trace) if each):  # the journal is told of the last pictures
-            worker.close(until - time.monotonic())
+        for worker in (self.reviews, self.writer, self.trace):  # the journal is told of the last pictures
+            if worker:
+                worker.close(until - time.monotonic())
         if self.condition:
             self.condition.close()
         if self.alerting:

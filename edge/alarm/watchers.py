@@ -122,7 +122,7 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
     other = new.writer is not old.writer or masks != was.masks or context != old.classifier.card.crop.context
     kept = new.writer.camera(masks, context=context, clips=not watcher.arriving) if new.writer and other else None
 
-    def apply() -> None:
+    def apply(_: object) -> None:
         watcher.scorer, watcher.rule, watcher.trace = new.classifier, own, new.trace
         watcher.decider.rule, watcher.decider.zones = own, settings.zones
         watcher.decider.schedule = settings.schedule

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from difflib import get_close_matches
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from edge.commands.config_options import settings_at_hand
+from edge.commands.events_journal import Kind, check_camera, chosen, moment, nothing, opened
 from edge.errors import OptionError
-from edge.state import ENVIRONMENT, JOURNAL, SERVICE, state_folder
-
-if TYPE_CHECKING:
-    from edge.journal.reader import Happening, JournalReader
+from edge.state import ENVIRONMENT, state_folder
 
 log = logging.getLogger(__name__)
 
 MOST = 50  # happenings listed unless more are asked for
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Kind(StrEnum):
-    """What an event can be of."""
-
-    bear = "bear"
-    camera = "camera"
-    health = "health"
-    test = "test"
 
 
 class Group(TyperGroup):
@@ -88,6 +72,9 @@ def events(
     limit: Annotated[
         int | None, typer.Option(min=0, help=f"Only so many, the newest; 0 for all. Left out, {MOST}, in JSON all.")
     ] = None,
+    unreviewed: Annotated[
+        bool, typer.Option("--unreviewed", help="Only bears that wait for `events review`, with pictures to look at.")
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """List what happened, one line each, the newest last: bears, cameras that failed, tests.
@@ -96,26 +83,35 @@ def events(
     """
     ctx.obj = state = state or settings_at_hand().state
     if ctx.invoked_subcommand:
-        if since or kind or camera or limit is not None or as_json:
+        if since or kind or camera or limit is not None or unreviewed or as_json:
             name = ctx.invoked_subcommand
             raise OptionError(f"options stand behind the command they belong to: events {name} …")
         return
     from edge.commands.events_files import evidence
     from edge.commands.events_story import facts
-    from edge.commands.events_words import listed
+    from edge.commands.events_words import listed, waits
 
+    if unreviewed and kind not in (None, Kind.bear):
+        raise OptionError(f"--unreviewed --kind {kind.value}: only bears are reviewed; leave --kind out")
+    kind = Kind.bear if unreviewed else kind
     after = moment(since)
     most = limit if limit is not None else 0 if as_json else MOST
-    folder, found, more = state_folder(state), [], False
+    folder, shown, more = state_folder(state), [], False
     with opened(state) as journal:
         if journal:
             check_camera(journal, camera)
-            found = journal.happenings(kind=kind, camera=camera, since=after, limit=most and most + 1)
-            more = bool(most) and len(found) > most
-            found = found[1:] if more else found
+            found = journal.happenings(
+                kind=kind, camera=camera, since=after, limit=0 if unreviewed else most and most + 1
+            )
             if not found:
                 log.info("%s", nothing(journal, kind, camera, after))
-    shown = [(each, evidence(each, folder)) for each in found]
+            shown = [(each, evidence(each, folder)) for each in found]
+    if unreviewed:
+        before, shown = shown, [each for each in shown if waits(*each)]
+        if before and not shown:
+            log.info("Nothing waits: every bear whose pictures are there is reviewed.")
+    if most and len(shown) > most:
+        more, shown = True, shown[-most:]
     if as_json:
         document = {"schema_version": 1, "kind": "events", "happenings": [facts(*each) for each in shown]}
         print(json.dumps(document, indent=2, ensure_ascii=False))
@@ -131,7 +127,7 @@ def show(ctx: typer.Context, id_: IdArgument, state: StateOpt = None, as_json: J
     from edge.commands.events_files import evidence
     from edge.commands.events_story import facts, shown
 
-    found = chosen(ctx, state, [id_])[0]
+    found = chosen(state or ctx.obj, [id_])[0]
     kept = evidence(found, state_folder(state or ctx.obj))
     print(json.dumps(facts(found, kept), indent=2, ensure_ascii=False) if as_json else shown(found, kept))
 
@@ -171,7 +167,7 @@ def export(
     if ids and (kind or camera):
         raise OptionError("--kind and --camera go with --since; the ids already say which events")
     if ids:
-        found = chosen(ctx, state, ids)
+        found = chosen(state or ctx.obj, ids)
     else:
         after = moment(since)
         with opened(state or ctx.obj, needed=True) as journal:
@@ -207,92 +203,13 @@ def review(
 
     said = reviewed(label, box, by, note, confirmed=confirmed, wrong=wrong, unsure=unsure)
     units, ids = units_of(what)
-    review_all(units, chosen(ctx, state, ids) if ids else [], state_folder(state or ctx.obj), said)
+    review_all(units, chosen(state or ctx.obj, ids) if ids else [], state_folder(state or ctx.obj), said)
 
 
 def _keep(ctx: typer.Context, ids: list[str], state: Path | None, *, wanted: bool) -> None:
     from edge.commands.events_files import keep
     from edge.commands.events_words import named
 
-    for found in chosen(ctx, state, ids):
+    for found in chosen(state or ctx.obj, ids):
         keep(found, state_folder(state or ctx.obj), wanted=wanted)
         print(f"{named(found)}: {'locked, and never cleared away' if wanted else 'no longer locked'}")
-
-
-def chosen(ctx: typer.Context, state: Path | None, ids: list[str]) -> list[Happening]:
-    """The happenings these ids name, each once. Raises OptionError."""
-    with opened(state or ctx.obj, needed=True) as journal:
-        assert journal
-        found = {one.id: one for one in map(journal.find, ids)}
-    return list(found.values())
-
-
-@contextmanager
-def opened(state: Path | None, *, needed: bool = False) -> Iterator[JournalReader | None]:
-    """The journal; None, and said, where there is none yet and the user named no folder that should have one.
-
-    Raises OptionError where one is needed, and JournalReadError.
-    """
-    from edge.journal.read_only import NoJournalError
-    from edge.journal.reader import JournalReader
-
-    folder = state_folder(state)
-    try:
-        journal = JournalReader(folder / JOURNAL)
-    except NoJournalError as error:
-        if state is not None and not folder.is_dir():
-            raise OptionError(f"--state {state}: {'is no folder' if folder.exists() else 'no such folder'}") from None
-        if state is not None:
-            raise OptionError(f"{error}; name the folder of an alarm that has run, or leave --state out") from None
-        service = SERVICE / JOURNAL
-        hint = f"; the service's is shown by --state {SERVICE}" if folder != SERVICE and seen(service) else ""
-        words = f"nothing was recorded yet: {folder} holds no journal, which `bear-alarm watch` keeps{hint}"
-        if needed:
-            raise OptionError(words) from None
-        log.info("%s.", words[0].upper() + words[1:])
-        yield None
-        return
-    with journal:
-        yield journal
-
-
-def seen(path: Path) -> bool:
-    """Whether a file is there, as far as this user can see."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
-def moment(word: str | None) -> datetime | None:
-    """What --since means: so long ago, or a date with or without a time, local unless it says otherwise."""
-    if word is None:
-        return None
-    ago = re.fullmatch(r"\s*(\d{1,6})\s*([mhdw])\s*", word.lower())
-    try:
-        if ago:
-            return datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
-        return datetime.fromisoformat(word.strip().replace("z", "Z")).astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        raise OptionError(f"--since {word!r}: give 30m, 12h, 2d, 1w, or a date like 2026-11-24") from None
-
-
-def check_camera(journal: JournalReader, camera: str | None) -> None:
-    """Refuse a camera of which nothing was ever told. Raises OptionError."""
-    names = journal.cameras() if camera else []
-    if names and camera not in names:
-        near = get_close_matches(camera or "", names, n=1)
-        which = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
-        raise OptionError(f"--camera {camera!r}: no such camera in the journal; {which}")
-
-
-def nothing(journal: JournalReader, kind: Kind | None, camera: str | None, after: datetime | None) -> str:
-    """One sentence where nothing was found: what was looked for, and what there is."""
-    asked = f" of kind {kind.value}" if kind else ""
-    asked += f" from camera {camera}" if camera else ""
-    asked += f" since {after.astimezone():%Y-%m-%d %H:%M}" if after else ""
-    newest = journal.happenings(limit=1)
-    if not newest:
-        return "Nothing has happened yet: the journal is there and holds no event."
-    last = newest[0].first
-    return f"No event{asked}; the last one of all was on {last.at.astimezone():%Y-%m-%d at %H:%M} ({last.event.kind})."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import json
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -12,11 +14,16 @@ from typing import TYPE_CHECKING
 
 from edge.errors import OptionError
 from edge.evidence.layout import SAMPLE
-from edge.evidence.review import Review, Verdict, write_review
+from edge.evidence.review import Review, Verdict, read_review, write_review
 from edge.schema import BoxXYWH, utc_text
 
 if TYPE_CHECKING:
+    from edge.commands.events_files import Kept
     from edge.journal.reader import Happening
+
+log = logging.getLogger(__name__)
+
+REVIEWED = "reviewed: "
 
 
 def verdict_of(*, confirmed: bool, wrong: bool, unsure: bool, label: str | None) -> Verdict:
@@ -67,9 +74,13 @@ def units_of(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def review_all(units: Sequence[Path], happenings: Sequence[Happening], state: Path, review: Review) -> None:
-    """Write the review for each path and happening. Raises OptionError where one has no evidence (any more)."""
+    """Write the review for each path and happening. Raises OptionError where one has no evidence (any more).
+
+    An alarm that runs hears of it through the journal in ``state``.
+    """
     from edge.commands.events_files import evidence
     from edge.commands.events_words import named
+    from edge.journal.reviews import pass_on
 
     found: list[tuple[str, list[Path]]] = [(str(unit), [unit]) for unit in units]
     for happening in happenings:
@@ -85,13 +96,39 @@ def review_all(units: Sequence[Path], happenings: Sequence[Happening], state: Pa
         for place in places:
             write_review(place, review)
         print(f"{name}: {words_of(review)}")
+    ids = [each.id for each in happenings] + [id_ for unit in units if (id_ := _event_of(unit))]
+    if ids and (why := pass_on(state, ids, review)):
+        log.warning("The review is saved, but the running alarm does not get it: %s.", why)
+
+
+def _event_of(unit: Path) -> str | None:
+    """The id of the event whose folder this is; None for a random negative, or where it cannot be read."""
+    try:
+        found = json.loads((unit / "event.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    id_ = found.get("id") if isinstance(found, dict) else None
+    return id_ if isinstance(id_, str) else None
+
+
+def decided(happening: Happening, kept: Sequence[Kept]) -> Review | None:
+    """What a person said of it last: beside its evidence, or where that is gone what the journal knows of it."""
+    found = [happening.review] if happening.review else []
+    for each in kept:
+        try:
+            review = read_review(each.folder) if each.there else None
+        except OptionError as error:
+            log.warning("%s", error)
+            continue
+        found += [review] if review else []
+    return max(reversed(found), key=lambda review: review.at, default=None)
 
 
 def words_of(review: Review) -> str:
     """``reviewed: no bear``."""
     what = {"confirmed": "a bear", "wrong": "no bear", "unsure": "nobody can tell"}
     label = (review.label or "").replace("_", " ")
-    return f"reviewed: {what.get(review.verdict, label)}"
+    return f"{REVIEWED}{what.get(review.verdict, label)}"
 
 
 def _user() -> str:

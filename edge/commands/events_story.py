@@ -10,11 +10,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from edge.commands.events_words import ID, beside, clock, deliveries, legend, moment, size, spell, unfinished, what
+from edge.commands.events_review import REVIEWED, decided, words_of
+from edge.commands.events_words import ID, beside, deliveries, legend, local, moment, size, spell, unfinished, what
 from edge.schema import utc_text
 
 if TYPE_CHECKING:
     from edge.commands.events_files import Kept
+    from edge.evidence.review import Review
     from edge.journal.reader import Delivery, Happening, Told
 
 MOST_PLACES = 6  # of the way, in words
@@ -29,13 +31,14 @@ def shown(happening: Happening, kept: Sequence[Kept]) -> str:
     lines += _row("when", moment(happening.first) + lasted + ended)
     lines += _row("what", what(happening) + (f", by {first.model}" if first.model else ""))
     lines += _row("zones", ", ".join(happening.zones)) if happening.zones else []
+    lines += _row("review", _review(review)) if (review := decided(happening, kept)) else []
     for each in kept:
         lines += ["", *_row("evidence", _state(each))]
         lines += [f"{'':12}{path.name}, {size(path)}" for path in each.files()]
         lines += _row("way", way(each.path())) if each.path() else []
     lines += ["", "Events"]
     for told in happening.told:
-        lines += beside(f"  {clock(told)}  {told.event.type:<7}", _event(told), _wide())
+        lines += beside(f"  {moment(told)}  {told.event.type:<7}", _event(told), _wide())
     if happening.deliveries:
         lines += ["", "Deliveries"]
     seen = {told.event.seq: told for told in happening.told}
@@ -56,6 +59,13 @@ def way(path: Sequence[Sequence[float]]) -> str:
     places = [each for at, each in enumerate(places) if at == 0 or each != places[at - 1]]
     lasted = f"{path[-1][0] - path[0][0]:.0f} s"
     return f"{', then '.join(places)}; {lasted}" if len(places) > 1 else f"{places[0]} all the while; {lasted}"
+
+
+def _review(review: Review) -> str:
+    """What a person said of it, who, and when."""
+    who = f", by {review.by}" if review.by else ""
+    note = f": {review.note}" if review.note else ""
+    return f"{words_of(review).removeprefix(REVIEWED)}{who}, {_local(review.at)}{note}"
 
 
 def _state(kept: Kept) -> str:
@@ -94,7 +104,7 @@ def _at_once(rows: Sequence[Delivery]) -> str:
 def _of(row: Delivery, seen: dict[int, Told]) -> str:
     """Which part of which event a delivery is of."""
     told = seen.get(row.seq)
-    return f"{clock(told) if told else ''} {told.event.type if told else '':<6} {row.part:<7}"
+    return f"{moment(told) if told else ''} {told.event.type if told else '':<6} {row.part:<7}"
 
 
 def _delivery(row: Delivery) -> str:
@@ -114,7 +124,7 @@ def _delivery(row: Delivery) -> str:
 def _local(text: str | None) -> str:
     """A time of the journal in local time; as it stands where it is none."""
     try:
-        return f"{datetime.fromisoformat(text or '').astimezone():%Y-%m-%d %H:%M:%S}"
+        return local(datetime.fromisoformat(text or ""))
     except ValueError:
         return text or ""
 
@@ -145,6 +155,7 @@ def facts(happening: Happening, kept: Sequence[Kept]) -> dict[str, Any]:
         "lasted_s": happening.lasted_s,
         "state": happening.state,
         "zones": list(happening.zones),
+        "review": None if (review := decided(happening, kept)) is None else asdict(review),
         "evidence": [
             {
                 "folder": str(each.folder),

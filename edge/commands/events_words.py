@@ -6,10 +6,11 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.local_time import clock as local_clock
+from edge.commands.events_review import decided, words_of
 
 if TYPE_CHECKING:
     from edge.commands.events_files import Kept
@@ -91,10 +92,18 @@ def _notes(happening: Happening, kept: Sequence[Kept]) -> str:
         how = "" if any(each.there for each in kept) else " closed to this user" if closed else " gone"
         notes += [f"pictures{how}"]
         notes += ["locked"] if any(each.locked for each in kept) else []
+    if review := decided(happening, kept):
+        notes.append(words_of(review))
     by_state = [state for state, _ in deliveries(happening).values()]
     words = (("done", "told"), ("waiting", "waiting"), ("parked", "refused"), ("withdrawn", "withdrawn"))
     notes += [f"{count} {word}" for state, word in words if (count := by_state.count(state))]
     return ", ".join(notes)
+
+
+def waits(happening: Happening, kept: Sequence[Kept]) -> bool:
+    """Whether a bear is there to be reviewed, and nobody said yet what it was."""
+    there = happening.first.event.kind == "bear" and any(each.there or each.closed for each in kept)
+    return there and decided(happening, kept) is None
 
 
 def unfinished(happening: Happening) -> str:
@@ -153,8 +162,13 @@ def clock(told: Told) -> str:
 
 
 def moment(told: Told) -> str:
-    """Date and time, local and in UTC, with its mark where the clock was not right."""
-    return local_clock(told.at) + MARKS.get(told.clock, "")
+    """Day and time, local, with how far that is from UTC, and its mark where the clock was not right."""
+    return local(told.at) + MARKS.get(told.clock, "")
+
+
+def local(at: datetime) -> str:
+    """A time (with its zone) as ``2026-11-24 04:12:07+01:00``: this place's, which leaves no doubt of the day."""
+    return at.astimezone().isoformat(" ", "seconds")
 
 
 def spell(seconds: float) -> str:

@@ -151,7 +151,11 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
     told = sum((watcher.teller.told for watcher in watchers), Counter[str]())
     footage_s = sum(tally.footage_s for tally in tallies)
     shown = f" in {lasting(footage_s)} of footage" if footage_s > 0 else ""
-    say("%s%s: %s.", _alarms(told), shown, counted(frames, "frame"))
+    if all(watcher.arriving for watcher in watchers):
+        # Pictures come when they come: the time between them is no footage.
+        say("%s in %s, watched for %s.", _alarms(told), counted(frames, "picture"), lasting(taken_s))
+    else:
+        say("%s%s: %s.", _alarms(told), shown, counted(frames, "frame"))
     if len(sources) > 1:
         for opened, watcher in zip(sources, watchers, strict=True):
             if watcher.tally.frames:

@@ -2,7 +2,8 @@
 
 A bear that is lost and found again soon is the same happening (an update, no second alarm); a second
 bear elsewhere at the same time is its own. What lies in one place with an alarming track (the
-other half of a large bear, its cub) belongs to it. Where zones are given, only what stands in one alarms.
+other half of a large bear, its cub) belongs to it. Where zones are given, only what stands in one alarms,
+and it is over when they are empty; and everywhere when no evidence has been left for a while.
 
 An update alarms again (it *escalates*) when the bear enters a zone that was not told, when a bear that was told
 in doubt has become sure, and when the schedule begins while it is still there: each zone and the doubt once. So it does
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from edge.decide import Rule
 from edge.decide.offenders import Look, Offenders
@@ -22,7 +24,7 @@ from edge.decide.schedule import Schedule
 from edge.decide.suspect import Suspect
 from edge.decide.verdict import Happening, Verdict
 from edge.schema import BoxXYWH, EventType, Score, Standing
-from edge.track import SAME_INSIDE, Track, inside
+from edge.track import SAME_INSIDE, TOUCHING, Track, inside
 from edge.zones import Zone
 
 __all__ = ["Decider", "Verdict"]
@@ -67,6 +69,7 @@ class Decider:
         self.update_s = update_s  # at most one update in so many seconds
         self.remind_s = remind_s  # and one at least, while the bear is seen
         self.rise = rise  # of the top score, worth an update
+        self.empty_s = 5.0  # zones that are empty for so long end it: as long as a track outlives a hit
         self.unseen_s = 0.5  # a happening without support for so long may be the one found elsewhere
         self._suspects: dict[int, Suspect] = {}
         self._happenings: list[Happening] = []
@@ -97,7 +100,7 @@ class Decider:
             for gone in track.absorbed:
                 self._take_over(track.number, gone)
         self._look_for(time, seeing)
-        verdicts = [self._end(happening) for happening in self._happenings if self._unfollowed(happening)]
+        verdicts = [self._end(happening) for happening in self._happenings if self._is_over(happening, now)]
         self._retire(time)
         verdicts += [verdict for track in tracks if (verdict := self._consider(track, now))]
         self._suspects = {number: s for number, s in self._suspects.items() if number in now.tracks}
@@ -106,8 +109,6 @@ class Decider:
     def close(self) -> list[Verdict]:
         """The source has ended, or is gone for now, and with it what was still going on."""
         ended = [self._end(happening) for happening in self._happenings if not happening.ended]
-        for suspect in self._suspects.values():
-            suspect.happening = None  # whoever is seen again is found again
         for happening in self._happenings:
             happening.missed_at = None
         return ended
@@ -133,10 +134,19 @@ class Decider:
         for happening in self._happenings:
             happening.looked_for(time, found=found, seeing=seeing)
 
-    def _unfollowed(self, happening: Happening) -> bool:
-        """Whether nothing of a happening is followed any more."""
-        happening.tracks &= self._now.tracks.keys()
-        return not happening.tracks and not happening.ended
+    def _is_over(self, happening: Happening, now: _Now) -> bool:
+        """Whether nothing of a happening is followed any more, or nothing of it has counted for a while.
+
+        What counts stands in a zone, where there are any, and its evidence is not used up.
+        """
+        happening.tracks &= now.tracks.keys()
+        for number in happening.tracks:
+            if not self.zones or self._standing_in(now.tracks[number]):
+                happening.there_at = now.time
+                suspect = self._suspects.get(number)
+                happening.alive_at = now.time if suspect and suspect.evidence.sum > 0 else happening.alive_at
+        left = now.time - happening.there_at > self.empty_s or now.time - happening.alive_at > self.rule.forget_s
+        return not happening.ended and (left or not happening.tracks)
 
     def _consider(self, track: Track, now: _Now) -> Verdict | None:
         """One track's score of this frame, added up."""
@@ -161,7 +171,7 @@ class Decider:
         if suspect.happening:
             return self._rejoin(suspect.happening, track, score, zones, now, onset_s)
         suspect.happening = self._begin(suspect, track, score, zones, now)
-        return self._verdict("new", suspect.happening, score, zones, onset_s=onset_s)
+        return self._verdict("new", suspect.happening, score, zones=zones, onset_s=onset_s)
 
     def _standing_in(self, track: Track) -> tuple[str, ...]:
         # A tile of the sweep is larger than its bear, which may stand anywhere in it.
@@ -188,8 +198,8 @@ class Decider:
         happening = Happening(
             number=self._count, track=track.number, tracks={track.number}, label=score.label, score=score.bear,
             top_score=score.bear, told_score=score.bear, told_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
-            again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, zones=set(zones),
-            silenced=now.quiet is not None,
+            again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, there_at=now.time,
+            alive_at=now.time, zones=set(zones), silenced=now.quiet is not None,
         )  # fmt: skip
         self._happenings.append(happening)
         return happening
@@ -225,14 +235,14 @@ class Decider:
         if not why and (since_s < self.update_s or not (risen or since_s >= self.remind_s)):
             return None
         happening.told_score, happening.told_at = happening.top_score, now.time
-        return self._verdict("update", happening, score, zones, escalated=why)
+        return self._verdict("update", happening, score, zones=zones, escalated=why)
 
     def _same(self, track: Track, now: _Now) -> Happening | None:
         """The happening a newly alarming track belongs to, if any."""
         open_ones = [h for h in self._happenings if not h.ended]
         for happening in open_ones:
             others = [now.tracks[number] for number in happening.tracks if number in now.tracks]
-            if any(other.touches(track.box_xywh) >= SAME_INSIDE for other in others):
+            if any(other.touches(track.box_xywh) >= (SAME_INSIDE if track.moved else TOUCHING) for other in others):
                 return happening
         # A lost bear found again: nothing has supported the other for a while, and it is near; or the only one, and
         # not followed any more. While one is, whatever comes elsewhere is another bear.
@@ -255,13 +265,14 @@ class Decider:
         """A track joins a happening that was told already: an update, at once only where it had ended."""
         happening.tracks.add(track.number)
         reopened, happening.ended = happening.ended, False
+        happening.there_at = happening.alive_at = now.time
         if reopened:
             happening.came_back(now.time - onset_s)
         told = self._go_on(happening, track, score, zones, now)
         if told or not (reopened or now.time - happening.told_at >= self.update_s):
             return told
         happening.told_at = now.time
-        return self._verdict("update", happening, score, zones, onset_s=onset_s)
+        return self._verdict("update", happening, score, zones=zones, onset_s=onset_s)
 
     def _retire(self, time: float) -> None:
         """What has ended and can no longer be found again is past."""
@@ -271,26 +282,14 @@ class Decider:
 
     def _end(self, happening: Happening) -> Verdict:
         happening.ended, happening.tracks = True, set()
-        return Verdict(
-            "end", happening.number, happening.track, happening.label, happening.score, happening.top_score,
-            happening.box_xywh, quiet=self._now.quiet,
-        )  # fmt: skip
+        for suspect in self._suspects.values():
+            if suspect.happening is happening:
+                suspect.happening = None  # whoever is seen again is found again
+        return happening.verdict("end", happening.score, quiet=self._now.quiet)
 
-    def _verdict(
-        self,
-        type_: EventType,
-        happening: Happening,
-        score: Score,
-        zones: tuple[str, ...],
-        *,
-        onset_s: float | None = None,
-        escalated: str | None = None,
-    ) -> Verdict:
-        return Verdict(
-            type_, happening.number, happening.track, happening.label, score.bear, happening.top_score,
-            happening.box_xywh, onset_s, unknown=score.ood > self.rule.ood_threshold, zones=zones,
-            escalated=escalated, quiet=self._now.quiet,
-        )  # fmt: skip
+    def _verdict(self, type_: EventType, happening: Happening, score: Score, **more: Any) -> Verdict:
+        unknown = score.ood > self.rule.ood_threshold
+        return happening.verdict(type_, score.bear, quiet=self._now.quiet, unknown=unknown, **more)
 
 
 def _near(one: BoxXYWH, other: BoxXYWH) -> bool:

@@ -47,7 +47,7 @@ class _Spot:
     box_xywh: BoxXYWH
     time: float  # of the last word about it
     alarms: list[_Alarm] = field(default_factory=list)
-    wrong_at: float | None = None  # when a person said so
+    wrongs: dict[str, float] = field(default_factory=dict)  # by event, when a person said that it was wrong
 
 
 class Offenders:
@@ -68,9 +68,16 @@ class Offenders:
             gaps = [spot.alarms[i + 1].time - spot.alarms[i - 1].time for i in range(1, len(spot.alarms) - 1)]
             del spot.alarms[1 + gaps.index(min(gaps))]
 
-    def wrong(self, box_xywh: BoxXYWH, time: float) -> None:
-        """A person said that an alarm there was wrong: for a day, what does not move there needs twice the evidence."""
-        self._spot(box_xywh, time).wrong_at = time
+    def said(self, event: str, box_xywh: BoxXYWH, at: float, time: float, *, wrong: bool) -> None:
+        """A person said ``at`` (seconds; now it is ``time``) whether the alarm of an event there was wrong.
+
+        For a day after a "wrong", what does not move there needs twice the evidence. Whatever else is said of that
+        event takes it back.
+        """
+        for spot in self._spots:
+            spot.wrongs.pop(event, None)
+        if wrong and time - at < KEPT_S:
+            self._spot(box_xywh, time).wrongs[event] = at
 
     def twice(self, box_xywh: BoxXYWH, look: Look, time: float, wall: datetime) -> str | None:
         """Why what never moved in this box needs twice the evidence, in words; None: it does not.
@@ -82,8 +89,8 @@ class Offenders:
         for spot in self._spots:
             if iou(spot.box_xywh, box_xywh) < SAME_SPOT_IOU:
                 continue
-            if spot.wrong_at is not None:
-                since_s = spot.wrong_at - time
+            if spot.wrongs:
+                since_s = max(spot.wrongs.values()) - time
                 return _words("a person said wrong here at {}", since_s, since_s + KEPT_S, wall)
             if _again_and_again([alarm.time for alarm in spot.alarms]):
                 seen = look(box_xywh) if seen is None else seen
@@ -108,9 +115,8 @@ class Offenders:
     def _forget(self, time: float) -> None:
         for spot in self._spots:
             spot.alarms = [alarm for alarm in spot.alarms if time - alarm.time < KEPT_S]
-            if spot.wrong_at is not None and time - spot.wrong_at >= KEPT_S:
-                spot.wrong_at = None
-        self._spots = [spot for spot in self._spots if spot.alarms or spot.wrong_at is not None]
+            spot.wrongs = {event: at for event, at in spot.wrongs.items() if time - at < KEPT_S}
+        self._spots = [spot for spot in self._spots if spot.alarms or spot.wrongs]
 
 
 def thumbnail(image: Picture, box_xywh: BoxXYWH) -> Thumbnail:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from edge.decide import Rule, logit
 from edge.schema import BoxXYWH, EventType
@@ -55,12 +56,18 @@ class Happening:
     began_at: float
     rung_at: float  # when it last made a noise
     rung_score: float  # the top score then
+    there_at: float  # when a track of it last stood in a zone, where there are any
+    alive_at: float  # and when one that did had any evidence left
     missed_at: float | None = None  # since when a camera that sees has seen no told bear at all; None: it has
     away_s: float = 0.0  # for how long it was gone before it came back, while no noise was made for that; 0: it was not
     zones: set[str] = field(default_factory=set)  # made known with a noise
     silenced: bool = False  # seen outside the schedule since
     sure: bool = False  # told again because its score rose
     ended: bool = False
+
+    def verdict(self, type_: EventType, score: float, **more: Any) -> Verdict:
+        """A step in its life, with the bear probability of now (0 to 1); ``more`` are a Verdict's further fields."""
+        return Verdict(type_, self.number, self.track, self.label, score, self.top_score, self.box_xywh, **more)
 
     def looked_for(self, time: float, *, found: bool, seeing: bool) -> None:
         """Some told bear was in a frame or none; where the camera sees nothing, nothing is known of it."""

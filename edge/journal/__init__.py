@@ -15,6 +15,7 @@ from edge.journal.ballast import Ballast
 from edge.journal.clock import Clock
 from edge.journal.disk import Disk
 from edge.journal.memory import Entry, Mark, Memory, rows_for
+from edge.journal.reviews import Said, understood
 from edge.journal.store import Found
 from edge.outbox import Route, Waiting
 from edge.run import Run
@@ -124,6 +125,10 @@ class Journal:
         there = [each for each in (self._read(row, marks) for row in found or ()) if each]
         here = self._memory.waiting(channel, self._clock.monotonic(), hidden=found is None)
         return ([*reversed(here), *there] if newest_first else [*there, *here])[:limit]
+
+    def reviews(self, after: int = 0) -> list[Said]:
+        """What people said of events since a row of theirs; nothing while the disk does not answer."""
+        return understood(self._disk.reviews(after) or ())
 
     def done(self, rows: Sequence[int]) -> None:
         """These were delivered."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edge import __version__
 from edge.gate import Gate, HangingError
@@ -132,13 +132,22 @@ class Disk:
         Rows of other runs that live are theirs to deliver.
         """
 
-        def look() -> list[Found]:
+        return self._read(
+            lambda store: store.waiting(
+                channel, newest_first=newest_first, limit=limit, besides=self._alive.others(), settled=settled
+            )
+        )
+
+    def reviews(self, after: int) -> list[Any] | None:
+        """What people said of events since a row (``Store.reviews``); None: the disk does not answer now."""
+        return self._read(lambda store: store.reviews(after))
+
+    def _read(self, ask: Callable[[Store], list[T]]) -> list[T] | None:
+        def look() -> list[T]:
             if self._store is None:
                 return []
             try:
-                return self._store.waiting(
-                    channel, newest_first=newest_first, limit=limit, besides=self._alive.others(), settled=settled
-                )
+                return ask(self._store)
             except DiskError as error:
                 self._mended(error)  # with the next thing that is written
                 self._failed(str(error))

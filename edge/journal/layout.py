@@ -36,7 +36,14 @@ MIGRATIONS = (
     );
     CREATE INDEX outbox_waiting ON outbox(channel, id) WHERE state = 'waiting';
     """,
+    """
+    CREATE TABLE reviews(
+        id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, verdict TEXT NOT NULL, label TEXT, at TEXT NOT NULL
+    );
+    CREATE INDEX reviews_by_event ON reviews(event_id);
+    """,
 )
+REVIEWS = 2  # the first version with that table
 VERSION = len(MIGRATIONS)
 
 

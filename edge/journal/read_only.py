@@ -45,7 +45,7 @@ class ReadOnly:
         _look(path)
         self._db = self._open()
         try:
-            self._check()
+            self.version = self._check()
             self.rows("BEGIN")  # all that is asked from now on is of one moment
         except BaseException:
             self.close()
@@ -96,8 +96,8 @@ class ReadOnly:
                 self._copy.cleanup()
             raise self._cannot(error) from None
 
-    def _check(self) -> None:
-        """Whether this is a journal this version can read."""
+    def _check(self) -> int:
+        """The version of its tables, which is one that can be read."""
         version, mark = (int(self.rows(f"PRAGMA {name}")[0][0]) for name in ("user_version", "application_id"))
         if not version and not mark and not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1"):
             _excuse(self.path)
@@ -109,6 +109,7 @@ class ReadOnly:
                 f"{self.path}: the journal is of version {version}, and this bear-alarm reads up to {VERSION}; use the "
                 "bear-alarm that wrote it, or a newer one"
             )
+        return version
 
     def _cannot(self, error: Exception) -> JournalReadError:
         """One sentence on what the database or the disk says."""

@@ -6,6 +6,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Literal, Self
 
 from edge.errors import OptionError
+from edge.evidence.review import Review
+from edge.journal.layout import REVIEWS
 from edge.journal.locks import Alive
 from edge.journal.read_only import ReadOnly
 from edge.journal.times import Clock, Times, utc
@@ -62,6 +65,7 @@ class Happening:
     told: tuple[Told, ...]  # in the journal's order; at least one
     deliveries: tuple[Delivery, ...]
     state: State  # "cut off": the alarm ended before it did
+    review: Review | None = None  # what a person said of it last, as far as the journal was told
 
     @property
     def first(self) -> Told:
@@ -175,11 +179,13 @@ class JournalReader:
         for row, told in self._told("event_id", list(ids)):
             rows[told.event.id].append((row, told))
         deliveries = self._deliveries([row for each in rows.values() for row, _ in each])
+        reviews = self._reviews(list(rows))
         return [
             Happening(
                 tuple(told for _, told in each),
                 tuple(delivery for row, _ in each for delivery in deliveries[row]),
                 self._state(each[-1][1].event),
+                reviews.get(each[0][1].event.id),
             )
             for each in sorted(rows.values(), key=lambda each: each[0][0])
         ]
@@ -207,6 +213,19 @@ class JournalReader:
             query = f"SELECT {columns} FROM outbox JOIN events ON events.id = event WHERE event IN ({_marks(some)})"
             for event, *rest in self._file.rows(f"{query} ORDER BY outbox.id", some):
                 found[event].append(Delivery(*rest))
+        return found
+
+    def _reviews(self, ids: Sequence[str]) -> dict[str, Review]:
+        """What was said of these events last."""
+        found: dict[str, Review] = {}
+        if self._file.version < REVIEWS:
+            return found
+        for begin in range(0, len(ids), AT_ONCE):
+            some = ids[begin : begin + AT_ONCE]
+            query = f"SELECT event_id, verdict, at, label FROM reviews WHERE event_id IN ({_marks(some)}) ORDER BY id"
+            for id_, *said in self._file.rows(query, some):
+                with suppress(ValueError):  # what a later version may say
+                    found[id_] = Review(*said)
         return found
 
     def _state(self, last: Event) -> State:

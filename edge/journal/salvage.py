@@ -110,6 +110,14 @@ def _copy(source: sqlite3.Connection, to: sqlite3.Connection, until: float, save
         elif to.execute("SELECT 1 FROM events WHERE id = ?", (event,)).fetchone():
             to.execute(f"INSERT OR IGNORE INTO outbox(id, {columns}) VALUES({', '.join('?' * len(row))})", row)
 
+    with suppress(sqlite3.Error):
+        if layout.version(source) < layout.REVIEWS:
+            return
+    columns = "event_id, verdict, label, at"
+    for row in _readable(source, f"SELECT id, {columns} FROM reviews", "id", until, lost):
+        with suppress(sqlite3.IntegrityError):
+            to.execute(f"INSERT INTO reviews(id, {columns}) VALUES(?, ?, ?, ?, ?)", row)
+
 
 def _readable(
     source: sqlite3.Connection, query: str, key: str, until: float, lost: Callable[[], None]

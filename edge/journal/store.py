@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edge.journal.memory import Mark, Unwritten
 from edge.outbox import Part
@@ -172,6 +172,19 @@ class Store:
                         found.append(Found(*row))
         return found
 
+    def reviews(self, after: int) -> list[Any]:
+        """Row, verdict, label, time and the event's first line, of what people said since a row. Raises DiskError.
+
+        All of it where fewer rows are left than that: the journal is another one.
+        """
+        query = (
+            "SELECT reviews.id, verdict, label, at, json FROM reviews JOIN events ON events.id ="
+            " (SELECT min(id) FROM events WHERE events.event_id = reviews.event_id) WHERE reviews.id >"
+            " CASE WHEN (SELECT max(id) FROM reviews) < ?1 THEN 0 ELSE ?1 END ORDER BY reviews.id"
+        )
+        with faults(self.path):
+            return self._db.execute(query, (after,)).fetchall()
+
     def run(self, id_: str, **columns: object) -> None:
         """Write down what is known of a run, within ``writing``."""
         self._db.execute("INSERT INTO runs(boot_id) VALUES(?) ON CONFLICT DO NOTHING", (id_,))
@@ -196,6 +209,7 @@ class Store:
         ).fetchall()
         self._db.executemany("DELETE FROM outbox WHERE event = ?", old)
         self._db.executemany("DELETE FROM events WHERE id = ?", old)
+        self._db.execute("DELETE FROM reviews WHERE event_id NOT IN (SELECT event_id FROM events)")
         self._db.execute(
             "DELETE FROM runs WHERE rowid < (SELECT max(rowid) FROM runs) - 1000"
             " AND NOT EXISTS (SELECT 1 FROM events WHERE events.boot_id = runs.boot_id)"

@@ -1,0 +1,114 @@
+"""The journal that `bear-alarm events` asks, and what to say where there is nothing."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.errors import OptionError
+from edge.state import JOURNAL, SERVICE, state_folder
+
+if TYPE_CHECKING:
+    from edge.journal.reader import Happening, JournalReader
+
+log = logging.getLogger(__name__)
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Kind(StrEnum):
+    """What an event can be of."""
+
+    bear = "bear"
+    camera = "camera"
+    health = "health"
+    test = "test"
+
+
+def chosen(state: Path | None, ids: list[str]) -> list[Happening]:
+    """The happenings these ids name, each once. Raises OptionError."""
+    with opened(state, needed=True) as journal:
+        assert journal
+        found = {one.id: one for one in map(journal.find, ids)}
+    return list(found.values())
+
+
+@contextmanager
+def opened(state: Path | None, *, needed: bool = False) -> Iterator[JournalReader | None]:
+    """The journal; None, and said, where there is none yet and the user named no folder that should have one.
+
+    Raises OptionError where one is needed, and JournalReadError.
+    """
+    from edge.journal.read_only import NoJournalError
+    from edge.journal.reader import JournalReader
+
+    folder = state_folder(state)
+    try:
+        journal = JournalReader(folder / JOURNAL)
+    except NoJournalError as error:
+        if state is not None and not folder.is_dir():
+            raise OptionError(f"--state {state}: {'is no folder' if folder.exists() else 'no such folder'}") from None
+        if state is not None:
+            raise OptionError(f"{error}; name the folder of an alarm that has run, or leave --state out") from None
+        service = SERVICE / JOURNAL
+        hint = f"; the service's is shown by --state {SERVICE}" if folder != SERVICE and seen(service) else ""
+        words = (
+            f"nothing was recorded yet: {folder} holds no journal{hint}. `bear-alarm watch` keeps one of live cameras; "
+            "the demo and clips leave their pictures in ./evidence, and are recorded here only with --state"
+        )
+        if needed:
+            raise OptionError(words) from None
+        log.info("%s.", words[0].upper() + words[1:])
+        yield None
+        return
+    with journal:
+        yield journal
+
+
+def seen(path: Path) -> bool:
+    """Whether a file is there, as far as this user can see."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def moment(word: str | None) -> datetime | None:
+    """What --since means: so long ago, or a date with or without a time, local unless it says otherwise."""
+    if word is None:
+        return None
+    ago = re.fullmatch(r"\s*(\d{1,6})\s*([mhdw])\s*", word.lower())
+    try:
+        if ago:
+            return datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        return datetime.fromisoformat(word.strip().replace("z", "Z")).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise OptionError(f"--since {word!r}: give 30m, 12h, 2d, 1w, or a date like 2026-11-24") from None
+
+
+def check_camera(journal: JournalReader, camera: str | None) -> None:
+    """Refuse a camera of which nothing was ever told. Raises OptionError."""
+    names = journal.cameras() if camera else []
+    if names and camera not in names:
+        near = get_close_matches(camera or "", names, n=1)
+        which = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
+        raise OptionError(f"--camera {camera!r}: no such camera in the journal; {which}")
+
+
+def nothing(journal: JournalReader, kind: Kind | None, camera: str | None, after: datetime | None) -> str:
+    """One sentence where nothing was found: what was looked for, and what there is."""
+    asked = f" of kind {kind.value}" if kind else ""
+    asked += f" from camera {camera}" if camera else ""
+    asked += f" since {after.astimezone():%Y-%m-%d %H:%M}" if after else ""
+    newest = journal.happenings(limit=1)
+    if not newest:
+        return "Nothing has happened yet: the journal is there and holds no event."
+    last = newest[0].first
+    return f"No event{asked}; the last one of all was on {last.at.astimezone():%Y-%m-%d at %H:%M} ({last.event.kind})."

@@ -1,0 +1,88 @@
+"""What people said of events, as the journal passes it on: one row for each time, the last one of an event holds.
+
+The record is the review beside the evidence (``edge.evidence.review``); these rows are how a running alarm hears of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.journal import layout
+from edge.journal.locks import alone
+from edge.journal.opening import ENDS, NAME
+from edge.journal.store import DiskError, faults
+from edge.journal.times import utc
+from edge.ownership import hand_over
+from edge.schema import Event
+
+if TYPE_CHECKING:
+    from edge.evidence.review import Review
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person said of an event."""
+
+    row: int  # counts up
+    event: Event  # its first one
+    verdict: str
+    label: str | None  # what is there, where it was relabelled
+    at: datetime  # UTC, by the device's clock
+
+
+def understood(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[Said]:
+    """Rows of ``Store.reviews``, in order; what cannot be understood is left out."""
+    found = []
+    for number, verdict, label, at, line in rows:
+        try:
+            event = Event.from_json(line)
+        except ValueError as error:
+            log.debug("review %s is of an event that cannot be understood: %s", number, error)
+            continue
+        if (when := utc(at)) is not None:
+            found.append(Said(number, event, verdict, label, when))
+    return found
+
+
+def pass_on(folder: Path, ids: Sequence[str], review: Review) -> str | None:
+    """Write a review of these events into the journal in ``folder``, where there is one that knows them.
+
+    Why a running alarm does not hear of it, in words; None: it does, or there is none.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        with faults(path), alone(folder):
+            return _write(path, ids, review)
+    except DiskError as error:
+        return str(error)
+
+
+def _write(path: Path, ids: Sequence[str], review: Review) -> str | None:
+    with closing(layout.connect(path, "rw")) as db:
+        if db.execute("PRAGMA application_id").fetchone()[0] != layout.APPLICATION_ID:
+            return f"{path}: it is no journal of Bear Alarm"
+        if layout.version(db) > layout.VERSION:
+            return f"{path}: a newer version of Bear Alarm made it; use that one"
+        if layout.version(db) < layout.REVIEWS:  # only an alarm changes the tables: an older one may run on them
+            return "its journal is of an older version; start the alarm with this version, and review once more"
+        db.execute("BEGIN IMMEDIATE")
+        for id_ in ids:
+            db.execute(
+                "INSERT INTO reviews(event_id, verdict, label, at) SELECT ?, ?, ?, ?"
+                " WHERE EXISTS (SELECT 1 FROM events WHERE event_id = ?)",
+                (id_, review.verdict, review.label, review.at, id_),
+            )
+        db.execute("COMMIT")
+        for end in ENDS:
+            hand_over(path.with_name(NAME + end))
+    return None
