@@ -31,7 +31,7 @@ from torch import nn
 from edge.crops import cut
 from edge.errors import CatalogError
 from edge.pictures import decode_picture, read_picture
-from edge.schema import WHOLE, BoxXYWH, Picture
+from edge.schema import WHOLE, Picture
 from train.catalog.labels import label_of
 from train.catalog.picture import LABELS, TRAINING_LABELS
 from train.catalog.picture import Picture as Row
@@ -58,10 +58,8 @@ class OpenAsAlarm(Transform):
 
     def encodes(self, item: object) -> PILImage:
         """Raises PictureError when a file is gone or damaged."""
-        box: BoxXYWH = WHOLE
-        if isinstance(item, Example):
-            item, box = item.file, item.box_xywh
-        crop = cut(pixels(item), box, self.size, CONTEXT)
+        source, box = (item.file, item.box_xywh) if isinstance(item, Example) else (item, WHOLE)
+        crop = cut(pixels(source), box, self.size, CONTEXT)
         return PILImage.create(np.ascontiguousarray(crop[..., ::-1]))
 
 

@@ -243,7 +243,7 @@ def read_run(folder: Path) -> Run:
             raise CatalogError(
                 f"{folder / 'learner.pkl'}: cannot be read ({type(error).__name__}: {first}); train the run again"
             ) from None
-    if isinstance(learner.model, BearNet):  # of 0.1.0: its temperature was fitted by each export anew
+    if isinstance(learner.model, BearNet):  # without a temperature, which each export used to fit again
         raise CatalogError(
             f"{folder / 'learner.pkl'}: an older version of Bear Alarm made it, and this one cannot use it; "
             "train the run again"
