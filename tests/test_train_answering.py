@@ -100,9 +100,8 @@ def test_everything_in_the_pickle_is_found_by_its_name(folder: Path) -> None:
         content = pickled.read(next(name for name in pickled.namelist() if name.endswith("data.pkl")))
     names = {str(argument) for code, argument, _ in pickletools.genops(content) if code.name == "GLOBAL"}
     assert "train.learning.answering OpenAsAlarm" in names
-    assert not [
-        name for name in names if name.startswith("__main__") or name.startswith("cloudpickle.cloudpickle _make")
-    ]
+    by_value = ("__main__", "cloudpickle.cloudpickle _make")
+    assert not [name for name in names if name.startswith(by_value)]
 
 
 def test_the_vocabulary_has_a_probability_each_as_every_demo_page_expects(learn: Any, wide: Path) -> None:
