@@ -14,11 +14,15 @@ HOME_VENV := $(HOME)/.local/share/bear-alarm/venv
 BIN := $(HOME)/.local/bin
 PACKAGE := pyproject.toml README.md LICENSE $(shell find train export edge -type f ! -path '*/__pycache__/*' ! -name '.*')
 
-.PHONY: help demo test prove test-edge install uninstall clean check-python
+# Four workers on two cores: much of a test is waiting. The slowest are listed.
+PYTEST = pytest -n 4 --dist loadgroup --durations=25 --durations-min=2
+
+.PHONY: help demo test test-all prove test-edge install uninstall clean check-python
 
 help:
 	@echo 'make demo        the alarm on the bundled clip, in an environment of its own (no torch)'
-	@echo 'make test        everything: ruff, mypy, pytest, in .venv (brings torch; REQUIRE="ffmpeg" or REQUIRE=all)'
+	@echo 'make test        ruff, mypy and every quick test, in .venv: some minutes (the first time it brings torch)'
+	@echo 'make test-all    every test: brokers, browsers, notebooks, kill -9 (REQUIRE="ffmpeg" or REQUIRE=all forbids skips)'
 	@echo 'make prove       what takes longer than a test, measured on this machine, as docs/proofs.md keeps it'
 	@echo 'make test-edge   what runs on the device, without torch: fit for a Raspberry Pi'
 	@echo 'make install     puts `bear-alarm` on your PATH (EXTRAS=train to make models too)'
@@ -32,7 +36,13 @@ test: .venv/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/pytest $(TESTS)
+	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST) -m 'not slow' $(TESTS)
+
+test-all: .venv/.ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST) $(TESTS)
 
 prove: .venv/.ready
 	@for each in tests/prove_*.py; do echo; .venv/bin/python "$$each" || exit 1; done
@@ -40,7 +50,7 @@ prove: .venv/.ready
 test-edge: .venv-edge/.ready
 	.venv-edge/bin/ruff check .
 	.venv-edge/bin/mypy edge
-	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv-edge/bin/pytest $(or $(TESTS),$(wildcard tests/test_edge_*.py) tests/test_package.py)
+	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv-edge/bin/$(PYTEST) -m 'not slow' $(or $(TESTS),$(wildcard tests/test_edge_*.py) tests/test_package.py)
 
 # An environment is made once, and again when what it was made from changes.
 define venv

@@ -1,7 +1,10 @@
 """MegaDetector's batch output format 1.6, which Timelapse and other camera-trap tools open.
 
-https://lila.science/megadetector-output-format (agentmorris/MegaDetector). The file is also the
-checkpoint that ``classify`` resumes from: it is only ever replaced whole.
+https://lila.science/megadetector-output-format (agentmorris/MegaDetector). A bear, and what may be one, is a detection
+of an "animal" that is classified as a species of bear; everything else is a picture without a detection. ``datetime``
+is MegaDetector's own name for Exif's DateTimeOriginal. What the format has no place for lies under ``bear_alarm``.
+
+The file is also the checkpoint that ``classify`` resumes from: it is only ever replaced whole.
 """
 
 from __future__ import annotations
@@ -14,97 +17,136 @@ from typing import Any
 from edge.atomic import replace_whole
 from edge.card import Card
 from edge.errors import OptionError
-from edge.stills import StillResult
+from edge.findings import Finding, is_clip
+from edge.stills import MAYBE
+from edge.survey import DECIMALS, Row
 
 FORMAT_VERSION = "1.6"
-BEAR = "1"  # the one detection category; "0" is informally reserved for empty
-LEAST_CONF = 0.005  # below it nothing is listed, as MegaDetector does
-DECIMALS = 5
+ANIMAL = "1"
+DETECTION_CATEGORIES = {ANIMAL: "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own; we only give the first
+LEAST_CLASS_CONF = 0.005  # below it no species is listed, as MegaDetector does
+OWN = "bear_alarm"
+OWN_FIELDS = ("time", "camera", "label", "score", "box", "verdict", "second", "problem")  # of a row
 
 
 class Results:
-    """The results of one folder by one model, growing picture by picture.
+    """The results of one folder by one model, growing file by file.
 
     ``base`` is the folder that file names are relative to, None when they are as given.
     """
 
     def __init__(self, path: Path, card: Card, model: str, base: Path | None) -> None:
         self.path = path
+        self._card = card
         self._base = None if base is None else str(base.resolve())
         self._model = model
-        self._images: dict[str, dict[str, Any]] = {}
+        self._images: dict[str, str] = {}  # as JSON: a card may hold ten thousand
         still = card.thresholds["still"].value
         self._info: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "detector": model,
-            "detector_metadata": {"typical_detection_threshold": still, "conservative_detection_threshold": still / 2},
+            "detector_metadata": {
+                "typical_detection_threshold": still,
+                "conservative_detection_threshold": MAYBE * still,
+            },
             "classifier": model,
             "base_folder": self._base,
         }
-        self._categories = {
-            "detection_categories": {BEAR: "bear"},
-            "classification_categories": {str(n): label for n, label in enumerate(card.labels)},
-        }
-        self._ids = {label: str(n) for n, label in enumerate(card.labels)}
+        self._ids = {label: str(n) for n, label in enumerate(card.alarm_labels)}
 
-    def resume(self) -> None:
-        """Take up what ``path`` holds already.
+    def resume(self) -> dict[str, Row]:
+        """Take up what ``path`` holds already; the rows of the files that need no second look, by name.
 
-        Raises OptionError when it is not such a file, or of another model or folder: it is never overwritten.
+        A file that could not be read is tried again. Raises OptionError when ``path`` holds something else, or
+        the results of another model or folder.
         """
         held = read_results(self.path)
         model, base = held["info"].get("detector"), held["info"].get("base_folder")
-        if model != self._model:
-            raise OptionError(
-                f"{self.path}: holds results of model {model}, not {self._model}; name another --out file "
-                "or begin again with --no-resume"
-            )
-        if base != self._base:
-            raise OptionError(
-                f"{self.path}: holds results of {base or 'single pictures'}, not {self._base or 'single pictures'}; "
-                "name another --out file or begin again with --no-resume"
-            )
-        self._images = {image["file"]: image for image in held["images"]}
+        for what, found, wanted in (
+            ("model ", model, self._model),
+            ("", base or "single pictures", self._base or "single pictures"),
+        ):
+            if found != wanted:
+                raise OptionError(
+                    f"{self.path}: holds results of {what}{found}, not {wanted}; "
+                    "name another --out file or replace this one with --force"
+                )
+        rows = {image["file"]: row for image in held["images"] if (row := _row(image))}
+        self._images = {image["file"]: _text(image) for image in held["images"] if image["file"] in rows}
+        return rows
 
-    def done(self, file: str) -> bool:
-        """Whether a picture was looked at; one that could not be read is tried again."""
-        return file in self._images and not self._images[file].get("failure")
+    def add(self, finding: Finding, row: Row) -> None:
+        """Enter one file: what was seen in it, or why it could not be read."""
+        image: dict[str, Any] = {"file": row.file}
+        if finding.taken is not None:
+            image["datetime"] = finding.taken.strftime("%Y:%m:%d %H:%M:%S")
+        if finding.clip is not None:
+            image |= {"frame_rate": finding.clip.rate, "frames_processed": finding.clip.looked_at}
+        if finding.seen is None:
+            image |= {"detections": None, "failure": row.problem}
+            if is_clip(finding.file):  # the format demands them of every clip
+                image |= {"frame_rate": -1.0, "frames_processed": []}
+        else:
+            image["detections"] = [self._detection(finding, row)] if row.verdict != "none" else []
+        image[OWN] = {
+            name: getattr(row, name)
+            for name in ("time", "camera", "label", "score", "box", "verdict", "second", "problem")
+        }
+        self._images[row.file] = _text(image)
 
-    def add(self, file: str, result: StillResult) -> None:
-        """Enter what was seen in a picture."""
-        detections = []
-        if result.bear >= LEAST_CONF:
-            ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])
-            detections.append(
-                {
-                    "category": BEAR,
-                    "conf": round(float(result.bear), DECIMALS),
-                    "bbox": [round(float(side), DECIMALS) for side in result.box_xywh],
-                    "classifications": [[self._ids[label], round(float(p), DECIMALS)] for label, p in ranked],
-                }
-            )
-        self._images[file] = {"file": file, "detections": detections}
-
-    def add_failure(self, file: str, why: str) -> None:
-        """Enter a picture that could not be read."""
-        self._images[file] = {"file": file, "detections": None, "failure": why}
+    def _detection(self, finding: Finding, row: Row) -> dict[str, Any]:
+        """An animal, classified where a species of bear is more likely than everything else."""
+        assert finding.seen is not None
+        likely = sorted(finding.seen.probabilities.items(), key=lambda item: -item[1])
+        found: dict[str, Any] = {"category": ANIMAL, "conf": row.score, "bbox": row.box}
+        if likely[0][0] in self._ids:
+            found["classifications"] = [
+                [self._ids[label], round(p, DECIMALS)]
+                for label, p in likely
+                if label in self._ids and p >= LEAST_CLASS_CONF
+            ]
+        if finding.clip is not None:
+            found["frame_number"] = finding.clip.best
+        return found
 
     def save(self) -> None:
         """Replace the file whole: whatever happens, the old or the new results are there."""
         self._info["detection_completion_time"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        whole = {"info": self._info, **self._categories, "images": list(self._images.values())}
+        head = {
+            "info": self._info,
+            "detection_categories": DETECTION_CATEGORIES,
+            "classification_categories": {number: label for label, number in self._ids.items()},
+        }
+        images = ",\n".join(self._images.values())
+        whole = f'{_text(head)[:-1]}, "images": [\n{images}\n]}}\n'
         # A name that is not UTF-8 reaches us with surrogates; so written they are JSON's own escapes.
-        replace_whole(self.path, json.dumps(whole, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))
+        replace_whole(self.path, whole.encode("utf-8", "backslashreplace"))
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _row(image: dict[str, Any]) -> Row | None:
+    """The row of a file as ``add`` entered it; None where it has to be looked at, maybe again."""
+    try:
+        own = dict(image[OWN])
+        return None if image.get("failure") else Row(image["file"], box=tuple(own.pop("box")), **own)
+    except (KeyError, TypeError, ValueError):  # an older version's, or changed by hand
+        return None
 
 
 def read_results(path: Path) -> dict[str, Any]:
     """A file in this format, whoever wrote it. Raises OptionError when it is something else."""
     try:
         held = json.loads(path.read_bytes())
-        if isinstance(held["info"], dict) and all("file" in image for image in held["images"]):
+        if isinstance(held["info"], dict) and all(isinstance(image["file"], str) for image in held["images"]):
             return dict(held)
     except (ValueError, KeyError, TypeError):
         pass
     except OSError as error:
         raise OptionError(f"{path}: cannot be read ({error.strerror}); name another --out file") from None
-    raise OptionError(f"{path}: holds something else than results of `bear-alarm classify`; name another --out file")
+    raise OptionError(
+        f"{path}: holds something else than results of `bear-alarm classify`; "
+        "name another --out file or replace this one with --force"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import cv2
@@ -15,11 +15,11 @@ from edge.schema import Picture
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
+def find_pictures(paths: Iterable[Path], suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """Every picture among files and folders (folders through and through), sorted; a file named is taken as it is.
 
     Hidden files are left out: a Mac leaves ``._IMG_0001.JPG`` on cards. Raises PictureError when a path
-    does not exist or a folder holds no picture.
+    does not exist or a folder holds no file with one of the ``suffixes``.
     """
     found: dict[Path, None] = {}
     for path in paths:
@@ -31,10 +31,10 @@ def find_pictures(paths: Iterable[Path]) -> list[Path]:
         inside = sorted(
             file
             for file in path.rglob("*")
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+            if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
         )
         if not inside:
-            raise PictureError(f"{path}: this folder is empty of pictures ({', '.join(sorted(SUFFIXES))})")
+            raise PictureError(f"{path}: this folder is empty of pictures ({', '.join(sorted(suffixes))})")
         found.update(dict.fromkeys(inside))
     return list(found)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +50,3 @@ def suspect(picture: Picture, all_pictures: list[Picture]) -> Suspect:
         loss=2.3,
         twin=twin,
     )
-
-
-def fresh_run(made: Path, folder: Path) -> Path:
-    """A copy in ``folder`` of a folder with a run and its pictures; the run's settings name the copied pictures."""
-    shutil.copytree(made, folder / "made")
-    settings = folder / "made" / "run" / "settings.json"
-    told = json.loads(settings.read_text())
-    settings.write_text(json.dumps(told | {"catalog": str(folder / "made" / "pictures")}))
-    return folder / "made" / "run"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,12 +20,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 REQUIRED = frozenset(os.environ.get("BEAR_ALARM_REQUIRE", "").replace(",", " ").split())
 PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", ROOT.parent / "shared" / "data"))
+SLOW = {"mosquitto", "chromium", "strace", "unshare"}  # a test that needs one of these is slow
 NO_PICTURES = "no folder of pictures (BEAR_ALARM_PICTURES)"
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-# The journal of whoever runs the tests is not theirs to write to; commands that tests start inherit this.
-_STATE = tempfile.TemporaryDirectory(prefix="bear-alarm-tests-", ignore_cleanup_errors=True)
-os.environ["XDG_STATE_HOME"] = _STATE.name
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # four workers share two cores
 # Under nohup, and in the background of a script, children would be born deaf to what tests tell them by signals.
 for _name, _usual in (("SIGHUP", signal.SIG_DFL), ("SIGQUIT", signal.SIG_DFL), ("SIGINT", signal.default_int_handler)):
     if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) is signal.SIG_IGN:
@@ -37,8 +35,10 @@ try:
 except ImportError:  # the property tests skip themselves
     pass
 else:
-    settings.register_profile("house", deadline=None, print_blob=True)  # a shared board may be slow, never wrong
-    settings.load_profile("house")
+    # A shared board may be slow, never wrong.
+    settings.register_profile("local", max_examples=25, deadline=None, print_blob=True)
+    settings.register_profile("ci", max_examples=200, deadline=None, print_blob=True)
+    settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 def _missing(what: str, reason: str, *, demanded: bool) -> NoReturn:
@@ -56,12 +56,48 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 _missing(tool, f"{tool} is not installed", demanded=bool(REQUIRED & {tool, "all"}))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what starts a program of SLOW; give tests that share a module's fixture to one worker."""
+    for item in items:
+        if any(SLOW & {*mark.args} for mark in item.iter_markers("needs_tool")):
+            item.add_marker(pytest.mark.slow)
+        defined = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009 - private, and mypy knows it
+        if any(each[-1].scope == "module" for each in defined) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+
+
 @pytest.fixture(scope="session")
 def pictures() -> Path:
     """A folder of pictures and clips with its MANIFEST.csv; never part of this project."""
     if not (PICTURES / "MANIFEST.csv").is_file():
         _missing("pictures", NO_PICTURES, demanded="pictures" in REQUIRED)
     return PICTURES
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder for each test, also for the commands it starts: the journal of whoever tests stays theirs."""
+    home = tmp_path_factory.mktemp("state-home")
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``pictures`` and the ``run`` trained on them (tests/trained_world.py); change copies only."""
+    from tests.made_once import made_once
+    from tests.trained_world import train_world
+
+    return made_once(tmp_path_factory, "trained", train_world)
+
+
+@pytest.fixture(scope="session")
+def exported_model(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Path:
+    """A folder with the model exported from that run: ``bear.onnx`` and ``bear.fp32.onnx``."""
+    from tests.made_once import made_once
+    from tests.trained_world import export_world
+
+    return made_once(tmp_path_factory, "exported", lambda folder: export_world(folder, trained_run / "run"))
 
 
 @pytest.fixture

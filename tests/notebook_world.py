@@ -103,16 +103,3 @@ def _answers(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def practice_run(folder: Path) -> None:
-    """Practice pictures in ``folder``/pictures, and in ``folder``/run a run trained for one step on them."""
-    from train.catalog.read import read_catalog
-    from train.catalog.split import split_catalog
-    from train.learning.recipe import Recipe
-    from train.learning.run import train_run
-    from train.notebooks.practice import practice_pictures
-
-    catalog = read_catalog(practice_pictures(folder / "pictures"))
-    recipe = Recipe(freeze_epochs=0, epochs=1, per_epoch=32, size=32)
-    train_run(catalog, split_catalog(catalog, recipe.seed), folder / "run", recipe)

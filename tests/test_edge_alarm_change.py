@@ -113,6 +113,7 @@ def test_bears_told_are_counted_on_when_a_camera_is_renamed(make, yard):
     assert alarm.status().alarms == 1
 
 
+@pytest.mark.slow
 def test_a_clip_that_was_played_is_not_played_again(make, yard):
     alarm = make(Camera("yard", yard.url), Camera("clip", "demo"), model=None)
     clip = alarm.posts[1]
@@ -131,6 +132,19 @@ def test_a_folder_in_which_nothing_arrives_is_well_until_it_is_gone(make, tmp_pa
     assert not alarm.posts[0].fresh(time.monotonic() + 60.0)
     inbox.rmdir()
     assert soon(lambda: alarm.status().ill)
+
+
+def test_a_camera_that_is_being_opened_is_no_problem_yet(make, yard):
+    alarm = make(Camera("yard", yard.url))
+    assert soon(lambda: alarm.alerting and alarm.alerting.stats())
+    assert "yard" not in str(alarm.alerting.stats()["reason"])
+
+
+def test_a_camera_that_is_let_go_of_is_not_watched_though_its_last_frame_is_new(make, yard):
+    (post,) = make(Camera("yard", yard.url)).posts
+    assert soon(lambda: post.fresh(time.monotonic()))
+    post.let_go()
+    assert not post.fresh(time.monotonic())
 
 
 def test_an_event_that_comes_a_moment_too_late_to_be_held_is_told_all_the_same():
@@ -233,3 +247,22 @@ def test_a_folder_whose_camera_is_renamed_is_gone_on_with_where_it_was(make, mon
     assert soon(lambda: len(looked) >= 6)
     time.sleep(1.5)  # for what would be looked at a second time
     assert looked == [f"{number}.jpg" for number in range(6)]
+
+
+@pytest.mark.needs_tool("mosquitto")
+def test_home_assistant_sees_a_camera_with_its_first_frame_and_no_empty_yard_when_it_is_let_go(make, yard, tmp_path):
+    bear, sees = "bear-alarm/yard/bear", "bear-alarm/yard/available"
+    with Broker(tmp_path) as broker, Listener(broker) as home:
+        settings = AlertSettings(bell=False, mqtt=settings_from_url(f"{broker.url}?every=3600"))  # no beat comes
+        alarm = make(Camera("yard", yard.url), alerts=settings)
+        assert home.hears(sees, "online")
+        yard.bear = True
+        assert home.hears(bear, "ON")
+        assert soon(lambda: home.of("bear-alarm/yard/alarm"))
+        offs = home.of(bear).count("OFF")
+        alarm.let_go()
+        assert home.hears(sees, "offline")
+        alarm.close(5.0)
+        assert home.hears("bear-alarm/available", "offline")
+        assert home.of(bear).count("OFF") == offs
+        assert len(home.of("bear-alarm/yard/alarm")) == 1

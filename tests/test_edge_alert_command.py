@@ -14,9 +14,9 @@ from edge.settings import AlertSettings
 from edge.sinks.mqtt import settings_from_url
 from edge.state import JOURNAL
 from tests.broker import Broker, Listener, free_port
+from tests.command import bear_alarm
 from tests.post_box import PostBox
 from tests.sink_world import event, soon
-from tests.yard import bear_alarm
 
 SECRET = "hunter2-hunter2"
 

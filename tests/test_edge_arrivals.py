@@ -14,7 +14,7 @@ import pytest
 
 from edge.camera import arrivals
 from edge.camera.arrivals import Arrivals, is_finished, mount_point
-from edge.camera.capture_time import capture_time
+from edge.exif import capture_time
 from edge.pictures import decode_picture
 from tests.uploads import dated, jpeg, put
 
@@ -271,7 +271,6 @@ st = pytest.importorskip("hypothesis.strategies")
 WHOLE = jpeg(40, (80, 60))
 
 
-@hypothesis.settings(max_examples=40)
 @hypothesis.given(st.lists(st.tuples(st.integers(1, len(WHOLE)), st.integers(0, 3)), max_size=8))
 def test_a_picture_comes_once_and_whole_however_it_is_written(steps):
     with tempfile.TemporaryDirectory() as name:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.decide.happening import Decider
@@ -111,7 +111,6 @@ def test_a_flag_in_gusts_that_come_and_go_as_they_like_alarms_at_most_sixteen_ti
     assert sum(at < 3600.0 for at in stage.noises()) <= 16
 
 
-@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.floats(0.2, 40.0), st.floats(0.2, 40.0), st.sampled_from([LEFT, RIGHT])), max_size=30),
     st.booleans(),

@@ -15,7 +15,8 @@ from edge.classifier import Classifier
 from edge.commands.bench import bench_text, report, what_follows
 from edge.errors import ModelError
 from edge.models import BUNDLED
-from tests.test_edge_command import run, sentence
+from tests.command import bear_alarm as run
+from tests.test_edge_command import sentence
 from tests.tiny import tiny_card, write_tiny_model
 
 
@@ -35,6 +36,7 @@ def board(int8=20.0, in_float=40.0, *, cores=4, **more):
     return replace(known, **more)
 
 
+@pytest.mark.slow
 def test_the_real_model_is_measured_both_ways_on_this_machine(tmp_path):
     found = measure([BUNDLED], 0.0)
     named = {(way.precision, way.threads, way.crops) for way in found.ways}

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.board import Board, Reading, sensors, sysfs
@@ -139,7 +139,6 @@ GARBLED = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), GARBLED, min_size=1))
 def test_garbled_files_are_unknown_and_never_raise(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]

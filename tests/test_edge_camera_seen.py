@@ -249,6 +249,7 @@ for frame in open_kept(Camera("inbox", sys.argv[1], follow=True), state=Path(sys
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_loses_no_picture(tmp_path):
     """As the command opens it; the second run goes on where the first was cut off."""
     inbox, state = tmp_path / "inbox", tmp_path / "state"

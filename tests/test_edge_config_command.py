@@ -16,7 +16,8 @@ from edge.config.editor import FILLED, editor_schema
 from edge.config.known import NAME, config_schema, settings
 from edge.config.loading import load_text
 from edge.config.template import template, uncommented
-from tests.test_edge_command import ROOT, run, sentence
+from tests.command import bear_alarm as run
+from tests.test_edge_command import ROOT, sentence
 
 SECRETS = "".join(f"{name}: a-b\n" for name in ("MQTT_PASSWORD", "WEBHOOK_SECRET", "PING", "CAMERA_PASSWORD"))
 

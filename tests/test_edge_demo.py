@@ -134,6 +134,7 @@ def classifier() -> Classifier:
     return Classifier(BUNDLED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [901, 902, 903])
 def test_the_shipped_model_hears_the_bear_and_nothing_else(seed, classifier):
     outcome = listen(Scene(seed), classifier, Rule.from_card(classifier.card))

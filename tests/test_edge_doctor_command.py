@@ -20,9 +20,9 @@ from edge.doctor.redact import Redactor, secrets_of_device
 from edge.errors import OptionError
 from edge.settings import Camera, Settings
 from tests.broker import free_port
+from tests.command import bear_alarm, in_a_process
 from tests.doctor_world import put
 from tests.state_folder import StateFolder
-from tests.yard import bear_alarm
 
 CONFIG = """
 cameras:
@@ -97,13 +97,13 @@ def test_words_on_a_terminal_come_in_groups_with_a_verdict_and_no_colour(tmp_pat
 def test_a_numpy_that_kills_its_process_ends_the_round_with_a_sentence(tmp_path):
     (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    ran = bear_alarm("doctor", "--json", PYTHONPATH=path)
+    ran = in_a_process("doctor", "--json", PYTHONPATH=path)
     assert ran.returncode == 1, ran.stderr
     found = {each["name"]: each for each in json.loads(ran.stdout)["findings"]}
     assert "illegal instruction" in found["numpy"]["words"]
     assert "model" not in found
     assert "Nothing else can be looked at" in ran.stderr
-    ran = bear_alarm("doctor", "--bundle", tmp_path / "report.zip", PYTHONPATH=path)
+    ran = in_a_process("doctor", "--bundle", tmp_path / "report.zip", PYTHONPATH=path)
     assert "report.zip is not written" in ran.stderr
 
 

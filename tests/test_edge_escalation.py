@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.decide.happening import Decider
@@ -107,7 +107,6 @@ def test_when_the_schedule_ends_it_is_quiet_again():
     assert len(stage.noises()) == 1
 
 
-@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +13,7 @@ import pytest
 
 from edge.errors import BearAlarmError
 from edge.schema import Event
+from tests.command import bear_alarm
 from tests.state_folder import NIGHT, StateFolder, events_of
 
 A, B, C = "a1" * 16, "b2" * 16, "b3" * 16
@@ -234,12 +233,9 @@ def test_evidence_is_found_on_a_card_that_is_read_in_another_machine(state, ask)
     assert str(here.parent) in ask("show", "last")
 
 
-def typed(*words, cwd, **env):
+def typed(*words, cwd):
     """The command as a user types it, in a home of its own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("BEAR_ALARM", "XDG_", "STATE_"))}
-    env = clean | {"PYTHONPATH": str(ROOT), "HOME": str(cwd)} | env
-    command = [sys.executable, "-m", "edge", "events", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=60)
+    return bear_alarm("events", *words, cwd=cwd, HOME=str(cwd), XDG_STATE_HOME="")
 
 
 def test_before_anything_was_ever_watched_it_says_so(tmp_path):

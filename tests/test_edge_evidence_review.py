@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 
 from edge.errors import BearAlarmError, OptionError
 from edge.evidence.review import VERDICTS, Review, parse_review, read_review, review_path, write_review
+from tests.command import bear_alarm
 from tests.state_folder import StateFolder, events_of
 
 AT = "2026-11-24T08:12:07.000Z"
@@ -150,8 +149,7 @@ def test_a_review_needs_one_verdict_and_evidence(state: StateFolder, capsys: Any
 
 def test_evidence_on_a_card_is_reviewed_by_its_path_with_no_journal(tmp_path: Path) -> None:
     folder = visit(tmp_path)
-    command = [sys.executable, "-m", "edge", "events", "review", str(folder / "event.json"), "--wrong"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
+    done = bear_alarm("events", "review", folder / "event.json", "--wrong", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "reviewed: no bear" in done.stdout
     assert (read_review(folder) or Review("unsure", AT)).verdict == "wrong"

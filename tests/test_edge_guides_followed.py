@@ -14,6 +14,7 @@ from tests.guide_pages import Reader, steps
 DEMO = Path(edge.demo.__file__).with_name("demo.mp4")
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(os.name != "posix", reason="the pages are typed into a POSIX shell"),
     pytest.mark.needs_tool("bash", "aplay"),
 ]

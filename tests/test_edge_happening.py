@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.decide import Rule
@@ -142,7 +142,6 @@ scenes = st.lists(
 )
 
 
-@settings(max_examples=30)
 @given(scenes)
 def test_every_happening_begins_once_and_ends_last(found):
     told = play([(start, start + length, box, bear) for start, length, box, bear in found], fps=5.0, until=40.0)
@@ -212,7 +211,6 @@ def test_standings_say_what_holds_a_track_back():
     assert 0 < later.sum < right.sum
 
 
-@settings(max_examples=30)
 @given(scenes)
 def test_standings_agree_with_what_was_told(found):
     stage = Stage(fps=5.0)

@@ -11,6 +11,7 @@ from tests.journal_stage import Wants, ask, event, ids, journal
 from tests.killing import CHILD, kill_at_random
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 def test_killed_at_random_instants_it_loses_nothing_it_acknowledged(tmp_path):
     count = kill_at_random(tmp_path, 20, seed=1)
@@ -25,6 +26,7 @@ def test_killed_at_random_instants_it_loses_nothing_it_acknowledged(tmp_path):
     assert len(numbers) == len(delivered)  # what came twice came with the same id
 
 
+@pytest.mark.slow
 def test_two_alarms_on_one_folder_deliver_their_own_and_what_the_dead_left(tmp_path):
     runs = [Run("one"), Run("two")]
     kept = [journal(tmp_path, Wants("mqtt"), run=run) for run in runs]
@@ -39,6 +41,7 @@ def test_two_alarms_on_one_folder_deliver_their_own_and_what_the_dead_left(tmp_p
     kept[1].close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 def test_what_a_killed_alarm_left_is_taken_over_by_one_that_lives(tmp_path):
     kept = journal(tmp_path, Wants("receiver"))
@@ -55,6 +58,7 @@ def test_what_a_killed_alarm_left_is_taken_over_by_one_that_lives(tmp_path):
     kept.close()
 
 
+@pytest.mark.slow
 def test_many_processes_write_one_journal_at_the_same_time(tmp_path):
     children = [
         subprocess.Popen([sys.executable, CHILD, "life", tmp_path, str(seed)], stdout=subprocess.PIPE, text=True)

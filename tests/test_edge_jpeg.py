@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.camera.capture_time import capture_time
 from edge.camera.jpeg_stream import JpegCutter
+from edge.exif import capture_time
 from edge.jpeg import APP1, EOI, SOF, SOS, jpeg_is_whole, jpeg_or_none, segments
 from tests.uploads import dated, jpeg
 

@@ -56,9 +56,9 @@ def test_ctrl_c_lost_in_a_callback_of_the_import_system_ends_it_all_the_same(mon
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 @pytest.mark.parametrize(
-    "words", ["--help", "--version", "classify --help", "schema event", "model show", "snapshot demo"]
+    ("words", "unbuffered"),
+    [("--help", ""), ("classify --help", ""), ("schema event", ""), ("schema event", "1"), ("snapshot demo", "")],
 )
-@pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_leaves_is_no_error(words, unbuffered, tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
     command = [sys.executable, "-m", "edge", *words.split()]

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import PictureError
@@ -141,7 +141,6 @@ SIDES = st.sampled_from([1, 2, 3, 5, 16, 17, 63, 240, 1000, 4000])
 CORNERS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_size=8).map(tuple)
 
 
-@settings(max_examples=40)
 @given(
     shapes=st.lists(st.tuples(SIDES, SIDES).filter(lambda wh: wh[0] * wh[1] <= 300_000), min_size=1, max_size=6),
     masks=st.lists(CORNERS, max_size=3),
@@ -169,7 +168,6 @@ def test_whatever_comes_boxes_lie_in_the_frame_and_the_small_picture_stays_small
             assert max(x + w, y + h) <= 1 + 1e-9
 
 
-@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(*[st.integers(0, 300), st.integers(0, 170), st.integers(1, 60), st.integers(1, 60)]), max_size=40

@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 BEAR, SEES, LAST = (f"bear-alarm/yard/{what}" for what in ("bear", "available", "last_alarm"))
 ATTRIBUTES = "bear-alarm/yard/attributes"
 AVAILABLE = "bear-alarm/available"
+ENTITIES = 2 + 6  # of the hub, and of one camera
 CONFIG = re.compile(r"homeassistant/(\w+)/bear_alarm_([0-9a-f]{12})/([A-Za-z0-9_-]+)/config")
 # What Home Assistant's schemas call required, and what the design adds.
 REQUIRED = {
     "binary_sensor": {"state_topic"},
     "sensor": {"state_topic", "value_template"},
     "image": {"image_topic", "content_type"},
+    "event": {"state_topic", "event_types"},
 }  # fmt: skip
 
 
@@ -61,30 +63,38 @@ def check(component, object_id, config, prefix="bear-alarm"):
     assert REQUIRED[component] <= set(config), object_id
     assert config["unique_id"].endswith(object_id)
     assert config["name"]
-    assert config["device"]["identifiers"] == [config["unique_id"].removesuffix(f"_{object_id}")]
-    assert config["device"]["sw_version"] == config["origin"]["sw_version"] == __version__
+    node = config["unique_id"].removesuffix(f"_{object_id}")
+    if object_id in {"connection", "problem"}:
+        assert config["device"]["identifiers"] == [node]
+        assert config["device"]["sw_version"] == __version__
+    else:
+        assert config["device"]["identifiers"] == [f"{node}_{object_id.rpartition('_')[0]}"]
+        assert config["device"]["via_device"] == node
+    assert config["origin"]["sw_version"] == __version__
     assert all(topic.startswith(f"{prefix}/") for key, topic in config.items() if key.endswith("topic"))
-    if object_id != "connection":  # which must say "offline" instead of being unavailable
+    if object_id == "connection" or object_id.endswith(("_alarm", "_lastalarm", "_snapshot")):
+        assert "availability" not in config  # they say "offline", or what was
+    else:
         assert {"topic": f"{prefix}/available"} in config["availability"]
     if object_id.endswith("_bear"):
         assert config["availability_mode"] == "all"
-        assert len(config["availability"]) == 2
+        assert len(config["availability"]) == 3
         assert config["expire_after"] >= 1
 
 
 @pytest.mark.needs_tool("mosquitto")
 def test_what_appears_in_home_assistant(home):
     mqtt = client(home, model="bear.onnx 1a2b3c4d")
-    assert until(lambda: len(configs(home)) == 6)
+    assert until(lambda: len(configs(home)) == ENTITIES)
     for object_id, (component, config) in configs(home).items():
         check(component, object_id, config)
-        assert config["device"]["model"] == "bear.onnx 1a2b3c4d"
+    assert configs(home)["connection"][1]["device"]["model"] == "bear.onnx 1a2b3c4d"
     component, bear = configs(home)["yard_bear"]
     assert (component, bear["device_class"], bear["state_topic"]) == ("binary_sensor", "occupancy", BEAR)
-    assert bear["availability"] == [{"topic": AVAILABLE}, {"topic": SEES}]
+    assert [each["topic"] for each in bear["availability"]] == [AVAILABLE, SEES, BEAR]
     assert (bear["expire_after"], bear["json_attributes_topic"]) == (90, ATTRIBUTES)
     with Listener(home.broker, "homeassistant/#", "later") as later:
-        assert until(lambda: len(later.got) == 6)
+        assert until(lambda: len(later.got) == ENTITIES)
         assert all(kept for *_, kept in later.got)
     mqtt.close()
 
@@ -92,7 +102,7 @@ def test_what_appears_in_home_assistant(home):
 @given(st.lists(st.text(max_size=20), unique=True, max_size=4), st.sampled_from(["bear-alarm", "a/b"]))
 def test_any_cameras_are_announced_as_entities_of_their_own(cameras, prefix):
     announced = Announcer("homeassistant", Topics(prefix), device_id(prefix), 90)(cameras)
-    assert len({topic for topic, _ in announced}) == len(announced) == 1 + 5 * len(cameras)
+    assert len({topic for topic, _ in announced}) == len(announced) == 2 + 6 * len(cameras)
     for topic, payload in announced:
         match = CONFIG.fullmatch(topic)
         assert match
@@ -103,13 +113,13 @@ def test_any_cameras_are_announced_as_entities_of_their_own(cameras, prefix):
 @pytest.mark.needs_tool("mosquitto")
 def test_home_assistants_birth_is_answered(home):
     mqtt = client(home)
-    assert until(lambda: len(configs(home)) == 6)
+    assert until(lambda: len(configs(home)) == ENTITIES)
     assert home.hears(BEAR, "OFF")
     for _ in range(2):
         home.got.clear()
         home.say("homeassistant/status", "offline")
         home.say("homeassistant/status", "online")
-        assert until(lambda: len(configs(home)) == 6)
+        assert until(lambda: len(configs(home)) == ENTITIES)
         assert home.hears(BEAR, "OFF")
         assert home.hears(AVAILABLE, "online")
     mqtt.close()
@@ -123,7 +133,7 @@ def test_everything_is_said_again_after_a_reconnect(home):
     home.broker.stop()
     home.got.clear()
     home.broker.start()
-    assert until(lambda: len(configs(home)) == 6)
+    assert until(lambda: len(configs(home)) == ENTITIES)
     assert home.hears(BEAR, "ON")
     assert until(lambda: home.of(LAST))
     assert mqtt._connection.connects == 2
@@ -224,7 +234,7 @@ def test_that_there_is_no_bear_is_said_only_once_somebody_has_watched(home):
     assert home.hears(SEES, "offline")
     mqtt(event("new", "t", kind="camera", label="moved"))  # the camera is being opened
     mqtt(event("end", "t", kind="camera", seq=2, label="moved"))
-    assert until(lambda: len(home.of(SEES)) > 20 and len(home.of(ATTRIBUTES)) == 2)
+    assert until(lambda: len(home.of(SEES)) > 20)
     assert (set(home.of(SEES)), home.of(BEAR)) == ({"offline"}, [])
     mqtt(event(seq=3))  # who sees a bear watches
     assert home.hears(BEAR, "ON")
@@ -241,7 +251,7 @@ def test_what_cannot_be_told_is_said_once_without_a_traceback_and_again_when_it_
     def broke(*_):
         if broken:
             raise KeyError("health")
-        return {}
+        return {"well": True}
 
     mqtt = client(home, "?every=0.05", watching=broke, stats=broke)
     assert until(lambda: len(home.of(SEES)) > 10)
@@ -261,15 +271,15 @@ def test_what_cannot_be_told_is_said_once_without_a_traceback_and_again_when_it_
 @pytest.mark.needs_tool("mosquitto")
 def test_a_camera_is_learnt_from_its_events_but_a_test_or_health_event_makes_none(home):
     mqtt = client(home, cameras=())
-    assert until(lambda: set(configs(home)) == {"connection"})
+    assert until(lambda: set(configs(home)) == {"connection", "problem"})
     mqtt(event(kind="test", camera="test"))
     mqtt(event(kind="health", camera=""))
     mqtt(event(camera="Hütte/+/#"))
     level = segment("Hütte/+/#")
     assert home.hears(f"bear-alarm/{level}/bear", "ON")
-    assert until(lambda: len(configs(home)) == 6)
-    assert configs(home)[f"{level}_bear"][1]["name"] == "Hütte/+/# bear"
-    assert set(configs(home)) == {"connection"} | {key for key in configs(home) if key.startswith(level)}
+    assert until(lambda: len(configs(home)) == ENTITIES)
+    assert configs(home)[f"{level}_bear"][1]["device"]["name"] == "Bear Alarm Hütte/+/#"
+    assert set(configs(home)) == {"connection", "problem"} | {key for key in configs(home) if key.startswith(level)}
     mqtt.close()
 
 

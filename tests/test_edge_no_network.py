@@ -98,12 +98,14 @@ def test_the_ear_hears_whatever_reaches_for_a_network(what, noticed, tmp_path):
     assert len(listen(tmp_path, [sys.executable, "-c", REACH, what]).reached) >= noticed
 
 
+@pytest.mark.slow
 def test_watch_reaches_for_no_network(heard):
     assert alarmed(heard.ran)
     assert heard.reached == []
     assert "new" in {Event.from_json(line).type for line in heard.ran.stdout.splitlines()}
 
 
+@pytest.mark.slow
 def test_watch_imports_nothing_that_only_remote_sinks_need(heard):
     assert "edge.commands.watch" in heard.modules
     rooms = {name.partition(".")[0] for name in heard.modules}

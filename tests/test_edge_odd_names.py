@@ -21,7 +21,7 @@ from edge.outbox import Message
 from edge.outbox.wording import title_and_body
 from edge.run import Run
 from edge.schema import Event
-from tests.yard import bear_alarm
+from tests.command import bear_alarm
 
 ODD = os.fsdecode(b"B\xe4r.jpg")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
@@ -62,6 +62,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_everyone_is_told_and_the_evidence_is_whole(watched: Path) -> None:
     events = [json.loads(line) for line in (watched / "events.jsonl").read_text().splitlines()]
     [alarm] = [event for event in events if event["type"] == "new" and event["kind"] == "bear"]
@@ -74,6 +75,7 @@ def test_everyone_is_told_and_the_evidence_is_whole(watched: Path) -> None:
     assert os.fsencode(last).startswith(b"B\xe4r")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["utf-8:strict", "latin-1", "ascii"])
 @pytest.mark.parametrize("words", [("events",), ("events", "show", "last"), ("events", "show", "last", "--json")])
 def test_it_can_be_shown_on_any_terminal(watched: Path, how: str, words: tuple[str, ...]) -> None:

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from edge.outbox.deliver import Deliverer, close_all
 from edge.outbox.turn import Turn
 from edge.run import Run
@@ -38,6 +40,7 @@ sys.exit(not deliverer.close(30.0))
 """
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_every_event_arrives_in_order_and_twice_only_with_the_same_key(tmp_path):
     promised: list[str] = []
     with PostBox() as box:

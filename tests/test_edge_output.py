@@ -14,7 +14,7 @@ FULL = Path("/dev/full")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("words", ["--help", "-h", "--version", "schema event", "watch --help", "model show", ""])
+@pytest.mark.parametrize("words", ["--version", "schema event", "watch --help", ""])
 def test_a_full_disk_is_one_sentence(words):
     env = {name: value for name, value in os.environ.items() if not name.startswith("BEAR_ALARM")}
     with FULL.open("w") as full:

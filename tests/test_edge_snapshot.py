@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +18,7 @@ from edge.errors import OptionError
 from edge.lettering import Corners, Lettering, around, first_free, plain, within
 from edge.schema import Region, Score
 from edge.zones import GREY, Zone, contains
+from tests.command import bear_alarm
 from tests.tiny import tiny_card, write_tiny_model
 from tests.yard import yard_clip, yard_model
 
@@ -157,10 +155,7 @@ def test_the_colours_are_what_the_command_calls_them():
 def test_a_snapshot_makes_its_folder_and_names_the_colours(tmp_path):
     model = write_tiny_model(tmp_path / "m.onnx", tiny_card())
     words = ["snapshot", "demo", "--model", str(model), "--out", "new/folder/shot.jpg", "--zone", "a=0,0 1,0 1,1"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "edge", *words], env=os.environ | {"PYTHONPATH": str(ROOT)},
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    ran = bear_alarm(*words, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "new" / "folder" / "shot.jpg").is_file()
     assert "yellow what moves, grey the sweep's tiles, red the most bear-like, blue the zones." in ran.stderr

@@ -9,6 +9,7 @@ import pytest
 from tests.prove_soak import MOST_GROWTH_MB, soak
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_frames_of_an_hour_with_bears_leaves_nothing_behind(tmp_path):
     first, *_, last = soak(tmp_path, 4800, 1600, 2, bear_every_s=240.0)

@@ -1,25 +1,17 @@
-"""Stills: reading them safely, judging them, and the ``classify`` command's results."""
+"""Stills: reading them safely and judging them."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import signal
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from edge.classifier import BATCH, Classifier
-from edge.commands.classify import stopped
 from edge.crops import MOST_TILES, SMALLEST_TILE_PX, tiles
-from edge.errors import OptionError, PictureError
+from edge.errors import PictureError
 from edge.jpeg import jpeg_is_whole
-from edge.megadetector import Results
 from edge.pictures import decode_picture, find_pictures, read_picture
 from edge.schema import WHOLE, Region
 from edge.stills import look
@@ -124,9 +116,27 @@ def test_a_bear_picture_alarms_and_a_teddy_does_not(classifier):
     assert bear.alarm
     assert (bear.label, bear.box_xywh) == ("brown_bear", WHOLE)
     assert sum(bear.probabilities.values()) == pytest.approx(1, abs=1e-4)
+    assert bear.verdict == "bear"
     teddy = look(classifier, plain(TEDDY_COLOUR))
     assert not teddy.alarm
     assert teddy.label == "teddy_bear"
+
+
+def test_from_half_the_threshold_on_it_may_be_a_bear_and_which_one_is_said(classifier):
+    image = plain((20, 150, 128))  # a green one with some red in it
+    score = look(classifier, image).bear
+    assert 0.05 < score < 0.95
+
+    def verdict(threshold):
+        still = replace(classifier.card.thresholds["still"], value=threshold)
+        classifier.card = replace(classifier.card, thresholds=classifier.card.thresholds | {"still": still})
+        found = look(classifier, image)
+        return found.verdict, found.alarm, found.label
+
+    assert verdict(score) == ("bear", True, "brown_bear")
+    assert verdict(score * 1.01) == ("maybe", False, "brown_bear")
+    assert verdict(score * 2) == ("maybe", False, "brown_bear")
+    assert verdict(score * 2.01) == ("none", False, "no_bear")
 
 
 def test_a_small_bear_is_found_by_a_tile(classifier):
@@ -158,133 +168,3 @@ def test_scores_come_in_order_whatever_the_batch(classifier):
     alone = [classifier.score(image, [region])[0].bear for region in regions]
     assert [score.bear for score in together] == pytest.approx(alone, abs=1e-6)
     assert classifier.score(image, []) == []
-
-
-def run(*words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``python -m edge WORDS`` as a user types it."""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment}
-    command = [sys.executable, "-m", "edge", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=120)
-
-
-@pytest.fixture
-def card_folder(tmp_path):
-    """A card as it comes back from the field: two pictures, one of them cut off, in a folder."""
-    folder = tmp_path / "card"
-    (folder / "100EK113").mkdir(parents=True)
-    (folder / "100EK113" / "bear.jpg").write_bytes(jpeg(plain(BEAR_COLOUR)))
-    (folder / "none.jpg").write_bytes(jpeg(plain(NO_BEAR_COLOUR)))
-    (folder / "cut.jpg").write_bytes(jpeg(scene())[:-300])
-    return folder
-
-
-def test_classify_prints_json_lines_and_writes_megadetector_results(tmp_path, card_folder):
-    model, out = write_tiny_model(tmp_path / "m.onnx", tiny_card()), tmp_path / "results.json"
-    ran = run("classify", card_folder, "--model", model, "--out", out, "--jsonl")
-    assert ran.returncode == 0, ran.stderr
-    lines = {
-        Path(line["file"]).relative_to(card_folder).as_posix(): line
-        for line in map(json.loads, ran.stdout.splitlines())
-    }
-    assert set(lines) == {"100EK113/bear.jpg", "none.jpg"}
-    assert set(lines["none.jpg"]) == {"file", "label", "bear", "alarm", "ood", "box_xywh", "probabilities", "ms"}
-    assert (lines["100EK113/bear.jpg"]["label"], lines["100EK113/bear.jpg"]["alarm"]) == ("brown_bear", True)
-    assert (lines["none.jpg"]["label"], lines["none.jpg"]["alarm"]) == ("no_bear", False)
-    assert "cut.jpg: truncated JPEG" in ran.stderr
-    held = json.loads(out.read_text())
-    assert held["info"]["format_version"] == "1.6"
-    images = {image["file"]: image for image in held["images"]}
-    assert images["cut.jpg"]["detections"] is None
-    assert "truncated" in images["cut.jpg"]["failure"]
-    (detection,) = images["100EK113/bear.jpg"]["detections"]
-    assert held["detection_categories"][detection["category"]] == "bear"
-    assert isinstance(detection["conf"], float)
-    assert detection["bbox"] == [0, 0, 1, 1]
-    assert held["classification_categories"][detection["classifications"][0][0]] == "brown_bear"
-    assert images["none.jpg"]["detections"] == []
-
-
-def test_classify_goes_on_where_it_stopped(tmp_path, card_folder):
-    model, out = write_tiny_model(tmp_path / "m.onnx", tiny_card()), tmp_path / "results.json"
-    run("classify", card_folder, "--model", model, "--out", out)
-    same = run("classify", card_folder, "--model", model, "--out", out)
-    assert same.returncode == 0, same.stderr
-    assert "cut.jpg: truncated JPEG" in same.stderr
-    (card_folder / "cut.jpg").write_bytes(jpeg(plain(BEAR_COLOUR)))
-    again = run("classify", card_folder, "--model", model, "--out", out, "--jsonl")
-    assert [json.loads(line)["file"] for line in again.stdout.splitlines()] == [(card_folder / "cut.jpg").as_posix()]
-    assert len(json.loads(out.read_text())["images"]) == 3
-    anew = run("classify", card_folder, "--model", model, "--out", out, "--jsonl", "--no-resume")
-    assert len(anew.stdout.splitlines()) == 3
-    assert out.with_name("results.json.old").exists()
-
-
-def test_classify_says_which_model_and_from_where_a_bear_counts(tmp_path, card_folder):
-    model, out = write_tiny_model(tmp_path / "m.onnx", tiny_card()), tmp_path / "new" / "results.json"
-    ran = run("classify", card_folder, "--model", model, "--out", out)
-    assert ran.returncode == 0, ran.stderr
-    assert "licence: CC0. For tests only." in ran.stderr
-    assert "A bear counts from 0.700 on." in ran.stderr
-    assert out.is_file()
-    ran = run("classify", card_folder, "--model", model, "--out", model / "results.json")
-    assert (ran.returncode, "cannot be made" in ran.stderr) == (2, True)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_says_how_far_it_got_and_the_same_command_goes_on(tmp_path):
-    model, out, folder = (
-        write_tiny_model(tmp_path / "m.onnx", tiny_card()),
-        tmp_path / "results.json",
-        tmp_path / "card",
-    )
-    folder.mkdir()
-    for number in range(400):
-        (folder / f"{number}.jpg").write_bytes(jpeg(plain(NO_BEAR_COLOUR, 480, 640)))
-    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs do not
-    heeding += "from edge.commands.main import main; main()"
-    command = [sys.executable, "-c", heeding, "classify", folder, "--model", model, "--out", out, "--jsonl"]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    with subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        words = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, words
-    said = re.fullmatch(
-        r"stopped after (\d+) of 400 pictures, in .*results\.json; the same command goes on there\n", words
-    )
-    assert said, words
-    entered = len(json.loads(out.read_text())["images"])
-    assert 0 < entered < 400
-    assert entered - int(said[1]) in (0, 1)
-    assert "goes on where it was" in stopped(1, 2, None, resume=True)
-    assert "without --no-resume" in stopped(1, 2, out, resume=False)
-
-
-@pytest.mark.parametrize("text", ["my diary", "[]", '{"images": [1], "info": {}}'])
-def test_results_never_replace_something_else(tmp_path, card_folder, text):
-    model, out = write_tiny_model(tmp_path / "m.onnx", tiny_card()), tmp_path / "diary.txt"
-    out.write_text(text)
-    for more in ([], ["--no-resume"]):
-        ran = run("classify", card_folder, "--model", model, "--out", out, *more)
-        assert ran.returncode == 2
-        assert ran.stderr.count("\n") == 1
-        assert "something else" in ran.stderr
-        assert out.read_text() == text
-
-
-def test_results_of_another_model_or_folder_are_refused(tmp_path):
-    out = tmp_path / "results.json"
-    Results(out, tiny_card(), "tiny@1", tmp_path).save()
-    for model, base, why in (("tiny@2", tmp_path, "model tiny@1"), ("tiny@1", tmp_path / "b", "holds results of")):
-        with pytest.raises(OptionError, match=why):
-            Results(out, tiny_card(), model, base).resume()
-
-
-def test_a_name_that_is_not_utf_8_does_not_lose_the_results(tmp_path):
-    out, name = tmp_path / "results.json", "caf\udce9.jpg"
-    results = Results(out, tiny_card(), "tiny@1", None)
-    results.add_failure(name, f"{name}: damaged")
-    results.add_failure("grün.jpg", "damaged")
-    results.save()
-    assert [image["file"] for image in json.loads(out.read_text("utf-8"))["images"]] == [name, "grün.jpg"]

@@ -244,6 +244,7 @@ def test_an_address_where_nothing_listens_is_one_sentence():
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_an_rtsp_camera_that_is_cut_and_restored_is_found_again(rtsp):
     port = free_port()
     with rtsp_server(port):
@@ -267,6 +268,7 @@ def test_an_rtsp_camera_that_is_cut_and_restored_is_found_again(rtsp):
     assert watch.frames[0][1].image.shape == (240, 320, 3)
 
 
+@pytest.mark.slow
 def test_an_rtsp_camera_that_stops_answering_is_noticed(rtsp):
     """A process that is stopped keeps its connections open: only the silence tells."""
     port = free_port()
@@ -286,6 +288,7 @@ def test_an_rtsp_camera_that_stops_answering_is_noticed(rtsp):
     watch.check_recovery(cut_at, back_at)
 
 
+@pytest.mark.slow
 def test_an_rtsp_camera_with_a_password_opens_with_it_alone_and_never_shows_it(rtsp):
     port = free_port()
     with rtsp_server(port, "anna", "s3cret"):

@@ -150,7 +150,8 @@ def test_what_mqtt_is_told_is_json_and_needs_no_sum():
     assert (told["well"], told["problems"], told["temperature_c"]) == (False, {"hot": "82 °C"}, 82.0)
     assert (told["waiting"], told["parked"], told["alarms"]) == (8, 2, 7)
     assert told["cameras"] == {"yard": {"fresh": True, "fps": 5.0, "trouble": None}}
-    assert stats_of(WELL)["well"] is True
+    assert told["reason"] == "hot: 82 °C"
+    assert (stats_of(WELL)["well"], stats_of(WELL)["reason"]) == (True, None)
 
 
 @pytest.mark.parametrize("labels", ['{a="x"}', '{a="\\"}', "{a=x}", ""])

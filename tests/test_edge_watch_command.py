@@ -18,6 +18,7 @@ from edge.decide import Evidence
 from edge.pictures import read_picture
 from edge.schema import Event
 from edge.sinks.in_doubt import command_in_doubt
+from tests.command import bear_alarm
 from tests.test_edge_watch import GREEN, ROOT, RULE, walk
 from tests.tiny import BEAR_COLOUR
 from tests.yard import yard_clip, yard_model
@@ -55,9 +56,8 @@ def start(*words, cwd):
 
 
 def run(*words, cwd):
-    with start(*words, cwd=cwd) as process:
-        out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
+    ran = bear_alarm(*words, cwd=cwd)
+    return ran.returncode, ran.stdout, ran.stderr
 
 
 def test_the_command_tells_keeps_and_sums_up(clip, model, tmp_path):
@@ -246,10 +246,7 @@ def test_signals_that_come_twice_or_for_nothing_harm_nothing(long_clip, model, t
     ],
 )
 def test_what_could_never_work_is_refused(words, says, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "edge", *words],
-        cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
-    )  # fmt: skip
+    done = bear_alarm(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1

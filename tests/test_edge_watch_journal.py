@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import bear_alarm
 from tests.post_box import PostBox
-from tests.yard import bear_alarm, yard_clip, yard_model
+from tests.yard import yard_clip, yard_model
 
 
 @pytest.fixture(scope="module")

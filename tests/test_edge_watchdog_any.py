@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("hypothesis")
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.watchdog import escalation as room
@@ -115,7 +115,6 @@ ACTS = st.one_of(
 )
 
 
-@settings(max_examples=150)
 @given(acts=st.lists(ACTS, max_size=30), forgetful=st.booleans(), obeys=st.booleans())
 def test_any_life(acts, forgetful, obeys):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -136,7 +135,6 @@ def test_any_life(acts, forgetful, obeys):
                 (device.folder / FILE).write_bytes(what)
 
 
-@settings(max_examples=40)
 @given(before=st.lists(st.tuples(st.booleans(), SPANS), max_size=6), crashes=st.integers(0, 3))
 def test_each_new_outage_on_a_good_disk_is_restarted_for(before, crashes):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

@@ -126,15 +126,6 @@ def test_loading_a_model_leaves_no_trace_in_the_home_folder(tmp_path: Path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_no_file_has_outgrown_its_room():
-    lengths = {
-        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
-        for room in (*ROOMS, "tests")
-        for path in (ROOT / room).rglob("*.py")
-    }
-    assert not {name: length for name, length in lengths.items() if length > 300}
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel as pip would build it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from train.figures.clustered import clustered_auc, clustered_rate, design_effect, numbered
@@ -99,7 +99,6 @@ def test_auc_over_pictures() -> None:
 
 
 @given(st.integers(0, 1000), st.floats(0.5, 4))
-@settings(max_examples=30)
 def test_the_temperature_can_be_taken_back(seed: int, temperature: float) -> None:
     logits = np.random.default_rng(seed).normal(0, 3, (5, 4))
 

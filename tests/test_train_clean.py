@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,15 +27,6 @@ from train.learning.learner import allowed_labels
 
 KINDS = ("brown_bear", "black_bear", "teddy_bear", "no_bear", "no_bear", "no_bear")
 SOURCES = 8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine take longer than the work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def world(seed: int = 0, count: int = 480) -> tuple[list[Picture], np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -52,7 +52,6 @@ def test_one_more_miss_never_raises_the_lower_end(pictures: int, crops: int, ord
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=60))
-@settings(max_examples=200, deadline=None)
 def test_no_end_is_better_than_where_all_were_hit(crops: list[tuple[bool, int]]) -> None:
     hits, cluster = np.array([hit for hit, _ in crops]), np.array([number for _, number in crops])
     found = rate(hits, cluster)

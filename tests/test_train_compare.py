@@ -5,9 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from hypothesis import strategies as st
 
 from edge.classifier import Classifier
 from tests.benchmark_pool import make_pool, write_model
+from tests.command import Ran, bear_alarm
 from train.benchmark.held_out import Unseen
 from train.catalog.read import read_catalog
 from train.figures.paired import (
@@ -36,8 +34,6 @@ from train.figures.paired import (
 from train.judging.compare import PRIMARY, Guard, Looked, compare, guards_of, judge, look_at
 from train.judging.compare_command import compare as command
 from train.judging.compare_command import comparison_text, figure_line
-
-ROOT = Path(__file__).parents[1]
 
 
 @given(st.lists(st.integers(-3, 3), max_size=8))
@@ -228,15 +224,8 @@ def test_too_few_pictures_show_nothing(looked: tuple[Looked, Looked, Unseen], sh
     assert found.verdict == "not shown to be better"
 
 
-def typed(shop: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edge", "compare", *words],
-        cwd=shop,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+def typed(shop: Path, *words: str) -> Ran:
+    return bear_alarm("compare", *words, cwd=shop)
 
 
 def test_a_better_model_may_be_shipped(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -190,10 +191,15 @@ def write_clip(path: Path, *, seconds: int = 6, from_s: float = 2.0) -> list[tup
 
 
 @pytest.fixture
-def footage(tmp_path):
+def footage(filmed, tmp_path):
+    """A copy of it for one test."""
+    return shutil.copytree(filmed, tmp_path / "footage")
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
     """A folder with a bear clip, a bear-free clip, their table, and a box every half second."""
-    folder = tmp_path / "footage"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("footage")
     boxes = write_clip(folder / "bear.avi")
     write_clip(folder / "wood.avi", from_s=99)
     write_table(

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge.commands.app import as_command
 from edge.errors import BearAlarmError
+from tests.command import ROOT, Ran, bear_alarm
 from tests.feedback_evidence import negative, review
 from tests.test_train_feedback_broken import event
 from train.catalog.read import read_catalog
 from train.feedback.commands import app
 
-# The row of the table of commands, where the front door has none yet.
-ROW = ("Make a model", "Learn from the alarm's own pictures that people have reviewed.", None)
-FRONT = f"from edge.commands import main; main.COMMANDS.setdefault('feedback', {ROW!r}); main.main()"
-HEAVY = ("torch", "fastai", "cv2", "pandas", "onnxruntime", "numpy")
+
+@pytest.fixture(autouse=True)
+def utc(time_zone: Callable[[str], None]) -> None:
+    """Days are those of this clock."""
+    time_zone("UTC")
 
 
-def run(*words: object, code: str = FRONT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, "feedback", *map(str, words)]
-    env = os.environ | {"COLUMNS": "200", "TZ": "UTC"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env)
+def run(*words: object) -> Ran:
+    return bear_alarm("feedback", *words, COLUMNS="200")
 
 
 @pytest.fixture
@@ -112,19 +112,11 @@ def test_a_mistake_is_one_sentence(evidence: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        f"import sys\nfrom edge.commands import main\nmain.COMMANDS.setdefault('feedback', {ROW!r})\n"
-        f"try: main.main()\nexcept SystemExit: print([name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    done = run("import", "--help", code=code)
-    assert "--unreviewed-negatives" in done.stdout
-    assert done.stdout.strip().endswith("[]")
-
-
 def test_an_import_needs_no_torch(evidence: Path, tmp_path: Path) -> None:
     block = "import sys\nfor name in ('torch', 'fastai', 'timm', 'pandas'): sys.modules[name] = None\n"
-    done = run("import", evidence, "--into", tmp_path / "data", code=block + FRONT)
+    code = block + "from edge.commands.main import main\nmain()"
+    words = [sys.executable, "-c", code, "feedback", "import", str(evidence), "--into", str(tmp_path / "data")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ from typing import Any
 import cv2
 import pytest
 
+from tests.command import bear_alarm
 from tests.far_side import FarSide, photo, picture
-from tests.test_train_gather_command import DOOR
 from tests.test_train_gather_sources import file_page, observation, occurrence, trap_set
 from train.catalog.read import read_catalog
 
@@ -76,9 +75,7 @@ def test_odd_characters_and_addresses_as_a_person_meets_them(far: FarSide, tmp_p
     far.occurrences = [occurrence(n, BY, media=media(url, creator=creators.get(n, ""))) for n, url in urls.items()]
     typed = ["gather", "gbif", "Ursus arctos", "--label", "brown_bear", "--api", f"{far.base}/v1/"]
     for words in ("4 new pictures", "5 were there already"):
-        done = subprocess.run(
-            [sys.executable, "-c", DOOR, *typed], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = bear_alarm(*typed, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert words in done.stderr
     authors = [each.author for each in read_catalog(tmp_path / "pictures").pictures]

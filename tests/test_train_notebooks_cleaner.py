@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -12,12 +11,10 @@ import pytest
 
 pytest.importorskip("fastai")
 pytest.importorskip("ipywidgets")
-import torch
 from fastai.vision.widgets import ImageClassifierCleaner
 
 from edge.errors import CatalogError, OptionError
-from tests.clean_world import fresh_run
-from tests.notebook_world import practice_run
+from tests.trained_world import fresh_run
 from train.catalog.decisions import KEEP, append_decisions, decide, live, read_decisions
 from train.catalog.read import read_catalog
 from train.notebooks.cleaner import Cleaner
@@ -26,27 +23,10 @@ from train.notebooks.practice import MISFILED
 from train.notebooks.ranking import view_of
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine take longer than the work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Practice pictures and a run trained for one step on them."""
-    folder = tmp_path_factory.mktemp("made")
-    practice_run(folder)
-    return folder
-
-
 @pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
+def run(trained_run: Path, tmp_path: Path) -> Path:
     """A fresh copy of the run and its pictures; nothing was decided."""
-    return fresh_run(made, tmp_path)
+    return fresh_run(trained_run, tmp_path)
 
 
 @pytest.fixture

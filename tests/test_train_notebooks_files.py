@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from edge.errors import OptionError
+from tests.command import bear_alarm
 from tests.notebook_world import NOTEBOOKS, ROOT
 from train.notebooks.copying import NAMES, copy_notebooks
 
@@ -66,26 +65,20 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         copy_notebooks(tmp_path / "file" / "below")
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does."""
-    line = [sys.executable, "-m", "edge", "notebooks", *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
-
-
 def test_the_command_says_what_to_type_next_and_refuses_with_a_sentence(tmp_path: Path) -> None:
-    done = command(tmp_path / "my notebooks")
+    done = bear_alarm("notebooks", tmp_path / "my notebooks")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(tmp_path / "my notebooks" / name) for name in NAMES]
     assert f"cd '{tmp_path}/my notebooks'" in done.stderr
     assert "jupyter lab whole_way.ipynb" in done.stderr
     assert "voila try.ipynb" in done.stderr
     (tmp_path / "my notebooks" / "clean.ipynb").write_text("changed")
-    refused = command(tmp_path / "my notebooks")
+    refused = bear_alarm("notebooks", tmp_path / "my notebooks")
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1
     assert "was changed" in refused.stderr
     assert refused.stdout == ""
-    assert command("--nonsense").returncode == 2
+    assert bear_alarm("notebooks", "--nonsense").returncode == 2
 
 
 def test_binder_installs_what_the_page_needs_and_no_torch() -> None:

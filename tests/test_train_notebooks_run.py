@@ -15,9 +15,12 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("ipykernel")
 pytest.importorskip("cleanlab")
 
-from tests.notebook_world import do_after, practice_run, read_notebook, result_of, run_notebook, told
+from tests.notebook_world import do_after, read_notebook, result_of, run_notebook, told
+from tests.trained_world import fresh_run
 from train.catalog.decisions import live, read_decisions
 from train.notebooks.practice import MISFILED
+
+pytestmark = pytest.mark.slow
 
 # What a person does in the menus. The gallery's widgets are those the browser moves.
 MENUS = """
@@ -27,12 +30,10 @@ def menu(name, number=None):
 """
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run trained for one step on practice pictures."""
-    folder = tmp_path_factory.mktemp("made")
-    practice_run(folder)
-    return folder / "run"
+@pytest.fixture
+def run(trained_run: Path, tmp_path: Path) -> Path:
+    """A fresh copy of the run and its pictures; nothing was decided."""
+    return fresh_run(trained_run, tmp_path)
 
 
 def test_clean_keeps_what_was_chosen_writes_it_lists_it_and_takes_it_back(run: Path, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +18,7 @@ pytest.importorskip("fastai")
 from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
+from tests.command import bear_alarm  # noqa: E402
 from train.catalog.outsiders import COVERED, of_folder  # noqa: E402
 from train.catalog.picture import ALARM_LABELS, LABELS, Picture  # noqa: E402
 from train.learning.network import BearNet, CalibratedNet  # noqa: E402
@@ -30,6 +29,7 @@ from train.ood.fit import METHODS, USUAL  # noqa: E402
 from train.ood.words import page, text  # noqa: E402
 
 SIZE = 32
+pytestmark = pytest.mark.xdist_group("ood")
 
 
 def put(path: Path, seed: int, *, stripes: bool = False) -> Path:
@@ -154,29 +154,14 @@ def test_without_outsiders_it_says_what_to_give(made: tuple[Run, dict[str, list[
         compare_run(run, {**split, "tune": []}, [], plain)
 
 
-def typed(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """What a user types."""
-    return subprocess.run([sys.executable, "-m", "edge", *map(str, words)], capture_output=True, text=True, check=False)
-
-
 def test_what_a_user_types_wrongly_is_one_sentence(tmp_path: Path) -> None:
     for words, said in (
         ((tmp_path / "nowhere",), "not a finished training run"),
         ((tmp_path, "--out", "page.pdf"), "must end in .json or .html"),
         ((tmp_path, "--outsiders", tmp_path / "nowhere"), "no such folder"),
     ):
-        done = typed("ood", *words)
+        done = bear_alarm("ood", *words)
         assert done.returncode == 2
         assert said in done.stderr
         assert "Traceback" not in done.stderr
         assert not done.stdout
-
-
-def test_help_needs_no_torch() -> None:
-    code = (
-        "import sys\nfrom edge.commands.app import run\n"
-        "try:\n    run(['ood', '--help'])\nexcept SystemExit:\n    pass\n"
-        "print([m for m in ('torch', 'fastai', 'cv2', 'pandas') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.rstrip().endswith("[]"), done.stdout[-200:]

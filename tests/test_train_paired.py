@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from train.figures.metrics import Z95
@@ -68,7 +68,6 @@ def test_one_more_false_positive_is_never_reassuring() -> None:
 @given(
     st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 5)), min_size=2, max_size=40), st.integers(0, 39)
 )
-@settings(max_examples=200, deadline=None)
 def test_one_more_loss_never_lowers_the_end(crops: list[tuple[bool, bool, int]], which: int) -> None:
     old, new, cluster = (np.array(column) for column in zip(*crops, strict=True))
     before = rate_difference(old, new, cluster)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -33,7 +31,7 @@ from train.report.page import write_page
 from train.report.pictures import confusion_counts, loss, misses, top_losses
 from train.report.run_files import exported, read_files
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.xdist_group("report")
 
 
 def plain(items: Iterable[Any], _: str) -> Iterator[Any]:
@@ -251,20 +249,6 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path) -> None:
     (unsplit / "split.csv").write_text("a,b\n1,2\n")
     with pytest.raises(CatalogError, match=r"split\.csv: missing or damaged"):
         report(unsplit)
-
-
-def test_asking_for_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys\nfrom edge.commands.main import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'fastai', 'cv2', 'pandas', 'matplotlib', 'onnxruntime'} & set(sys.modules)\n"
-        "sys.exit(str(heavy) if heavy else 0)"
-    )
-    for name in ("report", "compare"):
-        words = [sys.executable, "-c", code, name, "--help"]
-        ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stderr
-        assert name in ran.stdout
 
 
 def test_operating_points_by_hand() -> None:

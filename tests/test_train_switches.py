@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("fastai")
 pytest.importorskip("timm")
 
+from tests.command import ROOT, bear_alarm
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
 from train.learning.commands import train
@@ -54,12 +55,6 @@ def session(pictures: Path, tmp_path: Path) -> Session:
     return Session(catalog, split_catalog(catalog, 7), tmp_path / "run", None, {}, PictureCache())
 
 
-def typed(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    command = [sys.executable, "-m", "edge", "train", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
-
-
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -71,17 +66,20 @@ def typed(*words: str | Path, **environment: str) -> subprocess.CompletedProcess
     ],
 )
 def test_a_wrong_switch_is_one_sentence(pictures: Path, tmp_path: Path, words: list[str], sentence: str) -> None:
-    done = typed(pictures, "--out", tmp_path / "run", *words)
+    done = bear_alarm("train", pictures, "--out", tmp_path / "run", *words)
     assert done.returncode == 2
     assert sentence in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_half_precision_without_a_gpu_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
-    done = typed(pictures, "--out", tmp_path / "run", "--fp16", CUDA_VISIBLE_DEVICES="")
+def test_half_precision_without_a_gpu_is_one_sentence(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = bear_alarm("train", pictures, "--out", tmp_path / "run", "--fp16")
     assert done.returncode == 2
-    assert "--fp16 needs a GPU with CUDA, and torch sees none on this machine; leave --fp16 away" in done.stderr
+    assert "--fp16 needs a GPU with CUDA" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -107,11 +105,8 @@ def test_that_shares_were_chosen_is_said(tmp_path: Path, capsys: pytest.CaptureF
     figures = {"pictures": 9, "crops": 30, "error_rate": 0.1, "bear_recall": 0.9, "false_positive_rate": 0.01}
     shares = {"body": 0.2, "head": 0.75, "chosen": chosen}
     say_result(figures | {"thresholds": {"all": {"value": 0.5}}, "kept": shares}, tmp_path, 0.01)
-    sentence = (
-        "Chosen on the tuning part: 20 % of the untouched body's weights and 75 % of ImageNet's head in the bear logit "
-        "are kept."
-    )
-    assert (sentence in capsys.readouterr().err) == chosen
+    said = capsys.readouterr().err
+    assert ("20 %" in said and "75 %" in said) == chosen
 
 
 def test_the_rate_finder_suggests_draws_and_trains_nothing(
@@ -157,6 +152,7 @@ def test_hard_negatives_are_told_in_words(session: Session) -> None:
     assert mined_words(Mined((row,), 3, 0.95), "bear", session.out).endswith("make sure that none of them is one.")
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
     """Through fastai's distributed trainer and gloo, started as torchrun starts them."""
     pytest.importorskip("accelerate")
@@ -171,7 +167,7 @@ def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
         [*launcher, *words, *options],
         capture_output=True,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         check=False,
     )
     assert done.returncode == 0, done.stderr

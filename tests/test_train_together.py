@@ -28,6 +28,7 @@ from torch import nn  # noqa: E402
 
 from edge import models  # noqa: E402
 from edge.errors import OptionError  # noqa: E402
+from tests.marks import marked  # noqa: E402
 from train.catalog.picture import Picture  # noqa: E402
 from train.learning import session as sessions  # noqa: E402
 from train.learning.hard_negatives import Mined  # noqa: E402
@@ -36,6 +37,7 @@ from train.learning.recipe import Recipe  # noqa: E402
 from train.learning.together import of_first, part, processes, rank, together  # noqa: E402
 
 ITEMS, BATCH, EPOCHS = 32, 4, 2
+BOTH = marked(pytest.mark.slow, pytest.mark.xdist_group("together"))
 
 
 class Look(Callback):
@@ -137,12 +139,14 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
     return folder, [json.loads((folder / f"process-{number}.json").read_text()) for number in (0, 1)]
 
 
+@BOTH
 def test_both_processes_end_with_the_same_network(both: tuple[Path, list[dict[str, Any]]]) -> None:
     one, other = both[1]
     assert one["processes"] == other["processes"] == 2
     assert one["weights"] == other["weights"]
 
 
+@BOTH
 def test_each_process_takes_its_own_half_of_every_epoch(both: tuple[Path, list[dict[str, Any]]]) -> None:
     one, other = both[1]
     assert len(one["draws"]) == len(other["draws"]) == EPOCHS
@@ -152,6 +156,7 @@ def test_each_process_takes_its_own_half_of_every_epoch(both: tuple[Path, list[d
     assert one["steps"] == other["steps"] == EPOCHS * ITEMS // BATCH // 2
 
 
+@BOTH
 def test_the_first_process_mines_and_the_other_learns_from_what_it_wrote(
     both: tuple[Path, list[dict[str, Any]]],
 ) -> None:
@@ -160,11 +165,13 @@ def test_the_first_process_mines_and_the_other_learns_from_what_it_wrote(
     assert [file.name for file in folder.glob("mined-by-*")] == ["mined-by-0.png"]
 
 
+@BOTH
 def test_a_mistake_of_the_first_process_is_told_to_both(both: tuple[Path, list[dict[str, Any]]]) -> None:
     assert [each["mistake"] for each in both[1]] == ["process 0 found no picture"] * 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are told by /proc")
+@BOTH
 def test_no_thread_of_the_talk_is_left_when_python_ends(both: tuple[Path, list[dict[str, Any]]]) -> None:
     folder, processes_ = both
     for number, process in enumerate(processes_):

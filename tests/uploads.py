@@ -26,6 +26,24 @@ def dated(data, taken, *, order="<", zone=None):
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
 
 
+def taken_by(data, make, model, serial, taken="", *, order="<"):
+    """The JPEG with a camera's name in its Exif: make and model in the first directory, the rest in the second."""
+    first = [(tag, text.encode() + b"\0") for tag, text in ((0x010F, make), (0x0110, model)) if text]
+    second = [(tag, text.encode() + b"\0") for tag, text in ((0x9003, taken), (0xA431, serial)) if text]
+    inner = 8 + 2 + 12 * (len(first) + 1) + 4
+    at, values, block = inner + 2 + 12 * len(second) + 4, b"", {"<": b"II", ">": b"MM"}[order]
+    block += struct.pack(order + "HL", 42, 8)
+    for entries, pointer in ((first, [struct.pack(order + "HHLL", 0x8769, 4, 1, inner)]), (second, [])):
+        block += struct.pack(order + "H", len(entries) + len(pointer))
+        for tag, text in entries:
+            where = text.ljust(4, b"\0") if len(text) <= 4 else struct.pack(order + "L", at + len(values))
+            block += struct.pack(order + "HHL", tag, 2, len(text)) + where
+            values += text if len(text) > 4 else b""
+        block += b"".join(pointer) + b"\0" * 4
+    segment = b"Exif\0\0" + block + values
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+
+
 def put(path, data=None, *, at=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(jpeg() if data is None else data)

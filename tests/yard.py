@@ -1,13 +1,10 @@
 """A yard with one bear in it, as a clip, and a tiny model that knows the bear by its colour."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 
-from tests.test_edge_watch import GREEN, ROOT, walk
+from tests.test_edge_watch import GREEN, walk
 from tests.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
 
 
@@ -23,11 +20,3 @@ def yard_clip(path):
 def yard_model(path):
     """The model's file."""
     return write_tiny_model(path, tiny_card())
-
-
-def bear_alarm(*words, cwd=None, **variables):
-    """The command as a user types it, done; what the caller's own environment says of it is left out."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BEAR_ALARM")}
-    command = [sys.executable, "-m", "edge", *map(str, words)]
-    env = clean | {"PYTHONPATH": str(ROOT)} | variables
-    return subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, timeout=120, check=False)

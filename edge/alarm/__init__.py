@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ __all__ = ["Alarm", "complaints"]
 
 log = logging.getLogger(__name__)
 
+START_S = 15.0  # what opening a camera may take
 OLD_S = 5.0  # what an evidence writer that is done with may take
 
 
@@ -96,7 +97,7 @@ class Alarm:
         for camera, opened in zip(settings.cameras, tuple(self._opened), strict=True):
             self.posts.append(self._post(camera, opened))
         self.alerting.watching = self._watching
-        self.alerting.stats = lambda: stats_of(self.status())
+        self.alerting.stats = self._stats
         if live:
             self.condition = Condition(settings.health, self.state, lambda: self.classifier, self.status, root=root)
         self.alerting.more = self._parts
@@ -260,6 +261,12 @@ class Alarm:
 
     def _parts(self) -> dict[str, Ask]:
         return (self.condition.parts() if self.condition else {}) | self._more
+
+    def _stats(self) -> Mapping[str, object]:
+        """What MQTT says of all this; nothing while cameras are being opened, which is no problem yet."""
+        status = self.status()
+        starting = status.uptime_s < START_S and any(each.frame_age_s is None for each in status.cameras)
+        return {} if starting else stats_of(status)
 
     def _watching(self, camera: str) -> bool:
         now = time.monotonic()

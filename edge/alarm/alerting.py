@@ -85,7 +85,7 @@ class Alerting:
     ) -> None:
         self.run = run
         self.watching: Callable[[str], bool] = lambda camera: False
-        self.stats: Callable[[], Mapping[str, object]] = lambda: {"problems": self.problems}
+        self.stats: Callable[[], Mapping[str, object]] = dict
         self.more: Callable[[], Mapping[str, Ask]] = dict
         self.evidence: EvidenceWriter | None = None
         self.sinks: list[Sink] = []

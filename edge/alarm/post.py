@@ -67,8 +67,11 @@ class Post:
     def fresh(self, now: float) -> bool:
         """Whether its frames are being looked at, as they come; ``now``: time.monotonic().
 
-        In a folder the next picture may arrive tomorrow: what counts is that it is looked through.
+        In a folder the next picture may arrive tomorrow: what counts is that it is looked through. A camera that is
+        let go of is not looked at, though its last frame is new: that its bear's event ends does not mean "no bear".
         """
+        if self._closed.is_set():
+            return False
         if not self.watcher.arriving:
             return self.watcher.fresh(now)
         looked_at = alive_at(self.source)

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.camera.capture_time import capture_time
 from edge.camera.seen import MISSING_S, Seen, mark_of
 from edge.errors import PictureError
+from edge.exif import capture_time
 from edge.jpeg import jpeg_or_none
 from edge.pictures import SUFFIXES, decode_picture
 from edge.schema import Picture

@@ -48,10 +48,10 @@ class VideoSource(Closing):
         if not self._video.isOpened():
             raise SourceError(f"{path}: cannot be read as a video; it is truncated, damaged or no video at all")
         said = self._video.get(cv2.CAP_PROP_FPS)
-        self._file_fps = said if math.isfinite(said) and 0.1 <= said <= MOST_FPS else USUAL_FPS
+        self.file_fps = said if math.isfinite(said) and 0.1 <= said <= MOST_FPS else USUAL_FPS
         count = self._video.get(cv2.CAP_PROP_FRAME_COUNT)
         self._count = int(count) if math.isfinite(count) and 0 < count < 1e9 else None
-        self.length_s = self._count / self._file_fps if self._count else None
+        self.length_s = self._count / self.file_fps if self._count else None
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames. Raises SourceError when there is not one."""
@@ -63,7 +63,7 @@ class VideoSource(Closing):
                 grabbed += 1
                 # A hair early is on time: the stamps of a 10 fps file are not exact multiples of 0.1.
                 gap_s = 1.0 / self.fps
-                if at < last + gap_s - 0.25 / self._file_fps:
+                if at < last + gap_s - 0.25 / self.file_fps:
                     continue
                 read, image = self._video.retrieve()
                 if not read or image is None:
@@ -83,7 +83,7 @@ class VideoSource(Closing):
             return stamp if math.isfinite(stamp) and 0.0 <= stamp < 1e6 else 0.0
         step = stamp - last
         # A hole of more than a minute is a broken stamp, not a pause.
-        return stamp if math.isfinite(step) and 1e-4 < step < 60.0 else last + 1.0 / self._file_fps
+        return stamp if math.isfinite(step) and 1e-4 < step < 60.0 else last + 1.0 / self.file_fps
 
     def _judge(self, grabbed: int, given: int) -> None:
         """Say what was wrong with the file, once it has been read."""

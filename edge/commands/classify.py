@@ -1,178 +1,268 @@
-"""``bear-alarm classify``: pictures, folders and SD cards, one after the other."""
+"""``bear-alarm classify``: pictures, clips, folders and SD cards."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
+import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.commands.wording import counted
 from edge.errors import OptionError, PictureError
 from edge.schema import readable
 
 if TYPE_CHECKING:
+    from edge.card import Card
     from edge.classifier import Classifier
+    from edge.findings import Finding
     from edge.megadetector import Results
-    from edge.stills import StillResult
+    from edge.survey import Row, Survey
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 10.0
-
-
-@dataclass(frozen=True)
-class Looked:
-    """One picture's outcome: what was seen in it and how long that took, or why it could not be read."""
-
-    file: str
-    result: StillResult | None
-    ms: float
-    failure: str | None = None
-
-    def to_json(self) -> str:
-        """The line of ``--jsonl``."""
-        assert self.result is not None
-        seen = self.result
-        return json.dumps(
-            {
-                "file": self.file,
-                "label": seen.label,
-                "bear": round(seen.bear, 5),
-                "alarm": seen.alarm,
-                "ood": round(seen.ood, 4),
-                "box_xywh": [round(side, 5) for side in seen.box_xywh],
-                "probabilities": {label: round(p, 5) for label, p in seen.probabilities.items()},
-                "ms": round(self.ms, 1),
-            },
-            ensure_ascii=False,
-        )
-
-    def to_text(self) -> str:
-        """The line for a person."""
-        assert self.result is not None
-        seen = self.result
-        return f"{'BEAR' if seen.alarm else '-':<5}{seen.bear:5.2f}  {seen.label.replace('_', ' '):<12}  {self.file}"
+MB_A_THREAD = 450.0  # of main memory: a picture of 24 megapixels takes 72 MB and more while it is looked at
+THREADS_UNKNOWN = 4  # at most, where the system does not say how much memory there is
+WIDEST_NAME = 60
+VERDICTS = {"bear": "BEAR", "maybe": "maybe", "none": "-"}
+OFTEN_MISSED = "bears under 45 px are often missed"
 
 
 def classify(
-    path: Annotated[list[Path], typer.Argument(help="Pictures, folders (searched through and through) or a card.")],
-    model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
+    path: Annotated[list[Path], typer.Argument(help="Pictures, clips, folders (with all folders in them) or a card.")],
+    model: Annotated[str | None, typer.Option(help="Model file. Default: the chosen or the bundled one.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write results for Timelapse (MegaDetector format 1.6).")] = None,
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one line of JSON a picture.")] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option("--csv", help="Write a table, a row for each file, and print counts by camera, day and label."),
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Frames to look at in each second of a clip.")] = 1.0,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one line of JSON for each file.")] = False,
     resume: Annotated[bool, typer.Option(help="Skip what the --out file holds already.")] = True,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a --csv file, or an --out file that holds something else.")
+    ] = False,
 ) -> None:
-    """Look for bears in pictures, folders and SD cards: the whole picture first, then its tiles.
+    """Look for bears in pictures, clips, folders and SD cards.
 
-    Pictures that cannot be read are named and skipped. With --out a run that was cut off goes on
-    where it stopped.
+    Each row is a file, its best label, how likely a bear is in it, and the verdict: BEAR, maybe (half the score that
+    counts as a bear, or more) or -. A clip counts as its best frame. Files that cannot be read are named and skipped.
+    With --out a run that was stopped goes on where it was.
     """
+    import cv2
+
     from edge.commands.progress import track
     from edge.commands.watch_words import model_line
+    from edge.findings import FILES, find_in
+    from edge.in_order import in_order
     from edge.models import load
     from edge.pictures import find_pictures
+    from edge.survey import Survey, row_of
 
-    pictures = find_pictures(path)
+    check_options(out, table, fps, force)
+    files = find_pictures(path, FILES)
     classifier = load(model)
     base = path[0] if len(path) == 1 and path[0].is_dir() else None
-    results = open_results(out, classifier, base, resume) if out else None
+    results, held = open_results(out, classifier, base, resume, force) if out else (None, {})
+    names = {file: name_in_results(file, base) for file in files}
+    rows = {name: held[name] for name in names.values() if name in held}
+    todo = [file for file in files if names[file] not in rows]
     if not jsonl:
         log.info("%s", model_line(classifier))
-        log.info("A bear counts from %.3f on.", classifier.card.thresholds["still"].value)
-    todo = [picture for picture in pictures if results is None or not results.done(name_in_results(picture, base))]
-    if len(todo) < len(pictures):
-        log.info("%d of %d pictures are in %s already", len(pictures) - len(todo), len(pictures), out)
-    counts, last, saved = Counter[str](), "", time.monotonic()
+        log.info("%s", how_counted(classifier.card))
+    if rows:
+        log.info("%d of %d files are in %s already", len(rows), len(files), out)
+    survey, last, saved, stop = Survey(rows.values()), "", time.monotonic(), Event()
+    width = min(max((len(file.as_posix()) for file in todo), default=0), WIDEST_NAME)
+    done = printed = 0
+    cv2.setNumThreads(1)  # each file has a thread of its own
+    work = partial(find_in, classifier, fps=fps, stop=stop)
     try:
-        for picture in track(todo, "looking for bears"):
-            looked = look_at(classifier, picture)
-            if results is not None:  # first: what was printed is in the file too, however it ends
-                enter(results, name_in_results(picture, base), looked)
-            if looked.failure is not None:
-                last = looked.failure
-                counts["failed"] += 1
-                if len(pictures) > 1:
-                    log.warning("skipped %s", looked.failure)
-            else:
-                counts["read"] += 1
-                counts["alarms"] += looked.result is not None and looked.result.alarm
-                print(readable(looked.to_json() if jsonl else looked.to_text()), flush=True)
-            if results is not None and time.monotonic() - saved > CHECKPOINT_S:
-                results.save()
-                saved = time.monotonic()
+        with closing(in_order(work, todo, threads())) as found:
+            for finding in track(found, "looking for bears", len(todo)):
+                row = row_of(finding, names[finding.file])
+                if results is not None:  # first: what was printed is in the file too, however it ends
+                    results.add(finding, row)
+                survey.add(row)
+                if table is not None:
+                    rows[row.file] = row
+                done += 1
+                if finding.failure is not None:
+                    last = finding.failure
+                    if len(files) > 1:
+                        log.warning("skipped %s", finding.failure)
+                else:
+                    if not printed and not jsonl:
+                        print(f"{'file':<{width}}  {'best label':<12}  score  verdict")
+                    printed += 1
+                    print(readable(to_json(finding, row) if jsonl else to_text(finding, row, width)), flush=True)
+                for problem in finding.problems:
+                    log.warning("%s", problem)
+                if results is not None and time.monotonic() - saved > CHECKPOINT_S:
+                    results.save()
+                    saved = time.monotonic()
     except KeyboardInterrupt:
-        log.info("%s", stopped(counts["read"] + counts["failed"], len(todo), out, resume))
+        log.info("%s", stopped(done, len(todo), out, table, resume=resume))
         raise
     finally:
+        stop.set()
         if results is not None:
             results.save()
-    if not counts["read"] and len(todo) == len(pictures):  # else the rest was read in an earlier run
-        if len(todo) == 1:
+    if table is not None:
+        write_table(table, [rows[name] for name in names.values()], survey)
+    if not survey.read:
+        if len(files) == 1:
             raise PictureError(last)
-        raise PictureError(f"none of the {len(todo)} pictures could be read; the last: {last}")
+        raise PictureError(f"none of the {len(files)} files could be read; the last: {last}")
     if not jsonl:
-        failed = f", {counts['failed']} could not be read" if counts["failed"] else ""
-        log.info("%d of %d pictures show a bear%s", counts["alarms"], counts["read"], failed)
+        log.info("%s", sum_up(survey))
 
 
-def stopped(done: int, of: int, out: Path | None, resume: bool) -> str:
-    """What Ctrl-C leaves behind, and how to go on."""
-    where = "" if out is None else f", in {out}"
-    how = "the same command goes on there" if resume else "the same command without --no-resume goes on there"
-    if out is None:
-        how = "a run with --out FILE can be stopped and goes on where it was"
-    return f"stopped after {done} of {of} pictures{where}; {how}"
+def check_options(out: Path | None, table: Path | None, fps: float, force: bool) -> None:
+    """Make the folders to write to. Raises OptionError for what cannot work, before any picture is looked at."""
+    if not (math.isfinite(fps) and fps > 0):
+        raise OptionError(f"--fps {fps:g}: give the frames to look at in each second of a clip, such as 1 or 0.5")
+    if out is not None and table is not None and out.resolve() == table.resolve():
+        raise OptionError(f"{out}: --out and --csv name the same file; name two")
+    if table is not None and table.is_file() and not force:
+        raise OptionError(f"{table}: exists already; name another --csv file or replace this one with --force")
+    for file, option, example in ((out, "--out", "results.json"), (table, "--csv", "bears.csv")):
+        if file is None:
+            continue
+        if file.is_dir():
+            raise OptionError(f"{file}: {option} names a folder; name a file, such as {file / example}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = error.strerror
+            raise OptionError(f"{file}: its folder cannot be made ({why}); name another {option} file") from None
+        try:
+            with tempfile.TemporaryFile(dir=file.parent):
+                pass
+        except OSError as error:
+            raise OptionError(f"{file}: cannot be written ({error.strerror}); name another {option} file") from None
 
 
-def open_results(out: Path, classifier: Classifier, base: Path | None, resume: bool) -> Results:
-    """The results file, with what it held when resuming; begun again, the old one is kept beside it.
+def open_results(
+    out: Path, classifier: Classifier, base: Path | None, resume: bool, force: bool
+) -> tuple[Results, dict[str, Row]]:
+    """The results file and the rows it holds already; where it starts again, the old file is kept beside it.
 
-    Raises OptionError before any picture is looked at when the file cannot be written.
+    Raises OptionError for a file with something else in it, unless ``force``.
     """
-    from edge.megadetector import Results, read_results
+    from edge.megadetector import Results
 
-    if out.is_dir():
-        raise OptionError(f"{out}: --out names a folder; name a file, such as {out / 'results.json'}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"{out}: its folder cannot be made ({error.strerror}); name another --out file") from None
     results = Results(out, classifier.card, classifier.name, base)
-    if out.exists() and resume:
-        results.resume()
-    elif out.exists():
-        read_results(out)  # what is no results file is not moved away either
-        out.replace(out.with_name(out.name + ".old"))
+    held: dict[str, Row] = {}
+    if out.exists():
+        try:
+            held = results.resume()
+            again = not resume
+        except OptionError:
+            if not force:
+                raise
+            again = True
+        if again:
+            out.replace(out.with_name(out.name + ".old"))
+            results, held = Results(out, classifier.card, classifier.name, base), {}
     results.save()
-    return results
+    return results, held
 
 
-def look_at(classifier: Classifier, picture: Path) -> Looked:
-    """Read and judge one picture; what cannot be read comes back as a failure."""
-    from edge.pictures import read_picture
-    from edge.stills import look
+def threads() -> int:
+    """How many files to look at at once: one for each core, as far as memory goes."""
+    from edge.board.about import cores
+    from edge.board.sensors import memory
 
-    file, started = picture.as_posix(), time.perf_counter()
-    try:
-        image = read_picture(picture)
-    except PictureError as error:
-        return Looked(file, None, 0.0, str(error))
-    result = look(classifier, image)
-    return Looked(file, result, (time.perf_counter() - started) * 1000)
-
-
-def enter(results: Results, name: str, looked: Looked) -> None:
-    """Put one outcome into the results."""
-    if looked.result is not None:
-        results.add(name, looked.result)
-    else:
-        results.add_failure(name, looked.failure or "could not be read")
+    found = memory(Path("/"))
+    most = int(found.total_mb / MB_A_THREAD) if found else THREADS_UNKNOWN
+    return max(1, min(cores(), most))
 
 
 def name_in_results(picture: Path, base: Path | None) -> str:
     """The file's name in the results: relative to the folder given, with forward slashes (Timelapse's way)."""
     return (picture.relative_to(base) if base else picture).as_posix()
+
+
+def to_json(finding: Finding, row: Row) -> str:
+    """The line of ``--jsonl`` for a file that was read."""
+    seen = finding.seen
+    assert seen is not None
+    return json.dumps(
+        {
+            "file": finding.file.as_posix(),
+            "time": row.time or None,
+            "camera": row.camera,
+            "label": row.label,
+            "bear": row.score,
+            "verdict": row.verdict,
+            "alarm": seen.alarm,
+            "ood": round(seen.ood, 4),
+            "box_xywh": row.box,
+            "second": row.second,
+            "probabilities": {label: round(p, 5) for label, p in seen.probabilities.items()},
+            "ms": round(finding.ms, 1),
+        },
+        ensure_ascii=False,
+    )
+
+
+def to_text(finding: Finding, row: Row, width: int) -> str:
+    """The line for a person for a file that was read."""
+    assert row.verdict is not None
+    where = "" if row.second is None or row.verdict == "none" else f" at {row.second:g} s"
+    label = row.label.replace("_", " ")
+    return f"{finding.file.as_posix():<{width}}  {label:<12}  {row.score:.3f}  {VERDICTS[row.verdict]}{where}"
+
+
+def how_counted(card: Card) -> str:
+    """From which score on a file counts as a bear or as maybe one."""
+    from edge.stills import MAYBE
+
+    threshold = card.thresholds["still"].value
+    return f"A score of {threshold:.3f} or more counts as a bear; of {MAYBE * threshold:.3f} or more as maybe."
+
+
+def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
+    """Write the CSV file, and say how many of each camera, day and label there are."""
+    from edge.atomic import replace_whole
+    from edge.survey import csv_bytes
+
+    replace_whole(table, csv_bytes(rows))
+    for line in survey.lines():
+        log.info("%s", readable(line))
+    log.info("%s: %s", table, counted(len(rows), "row"))
+
+
+def sum_up(survey: Survey) -> str:
+    """What the whole card holds, in one sentence; what was not found may still be there."""
+    where = " and ".join(
+        counted(number, what) for number, what in ((survey.pictures, "picture"), (survey.clips, "clip")) if number
+    )
+    bears, maybe = survey.verdicts["bear"], survey.verdicts["maybe"]
+    parts = [f"bear in {bears:,} of {where}" if bears else f"no bear found in {where}"]
+    if maybe:
+        parts.append(f"maybe in {maybe:,}: look at {'it' if maybe == 1 else 'them'}")
+    if not bears:
+        parts.append(OFTEN_MISSED)
+    if survey.failed:
+        parts.append(f"{survey.failed:,} could not be read")
+    return "; ".join(parts)
+
+
+def stopped(done: int, of: int, out: Path | None, table: Path | None = None, *, resume: bool) -> str:
+    """What Ctrl-C leaves behind, and how to go on."""
+    where = "" if out is None else f", in {out}"
+    how = "the same command goes on there" if resume else "the same command without --no-resume goes on there"
+    if out is None:
+        how = "a run with --out FILE can be stopped and goes on where it was"
+    unwritten = "" if table is None else f"; {table} was not written"
+    return f"stopped after {done} of {of} pictures{where}; {how}{unwritten}"

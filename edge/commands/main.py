@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     ),
     "classify": (
         "Watch for bears",
-        "Look for bears in pictures, folders and SD cards.",
+        "Look for bears in pictures, clips, folders and SD cards.",
         "edge.commands.classify:classify",
     ),
     "tune": (

@@ -30,6 +30,7 @@ def stats_of(status: Status) -> dict[str, object]:
     """What MQTT's ``stats`` says of the alarm itself, flat enough for a template of Home Assistant."""
     return {
         "well": not status.ill,
+        "reason": "; ".join(status.ill) or None,
         "problems": dict(status.problems),
         "version": status.version,
         "model": status.model,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30  # after 1.5 times as long without a word the broker says the last will
-BACK_OFF_S = (1, 60)
+BACK_OFF_S = (1, 10)  # as Home Assistant: who is back later leaves it with what it knew before
 STUCK_S = 300.0  # no attempt to connect for so long: paho's thread is not there any more
 QUICK_S = 10.0  # a connection that ends so soon after a message ended because of it
 MOST_BROKEN = 5  # so many times in a row

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge import __version__
+from edge.sinks.mqtt.standing import ALARM
 from edge.sinks.mqtt.topics import Topics, segment
 
 NAME = "Bear Alarm"
@@ -33,27 +34,49 @@ class Announcer:
     model: str | None = None  # the model file's name, shown as the device's model
 
     def __call__(self, cameras: Iterable[str]) -> list[tuple[str, bytes]]:
-        """(topic, payload) of each entity, to be published retained."""
+        """(topic, payload) of each entity, to be published retained; the hub first, which the cameras name."""
+        topics = self.topics
         connection = {
             "name": "Connection",
             "device_class": "connectivity",
             "entity_category": "diagnostic",
-            "state_topic": self.topics.available,
+            "state_topic": topics.available,
             "payload_on": ONLINE,
             "payload_off": OFFLINE,
         }
-        said = [self._entity("binary_sensor", "connection", connection)]
+        problem = {
+            "name": "Problem",
+            "device_class": "problem",
+            "entity_category": "diagnostic",
+            "state_topic": topics.stats,
+            "value_template": "{{ 'OFF' if value_json.well else 'ON' }}",
+            "payload_on": "ON",
+            "payload_off": "OFF",
+            "expire_after": self.expire_s,
+            "json_attributes_topic": topics.stats,
+            "json_attributes_template": "{{ {'reason': value_json.reason, 'problems': value_json.problems} | tojson }}",
+            "availability": [{"topic": topics.available}],
+        }
+        said = [
+            self._entity("binary_sensor", "connection", connection, self._hub),
+            self._entity("binary_sensor", "problem", problem, self._hub),
+        ]
         for camera in cameras:
             said += self._camera(camera)
         return said
 
     def _camera(self, camera: str) -> list[tuple[str, bytes]]:
-        topics, here = self.topics, [{"topic": self.topics.available}]
-        seeing = {"availability": [*here, {"topic": topics.seeing(camera)}], "availability_mode": "all"}
-        alive = {"availability": here}
+        topics, level = self.topics, segment(camera)
+        alive = {"availability": [{"topic": topics.available}]}
+        # The third: after its own restart Home Assistant must not show the state it had before, until it is said.
+        said = {"topic": topics.bear(camera), "value_template": f"{{{{ '{ONLINE}' }}}}"}
+        seeing = {
+            "availability": [{"topic": topics.available}, {"topic": topics.seeing(camera)}, said],
+            "availability_mode": "all",
+        }
         attributes = topics.attributes(camera)
         bear = {
-            "name": f"{camera} bear",
+            "name": "Bear",
             "device_class": "occupancy",
             "icon": "mdi:paw",
             "state_topic": topics.bear(camera),
@@ -64,7 +87,7 @@ class Announcer:
             **seeing,
         }
         score = {
-            "name": f"{camera} bear score",
+            "name": "Bear score",
             "icon": "mdi:percent",
             "unit_of_measurement": "%",
             "state_class": "measurement",
@@ -74,16 +97,27 @@ class Announcer:
             "expire_after": self.expire_s,
             **seeing,
         }
+        # What was stays true while the alarm is off: these three are always available.
+        alarm = {
+            "name": "Alarm",
+            "icon": "mdi:paw",
+            "state_topic": topics.alarm(camera),
+            "event_types": [ALARM],
+        }
         last_alarm = {
-            "name": f"{camera} last alarm",
+            "name": "Last alarm",
             "device_class": "timestamp",
             "state_topic": topics.last_alarm(camera),
             "value_template": "{{ value_json.at }}",
             "json_attributes_topic": topics.last_alarm(camera),
-            **alive,
+        }
+        snapshot = {
+            "name": "Last bear",
+            "image_topic": topics.snapshot(camera),
+            "content_type": "image/jpeg",
         }
         problem = {
-            "name": f"{camera} problem",
+            "name": "Problem",
             "device_class": "problem",
             "entity_category": "diagnostic",
             "state_topic": attributes,
@@ -94,34 +128,46 @@ class Announcer:
             "json_attributes_topic": attributes,
             **alive,
         }
-        snapshot = {
-            "name": f"{camera} last bear",
-            "image_topic": topics.snapshot(camera),
-            "content_type": "image/jpeg",
-            **alive,
+        device = {
+            "identifiers": [f"{self._node}_{level}"],
+            "name": f"{self._name} {camera}",
+            "manufacturer": NAME,
+            "via_device": self._node,
         }
-        level = segment(camera)
         return [
-            self._entity("binary_sensor", f"{level}_bear", bear),
-            self._entity("sensor", f"{level}_score", score),
-            self._entity("sensor", f"{level}_lastalarm", last_alarm),  # the last _ parts name and what: no two alike
-            self._entity("binary_sensor", f"{level}_problem", problem),
-            self._entity("image", f"{level}_snapshot", snapshot),
+            self._entity("binary_sensor", f"{level}_bear", bear, device),
+            self._entity("sensor", f"{level}_score", score, device),
+            self._entity("event", f"{level}_alarm", alarm, device),
+            self._entity("sensor", f"{level}_lastalarm", last_alarm, device),  # the last _ parts name and what
+            self._entity("binary_sensor", f"{level}_problem", problem, device),
+            self._entity("image", f"{level}_snapshot", snapshot, device),
         ]
 
-    def _entity(self, component: str, object_id: str, config: dict[str, Any]) -> tuple[str, bytes]:
-        node = f"bear_alarm_{self.device_id}"
+    @property
+    def _node(self) -> str:
+        return f"bear_alarm_{self.device_id}"
+
+    @property
+    def _name(self) -> str:
         prefix = self.topics.prefix
-        device = {
-            "identifiers": [node],
-            "name": NAME if prefix == "bear-alarm" else f"{NAME} {prefix}",
+        return NAME if prefix == "bear-alarm" else f"{NAME} {prefix}"
+
+    @property
+    def _hub(self) -> dict[str, Any]:
+        return {
+            "identifiers": [self._node],
+            "name": self._name,
             "manufacturer": NAME,
             "sw_version": __version__,
             **({"model": self.model} if self.model else {}),
         }
+
+    def _entity(
+        self, component: str, object_id: str, config: dict[str, Any], device: dict[str, Any]
+    ) -> tuple[str, bytes]:
         told = config | {
-            "unique_id": f"{node}_{object_id}",
+            "unique_id": f"{self._node}_{object_id}",
             "device": device,
             "origin": {"name": "bear-alarm", "sw_version": __version__},
         }
-        return f"{self.discovery}/{component}/{node}/{object_id}/config", json.dumps(told).encode("ascii")
+        return f"{self.discovery}/{component}/{self._node}/{object_id}/config", json.dumps(told).encode("ascii")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from edge.outbox import Message, RefusedError
 from edge.schema import Event
 from edge.sinks.mqtt.address import Settings
+from edge.sinks.mqtt.alarms import Alarms
 from edge.sinks.mqtt.connection import Connection
 from edge.sinks.mqtt.home_assistant import BIRTH, OFFLINE, ONLINE, Announcer
 from edge.sinks.mqtt.standing import Standing
@@ -20,6 +21,7 @@ from edge.sinks.mqtt.topics import Topics, device_id
 log = logging.getLogger(__name__)
 
 SETTLE_S = 2.0  # Home Assistant takes a moment to listen to what was announced
+LOOK_S = 1.0  # how often to ask whether cameras are watched
 CLOSE_S = 1.0
 
 
@@ -27,10 +29,12 @@ class Mqtt:
     """A channel of the outbox, and a sink that keeps the live state; neither waits for the network but ``send``.
 
     ``cameras`` are announced at once, others with their first event. ``watching`` is asked, in a thread of ours,
-    whether a camera's frames are being looked at: the state of one that is not watched is not said again, and so
-    reads "unavailable"; "no bear" is said only once it was. ``stats`` is asked there for what ``<prefix>/stats`` tells;
-    neither may wait. A ``guest`` only delivers events, beside the client of the device: another client id, no state,
-    no announcement, no last will.
+    whether a camera's frames are being looked at: one that is not watched reads "unavailable", and "no bear" is said
+    only once it was. ``stats`` is asked there for what ``<prefix>/stats`` tells, if anything; neither may wait. A
+    ``guest`` only delivers events, beside the client of the device: another client id, no state, no announcement, no
+    last will.
+
+    What makes something unavailable is published before all else; what makes it available, after its state.
 
     Raises OptionError when the CA file cannot be used.
     """
@@ -61,7 +65,8 @@ class Mqtt:
         self._announcer = Announcer(settings.discovery, self._topics, id_, settings.expire_s, model)
         self._birth = (f"{settings.discovery}/{BIRTH}",) if settings.discovery and not guest else ()
         self._standings = {camera: Standing(camera) for camera in cameras}
-        self._seen: set[str] = set()  # cameras that somebody has watched
+        self._available: dict[str, bool] = {}  # cameras, as it was last published
+        self._alarms = Alarms()
         self._faults: dict[str, str] = {}  # what cannot be told, and why, as it was last said
         self._listeners: list[Callable[[], None]] = []
         self._saying = threading.Lock()  # what is published is the newest state; never held while waiting
@@ -69,6 +74,7 @@ class Mqtt:
         self._called = self._closed = False
         self._announced = self._called_back = 0  # with which connection
         self._unknown = False  # a camera that is not announced yet
+        self._stats_due = False
         self._connection = Connection(
             settings,
             f"{client_id}-{own}" if guest else client_id,
@@ -120,18 +126,32 @@ class Mqtt:
 
     def __call__(self, event: Event) -> None:
         """Show what this event changes; returns at once."""
-        if self._guest or event.kind not in {"bear", "camera"}:
+        if self._guest or event.kind == "test":
             return
+        if event.kind != "bear":
+            self._stats_due = True  # they say what is wrong
+        if event.kind != "health":
+            self._follow(event)
+        if self._unknown or self._stats_due:
+            self._call()
+
+    def _follow(self, event: Event) -> None:
+        camera, now = event.camera, time.monotonic()
+        watched = self._is_watched(camera) or (event.kind == "bear" and event.type != "end")
         with self._saying:
-            standing = self._standings.get(event.camera)
+            if self._closed:
+                return
+            standing = self._standings.get(camera)
             if standing is None:
-                standing = self._standings[event.camera] = Standing(event.camera)
+                if event.type == "end":
+                    return  # the last of a camera that is not watched any more
+                standing = self._standings[camera] = Standing(camera)
                 self._unknown = True
             before = standing.last_alarm
-            standing(event)
-            self._show(standing, watched=True, anew=standing.last_alarm != before)
-        if self._unknown:
-            self._call()
+            if alarm := standing(event):
+                self._alarms.add(event.id, self._topics.alarm(camera), alarm, now)
+            self._show(standing, watched=watched, anew=standing.last_alarm != before)
+            self._say_alarms()
 
     def close(self) -> None:
         """Say "offline" and let go; within a second, also where the network hangs."""
@@ -141,6 +161,8 @@ class Mqtt:
         with self._saying:
             if not self._guest:
                 self._connection.say(self._topics.available, OFFLINE, retain=True)
+                for camera in self._standings:  # the next run may not know it
+                    self._connection.say(self._topics.seeing(camera), OFFLINE, retain=True)
         self._connection.close(CLOSE_S)
 
     def _call(self) -> None:
@@ -159,11 +181,11 @@ class Mqtt:
                 self._say_fault("the state", error)
                 due = time.monotonic() + self.settings.every_s
             with self._changed:
-                self._changed.wait_for(lambda: self._called, max(due - time.monotonic(), 0.0))
+                self._changed.wait_for(lambda: self._called, min(max(due - time.monotonic(), 0.0), LOOK_S))
                 self._called = False
 
     def _step(self, due: float) -> float:
-        """What is to be done now; when the state is due again, time.monotonic()."""
+        """What is to be done now; when the whole state is due again, time.monotonic()."""
         self._connection.tend()
         if self._connection.up and self._called_back != self._connection.connects:
             self._called_back = self._connection.connects
@@ -171,18 +193,26 @@ class Mqtt:
                 call()
         announced, now, every_s = self._announce(), time.monotonic(), self.settings.every_s
         if not announced and now < due:
+            self._say(all_of_it=False)
             return due
-        self._say_all(anew=announced)
+        self._alarms.ready = not announced
+        self._say(all_of_it=True, anew=announced)
         return now + (min(SETTLE_S, every_s) if announced else every_s)
 
     def _announce(self) -> bool:
         """Tell Home Assistant what there is: after each connect, after its own start, and of a new camera."""
         heard, connects = self._connection.heard, self._connection.connects
-        born = any(heard.pop(0) == ONLINE.encode() for _ in range(len(heard)))
-        if self._guest or not self._connection.up or not (born or self._unknown or connects != self._announced):
+        news = [heard.pop(0) for _ in range(len(heard))]
+        if self._guest or not self._connection.up:
             return False
-        self._announced = connects
         with self._saying:
+            if connects != self._announced:
+                self._alarms.doubt()
+            for word in news:
+                self._alarms.heard(online=word == ONLINE.encode())
+            if not (ONLINE.encode() in news or self._unknown or connects != self._announced):
+                return False
+            self._announced = connects
             self._unknown = False
             cameras = list(self._standings)
         if self.settings.discovery:
@@ -190,32 +220,49 @@ class Mqtt:
                 self._connection.say(topic, payload, retain=True)
         return True
 
-    def _say_all(self, *, anew: bool) -> None:
-        """The state of everything, as it is now; what is retained as well, where somebody listens ``anew``."""
+    def _say(self, *, all_of_it: bool, anew: bool = False) -> None:
+        """The state as it is now, or what has changed in it; what is retained as well, where somebody listens ``anew``.
+
+        The device becomes available last: until then nobody believes what the broker kept of the run before.
+        """
         if self._guest or not self._connection.up:
             return
         watched = {camera: self._is_watched(camera) for camera in list(self._standings)}
-        self._seen |= {camera for camera, is_so in watched.items() if is_so}
-        told = self._tell_stats()
+        stats_due, self._stats_due = all_of_it or self._stats_due, False
+        told = self._tell_stats() if stats_due else None
         with self._saying:
             if self._closed:
                 return
             for standing in self._standings.values():
-                self._show(standing, watched=watched.get(standing.camera, True), anew=anew)
-            self._connection.say(self._topics.available, ONLINE, retain=True)
+                here = watched.get(standing.camera, True)
+                changed = (here and standing.sees) != self._available.get(standing.camera)
+                self._stats_due |= changed
+                if all_of_it or changed:
+                    self._show(standing, watched=here, anew=anew)
+            if all_of_it:
+                self._connection.say(self._topics.available, ONLINE, retain=True)
             if told is not None:
                 self._connection.say(self._topics.stats, told)
+            self._say_alarms()
 
     def _show(self, standing: Standing, *, watched: bool, anew: bool) -> None:
         say, topics, camera = self._connection.say, self._topics, standing.camera
-        sees = watched and standing.sees and (standing.bear or camera in self._seen)
-        say(topics.seeing(camera), ONLINE if sees else OFFLINE, retain=True)
-        if watched:  # first, so that whoever acts on the bear finds what is known of it
+        sees = self._available[camera] = watched and standing.sees
+        if not sees:  # first: nothing that follows may be taken for what is there now
+            say(topics.seeing(camera), OFFLINE, retain=True)
+        if watched or standing.troubled:  # first, so that whoever acts on the bear finds what is known of it
             say(topics.attributes(camera), standing.attributes)
-        if sees:
+        if sees:  # the state before the word that it counts: that of before would be shown for an instant
             say(topics.bear(camera), "ON" if standing.bear else "OFF")
+            say(topics.seeing(camera), ONLINE, retain=True)
         if anew and standing.last_alarm:
             say(topics.last_alarm(camera), standing.last_alarm, retain=True)
+
+    def _say_alarms(self) -> None:
+        if self._connection.up:
+            there = {id_ for standing in self._standings.values() for id_ in standing.visits}
+            for topic, payload in self._alarms.due(time.monotonic(), there):
+                self._connection.say(topic, payload)
 
     def _is_watched(self, camera: str) -> bool:
         what = f"whether {camera} is watched"
@@ -229,12 +276,13 @@ class Mqtt:
 
     def _tell_stats(self) -> bytes | None:
         try:
-            told = json.dumps(dict(self._stats()), default=str).encode() if self._stats else None
+            told = dict(self._stats()) if self._stats else {}
+            line = json.dumps(told, default=str).encode() if told else None  # before the start nothing is known
         except Exception as error:
             self._say_fault("the stats", error)
             return None
         self._faults.pop("the stats", None)
-        return told
+        return line
 
     def _say_fault(self, what: str, error: Exception) -> None:
         """Once, for all this is asked again every few seconds."""

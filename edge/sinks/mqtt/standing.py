@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from edge.schema import Event
 
+ALARM = "alarm"  # the type of an alarm's event in Home Assistant
 STILL_SEES = frozenset({"moved"})  # troubles with which bears are found all the same
+REMEMBERED = 100  # visits whose alarm is known: a bear may be found again after its visit was over
 
 
 class Standing:
@@ -18,22 +21,42 @@ class Standing:
         self.last_alarm: bytes | None = None  # JSON
         self._bears: dict[str, tuple[Event, str]] = {}  # by id: the newest event, and when it began
         self._troubles: dict[str, Event] = {}  # by id
+        self._alarmed: dict[str, None] = {}  # ids of visits that have alarmed, the newest last
 
-    def __call__(self, event: Event) -> None:
-        """Take one event of kind bear or camera."""
+    def __call__(self, event: Event) -> bytes | None:
+        """Take one event of kind bear or camera; the JSON of an alarm that is the first of its visit."""
         if event.kind == "camera":
             _follow(self._troubles, event, event)
-            return
+            return None
         began = self._bears.get(event.id, (event, event.captured_at))[1]
         _follow(self._bears, event, (event, began))
-        if event.alarms:
-            told = {"at": event.captured_at, "label": event.label, "score": event.score, "zones": event.zones}
-            self.last_alarm = _json(told | {"id": event.id, "again": event.escalated})
+        first = event.alarms and event.id not in self._alarmed
+        if event.quiet is None:  # such a visit has alarmed, be it before this began to listen
+            self._alarmed.pop(event.id, None)
+            self._alarmed[event.id] = None
+            if len(self._alarmed) > REMEMBERED:
+                del self._alarmed[next(iter(self._alarmed))]
+        if not event.alarms:
+            return None
+        told = {"at": event.captured_at, "label": event.label, "score": event.score, "zones": event.zones}
+        told |= {"id": event.id}
+        self.last_alarm = _json(told | {"again": event.escalated})
+        return _json({"event_type": ALARM} | told) if first else None
 
     @property
     def bear(self) -> bool:
         """Whether a bear is there, also one outside the schedule."""
         return bool(self._bears)
+
+    @property
+    def visits(self) -> Collection[str]:
+        """Ids of the visits that go on."""
+        return self._bears.keys()
+
+    @property
+    def troubled(self) -> bool:
+        """Whether something is known to be wrong with the camera."""
+        return bool(self._troubles)
 
     @property
     def sees(self) -> bool:

@@ -67,6 +67,10 @@ class Topics:
         """JSON about the bear and the camera's trouble; not retained."""
         return f"{self.prefix}/{segment(camera)}/attributes"
 
+    def alarm(self, camera: str) -> str:
+        """JSON of an alarm at the moment it begins; not retained."""
+        return f"{self.prefix}/{segment(camera)}/alarm"
+
     def last_alarm(self, camera: str) -> str:
         """JSON about the last alarm; retained."""
         return f"{self.prefix}/{segment(camera)}/last_alarm"

@@ -1,0 +1,87 @@
+"""What one file of a card holds: a picture, or the frame of a clip that looks most like a bear."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import Event
+
+from edge.camera.arrivals import CLIPS
+from edge.camera.file import VideoSource
+from edge.classifier import Classifier
+from edge.errors import PictureError, SourceError
+from edge.exif import Exif, read_exif
+from edge.pictures import SUFFIXES, decode_picture, picture_bytes
+from edge.stills import StillResult, look
+
+FILES = SUFFIXES | CLIPS
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFrames:
+    """Which frames of a clip were looked at, counted from 0 as they lie in the file."""
+
+    rate: float  # frames a second of the file
+    looked_at: tuple[int, ...]
+    best: int  # the one that the result is of
+
+    @property
+    def second(self) -> float:
+        """Where the best frame lies, seconds into the clip."""
+        return round(self.best / self.rate, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One file's outcome: what was seen in it, or why it could not be read."""
+
+    file: Path
+    seen: StillResult | None = None
+    failure: str | None = None
+    taken: datetime | None = None  # by the camera's own clock, without a time zone; clips say nothing of it
+    camera: str = ""  # as Exif names it
+    clip: ClipFrames | None = None
+    ms: float = 0.0
+    problems: tuple[str, ...] = ()  # what was wrong but did not stop it, one sentence each
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a file's name is a clip's."""
+    return path.suffix.lower() in CLIPS
+
+
+def find_in(classifier: Classifier, path: Path, fps: float, stop: Event) -> Finding:
+    """Look into a picture, or into ``fps`` frames a second of a clip, until ``stop`` is set."""
+    started = time.perf_counter()
+    exif = Exif()
+    try:
+        if is_clip(path):
+            seen, clip, problems = _look_into(classifier, path, fps, stop)
+        else:
+            data = picture_bytes(path)
+            exif = read_exif(data)
+            seen, clip, problems = look(classifier, decode_picture(data, path)), None, ()
+    except (PictureError, SourceError) as error:
+        return Finding(path, failure=str(error), taken=exif.taken, camera=exif.camera)
+    ms = (time.perf_counter() - started) * 1000
+    return Finding(path, seen, None, exif.taken, exif.camera, clip, ms, problems)
+
+
+def _look_into(
+    classifier: Classifier, path: Path, fps: float, stop: Event
+) -> tuple[StillResult, ClipFrames, tuple[str, ...]]:
+    """The frame of a clip with the highest score, and which were looked at. Raises SourceError for none."""
+    best: StillResult | None = None
+    number, numbers = 0, []
+    with VideoSource(path, name=path.stem, fps=fps) as source:
+        for frame in source:
+            numbers.append(round(frame.time * source.file_fps))
+            found = look(classifier, frame.image)
+            if best is None or found.bear > best.bear:
+                best, number = found, numbers[-1]
+            if stop.is_set():
+                break
+    assert best is not None  # a clip without a frame has raised
+    return best, ClipFrames(source.file_fps, tuple(numbers), number), tuple(source.problems)
