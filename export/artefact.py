@@ -12,16 +12,16 @@ from edge.atomic import need_folder, replace_whole
 from edge.card import Card, Parity
 from edge.classifier import Classifier
 from edge.errors import CatalogError, OptionError
-from export.crop_sets import calibration_crops, collect, collect_for_parity
+from export.crop_sets import calibration_crops, collect_for_parity
 from export.describe import Described, answers
 from export.graph import export_graph, put_card
 from export.quantize import quantize
 from export.verify import Answers, compare, compare_int8, gate_thresholds, refuse
 from train.catalog.picture import Catalog
 from train.catalog.read import read_catalog
-from train.figures.calibrate import bear_probability, fit_temperature, probabilities
+from train.figures.calibrate import bear_probability, probabilities
 from train.learning.pictures import Track
-from train.learning.probe import ask
+from train.learning.probe import ask, collect_tune
 from train.learning.run import Run
 from train.ood.compare import strangeness
 
@@ -44,11 +44,10 @@ def export_run(
     """
     targets = target_files(out, precisions)
     split, size = run.split(catalog), run.recipe.size
-    tune = collect(split["tune"], size, run.recipe.seed, 2, 2, lambda rows: track(rows, "crops of the tuning part"))
+    tune = collect_tune(split["tune"], size, run.recipe.seed, lambda rows: track(rows, "crops of the tuning part"))
     test = collect_for_parity(split["test"], size, run.recipe.seed, track)
-    log.info("The trained network answers %s crops; some minutes in all.", f"{len(tune.crops) + len(test.crops):,}")
-    logits, _ = ask(run.net, run.backbone, tune.crops)
-    temperature = fit_temperature(logits, tune.labels)
+    log.info("The trained network answers %s crops; some minutes in all.", f"{len(test.crops):,}")
+    temperature = run.temperature
     test_logits, _ = ask(run.net, run.backbone, test.crops)
     torch_p = probabilities(test_logits, temperature)
     method, strange = strangeness(run, split, track)

@@ -2,69 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.pictures import read_picture
 from export.verify import MIN_CROPS
 from train.catalog.picture import Picture as Row
 from train.catalog.picture import is_bear
 from train.learning.pictures import Track
-from train.learning.probe import CONTEXT, crops_of
+from train.learning.probe import CropSet, collect
 
 CALIBRATION_CROPS = 400
-
-
-@dataclass(frozen=True, eq=False)
-class CropSet:
-    """Crops of one part of the split with their truth."""
-
-    crops: NDArray[np.uint8]  # (N, size, size, 3) BGR
-    labels: tuple[str, ...]
-    bears: NDArray[np.bool_]  # (N,)
-    pictures: NDArray[np.int64]  # (N,) which picture each came from
-    degraded: NDArray[np.bool_]  # (N,)
-    sources: tuple[str, ...]
-
-    def where(self, chosen: NDArray[np.bool_]) -> CropSet:
-        """The crops where ``chosen``."""
-        labels = tuple(label for label, keep in zip(self.labels, chosen, strict=True) if keep)
-        return CropSet(
-            self.crops[chosen], labels, self.bears[chosen], self.pictures[chosen], self.degraded[chosen], self.sources
-        )
-
-
-def collect(
-    rows: Iterable[Row],
-    size: int,
-    seed: int,
-    bear_copies: int,
-    other_copies: int,
-    follow: Callable[[Any], Iterator[Row]],
-) -> CropSet:
-    """Clean crops and degraded copies of every picture; seeded a picture, so that order does not matter."""
-    crops, labels, pictures, degraded, sources = [], [], [], [], set()
-    for number, row in enumerate(follow(list(rows))):
-        copies = bear_copies if is_bear(row.label) else other_copies
-        rng = np.random.default_rng([seed, number])
-        cut = crops_of(row, read_picture(row.file), size, CONTEXT, rng, degraded=copies)
-        crops += cut
-        labels += [row.label] * len(cut)
-        pictures += [number] * len(cut)
-        degraded += [n >= len(cut) - copies for n in range(len(cut))]
-        sources.add(row.source)
-    return CropSet(
-        np.stack(crops),
-        tuple(labels),
-        np.array([is_bear(label) for label in labels]),
-        np.array(pictures, np.int64),
-        np.array(degraded),
-        tuple(sorted(sources)),
-    )
 
 
 def collect_for_parity(rows: list[Row], size: int, seed: int, track: Track) -> CropSet:

@@ -29,7 +29,6 @@ from edge.classifier import Classifier
 from edge.drift import brightness, spread
 from edge.pictures import read_picture
 from edge.stills import look
-from export.crop_sets import CropSet
 from export.golden import encode, enlarged, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
@@ -39,7 +38,7 @@ from train.catalog.picture import ALARM_LABELS, LABELS, is_bear
 from train.catalog.split import Split
 from train.figures.calibrate import bear_probability, fit_threshold
 from train.learning.pictures import Track
-from train.learning.probe import CONTEXT
+from train.learning.probe import CONTEXT, CropSet
 from train.learning.run import Run
 from train.ood.judge import PASSES, threshold
 

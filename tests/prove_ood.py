@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from edge.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE
-from export.crop_sets import CropSet, calibration_crops, collect
+from export.crop_sets import calibration_crops
 from export.describe import answers
 from export.graph import export_graph
 from export.quantize import quantize
@@ -33,7 +33,7 @@ from tests.conftest import PICTURES
 from tests.quick_run import run_folder
 from train.catalog.outsiders import COVERED, Outsider, cover_lens, in_domain, of_catalog, of_folder
 from train.catalog.split import Split
-from train.learning.probe import CONTEXT
+from train.learning.probe import CONTEXT, CropSet, collect
 from train.learning.run import Run, read_run
 from train.learning.where import find_place
 from train.ood.compare import RESULT, compare_run, save, strangeness, unlike_bears

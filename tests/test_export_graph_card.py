@@ -12,9 +12,9 @@ pytest.importorskip("onnx")
 pytest.importorskip("fastai")
 
 from edge.drift import drifts
-from export.crop_sets import CropSet
 from export.describe import Described, licence_line
 from train.catalog.picture import LABELS, Picture
+from train.learning.probe import CropSet
 
 
 def described(notes: list[str]) -> Described:

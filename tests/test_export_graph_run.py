@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -20,10 +19,14 @@ from torch import nn  # noqa: E402
 from edge.card import Card  # noqa: E402
 from edge.classifier import Classifier  # noqa: E402
 from edge.drift import drifts  # noqa: E402
+from edge.pictures import read_picture  # noqa: E402
+from edge.schema import WHOLE, Region  # noqa: E402
 from export.artefact import export_run  # noqa: E402
+from export.crop_sets import collect_for_parity  # noqa: E402
 from train.catalog.picture import ALARM_LABELS, LABELS, Catalog, table_digest  # noqa: E402
 from train.catalog.read import read_catalog  # noqa: E402
 from train.catalog.split import split_catalog, write_split  # noqa: E402
+from train.learning.answering import answering_learner  # noqa: E402
 from train.learning.network import BearNet  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
 from train.learning.run import Run  # noqa: E402
@@ -31,7 +34,7 @@ from train.ood.compare import RESULT, strangeness  # noqa: E402
 from train.ood.features import features_of  # noqa: E402
 from train.ood.fit import scores  # noqa: E402
 
-SIZE = 32
+SIZE, TEMPERATURE = 32, 0.75
 pytestmark = pytest.mark.xdist_group("export")
 
 
@@ -68,8 +71,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Catalog]:
     torch.manual_seed(3)
     layers = nn.Conv2d(3, 12, 5, stride=3), nn.ReLU6(), nn.Conv2d(12, 24, 3, stride=2), nn.ReLU6()
     body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    learner: Any = SimpleNamespace(model=BearNet(body, nn.Linear(24, 1000), LABELS, ALARM_LABELS, 0.5).eval())
-    return Run(run, learner, Recipe(size=SIZE), settings), catalog
+    net = BearNet(body, nn.Linear(24, 1000), LABELS, ALARM_LABELS, 0.5)
+    recipe = Recipe(size=SIZE)
+    learner = answering_learner(net.eval(), TEMPERATURE, split["train"], split["tune"], recipe, {})
+    return Run(run, learner, recipe, settings), catalog
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +87,7 @@ def exported(made: tuple[Run, Catalog]) -> dict[Path, Card]:
 def test_the_card_says_which_score_it_is_and_what_its_threshold_was_fitted_on(exported: dict[Path, Card]) -> None:
     assert len(exported) == 2
     for card in exported.values():
+        assert card.temperature == TEMPERATURE  # the run's: it is fitted once
         assert (card.ood.method, card.ood.quantile) == ("nearest neighbour", 0.95)
         assert card.ood.pictures == card.thresholds["still"].n_bear + card.thresholds["still"].n_no_bear
         assert card.ood.crops is not None
@@ -104,6 +110,26 @@ def test_the_device_reads_it_and_answers_as_the_network_does(
     _, method = strangeness(run, run.split(catalog), plain)
     np.testing.assert_allclose(ood, scores(method, features_of(run.net, run.backbone, crops)), atol=2e-3)
     assert (ood > classifier.card.ood.threshold).mean() > 0.5  # noise is nothing like the pictures
+
+
+def test_the_learner_answers_as_fp32_does_and_as_int8_but_for_what_its_card_says(
+    made: tuple[Run, Catalog], exported: dict[Path, Card]
+) -> None:
+    run, catalog = made
+    rows = run.split(catalog)["test"]
+    crops = collect_for_parity(rows, SIZE, run.recipe.seed, plain).crops
+    rgb = [np.ascontiguousarray(crop[..., ::-1]) for crop in crops]
+    files = {card.precision: Classifier(path) for path, card in exported.items()}
+    stated = files["int8"].card.parity.int8_max_abs_dp
+    assert stated is not None
+    with run.learner.no_bar():
+        found, _ = run.learner.get_preds(dl=run.learner.dls.test_dl(rgb))
+        np.testing.assert_allclose(found, files["fp32"](crops)[0], atol=1e-4)
+        assert np.abs(found.numpy() - files["int8"](crops)[0]).max() == pytest.approx(stated, abs=1e-4)
+        for row in rows[:6]:
+            whole = Region(WHOLE, "sweep")
+            [score] = files["fp32"].score(read_picture(row.file), [whole])
+            np.testing.assert_allclose(run.learner.predict(row.file)[2], score.probabilities, atol=1e-4)
 
 
 def test_what_the_device_sees_can_be_compared_with_the_reference(exported: dict[Path, Card]) -> None:

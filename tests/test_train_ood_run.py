@@ -21,7 +21,7 @@ from edge.errors import OptionError  # noqa: E402
 from tests.command import bear_alarm  # noqa: E402
 from train.catalog.outsiders import COVERED, of_folder  # noqa: E402
 from train.catalog.picture import ALARM_LABELS, LABELS, Picture  # noqa: E402
-from train.learning.network import BearNet  # noqa: E402
+from train.learning.network import BearNet, CalibratedNet  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
 from train.learning.run import Run  # noqa: E402
 from train.ood.compare import RESULT, Comparison, compare_run, save, strangeness, winner_of  # noqa: E402
@@ -64,7 +64,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, list[
     body = nn.Sequential(nn.Conv2d(3, 24, 5, stride=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     net = BearNet(body, nn.Linear(24, 1000), LABELS, ALARM_LABELS, 0.5)
     (folder / "run").mkdir()
-    learner: Any = SimpleNamespace(model=net)
+    learner: Any = SimpleNamespace(model=CalibratedNet(net, 1.0))
     return Run(folder / "run", learner, Recipe(size=SIZE), {"learner_sha256": "abc"}), split, folder / "outsiders"
 
 

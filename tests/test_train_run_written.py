@@ -36,7 +36,7 @@ class Untrained:
 
     def __init__(self, number: int = 0):
         self.number, self.path = number, Path()
-        self.model: Any = SimpleNamespace(labels=LABELS, eval=lambda: None)
+        self.model: Any = SimpleNamespace(labels=LABELS, eval=lambda: None, learner=self)
 
     def export(self, name: Any) -> None:
         """Write itself as fastai does."""
@@ -48,15 +48,17 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything of a training but the training; its figures are a picture and a table."""
     trainings = iter(range(9))
 
-    def measured(net: Any, backbone: Any, rows: Any, recipe: Recipe, out: Path, track: Any) -> dict[str, Any]:
+    def measured(tuned: Any, recipe: Recipe, out: Path) -> dict[str, Any]:
         (out / "top-losses.png").write_bytes(b"a picture")
-        return {"pictures": len(rows)}
+        return {"temperature": tuned.temperature}
 
     monkeypatch.setattr(runs, "build", lambda *_, **__: (None, None))
     monkeypatch.setattr(runs, "make_dataloaders", lambda *_, **__: None)
     monkeypatch.setattr(runs, "train_learner", lambda *_: Untrained(next(trainings)))
     monkeypatch.setattr(runs, "keep_some", lambda *_: Kept(0.2, 0.75))
     monkeypatch.setattr(runs, "measure", measured)
+    monkeypatch.setattr(runs, "ask_tune", lambda *_: SimpleNamespace(temperature=1.0))
+    monkeypatch.setattr(runs, "answering_learner", lambda model, *_: model.learner)
     monkeypatch.setattr(runs, "far_recall", lambda *_: {})
     monkeypatch.setattr(runs, "learning_curve_picture", lambda *_: None)
     monkeypatch.setattr(runs, "load_learner", lambda path: Untrained(torch.load(path)[0]))

@@ -1,8 +1,8 @@
-"""The ``--label dog=no_bear`` options."""
+"""What names mean: the ``--label dog=no_bear`` options, and what folders are called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from edge.errors import OptionError
 from train.catalog.picture import TRAINING_LABELS
@@ -15,5 +15,16 @@ def parse_labels(options: Iterable[str]) -> dict[str, str]:
         name, _, label = option.partition("=")
         if not name or label not in TRAINING_LABELS:
             raise OptionError(f"--label {option!r} is not NAME=LABEL with a label among {', '.join(TRAINING_LABELS)}")
-        aliases[name.strip().lower().replace(" ", "_").replace("-", "_")] = label
+        aliases[plain_name(name)] = label
     return aliases
+
+
+def plain_name(name: str) -> str:
+    """A name as labels are written: "Polar Bear" -> "polar_bear"."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def label_of(name: str, names: Mapping[str, str]) -> str | None:
+    """The label that a name, such as a folder's, means by ``names``; None where it means none."""
+    label = names.get(plain_name(name), plain_name(name))
+    return label if label in TRAINING_LABELS else None

@@ -14,6 +14,7 @@ from edge.errors import CatalogError
 from edge.pictures import SUFFIXES
 from edge.schema import BoxXYWH
 from train.catalog.decisions import decided
+from train.catalog.labels import label_of, plain_name
 from train.catalog.licences import NOT_STATED, stated
 from train.catalog.picture import BEAR_ANY, LABELS, SPLITS, TRAINING_LABELS, Catalog, Picture, table_digest
 
@@ -92,17 +93,15 @@ def source_name(path: Path) -> str:
 
 
 def _resolve(named: str, names: Mapping[str, str], where: object) -> str:
-    label = named.strip().lower().replace(" ", "_").replace("-", "_")
-    label = names.get(label, label)
-    if label not in TRAINING_LABELS:
+    label = label_of(named, names)
+    if label is None:
         raise CatalogError(f"{where}: {unknown_label(named)}")
     return label
 
 
 def unknown_label(named: str) -> str:
     """The sentence about a label that nobody knows: what was meant, or how to say what it is."""
-    plain = named.strip().lower().replace(" ", "_").replace("-", "_")
-    near = get_close_matches(plain, [*TRAINING_LABELS, *ALIASES], 1, 0.75)
+    near = get_close_matches(plain_name(named), [*TRAINING_LABELS, *ALIASES], 1, 0.75)
     if near:
         return f"unknown label {named!r}; did you mean {near[0]}? Labels are {', '.join(TRAINING_LABELS)}"
     return (
@@ -196,8 +195,7 @@ def _warn_of_untabled(root: Path, names: Mapping[str, str], pictures: Sequence[P
     known = {picture.file.resolve() for picture in pictures}
     loose = 0
     for folder in root.iterdir():
-        label = folder.name.strip().lower().replace(" ", "_").replace("-", "_")
-        if folder.is_dir() and names.get(label, label) in TRAINING_LABELS:
+        if folder.is_dir() and label_of(folder.name, names):
             files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
             loose += sum(file.resolve() not in known for file in files)
     if loose:

@@ -17,7 +17,7 @@ from train.catalog.split import Split, complete, read_split
 from train.clean.changes import check_retrain, words
 from train.learning.callbacks import Progress
 from train.learning.hard_negatives import FOLDER, kept_crops, remembered
-from train.learning.measure import measure
+from train.learning.measure import ask_tune, measure
 from train.learning.pictures import PictureCache, Track, leave_out_broken
 from train.learning.run import make_folder, read_run, train_run
 from train.learning.where import Place
@@ -62,7 +62,8 @@ def retrain(
         more=more,
     )
     with tempfile.TemporaryDirectory() as scratch:  # its plots are not asked for
-        before = measure(old.net, old.backbone, split["tune"], old.recipe, Path(scratch), track)
+        seen = ask_tune(old.net, old.backbone, split["tune"], old.recipe, track)
+        before = measure(seen, old.recipe, Path(scratch))
     report = {
         "run": str(place.run),
         "relabelled": change.relabelled,

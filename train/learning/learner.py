@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 
 import torch
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
+from train.figures.calibrate import ALARM_COLUMNS
 from train.learning.backbones import Backbone
 from train.learning.callbacks import EarlyStop, FrozenStatistics, History, WeightAverage
 from train.learning.mining import MineHard
@@ -36,26 +38,48 @@ log = logging.getLogger(__name__)
 IMAGENET_CLASSES = 1000
 
 
-class BearLoss(nn.Module):
-    """-log of the allowed labels' summed probability, plus distillation from the untouched network.
+class LabelLoss(nn.Module):
+    """-log of the allowed labels' summed probability; a picture known only as "bear" allows every alarm label.
 
-    A picture known only as "bear" allows every alarm label. Distillation: KL divergence of the 1,000-class
-    outputs at temperature T, times T squared (Hinton et al. 2015).
+    ``reduction``, ``activation`` and ``decodes`` are what fastai asks a loss for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduction = "mean"
+        self.allowed = allowed_labels()
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of label logits (N, L) and targets (N,) into TRAINING_LABELS: (N,), or its mean."""
+        log_p = torch.log_softmax(logits.float(), dim=1)  # half precision is not enough for a log of a sum
+        wrong = ~self.allowed.to(logits.device)[targets]
+        loss = -torch.logsumexp(log_p.masked_fill(wrong, -1e4), dim=1)
+        return loss if self.reduction == "none" else loss.mean()
+
+    def activation(self, logits: Tensor) -> Tensor:
+        """Probabilities (N, L) of label logits (N, L)."""
+        return torch.softmax(logits, dim=1)
+
+    def decodes(self, probabilities: Tensor) -> Tensor:
+        """(N,) index of the most probable label."""
+        return probabilities.argmax(dim=1)
+
+
+class BearLoss(LabelLoss):
+    """The new head's loss, plus distillation from the untouched network.
+
+    Distillation: KL divergence of the 1,000-class outputs at temperature T, times T squared (Hinton et al. 2015).
     """
 
     def __init__(self, distill: float, temperature: float):
         super().__init__()
         self.distill, self.temperature = distill, temperature
-        self.allowed = allowed_labels()
         self.teacher: Tensor | None = None  # (N, 1000), set by train.learning.teacher while training
 
     def forward(self, raw: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of raw logits (N, L + 1000) and targets (N,) into TRAINING_LABELS."""
-        allowed = self.allowed.to(raw.device)
-        raw = raw.float()  # half precision is not enough for a log of a sum
-        count = allowed.shape[1]
-        log_p = torch.log_softmax(raw[:, :count], dim=1)
-        loss = -torch.logsumexp(log_p.masked_fill(~allowed[targets], -1e4), dim=1).mean()
+        raw, count = raw.float(), len(LABELS)
+        loss = super().forward(raw[:, :count], targets)
         if self.teacher is None or self.distill == 0:
             return loss
         t = self.temperature
@@ -76,30 +100,38 @@ def allowed_labels() -> Tensor:
     return torch.tensor(rows)
 
 
+def error_rate(logits: Tensor, targets: Tensor) -> float:
+    """Share of pictures whose best label is not a right one."""
+    best = logits.argmax(dim=1)
+    return float((~allowed_labels()[targets, best]).float().mean())
+
+
+def bear_recall(logits: Tensor, targets: Tensor) -> float:
+    """Share of bears with p(bear) > 0.5."""
+    return _share_of_bears(logits, targets, bears=True)
+
+
+def false_positive_rate(logits: Tensor, targets: Tensor) -> float:
+    """Share of others with p(bear) > 0.5."""
+    return _share_of_bears(logits, targets, bears=False)
+
+
+def _share_of_bears(logits: Tensor, targets: Tensor, *, bears: bool) -> float:
+    bear = torch.softmax(logits, dim=1)[:, ALARM_COLUMNS].sum(dim=1)
+    chosen = bear[allowed_labels()[:, ALARM_COLUMNS].any(dim=1)[targets] == bears]
+    return float((chosen > 0.5).float().mean()) if len(chosen) else 0.0
+
+
+FIGURES = (error_rate, bear_recall, false_positive_rate)  # of label logits (N, L) and targets (N,)
+
+
 def metrics(net: BearNet) -> list[AccumMetric]:
-    """error_rate, bear_recall and false_positive_rate at p > 0.5 on the tuning part."""
-    allowed = allowed_labels()
-    bear_targets = allowed[:, net.alarm].any(dim=1)
+    """``FIGURES`` of the raw logits that a network in training gives, on the tuning part."""
 
-    def error_rate(raw: Tensor, targets: Tensor) -> float:
-        """Share of pictures whose best label is not a right one."""
-        best = net.label_logits(raw).argmax(dim=1)
-        return float((~allowed[targets, best]).float().mean())
+    def of_raw(figure: Callable[[Tensor, Tensor], float]) -> Callable[[Tensor, Tensor], float]:
+        return wraps(figure)(lambda raw, targets: figure(net.label_logits(raw), targets))
 
-    def bear_recall(raw: Tensor, targets: Tensor) -> float:
-        """Share of bears with p(bear) > 0.5."""
-        return share(raw, targets, bears=True)
-
-    def false_positive_rate(raw: Tensor, targets: Tensor) -> float:
-        """Share of others with p(bear) > 0.5."""
-        return share(raw, targets, bears=False)
-
-    def share(raw: Tensor, targets: Tensor, *, bears: bool) -> float:
-        bear = torch.softmax(net.label_logits(raw), dim=1)[:, net.alarm].sum(dim=1)
-        chosen = bear[bear_targets[targets] == bears]
-        return float((chosen > 0.5).float().mean()) if len(chosen) else 0.0
-
-    return [AccumMetric(measure, flatten=False) for measure in (error_rate, bear_recall, false_positive_rate)]
+    return [AccumMetric(of_raw(figure), flatten=False) for figure in FIGURES]
 
 
 def halves(net: BearNet) -> list[list[nn.Parameter]]:

@@ -3,74 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge.pictures import read_picture
-from edge.schema import Picture
-from train.catalog.picture import BEAR_ANY, is_bear
+from train.catalog.picture import LABELS, TRAINING_LABELS
 from train.catalog.picture import Picture as Row
 from train.figures.calibrate import bear_probability, fit_temperature, fit_threshold, probabilities
 from train.learning.backbones import Backbone
+from train.learning.far_figure import EACH_RUN_PX, far_figure, looks_of, some_of
 from train.learning.learner import allowed_labels
 from train.learning.network import BearNet
 from train.learning.pictures import Track
-from train.learning.probe import CONTEXT, ask, crops_of
+from train.learning.probe import CropSet, ask, collect_tune
 from train.learning.recipe import Recipe
 from train.learning.run_plots import confusion_picture, top_losses_picture
 
 
-def measure(
-    net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe, out: Path, track: Track[Row]
-) -> dict[str, Any]:
-    """Figures on the tuning part through the runtime's own crops; draws the confusion matrix and top losses."""
-    rng = np.random.default_rng(recipe.seed)
-    cut_out: list[Picture] = []
-    labels: list[str] = []
-    names: list[str] = []
-    degraded: list[bool] = []
-    pictures: list[int] = []
-    for number, row in enumerate(track(rows, "measuring")):
-        cut = crops_of(row, read_picture(row.file), recipe.size, CONTEXT, rng, degraded=2)
-        cut_out += cut
-        labels += [row.label] * len(cut)
-        names += [row.file.name.encode(errors="replace").decode()] * len(cut)  # drawn: a name may be no UTF-8
-        pictures += [number] * len(cut)
-        degraded += [n >= len(cut) - 2 for n in range(len(cut))]
-    crops = np.stack(cut_out)
-    del cut_out
-    logits, _ = ask(net, backbone, crops)
-    bears, far = np.array([is_bear(label) for label in labels]), np.array(degraded)
-    temperature = fit_temperature(logits, labels)
-    rows_p = probabilities(logits, temperature)
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """The tuning part as a network sees it: its pictures, their crops, the logits (N, L), and the temperature."""
+
+    rows: Sequence[Row]
+    crops: CropSet
+    logits: NDArray[np.float32]
+    temperature: float
+
+
+def ask_tune(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe, track: Track[Row]) -> Tuned:
+    """Ask a trained network about the tuning crops, and fit its temperature: the one that ``export`` uses too."""
+    crops = collect_tune(rows, recipe.size, recipe.seed, lambda some: track(some, "measuring"))
+    logits, _ = ask(net, backbone, crops.crops)
+    return Tuned(rows, crops, logits, fit_temperature(logits, crops.labels))
+
+
+def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Figures on the tuning part; draws the confusion matrix and top losses into ``out``."""
+    crops, labels = tuned.crops, tuned.crops.labels
+    rows_p = probabilities(tuned.logits, tuned.temperature)
     bear = bear_probability(rows_p)
-    sources, of = [row.source for row in rows], np.array(pictures)
     allowed = allowed_labels().numpy()
-    known = [net.labels.index(label) if label != BEAR_ANY else len(net.labels) for label in labels]
+    known = [TRAINING_LABELS.index(label) for label in labels]
     losses = -np.log(np.clip((rows_p * allowed[known]).sum(axis=1), 1e-9, 1))
-    answers = [net.labels[column] for column in rows_p.argmax(axis=1)]
-    clean = np.flatnonzero(~far)
+    answers = [LABELS[column] for column in rows_p.argmax(axis=1)]
+    far, clean = crops.degraded, np.flatnonzero(~crops.degraded)
     confusion = confusion_picture([labels[n] for n in clean], [answers[n] for n in clean], out / "confusion-matrix.png")
-    titles = [f"{labels[n]}, p(bear) {bear[n]:.2f}\n{names[n][:28]}" for n in range(len(labels))]
-    top_losses_picture(crops, losses, titles, out / "top-losses.png")
+    # Drawn: a name may be no UTF-8.
+    names = [tuned.rows[number].file.name.encode(errors="replace").decode() for number in crops.pictures]
+    titles = [f"{label}, p(bear) {p:.2f}\n{name[:28]}" for label, p, name in zip(labels, bear, names, strict=True)]
+    top_losses_picture(crops.crops, losses, titles, out / "top-losses.png")
     parts = {"clean": ~far, "degraded": far, "all": np.ones(len(far), bool)}
     at = {
-        name: asdict(fit_threshold(bear[part], bears[part], recipe.false_positive_rate, sources, of[part]))
+        name: asdict(
+            fit_threshold(
+                bear[part], crops.bears[part], recipe.false_positive_rate, crops.sources, crops.pictures[part]
+            )
+        )
         for name, part in parts.items()
     }
     return {
         "part": "tune",
-        "pictures": len(rows),
-        "crops": len(crops),
-        "temperature": temperature,
-        "error_rate": float(
-            np.mean([not allowed[k, net.labels.index(a)] for k, a in zip(known, answers, strict=True)])
-        ),
+        "pictures": len(tuned.rows),
+        "crops": len(labels),
+        "temperature": tuned.temperature,
+        "error_rate": float(np.mean(~allowed[known, rows_p.argmax(axis=1)])),
         "bear_recall": at["all"]["recall"],
         "false_positive_rate": at["all"]["false_positive_rate"],
         "thresholds": at,
         "confusion": confusion,
     }
+
+
+def far_recall(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe) -> dict[str, float]:
+    """Recall of shrunk tuning bears by side in pixels, each with its own threshold (``train.learning.far_figure``)."""
+    looks = looks_of(some_of(rows), recipe.size, EACH_RUN_PX)
+    logits, _ = ask(net, backbone, looks.crops)
+    found = far_figure(bear_probability(probabilities(logits, 1.0)), looks, recipe.false_positive_rate)
+    return {str(side): recall for side, recall in found.recall.items()}

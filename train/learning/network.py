@@ -59,6 +59,21 @@ class BearNet(nn.Module):
         return -torch.logsumexp(raw if self.keep > 0 else raw[:, : len(self.labels)], dim=1)
 
 
+class CalibratedNet(nn.Module):
+    """The trained network with its last answer: pictures (N, 3, H, W) -> logits (N, L) whose softmax is the answer.
+
+    ``temperature`` was fitted once, on the tuning part. An exported file answers the same.
+    """
+
+    def __init__(self, net: BearNet, temperature: float):
+        super().__init__()
+        self.net, self.temperature, self.labels = net, temperature, net.labels
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Label logits (N, L), divided by the temperature."""
+        return self.net.label_logits(self.net(pictures)) / self.temperature
+
+
 def bear_logit(logits: Tensor, bears: Tensor) -> Tensor:
     """(N,) log-odds that the class is one of ``bears`` (a mask over the columns)."""
     lowest = torch.finfo(logits.dtype).min / 4

@@ -1,6 +1,6 @@
 """One training run, from the table of pictures to a folder that ``export`` understands.
 
-RUN/learner.pkl    the exported fastai Learner (a pickle: open only your own)
+RUN/learner.pkl    the exported fastai Learner, which answers as an export does (a pickle: open only your own)
 RUN/settings.json  recipe, versions, digests, counts, licences
 RUN/split.csv      which picture was in which part, and which could not be read
 RUN/metrics.json   figures on the tuning part
@@ -37,17 +37,15 @@ from train.catalog.decisions import TABLE as DECISIONS
 from train.catalog.picture import LABELS, Catalog, check_trainable, table_digest
 from train.catalog.picture import Picture as Row
 from train.catalog.split import Split, name_of, read_split, write_split
-from train.figures.calibrate import bear_probability, probabilities
+from train.learning.answering import answering_learner
 from train.learning.backbones import Backbone, build, find_backbone
 from train.learning.dataloaders import make_dataloaders
-from train.learning.far_figure import EACH_RUN_PX, far_figure, looks_of, some_of
 from train.learning.hard_negatives import kept_crops, noted
 from train.learning.kept import keep_some
 from train.learning.learner import Seen, seed_everything, train_learner
-from train.learning.measure import measure
+from train.learning.measure import ask_tune, far_recall, measure
 from train.learning.network import BearNet
 from train.learning.pictures import PictureCache, Track, examples_of
-from train.learning.probe import ask
 from train.learning.recipe import Recipe
 from train.learning.run_plots import learning_curve_picture
 from train.learning.together import first, of_first, rank
@@ -70,8 +68,13 @@ class Run:
     @property
     def net(self) -> BearNet:
         """The trained network."""
-        net: BearNet = self.learner.model
+        net: BearNet = self.learner.model.net
         return net
+
+    @property
+    def temperature(self) -> float:
+        """What its logits are divided by, fitted on its tuning part."""
+        return float(self.learner.model.temperature)
 
     @property
     def backbone(self) -> Backbone:
@@ -132,9 +135,11 @@ def train_run(
 
     def finish() -> dict[str, Any]:
         kept = keep_some(learn.model, untouched, backbone, split["tune"], recipe) if recipe.pretrained else None
-        _keep(learn, catalog, split, out, recipe, aliases or {}, more)
+        tuned = ask_tune(learn.model, backbone, split["tune"], recipe, track)
+        answering = answering_learner(learn.model, tuned.temperature, learn_from, split["tune"], recipe, aliases or {})
+        _keep(answering, catalog, split, out, recipe, aliases or {}, more)
         try:
-            metrics = measure(learn.model, backbone, split["tune"], recipe, out, track) | {"history": history}
+            metrics = measure(tuned, recipe, out) | {"history": history}
             if kept:
                 metrics["kept"] = {"body": kept.body, "head": kept.head, "chosen": recipe.choose_kept}
             metrics["far_recall"] = far_recall(learn.model, backbone, split["tune"], recipe)
@@ -149,14 +154,6 @@ def train_run(
 
     metrics = of_first(finish, cpu=not recipe.fp16)
     return metrics if first() else {}
-
-
-def far_recall(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe) -> dict[str, float]:
-    """Recall of shrunk tuning bears by side in pixels, each with its own threshold (``train.learning.far_figure``)."""
-    looks = looks_of(some_of(rows), recipe.size, EACH_RUN_PX)
-    logits, _ = ask(net, backbone, looks.crops)
-    found = far_figure(bear_probability(probabilities(logits, 1.0)), looks, recipe.false_positive_rate)
-    return {str(side): recall for side, recall in found.recall.items()}
 
 
 def make_folder(out: Path) -> None:
@@ -246,6 +243,11 @@ def read_run(folder: Path) -> Run:
             raise CatalogError(
                 f"{folder / 'learner.pkl'}: cannot be read ({type(error).__name__}: {first}); train the run again"
             ) from None
+    if isinstance(learner.model, BearNet):  # without a temperature, which each export used to fit again
+        raise CatalogError(
+            f"{folder / 'learner.pkl'}: an older version of Bear Alarm made it, and this one cannot use it; "
+            "train the run again"
+        )
     labels = getattr(learner.model, "labels", ())
     if tuple(labels) != LABELS:
         raise CatalogError(

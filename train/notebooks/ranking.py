@@ -14,15 +14,14 @@ from fastai.data.transforms import IndexSplitter, IntToFloatTensor, Normalize
 from fastai.learner import Learner
 from fastai.vision.core import PILImage
 from fasttransform import Transform
-from torch import Tensor
 
 from edge.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from train.catalog.picture import TRAINING_LABELS, Picture
-from train.learning.learner import allowed_labels
-from train.learning.network import BearNet
+from train.learning.answering import groups
+from train.learning.learner import LabelLoss
 from train.learning.probe import CONTEXT
 from train.learning.run import Run
 
@@ -47,31 +46,6 @@ class OpenView(Transform):
         return PILImage.create(np.ascontiguousarray(seen[..., ::-1]))
 
 
-class AnswerLoss:
-    """-log of the probability that the network's answer gives the labels that are right.
-
-    "A bear" without a species allows every bear. ``reduction`` is what fastai asks a loss for.
-    """
-
-    def __init__(self, net: BearNet):
-        self.net, self.reduction = net, "mean"
-        self.allowed = allowed_labels()
-
-    def __call__(self, raw: Tensor, targets: Tensor) -> Tensor:
-        """Loss of raw logits (N, L + 1000) and targets (N,) into TRAINING_LABELS: (N,), or its mean."""
-        log_p = torch.log_softmax(self.net.label_logits(raw), dim=1)
-        loss = -torch.logsumexp(log_p.masked_fill(~self.allowed[targets], -1e4), dim=1)
-        return loss if self.reduction == "none" else loss.mean()
-
-    def activation(self, raw: Tensor) -> Tensor:
-        """Probabilities (N, L) of raw logits (N, L + 1000)."""
-        return torch.softmax(self.net.label_logits(raw), dim=1)
-
-    def decodes(self, probabilities: Tensor) -> Tensor:
-        """(N,) index of the most probable label."""
-        return probabilities.argmax(dim=1)
-
-
 def ranking_learner(run: Run, train: Sequence[Picture], tune: Sequence[Picture]) -> Learner:
     """A Learner over ``run``'s network whose two sets are these pictures as they are, nothing augmented."""
     pictures = {picture.file: picture for picture in (*train, *tune)}
@@ -87,4 +61,4 @@ def ranking_learner(run: Run, train: Sequence[Picture], tune: Sequence[Picture])
     )
     files = [picture.file for picture in (*train, *tune)]
     dls: DataLoaders = block.dataloaders(files, bs=BATCH, num_workers=0, device=torch.device("cpu"))
-    return Learner(dls, run.net, loss_func=AnswerLoss(run.net), splitter=lambda net: [list(net.parameters())])
+    return Learner(dls, run.learner.model, loss_func=LabelLoss(), splitter=groups)

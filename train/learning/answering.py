@@ -1,0 +1,161 @@
+"""The Learner that a run keeps: any picture in, the answer of an exported file out, as fastai's own Learners work.
+
+Training needs crops at random, two heads' logits and a teacher. Whoever loads ``learner.pkl`` needs none of that:
+``predict`` and all that fastai builds on it cut a picture as the alarm does and answer the labels' probabilities.
+Everything in here is pickled by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback import progress as _progress  # noqa: F401  # shows a bar where a notebook shows one
+from fastai.data.core import DataLoaders, Datasets
+from fastai.data.transforms import Categorize, Category, IntToFloatTensor, Normalize, ToTensor
+from fastai.learner import Learner
+from fastai.metrics import AccumMetric
+from fastai.torch_core import TensorCategory
+
+# Imported for what it adds: how pictures are shown with their labels, answers and losses.
+from fastai.vision import learner as _vision  # noqa: F401
+from fastai.vision.core import PILImage
+from fasttransform import Transform
+from PIL import Image, ImageOps
+from torch import nn
+
+from edge.crops import cut
+from edge.errors import CatalogError
+from edge.pictures import decode_picture, read_picture
+from edge.schema import WHOLE, Picture
+from train.catalog.labels import label_of
+from train.catalog.picture import LABELS, TRAINING_LABELS
+from train.catalog.picture import Picture as Row
+from train.catalog.read import ALIASES
+from train.learning.backbones import find_backbone
+from train.learning.learner import FIGURES, LabelLoss, halves
+from train.learning.network import BearNet, CalibratedNet
+from train.learning.pictures import Example, examples_of
+from train.learning.probe import CONTEXT
+from train.learning.recipe import Recipe
+
+
+class OpenAsAlarm(Transform):
+    """A picture -> the crop that the alarm would score, a PILImage of ``size`` pixels square.
+
+    A picture is a file's name or content, an RGB array or tensor, or a PIL image; an ``Example`` may name a box in it.
+    """
+
+    input_types = object  # fastai passes over transforms of other types than the first it saw
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+    def encodes(self, item: object) -> PILImage:
+        """Raises PictureError when a file is gone or damaged."""
+        source, box = (item.file, item.box_xywh) if isinstance(item, Example) else (item, WHOLE)
+        crop = cut(pixels(source), box, self.size, CONTEXT)
+        return PILImage.create(np.ascontiguousarray(crop[..., ::-1]))
+
+
+def pixels(item: Any) -> Picture:
+    """Any picture that fastai takes, uint8 (H, W, 3) BGR and upright. Raises PictureError."""
+    if isinstance(item, str | Path):
+        return read_picture(item)
+    if isinstance(item, bytes):
+        return decode_picture(item, "the picture")
+    image: Image.Image = item if isinstance(item, Image.Image) else PILImage.create(item)
+    rgb = ImageOps.exif_transpose(image).convert("RGB")
+    return np.ascontiguousarray(np.asarray(rgb, np.uint8)[..., ::-1])
+
+
+class ReadLabel(Transform):
+    """An example -> its label, a file -> the label that the nearest of its folders is named by."""
+
+    input_types = object
+
+    def __init__(self, aliases: Mapping[str, str]):
+        super().__init__()
+        self.names = {**ALIASES, **aliases}
+
+    def encodes(self, item: object) -> str:
+        """Raises CatalogError where no folder is named by a label."""
+        if isinstance(item, Example):
+            return item.label
+        found = (label_of(folder.name, self.names) for folder in Path(str(item)).absolute().parents)
+        label = next((label for label in found if label), None)
+        if label is None:
+            raise CatalogError(
+                f"{item}: none of its folders is named by a label; labels are {', '.join(TRAINING_LABELS)}"
+            )
+        return label
+
+
+class BearCategory(Categorize):  # type: ignore[misc]
+    """fastai's categories over the labels that the network answers.
+
+    A picture known only as "bear" gets the number after the last: it is a truth, and never an answer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(vocab=list(LABELS), sort=False)
+
+    def encodes(self, label: str) -> TensorCategory:
+        """The label's number in TRAINING_LABELS."""
+        return TensorCategory(TRAINING_LABELS.index(label))
+
+    def decodes(self, number: object) -> Category:
+        """The label of a number."""
+        return Category(TRAINING_LABELS[int(number)])  # type: ignore[call-overload]
+
+
+class NamedPictures(DataLoaders):  # type: ignore[misc]
+    """DataLoaders that an exported Learner keeps: they hold names of pictures, and ``show_results`` asks for some."""
+
+    def new_empty(self) -> NamedPictures:
+        """Itself, where fastai would leave the pictures behind."""
+        return self
+
+
+def answering_learner(
+    net: BearNet,
+    temperature: float,
+    train: Sequence[Row],
+    tune: Sequence[Row],
+    recipe: Recipe,
+    aliases: Mapping[str, str],
+) -> Learner:
+    """A Learner over a trained network that answers as its exported file does, with the run's two parts by name."""
+    items = [replace(each, file=each.file.absolute()) for each in examples_of([*train, *tune])]
+    count = len(examples_of(train))
+    opening = [OpenAsAlarm(recipe.size)], [ReadLabel(aliases), BearCategory()]
+    pictures = Datasets(items, tfms=opening, splits=(range(count), range(count, len(items))))
+    backbone, device = find_backbone(recipe.backbone), torch.device("cuda" if recipe.fp16 else "cpu")
+    loaders = pictures.dataloaders(
+        bs=recipe.batch,
+        num_workers=0,
+        drop_last=False,
+        device=device,
+        after_item=[ToTensor()],
+        after_batch=[
+            IntToFloatTensor(),
+            Normalize.from_stats(list(backbone.mean), list(backbone.std), cuda=recipe.fp16),
+        ],
+    )
+    return Learner(
+        NamedPictures(*loaders.loaders, device=device),
+        CalibratedNet(net, temperature),
+        loss_func=LabelLoss(),
+        metrics=[AccumMetric(figure, flatten=False) for figure in FIGURES],
+        splitter=groups,
+    )
+
+
+def groups(net: CalibratedNet) -> list[list[nn.Parameter]]:
+    """fastai's parameter groups: the body, the new head."""
+    return halves(net.net)
