@@ -86,7 +86,7 @@ def test_a_service_without_its_library_is_no_mistake(monkeypatch):
     [
         ("ntfy://my-bees", True),
         ("ntfys://ntfy.sh/my-bees", True),
-        (f"ntfy://{new_topic()}", False),
+        ("ntfy://bears-28a3ed59ab06d3a0", False),
         ("ntfy://my-own-server/bees", False),
         ("ntfy://bob:pw@ntfy.sh/bees", False),
         ("json://host/bees", False),
@@ -95,3 +95,9 @@ def test_a_service_without_its_library_is_no_mistake(monkeypatch):
 )
 def test_a_topic_that_others_may_guess(url, open_to_all):
     assert (guessable(url) is not None) == open_to_all
+
+
+def test_a_topic_of_ours_is_a_new_one_each_time_that_nobody_guesses():
+    one, other = new_topic(), new_topic()
+    assert one != other
+    assert guessable(f"ntfy://{one}") is None
