@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,6 +54,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for tool in mark.args:
             if shutil.which(tool) is None:
                 _missing(tool, f"{tool} is not installed", demanded=bool(REQUIRED & {tool, "all"}))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape what was captured and is no UTF-8, such as the odd names of files: workers can only send text."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
