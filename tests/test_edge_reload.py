@@ -154,6 +154,7 @@ def test_a_camera_that_is_away_at_the_start_is_waited_for(place):
             assert alarm.ended() == 0
 
 
+@pytest.mark.slow
 def test_quiet_it_says_nothing_of_what_goes_well(place, yard):
     place()
     with watching("--quiet", cwd=place.folder) as alarm:

@@ -51,7 +51,16 @@ WEATHER = {
 }
 
 
-@pytest.mark.parametrize("weather", WEATHER, ids=[name.replace(" ", "-") for name in WEATHER])
+SLOW = {"rain", "wind on the pole", "in somebody's hand", "the infrared filter flips"}  # over five seconds each
+
+
+@pytest.mark.parametrize(
+    "weather",
+    [
+        pytest.param(name, id=name.replace(" ", "-"), marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in WEATHER
+    ],
+)
 def test_weather_raises_no_alarm_and_hides_no_bear(classifier, weather):
     bear = stage.bear(COMES_S, GOES_S)
     told, _ = watch(classifier, stage.film(LASTS_S, [bear], WEATHER[weather], fps=8.0))
@@ -103,6 +112,7 @@ def small(seconds, paint, fps=2.0, start_s=0.0):
         yield Frame(picture, at, wall, "yard", i, time.monotonic(), media_time_s=at)
 
 
+@pytest.mark.slow
 def test_a_flag_that_looks_like_a_bear_for_an_hour_does_not_flood():
     def flag(picture, at):
         lift, wide = round(3 * np.sin(3 * at)), 40 + round(6 * np.sin(5 * at))
