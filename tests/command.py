@@ -55,7 +55,7 @@ def bear_alarm(*words: object, cwd: Path | None = None, stdin: str = "", **envir
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         else:
             code = 0
-    return Ran(code, *(stream.buffer.getvalue().decode(encoding) for stream in (out, err)))
+    return Ran(code, *(stream.buffer.getvalue().decode(encoding, "backslashreplace") for stream in (out, err)))
 
 
 def in_a_process(*words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

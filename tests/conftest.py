@@ -65,9 +65,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what starts a program of SLOW; give tests that share a module's fixture to one worker."""
+    """Mark as slow what starts a program of SLOW or asks for an export of the whole network.
+
+    Tests that share a module's fixture go to one worker.
+    """
     for item in items:
-        if any(SLOW & {*mark.args} for mark in item.iter_markers("needs_tool")):
+        tools = {tool for mark in item.iter_markers("needs_tool") for tool in mark.args}
+        if tools & SLOW or "exported_model" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
         defined = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009 - private, and mypy knows it
         if any(each[-1].scope == "module" for each in defined) and not item.get_closest_marker("xdist_group"):

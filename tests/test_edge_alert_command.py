@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 
@@ -22,6 +23,13 @@ from tests.sink_world import event, soon
 PLAYS = "#!/bin/sh\nexit 0\n"
 
 SECRET = "hunter2-hunter2"
+
+
+@pytest.fixture(autouse=True)
+def own_pins(monkeypatch):
+    """No pin factory yet, as in a new process: gpiozero keeps the first one it makes."""
+    if importlib.util.find_spec("gpiozero"):
+        monkeypatch.setattr("gpiozero.Device.pin_factory", None)
 
 
 def alert(*words, **variables):

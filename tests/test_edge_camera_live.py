@@ -162,7 +162,7 @@ def let_go(go):
 def test_a_read_that_blocks_is_left_behind_once_and_releases_its_camera_when_it_returns(hasty):
     def alive():
         gc.collect()
-        return threading.active_count(), sum(type(each) in {LiveSource, FakeVideo} for each in gc.get_objects())
+        return len(readers()), sum(type(each) in {LiveSource, FakeVideo} for each in gc.get_objects())
 
     before, videos_released = alive(), []
     for _ in range(20):

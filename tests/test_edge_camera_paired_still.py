@@ -42,4 +42,4 @@ def test_what_is_said_to_be_lost_is_all_of_the_small_stream():
     main._lost.total_s, main.reopened = 500.0, 20
     sub._lost.total_s, sub.reopened = 41.2, 3
     with PairedSource(main, sub, name="yard") as source:
-        assert _lost(source) == "41.2 s without a picture, opened anew 3 times"
+        assert _lost(source) == "41.2 s without a picture, reopened 3 times"

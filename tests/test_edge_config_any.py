@@ -144,4 +144,5 @@ def test_the_template_passes_with_any_answer(source, sound):
     assert found is not None
     assert len(found.cameras) == 1
     assert found.alerts.sounds == ((sound,) if sound else ())
-    assert uncommented(uncommented(template())) == uncommented(template())
+    text = template()
+    assert uncommented(uncommented(text)) == uncommented(text)

@@ -144,7 +144,7 @@ def test_evidence_lies_where_watch_puts_it(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can ask as another user")
 def test_a_folder_that_only_root_may_write_is_broken_for_the_service(tmp_path):
     put(tmp_path, **{"etc__systemd__system__bear-alarm.service": ""})
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
     host = Host(root=tmp_path, find_account=lambda name: Account(65534, 65534))
     (found,) = keeping.of_service(device(tmp_path), "evidence", tmp_path, host)

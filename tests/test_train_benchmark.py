@@ -211,6 +211,7 @@ def test_bins_that_none_reaches_fall_short_and_say_so(tmp_path: Path, pool: list
     assert "Note: >90 px: 0 crops of 0 pictures of bears, short of 12." in benchmark_text(told)
 
 
+@pytest.mark.slow
 def test_evaluate_prints_it(tmp_path: Path, pool: list[Picture], capsys: pytest.CaptureFixture[str]) -> None:
     model, folder = str(write_model(tmp_path / "m.onnx")), pool[0].file.parent
     evaluate(folder, model=model, benchmark=True)

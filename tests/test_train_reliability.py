@@ -41,6 +41,7 @@ def test_a_model_without_error_is_not_blamed_for_few_pictures() -> None:
     assert sum(one.low == 0 for one in found) >= 36
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "copies"), [(300, 1), (600, 2)])
 def test_the_interval_holds_the_truth(n: int, copies: int) -> None:
     rng = np.random.default_rng(6)

@@ -109,6 +109,7 @@ def test_that_shares_were_chosen_is_said(tmp_path: Path, capsys: pytest.CaptureF
     assert ("20 %" in said and "75 %" in said) == chosen
 
 
+@pytest.mark.slow
 def test_the_rate_finder_suggests_draws_and_trains_nothing(
     session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +129,7 @@ def test_only_the_first_of_several_processes_looks_for_the_rate(
     assert not session.out.exists()
 
 
+@pytest.mark.slow
 def test_seeds_are_runs_of_their_own_and_hard_negatives_are_counted(
     session: Session, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

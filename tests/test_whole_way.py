@@ -57,6 +57,7 @@ def test_a_run_holds_what_it_promises(trained_run: Path) -> None:
     assert all(len(parts) == 1 for parts in cameras.values())
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run(trained_run: Path, tmp_path: Path) -> None:
     pictures, recipe = trained_run / "pictures", trained_run / "recipe.json"
     folders = [tmp_path / "one", tmp_path / "two"]

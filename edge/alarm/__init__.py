@@ -120,7 +120,9 @@ class Alarm:
         return self.alerting.losses() if self.alerting else []
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Say what cannot work, and begin to watch."""
+        assert self.alerting
+        self.alerting.tick()
         for post in self.posts:
             post.start()
         if self.condition:
