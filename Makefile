@@ -24,7 +24,7 @@ help:
 	@echo 'make test        ruff, mypy and every quick test, in .venv: some minutes (the first time it brings torch)'
 	@echo 'make test-all    every test: brokers, browsers, notebooks, kill -9 (REQUIRE="ffmpeg" or REQUIRE=all forbids skips)'
 	@echo 'make prove       what takes longer than a test, measured on this machine, as docs/proofs.md keeps it'
-	@echo 'make test-edge   what runs on the device, without torch: fit for a Raspberry Pi'
+	@echo 'make test-edge   the quick tests of what runs on the device, without torch: fit for a Raspberry Pi (MARKS= for all)'
 	@echo 'make install     puts `bear-alarm` on your PATH (EXTRAS=train to make models too)'
 	@echo 'make uninstall   takes it away again'
 	@echo 'make clean       removes the environments and caches made here'
@@ -32,17 +32,13 @@ help:
 demo: .venv-demo/.ready
 	@.venv-demo/bin/bear-alarm watch demo --evidence evidence/demo
 
-test: .venv/.ready
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST) -m 'not slow' $(TESTS)
+test test-edge: MARKS ?= not slow
 
-test-all: .venv/.ready
+test test-all: .venv/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST) $(TESTS)
+	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST) -m '$(MARKS)' $(TESTS)
 
 prove: .venv/.ready
 	@for each in tests/prove_*.py; do echo; .venv/bin/python "$$each" || exit 1; done
@@ -50,7 +46,7 @@ prove: .venv/.ready
 test-edge: .venv-edge/.ready
 	.venv-edge/bin/ruff check .
 	.venv-edge/bin/mypy edge
-	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv-edge/bin/$(PYTEST) -m 'not slow' $(or $(TESTS),$(wildcard tests/test_edge_*.py) tests/test_package.py)
+	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv-edge/bin/$(PYTEST) -m '$(MARKS)' $(or $(TESTS),$(wildcard tests/test_edge_*.py) tests/test_package.py)
 
 # An environment is made once, and again when what it was made from changes.
 define venv

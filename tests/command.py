@@ -6,6 +6,7 @@ is for what only a process can show: encodings, pipes, other import paths, what 
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import logging
 import os
@@ -21,6 +22,7 @@ from unittest import mock
 from edge.commands.main import main
 
 ROOT = Path(__file__).parents[1]
+LIMIT_S = 600  # a command that hangs ends the worker, and every thread says where it was
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ def bear_alarm(*words: object, cwd: Path | None = None, stdin: str = "", **envir
         stack.enter_context(_own_signals())
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
+        faulthandler.dump_traceback_later(LIMIT_S, exit=True, file=sys.__stderr__)
+        stack.callback(faulthandler.cancel_dump_traceback_later)
         try:
             main()
         except SystemExit as ended:
@@ -62,7 +66,7 @@ def in_a_process(*words: object, cwd: Path | None = None, **environment: str) ->
     """Run the same in a new process."""
     env = _clean_environment() | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"} | environment
     command = [sys.executable, "-m", "edge", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, timeout=LIMIT_S, check=False)
 
 
 def _clean_environment() -> dict[str, str]:

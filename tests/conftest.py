@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -23,6 +24,9 @@ PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", ROOT.parent / "shared" / "
 SLOW = {"mosquitto", "chromium", "strace", "unshare"}  # a test that needs one of these is slow
 NO_PICTURES = "no folder of pictures (BEAR_ALARM_PICTURES)"
 
+# The journal of whoever runs the tests is not theirs to write to, nor for fixtures that outlive a test.
+_STATE = tempfile.TemporaryDirectory(prefix="bear-alarm-tests-", ignore_cleanup_errors=True)
+os.environ["XDG_STATE_HOME"] = _STATE.name
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # four workers share two cores
 # Under nohup, and in the background of a script, children would be born deaf to what tests tell them by signals.
@@ -74,7 +78,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if tools & SLOW or "exported_model" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
         defined = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009 - private, and mypy knows it
-        if any(each[-1].scope == "module" for each in defined) and not item.get_closest_marker("xdist_group"):
+        if any(each[-1].scope == "module" for each in defined):
             item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 

@@ -23,7 +23,7 @@ from edge.run import Run
 from edge.settings import AlertSettings
 from tests.post_box import PostBox, Posted
 
-ROUNDS, PATIENCE_S, SLOW_S = 20, 30.0, 3.0
+ROUNDS, PATIENCE_S, SLOW_S, WAITED_S = 20, 30.0, 3.0, 1.0
 WELL, BEAR = "is well again", "BEAR"  # of the titles
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     for name, found in rows.items():
         median, worst = statistics.median(found) * 1000.0, max(found) * 1000.0
         print(f"| {name} | {median:.0f} | {worst:.0f} | {len(found)} |")
-    if max(max(found) for found in rows.values()) >= SLOW_S:
+    if max(statistics.median(found) for found in rows.values()) >= WAITED_S:
         raise SystemExit("not as designed: a bear's message waited for another one")
 
 

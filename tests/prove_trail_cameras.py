@@ -36,6 +36,7 @@ from train.figures.metrics import Rate
 
 CONDITIONS = ("camera trap", "surveillance")
 FAR_CAMERA = "ktosiu/Bear-Detection"  # over a railway; its rows are older than the column
+FULL_FRAME = "full frame"  # in the note of a row of that camera: the others are windows cut from such frames
 NO_END = 10**9
 SIZES_PX = (0, 27, 45, 90, 180, NO_END)
 THREADS = 2
@@ -59,8 +60,15 @@ class Seen:
 def trail_pictures(folder: Path) -> list[Picture]:
     """The frames of trail and surveillance cameras, and of the far camera."""
     with (folder / MANIFEST).open(newline="", encoding="utf-8-sig") as table:
-        wanted = {folder / row["file"] for row in csv.DictReader(table) if row.get("condition") in CONDITIONS}
-    return [one for one in read_catalog(folder).pictures if one.file in wanted or one.source == FAR_CAMERA]
+        wanted = {folder / row["file"] for row in csv.DictReader(table) if is_frame(row)}
+    return [one for one in read_catalog(folder).pictures if one.file in wanted]
+
+
+def is_frame(row: dict[str, str]) -> bool:
+    """Whether a row of the table is a whole frame of such a camera; windows cut around a bear are none."""
+    if row.get("source_repo") == FAR_CAMERA:
+        return FULL_FRAME in row.get("note", "")
+    return row.get("condition") in CONDITIONS
 
 
 def judge(classifier: Classifier, picture: Picture) -> Seen:
@@ -86,7 +94,6 @@ def figures(seen: Sequence[Seen]) -> dict[str, Rate]:
             groups[f"{words}, {low} px and more" if high == NO_END else f"{words}, {low} to {high - 1} px"] = [
                 one for one in some if one.has_bear and low <= one.longer_px < high
             ]
-    groups["railway camera: no bear, taken for one"] = [one for one in far if not one.has_bear]
     rates = {
         words: clustered_rate([one.alarm for one in some], [one.picture.unit for one in some])
         for words, some in groups.items()

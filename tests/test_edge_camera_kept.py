@@ -135,7 +135,6 @@ def test_any_life_is_survived():
     states = st.sampled_from(["live", "silent", "deaf", "broken", "garbage", "frozen", "away", "stuck"])
     lives = st.lists(st.tuples(st.sampled_from([0.3, 2.0, 4.9, 7.0, 12.0, 40.0]), states), max_size=6)
 
-    @hypothesis.settings(max_examples=25)
     @hypothesis.given(lives, st.floats(0.0, 1.0, exclude_max=True))
     def survives(life, chance):
         at, states = 5.0, []

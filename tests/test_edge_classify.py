@@ -205,15 +205,16 @@ def test_a_name_that_is_not_utf_8_does_not_lose_the_results(tmp_path):
     assert [image["file"] for image in json.loads(out.read_text("utf-8"))["images"]] == [name, "grün.jpg"]
 
 
-def test_a_model_and_its_use_are_named_and_the_folder_is_made(tmp_path, classify, model):
-    folder, out = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR}), tmp_path / "new" / "results.json"
+def test_a_model_and_its_use_are_named_and_no_folder_is_made(tmp_path, classify, model):
+    folder, out = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR}), tmp_path / "results.json"
     code, _, err = classify(folder, "--out", out)
     assert (code, out.is_file()) == (0, True)
     assert "licence: CC0. For tests only." in err
     for option in ("--out", "--csv"):
-        for place, why in ((model / "results", "cannot be made"), (tmp_path, "names a folder")):
+        for place, why in ((tmp_path / "new" / "results", "there is no folder"), (tmp_path, "names a folder")):
             code, _, err = classify(folder, option, place)
             assert (code, why in err, err.count("\n")) == (2, True, 1)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(("cores", "mb", "threads"), [(4, 425, 1), (4, 950, 2), (4, 4000, 4), (1, 64_000, 1)])

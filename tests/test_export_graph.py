@@ -27,7 +27,6 @@ from train.ood.features import features_of  # noqa: E402
 from train.ood.fit import fit_method, scores  # noqa: E402
 
 SIZE, WIDE = 32, 256  # so many features that the bank's layer is one that int8 stores small
-pytestmark = pytest.mark.xdist_group("export graph")
 BACKBONE = find_backbone("efficientnet_lite0")
 
 

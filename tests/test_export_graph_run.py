@@ -35,7 +35,6 @@ from train.ood.features import features_of  # noqa: E402
 from train.ood.fit import scores  # noqa: E402
 
 SIZE, TEMPERATURE = 32, 0.75
-pytestmark = pytest.mark.xdist_group("export")
 
 
 def plain(items: Any, words: str) -> Any:

@@ -29,8 +29,6 @@ from train.learning.hard_negatives import FOLDER
 
 KEPT = "no_bear/camera-1/rock-0.jpg"
 
-pytestmark = pytest.mark.xdist_group("clean")
-
 
 def clean(*words: object, code: int = 0) -> Ran:
     """Run the command as a user does."""

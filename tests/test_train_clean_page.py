@@ -17,7 +17,6 @@ pytest.importorskip("cleanlab")
 pytest.importorskip("playwright")
 
 from tests.clean_world import ODD, rows_of, six_pictures
-from tests.marks import marked
 from train.catalog.decisions import append_decisions, digest_of, live, read_decisions, read_table
 from train.catalog.picture import TRAINING_LABELS
 from train.catalog.read import read_catalog
@@ -25,7 +24,7 @@ from train.clean.page import page
 from train.clean.serve import Desk, open_desk
 from train.clean.suspects import BEAR_INSIDE, NO_BEAR_HERE
 
-BROWSER = marked(pytest.mark.needs_tool("chromium"), pytest.mark.slow, pytest.mark.xdist_group("clean page"))
+BROWSER = pytest.mark.needs_tool("chromium")
 
 
 @pytest.fixture

@@ -18,11 +18,10 @@ pytest.importorskip("cleanlab")
 pytest.importorskip("playwright")
 
 from tests.clean_world import rows_of, six_pictures
-from tests.marks import marked
 from train.catalog.decisions import digest_of, read_decisions
 from train.clean.serve import Desk, open_desk
 
-BROWSER = marked(pytest.mark.needs_tool("chromium"), pytest.mark.slow, pytest.mark.xdist_group("clean windows"))
+BROWSER = pytest.mark.needs_tool("chromium")
 
 
 @pytest.fixture

@@ -16,8 +16,6 @@ from train.catalog.picture import Picture
 from train.catalog.read import read_catalog
 from train.feedback.rows import review_of
 
-pytestmark = pytest.mark.xdist_group("feedback")
-
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,7 +21,7 @@ from train.feedback.bring import Brought, Wanted, bring
 from train.feedback.shelf import open_shelf
 from train.learning.pictures import cut_example, examples_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("feedback site")]
+pytestmark = pytest.mark.slow
 FIRST_DAYS, LATER_DAYS = range(1, 3), range(4, 6)
 
 

@@ -21,7 +21,7 @@ from edge.models import BUNDLED, ENVIRONMENT
 from tests.drawn import zone_plate
 from tests.notebook_world import NOTEBOOKS, ROOT, voila
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("voila")]
+pytestmark = pytest.mark.slow
 BROWSER = pytest.mark.needs_tool("chromium")
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 ANSWER = ".bear-alarm-answer"

@@ -29,7 +29,6 @@ from train.ood.fit import METHODS, USUAL  # noqa: E402
 from train.ood.words import page, text  # noqa: E402
 
 SIZE = 32
-pytestmark = pytest.mark.xdist_group("ood")
 
 
 def put(path: Path, seed: int, *, stripes: bool = False) -> Path:

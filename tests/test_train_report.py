@@ -31,8 +31,6 @@ from train.report.page import write_page
 from train.report.pictures import confusion_counts, loss, misses, top_losses
 from train.report.run_files import exported, read_files
 
-pytestmark = pytest.mark.xdist_group("report")
-
 
 def plain(items: Iterable[Any], _: str) -> Iterator[Any]:
     """No progress bar."""

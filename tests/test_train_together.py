@@ -28,7 +28,6 @@ from torch import nn  # noqa: E402
 
 from edge import models  # noqa: E402
 from edge.errors import OptionError  # noqa: E402
-from tests.marks import marked  # noqa: E402
 from train.catalog.picture import Picture  # noqa: E402
 from train.learning import session as sessions  # noqa: E402
 from train.learning.hard_negatives import Mined  # noqa: E402
@@ -37,7 +36,7 @@ from train.learning.recipe import Recipe  # noqa: E402
 from train.learning.together import of_first, part, processes, rank, together  # noqa: E402
 
 ITEMS, BATCH, EPOCHS = 32, 4, 2
-BOTH = marked(pytest.mark.slow, pytest.mark.xdist_group("together"))
+BOTH = pytest.mark.slow
 
 
 class Look(Callback):

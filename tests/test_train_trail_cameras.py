@@ -36,10 +36,16 @@ def test_bears_and_others_are_counted_by_light_and_size_and_the_far_camera_apart
 
 
 def test_only_frames_of_trail_and_surveillance_cameras_are_taken(tmp_path: Path) -> None:
-    rows = [("a", "cards", "camera trap"), ("b", "cards", "surveillance"), ("c", "web", "web"), ("d", FAR_CAMERA, "")]
-    lines = ["file,label,source_repo,condition"]
-    for name, source, condition in rows:
+    rows = [
+        ("a", "cards", "camera trap", ""),
+        ("b", "cards", "surveillance", ""),
+        ("c", "web", "web", "full frame"),
+        ("d", FAR_CAMERA, "", "full frame of the camera"),
+        ("e", FAR_CAMERA, "", "bear window cut from the frame"),
+    ]
+    lines = ["file,label,source_repo,condition,note"]
+    for name, *rest in rows:
         (tmp_path / f"{name}.jpg").touch()
-        lines.append(f"{name}.jpg,no_bear,{source},{condition}")
+        lines.append(f"{name}.jpg,no_bear,{','.join(rest)}")
     (tmp_path / "MANIFEST.csv").write_text("\n".join(lines) + "\n")
     assert [one.file.stem for one in trail_pictures(tmp_path)] == ["a", "b", "d"]

@@ -1,4 +1,7 @@
-"""A run trained on practice pictures and the model exported from it, through the commands as people type them."""
+"""A run trained on practice pictures and the model exported from it, through the commands as people type them.
+
+In processes of their own: what a command imports, and when, shows there alone.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.command import bear_alarm
+from tests.command import in_a_process
 from train.notebooks.practice import MISFILED, ROCK, paint, practice_pictures, practice_recipe
 
 HIDDEN, NONE = MISFILED, "brown_bear/camera-2/rock.jpg"  # a bear inside no_bear, and a bear that is none
@@ -24,7 +27,7 @@ def train_world(folder: Path) -> None:
     broken = pictures / BROKEN
     broken.write_bytes(broken.read_bytes()[:-500])
     recipe = practice_recipe(folder / "recipe.json")
-    done = bear_alarm("train", pictures, "--recipe", recipe, "--out", folder / "run")
+    done = in_a_process("train", pictures, "--recipe", recipe, "--out", folder / "run")
     assert done.returncode == 0, done.stderr
     (folder / SAID).write_text(done.stderr)
 
@@ -34,7 +37,7 @@ def export_world(folder: Path, run: Path) -> None:
 
     So few pictures are too few for int8's gate to be decided by them; --force writes the verdict into the card.
     """
-    done = bear_alarm("export", run, "--out", folder / "bear.onnx", "--precision", "both", "--force")
+    done = in_a_process("export", run, "--out", folder / "bear.onnx", "--precision", "both", "--force")
     assert done.returncode == 0, done.stderr
     (folder / SAID).write_text(done.stdout)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.atomic import need_folder
 from edge.commands.wording import counted
 from edge.errors import OptionError, PictureError
 from edge.schema import readable
@@ -127,7 +128,7 @@ def classify(
 
 
 def check_options(out: Path | None, table: Path | None, fps: float, force: bool) -> None:
-    """Make the folders to write to. Raises OptionError for what cannot work, before any picture is looked at."""
+    """Raise OptionError for what cannot work, before any picture is looked at."""
     if not (math.isfinite(fps) and fps > 0):
         raise OptionError(f"--fps {fps:g}: give the frames to look at in each second of a clip, such as 1 or 0.5")
     if out is not None and table is not None and out.resolve() == table.resolve():
@@ -139,11 +140,7 @@ def check_options(out: Path | None, table: Path | None, fps: float, force: bool)
             continue
         if file.is_dir():
             raise OptionError(f"{file}: {option} names a folder; name a file, such as {file / example}")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            why = error.strerror
-            raise OptionError(f"{file}: its folder cannot be made ({why}); name another {option} file") from None
+        need_folder(file)
         try:
             with tempfile.TemporaryFile(dir=file.parent):
                 pass

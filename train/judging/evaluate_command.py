@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ import typer
 
 from edge.errors import CatalogError
 from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
@@ -63,6 +66,8 @@ def evaluate(
     classifier = load(model)
     test_of = split_digest(split_file) if split_file is not None and split == "test" else None
     known = learned(classifier.card, table_of, test_of) if table_of else None
+    if known is not None:
+        log.warning("%s", learned_text(known, len(pictures)))
     found = evaluate_stills(classifier, track(pictures, "judging pictures")) if pictures else None
     far = measure_far(classifier, pictures, known) if benchmark and pictures else None
     seen = evaluate_clips(classifier, track(footage, "watching clips")) if footage else None
@@ -70,8 +75,6 @@ def evaluate(
         print(json.dumps(report(classifier, path, found, seen, far, known), indent=2, ensure_ascii=False))
         return
     print(f"{classifier.name} on {path}" + (f"\n{classifier.card.notice}" if classifier.card.notice else ""))
-    if known is not None:
-        print(learned_text(known, len(pictures)))
     if found is not None:
         print(stills_text(classifier.card, found))
     if far is not None:

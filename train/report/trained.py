@@ -29,7 +29,7 @@ class TrainedNet(Classifier):
 
         found = read_run(run.folder)
         try:
-            self._temperature = float(run.metrics["temperature"])
+            self._temperature = found.temperature
             limit = Threshold(**{**run.metrics["thresholds"]["all"], "sources": ()})
         except (KeyError, TypeError, ValueError):
             raise CatalogError(
