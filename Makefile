@@ -8,6 +8,7 @@ PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 # (but for the folder of pictures, which is demanded by name: REQUIRE="all pictures").
 REQUIRE ?=
 TESTS ?=
+MARKS ?= not slow
 EXTRAS ?=
 
 HOME_VENV := $(HOME)/.local/share/bear-alarm/venv
@@ -32,13 +33,18 @@ help:
 demo: .venv-demo/.ready
 	@.venv-demo/bin/bear-alarm watch demo --evidence evidence/demo
 
-test test-edge: MARKS ?= not slow
-
-test test-all: .venv/.ready
+define tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST) -m '$(MARKS)' $(TESTS)
+	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST)
+endef
+
+test: .venv/.ready
+	$(tests) -m 'not slow' $(TESTS)
+
+test-all: .venv/.ready
+	$(tests) $(TESTS)
 
 prove: .venv/.ready
 	@for each in tests/prove_*.py; do echo; .venv/bin/python "$$each" || exit 1; done
