@@ -66,6 +66,16 @@ def test_a_quiet_visit_is_an_event_once_it_alarms(wire, start):
     assert alarms(wire) == ["a"]
 
 
+@pytest.mark.parametrize("type_", ["end", "update"])
+def test_a_quiet_visit_that_goes_on_into_the_schedule_has_not_alarmed_yet(wire, start, type_):
+    """Lost and found again, or seen on without an alarm of its own: the alarm that follows is its first."""
+    alarm = start()
+    alarm.mqtt(event(quiet="outside the schedule"))
+    alarm.mqtt(event(type_, seq=2))
+    alarm.mqtt(event("update", seq=3, escalated="inside the schedule"))
+    assert alarms(wire) == ["a"]
+
+
 def test_a_visit_that_was_told_before_the_settings_changed_is_no_new_event(wire, start):
     alarm = start()
     alarm.mqtt(event("update"))
@@ -121,9 +131,11 @@ def test_alarms_that_may_be_lost_are_said_again_and_old_news_is_not():
 
 
 def test_the_device_says_why_it_cannot_be_relied_on_when_that_changes(home, start):
-    stats: dict[str, object] = {"well": True, "reason": None, "problems": {}}
+    stats: dict[str, object] = {}  # before the start nothing is known
     alarm = start(stats=lambda: stats)
     sensor = "binary_sensor.bear_alarm_problem"
+    stats |= {"well": True, "reason": None, "problems": {}}
+    alarm.look()
     assert home.entities[sensor].state == "off"
     stats |= {"well": False, "reason": "disk: no room", "problems": {"disk": "no room"}}
     alarm.mqtt(event(kind="health", camera="alarm", label="disk"))

@@ -234,9 +234,11 @@ class Alarm:
         until = time.monotonic() + within_s
         for opened in (*self._opened, *(post.source for post in self.posts)):
             opened.close()
-        for worker in (self.reviews, self.writer, self.trace):  # the journal is told of the last pictures
+        for worker in (self.writer, self.trace):  # the journal is told of the last pictures
             if worker:
                 worker.close(until - time.monotonic())
+        if self.reviews:
+            self.reviews.close(0.0)
         if self.condition:
             self.condition.close()
         if self.alerting:

@@ -230,6 +230,7 @@ class Mqtt:
         watched = {camera: self._is_watched(camera) for camera in list(self._standings)}
         stats_due, self._stats_due = all_of_it or self._stats_due, False
         told = self._tell_stats() if stats_due else None
+        self._stats_due = stats_due and told is None  # asked again until there is something to tell
         with self._saying:
             if self._closed:
                 return

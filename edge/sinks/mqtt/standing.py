@@ -28,10 +28,12 @@ class Standing:
         if event.kind == "camera":
             _follow(self._troubles, event, event)
             return None
-        began = self._bears.get(event.id, (event, event.captured_at))[1]
+        known = event.id in self._bears
+        began = self._bears[event.id][1] if known else event.captured_at
         _follow(self._bears, event, (event, began))
         first = event.alarms and event.id not in self._alarmed
-        if event.quiet is None:  # such a visit has alarmed, be it before this began to listen
+        before = not known and event.type == "update" and event.quiet is None  # it alarmed before this began to listen
+        if event.alarms or before:
             self._alarmed.pop(event.id, None)
             self._alarmed[event.id] = None
             if len(self._alarmed) > REMEMBERED:
