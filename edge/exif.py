@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 
 from edge.jpeg import APP1, EOI, SOS, jpeg_or_none, segments
 
-_MAKE, _MODEL, _EXIF_IFD = 0x010F, 0x0110, 0x8769  # the last one: where the Exif directory lies
+_MAKE, _MODEL, EXIF_IFD = 0x010F, 0x0110, 0x8769  # the last one: where the Exif directory lies
 _TAKEN, _OFFSET, _SERIAL = 0x9003, 0x9011, 0xA431  # DateTimeOriginal, its time zone, BodySerialNumber
-_WANTED = frozenset({_MAKE, _MODEL, _TAKEN, _OFFSET, _SERIAL})
+WANTED = frozenset({_MAKE, _MODEL, _TAKEN, _OFFSET, _SERIAL})
 _ASCII = 2
 _LONGEST_TEXT = 128  # bytes; more is damage
 _MOST_ENTRIES = 512  # of one directory; more is damage
@@ -28,6 +28,11 @@ class Exif:
     make: str = ""
     model: str = ""
     serial: str = ""
+
+    @property
+    def taken_at(self) -> str:
+        """ISO 8601, with the time zone where the camera writes it; "" when not known."""
+        return self.taken.isoformat(timespec="seconds") + self.offset if self.taken else ""
 
     @property
     def camera(self) -> str:
@@ -45,9 +50,14 @@ def read_exif(data: bytes) -> Exif:
                 found.setdefault(tag, text)
     except struct.error:  # what was read before the damage counts
         pass
+    return exif_of(found)
+
+
+def exif_of(found: Mapping[int, str]) -> Exif:
+    """Time and camera from the texts of an Exif by tag."""
     offset = found.get(_OFFSET, "")
     return Exif(
-        taken=_moment(found.get(_TAKEN, "")),
+        taken=moment(found.get(_TAKEN, "")),
         offset=offset if re.fullmatch(r"[+-]\d\d:\d\d", offset) else "",
         make=found.get(_MAKE, ""),
         model=found.get(_MODEL, ""),
@@ -64,7 +74,7 @@ def capture_time(data: bytes) -> datetime | None:
     if exif.taken is None:
         return None
     try:
-        return datetime.fromisoformat(exif.taken.isoformat() + exif.offset).astimezone(UTC)
+        return datetime.fromisoformat(exif.taken_at).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -91,20 +101,20 @@ def _texts(block: bytes) -> Iterator[tuple[int, str]]:
         for number in range(min(count, _MOST_ENTRIES)):
             entry = at + 2 + 12 * number
             tag, kind, length, value = struct.unpack_from(order + "HHLL", block, entry)
-            if tag == _EXIF_IFD:
+            if tag == EXIF_IFD:
                 ahead.append(value)
-            elif tag in _WANTED and kind == _ASCII and length <= _LONGEST_TEXT:
+            elif tag in WANTED and kind == _ASCII and length <= _LONGEST_TEXT:
                 begin = entry + 8 if length <= 4 else value  # a text of up to four bytes lies in the entry itself
-                yield tag, _words(block[begin : begin + length])
+                yield tag, words(block[begin : begin + length])
 
 
-def _words(text: bytes) -> str:
+def words(text: bytes) -> str:
     """An Exif text up to its end, on one line, without what could steer a terminal."""
-    words = text.partition(b"\0")[0].decode("utf-8", "replace")
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in words).split())
+    signs = text.partition(b"\0")[0].decode("utf-8", "replace")
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in signs).split())
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
     """An Exif time; None for "0000:00:00 00:00:00" of a clock that was never set, and for nonsense."""
     match = re.match(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)", text, re.ASCII)
     try:

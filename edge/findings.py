@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event
 
+import cv2
+
 from edge.camera.arrivals import CLIPS
 from edge.camera.file import VideoSource
 from edge.classifier import Classifier
@@ -17,6 +19,7 @@ from edge.pictures import SUFFIXES, decode_picture, picture_bytes
 from edge.stills import StillResult, look
 
 FILES = SUFFIXES | CLIPS
+MOST_WORDS = 200  # characters of OpenCV's or onnxruntime's own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,10 @@ def is_clip(path: Path) -> bool:
 
 
 def find_in(classifier: Classifier, path: Path, fps: float, stop: Event) -> Finding:
-    """Look into a picture, or into ``fps`` frames a second of a clip, until ``stop`` is set."""
+    """Look into a picture, or into ``fps`` frames a second of a clip, until ``stop`` is set.
+
+    A file that OpenCV, onnxruntime or the memory fails on is a failure of its own: a card holds thousands of others.
+    """
     started = time.perf_counter()
     exif = Exif()
     try:
@@ -65,6 +71,15 @@ def find_in(classifier: Classifier, path: Path, fps: float, stop: Event) -> Find
             seen, clip, problems = look(classifier, decode_picture(data, path)), None, ()
     except (PictureError, SourceError) as error:
         return Finding(path, failure=str(error), taken=exif.taken, camera=exif.camera)
+    except Exception as error:
+        if not isinstance(error, (MemoryError, cv2.error)) and not type(error).__module__.startswith("onnxruntime."):
+            raise  # a mistake in the program
+        if isinstance(error, MemoryError):
+            failure = f"{path}: too little memory to look at it; close other programs and try again"
+        else:
+            why = " ".join(str(error).split())[:MOST_WORDS] or type(error).__name__
+            failure = f"{path}: could not be looked at ({why}); try again, or convert it with another program"
+        return Finding(path, failure=failure, taken=exif.taken, camera=exif.camera)
     ms = (time.perf_counter() - started) * 1000
     return Finding(path, seen, None, exif.taken, exif.camera, clip, ms, problems)
 

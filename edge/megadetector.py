@@ -26,20 +26,21 @@ ANIMAL = "1"
 DETECTION_CATEGORIES = {ANIMAL: "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own; we only give the first
 LEAST_CLASS_CONF = 0.005  # below it no species is listed, as MegaDetector does
 OWN = "bear_alarm"
-OWN_FIELDS = ("time", "camera", "label", "score", "box", "verdict", "second", "problem")  # of a row
 
 
 class Results:
     """The results of one folder by one model, growing file by file.
 
-    ``base`` is the folder that file names are relative to, None when they are as given.
+    ``base`` is the folder that file names are relative to, None when they are as given; ``fps`` is how many frames of
+    each second of a clip are looked at.
     """
 
-    def __init__(self, path: Path, card: Card, model: str, base: Path | None) -> None:
+    def __init__(self, path: Path, card: Card, model: str, base: Path | None, fps: float) -> None:
         self.path = path
         self._card = card
         self._base = None if base is None else str(base.resolve())
         self._model = model
+        self.outdated = 0  # clips that ``path`` holds, but looked at with another ``fps``
         self._images: dict[str, str] = {}  # as JSON: a card may hold ten thousand
         still = card.thresholds["still"].value
         self._info: dict[str, Any] = {
@@ -51,14 +52,15 @@ class Results:
             },
             "classifier": model,
             "base_folder": self._base,
+            OWN: {"fps": fps},
         }
         self._ids = {label: str(n) for n, label in enumerate(card.alarm_labels)}
 
     def resume(self) -> dict[str, Row]:
         """Take up what ``path`` holds already; the rows of the files that need no second look, by name.
 
-        A file that could not be read is tried again. Raises OptionError when ``path`` holds something else, or
-        the results of another model or folder.
+        A file that could not be read is tried again, and so are clips that were looked at with another ``fps``.
+        Raises OptionError when ``path`` holds something else, or the results of another model or folder.
         """
         held = read_results(self.path)
         model, base = held["info"].get("detector"), held["info"].get("base_folder")
@@ -71,7 +73,10 @@ class Results:
                     f"{self.path}: holds results of {what}{found}, not {wanted}; "
                     "name another --out file or replace this one with --force"
                 )
-        rows = {image["file"]: row for image in held["images"] if (row := _row(image))}
+        same = held["info"].get(OWN) == self._info[OWN]
+        found = [row for image in held["images"] if (row := _row(image))]
+        rows = {row.file: row for row in found if same or row.second is None}
+        self.outdated = len(found) - len(rows)
         self._images = {image["file"]: _text(image) for image in held["images"] if image["file"] in rows}
         return rows
 
@@ -88,10 +93,7 @@ class Results:
                 image |= {"frame_rate": -1.0, "frames_processed": []}
         else:
             image["detections"] = [self._detection(finding, row)] if row.verdict != "none" else []
-        image[OWN] = {
-            name: getattr(row, name)
-            for name in ("time", "camera", "label", "score", "box", "verdict", "second", "problem")
-        }
+        image[OWN] = {name: value for name, value in row._asdict().items() if name != "file"}
         self._images[row.file] = _text(image)
 
     def _detection(self, finding: Finding, row: Row) -> dict[str, Any]:

@@ -70,7 +70,9 @@ def decode_picture(data: bytes, name: object) -> Picture:
     try:
         # IMREAD_COLOR turns by EXIF, makes grey and 16-bit pictures 8-bit BGR and drops alpha.
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise PictureError(f"{name}: too little memory to read it; close other programs and try again") from None
         image = None
     if image is None:
         raise PictureError(f"{name}: not a picture this program can read, or damaged")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -14,7 +15,9 @@ from edge.stills import Verdict
 
 UNREADABLE, NO_TIME = "could not be read", "no time"
 DECIMALS = 5
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes a cell that begins with it for
+FORMULA = frozenset("=+-@")  # what a spreadsheet takes a cell that begins with it for
+UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # Unicode's categories of spaces, control and format characters
+BREAKS = ("\t", "\r", "\n")  # some take what follows for a cell of its own
 
 
 class Row(NamedTuple):
@@ -66,7 +69,13 @@ def _cells(row: Row) -> Iterator[str]:
     for value in row:
         cell = " ".join(f"{side:g}" for side in value) if isinstance(value, tuple) else value
         text = "" if cell is None else str(cell)
-        yield f"'{text}" if text.startswith(FORMULA) else text
+        yield f"'{text}" if _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a spreadsheet may run a cell; spaces and signs that do not show before a formula change nothing."""
+    seen = (sign for sign in text if unicodedata.category(sign) not in UNSEEN)
+    return text.startswith(BREAKS) or next(seen, "") in FORMULA
 
 
 class Survey:

@@ -160,6 +160,19 @@ def test_it_goes_on_where_it_stopped(tmp_path, classify):
     assert out.with_name("results.json.old").exists()
 
 
+def test_clips_are_looked_at_again_with_another_fps(tmp_path, classify):
+    folder, out = card(tmp_path / "card", {"a.jpg": NO_BEAR_COLOUR}), tmp_path / "results.json"
+    clip(folder / "yard.avi", [NO_BEAR_COLOUR] * 20)
+    looked_at = {"1": 2, "5": 10}
+    for fps, again in (("5", ["a.jpg", "yard.avi"]), ("5", []), ("1", ["yard.avi"]), ("1", []), ("5", ["yard.avi"])):
+        _, printed, _ = classify(folder, "--out", out, "--jsonl", "--fps", fps)
+        assert [Path(json.loads(line)["file"]).name for line in printed.splitlines()] == again
+        assert len(results_of(out)["yard.avi"]["frames_processed"]) == looked_at[fps]
+        assert set(results_of(out)) == {"a.jpg", "yard.avi"}
+    kept = results_of(out.with_name("results.json.old"))
+    assert len(kept["yard.avi"]["frames_processed"]) == looked_at["1"]
+
+
 def test_results_of_an_older_version_are_looked_at_again(tmp_path, classify):
     folder, out = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR, "b.jpg": BEAR_COLOUR}), tmp_path / "results.json"
     classify(folder, "--out", out)
@@ -189,15 +202,15 @@ def test_results_never_replace_something_else_but_by_force(tmp_path, classify, t
 
 def test_results_of_another_model_or_folder_are_refused(tmp_path):
     out = tmp_path / "results.json"
-    Results(out, tiny_card(), "tiny@1", tmp_path).save()
+    Results(out, tiny_card(), "tiny@1", tmp_path, 1.0).save()
     for model, base, why in (("tiny@2", tmp_path, "model tiny@1"), ("tiny@1", tmp_path / "b", "holds results of")):
         with pytest.raises(OptionError, match=why):
-            Results(out, tiny_card(), model, base).resume()
+            Results(out, tiny_card(), model, base, 1.0).resume()
 
 
 def test_a_name_that_is_not_utf_8_does_not_lose_the_results(tmp_path):
     out, name = tmp_path / "results.json", "caf\udce9.jpg"
-    results = Results(out, tiny_card(), "tiny@1", None)
+    results = Results(out, tiny_card(), "tiny@1", None, 1.0)
     for file in (name, "grün.jpg"):
         finding = Finding(Path(file), failure=f"{file}: damaged")
         results.add(finding, row_of(finding, file))
@@ -250,6 +263,8 @@ def test_ctrl_c_says_how_far_it_got_and_the_same_command_goes_on(tmp_path, model
     assert 0 < entered < PICTURES
     assert entered - int(far[1]) in (0, 1)
     assert not table.exists()
+    with table.with_name("bears.csv.part").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) - int(far[1]) in (0, 1)
     ended = subprocess.run([sys.executable, "-m", "edge", *map(str, words)], env=env, capture_output=True, check=False)
     assert ended.returncode == 0
     assert len(ended.stdout.splitlines()) == PICTURES - entered

@@ -7,13 +7,20 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from threading import Event
 
+import cv2
+import numpy as np
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
+from edge.classifier import Classifier
+from edge.findings import find_in
+from edge.stills import look
 from edge.survey import Row, Survey, csv_bytes
 from tests.card import CUT, card, classified, clip, picture
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, tiny_card, write_tiny_model
-from tests.uploads import taken_by
+from tests.uploads import dated, taken_by
 
 COLUMNS = ["file", "time", "camera", "label", "score", "box", "verdict", "second", "problem"]
 
@@ -110,8 +117,21 @@ def test_a_table_that_is_there_is_refused_before_any_picture_is_looked_at(tmp_pa
     assert "--force" in err
     assert classify(field, "--csv", file, "--force")[0] == 0
     assert len(table(file)) == 5
+    assert file.with_name("bears.csv.old").read_text() == "mine"
     code, _, err = classify(field, "--csv", file, "--out", file, "--force")
     assert (code, "same file" in err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--out"])
+def test_no_input_is_ever_replaced(tmp_path, classify, field, option):
+    target = field / "3.jpg"
+    before = sorted(field.rglob("*"))
+    os.link(target, linked := tmp_path / "linked.csv")
+    for named in (target, field / "siteA" / ".." / "3.jpg", linked):
+        code, printed, err = classify(field, option, named, "--force")
+        assert (code, printed, "one of the files to look at" in err, err.count("\n")) == (2, "", True, 1)
+    assert target.read_bytes() == picture(NO_BEAR_COLOUR)
+    assert sorted(field.rglob("*")) == before
 
 
 def test_the_table_of_a_run_that_went_on_is_whole(tmp_path, classify, field):
@@ -125,7 +145,9 @@ def test_the_table_of_a_run_that_went_on_is_whole(tmp_path, classify, field):
     assert twice.read_bytes() == once.read_bytes()
 
 
-@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize(
+    "sign", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "\u202e=", "\ufeff \u00a0-", "\x01@", "\u2028+"]
+)
 def test_no_cell_is_a_formula(tmp_path, sign):
     """A spreadsheet would run it (CSV injection)."""
     formula = f"{sign}1+cmd|' /C calc'!A0"
@@ -137,11 +159,88 @@ def test_no_cell_is_a_formula(tmp_path, sign):
     assert (found["score"], found["box"], found["second"]) == ("0.5", "0 0.1 0.2 0.3", "1.0")
 
 
+@pytest.mark.parametrize("name", ["a=1.jpg", " a.jpg", "\u202eb.jpg", "1-2.jpg", "\udce4=.jpg"])
+def test_what_is_no_formula_stays_as_it_is(name):
+    row = Row(name, "", "", "", None, None, None, None, "")
+    assert csv_bytes([row]).split(b"\r\n")[1].startswith(name.encode("utf-8", "backslashreplace") + b",")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
 def test_odd_names_come_through(tmp_path, classify):
     folder = card(tmp_path / "card", {'a, "b"\nc.jpg': BEAR_COLOUR, os.fsdecode(b"B\xe4r.jpg"): BEAR_COLOUR})
     assert classify(folder, "--csv", tmp_path / "a.csv")[0] == 0
     assert set(table(tmp_path / "a.csv")) == {'a, "b"\nc.jpg', r"B\udce4r.jpg"}
+
+
+def test_a_run_that_ends_early_leaves_the_rows_so_far_beside_the_table(tmp_path, classify, monkeypatch):
+    folder, file = card(tmp_path / "card", {f"{n}.jpg": BEAR_COLOUR for n in range(5)}), tmp_path / "bears.csv"
+
+    def looked_at(classifier, path, fps, stop):
+        if path.name == "3.jpg":
+            raise TypeError("a mistake in the program")
+        return find_in(classifier, path, fps, stop)
+
+    file.write_text("mine")
+    monkeypatch.setattr("edge.findings.find_in", looked_at)
+    code, _, err = classify(folder, "--csv", file, "--force")
+    part = file.with_name("bears.csv.part")
+    assert (code, file.read_text(), str(part) in err, "a mistake in the program" in err) == (1, "mine", True, True)
+    assert list(table(part)) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "too little memory"),
+        (cv2.error("OpenCV: resize\n failed"), "OpenCV: resize failed"),
+        (RuntimeException("bad node"), "bad node"),
+    ],
+)
+@pytest.mark.parametrize("name", ["b.jpg", "b.avi"])
+def test_a_file_that_a_library_fails_on_is_a_row_of_its_own(tmp_path, classify, monkeypatch, error, words, name):
+    folder, file = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR, "c.jpg": BEAR_COLOUR}), tmp_path / "bears.csv"
+    if name == "b.jpg":
+        (folder / name).write_bytes(dated(picture(NO_BEAR_COLOUR), "2024:05:01 22:15:30"))
+    else:
+        clip(folder / name, [NO_BEAR_COLOUR] * 10)
+
+    def looked_at(classifier, image):
+        if np.abs(image[0, 0] - np.array(NO_BEAR_COLOUR)).max() < 30:
+            raise error
+        return look(classifier, image)
+
+    monkeypatch.setattr("edge.findings.look", looked_at)
+    code, _, err = classify(folder, "--csv", file)
+    rows = table(file)
+    assert (code, [row["verdict"] for row in rows.values()]) == (0, ["bear", "", "bear"]), err
+    assert (words in rows[name]["problem"], name in rows[name]["problem"], words in err) == (True, True, True)
+    assert rows[name]["time"] == ("2024-05-01T22:15:30" if name == "b.jpg" else "")
+
+
+def test_a_picture_that_the_memory_does_not_hold_is_not_called_damaged(tmp_path, classify, monkeypatch):
+    folder, file = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR}), tmp_path / "bears.csv"
+    error = cv2.error("Insufficient memory")
+    error.code = cv2.Error.StsNoMem
+
+    def imdecode(data, flags):
+        raise error
+
+    loaded = Classifier(classify.args[1])  # before: it decodes pictures of its own
+    monkeypatch.setattr("edge.models.load", lambda _: loaded)
+    monkeypatch.setattr("edge.pictures.cv2.imdecode", imdecode)
+    assert classify(folder, "--csv", file)[0] == 2
+    assert "too little memory" in table(file)["a.jpg"]["problem"]
+
+
+def test_a_mistake_in_the_program_is_no_failure_of_a_file(tmp_path, monkeypatch):
+    folder = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR})
+
+    def mistaken(classifier, image):
+        raise TypeError
+
+    monkeypatch.setattr("edge.findings.look", mistaken)
+    with pytest.raises(TypeError):
+        find_in(Classifier(write_tiny_model(tmp_path / "m.onnx", tiny_card())), folder / "a.jpg", 1.0, Event())
 
 
 def test_where_nothing_can_be_read_the_table_says_why(tmp_path, classify):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
@@ -17,6 +18,8 @@ from train.benchmark.subjects import is_trail, kind_of
 from train.catalog.read import read_catalog
 
 pytest.importorskip("imagehash")
+from PIL import Image
+
 from train.gather.bring import bring
 from train.gather.clips import from_clip
 from train.gather.exif import read_exif
@@ -196,6 +199,14 @@ def test_exif_that_is_missing_or_odd():
     assert read_exif(b"no picture").camera == ""
     assert read_exif(shot(1, "2024:05:01 03:12:07", "Canon", "Canon EOS R5")).camera == "Canon EOS R5"
     assert read_exif(shot(1, "some day")).taken is None
+    assert read_exif(shot(1, make="Ca\x1b[2Jnon\0\0")).camera == "Ca [2Jnon"
+
+
+def test_a_png_that_only_says_when_it_was_saved_counts_as_taken_then():
+    exif, data = Image.Exif(), io.BytesIO()
+    exif[0x0132] = "2023:10:29 02:30:00"
+    Image.new("RGB", (32, 24)).save(data, "PNG", exif=exif)
+    assert read_exif(data.getvalue()).taken_at == "2023-10-29T02:30:00"
 
 
 def test_files_that_are_bad_are_named_and_the_rest_comes(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -68,11 +68,11 @@ def classify(
     from edge.pictures import find_pictures
     from edge.survey import Survey, row_of
 
-    check_options(out, table, fps, force)
     files = find_pictures(path, FILES)
+    check_options(files, out, table, fps, force)
     classifier = load(model)
     base = path[0] if len(path) == 1 and path[0].is_dir() else None
-    results, held = open_results(out, classifier, base, resume, force) if out else (None, {})
+    results, held = open_results(out, classifier, base, fps, resume, force) if out else (None, {})
     names = {file: name_in_results(file, base) for file in files}
     rows = {name: held[name] for name in names.values() if name in held}
     todo = [file for file in files if names[file] not in rows]
@@ -110,8 +110,10 @@ def classify(
                 if results is not None and time.monotonic() - saved > CHECKPOINT_S:
                     results.save()
                     saved = time.monotonic()
-    except KeyboardInterrupt:
-        log.info("%s", stopped(done, len(todo), out, table, resume=resume))
+    except BaseException as error:  # whatever ends it early, Ctrl-C first of all: hours may lie behind it
+        part = write_part(table, [rows[name] for name in names.values() if name in rows]) if table else None
+        if part or isinstance(error, KeyboardInterrupt):
+            log.info("%s", stopped(done, len(todo), out, part, resume=resume))
         raise
     finally:
         stop.set()
@@ -127,7 +129,7 @@ def classify(
         log.info("%s", sum_up(survey))
 
 
-def check_options(out: Path | None, table: Path | None, fps: float, force: bool) -> None:
+def check_options(files: list[Path], out: Path | None, table: Path | None, fps: float, force: bool) -> None:
     """Raise OptionError for what cannot work, before any picture is looked at."""
     if not (math.isfinite(fps) and fps > 0):
         raise OptionError(f"--fps {fps:g}: give the frames to look at in each second of a clip, such as 1 or 0.5")
@@ -140,6 +142,8 @@ def check_options(out: Path | None, table: Path | None, fps: float, force: bool)
             continue
         if file.is_dir():
             raise OptionError(f"{file}: {option} names a folder; name a file, such as {file / example}")
+        if file.exists() and any(map(file.samefile, files)):
+            raise OptionError(f"{file}: is one of the files to look at; name another {option} file, such as {example}")
         need_folder(file)
         try:
             with tempfile.TemporaryFile(dir=file.parent):
@@ -149,15 +153,15 @@ def check_options(out: Path | None, table: Path | None, fps: float, force: bool)
 
 
 def open_results(
-    out: Path, classifier: Classifier, base: Path | None, resume: bool, force: bool
+    out: Path, classifier: Classifier, base: Path | None, fps: float, resume: bool, force: bool
 ) -> tuple[Results, dict[str, Row]]:
-    """The results file and the rows it holds already; where it starts again, the old file is kept beside it.
+    """The results file and the rows it holds already; where any are looked at again, the old file is kept beside it.
 
     Raises OptionError for a file with something else in it, unless ``force``.
     """
     from edge.megadetector import Results
 
-    results = Results(out, classifier.card, classifier.name, base)
+    results = Results(out, classifier.card, classifier.name, base, fps)
     held: dict[str, Row] = {}
     if out.exists():
         try:
@@ -167,11 +171,19 @@ def open_results(
             if not force:
                 raise
             again = True
+        if results.outdated and not again:
+            clips = counted(results.outdated, "clip")
+            log.info("%s of %s to look at again: --fps was another; the old file is %s", clips, out, set_aside(out))
         if again:
-            out.replace(out.with_name(out.name + ".old"))
-            results, held = Results(out, classifier.card, classifier.name, base), {}
+            set_aside(out)
+            results, held = Results(out, classifier.card, classifier.name, base, fps), {}
     results.save()
     return results, held
+
+
+def set_aside(file: Path) -> Path:
+    """Keep a file that is to be replaced, as ``….old``; where it lies then."""
+    return file.replace(file.with_name(file.name + ".old"))
 
 
 def threads() -> int:
@@ -229,14 +241,29 @@ def how_counted(card: Card) -> str:
 
 
 def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
-    """Write the CSV file, and say how many of each camera, day and label there are."""
+    """Write the CSV file, and say how many of each camera, day and label there are; an old one is kept beside it."""
     from edge.atomic import replace_whole
     from edge.survey import csv_bytes
 
-    replace_whole(table, csv_bytes(rows))
+    data = csv_bytes(rows)
+    if table.exists():
+        set_aside(table)
+    replace_whole(table, data)
     for line in survey.lines():
         log.info("%s", readable(line))
     log.info("%s: %s", table, counted(len(rows), "row"))
+
+
+def write_part(table: Path, rows: list[Row]) -> Path | None:
+    """The file beside ``table`` with the rows of a run that ends early, None for no rows: ``table`` is always whole."""
+    from edge.atomic import replace_whole
+    from edge.survey import csv_bytes
+
+    if not rows:
+        return None
+    part = table.with_name(table.name + ".part")
+    replace_whole(part, csv_bytes(rows))
+    return part
 
 
 def sum_up(survey: Survey) -> str:
@@ -255,11 +282,11 @@ def sum_up(survey: Survey) -> str:
     return "; ".join(parts)
 
 
-def stopped(done: int, of: int, out: Path | None, table: Path | None = None, *, resume: bool) -> str:
+def stopped(done: int, of: int, out: Path | None, part: Path | None = None, *, resume: bool) -> str:
     """What Ctrl-C leaves behind, and how to go on."""
     where = "" if out is None else f", in {out}"
     how = "the same command goes on there" if resume else "the same command without --no-resume goes on there"
     if out is None:
         how = "a run with --out FILE can be stopped and goes on where it was"
-    unwritten = "" if table is None else f"; {table} was not written"
-    return f"stopped after {done} of {of} pictures{where}; {how}{unwritten}"
+    so_far = "" if part is None else f"; the table so far is {part}"
+    return f"stopped after {done} of {of} pictures{where}; {how}{so_far}"
