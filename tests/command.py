@@ -51,7 +51,7 @@ def bear_alarm(*words: object, cwd: Path | None = None, stdin: str = "", **envir
         stack.enter_context(_own_signals())
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
-        faulthandler.dump_traceback_later(LIMIT_S, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(LIMIT_S, exit=True, file=2)
         stack.callback(faulthandler.cancel_dump_traceback_later)
         try:
             main()
