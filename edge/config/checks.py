@@ -82,6 +82,8 @@ def _check_mqtt(config: Config, add: Add) -> None:
     if sound and mqtt.ca:
         try:
             Settings(mqtt.host, tls=True, ca=mqtt.ca).tls_context()
+        except NOT_HERE:
+            pass  # no mistake, as below
         except OptionError as error:
             add(("mqtt", "ca"), said(error))
 
