@@ -55,6 +55,11 @@ class World:
         found = [json.loads(line) for line in self.lines.read_text().splitlines()]
         return [each for each in found if each["kind"] == "health"]
 
+    def place(self) -> Any:
+        """The only channel."""
+        (deliverer,) = self.everyone.deliverers
+        return deliverer.channel
+
     def names(self) -> list[str]:
         return [each.name for each in self.everyone.workers]
 
@@ -209,7 +214,7 @@ class Place:
 @pytest.mark.parametrize("worse", [OptionError("no such service"), RuntimeError("https://secret/")])
 def test_a_channel_that_is_a_mistake_by_now_is_tried_again_and_over_under_its_own_name(tmp_path, monkeypatch, worse):
     class Phone(Place):
-        wrong = UnavailableError("libx is missing")
+        wrong: Exception | None = UnavailableError("libx is missing")
 
     monkeypatch.setattr(notify, "Notify", Phone)
     world = World(tmp_path, notify=("ntfy://bees",))
@@ -222,9 +227,8 @@ def test_a_channel_that_is_a_mistake_by_now_is_tried_again_and_over_under_its_ow
     assert "secret" not in why
     Phone.wrong = None
     world.look(AGAIN_S + 1.0)
-    (deliverer,) = world.everyone.deliverers
     world.everyone.tell(event())
-    assert soon(lambda: deliverer.channel.sent)
+    assert soon(lambda: world.place().sent)
     world.look(CLEAR_S + 1.0)
     assert world.everyone.missing == world.everyone.problems == {}
     problem, over = world.told()
@@ -235,7 +239,7 @@ def test_a_channel_that_is_a_mistake_by_now_is_tried_again_and_over_under_its_ow
 
 def test_a_broker_that_can_be_had_later_knows_of_the_bear_that_is_there(tmp_path, monkeypatch):
     class Late(Place):
-        wrong = UnavailableError("ca.pem is not there")
+        wrong: Exception | None = UnavailableError("ca.pem is not there")
 
     monkeypatch.setattr("edge.sinks.mqtt.Mqtt", Late)
     world = World(tmp_path, mqtt=settings_from_url("mqtt://h"), cameras=("yard",))
@@ -244,11 +248,10 @@ def test_a_broker_that_can_be_had_later_knows_of_the_bear_that_is_there(tmp_path
     world.everyone.tell(event("new", 1))
     Late.wrong = None
     world.look(AGAIN_S + 1.0)
-    (deliverer,) = world.everyone.deliverers
-    assert deliverer.channel.shown == ["id1"]
-    assert deliverer.channel.watched is False  # it would say "no bear" before it heard of this one
+    assert world.place().shown == ["id1"]
+    assert world.place().watched is False  # it would say "no bear" before it heard of this one
     world.everyone.tell(event("end", 2, id_="id1"))
-    assert soon(lambda: deliverer.channel.shown == ["id1", "id1"])
+    assert soon(lambda: world.place().shown == ["id1", "id1"])
     world.told()
 
 

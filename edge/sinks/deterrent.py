@@ -213,7 +213,7 @@ def sound_files(word: str, folder: Path) -> list[Path]:
             f"{word!r} is no folder; write {SWITCHED_ON} for the built-in sounds, or name a folder with WAV files"
         ) from None
     except OSError as error:
-        raise UnavailableError(f"{folder} cannot be read ({error.strerror}); check its disk") from None
+        raise OptionError(f"{folder} cannot be read ({error.strerror}); check its owner and its disk") from None
     found = [path for path in inside if path.suffix.lower() == ".wav" and not path.name.startswith(".")]
     if not found:
         raise UnavailableError(f"{folder} has no WAV files (*.wav); mount its disk, or put some there")
