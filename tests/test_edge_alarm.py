@@ -94,7 +94,7 @@ def test_a_config_that_cannot_be_taken_over_leaves_the_running_alarm_as_it_was(m
     never = replace(before.cameras[0], settings=CameraSettings(fps=0.25, alarm_at=6.0))
     for bad in (
         replace(before, cameras=(never,)),
-        replace(before, alerts=AlertSettings(bell=False, sounds=("no-such.wav",))),
+        replace(before, alerts=AlertSettings(bell=False, sounds=("trumpet",))),
         replace(before, health=HealthSettings(listen="nowhere:nothing")),
         replace(before, cameras=(*before.cameras, Camera("clip", str(tmp_path / "missing.mp4")))),
     ):

@@ -68,7 +68,7 @@ def test_of_what_is_refused_nothing_is_left(make, yard, tmp_path):
     before = alarm.settings
     for alerts in (
         AlertSettings(bell=False, events=str(tmp_path)),
-        AlertSettings(bell=False, events=str(tmp_path / "other.jsonl"), sounds=("no-such.wav",)),
+        AlertSettings(bell=False, events=str(tmp_path / "other.jsonl"), sounds=("trumpet",)),
     ):
         with pytest.raises(OptionError):
             alarm.change(replace(before, alerts=alerts, health=HealthSettings(listen=f"127.0.0.1:{port}")))

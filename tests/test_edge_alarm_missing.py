@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 import time
 from typing import Any
 
+import certifi
 import pytest
 
-from edge.alarm import at_once, away
+from edge.alarm import local
 from edge.alarm.alerting import START_S, Alerting
+from edge.alarm.local import local_plans
+from edge.alarm.missing import AGAIN_S
 from edge.errors import OptionError, UnavailableError
 from edge.health import CLEAR_S
 from edge.run import Run
 from edge.settings import AlertSettings
 from edge.sinks import notify, players
 from edge.sinks.mqtt import settings_from_url
+from edge.sinks.noises import make
 from edge.sinks.players import Player
-from tests.broker import free_port
+from edge.sinks.wav import wav_of
+from tests.broker import refusing_port
 from tests.command import bear_alarm
 from tests.post_box import PostBox
 from tests.sink_world import event, script, soon
@@ -27,10 +34,13 @@ from tests.yard import yard_clip, yard_model
 class World:
     """Everyone who is told by some settings, and a clock to look at them with."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, cameras=(), **settings):
         self.lines = folder / "events.jsonl"
         self.everyone = Alerting(
-            AlertSettings(bell=False, events=str(self.lines), **settings), Run(), state=folder / "state"
+            AlertSettings(bell=False, events=str(self.lines), **settings),
+            Run(),
+            state=folder / "state",
+            cameras=cameras,
         )
         self.now = time.monotonic()
 
@@ -44,6 +54,11 @@ class World:
         self.everyone.close(20.0)
         found = [json.loads(line) for line in self.lines.read_text().splitlines()]
         return [each for each in found if each["kind"] == "health"]
+
+    def place(self) -> Any:
+        """The only channel."""
+        (deliverer,) = self.everyone.deliverers
+        return deliverer.channel
 
     def names(self) -> list[str]:
         return [each.name for each in self.everyone.workers]
@@ -74,7 +89,7 @@ def test_a_player_that_comes_later_plays_and_the_problem_is_over(tmp_path, no_pl
     world.look()
     assert "sound siren" not in world.names()
     no_player.append(script(tmp_path, "player", f"echo played >> {tmp_path / 'played'}; exec sleep 0.3"))
-    world.look(at_once.AGAIN_S - 1.0)
+    world.look(AGAIN_S - 1.0)
     assert "sound siren" not in world.names()
     world.look(6.0)
     assert world.names()[0] == "sound siren"
@@ -92,7 +107,7 @@ def test_a_pin_is_tried_again_and_said_by_name(tmp_path, monkeypatch, pins):
         patched.setattr("edge.alarm.local._pin", busy)
         world = World(tmp_path, relays=("17:1",))
         world.look()
-    world.look(at_once.AGAIN_S + 1.0)
+    world.look(AGAIN_S + 1.0)
     assert world.names()[0] == "relay 17:1"
     problem, over = world.told()
     assert (problem["label"], problem["detail"]) == ("relay 17:1", "relay 17:1: pin 17 cannot be used (busy)")
@@ -117,7 +132,7 @@ def test_a_lamp_that_cannot_be_had_leaves_the_noises_and_comes_later(tmp_path, n
     world.look()
     assert world.names()[0] == "deterrent"
     lit.append("may be lit")
-    world.look(at_once.AGAIN_S + 1.0)
+    world.look(AGAIN_S + 1.0)
     assert soon(lambda: not world.everyone.ailing)
     problem = world.told()[0]
     assert (problem["type"], problem["label"]) == ("new", "deterrent")
@@ -148,7 +163,7 @@ def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_told
         assert soon(lambda: other.posted)  # that the first of them does not work
         assert world.everyone.missing == {"notify 1": "libx is missing"}
         lacking.clear()
-        world.look(away.AGAIN_S + 1.0)
+        world.look(AGAIN_S + 1.0)
         assert world.everyone.missing == {}
         world.everyone.tell(event())
         assert soon(lambda: box.posted)
@@ -157,14 +172,153 @@ def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_told
 
 
 def test_a_broker_that_is_away_at_the_start_is_told_of_at_once_and_later_has_its_minute(tmp_path):
-    broker = settings_from_url(f"mqtt://127.0.0.1:{free_port()}/hives")
-    world, later = World(tmp_path, mqtt=broker), World(tmp_path / "later", mqtt=broker)
-    for each in (world, later):
-        assert soon(lambda each=each: each.everyone.deliverers[0].channel.problem)
+    with refusing_port() as port:
+        broker = settings_from_url(f"mqtt://127.0.0.1:{port}/hives")
+        world, later = World(tmp_path, mqtt=broker), World(tmp_path / "later", mqtt=broker)
+        for each in (world, later):
+            assert soon(lambda each=each: each.everyone.deliverers[0].channel.problem)
+        world.look()
+        later.look(START_S + 1.0)
+        assert [each["label"] for each in world.told()] == [world.everyone.deliverers[0].key]
+        assert later.told() == []
+
+
+class Place:
+    """A channel that keeps what it is given; ``wrong`` keeps it from being made."""
+
+    wrong: Exception | None = None
+    pictures, people, problem = False, True, None
+
+    def __init__(self, *_, watching=None, **__):
+        if self.wrong:
+            raise self.wrong
+        self.key, self.shown, self.sent = "place of its own key", [], []
+        self.watched = watching and watching("yard")
+
+    def __call__(self, event):
+        self.shown.append(event.id)
+
+    def wants(self, event):
+        return True
+
+    def send(self, message):
+        self.sent += [each.id for each in message.events]
+
+    def listen(self, call):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("worse", [OptionError("no such service"), RuntimeError("https://secret/")])
+def test_a_channel_that_is_a_mistake_by_now_is_tried_again_and_over_under_its_own_name(tmp_path, monkeypatch, worse):
+    class Phone(Place):
+        wrong: Exception | None = UnavailableError("libx is missing")
+
+    monkeypatch.setattr(notify, "Notify", Phone)
+    world = World(tmp_path, notify=("ntfy://bees",))
     world.look()
-    later.look(START_S + 1.0)
-    assert [each["label"] for each in world.told()] == [world.everyone.deliverers[0].key]
-    assert later.told() == []
+    Phone.wrong = worse
+    world.look(AGAIN_S + 1.0)
+    ((name, why),) = world.everyone.missing.items()
+    assert name == "notify"
+    assert "no such service" in why or "RuntimeError" in why
+    assert "secret" not in why
+    Phone.wrong = None
+    world.look(AGAIN_S + 1.0)
+    world.everyone.tell(event())
+    assert soon(lambda: world.place().sent)
+    world.look(CLEAR_S + 1.0)
+    assert world.everyone.missing == world.everyone.problems == {}
+    problem, over = world.told()
+    assert (problem["type"], problem["label"], problem["detail"]) == ("new", "notify", "notify: libx is missing")
+    assert (over["type"], over["label"], over["id"]) == ("end", "notify", problem["id"])
+    assert "well again" in over["detail"]
+
+
+def test_a_broker_that_can_be_had_later_knows_of_the_bear_that_is_there(tmp_path, monkeypatch):
+    class Late(Place):
+        wrong: Exception | None = UnavailableError("ca.pem is not there")
+
+    monkeypatch.setattr("edge.sinks.mqtt.Mqtt", Late)
+    world = World(tmp_path, mqtt=settings_from_url("mqtt://h"), cameras=("yard",))
+    world.everyone.watching = lambda camera: True
+    assert world.everyone.missing == {"mqtt h:1883/bear-alarm": "ca.pem is not there"}
+    world.everyone.tell(event("new", 1))
+    Late.wrong = None
+    world.look(AGAIN_S + 1.0)
+    assert world.place().shown == ["id1"]
+    assert world.place().watched is False  # it would say "no bear" before it heard of this one
+    world.everyone.tell(event("end", 2, id_="id1"))
+    assert soon(lambda: world.place().shown == ["id1", "id1"])
+    world.told()
+
+
+def test_files_of_a_disk_that_is_mounted_later(tmp_path, no_player):
+    no_player.append(script(tmp_path, "player", "exec sleep 0.1"))
+    usb = tmp_path / "usb"
+    usb.mkdir()
+    broker = settings_from_url(f"mqtts://127.0.0.1:1/?ca={usb / 'ca.pem'}")
+    horn, got = str(usb / "horn.wav"), tmp_path / "got"
+    world = World(tmp_path, sounds=(horn,), deterrent=str(usb), mqtt=broker, on_alarm=f"cat > {got}")
+    assert {f"sound {horn}", "deterrent"} < world.everyone.missing.keys()
+    assert len(world.everyone.missing) == 3
+    world.everyone.tell(event())
+    assert soon(got.exists)
+    (usb / "horn.wav").write_bytes(wav_of(make("horn")).lasting(0.1))
+    shutil.copy(certifi.where(), usb / "ca.pem")
+    world.look(AGAIN_S + 1.0)
+    assert world.everyone.missing == {}
+    assert world.names()[:2] == [f"sound {horn}", "deterrent"]
+    world.told()
+
+
+def test_a_lamp_is_opened_once_and_never_left_on_after_the_end(tmp_path, no_player, monkeypatch):
+    no_player.append(script(tmp_path, "player", "exec sleep 0.1"))
+    opened, may = [], threading.Event()
+
+    class Lamp:
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    def slow(words, option):
+        opened.append(Lamp())
+        may.wait(10.0)
+        return opened[-1]
+
+    def light_twice(local):
+        threads = [threading.Thread(target=local.try_again) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        assert soon(lambda: opened)
+        return threads
+
+    def made():
+        (plan,) = local_plans(AlertSettings(bell=False, deterrent="on", deterrent_lamps=("22",)))
+        with monkeypatch.context() as patched:
+            patched.setattr(local, "_pin", busy)
+            return plan.make()
+
+    def busy(words, option):
+        raise UnavailableError("busy")
+
+    monkeypatch.setattr(local, "_pin", slow)
+    for ended in (False, True):
+        opened.clear()
+        may.clear()
+        deterrent = made()
+        threads = light_twice(deterrent)
+        if ended:
+            deterrent.silence()
+        may.set()
+        for thread in threads:
+            thread.join()
+        assert [each.closed for each in opened] == [ended]
+        deterrent.silence()
+        assert opened[0].closed
 
 
 def test_what_can_never_work_is_still_a_mistake_with_a_player_or_without(tmp_path, no_player):

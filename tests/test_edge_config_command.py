@@ -129,6 +129,18 @@ def test_what_this_machine_cannot_do_now_is_a_warning_and_no_mistake(tmp_path, m
     assert "fine" not in said
 
 
+def test_files_of_a_disk_that_is_not_mounted_are_warnings(tmp_path, caplog):
+    path = tmp_path / "bear-alarm.yml"
+    path.write_text(
+        "cameras: {yard: demo}\nsound: {play: [usb/horn.wav, own.wav]}\ndeterrent: usb/sounds\n"
+        "mqtt: {host: b, tls: on, ca: usb/ca.pem}\n"
+    )
+    check(path)
+    for name, file in (("sound.play", "own.wav"), ("sound.play", "usb/horn.wav"), ("deterrent.play", "usb/sounds")):
+        assert f"{name}: {tmp_path / file} is not there" in caplog.text
+    assert f"mqtt.ca: ca={tmp_path / 'usb/ca.pem'} is not there" in caplog.text
+
+
 def test_an_empty_config_is_a_mistake_and_one_without_cameras_a_warning(tmp_path, caplog):
     path = tmp_path / "bear-alarm.yml"
     for text in ("", "# sound: siren\n"):

@@ -88,7 +88,7 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("deterrent: {hours: daily 1-2}", "1: deterrent.hours: ", "belongs to a deterrent, and there is none"),
         ("deterrent: nowhere", "1: deterrent: ", "'nowhere' is no folder; write on"),
         ("sound: sirn", "1: sound: ", "'sirn' is no known sound; write one of siren"),
-        ("sound:\n  play:\n    - siren\n    - no.wav", "4: sound.play[2]: ", "'no.wav' is no known sound"),
+        ("sound:\n  play:\n    - siren\n    - horm", "4: sound.play[2]: ", "'horm' is no known sound"),
         ("model: no.onnx", "1: model: ", "no such model file"),
         ("state: ~nobody-here/x", "1: state: ", "no such user's home folder"),
         ("detect: {schedule: fri 25-3}", "1: detect.schedule: ", "'25' is no time of day"),
@@ -112,7 +112,7 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("mqtt: {host: mqtt://broker}", "1: mqtt.host: ", "for a whole URL write mqtt: URL"),
         ("mqtt: {host: b, prefix: a/+}", "1: mqtt.prefix: ", "cannot begin a topic"),
         ("mqtt: {host: b, ca: x.pem}", "1: mqtt.ca: ", "write tls: yes too"),
-        ("mqtt: {host: b, ca: x.pem, tls: on}", "1: mqtt.ca: ", "cannot be used"),
+        ("mqtt: {host: b, ca: x.mp4, tls: on}", "1: mqtt.ca: ", "cannot be used"),
         ("mqtt: {host: b c}", "1: mqtt.host: ", "is no host"),
         ("webhook: example.org", "1: webhook: ", "the setting's address .* begins with https:// or http://"),
         ("cameras: {a: 'picamera://0?rotation=90'}", "1: cameras.a", "rotation is 0 or 180"),
@@ -143,7 +143,7 @@ def test_paths_that_can_never_be_are_found(tmp_path):
         len(problems("state: file\nrecord: {path: file}\ntrace: folder\nevents: folder\nmodel: folder", tmp_path)) == 5
     )
     assert "is no WAV file" in problems("sound: file", tmp_path)[0]
-    assert "has no WAV files" in problems("deterrent: folder", tmp_path)[0]
+    assert "is no folder" in problems("deterrent: ./file", tmp_path)[0]
     assert problems(f"state: {'x' * 4000}", tmp_path)[0].startswith("1: state: it cannot be looked at")
 
 

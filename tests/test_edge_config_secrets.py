@@ -8,7 +8,7 @@ import pytest
 from edge.config import load_config
 from edge.config.loading import load_text
 from edge.config.shape import Config
-from edge.errors import ConfigError
+from edge.errors import ConfigError, UnavailableError
 from tests.config_text import made, problems
 
 SECRET = "s3cr3t-pa55w0rd"
@@ -166,6 +166,17 @@ def test_what_a_name_stands_for_is_never_shown(text, secret, monkeypatch, tmp_pa
     shown = f"{told.value} {told.value!r} {told.value.problems} {logged} {told.value.__context__!r}".lower()
     assert "s3cr3t" not in shown
     assert "pa55" not in shown
+
+
+def test_a_path_in_an_address_with_a_secret_may_be_away(monkeypatch, tmp_path):
+    """The password is filled in, and the path, which is shown, is not made of it."""
+    monkeypatch.setenv("X", SECRET)
+    text = f"mqtt: 'mqtts://bees:${{X}}@h/?ca={tmp_path}/usb/ca.pem'"
+    broker = load_text(text, tmp_path / "bear-alarm.yml").settings.alerts.mqtt
+    assert broker
+    with pytest.raises(UnavailableError) as told:
+        broker.tls_context()
+    assert SECRET not in str(told.value)
 
 
 def test_no_repr_shows_a_secret(monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from edge.decide.schedule import parse_schedule
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 from edge.sinks.deterrent import BUILT_IN, Deterrent, DeterrentError, open_deterrent
 from edge.sinks.gpio import Gpio
 from edge.sinks.noises import make
@@ -285,9 +285,12 @@ def test_its_own_sounds_differ_from_start_to_start(tmp_path, monkeypatch):
     assert made == [(name, seed) for seed in (1_800_000_027, 1_800_000_031) for name in BUILT_IN]
 
 
-@pytest.mark.parametrize("made", [None, "empty"])
-def test_a_folder_without_sounds_is_one_sentence(tmp_path, made):
-    if made:
-        (tmp_path / made).mkdir()
-    with pytest.raises(OptionError, match=r"--deterrent: .*(no folder; write on|no WAV files)"):
-        open_deterrent(str(tmp_path / (made or "none")))
+def test_a_word_and_a_file_are_no_folder_and_one_without_sounds_may_get_some(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()  # as the place of a disk that is not mounted
+    for wrong in ("loud", str(tmp_path / "file")):
+        with pytest.raises(OptionError, match=r"--deterrent: .*no folder; write on"):
+            open_deterrent(wrong)
+    for absent, words in (("none", "is not there; mount its disk"), ("empty", "has no WAV files")):
+        with pytest.raises(UnavailableError, match=words):
+            open_deterrent(str(tmp_path / absent))

@@ -11,7 +11,7 @@ from edge.doctor.checks import check_anyone
 from edge.journal.locks import Alive
 from edge.settings import AlertSettings, HealthSettings, Settings
 from edge.sinks.mqtt.address import settings_from_url
-from tests.broker import Broker, Listener, free_port
+from tests.broker import Broker, Listener, refusing_port
 from tests.doctor_world import by_name, device, put
 from tests.post_box import PostBox
 
@@ -99,8 +99,9 @@ def test_commands_and_the_file_of_events(tmp_path):
 
 
 def test_a_broker_that_is_away_is_a_doubt(tmp_path):
-    mqtt = settings_from_url(f"mqtt://bob:sekret@127.0.0.1:{free_port()}")
-    (found,) = telling_away.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
+    with refusing_port() as port:
+        mqtt = settings_from_url(f"mqtt://bob:sekret@127.0.0.1:{port}")
+        (found,) = telling_away.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
     assert found.state == "doubt"
     assert "nothing listens there" in found.words
     assert "sekret" not in str(found)
@@ -148,7 +149,8 @@ def test_a_heartbeat_that_watch_would_refuse_is_broken_and_a_proxy_is_asked_wher
 
     wrong = beat("http://127.0.0.1/a b")
     assert (wrong.state, wrong.todo) == ("broken", "copy it again")
-    assert "raise an alarm" in beat(f"http://127.0.0.1:{free_port()}/ping/secretpath").todo
+    with refusing_port() as port:
+        assert "raise an alarm" in beat(f"http://127.0.0.1:{port}/ping/secretpath").todo
     with PostBox() as box:
         monkeypatch.setenv("http_proxy", f"http://me:sekret@127.0.0.1:{box.port}")
         monkeypatch.delenv("no_proxy", raising=False)

@@ -70,7 +70,7 @@ def test_what_was_told_at_once_is_one_line_a_channel(state, ask):
 def test_a_trouble_says_what_it_is_and_that_it_was_open_when_the_alarm_ended(state, ask):
     state.event(
         A, "new", kind="health", camera="alarm", label="mqtt 127.0.0.1:1883",
-        detail="mqtt 127.0.0.1:1883: not reached (nothing listens there); what is to be told is kept, and told later",
+        detail="mqtt 127.0.0.1:1883: not reached (nothing listens there); messages wait and are sent later",
     )  # fmt: skip
     state.event(B, "new", 60.0, kind="camera", label="gone", detail="no picture")
     state.event(C, "new", 120.0, label="brown_bear", score=0.9)

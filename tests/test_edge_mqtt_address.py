@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 from edge.sinks.mqtt import Settings, settings_from_url
 from edge.sinks.mqtt.topics import Topics, device_id, segment
 
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_one_sentence_without_the_password(url, words):
 
 def test_a_ca_that_cannot_be_used_is_one_sentence(tmp_path):
     settings = Settings("h", tls=True, ca=tmp_path / "none.pem")
-    with pytest.raises(OptionError, match="No such file"):
+    with pytest.raises(UnavailableError, match="is not there; mount its disk"):
         settings.tls_context()
     (tmp_path / "empty.pem").write_text("no certificate")
     with pytest.raises(OptionError, match="no certificates"):

@@ -11,7 +11,7 @@ def test_what_the_channel_knows_without_sending_is_a_problem_too():
     assert deliverer.problem() is None
     channel.problem = "10.0.0.7:1883: nothing listens there"
     assert deliverer.problem() == (
-        "told: not reached (10.0.0.7:1883: nothing listens there); what is to be told is kept, and told later"
+        "told: not reached (10.0.0.7:1883: nothing listens there); messages wait and are sent later"
     )
     deliverer.close(5.0)
 
@@ -47,15 +47,13 @@ def test_who_refuses_is_there_and_is_not_well_until_something_is_delivered():
     wait_for(lambda: "not reached (away)" in (deliverer.problem() or ""))
     channel.reached()
     wait_for(lambda: queue.of("parked") == [1])
-    assert deliverer.problem() == "told: refuses what is told (HTTP 401)"
+    assert deliverer.problem() == "told: refuses messages (HTTP 401)"
     channel.problem = "nothing listens there"
-    assert deliverer.problem() == (
-        "told: not reached (nothing listens there); what is to be told is kept, and told later"
-    )
+    assert deliverer.problem() == ("told: not reached (nothing listens there); messages wait and are sent later")
     channel.problem = None
     queue.put(event(2))
     wait_for(lambda: queue.of("parked") == [1, 2])
-    assert deliverer.problem() == "told: refuses what is told (HTTP 413)"
+    assert deliverer.problem() == "told: refuses messages (HTTP 413)"
     queue.put(event(3))
     wait_for(lambda: queue.of("done") == [3])
     assert deliverer.problem() is None

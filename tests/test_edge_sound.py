@@ -135,7 +135,6 @@ def test_a_wav_of_any_kind_is_cut_or_repeated_to_its_time(tmp_path, tag, channel
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "is no known sound; write one of siren, chirp, .*, or the path of a WAV file"),
         (b"ID3\x04 an MP3 with another name", "is no WAV file; convert it"),
         (riff(85, 2, 44_100, 16, b"mp3" * 99), "not every player knows .format 85."),
         (riff(1, 2, 44_100, 16, b""), "holds no sound"),
@@ -145,10 +144,22 @@ def test_a_wav_of_any_kind_is_cut_or_repeated_to_its_time(tmp_path, tag, channel
 )
 def test_what_is_no_sound_is_one_sentence(tmp_path, content, says):
     path = tmp_path / "own.wav"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(OptionError, match=says):
         Sound(str(path), players=[Player("any", ("true",))])
+
+
+def test_a_word_is_a_mistake_and_a_file_that_is_not_there_may_come_later(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    players = [Player("any", ("true",))]
+    with pytest.raises(OptionError, match=r"is no known sound; write one of siren, chirp, .*, or the path of a WAV"):
+        Sound("trumpet", players=players)
+    (tmp_path / "file").touch()
+    for absent in ("horn.WAV", "usb/horn", str(tmp_path / "usb" / "horn.wav"), "file/horn.wav"):
+        with pytest.raises(UnavailableError, match=r"is not there; mount its disk"):
+            Sound(absent, players=players)
+    (tmp_path / "horn.WAV").write_bytes(wav_of(make("horn")).lasting(0.1))
+    Sound("horn.WAV", players=players).close()
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), 1e6])

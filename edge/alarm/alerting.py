@@ -92,6 +92,7 @@ class Alerting:
         self.sinks: list[Sink] = []
         self._began = time.monotonic()
         self._looked = 0.0
+        self._cameras: Sequence[str] = ()
         self._exchanging = False  # those who show a state, of which the new know nothing yet
         self._at_once = AtOnce(answered)
         self._keeping = Keeping(answered, run=run, state=state, clock=clock)
@@ -124,7 +125,7 @@ class Alerting:
     @property
     def missing(self) -> dict[str, str]:
         """Who cannot be told here and now, and why."""
-        return self._at_once.missing | self._away.missing
+        return self._at_once.missing.why | self._away.missing.why
 
     @property
     def deliverers(self) -> list[Deliverer]:
@@ -160,6 +161,7 @@ class Alerting:
             held.release()
         self._keeping.drop(self._keeping.print_to(lines))
         let_go()
+        self._cameras = tuple(cameras)
         self._exchanging = True
         try:
             self._away.change(plans)
@@ -177,7 +179,7 @@ class Alerting:
     @property
     def ailing(self) -> dict[str, str]:
         """Who of those that are told here is known not to work, and why, whatever became of an event."""
-        return {name: why for name, ask in self._at_once.parts.items() if (why := ask())} | self._away.missing
+        return {name: why for name, ask in self._at_once.parts.items() if (why := ask())} | self._away.missing.why
 
     def hopeless(self) -> set[str]:
         """Channels that refused something for good: it is not tried again."""
@@ -193,10 +195,9 @@ class Alerting:
         now = time.monotonic() if now is None else now
         if now - self._looked >= LOOK_S:
             self._looked = now
-            if self._at_once.try_again(now) or self._away.try_again(now):
-                self._point()
+            self._try_again(now)
             self._health.parts = self._parts()
-            self._health.at_once = frozenset(AT_ONCE) | self._at_once.sure | self._away.missing.keys()
+            self._health.at_once = frozenset(AT_ONCE) | self._at_once.sure | self._away.missing.why.keys()
             if now - self._began < START_S:  # a broker that restarts later has its minute
                 self._health.at_once |= {each.key for each in self.deliverers if each.channel.problem}
             for event in self._health(now):
@@ -228,6 +229,18 @@ class Alerting:
             self._terminal.close(until - time.monotonic())
         self._away.close(until - time.monotonic())
         self._keeping.close()
+
+    def _try_again(self, now: float) -> None:
+        """What is missing, once a minute."""
+        self._exchanging = not self._away.states  # nobody is disturbed: whoever comes to show a state is the first
+        try:
+            others = self._away.try_again(now)
+            if others:
+                self._going_on.show_to(self._away.states, self._cameras)
+        finally:
+            self._exchanging = False
+        if self._at_once.try_again(now) or others:
+            self._point()
 
     def _is_watching(self, camera: str) -> bool:
         return not self._exchanging and self.watching(camera)  # who is to be asked is known only later

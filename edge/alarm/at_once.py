@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.alarm.local import Local, Plan, local_plans
-from edge.errors import NOT_HERE, BearAlarmError
+from edge.alarm.missing import Missing
 from edge.sinks.worker import Worker, in_background
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 60.0  # how often what does not work is tried again
 SILENT_S = 0.5
 UNDER_WAY_S = 0.05  # an event that is just being handed round is round by then
 LAST_S = 5.0  # what those who are told no more may take for what they have in hand
@@ -42,10 +41,9 @@ class AtOnce:
     """Sounds, relays, the deterrent, the bell and commands; one that cannot work is ``missing``, and tried again."""
 
     def __init__(self, answered: Answered) -> None:
-        self.missing: dict[str, str] = {}  # who cannot work here and now, and why
+        self.missing = Missing()
         self._answered = answered
         self._plans: dict[Hashable, Plan] = {}  # everyone who is wanted, in the order in which they are told
-        self._tried = time.monotonic()
         self._told: dict[Hashable, _Told] = {}
         self._leaving: tuple[_Told, ...] = ()  # told no more, and perhaps not silent yet
 
@@ -57,7 +55,7 @@ class AtOnce:
     @property
     def parts(self) -> dict[str, Ask]:
         """Whom health asks, by name."""
-        parts: dict[str, Ask] = {name: partial(str, f"{name}: {why}") for name, why in self.missing.items()}
+        parts = self.missing.parts
         for each in self._told.values():
             parts[each.worker.name] = partial(_problem, each.worker.problem, each.local.problem)
         return parts
@@ -65,7 +63,7 @@ class AtOnce:
     @property
     def sure(self) -> set[str]:
         """Parts whose problem does not pass within a moment."""
-        return {*self.missing, *(each.worker.name for each in self._told.values() if each.local.problem())}
+        return {*self.missing.why, *(each.worker.name for each in self._told.values() if each.local.problem())}
 
     def change(self, settings: AlertSettings, hold: Callable[[], object]) -> Callable[[], object]:
         """Those that these settings name, and no others; who stays the same is not disturbed.
@@ -75,7 +73,7 @@ class AtOnce:
         nobody hands them events. Raises OptionError for what can never work; all is then as it was.
         """
         plans = {plan.key: plan for plan in local_plans(settings)}
-        missing, self.missing = self.missing, {}
+        missing = dict(self.missing.why)
         gone = [each for key, each in self._told.items() if key not in plans]
         new = [plan for key, plan in plans.items() if key not in self._told]
         taken = frozenset[int]().union(*(plan.pins for plan in new))
@@ -83,7 +81,7 @@ class AtOnce:
         try:
             made = self._made([plan for plan in new if not plan.pins])
         except BaseException:
-            self.missing = missing
+            self.missing.why = missing
             raise
         freed = [each for each in gone if each.plan.pins & taken]
         if freed:
@@ -94,12 +92,13 @@ class AtOnce:
             made |= self._made(late)
         except BaseException:
             _close(list(made.values()), 0.0)
-            self.missing = missing
-            back = self._made([each.plan for each in freed])
+            self.missing.why = missing
+            back = self._made([each.plan for each in freed], again=True)
             self._told = {key: each for key, each in self._told.items() if each not in freed}
             self._take(back)
             raise
         self._plans = plans
+        self.missing.keep({plan.name for plan in plans.values()})
         self._take(made)
         rest = [each for each in gone if each not in freed]
         self._leaving += tuple(rest)
@@ -107,15 +106,12 @@ class AtOnce:
 
     def try_again(self, now: float) -> bool:
         """Once a minute, what does not work is tried again; whether ``workers`` are others by that."""
-        if now - self._tried < AGAIN_S:
+        if not self.missing.due(now):
             return False
-        self._tried = now
         for each in self._told.values():
             if each.local.problem():
                 _beside(each.plan.name, each.local.try_again)
-        # Also what has become a mistake meanwhile, such as a WAV file that is gone, ends nothing now.
-        waiting = [plan for key, plan in self._plans.items() if key not in self._told]
-        made = self._made(waiting, (BearAlarmError, *NOT_HERE))
+        made = self._made([plan for key, plan in self._plans.items() if key not in self._told], again=True)
         self._take(made)
         return bool(made)
 
@@ -148,23 +144,15 @@ class AtOnce:
         """Tell these too."""
         self._told = {key: told for key in self._plans if (told := made.get(key) or self._told.get(key))}
 
-    def _made(
-        self,
-        plans: Sequence[Plan],
-        passing: tuple[type[Exception], ...] = NOT_HERE,
-    ) -> dict[Hashable, _Told]:
-        """Each ready and with its worker; ``passing`` makes one missing, and none is made where another is raised."""
+    def _made(self, plans: Sequence[Plan], *, again: bool = False) -> dict[Hashable, _Told]:
+        """Each that can be made, ready and with its worker; none is made where one can never work."""
         made: dict[Hashable, _Told] = {}
         try:
             for plan in plans:
-                try:
-                    local = plan.make()
-                except passing as error:
-                    self.missing[plan.name] = str(error)
-                    continue
-                self.missing.pop(plan.name, None)
-                made[plan.key] = _Told(plan, local, self._worker(plan, local))
-                _beside(plan.name, local.try_again)
+                local = self.missing.make(plan.name, plan.make, again=again)
+                if local:
+                    made[plan.key] = _Told(plan, local, self._worker(plan, local))
+                    _beside(plan.name, local.try_again)
         except BaseException:
             _close(list(made.values()), 0.0)
             raise

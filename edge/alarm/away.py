@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.alarm.missing import Missing
 from edge.alarm.remote import ChannelPlan, channel_plans, made
 from edge.sinks.worker import Worker, in_background
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from edge.settings import AlertSettings
     from edge.sinks.worker import Sink
 
-AGAIN_S = 60.0  # how often what cannot be made is tried again
 LET_GO_S = 2.0  # what is under way when a channel is told no more; the rest waits in the journal
 
 
@@ -31,6 +30,7 @@ LET_GO_S = 2.0  # what is under way when a channel is told no more; the rest wai
 class _Reached:
     """One place: how to send to it, who sends, and its live state where it has one."""
 
+    name: str  # by which health asks it: the one it was missing under, so that this problem ends, else its key
     channel: Channel
     state: Worker[Event] | None  # MQTT keeps a state as well
     deliverer: Deliverer | None = None
@@ -58,9 +58,8 @@ class Away:
         self._stats = stats
         self._guest = guest
         self._reached: dict[Hashable, _Reached] = {}
-        self.missing: dict[str, str] = {}  # who cannot be made here and now, and why
+        self.missing = Missing()
         self._plans: Sequence[ChannelPlan] = ()  # everyone who is wanted
-        self._tried = time.monotonic()
 
     @property
     def workers(self) -> list[Worker[Event]]:
@@ -80,8 +79,8 @@ class Away:
     @property
     def parts(self) -> dict[str, Ask]:
         """Whom health asks, by name."""
-        parts: dict[str, Ask] = {name: partial(str, f"{name}: {why}") for name, why in self.missing.items()}
-        parts |= {each.key: each.problem for each in self.deliverers}
+        parts: dict[str, Ask] = {each.name: each.deliverer.problem for each in self._reached.values() if each.deliverer}
+        parts |= self.missing.parts
         return parts | {each.name: each.problem for each in self.workers}
 
     def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> list[ChannelPlan]:
@@ -89,41 +88,53 @@ class Away:
         plans = channel_plans(
             settings, cameras, model=model, watching=self._watching, stats=self._stats, guest=self._guest
         )
-        for channel in made([plan for plan in plans if plan.late is None], {}).values():
+        for channel in made([plan for plan in plans if plan.late is None], Missing()).values():
             channel.close()
         return plans
 
     def change(self, plans: Sequence[ChannelPlan]) -> None:
-        """Those places and no others; who stays the same is not disturbed, what waits for the others is kept."""
-        wanted = {plan.key for plan in plans}
-        self._plans, self.missing = plans, {}
-        gone = {key: each for key, each in self._reached.items() if key not in wanted}
-        stay = {key: each for key, each in self._reached.items() if key not in gone}
+        """Those places and no others; who stays the same is not disturbed, what waits for the others is kept.
+
+        ``plan`` has refused what can never work: what cannot be made by now is missing.
+        """
+        names = {plan.key: plan.name for plan in plans}
+        self._plans = plans
+        self.missing.keep(names.values())
+        lacking = set(self.missing.why)
+        gone = {key: each for key, each in self._reached.items() if key not in names}
+        stay = {
+            key: each if each.name == names[key] else replace(each, name=each.channel.key)
+            for key, each in self._reached.items()
+            if key in names
+        }
+        beside = {each.channel.key for each in stay.values()}
         new_plans = [plan for plan in plans if plan.key not in stay]
-        channels = made([plan for plan in new_plans if plan.late is None], self.missing)
+        channels = made([plan for plan in new_plans if plan.late is None], self.missing, beside, again=True)
         if gone:  # that takes its time: what happens meanwhile is for those who come, and for nobody who goes
             routes = [*(each.channel for each in stay.values()), *channels.values()]
             self._remember([*routes, *(plan.late for plan in new_plans if plan.late)])
         # Before others come: two with one broker would say "online" and "offline" of the same device.
         self._close(list(gone.values()), LET_GO_S)
         self._reached = stay
-        channels |= made([plan for plan in new_plans if plan.late], self.missing)
-        channels = {plan.key: channels[plan.key] for plan in new_plans if plan.key in channels}
-        new = {key: _Reached(channel, self._worker(channel)) for key, channel in channels.items()}
+        channels |= made([plan for plan in new_plans if plan.late], self.missing, beside, again=True)
+        new = {
+            key: _Reached(name if name in lacking else channels[key].key, channels[key], self._worker(channels[key]))
+            for key, name in names.items()
+            if key in channels
+        }
         everyone = self._reached | new
         journal = self._remember([each.channel for each in everyone.values()])
         for key, each in new.items():
-            everyone[key] = _Reached(each.channel, each.state, self._deliverer(each.channel, journal))
+            everyone[key] = replace(each, deliverer=self._deliverer(each.channel, journal))
         self._reached = everyone  # in one step: others look at it meanwhile
 
     def try_again(self, now: float) -> bool:
         """Once a minute, what cannot be made is tried again; whether one of them was made."""
-        if not self.missing or now - self._tried < AGAIN_S:
+        if not self.missing.why or not self.missing.due(now):
             return False
-        self._tried = now
-        before = len(self.missing)
+        before = len(self._reached)
         self.change(self._plans)
-        return len(self.missing) < before
+        return len(self._reached) > before
 
     def close(self, within_s: float) -> None:
         """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -92,21 +93,32 @@ def _deterrent(settings: AlertSettings) -> Plan:
 
         deterrent = open_deterrent(programme, [], Limits(hours=hours), device=device)
         dark = dict.fromkeys(settings.deterrent_lamps, "")  # lamps that cannot be had now, and why
+        lighting, closed = threading.Lock(), threading.Event()
 
         def light() -> None:
-            for words in tuple(dark):
-                try:
-                    deterrent.lamps.append(_pin(words, "--deterrent-lamp"))
-                except NOT_HERE as error:
-                    dark[words] = f"lamp {words} stays dark: {error}"
-                else:
-                    dark.pop(words, None)
+            with lighting:  # one thread at a time: two would open the same pin
+                for words in tuple(dark):
+                    if closed.is_set():
+                        return
+                    try:
+                        lamp = _pin(words, "--deterrent-lamp")
+                    except NOT_HERE as error:
+                        dark[words] = f"lamp {words} stays dark: {error}"
+                        continue
+                    dark.pop(words)
+                    deterrent.lamps.append(lamp)
+                    if closed.is_set():  # meanwhile, perhaps without this lamp
+                        lamp.close()
+
+        def close() -> None:
+            closed.set()  # without the lock: silence waits for no pin
+            deterrent.close()
 
         def problem() -> str | None:
             return deterrent.problem or "; ".join(tuple(dark.values())) or None
 
         light()
-        return Local(deterrent, 15.0, deterrent.wanted, deterrent.close, problem, light)
+        return Local(deterrent, 15.0, deterrent.wanted, close, problem, light)
 
     lamps = frozenset(parse_pin(words, "--deterrent-lamp").number for words in settings.deterrent_lamps)
     key = "deterrent", programme, settings.deterrent_lamps, hours.words if hours else None, device

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
+    from edge.alarm.missing import Missing
     from edge.outbox import Channel, Route
     from edge.schema import Event
     from edge.settings import AlertSettings
@@ -51,7 +54,8 @@ def channel_plans(
     plans: list[ChannelPlan] = []
     if settings.mqtt:
         broker = settings.mqtt
-        broker.tls_context()
+        with suppress(*NOT_HERE):  # it is missing then, and tried again
+            broker.tls_context()
         late = _Broker(f"mqtt {broker.where}/{broker.prefix}", broker.pictures)
 
         def mqtt() -> Channel:
@@ -80,24 +84,27 @@ def channel_plans(
     return plans
 
 
-def made(plans: Sequence[ChannelPlan], missing: dict[str, str]) -> dict[Hashable, Channel]:
-    """The channels, by their plans' keys; ``missing`` takes why one cannot be made here and now.
+def made(
+    plans: Sequence[ChannelPlan], missing: Missing, beside: Collection[str] = (), *, again: bool = False
+) -> dict[Hashable, Channel]:
+    """The channels that can be made now, by their plans' keys; the others are ``missing``.
 
-    Raises OptionError, having closed what was made, for what can never work, and where two are one place.
+    ``beside``: keys of channels that are there already, of which none may be a second. Raises OptionError, having
+    closed what was made, for what can never work, unless ``again``.
     """
     found: dict[Hashable, Channel] = {}
+
+    def make(plan: ChannelPlan) -> Channel:
+        channel = plan.make()
+        if channel.key in beside or channel.key in {other.key for other in found.values()}:
+            channel.close()
+            raise OptionError(f"{channel.key} is named twice; once is enough")
+        return channel
+
     try:
         for plan in plans:
-            try:
-                channel = plan.make()
-            except NOT_HERE as error:
-                missing[plan.name] = str(error)
-                continue
-            missing.pop(plan.name, None)
-            if channel.key in {other.key for other in found.values()}:
-                channel.close()
-                raise OptionError(f"{channel.key} is named twice; once is enough")
-            found[plan.key] = channel
+            if channel := missing.make(plan.name, partial(make, plan), again=again):
+                found[plan.key] = channel
     except BaseException:
         for channel in found.values():
             channel.close()

@@ -49,7 +49,7 @@ StateOpt = Annotated[
     typer.Option(
         "--state",
         readable=False,  # what may not be read is said better here
-        help=f"Folder the alarm keeps its journal in; left out, the config's, ${ENVIRONMENT} or this user's own.",
+        help=f"Folder the alarm keeps its journal in (default: the config's, ${ENVIRONMENT} or this user's own).",
     ),
 ]
 SinceOpt = Annotated[
@@ -70,7 +70,7 @@ def events(
     kind: KindOpt = None,
     camera: CameraOpt = None,
     limit: Annotated[
-        int | None, typer.Option(min=0, help=f"Only so many, the newest; 0 for all. Left out, {MOST}, in JSON all.")
+        int | None, typer.Option(min=0, help=f"Only so many, the newest; 0 for all (default: {MOST}; in JSON, all).")
     ] = None,
     unreviewed: Annotated[
         bool, typer.Option("--unreviewed", help="Only bears that wait for `events review`, with pictures to look at.")
@@ -150,7 +150,7 @@ def export(
     out: Annotated[Path, typer.Option(help="The zip to write.")],
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID…]", help="Events' ids, their beginnings, or last; left out, all since --since."),
+        typer.Argument(metavar="[ID…]", help="Events' ids, their beginnings, or last (default: all since --since)."),
     ] = None,
     since: SinceOpt = None,
     kind: KindOpt = None,
@@ -195,7 +195,7 @@ def review(
     unsure: Annotated[bool, typer.Option("--unsure", help="Nobody can tell.")] = False,
     note: Annotated[str | None, typer.Option(help="A word on it, for people.")] = None,
     box: Annotated[str | None, typer.Option(help="Where in the whole frame: x,y,width,height, 0 to 1.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who says so; left out, this user.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who says so (default: this user).")] = None,
     state: StateOpt = None,
 ) -> None:
     """Say what it was, for the next model to learn from (`bear-alarm feedback import`)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from edge.config.checks_cameras import check_cameras
@@ -11,6 +12,7 @@ from edge.config.kinds import said
 from edge.config.shape import Config
 from edge.config.tree import Key, key_text
 from edge.errors import NOT_HERE, OptionError
+from edge.sinks.wav import is_path
 
 TWO = re.compile(r"[\s,;]+[\w+-]+://")  # a second address in one
 MOST_NOTIFIED = 100
@@ -36,6 +38,16 @@ def check_together(config: Config, add: Add) -> None:
     _check_mqtt(config, add)
     _check_webhook(config, add)
     _check_notify(config, add)
+
+
+def absent(config: Config) -> Iterator[tuple[Key, str]]:
+    """Paths that are not there, which is no mistake: the alarm names them, and tries again."""
+    paths: list[tuple[Key, str]] = [(("sound", "play", n), each) for n, each in enumerate(config.sound.play)]
+    if config.deterrent.play:
+        paths.append((("deterrent", "play"), config.deterrent.play))
+    if config.mqtt and config.mqtt.ca:
+        paths.append((("mqtt", "ca"), str(config.mqtt.ca)))
+    return (each for each in paths if is_path(each[1]) and not Path(each[1]).exists())
 
 
 def _check_pins(config: Config, add: Add) -> None:
@@ -82,6 +94,8 @@ def _check_mqtt(config: Config, add: Add) -> None:
     if sound and mqtt.ca:
         try:
             Settings(mqtt.host, tls=True, ca=mqtt.ca).tls_context()
+        except NOT_HERE:
+            pass  # no mistake, as below
         except OptionError as error:
             add(("mqtt", "ca"), said(error))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.config.kinds import said
 from edge.errors import NOT_HERE
 
 if TYPE_CHECKING:
@@ -14,13 +16,22 @@ if TYPE_CHECKING:
 
 def doubts(alerts: AlertSettings) -> Iterator[str]:
     """One sentence for each, beginning with the setting. Nothing is played, switched or sent."""
+    from edge.sinks.deterrent import SWITCHED_ON, sound_files
     from edge.sinks.gpio import parse_pin, reach_pins
     from edge.sinks.in_doubt import command_in_doubt
+    from edge.sinks.noises import NAMES
     from edge.sinks.notify import Notify, guessable
     from edge.sinks.players import find_players
+    from edge.sinks.wav import read_wav
 
     if alerts.sounds or alerts.deterrent:
         yield from _tried("sound" if alerts.sounds else "deterrent", partial(find_players, alerts.sound_device))
+    for path in (Path(what) for what in alerts.sounds if what not in NAMES):
+        yield from _tried("sound.play", partial(read_wav, path, alerts.sound_s))
+    if alerts.deterrent and alerts.deterrent != SWITCHED_ON:
+        yield from _tried("deterrent.play", partial(sound_files, alerts.deterrent, Path(alerts.deterrent)))
+    if alerts.mqtt:
+        yield from _tried("mqtt.ca", alerts.mqtt.tls_context)
     for name, pins in (("relay", alerts.relays), ("deterrent.lamps", alerts.deterrent_lamps)):
         if pins:
             yield from _tried(name, partial(reach_pins, parse_pin(pins[0], name).number))
@@ -37,4 +48,4 @@ def _tried(name: str, call: Callable[[], object]) -> Iterator[str]:
     try:
         call()
     except NOT_HERE as error:
-        yield f"{name}: {error}"
+        yield f"{name}: {said(error)}"

@@ -97,7 +97,7 @@ class Listed:
         return {"anyOf": [found["items"], found]}
 
 
-def said(error: OptionError) -> str:
+def said(error: Exception) -> str:
     """What a parser says, without the option that it names first."""
     words = str(error)
     for start in (f"{HERE}: ", f"{HERE} ", "MQTT: "):

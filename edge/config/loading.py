@@ -74,9 +74,9 @@ def _checked(document: Document, folder: Path) -> Config | None:
     """The config, without the settings that are wrong; what is wrong is told to the document."""
     from pydantic import ValidationError
 
-    from edge.config.checks import check_together
+    from edge.config.checks import absent, check_together
     from edge.config.shape import Config
-    from edge.config.wording import key_of, refused, sentence
+    from edge.config.wording import filled_under, key_of, refused, sentence
 
     wrong = set(document.hollow)
 
@@ -109,6 +109,10 @@ def _checked(document: Document, folder: Path) -> Config | None:
         wrong |= set(found)
     if config is not None:
         check_together(config, add_refused)
+        for key, path in absent(config):
+            # The alarm would show it, and what stands there in place of a path may be a password.
+            if any(path not in written for written in filled_under(document, document.written(key))):
+                add_refused(key, "it is not there")
     return config
 
 

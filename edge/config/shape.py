@@ -59,7 +59,7 @@ class Record(Section):
     path: Annotated[
         Path | None,
         Words(_folder, WORD),
-        Field(description="Folder for them; left out, ./evidence, or in the state folder under a service."),
+        Field(description="Folder for them (default: ./evidence; under a service, in the state folder)."),
     ] = None
     quota_mb: Annotated[
         float | None,
@@ -117,8 +117,8 @@ class Health(Section):
         str | None,
         Words(_listen, {"type": ["string", "integer"]}),
         Field(
-            description="Address and port of /healthz and /metrics, such as 127.0.0.1:9095, or the port alone; "
-            "left out, nobody listens."
+            description="Address and port of /healthz and /metrics, such as 127.0.0.1:9095, or the port alone "
+            "(default: off)."
         ),
     ] = None
     restart_after_s: Annotated[
@@ -133,17 +133,17 @@ class Health(Section):
 
 
 class Config(Section):
-    """The settings of Bear Alarm. Nothing is needed: what is left out or left empty has its default."""
+    """The settings of Bear Alarm. Nothing is needed: what is not given or left empty has its default."""
 
     model: Annotated[
         str | None,
         Words(_model, WORD),
-        Field(description="Model file; left out, the chosen or the bundled one."),
+        Field(description="Model file (default: the chosen or the bundled one)."),
     ] = None
     state: Annotated[
         Path | None,
         Words(_folder, WORD),
-        Field(description="Folder for the journal of events; left out, this system's place for it."),
+        Field(description="Folder for the journal of events (default: this system's place for it)."),
     ] = None
     trace: Annotated[
         Path | None,

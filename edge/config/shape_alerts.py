@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,18 +10,19 @@ from pydantic import Field
 
 from edge.config.kinds import HERE, WORD, WORD_OR_NUMBER, Listed, Section, Short, When, Words, text_of
 from edge.config.paths import file_at, placed
+from edge.errors import NOT_HERE
 from edge.outbox.web_address import web_address
+from edge.sinks.deterrent import sound_files
 from edge.sinks.gpio import BLINK, HIGHEST_PIN, parse_pin
 from edge.sinks.gpio import LONGEST_S as LONGEST_RELAY_S
 from edge.sinks.mqtt.address import DISCOVERY, EVERY_S, PREFIX, settings_from_url
 from edge.sinks.noises import NAMES
 from edge.sinks.sound import LONGEST_S as LONGEST_SOUND_S
 from edge.sinks.sound import unknown_sound
-from edge.sinks.wav import read_wav
+from edge.sinks.wav import is_path, read_wav
 
 OFF = frozenset({"off", "no", "false"})
 ON = frozenset({"on", "yes", "true"})
-MOST_FILES = 40  # of a deterrent's folder
 
 
 def _sound(value: Any, folder: Path) -> str:
@@ -28,9 +30,10 @@ def _sound(value: Any, folder: Path) -> str:
     if word in NAMES:
         return word
     path = file_at(word, folder)
-    if not path.exists():
+    if not is_path(word) and not path.exists():
         raise ValueError(unknown_sound(word))
-    read_wav(path, LONGEST_SOUND_S)
+    with suppress(*NOT_HERE):  # no mistake: it is tried again while the alarm runs, and `config check` warns of it
+        read_wav(path, LONGEST_SOUND_S)
     return str(path)
 
 
@@ -40,13 +43,9 @@ def _deterrent(value: Any, folder: Path) -> str | None:
     if word.lower() in ON | OFF:
         return "on" if word.lower() in ON else None
     path = placed(word, folder)
-    if not path.is_dir():
-        raise ValueError(f"{word!r} is no folder; write on for the sounds of our own, or name a folder with WAV files")
-    sounds = sorted(each for each in path.iterdir() if each.suffix.lower() == ".wav" and not each.name.startswith("."))
-    if not 1 <= len(sounds) <= MOST_FILES:
-        raise ValueError(f"{word!r} has {len(sounds) or 'no'} WAV files (*.wav); put 1 to {MOST_FILES} there")
-    for each in sounds:
-        read_wav(file_at(str(each), folder), LONGEST_SOUND_S)
+    with suppress(*NOT_HERE):  # as with a sound
+        for each in sound_files(word, path):
+            read_wav(file_at(str(each), folder), LONGEST_SOUND_S)
     return str(path)
 
 
@@ -127,7 +126,7 @@ class SoundSection(Section):
         float, Field(ge=0.5, le=LONGEST_SOUND_S, description="How long it sounds from an alarm on, seconds.")
     ] = 20.0
     device: Annotated[
-        Text | None, Field(description="Output of ALSA to play on; `aplay -L` lists them. Left out, the system's.")
+        Text | None, Field(description="Output of ALSA to play on; `aplay -L` lists them (default: the system's).")
     ] = None
 
 
@@ -141,7 +140,7 @@ class DeterrentSection(Section):
     ] = None
     lamps: Annotated[Pins, Field(description="Pins of lamps that flash with it, as relay takes them.")] = ()
     hours: Annotated[
-        When | None, Field(description="When it may be loud, such as 'daily 20:00-06:00'; left out, always.")
+        When | None, Field(description="When it may be loud, such as 'daily 20:00-06:00' (default: always).")
     ] = None
 
 
@@ -161,12 +160,14 @@ class MqttSection(Section):
     """The MQTT broker; a URL such as mqtt://USER:PASSWORD@HOST:1883/PREFIX may stand for it."""
 
     host: Annotated[Text, Field(description="The broker's name or address.")]
-    port: Annotated[int | None, Field(ge=1, le=65_535, description="Left out, 1883, and 8883 with tls.")] = None
-    user: Annotated[Text | None, Field(description="Left out, nobody logs in.")] = None
+    port: Annotated[
+        int | None, Field(ge=1, le=65_535, description="Port of the broker (default: 1883; with tls, 8883).")
+    ] = None
+    user: Annotated[Text | None, Field(description="Who logs in (default: without a login).")] = None
     password: Annotated[Text | None, Field(description="Better as ${NAME}, and NAME in secrets.yml.")] = None
     tls: Annotated[bool, Field(description="Speak TLS.")] = False
     ca: Annotated[
-        Path | None, Words(_ca, WORD), Field(description="PEM file of the CA to trust; left out, those of the system.")
+        Path | None, Words(_ca, WORD), Field(description="PEM file of the CA to trust (default: those of the system).")
     ] = None
     insecure: Annotated[bool, Field(description="TLS without looking at the certificate.")] = False
     prefix: Annotated[Text, Field(description="What all topics begin with.")] = PREFIX
@@ -181,7 +182,9 @@ class MqttSection(Section):
         EVERY_S
     )
     pictures: Annotated[bool, Field(description="Publish the pictures of alarms.")] = True
-    client_id: Annotated[Text | None, Field(description="Left out, one of this device.")] = None
+    client_id: Annotated[
+        Text | None, Field(description="The name under which it connects (default: one of this device).")
+    ] = None
 
 
 class WebhookSection(Section):

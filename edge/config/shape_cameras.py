@@ -87,19 +87,19 @@ class Looking(Section):
         ),
     ] = None
     threshold: Annotated[
-        Share | None, Field(description="Bear probability that counts; left out, the model's own.")
+        Share | None, Field(description="Bear probability that counts (default: the model's own).")
     ] = None
     night_threshold: Annotated[
-        Share | None, Field(description="And in the dark and in infrared; left out, the same.")
+        Share | None, Field(description="And in the dark and in infrared (default: the same).")
     ] = None
     alarm_at: Annotated[
         Evidence | None,
-        Field(description="Evidence that raises the alarm, as `bear-alarm tune` advises; left out, 1.8."),
+        Field(description="Evidence that raises the alarm, as `bear-alarm tune` advises (default: 1.8)."),
     ] = None
     schedule: Annotated[
         When | None,
         Field(
-            description="When it may alarm, in local time, such as 'daily 20:00-06:00'; left out, always. Outside it "
+            description="When it may alarm, in local time, such as 'daily 20:00-06:00' (default: always). Outside it "
             "bears are recorded, and told to machines alone (MQTT, webhook, events)."
         ),
     ] = None

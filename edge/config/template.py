@@ -10,7 +10,7 @@ import re
 from edge.config.composing import NULLS
 
 TEMPLATE = """\
-# Bear Alarm. Everything is optional; what is left out has its default. Take the # away to set something.
+# Bear Alarm. Everything is optional and has a default. Take the # away to set something.
 # Check it with: bear-alarm config check {file}
 # All settings: docs/configuration.md. Relative paths count from this file's folder.
 #
@@ -45,12 +45,12 @@ cameras:
   # Frames analysed a second, and while nothing moves.
   #fps: 10
   #idle_fps: 5
-  # Bear probability that counts, and in the dark; left out, the model's own.
+  # Bear probability that counts, and in the dark (default: the model's own).
   #threshold: 0.7
   #night_threshold: 0.8
   # Evidence that raises the alarm, as `bear-alarm tune` advises.
   #alarm_at: 1.8
-  # When it may alarm, in local time: mon-fri 22-5; sat,sun 20-7. Left out, always.
+  # When it may alarm, in local time: mon-fri 22-5; sat,sun 20-7 (default: always).
   #schedule: daily 0-24
 
 # What sounds here: siren, chirp, horn, barks, shouts, bangs, or WAV files.
@@ -118,9 +118,9 @@ cameras:
   #restart_after_s: 600
   #reboot: no
 
-# The model file; left out, the chosen or the bundled one.
+# The model file (default: the chosen or the bundled one).
 #model: bear.onnx
-# The folder of the journal; left out, this system's place for it.
+# The folder of the journal (default: this system's place for it).
 #state: /var/lib/bear-alarm
 # What was seen and thought, for `bear-alarm why`.
 #trace: trace.bin

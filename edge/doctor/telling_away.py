@@ -44,7 +44,7 @@ def check_mqtt(patient: Patient) -> Iterator[Finding]:
     called = threading.Event()
     try:
         connection = Connection(settings, f"bear-alarm-doctor-{uuid.uuid4().hex[:6]}", called.set)
-    except OptionError as error:
+    except (OptionError, UnavailableError) as error:
         yield broken(name, *_split(str(error)))
         return
     _settled(connection, called)

@@ -123,8 +123,8 @@ class Deliverer:
         """One sentence while the channel is not reached, as far as it knows itself, or refuses words; None: well."""
         why, refused = self._error if self._failing else self.channel.problem, self._refused
         if why:
-            return f"{self.key}: not reached ({why}); what is to be told is kept, and told later"
-        return f"{self.key}: refuses what is told ({refused})" if refused else None
+            return f"{self.key}: not reached ({why}); messages wait and are sent later"
+        return f"{self.key}: refuses messages ({refused})" if refused else None
 
     def finish(self) -> None:
         """Deliver what waits if that works at once, then end; returns at once. ``close`` waits for it."""

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 from edge.schema import Event
 from edge.sinks.programme import Flash, Limits, Planner, Programme, Step
 from edge.sinks.stint import Stint
+from edge.sinks.wav import is_path
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ def open_deterrent(
 ) -> Deterrent:
     """The deterrent with our own noises ("on"), or with the WAV files of a folder; ``device`` as for ``Sound``.
 
-    Raises OptionError with a sentence for what cannot sound.
+    Raises OptionError with a sentence for what cannot sound, UnavailableError for what may sound later.
     """
     from edge.sinks.sound import Sound
 
@@ -190,20 +191,32 @@ def open_deterrent(
         number = int(time.time()) if seed is None else seed
         named = {name: Sound(name, seconds=seconds, device=device, seed=number) for name in BUILT_IN}
     else:
-        named = {path.name: Sound(str(path), seconds=seconds, device=device) for path in _files(Path(word))}
+        try:
+            files = sound_files(word, Path(word).expanduser())
+        except OptionError as error:
+            raise OptionError(f"--deterrent: {error}") from None
+        named = {path.name: Sound(str(path), seconds=seconds, device=device) for path in files}
     return Deterrent(named, lamps, limits, seed=seed)
 
 
-def _files(folder: Path) -> list[Path]:
-    folder = folder.expanduser()
-    if not folder.is_dir():
+def sound_files(word: str, folder: Path) -> list[Path]:
+    """The WAV files of a folder, called ``word`` by people. Raises OptionError for what is no folder of sounds.
+
+    UnavailableError where there is nothing yet: a disk that is not mounted leaves no folder, or an empty one.
+    """
+    try:
+        inside = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if isinstance(error, FileNotFoundError) and is_path(word):
+            raise UnavailableError(f"{folder} is not there; mount its disk, or correct the path") from None
         raise OptionError(
-            f"--deterrent: {str(folder)!r} is no folder; write {SWITCHED_ON} for the sounds of our own, "
-            "or name a folder with WAV files"
-        )
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".wav" and not path.name.startswith("."))
+            f"{word!r} is no folder; write {SWITCHED_ON} for the built-in sounds, or name a folder with WAV files"
+        ) from None
+    except OSError as error:
+        raise OptionError(f"{folder} cannot be read ({error.strerror}); check its owner and its disk") from None
+    found = [path for path in inside if path.suffix.lower() == ".wav" and not path.name.startswith(".")]
     if not found:
-        raise OptionError(f"--deterrent: {folder} has no WAV files (*.wav); put some there, or write {SWITCHED_ON}")
+        raise UnavailableError(f"{folder} has no WAV files (*.wav); mount its disk, or put some there")
     if len(found) > MOST_FILES:
-        raise OptionError(f"--deterrent: {folder} has {len(found)} WAV files; {MOST_FILES} are the most")
+        raise OptionError(f"{folder} has {len(found)} WAV files; {MOST_FILES} are the most")
     return found

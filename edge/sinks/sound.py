@@ -16,7 +16,7 @@ from edge.schema import Event
 from edge.sinks.noises import NAMES, make
 from edge.sinks.players import Player, Playing, SoundFile, find_players
 from edge.sinks.stint import Stint
-from edge.sinks.wav import read_wav, wav_of
+from edge.sinks.wav import is_path, read_wav, wav_of
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Sound:
     ``what`` is siren, chirp, horn, barks, shouts, bangs, or a WAV file's path; it is repeated or cut to its time. An
     alarm while it sounds makes it go on for longer. A call returns once it sounds. ``device`` is an output of ALSA
     (``aplay -L`` lists them). Raises OptionError for what can never sound, UnavailableError where this machine cannot
-    play it now; a call raises SoundError.
+    play it now, or the file is not there; a call raises SoundError.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Sound:
         self.seconds = seconds
         self.wanted = wanted
         self.problem: str | None = None  # why it last failed; None: it worked, or was not tried yet
-        if what not in NAMES and not Path(what).expanduser().exists():
+        if what not in NAMES and not is_path(what) and not Path(what).exists():
             raise OptionError(unknown_sound(what))
         # What is wrong with the file is wrong on every machine, so it goes before what is wrong with this one.
         file = None if what in NAMES else read_wav(Path(what).expanduser(), seconds)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 
 Samples = NDArray[np.float64]  # (n,) -1 to 1, mono
 
@@ -46,12 +46,22 @@ class Wav:
 
 
 def read_wav(path: Path, most_s: float) -> Wav:
-    """The file's first ``most_s`` seconds. Raises OptionError with a sentence for what cannot be played."""
+    """The file's first ``most_s`` seconds. Raises OptionError with a sentence for what cannot be played.
+
+    UnavailableError for a file that is not there: its disk may not be mounted yet.
+    """
     try:
         with path.open("rb") as file:
             return _read(file, path, most_s)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnavailableError(f"{path} is not there; mount its disk, or correct the path") from None
     except OSError as error:
         raise OptionError(f"{path}: the sound cannot be read ({error.strerror}); name a WAV file") from None
+
+
+def is_path(word: str) -> bool:
+    """Whether a word is meant as a path, also of something that is not there, and not as the name of a sound."""
+    return "/" in word or "\\" in word or word.lower().endswith(".wav")
 
 
 def wav_of(samples: Samples, rate: int = RATE) -> Wav:

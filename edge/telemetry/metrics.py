@@ -78,7 +78,7 @@ def _cameras(status: Status) -> Iterable[list[str]]:
         ("alive_age_seconds", "gauge", "Since its loop or reconnecting last went on.", lambda each: each.alive_age_s),
         ("frames_total", "counter", "Frames looked at since the start.", lambda each: each.frames),
         ("fps", "gauge", "Frames a second that are asked of it now.", lambda each: each.fps),
-        ("reopened_total", "counter", "How often it was opened anew.", lambda each: each.reopened),
+        ("reopened_total", "counter", "How often it was reopened.", lambda each: each.reopened),
         ("trouble", "gauge", "Whether something is told to be wrong with it.", lambda each: each.trouble is not None),
     ]
     return _each("camera", [each.name for each in status.cameras], status.cameras, rows)

@@ -101,9 +101,9 @@ class Server:
                 with listener:
                     listener.answer_until_closed(POLL_S)
             except OSError as error:  # the network's interface went away under it
-                log.warning("%s:%d: %s; opened anew", self._shown, listener.port, error_words(error))
+                log.warning("%s:%d: %s; reopened", self._shown, listener.port, error_words(error))
                 self._listener = None
-                self._problem = f"{self._shown}:{listener.port} was lost ({error_words(error)}) and is opened anew"
+                self._problem = f"{self._shown}:{listener.port} was lost ({error_words(error)}) and is reopened"
 
     def _handler(self, request: Any, address: Any, listener: Any) -> None:
         _Handler(request, address, listener, self._latest)

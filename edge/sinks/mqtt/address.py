@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
     import ssl
@@ -69,13 +69,18 @@ class Settings:
         return max(1, math.ceil(3 * self.every_s))
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """What TLS trusts; None without TLS. Raises OptionError when the CA file cannot be used."""
+        """What TLS trusts; None without TLS. Raises OptionError when the CA file cannot be used.
+
+        UnavailableError where it is not there: its disk may not be mounted yet.
+        """
         if not self.tls:
             return None
         import ssl
 
         try:
             context = ssl.create_default_context(cafile=self.ca)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UnavailableError(f"MQTT: ca={self.ca} is not there; mount its disk, or correct the path") from None
         except (OSError, ValueError) as error:  # SSLError is an OSError
             why = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
             raise OptionError(f"MQTT: ca={self.ca} cannot be used ({why or 'no certificates in it'})") from None

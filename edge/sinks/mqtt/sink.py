@@ -36,7 +36,7 @@ class Mqtt:
 
     What makes something unavailable is published before all else; what makes it available, after its state.
 
-    Raises OptionError when the CA file cannot be used.
+    Raises OptionError when the CA file cannot be used, UnavailableError when it is not there.
     """
 
     people = False
