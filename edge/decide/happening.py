@@ -178,19 +178,22 @@ class Decider:
         return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
 
     def _enough(self, suspect: Suspect, track: Track, now: _Now) -> bool:
-        """Whether the evidence raises the alarm; a repeat offender that never moved needs twice as much."""
+        """Whether the evidence raises the alarm; a repeat offender that never moved needs twice as much.
+
+        Where one picture alone alarms, that is the usual evidence: two sure pictures.
+        """
         suspect.twice = None
-        if self.rule.one_picture and track.now and track.now.bear >= self.rule.still_threshold:
-            return True
-        if suspect.evidence.sum < self.rule.alarm_at:
+        alone = self.rule.one_picture and track.now is not None and track.now.bear >= self.rule.still_threshold
+        if not alone and suspect.evidence.sum < self.rule.alarm_at:
             return False
         if self.offenders and now.look and now.wall and not track.moved:
             suspect.twice = self.offenders.twice(track.box_xywh, now.look, now.time, now.wall)
-        return suspect.evidence.sum >= suspect.alarm_at
+        return (alone and not suspect.twice) or suspect.evidence.sum >= suspect.alarm_at
 
     def _begin(self, suspect: Suspect, track: Track, score: Score, zones: tuple[str, ...], now: _Now) -> Happening:
         """A happening of its own. What comes back to one spot again and again is found again for longer each time."""
-        if self.offenders and now.look and not track.moved and not suspect.twice:
+        # Of pictures that arrive one by one only a person's word holds a spot back: a second may not come.
+        if self.offenders and now.look and not (self.rule.one_picture or track.moved or suspect.twice):
             self.offenders.alarmed(track.box_xywh, now.look(track.box_xywh), now.time)
         before = [h for h in self._past if _near(h.box_xywh, track.box_xywh) and now.time - h.seen_at <= REMEMBERED_S]
         again_s = max([self.again_s, *(min(2 * h.again_s, LONGEST_AGAIN_S) for h in before)])

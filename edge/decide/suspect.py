@@ -30,7 +30,8 @@ class Suspect:
     @property
     def alarm_at(self) -> float:
         """h as it holds for this track now, logit-seconds."""
-        return self.rule.alarm_at * (TIMES if self.twice else 1.0)
+        # Where one picture is the usual evidence, two are twice as much, and they have this sum.
+        return self.rule.alarm_at * (TIMES if self.twice and not self.rule.one_picture else 1.0)
 
     def counted(self, track: Track, *, night: bool) -> float:
         """What this frame's score says and counts, logits; 0 where nothing does.
@@ -98,5 +99,5 @@ class Suspect:
         bear = track.now.bear if track.now else None
         return Standing(
             track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held),
-            rule.still_threshold if rule.one_picture else None,
+            rule.still_threshold if rule.one_picture and not self.twice else None,
         )  # fmt: skip
