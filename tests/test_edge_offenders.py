@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import cv2
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge.decide.happening import Decider
 from edge.decide.offenders import LIKE, MOST_ALARMS, MOST_SPOTS, TIMES, Offenders, alike, thumbnail
-from tests.test_edge_happening import LEFT, MIDNIGHT, RULE, Stage
+from tests.test_edge_happening import LEFT, MIDNIGHT, RIGHT, RULE, Stage, score
 from tests.test_edge_watch import scene
 
 BOX, ELSEWHERE = (0.1, 0.2, 0.2, 0.2), (0.6, 0.2, 0.2, 0.2)
@@ -226,6 +227,40 @@ def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
         stage.skip(60.0).kind = kind
         stage(4.0, (LEFT, scant if kind == "sweep" else 0.6), fps=5.0)
         assert len(stage.noises()) == 4
+
+
+def test_where_pictures_come_one_by_one_a_spot_called_wrong_needs_two_of_them_and_no_other_does():
+    rule = replace(RULE, one_picture=True)
+    offenders = Offenders()
+    offenders.said("a", LEFT, 0.0, 0.0, wrong=True)
+    stage = Stage(Decider(rule, offenders=offenders, again_s=0.0), fps=2.0)
+    stage.kind = "sweep"
+
+    def arrive(hour, pictures, box=LEFT, kind="sweep"):
+        stage.time, before = hour * HOUR, len(stage.noises())
+        for _ in range(pictures):
+            stage.frame([score(box, 0.97, kind)])
+            stage.time += 0.5
+        return len(stage.noises()) - before
+
+    assert arrive(1.0, 1) == 0
+    (standing,) = stage.decider.standings()
+    assert standing.alone_at is None
+    assert any("a person said wrong" in words for words in standing.held)
+    assert arrive(2.0, 2) == 1
+    assert arrive(3.0, 1) == 0
+    assert arrive(4.0, 1, RIGHT) == 1
+    assert arrive(5.0, 1, LEFT, "motion") == 1
+    assert arrive(25.0, 1) == 1
+
+
+def test_where_pictures_come_one_by_one_only_a_persons_word_holds_a_spot_back():
+    stage = Stage(Decider(replace(RULE, one_picture=True), offenders=Offenders(), again_s=0.0))
+    stage.kind, stage.crop = "sweep", STUMP
+    for hour in range(1, 8):
+        stage.time = hour * HOUR
+        stage.frame([score(LEFT, 0.97, "sweep")])
+    assert len(stage.noises()) == 7
 
 
 def test_a_bear_asleep_for_six_hours_alarms_once_and_is_updated():

@@ -116,16 +116,44 @@ def test_an_alarm_in_a_zone_ends_when_its_bear_has_left_the_zone_and_goes_on_whe
     assert [kind for kind in stage.kinds() if kind[0] != "end"] == [("new", 1), ("update", 1)]
 
 
-def test_an_alarm_ends_when_what_is_left_there_speaks_for_no_bear():
-    """A stump that passes the threshold for what moves, and not the one for what stands still."""
-    stage = Stage()
+@pytest.mark.parametrize("zones", [(), (LEFT_HALF,)])
+def test_a_bear_in_plain_view_that_lies_down_is_not_gone(zones):
+    """It passes the threshold for what moves in each frame, and never the one for what stands still."""
+    stage = Stage(Decider(RULE, zones=zones))
+    stage(2.0, (LEFT, 0.95))
+    stage.kind = "sweep"
+    stage(80.0, (LEFT, 0.5))
+    stage.kind = "motion"
+    stage(3.0, (LEFT, 0.95))
+    assert [track.number for track in stage.tracker.tracks] == [1]
+    assert stage.kinds("new") == [("new", 1)]
+    assert stage.kinds("end") == []
+    assert len(stage.noises()) == 1
+
+
+@pytest.mark.parametrize(("zones", "ends"), [((), 0), ((LEFT_HALF,), 1)])
+def test_a_zone_is_empty_where_what_is_left_is_a_hit_only_now_and_then(zones, ends):
+    """Water, say, where a bear stood: such hits keep a track, and so they kept the alarm."""
+    stage = Stage(Decider(RULE, zones=zones))
     stage.kind = "sweep"
     stage(3.0, (LEFT, 0.95))
-    stage(25.0, (LEFT, 0.5))
+    for _ in range(25):
+        stage(0.3, (LEFT, 0.5))
+        stage(0.7, (LEFT, 0.2))
     assert [track.number for track in stage.tracker.tracks] == [1]
-    assert stage.kinds() == [("new", 1), ("end", 1)]
+    assert len(stage.kinds("new")) == 1
+    assert len(stage.kinds("end")) == ends
     stage(3.0, (LEFT, 0.95))
-    assert stage.kinds()[2:] == [("update", 1)]
+    assert [kind for kind in stage.kinds() if kind[0] != "end"][1:] == [("update", 1)] * ends
+
+
+def test_a_track_that_touches_the_bear_that_was_told_is_that_bear_though_it_moves():
+    """One bear and the branches that it shakes: three times as large, and little of the bear in it."""
+    bear, branches = (0.3, 0.3, 0.1, 0.1), (0.37, 0.2, 0.3, 0.3)
+    assert inside(bear, branches) == pytest.approx(0.3)
+    stage = Stage()(2.0, (bear, 0.95))(3.0, (bear, 0.95), (branches, 0.9))
+    assert len(stage.tracker.tracks) == 2
+    assert stage.kinds("new") == [("new", 1)]
 
 
 def test_a_bear_that_stands_still_and_wavers_keeps_its_event():

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 
 from edge.alarm.alerting import Alerting
 from edge.alarm.post import Post
+from edge.alarm.reviews import Reviews
 from edge.alarm.sources import connect, open_kept
 from edge.alarm.watchers import Shared, make_watcher
 from edge.camera.follow import FollowSource
@@ -23,8 +24,11 @@ from edge.classifier import Classifier
 from edge.commands.watch_names import named, names
 from edge.decide.schedule import parse_schedule
 from edge.errors import OptionError, SourceError
+from edge.evidence.review import Review
+from edge.journal import Journal
+from edge.journal.reviews import pass_on
 from edge.run import Run
-from edge.schema import WHOLE, Event, Frame, Region, Trouble
+from edge.schema import WHOLE, Event, Frame, Region, Trouble, utc_text
 from edge.settings import AlertSettings, Camera, CameraSettings
 from edge.telling import Teller
 from edge.watch import Watcher
@@ -218,6 +222,36 @@ def test_each_picture_that_arrives_is_looked_at_whole_and_one_alone_alarms(class
         watcher([Frame(bear, 100.0 * visit, WALL, "inbox", visit, 1.0 + visit, again=True)])
     assert [event.type for event in told if event.alarms] == ["new"] * 3
     assert [event.type for event in told] == ["new", "end"] * 3
+
+
+def test_where_a_person_said_wrong_one_picture_that_arrives_is_not_enough(classifier, tmp_path):
+    """Whatever the clock of the camera that took it says."""
+    inbox, state = tmp_path / "inbox", tmp_path / "state"
+    inbox.mkdir()
+    source, journal = FollowSource(inbox, name="inbox"), Journal(state, run=Run())
+    told: list[Event] = []
+    post = posted(source, classifier, alerting(told))
+    source.close()
+    reviews = Reviews(journal, lambda: [post], lambda: ("brown_bear",))
+    post.watcher.scorer = Colours()
+    bear = GREEN.copy()
+    cv2.rectangle(bear, (100, 100), (300, 330), BEAR_COLOUR, -1)
+    ahead = datetime.now(UTC) + timedelta(days=3)
+
+    def arrive(at, pictures):
+        frames = [Frame(bear, at + n / 2, ahead, "inbox", n, 1.0, again=n == 0) for n in range(pictures)]
+        before = len(told)
+        post.watcher(frames)
+        return [event for event in told[before:] if event.alarms]
+
+    (alarm,) = arrive(100.0, 1)
+    journal(alarm)
+    assert pass_on(state, [alarm.id], Review("wrong", utc_text(datetime.now(UTC)))) is None
+    reviews.look()
+    assert arrive(200.0, 1) == []
+    assert len(arrive(300.0, 2)) == 1
+    reviews.close(1.0)
+    journal.close()
 
 
 def test_a_fault_of_ours_is_told_and_the_camera_is_watched_again():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from edge.sinks.worker import Worker
@@ -70,8 +71,10 @@ def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
     def hear(frame: Frame) -> None:
         offenders = watcher.decider.offenders
         if offenders:
+            # A picture that arrived has the time of its camera's own clock.
+            wall = datetime.now(UTC) if watcher.arriving else frame.wall
             # Ahead of now where the clock has been set back since: then it counts from now on.
-            since_s = max((frame.wall - said.at).total_seconds(), 0.0)
+            since_s = max((wall - said.at).total_seconds(), 0.0)
             offenders.said(event.id, box, frame.time - since_s, frame.time, wrong=wrong)
 
     watcher.before_next(hear)

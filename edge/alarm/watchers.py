@@ -58,6 +58,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     from edge.board.effort import slowest_fps
     from edge.camera.follow import FollowSource
     from edge.decide.happening import Decider
+    from edge.decide.offenders import Offenders
     from edge.lens import LensCheck
     from edge.pace import CropBudget, Pace
     from edge.telling import Teller
@@ -69,7 +70,11 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     rule = rule_for(classifier, settings)
     own = replace(rule, one_picture=True) if arriving else rule
     # Bursts are visits, an hour apart perhaps though they come in together: none is the one before, found again.
-    decider = Decider(own, zones=settings.zones, schedule=settings.schedule, again_s=0.0) if arriving else None
+    decider = (
+        Decider(own, zones=settings.zones, schedule=settings.schedule, offenders=Offenders(), again_s=0.0)
+        if arriving
+        else None
+    )
     # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
     budget = CropBudget(settings.frame_s if live else None, most=MOST_CROPS_ARRIVED if arriving else MOST_CROPS)
     context = classifier.card.crop.context

@@ -3,7 +3,7 @@
 A bear that is lost and found again soon is the same happening (an update, no second alarm); a second
 bear elsewhere at the same time is its own. What lies in one place with an alarming track (the
 other half of a large bear, its cub) belongs to it. Where zones are given, only what stands in one alarms,
-and it is over when they are empty; and everywhere when no evidence has been left for a while.
+and it is over when they are empty; and everywhere when nothing of it is followed any more.
 
 An update alarms again (it *escalates*) when the bear enters a zone that was not told, when a bear that was told
 in doubt has become sure, and when the schedule begins while it is still there: each zone and the doubt once. So it does
@@ -24,7 +24,7 @@ from edge.decide.schedule import Schedule
 from edge.decide.suspect import Suspect
 from edge.decide.verdict import Happening, Verdict
 from edge.schema import BoxXYWH, EventType, Score, Standing
-from edge.track import SAME_INSIDE, TOUCHING, Track, inside
+from edge.track import TOUCHING, Track, inside
 from edge.zones import Zone
 
 __all__ = ["Decider", "Verdict"]
@@ -135,17 +135,16 @@ class Decider:
             happening.looked_for(time, found=found, seeing=seeing)
 
     def _is_over(self, happening: Happening, now: _Now) -> bool:
-        """Whether nothing of a happening is followed any more, or nothing of it has counted for a while.
+        """Whether nothing of a happening is followed any more or, where there are zones, they are empty of it.
 
-        What counts stands in a zone, where there are any, and its evidence is not used up.
+        What stands in one and passes the threshold only now and then is no bear any more: water, say, where one was.
         """
         happening.tracks &= now.tracks.keys()
         for number in happening.tracks:
-            if not self.zones or self._standing_in(now.tracks[number]):
+            suspect = self._suspects.get(number)
+            if suspect and suspect.mean > 0 and self._standing_in(now.tracks[number]):
                 happening.there_at = now.time
-                suspect = self._suspects.get(number)
-                happening.alive_at = now.time if suspect and suspect.evidence.sum > 0 else happening.alive_at
-        left = now.time - happening.there_at > self.empty_s or now.time - happening.alive_at > self.rule.forget_s
+        left = bool(self.zones) and now.time - happening.there_at > self.empty_s
         return not happening.ended and (left or not happening.tracks)
 
     def _consider(self, track: Track, now: _Now) -> Verdict | None:
@@ -157,6 +156,7 @@ class Decider:
         if suspect is None:
             suspect = self._suspects[track.number] = Suspect(self.rule)
         said = suspect.counted(track, night=now.night)
+        suspect.look(track, now.time, night=now.night)
         if said != 0.0:
             suspect.add(said, now.time, (self._suspects[each] for each in track.akin if each in self._suspects))
         if said <= 0:
@@ -178,19 +178,22 @@ class Decider:
         return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
 
     def _enough(self, suspect: Suspect, track: Track, now: _Now) -> bool:
-        """Whether the evidence raises the alarm; a repeat offender that never moved needs twice as much."""
+        """Whether the evidence raises the alarm; a repeat offender that never moved needs twice as much.
+
+        Where one picture alone alarms, that is the usual evidence: two sure pictures.
+        """
         suspect.twice = None
-        if self.rule.one_picture and track.now and track.now.bear >= self.rule.still_threshold:
-            return True
-        if suspect.evidence.sum < self.rule.alarm_at:
+        alone = self.rule.one_picture and track.now is not None and track.now.bear >= self.rule.still_threshold
+        if not alone and suspect.evidence.sum < self.rule.alarm_at:
             return False
         if self.offenders and now.look and now.wall and not track.moved:
             suspect.twice = self.offenders.twice(track.box_xywh, now.look, now.time, now.wall)
-        return suspect.evidence.sum >= suspect.alarm_at
+        return (alone and not suspect.twice) or suspect.evidence.sum >= suspect.alarm_at
 
     def _begin(self, suspect: Suspect, track: Track, score: Score, zones: tuple[str, ...], now: _Now) -> Happening:
         """A happening of its own. What comes back to one spot again and again is found again for longer each time."""
-        if self.offenders and now.look and not track.moved and not suspect.twice:
+        # Of pictures that arrive one by one only a person's word holds a spot back: a second may not come.
+        if self.offenders and now.look and not (self.rule.one_picture or track.moved or suspect.twice):
             self.offenders.alarmed(track.box_xywh, now.look(track.box_xywh), now.time)
         before = [h for h in self._past if _near(h.box_xywh, track.box_xywh) and now.time - h.seen_at <= REMEMBERED_S]
         again_s = max([self.again_s, *(min(2 * h.again_s, LONGEST_AGAIN_S) for h in before)])
@@ -199,7 +202,7 @@ class Decider:
             number=self._count, track=track.number, tracks={track.number}, label=score.label, score=score.bear,
             top_score=score.bear, told_score=score.bear, told_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
             again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, there_at=now.time,
-            alive_at=now.time, zones=set(zones), silenced=now.quiet is not None,
+            zones=set(zones), silenced=now.quiet is not None,
         )  # fmt: skip
         self._happenings.append(happening)
         return happening
@@ -242,7 +245,7 @@ class Decider:
         open_ones = [h for h in self._happenings if not h.ended]
         for happening in open_ones:
             others = [now.tracks[number] for number in happening.tracks if number in now.tracks]
-            if any(other.touches(track.box_xywh) >= (SAME_INSIDE if track.moved else TOUCHING) for other in others):
+            if any(other.touches(track.box_xywh) >= TOUCHING for other in others):
                 return happening
         # A lost bear found again: nothing has supported the other for a while, and it is near; or the only one, and
         # not followed any more. While one is, whatever comes elsewhere is another bear.
@@ -265,7 +268,7 @@ class Decider:
         """A track joins a happening that was told already: an update, at once only where it had ended."""
         happening.tracks.add(track.number)
         reopened, happening.ended = happening.ended, False
-        happening.there_at = happening.alive_at = now.time
+        happening.there_at = now.time
         if reopened:
             happening.came_back(now.time - onset_s)
         told = self._go_on(happening, track, score, zones, now)

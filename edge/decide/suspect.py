@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from edge.decide import Evidence, Rule
@@ -11,6 +12,7 @@ from edge.schema import Standing
 from edge.track import Track
 
 OUTSIDE_ZONES = "outside the zones"
+MEAN_S = 3.0  # how far back the mean of the looks goes
 
 
 class Suspect:
@@ -22,11 +24,14 @@ class Suspect:
         self.onset: float | None = None  # when the support that led to the alarm began, seconds
         self.happening: Happening | None = None  # what it was told as
         self.twice: str | None = None  # why it needs twice the evidence
+        self.mean = 0.0  # of what the last looks said, logits; above 0 where they mostly pass the threshold
+        self.looked_at: float | None = None  # seconds
 
     @property
     def alarm_at(self) -> float:
         """h as it holds for this track now, logit-seconds."""
-        return self.rule.alarm_at * (TIMES if self.twice else 1.0)
+        # Where one picture is the usual evidence, two are twice as much, and they have this sum.
+        return self.rule.alarm_at * (TIMES if self.twice and not self.rule.one_picture else 1.0)
 
     def counted(self, track: Track, *, night: bool) -> float:
         """What this frame's score says and counts, logits; 0 where nothing does.
@@ -37,6 +42,19 @@ class Suspect:
             return 0.0
         said = self.rule.evidence(track.now.bear, ood=track.now.ood, still=track.still, night=night)
         return said if said > 0 or (track.own and self.evidence.time is not None) else 0.0
+
+    def look(self, track: Track, time: float, *, night: bool) -> None:
+        """Keep the mean of what this frame's score and those before it say (time in seconds).
+
+        What stands still is not held to its own threshold here: a bear that lies down is still there.
+        """
+        if track.now is None:
+            return
+        said = self.rule.evidence(track.now.bear, ood=track.now.ood, night=night)
+        if said > 0 or track.own:
+            share = 1.0 if self.looked_at is None else 1.0 - math.exp(-max(time - self.looked_at, 0.0) / MEAN_S)
+            self.mean += share * (said - self.mean)
+            self.looked_at = time
 
     def add(self, said: float, time: float, akin: Iterable[Suspect]) -> None:
         """Add what counts at a time (seconds).
@@ -81,5 +99,5 @@ class Suspect:
         bear = track.now.bear if track.now else None
         return Standing(
             track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held),
-            rule.still_threshold if rule.one_picture else None,
+            rule.still_threshold if rule.one_picture and not self.twice else None,
         )  # fmt: skip

@@ -56,8 +56,7 @@ class Happening:
     began_at: float
     rung_at: float  # when it last made a noise
     rung_score: float  # the top score then
-    there_at: float  # when a track of it last stood in a zone, where there are any
-    alive_at: float  # and when one that did had any evidence left
+    there_at: float  # when a track of it last stood in a zone, where there are any, and was still taken for a bear
     missed_at: float | None = None  # since when a camera that sees has seen no told bear at all; None: it has
     away_s: float = 0.0  # for how long it was gone before it came back, while no noise was made for that; 0: it was not
     zones: set[str] = field(default_factory=set)  # made known with a noise
