@@ -10,7 +10,8 @@ how its region and the track's box lie:
 - A region much larger than the track in it says that a bear is somewhere in it. It adds to the strongest track in it
   that something of its own hit in this very frame; so it keeps none alive, and moves none.
 - A hit that is of no track begins one; of parts of the frame that touch one another only the surest does
-  (non-maximum suppression), and none beside a track that this frame is surer of.
+  (non-maximum suppression), and none beside a track that this frame is surer of, or beside what moves and is hit:
+  motion finds the legs, and the back is in the next part of the frame.
 - A track stays at its box while that is hit. Where it is not, and a region that overlaps it is, the animal is there.
 - What is no hit counts against a track only where it is that track's own box (IoU 0.3, for parts of the frame 0.5).
 - A track's evidence in a frame is the highest bear probability among what joined it.
@@ -33,6 +34,7 @@ SAME_PART_IOU = 0.3  # of parts of the frame: neighbours that overlap by a third
 SAME_INSIDE = 0.6  # share of the smaller box that lies in the larger
 TWIN_IOU = 0.5
 TOUCHING = 0.1  # share of the smaller box: parts of a frame that overlap by a third do so in the corner by a ninth
+BODY = 0.25  # share of its box by which an animal may reach beyond what moved of it, on each side
 REACH_MOTION_S = 3.0  # how long a hit's box still belongs to the animal's surroundings
 REACH_SWEEP_S = 13.0  # longer than the longest a tile may wait for its turn
 LARGE = 0.2  # of the frame: larger than the small tiles of a sweep
@@ -107,9 +109,7 @@ class Tracker:
                 self._join(homes, score, time, seen)
             elif hit := [track for track in within if track in sure]:
                 around.setdefault(max(hit, key=lambda track: sure[track]).number, []).append(score)
-            elif score.region.kind != "sweep" or not any(
-                bear >= score.bear and inside(track.box_xywh, box) >= TOUCHING for track, bear in sure.items()
-            ):
+            elif score.region.kind != "sweep" or not any(_beside(track, score, bear) for track, bear in sure.items()):
                 self._join([self._begin(score, time), *within], score, time, seen)
         for track in self.tracks:
             if track.number in seen:
@@ -151,7 +151,7 @@ class Tracker:
 
     def _begin(self, score: Score, time: float) -> Track:
         self._count += 1
-        track = Track(self._count, score.region.box_xywh, time, time)
+        track = Track(self._count, score.region.box_xywh, time, time, moved=score.region.kind == "motion")
         self.tracks.append(track)
         return track
 
@@ -225,6 +225,14 @@ def _overlap(one: BoxXYWH, other: BoxXYWH) -> bool:
 def _lies(one: BoxXYWH, other: BoxXYWH) -> bool:
     """Whether most of one box lies in the other."""
     return _common(one, other) >= SAME_INSIDE * _area(one) > 0
+
+
+def _beside(track: Track, score: Score, bear: float) -> bool:
+    """Whether a part of the frame shows more of an animal that this frame has found with ``bear``: no other one."""
+    x, y, w, h = track.box_xywh
+    margin = BODY if track.moved else 0.0
+    body = (x - margin * w, y - margin * h, w * (1 + 2 * margin), h * (1 + 2 * margin))
+    return (track.moved or bear >= score.bear) and inside(body, score.region.box_xywh) >= TOUCHING
 
 
 def _own(track: Track, region: Region) -> bool:

@@ -54,6 +54,14 @@ def test_what_merely_touches_a_track_never_gives_it_a_score_nor_keeps_it_alive(n
     assert [track.box_xywh for track in tracks] == [near]
 
 
+def test_the_part_of_the_frame_beside_what_moves_shows_the_same_animal_and_one_farther_away_another():
+    """Motion finds the legs of a walking bear; its back is in the part of the frame above, which touches nothing."""
+    legs, above, far = (0.46, 0.51, 0.13, 0.17), (0.36, 0.0, 0.28, 0.5), (0.36, 0.0, 0.28, 0.3)
+    tracker = Tracker(0.5)
+    assert len(tracker([score(legs, 0.9, "motion"), score(above, 0.98)], 0.0)) == 1
+    assert len(tracker([score(legs, 0.9, "motion"), score(far, 0.98)], 0.1)) == 2
+
+
 def test_a_large_region_adds_to_what_is_hit_in_it_and_keeps_nothing_alive():
     tracker = Tracker(0.5)
     small = (0.1, 0.1, 0.1, 0.1)
