@@ -192,6 +192,14 @@ def test_a_folder_that_is_missing_is_one_sentence_before_anything_is_opened(tmp_
     assert not (tmp_path / "mistyped").exists()
 
 
+def test_the_picture_that_is_looked_at_is_never_replaced(tmp_path):
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"a bear")
+    with pytest.raises(OptionError, match="is the picture to look at"):
+        command.snapshot(str(photo), tmp_path / "." / "photo.jpg")
+    assert photo.read_bytes() == b"a bear"
+
+
 def test_a_live_camera_has_no_time_to_look_at(tmp_path, monkeypatch):
     class Live(SimpleNamespace):
         def __enter__(self):

@@ -248,3 +248,13 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
     words = explain(Found(Reel("waterfall", "", moments), at_5))
     left = [line for line in words if line.startswith("Track") and " left," in line]
     assert not any(f"it scored {at_5.top.bear:.2f}" in line for line in left)
+
+
+def test_one_picture_is_one_alarm_of_the_surest_part_and_the_next_picture_another():
+    """Far parts of a single picture may show one large bear: whoever gets the picture sees all of it."""
+    decider, tracker = Decider(replace(RULE, one_picture=True)), Tracker(RULE.threshold)
+    parts = [score(LEFT, 0.95), score(RIGHT, 0.99), score((0.4, 0.0, 0.1, 0.1), 0.97)]
+    told = decider(tracker(parts, 0.0), 0.0)
+    assert [(verdict.type, verdict.score) for verdict in told] == [("new", 0.99)]
+    later = decider(tracker(parts, 60.0), 60.0)
+    assert [verdict.type for verdict in later if verdict.alarms or verdict.type == "new"] == ["new"]

@@ -52,7 +52,9 @@ def test_while_the_camera_is_away_what_was_told_of_it_can_be_asked_for(tmp_path,
         written(trace.path, len(list(walk(5))) + 1)
         (gone,) = (event for event in events if event.kind == "camera")
         assert DEAD[:-1] in ask(capsys, gone.id, "--trace", trace.path)
-        assert "bear." in ask(capsys, "last", "--trace", trace.path)  # it ended, for nothing is known of it
+        assert "nothing is known of the bear" in ask(
+            capsys, "last", "--trace", trace.path
+        )  # it ended, for nothing is known of it
         clock((began - WALL).total_seconds() / 60 + 20)
         said = ask(capsys, (began + timedelta(minutes=10)).isoformat(), "--trace", trace.path)
         assert said.startswith("yard: no picture came from")

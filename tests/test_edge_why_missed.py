@@ -174,7 +174,7 @@ def test_what_became_of_an_event_has_its_reason(tmp_path, capsys):
         trace(moment(index, told=(happens[index],) if index in happens else ()))
     assert trace.close(5.0)
     assert ask(capsys, "last", "--trace", trace.path).endswith(
-        "Afterwards: 1 update; it ended at 04:00:01.5, for nothing is known of the bear."
+        "Afterwards: 1 update; it ended at 04:00:01.5 (nothing is known of the bear)."
     )
 
 

@@ -61,7 +61,8 @@ def opened(state: Path | None, *, needed: bool = False) -> Iterator[JournalReade
         hint = f"; the service's is shown by --state {SERVICE}" if folder != SERVICE and seen(service) else ""
         words = (
             f"nothing was recorded yet: {folder} holds no journal{hint}. `bear-alarm watch` keeps one of live cameras; "
-            "the demo and clips leave their pictures in ./evidence, and are recorded here only with --state"
+            "the demo and clips leave their pictures in ./evidence, and are recorded here "
+            "only with --state, a config or a channel over a network"
         )
         if needed:
             raise OptionError(words) from None

@@ -73,6 +73,8 @@ def snapshot(
     if out.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{out}: cannot tell the kind of picture; name it something.jpg")
     need_folder(out)
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise OptionError(f"{out}: is the picture to look at; name another --out")
     classifier = load(model or chosen)
     with open_source(source) as frames:
         if frames.live and at is not None:

@@ -25,7 +25,7 @@ def telling(reel: Reel, moment: Moment, told: Told) -> str:
         what = "this was told of the camera" if told.kind == "camera" else f"a {told.kind} event was told"
         return f"{what}: {detail} ({name})" if detail else f"a {told.kind} event was told ({name})"
     if told.type == "end":
-        return f"{name} ended here" + (f", for {detail}" if detail else "")
+        return f"{name} ended here" + (f" ({detail})" if detail else "")
     if told.quiet:
         return f"an event without noise, held back: {told.quiet} ({name})"
     if told.escalated:
@@ -91,7 +91,7 @@ def rest_of(reel: Reel, moment: Moment, told: Told) -> list[str]:
     words = [counted(count, "update")] if count else []
     words += [f"lost and found again {counted(lost, 'time')}"] if lost else []
     words += [f"at {at(m)} it alarmed again ({one.escalated})" for m, one in rest if one.escalated]
-    why = f", for {_plain(end[1].detail)}" if end and end[1].detail else ""
+    why = f" ({_plain(end[1].detail)})" if end and end[1].detail else ""
     words.append(f"it ended at {at(end[0])}{why}" if end else "its end is not in the trace")
     return [f"Afterwards: {'; '.join(words)}."]
 

@@ -166,6 +166,13 @@ class Decider:
             return self._go_on(suspect.happening, track, score, zones, now)
         if (self.zones and not zones) or not self._enough(suspect, track, now):
             return None
+        told = (h for h in self._happenings if h.seen_at == now.time and not h.ended)
+        if self.rule.one_picture and (here := next(told, None)):
+            # One picture, one alarm, of the surest in it: parts of the picture that do not touch may show one bear.
+            suspect.happening = here
+            here.tracks.add(track.number)
+            here.zones.update(zones)
+            return None
         onset_s = now.time - (now.time if suspect.onset is None else suspect.onset)
         suspect.happening = self._same(track, now)
         if suspect.happening:
