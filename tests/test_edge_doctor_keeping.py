@@ -60,7 +60,8 @@ def test_a_read_only_disk_is_broken_and_says_remount(tmp_path):
 
 def test_a_folder_that_can_be_written_and_is_left_as_it_was(tmp_path):
     state = StateFolder(tmp_path / "state")
-    state.bear("ab" * 16)
+    row = state.bear("ab" * 16)
+    state.delivery(row, "mqtt", state="parked", error="a test that was over before it could be delivered")
     patient = device(tmp_path, settings=Settings(health=HealthSettings(low_disk_mb=0.001)))
     before = sorted(path.name for path in state.folder.rglob("*") if not path.name.endswith(("-wal", "-shm")))
     found = by_name((*keeping.check_state(patient), *keeping.check_disk(patient)))
@@ -69,7 +70,8 @@ def test_a_folder_that_can_be_written_and_is_left_as_it_was(tmp_path):
     assert {name: found[name].state for name in ("state folder", "journal", "room")} == {
         "state folder": "fine", "journal": "fine", "room": "fine",
     }  # fmt: skip
-    assert found["journal"].words.startswith("2 events")
+    assert found["journal"].words.startswith("2 events, 0 waiting to be sent")
+    assert "refused" not in found["journal"].words, "nobody refused what a test took back"
 
 
 def test_a_damaged_journal_is_broken(tmp_path):

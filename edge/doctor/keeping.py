@@ -149,12 +149,14 @@ def _writable(patient: Patient, name: str, folder: Path) -> Finding:
 def _journal(path: Path, patient: Patient) -> Finding:
     """Opened for reading only, beside a running alarm."""
     from edge.journal.read_only import JournalReadError, NoJournalError, ReadOnly
+    from edge.journal.reader import WITHDRAWN
 
     try:
         with ReadOnly(path) as journal:
             count = int(journal.rows("SELECT count(*) FROM events")[0][0])
             waiting = int(journal.rows("SELECT count(*) FROM outbox WHERE state = 'waiting'")[0][0])
-            parked = int(journal.rows("SELECT count(*) FROM outbox WHERE state = 'parked'")[0][0])
+            refused = "SELECT count(*) FROM outbox WHERE state = 'parked' AND coalesce(error, '') NOT LIKE ?"
+            parked = int(journal.rows(refused, [f"{WITHDRAWN}%"])[0][0])  # nobody refused what a test took back
             whole = path.stat().st_size > MOST_CHECKED or str(journal.rows("PRAGMA quick_check(1)")[0][0])
     except NoJournalError:
         return fine("journal", f"{path.name} is begun with the first event")
@@ -164,7 +166,7 @@ def _journal(path: Path, patient: Patient) -> Finding:
         return broken("journal", *_split(str(error)))
     if whole not in (True, "ok"):
         return broken("journal", f"{path} is damaged ({whole})", "start the alarm: it puts it aside, and goes on")
-    words = f"{count} events, {waiting} things waiting to be sent"
+    words = f"{count} event{'s' * (count != 1)}, {waiting} waiting to be sent"
     if parked:
         words += f", {parked} refused for good"
     return fine("journal", words)
