@@ -174,6 +174,7 @@ def test_a_service_manager_hears_that_it_is_ready_lives_and_stops(config):
             assert manager.hears("STOPPING=1")
 
 
+@pytest.mark.slow
 def test_with_a_dead_camera_the_watchdog_is_fed_and_the_outage_is_in_the_status(config):
     with LiveYard() as yard:
         url = yard.url

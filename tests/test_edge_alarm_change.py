@@ -123,6 +123,7 @@ def test_a_clip_that_was_played_is_not_played_again(make, yard):
     assert soon(lambda: alarm.status().ill == [])  # nothing is missed of what is over
 
 
+@pytest.mark.slow
 def test_a_folder_in_which_nothing_arrives_is_well_until_it_is_gone(make, tmp_path):
     inbox = tmp_path / "inbox"
     inbox.mkdir()

@@ -118,6 +118,7 @@ def test_a_camera_that_the_service_has_is_not_broken_for_a_user_who_sees_nothing
     assert tried("picamera://0", root=tmp_path, given_state=tmp_path)[0].state == "unknown"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the camera program of Linux")
 def test_a_camera_that_never_gives_a_frame_is_broken_in_time(ribbon):
     ribbon("stop=0")

@@ -270,6 +270,7 @@ def test_the_demo_scenes_are_in_order():
         assert not [trouble for shot in shots for trouble in check(small_grey(shot.image), shot.time_s)]
 
 
+@pytest.mark.slow
 def test_real_clips_are_in_order(pictures):
     found: Counter[str] = Counter()
     for clip in sorted((pictures / "videos").glob("*.mp4")):

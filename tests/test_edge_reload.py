@@ -79,6 +79,7 @@ def test_what_is_changed_holds_from_then_on_and_the_camera_is_not_let_go_of(plac
     assert yard.came == 1  # the same line all the time
 
 
+@pytest.mark.slow
 def test_a_bad_config_is_said_told_and_changes_nothing(place, yard):
     told = place.folder / "told.json"
     place(f"command: {{on_alarm: 'cat >> {told}'}}\nevents: e.jsonl\n")
@@ -142,6 +143,7 @@ def test_cameras_come_and_go(place, yard):
     assert (yard.came, bins.came) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_away_at_the_start_is_waited_for(place):
     port = free_port()
     place("command: {on_trouble: 'cat >> trouble.json'}\n", cameras={"yard": f"http://127.0.0.1:{port}/live.mjpg"})

@@ -72,6 +72,7 @@ def test_a_slow_start_asks_for_time_and_an_end_that_is_meant_says_so(tmp_path):
         assert manager.last("STATUS") == "watching yard"
 
 
+@pytest.mark.slow
 def test_a_dead_camera_is_restarted_for_once_then_the_machine_once_and_then_only_fed(tmp_path):
     codes = []
     with Manager() as manager:

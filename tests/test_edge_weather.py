@@ -82,6 +82,7 @@ def test_two_bears_are_two_alarms(classifier):
     assert [event.type for event in told if event.type == "new"] == ["new", "new"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clip", "in_time_s"),
     [

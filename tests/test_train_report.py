@@ -176,9 +176,9 @@ def test_a_run_that_was_not_exported_is_asked_itself(
 
     run = make_run(tmp_path / "fresh", place / "pool")
     limit = {"value": 0.6, "recall": 0.9, "false_positive_rate": 0.01, "n_bear": 5, "n_no_bear": 5, "sources": ["a"]}
-    (run / "metrics.json").write_text(json.dumps({"temperature": 1.5, "thresholds": {"all": limit}}))
+    (run / "metrics.json").write_text(json.dumps({"thresholds": {"all": limit}}))
     recipe = SimpleNamespace(size=32, backbone="colours")
-    run_read = SimpleNamespace(recipe=recipe, net=None, backbone=None)
+    run_read = SimpleNamespace(recipe=recipe, net=None, backbone=None, temperature=1.5)
     monkeypatch.setattr(train.learning.run, "read_run", lambda _: run_read)
     asked: list[int] = []
 

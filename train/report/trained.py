@@ -28,8 +28,8 @@ class TrainedNet(Classifier):
         from train.learning.run import read_run
 
         found = read_run(run.folder)
+        self._temperature = found.temperature
         try:
-            self._temperature = found.temperature
             limit = Threshold(**{**run.metrics["thresholds"]["all"], "sources": ()})
         except (KeyError, TypeError, ValueError):
             raise CatalogError(
