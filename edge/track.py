@@ -10,7 +10,7 @@ how its region and the track's box lie:
 - A region much larger than the track in it says that a bear is somewhere in it. It adds to the strongest track in it
   that something of its own hit in this very frame; so it keeps none alive, and moves none.
 - A hit that is of no track begins one; of parts of the frame that touch one another only the surest does
-  (non-maximum suppression), and none beside a track that this frame is surer of, or beside what moves and is hit:
+  (non-maximum suppression), and none beside a track that this frame is surer of. What moves reaches beyond its box:
   motion finds the legs, and the back is in the next part of the frame.
 - A track stays at its box while that is hit. Where it is not, and a region that overlaps it is, the animal is there.
 - What is no hit counts against a track only where it is that track's own box (IoU 0.3, for parts of the frame 0.5).
@@ -232,7 +232,7 @@ def _beside(track: Track, score: Score, bear: float) -> bool:
     x, y, w, h = track.box_xywh
     margin = BODY if track.moved else 0.0
     body = (x - margin * w, y - margin * h, w * (1 + 2 * margin), h * (1 + 2 * margin))
-    return (track.moved or bear >= score.bear) and inside(body, score.region.box_xywh) >= TOUCHING
+    return bear >= score.bear and inside(body, score.region.box_xywh) >= TOUCHING
 
 
 def _own(track: Track, region: Region) -> bool:

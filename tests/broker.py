@@ -93,9 +93,12 @@ class Broker:
     def stop(self, how=signal.SIGTERM):
         """End it; it keeps what it owes to those who will be back."""
         if self.process:
-            self.process.send_signal(how)
-            self.process.send_signal(signal.SIGCONT)
-            self.process.wait(PATIENCE_S)
+            end = time.monotonic() + PATIENCE_S
+            while self.process.poll() is None and time.monotonic() < end:
+                self.process.send_signal(how)  # again: one that comes while it starts is forgotten
+                self.process.send_signal(signal.SIGCONT)
+                until(lambda: self.process and self.process.poll() is not None, 2.0)
+            self.process.wait(1.0)
             self.process = None
 
     def hang(self):

@@ -58,8 +58,10 @@ def test_the_part_of_the_frame_beside_what_moves_shows_the_same_animal_and_one_f
     """Motion finds the legs of a walking bear; its back is in the part of the frame above, which touches nothing."""
     legs, above, far = (0.46, 0.51, 0.13, 0.17), (0.36, 0.0, 0.28, 0.5), (0.36, 0.0, 0.28, 0.3)
     tracker = Tracker(0.5)
-    assert len(tracker([score(legs, 0.9, "motion"), score(above, 0.98)], 0.0)) == 1
-    assert len(tracker([score(legs, 0.9, "motion"), score(far, 0.98)], 0.1)) == 2
+    assert len(tracker([score(legs, 0.98, "motion"), score(above, 0.94)], 0.0)) == 1
+    assert len(tracker([score(legs, 0.98, "motion"), score(far, 0.94)], 0.1)) == 2
+    surer = Tracker(0.5)  # a bear that is clearer than what moves is one of its own
+    assert len(surer([score(legs, 0.6, "motion"), score(above, 0.94)], 0.0)) == 2
 
 
 def test_a_large_region_adds_to_what_is_hit_in_it_and_keeps_nothing_alive():
