@@ -180,7 +180,7 @@ def card_type() -> TypeAdapter[Card]:
 
 
 def input_format(sizes: Sequence[int]) -> str:
-    """What every file of this card version takes, for whoever runs it by hand; ``sizes``: the crops' sides, pixels."""
+    """Describe the input of a model file for other runtimes; ``sizes``: the crops' sides, pixels."""
     side = " or ".join(map(str, sizes))
     return f"uint8, NHWC [N, {side}, {side}, 3], BGR, 0 to 255; scaling is inside"
 

@@ -36,7 +36,7 @@ class OptionError(BearAlarmError, ValueError):
 
 
 class UnavailableError(BearAlarmError, RuntimeError):
-    """What is asked for does not work here and now, but it may later: no player, no pins, a disk is not mounted."""
+    """Something does not work now and may work later: no player, no pins, a disk that is not mounted."""
 
 
 class MissingExtraError(BearAlarmError, ImportError):

@@ -1,4 +1,4 @@
-"""What a camera wrote into its picture: when, and which camera (Exif 2.32, CIPA DC-008)."""
+"""Read the time and the camera from a picture's Exif data (Exif 2.32, CIPA DC-008)."""
 
 from __future__ import annotations
 

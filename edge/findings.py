@@ -1,4 +1,4 @@
-"""What one file of a card holds: a picture, or the frame of a clip that looks most like a bear."""
+"""Classify one file of a card: a picture, or a clip by its most bear-like frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_WORDS = 200  # characters of OpenCV's or onnxruntime's own words
 
 @dataclass(frozen=True, slots=True)
 class ClipFrames:
-    """Which frames of a clip were looked at, counted from 0 as they lie in the file."""
+    """The frames of a clip that were scored, numbered from 0 in the file."""
 
     rate: float  # frames a second of the file
     looked_at: tuple[int, ...]
@@ -32,7 +32,7 @@ class ClipFrames:
 
     @property
     def second(self) -> float:
-        """Where the best frame lies, seconds into the clip."""
+        """Return the time of the best frame, seconds into the clip."""
         return round(self.best / self.rate, 2)
 
 
@@ -51,7 +51,7 @@ class Finding:
 
 
 def is_clip(path: Path) -> bool:
-    """Whether a file's name is a clip's."""
+    """Return True for the name of a clip."""
     return path.suffix.lower() in CLIPS
 
 

@@ -1,4 +1,4 @@
-"""The line that installs a missing part into the environment that runs, whoever made that: pip, pipx or uv."""
+"""Make the line that installs a missing part into the running environment: pip, pipx or uv."""
 
 from __future__ import annotations
 

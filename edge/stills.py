@@ -27,7 +27,7 @@ class StillResult:
 
     @property
     def alarm(self) -> bool:
-        """Whether it counts as a bear."""
+        """Return True if it counts as a bear."""
         return self.verdict == "bear"
 
 

@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What it is counted as."""
+        """Return the label it is counted under."""
         label = self.label.replace("_", " ")
         return UNREADABLE if self.verdict is None else f"maybe {label}" if self.verdict == "maybe" else label
 
@@ -73,7 +73,7 @@ def _cells(row: Row) -> Iterator[str]:
 
 
 def _is_formula(text: str) -> bool:
-    """Whether a spreadsheet may run a cell; spaces and signs that do not show before a formula change nothing."""
+    """Return True if a spreadsheet may run the cell, also after spaces or invisible characters."""
     seen = (sign for sign in text if unicodedata.category(sign) not in UNSEEN)
     return text.startswith(BREAKS) or next(seen, "") in FORMULA
 

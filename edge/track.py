@@ -196,7 +196,7 @@ class Tracker:
 
 
 def _twins(one: Track, other: Track, time: float) -> bool:
-    """Whether two tracks are one: they lie on one another, or what the larger one saw was in the smaller one."""
+    """Return True if two tracks are one: they overlap, or the larger one saw what is in the smaller one."""
     if iou(one.box_xywh, other.box_xywh) >= TWIN_IOU:
         return True
     smaller = min(one, other, key=lambda each: _area(each.box_xywh))
@@ -218,17 +218,17 @@ def inside(one: BoxXYWH, other: BoxXYWH) -> float:
 
 
 def _overlap(one: BoxXYWH, other: BoxXYWH) -> bool:
-    """Whether two boxes may be of one animal: what they share is real."""
+    """Return True if two boxes overlap enough to be one animal."""
     return iou(one, other) >= SAME_IOU or inside(one, other) >= SAME_INSIDE
 
 
 def _lies(one: BoxXYWH, other: BoxXYWH) -> bool:
-    """Whether most of one box lies in the other."""
+    """Return True if most of one box lies in the other."""
     return _common(one, other) >= SAME_INSIDE * _area(one) > 0
 
 
 def _beside(track: Track, score: Score, bear: float) -> bool:
-    """Whether a part of the frame shows more of an animal that this frame has found with ``bear``: no other one."""
+    """Return True if a part of the frame shows more of an animal that this frame has found with ``bear``."""
     x, y, w, h = track.box_xywh
     margin = BODY if track.moved else 0.0
     body = (x - margin * w, y - margin * h, w * (1 + 2 * margin), h * (1 + 2 * margin))

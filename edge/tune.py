@@ -73,7 +73,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class Heard:
-    """What one clip or trace held."""
+    """The result of one clip or trace."""
 
     clip: str
     seconds: float

@@ -27,7 +27,7 @@ LIMIT_S = 600  # a command that hangs ends the worker, and every thread says whe
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left behind; the attributes have the names of ``subprocess.CompletedProcess``."""
+    """The result of a command, with the attribute names of ``subprocess.CompletedProcess``."""
 
     returncode: int
     stdout: str

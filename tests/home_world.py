@@ -34,7 +34,7 @@ class Wire:
             listener(topic, payload, retained=False)
 
     def said(self, *topics, since=0):
-        """What was published to these topics, in order, without what repeats the word before it."""
+        """Return the messages of these topics in order, without repeats."""
         found = [(topic, payload) for topic, payload in self.log[since:] if topic in topics]
         return [each for before, each in zip([None, *found], found, strict=False) if each != before]
 
@@ -82,20 +82,20 @@ class Entity:
 
     @property
     def topics(self):
-        """What it subscribes to."""
+        """Return the topics it subscribes to."""
         config = self.config
         return {*self.templates, *(config[key] for key in config if key.endswith("_topic"))}
 
     @property
     def state(self):
-        """What Home Assistant shows."""
+        """The states that Home Assistant shows."""
         if not all(self.available.values()) or self.expired:
             return "unavailable"
         return "unknown" if self.value is None else self.value
 
     @property
     def kept(self):
-        """What a restart of Home Assistant brings back."""
+        """Restore the states after a restart of Home Assistant."""
         lasting = self.component == "event" or "expire_after" in self.config
         return (self.value, self.attributes) if lasting and self.state not in GONE else ()
 
@@ -219,7 +219,7 @@ class Home:
 
 
 def matches(trigger, before, state):
-    """Whether a state trigger fires; ``from``, ``to`` and their opposites are one state or several."""
+    """Return True if a state trigger fires; ``from``, ``to`` and their opposites are one state or several."""
 
     def among(key, value):
         return value in (trigger[key] if isinstance(trigger[key], list) else [trigger[key]])
@@ -239,7 +239,7 @@ def as_state(shown):
 
 
 def render(template, payload="", **known):
-    """What a template makes of a payload; of none, the payload."""
+    """Render a payload with a template; without one, return the payload."""
     if template is None:
         return payload
     import jinja2

@@ -1,4 +1,4 @@
-"""What is expensive is made once in a test run, and shared by all of pytest-xdist's workers."""
+"""Make expensive folders once in a test run, shared by all of pytest-xdist's workers."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Seen:
 
     @property
     def has_bear(self) -> bool:
-        """Whether there is a bear in the frame."""
+        """Return True if there is a bear in the frame."""
         return is_bear(self.picture.label)
 
 
@@ -65,7 +65,7 @@ def trail_pictures(folder: Path) -> list[Picture]:
 
 
 def is_frame(row: dict[str, str]) -> bool:
-    """Whether a row of the table is a whole frame of such a camera; windows cut around a bear are none."""
+    """Return True for a whole frame of such a camera; windows cut around a bear are not."""
     if row.get("source_repo") == FAR_CAMERA:
         return FULL_FRAME in row.get("note", "")
     return row.get("condition") in CONDITIONS

@@ -39,7 +39,7 @@ def score(box, bear, kind="sweep"):
 
 
 def owns(box, region):
-    """Whether a region's overlap with a track's box is real."""
+    """Return True if a region's overlap with a track's box is real."""
     return iou(box, region) >= SAME_IOU or inside(box, region) >= SAME_INSIDE
 
 

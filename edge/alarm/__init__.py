@@ -272,7 +272,7 @@ class Alarm:
         return (self.condition.parts() if self.condition else {}) | self._more
 
     def _stats(self) -> Mapping[str, object]:
-        """What MQTT says of all this; nothing while cameras are being opened, which is no problem yet."""
+        """Return the statistics for MQTT; empty while cameras open, which is no problem yet."""
         status = self.status()
         starting = status.uptime_s < START_S and any(each.frame_age_s is None for each in status.cameras)
         return {} if starting else stats_of(status)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # how often to ask everyone how they are
-START_S = 15.0  # who cannot be reached in so many seconds from the start is told of at once
+START_S = 15.0  # a channel that fails so soon after the start is reported at once
 AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
 
 
@@ -178,7 +178,7 @@ class Alerting:
 
     @property
     def ailing(self) -> dict[str, str]:
-        """Who of those that are told here is known not to work, and why, whatever became of an event."""
+        """Return the local sinks that do not work, with the reason."""
         return {name: why for name, ask in self._at_once.parts.items() if (why := ask())} | self._away.missing.why
 
     def hopeless(self) -> set[str]:
@@ -231,8 +231,8 @@ class Alerting:
         self._keeping.close()
 
     def _try_again(self, now: float) -> None:
-        """What is missing, once a minute."""
-        self._exchanging = not self._away.states  # nobody is disturbed: whoever comes to show a state is the first
+        """Retry missing sinks and channels, once a minute."""
+        self._exchanging = not self._away.states  # no older state is shown that this could disturb
         try:
             others = self._away.try_again(now)
             if others:

@@ -43,7 +43,7 @@ class AtOnce:
     def __init__(self, answered: Answered) -> None:
         self.missing = Missing()
         self._answered = answered
-        self._plans: dict[Hashable, Plan] = {}  # everyone who is wanted, in the order in which they are told
+        self._plans: dict[Hashable, Plan] = {}  # all sinks of the settings, in the order of notification
         self._told: dict[Hashable, _Told] = {}
         self._leaving: tuple[_Told, ...] = ()  # told no more, and perhaps not silent yet
 
@@ -179,7 +179,7 @@ def _close(told: Sequence[_Told], within_s: float) -> None:
 
 
 def _beside(name: str, call: Callable[[], object]) -> None:
-    """What takes its time, beside everything else."""
+    """Run slow work in a thread of its own."""
 
     def run() -> None:
         try:

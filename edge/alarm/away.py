@@ -84,7 +84,7 @@ class Away:
         return parts | {each.name: each.problem for each in self.workers}
 
     def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> list[ChannelPlan]:
-        """What these settings want. Raises OptionError, without secrets, for what can never be used."""
+        """Plan the channels of these settings. Raises OptionError, without secrets, for a value that can never work."""
         plans = channel_plans(
             settings, cameras, model=model, watching=self._watching, stats=self._stats, guest=self._guest
         )

@@ -152,7 +152,7 @@ def _problem_of(sink: Sound) -> str | None:
 
 
 def _pin(words: str, option: str) -> Gpio:
-    """What one option says of a pin, switched off."""
+    """Make the output of one pin option, switched off."""
     from edge.sinks.gpio import Gpio, parse_pin
 
     pin = parse_pin(words, option)

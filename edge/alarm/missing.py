@@ -1,4 +1,4 @@
-"""What is wanted and cannot be made here and now: why, and when it is tried again."""
+"""Keep what cannot be made now: the reason, and the time of the next try."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Missing:
         return {name: partial(str, f"{name}: {why}") for name, why in self.why.items()}
 
     def due(self, now: float) -> bool:
-        """Whether to try again: once a minute; ``now``: time.monotonic()."""
+        """Return True when a retry is due: once a minute; ``now``: time.monotonic()."""
         if now - self._tried < AGAIN_S:
             return False
         self._tried = now
         return True
 
     def make(self, name: str, make: Callable[[], Made], *, again: bool = False) -> Made | None:
-        """What ``make`` gives, or None: it is missing then. Raises OptionError for what can never work.
+        """Return the result of ``make``, or None and note it as missing. Raises OptionError for a mistake.
 
         ``again``: these settings are in use. Whatever goes wrong with them by now, such as a file that has become
         damaged, is missing too: it ends nothing that works.

@@ -1,4 +1,4 @@
-"""What people say of alarms reaches the camera that raised them, a second or two later."""
+"""Hand people's reviews to the camera that raised the alarm, within two seconds."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ class Answers:
         return all(answered(who, again) for who, again in expected.items())
 
     def _of(self, who: str) -> tuple[str | None, float]:
-        """What was answered; the picture of a message that failed is not tried."""
+        """Collect the answers; the picture of a failed message is not sent."""
         word = self._heard.get(who.removesuffix(PICTURE))
         if who.endswith(PICTURE) and who not in self._heard and (word is None or word[0]):
             return "the picture was not sent, because the message before it failed", 0.0

@@ -187,7 +187,7 @@ def set_aside(file: Path) -> Path:
 
 
 def threads() -> int:
-    """How many files to look at at once: one for each core, as far as memory goes."""
+    """Return the number of threads: one for each core, as far as memory allows."""
     from edge.board.about import cores
     from edge.board.sensors import memory
 
@@ -267,7 +267,7 @@ def write_part(table: Path, rows: list[Row]) -> Path | None:
 
 
 def sum_up(survey: Survey) -> str:
-    """What the whole card holds, in one sentence; what was not found may still be there."""
+    """Summarise the card in one sentence, with the limit of what can be found."""
     where = " and ".join(
         counted(number, what) for number, what in ((survey.pictures, "picture"), (survey.clips, "clip")) if number
     )
@@ -283,7 +283,7 @@ def sum_up(survey: Survey) -> str:
 
 
 def stopped(done: int, of: int, out: Path | None, part: Path | None = None, *, resume: bool) -> str:
-    """What Ctrl-C leaves behind, and how to go on."""
+    """Say what Ctrl-C leaves behind, and how to go on."""
     where = "" if out is None else f", in {out}"
     how = "the same command goes on there" if resume else "the same command without --no-resume goes on there"
     if out is None:

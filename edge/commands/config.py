@@ -106,7 +106,7 @@ def _check_for_anything(path: Path, settings: Settings) -> None:
     from edge.settings import Settings
 
     if settings == Settings(waits=True):
-        words = "it is empty: nothing is watched and nobody is told; `bear-alarm config init` writes one to begin with"
+        words = "it is empty: nothing is watched; `bear-alarm config init` writes one to begin with"
         raise ConfigError(path, [ConfigProblem(0, 0, "", words)])
 
 

@@ -38,14 +38,14 @@ def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
     usual = found[0] if found else "demo"
     word = ask("Which camera (a number above, /dev/video0, rtsp://…, demo)", usual).strip() or usual
     source = found[int(word) - 1] if found and word.isdecimal() and 1 <= int(word) <= len(found) else word
-    say("Who is told: a sound (siren, horn, a WAV file), a relay's pin (17), a phone with the ntfy app (ntfy),")
+    say("Notify with: a sound (siren, horn, a WAV file), a relay's pin (17), a phone with the ntfy app (ntfy),")
     say("an address (mailto://…, mqtt://USER:PASSWORD@HOST, https://…), or none.")
-    who = ask("Who is told", "siren").strip()
+    who = ask("Notify with", "siren").strip()
     if who.lower() == NTFY:
         from edge.sinks.notify import new_topic
 
         topic = new_topic()
-        say(f"In the ntfy app, subscribe to: {topic}. Whoever knows this name reads every message.")
+        say(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")
         who = f"ntfy://{topic}"
     return {"camera": "yard", "source": source} | told(who)
 

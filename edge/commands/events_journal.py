@@ -24,7 +24,7 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Kind(StrEnum):
-    """What an event can be of."""
+    """Name the kinds of events."""
 
     bear = "bear"
     camera = "camera"
@@ -74,7 +74,7 @@ def opened(state: Path | None, *, needed: bool = False) -> Iterator[JournalReade
 
 
 def seen(path: Path) -> bool:
-    """Whether a file is there, as far as this user can see."""
+    """Return True if this user can see the file."""
     try:
         return path.exists()
     except OSError:
@@ -82,7 +82,7 @@ def seen(path: Path) -> bool:
 
 
 def moment(word: str | None) -> datetime | None:
-    """What --since means: so long ago, or a date with or without a time, local unless it says otherwise."""
+    """Parse --since: a duration back from now, or a date with or without a time, local unless it has a zone."""
     if word is None:
         return None
     ago = re.fullmatch(r"\s*(\d{1,6})\s*([mhdw])\s*", word.lower())

@@ -112,7 +112,7 @@ def _event_of(unit: Path) -> str | None:
 
 
 def decided(happening: Happening, kept: Sequence[Kept]) -> Review | None:
-    """What a person said of it last: beside its evidence, or where that is gone what the journal knows of it."""
+    """Return the last review: the file beside the evidence, else the journal's row."""
     found = [happening.review] if happening.review else []
     for each in kept:
         try:

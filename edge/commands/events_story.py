@@ -62,7 +62,7 @@ def way(path: Sequence[Sequence[float]]) -> str:
 
 
 def _review(review: Review) -> str:
-    """What a person said of it, who, and when."""
+    """Tell the review in words: verdict, person and time."""
     who = f", by {review.by}" if review.by else ""
     note = f": {review.note}" if review.note else ""
     return f"{words_of(review).removeprefix(REVIEWED)}{who}, {_local(review.at)}{note}"

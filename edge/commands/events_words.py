@@ -101,7 +101,7 @@ def _notes(happening: Happening, kept: Sequence[Kept]) -> str:
 
 
 def waits(happening: Happening, kept: Sequence[Kept]) -> bool:
-    """Whether a bear is there to be reviewed, and nobody said yet what it was."""
+    """Return True for a bear event that has evidence and no review yet."""
     there = happening.first.event.kind == "bear" and any(each.there or each.closed for each in kept)
     return there and decided(happening, kept) is None
 

@@ -90,7 +90,7 @@ def _spelled(option: Any, ctx: Any) -> str:
 
 
 def _value(option: Any, ctx: Any) -> str:
-    """What an option takes: TEXT, PATH, NUMBER or the words to choose from."""
+    """Name the type of an option's value: TEXT, PATH, NUMBER or the choices."""
     if option.metavar:
         return str(option.metavar)
     if hasattr(option, "display_type"):  # typer since it carries its own click: "<list[str]>", "<float range>"
@@ -120,7 +120,7 @@ def _meaning(param: Any) -> str:
 
 
 def _default(param: Any) -> str:
-    """What it is where it is not given; empty where that is nothing, or said elsewhere."""
+    """Return the default as help text; empty if there is none or the help already has it."""
     default = getattr(param.default, "value", param.default)
     if isinstance(param.show_default, str) or not param.show_default:
         return str(param.show_default or "")
@@ -131,5 +131,5 @@ def _default(param: Any) -> str:
 
 
 def _plain(default: Any) -> bool:
-    """Whether a default means something to people: no function, and nothing that is empty."""
+    """Return True for a default worth printing: no function, and not empty."""
     return default not in (None, "", (), []) and not callable(default)

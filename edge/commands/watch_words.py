@@ -176,7 +176,7 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
 
 
 def _say_the_cost(tallies: Sequence[Tally], taken_s: float, say: Say) -> None:
-    """What only developers want to know."""
+    """Print the figures for developers."""
     import numpy as np
 
     from edge.board.process import peak_memory_mb
@@ -194,7 +194,7 @@ def _say_the_cost(tallies: Sequence[Tally], taken_s: float, say: Say) -> None:
 
 
 def next_steps() -> tuple[str, str]:
-    """What to type after the demo: this program as it can be called from here."""
+    """Return the commands to type after the demo, with the path of this program if it is not on PATH."""
     called = Path(sys.argv[0])
     program = "bear-alarm"
     if called.stem == program and shutil.which(program) is None:  # in an environment that is not on the PATH

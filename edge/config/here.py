@@ -1,4 +1,4 @@
-"""What a config asks for that this machine cannot do now, or had better not: no mistake, but worth a warning."""
+"""Warn of settings that this machine cannot serve now, or that are unwise."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ cameras:
 #events: events.jsonl
 
 # Phones, chats, mail, desktops: Apprise URLs, https://appriseit.com/services/
-# Whoever knows an ntfy topic reads every message: keep this random one, and type it into the ntfy app.
+# Anyone who knows an ntfy topic can read every message: keep this random one, and type it into the ntfy app.
 {notify_sign}notify:
   {notify_sign}- {notify}
 

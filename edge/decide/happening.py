@@ -135,7 +135,7 @@ class Decider:
             happening.looked_for(time, found=found, seeing=seeing)
 
     def _is_over(self, happening: Happening, now: _Now) -> bool:
-        """Whether nothing of a happening is followed any more or, where there are zones, they are empty of it.
+        """Return True when no track of a happening is left or, with zones, when they are empty of it.
 
         What stands in one and passes the threshold only now and then is no bear any more: water, say, where one was.
         """
@@ -185,7 +185,7 @@ class Decider:
         return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
 
     def _enough(self, suspect: Suspect, track: Track, now: _Now) -> bool:
-        """Whether the evidence raises the alarm; a repeat offender that never moved needs twice as much.
+        """Return True when the evidence raises the alarm; a repeat offender that never moved needs twice as much.
 
         Where one picture alone alarms, that is the usual evidence: two sure pictures.
         """
@@ -294,7 +294,7 @@ class Decider:
         happening.ended, happening.tracks = True, set()
         for suspect in self._suspects.values():
             if suspect.happening is happening:
-                suspect.happening = None  # whoever is seen again is found again
+                suspect.happening = None  # what is seen again is found again
         return happening.verdict("end", happening.score, quiet=self._now.quiet)
 
     def _verdict(self, type_: EventType, happening: Happening, score: Score, **more: Any) -> Verdict:

@@ -127,7 +127,7 @@ class Journal:
         return ([*reversed(here), *there] if newest_first else [*there, *here])[:limit]
 
     def reviews(self, after: int = 0) -> list[Said]:
-        """What people said of events since a row of theirs; nothing while the disk does not answer."""
+        """Return the reviews after a row; none while the disk does not answer."""
         return understood(self._disk.reviews(after) or ())
 
     def done(self, rows: Sequence[int]) -> None:

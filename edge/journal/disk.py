@@ -139,7 +139,7 @@ class Disk:
         )
 
     def reviews(self, after: int) -> list[Any] | None:
-        """What people said of events since a row (``Store.reviews``); None: the disk does not answer now."""
+        """Return the reviews after a row (``Store.reviews``); None while the disk does not answer."""
         return self._read(lambda store: store.reviews(after))
 
     def _read(self, ask: Callable[[Store], list[T]]) -> list[T] | None:

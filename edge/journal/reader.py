@@ -216,7 +216,7 @@ class JournalReader:
         return found
 
     def _reviews(self, ids: Sequence[str]) -> dict[str, Review]:
-        """What was said of these events last."""
+        """Return the last review of each of these events."""
         found: dict[str, Review] = {}
         if self._file.version < REVIEWS:
             return found

@@ -1,4 +1,4 @@
-"""What people said of events, as the journal passes it on: one row for each time, the last one of an event holds.
+"""Keep people's reviews in the journal: one row for each, of which the last of an event counts.
 
 The record is the review beside the evidence (``edge.evidence.review``); these rows are how a running alarm hears of it.
 """
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person said of an event."""
+    """One review of an event."""
 
     row: int  # counts up
     event: Event  # its first one

@@ -144,7 +144,7 @@ def guessable(url: str) -> str | None:
     if not public or "@" in parts.netloc or all(len(topic) >= LEAST_TOPIC for topic in topics):
         return None
     return (
-        "a short topic of ntfy.sh can be guessed, and whoever knows it reads every message; "
+        "a short topic of ntfy.sh can be guessed, and anyone who knows it can read every message; "
         f"take a long random one, such as ntfy://{new_topic()}"
     )
 

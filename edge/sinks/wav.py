@@ -60,7 +60,7 @@ def read_wav(path: Path, most_s: float) -> Wav:
 
 
 def is_path(word: str) -> bool:
-    """Whether a word is meant as a path, also of something that is not there, and not as the name of a sound."""
+    """Return True for a path, also of a missing file, and False for the name of a sound."""
     return "/" in word or "\\" in word or word.lower().endswith(".wav")
 
 

@@ -50,7 +50,7 @@ def least_level(reels: Sequence[Reel]) -> float:
 
 
 def replay(path: Path, reel: Reel, rule: Rule, levels: Sequence[float], zones: Sequence[Zone] = ()) -> Heard:
-    """What each level would have made of one reel. Raises OptionError where the trace cannot tell."""
+    """Count the alarms of each level in one trace. Raises OptionError if the trace lacks what is needed."""
     _check(path, reel, rule)
     peaks, tracker = Peaks(str(path), rule, levels, zones), Tracker(rule.threshold)
     open_ = set[str]()  # events that were told and have not ended
@@ -115,7 +115,7 @@ def _scores(moment: Moment) -> list[Score]:
 
 
 def _seconds(reel: Reel) -> float:
-    """How long a file's frames last; each stands for a while, the last one too. 0 of a live camera."""
+    """Return the duration of a file's frames, the last one included; 0 for a live camera."""
     count = len(reel.moments)
     if reel.live or count < 2:
         return 0.0

@@ -23,7 +23,7 @@ def known_sources(card: Card) -> set[str]:
 
 @dataclass(frozen=True)
 class Learned:
-    """What of some pictures a model was made from, by its card."""
+    """The pictures of a table whose sources the model's card names."""
 
     table: bool  # the table is the one it was made from
     trained: dict[str, int]  # source -> its pictures here
@@ -31,12 +31,12 @@ class Learned:
 
     @property
     def pictures(self) -> int:
-        """How many of the pictures are of sources that the model knows."""
+        """Count the pictures from sources that the model knows."""
         return sum(self.trained.values()) + sum(self.tuned.values())
 
 
 def learned(card: Card, catalog: Catalog, test_of: str | None = None) -> Learned | None:
-    """Which of a table's pictures are of sources that the model was trained or tuned on; None where none is.
+    """Find the pictures of a table from sources that the model was trained or tuned on; None if there are none.
 
     ``test_of`` as in ``unseen``: the test part of the model's own run was kept from it, whatever its sources.
     """

@@ -73,7 +73,7 @@ class Run:
 
     @property
     def temperature(self) -> float:
-        """What its logits are divided by, fitted on its tuning part."""
+        """Return the temperature: logits are divided by it; fitted on the tuning part."""
         return float(self.learner.model.temperature)
 
     @property

@@ -69,7 +69,7 @@ class Settings:
         return max(1, math.ceil(3 * self.every_s))
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """What TLS trusts; None without TLS. Raises OptionError when the CA file cannot be used.
+        """Make the TLS context; None without TLS. Raises OptionError when the CA file cannot be used.
 
         UnavailableError where it is not there: its disk may not be mounted yet.
         """

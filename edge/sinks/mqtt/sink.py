@@ -185,7 +185,7 @@ class Mqtt:
                 self._called = False
 
     def _step(self, due: float) -> float:
-        """What is to be done now; when the whole state is due again, time.monotonic()."""
+        """Do what is due, and return when the whole state is due again, time.monotonic()."""
         self._connection.tend()
         if self._connection.up and self._called_back != self._connection.connects:
             self._called_back = self._connection.connects
@@ -251,7 +251,7 @@ class Mqtt:
         sees = self._available[camera] = watched and standing.sees
         if not sees:  # first: nothing that follows may be taken for what is there now
             say(topics.seeing(camera), OFFLINE, retain=True)
-        if watched or standing.troubled:  # first, so that whoever acts on the bear finds what is known of it
+        if watched or standing.troubled:  # first, so that an automation on the bear finds its attributes
             say(topics.attributes(camera), standing.attributes)
         if sees:  # the state before the word that it counts: that of before would be shown for an instant
             say(topics.bear(camera), "ON" if standing.bear else "OFF")

@@ -57,7 +57,7 @@ class Standing:
 
     @property
     def troubled(self) -> bool:
-        """Whether something is known to be wrong with the camera."""
+        """Return True while the camera has a known fault."""
         return bool(self._troubles)
 
     @property
