@@ -16,6 +16,7 @@ ALARM_LABELS = ("brown_bear", "black_bear", "polar_bear")
 BEAR_ANY = "bear_any"  # a bear of unknown species: trains by -log of the alarm labels' summed probability
 TRAINING_LABELS = (*LABELS, BEAR_ANY)
 SPLITS = ("train", "tune", "test")
+CAMERAS = ("camera trap", "surveillance")  # the values of ``condition`` that make a frame a trail camera's
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Picture:
     split: str = ""  # train, tune or test where the table says so; "" otherwise
     grey_or_ir: bool = False
     note: str = ""
+    condition: str = ""  # how it was taken, as the table says it: one of CAMERAS, "web", "video" …
     boxes: tuple[BoxXYWH, ...] = ()  # bears, fractions of the picture
     named: str = ""  # the label as the table gives it, before aliases
     page: str = ""  # where the picture is described, with its author and licence
@@ -43,6 +45,11 @@ class Picture:
     def unit(self) -> str:
         """The finest thing a split may not cut: the group, or the whole source where there is none."""
         return f"{self.source}/{self.group}" if self.group else self.source
+
+    @property
+    def of_trail_camera(self) -> bool:
+        """Return True for a frame that the table says a trail or surveillance camera took."""
+        return self.condition in CAMERAS
 
 
 @dataclass(frozen=True)

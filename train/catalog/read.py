@@ -175,7 +175,10 @@ def _from_manifest(manifest: Path, names: Mapping[str, str], called: str) -> lis
                 boxes=tuple(boxes.get(row["file"] or "", ())),
                 named=named,
                 taken_at=row.get("time") or "",
-                **{name: row.get(name) or "" for name in ("page", "author", "licence_url", "place", "checks")},
+                **{
+                    name: row.get(name) or ""
+                    for name in ("page", "author", "licence_url", "place", "checks", "condition")
+                },
             )
         )
     if unsorted:

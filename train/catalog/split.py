@@ -9,14 +9,15 @@ import csv
 import hashlib
 import io
 import logging
-import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edge.atomic import replace_whole
 from edge.errors import CatalogError
-from train.catalog.picture import SPLITS, Catalog, Picture, is_bear, name_inside
+from train.catalog.deal import deal, holds
+from train.catalog.folds import Fold, split_frames
+from train.catalog.picture import CAMERAS, SPLITS, Catalog, Picture, is_bear, name_inside
 
 log = logging.getLogger(__name__)
 
@@ -26,42 +27,40 @@ SHARES = {"train": 0.70, "tune": 0.15, "test": 0.15}
 Split = dict[str, list[Picture]]
 
 
-def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test: Iterable[str] = ()) -> Split:
+def split_catalog(
+    catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test: Iterable[str] = (), fold: Fold | None = None
+) -> Split:
     """The pictures of each part. Sources named in ``tune`` and ``test`` go there whole, the rest to train.
 
     Without names: the table's own split column where it has all three, else whole sources where
-    every part can have bears and others, else whole groups. Raises CatalogError when no such
-    split exists.
+    every part can have bears and others, else whole groups. Frames of trail cameras go their own way
+    (``train.catalog.folds``): one in five cameras to tune, the rest to train, and those of ``fold`` to test.
+    Raises CatalogError when no such split exists.
     """
     tune, test = set(tune), set(test)
-    if tune or test:
-        return _named(catalog, seed, tune, test)
-    said = {picture.split for picture in catalog.pictures} - {""}
-    if said and said < set(SPLITS):
-        log.warning(
-            "%s: the split column knows no part %s and is not used; it takes train, tune and test",
-            catalog.root,
-            " and ".join(repr(name) for name in SPLITS if name not in said),
+    _check_names(catalog, tune, test)
+    if not tune | test and fold is None and (by_column := _by_column(catalog)):
+        return by_column
+    frames = split_frames(catalog.pictures, fold, tune, test)
+    if fold is not None and not frames["test"]:
+        raise CatalogError(
+            f"{catalog.root}: --fold {fold} holds no frame of a trail camera; the table's column condition says which "
+            f"pictures are: {' or '.join(CAMERAS)}"
         )
-    if said == set(SPLITS):
-        unsaid = next((p for p in catalog.pictures if not p.split), None)
-        if unsaid:
-            raise CatalogError(f"{unsaid.file}: has no part in the split column; fill in train, tune or test")
-        split: Split = {name: [p for p in catalog.pictures if p.split == name] for name in SPLITS}
-        parts_of: dict[str, set[str]] = defaultdict(set)
-        for picture in catalog.pictures:
-            parts_of[picture.unit].add(picture.split)
-        shared = [unit for unit, parts in parts_of.items() if len(parts) > 1]
-        if shared:
-            raise CatalogError(
-                f"{catalog.root}: the split column cuts {min(shared)!r} in two; keep a group in one part"
-            )
+    rest = [picture for picture in catalog.pictures if not picture.of_trail_camera]
+    if tune or test:
+        split = together(_named(rest, seed, tune, test), frames)
         _require_both(split, catalog)
         return split
-    for by in ("source", "unit"):
-        split = _greedy(catalog.pictures, by, seed)
+    nothing: Split = {name: [] for name in SPLITS}
+    # A table of trail cameras alone is split as any other.
+    for pictures, apart, by in (
+        (rest, frames, _source), (rest, frames, _unit), (catalog.pictures, nothing, _source),
+        (catalog.pictures, nothing, _unit),
+    )[: 2 if fold else 4]:  # fmt: skip
+        split = together(deal(pictures, by, seed, SHARES), apart)
         if complete(split):
-            if by == "unit":
+            if by is _unit:
                 log.warning("too few sources to keep whole ones apart: split by group instead")
                 _warn_of_single(catalog)
             return split
@@ -70,6 +69,31 @@ def split_catalog(catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test
         "different groups; it takes three or more cameras or places that each have both: put each one's pictures into "
         "a sub-folder of its own (brown_bear/camera-1, no_bear/camera-1, …)"
     )
+
+
+def _by_column(catalog: Catalog) -> Split | None:
+    """The parts that the table's own column names; None where it does not name all three."""
+    said = {picture.split for picture in catalog.pictures} - {""}
+    if said and said < set(SPLITS):
+        log.warning(
+            "%s: the split column knows no part %s and is not used; it takes train, tune and test",
+            catalog.root,
+            " and ".join(repr(name) for name in SPLITS if name not in said),
+        )
+    if said != set(SPLITS):
+        return None
+    unsaid = next((p for p in catalog.pictures if not p.split), None)
+    if unsaid:
+        raise CatalogError(f"{unsaid.file}: has no part in the split column; fill in train, tune or test")
+    split: Split = {name: [p for p in catalog.pictures if p.split == name] for name in SPLITS}
+    parts_of: dict[str, set[str]] = defaultdict(set)
+    for picture in catalog.pictures:
+        parts_of[picture.unit].add(picture.split)
+    shared = [unit for unit, parts in parts_of.items() if len(parts) > 1]
+    if shared:
+        raise CatalogError(f"{catalog.root}: the split column cuts {min(shared)!r} in two; keep a group in one part")
+    _require_both(split, catalog)
+    return split
 
 
 def _warn_of_single(catalog: Catalog) -> None:
@@ -83,7 +107,7 @@ def _warn_of_single(catalog: Catalog) -> None:
         )  # fmt: skip
 
 
-def _named(catalog: Catalog, seed: int, tune: set[str], test: set[str]) -> Split:
+def _check_names(catalog: Catalog, tune: set[str], test: set[str]) -> None:
     sources = {picture.source for picture in catalog.pictures}
     unknown = sorted((tune | test) - sources)
     if unknown:
@@ -92,52 +116,32 @@ def _named(catalog: Catalog, seed: int, tune: set[str], test: set[str]) -> Split
         )
     if tune & test:
         raise CatalogError(f"{min(tune & test)!r} is named for tune and for test; a source can be in one part only")
-    rest = [picture for picture in catalog.pictures if picture.source not in tune | test]
+
+
+def _named(pictures: Sequence[Picture], seed: int, tune: set[str], test: set[str]) -> Split:
     split: Split = {
-        "train": rest,
-        "tune": [picture for picture in catalog.pictures if picture.source in tune],
-        "test": [picture for picture in catalog.pictures if picture.source in test],
+        "train": [picture for picture in pictures if picture.source not in tune | test],
+        "tune": [picture for picture in pictures if picture.source in tune],
+        "test": [picture for picture in pictures if picture.source in test],
     }
-    for part, other in (("tune", "test"), ("test", "tune")):
-        if not split[part]:  # carve the part that was not named out of what is left
-            carved = _greedy(split["train"], "source", seed)
+    for part, names, other in (("tune", tune, "test"), ("test", test, "tune")):
+        if not names:  # carve the part that was not named out of what is left
+            carved = deal(split["train"], _source, seed, SHARES)
             split["train"], split[part] = carved["train"] + carved[other], carved[part]
-    _require_both(split, catalog)
     return split
 
 
-def _greedy(pictures: Sequence[Picture], by: str, seed: int) -> Split:
-    """Whole units, largest first, each to the part that then lies closest to its share of every label."""
-    units: dict[str, list[Picture]] = defaultdict(list)
-    for picture in pictures:
-        units[getattr(picture, by)].append(picture)
-    order = sorted(units)
-    random.Random(seed).shuffle(order)
-    order.sort(key=lambda name: -len(units[name]))
-    totals = Counter(_kind(picture) for picture in pictures)
-    filled = {name: Counter[str]() for name in SPLITS}
-    split: Split = {name: [] for name in SPLITS}
-    left = {bears: sum(_holds(units[unit], bears) for unit in order) for bears in (False, True)}
-    for unit in order:
-        kinds = Counter(_kind(picture) for picture in units[unit])
+def together(split: Split, more: Split) -> Split:
+    """Each part of both."""
+    return {name: [*split[name], *more[name]] for name in SPLITS}
 
-        def distance(part: str, kinds: Counter[str] = kinds) -> float:
-            """How much fuller than its share the part would be, over the labels this unit brings."""
-            return max((filled[part][kind] + kinds[kind]) / (SHARES[part] * totals[kind]) for kind in kinds)
 
-        # Few units: what is left must still give every part bears and others.
-        open_to = list(SPLITS)
-        for bears in (False, True):
-            if not _holds(units[unit], bears):
-                continue
-            lacking = [name for name in SPLITS if not any((kind == "bear") == bears for kind in filled[name])]
-            if len(lacking) >= left[bears]:
-                open_to = [name for name in lacking if name in open_to] or lacking
-            left[bears] -= 1
-        part = min(open_to, key=distance)
-        filled[part].update(kinds)
-        split[part] += units[unit]
-    return split
+def _source(picture: Picture) -> str:
+    return picture.source
+
+
+def _unit(picture: Picture) -> str:
+    return picture.unit
 
 
 def complete(split: Split) -> bool:
@@ -145,17 +149,8 @@ def complete(split: Split) -> bool:
     return all(_has_both(part) for part in split.values())
 
 
-def _kind(picture: Picture) -> str:
-    return "bear" if is_bear(picture.label) else picture.label
-
-
-def _holds(part: Sequence[Picture], bears: bool) -> bool:
-    """Whether there are pictures with bears, or without."""
-    return any(is_bear(picture.label) == bears for picture in part)
-
-
 def _has_both(part: Sequence[Picture]) -> bool:
-    return _holds(part, True) and _holds(part, False)
+    return holds(part, bears=True) and holds(part, bears=False)
 
 
 def _require_both(split: Split, catalog: Catalog) -> None:

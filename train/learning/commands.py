@@ -43,6 +43,10 @@ def train(
     ] = None,
     tune: Annotated[list[str] | None, typer.Option(help="A source to keep for thresholds; repeatable.")] = None,
     test: Annotated[list[str] | None, typer.Option(help="A source to keep for the final test; repeatable.")] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(help="1/3: never show it the first third of the trail cameras (column condition); test on those."),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="What a folder's name means: dog=no_bear; repeatable.")
     ] = None,
@@ -97,6 +101,7 @@ def train(
     camera's pictures into a sub-folder of its own, so that it is tested on a place it has not learned.
     """
     from edge.errors import OptionError
+    from train.catalog.folds import Fold
     from train.catalog.labels import parse_labels
     from train.catalog.picture import check_trainable
     from train.catalog.read import read_catalog
@@ -107,8 +112,9 @@ def train(
     from train.learning.threads import wait_asleep
 
     def divide(pictures: Catalog) -> Split:
-        return split_catalog(pictures, recipe.seed, tune=tune or (), test=test or ())
+        return split_catalog(pictures, recipe.seed, tune=tune or (), test=test or (), fold=left_out)
 
+    left_out = Fold.parse(fold) if fold else None
     given = {
         "backbone": backbone,
         "pretrained": pretrained,
