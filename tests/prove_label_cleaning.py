@@ -46,7 +46,7 @@ QUICK = Recipe(freeze_epochs=1, epochs=1, per_epoch=960)
 def untouched() -> BearNet:
     """The network with ImageNet's weights and nothing else."""
     body, head = build(BACKBONE, pretrained=True)
-    return BearNet(body, head, LABELS, ALARM_LABELS, 1.0).to(memory_format=torch.channels_last)
+    return BearNet(body, head, LABELS, ALARM_LABELS).to(memory_format=torch.channels_last)
 
 
 def flip(pictures: tuple[Picture, ...], seed: int) -> tuple[tuple[Picture, ...], set[Path]]:

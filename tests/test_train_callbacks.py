@@ -19,10 +19,10 @@ from fastai.data.core import DataLoaders  # noqa: E402
 from fastai.data.load import DataLoader  # noqa: E402
 from fastai.learner import Learner  # noqa: E402
 from torch import nn  # noqa: E402
-
-from train.learning.callbacks import EarlyStop, WeightAverage  # noqa: E402
 from train.learning.mining import harder  # noqa: E402
 from train.learning.teacher import ClearTeacher  # noqa: E402
+
+from train.learning.callbacks import EarlyStop, WeightAverage  # noqa: E402
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)
 

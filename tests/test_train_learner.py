@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
 from torch import nn  # noqa: E402
+from train.learning.kept import interpolate  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
 from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
@@ -23,7 +24,6 @@ from train.figures.calibrate import (  # noqa: E402
 )
 from train.learning.backbones import IMAGENET_BEARS, build, find_backbone, load_weights  # noqa: E402
 from train.learning.field import degrade  # noqa: E402
-from train.learning.kept import interpolate  # noqa: E402
 from train.learning.learner import BearLoss  # noqa: E402
 from train.learning.network import BearNet, bear_logit  # noqa: E402
 

@@ -18,12 +18,12 @@ pytest.importorskip("timm")
 
 from fastai.callback.core import Callback  # noqa: E402
 from torch import nn  # noqa: E402
+from train.learning.mining import EVERY, MineHard  # noqa: E402
 
 from train.catalog.picture import ALARM_LABELS, LABELS, Picture  # noqa: E402
 from train.learning.backbones import BACKBONES  # noqa: E402
 from train.learning.dataloaders import make_dataloaders  # noqa: E402
 from train.learning.learner import Seen, seed_everything, train_learner  # noqa: E402
-from train.learning.mining import EVERY, MineHard  # noqa: E402
 from train.learning.network import BearNet  # noqa: E402
 from train.learning.pictures import Example, PictureCache, examples_of  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402

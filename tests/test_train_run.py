@@ -16,13 +16,14 @@ import pytest
 pytest.importorskip("fastai")
 pytest.importorskip("onnxscript")
 
+from train.learning.kept import Kept
+
 from edge.errors import CatalogError, OptionError
 from export.artefact import export_run, run_catalog, target_files
 from train.catalog.picture import LABELS, Catalog
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
 from train.learning import run as runs
-from train.learning.kept import Kept
 from train.learning.pictures import PictureCache, leave_out_broken
 from train.learning.recipe import Recipe
 from train.learning.run import Run, read_run, train_run

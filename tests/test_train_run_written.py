@@ -19,12 +19,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
+from train.learning.kept import Kept  # noqa: E402
+
 from edge.errors import CatalogError, OptionError  # noqa: E402
 from train.catalog.picture import LABELS  # noqa: E402
 from train.catalog.read import read_catalog  # noqa: E402
 from train.catalog.split import Split, split_catalog  # noqa: E402
 from train.learning import run as runs  # noqa: E402
-from train.learning.kept import Kept  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
 from train.learning.run import FILES, make_folder, read_run, train_run  # noqa: E402
 

@@ -23,7 +23,7 @@ from edge.schema import Picture as Image
 from train.catalog.decisions import digest_of
 from train.catalog.picture import Picture
 from train.learning.backbones import Backbone
-from train.learning.network import BearNet, bear_logit
+from train.learning.network import BearNet
 from train.learning.pictures import Track
 from train.learning.probe import CONTEXT, answers
 
@@ -94,7 +94,7 @@ def embed(
     if cache and len(views.features) > known:
         _write(cache, network, views)
     keys = [_key(digest, viewed(row)) for digest, row in zip(digests, rows, strict=True)]
-    width = net.new_head.in_features + 1
+    width = net.head.in_features + 1
     return Embedded(
         tuple(rows),
         tuple(digests),
@@ -113,7 +113,7 @@ def _look(
     rows = []
     with torch.inference_mode():
         for pooled, raw in answers(net, backbone, crops):
-            bear = bear_logit(raw[:, len(net.labels) :], net.old_bears)
+            bear = net.bear_logit(raw)
             rows.append(torch.cat([pooled, bear[:, None].clamp(-50, 50)], dim=1).numpy())
     for (key, _, _), row, crop in zip(waiting, np.concatenate(rows), crops, strict=True):
         views.features[key] = row.astype(np.float16)

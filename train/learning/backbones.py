@@ -84,7 +84,7 @@ def build(
                 "give its own with --weights FILE"
             ) from None
     head = network.get_classifier()
-    if not isinstance(head, nn.Linear) or (pretrained and head.out_features != IMAGENET_CLASSES):
+    if not isinstance(head, nn.Linear) or head.out_features != IMAGENET_CLASSES:
         what = f"{head.out_features} classes" if isinstance(head, nn.Linear) else type(head).__name__
         raise OptionError(
             f"{backbone.name}: its last layer ({what}) is not one linear layer of ImageNet's {IMAGENET_CLASSES} "

@@ -1,13 +1,19 @@
-"""What runs beside fastai's training loop: frozen statistics, averaged weights, an early end, figures."""
+"""What runs beside fastai's training loop: the untouched network's answers, frames, averaged weights, figures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from fastai.callback.core import Callback, CancelFitException
+import numpy as np
+import torch
+from fastai.callback.core import Callback
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from train.learning.backbones import Backbone
+from train.learning.frames import FrameSampler
+from train.learning.windows import frame_loss
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -16,14 +22,46 @@ def bare(model: nn.Module) -> nn.Module:
     return inner
 
 
-class FrozenStatistics(Callback):
-    """Keeps every batch norm's running statistics: a few thousand pictures would spoil them."""
+class KeepKnowledge(Callback):
+    """Lets the untouched network answer every training batch, for the loss to compare with (Hinton et al. 2015)."""
 
-    def before_train(self) -> None:
-        """Put the batch norms into evaluation mode."""
-        for module in self.model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+    def __init__(self, teacher: nn.Module):
+        self.teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def before_batch(self) -> None:
+        """Ask the teacher about this batch; in half precision, which is enough for it and twice as fast."""
+        self.learn.loss_func.teacher = None
+        if self.training:
+            device = self.xb[0].device.type
+            with torch.no_grad(), torch.autocast(device, torch.bfloat16):
+                self.learn.loss_func.teacher = self.teacher(self.xb[0])
+
+    def after_fit(self) -> None:
+        """Forget the last answers, so that they are not exported."""
+        self.learn.loss_func.teacher = None
+
+
+class LearnFrames(Callback):
+    """Adds the loss of some frames' windows to each training batch of crops (``train.learning.windows``)."""
+
+    def __init__(self, frames: FrameSampler, count: int, backbone: Backbone, seed: int, done: int):
+        self.frames, self.count, self.seed, self.done = frames, count, seed, done
+        self.mean, self.std = (torch.tensor(value)[:, None, None] for value in (backbone.mean, backbone.std))
+
+    def before_epoch(self) -> None:
+        """Draw the same frames in the same epoch of another training."""
+        self.rng = np.random.default_rng((self.seed, self.done + self.epoch))
+
+    def after_loss(self) -> None:
+        """Score a batch of frames, and learn from it together with the crops."""
+        if not self.training:
+            return
+        drawn = self.frames.batch(self.count, self.rng)
+        rgb = torch.from_numpy(np.stack([frame.image for frame in drawn])[..., ::-1].copy()).permute(0, 3, 1, 2)
+        pictures = ((rgb.float() / 255 - self.mean) / self.std).to(self.dls.device, memory_format=torch.channels_last)
+        net = bare(self.model)
+        loss = frame_loss(net, net.body.forward_features(pictures), [frame.boxes for frame in drawn])
+        self.learn.loss_grad = self.learn.loss_grad + loss
 
 
 class WeightAverage(Callback):
@@ -34,14 +72,20 @@ class WeightAverage(Callback):
 
     order = 12  # inside whatever wraps the model for several processes
 
-    def __init__(self, decay: float):
-        self.decay = decay
+    def __init__(self, decay: float, epochs: int):
+        self.decay, self.epochs = decay, epochs
+        self.begun: dict[str, Tensor] | None = None  # the average of an earlier part of the training
 
     def before_fit(self) -> None:
-        """Start the average at the present weights; it reaches back over a fifth of the fit at most."""
-        steps = self.n_epoch * len(self.dls.train)
+        """Start the average at the present weights, or where a checkpoint left it.
+
+        It reaches back over a fifth of the training at most.
+        """
+        steps = self.epochs * len(self.dls.train)
         decay = max(min(self.decay, 1 - 5 / max(steps, 1)), 0.0)
         self.average = AveragedModel(bare(self.model), multi_avg_fn=get_ema_multi_avg_fn(decay))
+        if self.begun is not None:
+            self.average.load_state_dict(self.begun)
 
     def after_batch(self) -> None:
         """Move the average after each optimiser step."""
@@ -59,49 +103,10 @@ class WeightAverage(Callback):
         bare(self.model).load_state_dict(self.present)
         del self.present
 
-    def state(self) -> dict[str, Tensor]:
-        """A copy of the averaged weights."""
-        return {name: value.clone() for name, value in self.average.module.state_dict().items()}
-
     def after_fit(self) -> None:
         """Take the averaged weights."""
         bare(self.model).load_state_dict(self.average.module.state_dict())
         del self.average
-
-
-class EarlyStop(Callback):
-    """Ends the fit after ``patience`` epochs without a smaller tuning loss, and takes the best epoch's weights.
-
-    Prechelt 1998, "Early stopping - but when?". ``said`` gets one sentence when it ends the fit.
-    """
-
-    order = 61  # after the recorder, and in after_fit after the average
-
-    def __init__(self, average: WeightAverage, patience: int, said: Callable[[str], None]):
-        self.average, self.patience, self.said = average, patience, said
-
-    def before_fit(self) -> None:
-        """Nothing is best yet."""
-        self.smallest, self.epoch_of_best = float("inf"), 0
-        self.best: dict[str, Tensor] = {}
-
-    def after_epoch(self) -> None:
-        """Keep the weights when they are better; end the fit when they have not been for long enough."""
-        loss = float(self.recorder.final_record[1])
-        if loss < self.smallest:
-            self.smallest, self.epoch_of_best, self.best = loss, self.epoch, self.average.state()
-        elif self.epoch - self.epoch_of_best >= self.patience:
-            self.said(
-                f"stopped after epoch {self.epoch + 1} of {self.n_epoch}: the tuning loss was smallest "
-                f"({self.smallest:.4f}) in epoch {self.epoch_of_best + 1}, whose weights are taken"
-            )
-            raise CancelFitException
-
-    def after_fit(self) -> None:
-        """Take the best epoch's weights."""
-        if self.best:
-            bare(self.model).load_state_dict(self.best)
-        self.best = {}
 
 
 class Progress(Callback):
@@ -111,6 +116,7 @@ class Progress(Callback):
 
     def __init__(self, advance: Callable[[], None], say: Callable[[str], None]):
         self.advance, self.say = advance, say
+        self.done = 0  # epochs of an earlier part of the training
 
     def after_batch(self) -> None:
         """One training batch further."""
@@ -119,9 +125,8 @@ class Progress(Callback):
 
     def after_epoch(self) -> None:
         """The epoch's figures."""
-        stage = "all layers" if self.opt.frozen_idx == 0 else "head only"
         figures = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in epoch_figures(self).items())
-        self.say(f"{stage}, epoch {self.epoch + 1}/{self.n_epoch}  {figures}")
+        self.say(f"epoch {self.done + self.epoch + 1}/{self.done + self.n_epoch}  {figures}")
 
 
 class History(Callback):

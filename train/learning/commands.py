@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +32,9 @@ class AugmentName(StrEnum):
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="A folder with one sub-folder a label, or a manifest CSV.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="A folder with one sub-folder a label, or a manifest CSV.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder, to be written.")] = Path("runs/bear"),
     backbone: Annotated[
         str | None, typer.Option(help="efficientnet_lite0 (left out), resnet18, or the name of any timm network.")
@@ -68,14 +71,7 @@ def train(
         typer.Option(help="What training pictures go through: none, light, or field (left out), the field's look too."),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(help="The head's learning rate; the body gets a fifteenth. Left out, 0.003.")
-    ] = None,
-    lr_find: Annotated[
-        bool, typer.Option("--lr-find", help="Suggest a learning rate, draw RUN/lr-find.png, and train nothing.")
-    ] = False,
-    early_stop: Annotated[
-        int | None,
-        typer.Option(help="End after so many epochs without a smaller loss on the tune sources; take the best epoch."),
+        float | None, typer.Option(help="The head's learning rate; the body gets half of it. Left out, 0.0004.")
     ] = None,
     fp16: Annotated[bool | None, typer.Option("--fp16", help="Half precision, on a GPU.")] = None,
     seeds: Annotated[
@@ -92,6 +88,9 @@ def train(
     shippable: Annotated[
         bool, typer.Option("--shippable", help="Leave out pictures whose licence keeps the model from being passed on.")
     ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a training that was broken off in this folder, as it was begun.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that already holds a run.")] = False,
 ) -> None:
     """Train a model on your own pictures. Works with no network.
@@ -107,45 +106,70 @@ def train(
     from train.catalog.read import read_catalog
     from train.catalog.shippable import only_shippable
     from train.catalog.split import complete, split_catalog
-    from train.learning.recipe import recipe_values
+    from train.learning.begun import FILE, Begun, read_begun
+    from train.learning.recipe import Recipe, changed, recipe_values
     from train.learning.switches import check_gpu, fitted, recipe_of
     from train.learning.threads import wait_asleep
 
     def divide(pictures: Catalog) -> Split:
-        return split_catalog(pictures, recipe.seed, tune=tune or (), test=test or (), fold=left_out)
+        fold = Fold.parse(begun.fold) if begun.fold else None
+        return split_catalog(pictures, recipe.seed, tune=begun.tune, test=begun.test, fold=fold)
 
-    left_out = Fold.parse(fold) if fold else None
-    given = {
-        "backbone": backbone,
-        "pretrained": pretrained,
-        "size": image_size,
-        "resize": resize.value if resize else None,
-        "augment": augment.value if augment else None,
-        "early_stop": early_stop,
-        "fp16": fp16,
-        "epochs": epochs,
-        "per_epoch": per_epoch,
-        "seed": seed,
-    }
-    values = recipe_values(recipe_file) if recipe_file else {}  # once: it may be a pipe
-    recipe = recipe_of(values, str(recipe_file), quick=quick, given=given, lr=lr)
-    size_named = image_size is not None or "size" in values
-    if not lr_find:
+    if resume:
+        if data is not None:
+            raise OptionError(f"{data}: --resume goes on with the pictures it was begun with; leave them out")
+        begun, out = read_begun(resume), resume
+        recipe, size_named = changed(Recipe(), begun.recipe, str(resume / FILE)), True
+    else:
+        if data is None:
+            raise OptionError("name a folder of pictures to train on, or go on with what was broken off: --resume RUN")
+        given = {
+            "backbone": backbone,
+            "pretrained": pretrained,
+            "size": image_size,
+            "resize": resize.value if resize else None,
+            "augment": augment.value if augment else None,
+            "fp16": fp16,
+            "epochs": epochs,
+            "per_epoch": per_epoch,
+            "seed": seed,
+        }
+        values = recipe_values(recipe_file) if recipe_file else {}  # once: it may be a pipe
+        recipe = recipe_of(values, str(recipe_file), quick=quick, given=given, lr=lr)
+        size_named = image_size is not None or "size" in values
         for folder in [out / f"seed-{recipe.seed + n}" for n in range(seeds)] if seeds > 1 else [out]:
             if (folder / "learner.pkl").exists() and not force:
                 raise OptionError(
                     f"{folder}: already holds a trained run; choose another --out, or replace it with --force"
                 )
-    aliases = parse_labels(label or [])
-    catalog = read_catalog(data, aliases)
-    if shippable:
+            if (folder / FILE).exists() and not force:
+                raise OptionError(
+                    f"{folder}: a training was broken off here; go on with it: bear-alarm train --resume {folder}, "
+                    "or begin again with --force"
+                )
+        begun = Begun(
+            str(data.absolute()), {}, tune or [], test or [], fold, label or [],
+            str(weights.absolute()) if weights else None, shippable, "",
+        )  # fmt: skip
+        if fold:
+            Fold.parse(fold)  # before the pictures are read
+    aliases = parse_labels(begun.labels)
+    catalog = read_catalog(Path(begun.data), aliases)
+    if begun.shippable:
         catalog = only_shippable(catalog)
     check_trainable(catalog)
+    if resume and catalog.digest != begun.catalog_sha256:
+        raise OptionError(
+            f"{begun.data}: pictures, labels or boxes changed since {resume} was begun; "
+            f"put them back, or begin again: bear-alarm train {begun.data} --out {resume} --force"
+        )
+    begun = replace(begun, catalog_sha256=catalog.digest)
     split = divide(catalog)
     wait_asleep()
     check_gpu(recipe)
     from edge.commands.progress import track
     from train.learning.backbones import find_backbone, weights_file
+    from train.learning.hard_negatives import FOLDER, remembered
     from train.learning.pictures import PictureCache, leave_out_broken
     from train.learning.run import make_folder
     from train.learning.session import Session
@@ -153,6 +177,7 @@ def train(
 
     network = find_backbone(recipe.backbone)
     recipe = fitted(recipe, network.size, named=size_named)
+    weights = Path(begun.weights) if begun.weights else None
     if recipe.pretrained:
         weights = weights_file(network, weights)
     make_folder(out)
@@ -160,13 +185,14 @@ def train(
     catalog, split = leave_out_broken(catalog, split, cache, track if first() else lambda rows, _: iter(rows))
     if not complete(split):  # a part lost its only bears, or all else
         split = divide(catalog)
-    session = Session(catalog, split, out, weights, aliases, cache, shippable=shippable)
-    if lr_find:
-        session.find_rate(recipe)
-        return
-    session.mine(hard_negatives or (), recipe)
-    if seeds > 1:
-        session.train_seeds(recipe, seeds)
+    session = Session(catalog, split, out, weights, aliases, cache, begun)
+    if resume:
+        session.more = remembered(begun.hard_negatives, out / FOLDER)
+        session.train(recipe, out, again=True)
     else:
-        session.train(recipe, out)
+        session.mine(hard_negatives or (), recipe)
+        if seeds > 1:
+            session.train_seeds(recipe, seeds)
+        else:
+            session.train(recipe, out)
     part()

@@ -15,16 +15,25 @@ from fastai.vision.augment import PadMode, RandomResizedCrop, Resize, ResizeMeth
 from fastai.vision.core import PILImage
 from fasttransform import Transform
 
+from edge.schema import Picture
 from train.catalog.picture import TRAINING_LABELS, is_bear
 from train.catalog.picture import Picture as Row
 from train.learning.backbones import Backbone
 from train.learning.field import degrade
 from train.learning.pictures import Example, PictureCache, examples_of
 from train.learning.recipe import Recipe
-from train.learning.zoom_out import ZoomOut
 
-# How often each kind of picture is drawn in an epoch, whatever its number.
-KIND_SHARES = {"bear": 0.40, "teddy_bear": 0.10, "no_bear": 0.50}
+# How often each kind of picture is drawn in an epoch, whatever its number; kinds that are not there are left out.
+KIND_SHARES = {
+    "bear": 0.29,
+    "trail camera's bear": 0.16,
+    "teddy_bear": 0.08,
+    "no_bear": 0.25,
+    "trail camera's no_bear": 0.22,
+}
+FEWEST_PX = 12  # of such a part's side
+WINDOW = 0.12, 1.0  # of the shorter side of a frame without a bear: the part that is shown
+WHOLE_FRAMES = 0.2  # share of these frames that are shown whole
 
 
 class OpenExample(Transform):
@@ -35,14 +44,26 @@ class OpenExample(Transform):
         self.read = cache
 
     def encodes(self, example: Example) -> PILImage:
-        """The example's pixels, RGB."""
-        return PILImage.create(np.ascontiguousarray(self.read(example)[..., ::-1]))
+        """The example's pixels, RGB, or some window of them; draws from numpy's seeded generator."""
+        pixels = self.read(example)
+        if example.window and np.random.random() >= WHOLE_FRAMES:
+            pixels = some_window(pixels)
+        return PILImage.create(np.ascontiguousarray(pixels[..., ::-1]))
+
+
+def some_window(image: Picture) -> Picture:
+    """A square part of an image, of any size that shows anything."""
+    height, width = image.shape[:2]
+    side = max(FEWEST_PX, int(min(height, width) * np.exp(np.random.uniform(*np.log(WINDOW)))))
+    side = min(side, height, width)
+    top, left = np.random.randint(height - side + 1), np.random.randint(width - side + 1)
+    return image[top : top + side, left : left + side]
 
 
 class FieldLook(Transform):
     """Degrades a share of the training crops as the field does (``train.learning.field``), after the crop."""
 
-    order = 3  # RandomResizedCrop is 1, ZoomOut 2
+    order = 2  # RandomResizedCrop is 1
     split_idx = 0  # training only
 
     def __init__(self, share: float = 0.5):
@@ -63,10 +84,8 @@ def get_label(example: Example) -> str:
     return example.label
 
 
-def block(
-    backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache, places: Sequence[Example] = ()
-) -> DataBlock:
-    """The DataBlock: the first ``split_at`` items train, the rest tune. ``places``: pictures without a bear."""
+def block(backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache) -> DataBlock:
+    """The DataBlock: the first ``split_at`` items train, the rest tune."""
 
     def after(items: Sequence[Example]) -> tuple[list[int], list[int]]:
         return IndexSplitter(list(range(split_at, len(items))))(items)
@@ -78,7 +97,7 @@ def block(
         ),
         get_y=get_label,
         splitter=after,
-        item_tfms=item_transforms(recipe, cache, places),
+        item_tfms=item_transforms(recipe),
         batch_tfms=[
             *batch_transforms(recipe),
             Normalize.from_stats(list(backbone.mean), list(backbone.std), cuda=recipe.fp16),
@@ -86,21 +105,16 @@ def block(
     )
 
 
-def item_transforms(recipe: Recipe, cache: PictureCache, places: Sequence[Example] = ()) -> list[Transform]:
-    """What happens to each picture by itself: it becomes a square, a share goes elsewhere and gets the field's look.
-
-    A clear teacher must see it first: then the look comes later, by the batch (``train.learning.teacher``).
-    """
+def item_transforms(recipe: Recipe) -> list[Transform]:
+    """What happens to each picture by itself: it becomes a square, and a share gets the field's look."""
     squares = {
         "random": lambda: RandomResizedCrop(recipe.size, min_scale=0.35, ratio=(0.6, 1.67)),
         "crop": lambda: Resize(recipe.size, method=ResizeMethod.Crop),
         "pad": lambda: Resize(recipe.size, method=ResizeMethod.Pad, pad_mode=PadMode.Zeros),
         "squish": lambda: Resize(recipe.size, method=ResizeMethod.Squish),
     }
-    field = recipe.augment == "field"
-    away = [ZoomOut(recipe.zoom_out, cache, places)] if field and recipe.zoom_out else []
-    look = [FieldLook(recipe.degraded)] if field and not recipe.clear_teacher else []
-    return [squares[recipe.resize](), *away, *look]
+    look = [FieldLook(recipe.degraded)] if recipe.augment == "field" else []
+    return [squares[recipe.resize](), *look]
 
 
 def batch_transforms(recipe: Recipe) -> list[Transform]:
@@ -143,11 +157,10 @@ def make_dataloaders(
     Everything runs in this process (no workers): the cache of decoded pictures is shared and the
     order of random draws is fixed.
     """
-    learn_from, tune_on = examples_of(train), examples_of(tune)
-    places = [example for example in learn_from if example.label == "no_bear"]
-    db = block(backbone, len(learn_from), recipe, cache or PictureCache(), places)
+    learn_from, tune_on = examples_of(train, windows=recipe.augment == "field"), examples_of(tune)
+    db = block(backbone, len(learn_from), recipe, cache or PictureCache())
     datasets = db.datasets([*learn_from, *tune_on])
-    weights = sampling_weights(train, recipe.even_kinds)
+    weights = sampling_weights(train)
     drawing = {"weights": weights, "per_epoch": max(recipe.per_epoch, recipe.batch)}
     dls: DataLoaders = datasets.dataloaders(
         bs=recipe.batch,
@@ -161,26 +174,23 @@ def make_dataloaders(
     return dls
 
 
-def sampling_weights(rows: Sequence[Row], even_kinds: float = 0.0) -> list[float]:
+def sampling_weights(rows: Sequence[Row]) -> list[float]:
     """A weight an example (``examples_of``) such that the kinds are drawn as ``KIND_SHARES`` says.
 
-    Among pictures without a bear each kind of animal or scene is drawn in proportion to its number to the
-    power of 1 - ``even_kinds``: 0 leaves them as many as they are, 1 draws each kind equally often.
+    Of cameras' frames without a bear, each group is drawn in proportion to the root of its number: a camera of
+    four hundred frames is not all cameras.
     """
-    named = [(kind(row), what(row)) for row in rows for _ in row.boxes or (None,)]
+    named = [(kind(row), row.unit) for row in rows for _ in row.boxes or (None,)]
     counts = Counter(named)
-    raw = [counts[name] ** -even_kinds if name[0] == "no_bear" else 1.0 for name in named]
+    raw = [counts[name] ** -0.5 if name[0] == "trail camera's no_bear" else 1.0 for name in named]
     totals: Counter[str] = Counter()
     for (share, _), weight in zip(named, raw, strict=True):
         totals[share] += weight  # type: ignore[assignment]
-    return [KIND_SHARES[share] * weight / totals[share] for (share, _), weight in zip(named, raw, strict=True)]
+    there = sum(KIND_SHARES[share] for share in totals)
+    return [KIND_SHARES[share] * weight / totals[share] / there for (share, _), weight in zip(named, raw, strict=True)]
 
 
 def kind(row: Row) -> str:
     """The picture's name in ``KIND_SHARES``."""
-    return "bear" if is_bear(row.label) else row.label
-
-
-def what(row: Row) -> str:
-    """What a picture without a bear shows, as its note says: "dog"; its source where there is none."""
-    return row.note.partition(":")[0].strip() or row.source
+    name = "bear" if is_bear(row.label) else row.label
+    return f"trail camera's {name}" if row.of_trail_camera and name != "teddy_bear" else name

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.crops import fit
 from edge.schema import Picture
 
 FAR_PX = (20, 90)  # the crop's side after shrinking
+BLURRED_PX, SMEARED_SIDE_PX = 2.2, 100  # a frame is blurred no more than the crops in it would be
+DEGRADED_FRAMES = 0.55  # share of the training frames that get the field's look
 
 
 def degrade(image: Picture, rng: np.random.Generator) -> Picture:
@@ -21,23 +24,42 @@ def degrade(image: Picture, rng: np.random.Generator) -> Picture:
     side = image.shape[0]
     far = int(np.exp(rng.uniform(*np.log(FAR_PX))))
     small = cv2.resize(image, (far, far), interpolation=cv2.INTER_AREA).astype(np.float32)
-    look = rng.random()
-    if look < 0.18:
-        small = infrared(small, rng)
-    elif look < 0.35:
-        small = grey(small)
-    if rng.random() < 0.35:
-        small = dim(small, rng)
-    if rng.random() < 0.30:
-        small = blur(small, rng)
-    if rng.random() < 0.20:  # fog, dirty lens
-        veil = rng.uniform(0.2, 0.6)
-        small = small * (1 - veil) + 255 * rng.uniform(0.5, 0.9) * veil
-    small = small + rng.normal(0, rng.uniform(0, 10), small.shape)
-    shown = np.clip(small, 0, 255).astype(np.uint8)
+    shown = np.clip(field_look(small, rng), 0, 255).astype(np.uint8)
     if rng.random() < 0.7:
         shown = jpeg(shown, int(rng.integers(25, 90)))
     return fit(shown, side)
+
+
+def frame_look(image: Picture, rng: np.random.Generator) -> Picture:
+    """A copy of a frame (H, W, 3) as some camera would give it; half of them change only in light and compression."""
+    shown = image.astype(np.float32)
+    if rng.random() < DEGRADED_FRAMES:
+        if rng.random() < 0.5:  # a camera of fewer pixels, or a lens of less
+            height, width = image.shape[:2]
+            share = rng.uniform(0.25, 0.9)
+            small = cv2.resize(shown, (int(width * share), int(height * share)), interpolation=cv2.INTER_AREA)
+            shown = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+        shown = field_look(shown, rng)
+    shown = (shown - 128) * rng.uniform(0.75, 1.3) + 128 + rng.uniform(-25, 25)
+    changed = np.clip(shown, 0, 255).astype(np.uint8)
+    return jpeg(changed, int(rng.integers(30, 95))) if rng.random() < 0.6 else changed
+
+
+def field_look(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Infrared or grey, dim, blurred, foggy, noisy: each for a share of the pictures (H, W, 3), float32 BGR."""
+    look = rng.random()
+    if look < 0.22:
+        image = infrared(image, rng)
+    elif look < 0.38:
+        image = grey(image)
+    if rng.random() < 0.33:
+        image = dim(image, rng)
+    if rng.random() < 0.28:
+        image = blur(image, rng)
+    if rng.random() < 0.18:  # fog, dirty lens
+        veil = rng.uniform(0.15, 0.55)
+        image = image * (1 - veil) + 255 * rng.uniform(0.5, 0.9) * veil
+    return np.asarray(image + rng.normal(0, rng.uniform(0, 9), image.shape), np.float32)
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -69,8 +91,8 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Out of focus, or smeared along a line by the animal's own motion."""
     side = image.shape[0]
     if rng.random() < 0.5:
-        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, max(0.6, side / 40)))
-    length = max(2, int(side * rng.uniform(0.03, 0.12)))
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, min(max(0.6, side / 40), BLURRED_PX)))
+    length = max(2, int(min(side, SMEARED_SIDE_PX) * rng.uniform(0.03, 0.12)))
     kernel = np.zeros((length, length), np.float32)
     angle = rng.uniform(0, np.pi)
     middle = (length - 1) / 2

@@ -1,21 +1,24 @@
-"""DataLoaders -> trained Learner: frozen body first, then all of it, keeping what ImageNet knew."""
+"""DataLoaders -> trained Learner: crops and frames together, keeping what ImageNet knew."""
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-# Imported for what they add to Learner: to_channelslast, no_bar, fit_one_cycle.
+# Imported for what they add to Learner: to_channelslast, to_fp16, no_bar.
 from fastai.callback import channelslast as _channelslast  # noqa: F401
 from fastai.callback import fp16 as _fp16  # noqa: F401
 from fastai.callback import progress as _progress  # noqa: F401
-from fastai.callback import schedule as _schedule  # noqa: F401
 from fastai.callback.core import Callback
+from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.metrics import AccumMetric
@@ -26,16 +29,15 @@ from torch.nn import functional as F
 from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
 from train.figures.calibrate import ALARM_COLUMNS
 from train.learning.backbones import Backbone
-from train.learning.callbacks import EarlyStop, FrozenStatistics, History, WeightAverage
-from train.learning.mining import MineHard
-from train.learning.network import BearNet
-from train.learning.pictures import Example, PictureCache
+from train.learning.callbacks import History, KeepKnowledge, LearnFrames, WeightAverage
+from train.learning.checkpoint import Checkpoint, read_checkpoint
+from train.learning.frames import FrameSampler
+from train.learning.network import BearNet, fold_batch_norms, interpolate
 from train.learning.recipe import Recipe
-from train.learning.teacher import ClearTeacher, KeepKnowledge
 from train.learning.together import first, rank, together
 
 log = logging.getLogger(__name__)
-IMAGENET_CLASSES = 1000
+FRAME_WH = 448, 320  # pixels of a training frame: the frame scan's longer side
 
 
 class LabelLoss(nn.Module):
@@ -66,25 +68,26 @@ class LabelLoss(nn.Module):
 
 
 class BearLoss(LabelLoss):
-    """The new head's loss, plus distillation from the untouched network.
+    """The labels' loss of raw logits, plus distillation from the untouched network.
 
     Distillation: KL divergence of the 1,000-class outputs at temperature T, times T squared (Hinton et al. 2015).
     """
 
-    def __init__(self, distill: float, temperature: float):
+    def __init__(self, net: BearNet, distill: float, temperature: float):
         super().__init__()
+        self.label_logits = net.label_logits
         self.distill, self.temperature = distill, temperature
-        self.teacher: Tensor | None = None  # (N, 1000), set by train.learning.teacher while training
+        self.teacher: Tensor | None = None  # (N, 1000), set by KeepKnowledge while training
 
     def forward(self, raw: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of raw logits (N, L + 1000) and targets (N,) into TRAINING_LABELS."""
-        raw, count = raw.float(), len(LABELS)
-        loss = super().forward(raw[:, :count], targets)
+        """Mean loss of raw logits (N, 1000) and targets (N,) into TRAINING_LABELS."""
+        raw = raw.float()
+        loss = super().forward(self.label_logits(raw), targets)
         if self.teacher is None or self.distill == 0:
             return loss
         t = self.temperature
         kept = F.kl_div(
-            torch.log_softmax(raw[:, count:] / t, dim=1),
+            torch.log_softmax(raw / t, dim=1),
             torch.log_softmax(self.teacher.float() / t, dim=1),
             reduction="batchmean",
             log_target=True,
@@ -135,81 +138,102 @@ def metrics(net: BearNet) -> list[AccumMetric]:
 
 
 def halves(net: BearNet) -> list[list[nn.Parameter]]:
-    """fastai's parameter groups: the body, the new head. ImageNet's own head never trains."""
-    return [list(net.body.parameters()), list(net.new_head.parameters())]
+    """fastai's parameter groups: the body, the head."""
+    return [list(net.body.parameters()), list(net.head.parameters())]
 
 
-def make_learner(dls: DataLoaders, body: nn.Module, old_head: nn.Linear, recipe: Recipe) -> Learner:
+def freeze_first(body: nn.Module, share: float) -> None:
+    """Leave a share of the convolutions, from the input on, as they are; with them what lies between."""
+    layers = [module for module in body.modules() if isinstance(module, nn.Conv2d)]
+    kept = {id(layer) for layer in layers[: round(share * len(layers))]}
+    for module in body.modules():
+        if id(module) in kept:
+            module.requires_grad_(False)
+
+
+def make_learner(dls: DataLoaders, body: nn.Module, head: nn.Linear, recipe: Recipe) -> Learner:
     """A Learner over a BearNet, ready to train."""
-    known = recipe.pretrained and old_head.out_features == IMAGENET_CLASSES
-    old_head.requires_grad_(False)
-    net = BearNet(body, old_head, LABELS, ALARM_LABELS, recipe.old_head_kept if known else 0.0)
-    distill = recipe.distill if recipe.pretrained else 0.0
-    learn = Learner(
-        dls, net, loss_func=BearLoss(distill, recipe.distill_temperature), metrics=metrics(net), splitter=halves
-    )
-    return learn.to_channelslast(use_amp=False)
+    if recipe.pretrained:
+        fold_batch_norms(body)
+        freeze_first(body, recipe.frozen)
+    net = BearNet(body, head, LABELS, ALARM_LABELS)
+    loss = BearLoss(net, recipe.distill if recipe.pretrained else 0.0, recipe.distill_temperature)
+    return Learner(dls, net, loss_func=loss, metrics=metrics(net), splitter=halves).to_channelslast(use_amp=False)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What mining and a clear teacher need beside the DataLoaders: the training examples and their pixels."""
+class Frames:
+    """Where the frames of a training come from, and how the network takes them."""
 
-    examples: Sequence[Example]
-    cache: PictureCache
+    sampler: FrameSampler
     backbone: Backbone
 
 
 def train_learner(
     dls: DataLoaders,
     body: nn.Module,
-    old_head: nn.Linear,
+    head: nn.Linear,
     recipe: Recipe,
     progress: Callback | None,
     history: list[dict[str, float]],
-    seen: Seen | None = None,
+    frames: Frames | None = None,
+    checkpoint: Path | None = None,
 ) -> Learner:
-    """Train: head alone, then everything at a lower rate for the body.
+    """Train all layers that are not frozen, on crops and on frames; then go part of the way back.
 
-    ``history`` gets a row of figures an epoch. ``seen`` is needed for ``recipe.hard`` and ``recipe.clear_teacher``.
+    ``history`` gets a row of figures an epoch. ``checkpoint``: the file that each epoch's state is written to; where
+    it is there already the training goes on from it. Raises OptionError where it cannot be read.
     """
-    untouched = nn.Sequential(copy.deepcopy(body), copy.deepcopy(old_head))
-    learn = make_learner(dls, body, old_head, recipe)
-    always: list[Callback] = [History(history), *([progress] if progress and first() else [])]
-    if recipe.pretrained:
-        always += [FrozenStatistics()]
+    learn = make_learner(dls, body, head, recipe)
+    untouched = copy.deepcopy(learn.model)
+    average, done = WeightAverage(recipe.average_decay, recipe.epochs), 0
+    if recipe.fp16:
+        learn.to_fp16()
+    if checkpoint is not None and checkpoint.exists():
+        done = resume(learn, average, history, read_checkpoint(checkpoint))
+    if progress is not None:
+        progress.done = done
+    callbacks: list[Callback] = [History(history), average, *([progress] if progress and first() else [])]
+    callbacks += [Checkpoint(checkpoint, average, history, recipe.seed + rank(), done)]
+    if recipe.pretrained and recipe.distill > 0:
+        callbacks += [KeepKnowledge(copy.deepcopy(untouched))]
+    if frames is not None and recipe.frames:
+        callbacks += [LearnFrames(frames.sampler, recipe.frames, frames.backbone, recipe.seed + rank(), done)]
     with learn.no_bar(), learn.no_logging(), together(learn):
-        if recipe.pretrained and recipe.freeze_epochs:
-            learn.freeze()
-            learn.fit_one_cycle(recipe.freeze_epochs, recipe.lr_head, cbs=[*always, *knowing(recipe, None, seen)])
-        if recipe.fp16:
-            learn.to_fp16()
-        learn.unfreeze()
-        average = WeightAverage(recipe.average_decay)
-        late = [average, *knowing(recipe, untouched, seen)]
-        if recipe.hard and seen:
-            late += [MineHard(recipe.hard, seen.examples, seen.cache, seen.backbone, recipe.size, recipe.seed)]
-        if recipe.early_stop:
-            late += [EarlyStop(average, recipe.early_stop, getattr(progress, "say", log.info))]
-        rates = slice(recipe.lr_body, recipe.lr_head) if recipe.pretrained else recipe.lr_head
-        learn.fit_one_cycle(recipe.epochs, rates, cbs=[*always, *late])
+        learn.fit(recipe.epochs - done, cbs=[one_cycle(learn, recipe, done), *callbacks])
     if recipe.fp16:
         learn.to_fp32()
     learn.model.cpu()
-    learn.model.eval()
+    if recipe.pretrained:
+        interpolate(learn.model, untouched, recipe.untouched)
+    learn.model.requires_grad_(True).eval()
     return learn
 
 
-def knowing(recipe: Recipe, untouched: nn.Module | None, seen: Seen | None) -> list[Callback]:
-    """The callbacks that keep what ImageNet knew, and that degrade after a clear teacher has looked.
+def one_cycle(learn: Learner, recipe: Recipe, done: int) -> ParamScheduler:
+    """fastai's one-cycle policy (Smith 2018) over a whole training, of which ``done`` epochs lie behind."""
+    if learn.opt is None:
+        learn.create_opt()
+    learn.opt.set_hyper("lr", slice(recipe.lr_body, recipe.lr_head) if recipe.pretrained else recipe.lr_head)
+    highest = np.array([hyper["lr"] for hyper in learn.opt.hypers])
+    whole = {
+        "lr": combined_cos(0.25, highest / 25, highest, highest / 1e5),
+        "mom": combined_cos(0.25, *learn.moms),
+    }
+    behind = done / recipe.epochs
+    return ParamScheduler(
+        {name: lambda at, of=schedule: of(behind + at * (1 - behind)) for name, schedule in whole.items()}
+    )
 
-    ``untouched`` is None while the body is frozen: then there is nothing to forget.
-    """
-    teacher = untouched if recipe.pretrained and recipe.distill > 0 else None
-    if recipe.augment == "field" and recipe.clear_teacher and seen:
-        network = seen.backbone
-        return [ClearTeacher(teacher, recipe.degraded, network.mean, network.std, recipe.seed + rank())]
-    return [KeepKnowledge(teacher)] if teacher is not None else []
+
+def resume(learn: Learner, average: WeightAverage, history: list[dict[str, float]], state: Mapping[str, Any]) -> int:
+    """Put a Learner where a checkpoint left it; returns the epochs that are done."""
+    learn.model.load_state_dict(state["model"])
+    learn.create_opt()
+    learn.opt.load_state_dict(state["optimizer"])
+    average.begun = state["average"]
+    history[:] = state["history"]
+    return int(state["done"])
 
 
 def seed_everything(seed: int) -> None:

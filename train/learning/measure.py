@@ -14,7 +14,6 @@ from train.catalog.picture import LABELS, TRAINING_LABELS
 from train.catalog.picture import Picture as Row
 from train.figures.calibrate import bear_probability, fit_temperature, fit_threshold, probabilities
 from train.learning.backbones import Backbone
-from train.learning.far_figure import EACH_RUN_PX, far_figure, looks_of, some_of
 from train.learning.learner import allowed_labels
 from train.learning.network import BearNet
 from train.learning.pictures import Track
@@ -75,11 +74,3 @@ def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
         "thresholds": at,
         "confusion": confusion,
     }
-
-
-def far_recall(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe) -> dict[str, float]:
-    """Recall of shrunk tuning bears by side in pixels, each with its own threshold (``train.learning.far_figure``)."""
-    looks = looks_of(some_of(rows), recipe.size, EACH_RUN_PX)
-    logits, _ = ask(net, backbone, looks.crops)
-    found = far_figure(bear_probability(probabilities(logits, 1.0)), looks, recipe.false_positive_rate)
-    return {str(side): recall for side, recall in found.recall.items()}

@@ -44,11 +44,19 @@ class Example:
     file: Path
     label: str
     box_xywh: BoxXYWH
+    window: bool = False  # a part of it, another each time: what lies about in a camera's frame
 
 
-def examples_of(rows: Sequence[Row]) -> list[Example]:
-    """One example a box where there are boxes, else the whole picture."""
-    return [Example(row.file, row.label, box) for row in rows for box in (row.boxes or (WHOLE,))]
+def examples_of(rows: Sequence[Row], windows: bool = False) -> list[Example]:
+    """One example a box where there are boxes, else the whole picture.
+
+    ``windows``: of cameras' frames without a bear, parts of any size.
+    """
+    return [
+        Example(row.file, row.label, box, windows and row.label == "no_bear" and row.of_trail_camera)
+        for row in rows
+        for box in (row.boxes or (WHOLE,))
+    ]
 
 
 class PictureCache:

@@ -25,27 +25,22 @@ class Recipe:
     backbone: str = "efficientnet_lite0"
     pretrained: bool = True
     seed: int = 7
-    freeze_epochs: int = 1
     epochs: int = 6
-    per_epoch: int = 3000  # examples drawn an epoch
-    batch: int = 32
-    size: int = 224  # input side, pixels
+    per_epoch: int = 1600  # crops drawn an epoch
+    batch: int = 16
+    frames: int = 8  # whole frames learned from beside each batch of crops; 0 = none
+    size: int = 224  # the crops' side, pixels
     resize: Resize = "random"  # how a training picture becomes a square
     augment: Augment = "field"
     degraded: float = 0.5  # share of the training crops that get the field's look (``augment`` field)
-    zoom_out: float = 0.0  # share of the training crops that are shown smaller, in another place (``augment`` field)
-    clear_teacher: bool = False  # the untouched network sees the crop before it is degraded
-    hard: float = 0.0  # how much oftener what looks like a bear and is none is drawn; 0 = not at all
-    even_kinds: float = 0.0  # 0: animals are drawn as often as there are pictures of them; 1: each kind as often
-    lr_head: float = 3e-3
+    pasted: bool = True  # bears are cut out and pasted onto frames without one
+    frozen: float = 0.3  # share of the convolutions, from the input on, that stay as ImageNet left them
+    lr_head: float = 4e-4
     lr_body: float = 2e-4
-    distill: float = 0.3  # weight of the distillation loss; 0 without pretrained weights
+    distill: float = 0.1  # weight of the distillation loss; 0 without pretrained weights
     distill_temperature: float = 2.0
-    body_kept: float = 0.4  # share of the untouched body's weights after training
-    old_head_kept: float = 0.5  # ImageNet's share in the bear logit
-    choose_kept: bool = False  # the two shares above are chosen on the tuning part (``train.learning.kept``)
+    untouched: float = 0.5  # share of the untouched network's weights after training
     average_decay: float = 0.99  # of the moving average of the weights
-    early_stop: int = 0  # epochs without a smaller loss on the tuning part before training ends; 0 = never
     fp16: bool = False  # half precision, on a GPU
     false_positive_rate: float = 0.01  # the thresholds' target on the tuning negatives
 
@@ -53,23 +48,19 @@ class Recipe:
 # The smallest and the largest value of each number.
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1000),
-    "freeze_epochs": (0, 1000),
     "epochs": (1, 1000),
     "per_epoch": (1, 10_000_000),
     "batch": (2, 4096),
+    "frames": (0, 4096),
     "size": (STEP_PX, LARGEST_PX),
     "degraded": (0, 1),
-    "zoom_out": (0, 1),
-    "hard": (0, 100),
-    "even_kinds": (0, 1),
+    "frozen": (0, 1),
     "lr_head": (1e-7, 1),
     "lr_body": (0, 1),
     "distill": (0, 100),
     "distill_temperature": (0.1, 100),
-    "body_kept": (0, 1),
-    "old_head_kept": (0, 1),
+    "untouched": (0, 1),
     "average_decay": (0, 0.99999),
-    "early_stop": (0, 1000),
     "false_positive_rate": (1e-5, 0.5),
 }
 CHOICES: Mapping[str, tuple[str, ...]] = {"resize": get_args(Resize), "augment": get_args(Augment)}

@@ -9,7 +9,6 @@ RUN/*.png          confusion matrix, top losses, learning curve
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import logging
@@ -39,13 +38,14 @@ from train.catalog.picture import Picture as Row
 from train.catalog.split import Split, name_of, read_split, write_split
 from train.learning.answering import answering_learner
 from train.learning.backbones import Backbone, build, find_backbone
+from train.learning.begun import STATE, forget
 from train.learning.dataloaders import make_dataloaders
+from train.learning.frames import FrameSampler
 from train.learning.hard_negatives import kept_crops, noted
-from train.learning.kept import keep_some
-from train.learning.learner import Seen, seed_everything, train_learner
-from train.learning.measure import ask_tune, far_recall, measure
+from train.learning.learner import FRAME_WH, Frames, seed_everything, train_learner
+from train.learning.measure import ask_tune, measure
 from train.learning.network import BearNet
-from train.learning.pictures import PictureCache, Track, examples_of
+from train.learning.pictures import PictureCache, Track
 from train.learning.recipe import Recipe
 from train.learning.run_plots import learning_curve_picture
 from train.learning.together import first, of_first, rank
@@ -115,7 +115,8 @@ def train_run(
 ) -> dict[str, Any]:
     """Train on ``split`` and write the run's folder; returns the metrics. Raises CatalogError, OptionError.
 
-    A run that is in the folder already stays whole until the new one is trained. ``more``: pictures without a bear
+    A run that is in the folder already stays whole until the new one is trained; a training that was broken off there
+    goes on from its last whole epoch. ``more``: pictures without a bear
     to train on that are not of the catalogue (``train.learning.hard_negatives``). Of several processes
     (``train.learning.together``) the first writes, and the others return nothing.
     """
@@ -124,25 +125,20 @@ def train_run(
     backbone = find_backbone(recipe.backbone)
     cv2.setNumThreads(1)
     seed_everything(recipe.seed + rank())
-    body, old_head = build(backbone, pretrained=recipe.pretrained, weights=weights, size=recipe.size)
-    untouched = copy.deepcopy(body)
-    cache = cache or PictureCache()
+    body, head = build(backbone, pretrained=recipe.pretrained, weights=weights, size=recipe.size)
     learn_from = [*split["train"], *more]
-    dls = make_dataloaders(learn_from, split["tune"], backbone, recipe, cache)
+    dls = make_dataloaders(learn_from, split["tune"], backbone, recipe, cache or PictureCache())
+    frames = Frames(FrameSampler(learn_from, FRAME_WH, recipe.pasted), backbone) if recipe.frames else None
     history: list[dict[str, float]] = []
-    seen = Seen(examples_of(learn_from), cache, backbone)
-    learn = train_learner(dls, body, old_head, recipe, progress, history, seen)
+    learn = train_learner(dls, body, head, recipe, progress, history, frames, out / STATE)
 
     def finish() -> dict[str, Any]:
-        kept = keep_some(learn.model, untouched, backbone, split["tune"], recipe) if recipe.pretrained else None
         tuned = ask_tune(learn.model, backbone, split["tune"], recipe, track)
         answering = answering_learner(learn.model, tuned.temperature, learn_from, split["tune"], recipe, aliases or {})
         _keep(answering, catalog, split, out, recipe, aliases or {}, more)
+        forget(out)
         try:
             metrics = measure(tuned, recipe, out) | {"history": history}
-            if kept:
-                metrics["kept"] = {"body": kept.body, "head": kept.head, "chosen": recipe.choose_kept}
-            metrics["far_recall"] = far_recall(learn.model, backbone, split["tune"], recipe)
             learning_curve_picture(history, out / "learning-curve.png")
             _write(out / "metrics.json", metrics)
         except OSError as error:

@@ -1,10 +1,9 @@
-"""What ``bear-alarm train`` does once its pictures are read: find a rate, mine, train once or several times."""
+"""What ``bear-alarm train`` does once its pictures are read: mine, train once or several times."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from edge.commands.wording import counted
 from train.catalog.picture import Catalog
 from train.catalog.picture import Picture as Row
 from train.catalog.split import Split
-from train.learning.hard_negatives import FOLDER, Mined, forget_others, mine
-from train.learning.lr_finder import PLOT, find_rate
+from train.learning.begun import Begun
+from train.learning.hard_negatives import FOLDER, Mined, forget_others, mine, noted
 from train.learning.pictures import PictureCache
 from train.learning.recipe import Recipe
 from train.learning.run import train_run
@@ -36,19 +35,8 @@ class Session:
     weights: Path | None
     aliases: Mapping[str, str]
     cache: PictureCache
+    begun: Begun
     more: tuple[Row, ...] = ()
-    shippable: bool = False
-
-    def find_rate(self, recipe: Recipe) -> None:
-        """Suggest a learning rate; of several processes the first does. Trains nothing."""
-        if not first():
-            return
-        found = find_rate(self.split, self.out, recipe, weights=self.weights, cache=self.cache)
-        sys.stdout.write(f"{found.valley:.2e}\n")
-        say(
-            f"Suggested: --lr {found.valley:.2e} (the valley); the loss falls steepest at {found.steep:.1e}. "
-            f"The curve: {self.out / PLOT}. Nothing was trained."
-        )
 
     def mine(self, paths: Sequence[Path], recipe: Recipe) -> None:
         """Look for hard negatives with the present model, and keep them for the training with ``recipe``.
@@ -63,15 +51,18 @@ class Session:
 
         def look() -> tuple[Mined, str]:
             classifier = load()
-            found = mine(paths, classifier, self.out, track, held_out=held_out, shippable=self.shippable)
+            found = mine(paths, classifier, self.out, track, held_out=held_out, shippable=self.begun.shippable)
             return found, classifier.name
 
         found, model = of_first(look, cpu=not recipe.fp16)
         self.more = found.rows
         say(mined_words(found, model, self.out))
 
-    def train(self, recipe: Recipe, out: Path) -> dict[str, Any]:
-        """One training, into ``out``."""
+    def train(self, recipe: Recipe, out: Path, *, again: bool = False) -> dict[str, Any]:
+        """One training, into ``out``; ``again``: go on with the one that was broken off there."""
+        if first() and not again:
+            out.mkdir(parents=True, exist_ok=True)
+            replace(self.begun, recipe=asdict(recipe), hard_negatives=noted(self.more)).write(out)
         for name, part in self.split.items():
             say(f"{name:<6}{len(part):>6} pictures from {counted(len({p.source for p in part}), 'source')}")
         with Bar(steps_of(recipe, processes())) as bar:

@@ -28,15 +28,6 @@ def say_result(metrics: Mapping[str, Any], out: Path, rate: float) -> None:
         f"error rate {100 * metrics['error_rate']:.1f} %, bear recall {100 * metrics['bear_recall']:.1f} % at "
         f"{100 * metrics['false_positive_rate']:.1f} % false positives (threshold {at['value']:.2f})."
     )
-    far = ", ".join(f"{recall:.2f} at {side} px" for side, recall in metrics.get("far_recall", {}).items())
-    if far:
-        say(f"Recall of the same bears shrunk, at {100 * rate:g} % false positives of each size: {far}.")
-    kept = metrics.get("kept", {})
-    if kept.get("chosen"):
-        say(
-            f"Chosen on the tuning part: {100 * kept['body']:.0f} % of the untouched body's weights and "
-            f"{100 * kept['head']:.0f} % of ImageNet's head in the bear logit are kept."
-        )
     say(f"Pictures of it: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
     say(f"Next: bear-alarm export {out} --out bear.onnx")
 

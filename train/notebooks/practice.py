@@ -25,7 +25,7 @@ MISFILED = "no_bear/camera-1/hidden-bear.jpg"
 CLIP_WH, CLIP_FPS, COMES_S, CLIP_S = (640, 360), 10, 1.5, 6.0
 WALKER_PX, STEP_PX = 120, 8
 # Short and small; and without what ImageNet knows of bears, for painted ones are none.
-RECIPE = {"epochs": 1, "per_epoch": 256, "size": 64, "old_head_kept": 0.0, "distill": 0.0, "body_kept": 0.0}
+RECIPE = {"epochs": 1, "per_epoch": 256, "size": 64, "frames": 2, "distill": 0.0, "untouched": 0.0, "lr_head": 3e-3}
 
 
 def practice_pictures(folder: Path) -> Path:
