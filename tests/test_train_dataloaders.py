@@ -17,51 +17,60 @@ from train.learning.backbones import find_backbone  # noqa: E402
 from train.learning.dataloaders import (  # noqa: E402
     KIND_SHARES,
     FieldLook,
+    OpenExample,
     batch_transforms,
     item_transforms,
+    kind,
     make_dataloaders,
     sampling_weights,
-    what,
 )
 from train.learning.pictures import PictureCache, examples_of  # noqa: E402
 from train.learning.recipe import Augment, Recipe, Resize  # noqa: E402
 
 
-def row(label: str, note: str = "", *, boxes: int = 0, file: Path = Path("x.jpg")) -> Picture:
+def row(label: str, group: str = "", *, boxes: int = 0, file: Path = Path("x.jpg"), condition: str = "") -> Picture:
     """A row of the table."""
-    return Picture(file, label, "yard", "", note=note, boxes=((0.1, 0.1, 0.5, 0.5),) * boxes)
+    return Picture(file, label, "yard", group, boxes=((0.1, 0.1, 0.5, 0.5),) * boxes, condition=condition)
 
 
 ROWS = [
     *(row("brown_bear", boxes=n % 3) for n in range(6)),
+    row("black_bear", condition="camera trap"),
     row("teddy_bear"),
-    *(row("no_bear", "dog") for _ in range(90)),
-    *(row("no_bear", "boar: thermal") for _ in range(10)),
+    *(row("no_bear") for _ in range(40)),
+    *(row("no_bear", "one", condition="camera trap") for _ in range(90)),
+    *(row("no_bear", "two", condition="surveillance") for _ in range(10)),
 ]
 
 
-@pytest.mark.parametrize("even", [0.0, 0.5, 1.0])
-def test_kinds_are_drawn_as_promised_and_animals_more_evenly(even: float) -> None:
-    weights = sampling_weights(ROWS, even)
-    examples = examples_of(ROWS)
-    assert len(weights) == len(examples)
+def test_kinds_are_drawn_as_promised_and_cameras_more_evenly() -> None:
+    weights = sampling_weights(ROWS)
+    rows = [each for each in ROWS for _ in each.boxes or (None,)]
+    assert len(weights) == len(rows) == len(examples_of(ROWS))
     total: Counter[str] = Counter()
-    for example, weight in zip(examples, weights, strict=True):
-        total["bear" if example.label == "brown_bear" else example.label] += weight  # type: ignore[assignment]
+    for each, weight in zip(rows, weights, strict=True):
+        total[kind(each)] += weight  # type: ignore[assignment]
     assert dict(total) == pytest.approx(KIND_SHARES)
-    assert sum(weights[-10:]) / sum(weights[-100:-10]) == pytest.approx((10 / 90) ** (1 - even))
+    assert sum(weights[-10:]) / sum(weights[-100:-10]) == pytest.approx((10 / 90) ** 0.5)
 
 
-def test_what_a_picture_shows_is_its_note_or_its_source() -> None:
-    assert [what(row("no_bear", note)) for note in ("dog", "boar: thermal", "")] == ["dog", "boar", "yard"]
+def test_kinds_that_are_not_there_leave_their_share_to_the_others() -> None:
+    assert sum(sampling_weights(ROWS[:6])) == pytest.approx(1)
 
 
-def test_hard_negatives_are_one_kind_whatever_they_scored() -> None:
-    hard = [row("no_bear", f"hard negative: p(bear) 0.{score}") for score in range(20, 80)]
-    dogs = [row("no_bear", "dog") for _ in range(10)]
-    assert {what(each) for each in hard} == {"hard negative"}
-    weights = sampling_weights([*ROWS[:7], *dogs, *hard], 1.0)
-    assert sum(weights[-60:]) == pytest.approx(sum(weights[-70:-60]))  # not sixty kinds to one
+def test_of_cameras_frames_without_a_bear_parts_are_shown(tmp_path: Path) -> None:
+    image = np.zeros((90, 120, 3), np.uint8)
+    image[:, :, 0] = np.arange(120)
+    cv2.imwrite(str(tmp_path / "frame.png"), image)
+    opened = OpenExample(PictureCache())
+    [frame] = examples_of([row("no_bear", file=tmp_path / "frame.png", condition="camera trap")], windows=True)
+    sizes = {opened.encodes(frame).size for _ in range(40)}
+    assert (120, 90) in sizes  # some whole
+    squares = sizes - {(120, 90)}
+    assert len(squares) > 5
+    assert all(width == height and 12 <= width <= 90 for width, height in squares)
+    [tuning] = examples_of([row("no_bear", file=tmp_path / "frame.png", condition="camera trap")])
+    assert {opened.encodes(tuning).size for _ in range(5)} == {(120, 90)}
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +107,8 @@ def test_every_way_gives_batches_of_the_size_asked_for(rows: list[Picture], resi
     assert labels.shape == (2,)
 
 
-@pytest.mark.parametrize(
-    ("augment", "clear", "look"), [("none", False, 0), ("light", False, 0), ("field", False, 1), ("field", True, 0)]
-)
-def test_the_fields_look_is_there_when_asked_for_and_left_to_a_clear_teacher(
-    augment: Augment, clear: bool, look: int
-) -> None:
-    recipe = Recipe(augment=augment, clear_teacher=clear)
-    assert sum(isinstance(one, FieldLook) for one in item_transforms(recipe, PictureCache())) == look
+@pytest.mark.parametrize(("augment", "look"), [("none", 0), ("light", 0), ("field", 1)])
+def test_the_fields_look_is_there_when_asked_for(augment: Augment, look: int) -> None:
+    recipe = Recipe(augment=augment)
+    assert sum(isinstance(one, FieldLook) for one in item_transforms(recipe)) == look
     assert bool(batch_transforms(recipe)) == (augment != "none")

@@ -1,4 +1,4 @@
-"""The two-headed network, its loss, and what calibration makes of its logits."""
+"""The network, its loss, and what calibration makes of its logits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
 from torch import nn  # noqa: E402
-from train.learning.kept import interpolate  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
 from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
@@ -25,50 +24,59 @@ from train.figures.calibrate import (  # noqa: E402
 from train.learning.backbones import IMAGENET_BEARS, build, find_backbone, load_weights  # noqa: E402
 from train.learning.field import degrade  # noqa: E402
 from train.learning.learner import BearLoss  # noqa: E402
-from train.learning.network import BearNet, bear_logit  # noqa: E402
+from train.learning.network import BearNet, fold_batch_norms, interpolate  # noqa: E402
 
 
-def small_net(keep: float) -> BearNet:
+def small_net() -> BearNet:
     """A BearNet over three features."""
     torch.manual_seed(0)
-    return BearNet(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(3, 1000), LABELS, ALARM_LABELS, keep)
+    return BearNet(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(3, 1000), LABELS, ALARM_LABELS)
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.5, 1.0])
-def test_bear_logits_are_averaged_and_proportions_stay(keep: float) -> None:
-    net = small_net(keep)
+def test_labels_are_sums_of_imagenets_classes() -> None:
+    net = small_net()
     raw = net(torch.randn(7, 3, 8, 8))
-    new, old = raw[:, :5], raw[:, 5:]
+    p = torch.softmax(raw, 1)
     answer = torch.softmax(net.label_logits(raw), 1)
-    bear = answer[:, :3].sum(1)
-    expected = (1 - keep) * bear_logit(new, net.alarm) + keep * bear_logit(old, net.old_bears)
-    torch.testing.assert_close(torch.logit(bear), expected, atol=1e-4, rtol=1e-4)
-    plain = torch.softmax(new, 1)
-    torch.testing.assert_close(answer[:, 0] / bear, plain[:, 0] / plain[:, :3].sum(1))
+    torch.testing.assert_close(answer.sum(1), torch.ones(7))
+    torch.testing.assert_close(answer[:, LABELS.index("black_bear")], p[:, 295] + p[:, 297])
+    torch.testing.assert_close(answer[:, LABELS.index("teddy_bear")], p[:, 850])
+    bears = p[:, list(IMAGENET_BEARS)].sum(1)
+    torch.testing.assert_close(answer[:, net.alarm].sum(1), bears)
+    torch.testing.assert_close(net.bear_logit(raw), torch.logit(bears), atol=1e-4, rtol=1e-4)
 
 
-def test_bear_logit_is_the_log_odds_of_the_sum() -> None:
-    logits = torch.randn(4, 1000)
-    mask = torch.zeros(1000, dtype=torch.bool)
-    mask[list(IMAGENET_BEARS)] = True
-    p = torch.softmax(logits, 1)[:, mask].sum(1)
-    torch.testing.assert_close(bear_logit(logits, mask), torch.logit(p), atol=1e-4, rtol=1e-4)
+def test_what_is_surely_no_bear_has_a_finite_logit() -> None:
+    raw = torch.full((1, 1000), -90.0)
+    raw[0, 0] = 90.0
+    assert torch.isfinite(small_net().bear_logit(raw)).all()
 
 
 def test_a_bear_of_unknown_species_trains_by_the_sum() -> None:
-    loss = BearLoss(distill=0.0, temperature=2.0)
-    raw = torch.randn(3, 1005)
+    net = small_net()
+    loss, raw = BearLoss(net, distill=0.0, temperature=2.0), torch.randn(3, 1000)
     got = loss(raw, torch.full((3,), TRAINING_LABELS.index(BEAR_ANY)))
-    torch.testing.assert_close(got, -torch.log(torch.softmax(raw[:, :5], 1)[:, :3].sum(1)).mean())
+    torch.testing.assert_close(got, -torch.log(torch.softmax(raw, 1)[:, list(IMAGENET_BEARS)].sum(1)).mean())
 
 
 def test_distillation_is_nothing_where_nothing_changed() -> None:
-    loss, raw, target = BearLoss(distill=0.3, temperature=2.0), torch.randn(3, 1005), torch.zeros(3, dtype=torch.long)
+    loss, raw = BearLoss(small_net(), distill=0.3, temperature=2.0), torch.randn(3, 1000)
+    target = torch.zeros(3, dtype=torch.long)
     bare = loss(raw, target)
-    loss.teacher = raw[:, 5:].clone()
+    loss.teacher = raw.clone()
     torch.testing.assert_close(loss(raw, target), bare)
-    loss.teacher = raw[:, 5:] + torch.randn(3, 1000)
+    loss.teacher = raw + torch.randn(3, 1000)
     assert loss(raw, target) > bare
+
+
+def test_folding_the_batch_norms_changes_no_answer() -> None:
+    body, _ = build(find_backbone("efficientnet_lite0"), pretrained=True)
+    pictures = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        before = body.eval()(pictures)
+        fold_batch_norms(body)
+        torch.testing.assert_close(body(pictures), before, atol=1e-4, rtol=1e-4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in body.modules())
 
 
 def test_interpolation_ends_at_both_ends() -> None:

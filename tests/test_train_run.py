@@ -16,7 +16,6 @@ import pytest
 pytest.importorskip("fastai")
 pytest.importorskip("onnxscript")
 
-from train.learning.kept import Kept
 
 from edge.errors import CatalogError, OptionError
 from export.artefact import export_run, run_catalog, target_files
@@ -48,11 +47,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "build", lambda *_, **__: (None, None))
     monkeypatch.setattr(runs, "make_dataloaders", lambda *_, **__: None)
     monkeypatch.setattr(runs, "train_learner", lambda *_: Untrained(next(trainings)))
-    monkeypatch.setattr(runs, "keep_some", lambda *_: Kept(0.4, 0.5))
     monkeypatch.setattr(runs, "measure", lambda *_: {})
     monkeypatch.setattr(runs, "ask_tune", lambda *_: SimpleNamespace(temperature=1.0))
     monkeypatch.setattr(runs, "answering_learner", lambda model, *_: model.learner)
-    monkeypatch.setattr(runs, "far_recall", lambda *_: {})
     monkeypatch.setattr(runs, "learning_curve_picture", lambda *_: None)
     monkeypatch.setattr(runs, "load_learner", lambda path: Untrained(pickle.loads(path.read_bytes())))
 

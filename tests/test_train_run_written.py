@@ -19,7 +19,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
-from train.learning.kept import Kept  # noqa: E402
 
 from edge.errors import CatalogError, OptionError  # noqa: E402
 from train.catalog.picture import LABELS  # noqa: E402
@@ -56,11 +55,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "build", lambda *_, **__: (None, None))
     monkeypatch.setattr(runs, "make_dataloaders", lambda *_, **__: None)
     monkeypatch.setattr(runs, "train_learner", lambda *_: Untrained(next(trainings)))
-    monkeypatch.setattr(runs, "keep_some", lambda *_: Kept(0.2, 0.75))
     monkeypatch.setattr(runs, "measure", measured)
     monkeypatch.setattr(runs, "ask_tune", lambda *_: SimpleNamespace(temperature=1.0))
     monkeypatch.setattr(runs, "answering_learner", lambda model, *_: model.learner)
-    monkeypatch.setattr(runs, "far_recall", lambda *_: {})
     monkeypatch.setattr(runs, "learning_curve_picture", lambda *_: None)
     monkeypatch.setattr(runs, "load_learner", lambda path: Untrained(torch.load(path)[0]))
 
@@ -200,29 +197,6 @@ def test_settings_spell_a_name_that_is_not_utf_8_so_that_every_reader_reads_it(p
     settings = json.loads((tmp_path / "run/settings.json").read_text(encoding="utf-8"))
     assert settings["called"] == latin
     assert settings["parts"]["train"]["sources"] == [latin]
-
-
-def test_what_imagenet_knew_is_kept_and_said(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    body, asked = torch.nn.Linear(2, 2), list[Any]()
-    before = body.weight.detach().clone()
-
-    def trained(*_: Any) -> Untrained:
-        torch.nn.init.zeros_(body.weight)
-        return Untrained()
-
-    def keep(net: Any, untouched: Any, backbone: Any, tune: Any, recipe: Recipe) -> Kept:
-        asked.append((untouched.weight.detach(), tune))
-        return Kept(0.2, 0.75)
-
-    monkeypatch.setattr(runs, "build", lambda *_, **__: (body, None))
-    monkeypatch.setattr(runs, "train_learner", trained)
-    monkeypatch.setattr(runs, "keep_some", keep)
-    split = train(pictures, tmp_path / "run", 1, pretrained=True, choose_kept=True)
-    [(untouched, tune)] = asked
-    torch.testing.assert_close(untouched, before)
-    assert tune == split["tune"]
-    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
-    assert metrics["kept"] == {"body": 0.2, "head": 0.75, "chosen": True}
 
 
 def test_only_the_first_of_several_processes_makes_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,23 @@ import cv2
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 pytest.importorskip("timm")
 
 from tests.command import ROOT, bear_alarm
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
+from train.learning.begun import FILE, STATE, Begun
+from train.learning.checkpoint import Checkpoint
 from train.learning.commands import train
 from train.learning.hard_negatives import FOLDER, Mined
 from train.learning.pictures import PictureCache
 from train.learning.recipe import Recipe
+from train.learning.run import read_run
 from train.learning.session import Session, mined_words
-from train.learning.telling import say_result
 
-SMALL = Recipe(
-    backbone="mobilenetv3_small_050", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2, clear_teacher=True,
-    hard=2.0, even_kinds=0.5, early_stop=1,
-)  # fmt: skip
+SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2, frames=1)
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +53,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def session(pictures: Path, tmp_path: Path) -> Session:
     """What the command makes of them."""
     catalog = read_catalog(pictures)
-    return Session(catalog, split_catalog(catalog, 7), tmp_path / "run", None, {}, PictureCache())
+    begun = Begun(str(pictures), {}, [], [], None, [], None, False, catalog.digest)
+    return Session(catalog, split_catalog(catalog, 7), tmp_path / "run", None, {}, PictureCache(), begun)
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["--image-size", "100"], "--image-size: size is 100 pixels, and must be a multiple of 32; take 96"),
-        (["--early-stop", "-1"], "--early-stop: early_stop is -1, and must be from 0 to 1000"),
         (["--lr", "nan"], "--lr: lr_head is nan, and must be a number"),
         (["--recipe", "none.json"], "none.json: the recipe cannot be read"),
         (["--resize", "stretch"], "'stretch' is not one of"),
@@ -100,35 +101,6 @@ def test_a_size_that_a_recipe_names_is_taken_even_where_it_is_what_is_built_in(
     assert [recipe.size for recipe in recipes] == [size]
 
 
-@pytest.mark.parametrize("chosen", [True, False])
-def test_that_shares_were_chosen_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], chosen: bool) -> None:
-    figures = {"pictures": 9, "crops": 30, "error_rate": 0.1, "bear_recall": 0.9, "false_positive_rate": 0.01}
-    shares = {"body": 0.2, "head": 0.75, "chosen": chosen}
-    say_result(figures | {"thresholds": {"all": {"value": 0.5}}, "kept": shares}, tmp_path, 0.01)
-    said = capsys.readouterr().err
-    assert ("20 %" in said and "75 %" in said) == chosen
-
-
-@pytest.mark.slow
-def test_the_rate_finder_suggests_draws_and_trains_nothing(
-    session: Session, capsys: pytest.CaptureFixture[str]
-) -> None:
-    session.find_rate(SMALL)
-    out, err = capsys.readouterr()
-    assert 1e-6 < float(out) < 1
-    assert f"Suggested: --lr {out.strip()}" in err
-    assert [file.name for file in session.out.iterdir()] == ["lr-find.png"]
-
-
-def test_only_the_first_of_several_processes_looks_for_the_rate(
-    session: Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RANK", "1")
-    session.find_rate(SMALL)
-    assert capsys.readouterr() == ("", "")
-    assert not session.out.exists()
-
-
 @pytest.mark.slow
 def test_seeds_are_runs_of_their_own_and_hard_negatives_are_counted(
     session: Session, pictures: Path, capsys: pytest.CaptureFixture[str]
@@ -155,15 +127,61 @@ def test_hard_negatives_are_told_in_words(session: Session) -> None:
 
 
 @pytest.mark.slow
+def test_a_training_goes_on_after_a_break_and_ends_the_same(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(asdict(SMALL)))
+    words = ["--recipe", recipe, "--epochs", "3"]
+    assert bear_alarm("train", pictures, "--out", whole, *words).returncode == 0
+
+    class Break(Checkpoint):
+        def after_epoch(self) -> None:
+            super().after_epoch()
+            if self.epoch == 1:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("train.learning.learner.Checkpoint", Break)
+        assert bear_alarm("train", pictures, "--out", broken, *words).returncode != 0
+    assert {FILE, STATE} <= {file.name for file in broken.iterdir()}
+    assert not (broken / "learner.pkl").exists()
+    again = bear_alarm("train", pictures, "--out", broken, *words)
+    assert (again.returncode, "--resume" in again.stderr) == (2, True)  # it is not begun again unasked
+    done = bear_alarm("train", "--resume", broken)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 3/3" in done.stderr
+    assert "epoch 2/3" not in done.stderr
+    one, other = (read_run(folder).net.state_dict() for folder in (whole, broken))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    losses = [
+        [row["valid_loss"] for row in json.loads((folder / "metrics.json").read_text())["history"]]
+        for folder in (whole, broken)
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 3
+    assert not {FILE, STATE} & {file.name for file in broken.iterdir()}
+
+
+def test_what_cannot_be_gone_on_with_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
+    assert "no training was broken off there" in bear_alarm("train", "--resume", tmp_path).stderr
+    assert "name a folder of pictures" in bear_alarm("train").stderr
+    Begun(str(pictures), asdict(SMALL), [], [], None, [], None, False, "other pictures").write(tmp_path)
+    changed = bear_alarm("train", "--resume", tmp_path)
+    assert (changed.returncode, "changed since" in changed.stderr) == (2, True)
+
+
+@pytest.mark.slow
 def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
     """Through fastai's distributed trainer and gloo, started as torchrun starts them."""
     pytest.importorskip("accelerate")
     recipe = tmp_path / "recipe.json"
-    recipe.write_text('{"batch": 8, "clear_teacher": true, "hard": 2.0}')
+    recipe.write_text('{"batch": 8, "frames": 1}')
     program = tmp_path / "both.py"  # no name of a package
     program.write_text("from edge.commands.main import main\nmain()\n")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
-    options = ["--backbone", "mobilenetv3_small_050", "--no-pretrained", "--image-size", "32", "--epochs", "1"]
+    options = ["--backbone", "mobilenetv2_035", "--no-pretrained", "--image-size", "32", "--epochs", "1"]
     words = ["train", str(pictures), "--out", str(tmp_path / "run"), "--recipe", str(recipe), "--per-epoch", "32"]
     done = subprocess.run(
         [*launcher, *words, *options],
@@ -174,7 +192,7 @@ def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Next: bear-alarm export") == 1
-    assert done.stderr.count("all layers, epoch 1/1") == 1
+    assert done.stderr.count("epoch 1/1") == 1
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
     assert settings["recipe"]["per_epoch"] == 32
     assert {"learner.pkl", "metrics.json", "split.csv"} <= {file.name for file in (tmp_path / "run").iterdir()}

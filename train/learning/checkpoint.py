@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
@@ -48,8 +49,8 @@ class Checkpoint(Callback):
             "done": done,
             "model": bare(self.model).state_dict(),
             "average": self.average.average.state_dict(),
-            "optimizer": self.opt.state_dict(),
-            "history": self.history,
+            "optimizer": plain(self.opt.state_dict()),
+            "history": plain(self.history),
         }
         written = io.BytesIO()
         torch.save(state, written)
@@ -57,6 +58,15 @@ class Checkpoint(Callback):
             replace_whole(self.file, written.getvalue())
         except (OSError, OptionError) as error:
             log.warning("%s: cannot be written (%s); a break would cost the training so far", self.file, error)
+
+
+def plain(value: Any) -> Any:
+    """The same in tensors, numbers, lists and dictionaries alone, which can be read without trusting the file."""
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | torch.Tensor):
+        return [plain(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def read_checkpoint(file: Path) -> Mapping[str, Any]:
