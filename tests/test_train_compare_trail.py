@@ -117,7 +117,8 @@ def test_folds_of_two_recipes_are_compared_frame_by_frame(
     assert found["figures"][OWN_ALARMS]["old"] == 1.0
     assert found["verdict"] == "shown to be better"
     assert found["figures"][STILLS]["n"] == 12  # of the test part that both first folds have
-    assert "in the test parts of blind" in found["checked"] or "in the test parts of fold" in found["checked"]
+    assert found["checked"].count("in the test parts of fold1@") == 2
+    assert (found["old"], found["new"]) == (f"{world / 'blind'} (4 folds)", f"{world / 'good'} (3 folds)")
     assert not any("go by animals made far" in words for words in found["doubts"])
 
 

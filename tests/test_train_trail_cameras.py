@@ -22,7 +22,8 @@ from train.benchmark.trail_figures import supported, trail_figures
 from train.catalog.folds import camera
 from train.catalog.picture import is_bear
 from train.catalog.read import read_catalog
-from train.judging.evaluate_clips import Clip, ClipResult, Clips, Quiet
+from train.figures.metrics import Quiet
+from train.judging.evaluate_clips import Clip, ClipResult, Clips
 from train.judging.trail_text import clips_line, trail_text
 
 
@@ -85,7 +86,7 @@ def test_a_frame_is_scored_as_classify_does_once_it_is_level(world: Path) -> Non
 def test_frames_are_brought_to_the_same_side_and_never_enlarged(
     height: int, width: int, expected: tuple[int, int]
 ) -> None:
-    noise = np.random.default_rng(3).integers(0, 255, (height, width, 3), np.uint8)
+    noise: np.ndarray = np.random.default_rng(3).integers(0, 255, (height, width, 3), np.uint8)
     found = level(noise)
     assert found.shape[:2] == expected
     assert not np.array_equal(found, noise)  # JPEG

@@ -51,16 +51,14 @@ def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
     bears, others = (
         [one for one in frames if one.part == "trail camera" and one.bear == bear] for bear in (True, False)
     )
-    scores, clusters = (
-        tuple(np.array([get(one) for one in side]) for side in (bears, others))
-        for get in (lambda one: one.score, lambda one: one.camera)
-    )
+    scores, passing = (np.array([one.score for one in side], float) for side in (bears, others))
+    of, other_of = (np.array([one.camera for one in side], str) for side in (bears, others))
     rates = {
         f"{100 * rate:g} %": at
         for rate in RATES
-        if supported(rate, len(others)) and (at := recall_at(*scores, *clusters, rate)) is not None
+        if supported(rate, len(others)) and (at := recall_at(scores, passing, of, other_of, rate)) is not None
     }
-    limit = threshold_at(scores[1], RATE) if supported(RATE, len(others)) else None
+    limit = threshold_at(passing, RATE) if supported(RATE, len(others)) else None
     found, taken = ({what: list(some) for what, some in parts} for parts in (_bears(bears), _others(others)))
     far = [one for one in frames if one.part.startswith("far")]
     beside = [(score >= one.threshold, one.camera) for one in bears for score in one.windows]

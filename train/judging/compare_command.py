@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -106,6 +106,10 @@ def compare(
             second = other.result()
         finally:
             stop.set()
+    first, second = (
+        one if file else replace(one, name=f"{name} ({counted(len(side), 'fold')})")
+        for one, file, name, side in zip((first, second), files, (old, new), sides, strict=True)
+    )
     found = compare_models(first, second, seen)
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else comparison_text(found))
     if require_better and found.verdict != "shown to be better":

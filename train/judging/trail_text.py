@@ -24,7 +24,7 @@ def trail_text(found: TrailFigures) -> str:
     if left_out := [f"{100 * rate:g} %" for rate in RATES if f"{100 * rate:g} %" not in found.rates]:
         lines += ["", f"Not given: {', '.join(left_out)}, which would hang on fewer than three false alarms."]
     lines += ["", *table("bears found", found.bears), "", *table("no bear, taken for one", found.others)]
-    lines += ["", *table("bears found at the true boxes, of crops", found.at_boxes)]
+    lines += ["", *table("bears found at the true boxes, at the threshold for crops", found.at_boxes)]
     if found.windows is not None:
         lines += ["", f"Windows beside the bears, taken for one: {x_of_n(found.windows)}"]
     if found.far:
