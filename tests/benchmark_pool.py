@@ -50,9 +50,17 @@ def make_pool(folder: Path, bears: int = 6, others: int = 8) -> Path:
     return folder
 
 
-def write_model(path: Path, *, blind: bool = False, name: str = "tiny", source: str = "elsewhere") -> Path:
+def write_model(
+    path: Path,
+    *,
+    blind: bool = False,
+    name: str = "tiny",
+    source: str = "elsewhere",
+    digests: dict[str, str] | None = None,
+) -> Path:
     """A tiny model that was trained on ``source``; a ``blind`` one takes foxes for bears."""
     card = replace(tiny_card(), name=name, counts_by_source={source: 120})
+    card = card if digests is None else replace(card, digests=digests)
     if blind:
         golden = tuple(
             replace(vector, probabilities=tuple(float(p) for p in _answer(vector.png))) for vector in card.golden

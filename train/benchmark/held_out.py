@@ -9,9 +9,10 @@ from pathlib import Path
 
 from edge.card import Card
 from edge.classifier import Classifier
-from edge.errors import CatalogError
+from edge.errors import CatalogError, ModelError
 from train.catalog.decisions import digest_of
 from train.catalog.picture import Catalog, Picture
+from train.catalog.split import read_split
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,51 @@ class Unseen:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Judge:
+    """A model, and the pictures that it is to be judged on: it has seen none of them."""
+
+    classifier: Classifier
+    pictures: tuple[Picture, ...]
+
+    def on(self, pictures: Iterable[Picture]) -> Judge:
+        """Return the same model with those of its pictures that are among these."""
+        files = {picture.file for picture in pictures}
+        return Judge(self.classifier, tuple(picture for picture in self.pictures if picture.file in files))
+
+
+def in_common(pictures: Iterable[Picture], sides: Iterable[Sequence[Judge]]) -> list[Picture]:
+    """The pictures that every side has a judge for."""
+    known = [{picture.file for judge in side for picture in judge.pictures} for side in sides]
+    return [picture for picture in pictures if all(picture.file in files for files in known)]
+
+
+def judges_of(folder: Path, catalog: Catalog) -> list[Judge]:
+    """The models of a run, or of the folds ``fold-1`` … in ``folder``, each with the test part of its ``split.csv``.
+
+    The first has all of its test part, the others their trail cameras' frames that none before them has. Raises
+    ModelError where no such run is there, CatalogError where a model is not of the run it lies in.
+    """
+    runs = [folder] if (folder / "split.csv").is_file() else sorted(folder.glob("fold-*"))
+    found: list[Judge] = []
+    taken: set[Path] = set()
+    for run in runs:
+        split, model = run / "split.csv", run / "bear.onnx"
+        for file in (split, model):
+            if not file.is_file():
+                raise ModelError(f"{file}: no such file; `train --out {run}` and `export {run} --out {model}` make it")
+        classifier = Classifier(model)
+        if classifier.card.digests.get("split_sha256") != split_digest(split):
+            raise CatalogError(f"{model}: was not exported from the run in {run}; export that run again")
+        test = [one for one in read_split(catalog, split)["test"] if one.file not in taken]
+        pictures = [one for one in test if one.of_trail_camera or not found]
+        taken |= {one.file for one in pictures}
+        found.append(Judge(classifier, tuple(pictures)))
+    if not found:
+        raise ModelError(f"{folder}: no run and no folder fold-1 in it; name a model file, or the folder of the folds")
+    return found
+
+
 def split_digest(path: Path) -> str:
     """The SHA-256 of a ``split.csv``, as the cards of models exported from its run have it. Raises CatalogError."""
     try:
@@ -91,8 +137,13 @@ def split_digest(path: Path) -> str:
         raise CatalogError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def unseen(pictures: Iterable[Picture], models: Sequence[Classifier], test_of: str | None = None) -> Unseen:
-    """The pictures that none of the models was trained or tuned on.
+def unseen(
+    pictures: Iterable[Picture],
+    models: Sequence[Classifier],
+    test_of: str | None = None,
+    folds: Iterable[Sequence[Judge]] = (),
+) -> Unseen:
+    """The pictures that none of the models was trained or tuned on; ``folds`` have been asked already.
 
     ``test_of`` is the SHA-256 of the split whose test part the pictures are, None where they are no run's test part. It
     says nothing of a model that was split otherwise: of that one the sources on its card are left out.
@@ -102,12 +153,15 @@ def unseen(pictures: Iterable[Picture], models: Sequence[Classifier], test_of: s
     own = [model for model in models if test_of is not None and model.card.digests.get("split_sha256") == test_of]
     foreign = [model for model in models if model not in own]
     left = held_out(pictures, [model.card for model in foreign])
+    if not left:
+        raise CatalogError("no picture here has been kept from both models; give pictures that neither has seen")
     checked = [f"in the test part of the run of {_names(own)}"] if own else []
     cards = [f"the card of {name}" for name in dict.fromkeys(model.name for model in foreign)]
     if len(cards) == 1:
         checked.append(f"of sources that {cards[0]} does not name")
     elif cards:
         checked.append(f"of sources that neither {' nor '.join(cards)} names")
+    checked += [f"in the test parts of {_names(judge.classifier for judge in side)}" for side in folds]
     gone = len(pictures) - len(left)
     out = f"{gone} pictures of sources on the card of {_names(foreign)} are left out"
     return Unseen(tuple(left), ", ".join(checked), (out,) if gone else ())

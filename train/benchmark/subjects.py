@@ -32,10 +32,12 @@ class Subjects:
 
 
 def is_trail(picture: Picture) -> bool:
-    """Whether it is a trail camera's: its note says so, or it is what an alarm's camera saw, not cut to what alarmed.
+    """Whether it is a trail camera's: table or note say so, or an alarm's camera saw it, not cut to what alarmed.
 
     Of an alarm's picture (``train.feedback.rows``) the facts in its note decide, never what a reviewer wrote.
     """
+    if picture.of_trail_camera:
+        return True
     part = part_of(picture.note)
     if part is None:
         return bool(TRAIL.search(picture.note))
@@ -59,9 +61,10 @@ def sort_out(pictures: Iterable[Picture]) -> Subjects:
     """The pictures by their use. Raises CatalogError where there are no subjects to compare.
 
     A picture known by its note to be of a trail camera never is a subject: its bears are benchmark B's. A whole frame
-    of an alarm in which a person saw something is no place either, for that still stands in it.
+    of an alarm in which a person saw something is no place either, for that still stands in it. Frames that the table
+    says a trail camera took have a benchmark of their own (``train.benchmark.trail_cameras``).
     """
-    pictures = list(pictures)
+    pictures = [picture for picture in pictures if not picture.of_trail_camera]
     bears = tuple(p for p in pictures if is_bear(p.label) and not is_trail(p))
     others = tuple(p for p in pictures if not is_bear(p.label) and not is_scene(p))
     scenes = [p for p in pictures if not is_bear(p.label) and is_scene(p)]

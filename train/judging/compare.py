@@ -1,10 +1,9 @@
 """Is a new model better than the one in use? Both on the same held-out pictures, one verdict by a rule made beforehand.
 
-Primary endpoint: recall averaged over the false-positive rates up to 5 %, on benchmark A's crops of 27 px and more:
-that is where an alarm's threshold for crops lies. Guards, which a better model may not break: what it loses at 1 %, on
-stills, and what more it takes for bears at its own thresholds. The margins on stills and of crops' false positives were
-set before any model was compared; until one had been, the endpoint was recall at 1 % (docs/judging.md says why it no
-longer is, and what was known by then).
+Where there are frames of trail cameras, endpoint and guards are those of ``train.judging.compare_trail``. Elsewhere
+the endpoint is recall averaged over the false-positive rates up to 5 %, on benchmark A's crops of 27 px and more, and
+the guards are what the new model loses at 1 %, on stills, and what more it takes for bears at its own thresholds
+(docs/judging.md says when each was set, and what was known by then).
 """
 
 from __future__ import annotations
@@ -19,10 +18,11 @@ from numpy.typing import NDArray
 from edge.card import Card
 from edge.classifier import Classifier
 from train.benchmark.figures import RATE
-from train.benchmark.held_out import Unseen
+from train.benchmark.held_out import Judge, Unseen
 from train.benchmark.scores import Benchmark, Follow, Scores, benchmark_scores
 from train.benchmark.stills import Follow as FollowPictures
 from train.benchmark.stills import StillScores, still_scores
+from train.benchmark.trail_cameras import Frame, Track, at_once, see_all
 from train.benchmark.views import BINS, LEAST
 from train.catalog.picture import Picture
 from train.figures.paired import (
@@ -34,12 +34,15 @@ from train.figures.paired import (
     recall_difference,
 )
 from train.figures.recall import REPLICATES, too_few
+from train.judging import compare_trail
+from train.judging.compare_trail import SMALL, beyond_limits, frame_differences
 
 Verdict = Literal["shown to be better", "not shown to be better", "shown to be worse"]
 PRIMARY = "mean recall up to 5 %, 27 px and more"
 PRIMARY_RATE = 0.05
 AT_RATE = "recall at 1 %, 27 px and more"
-PRIMARY_BINS = tuple(BINS)[1:]
+PRIMARY_BINS, SMALL_BINS = tuple(BINS)[1:], tuple(BINS)[:2]
+NO_FRAMES = "too few frames of trail cameras for an endpoint of their own: the verdict goes by animals made far"
 # Points (0.01 = 1) that the new model may lose: the 95 % interval's bad end must stay within them.
 STILL_RECALL_MARGIN = 0.02
 STILL_ALARM_MARGIN = 0.01
@@ -55,6 +58,7 @@ class Looked:
     card: Card
     benchmark: Benchmark
     stills: StillScores
+    frames: tuple[Frame, ...] = ()  # of trail cameras; of several folds each judged the ones that it has not seen
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ class Guard:
     """One thing a better model may not lose, and how much of it the interval allows for."""
 
     what: str
-    worst: float  # points lost at the interval's bad end
-    at_least: float  # points lost at its good end
+    worst: float  # points lost at the interval's bad end, or beyond a limit
+    at_least: float  # points lost at its good end, or beyond a limit where the loss is shown
     margin: float
 
     @property
@@ -99,21 +103,29 @@ def look_at(
     follow: Follow = iter,
     follow_pictures: FollowPictures = iter,
     least: int = LEAST,
+    folds: Sequence[Judge] = (),
+    follow_frames: Track[Frame | None] = at_once,
 ) -> Looked:
-    """Score both benchmarks, with at least ``least`` crops a bin, and the stills."""
+    """Score both benchmarks, with at least ``least`` crops a bin, the stills, and the frames of trail cameras.
+
+    ``folds``: further models of the same recipe, and the frames that they are to judge.
+    """
     return Looked(
         name=classifier.name,
         card=classifier.card,
         benchmark=benchmark_scores(classifier, pictures, least=least, follow=follow),
         stills=still_scores(classifier, pictures, follow_pictures),
+        frames=tuple(see_all([Judge(classifier, tuple(pictures)), *folds], follow_frames)),
     )
 
 
 def compare(old: Looked, new: Looked, seen: Unseen, replicates: int = REPLICATES) -> Comparison:
     """Every figure of both models with its paired test, and the verdict."""
     figures = differences(old, new, replicates)
-    guards = tuple(guards_of(figures))
-    verdict, why = judge(figures.get(PRIMARY), guards)
+    primary = compare_trail.PRIMARY if compare_trail.PRIMARY in figures else PRIMARY
+    guards = tuple(limits_of(figures) if primary != PRIMARY else guards_of(figures))
+    verdict, why = judge(figures.get(primary), guards, primary)
+    doubts = [] if primary != PRIMARY else [NO_FRAMES]
     return Comparison(
         old=old.name,
         new=new.name,
@@ -124,7 +136,7 @@ def compare(old: Looked, new: Looked, seen: Unseen, replicates: int = REPLICATES
         figures=figures,
         guards=guards,
         checked=seen.checked,
-        doubts=(*seen.warnings, *too_few_others(new)),
+        doubts=(*seen.warnings, *too_few_others(new), *doubts),
     )
 
 
@@ -151,9 +163,11 @@ def differences(old: Looked, new: Looked, replicates: int = REPLICATES) -> dict[
         "stills: toys taken for bears at its own threshold": at_own(still.where(old.stills.toy), whole, bears=False),
         "trail camera: boxes found at its own crop threshold": at_own(real, crop, bears=True),
     }
-    return crop_differences(old.benchmark.made, new.benchmark.made, crop, replicates) | {
-        name: one for name, one in found.items() if one is not None
-    }
+    return (
+        frame_differences(old.frames, new.frames, replicates)
+        | crop_differences(old.benchmark.made, new.benchmark.made, crop, replicates)
+        | {name: one for name, one in found.items() if one is not None}
+    )
 
 
 def crop_differences(
@@ -166,6 +180,7 @@ def crop_differences(
         PRIMARY: mean_recall_difference(large, PRIMARY_RATE, replicates),
         AT_RATE: recall_difference(large, RATE, replicates),
     }
+    found[SMALL] = recall_difference(made.where(np.isin(bins, SMALL_BINS)), RATE, replicates)
     for name in BINS:
         found[f"recall at 1 %, {name}"] = recall_difference(made.where(bins == name), RATE, replicates)
     found["AUC, 27 px and more"] = auc_difference(large)
@@ -206,7 +221,13 @@ def guards_of(figures: dict[str, Difference]) -> Iterable[Guard]:
             yield Guard(what, bounds[1], bounds[0], margin)
 
 
-def judge(primary: Difference | None, guards: Sequence[Guard]) -> tuple[Verdict, str]:
+def limits_of(figures: dict[str, Difference]) -> Iterable[Guard]:
+    """The guards where there are frames of trail cameras."""
+    for what, beyond, worse in beyond_limits(figures):
+        yield Guard(what, beyond, beyond if worse else 0.0, 0.0)
+
+
+def judge(primary: Difference | None, guards: Sequence[Guard], what: str = PRIMARY) -> tuple[Verdict, str]:
     """The verdict and its reason in words; without the primary endpoint no model is shown to be better."""
     if primary is None:
         lost = next((guard for guard in guards if guard.broken), None)
@@ -214,7 +235,7 @@ def judge(primary: Difference | None, guards: Sequence[Guard]) -> tuple[Verdict,
         if lost is None:
             return "not shown to be better", none
         return "shown to be worse", f"{lost.what}: at least {100 * lost.at_least:.1f} points worse ({none})"
-    size = f"{PRIMARY}: {100 * primary.value:+.1f} points [{100 * primary.low:+.1f}, {100 * primary.high:+.1f}]"
+    size = f"{what}: {100 * primary.value:+.1f} points [{100 * primary.low:+.1f}, {100 * primary.high:+.1f}]"
     size += f", p {primary.p:.3f}"
     broken = [guard for guard in guards if guard.broken]
     if primary.loss:

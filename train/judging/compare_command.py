@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -28,8 +28,8 @@ NOT_BETTER = 1
 
 
 def compare(
-    old: Annotated[Path, typer.Argument(help="The model in use, an .onnx file.")],
-    new: Annotated[Path, typer.Argument(help="The model that may take its place.")],
+    old: Annotated[Path, typer.Argument(help="The model in use: an .onnx file, or a folder of fold runs.")],
+    new: Annotated[Path, typer.Argument(help="The one that may take its place, likewise.")],
     data: Annotated[Path, typer.Argument(help="Pictures: a folder with one sub-folder a label, or a manifest CSV.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
     require_better: Annotated[
@@ -42,25 +42,39 @@ def compare(
 ) -> None:
     """Say whether NEW is shown to be better than OLD, on pictures that neither was trained or tuned on.
 
-    Both score the same held-out animals, made far, and the same stills. The verdict goes by recall up to 5 % false
-    positives on crops of 27 px and more, and a better model may lose next to nothing on stills. Pictures of sources
-    that a card names are left out; only a model of the very run whose --split-file is given, --split test, is spared.
+    The verdict goes by recall up to 2 % false alarms on frames of trail cameras, and a better model may lose next to
+    nothing elsewhere. Without such frames it goes by held-out animals, made far. Pictures of sources that a card names
+    are left out; only a model of the very run whose --split-file is given, --split test, is spared. Of a folder of
+    runs fold-1, fold-2 … (train --fold) each model judges the frames that it has not seen.
     """
     from edge.classifier import Classifier
     from edge.commands.progress import track
     from edge.errors import ModelError, OptionError
-    from train.benchmark.held_out import split_digest, unseen
+    from train.benchmark.held_out import Judge, in_common, judges_of, split_digest, unseen
+    from train.benchmark.views import LEAST
     from train.judging.compare import compare as compare_models
     from train.judging.compare import look_at
 
     for name in (old, new):
-        if not name.is_file():
+        if not name.exists():
             raise ModelError(f"{name}: no such model file; name an .onnx file made by `bear-alarm export`")
-    models = [Classifier(name) for name in (old, new)]
-    if models[0].digest == models[1].digest:
-        raise OptionError(f"{old} and {new} are the same model, {models[0].name}: there is nothing to compare")
-    pictures = choose(data, source or [], split, split_file, label or []).pictures
-    seen = unseen(pictures, models, split_digest(split_file) if split_file is not None and split == "test" else None)
+    files = [Classifier(name) if name.is_file() else None for name in (old, new)]
+    known = [file.digest if file else name.resolve() for file, name in zip(files, (old, new), strict=True)]
+    if known[0] == known[1]:
+        same = files[0].name if files[0] else "folder"
+        raise OptionError(f"{old} and {new} are the same model, {same}: there is nothing to compare")
+    catalog = choose(data, source or [], split, split_file, label or [])
+    sides = [
+        [Judge(file, catalog.pictures)] if file else judges_of(name, catalog)
+        for file, name in zip(files, (old, new), strict=True)
+    ]
+    seen = unseen(
+        in_common(catalog.pictures, sides),
+        [file for file in files if file],
+        split_digest(split_file) if split_file is not None and split == "test" else None,
+        [side for file, side in zip(files, sides, strict=True) if not file],
+    )
+    before, after = ([judge.on(seen.pictures) for judge in side] for side in sides)
     stop = Event()
 
     def beside(items: Iterable[T]) -> Iterator[T]:
@@ -70,16 +84,32 @@ def compare(
     # A thread a model: onnxruntime lets the other run, and each model alone uses one core.
     with ThreadPoolExecutor(1) as pool:
         try:
-            other = pool.submit(look_at, models[1], seen.pictures, beside, beside)
+            other = pool.submit(
+                look_at,
+                after[0].classifier,
+                after[0].pictures,
+                beside,
+                beside,
+                LEAST,
+                after[1:],
+                lambda some, *_: beside(some),
+            )
             first = look_at(
-                models[0],
-                seen.pictures,
+                before[0].classifier,
+                before[0].pictures,
                 lambda views: track(views, "both models: far animals"),
                 lambda rows: track(rows, "both models: stills"),
+                LEAST,
+                before[1:],
+                lambda some, words, many: track(some, f"both models: {words}", many),
             )
             second = other.result()
         finally:
             stop.set()
+    first, second = (
+        one if file else replace(one, name=f"{name} ({counted(len(side), 'fold')})")
+        for one, file, name, side in zip((first, second), files, (old, new), sides, strict=True)
+    )
     found = compare_models(first, second, seen)
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else comparison_text(found))
     if require_better and found.verdict != "shown to be better":
@@ -96,7 +126,7 @@ def comparison_text(found: Comparison) -> str:
     lines += [f"  Note: {words}." for words in found.doubts]
     lines.append(f"  {'':<60}{'old':>7}{'new':>7}  difference")
     lines += [f"  {name:<60}{figure_line(name, one)}" for name, one in found.figures.items()]
-    lines += ["", "What a better model may not lose (the 95 % interval's bad end, in points):"]
+    lines += ["", "What a better model may not lose (points at the 95 % interval's bad end, or beyond a limit):"]
     lines += [
         f"  {guard.what:<60}{100 * guard.worst:>+7.1f}  allowed {100 * guard.margin:g}"
         + ("" if guard.holds else "  NOT MET: it is worse" if guard.broken else "  not shown: too few pictures to tell")

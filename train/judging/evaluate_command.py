@@ -29,7 +29,10 @@ def evaluate(
     path: Annotated[
         Path, typer.Argument(help="A folder with one sub-folder a label, a manifest CSV, or a videos.csv.")
     ],
-    model: Annotated[str | None, typer.Option(help="Model file; left out, the chosen or the bundled one.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model file, or a folder of fold runs; left out, the chosen or the bundled model."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     source: SourceOpt = None,
     split: SplitOpt = None,
@@ -45,7 +48,8 @@ def evaluate(
 
     Beside clips a videos.csv (file,bear_from_s,bear_to_s) says when a bear is in view: then the whole
     alarm runs over them, and how soon it comes is measured too. --benchmark is for pictures that the model has not
-    seen: bears and other animals are shrunk into four sizes and set into other places, alike.
+    seen: bears and other animals are shrunk into four sizes and set into other places, alike. A folder with the runs
+    fold-1, fold-2 … (train --fold) is judged on trail cameras: each model on the frames that it has not seen.
     """
     from edge.commands.progress import track
     from edge.models import load
@@ -59,6 +63,12 @@ def evaluate(
     table_of = choose(path, source or [], split, split_file, label or []) if stills and has_stills(path) else None
     pictures = table_of.pictures if table_of else ()
     footage = read_footage(table)
+    if model is not None and Path(model).is_dir() and table_of is not None:
+        from train.benchmark.held_out import judges_of
+        from train.judging.evaluate_trail import evaluate_trail
+
+        print(evaluate_trail(judges_of(Path(model), table_of), footage, as_json=as_json))
+        return
     if not pictures and not footage:
         raise CatalogError(
             f"{path}: nothing to measure here; give a folder with one sub-folder a label, or a videos.csv"
