@@ -115,7 +115,7 @@ def main() -> None:
     started = time.monotonic()
     with ThreadPoolExecutor(THREADS) as pool:
         seen = list(track(pool.map(lambda one: judge(classifier, one), pictures), "looking at frames", len(pictures)))
-    threshold = classifier.card.thresholds["still"].value
+    threshold = classifier.card.thresholds["frame"].value
     if options.json:
         frames = [
             {"file": one.picture.file.relative_to(PICTURES).as_posix(), "px": one.longer_px, "bear": one.bear}

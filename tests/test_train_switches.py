@@ -28,7 +28,7 @@ from train.learning.session import Session, mined_words
 from train.learning.telling import say_result
 
 SMALL = Recipe(
-    backbone="mobilenetv3_small_050", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2, clear_teacher=True,
+    backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2, clear_teacher=True,
     hard=2.0, even_kinds=0.5, early_stop=1,
 )  # fmt: skip
 
@@ -163,7 +163,7 @@ def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
     program = tmp_path / "both.py"  # no name of a package
     program.write_text("from edge.commands.main import main\nmain()\n")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
-    options = ["--backbone", "mobilenetv3_small_050", "--no-pretrained", "--image-size", "32", "--epochs", "1"]
+    options = ["--backbone", "mobilenetv2_035", "--no-pretrained", "--image-size", "32", "--epochs", "1"]
     words = ["train", str(pictures), "--out", str(tmp_path / "run"), "--recipe", str(recipe), "--per-epoch", "32"]
     done = subprocess.run(
         [*launcher, *words, *options],

@@ -62,12 +62,14 @@ class BearNet(nn.Module):
 class CalibratedNet(nn.Module):
     """The trained network with its last answer: pictures (N, 3, H, W) -> logits (N, L) whose softmax is the answer.
 
-    ``temperature`` was fitted once, on the tuning part. An exported file answers the same.
+    ``temperature`` was fitted once, on the tuning part's crops, and ``frame_temperature`` on its whole pictures as the
+    frame scan sees them. An exported file answers the same.
     """
 
-    def __init__(self, net: BearNet, temperature: float):
+    def __init__(self, net: BearNet, temperature: float, frame_temperature: float):
         super().__init__()
         self.net, self.temperature, self.labels = net, temperature, net.labels
+        self.frame_temperature = frame_temperature
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Label logits (N, L), divided by the temperature."""
