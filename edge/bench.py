@@ -27,17 +27,18 @@ from edge.board.process import peak_memory_mb
 from edge.board.sensors import temperature_c
 from edge.camera import open_source
 from edge.classifier import Classifier
-from edge.crops import cut_all, tiles
+from edge.crops import cut_all
+from edge.detect.frame_scan import FrameScanner
 from edge.evidence.camera import ACTIVE_S, IDLE_S, compressed
 from edge.motion import MotionFinder
-from edge.pace import CropBudget
+from edge.pace import CropBudget, ScanTimer
 from edge.schema import Frame
 from edge.settings import CameraSettings
-from edge.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
-SWEEP = 12  # crops a frame is given at most
+MANY = 12  # crops a frame is given at most
+ACROSS, DOWN = 4, 3  # of them over a frame
 LEAST_ROUNDS = 5
 FPS = CameraSettings.fps
 STILL = 3  # of the demo's first frames: further on the grass sways in them
@@ -93,6 +94,7 @@ class Bench:
     read: Cost  # a 1280x720 frame of H.264
     motion: Cost  # looking for motion in it where nothing moves
     jpeg: Cost  # compressing it for evidence
+    scan: Cost  # looking at it as a whole, as the alarm runs
     memory_mb: dict[str, float | None]  # peak of the whole process, by precision, of the first model; 10^6 bytes
     before_c: float | None
     after_c: float | None
@@ -114,12 +116,13 @@ class Bench:
     def cameras(self, crops_each: int = 0, *, fps: float = FPS) -> float:
         """1280x720 streams of so many frames a second that this machine can watch, on most of its cores.
 
-        ``crops_each``: scored in every frame, because something moves in it; 0: nothing does, and the sweep alone is.
+        ``crops_each``: scored in every frame, because something moves in it; 0: nothing does. The whole frame is looked
+        at as often as ``edge.pace.ScanTimer`` has it.
         """
         frame_ms = fps * (self.read.median_ms + self.motion.median_ms)
-        crops = fps * crops_each if crops_each else (1 + len(tiles((1280, 720)))) / Sweep().period_s
-        kept = 1.0 / (ACTIVE_S if crops_each else IDLE_S)
-        busy_ms = frame_ms + crops * self.ways[0].crop_ms + kept * self.jpeg.median_ms
+        kept, timer = 1.0 / (ACTIVE_S if crops_each else IDLE_S), ScanTimer()
+        scan_ms = min(self.scan.median_ms / timer.every_s, 1000.0 * timer.share)
+        busy_ms = frame_ms + fps * crops_each * self.ways[0].crop_ms + scan_ms + kept * self.jpeg.median_ms
         return USABLE * self.cores * 1000.0 / busy_ms
 
     @property
@@ -150,10 +153,13 @@ class Steps:
         self._source.close()
 
     def crops(self, size: int, count: int) -> NDArray[np.uint8]:
-        """So many crops of one frame, as the sweep cuts them: uint8 (count, size, size, 3)."""
-        image = self._still[0].image
-        boxes = itertools.islice(itertools.cycle(tiles((image.shape[1], image.shape[0]))), count)
-        return cut_all(image, boxes, size)
+        """So many crops of one frame: uint8 (count, size, size, 3)."""
+        grid = [(x / ACROSS, y / DOWN, 1 / ACROSS, 1 / DOWN) for y in range(DOWN) for x in range(ACROSS)]
+        return cut_all(self._still[0].image, itertools.islice(itertools.cycle(grid), count), size)
+
+    def scan(self, scanner: FrameScanner) -> int:
+        """Look at a frame as a whole: how many bears were found."""
+        return len(scanner(self._still[0].image))
 
     def read(self) -> Frame:
         """The next frame of the clip, from its beginning again after its end."""
@@ -190,16 +196,17 @@ def measure(
     memory = {name: peak_mb(models[0], in_float) for name, in_float in precisions(models[0])}
     with Steps() as steps:
         ways: list[Way] = []
-        works: list[Callable[[], object]] = [steps.read, steps.motion, steps.jpeg]
+        scanner = FrameScanner(Classifier(models[0]))
+        works: list[Callable[[], object]] = [steps.read, steps.motion, steps.jpeg, partial(steps.scan, scanner)]
         for path in models:
             for (name, in_float), threads in itertools.product(precisions(path), sorted({1, machine.cores})):
                 classifier = Classifier(path, threads=threads, in_float=in_float)
-                for count in (1, SWEEP):
+                for count in (1, MANY):
                     ways.append(Way(classifier.name, name, threads, count))
                     works.append(partial(classifier, steps.crops(classifier.size, count)))
         started = time.monotonic()
         took = by_turns(works, say(rounds(seconds)))
-    read, motion, jpeg, *scored = map(Cost.of, took)
+    read, motion, jpeg, scan, *scored = map(Cost.of, took)
     return Bench(
         machine.board or machine.system or machine.machine,
         machine.cores,
@@ -208,6 +215,7 @@ def measure(
         read,
         motion,
         jpeg,
+        scan,
         memory,
         before_c,
         temperature_c(root),
@@ -267,7 +275,8 @@ def main() -> None:
     with Steps() as steps:
         steps.motion()
         steps.jpeg()
-        classifier(steps.crops(classifier.size, SWEEP))
+        steps.scan(FrameScanner(classifier))
+        classifier(steps.crops(classifier.size, MANY))
     peak = peak_memory_mb()
     sys.stdout.write("unknown\n" if peak is None else f"{peak:.1f}\n")
 

@@ -1,7 +1,7 @@
 """The model card inside ``bear.onnx``: everything the device must know travels in one file.
 
 It is JSON under ``metadata_props["bear_alarm.card"]``. ``bear-alarm schema card`` prints its JSON
-Schema; pydantic checks a card when a model is loaded.
+Schema; pydantic checks a card when a model is loaded (``edge.card_reading``).
 """
 
 from __future__ import annotations
@@ -12,22 +12,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
-
-from edge.errors import ModelError
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from typing import Literal
 
 CARD_KEY = "bear_alarm.card"
-CARD_VERSION = 1
-MOST_TOLERANCE = 0.5  # a golden tolerance above it would let any network pass
-CONTEXTS = 1.0, 3.0
-INTERPOLATIONS = "INTER_AREA", "INTER_LINEAR"  # to shrink and to enlarge: what ``edge.crops.fit`` does
+CARD_VERSION = 2
+READABLE = 1, 2  # a card of version 1 knows no frame scan (``edge.detect.frame_scan``)
 EVALUATION_ONLY = "Evaluation only: train on your own pictures before relying on it."
 
-Mode = Literal["crop", "still"]
+CELL_PX = 32  # a frame's sides are multiples of it: one cell of the network's last feature map
+Mode = Literal["crop", "frame"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +30,7 @@ class Threshold:
     value: float  # 0 to 1
     recall: float  # on the fitting set, 0 to 1
     false_positive_rate: float  # on the fitting set, 0 to 1
-    n_bear: int  # what recall is a share of: crops in mode "crop", degraded copies included; pictures in mode "still"
+    n_bear: int  # what recall is a share of: crops in mode "crop", degraded copies included; pictures in mode "frame"
     n_no_bear: int  # the same of the false-positive rate
     sources: tuple[str, ...]  # the source set it was fitted on
     # The pictures behind them, None in older cards. Crops of one picture are not independent: intervals count these.
@@ -53,6 +46,15 @@ class CropRule:
     square: bool
     shrink: str  # OpenCV's name of the interpolation when the picture gets smaller
     enlarge: str
+
+
+@dataclass(frozen=True)
+class FrameRule:
+    """How a whole picture is looked at (``edge.detect.frame_scan``): in one pass for each of ``sides``."""
+
+    sides: tuple[int, ...]  # the picture's longer side in pixels, multiples of 32
+    windows: tuple[int, ...]  # sides in cells of the square windows that are scored, at least 2
+    temperature: float  # inside the graph; fitted on whole pictures
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ class DriftReference:
 
 @dataclass(frozen=True)
 class Parity:
-    """How the exported graphs compare on the same degraded crops of the test groups."""
+    """How the exported graphs compare on the same degraded crops of the test groups, or on the same whole pictures."""
 
-    crops: int
+    crops: int  # pictures, where whole ones were compared
     pictures: int
     sources: tuple[str, ...]
     fp32_max_abs_dp: float  # torch against the fp32 graph, largest difference in probability
@@ -108,6 +110,8 @@ class Parity:
     int8_threshold: float | None = None
     fp32_false_positive_rate: float | None = None  # on the test crops at these thresholds, 0 to 1
     int8_false_positive_rate: float | None = None
+    frame: Parity | None = None  # the same of the frame scan, on whole pictures of the test part; None in older cards
+    note: str | None = None  # what the figures cannot show, one sentence
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,20 @@ class GoldenVector:
     png_base64: str  # (H, W, 3) picture, cut whole (``edge.crops.cut``)
     probabilities: tuple[float, ...]
     ood: float
+
+    @cached_property
+    def png(self) -> bytes:
+        """The PNG file's bytes."""
+        return base64.b64decode(self.png_base64)
+
+
+@dataclass(frozen=True)
+class GoldenFrame:
+    """One small picture, the size to which it is enlarged, and what the frame scan answers to that."""
+
+    png_base64: str  # (h, w, 3) picture
+    size_wh: tuple[int, int]  # pixels, multiples of 32
+    bear: float  # of the window with the highest bear probability
 
     @cached_property
     def png(self) -> bytes:
@@ -156,6 +174,8 @@ class Card:
         None  # ``input_format``, for whoever runs the file without bear-alarm; None in older cards
     )
     golden_sha256: str | None = None  # binds the labels to the golden answers (``golden_digest``); None in older cards
+    frame: FrameRule | None = None  # None in cards of version 1
+    golden_frames: tuple[GoldenFrame, ...] = ()  # empty in cards of version 1
 
     def to_json(self) -> str:
         """The card as it is stored in the file."""
@@ -172,52 +192,10 @@ class Card:
         return ", ".join(label.replace("_", " ") for label in self.alarm_labels)
 
 
-def card_type() -> TypeAdapter[Card]:
-    """pydantic's view of the card: validation and JSON Schema. Imported here, for it takes 50 ms."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Card)
-
-
 def input_format(sizes: Sequence[int]) -> str:
     """Describe the input of a model file for other runtimes; ``sizes``: the crops' sides, pixels."""
     side = " or ".join(map(str, sizes))
-    return f"uint8, NHWC [N, {side}, {side}, 3], BGR, 0 to 255; scaling is inside"
-
-
-def read_card(text: str | None, path: object) -> Card:
-    """The card in a model file's metadata. ``path`` only names the file in the message.
-
-    Raises ModelError when there is none, it is of a newer version, or it contradicts itself.
-    """
-    from pydantic import ValidationError
-
-    if not text:
-        raise ModelError(
-            f"{path}: this ONNX file carries no bear-alarm card; "
-            "make one that does with `bear-alarm export RUN --out bear.onnx`"
-        )
-    try:
-        version = json.loads(text)["card_version"]
-    except (ValueError, KeyError, TypeError):
-        raise ModelError(f"{path}: the card inside is damaged (no card_version); export the model again") from None
-    if version != CARD_VERSION:
-        raise ModelError(
-            f"{path}: its card is version {version!r} and this bear-alarm reads version {CARD_VERSION}; "
-            "update bear-alarm or export the model again"
-        )
-    try:
-        card = card_type().validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"]) or "card"
-        raise ModelError(
-            f"{path}: the card inside is not usable ({where}: {first['msg']}); export the model again"
-        ) from None
-    problem = contradiction(card)
-    if problem:
-        raise ModelError(f"{path}: the card inside contradicts itself ({problem}); export the model again")
-    return card
+    return f"uint8, NHWC [N, {side}, {side}, 3] (whole pictures: multiples of 32), BGR, 0 to 255; scaling is inside"
 
 
 def golden_digest(labels: Sequence[str], alarm_labels: Sequence[str], golden: Sequence[GoldenVector]) -> str:
@@ -227,58 +205,3 @@ def golden_digest(labels: Sequence[str], alarm_labels: Sequence[str], golden: Se
     """
     answers = [[vector.png_base64, [f"{p:.6f}" for p in vector.probabilities]] for vector in golden]
     return hashlib.sha256(json.dumps([list(labels), list(alarm_labels), answers]).encode()).hexdigest()
-
-
-def contradiction(card: Card) -> str | None:
-    """What in the card cannot be, in words; None when it holds together."""
-    unknown = [label for label in card.alarm_labels if label not in card.labels]
-    if unknown:
-        return f"alarm label {unknown[0]!r} is not among its labels"
-    if not card.alarm_labels:
-        return "no label raises an alarm"
-    if len(set(card.labels)) != len(card.labels):
-        return "a label stands twice"
-    if set(card.alarm_labels) == set(card.labels):
-        return "every label raises an alarm"
-    if not card.input_sizes or any(size <= 0 or size % 32 for size in card.input_sizes):
-        return f"input sizes {card.input_sizes} are not multiples of 32"
-    missing = [mode for mode in ("crop", "still") if mode not in card.thresholds]
-    if missing:
-        return f"no threshold for mode {missing[0]!r}"
-    for mode, threshold in card.thresholds.items():
-        if not 0.0 < threshold.value < 1.0:
-            return f"threshold {threshold.value} of mode {mode!r} is not between 0 and 1"
-    if not 0.0 < card.prior < 1.0:
-        return f"prior {card.prior} is not between 0 and 1"
-    if not card.golden:
-        return "no golden vectors"
-    if any(len(vector.probabilities) != len(card.labels) for vector in card.golden):
-        return "a golden vector has another number of probabilities than there are labels"
-    if card.golden_sha256 not in (None, golden_digest(card.labels, card.alarm_labels, card.golden)):
-        return "its labels, alarm labels or golden vectors are not those it was exported with"
-    if not 0.0 < card.golden_tolerance <= MOST_TOLERANCE:  # NaN is neither
-        return f"golden tolerance {card.golden_tolerance} is not above 0 and at most {MOST_TOLERANCE}"
-    return _crop_problem(card.crop) or _drift_problem(card.drift)
-
-
-def _drift_problem(drift: DriftReference | None) -> str | None:
-    """What in a drift reference cannot be."""
-    for name in ("ood", "bear", "brightness") if drift else ():
-        spread: Spread = getattr(drift, name)
-        ascending = all(one < other for one, other in pairwise(spread.edges))
-        whole = abs(sum(spread.shares) - 1) < 1e-3 and min(spread.shares, default=-1.0) >= 0
-        if not ascending or not whole or len(spread.shares) != len(spread.edges) + 1:
-            return f"the drift reference of {name!r} is no spread over bins"
-    return None
-
-
-def _crop_problem(crop: CropRule) -> str | None:
-    """What ``edge.crops.cut`` cannot do of a crop rule."""
-    least, most = CONTEXTS
-    if not least <= crop.context <= most:
-        return f"crop context {crop.context} is not between {least:g} and {most:g}"
-    if not crop.square:
-        return "its crops are not square"
-    if (crop.shrink, crop.enlarge) != INTERPOLATIONS:
-        return f"crops are resized by {crop.shrink} and {crop.enlarge}, not {' and '.join(INTERPOLATIONS)}"
-    return None

@@ -12,13 +12,15 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edge.card import CARD_KEY, Card, read_card
-from edge.crops import cut, cut_all
+from edge.card import CARD_KEY, Card
+from edge.card_reading import read_card
+from edge.crops import cut, cut_all, fit_to
 from edge.errors import ModelError
 from edge.schema import WHOLE, Picture, Region, Score
 
 log = logging.getLogger(__name__)
 
+SCAN = "scan"  # the switch of the windows inside the file: without it crops would pay for them
 BATCH = 4  # crops a call; a larger batch is no faster on one thread and takes more memory (8: 27 MB more)
 
 
@@ -39,6 +41,11 @@ class Classifier:
         self.size = self.card.input_sizes[0]
         self.fallback = False
         _check_signature(self._session, self.card, self.path)
+        if self.card.frame is None:
+            log.warning(
+                "%s: made by an older version; it sees whole pictures worse than it could: train and export it again",
+                self.path,
+            )
         self.golden_error = self._golden_error()
         if self.golden_error > self.card.golden_tolerance:
             self._session = _session(self.path, threads, in_float=True)
@@ -80,20 +87,22 @@ class Classifier:
         parts = (regions[start : start + BATCH] for start in range(0, len(regions), BATCH))
         return [score for part in parts for score in self._score_part(image, part)]
 
+    def windows(
+        self, frames: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """What a file of card version 2 says of whole pictures (N, H, W, 3) BGR, H and W multiples of 32.
+
+        Probabilities (N, K, labels) of the windows that the card's ``frame`` names, each size row by row; a map of
+        bears (N, H / 32, W / 32), larger where one is; and ood (N,). ``edge.detect.frame_scan`` makes regions of it.
+        """
+        given = {"crops": frames, SCAN: np.array(True)}
+        windows, heat, ood = self._session.run(["windows", "heat", "ood"], given)
+        return windows, heat, ood
+
     def _score_part(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
         crops = cut_all(image, [region.box_xywh for region in regions], self.size, self.card.crop.context)
         probabilities, ood = self(crops)
-        columns = list(self.card.alarm_columns)
-        return [
-            Score(
-                region=region,
-                probabilities=tuple(float(p) for p in row),
-                bear=float(min(row[columns].sum(), 1.0)),
-                label=self.card.alarm_labels[int(row[columns].argmax())],
-                ood=float(strange),
-            )
-            for region, row, strange in zip(regions, probabilities, ood, strict=True)
-        ]
+        return [scored(self.card, *each) for each in zip(regions, probabilities, ood, strict=True)]
 
     def _golden_error(self) -> float:
         """The largest difference in probability between the card's golden vectors and this machine."""
@@ -109,16 +118,33 @@ class Classifier:
             ) from None
 
     def _golden_difference(self) -> float:
-        inputs = []
-        for vector in self.card.golden:
-            picture = cv2.imdecode(np.frombuffer(vector.png, np.uint8), cv2.IMREAD_COLOR)
-            if picture is None:
-                raise ModelError(f"{self.path}: a golden vector in the card is not a picture; export the model again")
-            inputs.append(cut(np.asarray(picture, np.uint8), WHOLE, self.size))
+        inputs = [cut(self._golden_picture(vector.png), WHOLE, self.size) for vector in self.card.golden]
         probabilities, _ = self(np.stack(inputs))
         expected = np.array([vector.probabilities for vector in self.card.golden], np.float32)
-        error = float(np.abs(probabilities - expected).max())
-        return error if np.isfinite(error) else float("inf")
+        errors = [float(np.abs(probabilities - expected).max())]
+        for golden in self.card.golden_frames:
+            found, _, _ = self.windows(fit_to(self._golden_picture(golden.png), golden.size_wh)[None])
+            best = float(found[0][:, list(self.card.alarm_columns)].sum(1).max())
+            errors.append(abs(best - golden.bear))
+        return max(errors) if np.isfinite(errors).all() else float("inf")
+
+    def _golden_picture(self, png: bytes) -> Picture:
+        picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise ModelError(f"{self.path}: a golden vector in the card is not a picture; export the model again")
+        return np.asarray(picture, np.uint8)
+
+
+def scored(card: Card, region: Region, row: NDArray[np.float32], ood: float) -> Score:
+    """A region's probabilities (labels,) and out-of-domain score as a ``Score``."""
+    alarm = row[list(card.alarm_columns)]
+    return Score(
+        region=region,
+        probabilities=tuple(float(p) for p in row),
+        bear=float(min(alarm.sum(), 1.0)),
+        label=card.alarm_labels[int(alarm.argmax())],
+        ood=float(ood),
+    )
 
 
 def file_digest(path: Path) -> str:
@@ -157,10 +183,11 @@ def _session(path: Path, threads: int, *, in_float: bool) -> ort.InferenceSessio
 def _check_signature(session: ort.InferenceSession, card: Card, path: Path) -> None:
     inputs = {node.name: node for node in session.get_inputs()}
     outputs = {node.name for node in session.get_outputs()}
-    if set(inputs) != {"crops"} or inputs["crops"].type != "tensor(uint8)" or not {"probabilities", "ood"} <= outputs:
+    wanted = {"probabilities", "ood"} | ({"windows", "heat"} if card.frame else set())
+    if set(inputs) != {"crops"} or inputs["crops"].type != "tensor(uint8)" or not wanted <= outputs:
         raise ModelError(
             f"{path}: its inputs {sorted(inputs)} and outputs {sorted(outputs)} are not a bear-alarm model's "
-            "(uint8 crops -> probabilities, ood); export it with `bear-alarm export`"
+            f"(uint8 crops -> {', '.join(sorted(wanted))}); export it with `bear-alarm export`"
         )
     columns = next(node for node in session.get_outputs() if node.name == "probabilities").shape[-1]
     if isinstance(columns, int) and columns != len(card.labels):

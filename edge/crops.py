@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from edge.schema import WHOLE, BoxXYWH, Picture
 
 SMALLEST_SIDE_PX = 12  # below this a crop is a smear of two or three pixels
-TILE_OVERLAP = 1 / 3
-SMALLEST_TILE_PX = 32
-MOST_TILES = 64  # of one level: a picture so thin is no photograph
 
 
 def square(box_xywh: BoxXYWH, size_wh: tuple[int, int], context: float) -> tuple[int, int, int, int]:
@@ -52,8 +49,13 @@ def cut(image: Picture, box_xywh: BoxXYWH, size: int, context: float = 1.0) -> P
 
 def fit(image: Picture, size: int) -> Picture:
     """The picture resized to (size, size, 3), squeezed where it is not square."""
-    shrinking = image.shape[0] * image.shape[1] > size * size
-    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    return fit_to(image, (size, size))
+
+
+def fit_to(image: Picture, size_wh: tuple[int, int]) -> Picture:
+    """The picture resized to a width and height in pixels."""
+    shrinking = image.shape[0] * image.shape[1] > size_wh[0] * size_wh[1]
+    resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
     return np.ascontiguousarray(resized, dtype=np.uint8)
 
 
@@ -61,30 +63,3 @@ def cut_all(image: Picture, boxes: Iterable[BoxXYWH], size: int, context: float 
     """``cut`` for several regions of one picture: uint8 (N, size, size, 3)."""
     crops: Sequence[Picture] = [cut(image, box, size, context) for box in boxes]
     return np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
-
-
-def tiles(size_wh: tuple[int, int], levels: int = 2) -> list[BoxXYWH]:
-    """Square tiles that cover a picture, overlapping by a third, largest first.
-
-    Level 1 has the picture's shorter side, level 2 half of it, and so on. A level of tiles under 32 px,
-    or of more than 64, is left out.
-    """
-    width, height = size_wh
-    boxes: list[BoxXYWH] = []
-    for level in range(levels):
-        side = min(width, height) / 2**level
-        if side < SMALLEST_TILE_PX:
-            break
-        tops, lefts = _starts(height, side), _starts(width, side)
-        if len(tops) * len(lefts) > MOST_TILES:
-            continue
-        boxes += [(left / width, top / height, side / width, side / height) for top in tops for left in lefts]
-    return boxes
-
-
-def _starts(length: int, side: float) -> list[float]:
-    """Where tiles of ``side`` start along ``length`` so that neighbours overlap by a third or more."""
-    if length - side < 1:
-        return [0.0]
-    count = int(np.ceil((length - side) / (side * (1 - TILE_OVERLAP)) - 1e-9)) + 1
-    return [float(start) for start in np.linspace(0, length - side, count)]

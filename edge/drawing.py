@@ -16,7 +16,7 @@ from edge.zones import drawn as covering
 
 ALARM: Colour = (60, 60, 255)  # red
 MOVING: Colour = (0, 200, 255)  # yellow
-TILE: Colour = (190, 190, 190)  # grey
+FOUND: Colour = (190, 190, 190)  # grey
 ZONE: Colour = (255, 180, 60)  # blue
 HATCH: Colour = (125, 125, 125)
 TINT = 0.15  # of its colour in a zone

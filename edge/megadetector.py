@@ -42,13 +42,13 @@ class Results:
         self._model = model
         self.outdated = 0  # clips that ``path`` holds, but looked at with another ``fps``
         self._images: dict[str, str] = {}  # as JSON: a card may hold ten thousand
-        still = card.thresholds["still"].value
+        frame = card.thresholds["frame"].value
         self._info: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "detector": model,
             "detector_metadata": {
-                "typical_detection_threshold": still,
-                "conservative_detection_threshold": MAYBE * still,
+                "typical_detection_threshold": frame,
+                "conservative_detection_threshold": MAYBE * frame,
             },
             "classifier": model,
             "base_folder": self._base,

@@ -47,11 +47,41 @@ class Pace:
         self.idle_fps, self.active_fps, self.least = idle_fps, active_fps, least
 
 
+class ScanTimer:
+    """When to look at the whole frame: at once where it is asked, in every frame while the picture moves, else rarely.
+
+    Every ``every_s`` seconds, and on a slow board so seldom that it takes ``share`` of the time at most, or ``busy``
+    while the picture moves or where it is asked for; what was asked for is not forgotten.
+    """
+
+    def __init__(self, every_s: float = 2.0, *, share: float = 0.1, busy: float = 0.5) -> None:
+        self.every_s = every_s
+        self.share = share
+        self.busy = busy
+        self.took_s = 0.0  # by a look lately; 0: not known, or not to be counted
+        self._at: float | None = None
+        self._asked = True
+
+    def due(self, time: float, *, at_once: bool = False, moving: bool = False) -> bool:
+        """Whether to look at the frame of this time (seconds), and then it is taken as done."""
+        self._asked = self._asked or at_once
+        least_s = self.took_s / self.busy
+        wait_s = least_s if self._asked or moving else max(self.every_s, self.took_s / self.share)
+        if self._at is not None and 0.0 <= time - self._at < wait_s - 1e-6:
+            return False
+        self._at, self._asked = time, False
+        return True
+
+    def note(self, took_s: float) -> None:
+        """What a look has taken, in seconds; an average over some ten."""
+        self.took_s = self.took_s + 0.1 * (took_s - self.took_s) if self.took_s else took_s
+
+
 class CropBudget:
     """How many crops a frame may be given so that scoring them takes ``seconds`` or less on this machine.
 
     Starts with ``most`` and follows what scoring has taken, an average over some ten frames. Never under
-    ``least``: with fewer, what moves would leave nothing for the sweep. ``seconds`` None: always ``most``, so
+    ``least``: with fewer, what moves would leave nothing for what is followed. ``seconds`` None: always ``most``, so
     that a file gives the same events on every machine.
     """
 
@@ -69,9 +99,13 @@ class CropBudget:
     @property
     def crops(self) -> int:
         """Crops for the next frame."""
+        return self.beside(0.0)
+
+    def beside(self, other_s: float) -> int:
+        """Crops for a frame in which something else takes so many seconds."""
         if self.seconds is None or not self._crop_s:
             return self.most
-        return max(self.least, int(min(self.most, self.seconds / self._crop_s)))
+        return max(self.least, int(min(self.most, (self.seconds - other_s) / self._crop_s)))
 
     def note(self, crops: int, took_s: float) -> None:
         """What scoring so many crops has taken, in seconds."""

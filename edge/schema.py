@@ -87,7 +87,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of the frame worth a look: what moved, a sweep tile, or a followed animal."""
+    """A part of the frame worth a look: what moved, a followed animal, or what a look at all of it ("sweep") found."""
 
     box_xywh: BoxXYWH
     kind: RegionKind

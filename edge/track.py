@@ -1,19 +1,17 @@
 """Each animal its own evidence: a small greedy tracker over scored regions.
 
-An observation is a ``Score`` of some region: what moved, a box that was looked at again, or a part of a look at the
-whole frame. It is a *hit* where its bear probability reaches the threshold. Where it was cut from does not matter, only
-how its region and the track's box lie:
+An observation is a ``Score`` of some region: what moved, a box that was looked at again, or where a look at the whole
+frame found a bear. It is a *hit* where its bear probability reaches the threshold. Where it was cut from does not
+matter, only how its region and the track's box lie:
 
-- A hit is of a track where the overlap is real: IoU 0.2 (of parts of the whole frame 0.3), or six tenths of the region
-  lie in the track's box. What merely touches is another place. What moved, or was looked at again, may also have
-  walked there.
+- A hit is of a track where the overlap is real: IoU 0.2, or six tenths of the region lie in the track's box. What
+  merely touches is another place. What moved, or was looked at again, may also have walked there.
 - A region much larger than the track in it says that a bear is somewhere in it. It adds to the strongest track in it
   that something of its own hit in this very frame; so it keeps none alive, and moves none.
-- A hit that is of no track begins one; of parts of the frame that touch one another only the surest does
-  (non-maximum suppression), and none beside a track that this frame is surer of. What moves reaches beyond its box:
-  motion finds the legs, and the back is in the next part of the frame.
+- A hit that is of no track begins one, but what a look at the whole frame found does not beside a track that this frame
+  is surer of: motion finds the legs, and the look finds the back.
 - A track stays at its box while that is hit. Where it is not, and a region that overlaps it is, the animal is there.
-- What is no hit counts against a track only where it is that track's own box (IoU 0.3, for parts of the frame 0.5).
+- What is no hit counts against a track only where it is that track's own box (IoU 0.3, of the frame scan 0.5).
 - A track's evidence in a frame is the highest bear probability among what joined it.
 - A hit that could as well be of another track says so (``akin``), so that the evidence gathered there is not lost:
   a higher score must not delay an alarm by beginning a second track beside the first.
@@ -28,16 +26,14 @@ from dataclasses import dataclass, field
 from edge.schema import BoxXYWH, Region, Score
 
 OWN_IOU = 0.3
-OWN_TILE_IOU = 0.5
+OWN_SCAN_IOU = 0.5  # of what the frame scan found, which is rough
 SAME_IOU = 0.2
-SAME_PART_IOU = 0.3  # of parts of the frame: neighbours that overlap by a third have 0.2
 SAME_INSIDE = 0.6  # share of the smaller box that lies in the larger
 TWIN_IOU = 0.5
-TOUCHING = 0.1  # share of the smaller box: parts of a frame that overlap by a third do so in the corner by a ninth
+TOUCHING = 0.1  # share of the smaller box
 BODY = 0.25  # share of its box by which an animal may reach beyond what moved of it, on each side
-REACH_MOTION_S = 3.0  # how long a hit's box still belongs to the animal's surroundings
-REACH_SWEEP_S = 13.0  # longer than the longest a tile may wait for its turn
-LARGE = 0.2  # of the frame: larger than the small tiles of a sweep
+REACH_S = 3.0  # how long a hit's box still belongs to the animal's surroundings: longer than between two looks at all
+LARGE = 0.2  # of the frame
 STILL_S = 3.0  # without motion for so long, it stands still
 
 
@@ -53,6 +49,7 @@ class Track:
     moved_at: float = -math.inf  # when it did last, seconds
     still: bool = True  # whether nothing has moved in it for a while
     now: Score | None = None  # this frame's best observation; None: nothing was said of it
+    scanned: bool = False  # whether a look at the whole of this frame has hit it
     own: bool = False  # whether this frame's observations have its own box among them: only that speaks against it
     akin: list[int] = field(default_factory=list)  # tracks that this frame's hits could as well be of
     reach: list[tuple[float, BoxXYWH]] = field(default_factory=list)  # (until, box) of recent hits
@@ -87,7 +84,7 @@ class Tracker:
         """The live tracks after this frame's scores (time in seconds), oldest first."""
         self.tracks = [track for track in self.tracks if time - track.last_hit <= self.lost_s]
         for track in self.tracks:
-            track.now, track.own, track.akin, track.absorbed = None, False, [], []
+            track.now, track.own, track.scanned, track.akin, track.absorbed = None, False, False, [], []
             track.reach = [(until, box) for until, box in track.reach if until >= time]
         seen: dict[int, list[Score]] = {}  # of each track, what overlaps it
         around: dict[int, list[Score]] = {}  # and hits of much larger regions that it lies in
@@ -127,8 +124,8 @@ class Tracker:
         if score.bear >= self.threshold:
             track.akin += [other.number for other in homes[1:]]
             track.last_hit = time
-            stays = REACH_SWEEP_S if score.region.kind == "sweep" else REACH_MOTION_S
-            track.reach.append((time + stays, score.region.box_xywh))
+            track.scanned = track.scanned or score.region.kind == "sweep"
+            track.reach.append((time + REACH_S, score.region.box_xywh))
 
     def _homes(self, score: Score, time: float) -> list[Track]:
         """The tracks this observation may be of, the likeliest first."""
@@ -141,7 +138,7 @@ class Tracker:
         overlap = iou(track.box_xywh, box)
         if score.bear < self.threshold:
             return overlap if _own(track, score.region) else 0.0
-        if overlap >= (SAME_PART_IOU if score.region.kind == "sweep" else SAME_IOU):
+        if overlap >= SAME_IOU:
             return overlap
         if _lies(box, track.box_xywh):
             return SAME_IOU * _common(box, track.box_xywh) / _area(box)
@@ -165,7 +162,7 @@ class Tracker:
             track.moved, track.moved_at = True, time
             parts = hits or moved
         elif not own or max(own) >= self.threshold:
-            # It is still there; a smaller part of the frame that says bear too is the tighter crop.
+            # It is still there; what the look at the whole frame found and is smaller is the tighter crop.
             parts = [score for score in parts if _area(score.region.box_xywh) < 0.9 * _area(track.box_xywh)]
         if parts:
             track.box_xywh = max(parts, key=lambda score: score.bear).region.box_xywh
@@ -190,6 +187,7 @@ class Tracker:
             twin.moved_at = max(twin.moved_at, track.moved_at)
             twin.reach += track.reach
             twin.own = twin.own or track.own
+            twin.scanned = twin.scanned or track.scanned
             twin.akin += track.akin
             twin.absorbed += [track.number, *track.absorbed]
         self.tracks = kept
@@ -228,7 +226,7 @@ def _lies(one: BoxXYWH, other: BoxXYWH) -> bool:
 
 
 def _beside(track: Track, score: Score, bear: float) -> bool:
-    """Return True if a part of the frame shows more of an animal that this frame has found with ``bear``."""
+    """Return True if a look at the whole frame shows more of an animal that this frame has found with ``bear``."""
     x, y, w, h = track.box_xywh
     margin = BODY if track.moved else 0.0
     body = (x - margin * w, y - margin * h, w * (1 + 2 * margin), h * (1 + 2 * margin))
@@ -237,7 +235,7 @@ def _beside(track: Track, score: Score, bear: float) -> bool:
 
 def _own(track: Track, region: Region) -> bool:
     """Whether a region is the track's own box, whatever was scored in it."""
-    return iou(track.box_xywh, region.box_xywh) >= (OWN_TILE_IOU if region.kind == "sweep" else OWN_IOU)
+    return iou(track.box_xywh, region.box_xywh) >= (OWN_SCAN_IOU if region.kind == "sweep" else OWN_IOU)
 
 
 def _surest(scores: Sequence[Score]) -> float:

@@ -6,19 +6,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 from edge.decide import Rule
 from edge.decide.happening import Decider, Verdict
 from edge.decide.offenders import Offenders, thumbnail
+from edge.detect.frame_scan import Scorer, scan_of
 from edge.errors import SourceError
 from edge.lens import LensCheck
 from edge.motion import Motion, MotionFinder
 from edge.night import Night
-from edge.pace import CropBudget, Pace
-from edge.schema import Event, Frame, Picture, Region, Score, Trouble, TroubleKind
+from edge.pace import CropBudget, Pace, ScanTimer
+from edge.schema import WHOLE, Event, Frame, Picture, Region, Score, Trouble, TroubleKind
 from edge.settings import CameraSettings
-from edge.sweep import Sweep
 from edge.tally import Tally
 from edge.telling import ENDED_WORDS, UNSEEN_WORDS, Teller
 from edge.trace.moment import Moment
@@ -33,19 +32,13 @@ OURS = "alarm"  # the part whose trouble is a fault of ours
 FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear"
 
 
-class Scorer(Protocol):
-    """What the loop needs of a classifier."""
-
-    def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
-        """What it says of each region of one picture, in the same order."""
-
-
 class Watcher:
     """Everything the alarm remembers of one camera.
 
     A live camera has a ``pace``, a ``budget`` of crops that follows what this machine can do, and a ``lens`` check;
     a file has none of them, and gives the same events on every machine. Pictures that are ``arriving`` one by one
     are each looked at whole, and the schedule goes by when they come, for their camera's own clock may be wrong.
+    ``scan`` says what is in a picture as a whole, on the scale of the crops' scores; left out, it is the frame scan.
     ``trace`` is given what was seen and thought of each frame.
     """
 
@@ -63,6 +56,7 @@ class Watcher:
         trace: Callable[[Moment], object] | None = None,
         motion: Callable[[Frame], Motion] | None = None,
         decider: Decider | None = None,
+        scan: Callable[[Picture], list[Score]] | None = None,
     ) -> None:
         settings = settings or CameraSettings()
         self.scorer = scorer
@@ -70,7 +64,8 @@ class Watcher:
         self.teller = teller
         self.trace = trace
         self.motion = motion or MotionFinder(masks=settings.masks)
-        self.sweep = Sweep(masks=settings.masks)
+        self.scan = scan or scan_of(scorer, settings.masks)
+        self.scan_timer = ScanTimer()
         self.cover = Cover(settings.masks)
         self.tracker = Tracker(rule.threshold)
         self.decider = decider or Decider(rule, zones=settings.zones, schedule=settings.schedule, offenders=Offenders())
@@ -117,23 +112,20 @@ class Watcher:
         self.close()
 
     def find(self, frame: Frame, motion: Motion) -> list[Region]:
-        """What is worth a look: what moved, the animals followed so far, and a part of the sweep.
+        """What is worth a look: what moved, the animals followed so far, and at times the whole picture.
 
         Nothing in the old picture of a camera that is frozen: what was seen in it ages like what was seen long ago.
         """
         before, self._old = self._old, self._is_old(frame)
         if self._old:
             return []
-        size_wh, most = frame.size_wh, self.budget.crops
-        fast = motion.moving or motion.large  # regions mean little: sweep as fast as the budget allows
-        whole = motion.reset or self.arriving or before
-        free = most - self.sweep.due(size_wh, frame.time, at_once=whole, moving=fast)
+        fast = motion.moving or motion.large  # regions mean little
+        whole = self.scan_timer.due(frame.time, at_once=motion.reset or self.arriving or before, moving=fast)
+        most = self.budget.beside(self.scan_timer.took_s if whole else 0.0)
         followed = min(1, len(self.tracker.tracks))  # what swaying leaves take must not cost the bear its look
-        moving = self._turn(motion.regions, free - followed)
-        tracks = self._turn(self.tracker.regions(moving), free - len(moving))
-        left = most - len(moving) - len(tracks)
-        sweep = self.sweep(size_wh, frame.time, most=left, at_once=whole, moving=fast)
-        return [*moving, *tracks, *sweep]
+        moving = self._turn(motion.regions, most - followed)
+        tracks = self._turn(self.tracker.regions(moving), most - len(moving))
+        return [*moving, *tracks, *([Region(WHOLE, "sweep")] if whole else [])]
 
     def _turn(self, regions: Sequence[Region], most: int) -> list[Region]:
         """So many of the regions at most; others in the next frame, so that none is left out for ever."""
@@ -143,13 +135,18 @@ class Watcher:
         return [*regions[start:], *regions[:start]][:most]
 
     def score(self, frame: Frame, regions: Sequence[Region]) -> list[Score]:
-        """What the classifier says of the regions."""
+        """What the classifier says of the regions; of the whole picture, the bears that the frame scan finds in it."""
         if not regions:
             return []
-        image = self.cover(frame.image)
+        image, crops = self.cover(frame.image), [region for region in regions if region.kind != "sweep"]
         started = time.perf_counter()
-        scores = self.scorer.score(image, regions)
-        self.budget.note(len(regions), time.perf_counter() - started)
+        scores = self.scorer.score(image, crops) if crops else []
+        cropped = time.perf_counter()
+        self.budget.note(len(crops), cropped - started)
+        if len(crops) < len(regions):
+            scores = [*scores, *self.scan(image)]
+            if self.budget.seconds is not None:  # a file gives the same events on every machine
+                self.scan_timer.note(time.perf_counter() - cropped)
         self.night(frame.image, frame.time)  # without the masks, whose grey would look like infrared
         return scores
 

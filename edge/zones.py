@@ -31,7 +31,7 @@ class Zone:
     def holds(self, box_xywh: BoxXYWH) -> bool:
         """Whether an animal stands in it: the middle of its box's lower edge, where its feet are, or the box's centre.
 
-        The centre counts too, since a tall fence or grass hides feet, and a tile of the sweep is larger than its bear.
+        The centre counts too, since a tall fence or grass hides feet, and what the frame scan finds lies there roughly.
         """
         x, y, w, h = box_xywh
         return contains(self.corners, (x + w / 2, y + h)) or contains(self.corners, (x + w / 2, y + h / 2))
@@ -161,7 +161,7 @@ def _grid(polygons: Sequence[Polygon], xs: NDArray[np.float64], ys: NDArray[np.f
 
 
 class Cover:
-    """Hides what masks cover: nothing counts there, whatever tile or crop reaches into it."""
+    """Hides what masks cover: nothing counts there, whatever window or crop reaches into it."""
 
     def __init__(self, masks: Sequence[Polygon]) -> None:
         self.masks = tuple(masks)

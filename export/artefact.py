@@ -8,17 +8,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.atomic import need_folder, replace_whole
 from edge.card import Card, Parity
 from edge.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from export.crop_sets import calibration_crops, collect_for_parity
 from export.describe import Described, answers
-from export.graph import export_graph, put_card
+from export.frame_sets import calibration_frames, file_way, picture_scores, scan_all, trained_way
+from export.graph import export_graph
 from export.quantize import quantize
-from export.verify import Answers, compare, compare_int8, gate_thresholds, refuse
-from train.catalog.picture import Catalog
+from export.verify import Answers, compare, compare_int8, few_frames, gate_thresholds, refuse
+from train.catalog.picture import Catalog, is_bear
 from train.catalog.read import read_catalog
+from train.catalog.split import Split
 from train.figures.calibrate import bear_probability, probabilities
 from train.learning.pictures import Track
 from train.learning.probe import ask, collect_tune
@@ -55,13 +60,14 @@ def export_run(
     with tempfile.TemporaryDirectory() as scratch:
         fp32_path, int8_path = Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
         log.info("Writing the graph, and asking it the same.")
-        export_graph(run.net, run.backbone, temperature, size, fp32_path, strange)
+        export_graph(run.net, run.backbone, temperature, run.frame, fp32_path, strange)
         fp32_p, _ = answers(fp32_path, test.crops)
         tuned = {"fp32": answers(fp32_path, tune.crops)}
         parity = {"fp32": compare(torch_p, fp32_p, test.bears, test.pictures, test.sources)}
         if "int8" in targets:
             log.info("int8: finding the ranges of each layer, and asking once more.")
-            quantize(fp32_path, int8_path, calibration_crops(tune, run.recipe.seed))
+            frames = calibration_frames(split["tune"], run.recipe.seed)
+            quantize(fp32_path, int8_path, calibration_crops(tune, run.recipe.seed), frames)
             int8_p, _ = answers(int8_path, test.crops)
             tuned["int8"] = answers(int8_path, tune.crops)
             at = gate_thresholds(
@@ -72,22 +78,50 @@ def export_run(
             )
             gate = Answers(bear_probability(fp32_p), at[0]), Answers(bear_probability(int8_p), at[1])
             parity["int8"] = compare_int8(parity["fp32"], fp32_p, int8_p, *gate, test.bears, test.pictures)
+        files = {"fp32": fp32_path, **({"int8": int8_path} if "int8" in targets else {})}
+        tune_frames, frame_parity = compare_frames(run, split, files, track)
         finished: dict[Path, tuple[Path, Card]] = {}
         for precision, target in targets.items():
-            figures = parity[precision]
+            frame = frame_parity[precision]
+            figures = replace(parity[precision], frame=frame, passed=parity[precision].passed and frame.passed)
             if not figures.passed:
                 if not force:
                     log.error("%s", parity_line(precision, figures))
                     refuse(figures)
                 figures = replace(figures, forced=True)
-            path = {"fp32": fp32_path, "int8": int8_path}[precision]
-            card = described.card(precision, path, figures, tuned[precision], track)
-            put_card(path, card)
+            path = files[precision]
+            card = described.card(precision, path, figures, tuned[precision], tune_frames[precision])
             Classifier(path)  # the device's own check: card, golden vectors
             finished[target] = path, card
         for target, (path, _) in finished.items():
             replace_whole(target, path.read_bytes())
     return {target: card for target, (_, card) in finished.items()}
+
+
+def compare_frames(
+    run: Run, split: Split, files: Mapping[str, Path], track: Track
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, Parity]]:
+    """Bear probabilities (N,) of the tuning pictures by the frame scan of each file, and how the files compare.
+
+    The gates are those of crops, on the whole pictures of the test part (``export.verify``).
+    """
+    ways = {name: file_way(path) for name, path in files.items()}
+    tune, test = split["tune"], split["test"]
+    found = scan_all(track(tune, "whole pictures of the tuning part"), ways)
+    tuned = {name: picture_scores(windows) for name, windows in found.items()}
+    judged = scan_all(track(test, "whole pictures of the test part"), ways | {"trained": trained_way(run)})
+    whole = {name: np.concatenate(windows) for name, windows in judged.items()}
+    bears, pictures = np.array([is_bear(row.label) for row in test]), np.arange(len(test))
+    parity = {"fp32": compare(whole["trained"], whole["fp32"], bears, pictures, [row.source for row in test])}
+    if "int8" in files:
+        truth = np.array([is_bear(row.label) for row in tune])
+        at = gate_thresholds(tuned["fp32"], tuned["int8"], truth, run.recipe.false_positive_rate)
+        exact, coarse = (
+            Answers(picture_scores(judged[name]), limit) for name, limit in zip(("fp32", "int8"), at, strict=True)
+        )
+        figures = compare_int8(parity["fp32"], whole["fp32"], whole["int8"], exact, coarse, bears, pictures)
+        parity["int8"] = few_frames(figures, int(bears.sum()))
+    return tuned, parity
 
 
 def target_files(out: Path, precisions: Iterable[str]) -> dict[str, Path]:

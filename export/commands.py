@@ -65,7 +65,7 @@ def export(
 
 def parity_rows(parity: Parity) -> Iterator[tuple[str, str, str, str]]:
     """Figure, value, what is allowed, verdict: the gates of one file, and what belongs to them."""
-    from export.verify import MAX_FP32_DP, MAX_RECALL_LOSS, MIN_AGREEMENT
+    from export.verify import MAX_FP32_DP, MAX_RECALL_LOSS, MIN_AGREEMENT, lost_bound
 
     def verdict(holds: bool) -> str:
         return "ok" if holds else "FAILS"
@@ -82,10 +82,11 @@ def parity_rows(parity: Parity) -> Iterator[tuple[str, str, str, str]]:
             yield f"{name} false positives at {at:.3f}, %", f"{100 * rate:.2f}", "", ""
     if parity.int8_recall_loss is not None:
         yield "int8 recall loss there, points", f"{100 * parity.int8_recall_loss:+.2f}", "", ""
-    if parity.int8_recall_loss_upper95 is not None:
-        upper = parity.int8_recall_loss_upper95
-        holds = verdict(upper <= MAX_RECALL_LOSS)
-        yield "  upper 95 % bound", f"{100 * upper:+.2f}", f"{100 * MAX_RECALL_LOSS:+g}", holds
+    bound = lost_bound(parity)
+    if bound is not None:
+        holds = verdict(bound <= MAX_RECALL_LOSS)
+        which = "lower" if parity.note else "upper"
+        yield f"  {which} 95 % bound", f"{100 * bound:+.2f}", f"{100 * MAX_RECALL_LOSS:+g}", holds
     if parity.int8_decision_agreement is not None:
         agree = parity.int8_decision_agreement
         yield "decisions agree, %", f"{100 * agree:.2f}", f"{100 * MIN_AGREEMENT:g}", verdict(agree >= MIN_AGREEMENT)
@@ -122,14 +123,20 @@ def _show(card: Card, path: Path) -> None:
     from rich.table import Table
 
     console, parity = Console(), card.parity
-    table = Table(
-        title=f"Parity on {parity.crops:,} degraded crops of {parity.pictures} test pictures", title_justify="left"
-    )
-    for column in ("figure", "value", "allowed", ""):
-        table.add_column(column, justify="left" if column in ("figure", "") else "right")
-    for row in parity_rows(parity):
-        table.add_row(*row)
-    console.print(table)
+    for title, figures in (
+        (f"Parity on {parity.crops:,} degraded crops of {parity.pictures} test pictures", parity),
+        ("Parity on whole pictures of the test part", parity.frame),
+    ):
+        if figures is None:
+            continue
+        table = Table(title=title, title_justify="left")
+        for column in ("figure", "value", "allowed", ""):
+            table.add_column(column, justify="left" if column in ("figure", "") else "right")
+        for row in parity_rows(figures):
+            table.add_row(*row)
+        console.print(table)
+        if figures.note:
+            console.print(f"{figures.note}.")
     if parity.int8_threshold is not None:
         console.print(
             "Both are compared where they let through as many tuning crops without a bear, "

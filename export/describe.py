@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from edge.card import (
     Card,
     CropRule,
     DriftReference,
+    GoldenFrame,
     GoldenVector,
     OutOfDomain,
     Parity,
@@ -25,11 +25,10 @@ from edge.card import (
     golden_digest,
     input_format,
 )
-from edge.classifier import Classifier
+from edge.crops import fit_to
 from edge.drift import brightness, spread
-from edge.pictures import read_picture
-from edge.stills import look
-from export.golden import encode, enlarged, golden_inputs
+from export.frame_sets import file_way, picture_scores
+from export.golden import FRAME_WH, encode, enlarged, golden_frame, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
 from train.catalog.licences import OWN, may_ship
@@ -37,7 +36,6 @@ from train.catalog.outsiders import in_domain, kind_of
 from train.catalog.picture import ALARM_LABELS, LABELS, is_bear
 from train.catalog.split import Split
 from train.figures.calibrate import bear_probability, fit_threshold
-from train.learning.pictures import Track
 from train.learning.probe import CONTEXT, CropSet
 from train.learning.run import Run
 from train.ood.judge import PASSES, threshold
@@ -48,15 +46,20 @@ BATCH = 16
 
 def answers(path: Path, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Probabilities (N, L) and ood (N,) of an ONNX file that has no card yet."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = session_of(path)
     parts = [
         session.run(["probabilities", "ood"], {"crops": crops[start : start + BATCH]})
         for start in range(0, len(crops), BATCH)
     ]
     return np.concatenate([p for p, _ in parts]).astype(np.float64), np.concatenate([ood for _, ood in parts])
+
+
+def session_of(path: Path) -> ort.InferenceSession:
+    """An ONNX file that has no card yet."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class Described:
@@ -87,11 +90,17 @@ class Described:
         path: Path,
         parity: Parity,
         tuned: tuple[NDArray[np.float64], NDArray[np.float32]],
-        track: Track,
+        frames: NDArray[np.float64],
     ) -> Card:
-        """The finished card of one file; ``tuned`` is what it answers (probabilities, ood) to the tuning crops."""
+        """The finished card of one file, which is put into it.
+
+        ``tuned`` is what it answers (probabilities, ood) to the tuning crops, ``frames`` (N,) the bear probabilities of
+        the tuning pictures by the frame scan.
+        """
         tune_p, tune_ood = tuned
         golden_p, golden_ood = answers(path, enlarged(self.golden, self.run.recipe.size))
+        frame = golden_frame(self.golden)
+        golden_bear = picture_scores([file_way(path)(fit_to(frame, FRAME_WH))])[0]
         crop = self.crop_threshold(tune_p)
         vectors = tuple(
             GoldenVector(encode(picture), tuple(round(float(p), 6) for p in row), round(float(ood), 4))
@@ -106,7 +115,7 @@ class Described:
             input_sizes=(self.run.recipe.size,),
             crop=CropRule(CONTEXT, True, "INTER_AREA", "INTER_LINEAR"),
             temperature=self.temperature,
-            thresholds={"crop": crop, "still": crop},
+            thresholds={"crop": crop, "frame": self.frame_threshold(frames)},
             prior=round(float(self.tune.bears.mean()), 4),
             ood=self.out_of_domain(tune_ood),
             backbone=self.run.recipe.backbone,
@@ -129,9 +138,11 @@ class Described:
             input_format=input_format((self.run.recipe.size,)),
             drift=self.drift_reference(tune_p, tune_ood),
             golden_sha256=golden_digest(LABELS, ALARM_LABELS, vectors),
+            frame=self.run.frame,
+            golden_frames=(GoldenFrame(encode(frame), FRAME_WH, round(float(golden_bear), 6)),),
         )
         put_card(path, card)
-        return replace(card, thresholds={"crop": crop, "still": self.still_threshold(path, track)})
+        return card
 
     def out_of_domain(self, tune_ood: NDArray[np.float32]) -> OutOfDomain:
         """The value that 95 % of the in-domain tuning crops pass, of the clean and of the degraded ones each."""
@@ -163,14 +174,9 @@ class Described:
         of_domain = np.array([kind_of(row) is None for row in self.split["tune"]])[self.tune.pictures]
         return of_domain if of_domain.any() else np.ones(len(of_domain), bool)
 
-    def still_threshold(self, path: Path, track: Track) -> Threshold:
-        """The threshold for whole pictures with tiles, fitted by looking at them as ``classify`` does."""
-        classifier = Classifier(path, threads=2)
-        rows = self.split["tune"]
-        bear = np.array(
-            [look(classifier, read_picture(row.file)).bear for row in track(rows, "looking at whole pictures")]
-        )
-        bears = np.array([is_bear(row.label) for row in rows])
+    def frame_threshold(self, bear: NDArray[np.float64]) -> Threshold:
+        """The threshold for whole pictures, from what the frame scan says of the tuning part (N,)."""
+        bears = np.array([is_bear(row.label) for row in self.split["tune"]])
         return fit_threshold(bear, bears, self.rate, self.tune.sources)
 
 

@@ -20,6 +20,7 @@ from train.learning.backbones import Backbone
 from train.learning.network import BearNet
 
 SIDE = 40  # pixels; enlarged to the network's input by the usual preprocessing
+FRAME_WH = 448, 256  # pixels
 STEPS = 160
 SURE = 0.97
 
@@ -42,6 +43,12 @@ def encode(picture: Picture) -> str:
 def enlarged(pictures: list[Picture], size: int) -> np.ndarray:
     """The inputs as the network takes them: uint8 (N, size, size, 3)."""
     return np.stack([fit(picture, size) for picture in pictures])
+
+
+def golden_frame(inputs: list[Picture]) -> Picture:
+    """The golden inputs side by side, (2 SIDE, n SIDE, 3): enlarged to ``FRAME_WH``, a picture for the frame scan."""
+    half = len(inputs) // 2
+    return np.vstack([np.hstack(inputs[:half]), np.hstack(inputs[half : 2 * half])])
 
 
 def _noise(generator: torch.Generator) -> Tensor:

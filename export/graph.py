@@ -1,60 +1,110 @@
 """Learner -> ONNX with the preprocessing inside.
 
-Input ``crops``: uint8 (N, size, size, 3) BGR, N dynamic. Outputs ``probabilities`` float32 (N, labels),
-temperature inside, and ``ood`` float32 (N,).
+Input ``crops``: uint8 (N, H, W, 3) BGR, N, H and W dynamic, H and W multiples of 32. Outputs ``probabilities`` float32
+(N, labels), temperature inside, and ``ood`` float32 (N,), both of the picture as a whole; and for the frame scan
+``windows`` (N, K, labels), probabilities of the windows of the last feature map, and ``heat`` (N, H / 32, W / 32),
+where bears are. These two are empty unless the optional input ``scan`` is true, so that crops do not pay for them.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from edge.card import CARD_KEY, Card, input_format
+from edge.card import CARD_KEY, CELL_PX, Card, FrameRule, input_format
+from edge.classifier import SCAN
 from train.learning.backbones import Backbone
 from train.learning.network import BearNet
+from train.learning.scanning import bear_direction, feature_map, window_features
 from train.ood.methods import Energy
 
 OPSET = 18
+FRAME_OUTPUTS = "windows", "heat"
+MOST_CELLS = 128  # along a side of the feature map
 
 
 class Deployed(nn.Module):
     """The network as the device runs it, from BGR bytes to probabilities."""
 
-    def __init__(self, net: BearNet, backbone: Backbone, temperature: float, strange: nn.Module | None = None):
+    def __init__(
+        self,
+        net: BearNet,
+        backbone: Backbone,
+        temperature: float,
+        frame: FrameRule,
+        strange: nn.Module | None = None,
+    ):
         super().__init__()
-        self.net = net
+        self.net = copy.deepcopy(net)
+        pad_as_for_cells(self.net.body)
         self.strange = strange or Energy()
-        self.temperature = temperature
+        self.temperature, self.frame = temperature, frame
+        features = feature_map(self.net, torch.zeros(1, 3, CELL_PX, CELL_PX)).shape[1]
+        self.register_buffer("bears", bear_direction(self.net, features)[None, :, None, None])  # (1, F, 1, 1)
         # (x / 255 - mean) / std as one multiplication and one addition
         std = torch.tensor(backbone.std)[:, None, None]
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -torch.tensor(backbone.mean)[:, None, None] / std)
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities (N, L) and ood (N,) of uint8 crops (N, H, W, 3) BGR."""
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Probabilities (N, L), ood (N,), windows (N, K, L) and heat (N, h, w) of uint8 crops (N, H, W, 3) BGR."""
         rgb = crops.permute(0, 3, 1, 2).flip(1).float()
-        pooled = self.net.body(rgb * self.scale + self.shift)
+        features = feature_map(self.net, rgb * self.scale + self.shift)
+        pooled = features.mean((2, 3))
         raw = self.net.heads(pooled)
         answer = torch.softmax(self.net.label_logits(raw) / self.temperature, dim=1)
-        return answer, self.strange(pooled, self.net.energy(raw))
+        windows = window_features(features, self.frame.windows)
+        seen = self.net.label_logits(self.net.heads(windows.flatten(0, 1))) / self.frame.temperature
+        scanned = torch.softmax(seen, dim=1).unflatten(0, (windows.shape[0], windows.shape[1]))
+        return answer, self.strange(pooled, self.net.energy(raw)), scanned, F.conv2d(features, self.bears)[:, 0]
+
+
+def pad_as_for_cells(body: nn.Module) -> None:
+    """Pad "same" convolutions by constants, in place: the same for sides that are multiples of 32, and of any size."""
+    for name, layer in body.named_children():
+        if not isinstance(layer, Conv2dSame):
+            pad_as_for_cells(layer)
+            continue
+        pads: list[int] = []
+        for kernel, stride, dilation in zip(layer.kernel_size, layer.stride, layer.dilation, strict=True):
+            total = max((kernel - 1) * dilation + 1 - stride, 0)  # where the stride divides the side
+            pads = [total // 2, total - total // 2, *pads]  # the last axis first, as torch takes them
+        plain = nn.Conv2d(
+            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, 0, layer.dilation, layer.groups,
+            layer.bias is not None,
+        )  # fmt: skip
+        plain.load_state_dict(layer.state_dict())
+        setattr(body, name, nn.Sequential(nn.ZeroPad2d(tuple(pads)), plain))
 
 
 def export_graph(
-    net: BearNet, backbone: Backbone, temperature: float, size: int, path: Path, strange: nn.Module | None = None
+    net: BearNet,
+    backbone: Backbone,
+    temperature: float,
+    frame: FrameRule,
+    path: Path,
+    strange: nn.Module | None = None,
 ) -> None:
     """Write the fp32 graph to ``path``, weights inside the file.
 
     ``strange`` maps pooled features (N, F) and energies (N,) to the output ``ood`` (N,) (``train.ood.methods``);
     left out, it is the energy.
     """
-    deployed = Deployed(net, backbone, temperature, strange).eval().to(memory_format=torch.contiguous_format)
-    example = torch.randint(0, 255, (2, size, size, 3), dtype=torch.uint8)
+    deployed = Deployed(net, backbone, temperature, frame, strange).eval().to(memory_format=torch.contiguous_format)
+    least = max(frame.windows)
+    example = torch.randint(0, 255, (2, (least + 1) * CELL_PX, (least + 3) * CELL_PX, 3), dtype=torch.uint8)
+    h, w = (torch.export.Dim(name, min=least, max=MOST_CELLS) for name in ("h", "w"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -63,15 +113,62 @@ def export_graph(
             (example,),
             dynamo=True,
             external_data=False,
-            dynamic_shapes={"crops": {0: torch.export.Dim("n", min=1, max=4096)}},
+            dynamic_shapes={"crops": {0: torch.export.Dim("n", min=1, max=4096), 1: CELL_PX * h, 2: CELL_PX * w}},
             input_names=["crops"],
-            output_names=["probabilities", "ood"],
+            output_names=["probabilities", "ood", *FRAME_OUTPUTS],
             opset_version=OPSET,
             verbose=False,
         )
     assert program is not None
     program.save(str(path), external_data=False)
     _without_traces(path)
+    _only_when_asked(path, len(net.labels))
+
+
+def _only_when_asked(path: Path, labels: int) -> None:
+    """Move what only the frame scan needs into a branch that the input ``scan``, false where it is not given, takes."""
+    model = onnx.load(path)
+    graph = model.graph
+    makers = {output: number for number, node in enumerate(graph.node) for output in node.output}
+
+    def behind(names: Iterator[str]) -> set[int]:
+        found, waiting = set[int](), list(names)
+        while waiting:
+            number = makers.get(waiting.pop())
+            if number is not None and number not in found:
+                found.add(number)
+                waiting += graph.node[number].input
+        return found
+
+    always = behind(output.name for output in graph.output if output.name not in FRAME_OUTPUTS)
+    scanning = [graph.node[number] for number in sorted(behind(iter(FRAME_OUTPUTS)) - always)]
+    inside = [helper.make_tensor_value_info(f"{name}_{SCAN}", TensorProto.FLOAT, None) for name in FRAME_OUTPUTS]
+    for node in scanning:
+        for n, output in enumerate(node.output):
+            if output in FRAME_OUTPUTS:
+                node.output[n] = f"{output}_{SCAN}"
+    zeros = (numpy_helper.from_array(np.zeros(shape, np.float32)) for shape in ((0, 0, labels), (0, 0, 0)))
+    nothing = [
+        helper.make_node("Constant", [], [f"{name}_nothing"], value=value)
+        for name, value in zip(FRAME_OUTPUTS, zeros, strict=True)
+    ]
+    empty = [helper.make_tensor_value_info(f"{name}_nothing", TensorProto.FLOAT, None) for name in FRAME_OUTPUTS]
+    branch = helper.make_node(
+        "If",
+        [SCAN],
+        list(FRAME_OUTPUTS),
+        name="frame_scan",
+        then_branch=helper.make_graph(scanning, "scanned", [], inside),
+        else_branch=helper.make_graph(nothing, "crops_only", [], empty),
+    )
+    kept = [node for number, node in enumerate(graph.node) if number in always]
+    del graph.node[:]
+    graph.node.extend([*kept, branch])
+    del graph.value_info[:]  # of what has moved into the branch
+    graph.input.append(helper.make_tensor_value_info(SCAN, TensorProto.BOOL, []))
+    graph.initializer.append(numpy_helper.from_array(np.array(False), SCAN))
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
 def _without_traces(path: Path) -> None:
@@ -102,7 +199,8 @@ def put_card(path: Path, card: Card) -> None:
     kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != CARD_KEY]
     onnx.helper.set_model_props(model, dict(kept) | {CARD_KEY: card.to_json()})
     model.producer_name, model.producer_version = "bear-alarm", card.tool_version
-    model.doc_string = f"{takes}. Outputs: probabilities [N, {len(card.labels)}] ({', '.join(card.labels)}), ood [N]."
+    model.doc_string = f"{takes}. Outputs: probabilities [N, {len(card.labels)}] ({', '.join(card.labels)}), ood [N]"
+    model.doc_string += f"; where {SCAN} is true, windows [N, K, {len(card.labels)}] and heat [N, H / 32, W / 32] too."
     onnx.save(model, path)
 
 

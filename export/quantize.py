@@ -1,4 +1,4 @@
-"""fp32 ONNX + calibration crops -> int8, static QDQ, per channel.
+"""fp32 ONNX + calibration crops and frames -> int8, static QDQ, per channel.
 
 Weights int8 per output channel, activations uint8; pooling, both heads and everything after them
 stay in float (quantizing Softmax puts sums off by up to 0.26). The heads' weights are only stored
@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from edge.schema import Picture
 
 RECIPE = (
     "static QDQ, MinMax; body: per-channel int8 weights, uint8 activations (U8S8); "
@@ -27,32 +30,37 @@ CALIBRATION_BATCH = 16
 LARGE_HEAD = 100_000  # weights; smaller heads are not worth storing in int8
 
 
-class CropReader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds uint8 crops (N, size, size, 3) to the calibrator, a batch at a time."""
+class Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds uint8 crops (N, size, size, 3) to the calibrator, a batch at a time, and frames (H, W, 3) one by one."""
 
-    def __init__(self, crops: NDArray[np.uint8]):
-        self._batches: Iterator[dict[str, NDArray[np.uint8]]] = iter(
-            {"crops": crops[start : start + CALIBRATION_BATCH]} for start in range(0, len(crops), CALIBRATION_BATCH)
-        )
+    def __init__(self, crops: NDArray[np.uint8], frames: Sequence[Picture]):
+        starts = range(0, len(crops), CALIBRATION_BATCH)
+        batches = (*(crops[start : start + CALIBRATION_BATCH] for start in starts), *(each[None] for each in frames))
+        self._batches: Iterator[dict[str, NDArray[np.uint8]]] = iter({"crops": batch} for batch in batches)
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         """The next batch, None at the end."""
         return next(self._batches, None)
 
 
-def quantize(source: Path, target: Path, crops: NDArray[np.uint8]) -> None:
-    """Write the int8 version of ``source`` to ``target``, calibrated on ``crops``."""
+def quantize(source: Path, target: Path, crops: NDArray[np.uint8], frames: Sequence[Picture] = ()) -> None:
+    """Write the int8 version of ``source`` to ``target``, calibrated on crops and on frames as the frame scan has them.
+
+    What the frame scan alone needs lies in a branch, and stays in float.
+    """
     logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)
     root, level = logging.getLogger(), logging.getLogger().level
+    onnxruntime.set_default_logger_severity(3)  # it warns of every switch that may be given and need not be
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch) / "prepared.onnx"
         root.setLevel(logging.ERROR)  # the quantizer speaks through the root logger
         try:
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+            _hold_for_branches(prepared)
             quantize_static(
                 str(prepared),
                 str(target),
-                CropReader(crops),
+                Reader(crops, frames),
                 quant_format=QuantFormat.QDQ,
                 nodes_to_quantize=_body_nodes(prepared),
                 per_channel=True,
@@ -62,15 +70,37 @@ def quantize(source: Path, target: Path, crops: NDArray[np.uint8]) -> None:
             )
         finally:
             root.setLevel(level)
+            onnxruntime.set_default_logger_severity(2)
     _shrink_heads(target)
 
 
+def _hold_for_branches(path: Path) -> None:
+    """Give branches what they take of the graph under names of their own.
+
+    The quantizer takes an activation out of the graph, renames what followed it, and does not look into branches.
+    """
+    model = onnx.load(path)
+    graph = model.graph
+    made = {output for node in graph.node for output in node.output}
+    for number, branch in reversed([each for each in enumerate(graph.node) if each[1].op_type == "If"]):
+        held: dict[str, str] = {}
+        for node in (node for attribute in branch.attribute for node in attribute.g.node):
+            for n, name in enumerate(node.input):
+                if name in made:
+                    node.input[n] = held.setdefault(name, f"{name}_for_{branch.name}")
+        for name, own in held.items():
+            graph.node.insert(number, onnx.helper.make_node("Identity", [name], [own], name=own))
+    onnx.save(model, path)
+
+
 def _body_nodes(path: Path) -> list[str]:
-    """The body's convolutions, residual additions and activations, up to the last of them."""
+    """The body's convolutions, residual additions and activations: up to the last convolution and what follows it."""
     nodes = list(onnx.load(path).graph.node)
-    first = next(n for n, node in enumerate(nodes) if node.op_type == "Conv")
-    last = max(n for n, node in enumerate(nodes) if node.op_type in ("Conv", "Clip", "Relu"))
     kinds = ("Conv", "Add", "Clip", "Relu", "MaxPool")
+    convolutions = [n for n, node in enumerate(nodes) if node.op_type == "Conv"]
+    first, last = convolutions[0], convolutions[-1]
+    while nodes[last + 1].op_type in kinds:
+        last += 1
     return [node.name for node in nodes[first : last + 1] if node.op_type in kinds]
 
 

@@ -3,7 +3,7 @@
     BEAR_ALARM_PICTURES=PICTURES python tests/prove_benchmarks.py [--model X.onnx] [--json] [--stills]
 
 Without --source the pictures are those of the bundled model's test sources. The crops are the same for every model with
-the same input size and crop rule. --stills also looks at whole pictures with their tiles, as `classify` does (minutes).
+the same input size and crop rule. --stills also looks at whole pictures, as `classify` does (minutes).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def still_figures(classifier: Classifier, pictures: list[Picture]) -> dict[str, 
     scores, bears, toys, names = stills.score, stills.bear, stills.toy, stills.files
     found = recall_at(scores[bears], scores[~bears], names[bears], names[~bears])
     assert found is not None
-    limit = classifier.card.thresholds["still"].value
+    limit = classifier.card.thresholds["frame"].value
     return {
         "at_1_percent": asdict(found),
         "toys": asdict(wide) if (wide := clustered_rate(scores[toys] >= found.threshold, names[toys])) else None,

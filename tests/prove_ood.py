@@ -97,7 +97,7 @@ def graphs(run: Run, split: Split, outsiders: list[Outsider], folder: Path) -> N
     for name, module in (("energy", None), (method, strange)):
         paths[f"{name}, fp32"] = folder / f"{name}.fp32.onnx"
         paths[f"{name}, int8"] = folder / f"{name}.int8.onnx"
-        export_graph(run.net, run.backbone, 1.0, size, paths[f"{name}, fp32"], module)
+        export_graph(run.net, run.backbone, 1.0, run.frame, paths[f"{name}, fp32"], module)
         quantize(paths[f"{name}, fp32"], paths[f"{name}, int8"], calibration_crops(everything, seed))
     crops = outsider_crops(outsiders, size)
     print(f"| graph | MB | {' | '.join(crops)} | mean | test crops that pass, %: clean / degraded / bears: both |")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.bench import SWEEP, Bench, Cost, Steps, Way, by_turns, measure, peak_mb, precisions, rounds
+from edge.bench import MANY, Bench, Cost, Steps, Way, by_turns, measure, peak_mb, precisions, rounds
 from edge.classifier import Classifier
 from edge.commands.bench import bench_text, report, what_follows
 from edge.errors import ModelError
@@ -28,11 +28,13 @@ def board(int8=20.0, in_float=40.0, *, cores=4, **more):
     """A made-up board on which a crop takes so many milliseconds."""
     ways = (
         Way("bear@12", "int8", 1, 1, cost(int8)),
-        Way("bear@12", "int8", 1, SWEEP, cost(int8 * SWEEP)),
+        Way("bear@12", "int8", 1, MANY, cost(int8 * MANY)),
         Way("bear@12", "float", 1, 1, cost(in_float)),
     )
     memory = {"int8": 178.0, "float": None}
-    known = Bench("Raspberry Pi 5", cores, True, ways, cost(8.0), cost(2.0), cost(3.0), memory, 51.2, 60.0, 40, 20.0)
+    known = Bench(
+        "Raspberry Pi 5", cores, True, ways, cost(8.0), cost(2.0), cost(3.0), cost(50.0), memory, 51.2, 60.0, 40, 20.0
+    )
     return replace(known, **more)
 
 
@@ -41,13 +43,13 @@ def test_the_real_model_is_measured_both_ways_on_this_machine(tmp_path):
     found = measure([BUNDLED], 0.0)
     named = {(way.precision, way.threads, way.crops) for way in found.ways}
     threads = {1, found.cores}
-    assert named == {(how, many, crops) for how in ("int8", "float") for many in threads for crops in (1, SWEEP)}
+    assert named == {(how, many, crops) for how in ("int8", "float") for many in threads for crops in (1, MANY)}
     assert (found.ways[0].precision, found.ways[0].threads, found.ways[0].crops) == ("int8", 1, 1)
     assert found.rounds == 5
-    for each in (*(way.cost for way in found.ways), found.read, found.motion, found.jpeg):
+    for each in (*(way.cost for way in found.ways), found.read, found.motion, found.jpeg, found.scan):
         assert each
         assert 0.0 < each.low_ms <= each.median_ms <= each.high_ms
-    whole, one = found.way(crops=SWEEP), found.way()
+    whole, one = found.way(crops=MANY), found.way()
     assert whole
     assert one
     assert one.cost
@@ -111,10 +113,12 @@ def test_what_is_computed_of_the_measurements():
     assert Way("m", "int8", 1, 12, cost(60.0)).crop_ms == 5.0
     known = board(int8=20.0)
     assert (known.crops_within(0.25), known.crops_within(0.01), known.crops_within(9.0)) == (12, 3, 12)
-    # Quiet: ten frames of 10 ms, 1.9 crops of 20 ms, one picture of 3 ms a second; moving: 30 crops, five pictures.
-    assert known.cameras() == pytest.approx(0.7 * 4 * 1000 / (100 + 1.9 * 20 + 3))
-    assert known.cameras(3) == pytest.approx(0.7 * 4 * 1000 / (100 + 30 * 20 + 15))
-    assert known.cameras(12) == pytest.approx(0.7 * 4 * 1000 / (100 + 120 * 20 + 15))
+    # Quiet: ten frames of 10 ms, half a look of 50 ms, one picture of 3 ms a second; moving: 30 crops, five pictures.
+    assert known.cameras() == pytest.approx(0.7 * 4 * 1000 / (100 + 25 + 3))
+    assert known.cameras(3) == pytest.approx(0.7 * 4 * 1000 / (100 + 30 * 20 + 25 + 15))
+    assert known.cameras(12) == pytest.approx(0.7 * 4 * 1000 / (100 + 120 * 20 + 25 + 15))
+    # Looking at the whole frame takes a tenth of the time at most, however slow it is.
+    assert board(int8=20.0, scan=cost(900.0)).cameras() == pytest.approx(0.7 * 4 * 1000 / (100 + 100 + 3))
 
 
 @pytest.mark.parametrize(
@@ -125,9 +129,9 @@ def test_what_is_computed_of_the_measurements():
         (board(30.0, 20.0), "1.5 x as fast in float as in int8: export it with `--precision fp32`"),
         (board(27.0), "0.25 s for a frame leave room for 9 crops."),
         (board(200.0), "A frame is given 3 crops in any case, which take 0.60 s here"),
-        (board(20.0), "it can watch 19 quiet cameras, 3 with 3 crops in every frame (one animal), 1 with 12 (rain)."),
-        (board(100.0), "9 quiet cameras, none with 3 crops in every frame"),
-        (board(2000.0, cores=1), "it cannot watch one camera"),
+        (board(20.0), "it can watch 21 quiet cameras, 3 with 3 crops in every frame (one animal), 1 with 12 (rain)."),
+        (board(100.0, scan=cost(900.0)), "13 quiet cameras, none with 3 crops in every frame"),
+        (board(2000.0, cores=1, read=cost(90.0), scan=cost(9000.0)), "it cannot watch one camera"),
         (board(ways=(Way("bear@12", "int8", 1, 1, cost(20.0, 1.6)),)), "At the end all took 1.6 times as long"),
         (
             board(ways=(*board().ways, Way("b@9", "fp32", 1, 1, cost(30.0)))),

@@ -13,7 +13,8 @@ import pytest
 from edge.classifier import Classifier
 from edge.commands import snapshot as command
 from edge.commands.watch_words import model_line
-from edge.drawing import ALARM, HATCH, MOVING, TILE, ZONE, Mark, annotate
+from edge.detect.frame_scan import FrameScanner
+from edge.drawing import ALARM, FOUND, HATCH, MOVING, ZONE, Mark, annotate
 from edge.errors import OptionError
 from edge.lettering import Corners, Lettering, around, first_free, plain, within
 from edge.schema import Region, Score
@@ -44,8 +45,8 @@ def test_words_find_a_place_beside_their_box_that_is_free_or_none():
 def test_the_last_mark_keeps_its_words_where_two_would_stand():
     image = np.zeros((240, 320, 3), np.uint8)
     box = (0.0, 0.0, 0.1, 0.04)  # too small and too far up for a second place that is clear of the first
-    alone = annotate(image, [Mark(box, "", TILE), Mark(box, "brown bear 0.99", ALARM)])
-    both = annotate(image, [Mark(box, "0.55", TILE), Mark(box, "brown bear 0.99", ALARM)])
+    alone = annotate(image, [Mark(box, "", FOUND), Mark(box, "brown bear 0.99", ALARM)])
+    both = annotate(image, [Mark(box, "0.55", FOUND), Mark(box, "brown bear 0.99", ALARM)])
     red = np.all(alone == ALARM, axis=2)
     assert red.sum() > 200
     assert np.array_equal(both[red], alone[red])
@@ -74,7 +75,7 @@ def place_of(monkeypatch, image, *more, **options):
 def test_zones_are_drawn_with_their_names_and_no_words_lie_over_others(size_wh, monkeypatch):
     width, height = size_wh
     image = np.full((height, width, 3), 60, np.uint8)
-    marks = [Mark((x / 5, y / 4, 0.2, 0.25), f"0.{x}{y}", TILE) for x in range(5) for y in range(4)]
+    marks = [Mark((x / 5, y / 4, 0.2, 0.25), f"0.{x}{y}", FOUND) for x in range(5) for y in range(4)]
     marks.append(Mark((0.1, 0.5, 0.25, 0.4), "brown bear 0.99", ALARM, bold=True))
     drawn, placed = place_of(monkeypatch, image, marks, "demo at 16.0 s", [HIVES, GATE], [SKY], command.legend())
     names = dict(placed)
@@ -110,8 +111,15 @@ def test_the_legend_lies_beside_the_caption_or_above_it(size_wh, monkeypatch):
         write(self, words, at)
 
     monkeypatch.setattr(Lettering, "write", noting)
-    annotate(image, [Mark((0.1, 0.1, 0.2, 0.2), "0.5", TILE)], caption, [HIVES], [SKY], command.legend())
-    assert [words for words, _ in written] == [caption, "most bear-like", "moves", "tile", "zone", "mask"]
+    annotate(image, [Mark((0.1, 0.1, 0.2, 0.2), "0.5", FOUND)], caption, [HIVES], [SKY], command.legend())
+    assert [words for words, _ in written] == [
+        caption,
+        "most bear-like",
+        "moves",
+        "in the whole picture",
+        "zone",
+        "mask",
+    ]
     measured = Lettering(image, max(0.35, min(size_wh) / 1100))
     rows = [(at[1], at[0], at[0] + measured.measure(words)[0]) for words, at in written]
     assert all(right <= size_wh[0] for _, _, right in rows)
@@ -130,7 +138,7 @@ def test_a_name_that_has_no_room_at_the_corners_stands_elsewhere_in_its_zone():
     assert all(apart(place, other) for other in taken)
 
 
-def test_what_matters_is_marked_last_and_faint_tiles_without_words():
+def test_what_matters_is_marked_last_and_what_is_faint_without_words():
     def score(kind, x, bear):
         rest = (1 - bear) / 2
         return Score(Region((x, 0.1, 0.2, 0.2), kind), (bear, 0.0, 0.0, rest, rest), bear, "brown_bear", 0.0)
@@ -143,11 +151,11 @@ def test_what_matters_is_marked_last_and_faint_tiles_without_words():
         score("sweep", 0.5, 0.4),
     ]
     found = [(mark.words, mark.colour) for mark in command.marks(scores, tiny_card())]
-    assert found == [("", TILE), ("0.40", TILE), ("0.90", TILE), ("0.02", MOVING), ("brown bear 0.95", ALARM)]
+    assert found == [("", FOUND), ("0.40", FOUND), ("0.90", FOUND), ("0.02", MOVING), ("brown bear 0.95", ALARM)]
 
 
 def test_the_colours_are_what_the_command_calls_them():
-    (blue, green, red), grey = MOVING, set(TILE)
+    (blue, green, red), grey = MOVING, set(FOUND)
     assert (blue < 50, green > 180, red > 180, len(grey)) == (True, True, True, 1)  # yellow, grey
     assert (ALARM[2] > 200, max(ALARM[:2]) < 100) == (True, True)  # red
 
@@ -158,7 +166,9 @@ def test_a_snapshot_names_the_colours(tmp_path):
     ran = bear_alarm(*words, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "shot.jpg").is_file()
-    assert "yellow what moves, grey the sweep's tiles, red the most bear-like, blue the zones." in ran.stderr
+    assert (
+        "yellow what moves, grey what a look at the whole finds, red the most bear-like, blue the zones." in ran.stderr
+    )
 
 
 def test_masks_that_leave_nothing_to_look_at_are_said_and_drawn(tmp_path, caplog):
@@ -172,16 +182,19 @@ def test_masks_that_leave_nothing_to_look_at_are_said_and_drawn(tmp_path, caplog
 def test_what_is_masked_is_hidden_from_the_scores_too(tmp_path, monkeypatch):
     model, clip = str(yard_model(tmp_path / "tiny.onnx")), str(yard_clip(tmp_path / "yard.avi"))
     seen = []
-    score = Classifier.score
+    classifier, score = Classifier(model), Classifier.score
 
     def noting(self, image, regions):
         seen.append(image)
         return score(self, image, regions)
 
     monkeypatch.setattr(Classifier, "score", noting)
+    monkeypatch.setattr(FrameScanner, "beside_crops", lambda _, image: noting(classifier, image, []))
     command.snapshot(clip, tmp_path / "s.png", at=3.5, model=model, zone=[], mask=["0,0.5 0.5,0.5 0.5,1 0,1"])
-    assert (seen[0][190:350, 10:310] == GREY).all()  # a tile that reaches into the mask sees nothing there
-    assert not (seen[0][:170] == GREY).all()
+    assert len(seen) == 2
+    for image in seen:
+        assert (image[190:350, 10:310] == GREY).all()
+        assert not (image[:170] == GREY).all()
 
 
 @pytest.mark.parametrize("out", ["mistyped/shot.jpg", "file/shot.jpg"])

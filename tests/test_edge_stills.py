@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from edge.classifier import BATCH, Classifier
-from edge.crops import MOST_TILES, SMALLEST_TILE_PX, tiles
 from edge.errors import PictureError
 from edge.jpeg import jpeg_is_whole
 from edge.pictures import decode_picture, find_pictures, read_picture
-from edge.schema import WHOLE, Region
+from edge.schema import Region
 from edge.stills import look
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
 
@@ -114,7 +113,7 @@ def classifier(tmp_path):
 def test_a_bear_picture_alarms_and_a_teddy_does_not(classifier):
     bear = look(classifier, plain(BEAR_COLOUR))
     assert bear.alarm
-    assert (bear.label, bear.box_xywh) == ("brown_bear", WHOLE)
+    assert bear.label == "brown_bear"
     assert sum(bear.probabilities.values()) == pytest.approx(1, abs=1e-4)
     assert bear.verdict == "bear"
     teddy = look(classifier, plain(TEDDY_COLOUR))
@@ -128,8 +127,8 @@ def test_from_half_the_threshold_on_it_may_be_a_bear_and_which_one_is_said(class
     assert 0.05 < score < 0.95
 
     def verdict(threshold):
-        still = replace(classifier.card.thresholds["still"], value=threshold)
-        classifier.card = replace(classifier.card, thresholds=classifier.card.thresholds | {"still": still})
+        still = replace(classifier.card.thresholds["frame"], value=threshold)
+        classifier.card = replace(classifier.card, thresholds=classifier.card.thresholds | {"frame": still})
         found = look(classifier, image)
         return found.verdict, found.alarm, found.label
 
@@ -139,29 +138,10 @@ def test_from_half_the_threshold_on_it_may_be_a_bear_and_which_one_is_said(class
     assert verdict(score * 2.01) == ("none", False, "no_bear")
 
 
-def test_a_small_bear_is_found_by_a_tile(classifier):
-    image = plain(NO_BEAR_COLOUR, 240, 320)
-    image[130:235, 205:315] = BEAR_COLOUR
-    found = look(classifier, image)
-    assert found.alarm
-    left, top, width, height = found.box_xywh
-    assert width < 1
-    assert left + width > 0.64
-    assert top + height > 0.54
-
-
-@pytest.mark.parametrize("size_wh", [(6, 6000), (6000, 6), (40, 6000), (4000, 3000), (640, 360), (1, 1)])
-def test_tiles_are_few_and_not_tiny(size_wh):
-    boxes = tiles(size_wh)
-    assert len(boxes) <= 2 * MOST_TILES
-    assert all(box[2] * size_wh[0] >= SMALLEST_TILE_PX - 1e-6 for box in boxes)
-    assert bool(boxes) == (min(size_wh) > 40)
-
-
 def test_scores_come_in_order_whatever_the_batch(classifier):
     image = plain(NO_BEAR_COLOUR, 240, 320)
     image[130:235, 205:315] = BEAR_COLOUR
-    regions = [Region(box, "sweep") for box in tiles((320, 240))]
+    regions = [Region((x / 8, y / 8, 0.25, 0.25), "motion") for y in range(7) for x in range(7)]
     assert len(regions) > BATCH
     together = classifier.score(image, regions)
     assert [score.region for score in together] == regions

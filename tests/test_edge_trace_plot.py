@@ -36,7 +36,14 @@ def test_the_plot_is_valid_and_self_contained_svg(clip, tmp_path, capsys):
     ask(capsys, "--plot", out, "--trace", path)
     root = ET.fromstring(out.read_bytes())
     text = " ".join(root.itertext())
-    for words in (f"ALARM {events[0].id[:8]}", f"end {events[0].id[:8]}", "track 1", "what moved", "sweep", "10 s"):
+    for words in (
+        f"ALARM {events[0].id[:8]}",
+        f"end {events[0].id[:8]}",
+        "track 1",
+        "what moved",
+        "whole picture",
+        "10 s",
+    ):
         assert words in text
     raw = out.read_text()
     assert raw.count("http") == 1  # the name of the format, and nothing to fetch

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from edge.decide import Evidence, Rule
 from edge.decide.happening import Decider
 from edge.schema import WHOLE, Region, RegionKind, Score
-from edge.sweep import whole_and_tiles
 from edge.track import Tracker, inside, iou
 
 sides = st.floats(0.02, 0.5)
@@ -38,25 +37,24 @@ def test_a_walking_bear_with_jittering_boxes_is_one_track():
     assert tracks[0].box_xywh[0] == pytest.approx(0.58)
 
 
-def test_whole_frame_and_tiles_around_one_bear_are_one_track():
-    bear = (0.45, 0.45, 0.12, 0.15)
-    hits = [score(box, 0.9 if inside(box, bear) > 0.4 else 0.01, "sweep") for box in whole_and_tiles((1280, 720))]
-    assert sum(hit.bear > 0.5 for hit in hits) >= 4
+def test_what_a_look_at_the_whole_frame_finds_about_one_bear_is_one_track():
     tracker = Tracker(0.5)
-    assert len(tracker(hits, 0.0)) == 1
-    # The next sweeps find it tile by tile.
-    for i, hit in enumerate(hits):
-        assert len(tracker([hit, score(tracker.tracks[0].box_xywh, 0.9, "track")], 0.5 * (i + 1))) == 1
+    rng = np.random.default_rng(1)
+    for i in range(40):
+        around = (0.45 + rng.normal() * 0.01, 0.45 + rng.normal() * 0.01, 0.12 * rng.uniform(0.8, 1.5), 0.15)
+        own = [score(region.box_xywh, 0.9, "track") for region in tracker.regions([])]
+        tracks = tracker([score(around, 0.9, "sweep"), *own], 2.0 * i)
+    assert [track.number for track in tracks] == [1]
 
 
-def test_a_hit_tile_is_looked_at_again_at_its_box():
+def test_what_the_frame_scan_found_is_looked_at_again_at_its_box():
     tracker = Tracker(0.5)
     tracker([score((0.0, 0.0, 0.3, 0.5), 0.9, "sweep")], 0.0)
     assert tracker.regions([]) == [Region((0.0, 0.0, 0.3, 0.5), "track")]
     assert tracker.regions([Region((0.0, 0.0, 0.3, 0.45), "motion")]) == []
 
 
-def test_a_tile_without_a_bear_says_nothing_of_the_bear_beside_it():
+def test_a_place_without_a_bear_says_nothing_of_the_bear_beside_it():
     tracker = Tracker(0.5)
     tracker([score((0.4, 0.4, 0.1, 0.1), 0.9)], 0.0)
     (track,) = tracker([score(WHOLE, 0.01, "sweep"), score((0.3, 0.3, 0.3, 0.5), 0.01, "sweep")], 0.1)
@@ -77,7 +75,7 @@ def test_two_bears_are_two_tracks():
     assert len(tracks) == 2
 
 
-def test_what_the_sweep_found_and_then_moves_stays_one_track():
+def test_what_the_frame_scan_found_and_then_moves_stays_one_track():
     tracker = Tracker(0.5)
     tracker([score((0.3, 0.3, 0.3, 0.5), 0.9, "sweep")], 0.0)
     (track,) = tracker([score((0.4, 0.5, 0.1, 0.1), 0.95)], 0.1)
@@ -119,7 +117,7 @@ def test_tracks_that_come_to_lie_on_one_another_are_one():
 
 
 def test_a_weak_hit_beside_a_still_track_does_not_count_against_it():
-    """Held to the still threshold, a tile with a score between the two would; without a hit it says nothing."""
+    """Held to the still threshold, a look with a score between the two would; without a hit it says nothing."""
     rule, box, beside = Rule(0.4, 0.6), (0.4, 0.4, 0.1, 0.1), (0.45, 0.45, 0.3, 0.3)
     sums = []
     for bear in (0.3, 0.5):

@@ -17,7 +17,6 @@ from edge.decide import Rule
 from edge.decide.happening import Decider
 from edge.schema import WHOLE, Event, Region, Score
 from edge.settings import CameraSettings
-from edge.sweep import whole_and_tiles
 from edge.telling import Teller
 from edge.trace.find import Found
 from edge.trace.moment import Moment
@@ -177,7 +176,7 @@ def test_a_bear_that_stands_still_and_wavers_keeps_its_event():
 
 
 def test_one_bear_leaves_the_zone_another_stays_outside_it():
-    """In pictures, with the sweep as it is: both stand still from the first frame on, side by side with many tiles."""
+    """In pictures: both stand still from the first frame on, side by side."""
     empty = scene()
     cv2.rectangle(empty, (380, 60), (600, 300), BEAR_COLOUR, -1)
     there = empty.copy()
@@ -192,19 +191,6 @@ def test_one_bear_leaves_the_zone_another_stays_outside_it():
 def _later(frames, by_s):
     for frame in frames:
         yield replace(frame, time=frame.time + by_s, media_time_s=frame.media_time_s + by_s, index=frame.index + 1000)
-
-
-def test_a_bear_between_the_tiles_of_the_sweep_is_one_track_and_stays_it():
-    bear = (0.45, 0.45, 0.12, 0.15)
-    parts = [score(box, 0.9 if inside(box, bear) > 0.4 else 0.01) for box in whole_and_tiles((1280, 720))]
-    tracker = Tracker(0.5)
-    (track,) = tracker(parts, 0.0)
-    number = track.number
-    for i in range(1, 40):
-        own = [score(region.box_xywh, 0.85, "track") for region in tracker.regions([])]
-        tracks = tracker([*own, parts[i % len(parts)]], 0.5 * i)
-        assert number in {track.number for track in tracks}
-        assert all(inside(track.box_xywh, bear) > 0.4 for track in tracks)
 
 
 def _again(frames, count):

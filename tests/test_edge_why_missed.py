@@ -46,7 +46,7 @@ def record(path, frames, rule=RULE, **options):
     """The loop over frames with its moments in a trace; the events that were told."""
     events: list[Event] = []
     trace = Trace(path)
-    watcher = Watcher(Colours(), rule, Teller([events.append]), trace=trace, **options)
+    watcher = Watcher(Colours(), rule, Teller([events.append]), trace=trace, scan=Colours().scan, **options)
     watcher(frames(watcher) if callable(frames) else frames)
     assert trace.close(5.0)
     return events
@@ -129,7 +129,7 @@ def test_one_picture_that_alarms_is_explained_by_its_own_rule(bear, tmp_path, ca
     class Says(Colours):
         def score(self, image, regions):
             found = super().score(image, regions)
-            return [replace(score, bear=bear if index == 0 else 0.1) for index, score in enumerate(found)]
+            return [replace(score, bear=bear, region=replace(score.region, kind="track")) for score in found]
 
     events: list[Event] = []
     trace = Trace(tmp_path / "t.jsonl")

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from edge.card import Card, DriftReference, Spread, card_type, golden_digest, read_card
+from edge.card import Card, DriftReference, FrameRule, Spread, golden_digest
+from edge.card_reading import card_type, read_card
 from edge.drift import spread
 from edge.errors import ModelError
-from tests.tiny import tiny_card
+from tests.tiny import older_card, tiny_card
 
 
 def bound() -> Card:
@@ -38,13 +39,15 @@ def test_labels_that_no_longer_belong_to_the_golden_answers_are_refused(change: 
 
 
 def test_an_older_card_loads_as_before() -> None:
-    older = asdict(replace(tiny_card(), labels=tiny_card().labels[::-1]))
-    later = {"golden_sha256", "drift", "input_format"}
+    older = asdict(replace(older_card(), labels=tiny_card().labels[::-1]))
+    later = {"golden_sha256", "drift", "input_format", "frame", "golden_frames"}
     older = {name: value for name, value in older.items() if name not in later}
     for limit in older["thresholds"].values():
         del limit["bear_pictures"], limit["no_bear_pictures"]
     for name in ("fp32_threshold", "int8_threshold", "fp32_false_positive_rate", "int8_false_positive_rate"):
         del older["parity"][name]
+    del older["parity"]["frame"], older["parity"]["note"]
+    older["thresholds"]["still"] = older["thresholds"].pop("frame")
     for name in ("crops", "pictures", "sources"):
         del older["ood"][name]
     card = read_card(json.dumps(older), "m.onnx")
@@ -52,6 +55,24 @@ def test_an_older_card_loads_as_before() -> None:
     assert card.parity.int8_false_positive_rate is None
     assert card.thresholds["crop"].bear_pictures is None
     assert (card.drift, card.ood.pictures, card.ood.sources) == (None, None, None)
+    assert (card.card_version, card.frame, card.golden_frames) == (1, None, ())
+    assert card.thresholds["frame"].value == 0.7  # what version 1 called "still"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"card_version": 1}, "version 1 with a rule for whole frames"),
+        ({"frame": None}, "version 2 without a rule for whole frames"),
+        ({"golden_frames": ()}, "no golden frame"),
+        ({"frame": FrameRule((450,), (7,), 1.0)}, "are not multiples of 32"),
+        ({"frame": FrameRule((448,), (15,), 1.0)}, "do not fit into frames"),
+        ({"frame": FrameRule((), (7,), 1.0)}, "are not multiples of 32"),
+    ],
+)
+def test_a_frame_rule_that_cannot_be_is_refused(change: dict, why: str) -> None:
+    with pytest.raises(ModelError, match=why):
+        read_card(replace(tiny_card(), **change).to_json(), "m.onnx")
 
 
 def test_what_came_later_is_optional_in_the_schema() -> None:

@@ -12,37 +12,55 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("timm")
 
-from torch import nn  # noqa: E402
+from timm.layers import Conv2dSame  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
-from export.describe import answers  # noqa: E402
-from export.graph import domains, export_graph, put_card  # noqa: E402
+from edge.card import FrameRule  # noqa: E402
+from edge.classifier import SCAN  # noqa: E402
+from export.describe import answers, session_of  # noqa: E402
+from export.frame_sets import file_way  # noqa: E402
+from export.graph import domains, export_graph, pad_as_for_cells, put_card  # noqa: E402
 from export.quantize import quantize  # noqa: E402
 from tests.tiny import tiny_card  # noqa: E402
 from train.catalog.picture import ALARM_LABELS, LABELS  # noqa: E402
 from train.figures.calibrate import probabilities  # noqa: E402
-from train.learning.backbones import find_backbone  # noqa: E402
+from train.learning.backbones import build, find_backbone  # noqa: E402
 from train.learning.network import BearNet  # noqa: E402
 from train.learning.probe import ask  # noqa: E402
+from train.learning.scanning import ask_frame  # noqa: E402
 from train.ood.features import features_of  # noqa: E402
 from train.ood.fit import fit_method, scores  # noqa: E402
 
-SIZE, WIDE = 32, 256  # so many features that the bank's layer is one that int8 stores small
+SIZE, WIDE = 64, 256  # so many features that the bank's layer is one that int8 stores small
 BACKBONE = find_backbone("efficientnet_lite0")
+
+
+FRAME = FrameRule((128,), (3, 2), 1.7)
+
+
+class SmallBody(nn.Sequential):
+    """Two convolutions, 32 pixels a cell; the mean of the cells."""
+
+    def __init__(self, wide: int):
+        super().__init__(
+            nn.Conv2d(3, 8, 4, stride=4), nn.ReLU6(), Conv2dSame(8, wide, 9, stride=8, padding="same"), nn.ReLU6()
+        )
+
+    def forward_features(self, pictures: Tensor) -> Tensor:
+        """The map of features."""
+        found: Tensor = super().forward(pictures)
+        return found
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The pooled features."""
+        return self.forward_features(pictures).mean((2, 3))
 
 
 @pytest.fixture(scope="module")
 def net() -> BearNet:
     """A body of two convolutions and both heads."""
     torch.manual_seed(1)
-    body = nn.Sequential(
-        nn.Conv2d(3, 8, 3, stride=2),
-        nn.ReLU6(),
-        nn.Conv2d(8, WIDE, 3, stride=2),
-        nn.ReLU6(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
-    return BearNet(body, nn.Linear(WIDE, 1000), LABELS, ALARM_LABELS, 0.5).eval()
+    return BearNet(SmallBody(WIDE), nn.Linear(WIDE, 1000), LABELS, ALARM_LABELS, 0.5).eval()
 
 
 def crops(count: int, seed: int) -> np.ndarray:
@@ -59,7 +77,7 @@ def files(net: BearNet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, t
     for name in ("nearest neighbour", "vim"):
         method = fit_method(name, net, seen, ["no_bear"] * 600)
         path = folder / f"{name}.onnx"
-        export_graph(net, BACKBONE, 1.3, SIZE, path, method)
+        export_graph(net, BACKBONE, 1.3, FRAME, path, method)
         found[name] = path, method
     return found
 
@@ -93,6 +111,75 @@ def test_the_file_says_what_it_takes_and_names_no_operators_it_does_not_use(file
     np.testing.assert_array_equal(answers(int8, crops(4, 3))[0], before)
 
 
+def reference(net: BearNet, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the windows and the map of one frame (H, W, 3) are by hand: each window's crop of the map, averaged."""
+    pixels = torch.from_numpy(frame[None, ..., ::-1].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        cells = net.body.forward_features(pixels)[0]
+        h, w = cells.shape[1:]
+        means = [
+            cells[:, y : y + k, x : x + k].mean((1, 2))
+            for k in FRAME.windows
+            for y in range(h - k + 1)
+            for x in range(w - k + 1)
+        ]
+        logits = net.label_logits(net.heads(torch.stack(means))).numpy()
+        new, old = net.new_head.weight, net.old_head.weight
+        bears, old_bears = net.alarm, net.old_bears
+        direction = 0.5 * (new[bears].mean(0) - new[~bears].mean(0))
+        direction += 0.5 * (old[old_bears].mean(0) - old[~old_bears].mean(0))
+        return probabilities(logits, FRAME.temperature), torch.einsum("fhw,f->hw", cells, direction).numpy()
+
+
+@pytest.mark.parametrize("size_hw", [(96, 128), (128, 96), (160, 224)])
+def test_the_frame_scan_answers_as_the_network_does_window_by_window(net: BearNet, files, size_hw: tuple) -> None:
+    session = session_of(files["vim"][0])
+    frame = np.random.default_rng(3).integers(0, 255, (*size_hw, 3), np.uint8)
+    windows, heat, ood = session.run(["windows", "heat", "ood"], {"crops": frame[None], SCAN: np.array(True)})
+    expected, cells = reference(net, frame)
+    np.testing.assert_allclose(windows[0], expected, atol=1e-5)
+    np.testing.assert_allclose(heat[0], cells, atol=1e-4)
+    assert ood.shape == (1,)
+    logits, own = ask_frame(net, BACKBONE, frame, FRAME.windows)
+    np.testing.assert_allclose(probabilities(logits, FRAME.temperature), expected, atol=1e-5)
+    np.testing.assert_allclose(own, cells, atol=1e-4)
+
+
+def test_crops_do_not_pay_for_windows_nor_need_room_for_them(files) -> None:
+    session = session_of(files["vim"][0])
+    assert [each.name for each in session.get_inputs()] == ["crops"]  # the switch need not be given
+    windows, heat = session.run(["windows", "heat"], {"crops": crops(2, 1)})  # 2 x 2 cells: no window of 3
+    assert (windows.size, heat.size) == (0, 0)
+
+
+def test_int8_keeps_the_frame_scan_and_its_windows_in_float(files, tmp_path: Path) -> None:
+    frames = [np.random.default_rng(n).integers(0, 255, (96, 128, 3), np.uint8) for n in range(20)]
+    quantize(files["vim"][0], tmp_path / "int8.onnx", crops(64, 2), frames)
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    [branch] = [node for node in graph.node if node.op_type == "If"]
+    inside = [node.op_type for attribute in branch.attribute for node in attribute.g.node]
+    assert "AveragePool" in inside
+    assert not {"QuantizeLinear"} & set(inside)
+    exact, coarse = (
+        np.concatenate([file_way(path)(frame) for frame in frames])
+        for path in (files["vim"][0], tmp_path / "int8.onnx")
+    )
+    assert np.abs(exact - coarse).max() < 0.1
+    assert np.corrcoef(exact[:, 0], coarse[:, 0])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("size_wh", [(224, 224), (448, 256), (640, 384)])
+def test_constant_pads_are_timms_same_pads_where_sides_are_multiples_of_32(size_wh: tuple[int, int]) -> None:
+    body, _ = build(BACKBONE, pretrained=False)
+    picture = torch.randn(1, 3, size_wh[1], size_wh[0])
+    with torch.no_grad():
+        before = body.eval().forward_features(picture)
+        pad_as_for_cells(body)
+        after = body.forward_features(picture)
+    assert not any(isinstance(layer, Conv2dSame) for layer in body.modules())
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
+
+
 def test_operators_inside_a_branch_count_as_used() -> None:
     inside = onnx.helper.make_graph(
         [onnx.helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")], "then", [], []
@@ -102,7 +189,7 @@ def test_operators_inside_a_branch_count_as_used() -> None:
 
 
 def test_without_a_method_it_is_the_energy(net: BearNet, tmp_path: Path) -> None:
-    export_graph(net, BACKBONE, 1.0, SIZE, tmp_path / "energy.onnx")
+    export_graph(net, BACKBONE, 1.0, FRAME, tmp_path / "energy.onnx")
     shown = crops(5, 6)
     np.testing.assert_allclose(answers(tmp_path / "energy.onnx", shown)[1], ask(net, BACKBONE, shown)[1], atol=1e-4)
 

@@ -16,25 +16,28 @@ pytest.importorskip("fastai")
 
 from torch import nn  # noqa: E402
 
-from edge.card import Card  # noqa: E402
+from edge.card import Card, FrameRule  # noqa: E402
 from edge.classifier import Classifier  # noqa: E402
 from edge.drift import drifts  # noqa: E402
 from edge.pictures import read_picture  # noqa: E402
 from edge.schema import WHOLE, Region  # noqa: E402
+from edge.stills import look  # noqa: E402
 from export.artefact import export_run  # noqa: E402
 from export.crop_sets import collect_for_parity  # noqa: E402
-from train.catalog.picture import ALARM_LABELS, LABELS, Catalog, table_digest  # noqa: E402
+from tests.test_export_graph import SmallBody  # noqa: E402
+from train.catalog.picture import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest  # noqa: E402
 from train.catalog.read import read_catalog  # noqa: E402
 from train.catalog.split import split_catalog, write_split  # noqa: E402
 from train.learning.answering import answering_learner  # noqa: E402
 from train.learning.network import BearNet  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
 from train.learning.run import Run  # noqa: E402
+from train.learning.scanning import SIDES, WINDOWS  # noqa: E402
 from train.ood.compare import RESULT, strangeness  # noqa: E402
 from train.ood.features import features_of  # noqa: E402
 from train.ood.fit import scores  # noqa: E402
 
-SIZE, TEMPERATURE = 32, 0.75
+SIZE, TEMPERATURE, FRAME_TEMPERATURE = 32, 0.75, 1.4
 
 
 def plain(items: Any, words: str) -> Any:
@@ -68,11 +71,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Catalog]:
         "learner_sha256": "abc",
     }
     torch.manual_seed(3)
-    layers = nn.Conv2d(3, 12, 5, stride=3), nn.ReLU6(), nn.Conv2d(12, 24, 3, stride=2), nn.ReLU6()
-    body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    net = BearNet(body, nn.Linear(24, 1000), LABELS, ALARM_LABELS, 0.5)
+    net = BearNet(SmallBody(24), nn.Linear(24, 1000), LABELS, ALARM_LABELS, 0.5)
     recipe = Recipe(size=SIZE)
-    learner = answering_learner(net.eval(), TEMPERATURE, split["train"], split["tune"], recipe, {})
+    learner = answering_learner(net.eval(), TEMPERATURE, FRAME_TEMPERATURE, split["train"], split["tune"], recipe, {})
     return Run(run, learner, recipe, settings), catalog
 
 
@@ -87,8 +88,9 @@ def test_the_card_says_which_score_it_is_and_what_its_threshold_was_fitted_on(ex
     assert len(exported) == 2
     for card in exported.values():
         assert card.temperature == TEMPERATURE  # the run's: it is fitted once
+        assert card.frame == FrameRule(SIDES, WINDOWS, FRAME_TEMPERATURE)
         assert (card.ood.method, card.ood.quantile) == ("nearest neighbour", 0.95)
-        assert card.ood.pictures == card.thresholds["still"].n_bear + card.thresholds["still"].n_no_bear
+        assert card.ood.pictures == card.thresholds["frame"].n_bear + card.thresholds["frame"].n_no_bear
         assert card.ood.crops is not None
         assert card.ood.crops >= 3 * card.ood.pictures
         assert card.ood.sources == ("pictures",)
@@ -129,6 +131,26 @@ def test_the_learner_answers_as_fp32_does_and_as_int8_but_for_what_its_card_says
             whole = Region(WHOLE, "sweep")
             [score] = files["fp32"].score(read_picture(row.file), [whole])
             np.testing.assert_allclose(run.learner.predict(row.file)[2], score.probabilities, atol=1e-4)
+
+
+def test_the_frame_scan_is_judged_and_its_threshold_is_what_classify_goes_by(
+    made: tuple[Run, Catalog], exported: dict[Path, Card]
+) -> None:
+    run, catalog = made
+    split = run.split(catalog)
+    for path, card in exported.items():
+        classifier, frame = Classifier(path), card.parity.frame
+        assert frame is not None
+        assert frame.crops == frame.pictures == len(split["test"])
+        assert frame.fp32_max_abs_dp <= 1e-4
+        assert (frame.note is None) == (card.precision == "fp32")  # so few bears bound no loss, and it says so
+        found = [look(classifier, read_picture(row.file)) for row in split["tune"]]
+        limit = card.thresholds["frame"]
+        hit = np.array([one.bear >= limit.value for one in found])
+        bears = np.array([is_bear(row.label) for row in split["tune"]])
+        assert [one.alarm for one in found] == hit.tolist()
+        assert hit[bears].mean() == pytest.approx(limit.recall)
+        assert hit[~bears].mean() == pytest.approx(limit.false_positive_rate)
 
 
 def test_what_the_device_sees_can_be_compared_with_the_reference(exported: dict[Path, Card]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,17 @@ pytest.importorskip("onnx")
 
 from edge.card import Parity, Threshold
 from export.commands import doubts, parity_rows, threshold_line
-from export.verify import Answers, ParityError, compare, compare_int8, gate_thresholds, recall_loss, refuse
+from export.verify import (
+    MIN_FRAME_BEARS,
+    Answers,
+    ParityError,
+    compare,
+    compare_int8,
+    few_frames,
+    gate_thresholds,
+    recall_loss,
+    refuse,
+)
 from train.figures.calibrate import fit_threshold
 
 
@@ -64,6 +76,38 @@ def test_lost_recall_is_refused() -> None:
     assert upper > loss
     with pytest.raises(ParityError, match="more of 100 bears than the exact one"):
         refuse(judged(p, worse, bears, pictures))
+
+
+def frames(lost: int, gained: int, bears: int = 150) -> Parity:
+    """The parity of whole pictures, of whose bears int8 loses some and finds others."""
+    truth = np.arange(bears + 850) < bears
+    p = np.where(truth, 0.9, 0.1)
+    p[:gained] = 0.2
+    other = p.copy()
+    other[:gained], other[bears - lost : bears] = 0.9, 0.2
+    one, two = (np.stack([each, 1 - each], 1) for each in (p, other))
+    return few_frames(judged(one, two, truth, np.arange(len(truth))), bears)
+
+
+def test_few_whole_pictures_are_held_to_what_they_show_and_say_so() -> None:
+    for parity in (frames(0, 0), frames(2, 0), frames(4, 3)):
+        assert parity.passed
+        assert parity.note
+        assert "150 test pictures of bears" in parity.note
+        refuse(parity)
+    worse = frames(12, 0)
+    assert not worse.passed
+    whole = replace(judged(*alike()), frame=worse)
+    with pytest.raises(ParityError, match=r"misses at least .* than the exact one, fp32, looked at whole"):
+        refuse(whole)
+    assert frames(0, 0, bears=MIN_FRAME_BEARS).note is None
+    assert not frames(20, 0, bears=MIN_FRAME_BEARS).passed
+
+
+def alike() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Two networks that answer the same, for ``judged``."""
+    p, bears, pictures = answers(9000)
+    return p, p, bears, pictures
 
 
 def test_disagreement_is_refused_even_where_recall_is_kept() -> None:
@@ -152,7 +196,7 @@ def test_copies_of_a_picture_are_not_called_bears() -> None:
     assert "on 30 crops of 10 pictures, " in threshold_line("crop", copies)
     alone = fit_threshold(bear, bears, 0.1, ["a"])
     assert (alone.n_bear, alone.bear_pictures) == (30, 30)
-    assert "on 30 bears, " in threshold_line("still", alone)
+    assert "on 30 bears, " in threshold_line("frame", alone)
     assert "on 20 bears, " in threshold_line("crop", Threshold(0.5, 1.0, 0.0, 20, 40, ("field",)))  # an older card
 
 
@@ -160,8 +204,8 @@ def test_a_model_that_finds_no_bears_is_doubted() -> None:
     def limit(recall: float, pictures: int) -> Threshold:
         return Threshold(0.5, recall, 0.0, 3 * pictures, 400, ("field",), bear_pictures=pictures, no_bear_pictures=200)
 
-    assert list(doubts({"crop": limit(0.75, 156), "still": limit(0.97, 156)})) == []
-    (poor,) = doubts({"crop": limit(0.07, 30), "still": limit(0.97, 30)})
+    assert list(doubts({"crop": limit(0.75, 156), "frame": limit(0.97, 156)})) == []
+    (poor,) = doubts({"crop": limit(0.07, 30), "frame": limit(0.97, 30)})
     assert poor.startswith("Do not rely on it: at its crop threshold it finds 7 % of the tuning bears.")
-    (few,) = doubts({"crop": limit(1.0, 5), "still": limit(1.0, 5)})
+    (few,) = doubts({"crop": limit(1.0, 5), "frame": limit(1.0, 5)})
     assert "come from 5 pictures of bears" in few

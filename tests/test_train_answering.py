@@ -136,9 +136,10 @@ def test_the_answers_are_those_of_the_exported_file(learn: Any, wide: Path, expo
 
 
 def test_the_temperature_is_the_one_that_the_run_states(folder: Path, learn: Any) -> None:
-    stated = json.loads((folder / "metrics.json").read_text())["temperature"]
-    assert stated == learn.model.temperature == read_run(folder).temperature
-    assert stated != 1
+    stated = json.loads((folder / "metrics.json").read_text())
+    assert stated["temperature"] == learn.model.temperature == read_run(folder).temperature
+    assert stated["frame_temperature"] == learn.model.frame_temperature == read_run(folder).frame.temperature
+    assert stated["temperature"] != 1
 
 
 def test_interpretation_shows_the_tuning_part_or_files_of_ones_own(learn: Any) -> None:
@@ -209,4 +210,4 @@ def test_a_learner_of_an_older_version_is_one_sentence(folder: Path, monkeypatch
 def test_the_temperature_divides_the_logits() -> None:
     net = BearNet(torch.nn.Flatten(), torch.nn.Linear(3, 1000), LABELS, ALARM_LABELS, 0.5)
     pictures = torch.randn(4, 3, 1, 1)
-    torch.testing.assert_close(CalibratedNet(net, 2.0)(pictures), net.label_logits(net(pictures)) / 2)
+    torch.testing.assert_close(CalibratedNet(net, 2.0, 1.0)(pictures), net.label_logits(net(pictures)) / 2)

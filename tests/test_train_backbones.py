@@ -28,11 +28,18 @@ def test_an_unknown_name_offers_others() -> None:
         find_backbone("resnet19")
 
 
-@pytest.mark.parametrize("name", [SMALL, "resnet10t"])
+@pytest.mark.parametrize("name", ["mobilenetv2_050", "resnet10t", "efficientnet_lite0"])
 def test_the_body_gives_what_the_last_layer_takes(name: str) -> None:
     body, head = build(find_backbone(name), pretrained=False, size=64)
     assert body.eval()(torch.zeros(2, 3, 64, 64)).shape == (2, head.in_features)
     assert head.out_features == 1000
+
+
+@pytest.mark.parametrize(("name", "size"), [(SMALL, 64), ("vit_tiny_patch16_224", 224), ("convnextv2_atto", 80)])
+def test_a_network_that_the_frame_scan_cannot_use_is_refused_in_a_sentence(name: str, size: int) -> None:
+    """One that works on after its pooling, one without a grid, one whose cells do not fit the size."""
+    with pytest.raises(OptionError, match=rf"^{name}: its features .* which the frame scan needs; choose another"):
+        build(find_backbone(name), pretrained=False, size=size)
 
 
 def test_a_size_that_does_not_fit_is_a_sentence() -> None:

@@ -79,7 +79,7 @@ def test_figures_over_stills(classifier, pool):
     found = evaluate_stills(classifier, read_catalog(pool).pictures)
     slices = {(one.by, one.value): one for one in found.slices("still")}
     whole = slices["all", ""]
-    assert (counted(whole.recall).k, counted(whole.recall).n) == (1, 3)  # the far bear is lost in the tiles
+    assert (counted(whole.recall).k, counted(whole.recall).n) == (1, 3)  # the far bear is lost in the frame scan
     assert (counted(whole.false_positive_rate).k, counted(whole.false_positive_rate).n) == (1, 3)  # the fox
     assert whole.auc is not None
     assert counted(slices["class", "brown_bear"].recall).value == 1
@@ -274,7 +274,7 @@ def test_the_command_prints_figures_for_people_and_machines(tmp_path, pool, caps
     evaluate(pool, model=model, as_json=True, source=["web"])
     figures = json.loads(capsys.readouterr().out)
     assert figures["pictures"] == 3
-    assert figures["thresholds"] == {"crop": 0.6, "still": 0.7}
+    assert figures["thresholds"] == {"crop": 0.6, "frame": 0.7}
     assert figures["still"][0]["recall"]["n"] == 2
 
 

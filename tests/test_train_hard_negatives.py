@@ -121,7 +121,7 @@ def test_pieces_of_what_is_hard_as_a_whole_do_not_take_its_place(classifier: Cla
         sides = [max(one.crop.shape[:2]) for one in hard_crops(classifier, picture, Path("x"), 0.2, dice(seed))]
         assert max(sides) >= 360
         pieces += sum(side <= 64 for side in sides)
-    assert pieces <= 5  # of 120 windows: those on a rim of it that no hard tile holds
+    assert pieces <= 5  # of 120 windows: those on a rim of it that no hard place holds
 
 
 def test_an_earlier_trainings_crops_stay_until_there_is_a_new_run_and_other_files_for_good(

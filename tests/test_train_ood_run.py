@@ -63,7 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, list[
     body = nn.Sequential(nn.Conv2d(3, 24, 5, stride=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     net = BearNet(body, nn.Linear(24, 1000), LABELS, ALARM_LABELS, 0.5)
     (folder / "run").mkdir()
-    learner: Any = SimpleNamespace(model=CalibratedNet(net, 1.0))
+    learner: Any = SimpleNamespace(model=CalibratedNet(net, 1.0, 1.0))
     return Run(folder / "run", learner, Recipe(size=SIZE), {"learner_sha256": "abc"}), split, folder / "outsiders"
 
 

@@ -20,7 +20,7 @@ pytest.importorskip("matplotlib")
 from edge.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from tests.benchmark_pool import make_pool, painted, write_model
-from tests.tiny import NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model
+from tests.tiny import FRAME, NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model
 from train.catalog.read import read_catalog
 from train.catalog.split import write_split
 from train.report.commands import report
@@ -173,12 +173,13 @@ def test_a_run_that_was_not_exported_is_asked_itself(
     pytest.importorskip("fastai")
     import train.learning.probe
     import train.learning.run
+    import train.learning.scanning
 
     run = make_run(tmp_path / "fresh", place / "pool")
     limit = {"value": 0.6, "recall": 0.9, "false_positive_rate": 0.01, "n_bear": 5, "n_no_bear": 5, "sources": ["a"]}
     (run / "metrics.json").write_text(json.dumps({"thresholds": {"all": limit}}))
     recipe = SimpleNamespace(size=32, backbone="colours")
-    run_read = SimpleNamespace(recipe=recipe, net=None, backbone=None, temperature=1.5)
+    run_read = SimpleNamespace(recipe=recipe, net=None, backbone=None, temperature=1.5, frame=FRAME)
     monkeypatch.setattr(train.learning.run, "read_run", lambda _: run_read)
     asked: list[int] = []
 
@@ -186,7 +187,14 @@ def test_a_run_that_was_not_exported_is_asked_itself(
         asked.append(len(crops))
         return 1.5 * np.log(np.clip(tiny_answer(crops), 1e-9, 1)), np.zeros(len(crops))
 
+    def ask_frame(_: Any, __: Any, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        h, w = frame.shape[0] // 32, frame.shape[1] // 32
+        count = sum((h - k + 1) * (w - k + 1) for k in FRAME.windows)
+        answer = np.log(np.clip(tiny_answer(frame[None]), 1e-9, 1))
+        return np.repeat(answer, count, 0), np.zeros((h, w), np.float32)
+
     monkeypatch.setattr(train.learning.probe, "ask", ask)
+    monkeypatch.setattr(train.learning.scanning, "ask_frame", ask_frame)
     report(run)
     html = (run / "report.html").read_text(encoding="utf-8")
     assert "fresh, not exported" in html

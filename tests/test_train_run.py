@@ -33,7 +33,7 @@ class Untrained:
 
     def __init__(self, number: int = 0):
         self.number, self.path = number, Path()
-        self.model: Any = SimpleNamespace(labels=LABELS, eval=lambda: None, learner=self)
+        self.model: Any = SimpleNamespace(labels=LABELS, eval=lambda: None, learner=self, frame_temperature=1.0)
 
     def export(self, name: Any) -> None:
         """Write the pickle where fastai does."""
@@ -48,7 +48,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "make_dataloaders", lambda *_, **__: None)
     monkeypatch.setattr(runs, "train_learner", lambda *_: Untrained(next(trainings)))
     monkeypatch.setattr(runs, "measure", lambda *_: {})
-    monkeypatch.setattr(runs, "ask_tune", lambda *_: SimpleNamespace(temperature=1.0))
+    monkeypatch.setattr(runs, "ask_tune", lambda *_: SimpleNamespace(temperature=1.0, frame_temperature=1.0))
     monkeypatch.setattr(runs, "answering_learner", lambda model, *_: model.learner)
     monkeypatch.setattr(runs, "learning_curve_picture", lambda *_: None)
     monkeypatch.setattr(runs, "load_learner", lambda path: Untrained(pickle.loads(path.read_bytes())))

@@ -97,7 +97,7 @@ def test_the_exported_model_and_its_card(exported_model: Path) -> None:
     assert card["notice"] is None  # a user's own pictures: nothing is unclear
     assert card["golden"] >= 6
     assert card["golden_sha256"]
-    crop, still = card["thresholds"]["crop"], card["thresholds"]["still"]
+    crop, still = card["thresholds"]["crop"], card["thresholds"]["frame"]
     assert crop["n_bear"] == 3 * crop["bear_pictures"]  # clean, and two degraded
     assert still["n_bear"] == still["bear_pictures"] == crop["bear_pictures"]
     parity = card["parity"]

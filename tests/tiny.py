@@ -1,4 +1,4 @@
-"""A tiny model for tests: tests/tiny.onnx (520 bytes) tells bears by colour; each test puts its own card inside."""
+"""A tiny model for tests: tests/tiny.onnx (two kilobytes) tells bears by colour; each test puts its own card inside."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.card import CARD_KEY, Card, CropRule, GoldenVector, OutOfDomain, Parity, Threshold
+from edge.card import CARD_KEY, Card, CropRule, FrameRule, GoldenFrame, GoldenVector, OutOfDomain, Parity, Threshold
 from edge.schema import Picture
 
 TINY = Path(__file__).with_name("tiny.onnx")  # the network without a card; `build_with_onnx` made it
 LABELS = ("brown_bear", "black_bear", "polar_bear", "teddy_bear", "no_bear")
 SIZE = 32
+FRAME = FrameRule((448,), (7, 5), 1.0)
 # Mean blue, green, red (0 to 1) -> logits: red is a brown bear, blue a teddy, green none.
 WEIGHTS = np.array([[0, 0, 0, 30, 0], [0, 0, 0, 0, 30], [30, 10, 5, 0, 0]], np.float32)
 
@@ -41,16 +42,18 @@ def tiny_card() -> Card:
         png = cv2.imencode(".png", crop)[1].tobytes()
         answer = tuple(float(p) for p in tiny_answer(crop[None])[0])
         golden.append(GoldenVector(base64.b64encode(png).decode(), answer, 0.0))
+    # A golden frame of one colour: every window of it answers as a crop does.
+    frame = GoldenFrame(golden[0].png_base64, (320, 256), sum(golden[0].probabilities[:3]))
     limit = Threshold(0.6, 0.9, 0.01, 20, 100, ("field",))
     return Card(
-        card_version=1,
+        card_version=2,
         name="tiny",
         labels=LABELS,
         alarm_labels=LABELS[:3],
         input_sizes=(SIZE,),
         crop=CropRule(1.2, True, "INTER_AREA", "INTER_LINEAR"),
         temperature=1.0,
-        thresholds={"crop": limit, "still": replace(limit, value=0.7)},
+        thresholds={"crop": limit, "frame": replace(limit, value=0.7)},
         prior=0.2,
         ood=OutOfDomain("energy", 5.0, 0.99),
         backbone="colours",
@@ -66,7 +69,14 @@ def tiny_card() -> Card:
         golden_tolerance=0.02,
         created="2026-01-01T00:00:00Z",
         tool_version="0.1.0",
+        frame=FRAME,
+        golden_frames=(frame,),
     )
+
+
+def older_card() -> Card:
+    """The same as version 1 had it, without the frame scan."""
+    return replace(tiny_card(), card_version=1, frame=None, golden_frames=())
 
 
 def model_bytes(card: Card | None, *, text: str | None = None, weights: np.ndarray = WEIGHTS) -> bytes:
@@ -108,31 +118,76 @@ def write_tiny_model(path: Path, card: Card | None, *, text: str | None = None, 
 
 def build_with_onnx() -> bytes:
     """The colour network as tests/tiny.onnx holds it, built anew; needs onnx. ``python tests/tiny.py`` writes it."""
+    import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes = [
-        helper.make_node("Cast", ["crops"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["float", "axes"], ["mean"], keepdims=0),
-        helper.make_node("Div", ["mean", "full"], ["share"]),
-        helper.make_node("MatMul", ["share", "weights"], ["logits"]),
+    answer = [
+        helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         helper.make_node("ReduceLogSumExp", ["logits", "last"], ["energy"], keepdims=0),
         helper.make_node("Neg", ["energy"], ["ood"]),
     ]
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["bytes"], kernel_shape=[SIZE, SIZE], strides=[SIZE, SIZE]),
+        helper.make_node("Div", ["bytes", "full"], ["cells"]),
+        helper.make_node("ReduceMean", ["cells", "axes"], ["mean"], keepdims=0),
+        *answer,
+    ]
+    inside = []
+    for k in FRAME.windows:
+        inside.append(helper.make_node("AveragePool", ["cells"], [f"of{k}"], kernel_shape=[k, k]))
+        inside.append(helper.make_node("Reshape", [f"of{k}", "flat"], [f"row{k}"]))
+    inside += [
+        helper.make_node("Concat", [f"row{k}" for k in FRAME.windows], ["rows"], axis=2),
+        helper.make_node("Transpose", ["rows"], ["means"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["means", "weights"], ["scanned"]),
+        helper.make_node("Softmax", ["scanned"], ["seen"], axis=2),
+        helper.make_node("Split", ["cells"], ["blue", "green", "red"], axis=1, num_outputs=3),
+        helper.make_node("Sub", ["red", "green"], ["redder"]),
+        helper.make_node("Squeeze", ["redder", "last"], ["warm"]),
+    ]
+    none = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.zeros(shape, np.float32)))
+        for name, shape in (("unseen", (0, 0, 5)), ("cold", (0, 0, 0)))
+    ]
+
+    def branch(nodes: list[onnx.NodeProto], *outputs: str) -> onnx.GraphProto:
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+        return helper.make_graph(nodes, outputs[0], [], values)
+
+    nodes.append(
+        helper.make_node(
+            "If",
+            ["scan"],
+            ["windows", "heat"],
+            then_branch=branch(inside, "seen", "warm"),
+            else_branch=branch(none, "unseen", "cold"),
+        )
+    )
     constants = {
-        "axes": np.array([1, 2], np.int64),
+        "axes": np.array([2, 3], np.int64),
         "last": np.array([1], np.int64),
+        "flat": np.array([0, 0, -1], np.int64),
         "full": np.array(255.0, np.float32),
         "weights": WEIGHTS,
+        "scan": np.array(False),
+    }
+    shapes = {
+        "probabilities": ["N", len(LABELS)],
+        "ood": ["N"],
+        "windows": ["N", "K", len(LABELS)],
+        "heat": ["N", "h", "w"],
     }
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["N", SIZE, SIZE, 3])],
         [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(LABELS)]),
-            helper.make_tensor_value_info("ood", TensorProto.FLOAT, ["N"]),
+            helper.make_tensor_value_info("crops", TensorProto.UINT8, ["N", "H", "W", 3]),
+            helper.make_tensor_value_info("scan", TensorProto.BOOL, []),
         ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

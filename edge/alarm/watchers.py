@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge.watch import Watcher
 
 MOST_CROPS = 12  # a frame
-MOST_CROPS_ARRIVED = 100  # more than a picture has tiles
+MOST_CROPS_ARRIVED = 100  # of a picture that nothing hurries
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
     From any thread. What is followed now is judged by the rule under which it was first seen.
     """
     from edge.board.effort import slowest_fps
+    from edge.detect.frame_scan import scan_of
     from edge.motion import MotionFinder
-    from edge.sweep import Sweep
     from edge.zones import Cover
 
     was, settings = before.settings, after.settings
@@ -121,7 +121,7 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
     masks = settings.masks
     # Other masks need another background: what was hidden was never learnt.
     motion = MotionFinder(masks=masks) if masks != was.masks else None
-    sweep = Sweep(masks=masks) if masks != was.masks else None
+    scan = scan_of(new.classifier, masks)
     context = new.classifier.card.crop.context
     # Never by what the watcher has now: the change before may wait for its next frame as well.
     other = new.writer is not old.writer or masks != was.masks or context != old.classifier.card.crop.context
@@ -132,7 +132,7 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
         watcher.decider.rule, watcher.decider.zones = own, settings.zones
         watcher.decider.schedule = settings.schedule
         watcher.cover = Cover(masks)
-        watcher.motion, watcher.sweep = motion or watcher.motion, sweep or watcher.sweep
+        watcher.motion, watcher.scan = motion or watcher.motion, scan
         watcher.teller.model, watcher.teller.context = new.classifier.name, context
         if other:
             let_go_of(watcher.teller.evidence)

@@ -30,8 +30,8 @@ def bench(
     """Measure what the alarm costs on this machine, and which way of running the model is fastest here.
 
     The same file is run as it is and in float, one crop at a time and a full set of twelve, on one thread and on all
-    cores, all by turns; and one 1280x720 frame is read, looked at for motion and compressed. End a running alarm
-    first: both would be slower.
+    cores, all by turns; and one 1280x720 frame is read, looked at for motion and as a whole, and compressed. End a
+    running alarm first: both would be slower.
     """
     from edge.bench import measure
     from edge.commands.progress import track
@@ -63,7 +63,7 @@ def bench_text(found: Bench) -> str:
     many = any(way.model != first.model for way in found.ways)
     rows = [(_way_words(way, first, named=many), way.cost) for way in found.ways]
     rows += [("read a frame of H.264", found.read), ("look for motion, nothing moves", found.motion)]
-    rows += [("compress it for evidence", found.jpeg)]
+    rows += [("look at it as a whole", found.scan), ("compress it for evidence", found.jpeg)]
     wide = max(len(words) for words, _ in rows)
     lines = [
         f"{first.model} on {found.machine}, {_plural(found.cores, 'core')}",

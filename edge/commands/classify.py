@@ -236,7 +236,7 @@ def how_counted(card: Card) -> str:
     """From which score on a file counts as a bear or as maybe one."""
     from edge.stills import MAYBE
 
-    threshold = card.thresholds["still"].value
+    threshold = card.thresholds["frame"].value
     return f"A score of {threshold:.3f} or more counts as a bear; of {MAYBE * threshold:.3f} or more as maybe."
 
 

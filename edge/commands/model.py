@@ -126,7 +126,7 @@ def computed(classifier: Classifier) -> str:
 def facts(classifier: Classifier) -> dict[str, Any]:
     """The card and what this machine makes of it, ready for JSON; golden pictures are only counted."""
     card = asdict(classifier.card)
-    card["golden"] = len(classifier.card.golden)
+    card["golden"], card["golden_frames"] = len(classifier.card.golden), len(classifier.card.golden_frames)
     return {
         "file": str(classifier.path),
         "name": classifier.name,
@@ -170,6 +170,9 @@ def card_text(classifier: Classifier) -> str:
         )
     lines += ["", f"Export, on {card.parity.crops} degraded crops of {card.parity.pictures} pictures"]
     lines += [line for name, words in parity(card.parity) for line in row(name, words)]
+    if card.parity.frame:
+        lines += ["", f"The same on {card.parity.frame.pictures} whole pictures"]
+        lines += [line for name, words in parity(card.parity.frame) for line in row(name, words)]
     lines += ["", f"Trained on {sum(card.counts_by_source.values())} pictures"]
     lines += [*row("sources", most(card.counts_by_source)), *row("licences", most(card.counts_by_licence))]
     lines += ["", "The rest, with the digests of the training table and the split: --json"]
@@ -209,6 +212,8 @@ def parity(found: Parity) -> list[tuple[str, str]]:
         upper = found.int8_recall_loss_upper95
         bound = "" if upper is None else f" (95 %: {points(upper, bound=True)})"
         lines.append(("int8 recall", f"{points(found.int8_recall_loss)}{bound}"))
+    if found.note:
+        lines.append(("note", found.note))
     if found.forced:
         lines.append(("FORCED", "it failed the gate and was exported all the same"))
     elif not found.passed:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.drawing import Mark
     from edge.lettering import Colour
     from edge.motion import Motion
-    from edge.schema import Frame, Picture, Region, Score
+    from edge.schema import Frame, Picture, Score
     from edge.settings import CameraSettings
     from edge.zones import Polygon
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 SETTLE_FRAMES = 15  # a live camera finds its exposure and the background its noise
 SETTLE_S = 3.0  # of a file before the frame in question
 ROWS = 24  # of the table
-LEAST_WORDS = 0.1  # a tile with a lower bear probability is drawn without it; the table has it
+LEAST_WORDS = 0.1  # a place of the frame scan with a lower bear probability is drawn without it; the table has it
 
 SourceArg = Annotated[
     str | None,
@@ -53,18 +53,17 @@ def snapshot(
     mask: MaskOpt = None,
     config: ConfigOpt = None,
 ) -> None:
-    """Save one frame with what the alarm sees drawn on it: what moves, the sweep's tiles with their scores, the best.
+    """Save one frame with what the alarm sees drawn on it: what moves, what a look at all of it finds, the best.
 
     Aim a camera with it: an animal should be 45 pixels long or more where you want it seen. To see it work:
     `bear-alarm snapshot demo --at 16`.
     """
     from edge.atomic import need_folder
     from edge.camera import open_source, shown
+    from edge.detect.frame_scan import FrameScanner
     from edge.drawing import annotate
     from edge.models import load
     from edge.pictures import SUFFIXES
-    from edge.schema import Region
-    from edge.sweep import whole_and_tiles
     from edge.zones import Cover, parse_masks, parse_zones
 
     source, own, chosen = _camera(source, config)
@@ -82,8 +81,8 @@ def snapshot(
         frame, motion = _settled(frames, shown(source), SETTLE_FRAMES if frames.live else None, at, masks)
         for problem in frames.problems:
             log.warning("%s", problem)
-    regions: list[Region] = [*motion.regions, *(Region(box, "sweep") for box in whole_and_tiles(frame.size_wh, masks))]
-    scores = classifier.score(Cover(masks)(frame.image), regions)  # as the alarm sees it
+    covered = Cover(masks)(frame.image)  # as the alarm sees it
+    scores = [*classifier.score(covered, motion.regions), *FrameScanner(classifier, masks).beside_crops(covered)]
     width, height = frame.size_wh
     when = "" if frame.media_time_s is None else f" at {frame.media_time_s:.1f} s"
     caption = f"{frame.camera}{when}  {width}x{height}  {classifier.name}"
@@ -91,12 +90,14 @@ def snapshot(
     if scores:
         _table(scores, classifier.card, frame)
     else:
-        log.warning("The masks leave nothing to look at: every tile is covered to nine tenths; make them smaller.")
+        log.warning("The masks leave nothing to look at: every window is covered to nine tenths; make them smaller.")
     if motion.moving:
-        log.info("The picture as a whole moves; the alarm sweeps instead of following what moves.")
+        log.info("The picture as a whole moves; the alarm looks at it as a whole instead of following what moves.")
     also = [*(["blue the zones"] if zones else []), *(["hatched the masks"] if masks else [])]
     log.info(
-        "%s written: %s.", out, ", ".join(["yellow what moves, grey the sweep's tiles, red the most bear-like", *also])
+        "%s written: %s.",
+        out,
+        ", ".join(["yellow what moves, grey what a look at the whole finds, red the most bear-like", *also]),
     )
 
 
@@ -118,14 +119,14 @@ def _camera(source: str | None, config: Path | None) -> tuple[str, CameraSetting
 
 def legend() -> list[tuple[str, Colour]]:
     """What the colours of the boxes mean, shortly."""
-    from edge.drawing import ALARM, MOVING, TILE
+    from edge.drawing import ALARM, FOUND, MOVING
 
-    return [("most bear-like", ALARM), ("moves", MOVING), ("tile", TILE)]
+    return [("most bear-like", ALARM), ("moves", MOVING), ("in the whole picture", FOUND)]
 
 
 def marks(scores: list[Score], card: Card) -> list[Mark]:
-    """What is drawn, the most important last: tiles, what moves, and in bold the region most like a bear, if any."""
-    from edge.drawing import ALARM, MOVING, TILE, Mark
+    """What is drawn, the most important last: what the frame scan found, what moves, in bold the most bear-like."""
+    from edge.drawing import ALARM, FOUND, MOVING, Mark
     from edge.schema import WHOLE
 
     if not scores:
@@ -136,7 +137,7 @@ def marks(scores: list[Score], card: Card) -> list[Mark]:
         moves = score.region.kind == "motion"
         if score is not best and score.region.box_xywh != WHOLE:
             words = f"{score.bear:.2f}" if moves or score.bear >= LEAST_WORDS else ""
-            drawn.append(Mark(score.region.box_xywh, words, MOVING if moves else TILE))
+            drawn.append(Mark(score.region.box_xywh, words, MOVING if moves else FOUND))
     bear = best.bear >= card.thresholds["crop"].value
     words = f"{best.label.replace('_', ' ') if bear else 'most bear-like'} {best.bear:.2f}"
     return [*drawn, Mark(best.region.box_xywh, words, ALARM, bold=True)]
@@ -188,7 +189,7 @@ def _table(scores: list[Score], card: Card, frame: Frame) -> None:
     for heading in ("bear", "label", "looked at", "box in pixels"):
         table.add_column(heading, justify="right" if heading == "bear" else "left")
     width, height = frame.size_wh
-    names = {"motion": "what moves", "sweep": "tile", "track": "track"}
+    names = {"motion": "what moves", "sweep": "whole picture", "track": "track"}
     for score in sorted(scores, key=lambda score: -score.bear)[:ROWS]:
         x, y, w, h = score.region.box_xywh
         label = card.labels[max(range(len(card.labels)), key=score.probabilities.__getitem__)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge.commands.wording import counted
 from edge.local_time import clock
 from edge.schema import BoxXYWH, Standing
 from edge.trace.gap import Gap
@@ -33,7 +32,7 @@ def seen(moment: Moment) -> str:
             "so the whole picture was looked at."
         )
     if moment.moving:
-        return trouble + "The picture as a whole moved, so its parts were looked at in turn."
+        return trouble + "The picture as a whole moved, so it was looked at as a whole."
     if not moved:
         return trouble + "Nothing moved."
     largest = max(moved, key=lambda look: look.box_xywh[2] * look.box_xywh[3])
@@ -45,7 +44,9 @@ def looked(moment: Moment) -> str:
     """What was looked at, and the most bear-like of it."""
     top = moment.top
     if top is None:
-        return "Nothing was looked at in this frame: nothing moved, nothing was followed, and no tile was due."
+        return (
+            "Nothing was looked at in this frame: nothing moved, none was followed, and no look at the whole was due."
+        )
     limit = moment.threshold
     against = "" if limit is None else f", {'above' if top.bear >= limit else 'below'} the {limit:.2f} that counts"
     one = f"{top.bear:.2f} ({top.label.replace('_', ' ')}), {place(top.box_xywh)}{against}"
@@ -55,14 +56,12 @@ def looked(moment: Moment) -> str:
 
 
 def _kinds(looks: Sequence[Look]) -> str:
-    """What was looked at: "2 that moved, the whole picture and 3 tiles"."""
+    """What was looked at: "2 that moved and 3 in the whole picture"."""
     count = {kind: sum(look.kind == kind for look in looks) for kind in ("motion", "track")}
-    whole = sum(look.kind == "sweep" and look.box_xywh[2] * look.box_xywh[3] > 0.99 for look in looks)
-    tiles = len(looks) - sum(count.values()) - whole
+    whole = len(looks) - sum(count.values())
     words = [f"{count['motion']} that moved"] if count["motion"] else []
     words += [f"{count['track']} followed"] if count["track"] else []
-    words += ["the whole picture"] if whole else []
-    words += [counted(tiles, "tile")] if tiles else []
+    words += [f"{whole} in the whole picture"] if whole else []
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 

@@ -18,6 +18,7 @@ from edge.errors import OptionError
 
 EPSILON = 1e-6  # probabilities are kept this far from 0 and 1, where the logit ends
 STILL_COUNTS = 2.0  # what a look at something that stands still counts, for and against
+STILL_MORE = 1.7  # logits by which a crop of what stands still, or one crop alone, must be surer
 LONGEST_S = 2.0  # a sure bear alarms within this, whatever h is chosen
 
 
@@ -26,7 +27,7 @@ class Rule:
     """The constants of the decision. Raises OptionError for values with which it could not work."""
 
     threshold: float  # bear probability with no evidence either way, 0 to 1: the card's `crop`
-    still_threshold: float  # the same for what was found by the sweep and never moved: the card's `still`
+    still_threshold: float  # the same for a crop of what stands still, and for one crop alone
     prior: float = 0.5  # pi
     ood_threshold: float = math.inf  # stranger crops than this count half
     night_threshold: float | None = None  # in place of `threshold` at night; None: the same
@@ -35,7 +36,7 @@ class Rule:
     first_s: float = 0.3  # w0
     step_max_s: float = 0.4  # dt_max
     forget_s: float = 10.0  # tau
-    one_picture: bool = False  # whether one picture alone alarms, from `still_threshold` on: where only one comes
+    one_picture: bool = False  # whether one picture alone alarms (``alone_at``): where only one comes
 
     def __post_init__(self) -> None:
         for name in ("threshold", "still_threshold", "night_threshold", "prior"):
@@ -67,15 +68,19 @@ class Rule:
         night_threshold: float | None = None,
         alarm_at: float | None = None,
     ) -> Rule:
-        """The rule a model's card asks for; ``threshold`` (0 to 1) overrides both of its thresholds.
+        """The rule a model's card asks for; ``threshold`` (0 to 1) overrides both of the rule's.
+
+        All scores that come here are on the crops' scale: the frame scan's are brought there, so that the card's
+        threshold ``frame`` falls onto ``crop`` (``FrameScanner.beside_crops``). What the scan takes for a bear passes
+        ``threshold`` here too, and nothing else of the card is needed. A crop of what stands still is looked at again
+        and again and is the same each time, so it must be surer by ``STILL_MORE``; so must a crop that alarms alone,
+        for a picture has many. What the scan says of a lone picture counts from ``threshold`` on, as in ``classify``.
 
         ``alarm_at``: h in logit-seconds, where a place needs another than the usual (``bear-alarm tune``).
         """
         crop = card.thresholds["crop"].value if threshold is None else threshold
-        still = card.thresholds["still"].value if threshold is None else threshold
-        rule = cls(
-            crop, max(crop, still), prior=card.prior, ood_threshold=card.ood.threshold, night_threshold=night_threshold
-        )
+        still = sigmoid(logit(crop) + STILL_MORE) if threshold is None else threshold
+        rule = cls(crop, still, prior=card.prior, ood_threshold=card.ood.threshold, night_threshold=night_threshold)
         return rule if alarm_at is None else replace(rule, alarm_at=alarm_at)
 
     @property
@@ -105,6 +110,10 @@ class Rule:
         """The bear probability that says nothing either way: for what never moved, and at night."""
         threshold = self.night_threshold if night and self.night_threshold is not None else self.threshold
         return max(threshold, self.still_threshold) if still else threshold
+
+    def alone_at(self, *, scanned: bool) -> float:
+        """The bear probability with which one picture alone alarms; ``scanned``: a look at all of it says bear."""
+        return self.threshold if scanned else self.still_threshold
 
     def evidence(self, bear: float, *, ood: float = 0.0, still: bool = False, night: bool = False) -> float:
         """What one bear probability says, in logits, -c to +c; above 0 where it passes the threshold.
@@ -150,6 +159,11 @@ class Evidence:
     def take(self, other: Evidence) -> None:
         """Go on from another track's evidence."""
         self.sum, self.time = other.sum, other.time
+
+
+def sigmoid(logits: float) -> float:
+    """Return the probability of log-odds."""
+    return 1.0 / (1.0 + math.exp(-logits))
 
 
 def logit(p: float) -> float:

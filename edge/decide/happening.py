@@ -181,7 +181,7 @@ class Decider:
         return self._verdict("new", suspect.happening, score, zones=zones, onset_s=onset_s)
 
     def _standing_in(self, track: Track) -> tuple[str, ...]:
-        # A tile of the sweep is larger than its bear, which may stand anywhere in it.
+        # What the frame scan found lies there roughly, and by an older model file it is the whole picture.
         return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
 
     def _enough(self, suspect: Suspect, track: Track, now: _Now) -> bool:
@@ -190,7 +190,8 @@ class Decider:
         Where one picture alone alarms, that is the usual evidence: two sure pictures.
         """
         suspect.twice = None
-        alone = self.rule.one_picture and track.now is not None and track.now.bear >= self.rule.still_threshold
+        score, rule = track.now, self.rule
+        alone = rule.one_picture and score is not None and score.bear >= rule.alone_at(scanned=track.scanned)
         if not alone and suspect.evidence.sum < self.rule.alarm_at:
             return False
         if self.offenders and now.look and now.wall and not track.moved:

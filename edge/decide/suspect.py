@@ -40,7 +40,7 @@ class Suspect:
         """
         if track.now is None:
             return 0.0
-        said = self.rule.evidence(track.now.bear, ood=track.now.ood, still=track.still, night=night)
+        said = self.rule.evidence(track.now.bear, ood=track.now.ood, still=self._still(track), night=night)
         return said if said > 0 or (track.own and self.evidence.time is not None) else 0.0
 
     def look(self, track: Track, time: float, *, night: bool) -> None:
@@ -74,11 +74,15 @@ class Suspect:
         elif self.onset is None:
             self.onset = time
 
+    def _still(self, track: Track) -> bool:
+        """Whether it stands still and must be surer for that; what a look at all of a lone picture says need not be."""
+        return track.still and not (self.rule.one_picture and track.scanned)
+
     def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> Standing:
         """How the evidence stands after a frame. ``outside``: the track stands in none of the zones there are."""
         rule, said, held = self.rule, self.counted(track, night=night), []
         plain = rule.threshold_for(night=night)
-        threshold = rule.threshold_for(still=track.still, night=night)
+        threshold = rule.threshold_for(still=self._still(track), night=night)
         if threshold > plain:
             what = "stands still" if track.moved else "never moved"
             held.append(f"{what}: held to the still threshold {threshold:.2f}")
@@ -99,5 +103,5 @@ class Suspect:
         bear = track.now.bear if track.now else None
         return Standing(
             track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held),
-            rule.still_threshold if rule.one_picture and not self.twice else None,
+            rule.alone_at(scanned=track.scanned) if rule.one_picture and not self.twice else None,
         )  # fmt: skip

@@ -17,11 +17,12 @@ from pathlib import Path
 from edge.classifier import Classifier
 from edge.decide import Rule
 from edge.demo.scene import Scene, Truth
+from edge.detect.frame_scan import Scorer
 from edge.errors import BearAlarmError
 from edge.models import BUNDLED
 from edge.schema import BoxXYWH, Event, Frame
 from edge.telling import Teller
-from edge.watch import Scorer, Watcher
+from edge.watch import Watcher
 
 IN_TIME_S = 1.0  # after the bear is fully in view
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,7 +19,7 @@ STEP_S = 0.5  # between two places of the way
 MOST_STEPS = 400  # of a long visit every second one goes, again and again
 LARGER = 1.2  # times the pixels: worth another crop of a bear as sure
 SURER = 0.05  # bear probability
-TILE_LESS = 0.2  # a tile is no tight crop of its bear
+SCAN_LESS = 0.2  # what the frame scan says is of a window around the bear, not of its crop
 OWN_INSIDE = 0.5  # the share in which a region and the bear's box cover each other
 STILL_QUALITY = 88
 CROP_QUALITY = 92
@@ -152,4 +152,4 @@ def still(image: Picture, marks: Sequence[Mark], event: Event, hidden: Blackout)
 
 
 def _worth(score: Score) -> float:
-    return score.bear - (TILE_LESS if score.region.kind == "sweep" else 0.0)
+    return score.bear - (SCAN_LESS if score.region.kind == "sweep" else 0.0)

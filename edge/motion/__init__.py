@@ -40,8 +40,8 @@ class Motion:
 
     regions: tuple[Region, ...]  # kind "motion", largest first
     reset: bool = False  # the background starts anew: first frame, lighting jump, camera at rest again
-    moving: bool = False  # the picture as a whole moves: regions mean nothing, sweep instead
-    large: bool = False  # a region fills most of the frame, and its crop shows little: sweep as while moving
+    moving: bool = False  # the picture as a whole moves: regions mean nothing, look at it as a whole
+    large: bool = False  # a region fills most of the frame, and its crop shows little: as while moving
     grey: Grey | None = None  # (h, 320) the small picture, 0 to 255, for ``edge.lens``
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from edge.schema import WHOLE, Picture, Region, Score
 
 if TYPE_CHECKING:
-    from edge.watch import Scorer
+    from edge.detect.frame_scan import Scorer
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 20.0  # one crop for 38 that the sweep scores: 19 tiles every 10 s
+EVERY_S = 20.0  # one crop for ten looks at the whole frame
 SIDE_PX = 96
 # The same crop in the same session gives the same answer to the last bit; an upset bit in a weight that counts shows.
 TOLERANCE = 0.01  # of a probability

@@ -1,4 +1,4 @@
-"""Subject-filling stills: whole pictures with their tiles, as ``classify`` looks at them."""
+"""Subject-filling stills: whole pictures, as ``classify`` looks at them."""
 
 from __future__ import annotations
 

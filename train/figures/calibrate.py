@@ -42,12 +42,23 @@ def fit_temperature(logits: NDArray[np.floating], labels: Sequence[str]) -> floa
     right = np.array(
         [[name == label or (label == BEAR_ANY and name in ALARM_LABELS) for name in LABELS] for label in labels]
     )
-    grid = np.exp(np.linspace(np.log(0.5), np.log(5.0), 93))
+    return _best_temperature(logits, right)
+
+
+def fit_frame_temperature(logits: NDArray[np.floating], bears: NDArray[np.bool_]) -> float:
+    """The same of whole pictures, bear or none: ``logits`` (N, L) of each one's surest window, ``bears`` (N,) truth."""
+    alarm = np.array([name in ALARM_LABELS for name in LABELS])
+    return _best_temperature(logits, np.where(bears[:, None], alarm, ~alarm))
+
+
+def _best_temperature(logits: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    """``right`` (N, L): the labels that are true of each row of logits (N, L)."""
 
     def loss(temperature: float) -> float:
         p = (probabilities(logits, temperature) * right).sum(axis=1)
         return float(-np.log(np.clip(p, 1e-9, 1)).mean())
 
+    grid = np.exp(np.linspace(np.log(0.5), np.log(5.0), 93))
     return round(float(min(grid, key=loss)), 4)
 
 

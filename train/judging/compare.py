@@ -155,7 +155,7 @@ def differences(old: Looked, new: Looked, replicates: int = REPLICATES) -> dict[
     still = stills_pair(old.stills, new.stills)
     real = pair_up(old.benchmark.real, new.benchmark.real)
     crop = old.card.thresholds["crop"].value, new.card.thresholds["crop"].value
-    whole = old.card.thresholds["still"].value, new.card.thresholds["still"].value
+    whole = old.card.thresholds["frame"].value, new.card.thresholds["frame"].value
     found = {
         "stills: recall at 1 %": recall_difference(still, RATE, replicates),
         "stills: recall at its own threshold": at_own(still, whole, bears=True),

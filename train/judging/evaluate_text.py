@@ -12,7 +12,7 @@ from train.judging.evaluate import LARGE_PX, SMALL_PX, Mode, Slice, Stills
 from train.judging.evaluate_clips import Clips, Outcome
 
 TITLES: dict[Mode, str] = {
-    "still": "Stills: the whole picture and its tiles",
+    "still": "Stills: whole pictures, by the frame scan",
     "crop": "Crops: true boxes; pictures without a box whole",
     "shrunk": "Crops seen from afar: shrunk to 20, 36 and 60 px",
 }
@@ -37,7 +37,7 @@ def stills_text(card: Card, stills: Stills) -> str:
         slices = stills.slices(mode)
         if not slices:
             continue
-        threshold = card.thresholds["still" if mode == "still" else "crop"].value
+        threshold = card.thresholds["frame" if mode == "still" else "crop"].value
         lines += ["", f"{title} (alarm at {threshold:.3f})"]
         lines.append(f"  {'':<34}{'recall':<30}{'false positives':<30}AUC")
         lines += slice_lines(slices)

@@ -125,6 +125,7 @@ class NamedPictures(DataLoaders):  # type: ignore[misc]
 def answering_learner(
     net: BearNet,
     temperature: float,
+    frame_temperature: float,
     train: Sequence[Row],
     tune: Sequence[Row],
     recipe: Recipe,
@@ -149,7 +150,7 @@ def answering_learner(
     )
     return Learner(
         NamedPictures(*loaders.loaders, device=device),
-        CalibratedNet(net, temperature),
+        CalibratedNet(net, temperature, frame_temperature),
         loss_func=LabelLoss(),
         metrics=[AccumMetric(figure, flatten=False) for figure in FIGURES],
         splitter=groups,

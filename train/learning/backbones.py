@@ -13,6 +13,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from edge.card import CELL_PX
 from edge.errors import OptionError
 from edge.installing import pip
 
@@ -97,11 +98,15 @@ def build(
 
 
 def _try(body: nn.Module, head: nn.Linear, backbone: Backbone, size: int) -> None:
-    """Raise OptionError unless the body takes pictures of that size and gives what its last layer takes."""
+    """Raise OptionError unless the body takes pictures of that size and gives what its last layer takes.
+
+    The frame scan needs more: a map of features a cell of 32 pixels, which the body averages and does nothing else to.
+    """
     was = body.training
+    picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
-            features = body.eval()(torch.zeros(1, 3, size, size))
+            features, cells = body.eval()(picture), body.forward_features(picture)  # type: ignore[operator]
     except Exception as error:  # whatever a network of another shape raises
         first = (str(error).splitlines() or [""])[0][:100]
         raise OptionError(
@@ -113,6 +118,12 @@ def _try(body: nn.Module, head: nn.Linear, backbone: Backbone, size: int) -> Non
         raise OptionError(
             f"{backbone.name}: gives features of shape {tuple(features.shape)}, not (1, {head.in_features}); "
             "choose another backbone"
+        )
+    grid = (1, head.in_features, size // CELL_PX, size // CELL_PX)
+    if tuple(cells.shape) != grid or not torch.allclose(cells.mean((2, 3)), features, rtol=1e-3, atol=1e-4):
+        raise OptionError(
+            f"{backbone.name}: its features for pictures of {size} pixels, of shape {tuple(cells.shape)}, are no mean "
+            f"over a grid of shape {grid}, which the frame scan needs; choose another backbone"
         )
 
 

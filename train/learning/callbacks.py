@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from train.learning.backbones import Backbone
 from train.learning.frames import FrameSampler
+from train.learning.scanning import feature_map
 from train.learning.windows import frame_loss
 
 
@@ -60,7 +61,7 @@ class LearnFrames(Callback):
         rgb = torch.from_numpy(np.stack([frame.image for frame in drawn])[..., ::-1].copy()).permute(0, 3, 1, 2)
         pictures = ((rgb.float() / 255 - self.mean) / self.std).to(self.dls.device, memory_format=torch.channels_last)
         net = bare(self.model)
-        loss = frame_loss(net, net.body.forward_features(pictures), [frame.boxes for frame in drawn])
+        loss = frame_loss(net, feature_map(net, pictures), [frame.boxes for frame in drawn])
         self.learn.loss_grad = self.learn.loss_grad + loss
 
 

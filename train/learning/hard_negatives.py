@@ -22,10 +22,10 @@ from edge.camera import open_source
 from edge.camera.arrivals import CLIPS
 from edge.classifier import Classifier
 from edge.crops import square
+from edge.detect.frame_scan import FrameScanner
 from edge.errors import BearAlarmError, OptionError
 from edge.pictures import SUFFIXES, read_picture
 from edge.schema import BoxXYWH, Picture, Region, Score
-from edge.sweep import whole_and_tiles
 from edge.track import inside, iou
 from train.catalog.decisions import digest_of
 from train.catalog.licences import NOT_STATED, may_ship
@@ -38,10 +38,10 @@ FOLDER = "hard-negatives"  # in the run's folder
 SOURCE = "hard negatives"
 LEAST = 0.2  # p(bear) from which a crop is hard
 MOST = 600  # crops kept of all: the highest
-PER_PICTURE = 3  # tiles, and as many small windows
+PER_PICTURE = 3  # places the frame scan finds, and as many small windows
 APART = 0.3  # crops of one picture that overlap more than this (IoU) are one
 WINDOWS = 12  # small ones of each picture: what moved far away, as a leaf does
-PIECE = 0.5  # of a window that lies in a hard tile: then it is a piece of the same
+PIECE = 0.5  # of a window that lies in a hard place: then it is a piece of the same
 WINDOW_PX = 16.0, 64.0  # their sides
 SEED = 7  # of where they are
 FPS = 1.0  # of clips
@@ -78,7 +78,7 @@ def mine(
     held_out: Iterable[Path] = (),
     shippable: bool = False,
 ) -> Mined:
-    """Score the whole, the tiles and some small windows of every picture and second of a clip; keep from ``least`` on.
+    """Look at every picture and second of a clip, and at some small windows; keep what scores ``least`` or more.
 
     The crops are written to OUT/hard-negatives as PNG, so that someone can see whether a bear is among them.
     ``held_out``: pictures of the tuning and test parts; files of the same bytes are not learned from.
@@ -170,14 +170,14 @@ def pictures_of(path: Path) -> Iterator[Picture]:
 def hard_crops(
     classifier: Classifier, image: Picture, whence: Path, least: float, rng: np.random.Generator
 ) -> list[Found]:
-    """The highest-scoring regions, apart from each other: at most ``PER_PICTURE`` of whole and tiles, as many windows.
+    """The highest-scoring regions, apart from each other: at most ``PER_PICTURE`` of the frame scan, as many windows.
 
-    A small window inside a hard tile is a piece of the same, and not one of its own.
+    A small window inside a hard place is a piece of the same, and not one of its own.
     """
     size_wh = (image.shape[1], image.shape[0])
-    views = classifier.score(image, [Region(box, "sweep") for box in whole_and_tiles(size_wh)])
+    views = FrameScanner(classifier)(image)
     hard = [view.region.box_xywh for view in views if view.bear >= least]
-    free = [box for box in small_windows(size_wh, rng) if not any(inside(box, tile) > PIECE for tile in hard)]
+    free = [box for box in small_windows(size_wh, rng) if not any(inside(box, place) > PIECE for place in hard)]
     windows = classifier.score(image, [Region(box, "sweep") for box in free])
     found = []
     for bear, box in (*_apart(views, least), *_apart(windows, least)):

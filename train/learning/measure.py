@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.catalog.picture import LABELS, TRAINING_LABELS
+from train.catalog.picture import LABELS, TRAINING_LABELS, is_bear
 from train.catalog.picture import Picture as Row
-from train.figures.calibrate import bear_probability, fit_temperature, fit_threshold, probabilities
+from train.figures.calibrate import (
+    bear_probability,
+    fit_frame_temperature,
+    fit_temperature,
+    fit_threshold,
+    probabilities,
+)
 from train.learning.backbones import Backbone
 from train.learning.learner import allowed_labels
 from train.learning.network import BearNet
@@ -20,23 +26,27 @@ from train.learning.pictures import Track
 from train.learning.probe import CropSet, ask, collect_tune
 from train.learning.recipe import Recipe
 from train.learning.run_plots import confusion_picture, top_losses_picture
+from train.learning.scanning import surest_windows
 
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """The tuning part as a network sees it: its pictures, their crops, the logits (N, L), and the temperature."""
+    """The tuning part as a network sees it: its pictures, their crops, the logits (N, L), and the temperatures."""
 
     rows: Sequence[Row]
     crops: CropSet
     logits: NDArray[np.float32]
     temperature: float
+    frame_temperature: float
 
 
 def ask_tune(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe, track: Track[Row]) -> Tuned:
-    """Ask a trained network about the tuning crops, and fit its temperature: the one that ``export`` uses too."""
+    """Ask a trained network about the tuning part, and fit its two temperatures: those that ``export`` uses too."""
     crops = collect_tune(rows, recipe.size, recipe.seed, lambda some: track(some, "measuring"))
     logits, _ = ask(net, backbone, crops.crops)
-    return Tuned(rows, crops, logits, fit_temperature(logits, crops.labels))
+    surest = surest_windows(net, backbone, track(rows, "measuring whole pictures"))
+    bears = np.array([is_bear(row.label) for row in rows])
+    return Tuned(rows, crops, logits, fit_temperature(logits, crops.labels), fit_frame_temperature(surest, bears))
 
 
 def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -68,6 +78,7 @@ def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
         "pictures": len(tuned.rows),
         "crops": len(labels),
         "temperature": tuned.temperature,
+        "frame_temperature": tuned.frame_temperature,
         "error_rate": float(np.mean(~allowed[known, rows_p.argmax(axis=1)])),
         "bear_recall": at["all"]["recall"],
         "false_positive_rate": at["all"]["false_positive_rate"],

@@ -51,11 +51,14 @@ class BearNet(nn.Module):
         summed = torch.softmax(raw.float(), dim=-1) @ self.sums
         return summed.clamp_min(LEAST).log()
 
+    def bear_odds(self, logits: Tensor) -> Tensor:
+        """(...) log-odds of label logits (..., L) that it is one of the alarm labels."""
+        bears = torch.logsumexp(logits[..., self.alarm], dim=-1)
+        return bears - torch.logsumexp(logits[..., ~self.alarm], dim=-1)
+
     def bear_logit(self, raw: Tensor) -> Tensor:
-        """(...) log-odds that it is one of the alarm labels."""
-        log_p = self.label_logits(raw)
-        bears = torch.logsumexp(log_p[..., self.alarm], dim=-1)
-        return bears - torch.logsumexp(log_p[..., ~self.alarm], dim=-1)
+        """(...) log-odds of raw logits (..., 1000) that it is one of the alarm labels."""
+        return self.bear_odds(self.label_logits(raw))
 
     def energy(self, raw: Tensor) -> Tensor:
         """(N,) out-of-domain energy, -logsumexp of the logits (Liu et al. 2020): bigger = stranger."""
@@ -65,12 +68,14 @@ class BearNet(nn.Module):
 class CalibratedNet(nn.Module):
     """The trained network with its last answer: pictures (N, 3, H, W) -> logits (N, L) whose softmax is the answer.
 
-    ``temperature`` was fitted once, on the tuning part. An exported file answers the same.
+    ``temperature`` was fitted once, on the tuning part's crops, and ``frame_temperature`` on its whole pictures as the
+    frame scan sees them. An exported file answers the same.
     """
 
-    def __init__(self, net: BearNet, temperature: float):
+    def __init__(self, net: BearNet, temperature: float, frame_temperature: float):
         super().__init__()
         self.net, self.temperature, self.labels = net, temperature, net.labels
+        self.frame_temperature = frame_temperature
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Label logits (N, L), divided by the temperature."""

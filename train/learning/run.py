@@ -30,6 +30,7 @@ from fastai.learner import Learner, load_learner
 
 from edge import __version__
 from edge.atomic import replace_whole
+from edge.card import FrameRule
 from edge.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from train.catalog.decisions import TABLE as DECISIONS
@@ -48,6 +49,7 @@ from train.learning.network import BearNet
 from train.learning.pictures import PictureCache, Track
 from train.learning.recipe import Recipe
 from train.learning.run_plots import learning_curve_picture
+from train.learning.scanning import SIDES, WINDOWS
 from train.learning.together import first, of_first, rank
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,11 @@ class Run:
     def temperature(self) -> float:
         """Return the temperature: logits are divided by it; fitted on the tuning part."""
         return float(self.learner.model.temperature)
+
+    @property
+    def frame(self) -> FrameRule:
+        """How whole pictures are looked at, with the temperature for that."""
+        return FrameRule(SIDES, WINDOWS, float(self.learner.model.frame_temperature))
 
     @property
     def backbone(self) -> Backbone:
@@ -134,7 +141,9 @@ def train_run(
 
     def finish() -> dict[str, Any]:
         tuned = ask_tune(learn.model, backbone, split["tune"], recipe, track)
-        answering = answering_learner(learn.model, tuned.temperature, learn_from, split["tune"], recipe, aliases or {})
+        answering = answering_learner(
+            learn.model, tuned.temperature, tuned.frame_temperature, learn_from, split["tune"], recipe, aliases or {}
+        )
         _keep(answering, catalog, split, out, recipe, aliases or {}, more)
         forget(out)
         try:
@@ -239,7 +248,7 @@ def read_run(folder: Path) -> Run:
             raise CatalogError(
                 f"{folder / 'learner.pkl'}: cannot be read ({type(error).__name__}: {first}); train the run again"
             ) from None
-    if isinstance(learner.model, BearNet):  # without a temperature, which each export used to fit again
+    if not hasattr(learner.model, "frame_temperature"):  # it knew no frame scan
         raise CatalogError(
             f"{folder / 'learner.pkl'}: an older version of Bear Alarm made it, and this one cannot use it; "
             "train the run again"

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from train.learning.network import BearNet
+from train.learning.scanning import window_features
 
-WINDOWS = (7, 5)  # sides in cells of the feature map
+LEARNED = (7, 5)  # sides in cells of the feature map; what is scanned for later are those of ``scanning.WINDOWS``
 HARDEST = 3  # windows without a bear that count, of each frame and size
 COVERED, FILLED = 0.75, 0.6  # of the bear in the window, or of the window by the bear: from there on it holds one
 LEAST = 0.1  # of a window's side: a smaller bear is nothing to learn it from
@@ -29,8 +30,8 @@ Boxes = NDArray[np.float64]  # (B, 5): x1, y1, x2, y2 as fractions of the frame,
 
 def window_logits(net: BearNet, features: Tensor, cells: int) -> Tensor:
     """Bear log-odds (N, rows, columns) of every window of ``cells`` x ``cells`` of features (N, F, h, w)."""
-    pooled = F.avg_pool2d(features, cells, 1).permute(0, 2, 3, 1)
-    return net.bear_logit(net.heads(pooled))
+    height, width = (side - cells + 1 for side in features.shape[2:])
+    return net.bear_logit(net.heads(window_features(features, [cells]))).unflatten(1, (height, width))
 
 
 def window_truth(boxes: Boxes, grid: tuple[int, int], cells: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -58,7 +59,7 @@ def frame_loss(net: BearNet, features: Tensor, boxes: Sequence[Boxes | None]) ->
     Dietterich et al. 1997).
     """
     grid, losses = (features.shape[2], features.shape[3]), []
-    for cells in WINDOWS:
+    for cells in LEARNED:
         for logits, known in zip(window_logits(net, features, cells), boxes, strict=True):
             if known is None:
                 losses.append(F.softplus(-logits.max()))
@@ -70,4 +71,4 @@ def frame_loss(net: BearNet, features: Tensor, boxes: Sequence[Boxes | None]) ->
             if free.any():
                 hardest = logits[free].topk(min(HARDEST, int(free.sum()))).values
                 losses.append(F.softplus(hardest).mean())
-    return torch.stack(losses).sum() / (len(boxes) * len(WINDOWS))
+    return torch.stack(losses).sum() / (len(boxes) * len(LEARNED))

@@ -79,7 +79,7 @@ def shortened(name: str) -> str:
 
 
 def judge(classifier: Classifier, image: Picture) -> tuple[Verdict, StillResult]:
-    """What the model says of a picture (H, W, 3) BGR, looked at whole and in tiles, as `bear-alarm classify` does."""
+    """What the model says of a picture (H, W, 3) BGR, as `bear-alarm classify` does."""
     found = look(classifier, image)
     card = classifier.card
     ranked = sorted(found.probabilities.items(), key=lambda item: -item[1])
@@ -87,7 +87,7 @@ def judge(classifier: Classifier, image: Picture) -> tuple[Verdict, StillResult]
         label=found.label,
         alarm=found.alarm,
         bear=found.bear,
-        threshold=card.thresholds["still"].value,
+        threshold=card.thresholds["frame"].value,
         probabilities=tuple(ranked),
         strange=found.ood > card.ood.threshold,
         bear_means=card.bear_means,

@@ -1,7 +1,7 @@
 """The methods, as small modules that go into the exported graph as they are.
 
-Each maps pooled features (N, F) and energies (N,) to scores (N,), bigger = stranger. No Clip and no Relu among
-their operations: int8 quantization ends at the last of those, and these stay in float.
+Each maps pooled features (N, F) and energies (N,) to scores (N,), bigger = stranger. No convolution is among their
+operations: int8 quantization ends at the last of those and what follows it, and these stay in float.
 """
 
 from __future__ import annotations

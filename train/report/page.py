@@ -22,7 +22,7 @@ INTERVALS = (
     "(Korn & Graubard 1998; Rao & Scott 1992), a bootstrap of whole pictures where the threshold is fitted on the same "
     "crops, Obuchowski (1997) for AUC. Pictures of one source are more alike than the intervals know."
 )
-MODES: dict[Mode, str] = {"still": "Whole pictures and their tiles", "crop": "Crops: true boxes, else whole pictures"}
+MODES: dict[Mode, str] = {"still": "Whole pictures", "crop": "Crops: true boxes, else whole pictures"}
 FEW = ", too few others for 1 %"
 WIDEST, LEAST_NOTED = 60, 5  # of a slice's name, letters; of a note, pictures: scenes have each a note of its own
 BY = {"class": "class", "source": "source", "size": "size", "condition": "day or infrared", "note": "animal"}

@@ -19,7 +19,7 @@ from train.report.run_files import RunFiles
 class TrainedNet(Classifier):
     """The trained network in float32, with the temperature and threshold of its tuning part. Needs torch.
 
-    Its ``still`` threshold is the crops', for only an export fits one on whole pictures; it has no ood score.
+    Its ``frame`` threshold is the crops', for only an export fits one on whole pictures; it has no ood score.
     Raises CatalogError when the run has no figures of its tuning part.
     """
 
@@ -48,7 +48,7 @@ class TrainedNet(Classifier):
             input_sizes=(self.size,),
             crop=CropRule(CONTEXT, True, "INTER_AREA", "INTER_LINEAR"),
             temperature=self._temperature,
-            thresholds={"crop": limit, "still": limit},
+            thresholds={"crop": limit, "frame": limit},
             prior=0.5,
             ood=OutOfDomain("none", float("inf"), 1.0),
             backbone=found.recipe.backbone,
@@ -66,6 +66,7 @@ class TrainedNet(Classifier):
             golden_tolerance=0.01,
             created=str(run.settings.get("created", "")),
             tool_version=__version__,
+            frame=found.frame,
         )
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -74,3 +75,13 @@ class TrainedNet(Classifier):
 
         logits = ask(self._run.net, self._run.backbone, crops)[0]
         return probabilities(logits, self._temperature).astype(np.float32), np.zeros(len(crops), np.float32)
+
+    def windows(
+        self, frames: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """The windows of frames (N, H, W, 3) as an exported file has them, and zeros in the place of ood."""
+        from train.learning.scanning import ask_frame
+
+        asked = [ask_frame(self._run.net, self._run.backbone, frame) for frame in frames]
+        windows = [probabilities(logits, self._run.frame.temperature).astype(np.float32) for logits, _ in asked]
+        return np.stack(windows), np.stack([heat for _, heat in asked]), np.zeros(len(frames), np.float32)

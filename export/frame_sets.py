@@ -1,0 +1,59 @@
+"""Whole pictures that calibrate and judge an export, through the frame scan of one network or file after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.classifier import SCAN
+from edge.schema import Picture
+from train.catalog.picture import Picture as Row
+from train.figures.calibrate import bear_probability, probabilities
+from train.learning.run import Run
+from train.learning.scanning import ask_frame, frames_of
+
+CALIBRATION_FRAMES = 100
+
+Way = Callable[[Picture], NDArray[np.float64]]  # a frame (H, W, 3) -> probabilities of its windows (K, L)
+
+
+def calibration_frames(rows: list[Row], seed: int) -> list[Picture]:
+    """A seeded draw of the tuning pictures as the frame scan sees them, for the int8 ranges. Raises PictureError."""
+    drawn = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION_FRAMES]
+    return [frame for number in drawn for frame in frames_of(rows[number])]
+
+
+def trained_way(run: Run) -> Way:
+    """The trained network itself."""
+    return lambda frame: probabilities(ask_frame(run.net, run.backbone, frame)[0], run.frame.temperature)
+
+
+def file_way(path: Path) -> Way:
+    """An ONNX file that has no card yet."""
+    from export.describe import session_of
+
+    session = session_of(path)
+
+    def ask(frame: Picture) -> NDArray[np.float64]:
+        [windows] = session.run(["windows"], {"crops": frame[None], SCAN: np.array(True)})
+        return np.asarray(windows[0], np.float64)
+
+    return ask
+
+
+def scan_all(rows: Iterable[Row], ways: Mapping[str, Way]) -> dict[str, list[NDArray[np.float64]]]:
+    """Of each way the windows' probabilities (K, L) of each picture. Raises PictureError."""
+    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in ways}
+    for row in rows:
+        frames = frames_of(row)
+        for name, way in ways.items():
+            found[name].append(np.concatenate([way(frame) for frame in frames]))
+    return found
+
+
+def picture_scores(windows: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(N,): each picture's bear probability, the highest of its windows', as the frame scan has it."""
+    return np.array([bear_probability(each).max() for each in windows])
