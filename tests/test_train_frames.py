@@ -86,9 +86,11 @@ def test_boxes_follow_the_bear_through_every_view(
 def test_kinds_without_pictures_are_left_out_and_all_others_come(rows: list[Picture]) -> None:
     rng = np.random.default_rng(0)
     drawn = FrameSampler(rows, WH).batch(16, rng)
-    assert any(frame.boxes is None for frame in drawn)  # the bear without a box
+    assert all(frame.boxes is not None for frame in drawn)
     assert any(frame.boxes is not None and len(frame.boxes) for frame in drawn)
     assert any(frame.boxes is not None and not len(frame.boxes) for frame in drawn)
+    unboxed = FrameSampler([row for row in rows if not row.boxes], WH).batch(8, rng)
+    assert any(frame.boxes is None for frame in unboxed)
     plain = FrameSampler([row for row in rows if row.label == "no_bear"], WH).batch(8, rng)
     assert all(frame.boxes is not None and not len(frame.boxes) for frame in plain)
 

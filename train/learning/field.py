@@ -16,6 +16,8 @@ from edge.schema import Picture
 
 FAR_PX = (20, 90)  # the crop's side after shrinking
 BLURRED_PX, SMEARED_SIDE_PX = 2.2, 100  # a frame is blurred no more than the crops in it would be
+FLASH = 0.07  # share of the degraded pictures that are dark, with a flash
+FLASH_LIGHT = 0.05, 0.35  # of the daylight picture
 DEGRADED_FRAMES = 0.55  # share of the training frames that get the field's look
 
 
@@ -47,6 +49,8 @@ def frame_look(image: Picture, rng: np.random.Generator) -> Picture:
 
 def field_look(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Infrared or grey, dim, blurred, foggy, noisy: each for a share of the pictures (H, W, 3), float32 BGR."""
+    if rng.random() < FLASH:
+        return flash(image, rng)
     look = rng.random()
     if look < 0.22:
         image = infrared(image, rng)
@@ -72,12 +76,23 @@ def infrared(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     weights = np.array([rng.uniform(-0.2, 0.1), rng.uniform(0.4, 0.8), rng.uniform(0.3, 0.6)], np.float32)
     mono = (image @ (weights / weights.sum()))[..., None]
     mono = 255 * (np.clip(mono, 0, 255) / 255) ** rng.uniform(0.45, 1.2)
+    return np.repeat(mono * lamp(image, rng) * rng.uniform(0.5, 1.1), 3, axis=2)
+
+
+def flash(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A weak flash at night: nearly black, lighter where it reaches, with the sensor's noise."""
+    tint = np.array([rng.uniform(0.5, 1.1), 1.0, rng.uniform(0.7, 1.15)], np.float32)
+    shown = image * lamp(image, rng) * np.exp(rng.uniform(*np.log(FLASH_LIGHT))) * tint + rng.uniform(0, 8)
+    return np.asarray(shown + rng.normal(0, rng.uniform(0.5, 4), image.shape), np.float32)
+
+
+def lamp(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """How much of a camera's lamp reaches each pixel (H, W, 1): bright somewhere, dark in the corners."""
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     centre = rng.uniform(0.2, 0.8, 2)
     distance = np.hypot(x / width - centre[0], y / height - centre[1])
-    lamp = np.clip(1.15 - rng.uniform(0.4, 1.4) * distance, 0.1, 1.2)[..., None]
-    return np.repeat(mono * lamp * rng.uniform(0.5, 1.1), 3, axis=2)
+    return np.asarray(np.clip(1.15 - rng.uniform(0.4, 1.4) * distance, 0.1, 1.2)[..., None], np.float32)
 
 
 def dim(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

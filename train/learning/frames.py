@@ -25,7 +25,7 @@ from train.learning.pasting import cutouts, paste
 LONGEST_PX = 900  # of a kept picture: more shows no more in a frame of 448
 CACHE_BYTES = 2 << 30
 # How often each kind of frame is drawn; a kind that has no pictures is left out.
-SHARES = {"trail bear": 2.0, "pasted bear": 1.5, "boxed bear": 0.5, "bear": 0.5, "trail": 3.0, "other": 1.0}
+SHARES = {"trail bear": 2.0, "pasted bear": 1.5, "boxed bear": 0.5, "bear": 1.0, "trail": 3.0, "other": 1.0}
 BEAR_PX = {"trail bear": (40, 330), "pasted bear": (32, 300), "boxed bear": (90, 330)}  # longer sides, in the frame
 ENLARGED = 2.5  # at most: a bear of 20 pixels shows no more than that
 STRIP = 0.3  # share of the frames that get a line of text, as cameras write one
@@ -54,7 +54,8 @@ class FrameSampler:
         self.kinds: dict[str, list[Row]] = {
             "trail bear": [row for row in trail if is_bear(row.label) and row.boxes],
             "boxed bear": boxed,
-            "bear": [row for row in rows if is_bear(row.label) and not row.boxes],
+            # Where boxes say where some bears are, those without one teach little.
+            "bear": [row for row in others if is_bear(row.label) and not boxed],
             "trail": places,
             "other": [row for row in others if not is_bear(row.label)],
         }

@@ -25,7 +25,7 @@ class Recipe:
     backbone: str = "efficientnet_lite0"
     pretrained: bool = True
     seed: int = 7
-    epochs: int = 6
+    epochs: int = 4
     per_epoch: int = 1600  # crops drawn an epoch
     batch: int = 16
     frames: int = 8  # whole frames learned from beside each batch of crops; 0 = none
