@@ -49,7 +49,7 @@ def rows(tmp_path: Path) -> list[Picture]:
         Picture(tmp_path / "empty.png", "no_bear", "b", "2", **trap),
         Picture(tmp_path / "web.png", "brown_bear", "c", "", boxes=(AT,)),
         Picture(tmp_path / "web.png", "black_bear", "d", ""),
-        Picture(tmp_path / "empty.png", "teddy_bear", "e", ""),
+        Picture(tmp_path / "empty.png", "teddy_bear", "e", "", boxes=(AT,)),
     ]
 
 
