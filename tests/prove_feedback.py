@@ -32,15 +32,15 @@ from edge.pictures import read_picture
 from tests.conftest import PICTURES
 from tests.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days
 from tests.feedback_site import Site, scenes
-from train.catalog.picture import Picture, is_bear
+from train.catalog.picture import ALARM_LABELS, LABELS, Picture, is_bear
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog
 from train.feedback.bring import Wanted, bring
 from train.feedback.shelf import open_shelf
 from train.figures.calibrate import lowest_threshold
-from train.learning.backbones import IMAGENET_BEARS, build, find_backbone
+from train.learning.backbones import build, find_backbone
 from train.learning.field import degrade
-from train.learning.network import bear_logit
+from train.learning.network import BearNet
 from train.learning.pictures import cut_example, examples_of
 from train.learning.probe import crops_of
 
@@ -67,9 +67,7 @@ class Frozen:
     def __init__(self) -> None:
         self.backbone = find_backbone("efficientnet_lite0")
         body, head = build(self.backbone, pretrained=True)
-        self.body, self.head = body.eval().to(memory_format=torch.channels_last), head.eval()
-        self.bears = torch.zeros(1000, dtype=torch.bool)
-        self.bears[list(IMAGENET_BEARS)] = True
+        self.net = BearNet(body, head, LABELS, ALARM_LABELS).eval().to(memory_format=torch.channels_last)
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features (N, 1280) and bear logits (N,)."""
@@ -78,9 +76,9 @@ class Frozen:
             for start in range(0, len(crops), 32):
                 part = torch.from_numpy(np.ascontiguousarray(crops[start : start + 32, ..., ::-1]))
                 x = (part.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-                found = self.body(x.contiguous(memory_format=torch.channels_last))
+                found = self.net.body(x.contiguous(memory_format=torch.channels_last))
                 features.append(found.numpy())
-                own.append(bear_logit(self.head(found), self.bears).numpy())
+                own.append(self.net.bear_logit(self.net.heads(found)).numpy())
         return np.concatenate(features), np.concatenate(own)
 
 

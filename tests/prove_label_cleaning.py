@@ -40,7 +40,7 @@ from train.learning.run import read_run, train_run
 
 SHARE, SHOWN, SEEDS = 0.05, 0.10, 5
 BACKBONE = find_backbone("efficientnet_lite0")
-QUICK = Recipe(freeze_epochs=1, epochs=1, per_epoch=960)
+QUICK = Recipe(epochs=2, per_epoch=800, frames=2)
 
 
 def untouched() -> BearNet:

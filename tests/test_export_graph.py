@@ -60,7 +60,7 @@ class SmallBody(nn.Sequential):
 def net() -> BearNet:
     """A body of two convolutions and both heads."""
     torch.manual_seed(1)
-    return BearNet(SmallBody(WIDE), nn.Linear(WIDE, 1000), LABELS, ALARM_LABELS, 0.5).eval()
+    return BearNet(SmallBody(WIDE), nn.Linear(WIDE, 1000), LABELS, ALARM_LABELS).eval()
 
 
 def crops(count: int, seed: int) -> np.ndarray:

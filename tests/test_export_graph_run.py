@@ -71,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Catalog]:
         "learner_sha256": "abc",
     }
     torch.manual_seed(3)
-    net = BearNet(SmallBody(24), nn.Linear(24, 1000), LABELS, ALARM_LABELS, 0.5)
+    net = BearNet(SmallBody(24), nn.Linear(24, 1000), LABELS, ALARM_LABELS)
     recipe = Recipe(size=SIZE)
     learner = answering_learner(net.eval(), TEMPERATURE, FRAME_TEMPERATURE, split["train"], split["tune"], recipe, {})
     return Run(run, learner, recipe, settings), catalog

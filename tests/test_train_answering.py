@@ -201,13 +201,13 @@ def test_a_folder_that_names_no_label_is_one_sentence(learn: Any, wide: Path) ->
 
 
 def test_a_learner_of_an_older_version_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = BearNet(torch.nn.Flatten(), torch.nn.Linear(3, 1000), LABELS, ALARM_LABELS, 0.5)
+    net = BearNet(torch.nn.Flatten(), torch.nn.Linear(3, 1000), LABELS, ALARM_LABELS)
     monkeypatch.setattr(runs, "load_learner", lambda _: SimpleNamespace(model=net))
     with pytest.raises(CatalogError, match=r"learner\.pkl: an older version .* made it.*; train the run again"):
         read_run(folder)
 
 
 def test_the_temperature_divides_the_logits() -> None:
-    net = BearNet(torch.nn.Flatten(), torch.nn.Linear(3, 1000), LABELS, ALARM_LABELS, 0.5)
+    net = BearNet(torch.nn.Flatten(), torch.nn.Linear(3, 1000), LABELS, ALARM_LABELS)
     pictures = torch.randn(4, 3, 1, 1)
     torch.testing.assert_close(CalibratedNet(net, 2.0, 1.0)(pictures), net.label_logits(net(pictures)) / 2)

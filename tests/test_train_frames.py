@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -164,7 +165,7 @@ class Passing(nn.Module):
     """A body whose features are its input."""
 
 
-def heated(cells: tuple[int, int]) -> tuple[BearNet, torch.Tensor]:
+def heated(cells: tuple[int, int]) -> tuple[BearNet, Any]:
     """A network that takes the first feature for bear, and a map that has it in one cell alone."""
     head = nn.Linear(2, 1000)
     with torch.no_grad():

@@ -61,7 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, list[
         put(folder / f"outsiders/drawings/{n}.png", 900 + n, stripes=True)
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(3, 24, 5, stride=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    net = BearNet(body, nn.Linear(24, 1000), LABELS, ALARM_LABELS, 0.5)
+    net = BearNet(body, nn.Linear(24, 1000), LABELS, ALARM_LABELS)
     (folder / "run").mkdir()
     learner: Any = SimpleNamespace(model=CalibratedNet(net, 1.0, 1.0))
     return Run(folder / "run", learner, Recipe(size=SIZE), {"learner_sha256": "abc"}), split, folder / "outsiders"

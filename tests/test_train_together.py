@@ -30,6 +30,7 @@ from edge import models  # noqa: E402
 from edge.errors import OptionError  # noqa: E402
 from train.catalog.picture import Picture  # noqa: E402
 from train.learning import session as sessions  # noqa: E402
+from train.learning.begun import Begun  # noqa: E402
 from train.learning.hard_negatives import Mined  # noqa: E402
 from train.learning.pictures import PictureCache  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
@@ -88,7 +89,8 @@ def mined(folder: Path) -> list[list[str]]:
     patched.setattr(sessions, "mine", mine)
     patched.setattr(models, "load", lambda: SimpleNamespace(name="bear"))
     catalog: Any = None
-    session = sessions.Session(catalog, {"tune": [], "test": []}, folder, None, {}, PictureCache())
+    begun = Begun("", {}, [], [], None, [], None, False, "")
+    session = sessions.Session(catalog, {"tune": [], "test": []}, folder, None, {}, PictureCache(), begun)
     session.mine([folder], Recipe())
     return [[row.file.name, row.label] for row in session.more]
 
