@@ -152,6 +152,11 @@ class Evidence:
         self.sum, self.time = other.sum, other.time
 
 
+def sigmoid(logits: float) -> float:
+    """Return the probability of log-odds."""
+    return 1.0 / (1.0 + math.exp(-logits))
+
+
 def logit(p: float) -> float:
     """log(p / (1 - p)), p kept away from 0 and 1."""
     p = min(max(p, EPSILON), 1.0 - EPSILON)
