@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from threading import Event
@@ -12,13 +13,16 @@ import cv2
 
 from edge.camera.arrivals import CLIPS
 from edge.camera.file import VideoSource
+from edge.card import Card
 from edge.classifier import Classifier
 from edge.errors import PictureError, SourceError
 from edge.exif import Exif, read_exif
 from edge.pictures import SUFFIXES, decode_picture, picture_bytes
-from edge.stills import StillResult, look
+from edge.schema import BoxXYWH
+from edge.stills import StillResult, in_burst, look, look_closer
 
 FILES = SUFFIXES | CLIPS
+Regions = Callable[[Path, tuple[int, int]], list[BoxXYWH]]  # of a picture of this size, what to look at closer
 MOST_WORDS = 200  # characters of OpenCV's or onnxruntime's own words
 
 
@@ -55,8 +59,8 @@ def is_clip(path: Path) -> bool:
     return path.suffix.lower() in CLIPS
 
 
-def find_in(classifier: Classifier, path: Path, fps: float, stop: Event) -> Finding:
-    """Look into a picture, or into ``fps`` frames a second of a clip, until ``stop`` is set.
+def find_in(classifier: Classifier, path: Path, fps: float, stop: Event, regions: Regions | None = None) -> Finding:
+    """Look into a picture, and closer at its ``regions``, or into ``fps`` frames a second of a clip, until ``stop``.
 
     A file that OpenCV, onnxruntime or the memory fails on is a failure of its own: a card holds thousands of others.
     """
@@ -68,7 +72,9 @@ def find_in(classifier: Classifier, path: Path, fps: float, stop: Event) -> Find
         else:
             data = picture_bytes(path)
             exif = read_exif(data)
-            seen, clip, problems = look(classifier, decode_picture(data, path)), None, ()
+            image = decode_picture(data, path)
+            boxes = regions(path, (image.shape[1], image.shape[0])) if regions else []
+            seen, clip, problems = look_closer(classifier, image, look(classifier, image), boxes), None, ()
     except (PictureError, SourceError) as error:
         return Finding(path, failure=str(error), taken=exif.taken, camera=exif.camera)
     except Exception as error:
@@ -82,6 +88,27 @@ def find_in(classifier: Classifier, path: Path, fps: float, stop: Event) -> Find
         return Finding(path, failure=failure, taken=exif.taken, camera=exif.camera)
     ms = (time.perf_counter() - started) * 1000
     return Finding(path, seen, None, exif.taken, exif.camera, clip, ms, problems)
+
+
+def support(found: Iterable[Finding], burst: Callable[[Path], int | None], card: Card) -> Iterator[Finding]:
+    """Yield what was found, in the same order; each picture of a burst once all of that burst, one after another, are.
+
+    ``burst`` is the number of a picture's burst, None for a picture of none.
+    """
+    together: list[Finding] = []
+    for finding in found:
+        number = burst(finding.file)
+        if together and (number is None or number != burst(together[0].file)):
+            yield from _supported(together, card)
+            together = []
+        together.append(finding)
+    yield from _supported(together, card)
+
+
+def _supported(together: list[Finding], card: Card) -> Iterator[Finding]:
+    seen = iter(in_burst(card, [finding.seen for finding in together if finding.seen]))
+    for finding in together:
+        yield replace(finding, seen=next(seen)) if finding.seen else finding
 
 
 def _look_into(

@@ -37,6 +37,14 @@ def jpeg_is_whole(data: bytes) -> bool:
     return any(segment.kind == EOI for segment in segments(data))
 
 
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels of a JPEG that begins with these bytes, before its Exif turns it; None: not there."""
+    for kind, _, body, _ in segments(data):
+        if kind in SOF and len(data) >= body + 7:
+            return int.from_bytes(data[body + 5 : body + 7], "big"), int.from_bytes(data[body + 3 : body + 5], "big")
+    return None
+
+
 def jpeg_or_none(data: bytes) -> bytes | None:
     """The bytes themselves where they are a JPEG's, else None."""
     return data if data.startswith(b"\xff\xd8") else None

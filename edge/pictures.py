@@ -59,8 +59,8 @@ def picture_bytes(path: Path | str) -> bytes:
         raise PictureError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def decode_picture(data: bytes, name: object) -> Picture:
-    """The picture in a file's bytes; ``name`` only names it in the PictureError."""
+def decode_picture(data: bytes, name: object, flags: int = cv2.IMREAD_COLOR) -> Picture:
+    """The picture in a file's bytes; ``name`` only names it in the PictureError. ``flags``: OpenCV's, of a BGR one."""
     if not data:
         raise PictureError(f"{name}: the file is empty (0 bytes)")
     if jpeg_or_none(data) and not jpeg_is_whole(data):
@@ -69,7 +69,7 @@ def decode_picture(data: bytes, name: object) -> Picture:
         raise PictureError(f"{name}: truncated PNG, its end is missing ({len(data)} bytes); copy it again")
     try:
         # IMREAD_COLOR turns by EXIF, makes grey and 16-bit pictures 8-bit BGR and drops alpha.
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise PictureError(f"{name}: too little memory to read it; close other programs and try again") from None

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from edge.card import Card
 from edge.classifier import Classifier
+from edge.decide import logit, sigmoid
 from edge.detect.frame_scan import FrameScanner
-from edge.schema import BoxXYWH, Picture
+from edge.schema import BoxXYWH, Picture, Region
 
 Verdict = Literal["bear", "maybe", "none"]
 MAYBE = 0.5  # of the threshold: from there on a person should look
+SURER = 0.5  # logits by which a crop must be surer: more looks at a picture are more chances to be wrong
+SUPPORT = 3  # pictures of a burst that support one another
+TOGETHER = 1.0  # logits by which they are surer together: more, and three black cows are a bear
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +38,60 @@ class StillResult:
 
 def look(classifier: Classifier, image: Picture) -> StillResult:
     """The verdict on one picture (H, W, 3) BGR, by the frame scan."""
-    best, card = FrameScanner(classifier)(image)[0], classifier.card
-    bear, threshold = best.bear, card.thresholds["frame"].value
-    verdict: Verdict = "bear" if bear >= threshold else "maybe" if bear >= MAYBE * threshold else "none"
+    best = FrameScanner(classifier)(image)[0]
+    probabilities = dict(zip(classifier.card.labels, best.probabilities, strict=True))
+    return _result(classifier.card, best.bear, probabilities, best.ood, best.region.box_xywh)
+
+
+def look_closer(classifier: Classifier, image: Picture, seen: StillResult, boxes: Sequence[BoxXYWH]) -> StillResult:
+    """What was seen in a picture, or what the surest crop of these boxes shows, where that is more.
+
+    A crop's logit is moved so that the card's threshold ``crop`` and ``SURER`` fall onto its threshold ``frame``.
+    """
+    if not boxes:
+        return seen
+    card = classifier.card
+    crops = classifier.score(image, [Region(box, "motion") for box in boxes])
+    best = max(crops, key=lambda score: score.bear)
+    move = logit(_threshold(card)) - logit(card.thresholds["crop"].value) - SURER
+    bear = sigmoid(logit(best.bear) + move)
+    if bear <= seen.bear:
+        return seen
     probabilities = dict(zip(card.labels, best.probabilities, strict=True))
+    return _result(card, bear, probabilities, best.ood, best.region.box_xywh)
+
+
+def in_burst(card: Card, burst: Sequence[StillResult]) -> list[StillResult]:
+    """What was seen in the pictures of one burst: where three are maybe a bear, they may together be one.
+
+    The mean of the best three logits and ``TOGETHER`` (mean of logits: Kittler et al. 1998). Nothing becomes less of a
+    bear, and what shows nothing by itself stays so.
+    """
+    best = sorted((logit(seen.bear) for seen in burst if seen.verdict != "none"), reverse=True)[:SUPPORT]
+    if len(best) < SUPPORT:
+        return list(burst)
+    bear = sigmoid(sum(best) / SUPPORT + TOGETHER)
+    if bear < _threshold(card):
+        return list(burst)
+    return [
+        _result(card, bear, seen.probabilities, seen.ood, seen.box_xywh) if seen.verdict == "maybe" else seen
+        for seen in burst
+    ]
+
+
+def _threshold(card: Card) -> float:
+    return card.thresholds["frame"].value
+
+
+def _result(card: Card, bear: float, probabilities: dict[str, float], ood: float, box_xywh: BoxXYWH) -> StillResult:
+    threshold = _threshold(card)
+    verdict: Verdict = "bear" if bear >= threshold else "maybe" if bear >= MAYBE * threshold else "none"
     candidates = [label for label in card.labels if (label in card.alarm_labels) == (verdict != "none")]
     return StillResult(
         bear=bear,
         verdict=verdict,
         label=max(candidates, key=probabilities.__getitem__),
-        ood=best.ood,
-        box_xywh=best.region.box_xywh,
+        ood=ood,
+        box_xywh=box_xywh,
         probabilities=probabilities,
     )

@@ -175,10 +175,10 @@ def test_odd_names_come_through(tmp_path, classify):
 def test_a_run_that_ends_early_leaves_the_rows_so_far_beside_the_table(tmp_path, classify, monkeypatch):
     folder, file = card(tmp_path / "card", {f"{n}.jpg": BEAR_COLOUR for n in range(5)}), tmp_path / "bears.csv"
 
-    def looked_at(classifier, path, fps, stop):
+    def looked_at(classifier, path, fps, stop, regions):
         if path.name == "3.jpg":
             raise TypeError("a mistake in the program")
-        return find_in(classifier, path, fps, stop)
+        return find_in(classifier, path, fps, stop, regions)
 
     file.write_text("mine")
     monkeypatch.setattr("edge.findings.find_in", looked_at)

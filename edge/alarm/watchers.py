@@ -59,6 +59,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     from edge.camera.follow import FollowSource
     from edge.decide.happening import Decider
     from edge.decide.offenders import Offenders
+    from edge.detect.card_background import ArrivingMotion
     from edge.lens import LensCheck
     from edge.pace import CropBudget, Pace
     from edge.telling import Teller
@@ -101,6 +102,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
         lens=LensCheck() if live else None,
         arriving=arriving,
         trace=shared.trace,
+        motion=ArrivingMotion(settings.masks) if arriving else None,
         decider=decider,
     )
 
@@ -111,6 +113,7 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
     From any thread. What is followed now is judged by the rule under which it was first seen.
     """
     from edge.board.effort import slowest_fps
+    from edge.detect.card_background import ArrivingMotion
     from edge.detect.frame_scan import scan_of
     from edge.motion import MotionFinder
     from edge.zones import Cover
@@ -120,7 +123,8 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
     own = replace(rule, one_picture=True) if watcher.arriving else rule
     masks = settings.masks
     # Other masks need another background: what was hidden was never learnt.
-    motion = MotionFinder(masks=masks) if masks != was.masks else None
+    finder = ArrivingMotion if watcher.arriving else MotionFinder
+    motion = finder(masks=masks) if masks != was.masks else None
     scan = scan_of(new.classifier, masks)
     context = new.classifier.card.crop.context
     # Never by what the watcher has now: the change before may wait for its next frame as well.

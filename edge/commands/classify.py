@@ -62,7 +62,8 @@ def classify(
 
     from edge.commands.progress import track
     from edge.commands.watch_words import model_line
-    from edge.findings import FILES, find_in
+    from edge.detect.card_pictures import CardPictures, read_head
+    from edge.findings import FILES, find_in, is_clip, support
     from edge.in_order import in_order
     from edge.models import load
     from edge.pictures import find_pictures
@@ -75,20 +76,26 @@ def classify(
     results, held = open_results(out, classifier, base, fps, resume, force) if out else (None, {})
     names = {file: name_in_results(file, base) for file in files}
     rows = {name: held[name] for name in names.values() if name in held}
-    todo = [file for file in files if names[file] not in rows]
+    pictures = [file for file in files if not is_clip(file)]
+    with closing(in_order(read_head, pictures, threads())) as heads:
+        card = CardPictures(track(heads, "looking for cameras", len(pictures)))
+    todo = card.in_turn(file for file in files if names[file] not in rows)
     if not jsonl:
         log.info("%s", model_line(classifier))
         log.info("%s", how_counted(classifier.card))
+        if line := card.line():
+            log.info("%s", line)
     if rows:
         log.info("%d of %d files are in %s already", len(rows), len(files), out)
     survey, last, saved, stop = Survey(rows.values()), "", time.monotonic(), Event()
     width = min(max((len(file.as_posix()) for file in todo), default=0), WIDEST_NAME)
     done = printed = 0
     cv2.setNumThreads(1)  # each file has a thread of its own
-    work = partial(find_in, classifier, fps=fps, stop=stop)
+    work = partial(find_in, classifier, fps=fps, stop=stop, regions=card.regions)
     try:
         with closing(in_order(work, todo, threads())) as found:
-            for finding in track(found, "looking for bears", len(todo)):
+            looked_at = track(found, "looking for bears", len(todo))
+            for finding in support(looked_at, card.burst, classifier.card):
                 row = row_of(finding, names[finding.file])
                 if results is not None:  # first: what was printed is in the file too, however it ends
                     results.add(finding, row)

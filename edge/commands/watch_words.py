@@ -103,6 +103,7 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
     rule, fps = alarm.posts[0].watcher.rule, alarm.posts[0].camera.settings.fps
     if any(isinstance(post.source, FollowSource) for post in alarm.posts):
         say("One picture with a score of %.2f or more raises the alarm. %s", rule.alone_at(scanned=True), AN_AID)
+        say("Pictures of one folder are compared: what differs from earlier visits is looked at closer.")
     else:
         frames = rule.frames_needed(1.0 / fps) or rule.frames_at_best
         at_best_s = max(rule.seconds_at_best, (frames - 1) / fps)

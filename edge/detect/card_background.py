@@ -1,0 +1,151 @@
+"""What differs between the pictures of one camera: they share a background, as the frames of a film do.
+
+Each picture is held against the median of others of the same light, taken before and after it. Its light is evened out
+by gain and offset (``edge.motion.steady.relit``); what differs by more than a few grey levels, and by more than the
+others do among themselves, is a region (``edge.motion.blobs``).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.motion import Grey, Motion, MotionFinder, small_grey
+from edge.motion.blobs import blobs
+from edge.motion.steady import Seen, middle, relit
+from edge.night import is_night
+from edge.schema import BoxXYWH, Frame, Picture, Region
+from edge.zones import Polygon, drawn
+
+WIDTH_PX = 640  # of the small picture: a bear of 27 px in 1280 is 13 px there, and one of 45 px in 4000 is 7
+MOST_OTHERS, LEAST_OTHERS = 8, 4  # that a picture is held against
+BURST = timedelta(seconds=10)  # pictures within it show the same animals
+THRESHOLD = 4.0  # least difference that counts, grey levels; at night a bear is no more than ten darker
+SPREADS = 5.0  # and at least so many times what the others differ among themselves
+LEAST_AREA_PX, LEAST_SIDE_PX, NEAR_PX = 8, 4, 3.0  # of the small picture, as in ``MotionSettings``
+MOST_REGIONS = 3  # a picture
+STRANGE = 0.3  # share of the picture; where more differs, it shares no background with the others
+LARGE = 0.6  # of the picture: the look at the whole shows as much
+LEAST_PX = 28  # longer side of a region in the picture itself: of what is smaller no crop shows a bear
+MOST_PLACES = 24  # camera, size and light, that are kept of pictures that arrive: 60 MB
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Small:
+    """A picture as it is kept for its neighbours: at most 0.3 MB for the usual 4:3."""
+
+    grey: NDArray[np.uint8]  # (h, w), w is WIDTH_PX or less
+    night: bool  # infrared or dark
+
+    def like(self, other: Small) -> bool:
+        """Whether both have the same size and light."""
+        return self.night == other.night and self.grey.shape == other.grey.shape
+
+
+def small(picture: Picture) -> Small:
+    """A picture (H, W, 3) BGR made small."""
+    grey = small_grey(picture, min(WIDTH_PX, picture.shape[1]))
+    return Small(np.rint(grey).astype(np.uint8), is_night(picture))
+
+
+def apart(nearest: Iterable[tuple[datetime | None, Small]], now: datetime | None) -> list[Small]:
+    """So many of the others as are needed, of as many bursts as there are, none of the picture's own if possible.
+
+    What stands in one place for a burst would be in the median too. Without a time each is a burst of its own.
+    """
+    first, rest, moments = list[Small](), list[Small](), [now] if now else []
+    for taken, other in nearest:
+        if taken and any(abs(taken - moment) <= BURST for moment in moments):
+            rest.append(other)
+            continue
+        first.append(other)
+        moments += [taken] if taken else []
+        if len(first) == MOST_OTHERS:
+            break
+    return (first + rest)[:MOST_OTHERS]
+
+
+def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], seen: Seen | None = None) -> list[BoxXYWH]:
+    """Where a picture of ``size_wh`` pixels differs from the others, the clearest first; at most three places.
+
+    Empty for too few others, and where so much differs that they show another place. What is not ``seen`` (0) differs
+    never.
+    """
+    if len(others) < LEAST_OTHERS:
+        return []
+    grey = one.grey.astype(np.float32)
+    ordered = np.sort([_in_its_light(other.grey.astype(np.float32), grey, seen) for other in others], axis=0)
+    half, quarter, last = len(others) // 2, len(others) // 4, len(others) - 1
+    spread = (ordered[last - quarter] - ordered[quarter]) / 2
+    differs = np.abs(grey - (ordered[half] + ordered[last - half]) / 2)
+    foreground = (differs > np.maximum(SPREADS * spread, THRESHOLD)).view(np.uint8)
+    if seen is not None:
+        foreground &= seen
+    if foreground.mean() > STRANGE:
+        return []
+    # Nothing is joined by nearness to what is large: a bear before a cloud that moved is one of its own.
+    boxes = blobs(
+        foreground, seen, least_area_px=LEAST_AREA_PX, least_side_px=LEAST_SIDE_PX, near_px=NEAR_PX, near_share=0.0
+    )
+    height, width = grey.shape
+    found = []
+    for x, y, w, h in boxes:
+        if w * h <= LARGE * grey.size:
+            part = differs[y : y + h, x : x + w][foreground[y : y + h, x : x + w] > 0]
+            # How clear it is counts more than how large: shadows are large.
+            found.append((float(part.mean()) * len(part) ** 0.25, (x / width, y / height, w / width, h / height)))
+    found.sort(key=lambda item: (-item[0], item[1]))
+    return [_at_least(box, size_wh) for _, box in found[:MOST_REGIONS]]
+
+
+def _in_its_light(background: Grey, grey: Grey, seen: Seen | None) -> Grey:
+    """Another picture in this one's light."""
+    if light := relit(background, grey, seen):
+        return np.asarray(np.clip(light[0] * background + light[1], 0, 255), np.float32)
+    return background + middle(grey - background, seen)
+
+
+def _at_least(box: BoxXYWH, size_wh: tuple[int, int]) -> BoxXYWH:
+    """The box, in the picture itself no smaller than ``LEAST_PX``, around its middle."""
+    (x, y, w, h), (width, height) = box, size_wh
+    if max(w * width, h * height) >= LEAST_PX:
+        return box
+    across, down = min(LEAST_PX / width, 1.0), min(LEAST_PX / height, 1.0)
+    left, top = x + (w - across) / 2, y + (h - down) / 2
+    return min(max(left, 0.0), 1.0 - across), min(max(top, 0.0), 1.0 - down), across, down
+
+
+class ArrivingMotion:
+    """Frame in, ``Motion`` out, for pictures that arrive one by one: held against those of the bursts before.
+
+    Sub-folders are cameras. Until enough have come it is what ``MotionFinder`` finds from one picture to the next.
+    """
+
+    def __init__(self, masks: Sequence[Polygon] = ()) -> None:
+        self.masks = tuple(masks)
+        self._finder = MotionFinder(masks=masks)
+        self._places: OrderedDict[object, deque[tuple[datetime, Small]]] = OrderedDict()
+
+    def __call__(self, frame: Frame) -> Motion:
+        """What differs from the pictures before. Raises PictureError for what is no picture."""
+        motion, now = self._finder(frame), small(frame.image)
+        key = PurePath(frame.file or "").parent, frame.size_wh, now.night
+        known = self._places.setdefault(key, deque(maxlen=MOST_OTHERS + 1))
+        self._places.move_to_end(key)
+        if len(self._places) > MOST_PLACES:
+            self._places.popitem(last=False)
+        before = [other for taken, other in known if abs(frame.wall - taken) > BURST][-MOST_OTHERS:]
+        if all(abs(frame.wall - taken) > BURST for taken, _ in known):
+            known.append((frame.wall, now))
+        if len(before) < LEAST_OTHERS:
+            return motion
+        height, width = now.grey.shape
+        seen = (~drawn(self.masks, (width, height))).view(np.uint8) if self.masks else None
+        regions = tuple(Region(box, "motion") for box in differing(now, before, frame.size_wh, seen))
+        return replace(motion, regions=regions or motion.regions)
