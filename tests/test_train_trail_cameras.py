@@ -14,6 +14,7 @@ from edge.classifier import Classifier
 from edge.errors import CatalogError, ModelError
 from edge.schema import Region, Score
 from edge.stills import look
+from tests.benchmark_pool import painted
 from tests.command import bear_alarm
 from tests.trail_world import BEARS, OTHERS, fold_runs, trail_pool
 from train.benchmark.held_out import judges_of
@@ -86,7 +87,7 @@ def test_a_frame_is_scored_as_classify_does_once_it_is_level(world: Path) -> Non
 def test_frames_are_brought_to_the_same_side_and_never_enlarged(
     height: int, width: int, expected: tuple[int, int]
 ) -> None:
-    noise: np.ndarray = np.random.default_rng(3).integers(0, 255, (height, width, 3), np.uint8)
+    noise = painted((90, 120, 60), 3, height, width)
     found = level(noise)
     assert found.shape[:2] == expected
     assert not np.array_equal(found, noise)  # JPEG
@@ -133,7 +134,7 @@ def test_figures_against_what_can_be_counted() -> None:
     assert found.windows is not None
     assert (found.windows.k, found.windows.n) == (1, 2)
     assert [(row.what, row.own.k) for row in found.far] == [("far camera, windows, 45 px and more", 1)]
-    assert found.missed == ("True3.jpg", "True4.jpg")
+    assert found.missed == (("True3.jpg", "colour"), ("True4.jpg", "colour rim dark"))
     assert found.decide[0] == "False399.jpg"
     words = trail_text(found)
     assert "Not given: 0.5 %" in words

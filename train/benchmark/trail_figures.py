@@ -41,7 +41,7 @@ class TrailFigures:
     at_boxes: tuple[Row, ...]  # crops at the true boxes, at the crop threshold; ``at_rate`` is None
     windows: Rate | None  # of frames with a bear: windows that touch no box and are taken for one, at the own threshold
     far: tuple[Row, ...]  # the far camera
-    missed: tuple[str, ...]  # bears below the threshold of 1 %, the best score first
+    missed: tuple[tuple[str, str], ...]  # bears below the threshold of 1 %: file, light and what hides it; best first
     decide: tuple[str, ...]  # the others that decide that threshold, the highest first
 
 
@@ -72,7 +72,7 @@ def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
         at_boxes=tuple(_at_boxes(bears)),
         windows=clustered_rate([hit for hit, _ in beside], [where for _, where in beside]),
         far=tuple(_rows({what: list(some) for what, some in _far(far)}, limit)),
-        missed=tuple(one.file for one in by_score),
+        missed=tuple((one.file, " ".join((one.light, *one.hidden))) for one in by_score),
         decide=tuple(one.file for one in top),
     )
 

@@ -10,7 +10,7 @@ from train.benchmark.trail_figures import RATES, Row, TrailFigures
 from train.figures.metrics import Rate
 from train.judging.evaluate_clips import Clip, Clips
 
-SHOWN = 12  # names of missed bears and of others that decide; the rest is in --json
+SHOWN = 12  # names of the others that decide; the rest is in --json
 
 
 def trail_text(found: TrailFigures) -> str:
@@ -29,10 +29,11 @@ def trail_text(found: TrailFigures) -> str:
         lines += ["", f"Windows beside the bears, taken for one: {x_of_n(found.windows)}"]
     if found.far:
         lines += ["", *table("the far camera", found.far)]
-    for words, files in (("Missed at 1 %", found.missed), ("Others that decide 1 %", found.decide)):
-        if files:
-            more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
-            lines += ["", f"{words}: {', '.join(Path(file).name for file in files[:SHOWN])}{more}"]
+    if found.missed:
+        missed = (f"{Path(file).name} ({why})" for file, why in found.missed)
+        lines += ["", f"Missed where 1 % of all others pass, the best score first: {', '.join(missed)}"]
+    if found.decide:
+        lines += ["", f"The others that decide 1 %: {', '.join(Path(file).name for file in found.decide[:SHOWN])}"]
     lines += ["", "In brackets: 95 % intervals over cameras and observations, as far as the table names them."]
     return "\n".join(lines)
 
