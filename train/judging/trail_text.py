@@ -25,8 +25,8 @@ def trail_text(found: TrailFigures) -> str:
         lines += ["", f"Not given: {', '.join(left_out)}, which would hang on fewer than three false alarms."]
     lines += ["", *table("bears found", found.bears), "", *table("no bear, taken for one", found.others)]
     lines += ["", *table("bears found at the true boxes, at the threshold for crops", found.at_boxes)]
-    if found.windows is not None:
-        lines += ["", f"Windows beside the bears, taken for one: {x_of_n(found.windows)}"]
+    if found.beside is not None:
+        lines += ["", f"Frames with a bear in which something beside it is taken for one: {x_of_n(found.beside)}"]
     if found.far:
         lines += ["", *table("the far camera", found.far)]
     if found.missed:
