@@ -6,14 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from edge.classifier import Classifier
 from edge.errors import CatalogError, ModelError
+from edge.pictures import read_picture
 from edge.schema import Region, Score
 from edge.stills import look
+from tests.benchmark_pool import painted
 from tests.command import bear_alarm
 from tests.trail_world import BEARS, OTHERS, fold_runs, trail_pool
 from train.benchmark.held_out import judges_of
@@ -63,16 +64,15 @@ def test_what_is_judged_and_how_it_is_tagged(world: Path, frames: list[Frame]) -
     assert {one.light for one in trail} == {"colour", "grey"}
     assert {one.night for one in trail if Path(one.file).name in ("trail0.jpg", "trail2.jpg")} == {False, True}
     assert sum(one.dark_animal for one in trail) == len(range(1, OTHERS, 3))
-    assert all(len(one.boxes) == 1 and one.windows for one in bears)
-    assert all(min(one.boxes) > max(one.windows) for one in bears)  # red inside the box, green beside it
+    assert all(len(one.boxes) == 1 and one.beside for one in bears)
+    assert all(min(one.boxes) > max(one.beside) for one in bears)  # red inside the box, green beside it
     assert {one.model.split("@")[0] for one in trail} == {"fold1", "fold2", "fold3"}
 
 
 def test_a_frame_is_scored_as_classify_does_once_it_is_level(world: Path) -> None:
     classifier = Classifier(world / "runs/fold-1/bear.onnx")
     picture = next(one for one in read_catalog(world / "pool").pictures if one.file.name == "trail-bear0.jpg")
-    image = cv2.imread(str(picture.file))
-    assert image is not None
+    image = read_picture(picture.file)
     seen = see(classifier, picture)
     assert seen is not None
     assert seen.score == look(classifier, level(image)).bear
@@ -86,7 +86,7 @@ def test_a_frame_is_scored_as_classify_does_once_it_is_level(world: Path) -> Non
 def test_frames_are_brought_to_the_same_side_and_never_enlarged(
     height: int, width: int, expected: tuple[int, int]
 ) -> None:
-    noise: np.ndarray = np.random.default_rng(3).integers(0, 255, (height, width, 3), np.uint8)
+    noise = painted((90, 120, 60), 3, height, width)
     found = level(noise)
     assert found.shape[:2] == expected
     assert not np.array_equal(found, noise)  # JPEG
@@ -114,7 +114,7 @@ def test_figures_against_what_can_be_counted() -> None:
     bears = [
         one(0.9, bear=True, number=1, light="infrared", grey=True, hidden=("rim",), boxes=(0.7,), box_threshold=0.6),
         one(
-            0.397, bear=True, number=2, light="flash", side_px=30.0, boxes=(0.5,), box_threshold=0.6, windows=(0.6, 0.1)
+            0.397, bear=True, number=2, light="flash", side_px=30.0, boxes=(0.5,), box_threshold=0.6, beside=(0.6, 0.1)
         ),
         one(0.393, bear=True, number=3, squashed=True),
         one(0.1, bear=True, number=4, hidden=("rim", "dark")),
@@ -130,10 +130,10 @@ def test_figures_against_what_can_be_counted() -> None:
         "squashed to 256 × 256": (0, 0, 1), "not squashed": (1, 2, 3),
     }  # fmt: skip
     assert next((row.what, row.own.k, row.own.n) for row in found.at_boxes) == ("all", 1, 2)
-    assert found.windows is not None
-    assert (found.windows.k, found.windows.n) == (1, 2)
+    assert found.beside is not None
+    assert (found.beside.k, found.beside.n) == (1, 2)
     assert [(row.what, row.own.k) for row in found.far] == [("far camera, windows, 45 px and more", 1)]
-    assert found.missed == ("True3.jpg", "True4.jpg")
+    assert found.missed == (("True3.jpg", "colour"), ("True4.jpg", "colour rim dark"))
     assert found.decide[0] == "False399.jpg"
     words = trail_text(found)
     assert "Not given: 0.5 %" in words
@@ -177,7 +177,7 @@ def test_evaluate_prints_the_folds_together_and_keeps_every_score(world: Path) -
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
     again = trail_figures(
-        Frame(**row | {name: tuple(row[name]) for name in ("hidden", "boxes", "windows")}) for row in found["frames"]
+        Frame(**row | {name: tuple(row[name]) for name in ("hidden", "boxes", "beside")}) for row in found["frames"]
     )
     assert found["figures"]["rates"]["2 %"]["recall"]["k"] == again.rates["2 %"].recall.k
     assert again.bears[0].own.n == BEARS

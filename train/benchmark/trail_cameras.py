@@ -70,7 +70,7 @@ class Frame:
     threshold: float  # the model's own
     boxes: tuple[float, ...] = ()  # scores at the true boxes
     box_threshold: float = 0.0
-    windows: tuple[float, ...] = ()  # of a frame with a bear: scores of what was looked at and touches no box
+    beside: tuple[float, ...] = ()  # of a frame with a bear: scores of what was looked at and touches no box
 
     @property
     def alarm(self) -> bool:
@@ -136,7 +136,7 @@ def see(classifier: Classifier, picture: Picture) -> Frame | None:
         if boxes
         else (),
         box_threshold=card.thresholds["crop"].value,
-        windows=tuple(beside(scanner(classifier)(image), boxes)) if boxes else (),
+        beside=tuple(beside(scanner(classifier)(image), boxes)) if boxes else (),
     )
 
 

@@ -39,9 +39,9 @@ class TrailFigures:
     bears: tuple[Row, ...]
     others: tuple[Row, ...]  # taken for a bear
     at_boxes: tuple[Row, ...]  # crops at the true boxes, at the crop threshold; ``at_rate`` is None
-    windows: Rate | None  # of frames with a bear: windows that touch no box and are taken for one, at the own threshold
+    beside: Rate | None  # frames with a bear in which something that touches no box is taken for one, own threshold
     far: tuple[Row, ...]  # the far camera
-    missed: tuple[str, ...]  # bears below the threshold of 1 %, the best score first
+    missed: tuple[tuple[str, str], ...]  # bears below the threshold of 1 %: file, light and what hides it; best first
     decide: tuple[str, ...]  # the others that decide that threshold, the highest first
 
 
@@ -61,7 +61,7 @@ def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
     limit = threshold_at(passing, RATE) if supported(RATE, len(others)) else None
     found, taken = ({what: list(some) for what, some in parts} for parts in (_bears(bears), _others(others)))
     far = [one for one in frames if one.part.startswith("far")]
-    beside = [(score >= one.threshold, one.camera) for one in bears for score in one.windows]
+    boxed = [one for one in bears if one.boxes]
     by_score = sorted((one for one in bears if limit is not None and one.score < limit), key=lambda one: -one.score)
     top = sorted(others, key=lambda one: -one.score)[: int(RATE * len(others)) + 1] if limit is not None else []
     return TrailFigures(
@@ -70,9 +70,11 @@ def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
         bears=tuple(_rows(found, limit)),
         others=tuple(_rows(taken, limit)),
         at_boxes=tuple(_at_boxes(bears)),
-        windows=clustered_rate([hit for hit, _ in beside], [where for _, where in beside]),
+        beside=clustered_rate(
+            [any(score >= one.threshold for score in one.beside) for one in boxed], [one.camera for one in boxed]
+        ),
         far=tuple(_rows({what: list(some) for what, some in _far(far)}, limit)),
-        missed=tuple(one.file for one in by_score),
+        missed=tuple((one.file, " ".join((one.light, *one.hidden))) for one in by_score),
         decide=tuple(one.file for one in top),
     )
 

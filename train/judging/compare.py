@@ -248,8 +248,8 @@ def judge(primary: Difference | None, guards: Sequence[Guard], what: str = PRIMA
     open_ = [guard for guard in guards if not guard.holds]
     if open_:
         lost = open_[0]
-        return (
-            "not shown to be better",
-            f"{size}, but {lost.what} may be up to {100 * lost.worst:.1f} points worse (allowed {100 * lost.margin:g})",
-        )
+        but = f"may be up to {100 * lost.worst:.1f} points worse (allowed {100 * lost.margin:g})"
+        if not lost.margin:
+            but = f"is {100 * lost.worst:.1f} points beyond it"
+        return "not shown to be better", f"{size}, but {lost.what} {but}"
     return "shown to be better", size

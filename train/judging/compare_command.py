@@ -19,7 +19,7 @@ from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, ch
 
 if TYPE_CHECKING:
     from train.figures.paired import Difference
-    from train.judging.compare import Comparison
+    from train.judging.compare import Comparison, Guard
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -128,8 +128,7 @@ def comparison_text(found: Comparison) -> str:
     lines += [f"  {name:<60}{figure_line(name, one)}" for name, one in found.figures.items()]
     lines += ["", "What a better model may not lose (points at the 95 % interval's bad end, or beyond a limit):"]
     lines += [
-        f"  {guard.what:<60}{100 * guard.worst:>+7.1f}  allowed {100 * guard.margin:g}"
-        + ("" if guard.holds else "  NOT MET: it is worse" if guard.broken else "  not shown: too few pictures to tell")
+        f"  {guard.what:<70}{100 * guard.worst:>+7.1f}  allowed {100 * guard.margin:g}{_not_met(guard)}"
         for guard in found.guards
     ]
     lines += [
@@ -137,6 +136,14 @@ def comparison_text(found: Comparison) -> str:
         "In brackets: 95 % intervals, paired, over original pictures; p: two-sided, pictures swapped between them.",
     ]
     return "\n".join(lines)
+
+
+def _not_met(guard: Guard) -> str:
+    if guard.holds:
+        return ""
+    if guard.broken:
+        return "  NOT MET: it is worse"
+    return "  not shown: too few pictures to tell" if guard.margin else "  NOT MET: beyond its limit"
 
 
 def figure_line(name: str, one: Difference) -> str:

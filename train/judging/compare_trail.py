@@ -24,8 +24,8 @@ AT_1 = "trail cameras: recall at 1 %"
 AT_2 = "trail cameras: recall at 2 %"
 OWN = "trail cameras: recall at its own threshold"
 OWN_ALARMS = "trail cameras: false alarms at its own threshold"
-NIGHT = "trail cameras, night: false alarms at its own threshold"
-DARK = "trail cameras, hogs, cattle and dogs: false alarms at its own threshold"
+NIGHT = "trail cameras, night: false alarms at its threshold"
+DARK = "trail cameras, dark animals: false alarms at its threshold"
 STILLS = "stills: recall at 1 %"
 TOYS = "stills: toys taken for bears at its own threshold"
 SMALL = "recall at 1 %, 45 px and less"
@@ -105,8 +105,8 @@ def beyond_limits(figures: Mapping[str, Difference]) -> Iterable[tuple[str, floa
         if limit.figure in figures:
             one = figures[limit.figure]
             share = 1 - limit.most if limit.of_bears else limit.most
-            words = f"{limit.figure}: {100 * share:g} %, or as before"
+            words = f"{limit.figure} (limit {100 * share:g} %)"
             yield words, limit.beyond(one), limit.worse(one)
     if SMALL in figures:
         one = figures[SMALL]
-        yield f"{SMALL}: not shown worse", max(0.0, -one.high) if one.loss else 0.0, one.loss
+        yield f"{SMALL} (not shown worse)", max(0.0, -one.high) if one.loss else 0.0, one.loss

@@ -10,7 +10,7 @@ from train.benchmark.trail_figures import RATES, Row, TrailFigures
 from train.figures.metrics import Rate
 from train.judging.evaluate_clips import Clip, Clips
 
-SHOWN = 12  # names of missed bears and of others that decide; the rest is in --json
+SHOWN = 12  # names of the others that decide; the rest is in --json
 
 
 def trail_text(found: TrailFigures) -> str:
@@ -25,14 +25,15 @@ def trail_text(found: TrailFigures) -> str:
         lines += ["", f"Not given: {', '.join(left_out)}, which would hang on fewer than three false alarms."]
     lines += ["", *table("bears found", found.bears), "", *table("no bear, taken for one", found.others)]
     lines += ["", *table("bears found at the true boxes, at the threshold for crops", found.at_boxes)]
-    if found.windows is not None:
-        lines += ["", f"Windows beside the bears, taken for one: {x_of_n(found.windows)}"]
+    if found.beside is not None:
+        lines += ["", f"Frames with a bear in which something beside it is taken for one: {x_of_n(found.beside)}"]
     if found.far:
         lines += ["", *table("the far camera", found.far)]
-    for words, files in (("Missed at 1 %", found.missed), ("Others that decide 1 %", found.decide)):
-        if files:
-            more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
-            lines += ["", f"{words}: {', '.join(Path(file).name for file in files[:SHOWN])}{more}"]
+    if found.missed:
+        missed = (f"{Path(file).name} ({why})" for file, why in found.missed)
+        lines += ["", f"Missed where 1 % of all others pass, the best score first: {', '.join(missed)}"]
+    if found.decide:
+        lines += ["", f"The others that decide 1 %: {', '.join(Path(file).name for file in found.decide[:SHOWN])}"]
     lines += ["", "In brackets: 95 % intervals over cameras and observations, as far as the table names them."]
     return "\n".join(lines)
 
