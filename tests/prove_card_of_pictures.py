@@ -42,14 +42,15 @@ from edge.pictures import read_picture
 from edge.schema import BoxXYWH
 from edge.stills import StillResult, look, look_closer
 from tests.conftest import PICTURES
-from tests.prove_trail_cameras import FAR_CAMERA, FULL_FRAME, THREADS, trail_pictures
 from tests.uploads import dated
+from train.benchmark.trail_cameras import part_of
 from train.catalog.picture import Picture, is_bear
-from train.catalog.read import MANIFEST
+from train.catalog.read import MANIFEST, read_catalog
 
 FAR_CLIP, ENTER_CLIP = "railway_far_bear_A.mp4", "railway_enter_leave_A.mp4"
 FAR_DAY = "2013-05-30"  # of the clip's stills, in the group of the full frames they are cut from
 ZOOM, LEFT, TOP = 8 / 3, 47.0, 98.5  # of the clip: its pixels for one of the full frames, and where it begins there
+THREADS = 2
 PATH_CAMERA = "mikeyEcology/MLWIC_examples"
 ONE_PLACE = ("animl Peru", "CCT sample location", "IDFG burst")
 BEGIN = datetime(2026, 1, 1)
@@ -96,9 +97,10 @@ def cards(folder: Path) -> Iterator[tuple[str, list[Shot]]]:
     """Each card by its name."""
     with (folder / MANIFEST).open(newline="", encoding="utf-8-sig") as table:
         rows = {folder / row["file"]: row for row in csv.DictReader(table)}
-    pictures = sorted(trail_pictures(folder), key=lambda one: rows[one.file]["source_path"])
-    far = [one for one in pictures if one.source == FAR_CAMERA]
-    assert all(FULL_FRAME in rows[one.file]["note"] for one in far)
+    pictures = sorted(
+        (one for one in read_catalog(folder).pictures if part_of(one)), key=lambda one: rows[one.file]["source_path"]
+    )
+    far = [one for one in pictures if part_of(one) == "far frame"]
     yield "railway camera, full frames", [shot(one) for one in far]
     yield "railway camera, own resolution", list(far_stills(folder, [one for one in far if FAR_DAY in one.group]))
     yield "railway camera, enter and leave", list(still_frames(folder / "videos" / ENTER_CLIP, bear_s=(10, 21)))
@@ -111,7 +113,12 @@ def cards(folder: Path) -> Iterator[tuple[str, list[Shot]]]:
     groups = defaultdict(list)
     for one in pictures:
         row = rows[one.file]
-        if one.source not in (FAR_CAMERA, PATH_CAMERA) and not is_bear(one.label) and "web" not in row["group_id"]:
+        if (
+            part_of(one) == "trail camera"
+            and one.source != PATH_CAMERA
+            and not is_bear(one.label)
+            and "web" not in row["group_id"]
+        ):
             groups[row["group_id"], row["width"], row["height"]].append(one)
     for (name, width, height), some in groups.items():
         if len(some) >= 5 and int(width) >= 200:

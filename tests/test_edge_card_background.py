@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.trail_card import BEAR_PX, BEGIN, SIZE_WH, place, shown
 AT = (100, 100)
 BOX = (AT[0] / SIZE_WH[0], AT[1] / SIZE_WH[1], BEAR_PX / SIZE_WH[0], BEAR_PX / SIZE_WH[1])
 ELSEWHERE = (0.7, 0.1, 0.1, 0.1)
-LIMIT = tiny_card().thresholds["still"].value
+LIMIT = tiny_card().thresholds["frame"].value
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,8 @@ def test_a_crop_at_its_own_threshold_and_a_little_more_is_a_still_at_its_thresho
             limit = logit(self.card.thresholds["crop"].value) + more
             return [replace(score, bear=1 / (1 + 2.718281828459045**-limit)) for score in scores]
 
-    assert look_closer(At(), shown(place(), AT), nothing, [BOX]).verdict == verdict
+    at: Any = At()
+    assert look_closer(at, shown(place(), AT), nothing, [BOX]).verdict == verdict
 
 
 def burst(nothing, *shares):

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 
 from edge.classifier import Classifier
@@ -199,7 +200,7 @@ def test_memory_is_bound_by_small_grey_pictures_of_which_few_are_kept(tmp_path):
 def test_a_large_picture_is_made_small_as_it_is_read(tmp_path, monkeypatch):
     import cv2
 
-    file = written(tmp_path / "large.jpg", cv2.resize(shown(place()), (2600, 1950)), 0)
+    file = written(tmp_path / "large.jpg", np.asarray(cv2.resize(shown(place()), (2600, 1950)), np.uint8), 0)
     sizes = []
     monkeypatch.setattr("edge.detect.card_pictures.small", lambda picture: sizes.append(picture.shape))
     CardPictures([])._small(read_head(file))
@@ -218,6 +219,7 @@ def test_no_more_than_a_few_places_of_a_picture_are_looked_at(tmp_path):
 def test_the_head_of_a_file_is_read_and_not_more(tmp_path):
     file = written(tmp_path / "a.jpg", shown(place()), 60, serial="Z9")
     head = read_head(file)
+    assert head.taken is not None
     assert (head.size_wh, head.camera, head.taken.minute) == (SIZE_WH, "RECONYX HYPERFIRE Z9", 1)
     assert read_head(Path(tmp_path / "gone.jpg")).size_wh is None
     (tmp_path / "b.jpg").write_bytes(b"no picture")

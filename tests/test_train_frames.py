@@ -43,7 +43,7 @@ def rows(tmp_path: Path) -> list[Picture]:
     """A camera's frame with a bear, two without; a photograph with a box, one without."""
     for name, bear in (("bear", True), ("empty", False), ("web", True)):
         cv2.imwrite(str(tmp_path / f"{name}.png"), scene(bear))
-    trap = {"condition": "camera trap"}
+    trap: dict[str, Any] = {"condition": "camera trap"}
     return [
         Picture(tmp_path / "bear.png", "brown_bear", "a", "1", boxes=(AT,), **trap),
         Picture(tmp_path / "empty.png", "no_bear", "a", "1", **trap),

@@ -19,17 +19,17 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 pytest.importorskip("timm")
 
-from tests.command import ROOT, bear_alarm
-from train.catalog.read import read_catalog
-from train.catalog.split import split_catalog
-from train.learning.begun import FILE, STATE, Begun
-from train.learning.checkpoint import Checkpoint
-from train.learning.commands import train
-from train.learning.hard_negatives import FOLDER, Mined
-from train.learning.pictures import PictureCache
-from train.learning.recipe import Recipe
-from train.learning.run import read_run
-from train.learning.session import Session, mined_words
+from tests.command import ROOT, bear_alarm  # noqa: E402
+from train.catalog.read import read_catalog  # noqa: E402
+from train.catalog.split import split_catalog  # noqa: E402
+from train.learning.begun import FILE, STATE, Begun  # noqa: E402
+from train.learning.checkpoint import Checkpoint  # noqa: E402
+from train.learning.commands import train  # noqa: E402
+from train.learning.hard_negatives import FOLDER, Mined  # noqa: E402
+from train.learning.pictures import PictureCache  # noqa: E402
+from train.learning.recipe import Recipe  # noqa: E402
+from train.learning.run import read_run  # noqa: E402
+from train.learning.session import Session, mined_words  # noqa: E402
 
 SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2, frames=1)
 

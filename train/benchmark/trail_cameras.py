@@ -24,12 +24,12 @@ import cv2
 import numpy as np
 
 from edge.classifier import Classifier
+from edge.detect.frame_scan import FrameScanner
 from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import BoxXYWH, Region, Score
 from edge.schema import Picture as Image
 from edge.stills import look
-from edge.sweep import whole_and_tiles
 from train.benchmark.held_out import Judge
 from train.benchmark.subjects import is_trail
 from train.catalog.folds import camera, is_judged
@@ -46,7 +46,6 @@ NIGHT = re.compile(r"\b(?:night|infrared|IR|flash)\b", re.IGNORECASE)
 DARK_ANIMAL = re.compile(r"\b(?:hogs?|pigs?|boars?|cattle|cows?|dogs?)\b", re.IGNORECASE)
 
 T = TypeVar("T")
-Scan = Callable[[Image], Sequence[Score]]
 Track = Callable[[Iterable[T], str, int | None], Iterable[T]]
 
 
@@ -131,12 +130,12 @@ def see(classifier: Classifier, picture: Picture) -> Frame | None:
         side_px=round(max((max(w * width, h * height) for _, _, w, h in boxes), default=0.0), 1),
         model=classifier.name,
         score=look(classifier, image).bear,
-        threshold=card.thresholds["still"].value,
+        threshold=card.thresholds["frame"].value,
         boxes=tuple(one.bear for one in classifier.score(image, [Region(box, "motion") for box in boxes]))
         if boxes
         else (),
         box_threshold=card.thresholds["crop"].value,
-        beside=tuple(beside(scanner(classifier)(image), boxes)) if boxes else (),
+        beside=tuple(beside(FrameScanner(classifier)(image), boxes)) if boxes else (),
     )
 
 
@@ -149,18 +148,8 @@ def level(image: Image) -> Image:
     return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
 
 
-def scanner(classifier: Classifier) -> Scan:
-    """What ``classify`` looks through a whole frame with: a function from a picture to scores of its windows."""
-
-    def scan(image: Image) -> Sequence[Score]:
-        height, width = image.shape[:2]
-        return classifier.score(image, [Region(box, "sweep") for box in whole_and_tiles((width, height))])
-
-    return scan
-
-
 def beside(scores: Iterable[Score], boxes: Sequence[BoxXYWH]) -> Iterator[float]:
-    """The scores of windows that touch no box: the background of a frame with a bear."""
+    """The scores of places that touch no box: the background of a frame with a bear."""
     return (one.bear for one in scores if not any(_touch(one.region.box_xywh, box) for box in boxes))
 
 

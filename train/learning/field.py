@@ -40,7 +40,7 @@ def frame_look(image: Picture, rng: np.random.Generator) -> Picture:
             height, width = image.shape[:2]
             share = rng.uniform(0.25, 0.9)
             small = cv2.resize(shown, (int(width * share), int(height * share)), interpolation=cv2.INTER_AREA)
-            shown = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+            shown = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
         shown = field_look(shown, rng)
     shown = (shown - 128) * rng.uniform(0.75, 1.3) + 128 + rng.uniform(-25, 25)
     changed = np.clip(shown, 0, 255).astype(np.uint8)

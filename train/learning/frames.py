@@ -82,7 +82,8 @@ class FrameSampler:
         image = self._read(row)
         boxes: Boxes | None = NO_BOXES
         if kind == "bear":
-            image, boxes = cv2.resize(image, self.size_wh, interpolation=cv2.INTER_AREA), None
+            image = np.asarray(cv2.resize(image, self.size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+            boxes = None
         elif is_bear(row.label):  # a panda may have a box too
             longer = float(np.exp(rng.uniform(*np.log(BEAR_PX[kind]))))
             image, boxes = view_of_bear(image, row, self.size_wh, longer, rng)
