@@ -195,7 +195,7 @@ class Card:
 def input_format(sizes: Sequence[int]) -> str:
     """Describe the input of a model file for other runtimes; ``sizes``: the crops' sides, pixels."""
     side = " or ".join(map(str, sizes))
-    return f"uint8, NHWC [N, {side}, {side}, 3] (whole pictures: multiples of 32), BGR, 0 to 255; scaling is inside"
+    return f"uint8, NHWC [N, {side}, {side}, 3], BGR, 0 to 255; scaling is inside"
 
 
 def golden_digest(labels: Sequence[str], alarm_labels: Sequence[str], golden: Sequence[GoldenVector]) -> str:

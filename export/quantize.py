@@ -108,6 +108,10 @@ def _shrink_heads(path: Path) -> None:
     """Store large fully connected weights as int8 with a scale a row; the product stays in float."""
     model = onnx.load(path)
     graph = model.graph
+    # The quantizer sorts the nodes, and does not know what branches take.
+    branches_last = sorted(graph.node, key=lambda node: node.op_type == "If")
+    del graph.node[:]
+    graph.node.extend(branches_last)
     stored = {initializer.name: initializer for initializer in graph.initializer}
     for node in [node for node in graph.node if node.op_type == "Gemm" and node.input[1] in stored]:
         initializer = stored[node.input[1]]

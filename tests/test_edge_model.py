@@ -63,7 +63,7 @@ def changed(**fields: object) -> str:
         (None, "carries no bear-alarm card"),
         ("{", "damaged"),
         ("[]", "damaged"),
-        (changed(card_version=2), "its card is version 2"),
+        (changed(card_version=3), "its card is version 3"),
         (changed(labels=LABELS[:4], golden=[]), "no golden vectors"),
         (changed(labels=(*LABELS[:4], "yeti")), None),
         (changed(alarm_labels=("yeti",)), "'yeti' is not among its labels"),

@@ -56,7 +56,9 @@ def test_the_table_has_a_row_for_each_file(tmp_path, classify, field):
     bear = rows["siteA/100EK/1.jpg"]
     assert list(bear) == COLUMNS
     assert (bear["time"], bear["camera"]) == ("2024-05-01T22:15:30", "Reconyx HF2X H2X1")
-    assert (bear["label"], bear["verdict"], bear["box"], bear["second"]) == ("brown_bear", "bear", "0 0 1 1", "")
+    assert (bear["label"], bear["verdict"], bear["second"]) == ("brown_bear", "bear", "")
+    assert all(0 <= float(side) <= 1 for side in bear["box"].split())
+    assert len(bear["box"].split()) == 4
     assert 0.7 <= float(bear["score"]) <= 1
     toy, top, cut, walk = (rows[name] for name in ("siteA/100EK/2.jpg", "3.jpg", "siteA/cut.jpg", "walk.avi"))
     assert (toy["time"], toy["camera"], toy["label"], toy["verdict"]) == ("", "siteA/100EK", "teddy_bear", "none")

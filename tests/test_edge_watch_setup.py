@@ -235,7 +235,7 @@ def test_where_a_person_said_wrong_one_picture_that_arrives_is_not_enough(classi
     post = posted(source, classifier, alerting(told))
     source.close()
     reviews = Reviews(journal, lambda: [post], lambda: ("brown_bear",))
-    post.watcher.scorer, post.watcher.scan = Colours(), Colours().scan
+    post.watcher.scorer, post.watcher.scan = Colours(2.0), Colours(2.0).scan
     bear = GREEN.copy()
     cv2.rectangle(bear, (100, 100), (300, 330), BEAR_COLOUR, -1)
     ahead = datetime.now(UTC) + timedelta(days=3)

@@ -219,7 +219,7 @@ def test_a_learner_with_other_labels_is_refused(
 ) -> None:
     train(pictures, tmp_path / "run")
     other = Untrained()
-    other.model = SimpleNamespace(labels=LABELS[::-1])
+    other.model = SimpleNamespace(labels=LABELS[::-1], frame_temperature=1.0)
     monkeypatch.setattr(runs, "load_learner", lambda _: other)
     with pytest.raises(CatalogError, match="it answers the labels no_bear, teddy_bear"):
         read_run(tmp_path / "run")
