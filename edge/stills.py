@@ -14,7 +14,7 @@ from edge.sweep import whole_and_tiles
 
 Verdict = Literal["bear", "maybe", "none"]
 MAYBE = 0.5  # of the threshold: from there on a person should look
-SURER = 0.5  # logits by which a crop must be surer: more looks at a picture are more chances to be wrong
+SURER = 1.0  # logits by which a crop must be surer: more looks at a picture are more chances to be wrong
 SUPPORT = 3  # pictures of a burst that support one another
 TOGETHER = 1.0  # logits by which they are surer together: more, and three black cows are a bear
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.classifier import Classifier
-from edge.decide import logit
+from edge.decide import logit, sigmoid
 from edge.detect.card_background import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small
 from edge.findings import Finding, support
 from edge.schema import Frame
@@ -45,16 +45,17 @@ def test_a_closer_look_counts_where_it_shows_more(classifier):
 
 
 @pytest.mark.parametrize(("more", "verdict"), [(SURER + 0.01, "bear"), (SURER - 0.01, "maybe")])
-def test_a_crop_at_its_own_threshold_and_a_little_more_is_a_still_at_its_threshold(classifier, nothing, more, verdict):
-    class At:
-        card = classifier.card
+def test_a_crop_at_its_own_threshold_and_a_little_more_is_a_still_at_its_threshold(
+    classifier, nothing, monkeypatch, more, verdict
+):
+    limit = logit(classifier.card.thresholds["crop"].value) + more
+    score = classifier.score
 
-        def score(self, image, regions):
-            scores = classifier.score(image, regions)
-            limit = logit(self.card.thresholds["crop"].value) + more
-            return [replace(score, bear=1 / (1 + 2.718281828459045**-limit)) for score in scores]
+    def at_the_limit(image, regions):
+        return [replace(each, bear=sigmoid(limit)) for each in score(image, regions)]
 
-    assert look_closer(At(), shown(place(), AT), nothing, [BOX]).verdict == verdict
+    monkeypatch.setattr(classifier, "score", at_the_limit)
+    assert look_closer(classifier, shown(place(), AT), nothing, [BOX]).verdict == verdict
 
 
 def burst(nothing, *shares):
