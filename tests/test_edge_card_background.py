@@ -73,6 +73,7 @@ def burst(nothing, *shares):
         ((0.9, 0.1, 0.9, 0.9, 0.1), "bnbbn"),  # what shows nothing stays nothing
         ((1.3, 0.8, 0.8), "bbb"),
         ((0.9, 0.9), "mm"),
+        ((0.9, 0.9, 0.9, *[0.02] * 4), "mmmnnnn"),  # fewer than half of it
         ((0.51, 0.51, 0.51), "mmm"),  # black cows come in bursts, too
         ((1.4, *[0.02] * 8), "bnnnnnnnn"),
         ((1.4, 0.6, *[0.02] * 7), "bmnnnnnnn"),
