@@ -19,9 +19,10 @@ from edge.detect.card_pictures import KEPT, CardPictures, read_head
 from edge.findings import find_in
 from edge.in_order import in_order
 from tests.card import classified, results_of
-from tests.tiny import tiny_card, write_tiny_model
+from tests.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
 from tests.trail_card import BEAR_PX, BEGIN, SIZE_WH, infrared, place, shown, written
 
+AT = (150, 110)  # left top of a bear, pixels
 WALK = {3: (40, 60), 5: (200, 150)}  # number of the picture: where the bear is
 
 
@@ -98,11 +99,17 @@ def test_cameras_in_one_folder_are_kept_apart(tmp_path):
 
 
 def test_day_and_infrared_are_not_mixed(tmp_path):
-    files = [
-        written(tmp_path / f"{n}.jpg", shown(infrared() if n % 2 else place(), light=1 - n / 100), 600 * n)
-        for n in range(16)
-    ]
-    assert not any(regions(files).values())
+    """In either a bear differs from its own light."""
+    files = []
+    for number in range(16):
+        where = infrared() if number % 2 else place()
+        colour = (10, 10, 10) if number % 2 else BEAR_COLOUR
+        bear = AT if number in (6, 9) else None
+        picture = shown(where, bear, light=1 - number / 100, colour=colour)
+        files.append(written(tmp_path / f"{number}.jpg", picture, 600 * number))
+    found = regions(files)
+    assert {name for name, boxes in found.items() if boxes} == {"6.jpg", "9.jpg"}
+    assert all(holds(box, AT) for boxes in found.values() for box in boxes)
 
 
 def test_a_bear_that_stands_still_for_a_burst_is_not_its_own_background(tmp_path):
