@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from edge.alarm.watchers import Shared, make_watcher
+from edge.camera.follow import FollowSource
 from edge.classifier import Classifier
 from edge.decide import logit, sigmoid
 from edge.detect.card_background import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small
 from edge.findings import Finding, support
-from edge.schema import Frame
+from edge.run import Run
+from edge.schema import Event, Frame
+from edge.settings import Camera
 from edge.stills import SURER, in_burst, look, look_closer
 from tests.tiny import NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
 from tests.trail_card import BEAR_PX, BEGIN, SIZE_WH, place, shown
@@ -133,6 +137,12 @@ def test_others_are_of_as_many_bursts_as_there_are():
     assert chosen[:4] == [others[seconds] for seconds in (20, 40, 60, 80)]
 
 
+def arrived(picture, after_s, number=0, folder="yard"):
+    """A picture of a visit of its own."""
+    wall = BEGIN.replace(tzinfo=UTC) + timedelta(seconds=after_s)
+    return Frame(picture, float(after_s), wall, "c", number, again=True, file=f"{folder}/{number}.jpg")
+
+
 class Uploads:
     """Pictures of cameras that arrive, some seconds after the first."""
 
@@ -141,8 +151,7 @@ class Uploads:
 
     def __call__(self, picture, after_s, folder="yard"):
         self.count += 1
-        wall = BEGIN.replace(tzinfo=UTC) + timedelta(seconds=after_s)
-        frame = Frame(picture, float(after_s), wall, "c", self.count, again=True, file=f"{folder}/{self.count}.jpg")
+        frame = arrived(picture, after_s, self.count, folder)
         return [region.box_xywh for region in self.motion(frame).regions]
 
 
@@ -181,3 +190,15 @@ def test_only_so_many_places_are_kept():
     for number in range(MOST_PLACES + 5):
         upload(plain(NO_BEAR_COLOUR), number, f"camera {number}")
     assert len(upload.motion._places) == MOST_PLACES
+
+
+@pytest.mark.parametrize(("visits", "alarms"), [(LEAST_OTHERS, ["new"]), (LEAST_OTHERS - 1, [])])
+def test_a_followed_folder_alarms_of_a_far_bear_once_its_place_is_known(tmp_path, classifier, visits, alarms):
+    told: list[Event] = []
+    with FollowSource(tmp_path, name="yard") as source:
+        watcher = make_watcher(
+            source, Camera("yard", str(tmp_path), follow=True), Shared(classifier, Run()), [told.append]
+        )
+    quiet = [arrived(shown(place(), light=1 - number / 100), 600 * number, number) for number in range(visits)]
+    watcher([*quiet, arrived(shown(place(), AT), 6000, 9)])
+    assert [(event.file, event.type) for event in told if event.alarms] == [("yard/9.jpg", each) for each in alarms]
