@@ -98,10 +98,13 @@ def support(found: Iterable[Finding], burst: Callable[[Path], int | None], card:
     together: list[Finding] = []
     for finding in found:
         number = burst(finding.file)
-        if together and (number is None or number != burst(together[0].file)):
+        if together and number != burst(together[0].file):
             yield from _supported(together, card)
             together = []
-        together.append(finding)
+        if number is None:
+            yield finding
+        else:
+            together.append(finding)
     yield from _supported(together, card)
 
 

@@ -15,7 +15,7 @@ from edge.schema import BoxXYWH, Picture, Region
 Verdict = Literal["bear", "maybe", "none"]
 MAYBE = 0.5  # of the threshold: from there on a person should look
 SURER = 0.5  # logits by which a crop must be surer: more looks at a picture are more chances to be wrong
-SUPPORT = 3  # pictures of a burst that support one another
+SUPPORT = 3  # pictures of a burst at least that support one another
 TOGETHER = 1.0  # logits by which they are surer together: more, and three black cows are a bear
 
 
@@ -62,15 +62,13 @@ def look_closer(classifier: Classifier, image: Picture, seen: StillResult, boxes
 
 
 def in_burst(card: Card, burst: Sequence[StillResult]) -> list[StillResult]:
-    """What was seen in the pictures of one burst: where three are maybe a bear, they may together be one.
+    """What was seen in the pictures of one burst: three or more that are maybe a bear may together be one.
 
-    The mean of the best three logits and ``TOGETHER`` (mean of logits: Kittler et al. 1998). Nothing becomes less of a
-    bear, and what shows nothing by itself stays so.
+    The mean of the logits (Kittler et al. 1998) of the better half, three at least, and ``TOGETHER``. Nothing becomes
+    less of a bear, and what shows nothing by itself stays so.
     """
-    best = sorted((logit(seen.bear) for seen in burst if seen.verdict != "none"), reverse=True)[:SUPPORT]
-    if len(best) < SUPPORT:
-        return list(burst)
-    bear = sigmoid(sum(best) / SUPPORT + TOGETHER)
+    best = sorted((logit(seen.bear) for seen in burst), reverse=True)[: max(SUPPORT, (len(burst) + 1) // 2)]
+    bear = sigmoid(sum(best) / len(best) + TOGETHER) if len(best) >= SUPPORT else 0.0
     if bear < _threshold(card):
         return list(burst)
     return [

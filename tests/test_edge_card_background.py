@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from edge.alarm.watchers import Shared, make_watcher
+from edge.camera.follow import FollowSource
 from edge.classifier import Classifier
-from edge.decide import logit
+from edge.decide import logit, sigmoid
 from edge.detect.card_background import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small
 from edge.findings import Finding, support
-from edge.schema import Frame
+from edge.run import Run
+from edge.schema import Event, Frame
+from edge.settings import Camera
 from edge.stills import SURER, in_burst, look, look_closer
 from tests.tiny import NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
 from tests.trail_card import BEAR_PX, BEGIN, SIZE_WH, place, shown
@@ -46,17 +49,17 @@ def test_a_closer_look_counts_where_it_shows_more(classifier):
 
 
 @pytest.mark.parametrize(("more", "verdict"), [(SURER + 0.01, "bear"), (SURER - 0.01, "maybe")])
-def test_a_crop_at_its_own_threshold_and_a_little_more_is_a_still_at_its_threshold(classifier, nothing, more, verdict):
-    class At:
-        card = classifier.card
+def test_a_crop_at_its_own_threshold_and_a_little_more_is_a_still_at_its_threshold(
+    classifier, nothing, monkeypatch, more, verdict
+):
+    limit = logit(classifier.card.thresholds["crop"].value) + more
+    score = classifier.score
 
-        def score(self, image, regions):
-            scores = classifier.score(image, regions)
-            limit = logit(self.card.thresholds["crop"].value) + more
-            return [replace(score, bear=1 / (1 + 2.718281828459045**-limit)) for score in scores]
+    def at_the_limit(image, regions):
+        return [replace(each, bear=sigmoid(limit)) for each in score(image, regions)]
 
-    at: Any = At()
-    assert look_closer(at, shown(place(), AT), nothing, [BOX]).verdict == verdict
+    monkeypatch.setattr(classifier, "score", at_the_limit)
+    assert look_closer(classifier, shown(place(), AT), nothing, [BOX]).verdict == verdict
 
 
 def burst(nothing, *shares):
@@ -74,6 +77,7 @@ def burst(nothing, *shares):
         ((0.9, 0.1, 0.9, 0.9, 0.1), "bnbbn"),  # what shows nothing stays nothing
         ((1.3, 0.8, 0.8), "bbb"),
         ((0.9, 0.9), "mm"),
+        ((0.9, 0.9, 0.9, *[0.02] * 4), "mmmnnnn"),  # fewer than half of it
         ((0.51, 0.51, 0.51), "mmm"),  # black cows come in bursts, too
         ((1.4, *[0.02] * 8), "bnnnnnnnn"),
         ((1.4, 0.6, *[0.02] * 7), "bmnnnnnnn"),
@@ -133,6 +137,12 @@ def test_others_are_of_as_many_bursts_as_there_are():
     assert chosen[:4] == [others[seconds] for seconds in (20, 40, 60, 80)]
 
 
+def arrived(picture, after_s, number=0, folder="yard"):
+    """A picture of a visit of its own."""
+    wall = BEGIN.replace(tzinfo=UTC) + timedelta(seconds=after_s)
+    return Frame(picture, float(after_s), wall, "c", number, again=True, file=f"{folder}/{number}.jpg")
+
+
 class Uploads:
     """Pictures of cameras that arrive, some seconds after the first."""
 
@@ -141,8 +151,7 @@ class Uploads:
 
     def __call__(self, picture, after_s, folder="yard"):
         self.count += 1
-        wall = BEGIN.replace(tzinfo=UTC) + timedelta(seconds=after_s)
-        frame = Frame(picture, float(after_s), wall, "c", self.count, again=True, file=f"{folder}/{self.count}.jpg")
+        frame = arrived(picture, after_s, self.count, folder)
         return [region.box_xywh for region in self.motion(frame).regions]
 
 
@@ -181,3 +190,15 @@ def test_only_so_many_places_are_kept():
     for number in range(MOST_PLACES + 5):
         upload(plain(NO_BEAR_COLOUR), number, f"camera {number}")
     assert len(upload.motion._places) == MOST_PLACES
+
+
+@pytest.mark.parametrize(("visits", "alarms"), [(LEAST_OTHERS, ["new"]), (LEAST_OTHERS - 1, [])])
+def test_a_followed_folder_alarms_of_a_far_bear_once_its_place_is_known(tmp_path, classifier, visits, alarms):
+    told: list[Event] = []
+    with FollowSource(tmp_path, name="yard") as source:
+        watcher = make_watcher(
+            source, Camera("yard", str(tmp_path), follow=True), Shared(classifier, Run()), [told.append]
+        )
+    quiet = [arrived(shown(place(), light=1 - number / 100), 600 * number, number) for number in range(visits)]
+    watcher([*quiet, arrived(shown(place(), AT), 6000, 9)])
+    assert [(event.file, event.type) for event in told if event.alarms] == [("yard/9.jpg", each) for each in alarms]
