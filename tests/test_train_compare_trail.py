@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from edge.classifier import Classifier
 from edge.errors import CatalogError, OptionError
+from tests.benchmark_pool import write_model
 from tests.test_train_trail_cameras import one
 from tests.trail_world import BEARS, OTHERS, fold_runs, trail_pool
+from train.benchmark.held_out import split_digest
+from train.benchmark.scores import benchmark_scores
+from train.benchmark.stills import still_scores
 from train.benchmark.trail_cameras import Frame
+from train.catalog.read import read_catalog
+from train.catalog.split import read_split
 from train.figures.paired import Difference
-from train.judging.compare import Guard, judge, limits_of
+from train.judging.compare import Guard, Looked, judge, limits_of
 from train.judging.compare_command import compare as command
 from train.judging.compare_trail import (
     AT_1,
@@ -26,6 +34,7 @@ from train.judging.compare_trail import (
     TOYS,
     frame_differences,
 )
+from train.report.findings import compared
 
 
 def frames(bears: float, others: int = 320) -> list[Frame]:
@@ -127,3 +136,16 @@ def test_a_file_is_judged_by_its_card_beside_folds(world: Path) -> None:
         command(world / "good/fold-1/bear.onnx", world / "blind", world / "pool", source=["cards"])
     with pytest.raises(OptionError, match="the same model"):
         command(world / "good", world / "good", world / "pool")
+
+
+def test_the_report_of_a_fold_goes_by_its_frames_too(world: Path) -> None:
+    catalog = read_catalog(world / "pool")
+    run = fold_runs(world / "halves", world / "pool", 2) / "fold-1"
+    test = read_split(catalog, run / "split.csv")["test"]
+    model = Classifier(run / "bear.onnx")
+    last = Classifier(write_model(world / "last.onnx", blind=True, name="last"))
+    looked = Looked(model.name, model.card, benchmark_scores(model, test, least=3), still_scores(model, test))
+    files = SimpleNamespace(test=test, settings={"split_sha256": split_digest(run / "split.csv")})
+    found, _ = compared(last, model, looked, files, lambda items, _: iter(items), 3)  # type: ignore[arg-type]
+    assert found is not None
+    assert found.figures[OWN].n == sum(one.of_trail_camera and one.label != "no_bear" for one in test)

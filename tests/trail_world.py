@@ -14,7 +14,7 @@ from train.catalog.folds import Fold
 from train.catalog.read import read_catalog
 from train.catalog.split import split_catalog, write_split
 
-BEARS, OTHERS = 12, 160
+BEARS, OTHERS = 12, 320
 
 
 def trail_pool(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 from edge.classifier import Classifier
 from edge.errors import CatalogError, ModelError
 from train.benchmark.figures import Figures, figures
-from train.benchmark.held_out import known_sources, unseen
+from train.benchmark.held_out import Judge, known_sources, unseen
 from train.benchmark.scores import Benchmark, benchmark_scores
 from train.benchmark.stills import StillScores
 from train.benchmark.subjects import is_trail
+from train.benchmark.trail_cameras import see_all
 from train.benchmark.views import LEAST
 from train.catalog.picture import Picture
 from train.figures.paired import Difference
@@ -160,7 +161,10 @@ def compared(
 
         other = look(last, "the last model")
         # Which crops there are hangs on which pictures there are.
-        this = looked if len(seen.pictures) == len(run.test) else look(classifier, "this model beside it")
+        if len(seen.pictures) == len(run.test):
+            this = replace(looked, frames=tuple(see_all([Judge(classifier, seen.pictures)])))
+        else:
+            this = look(classifier, "this model beside it")
     except CatalogError as error:
         log.warning("the last model is left out: %s", error)
         return None, str(error)
