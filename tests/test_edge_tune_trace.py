@@ -30,7 +30,7 @@ VISITS = (3.0, 3.7, BEAR_COLOUR, 100, 60), (42.0, 43.2, BEAR_COLOUR, 300, 60)
 def traced(path, frames, **options):
     """The trace that the alarm writes of some frames."""
     keep = Trace(path, **options)
-    Watcher(Colours(), RULE, Teller(), trace=keep, scan=Colours().scan)(frames)
+    Watcher(Colours(), RULE, Teller(), trace=keep)(frames)
     assert keep.close(5.0)
     return path
 

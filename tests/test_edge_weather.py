@@ -70,7 +70,7 @@ def test_weather_raises_no_alarm_and_hides_no_bear(classifier, weather):
 
 
 def test_a_bear_asleep_from_the_first_frame_is_found(classifier):
-    asleep = stage.animal("european-bear", (0.0,), (500.0,), 260.0)
+    asleep = stage.animal("european-bear", (0.0,), (640.0,), 320.0)
     told, _ = watch(classifier, stage.film(4.0, [asleep], fps=8.0))
     assert [event.type for event in told] == ["new", "end"]
     assert (told[0].media_time_s or 0.0) <= IN_TIME_S
