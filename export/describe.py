@@ -175,9 +175,16 @@ class Described:
         return of_domain if of_domain.any() else np.ones(len(of_domain), bool)
 
     def frame_threshold(self, bear: NDArray[np.float64]) -> Threshold:
-        """The threshold for whole pictures, from what the frame scan says of the tuning part (N,)."""
-        bears = np.array([is_bear(row.label) for row in self.split["tune"]])
-        return fit_threshold(bear, bears, self.rate, self.tune.sources)
+        """The threshold for whole pictures, from what the frame scan says of the tuning part (N,).
+
+        Where the part has bears of trail cameras, they alone count as bears: those of photographs fill the picture,
+        and would move the threshold up to where they are and a camera's are not.
+        """
+        rows = self.split["tune"]
+        bears = np.array([is_bear(row.label) for row in rows])
+        trail = np.array([row.of_trail_camera for row in rows])
+        counted = ~bears | trail if (bears & trail).any() else np.ones(len(rows), bool)
+        return fit_threshold(bear[counted], bears[counted], self.rate, self.tune.sources)
 
 
 def unclear(licences: dict[str, int]) -> bool:
