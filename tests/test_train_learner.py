@@ -16,6 +16,7 @@ from edge.errors import OptionError  # noqa: E402
 from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
 from train.figures.calibrate import (  # noqa: E402
     bear_probability,
+    fit_frame_temperature,
     fit_temperature,
     fit_threshold,
     lowest_threshold,
@@ -116,6 +117,16 @@ def test_temperature_finds_the_right_softness() -> None:
     labels = [LABELS[rng.choice(5, p=row)] for row in p]
     assert fit_temperature(logits, labels) == pytest.approx(1.0, abs=0.15)
     assert fit_temperature(logits * 3, labels) == pytest.approx(3.0, abs=0.4)
+
+
+def test_the_frame_temperature_goes_by_bear_or_none_whatever_the_species() -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0, 2, 4000)
+    bears = rng.random(4000) < 1 / (1 + np.exp(-odds))
+    logits = np.full((4000, len(LABELS)), -30.0)
+    logits[np.arange(4000), rng.integers(0, 3, 4000)], logits[:, LABELS.index("no_bear")] = odds, 0.0
+    assert fit_frame_temperature(logits, bears) == pytest.approx(1.0, abs=0.15)
+    assert fit_frame_temperature(logits * 3, bears) == pytest.approx(3.0, abs=0.4)
 
 
 def test_temperature_is_that_of_the_crops_as_often_as_they_come() -> None:
