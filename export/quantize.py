@@ -22,21 +22,25 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge.schema import Picture
 
+FLOAT = 3  # convolutions, from the input on, that stay in float: int8 costs most there, and gains no time
+AVERAGED = 0.1  # how much each batch moves the average of the ranges; the widest would be that of an outlier
 RECIPE = (
-    "static QDQ, MinMax; body: per-channel int8 weights, uint8 activations (U8S8); "
-    "pooling, heads and softmax computed in float, large head weights stored as per-row int8"
+    f"static QDQ, MinMax averaged over batches; body after its first {FLOAT} convolutions: per-channel int8 weights, "
+    "uint8 activations (U8S8); pooling, heads and softmax computed in float, large head weights stored as per-row int8"
 )
 CALIBRATION_BATCH = 16
 LARGE_HEAD = 100_000  # weights; smaller heads are not worth storing in int8
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds uint8 crops (N, size, size, 3) to the calibrator, a batch at a time, and frames (H, W, 3) one by one."""
+    """Feeds uint8 crops (N, size, size, 3) to the calibrator, a batch at a time, and some frames (H, W, 3) after each."""
 
     def __init__(self, crops: NDArray[np.uint8], frames: Sequence[Picture]):
-        starts = range(0, len(crops), CALIBRATION_BATCH)
-        batches = (*(crops[start : start + CALIBRATION_BATCH] for start in starts), *(each[None] for each in frames))
-        self._batches: Iterator[dict[str, NDArray[np.uint8]]] = iter({"crops": batch} for batch in batches)
+        batches = [crops[start : start + CALIBRATION_BATCH] for start in range(0, len(crops), CALIBRATION_BATCH)]
+        mixed = list[NDArray[np.uint8]]()
+        for number, batch in enumerate(batches):
+            mixed += [batch, *(frame[None] for frame in frames[number :: len(batches)])]
+        self._batches: Iterator[dict[str, NDArray[np.uint8]]] = iter([{"crops": batch} for batch in mixed])
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         """The next batch, None at the end."""
@@ -67,6 +71,7 @@ def quantize(source: Path, target: Path, crops: NDArray[np.uint8], frames: Seque
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
+                extra_options={"CalibMovingAverage": True, "CalibMovingAverageConstant": AVERAGED},
             )
         finally:
             root.setLevel(level)
@@ -94,11 +99,14 @@ def _hold_for_branches(path: Path) -> None:
 
 
 def _body_nodes(path: Path) -> list[str]:
-    """The body's convolutions, residual additions and activations: up to the last convolution and what follows it."""
+    """The body's convolutions, residual additions and activations, without the first ``FLOAT`` convolutions and theirs.
+
+    Up to the last convolution and what follows it.
+    """
     nodes = list(onnx.load(path).graph.node)
     kinds = ("Conv", "Add", "Clip", "Relu", "MaxPool")
     convolutions = [n for n, node in enumerate(nodes) if node.op_type == "Conv"]
-    first, last = convolutions[0], convolutions[-1]
+    first, last = convolutions[min(FLOAT, len(convolutions) - 1)], convolutions[-1]
     while nodes[last + 1].op_type in kinds:
         last += 1
     return [node.name for node in nodes[first : last + 1] if node.op_type in kinds]
