@@ -33,7 +33,7 @@ LARGE_HEAD = 100_000  # weights; smaller heads are not worth storing in int8
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds uint8 crops (N, size, size, 3) to the calibrator, a batch at a time, and some frames (H, W, 3) after each."""
+    """Feeds uint8 crops (N, size, size, 3) to the calibrator, a batch at a time, each with some frames (H, W, 3)."""
 
     def __init__(self, crops: NDArray[np.uint8], frames: Sequence[Picture]):
         batches = [crops[start : start + CALIBRATION_BATCH] for start in range(0, len(crops), CALIBRATION_BATCH)]
