@@ -137,7 +137,8 @@ class Yard:
     def start(self):
         """As after a restart: the watcher knows nothing."""
         teller = Teller([lambda event: self.told.append(self.journal(event))], run=self.run)
-        self.watcher = Watcher(Colours(), RULE, teller)
+        colours = Colours()
+        self.watcher = Watcher(colours, RULE, teller, scan=colours.scan)
         self.reviews = Reviews(self.journal, lambda: [self.post("yard")], lambda: ("brown_bear",))
 
     def post(self, camera) -> Any:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.classifier import Classifier
+from edge.classifier import Classifier, file_digest
 from edge.commands import snapshot as command
 from edge.commands.watch_words import model_line
 from edge.detect.frame_scan import FrameScanner
 from edge.drawing import ALARM, FOUND, HATCH, MOVING, ZONE, Mark, annotate
 from edge.errors import OptionError
 from edge.lettering import Corners, Lettering, around, first_free, plain, within
+from edge.models import BUNDLED
 from edge.schema import Region, Score
 from edge.zones import GREY, Zone, contains
 from tests.command import bear_alarm
@@ -102,7 +103,7 @@ def test_a_mask_is_darkened_and_hatched():
 @pytest.mark.parametrize("size_wh", [(1280, 720), (640, 360), (320, 240)])
 def test_the_legend_lies_beside_the_caption_or_above_it(size_wh, monkeypatch):
     image = np.full((size_wh[1], size_wh[0], 3), 255, np.uint8)
-    caption = f"demo at 16.0 s  {size_wh[0]}x{size_wh[1]}  bear@27924d1a1654"
+    caption = f"demo at 16.0 s  {size_wh[0]}x{size_wh[1]}  bear@{file_digest(BUNDLED)[:12]}"
     written = []
     write = Lettering.write
 

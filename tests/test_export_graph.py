@@ -124,10 +124,8 @@ def reference(net: BearNet, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             for x in range(w - k + 1)
         ]
         logits = net.label_logits(net.heads(torch.stack(means))).numpy()
-        new, old = net.new_head.weight, net.old_head.weight
-        bears, old_bears = net.alarm, net.old_bears
-        direction = 0.5 * (new[bears].mean(0) - new[~bears].mean(0))
-        direction += 0.5 * (old[old_bears].mean(0) - old[~old_bears].mean(0))
+        weights, bears = net.head.weight, net.sums[:, net.alarm].any(1)
+        direction = weights[bears].mean(0) - weights[~bears].mean(0)
         return probabilities(logits, FRAME.temperature), torch.einsum("fhw,f->hw", cells, direction).numpy()
 
 

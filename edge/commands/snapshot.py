@@ -131,7 +131,8 @@ def marks(scores: list[Score], card: Card) -> list[Mark]:
 
     if not scores:
         return []
-    best = max(scores, key=lambda score: score.bear)
+    # Of those as sure as the surest the smallest: it says best where.
+    best = min(scores, key=lambda score: (-round(score.bear, 2), score.region.box_xywh[2] * score.region.box_xywh[3]))
     drawn = []
     for score in sorted(scores, key=lambda score: (score.region.kind == "motion", score.bear)):
         moves = score.region.kind == "motion"
