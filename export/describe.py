@@ -178,13 +178,19 @@ class Described:
         """The threshold for whole pictures, from what the frame scan says of the tuning part (N,).
 
         Where the part has bears of trail cameras, they alone count as bears: those of photographs fill the picture,
-        and would move the threshold up to where they are and a camera's are not.
+        and would move the threshold up to where they are and a camera's are not. No more than the recipe's share of
+        the others may pass, of all and of the frames of trail cameras.
         """
         rows = self.split["tune"]
         bears = np.array([is_bear(row.label) for row in rows])
         trail = np.array([row.of_trail_camera for row in rows])
-        counted = ~bears | trail if (bears & trail).any() else np.ones(len(rows), bool)
-        return fit_threshold(bear[counted], bears[counted], self.rate, self.tune.sources)
+        if not (bears & trail).any():
+            return fit_threshold(bear, bears, self.rate, self.tune.sources)
+        both = (
+            fit_threshold(bear[some], bears[some], self.rate, self.tune.sources, of_found=True)
+            for some in (~bears | trail, trail)
+        )
+        return max(both, key=lambda limit: limit.value)
 
 
 def unclear(licences: dict[str, int]) -> bool:

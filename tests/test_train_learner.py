@@ -154,6 +154,12 @@ def test_threshold_goes_into_the_middle_of_a_gap() -> None:
     assert (found.recall, found.false_positive_rate) == (1.0, 0.0)
 
 
+def test_threshold_goes_towards_the_bears_it_finds_whatever_it_misses() -> None:
+    score, bears = np.array([0.9, 0.9, 0.01, 0.1, 0.1, 0.1]), np.arange(6) < 3
+    limits = [fit_threshold(score, bears, 0.01, ["a"], of_found=found).value for found in (False, True)]
+    assert limits == [pytest.approx(0.1, abs=0.01), pytest.approx(0.5, abs=0.01)]
+
+
 @pytest.mark.parametrize(("allowed", "passed"), [(0, 0), (1, 1), (3, 1), (4, 4), (6, 6)])
 def test_the_lowest_threshold_lets_through_no_more_than_allowed(allowed: int, passed: int) -> None:
     others = np.array([0.1, 0.2, 0.5, 0.5, 0.5, 0.9])

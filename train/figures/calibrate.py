@@ -78,18 +78,22 @@ def fit_threshold(
     rate: float,
     sources: Sequence[str],
     pictures: NDArray[np.integer] | None = None,
+    *,
+    of_found: bool = False,
 ) -> Threshold:
     """The lowest threshold with at most ``rate`` false positives on these pictures, or above it where there is room.
 
     ``bear`` (N,) probabilities, ``bears`` (N,) truth, ``pictures`` (N,) which picture each crop came from (left
     out: each is one of its own). Where all but ``SPARE`` of the bears score higher still, the threshold goes
     half-way between the two in logits: other places bring other animals than the few these pictures hold.
+    ``of_found``: of the bears that it finds, whatever it misses; where they are few, nothing lies between for long.
     """
     bear, bears = np.asarray(bear, np.float64), np.asarray(bears, bool)
     pictures = np.arange(len(bear)) if pictures is None else pictures
     value = float(np.clip(lowest_threshold(bear, bears, int(rate * (~bears).sum())) + 1e-6, LOWEST, HIGHEST))
-    if bears.any():
-        reached = float(np.clip(np.quantile(bear[bears], SPARE), LOWEST, HIGHEST))
+    reachable = bears & (bear >= value) if of_found else bears
+    if reachable.any():
+        reached = float(np.clip(np.quantile(bear[reachable], SPARE), LOWEST, HIGHEST))
         if reached > value:
             value = 1 / (1 + math.exp(-(logit(value) + logit(reached)) / 2))
     value = float(np.ceil(value * 1e4) / 1e4)
