@@ -50,7 +50,7 @@ class CropRule:
 
 @dataclass(frozen=True)
 class FrameRule:
-    """How a whole picture is looked at (``edge.detect.frame_scan``): in one pass for each of ``sides``."""
+    """Describe the frame scan of a whole picture (``edge.detect.frame_scan``): in one pass for each of ``sides``."""
 
     sides: tuple[int, ...]  # the picture's longer side in pixels, multiples of 32
     windows: tuple[int, ...]  # sides in cells of the square windows that are scored, at least 2
@@ -91,7 +91,7 @@ class DriftReference:
 
 @dataclass(frozen=True)
 class Parity:
-    """How the exported graphs compare on the same degraded crops of the test groups, or on the same whole pictures."""
+    """Compare the exported graphs on the same degraded crops of the test groups, or on the same whole pictures."""
 
     crops: int  # pictures, where whole ones were compared
     pictures: int

@@ -64,7 +64,7 @@ def read_card(text: str | None, path: object) -> Card:
 
 
 def contradiction(card: Card) -> str | None:
-    """What in the card cannot be, in words; None when it holds together."""
+    """Return the contradiction in a card, in words; None when it holds together."""
     unknown = [label for label in card.alarm_labels if label not in card.labels]
     if unknown:
         return f"alarm label {unknown[0]!r} is not among its labels"
@@ -100,7 +100,7 @@ def contradiction(card: Card) -> str | None:
 
 
 def _frame_problem(frame: FrameRule | None) -> str | None:
-    """What the frame scan cannot do of a rule."""
+    """Return why the frame scan cannot follow a rule; None where it can."""
     if frame is None:
         return None
     if not frame.sides or any(side <= 0 or side % CELL_PX for side in frame.sides):
@@ -111,7 +111,7 @@ def _frame_problem(frame: FrameRule | None) -> str | None:
 
 
 def _drift_problem(drift: DriftReference | None) -> str | None:
-    """What in a drift reference cannot be."""
+    """Return the contradiction in a drift reference; None where there is none."""
     for name in ("ood", "bear", "brightness") if drift else ():
         spread: Spread = getattr(drift, name)
         ascending = all(one < other for one, other in pairwise(spread.edges))
@@ -122,7 +122,7 @@ def _drift_problem(drift: DriftReference | None) -> str | None:
 
 
 def _crop_problem(crop: CropRule) -> str | None:
-    """What ``edge.crops.cut`` cannot do of a crop rule."""
+    """Return why ``edge.crops.cut`` cannot follow a crop rule; None where it can."""
     least, most = CONTEXTS
     if not least <= crop.context <= most:
         return f"crop context {crop.context} is not between {least:g} and {most:g}"

@@ -90,7 +90,7 @@ class Classifier:
     def windows(
         self, frames: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """What a file of card version 2 says of whole pictures (N, H, W, 3) BGR, H and W multiples of 32.
+        """Score the windows of whole pictures by a file of card version 2, (N, H, W, 3) BGR, H and W multiples of 32.
 
         Probabilities (N, K, labels) of the windows that the card's ``frame`` names, each size row by row; a map of
         bears (N, H / 32, W / 32), larger where one is; and ood (N,). ``edge.detect.frame_scan`` makes regions of it.

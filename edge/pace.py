@@ -63,7 +63,7 @@ class ScanTimer:
         self._asked = True
 
     def due(self, time: float, *, at_once: bool = False, moving: bool = False) -> bool:
-        """Whether to look at the frame of this time (seconds), and then it is taken as done."""
+        """Return True if the frame of this time (seconds) is due, and take it as done."""
         self._asked = self._asked or at_once
         least_s = self.took_s / self.busy
         wait_s = least_s if self._asked or moving else max(self.every_s, self.took_s / self.share)
@@ -73,7 +73,7 @@ class ScanTimer:
         return True
 
     def note(self, took_s: float) -> None:
-        """What a look has taken, in seconds; an average over some ten."""
+        """Note the seconds that a scan has taken; an average over some ten."""
         self.took_s = self.took_s + 0.1 * (took_s - self.took_s) if self.took_s else took_s
 
 

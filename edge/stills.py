@@ -21,7 +21,7 @@ TOGETHER = 1.0  # logits by which they are surer together: more, and three black
 
 @dataclass(frozen=True, slots=True)
 class StillResult:
-    """What the alarm says of one still, by the surest bear in it."""
+    """Result for one still, by the surest bear in it."""
 
     bear: float  # 0 to 1, on the scale of the threshold ``frame``
     verdict: Verdict  # "bear": bear >= the card's threshold of mode "frame"; "maybe": >= half of it
@@ -44,7 +44,7 @@ def look(classifier: Classifier, image: Picture) -> StillResult:
 
 
 def look_closer(classifier: Classifier, image: Picture, seen: StillResult, boxes: Sequence[BoxXYWH]) -> StillResult:
-    """What was seen in a picture, or what the surest crop of these boxes shows, where that is more.
+    """Return the result for a picture, or for the surest crop of these boxes where that is more.
 
     A crop's logit is moved so that the card's threshold ``crop`` and ``SURER`` fall onto its threshold ``frame``.
     """
@@ -62,7 +62,7 @@ def look_closer(classifier: Classifier, image: Picture, seen: StillResult, boxes
 
 
 def in_burst(card: Card, burst: Sequence[StillResult]) -> list[StillResult]:
-    """What was seen in the pictures of one burst: three or more that are maybe a bear may together be one.
+    """Combine the results for the pictures of one burst: three or more that are maybe a bear may together be one.
 
     The mean of the logits (Kittler et al. 1998) of the better half, three at least, and ``TOGETHER``. Nothing becomes
     less of a bear, and what shows nothing by itself stays so.

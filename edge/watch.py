@@ -112,7 +112,7 @@ class Watcher:
         self.close()
 
     def find(self, frame: Frame, motion: Motion) -> list[Region]:
-        """What is worth a look: what moved, the animals followed so far, and at times the whole picture.
+        """Choose the regions to score: what moved, the animals followed so far, and at times the whole picture.
 
         Nothing in the old picture of a camera that is frozen: what was seen in it ages like what was seen long ago.
         """
@@ -135,7 +135,7 @@ class Watcher:
         return [*regions[start:], *regions[:start]][:most]
 
     def score(self, frame: Frame, regions: Sequence[Region]) -> list[Score]:
-        """What the classifier says of the regions; of the whole picture, the bears that the frame scan finds in it."""
+        """Score the regions; of the whole picture, the bears that the frame scan finds in it."""
         if not regions:
             return []
         image, crops = self.cover(frame.image), [region for region in regions if region.kind != "sweep"]

@@ -125,7 +125,7 @@ def legend() -> list[tuple[str, Colour]]:
 
 
 def marks(scores: list[Score], card: Card) -> list[Mark]:
-    """What is drawn, the most important last: what the frame scan found, what moves, in bold the most bear-like."""
+    """List the marks to draw, the most important last: scan hits, what moves, in bold the most bear-like."""
     from edge.drawing import ALARM, FOUND, MOVING, Mark
     from edge.schema import WHOLE
 

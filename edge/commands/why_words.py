@@ -56,7 +56,7 @@ def looked(moment: Moment) -> str:
 
 
 def _kinds(looks: Sequence[Look]) -> str:
-    """What was looked at: "2 that moved and 3 in the whole picture"."""
+    """Name the regions that were scored: "2 that moved and 3 in the whole picture"."""
     count = {kind: sum(look.kind == kind for look in looks) for kind in ("motion", "track")}
     whole = len(looks) - sum(count.values())
     words = [f"{count['motion']} that moved"] if count["motion"] else []

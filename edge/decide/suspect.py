@@ -75,7 +75,7 @@ class Suspect:
             self.onset = time
 
     def _still(self, track: Track) -> bool:
-        """Whether it stands still and must be surer for that; what a look at all of a lone picture says need not be."""
+        """Return True if it stands still and must be surer for that; a scan of a lone picture need not be."""
         return track.still and not (self.rule.one_picture and track.scanned)
 
     def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> Standing:

@@ -1,1 +1,1 @@
-"""Where in a picture a bear may be."""
+"""Detection: regions of a picture that may hold a bear."""

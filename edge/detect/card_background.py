@@ -1,4 +1,4 @@
-"""What differs between the pictures of one camera: they share a background, as the frames of a film do.
+"""Background of the pictures of one camera: they share a background, as the frames of a film do.
 
 Each picture is held against the median of others of the same light, taken before and after it. Its light is evened out
 by gain and offset (``edge.motion.steady.relit``); what differs by more than a few grey levels, and by more than the
@@ -44,7 +44,7 @@ class Small:
     night: bool  # infrared or dark
 
     def like(self, other: Small) -> bool:
-        """Whether both have the same size and light."""
+        """Return True if both have the same size and light."""
         return self.night == other.night and self.grey.shape == other.grey.shape
 
 
@@ -72,7 +72,7 @@ def apart(nearest: Iterable[tuple[datetime | None, Small]], now: datetime | None
 
 
 def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], seen: Seen | None = None) -> list[BoxXYWH]:
-    """Where a picture of ``size_wh`` pixels differs from the others, the clearest first; at most three places.
+    """Find where a picture of ``size_wh`` pixels differs from the others, the clearest first; at most three places.
 
     Empty for too few others, and where so much differs that they show another place. What is not ``seen`` (0) differs
     never.
@@ -133,7 +133,7 @@ class ArrivingMotion:
         self._places: OrderedDict[object, deque[tuple[datetime, Small]]] = OrderedDict()
 
     def __call__(self, frame: Frame) -> Motion:
-        """What differs from the pictures before. Raises PictureError for what is no picture."""
+        """Find what differs from the pictures before. Raises PictureError for what is no picture."""
         motion, now = self._finder(frame), small(frame.image)
         key = PurePath(frame.file or "").parent, frame.size_wh, now.night
         known = self._places.setdefault(key, deque(maxlen=MOST_OTHERS + 1))

@@ -26,7 +26,7 @@ REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a picture's file says before it is decoded."""
+    """Facts of a picture's file that are read before it is decoded."""
 
     file: Path
     size_wh: tuple[int, int] | None = None  # None: no JPEG, or damaged
@@ -77,7 +77,7 @@ class CardPictures:
         return list(turn)
 
     def line(self) -> str | None:
-        """What is done with the pictures of cameras, in one sentence; None where there are none."""
+        """Say in one sentence how the pictures of cameras are compared; None where there are none."""
         if not self.cameras:
             return None
         count = sum(map(len, self.cameras))
@@ -91,7 +91,7 @@ class CardPictures:
         return self._bursts.get(file)
 
     def regions(self, file: Path, size_wh: tuple[int, int]) -> list[BoxXYWH]:
-        """Where a picture differs from those nearest in time of the same light; empty for what is of no camera.
+        """Find where a picture differs from those nearest in time of the same light; empty for what is of no camera.
 
         ``size_wh`` is that of the picture upright. The same whichever was asked before. Raises PictureError where it
         cannot be read.

@@ -31,10 +31,10 @@ SPREAD = 1.8  # standard deviations of what is more, from its middle to the box'
 
 
 class Scorer(Protocol):
-    """What the loop needs of a classifier."""
+    """Interface of a classifier that the loop needs."""
 
     def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
-        """What it says of each region of one picture, in the same order."""
+        """Score each region of one picture, in the same order."""
 
 
 def frame_of(image: Picture, side: int, windows: Sequence[int]) -> Picture:
@@ -117,7 +117,7 @@ class FrameScanner:
 
 
 def scan_of(scorer: Scorer, masks: Sequence[Polygon]) -> Callable[[Picture], list[Score]]:
-    """What the watch loop asks of a whole picture: the frame scan, or of another scorer the picture as one crop."""
+    """Return the watch loop's scan: the frame scan, or with another scorer the picture as one crop."""
     if isinstance(scorer, Classifier):
         return FrameScanner(scorer, masks).beside_crops
     return lambda image: scorer.score(image, [Region(WHOLE, "sweep")])
@@ -132,7 +132,7 @@ def windows_of(size_hw: tuple[int, ...], sizes: Sequence[int]) -> NDArray[np.flo
 
 
 def where(heat: NDArray[np.float32], window: NDArray[np.float64]) -> BoxXYWH:
-    """Where in a window (x y w h, fractions) the bear is, by the map of bears (h, w).
+    """Locate the bear in a window (x y w h, fractions) by the map of bears (h, w).
 
     Middle and spread of what stands out of the least in the window, in it and ``MARGIN`` cells around it: a large bear
     reaches beyond its window. Of the ways that were tried it met the most boxes (docs/architecture.md).

@@ -32,7 +32,7 @@ class Subjects:
 
 
 def is_trail(picture: Picture) -> bool:
-    """Whether it is a trail camera's: table or note say so, or an alarm's camera saw it, not cut to what alarmed.
+    """Return True if it is a trail camera's: table or note say so, or an alarm's camera saw it whole.
 
     Of an alarm's picture (``train.feedback.rows``) the facts in its note decide, never what a reviewer wrote.
     """

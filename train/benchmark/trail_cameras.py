@@ -51,7 +51,7 @@ Track = Callable[[Iterable[T], str, int | None], Iterable[T]]
 
 @dataclass(frozen=True)
 class Frame:
-    """What one model said of one frame, and what is known of the frame."""
+    """One model's scores of one frame, and the facts of the frame."""
 
     file: str
     part: str  # "trail camera", or of the far camera "far frame" and "far window"
@@ -78,7 +78,7 @@ class Frame:
 
 
 def part_of(picture: Picture) -> str:
-    """Which part of the benchmark a picture belongs to; "" for none."""
+    """Return the part of the benchmark that a picture belongs to; "" for none."""
     if picture.of_trail_camera:
         return "trail camera" if is_judged(picture) else ""
     if is_bear(picture.label) and picture.boxes and is_trail(picture):

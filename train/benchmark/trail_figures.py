@@ -80,7 +80,7 @@ def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
 
 
 def supported(rate: float, others: int) -> bool:
-    """Whether so many others allow this rate at least ``LEAST_PASSED`` false alarms."""
+    """Return True if so many others allow this rate at least ``LEAST_PASSED`` false alarms."""
     return rate * others >= LEAST_PASSED - 1e-9
 
 

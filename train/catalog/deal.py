@@ -44,7 +44,7 @@ def deal(
         kinds = Counter(map(kind_of, units[unit]))
 
         def distance(part: str, kinds: Counter[str] = kinds) -> float:
-            """How much fuller than its share the part would be, over the kinds this unit brings."""
+            """Measure how much fuller than its share the part would be, over the kinds this unit brings."""
             return max((filled[part][kind] + kinds[kind]) / (shares[part] * totals[kind]) for kind in kinds)
 
         # Few units: what is left must still give every part bears and others.
@@ -63,5 +63,5 @@ def deal(
 
 
 def holds(part: Iterable[Picture], *, bears: bool) -> bool:
-    """Whether there are pictures with bears, or without."""
+    """Return True if there are pictures with bears, or without."""
     return any(is_bear(picture.label) == bears for picture in part)

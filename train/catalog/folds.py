@@ -74,12 +74,12 @@ def camera(frame: Picture) -> str:
 
 
 def stratum(picture: Picture) -> str:
-    """What is spread evenly over the folds: bears and others, grey and colour; what no fold judges apart."""
+    """Return the stratum spread evenly over the folds: bear or not, grey or colour; what no fold judges apart."""
     if not is_judged(picture):
         return "not judged"
     return f"{'bear' if is_bear(picture.label) else 'no bear'}, {'grey' if picture.grey_or_ir else 'colour'}"
 
 
 def is_judged(picture: Picture) -> bool:
-    """Whether a frame of a trail camera counts: those without a bear that were found on the web are no camera's own."""
+    """Return True if a trail camera's frame counts: one without a bear from the web is no camera's own."""
     return is_bear(picture.label) or "web" not in picture.group

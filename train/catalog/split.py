@@ -145,7 +145,7 @@ def _unit(picture: Picture) -> str:
 
 
 def complete(split: Split) -> bool:
-    """Whether every part has bears and others."""
+    """Return True if every part has bears and others."""
     return all(_has_both(part) for part in split.values())
 
 

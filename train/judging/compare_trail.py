@@ -1,4 +1,4 @@
-"""What ``compare`` asks of frames of trail cameras: the endpoint, and what a better model may not lose there.
+"""Endpoint and guards of ``compare`` on frames of trail cameras.
 
 The endpoint is recall averaged over the false-alarm rates up to 2 % (``train.figures.recall.mean_recall``) on frames
 of trail cameras, each judged by a model that saw none of its camera. With 53 bears and some 650 others 1 % are six
@@ -33,7 +33,7 @@ SMALL = "recall at 1 %, 45 px and less"
 
 @dataclass(frozen=True)
 class Limit:
-    """What the new model may not be beyond, unless the old one is as far."""
+    """Limit that the new model may not pass, unless the old one is as far."""
 
     figure: str
     most: float  # a share: of bears lost, or of others taken for one
@@ -45,7 +45,7 @@ class Limit:
         return max(0.0, min(new - self.most, new - old))
 
     def worse(self, one: Difference) -> bool:
-        """Whether the new model is shown to be worse than the old one."""
+        """Return True if the new model is shown to be worse than the old one."""
         return one.loss if self.of_bears else one.gain
 
 

@@ -1,4 +1,4 @@
-"""What a training was begun with, so that it can go on after a break: RUN/unfinished.json, until it is finished."""
+"""Record of how a training was begun, so that it can go on after a break: RUN/unfinished.json, until it is finished."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Begun:
 
 
 def read_begun(out: Path) -> Begun:
-    """What the training in a folder was begun with. Raises OptionError where none was broken off there."""
+    """Read how the training in a folder was begun. Raises OptionError where none was broken off there."""
     file = out / FILE
     if not file.is_file():
         what = "its training is finished" if (out / "learner.pkl").is_file() else "no training was broken off there"

@@ -1,4 +1,4 @@
-"""What runs beside fastai's training loop: the untouched network's answers, frames, averaged weights, figures."""
+"""Callbacks of fastai's training loop: the untouched network's answers, frames, averaged weights, figures."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def block(backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache
 
 
 def item_transforms(recipe: Recipe) -> list[Transform]:
-    """What happens to each picture by itself: it becomes a square, and a share gets the field's look."""
+    """Return the transforms of each picture by itself: it becomes a square, and a share gets the field's look."""
     squares = {
         "random": lambda: RandomResizedCrop(recipe.size, min_scale=0.35, ratio=(0.6, 1.67)),
         "crop": lambda: Resize(recipe.size, method=ResizeMethod.Crop),

@@ -87,7 +87,7 @@ def flash(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
 
 
 def lamp(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """How much of a camera's lamp reaches each pixel (H, W, 1): bright somewhere, dark in the corners."""
+    """Return how much of a camera's lamp reaches each pixel (H, W, 1): bright somewhere, dark in the corners."""
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     centre = rng.uniform(0.2, 0.8, 2)

@@ -163,7 +163,7 @@ def make_learner(dls: DataLoaders, body: nn.Module, head: nn.Linear, recipe: Rec
 
 @dataclass(frozen=True)
 class Frames:
-    """Where the frames of a training come from, and how the network takes them."""
+    """Source of a training's frames, and the network's normalisation."""
 
     sampler: FrameSampler
     backbone: Backbone

@@ -80,7 +80,7 @@ class Run:
 
     @property
     def frame(self) -> FrameRule:
-        """How whole pictures are looked at, with the temperature for that."""
+        """Return the rule of the frame scan, with its temperature."""
         return FrameRule(SIDES, WINDOWS, float(self.learner.model.frame_temperature))
 
     @property

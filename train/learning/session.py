@@ -1,4 +1,4 @@
-"""What ``bear-alarm train`` does once its pictures are read: mine, train once or several times."""
+"""Run ``bear-alarm train`` once its pictures are read: mine, train once or several times."""
 
 from __future__ import annotations
 

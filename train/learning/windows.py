@@ -1,4 +1,4 @@
-"""What is learned from a frame: which of its windows hold a bear, and which only what is around it.
+"""Truth and loss of a frame's windows: which hold a bear, and which only what is around it.
 
 The network is convolutional up to its pooling, so a frame goes through once, and every window of its feature map is
 scored by the head, as the alarm's frame scan does (Sermanet et al. 2014, "OverFeat"). Among the windows without a bear
@@ -35,7 +35,7 @@ def window_logits(net: BearNet, features: Tensor, cells: int) -> Tensor:
 
 
 def window_truth(boxes: Boxes, grid: tuple[int, int], cells: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which windows hold a bear, and which hold none, of a feature map of ``grid`` (h, w) cells: two (rows, columns).
+    """Tell the windows that hold a bear, and those that hold none: two masks (rows, columns) of ``grid`` (h, w) cells.
 
     A window that holds a part of one is neither.
     """

@@ -79,7 +79,7 @@ def shortened(name: str) -> str:
 
 
 def judge(classifier: Classifier, image: Picture) -> tuple[Verdict, StillResult]:
-    """What the model says of a picture (H, W, 3) BGR, as `bear-alarm classify` does."""
+    """Classify a picture (H, W, 3) BGR as `bear-alarm classify` does."""
     found = look(classifier, image)
     card = classifier.card
     ranked = sorted(found.probabilities.items(), key=lambda item: -item[1])
