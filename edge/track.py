@@ -49,7 +49,7 @@ class Track:
     moved_at: float = -math.inf  # when it did last, seconds
     still: bool = True  # whether nothing has moved in it for a while
     now: Score | None = None  # this frame's best observation; None: nothing was said of it
-    scanned: bool = False  # whether a look at the whole of this frame has hit it
+    scanned_at: float = -math.inf  # when a look at the whole frame has last hit it, seconds
     own: bool = False  # whether this frame's observations have its own box among them: only that speaks against it
     akin: list[int] = field(default_factory=list)  # tracks that this frame's hits could as well be of
     reach: list[tuple[float, BoxXYWH]] = field(default_factory=list)  # (until, box) of recent hits
@@ -84,7 +84,7 @@ class Tracker:
         """The live tracks after this frame's scores (time in seconds), oldest first."""
         self.tracks = [track for track in self.tracks if time - track.last_hit <= self.lost_s]
         for track in self.tracks:
-            track.now, track.own, track.scanned, track.akin, track.absorbed = None, False, False, [], []
+            track.now, track.own, track.akin, track.absorbed = None, False, [], []
             track.reach = [(until, box) for until, box in track.reach if until >= time]
         seen: dict[int, list[Score]] = {}  # of each track, what overlaps it
         around: dict[int, list[Score]] = {}  # and hits of much larger regions that it lies in
@@ -124,7 +124,8 @@ class Tracker:
         if score.bear >= self.threshold:
             track.akin += [other.number for other in homes[1:]]
             track.last_hit = time
-            track.scanned = track.scanned or score.region.kind == "sweep"
+            if score.region.kind == "sweep":
+                track.scanned_at = time
             track.reach.append((time + REACH_S, score.region.box_xywh))
 
     def _homes(self, score: Score, time: float) -> list[Track]:
@@ -187,7 +188,7 @@ class Tracker:
             twin.moved_at = max(twin.moved_at, track.moved_at)
             twin.reach += track.reach
             twin.own = twin.own or track.own
-            twin.scanned = twin.scanned or track.scanned
+            twin.scanned_at = max(twin.scanned_at, track.scanned_at)
             twin.akin += track.akin
             twin.absorbed += [track.number, *track.absorbed]
         self.tracks = kept

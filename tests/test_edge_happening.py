@@ -195,7 +195,7 @@ def test_a_bear_elsewhere_does_not_share_the_flags_longer_cooldown():
 def test_standings_say_what_holds_a_track_back():
     rule = Rule(0.4, 0.6, ood_threshold=5.0, night_threshold=0.45)
     tracker, decider = Tracker(0.4), Decider(rule)
-    decider(tracker([score(LEFT, 0.5, "sweep"), score(RIGHT, 0.9, ood=9.0), score(FAR, 0.43)], 0.0), 0.0, night=True)
+    decider(tracker([score(LEFT, 0.5, "track"), score(RIGHT, 0.9, ood=9.0), score(FAR, 0.43)], 0.0), 0.0, night=True)
     far, right, left = sorted(decider.standings(), key=lambda standing: standing.box_xywh[1] - standing.box_xywh[0])
     assert (left.threshold, left.said, left.sum) == (0.6, 0.0, 0.0)
     assert left.held == ("never moved: held to the still threshold 0.60", "below the threshold")
@@ -209,6 +209,17 @@ def test_standings_say_what_holds_a_track_back():
     assert (later.bear, later.said) == (None, 0.0)
     assert later.held == ("stands still: held to the still threshold 0.60",)
     assert 0 < later.sum < right.sum
+
+
+@pytest.mark.parametrize(("crop", "whole", "alarms"), [(0.55, 0.55, True), (0.55, None, False), (0.2, 0.55, False)])
+def test_what_stands_still_alarms_where_its_crop_and_the_frame_scan_both_say_bear(crop, whole, alarms):
+    """Neither passes the still threshold of 0.6: one look that is the same each time is not enough."""
+    stage = Stage()
+    for number in range(100):
+        scanned = [score(LEFT, whole, "sweep")] if whole and number % 20 == 0 else []
+        stage.frame([*scanned, score(LEFT, crop, "track")])
+        stage.time += 0.1
+    assert bool(stage.kinds("new")) == alarms
 
 
 @given(scenes)

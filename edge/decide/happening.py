@@ -155,7 +155,7 @@ class Decider:
         suspect = self._suspects.get(track.number)
         if suspect is None:
             suspect = self._suspects[track.number] = Suspect(self.rule)
-        said = suspect.counted(track, night=now.night)
+        said = suspect.counted(track, now.time, night=now.night)
         suspect.look(track, now.time, night=now.night)
         if said != 0.0:
             suspect.add(said, now.time, (self._suspects[each] for each in track.akin if each in self._suspects))
@@ -191,7 +191,8 @@ class Decider:
         """
         suspect.twice = None
         score, rule = track.now, self.rule
-        alone = rule.one_picture and score is not None and score.bear >= rule.alone_at(scanned=track.scanned)
+        sure = rule.alone_at(scanned=track.scanned_at == now.time)
+        alone = rule.one_picture and score is not None and score.bear >= sure
         if not alone and suspect.evidence.sum < self.rule.alarm_at:
             return False
         if self.offenders and now.look and now.wall and not track.moved:

@@ -13,6 +13,7 @@ from edge.track import Track
 
 OUTSIDE_ZONES = "outside the zones"
 MEAN_S = 3.0  # how far back the mean of the looks goes
+SCANNED_S = 5.0  # how long the frame scan's word for a bear counts beside its crops
 
 
 class Suspect:
@@ -33,14 +34,14 @@ class Suspect:
         # Where one picture is the usual evidence, two are twice as much, and they have this sum.
         return self.rule.alarm_at * (TIMES if self.twice and not self.rule.one_picture else 1.0)
 
-    def counted(self, track: Track, *, night: bool) -> float:
-        """What this frame's score says and counts, logits; 0 where nothing does.
+    def counted(self, track: Track, time: float, *, night: bool) -> float:
+        """What the score of a frame at a time (seconds) says and counts, logits; 0 where nothing does.
 
         Only the track's own box speaks against it, and nothing does before something spoke for it.
         """
         if track.now is None:
             return 0.0
-        said = self.rule.evidence(track.now.bear, ood=track.now.ood, still=self._still(track), night=night)
+        said = self.rule.evidence(track.now.bear, ood=track.now.ood, still=self._still(track, time), night=night)
         return said if said > 0 or (track.own and self.evidence.time is not None) else 0.0
 
     def look(self, track: Track, time: float, *, night: bool) -> None:
@@ -74,15 +75,15 @@ class Suspect:
         elif self.onset is None:
             self.onset = time
 
-    def _still(self, track: Track) -> bool:
-        """Return True if it stands still and must be surer for that; a scan of a lone picture need not be."""
-        return track.still and not (self.rule.one_picture and track.scanned)
+    def _still(self, track: Track, time: float) -> bool:
+        """Return True if it stands still and must be surer for that: only its crop says bear, and no scan does."""
+        return track.still and time - track.scanned_at > (0.0 if self.rule.one_picture else SCANNED_S)
 
     def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> Standing:
         """How the evidence stands after a frame. ``outside``: the track stands in none of the zones there are."""
-        rule, said, held = self.rule, self.counted(track, night=night), []
+        rule, said, held = self.rule, self.counted(track, time, night=night), []
         plain = rule.threshold_for(night=night)
-        threshold = rule.threshold_for(still=self._still(track), night=night)
+        threshold = rule.threshold_for(still=self._still(track, time), night=night)
         if threshold > plain:
             what = "stands still" if track.moved else "never moved"
             held.append(f"{what}: held to the still threshold {threshold:.2f}")
@@ -103,5 +104,5 @@ class Suspect:
         bear = track.now.bear if track.now else None
         return Standing(
             track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held),
-            rule.alone_at(scanned=track.scanned) if rule.one_picture and not self.twice else None,
+            rule.alone_at(scanned=track.scanned_at == time) if rule.one_picture and not self.twice else None,
         )  # fmt: skip
