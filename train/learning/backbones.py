@@ -17,9 +17,6 @@ from edge.card import CELL_PX
 from edge.errors import OptionError
 from edge.installing import pip
 
-# ImageNet's classes that are bears: brown bear, American black bear, ice bear, sloth bear.
-IMAGENET_BEARS = (294, 295, 296, 297)
-
 
 @dataclass(frozen=True)
 class Backbone:
