@@ -41,7 +41,7 @@ def test_the_bundled_model_answers_the_same_for_hours_and_is_neither_sure_nor_si
     assert pulse.took_ms is not None
     assert pulse.took_ms > 0.0
     (score,) = bundled.score(drawn_bear(), [Region((0.0, 0.0, 1.0, 1.0), "sweep")])
-    assert 0.02 < score.bear < 0.98  # where a small change in the network shows most
+    assert 0.05 < score.bear < 0.95  # where a small change in the network shows most
 
 
 def test_it_beats_in_a_thread_of_its_own_and_takes_the_new_model_after_a_reload(bundled):

@@ -126,12 +126,12 @@ def _wrong(score: Score, first: Score | None) -> str | None:
 def drawn_bear() -> Picture:
     """A picture (96, 96, 3) of a bear that is hardly one: an answer near 0 or 1 would hide what has changed."""
     y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
-    grain = np.random.default_rng(1).normal(0.0, 12.0, (SIDE_PX, SIDE_PX, 1))
+    grain = np.random.default_rng(1).normal(0.0, 24.0, (SIDE_PX, SIDE_PX, 1))
     picture = np.clip(np.array([60.0, 110.0, 70.0]) + grain, 0, 255).astype(np.uint8)
     body = ((x - 48) / 34) ** 2 + ((y - 54) / 20) ** 2 <= 1.0
     for left, top, radius in ((76, 44, 12), (70, 34, 4), (82, 34, 4)):  # head and ears
         body |= (x - left) ** 2 + (y - top) ** 2 <= radius**2
     for left in (24, 38, 58, 70):
         body |= (x >= left) & (x <= left + 8) & (y >= 66) & (y <= 88)
-    picture[body] = (30, 45, 70)
+    picture[body] = (15, 15, 18)
     return picture

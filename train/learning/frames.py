@@ -26,7 +26,7 @@ LONGEST_PX = 900  # of a kept picture: more shows no more in a frame of 448
 CACHE_BYTES = 2 << 30
 # How often each kind of frame is drawn; a kind that has no pictures is left out.
 SHARES = {"trail bear": 2.0, "pasted bear": 1.5, "boxed bear": 0.5, "bear": 1.0, "trail": 3.0, "other": 1.0}
-BEAR_PX = {"trail bear": (40, 330), "pasted bear": (32, 300), "boxed bear": (90, 330)}  # longer sides, in the frame
+BEAR_PX = {"trail bear": (28, 330), "pasted bear": (18, 300), "boxed bear": (90, 330)}  # longer sides, in the frame
 ENLARGED = 2.5  # at most: a bear of 20 pixels shows no more than that
 STRIP = 0.3  # share of the frames that get a line of text, as cameras write one
 Boxes = NDArray[np.float64]  # (B, 5), as in ``train.learning.windows``

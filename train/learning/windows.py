@@ -22,7 +22,7 @@ from train.learning.scanning import window_features
 LEARNED = (7, 5)  # sides in cells of the feature map; what is scanned for later are those of ``scanning.WINDOWS``
 HARDEST = 3  # windows without a bear that count, of each frame and size
 COVERED, FILLED = 0.75, 0.6  # of the bear in the window, or of the window by the bear: from there on it holds one
-LEAST = 0.1  # of a window's side: a smaller bear is nothing to learn it from
+LEAST = 0.08  # of a window's side: a smaller bear is nothing to learn it from
 VISIBLE = 0.5  # of a bear: less inside the frame is neither bear nor none
 
 Boxes = NDArray[np.float64]  # (B, 5): x1, y1, x2, y2 as fractions of the frame, and the visible share of the bear
