@@ -23,6 +23,12 @@ def is_night(image: Picture | Luma | NDArray[np.float32]) -> bool:
     return light < DARK or (colour is not None and colour <= COLOURLESS)
 
 
+def is_grey(image: Picture) -> bool:
+    """Return True if a picture (H, W, 3) BGR has no colour, as infrared has none."""
+    colour, _ = _measured(image)
+    return colour is not None and colour <= COLOURLESS
+
+
 class Night:
     """Picture and its time in, night or not out; one for each camera.
 

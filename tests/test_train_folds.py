@@ -53,6 +53,13 @@ def test_each_frame_is_tested_in_one_fold_by_a_model_that_saw_none_of_its_camera
     assert len(tested) == sum(one.of_trail_camera for one in table.pictures)
 
 
+def test_bursts_and_days_of_one_camera_are_one_camera(table: Catalog) -> None:
+    groups = ("2026-11-10T03:00:00", "2026-11-11T04:10:00-2", "no time/DCIM", "yard/2026-11-24", "yard/2026-11-25")
+    named = [camera(replace(table.pictures[0], source="hive", group=group)) for group in groups]
+    assert len(set(named[:3])) == len(set(named[3:])) == 1
+    assert named[0] != named[3]
+
+
 def test_folds_hang_on_the_table_alone(table: Catalog) -> None:
     first, second = (frames_of(split_catalog(table, seed, fold=Fold(2, 3))) for seed in (7, 8))
     assert first == second

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from edge.errors import BearAlarmError, CatalogError, OptionError, PictureError, SourceError
-from tests.far_side import photo, picture, shot
+from tests.far_side import jpeg, photo, picture, shot
 from train.benchmark.subjects import is_trail, kind_of
 from train.catalog.read import read_catalog
 
@@ -290,3 +289,14 @@ def test_a_cards_pictures_are_a_trail_cameras_and_never_stand_for_animals_that_f
     assert card.note == "fox; trail camera"
     assert kind_of(card) == "fox"
     assert (is_trail(card), is_trail(web)) == (True, False)
+    assert (card.of_trail_camera, web.of_trail_camera) == (True, False)
+
+
+def test_the_table_says_which_pictures_are_whole_frames_of_trail_cameras_and_which_are_grey(tmp_path: Path):
+    grey = np.repeat(picture(2, (160, 120))[..., 1:2], 3, axis=2)
+    put(tmp_path / "own/no_bear/a.jpg", photo(1))
+    put(tmp_path / "own/no_bear/b.jpg", jpeg(grey))
+    bring(from_folder(tmp_path / "own", plain_label, trail_camera=True), tmp_path / "out")
+    found = {picture.file.stem: picture for picture in read_catalog(tmp_path / "out").pictures}
+    assert all(each.of_trail_camera for each in found.values())
+    assert {name[-1]: each.grey_or_ir for name, each in found.items()} == {"a": False, "b": True}

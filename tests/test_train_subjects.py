@@ -42,8 +42,10 @@ def test_crops_of_what_alarmed_are_subjects_and_whole_frames_a_trail_cameras(own
     assert parts(found.bears) == {("bear", "crop")}
     assert {kind_of(each) for each in found.others} == {"fox"}, "one kind, however many events"
     assert all(each.note.split("part=")[1].partition(";")[0] != "frame" for each in found.others)
-    assert parts(found.real) == {("bear", "full"), ("bear", "clip")}
-    assert all(each.boxes for each in found.real)
+    assert not found.real
+    whole = tuple(each for each in own if each.of_trail_camera and each.label == "bear_any")
+    assert parts(whole) == {("bear", "full"), ("bear", "clip")}
+    assert all(each.boxes for each in whole)
 
 
 def test_only_frames_in_which_nobody_saw_anything_are_places(own: list[Picture]) -> None:

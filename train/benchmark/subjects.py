@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edge.errors import CatalogError
 from train.catalog.outsiders import words_of
 from train.catalog.picture import Picture, is_bear
-from train.feedback.rows import part_of
+from train.feedback.rows import is_cut, part_of
 from train.feedback.verdict import RANDOM_NEGATIVE
 
 TRAIL = re.compile(r"\b(?:trail|game|wildlife|fixed)[ -]?cam(?:era)?s?\b|camera.?trap", re.IGNORECASE)
@@ -41,7 +41,7 @@ def is_trail(picture: Picture) -> bool:
     part = part_of(picture.note)
     if part is None:
         return bool(TRAIL.search(picture.note))
-    return words_of(picture.note) == RANDOM_NEGATIVE or not (part == "crop" or part.endswith("-cut"))
+    return words_of(picture.note) == RANDOM_NEGATIVE or not is_cut(part)
 
 
 def is_scene(picture: Picture) -> bool:

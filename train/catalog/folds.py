@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SEED = 14
 TUNE_SHARE = 0.2  # of what is not tested on: thresholds and temperature are fitted on frames of trail cameras too
 _CAMERA = re.compile(r".+?(?:\bcam(?:era)?(?= )|(?= burst\b))", re.IGNORECASE)
+_TIME = re.compile(r"^(?:(.*?)/)?(?:\d{4}-\d\d-\d\d(?:T|$)|no time(?:/|$))")  # groups of `gather card` and `feedback`
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,11 @@ def in_fold(frames: Sequence[Picture], fold: Fold) -> list[Picture]:
 def camera(frame: Picture) -> str:
     """Return the camera or site of a frame: its unit, less what its group says after the camera's name.
 
-    The groups ``yard cam deer`` and ``yard cam`` are of one camera, ``CA-01 burst 7`` is of ``CA-01``.
+    The groups ``yard cam deer`` and ``yard cam`` are of one camera, ``CA-01 burst 7`` is of ``CA-01``,
+    ``yard/2026-11-24`` of ``yard``; bursts that are named by their time alone are of one camera, the source.
     """
+    if timed := _TIME.match(frame.group):
+        return f"{frame.source}/{timed[1] or ''}"
     found = _CAMERA.match(frame.group)
     return f"{frame.source}/{found[0]}" if found else frame.unit
 

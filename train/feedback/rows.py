@@ -8,6 +8,7 @@ from datetime import tzinfo
 
 from edge.schema import BoxXYWH, utc_text
 from train.catalog.licences import OWN
+from train.catalog.picture import CAMERAS
 from train.feedback.case import Case
 from train.feedback.looks import Look
 from train.feedback.verdict import Verdict
@@ -39,6 +40,11 @@ def part_of(note: str) -> str | None:
     return found[1] if found else None
 
 
+def is_cut(part: str) -> bool:
+    """Return True if a look (``Look.part``) is a crop, not all that the camera saw."""
+    return part == "crop" or part.endswith("-cut")
+
+
 def day_of(case: Case, zone: tzinfo | None) -> str:
     """The local day of the alarm, 2026-11-28; ``zone`` None: this machine's."""
     return f"{case.at.astimezone(zone):%Y-%m-%d}"
@@ -58,6 +64,7 @@ def row_of(case: Case, look: Look, verdict: Verdict, *, site: str, zone: tzinfo 
         "time": utc_text(case.at),
         "note": _note(case, verdict, _plain(look.part), _told(look.score if look.score is not None else case.score)),
         "split": split,
+        "condition": "" if is_cut(look.part) else CAMERAS[0],
     }
 
 

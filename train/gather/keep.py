@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from edge.atomic import replace_whole
 from edge.errors import OptionError, PictureError
+from edge.night import is_grey
 from edge.pictures import picture_bytes, read_picture
 from train.catalog.licences import find_licence
-from train.catalog.picture import SPLITS, name_inside
+from train.catalog.picture import CAMERAS, SPLITS, name_inside
 from train.catalog.read import UNSORTED
 from train.catalog.table import Table, Values, plain_text
 from train.gather.better import boxes_inside, brings_label, brings_licence, is_better, labels_differ
@@ -147,6 +148,8 @@ class Keeper:
             "note": found.noted,
             "checks": f"{checked.words} phash={code:016x}",
             "split": self._part(found),
+            "condition": CAMERAS[0] if found.trail_camera else "",
+            "grey_or_ir": "1" if is_grey(checked.image) else "0",
         }
 
     def _part(self, found: Found) -> str:

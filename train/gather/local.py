@@ -34,6 +34,7 @@ def from_folder(
     licence: str = NOT_STATED,
     author: str = "",
     note: str = "",
+    trail_camera: bool = False,
 ) -> Iterator[Found]:
     """The pictures of a folder, through and through, as one source.
 
@@ -63,6 +64,7 @@ def from_folder(
             licence=licence,
             taken_at=_exif(file).taken_at,
             note=note or its_note,
+            trail_camera=trail_camera,
             fixed_camera=True,  # it may be one's; copies inside one source do little harm
         )
 

@@ -58,6 +58,9 @@ def folder(
     licence: LicenceOpt = None,
     author: AuthorOpt = "",
     note: NoteOpt = "",
+    trail_camera: Annotated[
+        bool, typer.Option("--trail-camera", help="They are whole frames of trail cameras; `gather card` knows that.")
+    ] = False,
 ) -> None:
     """Copy the pictures of a folder. Without --label its sub-folders name the labels, as for `train`."""
     from edge.errors import CatalogError
@@ -87,6 +90,7 @@ def folder(
         licence=licence or NOT_STATED,
         author=author,
         note=note or its_note,
+        trail_camera=trail_camera,
     )
     bring(found, out)
 
