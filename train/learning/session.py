@@ -12,7 +12,7 @@ from edge.commands.wording import counted
 from train.catalog.picture import Catalog
 from train.catalog.picture import Picture as Row
 from train.catalog.split import Split
-from train.learning.begun import Begun
+from train.learning.begun import STATE, Begun
 from train.learning.hard_negatives import FOLDER, Mined, forget_others, mine, noted
 from train.learning.pictures import PictureCache
 from train.learning.recipe import Recipe
@@ -77,6 +77,7 @@ class Session:
                 aliases=self.aliases,
                 cache=self.cache,
                 more=self.more,
+                checkpoint=out / STATE,
             )
         if metrics:
             forget_others(out / FOLDER, self.more)
