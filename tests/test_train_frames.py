@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,12 @@ def test_kinds_without_pictures_are_left_out_and_all_others_come(rows: list[Pict
     assert any(frame.boxes is None for frame in unboxed)
     plain = FrameSampler([row for row in rows if row.label == "no_bear"], WH).batch(8, rng)
     assert all(frame.boxes is not None and not len(frame.boxes) for frame in plain)
+
+
+def test_a_cameras_bears_are_learned_from_where_no_box_says_where(rows: list[Picture]) -> None:
+    camera = [replace(row, boxes=()) for row in rows[:3]]
+    drawn = FrameSampler(camera, WH).batch(8, np.random.default_rng(0))
+    assert sum(frame.boxes is None for frame in drawn) == 2
 
 
 def test_the_same_seed_draws_the_same(rows: list[Picture]) -> None:

@@ -29,7 +29,7 @@ SHARES = {"trail bear": 2.0, "pasted bear": 1.5, "boxed bear": 0.5, "bear": 1.0,
 BEAR_PX = {"trail bear": (28, 330), "pasted bear": (18, 300), "boxed bear": (90, 330)}  # longer sides, in the frame
 ENLARGED = 2.5  # at most: a bear of 20 pixels shows no more than that
 STRIP = 0.3  # share of the frames that get a line of text, as cameras write one
-Boxes = NDArray[np.float64]  # (B, 5), as in ``train.learning.windows``
+Boxes = NDArray[np.float64]  # (B, 5): x1, y1, x2, y2 as fractions of the frame, and the visible share of the bear
 NO_BOXES = np.empty((0, 5))
 
 
@@ -55,7 +55,7 @@ class FrameSampler:
             "trail bear": [row for row in trail if is_bear(row.label) and row.boxes],
             "boxed bear": boxed,
             # Where boxes say where some bears are, those without one teach little.
-            "bear": [row for row in others if is_bear(row.label) and not boxed],
+            "bear": [row for row in rows if is_bear(row.label) and not row.boxes and not boxed],
             "trail": places,
             "other": [row for row in others if not is_bear(row.label)],
         }

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from train.learning.frames import Boxes
 from train.learning.network import BearNet
 from train.learning.scanning import window_features
 
@@ -24,8 +25,6 @@ HARDEST = 3  # windows without a bear that count, of each frame and size
 COVERED, FILLED = 0.75, 0.6  # of the bear in the window, or of the window by the bear: from there on it holds one
 LEAST = 0.08  # of a window's side: a smaller bear is nothing to learn it from
 VISIBLE = 0.5  # of a bear: less inside the frame is neither bear nor none
-
-Boxes = NDArray[np.float64]  # (B, 5): x1, y1, x2, y2 as fractions of the frame, and the visible share of the bear
 
 
 def window_logits(net: BearNet, features: Tensor, cells: int) -> Tensor:
