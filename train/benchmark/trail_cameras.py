@@ -29,7 +29,6 @@ from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import BoxXYWH, Region, Score
 from edge.schema import Picture as Image
-from edge.stills import look
 from train.benchmark.held_out import Judge
 from train.benchmark.subjects import is_trail
 from train.catalog.folds import camera, is_judged
@@ -115,7 +114,7 @@ def see(classifier: Classifier, picture: Picture) -> Frame | None:
     height, width = image.shape[:2]
     light, hidden = tags().get(picture.file.name, ("grey" if picture.grey_or_ir else "colour", ()))
     boxes = picture.boxes if bear else ()
-    card = classifier.card
+    card, found = classifier.card, FrameScanner(classifier)(image)
     return Frame(
         file=str(picture.file),
         part=part_of(picture),
@@ -129,13 +128,11 @@ def see(classifier: Classifier, picture: Picture) -> Frame | None:
         dark_animal=not bear and bool(DARK_ANIMAL.search(picture.note)),
         side_px=round(max((max(w * width, h * height) for _, _, w, h in boxes), default=0.0), 1),
         model=classifier.name,
-        score=look(classifier, image).bear,
+        score=found[0].bear,
         threshold=card.thresholds["frame"].value,
-        boxes=tuple(one.bear for one in classifier.score(image, [Region(box, "motion") for box in boxes]))
-        if boxes
-        else (),
+        boxes=tuple(one.bear for one in classifier.score(image, [Region(box, "motion") for box in boxes])),
         box_threshold=card.thresholds["crop"].value,
-        beside=tuple(beside(FrameScanner(classifier)(image), boxes)) if boxes else (),
+        beside=tuple(beside(found, boxes)) if boxes else (),
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SEED = 14
 TUNE_SHARE = 0.2  # of what is not tested on: thresholds and temperature are fitted on frames of trail cameras too
+_WEB = re.compile(r"\bweb\b")
 _CAMERA = re.compile(r".+?(?:\bcam(?:era)?(?= )|(?= burst\b))", re.IGNORECASE)
 
 
@@ -82,4 +83,4 @@ def stratum(picture: Picture) -> str:
 
 def is_judged(picture: Picture) -> bool:
     """Return True if a trail camera's frame counts: one without a bear from the web is no camera's own."""
-    return is_bear(picture.label) or "web" not in picture.group
+    return is_bear(picture.label) or not _WEB.search(picture.group)
