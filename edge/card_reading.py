@@ -74,8 +74,8 @@ def contradiction(card: Card) -> str | None:
         return "a label stands twice"
     if set(card.alarm_labels) == set(card.labels):
         return "every label raises an alarm"
-    if not card.input_sizes or any(size <= 0 or size % 32 for size in card.input_sizes):
-        return f"input sizes {card.input_sizes} are not multiples of 32"
+    if not card.input_sizes or any(size <= 0 or size % CELL_PX for size in card.input_sizes):
+        return f"input sizes {card.input_sizes} are not multiples of {CELL_PX}"
     missing = [mode for mode in ("crop", "frame") if mode not in card.thresholds]
     if missing:
         return f"no threshold for mode {missing[0]!r}"

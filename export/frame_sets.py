@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge.classifier import SCAN
@@ -31,10 +32,16 @@ def trained_way(run: Run) -> Way:
     return lambda frame: probabilities(ask_frame(run.net, run.backbone, frame)[0], run.frame.temperature)
 
 
+def session_of(path: Path) -> ort.InferenceSession:
+    """Open an ONNX file that has no card yet."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 def file_way(path: Path) -> Way:
     """An ONNX file that has no card yet."""
-    from export.describe import session_of
-
     session = session_of(path)
 
     def ask(frame: Picture) -> NDArray[np.float64]:
