@@ -25,7 +25,7 @@ def card_type() -> TypeAdapter[Card]:
 
 
 def read_card(text: str | None, path: object) -> Card:
-    """The card in a model file's metadata. ``path`` only names the file in the message.
+    """Return the card in a model file's metadata. ``path`` only names the file in the message.
 
     Raises ModelError when there is none, it is of a newer version, or it contradicts itself.
     """

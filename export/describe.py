@@ -83,7 +83,7 @@ class Described:
         tuned: tuple[NDArray[np.float64], NDArray[np.float32]],
         frames: NDArray[np.float64],
     ) -> Card:
-        """The finished card of one file, which is put into it.
+        """Finish the card of one file, and put it into that.
 
         ``tuned`` is what it answers (probabilities, ood) to the tuning crops, ``frames`` (N,) the bear probabilities of
         the tuning pictures by the frame scan.
@@ -166,7 +166,7 @@ class Described:
         return of_domain if of_domain.any() else np.ones(len(of_domain), bool)
 
     def frame_threshold(self, bear: NDArray[np.float64]) -> Threshold:
-        """The threshold for whole pictures, from what the frame scan says of the tuning part (N,).
+        """Fit the threshold for whole pictures, from what the frame scan says of the tuning part (N,).
 
         Where the part has bears of trail cameras, they alone count as bears: those of photographs fill the picture,
         and would move the threshold up to where they are and a camera's are not. No more than the recipe's share of

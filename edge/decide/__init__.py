@@ -68,7 +68,7 @@ class Rule:
         night_threshold: float | None = None,
         alarm_at: float | None = None,
     ) -> Rule:
-        """The rule a model's card asks for; ``threshold`` (0 to 1) overrides both of the rule's.
+        """Return the rule a model's card asks for; ``threshold`` (0 to 1) overrides both of the rule's.
 
         All scores that come here are on the crops' scale: the frame scan's are brought there, so that the card's
         threshold ``frame`` falls onto ``crop`` (``FrameScanner.beside_crops``). What the scan takes for a bear passes
@@ -112,7 +112,7 @@ class Rule:
         return max(threshold, self.still_threshold) if still else threshold
 
     def alone_at(self, *, scanned: bool) -> float:
-        """The bear probability with which one picture alone alarms; ``scanned``: a look at all of it says bear."""
+        """Return the probability with which one picture alone alarms; ``scanned``: a look at all of it says bear."""
         return self.threshold if scanned else self.still_threshold
 
     def evidence(self, bear: float, *, ood: float = 0.0, still: bool = False, night: bool = False) -> float:

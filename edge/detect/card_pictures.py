@@ -69,7 +69,7 @@ class CardPictures:
         self._small = lru_cache(KEPT)(_read_small)
 
     def in_turn(self, files: Iterable[Path]) -> list[Path]:
-        """The files camera by camera, those of one in the order they were taken, the others where they are."""
+        """Return the files camera by camera, those of one in the order they were taken, the others where they are."""
         wanted, turn = dict.fromkeys(files), dict[Path, None]()
         for file in wanted:
             if file not in turn:
@@ -109,7 +109,7 @@ class CardPictures:
         return differing(own, apart(self._alike(own, around), one.taken), size_wh)
 
     def _alike(self, own: Small, around: Iterable[Head]) -> Iterator[tuple[datetime | None, Small]]:
-        """Those of the same light, read as they are needed; what cannot be read is passed over."""
+        """Yield those of the same light, read as they are needed; what cannot be read is passed over."""
         for head in around:
             try:
                 other = self._small(head)
@@ -120,7 +120,7 @@ class CardPictures:
 
 
 def _read_small(head: Head) -> Small:
-    """A picture made small, decoded no larger than that takes. Raises PictureError."""
+    """Read a picture and make it small, decoded no larger than that takes. Raises PictureError."""
     width = head.size_wh[0] if head.size_wh else 0
     by = next((by for by in REDUCED if width >= by * WIDTH_PX), 1)
     return small(decode_picture(picture_bytes(head.file), head.file, REDUCED.get(by, cv2.IMREAD_COLOR)))

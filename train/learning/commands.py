@@ -127,8 +127,8 @@ def train(
         "seed": seed,
     }
     if resume:
-        more = data, tune, test, fold, label, weights, lr, hard_negatives, recipe_file, *given.values()
-        if any(one not in (None, [], ()) for one in more) or seeds > 1 or quick or shippable:
+        named = any(one is not None for one in (data, fold, weights, lr, recipe_file, *given.values()))
+        if named or seeds > 1 or any((tune, test, label, hard_negatives, quick, shippable)):
             raise OptionError("--resume goes on with the pictures and options it was begun with; leave them out")
         begun, out = read_begun(resume), resume
         recipe, size_named = changed(Recipe(), begun.recipe, str(resume / FILE)), True

@@ -110,7 +110,7 @@ class FrameSampler:
 
 
 def view(image: Picture, size_wh: tuple[int, int], rng: np.random.Generator) -> Picture:
-    """Some part of a frame, of at least half its sides, that fills ``size_wh``; mirrored half of the time."""
+    """Cut out some part of a frame, of at least half its sides, that fills ``size_wh``; mirrored half of the time."""
     width, height = size_wh
     cover = max(width / image.shape[1], height / image.shape[0])
     return _cut(image, NO_BOXES[:, :4], size_wh, cover * np.exp(rng.uniform(0, np.log(2.0))), None, rng)[0]
@@ -119,7 +119,7 @@ def view(image: Picture, size_wh: tuple[int, int], rng: np.random.Generator) -> 
 def view_of_bear(
     image: Picture, row: Row, size_wh: tuple[int, int], longer_px: float, rng: np.random.Generator
 ) -> tuple[Picture, Boxes]:
-    """A part of a frame with one of its bears about ``longer_px`` long, that fills ``size_wh``; and its boxes."""
+    """Cut a part with one of the bears about ``longer_px`` long out of a frame, for ``size_wh``; and its boxes."""
     height, width = image.shape[:2]
     boxes = np.array([[x, y, x + w, y + h] for x, y, w, h in row.boxes])
     chosen = int(rng.integers(len(boxes)))
@@ -135,7 +135,7 @@ def _cut(
     around: int | None,
     rng: np.random.Generator,
 ) -> tuple[Picture, Boxes]:
-    """A part of the image, scaled by about ``scale`` or as much as it takes to fill ``size_wh``; its boxes (B, 5)."""
+    """Cut out a part, scaled by about ``scale`` or as much as it takes to fill ``size_wh``; and its boxes (B, 5)."""
     width, height = size_wh
     if rng.random() < 0.5:
         image = image[:, ::-1]
@@ -160,7 +160,7 @@ def _cut(
 
 
 def with_strip(image: Picture, rng: np.random.Generator) -> Picture:
-    """The frame with a line of date, time and temperature along its top or bottom, as trail cameras write it."""
+    """Write date, time and temperature along the top or bottom of a copy of the frame, as trail cameras do."""
     height, width = image.shape[:2]
     high = max(6, int(height * rng.uniform(0.03, 0.08)))
     top = 0 if rng.random() < 0.4 else height - high

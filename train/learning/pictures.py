@@ -48,7 +48,7 @@ class Example:
 
 
 def examples_of(rows: Sequence[Row], windows: bool = False) -> list[Example]:
-    """One example a box where there are boxes, else the whole picture.
+    """Return one example a box where there are boxes, else the whole picture.
 
     ``windows``: of cameras' frames without a bear, parts of any size.
     """

@@ -59,7 +59,7 @@ class Session:
         say(mined_words(found, model, self.out))
 
     def train(self, recipe: Recipe, out: Path, *, again: bool = False) -> dict[str, Any]:
-        """One training, into ``out``; ``again``: go on with the one that was broken off there."""
+        """Train once, into ``out``; ``again``: go on with the one that was broken off there."""
         if first() and not again:
             out.mkdir(parents=True, exist_ok=True)
             replace(self.begun, recipe=asdict(recipe), hard_negatives=noted(self.more)).write(out)
