@@ -103,8 +103,14 @@ def test_a_cameras_bears_are_learned_from_where_no_box_says_where(rows: list[Pic
     assert sum(frame.boxes is None for frame in drawn) == 2
 
 
-def test_the_same_seed_draws_the_same(rows: list[Picture]) -> None:
-    one, other = (FrameSampler(rows, WH).batch(4, np.random.default_rng(5)) for _ in range(2))
+def test_the_same_seed_draws_the_same_however_little_memory_there_is(
+    rows: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = FrameSampler(rows, WH).batch(4, np.random.default_rng(5))
+    monkeypatch.setattr(framing, "cache_bytes", lambda: 0)
+    small = FrameSampler(rows, WH)
+    other = small.batch(4, np.random.default_rng(5))
+    assert not small._kept
     assert all(np.array_equal(a.image, b.image) for a, b in zip(one, other, strict=True))
 
 

@@ -21,9 +21,10 @@ from train.catalog.picture import Picture as Row
 from train.catalog.picture import is_bear
 from train.learning.field import frame_look
 from train.learning.pasting import cutouts, paste
+from train.learning.pictures import cache_bytes
 
 LONGEST_PX = 900  # of a kept picture: more shows no more in a frame of 448
-CACHE_BYTES = 2 << 30
+KEPT = 2 / 3  # of the memory that crops may take, for frames
 # How often each kind of frame is drawn; a kind that has no pictures is left out.
 SHARES = {"trail bear": 2.0, "pasted bear": 1.5, "boxed bear": 0.5, "bear": 1.0, "trail": 3.0, "other": 1.0}
 BEAR_PX = {"trail bear": (28, 330), "pasted bear": (18, 300), "boxed bear": (90, 330)}  # longer sides, in the frame
@@ -47,7 +48,7 @@ class FrameSampler:
     def __init__(self, rows: Sequence[Row], size_wh: tuple[int, int], pasted: bool = True):
         self.size_wh = size_wh
         self._kept: dict[Row, Picture] = {}
-        self._bytes = 0
+        self._bytes, self._most = 0, int(KEPT * cache_bytes())
         trail, others = ([row for row in rows if row.of_trail_camera == field] for field in (True, False))
         boxed = [row for row in others if is_bear(row.label) and row.boxes]
         places = [row for row in trail if row.label == "no_bear"] or [r for r in others if r.label == "no_bear"]
@@ -104,7 +105,7 @@ class FrameSampler:
             scale = LONGEST_PX / max(kept.shape[:2])
             if scale < 1:
                 kept = np.asarray(cv2.resize(kept, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-            if self._bytes + kept.nbytes <= CACHE_BYTES:
+            if self._bytes + kept.nbytes <= self._most:
                 self._kept[row], self._bytes = kept, self._bytes + kept.nbytes
         return kept
 
