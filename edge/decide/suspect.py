@@ -102,7 +102,8 @@ class Suspect:
         if quiet:
             held.append(quiet)
         bear = track.now.bear if track.now else None
+        alone = rule.threshold_for(still=not track.scanned(time), night=night)
         return Standing(
             track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held),
-            rule.alone_at(scanned=track.scanned(time)) if rule.one_picture and not self.twice else None,
+            alone if rule.one_picture and not self.twice else None,
         )  # fmt: skip
