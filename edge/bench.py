@@ -153,7 +153,7 @@ class Steps:
         self._source.close()
 
     def crops(self, size: int, count: int) -> NDArray[np.uint8]:
-        """So many crops of one frame: uint8 (count, size, size, 3)."""
+        """Return so many crops of one frame: uint8 (count, size, size, 3)."""
         grid = [(x / ACROSS, y / DOWN, 1 / ACROSS, 1 / DOWN) for y in range(DOWN) for x in range(ACROSS)]
         return cut_all(self._still[0].image, itertools.islice(itertools.cycle(grid), count), size)
 

@@ -124,7 +124,7 @@ class GoldenVector:
 
     @cached_property
     def png(self) -> bytes:
-        """The PNG file's bytes."""
+        """Return the PNG file's bytes."""
         return base64.b64decode(self.png_base64)
 
 
@@ -138,7 +138,7 @@ class GoldenFrame:
 
     @cached_property
     def png(self) -> bytes:
-        """The PNG file's bytes."""
+        """Return the PNG file's bytes."""
         return base64.b64decode(self.png_base64)
 
 

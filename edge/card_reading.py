@@ -25,7 +25,7 @@ def card_type() -> TypeAdapter[Card]:
 
 
 def read_card(text: str | None, path: object) -> Card:
-    """The card in a model file's metadata. ``path`` only names the file in the message.
+    """Return the card in a model file's metadata. ``path`` only names the file in the message.
 
     Raises ModelError when there is none, it is of a newer version, or it contradicts itself.
     """
@@ -74,8 +74,8 @@ def contradiction(card: Card) -> str | None:
         return "a label stands twice"
     if set(card.alarm_labels) == set(card.labels):
         return "every label raises an alarm"
-    if not card.input_sizes or any(size <= 0 or size % 32 for size in card.input_sizes):
-        return f"input sizes {card.input_sizes} are not multiples of 32"
+    if not card.input_sizes or any(size <= 0 or size % CELL_PX for size in card.input_sizes):
+        return f"input sizes {card.input_sizes} are not multiples of {CELL_PX}"
     missing = [mode for mode in ("crop", "frame") if mode not in card.thresholds]
     if missing:
         return f"no threshold for mode {missing[0]!r}"

@@ -136,7 +136,7 @@ class Classifier:
 
 
 def scored(card: Card, region: Region, row: NDArray[np.float32], ood: float) -> Score:
-    """A region's probabilities (labels,) and out-of-domain score as a ``Score``."""
+    """Return a region's probabilities (labels,) and out-of-domain score as a ``Score``."""
     alarm = row[list(card.alarm_columns)]
     return Score(
         region=region,

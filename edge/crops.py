@@ -53,7 +53,7 @@ def fit(image: Picture, size: int) -> Picture:
 
 
 def fit_to(image: Picture, size_wh: tuple[int, int]) -> Picture:
-    """The picture resized to a width and height in pixels."""
+    """Return the picture resized to a width and height in pixels."""
     shrinking = image.shape[0] * image.shape[1] > size_wh[0] * size_wh[1]
     resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
     return np.ascontiguousarray(resized, dtype=np.uint8)

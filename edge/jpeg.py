@@ -38,7 +38,7 @@ def jpeg_is_whole(data: bytes) -> bool:
 
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels of a JPEG that begins with these bytes, before its Exif turns it; None: not there."""
+    """Read width and height in pixels from the first bytes of a JPEG, before its Exif turns it; None: not there."""
     for kind, _, body, _ in segments(data):
         if kind in SOF and len(data) >= body + 7:
             return int.from_bytes(data[body + 5 : body + 7], "big"), int.from_bytes(data[body + 3 : body + 5], "big")

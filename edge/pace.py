@@ -102,7 +102,7 @@ class CropBudget:
         return self.beside(0.0)
 
     def beside(self, other_s: float) -> int:
-        """Crops for a frame in which something else takes so many seconds."""
+        """Return crops for a frame in which something else takes so many seconds."""
         if self.seconds is None or not self._crop_s:
             return self.most
         return max(self.least, int(min(self.most, (self.seconds - other_s) / self._crop_s)))

@@ -60,7 +60,7 @@ def picture_bytes(path: Path | str) -> bytes:
 
 
 def decode_picture(data: bytes, name: object, flags: int = cv2.IMREAD_COLOR) -> Picture:
-    """The picture in a file's bytes; ``name`` only names it in the PictureError. ``flags``: OpenCV's, of a BGR one."""
+    """Decode a file's bytes; ``name`` only names it in the PictureError. ``flags``: OpenCV's, of a BGR one."""
     if not data:
         raise PictureError(f"{name}: the file is empty (0 bytes)")
     if jpeg_or_none(data) and not jpeg_is_whole(data):

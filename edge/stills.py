@@ -37,7 +37,7 @@ class StillResult:
 
 
 def look(classifier: Classifier, image: Picture) -> StillResult:
-    """The verdict on one picture (H, W, 3) BGR, by the frame scan."""
+    """Return the verdict on one picture (H, W, 3) BGR, by the frame scan."""
     best = FrameScanner(classifier)(image)[0]
     probabilities = dict(zip(classifier.card.labels, best.probabilities, strict=True))
     return _result(classifier.card, best.bear, probabilities, best.ood, best.region.box_xywh)

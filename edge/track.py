@@ -55,6 +55,10 @@ class Track:
     reach: list[tuple[float, BoxXYWH]] = field(default_factory=list)  # (until, box) of recent hits
     absorbed: list[int] = field(default_factory=list)  # tracks that were merged into this one in this frame
 
+    def scanned(self, time: float, within_s: float = 0.0) -> bool:
+        """Return True if a look at the whole frame has hit it at a time (seconds), or so shortly before."""
+        return time - self.scanned_at <= within_s
+
     def touches(self, box_xywh: BoxXYWH) -> float:
         """The largest share in which a box and one of the recent hits' boxes cover each other, 0 to 1."""
         # A hit of the whole frame or of a large part does not make all that lies in it this animal.

@@ -101,7 +101,7 @@ def export_run(
 def compare_frames(
     run: Run, split: Split, files: Mapping[str, Path], track: Track
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Parity]]:
-    """Bear probabilities (N,) of the tuning pictures by the frame scan of each file, and how the files compare.
+    """Scan the tuning pictures by each file, bear probabilities (N,); and compare the files on those of the test part.
 
     The gates are those of crops, on the whole pictures of the test part (``export.verify``).
     """

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge import __version__
@@ -27,7 +26,7 @@ from edge.card import (
 )
 from edge.crops import fit_to
 from edge.drift import brightness, spread
-from export.frame_sets import file_way, picture_scores
+from export.frame_sets import file_way, picture_scores, session_of
 from export.golden import FRAME_WH, encode, enlarged, golden_frame, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
@@ -52,14 +51,6 @@ def answers(path: Path, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], 
         for start in range(0, len(crops), BATCH)
     ]
     return np.concatenate([p for p, _ in parts]).astype(np.float64), np.concatenate([ood for _, ood in parts])
-
-
-def session_of(path: Path) -> ort.InferenceSession:
-    """An ONNX file that has no card yet."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class Described:
@@ -92,7 +83,7 @@ class Described:
         tuned: tuple[NDArray[np.float64], NDArray[np.float32]],
         frames: NDArray[np.float64],
     ) -> Card:
-        """The finished card of one file, which is put into it.
+        """Finish the card of one file, and put it into that.
 
         ``tuned`` is what it answers (probabilities, ood) to the tuning crops, ``frames`` (N,) the bear probabilities of
         the tuning pictures by the frame scan.
@@ -175,7 +166,7 @@ class Described:
         return of_domain if of_domain.any() else np.ones(len(of_domain), bool)
 
     def frame_threshold(self, bear: NDArray[np.float64]) -> Threshold:
-        """The threshold for whole pictures, from what the frame scan says of the tuning part (N,).
+        """Fit the threshold for whole pictures, from what the frame scan says of the tuning part (N,).
 
         Where the part has bears of trail cameras, they alone count as bears: those of photographs fill the picture,
         and would move the threshold up to where they are and a camera's are not. No more than the recipe's share of

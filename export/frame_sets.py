@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge.classifier import SCAN
@@ -21,20 +22,26 @@ Way = Callable[[Picture], NDArray[np.float64]]  # a frame (H, W, 3) -> probabili
 
 
 def calibration_frames(rows: list[Row], seed: int) -> list[Picture]:
-    """A seeded draw of the tuning pictures as the frame scan sees them, for the int8 ranges. Raises PictureError."""
+    """Draw tuning pictures, seeded, as the frame scan sees them, for the int8 ranges. Raises PictureError."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION_FRAMES]
     return [frame for number in drawn for frame in frames_of(rows[number])]
 
 
 def trained_way(run: Run) -> Way:
-    """The trained network itself."""
+    """Ask the trained network itself."""
     return lambda frame: probabilities(ask_frame(run.net, run.backbone, frame)[0], run.frame.temperature)
 
 
-def file_way(path: Path) -> Way:
-    """An ONNX file that has no card yet."""
-    from export.describe import session_of
+def session_of(path: Path) -> ort.InferenceSession:
+    """Open an ONNX file that has no card yet."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
+
+def file_way(path: Path) -> Way:
+    """Ask an ONNX file that has no card yet."""
     session = session_of(path)
 
     def ask(frame: Picture) -> NDArray[np.float64]:
@@ -45,7 +52,7 @@ def file_way(path: Path) -> Way:
 
 
 def scan_all(rows: Iterable[Row], ways: Mapping[str, Way]) -> dict[str, list[NDArray[np.float64]]]:
-    """Of each way the windows' probabilities (K, L) of each picture. Raises PictureError."""
+    """Return the windows' probabilities (K, L) of each picture by each way. Raises PictureError."""
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in ways}
     for row in rows:
         frames = frames_of(row)
@@ -55,5 +62,5 @@ def scan_all(rows: Iterable[Row], ways: Mapping[str, Way]) -> dict[str, list[NDA
 
 
 def picture_scores(windows: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """(N,): each picture's bear probability, the highest of its windows', as the frame scan has it."""
+    """Return (N,): each picture's bear probability, the highest of its windows', as the frame scan has it."""
     return np.array([bear_probability(each).max() for each in windows])

@@ -46,7 +46,7 @@ def enlarged(pictures: list[Picture], size: int) -> np.ndarray:
 
 
 def golden_frame(inputs: list[Picture]) -> Picture:
-    """The golden inputs side by side, (2 SIDE, n SIDE, 3): enlarged to ``FRAME_WH``, a picture for the frame scan."""
+    """Lay the golden inputs side by side, (2 SIDE, n SIDE, 3): enlarged to ``FRAME_WH``, a frame to scan."""
     half = len(inputs) // 2
     return np.vstack([np.hstack(inputs[:half]), np.hstack(inputs[half : 2 * half])])
 

@@ -99,7 +99,7 @@ def _hold_for_branches(path: Path) -> None:
 
 
 def _body_nodes(path: Path) -> list[str]:
-    """The body's convolutions, residual additions and activations, without the first ``FLOAT`` convolutions and theirs.
+    """Name the body's convolutions, residual additions and activations, without those of the first ``FLOAT``.
 
     Up to the last convolution and what follows it.
     """

@@ -132,7 +132,7 @@ def compare_int8(
 
 
 def few_frames(parity: Parity, bears: int) -> Parity:
-    """The parity of whole pictures, of which ``bears`` show one: where these are few, by what they show at least.
+    """Judge the parity of whole pictures, of which ``bears`` show one: where few do, by what they show at least.
 
     The upper bound of the lost recall would be above what is allowed whatever int8 does; so the lower one must not be.
     """
@@ -149,7 +149,7 @@ def few_frames(parity: Parity, bears: int) -> Parity:
 
 
 def lost_bound(parity: Parity) -> float | None:
-    """The bound of the lost recall that must not be above ``MAX_RECALL_LOSS``: the upper, the lower of few pictures."""
+    """Return what must not be above ``MAX_RECALL_LOSS``: the lost recall's upper bound, of few pictures the lower."""
     loss, upper = parity.int8_recall_loss, parity.int8_recall_loss_upper95
     if loss is None or upper is None:
         return None

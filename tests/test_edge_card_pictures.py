@@ -15,7 +15,7 @@ import pytest
 
 from edge.classifier import Classifier
 from edge.detect.card_background import MOST_REGIONS, WIDTH_PX
-from edge.detect.card_pictures import KEPT, CardPictures, read_head
+from edge.detect.card_pictures import KEPT, MOST_IN_BURST, CardPictures, Head, read_head
 from edge.findings import find_in
 from edge.in_order import in_order
 from tests.card import classified, results_of
@@ -82,6 +82,13 @@ def test_without_times_pictures_are_in_order_of_their_names(tmp_path):
     found = regions(files)
     assert {int(name.removesuffix(".jpg")) for name, boxes in found.items() if boxes} == set(WALK)
     assert CardPictures(map(read_head, files)).burst(files[0]) is None
+
+
+def test_a_clock_that_stands_still_makes_no_burst():
+    """Its pictures would wait for one another until the last of the card."""
+    for count, bursts in ((MOST_IN_BURST, 1), (MOST_IN_BURST + 1, 0)):
+        card = CardPictures(Head(Path(f"{n}.jpg"), SIZE_WH, "A1", BEGIN) for n in range(count))
+        assert len({card.burst(Path(f"{n}.jpg")) for n in range(count)} - {None}) == bursts
 
 
 def test_cameras_in_one_folder_are_kept_apart(tmp_path):

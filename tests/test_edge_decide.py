@@ -147,7 +147,6 @@ def test_a_card_gives_the_rule():
     rule = Rule.from_card(tiny_card(), alarm_at=2.5, night_threshold=0.55)
     assert (rule.threshold, rule.alarm_at, rule.night_threshold) == (0.6, 2.5, 0.55)
     assert rule.still_threshold == pytest.approx(0.891, abs=1e-3)  # 1.7 logits higher
-    assert (rule.alone_at(scanned=True), rule.alone_at(scanned=False)) == (rule.threshold, rule.still_threshold)
     assert Rule.from_card(tiny_card(), threshold=0.3).still_threshold == 0.3
 
 

@@ -211,12 +211,21 @@ def test_standings_say_what_holds_a_track_back():
     assert 0 < later.sum < right.sum
 
 
-@pytest.mark.parametrize(("crop", "whole", "alarms"), [(0.55, 0.55, True), (0.55, None, False), (0.2, 0.55, False)])
-def test_what_stands_still_alarms_where_its_crop_and_the_frame_scan_both_say_bear(crop, whole, alarms):
+@pytest.mark.parametrize(
+    ("crop", "whole", "every", "alarms"),
+    [
+        (0.55, 0.55, 20, True),
+        (0.55, None, 20, False),
+        (0.2, 0.55, 20, False),
+        (0.5, 0.5, 20, True),
+        (0.5, 0.5, 100, False),  # what the scan said once does not count for ever
+    ],
+)
+def test_what_stands_still_alarms_where_its_crop_and_the_frame_scan_both_say_bear(crop, whole, every, alarms):
     """Neither passes the still threshold of 0.6: one look that is the same each time is not enough."""
     stage = Stage()
     for number in range(100):
-        scanned = [score(LEFT, whole, "sweep")] if whole and number % 20 == 0 else []
+        scanned = [score(LEFT, whole, "sweep")] if whole and number % every == 0 else []
         stage.frame([*scanned, score(LEFT, crop, "track")])
         stage.time += 0.1
     assert bool(stage.kinds("new")) == alarms

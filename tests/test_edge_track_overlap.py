@@ -241,6 +241,18 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
     assert not any(f"it scored {at_5.top.bear:.2f}" in line for line in left)
 
 
+@pytest.mark.parametrize(("kind", "night", "least"), [
+    ("sweep", False, 0.4), ("sweep", True, 0.2), ("motion", False, 0.6), ("motion", True, 0.6)
+])  # fmt: skip
+def test_one_picture_alarms_from_the_threshold_of_its_hour_on_and_a_crop_alone_from_the_still_one(kind, night, least):
+    for bear in (least - 0.01, least + 0.01):
+        rule = replace(RULE, one_picture=True, night_threshold=0.2)
+        decider, tracker = Decider(rule), Tracker(rule.threshold_for(night=night))
+        told = decider(tracker([score(LEFT, bear, kind)], 0.0), 0.0, night=night)
+        assert [verdict.type for verdict in told] == (["new"] if bear > least else [])
+        assert [standing.alone_at for standing in decider.standings()] in ([least], [])
+
+
 def test_one_picture_is_one_alarm_of_the_surest_part_and_the_next_picture_another():
     """Far parts of a single picture may show one large bear: whoever gets the picture sees all of it."""
     decider, tracker = Decider(replace(RULE, one_picture=True)), Tracker(RULE.threshold)

@@ -25,6 +25,7 @@ from train.catalog.decisions import TABLE, append_decisions, decide
 from train.catalog.read import read_catalog
 from train.clean import commands
 from train.clean.embeddings import CACHE
+from train.learning.begun import STATE
 from train.learning.hard_negatives import FOLDER
 
 KEPT = "no_bear/camera-1/rock-0.jpg"
@@ -127,13 +128,16 @@ def test_retrain_says_what_changed_with_the_runs_own_parts(
     (run / "settings.json").write_text(json.dumps(told))
     (run / FOLDER).mkdir()
     cv2.imwrite(str(run / FOLDER / hard["file"]), np.zeros((64, 64, 3), np.uint8))
+    new = run.with_name("run-cleaned")
+    new.mkdir()
+    (new / STATE).write_bytes(b"of a training on other labels that was broken off")
     commands.clean(run, retrain=True, as_json=True)
     done = capsys.readouterr()
     report = json.loads(done.out)
     assert report["relabelled"] == {"no_bear -> brown_bear": 1}
     assert report["deleted"] == 1
     assert "1 relabelled (1 no_bear -> brown_bear), 1 deleted" in done.err
-    new = run.with_name("run-cleaned")
+    assert not (new / STATE).exists()
     old_settings, settings = (json.loads((folder / "settings.json").read_text()) for folder in (run, new))
     assert settings["recipe"] == old_settings["recipe"]
     assert settings["recipe"]["per_epoch"] == 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,20 @@ def test_kinds_without_pictures_are_left_out_and_all_others_come(rows: list[Pict
     assert all(frame.boxes is not None and not len(frame.boxes) for frame in plain)
 
 
-def test_the_same_seed_draws_the_same(rows: list[Picture]) -> None:
-    one, other = (FrameSampler(rows, WH).batch(4, np.random.default_rng(5)) for _ in range(2))
+def test_a_cameras_bears_are_learned_from_where_no_box_says_where(rows: list[Picture]) -> None:
+    camera = [replace(row, boxes=()) for row in rows[:3]]
+    drawn = FrameSampler(camera, WH).batch(8, np.random.default_rng(0))
+    assert sum(frame.boxes is None for frame in drawn) == 2
+
+
+def test_the_same_seed_draws_the_same_however_little_memory_there_is(
+    rows: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = FrameSampler(rows, WH).batch(4, np.random.default_rng(5))
+    monkeypatch.setattr(framing, "cache_bytes", lambda: 0)
+    small = FrameSampler(rows, WH)
+    other = small.batch(4, np.random.default_rng(5))
+    assert not small._kept
     assert all(np.array_equal(a.image, b.image) for a, b in zip(one, other, strict=True))
 
 

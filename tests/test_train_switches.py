@@ -167,6 +167,14 @@ def test_a_training_goes_on_after_a_break_and_ends_the_same(
 def test_what_cannot_be_gone_on_with_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
     assert "no training was broken off there" in bear_alarm("train", "--resume", tmp_path).stderr
     assert "name a folder of pictures" in bear_alarm("train").stderr
+    for more in (
+        [str(pictures)],
+        ["--epochs", "8"],
+        ["--no-pretrained"],
+        ["--quick"],
+    ):  # none is passed over in silence
+        refused = bear_alarm("train", "--resume", tmp_path, *more)
+        assert (refused.returncode, "it was begun with" in refused.stderr) == (2, True)
     Begun(str(pictures), asdict(SMALL), [], [], None, [], None, False, "other pictures").write(tmp_path)
     changed = bear_alarm("train", "--resume", tmp_path)
     assert (changed.returncode, "changed since" in changed.stderr) == (2, True)

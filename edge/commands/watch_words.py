@@ -102,7 +102,7 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
     say("%s", model_line(classifier))
     rule, fps = alarm.posts[0].watcher.rule, alarm.posts[0].camera.settings.fps
     if any(isinstance(post.source, FollowSource) for post in alarm.posts):
-        say("One picture with a score of %.2f or more raises the alarm. %s", rule.alone_at(scanned=True), AN_AID)
+        say("One picture with a score of %.2f or more raises the alarm. %s", rule.threshold, AN_AID)
         say("Pictures of one folder are compared: what differs from earlier visits is looked at closer.")
     else:
         frames = rule.frames_needed(1.0 / fps) or rule.frames_at_best

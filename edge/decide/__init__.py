@@ -36,7 +36,7 @@ class Rule:
     first_s: float = 0.3  # w0
     step_max_s: float = 0.4  # dt_max
     forget_s: float = 10.0  # tau
-    one_picture: bool = False  # whether one picture alone alarms (``alone_at``): where only one comes
+    one_picture: bool = False  # whether one picture alone alarms: where only one comes
 
     def __post_init__(self) -> None:
         for name in ("threshold", "still_threshold", "night_threshold", "prior"):
@@ -68,7 +68,7 @@ class Rule:
         night_threshold: float | None = None,
         alarm_at: float | None = None,
     ) -> Rule:
-        """The rule a model's card asks for; ``threshold`` (0 to 1) overrides both of the rule's.
+        """Return the rule a model's card asks for; ``threshold`` (0 to 1) overrides both of the rule's.
 
         All scores that come here are on the crops' scale: the frame scan's are brought there, so that the card's
         threshold ``frame`` falls onto ``crop`` (``FrameScanner.beside_crops``). What the scan takes for a bear passes
@@ -107,13 +107,12 @@ class Rule:
         return count
 
     def threshold_for(self, *, still: bool = False, night: bool = False) -> float:
-        """The bear probability that says nothing either way: for what never moved, and at night."""
+        """Return the bear probability that says nothing either way: for what stands still, and at night.
+
+        With ``one_picture`` a picture alone alarms from it on: what its scan says, and ``still`` a crop's alone.
+        """
         threshold = self.night_threshold if night and self.night_threshold is not None else self.threshold
         return max(threshold, self.still_threshold) if still else threshold
-
-    def alone_at(self, *, scanned: bool) -> float:
-        """The bear probability with which one picture alone alarms; ``scanned``: a look at all of it says bear."""
-        return self.threshold if scanned else self.still_threshold
 
     def evidence(self, bear: float, *, ood: float = 0.0, still: bool = False, night: bool = False) -> float:
         """What one bear probability says, in logits, -c to +c; above 0 where it passes the threshold.

@@ -191,7 +191,7 @@ class Decider:
         """
         suspect.twice = None
         score, rule = track.now, self.rule
-        sure = rule.alone_at(scanned=track.scanned_at == now.time)
+        sure = rule.threshold_for(still=not track.scanned(now.time), night=now.night)
         alone = rule.one_picture and score is not None and score.bear >= sure
         if not alone and suspect.evidence.sum < self.rule.alarm_at:
             return False

@@ -77,7 +77,7 @@ class Suspect:
 
     def _still(self, track: Track, time: float) -> bool:
         """Return True if it stands still and must be surer for that: only its crop says bear, and no scan does."""
-        return track.still and time - track.scanned_at > (0.0 if self.rule.one_picture else SCANNED_S)
+        return track.still and not track.scanned(time, 0.0 if self.rule.one_picture else SCANNED_S)
 
     def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> Standing:
         """How the evidence stands after a frame. ``outside``: the track stands in none of the zones there are."""
@@ -102,7 +102,8 @@ class Suspect:
         if quiet:
             held.append(quiet)
         bear = track.now.bear if track.now else None
+        alone = rule.threshold_for(still=not track.scanned(time), night=night)
         return Standing(
             track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held),
-            rule.alone_at(scanned=track.scanned_at == time) if rule.one_picture and not self.twice else None,
+            alone if rule.one_picture and not self.twice else None,
         )  # fmt: skip

@@ -49,13 +49,13 @@ class Small:
 
 
 def small(picture: Picture) -> Small:
-    """A picture (H, W, 3) BGR made small."""
+    """Make a picture (H, W, 3) BGR small."""
     grey = small_grey(picture, min(WIDTH_PX, picture.shape[1]))
     return Small(np.rint(grey).astype(np.uint8), is_night(picture))
 
 
 def apart(nearest: Iterable[tuple[datetime | None, Small]], now: datetime | None) -> list[Small]:
-    """So many of the others as are needed, of as many bursts as there are, none of the picture's own if possible.
+    """Choose as many others as are needed, of as many bursts as there are, none of the picture's own if possible.
 
     What stands in one place for a burst would be in the median too. Without a time each is a burst of its own.
     """
@@ -105,14 +105,14 @@ def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], see
 
 
 def _in_its_light(background: Grey, grey: Grey, seen: Seen | None) -> Grey:
-    """Another picture in this one's light."""
+    """Return another picture as it would be in this one's light."""
     if light := relit(background, grey, seen):
         return np.asarray(np.clip(light[0] * background + light[1], 0, 255), np.float32)
     return background + middle(grey - background, seen)
 
 
 def _at_least(box: BoxXYWH, size_wh: tuple[int, int]) -> BoxXYWH:
-    """The box, in the picture itself no smaller than ``LEAST_PX``, around its middle."""
+    """Return the box, in the picture itself no smaller than ``LEAST_PX``, around its middle."""
     (x, y, w, h), (width, height) = box, size_wh
     if max(w * width, h * height) >= LEAST_PX:
         return box

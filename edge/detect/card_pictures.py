@@ -19,6 +19,7 @@ from edge.pictures import decode_picture, picture_bytes
 from edge.schema import BoxXYWH
 
 HEAD_BYTES = 1 << 17  # Exif and a thumbnail of 64 kB lie before the size
+MOST_IN_BURST = 50  # five a second; with more the camera's clock stands still
 REACH = 20  # how many pictures before and after one its neighbours are looked for among
 KEPT = 3 * REACH  # small pictures, for all threads together: 20 MB
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
@@ -68,7 +69,7 @@ class CardPictures:
         self._small = lru_cache(KEPT)(_read_small)
 
     def in_turn(self, files: Iterable[Path]) -> list[Path]:
-        """The files camera by camera, those of one in the order they were taken, the others where they are."""
+        """Return the files camera by camera, those of one in the order they were taken, the others where they are."""
         wanted, turn = dict.fromkeys(files), dict[Path, None]()
         for file in wanted:
             if file not in turn:
@@ -87,7 +88,7 @@ class CardPictures:
         )
 
     def burst(self, file: Path) -> int | None:
-        """The number of the burst a picture is of: those within ten seconds of its first; None without a time."""
+        """Return the number of the burst a picture is of; None without a time, or where the clock stands still."""
         return self._bursts.get(file)
 
     def regions(self, file: Path, size_wh: tuple[int, int]) -> list[BoxXYWH]:
@@ -108,7 +109,7 @@ class CardPictures:
         return differing(own, apart(self._alike(own, around), one.taken), size_wh)
 
     def _alike(self, own: Small, around: Iterable[Head]) -> Iterator[tuple[datetime | None, Small]]:
-        """Those of the same light, read as they are needed; what cannot be read is passed over."""
+        """Yield those of the same light, read as they are needed; what cannot be read is passed over."""
         for head in around:
             try:
                 other = self._small(head)
@@ -119,22 +120,22 @@ class CardPictures:
 
 
 def _read_small(head: Head) -> Small:
-    """A picture made small, decoded no larger than that takes. Raises PictureError."""
+    """Read a picture and make it small, decoded no larger than that takes. Raises PictureError."""
     width = head.size_wh[0] if head.size_wh else 0
     by = next((by for by in REDUCED if width >= by * WIDTH_PX), 1)
     return small(decode_picture(picture_bytes(head.file), head.file, REDUCED.get(by, cv2.IMREAD_COLOR)))
 
 
 def _bursts(cameras: Iterable[list[Head]]) -> Iterator[list[Path]]:
-    """The pictures that have a time, those within ``BURST`` of one another together."""
+    """Yield the pictures that lie within ``BURST`` of the first of them; none of a clock that stands still."""
     for camera in cameras:
-        burst: list[Path] = []
+        bursts: list[list[Path]] = []
         began: datetime | None = None
         for head in camera:
             if head.taken is None:
                 continue
             if began is None or head.taken - began > BURST:
-                yield burst
-                burst, began = [], head.taken
-            burst.append(head.file)
-        yield burst
+                bursts.append([])
+                began = head.taken
+            bursts[-1].append(head.file)
+        yield from (burst for burst in bursts if len(burst) <= MOST_IN_BURST)

@@ -38,7 +38,7 @@ class Scorer(Protocol):
 
 
 def frame_of(image: Picture, side: int, windows: Sequence[int]) -> Picture:
-    """A picture (H, W, 3) as the network takes it whole: the longer side ``side`` pixels, its aspect kept.
+    """Resize a picture (H, W, 3) as the network takes it whole: the longer side ``side`` pixels, its aspect kept.
 
     Both sides are rounded to whole cells, and none is shorter than the largest window.
     """
@@ -60,7 +60,7 @@ class FrameScanner:
         self._seen: dict[tuple[int, ...], tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}  # by the map's size
 
     def __call__(self, image: Picture) -> list[Score]:
-        """The bears of one picture (H, W, 3) BGR, the surest first; at least one, however unsure.
+        """Find the bears of one picture (H, W, 3) BGR, the surest first; at least one, however unsure.
 
         ``bear`` of the first is the picture's score, on the scale of the card's threshold ``frame``; ``ood`` is the
         picture's as a whole. One bear is one score (non-maximum suppression). Empty where masks hide everything.
@@ -88,7 +88,7 @@ class FrameScanner:
         return scores
 
     def beside_crops(self, image: Picture) -> list[Score]:
-        """The same with ``bear`` on the crops' scale, where a crop's threshold holds: what the watch loop goes by.
+        """Return them with ``bear`` on the crops' scale, where a crop's threshold holds: what the watch loop goes by.
 
         Each logit is moved so that the card's threshold ``frame`` falls onto ``crop``.
         """
@@ -99,14 +99,14 @@ class FrameScanner:
     def _look(
         self, frame: Picture, sizes: Sequence[int]
     ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]:
-        """The windows that masks leave, x y w h (K, 4), probabilities (K, L), bears (K,); the map of bears, and ood."""
+        """Score the windows that masks leave: they (K, 4), their rows (K, L), bears (K,); the map of bears, and ood."""
         probabilities, heat, ood = self.classifier.windows(frame[None])
         windows, kept = self._windows(heat[0].shape, sizes)
         rows = probabilities[0][kept]
         return windows, rows, rows[:, list(self.classifier.card.alarm_columns)].sum(1), heat[0], float(ood[0])
 
     def _windows(self, size_hw: tuple[int, ...], sizes: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The windows of a map that masks leave (K, 4), and which of all they are."""
+        """Return the windows of a map that masks leave (K, 4), and which of all they are."""
         if size_hw not in self._seen:
             boxes = windows_of(size_hw, sizes)
             kept = np.ones(len(boxes), bool)
@@ -124,7 +124,7 @@ def scan_of(scorer: Scorer, masks: Sequence[Polygon]) -> Callable[[Picture], lis
 
 
 def windows_of(size_hw: tuple[int, ...], sizes: Sequence[int]) -> NDArray[np.float64]:
-    """The windows of a map of h x w cells in the order in which a model scores them: (K, 4), fractions x y w h."""
+    """Return the windows (K, 4) of a map of h x w cells in the order of a model's scores; fractions x y w h."""
     h, w = size_hw
     return np.array(
         [(x / w, y / h, k / w, k / h) for k in sizes for y in range(h - k + 1) for x in range(w - k + 1)], np.float64
@@ -160,7 +160,7 @@ def where(heat: NDArray[np.float32], window: NDArray[np.float64]) -> BoxXYWH:
 
 
 def share_in(box: BoxXYWH, windows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K,): the share of a box that lies in each of some windows (K, 4)."""
+    """Return (K,): the share of a box that lies in each of some windows (K, 4)."""
     x, y, w, h = box
     across = np.minimum(x + w, windows[:, 0] + windows[:, 2]) - np.maximum(x, windows[:, 0])
     down = np.minimum(y + h, windows[:, 1] + windows[:, 3]) - np.maximum(y, windows[:, 1])

@@ -98,13 +98,13 @@ class Judge:
 
 
 def in_common(pictures: Iterable[Picture], sides: Iterable[Sequence[Judge]]) -> list[Picture]:
-    """The pictures that every side has a judge for."""
+    """Return the pictures that every side has a judge for."""
     known = [{picture.file for judge in side for picture in judge.pictures} for side in sides]
     return [picture for picture in pictures if all(picture.file in files for files in known)]
 
 
 def judges_of(folder: Path, catalog: Catalog) -> list[Judge]:
-    """The models of a run, or of the folds ``fold-1`` … in ``folder``, each with the test part of its ``split.csv``.
+    """Load the models of a run, or of the folds ``fold-1`` … in ``folder``, each with its ``split.csv``'s test part.
 
     The first has all of its test part, the others their trail cameras' frames that none before them has. Raises
     ModelError where no such run is there, CatalogError where a model is not of the run it lies in.
@@ -143,7 +143,7 @@ def unseen(
     test_of: str | None = None,
     folds: Iterable[Sequence[Judge]] = (),
 ) -> Unseen:
-    """The pictures that none of the models was trained or tuned on; ``folds`` have been asked already.
+    """Return the pictures that none of the models was trained or tuned on; ``folds`` have been asked already.
 
     ``test_of`` is the SHA-256 of the split whose test part the pictures are, None where they are no run's test part. It
     says nothing of a model that was split otherwise: of that one the sources on its card are left out.

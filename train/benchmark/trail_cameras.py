@@ -29,7 +29,6 @@ from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import BoxXYWH, Region, Score
 from edge.schema import Picture as Image
-from edge.stills import look
 from train.benchmark.held_out import Judge
 from train.benchmark.subjects import is_trail
 from train.catalog.folds import camera, is_judged
@@ -92,7 +91,7 @@ def at_once(frames: Iterable[T], _: str, __: int | None) -> Iterable[T]:
 
 
 def see_all(judges: Sequence[Judge], follow: Track[Frame | None] = at_once) -> list[Frame]:
-    """Every frame by the model that has not seen it, once; what cannot be read is left out."""
+    """Judge every frame by the model that has not seen it, once; what cannot be read is left out."""
     rows = [(judge.classifier, picture) for judge in judges for picture in judge.pictures if part_of(picture)]
     pool = ThreadPoolExecutor(THREADS)
     try:
@@ -103,7 +102,7 @@ def see_all(judges: Sequence[Judge], follow: Track[Frame | None] = at_once) -> l
 
 
 def see(classifier: Classifier, picture: Picture) -> Frame | None:
-    """One frame, levelled and looked at; None where it cannot be read or is too small to be judged."""
+    """Level one frame and look at it; None where it cannot be read or is too small to be judged."""
     try:
         image = read_picture(picture.file)
     except PictureError:
@@ -115,7 +114,7 @@ def see(classifier: Classifier, picture: Picture) -> Frame | None:
     height, width = image.shape[:2]
     light, hidden = tags().get(picture.file.name, ("grey" if picture.grey_or_ir else "colour", ()))
     boxes = picture.boxes if bear else ()
-    card = classifier.card
+    card, found = classifier.card, FrameScanner(classifier)(image)
     return Frame(
         file=str(picture.file),
         part=part_of(picture),
@@ -129,18 +128,16 @@ def see(classifier: Classifier, picture: Picture) -> Frame | None:
         dark_animal=not bear and bool(DARK_ANIMAL.search(picture.note)),
         side_px=round(max((max(w * width, h * height) for _, _, w, h in boxes), default=0.0), 1),
         model=classifier.name,
-        score=look(classifier, image).bear,
+        score=found[0].bear,
         threshold=card.thresholds["frame"].value,
-        boxes=tuple(one.bear for one in classifier.score(image, [Region(box, "motion") for box in boxes]))
-        if boxes
-        else (),
+        boxes=tuple(one.bear for one in classifier.score(image, [Region(box, "motion") for box in boxes])),
         box_threshold=card.thresholds["crop"].value,
-        beside=tuple(beside(FrameScanner(classifier)(image), boxes)) if boxes else (),
+        beside=tuple(beside(found, boxes)) if boxes else (),
     )
 
 
 def level(image: Image) -> Image:
-    """The picture with its longer side at most ``LONGER_PX``, from a JPEG of ``JPEG_QUALITY``: (h, w, 3) BGR."""
+    """Return the picture with its longer side at most ``LONGER_PX``, from a JPEG of ``JPEG_QUALITY``: (h, w, 3) BGR."""
     scale = LONGER_PX / max(image.shape[:2])
     if scale < 1:
         image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
@@ -149,7 +146,7 @@ def level(image: Image) -> Image:
 
 
 def beside(scores: Iterable[Score], boxes: Sequence[BoxXYWH]) -> Iterator[float]:
-    """The scores of places that touch no box: the background of a frame with a bear."""
+    """Return the scores of places that touch no box: the background of a frame with a bear."""
     return (one.bear for one in scores if not any(_touch(one.region.box_xywh, box) for box in boxes))
 
 
@@ -158,12 +155,12 @@ def _touch(one: BoxXYWH, other: BoxXYWH) -> bool:
 
 
 def tags() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """A frame's file name -> its light and what hides its bear."""
+    """Read the table: a frame's file name -> its light and what hides its bear."""
     return {row["file"]: (row["light"], tuple(row["hidden"].split())) for row in _tagged() if row["light"]}
 
 
 def from_27_px_s() -> dict[str, float]:
-    """A clip's file name -> from which second its bear is 27 pixels long, where that is later than it appears."""
+    """Read a clip's file name -> from which second its bear is 27 pixels long, where it appears before that."""
     return {row["file"]: float(row["from_27_px_s"]) for row in _tagged() if row["from_27_px_s"]}
 
 

@@ -46,7 +46,7 @@ class TrailFigures:
 
 
 def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
-    """Every figure; scores of several models are pooled as they are."""
+    """Make every figure; scores of several models are pooled as they are."""
     frames = list(frames)
     bears, others = (
         [one for one in frames if one.part == "trail camera" and one.bear == bear] for bear in (True, False)
@@ -85,7 +85,7 @@ def supported(rate: float, others: int) -> bool:
 
 
 def in_words(low: float, high: float) -> str:
-    """A span of sizes: ``45 to 89 px``."""
+    """Say a span of sizes: ``45 to 89 px``."""
     return f"{low:g} px and more" if high == NO_END else f"{low:g} to {high - 1:g} px"
 
 
@@ -128,7 +128,7 @@ def _far(far: Sequence[Frame]) -> Iterator[tuple[str, Iterable[Frame]]]:
 
 
 def _rows(parts: dict[str, list[Frame]], limit: float | None) -> Iterator[Row]:
-    """A row for each part that holds frames."""
+    """Yield a row for each part that holds frames."""
 
     def rate(some: Sequence[Frame], passes: Callable[[Frame], bool]) -> Rate | None:
         return clustered_rate([passes(one) for one in some], [one.camera for one in some])

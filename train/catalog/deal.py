@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def kind(picture: Picture) -> str:
-    """The label, all bears as one."""
+    """Return the label, all bears as one."""
     return "bear" if is_bear(picture.label) else picture.label
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SEED = 14
 TUNE_SHARE = 0.2  # of what is not tested on: thresholds and temperature are fitted on frames of trail cameras too
+_WEB = re.compile(r"\bweb\b")
 _CAMERA = re.compile(r".+?(?:\bcam(?:era)?(?= )|(?= burst\b))", re.IGNORECASE)
 _TIME = re.compile(r"^(?:(.*?)/)?(?:\d{4}-\d\d-\d\d(?:T|$)|no time(?:/|$))")  # groups of `gather card` and `feedback`
 
@@ -33,7 +34,7 @@ class Fold:
 
     @classmethod
     def parse(cls, words: str) -> Self:
-        """``1/3``. Raises OptionError where it is none."""
+        """Read a fold such as ``1/3``. Raises OptionError where it is none."""
         found = re.fullmatch(r"(\d{1,3})/(\d{1,3})", words.strip())
         fold = cls(int(found[1]), int(found[2])) if found else None
         if fold is None or not 1 <= fold.number <= fold.of or fold.of < 2:
@@ -45,7 +46,7 @@ class Fold:
 
 
 def split_frames(pictures: Iterable[Picture], fold: Fold | None, tune: set[str], test: set[str]) -> Split:
-    """The parts of the frames of trail cameras; the other pictures are in none.
+    """Return the parts of the frames of trail cameras; the other pictures are in none.
 
     Test gets those of ``fold`` and of the sources named for it, tune those of its own named sources and a fifth of
     the others' groups, bears and others, grey and colour alike; train the rest.
@@ -60,7 +61,7 @@ def split_frames(pictures: Iterable[Picture], fold: Fold | None, tune: set[str],
 
 
 def in_fold(frames: Sequence[Picture], fold: Fold) -> list[Picture]:
-    """The frames of trail cameras that are in this fold."""
+    """Return the frames of trail cameras that are in this fold."""
     shares = {str(number): 1 / fold.of for number in range(1, fold.of + 1)}
     return deal(frames, camera, SEED, shares, stratum)[str(fold.number)]
 
@@ -86,4 +87,4 @@ def stratum(picture: Picture) -> str:
 
 def is_judged(picture: Picture) -> bool:
     """Return True if a trail camera's frame counts: one without a bear from the web is no camera's own."""
-    return is_bear(picture.label) or "web" not in picture.group
+    return is_bear(picture.label) or not _WEB.search(picture.group)

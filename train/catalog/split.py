@@ -72,7 +72,7 @@ def split_catalog(
 
 
 def _by_column(catalog: Catalog) -> Split | None:
-    """The parts that the table's own column names; None where it does not name all three."""
+    """Return the parts that the table's own column names; None where it does not name all three."""
     said = {picture.split for picture in catalog.pictures} - {""}
     if said and said < set(SPLITS):
         log.warning(
@@ -132,7 +132,7 @@ def _named(pictures: Sequence[Picture], seed: int, tune: set[str], test: set[str
 
 
 def together(split: Split, more: Split) -> Split:
-    """Each part of both."""
+    """Return each part of both."""
     return {name: [*split[name], *more[name]] for name in SPLITS}
 
 

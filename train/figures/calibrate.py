@@ -46,7 +46,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: Sequence[str]) -> floa
 
 
 def fit_frame_temperature(logits: NDArray[np.floating], bears: NDArray[np.bool_]) -> float:
-    """The same of whole pictures, bear or none: ``logits`` (N, L) of each one's surest window, ``bears`` (N,) truth."""
+    """Fit that of whole pictures, bear or none: ``logits`` (N, L) of each one's surest window, ``bears`` (N,) truth."""
     alarm = np.array([name in ALARM_LABELS for name in LABELS])
     return _best_temperature(logits, np.where(bears[:, None], alarm, ~alarm))
 

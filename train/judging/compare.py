@@ -222,7 +222,7 @@ def guards_of(figures: dict[str, Difference]) -> Iterable[Guard]:
 
 
 def limits_of(figures: dict[str, Difference]) -> Iterable[Guard]:
-    """The guards where there are frames of trail cameras."""
+    """Yield the guards where there are frames of trail cameras."""
     for what, beyond, worse in beyond_limits(figures):
         yield Guard(what, beyond, beyond if worse else 0.0, 0.0)
 

@@ -40,7 +40,7 @@ class Limit:
     of_bears: bool = False  # the figure is a recall
 
     def beyond(self, one: Difference) -> float:
-        """By how much the new model is beyond both the limit and the old model; 0 within either."""
+        """Return by how much the new model is beyond both the limit and the old model; 0 within either."""
         old, new = (1 - one.old, 1 - one.new) if self.of_bears else (one.old, one.new)
         return max(0.0, min(new - self.most, new - old))
 
@@ -60,7 +60,7 @@ LIMITS = (
 def frame_differences(
     old: Sequence[Frame], new: Sequence[Frame], replicates: int = REPLICATES
 ) -> dict[str, Difference]:
-    """The differences on the frames that both models judged, the endpoint first; {} where they are too few for it."""
+    """Compare the frames that both models judged, the endpoint first; {} where they are too few for it."""
     both = shared(old, new)
     bears, others = ([pair for pair in both if pair[0].bear is bear] for bear in (True, False))
     if not bears or not supported(PRIMARY_RATE, len(others)):
@@ -91,13 +91,13 @@ def frame_differences(
 
 
 def shared(old: Iterable[Frame], new: Iterable[Frame]) -> list[tuple[Frame, Frame]]:
-    """The frames of trail cameras that both models judged, side by side."""
+    """Return the frames of trail cameras that both models judged, side by side."""
     others = {one.file: one for one in new}
     return [(one, others[one.file]) for one in old if one.part == "trail camera" and one.file in others]
 
 
 def beyond_limits(figures: Mapping[str, Difference]) -> Iterable[tuple[str, float, bool]]:
-    """Each guard that the figures allow: its words, how far the new model is beyond it, and whether it is shown worse.
+    """Yield each guard the figures allow: its words, how far the new model is beyond it, and if it is shown worse.
 
     Small windows have no limit of their own: there the new model may not be shown to be worse.
     """

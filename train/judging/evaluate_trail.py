@@ -16,7 +16,7 @@ from train.judging.trail_text import clips_line, trail_text
 
 
 def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: bool) -> str:
-    """All of it as text, or as JSON with every frame's scores, from which the figures can be made again.
+    """Make all of it, as text, or as JSON with every frame's scores, from which the figures can be made again.
 
     Each model watches all clips. Raises CatalogError where there is no frame of a trail camera among the pictures.
     """

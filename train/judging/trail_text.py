@@ -14,7 +14,7 @@ SHOWN = 12  # names of the others that decide; the rest is in --json
 
 
 def trail_text(found: TrailFigures) -> str:
-    """The tables, what decides the threshold, and which bears are missed."""
+    """Return the tables, what decides the threshold, and which bears are missed."""
     lines = [", ".join(found.models), ""]
     lines += ["| false alarms on frames of trail cameras | bears found | false alarms |", "|---|---|---|"]
     lines += [
@@ -39,7 +39,7 @@ def trail_text(found: TrailFigures) -> str:
 
 
 def table(what: str, rows: Sequence[Row]) -> Iterable[str]:
-    """One table of rows; the second column is left out where no row has it."""
+    """Yield one table of rows; the second column is left out where no row has it."""
     both = any(row.at_rate for row in rows)
     yield f"| {what} | at its own threshold |" + (" where 1 % of all others pass |" if both else "")
     yield "|---|---|" + ("---|" if both else "")
@@ -48,7 +48,7 @@ def table(what: str, rows: Sequence[Row]) -> Iterable[str]:
 
 
 def x_of_n(rate: Rate | None) -> str:
-    """``37 of 53, 69.8 % [53.9–82.0]``."""
+    """Say ``37 of 53, 69.8 % [53.9–82.0]``."""
     if rate is None:
         return "–"
     low, high = 100 * rate.low, 100 * rate.high
@@ -56,7 +56,7 @@ def x_of_n(rate: Rate | None) -> str:
 
 
 def clips_line(model: str, clips: Sequence[Clip], found: Clips) -> str:
-    """Bears alarmed in clips, with the seconds after they were 27 pixels long, and which bear-free clips were quiet."""
+    """Say which bears in clips alarmed, how long after they were 27 pixels long, and which other clips were quiet."""
     begins = {clip.file.name: clip.bear_from_s or 0.0 for clip in clips}
     large = from_27_px_s()
     bears = [one for one in found.results if one.has_bear]

@@ -61,7 +61,7 @@ class Checkpoint(Callback):
 
 
 def plain(value: Any) -> Any:
-    """The same in tensors, numbers, lists and dictionaries alone, which can be read without trusting the file."""
+    """Repeat a value in tensors, numbers, lists and dictionaries alone, which can be read without trusting the file."""
     if isinstance(value, Mapping):
         return {name: plain(one) for name, one in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str | torch.Tensor):
@@ -70,7 +70,7 @@ def plain(value: Any) -> Any:
 
 
 def read_checkpoint(file: Path) -> Mapping[str, Any]:
-    """The state that ``Checkpoint`` wrote. Raises OptionError."""
+    """Read the state that ``Checkpoint`` wrote. Raises OptionError."""
     try:
         state: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         return {name: state[name] for name in ("done", "model", "average", "optimizer", "history")}

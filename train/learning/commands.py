@@ -115,25 +115,26 @@ def train(
         fold = Fold.parse(begun.fold) if begun.fold else None
         return split_catalog(pictures, recipe.seed, tune=begun.tune, test=begun.test, fold=fold)
 
+    given = {
+        "backbone": backbone,
+        "pretrained": pretrained,
+        "size": image_size,
+        "resize": resize.value if resize else None,
+        "augment": augment.value if augment else None,
+        "fp16": fp16,
+        "epochs": epochs,
+        "per_epoch": per_epoch,
+        "seed": seed,
+    }
     if resume:
-        if data is not None:
-            raise OptionError(f"{data}: --resume goes on with the pictures it was begun with; leave them out")
+        named = any(one is not None for one in (data, fold, weights, lr, recipe_file, *given.values()))
+        if named or seeds > 1 or any((tune, test, label, hard_negatives, quick, shippable)):
+            raise OptionError("--resume goes on with the pictures and options it was begun with; leave them out")
         begun, out = read_begun(resume), resume
         recipe, size_named = changed(Recipe(), begun.recipe, str(resume / FILE)), True
     else:
         if data is None:
             raise OptionError("name a folder of pictures to train on, or go on with what was broken off: --resume RUN")
-        given = {
-            "backbone": backbone,
-            "pretrained": pretrained,
-            "size": image_size,
-            "resize": resize.value if resize else None,
-            "augment": augment.value if augment else None,
-            "fp16": fp16,
-            "epochs": epochs,
-            "per_epoch": per_epoch,
-            "seed": seed,
-        }
         values = recipe_values(recipe_file) if recipe_file else {}  # once: it may be a pipe
         recipe = recipe_of(values, str(recipe_file), quick=quick, given=given, lr=lr)
         size_named = image_size is not None or "size" in values

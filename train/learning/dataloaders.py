@@ -44,7 +44,7 @@ class OpenExample(Transform):
         self.read = cache
 
     def encodes(self, example: Example) -> PILImage:
-        """The example's pixels, RGB, or some window of them; draws from numpy's seeded generator."""
+        """Return the example's pixels, RGB, or some window of them; draws from numpy's seeded generator."""
         pixels = self.read(example)
         if example.window and np.random.random() >= WHOLE_FRAMES:
             pixels = some_window(pixels)
@@ -52,7 +52,7 @@ class OpenExample(Transform):
 
 
 def some_window(image: Picture) -> Picture:
-    """A square part of an image, of any size that shows anything."""
+    """Return a square part of an image, of any size that shows anything."""
     height, width = image.shape[:2]
     side = max(FEWEST_PX, int(min(height, width) * np.exp(np.random.uniform(*np.log(WINDOW)))))
     side = min(side, height, width)
@@ -85,7 +85,7 @@ def get_label(example: Example) -> str:
 
 
 def block(backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache) -> DataBlock:
-    """The DataBlock: the first ``split_at`` items train, the rest tune."""
+    """Return the DataBlock: the first ``split_at`` items train, the rest tune."""
 
     def after(items: Sequence[Example]) -> tuple[list[int], list[int]]:
         return IndexSplitter(list(range(split_at, len(items))))(items)

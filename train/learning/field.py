@@ -33,7 +33,7 @@ def degrade(image: Picture, rng: np.random.Generator) -> Picture:
 
 
 def frame_look(image: Picture, rng: np.random.Generator) -> Picture:
-    """A copy of a frame (H, W, 3) as some camera would give it; half of them change only in light and compression."""
+    """Copy a frame (H, W, 3) as some camera would give it; half of them change only in light and compression."""
     shown = image.astype(np.float32)
     if rng.random() < DEGRADED_FRAMES:
         if rng.random() < 0.5:  # a camera of fewer pixels, or a lens of less
@@ -48,7 +48,7 @@ def frame_look(image: Picture, rng: np.random.Generator) -> Picture:
 
 
 def field_look(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Infrared or grey, dim, blurred, foggy, noisy: each for a share of the pictures (H, W, 3), float32 BGR."""
+    """Make a picture (H, W, 3), float32 BGR, infrared or grey, dim, blurred, foggy, noisy: each a share of them."""
     if rng.random() < FLASH:
         return flash(image, rng)
     look = rng.random()
@@ -80,7 +80,7 @@ def infrared(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def flash(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A weak flash at night: nearly black, lighter where it reaches, with the sensor's noise."""
+    """Light a picture by a weak flash at night: nearly black, lighter where it reaches, with the sensor's noise."""
     tint = np.array([rng.uniform(0.5, 1.1), 1.0, rng.uniform(0.7, 1.15)], np.float32)
     shown = image * lamp(image, rng) * np.exp(rng.uniform(*np.log(FLASH_LIGHT))) * tint + rng.uniform(0, 8)
     return np.asarray(shown + rng.normal(0, rng.uniform(0.5, 4), image.shape), np.float32)

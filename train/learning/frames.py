@@ -21,15 +21,16 @@ from train.catalog.picture import Picture as Row
 from train.catalog.picture import is_bear
 from train.learning.field import frame_look
 from train.learning.pasting import cutouts, paste
+from train.learning.pictures import cache_bytes
 
 LONGEST_PX = 900  # of a kept picture: more shows no more in a frame of 448
-CACHE_BYTES = 2 << 30
+KEPT = 2 / 3  # of the memory that crops may take, for frames
 # How often each kind of frame is drawn; a kind that has no pictures is left out.
 SHARES = {"trail bear": 2.0, "pasted bear": 1.5, "boxed bear": 0.5, "bear": 1.0, "trail": 3.0, "other": 1.0}
 BEAR_PX = {"trail bear": (28, 330), "pasted bear": (18, 300), "boxed bear": (90, 330)}  # longer sides, in the frame
 ENLARGED = 2.5  # at most: a bear of 20 pixels shows no more than that
 STRIP = 0.3  # share of the frames that get a line of text, as cameras write one
-Boxes = NDArray[np.float64]  # (B, 5), as in ``train.learning.windows``
+Boxes = NDArray[np.float64]  # (B, 5): x1, y1, x2, y2 as fractions of the frame, and the visible share of the bear
 NO_BOXES = np.empty((0, 5))
 
 
@@ -47,7 +48,7 @@ class FrameSampler:
     def __init__(self, rows: Sequence[Row], size_wh: tuple[int, int], pasted: bool = True):
         self.size_wh = size_wh
         self._kept: dict[Row, Picture] = {}
-        self._bytes = 0
+        self._bytes, self._most = 0, int(KEPT * cache_bytes())
         trail, others = ([row for row in rows if row.of_trail_camera == field] for field in (True, False))
         boxed = [row for row in others if is_bear(row.label) and row.boxes]
         places = [row for row in trail if row.label == "no_bear"] or [r for r in others if r.label == "no_bear"]
@@ -55,7 +56,7 @@ class FrameSampler:
             "trail bear": [row for row in trail if is_bear(row.label) and row.boxes],
             "boxed bear": boxed,
             # Where boxes say where some bears are, those without one teach little.
-            "bear": [row for row in others if is_bear(row.label) and not boxed],
+            "bear": [row for row in rows if is_bear(row.label) and not row.boxes and not boxed],
             "trail": places,
             "other": [row for row in others if not is_bear(row.label)],
         }
@@ -104,13 +105,13 @@ class FrameSampler:
             scale = LONGEST_PX / max(kept.shape[:2])
             if scale < 1:
                 kept = np.asarray(cv2.resize(kept, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-            if self._bytes + kept.nbytes <= CACHE_BYTES:
+            if self._bytes + kept.nbytes <= self._most:
                 self._kept[row], self._bytes = kept, self._bytes + kept.nbytes
         return kept
 
 
 def view(image: Picture, size_wh: tuple[int, int], rng: np.random.Generator) -> Picture:
-    """Some part of a frame, of at least half its sides, that fills ``size_wh``; mirrored half of the time."""
+    """Cut out some part of a frame, of at least half its sides, that fills ``size_wh``; mirrored half of the time."""
     width, height = size_wh
     cover = max(width / image.shape[1], height / image.shape[0])
     return _cut(image, NO_BOXES[:, :4], size_wh, cover * np.exp(rng.uniform(0, np.log(2.0))), None, rng)[0]
@@ -119,7 +120,7 @@ def view(image: Picture, size_wh: tuple[int, int], rng: np.random.Generator) -> 
 def view_of_bear(
     image: Picture, row: Row, size_wh: tuple[int, int], longer_px: float, rng: np.random.Generator
 ) -> tuple[Picture, Boxes]:
-    """A part of a frame with one of its bears about ``longer_px`` long, that fills ``size_wh``; and its boxes."""
+    """Cut a part with one of the bears about ``longer_px`` long out of a frame, for ``size_wh``; and its boxes."""
     height, width = image.shape[:2]
     boxes = np.array([[x, y, x + w, y + h] for x, y, w, h in row.boxes])
     chosen = int(rng.integers(len(boxes)))
@@ -135,7 +136,7 @@ def _cut(
     around: int | None,
     rng: np.random.Generator,
 ) -> tuple[Picture, Boxes]:
-    """A part of the image, scaled by about ``scale`` or as much as it takes to fill ``size_wh``; its boxes (B, 5)."""
+    """Cut out a part, scaled by about ``scale`` or as much as it takes to fill ``size_wh``; and its boxes (B, 5)."""
     width, height = size_wh
     if rng.random() < 0.5:
         image = image[:, ::-1]
@@ -160,7 +161,7 @@ def _cut(
 
 
 def with_strip(image: Picture, rng: np.random.Generator) -> Picture:
-    """The frame with a line of date, time and temperature along its top or bottom, as trail cameras write it."""
+    """Write date, time and temperature along the top or bottom of a copy of the frame, as trail cameras do."""
     height, width = image.shape[:2]
     high = max(6, int(height * rng.uniform(0.03, 0.08)))
     top = 0 if rng.random() < 0.4 else height - high

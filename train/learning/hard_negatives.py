@@ -170,7 +170,7 @@ def pictures_of(path: Path) -> Iterator[Picture]:
 def hard_crops(
     classifier: Classifier, image: Picture, whence: Path, least: float, rng: np.random.Generator
 ) -> list[Found]:
-    """The highest-scoring regions, apart from each other: at most ``PER_PICTURE`` of the frame scan, as many windows.
+    """Find the highest-scoring regions, apart from each other: ``PER_PICTURE`` of the frame scan, as many windows.
 
     A small window inside a hard place is a piece of the same, and not one of its own.
     """

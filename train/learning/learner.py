@@ -80,7 +80,7 @@ class BearLoss(LabelLoss):
         self.teacher: Tensor | None = None  # (N, 1000), set by KeepKnowledge while training
 
     def forward(self, raw: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of raw logits (N, 1000) and targets (N,) into TRAINING_LABELS."""
+        """Return mean loss of raw logits (N, 1000) and targets (N,) into TRAINING_LABELS."""
         raw = raw.float()
         loss = super().forward(self.label_logits(raw), targets)
         if self.teacher is None or self.distill == 0:

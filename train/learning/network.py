@@ -38,26 +38,26 @@ class BearNet(nn.Module):
         self.register_buffer("alarm", torch.tensor([label in alarm for label in labels]))  # (L,)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Raw logits (N, 1000)."""
+        """Return raw logits (N, 1000)."""
         return self.heads(self.body(pictures))
 
     def heads(self, features: Tensor) -> Tensor:
-        """Raw logits (..., 1000) of the body's pooled features (..., F)."""
+        """Return raw logits (..., 1000) of the body's pooled features (..., F)."""
         logits: Tensor = self.head(features)
         return logits
 
     def label_logits(self, raw: Tensor) -> Tensor:
-        """(..., L): log-probabilities of the labels, each the sum of its classes'."""
+        """Return (..., L): log-probabilities of the labels, each the sum of its classes'."""
         summed = torch.softmax(raw.float(), dim=-1) @ self.sums
         return summed.clamp_min(LEAST).log()
 
     def bear_odds(self, logits: Tensor) -> Tensor:
-        """(...) log-odds of label logits (..., L) that it is one of the alarm labels."""
+        """Return (...) log-odds of label logits (..., L) that it is one of the alarm labels."""
         bears = torch.logsumexp(logits[..., self.alarm], dim=-1)
         return bears - torch.logsumexp(logits[..., ~self.alarm], dim=-1)
 
     def bear_logit(self, raw: Tensor) -> Tensor:
-        """(...) log-odds of raw logits (..., 1000) that it is one of the alarm labels."""
+        """Return (...) log-odds of raw logits (..., 1000) that it is one of the alarm labels."""
         return self.bear_odds(self.label_logits(raw))
 
     def energy(self, raw: Tensor) -> Tensor:

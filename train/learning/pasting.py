@@ -77,7 +77,7 @@ def cutouts(rows: Iterable[Row]) -> Iterator[Cutout]:
 
 
 def paste(place: Picture, bear: Cutout, longer_px: float, rng: np.random.Generator) -> tuple[Picture, BoxXYWH]:
-    """The frame with the bear in it, ``longer_px`` long, in the place's own light; and its box."""
+    """Paste a bear, ``longer_px`` long, into a copy of the place, in its own light; return both it and its box."""
     pixels, mask = _part(bear, rng)
     height, width = place.shape[:2]
     scale = longer_px / max(mask.shape)
@@ -98,7 +98,7 @@ def paste(place: Picture, bear: Cutout, longer_px: float, rng: np.random.Generat
 
 
 def _part(bear: Cutout, rng: np.random.Generator) -> tuple[Picture, NDArray[np.uint8]]:
-    """The bear from either side, or what a rim leaves of it."""
+    """Return the bear from either side, or what a rim leaves of it."""
     pixels, mask = bear.pixels, bear.mask
     if rng.random() < 0.5:
         pixels, mask = pixels[:, ::-1], mask[:, ::-1]

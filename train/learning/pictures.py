@@ -48,7 +48,7 @@ class Example:
 
 
 def examples_of(rows: Sequence[Row], windows: bool = False) -> list[Example]:
-    """One example a box where there are boxes, else the whole picture.
+    """Return one example a box where there are boxes, else the whole picture.
 
     ``windows``: of cameras' frames without a bear, parts of any size.
     """
@@ -60,7 +60,7 @@ def examples_of(rows: Sequence[Row], windows: bool = False) -> list[Example]:
 
 
 class PictureCache:
-    """The pixels of examples, kept while they fit into ``limit`` bytes (3 GiB, or half of a small machine's memory)."""
+    """The pixels of examples, kept while they fit into ``limit`` bytes (3 GiB, or a third of a small memory)."""
 
     def __init__(self, limit: int | None = None):
         self.limit, self.held = cache_bytes() if limit is None else limit, 0
@@ -100,9 +100,9 @@ def cut_example(image: Picture, box_xywh: BoxXYWH) -> Picture:
 
 
 def cache_bytes() -> int:
-    """How much memory the kept pictures may take: half of the machine's, at most ``CACHE_BYTES``."""
+    """Return how much memory kept crops may take: a third of the machine's, for frames are kept too; at most 3 GiB."""
     try:
-        return min(CACHE_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+        return min(CACHE_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 3)
     except (AttributeError, ValueError, OSError):  # Windows, and systems that do not say
         return CACHE_BYTES // 2
 

@@ -39,7 +39,7 @@ from train.catalog.picture import Picture as Row
 from train.catalog.split import Split, name_of, read_split, write_split
 from train.learning.answering import answering_learner
 from train.learning.backbones import Backbone, build, find_backbone
-from train.learning.begun import STATE, forget
+from train.learning.begun import forget
 from train.learning.dataloaders import make_dataloaders
 from train.learning.frames import FrameSampler
 from train.learning.hard_negatives import kept_crops, noted
@@ -119,13 +119,13 @@ def train_run(
     aliases: Mapping[str, str] | None = None,
     cache: PictureCache | None = None,
     more: Sequence[Row] = (),
+    checkpoint: Path | None = None,
 ) -> dict[str, Any]:
     """Train on ``split`` and write the run's folder; returns the metrics. Raises CatalogError, OptionError.
 
-    A run that is in the folder already stays whole until the new one is trained; a training that was broken off there
-    goes on from its last whole epoch. ``more``: pictures without a bear
-    to train on that are not of the catalogue (``train.learning.hard_negatives``). Of several processes
-    (``train.learning.together``) the first writes, and the others return nothing.
+    A run that is in the folder already stays whole until the new one is trained. ``more``: pictures without a bear to
+    train on that are not of the catalogue (``train.learning.hard_negatives``). ``checkpoint`` as in ``train_learner``.
+    Of several processes (``train.learning.together``) the first writes, and the others return nothing.
     """
     check_trainable(catalog)
     make_folder(out)
@@ -137,7 +137,7 @@ def train_run(
     dls = make_dataloaders(learn_from, split["tune"], backbone, recipe, cache or PictureCache())
     frames = Frames(FrameSampler(learn_from, FRAME_WH, recipe.pasted), backbone) if recipe.frames else None
     history: list[dict[str, float]] = []
-    learn = train_learner(dls, body, head, recipe, progress, history, frames, out / STATE)
+    learn = train_learner(dls, body, head, recipe, progress, history, frames, checkpoint)
 
     def finish() -> dict[str, Any]:
         tuned = ask_tune(learn.model, backbone, split["tune"], recipe, track)

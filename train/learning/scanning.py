@@ -26,25 +26,25 @@ WINDOWS = (7,)  # cells of 32 pixels
 
 
 def frames_of(row: Row) -> list[Picture]:
-    """A picture as the frame scan sees it, uint8 (H, W, 3) BGR for each of ``SIDES``. Raises PictureError."""
+    """Return a picture as the frame scan sees it, uint8 (H, W, 3) BGR for each of ``SIDES``. Raises PictureError."""
     image = read_picture(row.file)
     return [frame_of(image, side, WINDOWS) for side in SIDES]
 
 
 def feature_map(net: BearNet, pictures: Tensor) -> Tensor:
-    """The last map of features (N, F, h, w) of pictures (N, 3, H, W), whose mean the heads look at."""
+    """Return the last map of features (N, F, h, w) of pictures (N, 3, H, W), whose mean the heads look at."""
     features: Tensor = net.body.forward_features(pictures)  # type: ignore[operator]  # timm's and every other body's
     return features
 
 
 def window_features(features: Tensor, windows: Sequence[int]) -> Tensor:
-    """(N, K, F): the mean of every window of a feature map (N, F, h, w), row by row, one size after the other."""
+    """Average every window of a feature map (N, F, h, w), row by row, one size after the other: (N, K, F)."""
     pooled = [F.avg_pool2d(features, window, 1).flatten(2) for window in windows]
     return torch.cat(pooled, 2).transpose(1, 2)
 
 
 def bear_direction(net: BearNet, features: int) -> Tensor:
-    """(F,): which way in the features bears lie; a map's product with it shows where (class activation mapping).
+    """Return (F,): which way in the features bears lie; a map's product with it shows where (class activation mapping).
 
     The gradient of the bear's log-odds where every class is as likely as any other: the mean weights of the bears less
     those of all else (Zhou et al. 2016, "Learning deep features for discriminative localization").
@@ -60,7 +60,7 @@ def bear_direction(net: BearNet, features: int) -> Tensor:
 def ask_frame(
     net: BearNet, backbone: Backbone, frame: Picture, windows: Sequence[int] = WINDOWS
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Label logits (K, L) of the windows of one frame (H, W, 3) BGR, and its map of bears (h, w)."""
+    """Ask for label logits (K, L) of the windows of one frame (H, W, 3) BGR, and its map of bears (h, w)."""
     mean, std = torch.tensor(backbone.mean)[:, None, None], torch.tensor(backbone.std)[:, None, None]
     net.eval()
     device = next(net.parameters()).device  # a GPU's while the network trains there
@@ -74,7 +74,7 @@ def ask_frame(
 
 
 def surest_windows(net: BearNet, backbone: Backbone, rows: Iterable[Row]) -> NDArray[np.float32]:
-    """(N, L): the label logits of each picture's most bear-like window. Raises PictureError."""
+    """Return (N, L): the label logits of each picture's most bear-like window. Raises PictureError."""
     found = []
     for row in rows:
         logits = np.concatenate([ask_frame(net, backbone, frame)[0] for frame in frames_of(row)])

@@ -12,7 +12,7 @@ from edge.commands.wording import counted
 from train.catalog.picture import Catalog
 from train.catalog.picture import Picture as Row
 from train.catalog.split import Split
-from train.learning.begun import Begun
+from train.learning.begun import STATE, Begun
 from train.learning.hard_negatives import FOLDER, Mined, forget_others, mine, noted
 from train.learning.pictures import PictureCache
 from train.learning.recipe import Recipe
@@ -59,7 +59,7 @@ class Session:
         say(mined_words(found, model, self.out))
 
     def train(self, recipe: Recipe, out: Path, *, again: bool = False) -> dict[str, Any]:
-        """One training, into ``out``; ``again``: go on with the one that was broken off there."""
+        """Train once, into ``out``; ``again``: go on with the one that was broken off there."""
         if first() and not again:
             out.mkdir(parents=True, exist_ok=True)
             replace(self.begun, recipe=asdict(recipe), hard_negatives=noted(self.more)).write(out)
@@ -77,6 +77,7 @@ class Session:
                 aliases=self.aliases,
                 cache=self.cache,
                 more=self.more,
+                checkpoint=out / STATE,
             )
         if metrics:
             forget_others(out / FOLDER, self.more)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from train.learning.frames import Boxes
 from train.learning.network import BearNet
 from train.learning.scanning import window_features
 
@@ -25,11 +26,9 @@ COVERED, FILLED = 0.75, 0.6  # of the bear in the window, or of the window by th
 LEAST = 0.08  # of a window's side: a smaller bear is nothing to learn it from
 VISIBLE = 0.5  # of a bear: less inside the frame is neither bear nor none
 
-Boxes = NDArray[np.float64]  # (B, 5): x1, y1, x2, y2 as fractions of the frame, and the visible share of the bear
-
 
 def window_logits(net: BearNet, features: Tensor, cells: int) -> Tensor:
-    """Bear log-odds (N, rows, columns) of every window of ``cells`` x ``cells`` of features (N, F, h, w)."""
+    """Return bear log-odds (N, rows, columns) of every window of ``cells`` x ``cells`` of features (N, F, h, w)."""
     height, width = (side - cells + 1 for side in features.shape[2:])
     return net.bear_logit(net.heads(window_features(features, [cells]))).unflatten(1, (height, width))
 
@@ -53,7 +52,7 @@ def window_truth(boxes: Boxes, grid: tuple[int, int], cells: int) -> tuple[NDArr
 
 
 def frame_loss(net: BearNet, features: Tensor, boxes: Sequence[Boxes | None]) -> Tensor:
-    """Mean loss of frames' features (N, F, h, w): logistic, of the best-looking windows on each side.
+    """Return mean loss of frames' features (N, F, h, w): logistic, of the best-looking windows on each side.
 
     Where a frame holds a bear and no box says where (None), its best window has to (multiple-instance learning:
     Dietterich et al. 1997).

@@ -42,5 +42,5 @@ def features_of(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> F
 
 
 def head_weights(net: BearNet) -> tuple[Tensor, Tensor]:
-    """Weights (1000, F) and biases (1000,) of the head whose logits the energy sums."""
+    """Return weights (1000, F) and biases (1000,) of the head whose logits the energy sums."""
     return net.head.weight.detach().clone(), net.head.bias.detach().clone()

@@ -79,7 +79,7 @@ class TrainedNet(Classifier):
     def windows(
         self, frames: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """The windows of frames (N, H, W, 3) as an exported file has them, and zeros in the place of ood."""
+        """Return the windows of frames (N, H, W, 3) as an exported file has them, and zeros in the place of ood."""
         from train.learning.scanning import ask_frame
 
         asked = [ask_frame(self._run.net, self._run.backbone, frame) for frame in frames]
