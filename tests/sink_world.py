@@ -17,9 +17,9 @@ def event(type_="new", seq=1, *, kind="bear", id_=None, **more):
 def soon(true, within_s=20.0):
     """Whether it becomes true, on however busy a machine."""
     until = time.monotonic() + within_s
-    while not true() and time.monotonic() < until:
+    while not (happened := true()) and time.monotonic() < until:
         time.sleep(0.005)
-    return true()
+    return happened  # not asked again: what is asked may do something, and another time in vain
 
 
 def script(folder, name, lines):
