@@ -1,4 +1,4 @@
-"""How a track's scores are best put together: one frame, a mean, the best three, or the alarm's own running sum.
+"""Compare ways to fuse a track's scores: one frame, a mean, the best three, or the alarm's own running sum.
 
     BEAR_ALARM_PICTURES=PICTURES python tests/prove_fusing.py [--model X.onnx]
 

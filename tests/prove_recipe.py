@@ -1,4 +1,4 @@
-"""What each ingredient of the recipe is worth on trail cameras that the network never saw: one is left out at a time.
+"""Measure each ingredient of the recipe on trail cameras that the network never saw: one is left out at a time.
 
     BEAR_ALARM_PICTURES=PICTURES python tests/prove_recipe.py [--epochs 1] [--only NAME] [--at-once 2] -- TRAIN OPTIONS
 

@@ -234,7 +234,7 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
             assert one.bear is None or any(owns(one.box_xywh, box) for box in where)
             said += one.bear is not None
     assert said > 100
-    at_5 = next(one for one in moments if one.time >= 5.0 and one.top and one.top.box_xywh[0] > 0.5)
+    at_5 = next(one for one in moments if 5.0 <= one.time < 6.0 and one.top and one.top.box_xywh[0] > 0.5)
     assert at_5.top
     words = explain(Found(Reel("waterfall", "", moments), at_5))
     left = [line for line in words if line.startswith("Track") and " left," in line]

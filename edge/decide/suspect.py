@@ -35,7 +35,7 @@ class Suspect:
         return self.rule.alarm_at * (TIMES if self.twice and not self.rule.one_picture else 1.0)
 
     def counted(self, track: Track, time: float, *, night: bool) -> float:
-        """What the score of a frame at a time (seconds) says and counts, logits; 0 where nothing does.
+        """Return what the score of a frame at a time (seconds) counts, logits; 0 where nothing does.
 
         Only the track's own box speaks against it, and nothing does before something spoke for it.
         """

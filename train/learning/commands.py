@@ -71,7 +71,7 @@ def train(
         typer.Option(help="What training pictures go through: none, light, or field (left out), the field's look too."),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(help="The head's learning rate; the body gets half of it. Left out, 0.0004.")
+        float | None, typer.Option(help="The head's learning rate; the body gets half of it. Default 0.0004.")
     ] = None,
     fp16: Annotated[bool | None, typer.Option("--fp16", help="Half precision, on a GPU.")] = None,
     seeds: Annotated[
