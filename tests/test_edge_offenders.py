@@ -179,8 +179,8 @@ def test_a_flat_crop_is_like_nothing():
 # Through tracker and decider
 
 
-def visits(stage, times, bear, *, alike=False, kind="track", box=LEFT, seconds=4.0):
-    """Visits to one spot at these hours; what never moves is looked at again at its own box."""
+def visits(stage, times, bear, *, alike=False, kind="sweep", box=LEFT, seconds=4.0):
+    """Visits to one spot at these hours; what never moves is seen by the sweep and then at its own box."""
     for number, hour in enumerate(times):
         stage.kind = "motion"
         stage.skip(min(hour * 3600.0 - stage.time, 60.0))
@@ -221,11 +221,11 @@ def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
     held(8.0, (LEFT, scant), fps=5.0)
     assert len(held.noises()) == 4
     # What looks otherwise at the same spot is as free as ever, and so is what moves.
-    for same, kind in ((False, "track"), (True, "motion")):
+    for same, kind in ((False, "sweep"), (True, "motion")):
         stage = visits(Stage(Decider(RULE, offenders=Offenders())), hours[:3], scant, alike=True)
         stage.crop, stage.kind = like(STUMP, 99) if same else crop(99), "motion"
         stage.skip(60.0).kind = kind
-        stage(4.0, (LEFT, scant if kind == "track" else 0.6), fps=5.0)
+        stage(4.0, (LEFT, scant if kind == "sweep" else 0.6), fps=5.0)
         assert len(stage.noises()) == 4
 
 

@@ -76,8 +76,10 @@ class Suspect:
             self.onset = time
 
     def _still(self, track: Track, time: float) -> bool:
-        """Return True if it stands still and must be surer for that: only its crop says bear, and no scan does."""
-        return track.still and not track.scanned(time, 0.0 if self.rule.one_picture else SCANNED_S)
+        """Return True if it stands still and must be surer for that: no scan says bear too, or the spot is known."""
+        if self.rule.one_picture:
+            return track.still and not track.scanned(time)
+        return track.still and (self.twice is not None or not track.scanned(time, SCANNED_S))
 
     def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> Standing:
         """How the evidence stands after a frame. ``outside``: the track stands in none of the zones there are."""
