@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 PIPX = "pipx_metadata.json"  # which pipx leaves in each environment it makes
 
@@ -24,5 +29,19 @@ def pip(*words: str) -> str:
 
 
 def extra(*names: str) -> str:
-    """The command line that installs one or more of our extras: "train", "gather", "notebook", "pi"."""
-    return pip("install", f"bear-alarm[{','.join(names)}]")
+    """Return the command line that installs one or more of our extras: "train", "gather", "notebook", "pi"."""
+    *how, whence = origin()
+    return pip("install", *how, f"{whence}[{','.join(names)}]")
+
+
+def origin() -> list[str]:
+    """Return what pip was given to install this package: its folder or wheel, while it is there, else its name."""
+    try:
+        noted = json.loads(distribution("bear-alarm").read_text("direct_url.json") or "{}")  # PEP 610
+    except (PackageNotFoundError, ValueError):
+        noted = {}
+    address = urlsplit(noted.get("url", ""))
+    path = url2pathname(address.path)
+    if address.scheme != "file" or not os.access(path, os.R_OK):  # also where a user may not look
+        return ["bear-alarm"]
+    return ["-e", path] if noted.get("dir_info", {}).get("editable") else [path]

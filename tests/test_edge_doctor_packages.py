@@ -8,6 +8,7 @@ import pytest
 
 from edge.doctor import interpreter
 from edge.doctor.patient import Patient
+from edge.installing import extra
 from edge.settings import AlertSettings, Settings
 from tests.doctor_world import by_name
 
@@ -81,7 +82,7 @@ def test_what_is_configured_needs_its_package(site):
     alerts = AlertSettings(relays=("17",), notify=("ntfy://topic",))
     found = by_name(interpreter.check_packages(Patient(Settings(alerts=alerts))))
     assert found["gpiozero"].state == found["apprise"].state == "broken"
-    assert "pip install 'bear-alarm[pi]'" in found["gpiozero"].todo
+    assert extra("pi") in found["gpiozero"].todo
     assert found["av"].state == "doubt"
     assert "no clips without it" in found["av"].words
     plain = by_name(interpreter.check_packages(Patient()))

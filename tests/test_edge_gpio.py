@@ -1,6 +1,7 @@
 """Relays and lamps on a Raspberry Pi's pins, on gpiozero's pins for tests: on at an alarm, and never left on."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import MissingExtraError, OptionError, UnavailableError
+from edge.installing import extra
 from edge.sinks.gpio import BLINK, Gpio, Pin, parse_pin
 from edge.sinks.worker import in_background
 from tests.sink_world import event, soon
@@ -195,7 +197,7 @@ print(os.environ["LG_WD"], os.listdir(os.environ["LG_WD"]))
 
 def test_without_gpiozero_it_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "gpiozero", None)
-    with pytest.raises(MissingExtraError, match=r"install 'bear-alarm\[pi\]'"):
+    with pytest.raises(MissingExtraError, match=re.escape(extra("pi"))):
         Gpio(17)
 
 

@@ -1,15 +1,51 @@
 """The line that a message gives is one for the environment that runs."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edge import installing
-from edge.installing import extra, pip
+from edge.installing import extra, origin, pip
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="quoted another way there")
+
+
+@pytest.fixture(autouse=True)
+def from_an_index(monkeypatch):
+    """An installed package of which nothing is noted, as from an index."""
+    noted(monkeypatch, None)
+
+
+def noted(monkeypatch, what):
+    text = what if what is None or isinstance(what, str) else json.dumps(what)
+    monkeypatch.setattr(installing, "distribution", lambda name: SimpleNamespace(read_text=lambda file: text))
+
+
+def test_an_extra_comes_from_where_the_package_came_from(monkeypatch, tmp_path):
+    folder = tmp_path / "my bees"
+    folder.mkdir()
+    here = {"url": folder.as_uri(), "dir_info": {}}
+    noted(monkeypatch, here)
+    assert origin() == [str(folder)]
+    assert extra("train").endswith(f"-m pip install '{folder}[train]'")
+    noted(monkeypatch, here | {"dir_info": {"editable": True}})
+    assert origin() == ["-e", str(folder)]
+    wheel = folder / "bear_alarm-1.0-py3-none-any.whl"
+    wheel.touch()
+    noted(monkeypatch, {"url": wheel.as_uri(), "archive_info": {}})
+    assert origin() == [str(wheel)]
+
+
+@pytest.mark.parametrize(
+    "what", [None, "no JSON", {"url": "file:///gone/bees"}, {"url": "https://example.org/bees.git", "vcs_info": {}}]
+)
+def test_what_pip_was_given_is_gone_or_elsewhere(monkeypatch, what):
+    noted(monkeypatch, what)
+    assert origin() == ["bear-alarm"]
 
 
 def test_it_is_the_pip_of_the_python_that_runs():
