@@ -37,10 +37,11 @@ from train.learning.backbones import build, find_backbone
 from train.learning.network import BearNet
 from train.learning.recipe import Recipe
 from train.learning.run import read_run, train_run
+from train.learning.switches import QUICK as QUICK_VALUES
 
 SHARE, SHOWN, SEEDS = 0.05, 0.10, 5
 BACKBONE = find_backbone("efficientnet_lite0")
-QUICK = Recipe(epochs=2, per_epoch=800, frames=2)
+QUICK = Recipe(**QUICK_VALUES)
 
 
 def untouched() -> BearNet:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -30,7 +31,9 @@ from edge.crops import cut
 from edge.detect.frame_scan import frame_of
 from edge.pictures import read_picture
 from tests.conftest import PICTURES
+from train.benchmark.scores import benchmark_scores
 from train.benchmark.trail_cameras import LEAST_PX, level, part_of
+from train.benchmark.views import BINS
 from train.catalog.picture import Picture, is_bear
 from train.catalog.read import MANIFEST, read_catalog
 from train.figures.recall import threshold_at
@@ -40,9 +43,8 @@ from train.learning.scanning import ask_frame
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
-    "no frames, crops alone": {"frames": 0},
-    "no bears pasted": {"pasted": False},
-    "crops without the field's look": {"degraded": 0.0},
+    "no crops shown smaller, in another place": {"zoom_out": 0.0},
+    "no crops with the field's look": {"degraded": 0.0},
     "no distillation": {"distill": 0.0},
     "all layers trained": {"frozen": 0.0},
     "the trained weights alone": {"untouched": 0.0},
@@ -110,7 +112,8 @@ def trained(name: str, folder: Path, epochs: int, options: Sequence[str], thread
 
 def judged(name: str, run: Run, pictures: Path) -> str:
     """Return a run's row: bears of the fold it never saw, and of the railway's morning."""
-    tested = run.split(read_catalog(pictures))["test"]
+    parts = run.split(read_catalog(pictures))
+    tested = parts["test"]
     trail = [row for row in tested if part_of(row) == "trail camera"]
     others = np.array([each for row in trail if not is_bear(row.label) for each in whole(run, row)])
     limit = threshold_at(others, RATE)
@@ -119,6 +122,7 @@ def judged(name: str, run: Run, pictures: Path) -> str:
     found = [sum(each >= limit for row in some for each in whole(run, row)) for some in (bears, windows)]
     at_boxes = [sum(at_box(run, row) >= 0 for row in some) for some in (bears, windows)]
     cells = [f"{found[0]} of {len(bears)}", f"{at_boxes[0]} of {len(bears)}", f"{at_boxes[1]} of {len(windows)}"]
+    cells += [" / ".join(f"{100 * each:.0f}" for each in far(run, parts["tune"]))]
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -139,6 +143,19 @@ def at_box(run: Run, row: Picture) -> float:
     return float(run.net.bear_odds(torch.from_numpy(logits))[0])
 
 
+def far(run: Run, tuned: Sequence[Picture]) -> Iterator[float]:
+    """Yield recall of the tuning part's animals made far, by size, where 1 % of all sizes' others pass."""
+
+    def score(crops: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return run.net.bear_odds(torch.from_numpy(ask(run.net, run.backbone, crops)[0])).numpy()
+
+    made = benchmark_scores(score, tuned, size=run.recipe.size, context=CONTEXT).made
+    limit = threshold_at(made.score[~made.bear], 0.01)
+    for name in BINS:
+        some = made.in_bin(name)
+        yield float((some.score[some.bear] >= limit).mean())
+
+
 def main() -> None:
     """Print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -152,8 +169,8 @@ def main() -> None:
         return
     names = options.only or [*VARIANTS, WITHOUT_SOURCE, *OWN]
     threads = max(1, (os.cpu_count() or 1) // options.at_once)
-    print("| recipe | bears found, 2 % of the others pass | at their true boxes | railway, at the true boxes |")
-    print("|---|---|---|---|", flush=True)
+    print("| recipe | bears found, 2 % of the others pass | at true boxes | railway, at true boxes | made far, 1 % |")
+    print("|---|---|---|---|---|", flush=True)
     with TemporaryDirectory() as temporary, ThreadPoolExecutor(options.at_once) as pool:
         folders = [Path(temporary) / str(number) for number in range(len(names))]
         for folder in folders:

@@ -68,7 +68,7 @@ def test_manifest_with_boxes(tmp_path: Path) -> None:
         (["a.jpg,x"], "file,kind", "'label' is missing"),
         (["gone.jpg,no_bear"], "file,label", "'gone.jpg' does not exist"),
         (["a.jpg,dragon"], "file,label", "unknown label 'dragon'"),
-        ([], "file,label", "no pictures found"),
+        ([], "file,label", "no pictures with a label"),
     ],
 )
 def test_bad_manifests(tmp_path: Path, rows: list[str], header: str, words: str) -> None:
@@ -78,7 +78,7 @@ def test_bad_manifests(tmp_path: Path, rows: list[str], header: str, words: str)
 
 
 def test_empty_and_missing_folders(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="no pictures found"):
+    with pytest.raises(CatalogError, match="no pictures with a label"):
         read_catalog(tmp_path)
     with pytest.raises(CatalogError, match="no such folder"):
         read_catalog(tmp_path / "nowhere")

@@ -279,7 +279,7 @@ def test_the_command_prints_figures_for_people_and_machines(tmp_path, pool, caps
 
 
 def test_nothing_to_measure_is_one_sentence(tmp_path):
-    with pytest.raises(CatalogError, match="no pictures found"):
+    with pytest.raises(CatalogError, match="no pictures with a label"):
         evaluate(tmp_path)
     with pytest.raises(CatalogError, match="no such folder"):
         evaluate(tmp_path / "gone")

@@ -126,7 +126,7 @@ def test_unsorted_pictures_are_left_out_until_they_are_moved(tmp_path: Path, cap
     for n in range(4):
         put(tmp_path / f"card/{n}.jpg", photo(n))
     bring(from_card(tmp_path / "card", camera="c"), out)
-    with pytest.raises(CatalogError, match="no pictures found"):
+    with pytest.raises(CatalogError, match="no pictures with a label"):
         read_catalog(out)
     assert "4 unsorted pictures are left out" in caplog.text
     for n, folder in enumerate(["brown_bear", "grizzly", "tent"]):

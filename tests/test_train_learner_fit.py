@@ -1,4 +1,4 @@
-"""A small training, start to end: what ImageNet knew is kept, and frames are learned from."""
+"""A small training, start to end: what ImageNet knew is kept."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ from fastai.callback.core import Callback  # noqa: E402
 from torch import nn  # noqa: E402
 
 from train.catalog.picture import Picture  # noqa: E402
+from train.learning import callbacks  # noqa: E402
 from train.learning.backbones import BACKBONES  # noqa: E402
 from train.learning.dataloaders import make_dataloaders  # noqa: E402
-from train.learning.frames import FrameSampler  # noqa: E402
-from train.learning.learner import FRAME_WH, Frames, seed_everything, train_learner  # noqa: E402
+from train.learning.learner import seed_everything, train_learner  # noqa: E402
 from train.learning.network import fold_batch_norms  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
 
 BACKBONE = BACKBONES["efficientnet_lite0"]
-RECIPE = Recipe(
-    size=32, batch=4, per_epoch=16, epochs=2, frames=0, frozen=0.0, untouched=0.0, augment="none", resize="squish"
-)
+RECIPE = Recipe(size=32, batch=4, per_epoch=16, epochs=2, frozen=0.0, untouched=0.0, augment="none", resize="squish")
 RED, BLUE = (30, 30, 200), (200, 30, 30)  # BGR
 
 
@@ -41,14 +39,12 @@ class Look(Callback):
 
     def __init__(self) -> None:
         self.asked: list[bool] = []  # whether the untouched network answered, of each batch
-        self.losses: list[float] = []
         self.last: Any = None  # the head's weights before the average is taken
 
     def after_batch(self) -> None:
-        """What a batch cost, and whether the untouched network said something of it."""
+        """Note whether the untouched network said something of it."""
         if self.training:
             self.asked.append(self.learn.loss_func.teacher is not None)
-            self.losses.append(float(self.learn.loss_grad.detach()))
 
     def after_fit(self) -> None:
         """The weights as the last step left them."""
@@ -92,8 +88,7 @@ def trained(rows: Sequence[Picture], **changes: Any) -> tuple[Look, Any, Any]:
     body, head, look = Body(), nn.Linear(8, 1000), Look()
     before = copy.deepcopy(nn.ModuleList([body, head]))
     dls = make_dataloaders(rows, rows, BACKBONE, recipe)
-    frames = Frames(FrameSampler(rows, FRAME_WH, recipe.pasted), BACKBONE)
-    learn = train_learner(dls, body, head, recipe, look, [], frames)
+    learn = train_learner(dls, body, head, recipe, BACKBONE, look, [])
     return look, learn.model, before
 
 
@@ -108,6 +103,25 @@ def test_from_scratch_the_batch_norms_learn_and_pretrained_they_are_folded(rows:
 def test_the_untouched_network_answers_every_batch(rows: list[Picture], distill: float) -> None:
     look, _, _ = trained(rows, distill=distill)
     assert look.asked == [distill > 0] * 8
+
+
+def test_the_untouched_network_sees_crops_before_the_field_gets_at_them(
+    rows: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "degrade", lambda image, rng: np.zeros_like(image))  # black
+    seen: list[list[float]] = []
+    first = Body.forward
+
+    def forward(body: Body, pictures: Any) -> Any:
+        seen.append([float(pictures.amax()), torch.is_grad_enabled()])
+        return first(body, pictures)
+
+    monkeypatch.setattr(Body, "forward", forward)
+    trained(rows, augment="field", degraded=1.0, zoom_out=0.0, epochs=1)
+    taught = next(brightest for brightest, learning in seen if not learning)
+    learned = next(brightest for brightest, learning in seen if learning)
+    assert taught > 0
+    assert learned < -0.9  # what black is, normalised
 
 
 def test_the_weights_that_are_kept_are_an_average(rows: list[Picture]) -> None:
@@ -127,10 +141,3 @@ def test_the_first_convolutions_stay(rows: list[Picture]) -> None:
     torch.testing.assert_close(net.body.first.weight, body.first.weight)
     assert not torch.allclose(net.body.second.weight, body.second.weight)
     assert all(parameter.requires_grad for parameter in net.parameters())  # whoever trains on may change all
-
-
-def test_frames_are_learned_from_beside_the_crops(rows: list[Picture]) -> None:
-    without, plain, _ = trained(rows)
-    beside, other, _ = trained(rows, frames=2)
-    assert beside.losses[0] > without.losses[0]
-    assert not torch.equal(plain.head.weight, other.head.weight)

@@ -111,10 +111,10 @@ def test_a_bad_recipe_file_is_one_sentence(tmp_path: Path, text: str, words: str
 
 def test_the_file_comes_first_then_quick_then_the_switches(tmp_path: Path) -> None:
     file = tmp_path / "recipe.json"
-    file.write_text('{"epochs": 8, "per_epoch": 64, "seed": 2, "batch": 8}')
+    file.write_text('{"epochs": 8, "per_epoch": 64, "seed": 2, "degraded": 0.1}')
     given = {"epochs": None, "seed": 5, "size": 96}
     got = recipe_of(recipe_values(file), str(file), quick=True, given=given, lr=0.03)
-    assert (got.epochs, got.per_epoch, got.batch) == (QUICK["epochs"], QUICK["per_epoch"], 8)
+    assert (got.epochs, got.per_epoch, got.degraded) == (QUICK["epochs"], QUICK["per_epoch"], 0.1)
     assert (got.seed, got.size, got.lr_head) == (5, 96, 0.03)
     assert got.lr_body == pytest.approx(0.015)
     assert recipe_of({}, "", quick=False, given=NOTHING, lr=None) == Recipe()

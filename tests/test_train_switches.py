@@ -31,7 +31,7 @@ from train.learning.recipe import Recipe  # noqa: E402
 from train.learning.run import read_run  # noqa: E402
 from train.learning.session import Session, mined_words  # noqa: E402
 
-SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2, frames=1)
+SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
     """Through fastai's distributed trainer and gloo, started as torchrun starts them."""
     pytest.importorskip("accelerate")
     recipe = tmp_path / "recipe.json"
-    recipe.write_text('{"batch": 8, "frames": 1}')
+    recipe.write_text('{"batch": 8}')
     program = tmp_path / "both.py"  # no name of a package
     program.write_text("from edge.commands.main import main\nmain()\n")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]

@@ -1,4 +1,4 @@
-"""Callbacks of fastai's training loop: the untouched network's answers, frames, averaged weights, figures."""
+"""Callbacks of fastai's training loop: the untouched network's answers, the field's look, averaged weights, figures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from train.learning.backbones import Backbone
-from train.learning.frames import FrameSampler
-from train.learning.scanning import feature_map
-from train.learning.windows import frame_loss
+from train.learning.field import degrade
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -24,10 +22,18 @@ def bare(model: nn.Module) -> nn.Module:
 
 
 class KeepKnowledge(Callback):
-    """Lets the untouched network answer every training batch, for the loss to compare with (Hinton et al. 2015)."""
+    """Lets the untouched network answer every training batch, for the loss to compare with (Hinton et al. 2015).
+
+    It answers before the field gets at the crops (``FieldLook``): it knows no bear of 30 pixels, and what it says of
+    the same bear seen well is what the network should say of it (Lopez-Paz et al. 2016).
+    """
 
     def __init__(self, teacher: nn.Module):
         self.teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def before_fit(self) -> None:
+        """Bring the teacher to where the batches are."""
+        self.teacher.to(self.dls.device)
 
     def before_batch(self) -> None:
         """Ask the teacher about this batch; in half precision, which is enough for it and twice as fast."""
@@ -42,27 +48,33 @@ class KeepKnowledge(Callback):
         self.learn.loss_func.teacher = None
 
 
-class LearnFrames(Callback):
-    """Adds the loss of some frames' windows to each training batch of crops (``train.learning.windows``)."""
+class FieldLook(Callback):
+    """Degrades a share of each training batch as the field does (``train.learning.field``)."""
 
-    def __init__(self, frames: FrameSampler, count: int, backbone: Backbone, seed: int, done: int):
-        self.frames, self.count, self.seed, self.done = frames, count, seed, done
+    order = 1  # KeepKnowledge is 0
+
+    def __init__(self, share: float, backbone: Backbone, seed: int, done: int):
+        self.share, self.seed, self.done = share, seed, done
         self.mean, self.std = (torch.tensor(value)[:, None, None] for value in (backbone.mean, backbone.std))
 
     def before_epoch(self) -> None:
-        """Draw the same frames in the same epoch of another training."""
+        """Draw the same in the same epoch, whether the training was broken off before it or not."""
         self.rng = np.random.default_rng((self.seed, self.done + self.epoch))
 
-    def after_loss(self) -> None:
-        """Score a batch of frames, and learn from it together with the crops."""
+    def before_batch(self) -> None:
+        """Degrade some of the pictures (N, 3, H, W)."""
         if not self.training:
             return
-        drawn = self.frames.batch(self.count, self.rng)
-        rgb = torch.from_numpy(np.stack([frame.image for frame in drawn])[..., ::-1].copy()).permute(0, 3, 1, 2)
-        pictures = ((rgb.float() / 255 - self.mean) / self.std).to(self.dls.device, memory_format=torch.channels_last)
-        net = bare(self.model)
-        loss = frame_loss(net, feature_map(net, pictures), [frame.boxes for frame in drawn])
-        self.learn.loss_grad = self.learn.loss_grad + loss
+        pictures = self.xb[0]
+        for number in np.flatnonzero(self.rng.random(len(pictures)) < self.share):
+            pictures[number] = self.degraded(pictures[number])
+
+    def degraded(self, picture: Tensor) -> Tensor:
+        """Return a normalised picture (3, H, W) as the field would show it."""
+        shown = ((picture.detach().cpu() * self.std + self.mean) * 255).clamp(0, 255).byte()
+        bgr = np.ascontiguousarray(shown.permute(1, 2, 0).numpy()[..., ::-1])
+        rgb = torch.from_numpy(degrade(bgr, self.rng)[..., ::-1].copy()).permute(2, 0, 1)
+        return ((rgb.float() / 255 - self.mean) / self.std).to(picture.device)
 
 
 class WeightAverage(Callback):

@@ -68,7 +68,10 @@ def train(
     ] = None,
     augment: Annotated[
         AugmentName | None,
-        typer.Option(help="What training pictures go through: none, light, or field (left out), the field's look too."),
+        typer.Option(
+            help="What training pictures go through: none, light, or field (left out): also smaller in another "
+            "place, and the field's look."
+        ),
     ] = None,
     lr: Annotated[
         float | None, typer.Option(help="The head's learning rate; the body gets half of it. Default 0.0004.")

@@ -1,4 +1,4 @@
-"""Catalogue -> fastai DataLoaders: crops from boxes, random-resized crops, the field's look."""
+"""Catalogue -> fastai DataLoaders: crops from boxes, random-resized crops, some of them in another place."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from edge.schema import Picture
 from train.catalog.picture import TRAINING_LABELS, is_bear
 from train.catalog.picture import Picture as Row
 from train.learning.backbones import Backbone
-from train.learning.field import degrade
 from train.learning.pictures import Example, PictureCache, examples_of
 from train.learning.recipe import Recipe
+from train.learning.zoom_out import ZoomOut
 
 # How often each kind of picture is drawn in an epoch, whatever its number; kinds that are not there are left out.
 KIND_SHARES = {
-    "bear": 0.29,
-    "trail camera's bear": 0.16,
+    "bear": 0.25,
+    "trail camera's bear": 0.14,
     "teddy_bear": 0.08,
-    "no_bear": 0.25,
-    "trail camera's no_bear": 0.22,
+    "no_bear": 0.33,
+    "trail camera's no_bear": 0.20,
 }
 FEWEST_PX = 12  # of such a part's side
 WINDOW = 0.12, 1.0  # of the shorter side of a frame without a bear: the part that is shown
@@ -60,32 +60,15 @@ def some_window(image: Picture) -> Picture:
     return image[top : top + side, left : left + side]
 
 
-class FieldLook(Transform):
-    """Degrades a share of the training crops as the field does (``train.learning.field``), after the crop."""
-
-    order = 2  # RandomResizedCrop is 1
-    split_idx = 0  # training only
-
-    def __init__(self, share: float = 0.5):
-        super().__init__()
-        self.share = share
-
-    def encodes(self, image: PILImage) -> PILImage:
-        """The picture, degraded with probability ``share``; draws from numpy's seeded generator."""
-        rng = np.random.default_rng(np.random.randint(2**31))
-        if rng.random() >= self.share:
-            return image
-        bgr = np.ascontiguousarray(np.asarray(image)[..., ::-1])
-        return PILImage.create(np.ascontiguousarray(degrade(bgr, rng)[..., ::-1]))
-
-
 def get_label(example: Example) -> str:
     """The example's label."""
     return example.label
 
 
-def block(backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache) -> DataBlock:
-    """Return the DataBlock: the first ``split_at`` items train, the rest tune."""
+def block(
+    backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache, places: Sequence[Example]
+) -> DataBlock:
+    """Return the DataBlock: the first ``split_at`` items train, the rest tune. ``places``: examples without a bear."""
 
     def after(items: Sequence[Example]) -> tuple[list[int], list[int]]:
         return IndexSplitter(list(range(split_at, len(items))))(items)
@@ -97,7 +80,7 @@ def block(backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache
         ),
         get_y=get_label,
         splitter=after,
-        item_tfms=item_transforms(recipe),
+        item_tfms=item_transforms(recipe, cache, places),
         batch_tfms=[
             *batch_transforms(recipe),
             Normalize.from_stats(list(backbone.mean), list(backbone.std), cuda=recipe.fp16),
@@ -105,16 +88,16 @@ def block(backbone: Backbone, split_at: int, recipe: Recipe, cache: PictureCache
     )
 
 
-def item_transforms(recipe: Recipe) -> list[Transform]:
-    """Return the transforms of each picture by itself: it becomes a square, and a share gets the field's look."""
+def item_transforms(recipe: Recipe, cache: PictureCache, places: Sequence[Example] = ()) -> list[Transform]:
+    """Return the transforms of each picture by itself: it becomes a square, and a share goes to another place."""
     squares = {
         "random": lambda: RandomResizedCrop(recipe.size, min_scale=0.35, ratio=(0.6, 1.67)),
         "crop": lambda: Resize(recipe.size, method=ResizeMethod.Crop),
         "pad": lambda: Resize(recipe.size, method=ResizeMethod.Pad, pad_mode=PadMode.Zeros),
         "squish": lambda: Resize(recipe.size, method=ResizeMethod.Squish),
     }
-    look = [FieldLook(recipe.degraded)] if recipe.augment == "field" else []
-    return [squares[recipe.resize](), *look]
+    away = [ZoomOut(recipe.zoom_out, cache, places)] if recipe.augment == "field" and recipe.zoom_out else []
+    return [squares[recipe.resize](), *away]
 
 
 def batch_transforms(recipe: Recipe) -> list[Transform]:
@@ -158,7 +141,8 @@ def make_dataloaders(
     order of random draws is fixed.
     """
     learn_from, tune_on = examples_of(train, windows=recipe.augment == "field"), examples_of(tune)
-    db = block(backbone, len(learn_from), recipe, cache or PictureCache())
+    places = [example for example in learn_from if example.label == "no_bear"]
+    db = block(backbone, len(learn_from), recipe, cache or PictureCache(), places)
     datasets = db.datasets([*learn_from, *tune_on])
     weights = sampling_weights(train)
     drawing = {"weights": weights, "per_epoch": max(recipe.per_epoch, recipe.batch)}

@@ -1,6 +1,6 @@
 """How the field degrades a picture: far, dark, grey, infrared, blurred, noisy, compressed.
 
-Used for training (fastai transform in ``train.learning.dataloaders``) and, seeded, for int8 calibration and the
+Used for training (``train.learning.callbacks.FieldLook``) and, seeded, for int8 calibration and the
 export parity check. Recipe: a bear 40 pixels wide is what real trail cameras show, and training
 on such copies is what moved recall there.
 """
@@ -15,10 +15,8 @@ from edge.crops import fit
 from edge.schema import Picture
 
 FAR_PX = (20, 90)  # the crop's side after shrinking
-BLURRED_PX, SMEARED_SIDE_PX = 2.2, 100  # a frame is blurred no more than the crops in it would be
 FLASH = 0.07  # share of the degraded pictures that are dark, with a flash
 FLASH_LIGHT = 0.05, 0.35  # of the daylight picture
-DEGRADED_FRAMES = 0.55  # share of the training frames that get the field's look
 
 
 def degrade(image: Picture, rng: np.random.Generator) -> Picture:
@@ -30,21 +28,6 @@ def degrade(image: Picture, rng: np.random.Generator) -> Picture:
     if rng.random() < 0.7:
         shown = jpeg(shown, int(rng.integers(25, 90)))
     return fit(shown, side)
-
-
-def frame_look(image: Picture, rng: np.random.Generator) -> Picture:
-    """Copy a frame (H, W, 3) as some camera would give it; half of them change only in light and compression."""
-    shown = image.astype(np.float32)
-    if rng.random() < DEGRADED_FRAMES:
-        if rng.random() < 0.5:  # a camera of fewer pixels, or a lens of less
-            height, width = image.shape[:2]
-            share = rng.uniform(0.25, 0.9)
-            small = cv2.resize(shown, (int(width * share), int(height * share)), interpolation=cv2.INTER_AREA)
-            shown = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-        shown = field_look(shown, rng)
-    shown = (shown - 128) * rng.uniform(0.75, 1.3) + 128 + rng.uniform(-25, 25)
-    changed = np.clip(shown, 0, 255).astype(np.uint8)
-    return jpeg(changed, int(rng.integers(30, 95))) if rng.random() < 0.6 else changed
 
 
 def field_look(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -106,8 +89,8 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Out of focus, or smeared along a line by the animal's own motion."""
     side = image.shape[0]
     if rng.random() < 0.5:
-        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, min(max(0.6, side / 40), BLURRED_PX)))
-    length = max(2, int(min(side, SMEARED_SIDE_PX) * rng.uniform(0.03, 0.12)))
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, max(0.6, side / 40)))
+    length = max(2, int(side * rng.uniform(0.03, 0.12)))
     kernel = np.zeros((length, length), np.float32)
     angle = rng.uniform(0, np.pi)
     middle = (length - 1) / 2

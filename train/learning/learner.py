@@ -1,11 +1,10 @@
-"""DataLoaders -> trained Learner: crops and frames together, keeping what ImageNet knew."""
+"""DataLoaders -> trained Learner, keeping what ImageNet knew."""
 
 from __future__ import annotations
 
 import copy
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -29,15 +28,13 @@ from torch.nn import functional as F
 from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
 from train.figures.calibrate import ALARM_COLUMNS
 from train.learning.backbones import Backbone
-from train.learning.callbacks import History, KeepKnowledge, LearnFrames, WeightAverage
+from train.learning.callbacks import FieldLook, History, KeepKnowledge, WeightAverage
 from train.learning.checkpoint import Checkpoint, read_checkpoint
-from train.learning.frames import FrameSampler
 from train.learning.network import BearNet, fold_batch_norms, interpolate
 from train.learning.recipe import Recipe
 from train.learning.together import first, rank, together
 
 log = logging.getLogger(__name__)
-FRAME_WH = 448, 320  # pixels of a training frame: the frame scan's longer side
 
 
 class LabelLoss(nn.Module):
@@ -161,25 +158,17 @@ def make_learner(dls: DataLoaders, body: nn.Module, head: nn.Linear, recipe: Rec
     return Learner(dls, net, loss_func=loss, metrics=metrics(net), splitter=halves).to_channelslast(use_amp=False)
 
 
-@dataclass(frozen=True)
-class Frames:
-    """Source of a training's frames, and the network's normalisation."""
-
-    sampler: FrameSampler
-    backbone: Backbone
-
-
 def train_learner(
     dls: DataLoaders,
     body: nn.Module,
     head: nn.Linear,
     recipe: Recipe,
+    backbone: Backbone,
     progress: Callback | None,
     history: list[dict[str, float]],
-    frames: Frames | None = None,
     checkpoint: Path | None = None,
 ) -> Learner:
-    """Train all layers that are not frozen, on crops and on frames; then go part of the way back.
+    """Train all layers that are not frozen; then go part of the way back.
 
     ``history`` gets a row of figures an epoch. ``checkpoint``: the file that each epoch's state is written to; where
     it is there already the training goes on from it. Raises OptionError where it cannot be read.
@@ -197,8 +186,8 @@ def train_learner(
     callbacks += [Checkpoint(checkpoint, average, history, recipe.seed + rank(), done)]
     if recipe.pretrained and recipe.distill > 0:
         callbacks += [KeepKnowledge(copy.deepcopy(untouched))]
-    if frames is not None and recipe.frames:
-        callbacks += [LearnFrames(frames.sampler, recipe.frames, frames.backbone, recipe.seed + rank(), done)]
+    if recipe.augment == "field" and recipe.degraded:
+        callbacks += [FieldLook(recipe.degraded, backbone, recipe.seed + rank(), done)]
     with learn.no_bar(), learn.no_logging(), together(learn):
         learn.fit(recipe.epochs - done, cbs=[one_cycle(learn, recipe, done), *callbacks])
     if recipe.fp16:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +44,8 @@ class Example:
     file: Path
     label: str
     box_xywh: BoxXYWH
-    window: bool = False  # a part of it, another each time: what lies about in a camera's frame
+    # A part of it, another each time: what lies about in a camera's frame. The cache keeps the same pixels for both.
+    window: bool = field(default=False, compare=False)
 
 
 def examples_of(rows: Sequence[Row], windows: bool = False) -> list[Example]:
@@ -60,7 +61,7 @@ def examples_of(rows: Sequence[Row], windows: bool = False) -> list[Example]:
 
 
 class PictureCache:
-    """The pixels of examples, kept while they fit into ``limit`` bytes (3 GiB, or a third of a small memory)."""
+    """The pixels of examples, kept while they fit into ``limit`` bytes (3 GiB, or half of a small memory)."""
 
     def __init__(self, limit: int | None = None):
         self.limit, self.held = cache_bytes() if limit is None else limit, 0
@@ -100,9 +101,9 @@ def cut_example(image: Picture, box_xywh: BoxXYWH) -> Picture:
 
 
 def cache_bytes() -> int:
-    """Return how much memory kept crops may take: a third of the machine's, for frames are kept too; at most 3 GiB."""
+    """Return how much memory kept crops may take: half of the machine's, at most 3 GiB."""
     try:
-        return min(CACHE_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 3)
+        return min(CACHE_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
     except (AttributeError, ValueError, OSError):  # Windows, and systems that do not say
         return CACHE_BYTES // 2
 

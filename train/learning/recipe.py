@@ -26,18 +26,17 @@ class Recipe:
     pretrained: bool = True
     seed: int = 7
     epochs: int = 4
-    per_epoch: int = 1600  # crops drawn an epoch
-    batch: int = 16
-    frames: int = 8  # whole frames learned from beside each batch of crops; 0 = none
+    per_epoch: int = 4800  # crops drawn an epoch
+    batch: int = 32
     size: int = 224  # the crops' side, pixels
     resize: Resize = "random"  # how a training picture becomes a square
     augment: Augment = "field"
     degraded: float = 0.5  # share of the training crops that get the field's look (``augment`` field)
-    pasted: bool = True  # bears are cut out and pasted onto frames without one
+    zoom_out: float = 0.5  # share of the training crops that are shown smaller, in another place (``augment`` field)
     frozen: float = 0.3  # share of the convolutions, from the input on, that stay as ImageNet left them
     lr_head: float = 4e-4
     lr_body: float = 2e-4
-    distill: float = 0.1  # weight of the distillation loss; 0 without pretrained weights
+    distill: float = 0.3  # weight of the distillation loss; 0 without pretrained weights
     distill_temperature: float = 2.0
     untouched: float = 0.5  # share of the untouched network's weights after training
     average_decay: float = 0.99  # of the moving average of the weights
@@ -51,9 +50,9 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 1000),
     "per_epoch": (1, 10_000_000),
     "batch": (2, 4096),
-    "frames": (0, 4096),
     "size": (STEP_PX, LARGEST_PX),
     "degraded": (0, 1),
+    "zoom_out": (0, 1),
     "frozen": (0, 1),
     "lr_head": (1e-7, 1),
     "lr_body": (0, 1),

@@ -41,9 +41,8 @@ from train.learning.answering import answering_learner
 from train.learning.backbones import Backbone, build, find_backbone
 from train.learning.begun import forget
 from train.learning.dataloaders import make_dataloaders
-from train.learning.frames import FrameSampler
 from train.learning.hard_negatives import kept_crops, noted
-from train.learning.learner import FRAME_WH, Frames, seed_everything, train_learner
+from train.learning.learner import seed_everything, train_learner
 from train.learning.measure import ask_tune, measure
 from train.learning.network import BearNet
 from train.learning.pictures import PictureCache, Track
@@ -135,9 +134,8 @@ def train_run(
     body, head = build(backbone, pretrained=recipe.pretrained, weights=weights, size=recipe.size)
     learn_from = [*split["train"], *more]
     dls = make_dataloaders(learn_from, split["tune"], backbone, recipe, cache or PictureCache())
-    frames = Frames(FrameSampler(learn_from, FRAME_WH, recipe.pasted), backbone) if recipe.frames else None
     history: list[dict[str, float]] = []
-    learn = train_learner(dls, body, head, recipe, progress, history, frames, checkpoint)
+    learn = train_learner(dls, body, head, recipe, backbone, progress, history, checkpoint)
 
     def finish() -> dict[str, Any]:
         tuned = ask_tune(learn.model, backbone, split["tune"], recipe, track)

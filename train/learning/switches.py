@@ -8,7 +8,7 @@ from typing import Any
 from edge.errors import OptionError
 from train.learning.recipe import LARGEST_PX, STEP_PX, Recipe, changed
 
-QUICK: Mapping[str, Any] = {"epochs": 2, "per_epoch": 800, "frames": 2}
+QUICK: Mapping[str, Any] = {"epochs": 2, "per_epoch": 800, "batch": 16}
 BODY_SHARE = 1 / 2  # of the head's rate that the body gets when --lr names one
 
 

@@ -26,7 +26,7 @@ CLIP_WH, CLIP_FPS, COMES_S, CLIP_S = (640, 360), 10, 1.5, 6.0
 WALKER_PX, STEP_PX = 120, 8
 # Short and small; and without what ImageNet knows of bears, for painted ones are none.
 RECIPE = {
-    "epochs": 1, "per_epoch": 512, "size": 64, "frames": 0, "frozen": 0.0, "distill": 0.0, "untouched": 0.0,
+    "epochs": 1, "per_epoch": 512, "size": 64, "frozen": 0.0, "distill": 0.0, "untouched": 0.0,
     "lr_head": 3e-3, "lr_body": 1e-3,
 }  # fmt: skip
 
