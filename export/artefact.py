@@ -17,7 +17,14 @@ from edge.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from export.crop_sets import calibration_crops, collect_for_parity
 from export.describe import Described, answers
-from export.frame_sets import calibration_frames, file_way, picture_scores, scan_all, trained_way
+from export.frame_sets import (
+    calibration_frames,
+    file_way,
+    learned_places,
+    picture_scores,
+    scan_all,
+    trained_way,
+)
 from export.graph import export_graph
 from export.quantize import quantize
 from export.verify import Answers, compare, compare_int8, few_frames, gate_thresholds, refuse
@@ -103,12 +110,14 @@ def compare_frames(
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Parity]]:
     """Scan the tuning pictures by each file, bear probabilities (N,); and compare the files on those of the test part.
 
-    The gates are those of crops, on the whole pictures of the test part (``export.verify``).
+    After the tuning pictures come ``learned_places``. The gates are those of crops, on the whole pictures of the test
+    part (``export.verify``).
     """
     ways = {name: file_way(path) for name, path in files.items()}
     tune, test = split["tune"], split["test"]
-    found = scan_all(track(tune, "whole pictures of the tuning part"), ways)
-    tuned = {name: picture_scores(windows) for name, windows in found.items()}
+    found = scan_all(track([*tune, *learned_places(split)], "whole pictures of the tuning part"), ways)
+    scores = {name: picture_scores(windows) for name, windows in found.items()}
+    tuned = {name: score[: len(tune)] for name, score in scores.items()}
     judged = scan_all(track(test, "whole pictures of the test part"), ways | {"trained": trained_way(run)})
     whole = {name: np.concatenate(windows) for name, windows in judged.items()}
     bears, pictures = np.array([is_bear(row.label) for row in test]), np.arange(len(test))
@@ -121,7 +130,7 @@ def compare_frames(
         )
         figures = compare_int8(parity["fp32"], whole["fp32"], whole["int8"], exact, coarse, bears, pictures)
         parity["int8"] = few_frames(figures, int(bears.sum()))
-    return tuned, parity
+    return scores, parity
 
 
 def target_files(out: Path, precisions: Iterable[str]) -> dict[str, Path]:

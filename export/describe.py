@@ -26,7 +26,7 @@ from edge.card import (
 )
 from edge.crops import fit_to
 from edge.drift import brightness, spread
-from export.frame_sets import file_way, picture_scores, session_of
+from export.frame_sets import file_way, learned_places, picture_scores, session_of
 from export.golden import FRAME_WH, encode, enlarged, golden_frame, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
@@ -86,7 +86,7 @@ class Described:
         """Finish the card of one file, and put it into that.
 
         ``tuned`` is what it answers (probabilities, ood) to the tuning crops, ``frames`` (N,) the bear probabilities of
-        the tuning pictures by the frame scan.
+        the tuning pictures and of ``learned_places`` by the frame scan.
         """
         tune_p, tune_ood = tuned
         golden_p, golden_ood = answers(path, enlarged(self.golden, self.run.recipe.size))
@@ -166,22 +166,25 @@ class Described:
         return of_domain if of_domain.any() else np.ones(len(of_domain), bool)
 
     def frame_threshold(self, bear: NDArray[np.float64]) -> Threshold:
-        """Fit the threshold for whole pictures, from what the frame scan says of the tuning part (N,).
+        """Fit the threshold for whole pictures, from what the frame scan says of the tuning part and more (N,).
 
         Where the part has bears of trail cameras, they alone count as bears: those of photographs fill the picture,
         and would move the threshold up to where they are and a camera's are not. No more than the recipe's share of
-        the others may pass, of all and of the frames of trail cameras.
+        the others may pass, of all, of the frames of trail cameras, and of these with ``learned_places``. What it has
+        learned from is easier than what it will see, so that is the least to ask; a few cameras that tune are not all.
         """
-        rows = self.split["tune"]
+        rows = [*self.split["tune"], *learned_places(self.split)]
+        tune = np.arange(len(rows)) < len(self.split["tune"])
         bears = np.array([is_bear(row.label) for row in rows])
-        trail = np.array([row.of_trail_camera for row in rows])
+        trail = np.array([bool(row.of_trail_camera) for row in rows])
         if not (bears & trail).any():
-            return fit_threshold(bear, bears, self.rate, self.tune.sources)
-        both = (
+            return fit_threshold(bear[tune], bears[tune], self.rate, self.tune.sources)
+        limits = [
             fit_threshold(bear[some], bears[some], self.rate, self.tune.sources, of_found=True)
-            for some in (~bears | trail, trail)
-        )
-        return max(both, key=lambda limit: limit.value)
+            for some in (tune & (~bears | trail), tune & trail)
+        ]
+        limits += [fit_threshold(bear[trail], bears[trail], self.rate, sorted({row.source for row in rows}))]
+        return max(limits, key=lambda limit: limit.value)
 
 
 def unclear(licences: dict[str, int]) -> bool:

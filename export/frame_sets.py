@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from edge.classifier import SCAN
 from edge.schema import Picture
 from train.catalog.picture import Picture as Row
+from train.catalog.picture import is_bear
+from train.catalog.split import Split
 from train.figures.calibrate import bear_probability, probabilities
 from train.learning.run import Run
 from train.learning.scanning import ask_frame, frames_of
@@ -25,6 +27,11 @@ def calibration_frames(rows: list[Row], seed: int) -> list[Picture]:
     """Draw tuning pictures, seeded, as the frame scan sees them, for the int8 ranges. Raises PictureError."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION_FRAMES]
     return [frame for number in drawn for frame in frames_of(rows[number])]
+
+
+def learned_places(split: Split) -> list[Row]:
+    """Return the training part's frames of trail cameras without a bear."""
+    return [row for row in split["train"] if row.of_trail_camera and not is_bear(row.label)]
 
 
 def trained_way(run: Run) -> Way:

@@ -90,3 +90,30 @@ def test_the_drift_reference_is_of_the_domain_alone() -> None:
 )
 def test_the_licence_line_forgets_no_picture(licences: dict[str, int], line: str) -> None:
     assert licence_line(licences) == line
+
+
+def frames_described(tuned: list[str], learned: list[str]) -> Described:
+    """A tuning part and a training part of whole frames of trail cameras, by label."""
+
+    def rows(labels: list[str], camera: str) -> list[Picture]:
+        return [
+            Picture(Path(f"{camera}{n}.jpg"), label, camera, "", condition="camera trap")
+            for n, label in enumerate(labels)
+        ]
+
+    found = described([""])
+    found.rate = 0.01
+    found.split = {"train": rows(learned, "learned"), "tune": rows(tuned, "tuned"), "test": []}
+    return found
+
+
+def test_the_threshold_of_whole_pictures_lets_few_frames_pass_that_were_learned_from_too() -> None:
+    found = frames_described(["brown_bear"] * 4 + ["no_bear"] * 100, ["brown_bear"] * 3 + ["no_bear"] * 300)
+    tuned = np.concatenate([[0.3, 0.9, 0.9, 0.9], np.linspace(0, 0.2, 100)])
+    easy = found.frame_threshold(np.concatenate([tuned, np.linspace(0, 0.1, 300)]))
+    assert 0.2 < easy.value < 0.3  # half-way from the others to the lowest bear
+    hard = np.concatenate([np.linspace(0, 0.1, 290), np.full(10, 0.6)])
+    found_hard = found.frame_threshold(np.concatenate([tuned, hard]))
+    assert found_hard.value == pytest.approx(0.6, abs=0.001)
+    assert (found_hard.recall, found_hard.n_bear, found_hard.n_no_bear) == (0.75, 4, 400)
+    assert found_hard.false_positive_rate <= 0.01
