@@ -108,7 +108,7 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
         frames = rule.frames_needed(1.0 / fps) or rule.frames_at_best
         at_best_s = max(rule.seconds_at_best, (frames - 1) / fps)
         about = "half a second" if at_best_s < 0.75 else f"{at_best_s:.1f} seconds"
-        say("A clearly visible bear raises the alarm in about %s. %s", about, AN_AID)
+        say("A clearly visible bear raises the alarm in about %s; one high score alone does not. %s", about, AN_AID)
         if verbose:
             say("At best: %d scored frames or %.1f s, the later of the two.", rule.frames_at_best, rule.seconds_at_best)
     if alarm.state and alarm.clock.synced() is False:
