@@ -157,7 +157,7 @@ def card_text(classifier: Classifier) -> str:
         *row("here", computed(classifier)),
         *row("SHA-256", classifier.digest),
         "",
-        "A bear counts from (fitted on the tuning part; of stills also on frames without a bear that were learned)",
+        "A bear counts from",
     ]
     for mode, limit in card.thresholds.items():
         name, what = ("cameras", "crops") if mode == "crop" else ("stills", "pictures")
