@@ -1,4 +1,4 @@
-"""What runs beside the training loop: the untouched network's answers, the field's look, averaged weights."""
+"""Callbacks beside the training loop: the untouched network's answers, the field's look, averaged weights."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def train(
     backbone: Annotated[
         str | None, typer.Option(help="efficientnet_lite0 (left out), resnet18, or the name of any timm network.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs over all layers. Left out, 4.")] = None,
-    per_epoch: Annotated[int | None, typer.Option(min=32, help="Crops drawn an epoch. Left out, 4,800.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs over all layers. Default 4.")] = None,
+    per_epoch: Annotated[int | None, typer.Option(min=32, help="Crops drawn an epoch. Default 4,800.")] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="The same machine, versions and seed give the same model. Left out, 7.")
     ] = None,

@@ -15,6 +15,7 @@ from fastai.vision.core import PILImage
 from fasttransform import Transform
 from numpy.typing import NDArray
 
+from edge.crops import fit
 from train.learning.pictures import Example, PictureCache
 
 SIDES = (0.5, 0.95)  # of the square, the side the crop is shrunk to
@@ -51,8 +52,7 @@ def surroundings(place: NDArray[np.uint8], side: int, rng: np.random.Generator) 
     height, width = place.shape[:2]
     part = max(FEWEST_PX, round(min(height, width) * rng.uniform(0.4, 1.0)))
     x, y = int(rng.integers(width - part + 1)), int(rng.integers(height - part + 1))
-    square = np.ascontiguousarray(place[y : y + part, x : x + part])
-    return np.asarray(cv2.resize(square, (side, side), interpolation=_shrinking(part, side)), np.uint8)
+    return fit(np.ascontiguousarray(place[y : y + part, x : x + part]), side)
 
 
 def put(subject: NDArray[np.uint8], place: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -74,7 +74,3 @@ def put(subject: NDArray[np.uint8], place: NDArray[np.uint8], rng: np.random.Gen
     under = shown[y : y + height, x : x + width]
     shown[y : y + height, x : x + width] = under + alpha[..., None] * (small.astype(np.float32) - under)
     return np.clip(shown, 0, 255).round().astype(np.uint8)
-
-
-def _shrinking(of: int, to: int) -> int:
-    return cv2.INTER_AREA if of > to else cv2.INTER_LINEAR
