@@ -34,7 +34,7 @@ TOUCHING = 0.1  # share of the smaller box
 BODY = 0.25  # share of its box by which an animal may reach beyond what moved of it, on each side
 REACH_S = 3.0  # how long a hit's box still belongs to the animal's surroundings: longer than between two looks at all
 LARGE = 0.2  # of the frame
-STILL_S = 3.0  # without motion for so long, it stands still
+STILL_S = 1.0  # without motion for so long, it stands still: the next look is the same look again
 
 
 @dataclass(eq=False)

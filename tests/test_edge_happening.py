@@ -231,6 +231,15 @@ def test_what_stands_still_alarms_where_its_crop_and_the_frame_scan_both_say_bea
     assert bool(stage.kinds("new")) == alarms
 
 
+@pytest.mark.parametrize(("moves_s", "alarms"), [(0.5, False), (5.0, True)])
+def test_what_stopped_moving_gathers_nothing_more(moves_s, alarms):
+    """A leaf that swayed is looked at again and again, and each look is the first one."""
+    stage = Stage()(moves_s, (LEFT, 0.59))
+    stage.kind = "track"
+    stage(10, (LEFT, 0.59))
+    assert bool(stage.kinds("new")) == alarms
+
+
 @given(scenes)
 def test_standings_agree_with_what_was_told(found):
     stage = Stage(fps=5.0)

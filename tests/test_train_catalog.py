@@ -77,6 +77,13 @@ def test_bad_manifests(tmp_path: Path, rows: list[str], header: str, words: str)
         read_catalog(manifest(tmp_path, rows, header))
 
 
+def test_pictures_that_lie_beside_each_other_are_counted(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        put(tmp_path / name)
+    with pytest.raises(CatalogError, match="no pictures with a label, but 2 without one; sort them"):
+        read_catalog(tmp_path)
+
+
 def test_empty_and_missing_folders(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="no pictures with a label"):
         read_catalog(tmp_path)
@@ -85,9 +92,9 @@ def test_empty_and_missing_folders(tmp_path: Path) -> None:
 
 
 def test_a_label_with_one_picture_is_refused(tmp_path: Path) -> None:
-    for name in ("brown_bear/a.jpg", "no_bear/b.jpg", "no_bear/c.jpg"):
+    for name in ("bear/a.jpg", "no_bear/b.jpg", "no_bear/c.jpg"):
         put(tmp_path / name)
-    with pytest.raises(CatalogError, match="'brown_bear' has one picture"):
+    with pytest.raises(CatalogError, match="'bear' has one picture"):
         check_trainable(read_catalog(tmp_path))
 
 

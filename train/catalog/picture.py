@@ -79,7 +79,8 @@ def check_trainable(catalog: Catalog) -> None:
     for label, count in counts.items():
         if count < 2:
             raise CatalogError(
-                f"{catalog.root}: label {label!r} has one picture; training needs at least two, better fifty, of each"
+                f"{catalog.root}: label {('bear' if label == BEAR_ANY else label)!r} has one picture; "
+                "training needs at least two, better fifty, of each"
             )
     if not any(is_bear(label) for label in counts):
         raise CatalogError(f"{catalog.root}: no bears among the labels {sorted(counts)}; add e.g. brown_bear pictures")

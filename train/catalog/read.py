@@ -62,7 +62,11 @@ def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None, cal
     else:
         raise CatalogError(f"{path}: no such folder or manifest; give a folder with one sub-folder a label, or a CSV")
     if not pictures:
-        raise CatalogError(f"{path}: no pictures with a label; sort them into sub-folders such as {', '.join(LABELS)}")
+        loose = sum(file.suffix.lower() in SUFFIXES for file in root.iterdir())
+        without = f", but {loose} without one" if loose else ""
+        raise CatalogError(
+            f"{path}: no pictures with a label{without}; sort them into sub-folders such as {', '.join(LABELS)}"
+        )
     if manifest.exists() and path.is_dir():
         _warn_of_untabled(path, names, pictures)
     pictures = decided(pictures, root)

@@ -44,7 +44,7 @@ def evaluate(
         bool, typer.Option("--benchmark", help="Also make these animals far, and report recall at 1 % false positives.")
     ] = False,
 ) -> None:
-    """Measure a model: recall, false alarms and AUC with 95 % intervals, by class, source, size and condition.
+    """Measure a model: recall, false alarms and AUC with 95 % intervals, by class, source, size, and day or infrared.
 
     Beside clips a videos.csv (file,bear_from_s,bear_to_s) says when a bear is in view: then the whole
     alarm runs over them, and how soon it comes is measured too. --benchmark is for pictures that the model has not
