@@ -199,6 +199,17 @@ def test_a_folder_that_holds_no_folds_is_one_sentence(world: Path, tmp_path: Pat
         judges_of(runs, catalog)
 
 
+def test_folds_of_two_recipes_are_not_pooled(world: Path, tmp_path: Path) -> None:
+    catalog, runs = read_catalog(world / "pool"), fold_runs(tmp_path / "runs", world / "pool", 2)
+    for number in (1, 2):
+        recipe = {"epochs": 4, "seed": number}
+        (runs / f"fold-{number}/settings.json").write_text(json.dumps({"recipe": recipe}))
+    assert len(judges_of(runs, catalog)) == 2
+    (runs / "fold-2/settings.json").write_text(json.dumps({"recipe": {"epochs": 1, "seed": 2}}))
+    with pytest.raises(CatalogError, match=r"fold-2: trained with epochs 1, .*fold-1 with 4; folds judge one recipe"):
+        judges_of(runs, catalog)
+
+
 def test_only_the_standard_pictures_of_trail_cameras_are_judged(pictures: Path) -> None:
     parts = [(part_of(each), is_bear(each.label)) for each in read_catalog(pictures).pictures]
     assert {key: parts.count(key) for key in set(parts) if key[0]} == {

@@ -13,6 +13,7 @@ from edge.errors import CatalogError, ModelError
 from train.catalog.decisions import digest_of
 from train.catalog.picture import Catalog, Picture
 from train.catalog.split import read_split
+from train.learning.recipe import recipe_values
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ def judges_of(folder: Path, catalog: Catalog) -> list[Judge]:
     """Load the models of a run, or of the folds ``fold-1`` … in ``folder``, each with its ``split.csv``'s test part.
 
     The first has all of its test part, the others their trail cameras' frames that none before them has. Raises
-    ModelError where no such run is there, CatalogError where a model is not of the run it lies in.
+    ModelError where no such run is there, CatalogError where a model is not of the run it lies in, or the folds are of
+    more than one recipe.
     """
     runs = [folder] if (folder / "split.csv").is_file() else sorted(folder.glob("fold-*"))
     found: list[Judge] = []
@@ -124,9 +126,27 @@ def judges_of(folder: Path, catalog: Catalog) -> list[Judge]:
         pictures = [one for one in test if one.of_trail_camera or not found]
         taken |= {one.file for one in pictures}
         found.append(Judge(classifier, tuple(pictures)))
+    check_one_recipe(runs)
     if not found:
         raise ModelError(f"{folder}: no run and no folder fold-1 in it; name a model file, or the folder of the folds")
     return found
+
+
+def check_one_recipe(runs: Sequence[Path]) -> None:
+    """Raise CatalogError where two runs were trained by different recipes, but for the seed.
+
+    Folds are collected over days. A run whose settings did not come along is taken as it is. Raises OptionError for
+    settings that cannot be read.
+    """
+    recipes = {run: recipe_values(run / "settings.json") for run in runs if (run / "settings.json").is_file()}
+    (first, values), *others = recipes.items() or [(None, {})]
+    for run, recipe in others:
+        for name in sorted((values.keys() | recipe.keys()) - {"seed"}):
+            if values.get(name) != recipe.get(name):
+                raise CatalogError(
+                    f"{run}: trained with {name} {recipe.get(name)}, {first} with {values.get(name)}; folds judge one "
+                    "recipe: train one of them again"
+                )
 
 
 def split_digest(path: Path) -> str:
