@@ -34,7 +34,8 @@ TOUCHING = 0.1  # share of the smaller box
 BODY = 0.25  # share of its box by which an animal may reach beyond what moved of it, on each side
 REACH_S = 3.0  # how long a hit's box still belongs to the animal's surroundings: longer than between two looks at all
 LARGE = 0.2  # of the frame
-STILL_S = 1.0  # without motion for so long, it stands still: the next look is the same look again
+PAUSED_S = 1.0  # without motion for so long, the next look is the same look again
+STILL_S = 3.0  # and for so long, it stands still
 
 
 @dataclass(eq=False)
@@ -47,13 +48,24 @@ class Track:
     last_hit: float
     moved: bool = False  # whether motion ever found it
     moved_at: float = -math.inf  # when it did last, seconds
-    still: bool = True  # whether nothing has moved in it for a while
+    unmoved_s: float = math.inf  # how long nothing has moved in it, seconds
+    unmoved: int = 0  # frames that said something of it since then
     now: Score | None = None  # this frame's best observation; None: nothing was said of it
     scanned_at: float = -math.inf  # when a look at the whole frame has last hit it, seconds
     own: bool = False  # whether this frame's observations have its own box among them: only that speaks against it
     akin: list[int] = field(default_factory=list)  # tracks that this frame's hits could as well be of
     reach: list[tuple[float, BoxXYWH]] = field(default_factory=list)  # (until, box) of recent hits
     absorbed: list[int] = field(default_factory=list)  # tracks that were merged into this one in this frame
+
+    @property
+    def still(self) -> bool:
+        """Return True if nothing has moved in it for ``STILL_S``."""
+        return self.unmoved_s > STILL_S
+
+    @property
+    def paused(self) -> bool:
+        """Return True if nothing has moved in it for ``PAUSED_S`` and more than one look, or never has."""
+        return self.still or (self.unmoved_s > PAUSED_S and self.unmoved > 1)
 
     def scanned(self, time: float, within_s: float = 0.0) -> bool:
         """Return True if a look at the whole frame has hit it at a time (seconds), or so shortly before."""
@@ -83,6 +95,10 @@ class Tracker:
             for track in self.tracks
             if all(iou(track.box_xywh, region.box_xywh) < OWN_IOU for region in moving)
         ]
+
+    def follows(self, region: Region) -> bool:
+        """Return True if a region is where one of the tracks is."""
+        return any(_overlap(track.box_xywh, region.box_xywh) for track in self.tracks)
 
     def __call__(self, scores: Sequence[Score], time: float) -> list[Track]:
         """The live tracks after this frame's scores (time in seconds), oldest first."""
@@ -117,7 +133,8 @@ class Tracker:
                 self._follow(track, seen[track.number], around.get(track.number, []), time)
         self._merge(time)
         for track in self.tracks:
-            track.still = time - track.moved_at > STILL_S
+            track.unmoved_s = time - track.moved_at
+            track.unmoved = 0 if track.unmoved_s == 0 else track.unmoved + (track.now is not None)
         return self.tracks
 
     def _join(self, homes: Sequence[Track], score: Score, time: float, seen: dict[int, list[Score]]) -> None:

@@ -123,7 +123,10 @@ class Watcher:
         whole = self.scan_timer.due(frame.time, at_once=motion.reset or self.arriving or before, moving=fast)
         most = self.budget.beside(self.scan_timer.took_s if whole else 0.0)
         followed = min(1, len(self.tracker.tracks))  # what swaying leaves take must not cost the bear its look
-        moving = self._turn(motion.regions, most - followed)
+        own = [region for region in motion.regions if self.tracker.follows(region)]  # before what sways elsewhere
+        moving = self._turn(own, most - followed)
+        others = [region for region in motion.regions if region not in own]
+        moving += self._turn(others, most - followed - len(moving))
         tracks = self._turn(self.tracker.regions(moving), most - len(moving))
         return [*moving, *tracks, *([Region(WHOLE, "sweep")] if whole else [])]
 

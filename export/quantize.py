@@ -1,7 +1,7 @@
 """fp32 ONNX + calibration crops and frames -> int8, static QDQ, per channel.
 
-Weights int8 per output channel, activations uint8; pooling, both heads and everything after them
-stay in float (quantizing Softmax puts sums off by up to 0.26). The heads' weights are only stored
+Weights int8 per output channel, activations uint8; pooling, the head and everything after it
+stay in float (quantizing Softmax puts sums off by up to 0.26). The head's weights are only stored
 as int8, which keeps the file small.
 """
 

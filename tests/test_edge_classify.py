@@ -59,7 +59,7 @@ def test_what_was_not_found_may_still_be_there(tmp_path, classify):
     _, _, err = classify(card(tmp_path / "card", {"a.jpg": NO_BEAR_COLOUR, "b.jpg": TEDDY_COLOUR}))
     last = err.splitlines()[-1]
     assert "no bear found in 2 pictures" in last
-    assert "under 45 px" in last
+    assert "shorter than a tenth of the picture" in last
     assert "0 of 2" not in err
 
 

@@ -43,19 +43,19 @@ def told(scores, *, alarm_at=None, then=None):
 def test_each_animal_has_its_line_with_its_highest_score_and_when():
     said = told([(4.1, "fox", 0.02), (5.0, "fox", 0.01), (9.0, "boar", 0.3), (2.0, "toy", 0.1), (14.0, "bear", 0.99)])
     assert said == [
-        "4 s: fox, highest score 0.02, no alarm",
-        "9 s: boar, highest score 0.30, no alarm",
-        "2 s: toy, highest score 0.10, no alarm",
+        "fox: highest score 0.02 at 4 s, no alarm",
+        "boar: highest score 0.30 at 9 s, no alarm",
+        "toy: highest score 0.10 at 2 s, no alarm",
     ]
 
 
 def test_what_is_scored_once_the_bear_is_there_is_not_the_toys():
-    assert "toy, highest score 0.10," in told([(2.0, "toy", 0.1), (20.0, "toy", 0.99)])[-1]
+    assert "toy: highest score 0.10 at" in told([(2.0, "toy", 0.1), (20.0, "toy", 0.99)])[-1]
 
 
 def test_an_alarm_at_the_fox_is_the_foxs_alone():
     said = told([(4.0, "fox", 0.9), (9.0, "boar", 0.1), (2.0, "toy", 0.1)], alarm_at=(4.0, "fox"))
-    assert said[0] == "4 s: fox, highest score 0.90, ALARM"
+    assert said[0] == "fox: highest score 0.90 at 4 s, ALARM"
     assert all(line.endswith("no alarm") for line in said[1:])
 
 
@@ -73,6 +73,10 @@ def test_the_command_tells_the_story_and_what_to_type_next(tmp_path, monkeypatch
     as_command("watch", watch).main(args=["demo", "--model", str(model), "--no-evidence"], standalone_mode=False)
     said = [record.message for record in caplog.records]
     story = [line for line in said if "highest score" in line]
-    assert [name for line in story for name in ("fox", "boar", "toy") if f": {name}," in line] == ["fox", "boar", "toy"]
+    assert [name for line in story for name in ("fox", "boar", "toy") if line.startswith(f"{name}: ")] == [
+        "fox",
+        "boar",
+        "toy",
+    ]
     assert [line.split()[-3:] for line in said[-2:]] == [["bear-alarm", "snapshot", "0"], ["bear-alarm", "watch", "0"]]
     assert not any("peak memory" in line for line in said)

@@ -90,7 +90,7 @@ def test_installing_is_told_as_in_the_readme():
     for line in (
         "sudo apt install git make python3-venv",
         "pipx install .",
-        "python -m venv bears",
+        "python3 -m venv bears",
         "bears/bin/pip install .",
     ):
         assert line in commands, line

@@ -231,12 +231,16 @@ def test_what_stands_still_alarms_where_its_crop_and_the_frame_scan_both_say_bea
     assert bool(stage.kinds("new")) == alarms
 
 
-@pytest.mark.parametrize(("moves_s", "alarms"), [(0.5, False), (5.0, True)])
-def test_what_stopped_moving_gathers_nothing_more(moves_s, alarms):
-    """A leaf that swayed is looked at again and again, and each look is the first one."""
-    stage = Stage()(moves_s, (LEFT, 0.59))
-    stage.kind = "track"
-    stage(10, (LEFT, 0.59))
+@pytest.mark.parametrize(("sways", "bear", "alarms"), [(1, 0.59, False), (4, 0.55, True)])
+def test_what_pauses_gathers_nothing_and_loses_nothing(sways, bear, alarms):
+    """A leaf that swayed once is looked at again and again, each time the same; a bear that grazes walks on."""
+    stage = Stage()
+    for _ in range(sways):
+        stage.kind = "motion"
+        stage(0.5, (LEFT, bear))
+        stage.kind = "track"
+        stage(2.0, (LEFT, bear))
+    stage(8.0, (LEFT, bear))
     assert bool(stage.kinds("new")) == alarms
 
 

@@ -58,7 +58,7 @@ class SmallBody(nn.Sequential):
 
 @pytest.fixture(scope="module")
 def net() -> BearNet:
-    """A body of two convolutions and both heads."""
+    """A body of two convolutions and a head."""
     torch.manual_seed(1)
     return BearNet(SmallBody(WIDE), nn.Linear(WIDE, 1000), LABELS, ALARM_LABELS).eval()
 

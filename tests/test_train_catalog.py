@@ -100,7 +100,7 @@ def test_a_label_with_one_picture_is_refused(tmp_path: Path) -> None:
 
 def test_names_can_be_explained(tmp_path: Path) -> None:
     put(tmp_path / "Dog/a.jpg")
-    assert parse_labels(["Red Dog=no_bear"]) == {"red_dog": "no_bear"}
+    assert parse_labels(["Red Dog=no_bear", "ours=bear"]) == {"red_dog": "no_bear", "ours": "bear_any"}
     assert read_catalog(tmp_path, parse_labels(["dog=no_bear"])).pictures[0].label == "no_bear"
     with pytest.raises(BearAlarmError, match="NAME=LABEL"):
         parse_labels(["dog"])

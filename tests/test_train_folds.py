@@ -69,7 +69,7 @@ def test_folds_hang_on_the_table_alone(table: Catalog) -> None:
     }
 
 
-def test_without_a_fold_one_in_five_cameras_tunes_and_none_is_tested(table: Catalog) -> None:
+def test_without_a_fold_one_in_five_groups_tunes_and_none_is_tested(table: Catalog) -> None:
     parts = frames_of(split_catalog(table, 7))
     assert not parts["test"]
     for bears in (True, False):

@@ -69,7 +69,7 @@ def test_what_is_judged_and_how_it_is_tagged(world: Path, frames: list[Frame]) -
     assert {one.model.split("@")[0] for one in trail} == {"fold1", "fold2", "fold3"}
 
 
-def test_a_frame_is_scored_as_classify_does_once_it_is_level(world: Path) -> None:
+def test_a_frame_is_scored_as_classify_does_once_it_is_level(world: Path, caplog: pytest.LogCaptureFixture) -> None:
     classifier = Classifier(world / "runs/fold-1/bear.onnx")
     picture = next(one for one in read_catalog(world / "pool").pictures if one.file.name == "trail-bear0.jpg")
     image = read_picture(picture.file)
@@ -78,6 +78,8 @@ def test_a_frame_is_scored_as_classify_does_once_it_is_level(world: Path) -> Non
     assert seen.score == look(classifier, level(image)).bear
     assert seen.alarm is look(classifier, level(image)).alarm
     assert see(classifier, replace(picture, file=world / "gone.jpg")) is None
+    assert "gone.jpg" in caplog.text
+    assert "it is not judged" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,9 @@ def test_a_folder_that_holds_no_folds_is_one_sentence(world: Path, tmp_path: Pat
     catalog = read_catalog(world / "pool")
     with pytest.raises(ModelError, match="no folder fold-1"):
         judges_of(tmp_path, catalog)
+    refused = bear_alarm("evaluate", "pool", "--model", "runs", "--benchmark", cwd=world)
+    assert refused.returncode == 2
+    assert "--benchmark measures one model file, and runs is a folder" in refused.stderr
     runs = fold_runs(tmp_path / "runs", world / "pool", 2)
     model = (runs / "fold-2/bear.onnx").read_bytes()
     (runs / "fold-2/bear.onnx").unlink()

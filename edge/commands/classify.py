@@ -34,7 +34,7 @@ MB_A_THREAD = 450.0  # of main memory: a picture of 24 megapixels takes 72 MB an
 THREADS_UNKNOWN = 4  # at most, where the system does not say how much memory there is
 WIDEST_NAME = 60
 VERDICTS = {"bear": "BEAR", "maybe": "maybe", "none": "-"}
-OFTEN_MISSED = "bears under 45 px are often missed"
+OFTEN_MISSED = "bears shorter than a tenth of the picture are often missed"
 
 
 def classify(

@@ -157,10 +157,10 @@ def card_text(classifier: Classifier) -> str:
         *row("here", computed(classifier)),
         *row("SHA-256", classifier.digest),
         "",
-        "A bear counts from",
+        "Thresholds, and what they do on the tuning pictures (for your own: evaluate)",
     ]
     for mode, limit in card.thresholds.items():
-        name, what = ("cameras", "crops") if mode == "crop" else ("stills", "pictures")
+        name, what = ("watch", "crops") if mode == "crop" else ("classify", "pictures")
         of = "" if limit.bear_pictures in (None, limit.n_bear) else f" of {limit.bear_pictures} pictures"
         others = "" if limit.no_bear_pictures in (None, limit.n_no_bear) else f" of {limit.no_bear_pictures} pictures"
         lines += row(
@@ -168,7 +168,7 @@ def card_text(classifier: Classifier) -> str:
             f"{limit.value:.3f}: recall {limit.recall:.3f} of {limit.n_bear} bear {what}{of}, "
             f"false positives {limit.false_positive_rate:.3f} of {limit.n_no_bear}{others}",
         )
-    lines += ["", f"Export, on {card.parity.crops} degraded crops of {card.parity.pictures} pictures"]
+    lines += ["", f"The exact file and int8, on {card.parity.crops} degraded crops of {card.parity.pictures} pictures"]
     lines += [line for name, words in parity(card.parity) for line in row(name, words)]
     if card.parity.frame:
         lines += ["", f"The same on {card.parity.frame.pictures} whole pictures"]

@@ -37,11 +37,15 @@ class Suspect:
     def counted(self, track: Track, time: float, *, night: bool) -> float:
         """Return what the score of a frame at a time (seconds) counts, logits; 0 where nothing does.
 
-        Only the track's own box speaks against it, and nothing does before something spoke for it.
+        Only the track's own box speaks against it, and nothing does before something spoke for it. What has paused and
+        is not as sure as what stands still must be counts nothing: the look is the one before.
         """
         if track.now is None:
             return 0.0
-        said = self.rule.evidence(track.now.bear, ood=track.now.ood, still=self._still(track, time), night=night)
+        rule, bear, doubted = self.rule, track.now.bear, self._doubted(track, time)
+        said = rule.evidence(bear, ood=track.now.ood, still=doubted and track.still, night=night)
+        if doubted and not track.still and said > 0 and bear < rule.threshold_for(still=True, night=night):
+            return 0.0
         return said if said > 0 or (track.own and self.evidence.time is not None) else 0.0
 
     def look(self, track: Track, time: float, *, night: bool) -> None:
@@ -75,17 +79,17 @@ class Suspect:
         elif self.onset is None:
             self.onset = time
 
-    def _still(self, track: Track, time: float) -> bool:
-        """Return True if it stands still and must be surer for that: no scan says bear too, or the spot is known."""
+    def _doubted(self, track: Track, time: float) -> bool:
+        """Return True if it has paused and must be surer for that: no scan says bear too, or the spot is known."""
         if self.rule.one_picture:
             return track.still and not track.scanned(time)
-        return track.still and (self.twice is not None or not track.scanned(time, SCANNED_S))
+        return track.paused and (self.twice is not None or not track.scanned(time, SCANNED_S))
 
     def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> Standing:
         """How the evidence stands after a frame. ``outside``: the track stands in none of the zones there are."""
         rule, said, held = self.rule, self.counted(track, time, night=night), []
         plain = rule.threshold_for(night=night)
-        threshold = rule.threshold_for(still=self._still(track, time), night=night)
+        threshold = rule.threshold_for(still=self._doubted(track, time), night=night)
         if threshold > plain:
             what = "stands still" if track.moved else "never moved"
             held.append(f"{what}: held to the still threshold {threshold:.2f}")

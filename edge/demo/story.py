@@ -49,7 +49,8 @@ class Story:
         score, time_s = self._best.get(name, (-1.0, 0.0))
         if score < 0:
             return f"{name}: not looked at, no alarm"
-        return f"{time_s:.0f} s: {name}, highest score {score:.2f}, {'ALARM' if name in self._alarmed else 'no alarm'}"
+        outcome = "ALARM" if name in self._alarmed else "no alarm"
+        return f"{name}: highest score {score:.2f} at {time_s:.0f} s, {outcome}"
 
 
 def _share(box: BoxXYWH, place: BoxXYWH) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from edge.pictures import read_picture
 from edge.stills import look
 from train.benchmark.subjects import is_trail
 from train.catalog.picture import Picture, is_bear
+
+log = logging.getLogger(__name__)
 
 Follow = Callable[[Iterable[Picture]], Iterable[Picture]]
 
@@ -34,7 +37,8 @@ def still_scores(classifier: Classifier, pictures: Iterable[Picture], follow: Fo
     for picture in follow([picture for picture in pictures if not is_trail(picture)]):
         try:
             scores.append(look(classifier, read_picture(picture.file)).bear)
-        except PictureError:
+        except PictureError as error:
+            log.warning("%s; it is not judged", error)
             continue
         kept.append(picture)
     return StillScores(

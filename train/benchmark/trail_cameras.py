@@ -12,6 +12,7 @@ One ``Frame`` holds all that one model said of one frame; every figure follows f
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,8 @@ from train.benchmark.held_out import Judge
 from train.benchmark.subjects import is_trail
 from train.catalog.folds import camera, is_judged
 from train.catalog.picture import Picture, is_bear
+
+log = logging.getLogger(__name__)
 
 # Of frames that were looked at: the light and what hides the bear; of clips: from when the bear is 27 pixels long.
 TAGS = Path(__file__).with_name("trail_cameras.csv")
@@ -105,7 +108,8 @@ def see(classifier: Classifier, picture: Picture) -> Frame | None:
     """Level one frame and look at it; None where it cannot be read or is too small to be judged."""
     try:
         image = read_picture(picture.file)
-    except PictureError:
+    except PictureError as error:
+        log.warning("%s; it is not judged", error)
         return None
     bear, shape = is_bear(picture.label), image.shape[:2]
     if not bear and max(shape) < LEAST_PX:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from edge.errors import OptionError
-from train.catalog.picture import TRAINING_LABELS
+from train.catalog.picture import BEAR_ANY, IN_WORDS, TRAINING_LABELS, called
 
 
 def parse_labels(options: Iterable[str]) -> dict[str, str]:
@@ -13,8 +13,9 @@ def parse_labels(options: Iterable[str]) -> dict[str, str]:
     aliases = {}
     for option in options:
         name, _, label = option.partition("=")
+        label = BEAR_ANY if label == called(BEAR_ANY) else label
         if not name or label not in TRAINING_LABELS:
-            raise OptionError(f"--label {option!r} is not NAME=LABEL with a label among {', '.join(TRAINING_LABELS)}")
+            raise OptionError(f"--label {option!r} is not NAME=LABEL with a label among {IN_WORDS}")
         aliases[plain_name(name)] = label
     return aliases
 

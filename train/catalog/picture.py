@@ -15,6 +15,7 @@ LABELS = ("brown_bear", "black_bear", "polar_bear", "teddy_bear", "no_bear")
 ALARM_LABELS = ("brown_bear", "black_bear", "polar_bear")
 BEAR_ANY = "bear_any"  # a bear of unknown species: trains by -log of the alarm labels' summed probability
 TRAINING_LABELS = (*LABELS, BEAR_ANY)
+IN_WORDS = ", ".join((*LABELS, "bear"))  # the labels as people write them
 SPLITS = ("train", "tune", "test")
 CAMERAS = ("camera trap", "surveillance")  # the values of ``condition`` that make a frame a trail camera's
 
@@ -68,6 +69,11 @@ class Catalog:
         return dict(Counter(str(getattr(picture, by)) for picture in self.pictures).most_common())
 
 
+def called(label: str) -> str:
+    """Return a label as people write it: "bear" for a bear of unknown species."""
+    return "bear" if label == BEAR_ANY else label
+
+
 def is_bear(label: str) -> bool:
     """Whether a label raises an alarm."""
     return label in ALARM_LABELS or label == BEAR_ANY
@@ -79,15 +85,14 @@ def check_trainable(catalog: Catalog) -> None:
     for label, count in counts.items():
         if count < 2:
             raise CatalogError(
-                f"{catalog.root}: label {('bear' if label == BEAR_ANY else label)!r} has one picture; "
+                f"{catalog.root}: label {called(label)!r} has one picture; "
                 "training needs at least two, better fifty, of each"
             )
+    labels = ", ".join(called(label) for label in sorted(counts))
     if not any(is_bear(label) for label in counts):
-        raise CatalogError(f"{catalog.root}: no bears among the labels {sorted(counts)}; add e.g. brown_bear pictures")
+        raise CatalogError(f"{catalog.root}: no bears among the labels {labels}; add e.g. brown_bear pictures")
     if all(is_bear(label) for label in counts):
-        raise CatalogError(
-            f"{catalog.root}: only bears (labels {sorted(counts)}); add pictures without bears as no_bear"
-        )
+        raise CatalogError(f"{catalog.root}: only bears (labels {labels}); add pictures without bears as no_bear")
 
 
 def name_inside(file: Path, root: Path) -> str | None:

@@ -16,7 +16,7 @@ from edge.schema import BoxXYWH
 from train.catalog.decisions import decided
 from train.catalog.labels import label_of, plain_name
 from train.catalog.licences import NOT_STATED, stated
-from train.catalog.picture import BEAR_ANY, LABELS, SPLITS, TRAINING_LABELS, Catalog, Picture, table_digest
+from train.catalog.picture import BEAR_ANY, IN_WORDS, LABELS, SPLITS, TRAINING_LABELS, Catalog, Picture, table_digest
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +107,9 @@ def unknown_label(named: str) -> str:
     """The sentence about a label that nobody knows: what was meant, or how to say what it is."""
     near = get_close_matches(plain_name(named), [*TRAINING_LABELS, *ALIASES], 1, 0.75)
     if near:
-        return f"unknown label {named!r}; did you mean {near[0]}? Labels are {', '.join(TRAINING_LABELS)}"
+        return f"unknown label {named!r}; did you mean {near[0]}? Labels are {IN_WORDS}"
     return (
-        f"unknown label {named!r}; labels are {', '.join(TRAINING_LABELS)}. Say which one it is with "
+        f"unknown label {named!r}; labels are {IN_WORDS}. Say which one it is with "
         f"--label {shlex.quote(f'{named}=LABEL')}, such as no_bear for any other animal"
     )
 

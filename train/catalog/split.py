@@ -34,7 +34,7 @@ def split_catalog(
 
     Without names: the table's own split column where it has all three, else whole sources where
     every part can have bears and others, else whole groups. Frames of trail cameras go their own way
-    (``train.catalog.folds``): one in five cameras to tune, the rest to train, and those of ``fold`` to test.
+    (``train.catalog.folds``): one in five groups to tune, the rest to train, and those of ``fold`` to test.
     Raises CatalogError when no such split exists.
     """
     tune, test = set(tune), set(test)
@@ -61,7 +61,7 @@ def split_catalog(
         split = together(deal(pictures, by, seed, SHARES), apart)
         if complete(split):
             if by is _unit:
-                log.warning("too few sources to keep whole ones apart: split by group instead")
+                log.warning("too few sources to keep whole ones apart: cameras and groups are kept apart instead")
                 _warn_of_single(catalog)
             return split
     raise CatalogError(

@@ -55,10 +55,10 @@ def import_(
         bool, typer.Option("--unreviewed-negatives", help="Take random negatives that nobody has looked at as empty.")
     ] = False,
     time_zone: Annotated[
-        str | None, typer.Option(help="Where the cameras are, such as Europe/Rome; left out, this machine's.")
+        str | None, typer.Option(help="Where the cameras are, such as Europe/Rome; default: this machine's.")
     ] = None,
     split: Annotated[
-        Part | None, typer.Option(help="The part they go to; left out, train where the table names parts.")
+        Part | None, typer.Option(help="The part they go to; default: train where the table names parts.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would come.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what came as JSON.")] = False,

@@ -34,7 +34,7 @@ LabelsOpt = Annotated[
     typer.Option(
         "--label",
         help="Label of all of them; or what a sub-folder's name means: dog=no_bear; repeatable. "
-        "Left out, sub-folders name labels.",
+        "Default: sub-folders name labels.",
     ),
 ]
 
@@ -52,7 +52,7 @@ def folder(
     label: LabelsOpt = None,
     out: OutOpt = OUT,
     group: Annotated[
-        str, typer.Option(help="What keeps them together, such as the camera; left out, each sub-folder is a group.")
+        str, typer.Option(help="What keeps them together, such as the camera; default: each sub-folder is a group.")
     ] = "",
     source: SourceOpt = "",
     licence: LicenceOpt = None,
@@ -98,11 +98,11 @@ def folder(
 def card(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The card, or a copy of it.")],
     label: Annotated[
-        str, typer.Option(help="Label of all of them, such as no_bear of a card without bears; left out, unsorted.")
+        str, typer.Option(help="Label of all of them, such as no_bear of a card without bears; default: unsorted.")
     ] = "unsorted",
     out: OutOpt = OUT,
     camera: Annotated[
-        str, typer.Option(help="What to call the camera; left out, as its pictures (Exif) or its folders say.")
+        str, typer.Option(help="What to call the camera; default: as its pictures (Exif) or its folders say.")
     ] = "",
     place: Annotated[str, typer.Option(help="Where it hangs, where that is no secret.")] = "",
     licence: Annotated[str, typer.Option(help="Their licence.")] = "own",

@@ -27,12 +27,10 @@ LicencesOpt = Annotated[
         help="shippable: a model trained on them may be passed on; stated: non-commercial ones too; any: all.",
     ),
 ]
-LicenceOpt = Annotated[
-    str | None, typer.Option(help="Their licence, such as own or 'CC BY 4.0'; left out, it is not stated.")
-]
+LicenceOpt = Annotated[str | None, typer.Option(help="Their licence, such as own or 'CC BY 4.0'; default: not stated.")]
 AuthorOpt = Annotated[str, typer.Option(help="Who took them, for the credits.")]
 NoteOpt = Annotated[str, typer.Option(help="What is on them where the label does not say, such as fox.")]
-SourceOpt = Annotated[str, typer.Option(help="What to call where they are from; left out, the folder's name.")]
+SourceOpt = Annotated[str, typer.Option(help="What to call where they are from; default: the folder's name.")]
 SinceOpt = Annotated[str, typer.Option(help="Only those taken on or after this day: 2024-05-01.")]
 UntilOpt = Annotated[str, typer.Option(help="Only those taken on or before this day.")]
 ContactOpt = Annotated[

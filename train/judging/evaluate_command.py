@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.errors import CatalogError
+from edge.errors import CatalogError, OptionError
 from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def evaluate(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="Model file, or a folder of fold runs; left out, the chosen or the bundled model."),
+        typer.Option(help="Model file, or a folder of fold runs; default: the chosen or the bundled model."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     source: SourceOpt = None,
@@ -64,6 +64,8 @@ def evaluate(
     pictures = table_of.pictures if table_of else ()
     footage = read_footage(table)
     if model is not None and Path(model).is_dir() and table_of is not None:
+        if benchmark:
+            raise OptionError(f"--benchmark measures one model file, and {model} is a folder; leave it out")
         from train.benchmark.held_out import judges_of
         from train.judging.evaluate_trail import evaluate_trail
 

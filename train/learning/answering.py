@@ -1,6 +1,6 @@
 """The Learner that a run keeps: any picture in, the answer of an exported file out, as fastai's own Learners work.
 
-Training needs crops at random, two heads' logits and a teacher. Whoever loads ``learner.pkl`` needs none of that:
+Training needs crops at random, ImageNet's logits and a teacher. Whoever loads ``learner.pkl`` needs none of that:
 ``predict`` and all that fastai builds on it cut a picture as the alarm does and answer the labels' probabilities.
 Everything in here is pickled by name.
 """
@@ -33,7 +33,7 @@ from edge.errors import CatalogError
 from edge.pictures import decode_picture, read_picture
 from edge.schema import WHOLE, Picture
 from train.catalog.labels import label_of
-from train.catalog.picture import LABELS, TRAINING_LABELS
+from train.catalog.picture import IN_WORDS, LABELS, TRAINING_LABELS
 from train.catalog.picture import Picture as Row
 from train.catalog.read import ALIASES
 from train.learning.backbones import find_backbone
@@ -90,9 +90,7 @@ class ReadLabel(Transform):
         found = (label_of(folder.name, self.names) for folder in Path(str(item)).absolute().parents)
         label = next((label for label in found if label), None)
         if label is None:
-            raise CatalogError(
-                f"{item}: none of its folders is named by a label; labels are {', '.join(TRAINING_LABELS)}"
-            )
+            raise CatalogError(f"{item}: none of its folders is named by a label; labels are {IN_WORDS}")
         return label
 
 
@@ -158,5 +156,5 @@ def answering_learner(
 
 
 def groups(net: CalibratedNet) -> list[list[nn.Parameter]]:
-    """fastai's parameter groups: the body, the new head."""
+    """fastai's parameter groups: the body, the head."""
     return halves(net.net)

@@ -37,12 +37,12 @@ def train(
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder, to be written.")] = Path("runs/bear"),
     backbone: Annotated[
-        str | None, typer.Option(help="efficientnet_lite0 (left out), resnet18, or the name of any timm network.")
+        str | None, typer.Option(help="efficientnet_lite0 (default), resnet18, or the name of any timm network.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs over all layers. Default 4.")] = None,
     per_epoch: Annotated[int | None, typer.Option(min=32, help="Crops drawn an epoch. Default 4,800.")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="The same machine, versions and seed give the same model. Left out, 7.")
+        int | None, typer.Option(min=0, help="The same machine, versions and seed give the same model. Default 7.")
     ] = None,
     tune: Annotated[list[str] | None, typer.Option(help="A source to keep for thresholds; repeatable.")] = None,
     test: Annotated[list[str] | None, typer.Option(help="A source to keep for the final test; repeatable.")] = None,
@@ -60,16 +60,16 @@ def train(
         bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights, or from nothing.")
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="The network's input side in pixels, a multiple of 32; left out, the backbone's.")
+        int | None, typer.Option(help="The network's input side in pixels, a multiple of 32; default: the backbone's.")
     ] = None,
     resize: Annotated[
         ResizeName | None,
-        typer.Option(help="How training pictures become squares: random (left out), crop, pad or squish."),
+        typer.Option(help="How training pictures become squares: random (default), crop, pad or squish."),
     ] = None,
     augment: Annotated[
         AugmentName | None,
         typer.Option(
-            help="What training pictures go through: none, light, or field (left out): also smaller in another "
+            help="What training pictures go through: none, light, or field (default): also smaller in another "
             "place, and the field's look."
         ),
     ] = None,

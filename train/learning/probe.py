@@ -107,7 +107,7 @@ def random_square(rng: np.random.Generator, size_wh: tuple[int, int]) -> BoxXYWH
 
 
 def answers(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batch by batch, pooled features (n, F) and raw logits (n, L + 1000) of uint8 crops (N, size, size, 3) BGR."""
+    """Batch by batch, pooled features (n, F) and raw logits (n, 1000) of uint8 crops (N, size, size, 3) BGR."""
     mean, std = torch.tensor(backbone.mean)[:, None, None], torch.tensor(backbone.std)[:, None, None]
     net.eval()
     device = next(net.parameters()).device  # a GPU's while the network trains there

@@ -15,7 +15,7 @@ def ood(
         Path | None, typer.Option(help="A folder of pictures the alarm is not meant for, one sub-folder a kind.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where to write it, .json or .html; left out, RUN/ood.json.")
+        Path | None, typer.Option("--out", "-o", help="Where to write it, .json or .html; default: RUN/ood.json.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Where the run's pictures lie, if they moved.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,

@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 def report(
     run: Annotated[Path, typer.Argument(help="The folder `bear-alarm train` wrote.")],
     model: Annotated[
-        Path | None, typer.Option(help="The file exported from it; left out, one in or beside the folder.")
+        Path | None, typer.Option(help="The file exported from it; default: one in or beside the folder.")
     ] = None,
     last: Annotated[Path | None, typer.Option(help="The model before it, for a paired test.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The page to write; left out, report.html in the run's folder.")
+        Path | None, typer.Option("--out", "-o", help="The page to write; default: report.html in the run's folder.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Where the run's pictures lie, if they moved.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="The --label options the run was trained with.")] = None,
