@@ -73,10 +73,7 @@ def test_the_command_tells_the_story_and_what_to_type_next(tmp_path, monkeypatch
     as_command("watch", watch).main(args=["demo", "--model", str(model), "--no-evidence"], standalone_mode=False)
     said = [record.message for record in caplog.records]
     story = [line for line in said if "highest score" in line]
-    assert [name for line in story for name in ("fox", "boar", "toy") if line.startswith(f"{name}: ")] == [
-        "fox",
-        "boar",
-        "toy",
-    ]
+    animals = ("fox", "boar", "toy")
+    assert tuple(name for line in story if (name := line.partition(":")[0]) in animals) == animals
     assert [line.split()[-3:] for line in said[-2:]] == [["bear-alarm", "snapshot", "0"], ["bear-alarm", "watch", "0"]]
     assert not any("peak memory" in line for line in said)

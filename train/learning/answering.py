@@ -1,6 +1,6 @@
 """The Learner that a run keeps: any picture in, the answer of an exported file out, as fastai's own Learners work.
 
-Training needs crops at random, ImageNet's logits and a teacher. Whoever loads ``learner.pkl`` needs none of that:
+Training needs crops at random, ImageNet's logits and a teacher. Loading ``learner.pkl`` needs none of that:
 ``predict`` and all that fastai builds on it cut a picture as the alarm does and answer the labels' probabilities.
 Everything in here is pickled by name.
 """
