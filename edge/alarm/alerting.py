@@ -206,8 +206,7 @@ class Alerting:
 
     def attach(self, event: Event, picture: Path) -> None:
         """The picture of an event lies on the disk: who takes pictures gets it after the word."""
-        if self.journal:
-            self.journal.attach(event, picture)
+        self._keeping.attach(event, picture)
 
     def losses(self) -> list[str]:
         """One line for each that failed, hung, or left something undone."""

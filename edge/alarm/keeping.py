@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.alarm.word_first import WordFirst
 from edge.sinks.worker import Worker, in_background
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Keeping:
 
     def __init__(self, answered: Answered, *, run: Run, state: Path | None, clock: Clock | None) -> None:
         self.journal: Journal | None = None
+        self._word_first: WordFirst | None = None  # on the way to the journal
         self._answered = answered
         self._run = run
         self._state = state
@@ -87,6 +89,7 @@ class Keeping:
             from edge.journal import Journal
 
             journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock)
+            self._word_first = WordFirst(journal)
             self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
             self._keeper = in_background(
                 self._keep,
@@ -145,6 +148,11 @@ class Keeping:
             self._began = float("inf")
             threading.Thread(target=self.journal.examine, name="journal check", daemon=True).start()
 
+    def attach(self, event: Event, picture: Path) -> None:
+        """The picture of an event lies on the disk: the journal gets it after the event, however long that takes."""
+        if self._word_first:
+            self._word_first.attach(event, picture)
+
     def finish(self, within_s: float) -> None:
         """Write what waits, for at most so many seconds."""
         until = time.monotonic() + within_s
@@ -159,7 +167,8 @@ class Keeping:
 
     def _keep(self, event: Event) -> None:
         assert self.journal
-        kept = self.journal(event)
+        assert self._word_first
+        kept = self._word_first(event)
         if lines := self._lines.worker:
             lines(kept)
         if not kept.durable:

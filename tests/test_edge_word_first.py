@@ -1,0 +1,33 @@
+"""A picture that is ready before its event is in the journal: it waits, and comes after it."""
+
+import json
+
+from edge.alarm.alerting import Alerting
+from edge.journal.reader import JournalReader
+from edge.run import Run
+from edge.settings import AlertSettings
+from edge.state import JOURNAL
+from tests.post_box import PostBox
+from tests.sink_world import soon
+
+
+def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path):
+    picture = tmp_path / "seen.jpg"
+    picture.write_bytes(b"jpeg")
+    run = Run()
+    bear = run.event("bear", "new", "id1", "yard", label="bear")
+    with PostBox() as box:
+        settings = AlertSettings(bell=False, webhook=f"http://127.0.0.1:{box.port}/bears")
+        alerting = Alerting(settings, run, state=tmp_path / "state")
+        assert alerting.journal
+        alerting.attach(bear, picture)
+        early = alerting.journal.waiting(alerting.deliverers[0].key)
+        alerting.tell(bear)
+        soon(lambda: len(box.posted) == 2)
+        alerting.close(20.0)
+    assert early == []
+    word, shown = box.posted
+    assert (json.loads(word.body)["id"], shown.body) == ("id1", b"jpeg")
+    with JournalReader(tmp_path / "state" / JOURNAL) as journal:
+        (happening,) = journal.happenings()
+    assert happening.first.event.evidence == str(picture)
