@@ -237,20 +237,23 @@ def read_run(folder: Path) -> Run:
                 f"{folder}: {name} and settings.json are of two different runs, "
                 "as when a training over an older run was broken off; train the run again"
             )
+    older = CatalogError(
+        f"{folder / 'learner.pkl'}: an older version of Bear Alarm made it, and this one cannot use it; "
+        "train the run again"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             learner = load_learner(folder / "learner.pkl")
-        except Exception as error:  # whatever a damaged or older pickle leads to
+        except (AttributeError, ImportError):  # it names classes and modules of its time
+            raise older from None
+        except Exception as error:  # whatever a damaged pickle leads to
             first = (str(error).splitlines() or [""])[0][:80]
             raise CatalogError(
                 f"{folder / 'learner.pkl'}: cannot be read ({type(error).__name__}: {first}); train the run again"
             ) from None
     if not hasattr(learner.model, "frame_temperature"):  # it knew no frame scan
-        raise CatalogError(
-            f"{folder / 'learner.pkl'}: an older version of Bear Alarm made it, and this one cannot use it; "
-            "train the run again"
-        )
+        raise older
     labels = getattr(learner.model, "labels", ())
     if tuple(labels) != LABELS:
         raise CatalogError(
