@@ -2,17 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from unicodedata import combining, normalize
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.lettering import Colour, Corners, Lettering, plain
 from edge.schema import BoxXYWH, Picture
-from edge.zones import Polygon, Zone
+from edge.zones import Polygon, Zone, contains
 from edge.zones import drawn as covering
+
+# Words on a picture: in letters that OpenCV has, each on a plate of its colour, none over another.
+
+
+Colour = tuple[int, int, int]  # BGR, 0 to 255
+Corners = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+ASCII = str.maketrans({"–": "-", "—": "-", "·": "-", "×": "x", "…": "...", "\u2009": " ", "’": "'"})
+Places = Callable[[tuple[int, int]], Iterable[Corners]]  # the places for words of a width and height, the best first
+
+GRID = 12  # places tried along each side of a zone where none at its corners is free
+
+
+def plain(words: str) -> str:
+    """Words in the letters that OpenCV has: an accent is dropped, what is left over is a question mark."""
+    letters = "".join(sign for sign in normalize("NFKD", words.translate(ASCII)) if not combining(sign))
+    return letters.encode("ascii", "replace").decode()
+
+
+class Lettering:
+    """Writes on a picture (H, W, 3) BGR in place; whoever comes first chooses first where its words stand."""
+
+    def __init__(self, picture: Picture, scale: float) -> None:
+        self.picture = picture
+        self.scale = scale  # of the font
+        self.size_wh = picture.shape[1], picture.shape[0]
+        self._taken: list[Corners] = []
+
+    def measure(self, words: str) -> tuple[int, int, int]:
+        """Width, height and depth below the baseline of words, in pixels."""
+        (wide, tall), base = cv2.getTextSize(words, FONT, self.scale, 1)
+        return wide, tall, base
+
+    def beside(self, box: Corners, words: str, colour: Colour) -> None:
+        """Words at a box; left out where no place beside it is free."""
+        self._put(words, colour, lambda wh: around(box, wh, self.size_wh))
+
+    def within(self, polygon: Polygon, words: str, colour: Colour) -> None:
+        """A polygon's name: at one of its corners, inside it if that may be, else wherever in it there is room."""
+        self._put(words, colour, lambda wh: within(polygon, wh, self.size_wh))
+
+    def band(self, top: int, height: int) -> None:
+        """Darken a band over the whole width and keep it free: light words on it read on snow and at night alike."""
+        self.picture[top : top + height] = self.picture[top : top + height] // 4
+        self._taken.append((0, top, self.size_wh[0], top + height))
+
+    def write(self, words: str, at: tuple[int, int]) -> None:
+        """White words, whose baseline begins at x, y in pixels."""
+        cv2.putText(self.picture, words, at, FONT, self.scale, (255, 255, 255), 1, cv2.LINE_AA)
+
+    def _put(self, words: str, colour: Colour, places: Places) -> None:
+        words = plain(words)
+        wide, tall, base = self.measure(words)
+        place = first_free(places((wide, tall + base)), self._taken)
+        if not words or place is None:
+            return
+        left, top, right, bottom = place
+        cv2.rectangle(self.picture, (left, top), (right, bottom), colour, -1)
+        corner = (left, bottom - base + base // 2)
+        cv2.putText(self.picture, words, corner, FONT, self.scale, (0, 0, 0), 1, cv2.LINE_AA)
+        self._taken.append(place)
+
+
+def first_free(places: Iterable[Corners], taken: Sequence[Corners]) -> Corners | None:
+    """The first place that lies over none of those taken; None where there is none."""
+    return next((place for place in places if not any(_overlap(place, other) for other in taken)), None)
+
+
+def around(box: Corners, words_wh: tuple[int, int], picture_wh: tuple[int, int]) -> Iterator[Corners]:
+    """Where words may stand beside a box.
+
+    Above it, else inside it at the top, below it, or inside it at the bottom; at its left side, else at its right.
+    """
+    (left, top, right, bottom), (wide, tall), (width, height) = box, words_wh, picture_wh
+    for y in (top - tall, top, bottom, bottom - tall):
+        for x in (left, right - wide):
+            x = max(0, min(x, width - 1 - wide))
+            if y >= 0 and y + tall < height:
+                yield x, y, x + wide, y + tall
+
+
+def within(polygon: Polygon, words_wh: tuple[int, int], picture_wh: tuple[int, int]) -> Iterator[Corners]:
+    """Where a polygon's name may stand, the best first: what lies in it by its middle before what does not."""
+    (wide, tall), (width, height) = words_wh, picture_wh
+    xs, ys = (
+        [round(at * side) for at in axis] for axis, side in zip(zip(*polygon, strict=True), picture_wh, strict=True)
+    )
+    gap = max(2, tall // 4)
+    spots = [
+        (x + dx, y + dy) for x, y in zip(xs, ys, strict=True) for dy in (gap, -tall - gap) for dx in (gap, -wide - gap)
+    ]
+    steps = range(GRID + 1)
+    spots += [
+        (min(xs) + (max(xs) - min(xs)) * i // GRID - wide // 2, min(ys) + (max(ys) - min(ys)) * j // GRID - tall // 2)
+        for j in steps
+        for i in steps
+    ]
+    places = [
+        (x, y, x + wide, y + tall) for x, y in spots if x >= 0 and y >= 0 and x + wide < width and y + tall < height
+    ]
+    yield from sorted(
+        places, key=lambda p: not contains(polygon, ((p[0] + p[2]) / 2 / width, (p[1] + p[3]) / 2 / height))
+    )
+
+
+def _overlap(one: Corners, other: Corners) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+
 
 ALARM: Colour = (60, 60, 255)  # red
 MOVING: Colour = (0, 200, 255)  # yellow

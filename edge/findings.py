@@ -16,8 +16,7 @@ from edge.camera.file import VideoSource
 from edge.card import Card
 from edge.classifier import Classifier
 from edge.errors import PictureError, SourceError
-from edge.exif import Exif, read_exif
-from edge.pictures import SUFFIXES, decode_picture, picture_bytes
+from edge.pictures import SUFFIXES, Exif, decode_picture, picture_bytes, read_exif
 from edge.schema import BoxXYWH
 from edge.stills import StillResult, in_burst, look, look_closer
 

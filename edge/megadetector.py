@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge.atomic import replace_whole
 from edge.card import Card
 from edge.errors import OptionError
+from edge.files import replace_whole
 from edge.findings import Finding, is_clip
 from edge.stills import MAYBE
 from edge.survey import DECIMALS, Row

@@ -2,15 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import re
+import struct
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from edge.errors import PictureError
-from edge.jpeg import jpeg_is_whole, jpeg_or_none
 from edge.schema import Picture
+
+# The segments of a JPEG's bytes (ITU-T T.81, annex B), walked: an Exif thumbnail has markers of its own inside one.
+
+
+SOI, EOI, SOS, APP1, TEM = 0xD8, 0xD9, 0xDA, 0xE1, 0x01  # start, end, start of scan, where Exif lies, "temporary"
+SOF = frozenset({0xC0, 0xC1, 0xC2})  # start of frame: baseline, extended, progressive
+
+# A marker that is not a stuffed FF 00, a restart FF D0-D7 or a fill byte.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+class Segment(NamedTuple):
+    """One segment: what kind, and where it lies in the bytes; ``end`` may lie beyond what has come so far."""
+
+    kind: int  # its marker's second byte
+    start: int  # of its marker
+    body: int  # behind its marker: two bytes of length, then what it holds
+    end: int  # where the walk goes on
+
+
+def segments(data: bytes | bytearray, at: int = 2) -> Iterator[Segment]:
+    """The segments from ``at`` on (2: behind the start marker), as far as the bytes go; picture data is passed by."""
+    while marker := _MARKER.search(data, at):
+        start, body = marker.span()
+        kind = data[body - 1]
+        length = 0 if kind in {TEM, SOI, EOI} else max(2, int.from_bytes(data[body : body + 2], "big"))
+        at = body + length
+        yield Segment(kind, start, body, at)
+
+
+def jpeg_is_whole(data: bytes) -> bool:
+    """Whether a JPEG runs to its end marker; OpenCV fills what is missing with grey and only warns."""
+    return any(segment.kind == EOI for segment in segments(data))
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Read width and height in pixels from the first bytes of a JPEG, before its Exif turns it; None: not there."""
+    for kind, _, body, _ in segments(data):
+        if kind in SOF and len(data) >= body + 7:
+            return int.from_bytes(data[body + 5 : body + 7], "big"), int.from_bytes(data[body + 3 : body + 5], "big")
+    return None
+
+
+def jpeg_or_none(data: bytes) -> bytes | None:
+    """The bytes themselves where they are a JPEG's, else None."""
+    return data if data.startswith(b"\xff\xd8") else None
+
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -77,3 +129,118 @@ def decode_picture(data: bytes, name: object, flags: int = cv2.IMREAD_COLOR) -> 
     if image is None:
         raise PictureError(f"{name}: not a picture this program can read, or damaged")
     return np.asarray(image, np.uint8)
+
+
+# Read the time and the camera from a picture's Exif data (Exif 2.32, CIPA DC-008).
+
+
+_MAKE, _MODEL, EXIF_IFD = 0x010F, 0x0110, 0x8769  # the last one: where the Exif directory lies
+_TAKEN, _OFFSET, _SERIAL = 0x9003, 0x9011, 0xA431  # DateTimeOriginal, its time zone, BodySerialNumber
+WANTED = frozenset({_MAKE, _MODEL, _TAKEN, _OFFSET, _SERIAL})
+_ASCII = 2
+_LONGEST_TEXT = 128  # bytes; more is damage
+_MOST_ENTRIES = 512  # of one directory; more is damage
+
+
+@dataclass(frozen=True, slots=True)
+class Exif:
+    """Time and camera of one picture, as far as the camera wrote them."""
+
+    taken: datetime | None = None  # by the camera's own clock, without a time zone
+    offset: str = ""  # "+02:00" where the camera writes its time zone
+    make: str = ""
+    model: str = ""
+    serial: str = ""
+
+    @property
+    def taken_at(self) -> str:
+        """ISO 8601, with the time zone where the camera writes it; "" when not known."""
+        return self.taken.isoformat(timespec="seconds") + self.offset if self.taken else ""
+
+    @property
+    def camera(self) -> str:
+        """``RECONYX HYPERFIRE 2 H2X1234``; "" when the picture does not say."""
+        model = self.model if self.model.lower().startswith(self.make.lower()) else f"{self.make} {self.model}"
+        return " ".join(f"{model} {self.serial}".split())
+
+
+def read_exif(data: bytes) -> Exif:
+    """Read the Exif of a JPEG's bytes; empty where there is none or it is damaged."""
+    found: dict[int, str] = {}
+    try:
+        if block := _exif(data):
+            for tag, text in _texts(block):
+                found.setdefault(tag, text)
+    except struct.error:  # what was read before the damage counts
+        pass
+    return exif_of(found)
+
+
+def exif_of(found: Mapping[int, str]) -> Exif:
+    """Time and camera from the texts of an Exif by tag."""
+    offset = found.get(_OFFSET, "")
+    return Exif(
+        taken=moment(found.get(_TAKEN, "")),
+        offset=offset if re.fullmatch(r"[+-]\d\d:\d\d", offset) else "",
+        make=found.get(_MAKE, ""),
+        model=found.get(_MODEL, ""),
+        serial=found.get(_SERIAL, ""),
+    )
+
+
+def capture_time(data: bytes) -> datetime | None:
+    """DateTimeOriginal of a JPEG's bytes, in UTC; None where it has none or it makes no sense.
+
+    Cameras seldom say their time zone; without one it is taken as this machine's.
+    """
+    exif = read_exif(data)
+    if exif.taken is None:
+        return None
+    try:
+        return datetime.fromisoformat(exif.taken_at).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _exif(data: bytes) -> bytes | None:
+    """The TIFF block of a JPEG's Exif segment, which lies before the picture."""
+    if jpeg_or_none(data):
+        for segment in takewhile(lambda each: each.kind not in {SOS, EOI}, segments(data)):
+            if segment.kind == APP1 and data.startswith(b"Exif\0\0", segment.body + 2):
+                return data[segment.body + 8 : segment.end]
+    return None
+
+
+def _texts(block: bytes) -> Iterator[tuple[int, str]]:
+    """The texts that matter of the first directory, then of the Exif directory: tag and printable words."""
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return
+    ahead = [struct.unpack_from(order + "L", block, 4)[0]]
+    seen: set[int] = set()
+    while ahead and (at := ahead.pop()) not in seen:
+        seen.add(at)
+        (count,) = struct.unpack_from(order + "H", block, at)
+        for number in range(min(count, _MOST_ENTRIES)):
+            entry = at + 2 + 12 * number
+            tag, kind, length, value = struct.unpack_from(order + "HHLL", block, entry)
+            if tag == EXIF_IFD:
+                ahead.append(value)
+            elif tag in WANTED and kind == _ASCII and length <= _LONGEST_TEXT:
+                begin = entry + 8 if length <= 4 else value  # a text of up to four bytes lies in the entry itself
+                yield tag, words(block[begin : begin + length])
+
+
+def words(text: bytes) -> str:
+    """An Exif text up to its end, on one line, without what could steer a terminal."""
+    signs = text.partition(b"\0")[0].decode("utf-8", "replace")
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in signs).split())
+
+
+def moment(text: str) -> datetime | None:
+    """An Exif time; None for "0000:00:00 00:00:00" of a clock that was never set, and for nonsense."""
+    match = re.match(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)", text, re.ASCII)
+    try:
+        return datetime(*map(int, match.groups())) if match else None  # type: ignore[arg-type]
+    except ValueError:
+        return None

@@ -2,8 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from edge.run import Run
+from edge.schema import Event, EventType
+
+# Whether the alarm itself is well: what cannot do its work any more is told like a bear, once, and when it is over.
+
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 60.0  # a broker that restarts is nobody's business
+CLEAR_S = 30.0  # without a problem for so long it is over
+SURE = frozenset({"config"})  # what is well here stays so: over with the first answer
+
+Ask = Callable[[], str | None]  # one sentence for people while something is wrong, None while all is well
+
+
+@dataclass(eq=False)
+class _Case:
+    """One part and what is known of it."""
+
+    problem: str | None = None
+    since: float = 0.0  # when the problem began
+    seen_at: float = 0.0  # when it was last there
+    told: str | None = None  # the event's id while it is told and not over
+
+
+class Health:
+    """Asks each part how it is; a problem that lasts is an event of kind ``health``, and so is its end.
+
+    ``parts``: a short name (it becomes the event's label) -> who to ask. ``at_once`` names parts whose problem needs no
+    grace. Call it every few seconds with a clock that only goes forward; the events it makes are returned.
+    """
+
+    def __init__(
+        self, run: Run, parts: Mapping[str, Ask], *, at_once: Sequence[str] = (), grace_s: float = GRACE_S
+    ) -> None:
+        self.run = run
+        self.parts = parts  # others from the next call on, if you like; what is asked no more is over
+        self.at_once = frozenset(at_once)
+        self.grace_s = grace_s
+        self._cases: dict[str, _Case] = {}
+
+    def __call__(self, now: float) -> list[Event]:
+        """What is to be told now; ``now`` in seconds."""
+        left = {name: self._cases.pop(name) for name in self._cases.keys() - self.parts.keys()}
+        over = [
+            self._event("end", case.told, name, f"{name}: not in use any more")
+            for name, case in left.items()
+            if case.told
+        ]
+        found = (self._ask(name, ask, self._cases.setdefault(name, _Case()), now) for name, ask in self.parts.items())
+        return over + [event for event in found if event]
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is told and not over, by part."""
+        return {name: case.problem or "" for name, case in tuple(self._cases.items()) if case.told}
+
+    def _ask(self, name: str, ask: Ask, case: _Case, now: float) -> Event | None:
+        try:
+            problem = ask()
+        except Exception as error:  # the others are asked all the same
+            problem = f"{name}: its state is unknown: internal error ({type(error).__name__})"
+            log.debug("%s", problem, exc_info=error)
+        if problem:
+            if case.problem is None:
+                case.since = now
+            case.problem, case.seen_at = problem, now
+            if case.told or now - case.since < (0.0 if name in self.at_once else self.grace_s):
+                return None
+            case.told = uuid.uuid4().hex
+            return self._event("new", case.told, name, problem)
+        if case.told and (name in SURE or now - case.seen_at >= CLEAR_S):
+            id_, lasted_s = case.told, case.seen_at - case.since
+            case.told = case.problem = None
+            return self._event("end", id_, name, f"{name}: all is well again after {_span(lasted_s)}")
+        if not case.told:
+            case.problem = None
+        return None
+
+    def _event(self, type_: EventType, id_: str, name: str, detail: str) -> Event:
+        return self.run.event("health", type_, id_, "alarm", label=name, detail=detail)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120.0 else f"{seconds / 60.0:.0f} min"
+
 
 NOT_LOOKED = "no frame is being looked at"
 # Told, and no reason to mistrust the alarm: a memory chip that is nearly worn out stays so for years.
@@ -57,7 +146,7 @@ class Status:
     cameras: tuple[CameraStatus, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
     channels: tuple[ChannelStatus, ...] = ()
-    problems: Mapping[str, str] = field(default_factory=dict)  # told and not over, by part: edge.health
+    problems: Mapping[str, str] = field(default_factory=dict)  # told and not over, by part: edge.status
     alarms: int = 0  # bears told since the start
     crop_ms: float | None = None  # what scoring one crop takes, lately
     inference_age_s: float | None = None  # since a heartbeat inference finished

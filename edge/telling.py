@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from edge.background import Sink
 from edge.crops import square
 from edge.decide.happening import Verdict
 from edge.drawing import ALARM, MOVING, Mark
 from edge.evidence.camera import CameraEvidence
 from edge.run import Run
 from edge.schema import Event, Frame, Score
-from edge.sinks.worker import Sink
 from edge.trouble import Report
 
 TROUBLE_WORDS = {
@@ -43,7 +43,7 @@ REMEMBERED = 100  # happenings whose id is kept: one may be taken up again half 
 class Teller:
     """Makes events of one camera and hands them to the sinks, in the order they were given; nothing here waits.
 
-    A sink that is slow is wrapped in a worker (``edge.sinks.worker``) by whoever passes it. ``run`` is shared between
+    A sink that is slow is wrapped in a worker (``edge.background``) by whoever passes it. ``run`` is shared between
     cameras, so that seq is one order.
     """
 

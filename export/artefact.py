@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.atomic import need_folder, replace_whole
 from edge.card import Card, Parity
 from edge.classifier import Classifier
 from edge.errors import CatalogError, OptionError
+from edge.files import need_folder, replace_whole
 from export.crop_sets import calibration_crops, collect_for_parity
 from export.describe import Described, answers
 from export.frame_sets import (

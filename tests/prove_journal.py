@@ -22,10 +22,10 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from edge.background import Worker
 from edge.journal import Journal
 from edge.run import Run
 from edge.schema import Event
-from edge.sinks.worker import Worker
 from tests import cutting
 from tests.journal_stage import Wants, event, journal
 from tests.killing import kill_at_random

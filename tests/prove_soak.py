@@ -30,6 +30,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from edge.background import Worker, in_background
 from edge.decide import Rule
 from edge.evidence.writer import EvidenceWriter
 from edge.journal import Journal
@@ -41,7 +42,6 @@ from edge.run import Run
 from edge.schema import Event, Frame, Picture, Region, Score
 from edge.sinks.command import Command
 from edge.sinks.jsonl import JsonLines
-from edge.sinks.worker import Worker, in_background
 from edge.telling import Teller
 from edge.trace import Trace
 from edge.watch import Watcher

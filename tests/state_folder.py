@@ -9,9 +9,9 @@ from typing import Any
 
 from edge.commands.app import as_command
 from edge.commands.events import app
+from edge.files import JOURNAL
 from edge.journal import layout
 from edge.schema import Event, utc_text
-from edge.state import JOURNAL
 
 NIGHT = datetime(2026, 11, 24, 2, 12, 7, tzinfo=UTC)
 RUN = "0f" * 16

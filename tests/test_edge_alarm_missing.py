@@ -16,7 +16,6 @@ from edge.alarm.alerting import START_S, Alerting
 from edge.alarm.local import local_plans
 from edge.alarm.missing import AGAIN_S
 from edge.errors import OptionError, UnavailableError
-from edge.health import CLEAR_S
 from edge.run import Run
 from edge.settings import AlertSettings
 from edge.sinks import notify, players
@@ -24,6 +23,7 @@ from edge.sinks.mqtt import settings_from_url
 from edge.sinks.noises import make
 from edge.sinks.players import Player
 from edge.sinks.wav import wav_of
+from edge.status import CLEAR_S
 from tests.broker import refusing_port
 from tests.command import bear_alarm
 from tests.post_box import PostBox

@@ -10,11 +10,11 @@ import pytest
 
 from edge.alarm.alerting import Alerting
 from edge.errors import OptionError
+from edge.files import JOURNAL
 from edge.journal.reader import JournalReader
 from edge.run import Run
 from edge.settings import AlertSettings
 from edge.sinks.mqtt import settings_from_url
-from edge.state import JOURNAL
 from tests.broker import Broker, Listener, refusing_port
 from tests.command import bear_alarm
 from tests.post_box import PostBox

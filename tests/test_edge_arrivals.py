@@ -14,8 +14,7 @@ import pytest
 
 from edge.camera import arrivals
 from edge.camera.arrivals import Arrivals, is_finished, mount_point
-from edge.exif import capture_time
-from edge.pictures import decode_picture
+from edge.pictures import capture_time, decode_picture
 from tests.uploads import dated, jpeg, put
 
 

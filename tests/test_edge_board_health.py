@@ -10,9 +10,9 @@ import pytest
 from edge.board import Board, Reading
 from edge.board.effort import Effort
 from edge.board.health import parts
-from edge.health import Health
 from edge.run import Run
 from edge.settings import HealthSettings
+from edge.status import Health
 from tests.boards import lay, pi
 
 FINE = Reading(

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.background import in_order
 from edge.classifier import Classifier
 from edge.detect.card_background import MOST_REGIONS, WIDTH_PX
 from edge.detect.card_pictures import KEPT, MOST_IN_BURST, CardPictures, Head, read_head
 from edge.findings import find_in
-from edge.in_order import in_order
 from tests.card import classified, results_of
 from tests.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
 from tests.trail_card import BEAR_PX, BEGIN, SIZE_WH, infrared, place, shown, written

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from edge.background import in_background
 from edge.decide.schedule import parse_schedule
 from edge.errors import OptionError, UnavailableError
 from edge.sinks.deterrent import BUILT_IN, Deterrent, DeterrentError, open_deterrent
@@ -15,7 +16,6 @@ from edge.sinks.noises import make
 from edge.sinks.programme import FLASHES, HOUR_S, Limits, Planner, Programme
 from edge.sinks.sound import SoundError
 from edge.sinks.wav import wav_of
-from edge.sinks.worker import in_background
 from tests.sink_world import event, lines, script, soon
 
 NOON = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)

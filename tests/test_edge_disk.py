@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.disk import make_folder, mistaken
+from edge.files import make_folder, mistaken
 
 
 def test_a_folder_is_made_with_those_above_it(tmp_path):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import edge.atomic
 import edge.evidence.store
+import edge.files
 from edge.alarm.pictures import evidence_writer
 from edge.errors import OptionError
 from edge.evidence.papers import Papers
@@ -40,7 +40,7 @@ def names(root):
 def paused(monkeypatch):
     """A disk that takes nothing from ``pause()`` on until the event it gives is set."""
     goes_on = threading.Event()
-    real = edge.atomic.replace_whole
+    real = edge.files.replace_whole
 
     def waits(path, data):
         goes_on.wait(60)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import edge.evidence.store
-from edge.atomic import replace_whole
 from edge.errors import OptionError
 from edge.evidence.keep import lock, locked, unlock
 from edge.evidence.layout import GONE, sample_path, visit_folder
 from edge.evidence.store import RESCAN_S, NoRoomError, Store
+from edge.files import replace_whole
 
 BEGIN = datetime(2026, 5, 4, 23, 58, tzinfo=UTC)
 World = namedtuple("World", "store clock disk busy")

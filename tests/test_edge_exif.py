@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from edge.exif import Exif, read_exif
+from edge.pictures import Exif, read_exif
 from tests.uploads import dated, jpeg, taken_by
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.background import in_background
 from edge.errors import MissingExtraError, OptionError, UnavailableError
 from edge.installing import extra
 from edge.sinks.gpio import BLINK, Gpio, Pin, parse_pin
-from edge.sinks.worker import in_background
 from tests.sink_world import event, soon
 
 ROOT = Path(__file__).parent.parent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge.health import Health
 from edge.run import Run
+from edge.status import Health
 
 
 class Part:

@@ -8,9 +8,9 @@ from functools import partial
 import cv2
 import numpy as np
 
+from edge.background import AHEAD, in_order
 from edge.classifier import Classifier
 from edge.findings import find_in
-from edge.in_order import AHEAD, in_order
 from edge.models import BUNDLED
 from tests.card import card
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from edge.gate import Gate, HangingError
+from edge.background import Gate, HangingError
 from tests.outbox_world import wait_for
 
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.camera.jpeg_stream import JpegCutter
-from edge.exif import capture_time
-from edge.jpeg import APP1, EOI, SOF, SOS, jpeg_is_whole, jpeg_or_none, segments
+from edge.pictures import APP1, EOI, SOF, SOS, capture_time, jpeg_is_whole, jpeg_or_none, segments
 from tests.uploads import dated, jpeg
 
 WHOLE = jpeg(40, (80, 60))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.disk import mistaken
 from edge.errors import OptionError
+from edge.files import mistaken
 from edge.schema import Event
 from edge.sinks.jsonl import JsonLines
 from tests.sink_world import event

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.background import Sink, in_background
 from edge.outbox import Message, RefusedError
 from edge.schema import Event
 from edge.sinks.mqtt import Mqtt, settings_from_url
 from edge.sinks.mqtt.connection import UndeliveredError
-from edge.sinks.worker import Sink, in_background
 from tests.broker import PATIENCE_S, Broker, Listener, free_port, until
 
 pytestmark = pytest.mark.needs_tool("mosquitto")

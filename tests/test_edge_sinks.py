@@ -9,10 +9,10 @@ from io import StringIO
 import numpy as np
 import pytest
 
+from edge.background import in_background
 from edge.drawing import ALARM, Mark, annotate
 from edge.sinks.bell import Bell
 from edge.sinks.command import Command, CommandError, variables
-from edge.sinks.worker import in_background
 from edge.zones import Zone
 from tests.sink_world import event
 

@@ -14,9 +14,22 @@ from edge.classifier import Classifier, file_digest
 from edge.commands import snapshot as command
 from edge.commands.watch_words import model_line
 from edge.detect.frame_scan import FrameScanner
-from edge.drawing import ALARM, FOUND, HATCH, MOVING, ZONE, Mark, annotate
+from edge.drawing import (
+    ALARM,
+    FOUND,
+    HATCH,
+    MOVING,
+    ZONE,
+    Corners,
+    Lettering,
+    Mark,
+    annotate,
+    around,
+    first_free,
+    plain,
+    within,
+)
 from edge.errors import OptionError
-from edge.lettering import Corners, Lettering, around, first_free, plain, within
 from edge.models import BUNDLED
 from edge.schema import Region, Score
 from edge.zones import GREY, Zone, contains

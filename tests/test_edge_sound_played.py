@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.background import Stint, in_background
 from edge.sinks.players import Player, SoundFile, find_players
 from edge.sinks.sound import Sound, SoundError
-from edge.sinks.stint import Stint
 from edge.sinks.wav import read_wav
-from edge.sinks.worker import in_background
 from tests.sink_world import alive, event, lines, script, soon
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for players are shell scripts")

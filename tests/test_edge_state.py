@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import OptionError
-from edge.state import made_state_folder, state_folder
+from edge.files import made_state_folder, state_folder
 
 VARIABLES = ("BEAR_ALARM_STATE", "STATE_DIRECTORY", "XDG_STATE_HOME")
 

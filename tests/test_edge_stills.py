@@ -10,8 +10,7 @@ import pytest
 
 from edge.classifier import BATCH, Classifier
 from edge.errors import PictureError
-from edge.jpeg import jpeg_is_whole
-from edge.pictures import decode_picture, find_pictures, read_picture
+from edge.pictures import decode_picture, find_pictures, jpeg_is_whole, read_picture
 from edge.schema import Region
 from edge.stills import look
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model

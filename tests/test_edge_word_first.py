@@ -3,10 +3,10 @@
 import json
 
 from edge.alarm.alerting import Alerting
+from edge.files import JOURNAL
 from edge.journal.reader import JournalReader
 from edge.run import Run
 from edge.settings import AlertSettings
-from edge.state import JOURNAL
 from tests.post_box import PostBox
 from tests.sink_world import soon
 

@@ -8,8 +8,8 @@ import weakref
 
 import pytest
 
+from edge.background import MOST_LEFT, Worker, in_background
 from edge.schema import Event
-from edge.sinks.worker import MOST_LEFT, Worker, in_background
 from tests.sink_world import event, soon
 
 

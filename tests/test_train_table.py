@@ -82,7 +82,7 @@ def test_a_write_that_fails_leaves_the_old_table(tmp_path: Path, monkeypatch: py
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patched:
-            patched.setattr("edge.atomic.os.fsync", full)
+            patched.setattr("edge.files.os.fsync", full)
             with pytest.raises(OptionError, match="No space left"):
                 table.write()
         assert (tmp_path / "MANIFEST.csv").read_bytes() == before

@@ -21,17 +21,16 @@ from edge.alarm.post import Post, complaints, end_all
 from edge.alarm.reviews import Reviews
 from edge.alarm.sources import connect, open_kept
 from edge.alarm.watchers import Shared, change_watcher, let_go_of, make_watcher, rule_for
+from edge.background import Sink
 from edge.camera import Source
 from edge.classifier import Classifier
 from edge.evidence.writer import EvidenceWriter
-from edge.health import Ask
+from edge.files import made_state_folder
 from edge.journal.clock import Clock
 from edge.models import load
 from edge.run import Run
 from edge.settings import Camera, Settings
-from edge.sinks.worker import Sink
-from edge.state import made_state_folder
-from edge.status import ChannelStatus, SinkStatus, Status
+from edge.status import Ask, ChannelStatus, SinkStatus, Status
 from edge.telemetry.metrics import stats_of
 from edge.trace import Trace
 

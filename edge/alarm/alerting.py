@@ -13,18 +13,18 @@ from edge.alarm.at_once import Answered, AtOnce
 from edge.alarm.away import Away
 from edge.alarm.going_on import GoingOn
 from edge.alarm.keeping import Keeping
-from edge.health import Health
-from edge.sinks.worker import Sink, Worker, in_background
+from edge.background import Sink, Worker, in_background
+from edge.status import Health
 
 if TYPE_CHECKING:
     from edge.evidence.writer import EvidenceWriter
-    from edge.health import Ask
     from edge.journal import Journal
     from edge.journal.clock import Clock
     from edge.outbox.deliver import Deliverer
     from edge.run import Run
     from edge.schema import Event
     from edge.settings import AlertSettings
+    from edge.status import Ask
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from edge.alarm.local import Local, Plan, local_plans
 from edge.alarm.missing import Missing
-from edge.sinks.worker import Worker, in_background
+from edge.background import Worker, in_background
 
 if TYPE_CHECKING:
-    from edge.health import Ask
     from edge.schema import Event
     from edge.settings import AlertSettings
+    from edge.status import Ask
 
 log = logging.getLogger(__name__)
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from edge.alarm.missing import Missing
 from edge.alarm.remote import ChannelPlan, channel_plans, made
-from edge.sinks.worker import Worker, in_background
+from edge.background import Worker, in_background
 
 if TYPE_CHECKING:
     from edge.alarm.at_once import Answered
-    from edge.health import Ask
+    from edge.background import Sink
     from edge.journal import Journal
     from edge.outbox import Channel, Message, Route
     from edge.outbox.deliver import Deliverer
     from edge.run import Run
     from edge.schema import Event
     from edge.settings import AlertSettings
-    from edge.sinks.worker import Sink
+    from edge.status import Ask
 
 LET_GO_S = 2.0  # what is under way when a channel is told no more; the rest waits in the journal
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 from edge.board import Board, Reading
 from edge.board.effort import Effort
 from edge.board.health import parts
-from edge.settings import HealthSettings
+from edge.settings import HealthSettings, parse_listen
 from edge.status import Status
-from edge.telemetry.address import parse_listen
 from edge.telemetry.heartbeat import PART, Heartbeat
 from edge.telemetry.server import Server
 from edge.watchdog.pulse import Pulse
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
-    from edge.health import Ask
+    from edge.status import Ask
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge.background import Sink
     from edge.schema import Event
-    from edge.sinks.worker import Sink
 
 log = logging.getLogger(__name__)
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.alarm.word_first import WordFirst
-from edge.sinks.worker import Worker, in_background
+from edge.background import Worker, in_background
 
 if TYPE_CHECKING:
     from edge.alarm.at_once import Answered
-    from edge.health import Ask
     from edge.journal import Journal
     from edge.journal.clock import Clock
     from edge.outbox import Route
     from edge.run import Run
     from edge.schema import Event
+    from edge.status import Ask
 
 BEAT_S = 600.0  # how often the journal is told that the run lives: the only write while nothing happens
 EXAMINE_S = 60.0  # after the start, when alarms are live, the whole journal is checked

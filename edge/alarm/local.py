@@ -12,11 +12,11 @@ from edge.errors import NOT_HERE
 from edge.sinks.in_doubt import command_in_doubt
 
 if TYPE_CHECKING:
+    from edge.background import Sink
     from edge.schema import Event
     from edge.settings import AlertSettings
     from edge.sinks.gpio import Gpio
     from edge.sinks.sound import Sound
-    from edge.sinks.worker import Sink
 
 
 @dataclass(frozen=True)

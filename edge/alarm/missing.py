@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edge.errors import NOT_HERE, BearAlarmError
 
 if TYPE_CHECKING:
-    from edge.health import Ask
+    from edge.status import Ask
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.disk import make_folder
 from edge.errors import OptionError
+from edge.files import make_folder
 
 if TYPE_CHECKING:
     from edge.evidence.writer import EvidenceWriter

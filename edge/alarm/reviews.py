@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from edge.sinks.worker import Worker
+from edge.background import Worker
 
 if TYPE_CHECKING:
     from edge.alarm.post import Post

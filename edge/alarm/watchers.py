@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
+    from edge.background import Sink
     from edge.camera import Source
     from edge.classifier import Classifier
     from edge.decide import Rule
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from edge.evidence.writer import EvidenceWriter
     from edge.run import Run
     from edge.settings import Camera, CameraSettings
-    from edge.sinks.worker import Sink
     from edge.trace import Trace
     from edge.watch import Watcher
 

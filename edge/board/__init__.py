@@ -9,9 +9,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.background import Gate, HangingError
 from edge.board.sensors import critical_c, memory, temperature_c, throttled, undervolted
 from edge.board.storage import disk_of, free_mb, mount_of
-from edge.gate import Gate, HangingError
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What is wrong with the machine, as parts for ``edge.health``: a sentence each while it is, None while all is well."""
+"""What is wrong with the machine, as parts for ``edge.status``: a sentence each while it is, None while all is well."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parts(
     share: Callable[[], float] = lambda: 1.0,
     crop_ms: Callable[[], float | None] = lambda: None,
 ) -> dict[str, Ask]:
-    """Whom ``edge.health.Health`` is to ask of the machine, by the event's label.
+    """Whom ``edge.status.Health`` is to ask of the machine, by the event's label.
 
     ``read``: the machine now (``Board.read``); ``share`` of the frame rate that is kept up; ``crop_ms``: what scoring
     one crop takes, lately.

@@ -17,9 +17,7 @@ from typing import NamedTuple
 
 from edge.camera.seen import MISSING_S, Seen, mark_of
 from edge.errors import PictureError
-from edge.exif import capture_time
-from edge.jpeg import jpeg_or_none
-from edge.pictures import SUFFIXES, decode_picture
+from edge.pictures import SUFFIXES, capture_time, decode_picture, jpeg_or_none
 from edge.schema import Picture
 
 log = logging.getLogger(__name__)

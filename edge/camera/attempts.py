@@ -10,7 +10,7 @@ import json
 import logging
 from pathlib import Path
 
-from edge.gate import Gate, HangingError
+from edge.background import Gate, HangingError
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from edge.camera import Closing
 from edge.errors import PictureError, SourceError
-from edge.jpeg import jpeg_or_none
-from edge.pictures import decode_picture, picture_bytes
+from edge.pictures import decode_picture, jpeg_or_none, picture_bytes
 from edge.schema import Frame
 
 USUAL_FPS = 25.0  # where a file does not say, or says nonsense

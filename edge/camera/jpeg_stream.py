@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.jpeg import EOI, SOF, SOI, segments
+from edge.pictures import EOI, SOF, SOI, segments
 
 MOST_BYTES = 16 << 20  # a picture of 50 megapixels has less
 SIZE_BYTES = 7  # of a start of frame, to the end of its height and width

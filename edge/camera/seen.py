@@ -19,9 +19,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from edge.atomic import replace_whole
+from edge.background import AT_END_S, SINK_DEADLINE_S, Worker
 from edge.errors import OptionError
-from edge.sinks.worker import AT_END_S, SINK_DEADLINE_S, Worker
+from edge.files import replace_whole
 
 log = logging.getLogger(__name__)
 

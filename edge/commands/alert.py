@@ -82,9 +82,9 @@ def try_everyone(
     Exit code 0: all of them were told; 1: at least one was not.
     """
     from edge.alarm.alerting import Alerting
+    from edge.files import made_state_folder
     from edge.journal.clock import Clock
     from edge.run import Run
-    from edge.state import made_state_folder
 
     path = config_for(config)
     base = settings_of(path)

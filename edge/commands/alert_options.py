@@ -140,8 +140,8 @@ def alert_settings(
     events: str | None = None,
 ) -> AlertSettings:
     """Who is told: what these options say, else what ``base`` does. Raises OptionError for what makes no sense."""
-    from edge.atomic import need_folder
     from edge.decide.schedule import parse_schedule
+    from edge.files import need_folder
     from edge.settings import AlertSettings
 
     for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):

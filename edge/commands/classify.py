@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.atomic import need_folder
 from edge.commands.wording import counted
 from edge.errors import OptionError, PictureError
+from edge.files import need_folder
 from edge.schema import readable
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ def classify(
     """
     import cv2
 
+    from edge.background import in_order
     from edge.commands.progress import track
     from edge.commands.watch_words import model_line
     from edge.detect.card_pictures import CardPictures, read_head
     from edge.findings import FILES, find_in, is_clip, support
-    from edge.in_order import in_order
     from edge.models import load
     from edge.pictures import find_pictures
     from edge.survey import Survey, row_of
@@ -249,7 +249,7 @@ def how_counted(card: Card) -> str:
 
 def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
     """Write the CSV file, and say how many of each camera, day and label there are; an old one is kept beside it."""
-    from edge.atomic import replace_whole
+    from edge.files import replace_whole
     from edge.survey import csv_bytes
 
     data = csv_bytes(rows)
@@ -263,7 +263,7 @@ def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
 
 def write_part(table: Path, rows: list[Row]) -> Path | None:
     """The file beside ``table`` with the rows of a run that ends early, None for no rows: ``table`` is always whole."""
-    from edge.atomic import replace_whole
+    from edge.files import replace_whole
     from edge.survey import csv_bytes
 
     if not rows:

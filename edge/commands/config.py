@@ -42,7 +42,7 @@ def init(
     """Write a config with every setting in it, most of them behind a #. On a terminal it asks two questions."""
     from edge.commands.config_ask import at_a_terminal, found_cameras
     from edge.config.template import template
-    from edge.ownership import hand_over
+    from edge.files import hand_over
 
     path = _expanded(file)
     if path.is_dir():
@@ -166,7 +166,7 @@ def _ask(question: str, usual: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Nobody else reads it, not for a moment."""
-    from edge.atomic import replace_whole
+    from edge.files import replace_whole
 
     before = os.umask(0o777 & ~MODE)
     try:

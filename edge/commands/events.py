@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from edge.commands.config_options import settings_at_hand
 from edge.commands.events_journal import Kind, check_camera, chosen, moment, nothing, opened
 from edge.errors import OptionError
-from edge.state import ENVIRONMENT, state_folder
+from edge.files import ENVIRONMENT, state_folder
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import OptionError
-from edge.state import JOURNAL, SERVICE, state_folder
+from edge.files import JOURNAL, SERVICE, state_folder
 
 if TYPE_CHECKING:
     from edge.journal.reader import Happening, JournalReader

@@ -61,7 +61,7 @@ def use(
     bundled: Annotated[bool, typer.Option("--bundled", help="Go back to the model that ships.")] = False,
 ) -> None:
     """Choose the model that watch and classify use. It is checked first; the one before it is kept."""
-    from edge.atomic import replace_whole
+    from edge.files import replace_whole
     from edge.models import ENVIRONMENT, chosen, previous
 
     own, before = chosen(), previous()

@@ -192,9 +192,8 @@ def _file(kind: Kind, host: Host, program: Program, path: Path | None, reboot: b
 
 def _elsewhere(kind: Kind, program: Program, path: Path, dry_run: bool) -> None:
     """Write the file of launchd or of the Task Scheduler, and say how to hand it over."""
-    from edge.atomic import replace_whole
+    from edge.files import replace_whole, state_folder
     from edge.service import elsewhere
-    from edge.state import state_folder
 
     _settings(path)
     words = [*program.command, "watch", "--config", str(path)]

@@ -14,8 +14,7 @@ from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
     from edge.card import Card
-    from edge.drawing import Mark
-    from edge.lettering import Colour
+    from edge.drawing import Colour, Mark
     from edge.motion import Motion
     from edge.schema import Frame, Picture, Score
     from edge.settings import CameraSettings
@@ -58,10 +57,10 @@ def snapshot(
     Aim a camera with it: an animal should be 45 pixels long or more where you want it seen. To see it work:
     `bear-alarm snapshot demo --at 16`.
     """
-    from edge.atomic import need_folder
     from edge.camera import open_source, shown
     from edge.detect.frame_scan import FrameScanner
     from edge.drawing import annotate
+    from edge.files import need_folder
     from edge.models import load
     from edge.pictures import SUFFIXES
     from edge.zones import Cover, parse_masks, parse_zones
@@ -171,7 +170,7 @@ def _write(out: Path, picture: Picture) -> None:
     import cv2
     import numpy as np
 
-    from edge.atomic import replace_whole
+    from edge.files import replace_whole
 
     try:
         done, data = cv2.imencode(out.suffix.lower(), picture)

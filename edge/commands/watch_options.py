@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.atomic import need_folder
 from edge.commands.config_options import configured
 from edge.commands.watch_names import named, names
 from edge.errors import OptionError
+from edge.files import need_folder
 
 if TYPE_CHECKING:
     from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings

@@ -46,7 +46,7 @@ def _model(value: Any, folder: Path) -> str:
 
 
 def _listen(value: Any, folder: Path) -> str:
-    from edge.telemetry.address import parse_listen
+    from edge.settings import parse_listen
 
     host, port = parse_listen(text_of(value))
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

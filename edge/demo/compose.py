@@ -18,9 +18,9 @@ from pathlib import Path
 
 import cv2
 
-from edge.atomic import need_folder
 from edge.demo.scene import Scene, Shot, Truth
 from edge.errors import OptionError
+from edge.files import need_folder
 
 __all__ = ["Scene", "Shot", "Truth", "write_clip"]
 

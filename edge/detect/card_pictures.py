@@ -13,9 +13,7 @@ import cv2
 
 from edge.detect.card_background import BURST, LEAST_OTHERS, WIDTH_PX, Small, apart, differing, small
 from edge.errors import PictureError
-from edge.exif import read_exif
-from edge.jpeg import jpeg_or_none, jpeg_size
-from edge.pictures import decode_picture, picture_bytes
+from edge.pictures import decode_picture, jpeg_or_none, jpeg_size, picture_bytes, read_exif
 from edge.schema import BoxXYWH
 
 HEAD_BYTES = 1 << 17  # Exif and a thumbnail of 64 kB lie before the size

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from edge import __version__
-from edge.atomic import replace_whole
 from edge.board.about import about
 from edge.board.sysfs import pairs
 from edge.doctor.checks import PACKAGES
@@ -24,8 +23,8 @@ from edge.doctor.model import WITHIN_S
 from edge.doctor.patient import Patient
 from edge.doctor.redact import Redactor, names_of_device, secrets_of_device
 from edge.errors import BearAlarmError
+from edge.files import JOURNAL, replace_whole
 from edge.service import NAME
-from edge.state import JOURNAL
 
 EVENTS, LOG_LINES = 200, 500
 LOG_S = 20.0

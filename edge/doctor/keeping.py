@@ -13,10 +13,10 @@ from edge.board import sensors, storage
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
 from edge.errors import OptionError
+from edge.files import JOURNAL
 from edge.service import NAME, ServiceError
 from edge.service.access import unwritable
 from edge.service.host import Host
-from edge.state import JOURNAL
 
 MOST_CHECKED = 200 << 20  # bytes; a larger journal takes too long to look through
 LONG_UP_S = 86_400.0  # a shorter time tells little of a day

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edge.config import SYSTEM
 from edge.errors import BearAlarmError, OptionError
+from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
 from edge.service import NAME
 from edge.settings import Camera, Settings
-from edge.state import ENVIRONMENT, JOURNAL, SERVICE, state_folder
 
 ASK_S = 5.0  # for systemctl
 UNIT = Path("etc/systemd/system/bear-alarm.service")  # below the root

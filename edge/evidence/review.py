@@ -21,10 +21,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edge.atomic import replace_whole
 from edge.errors import OptionError
 from edge.evidence.layout import SAMPLE
-from edge.file_lock import try_lock
+from edge.files import replace_whole, try_lock
 from edge.schema import BoxXYWH
 
 Verdict = Literal["confirmed", "wrong", "relabelled", "unsure"]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.atomic import replace_whole
 from edge.errors import OptionError
 from edge.evidence.keep import locked
 from edge.evidence.layout import DAY, GONE, KEEP, NEGATIVES, SAMPLE, VISIT
+from edge.files import replace_whole
 
 log = logging.getLogger(__name__)
 

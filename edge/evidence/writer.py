@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge.disk import make_folder, mistaken
+from edge.background import Worker
 from edge.errors import OptionError
 from edge.evidence.camera import POST_S, PRE_S, CameraEvidence
 from edge.evidence.clip import ClipError, ClipMaker
 from edge.evidence.papers import Film, Papers
 from edge.evidence.pile import Pile
 from edge.evidence.store import MB, NoRoomError, Store
+from edge.files import make_folder, mistaken
 from edge.schema import Event
-from edge.sinks.worker import Worker
 from edge.zones import Polygon
 
 log = logging.getLogger(__name__)

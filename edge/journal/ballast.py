@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from edge.ownership import hand_over
+from edge.files import hand_over
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge import __version__
-from edge.gate import Gate, HangingError
+from edge.background import Gate, HangingError
 from edge.journal.ballast import Ballast
 from edge.journal.clock import Clock
 from edge.journal.locks import Alive

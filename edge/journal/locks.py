@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edge.file_lock import try_lock
-from edge.ownership import hand_over
+from edge.files import hand_over, try_lock
 
 LONG_DEAD_S = 3600.0  # a file nobody holds may be of a process that is just about to take it
 OPENING_S = 15.0  # how long another one may take to check or mend the journal

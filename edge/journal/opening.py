@@ -10,12 +10,12 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from edge.files import hand_over
 from edge.journal import layout
 from edge.journal.locks import alone
 from edge.journal.salvage import salvage
 from edge.journal.store import DiskError, Store, faults
 from edge.outbox import Route
-from edge.ownership import hand_over
 from edge.schema import utc_text
 
 log = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.files import hand_over
 from edge.journal import layout
 from edge.journal.locks import alone
 from edge.journal.opening import ENDS, NAME
 from edge.journal.store import DiskError, faults
 from edge.journal.times import utc
-from edge.ownership import hand_over
 from edge.schema import Event
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from edge.file_lock import try_lock
-from edge.ownership import hand_over
+from edge.files import hand_over, try_lock
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge.config import SYSTEM
 from edge.errors import BearAlarmError
-from edge.state import SERVICE
+from edge.files import SERVICE
 
 NAME = "bear-alarm"  # of the service, its user and its folders
 UNIT = f"{NAME}.service"

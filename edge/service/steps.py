@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.atomic import replace_whole
 from edge.config.filling import SECRETS
+from edge.files import replace_whole
 from edge.service import CONFIG, GROUPS, NAME, STATE, UNIT, ServiceError
 from edge.service.host import PEOPLE, Host
 from edge.service.named import check_named, named, under_home

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from edge.background import Stint
 from edge.errors import OptionError, UnavailableError
 from edge.schema import Event
 from edge.sinks.programme import Flash, Limits, Planner, Programme, Step
-from edge.sinks.stint import Stint
 from edge.sinks.wav import is_path
 
 log = logging.getLogger(__name__)

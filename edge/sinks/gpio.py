@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.background import Stint
 from edge.errors import MissingExtraError, OptionError, UnavailableError
 from edge.installing import extra
 from edge.schema import Event
-from edge.sinks.stint import Stint
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
-from edge.disk import mistaken
 from edge.errors import OptionError
+from edge.files import mistaken
 from edge.schema import Event
 
 log = logging.getLogger(__name__)

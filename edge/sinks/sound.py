@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.background import Stint
 from edge.errors import OptionError
 from edge.schema import Event
 from edge.sinks.noises import NAMES, make
 from edge.sinks.players import Player, Playing, SoundFile, find_players
-from edge.sinks.stint import Stint
 from edge.sinks.wav import is_path, read_wav, wav_of
 
 log = logging.getLogger(__name__)

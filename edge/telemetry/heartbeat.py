@@ -30,7 +30,7 @@ from edge.status import Status
 
 log = logging.getLogger(__name__)
 
-PART = "heartbeat"  # of edge.health: what this says of itself must not keep it silent
+PART = "heartbeat"  # of edge.status: what this says of itself must not keep it silent
 TIMEOUT_S = 10.0
 LOOK_S = 15.0  # until an alarm that is ill is looked at again
 FIRST_S = 10.0  # until a beat that failed is tried again; then twice as long each time

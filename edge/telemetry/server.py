@@ -20,8 +20,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from edge import __version__
 from edge.outbox.scrub import error_words
+from edge.settings import parse_listen
 from edge.status import Status
-from edge.telemetry.address import parse_listen
 from edge.telemetry.listener import Bounded, Listener
 from edge.telemetry.metrics import CONTENT_TYPE, metrics_text
 

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge.background import Worker
 from edge.decide.suspect import OUTSIDE_ZONES
-from edge.sinks.worker import Worker
 from edge.trace.file import TraceFile
 from edge.trace.moment import SILENT_S, THE_END, Moment, Peak, Summary, share
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.lettering import FONT, plain
+from edge.drawing import FONT, plain
 from edge.schema import Picture
 
 Point = tuple[float, float]  # x, y

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from edge.atomic import replace_whole
 from edge.errors import OptionError
+from edge.files import replace_whole
 from edge.local_time import clock
 from edge.trace.canvas import Anchor, Canvas, Colour, PixelCanvas, Point, SvgCanvas
 from edge.trace.find import Found

@@ -72,7 +72,7 @@ class Escalation:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         forgetful: Callable[[Path], bool] = forgets,
     ) -> None:
-        from edge.gate import Gate  # here: a service says that it starts before it imports what is heavy
+        from edge.background import Gate  # here: a service says that it starts before it imports what is heavy
 
         self.path = folder / FILE
         self.restart_after_s = restart_after_s
@@ -191,7 +191,7 @@ class Escalation:
 
     def _asked(self, work: Callable[[], T]) -> T | None:
         """What the disk gives; None when it fails or hangs, which is said once until it has taken a note."""
-        from edge.gate import HangingError
+        from edge.background import HangingError
 
         try:
             found = self._gate(work, DISK_S)

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edge.atomic import replace_whole
 from edge.errors import OptionError
+from edge.files import replace_whole
 
 VERSION = 1
 MOUNTS = Path("/proc/self/mountinfo")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge.errors import CatalogError, OptionError
-from edge.file_lock import try_lock, unlock
+from edge.files import try_lock, unlock
 
 T = TypeVar("T")
 WAIT_S = 10.0  # how long another writer is waited for; a row takes milliseconds

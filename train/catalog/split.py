@@ -13,8 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from edge.atomic import replace_whole
 from edge.errors import CatalogError
+from edge.files import replace_whole
 from train.catalog.deal import deal, holds
 from train.catalog.folds import Fold, split_frames
 from train.catalog.picture import CAMERAS, SPLITS, Catalog, Picture, is_bear, name_inside

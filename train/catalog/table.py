@@ -15,9 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edge.atomic import replace_whole
 from edge.errors import CatalogError, OptionError
-from edge.file_lock import try_lock
+from edge.files import replace_whole, try_lock
 from edge.pictures import SUFFIXES
 from edge.schema import BoxXYWH
 from train.catalog.read import MANIFEST

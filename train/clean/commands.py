@@ -128,7 +128,7 @@ def _writable(out: Path) -> Path:
 
 
 def _write(place: Place, suspects: list[Suspect], out: Path, *, as_json: bool) -> None:
-    from edge.atomic import replace_whole
+    from edge.files import replace_whole
     from train.clean.page import page, page_rows
 
     rows = page_rows(suspects, place.root)

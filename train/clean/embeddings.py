@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge.atomic import replace_whole
 from edge.crops import cut
 from edge.errors import OptionError, PictureError
+from edge.files import replace_whole
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image

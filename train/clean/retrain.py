@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge.atomic import replace_whole
 from edge.errors import CatalogError
+from edge.files import replace_whole
 from train.catalog.picture import SPLITS, Catalog, Picture, table_digest
 from train.catalog.split import Split, complete, read_split
 from train.clean.changes import check_retrain, words

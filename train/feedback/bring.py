@@ -10,8 +10,8 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
-from edge.atomic import replace_whole
 from edge.errors import BearAlarmError, OptionError, PictureError
+from edge.files import replace_whole
 from train.catalog.picture import SPLITS, is_bear
 from train.catalog.read import ALIASES
 from train.catalog.table import check_no_loose

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.atomic import replace_whole
 from edge.errors import CatalogError, OptionError
+from edge.files import replace_whole
 from train.catalog.read import MANIFEST
 from train.catalog.table import BOX_COLUMNS, BOXES, Boxes, Table, csv_bytes
 

@@ -1,4 +1,4 @@
-"""Exif of every format that Pillow reads, also of other programs; ``edge.exif`` reads only what cameras write."""
+"""Exif of every format that Pillow reads, also of other programs; ``edge.pictures`` reads only what cameras write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 from typing import Any
 
-from edge.exif import EXIF_IFD, WANTED, Exif, exif_of, moment, words
+from edge.pictures import EXIF_IFD, WANTED, Exif, exif_of, moment, words
 from train.gather.extra import need
 
 DATE_TIME = 0x0132  # when the file was last changed; many programs write no other time

@@ -8,8 +8,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from edge.atomic import replace_whole
 from edge.errors import OptionError, PictureError
+from edge.files import replace_whole
 from edge.night import is_grey
 from edge.pictures import picture_bytes, read_picture
 from train.catalog.licences import find_licence

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from edge.errors import CatalogError, PictureError
-from edge.exif import Exif
-from edge.pictures import find_pictures, picture_bytes
+from edge.pictures import Exif, find_pictures, picture_bytes
 from train.catalog.licences import NOT_STATED, OWN
 from train.catalog.read import UNSORTED
 from train.gather.exif import read_exif

@@ -11,8 +11,7 @@ from typing import Any
 import av
 
 from edge.errors import PictureError
-from edge.jpeg import jpeg_is_whole, jpeg_or_none
-from edge.pictures import decode_picture
+from edge.pictures import decode_picture, jpeg_is_whole, jpeg_or_none
 from edge.schema import Picture
 from train.gather.extra import need
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from edge.atomic import replace_whole
 from edge.errors import OptionError
+from edge.files import replace_whole
 
 FILE = "unfinished.json"
 STATE = "unfinished.pt"  # the weights after the last whole epoch (``train.learning.checkpoint``)

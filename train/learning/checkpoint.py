@@ -13,8 +13,8 @@ import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 
-from edge.atomic import replace_whole
 from edge.errors import OptionError
+from edge.files import replace_whole
 from train.learning.callbacks import WeightAverage, bare
 from train.learning.together import first
 

@@ -17,13 +17,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from edge.atomic import replace_whole
 from edge.camera import open_source
 from edge.camera.arrivals import CLIPS
 from edge.classifier import Classifier
 from edge.crops import square
 from edge.detect.frame_scan import FrameScanner
 from edge.errors import BearAlarmError, OptionError
+from edge.files import replace_whole
 from edge.pictures import SUFFIXES, read_picture
 from edge.schema import BoxXYWH, Picture, Region, Score
 from edge.track import inside, iou

@@ -29,10 +29,10 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner, load_learner
 
 from edge import __version__
-from edge.atomic import replace_whole
 from edge.card import FrameRule
 from edge.classifier import file_digest
 from edge.errors import CatalogError, OptionError
+from edge.files import replace_whole
 from train.catalog.decisions import TABLE as DECISIONS
 from train.catalog.picture import LABELS, Catalog, check_trainable, table_digest
 from train.catalog.picture import Picture as Row

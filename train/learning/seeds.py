@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from edge.atomic import replace_whole
+from edge.files import replace_whole
 from train.learning.recipe import Recipe
 
 FIGURES = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.atomic import replace_whole
 from edge.errors import OptionError
+from edge.files import replace_whole
 
 HERE = Path(__file__).parent
 NAMES = ("whole_way.ipynb", "clean.ipynb", "try.ipynb", "voila.json")

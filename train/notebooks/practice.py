@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.atomic import replace_whole
 from edge.errors import OptionError
+from edge.files import replace_whole
 from edge.schema import Picture
 
 CAMERAS, EACH = 6, 6  # pictures of each kind at each camera

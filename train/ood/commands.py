@@ -37,8 +37,8 @@ def ood(
     given = of_folder(outsiders) if outsiders else []
     place = find_place(run, data)
     wait_asleep()
-    from edge.atomic import replace_whole
     from edge.commands.progress import track
+    from edge.files import replace_whole
     from train.learning.run import make_folder, read_run
     from train.ood.compare import RESULT, compare_run, save
     from train.ood.words import page, text

@@ -197,6 +197,6 @@ def winner_of(run: Run) -> str:
 
 def save(comparison: Comparison, path: Path) -> None:
     """Write the comparison as JSON, whole or not at all."""
-    from edge.atomic import replace_whole
+    from edge.files import replace_whole
 
     replace_whole(path, comparison.to_json().encode())

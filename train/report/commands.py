@@ -32,10 +32,10 @@ def report(
 
     The page needs nothing but itself, not even a network. It holds pictures: mind their licences before passing it on.
     """
-    from edge.atomic import replace_whole
     from edge.classifier import Classifier
     from edge.commands.progress import track
     from edge.errors import OptionError
+    from edge.files import replace_whole
     from train.catalog.labels import parse_labels
     from train.judging.evaluate_command import find_clips, read_footage
     from train.report.findings import find_out

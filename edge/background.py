@@ -6,13 +6,243 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from edge.schema import Event
 
+# The disk in a thread of its own, one call at a time: a failing card may keep a call for minutes, and nobody waits.
+
+
+T = TypeVar("T")
+
+IDLE_S = 15.0  # the thread waits so long for more: a new one for each call takes a millisecond
+
+
+class HangingError(Exception):
+    """A call has been in the disk for too long; whoever came after it was not waited for."""
+
+
+@dataclass(eq=False, slots=True)
+class _GateCall:
+    """One thing to be done, and what came of it."""
+
+    work: Callable[[], Any]
+    name: str | None
+    over: bool = False
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Gate:
+    """Does what is asked, one after the other, in a thread that lives as long as there is something to do."""
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)  # for who waits for an answer
+        self._asked = threading.Condition(lock)  # for the thread
+        self._serving = self._closed = False
+        self._calls: deque[_GateCall] = deque()
+        self._since: float | None = None  # when the call under way began, time.monotonic()
+
+    @property
+    def busy_s(self) -> float:
+        """For how many seconds the call under way has been; 0: there is none."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def __call__(self, work: Callable[[], T], within_s: float, name: str | None = None) -> T:
+        """What ``work()`` gives, or raises. Raises HangingError once one call, this or another, takes ``within_s``.
+
+        Work with a ``name`` is done all the same when it can be, once for all who asked for it before it began; other
+        work is not worth doing later.
+        """
+        with self._changed:
+            call = next((each for each in self._calls if name and each.name == name), None)
+            if call is None:
+                call = _GateCall(work, name)
+                self._calls.append(call)
+            alone = not self._serving and not self._start()
+            if alone:
+                self._calls.remove(call)
+            elif self._since is None:
+                self._since = time.monotonic()
+                self._asked.notify()
+            while not (call.over or alone):
+                left_s = within_s - self.busy_s
+                if left_s <= 0.0:
+                    if name is None and call in self._calls:
+                        self._calls.remove(call)
+                    raise HangingError
+                self._changed.wait(left_s)
+        if alone:
+            return work()
+        if call.error:
+            raise call.error
+        result: T = call.result
+        return result
+
+    def close(self) -> None:
+        """From now on the thread ends as soon as there is nothing to do; what is asked later is done all the same."""
+        with self._changed:
+            self._closed = True
+            self._asked.notify()
+
+    def _start(self) -> bool:
+        """Whether there is a thread to do it; at the very end of a program none is to be had."""
+        try:
+            threading.Thread(target=self._serve, name="the disk", daemon=True).start()
+        except RuntimeError:
+            return False
+        self._serving = True
+        return True
+
+    def _serve(self) -> None:
+        while call := self._next():
+            try:
+                call.result = call.work()
+            except BaseException as error:
+                call.error = error
+            with self._changed:
+                call.over = True
+                self._since = None
+                self._changed.notify_all()
+
+    def _next(self) -> _GateCall | None:
+        """Wait for what is asked; None: nothing was, for a while."""
+        with self._changed:
+            if not self._calls and not self._closed:
+                self._asked.wait(IDLE_S)
+            if not self._calls:
+                self._serving = False
+                return None
+            self._since = time.monotonic()
+            return self._calls.popleft()
+
+
+# Work done in several threads, handed over in order: OpenCV and onnxruntime let other threads run meanwhile.
+
+
+R = TypeVar("R")
+
+AHEAD = 32  # items a thread may be ahead of the slowest one, so that a long clip does not stop the others
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Generator[R, None, None]:
+    """Yield ``work`` of each item in the items' order, from so many threads.
+
+    Items are taken as they are needed: at most ``AHEAD`` a thread wait. Closing the iterator drops what has not
+    begun, and does not wait for what has.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+# Something that goes on for a while beside everything else: a siren, a lamp, a programme of noises.
+
+
 log = logging.getLogger(__name__)
+
+
+class Stint:
+    """Does ``work(stint)`` in its own thread until its time is over; asked again meanwhile, it goes on for longer.
+
+    The work waits only by ``wait`` and ``wait_for_more``, and leaves things as they should be however it ends.
+    Safe to use from any thread.
+    """
+
+    def __init__(self, work: Callable[[Stint], None], name: str) -> None:
+        self.name = name
+        self.asked = 0  # how often
+        self._work = work
+        self._changed = threading.Condition()
+        self._until = 0.0  # time.monotonic(), seconds
+        self._going = False
+        self._closed = False
+
+    @property
+    def going(self) -> bool:
+        """Whether it is at work."""
+        return self._going
+
+    @property
+    def over(self) -> bool:
+        """Whether its time is over."""
+        return time.monotonic() >= self._until
+
+    def go_on(self, seconds: float) -> bool:
+        """Work until so many seconds from now, never for shorter than was asked before; True when it began just now.
+
+        Raises RuntimeError once it is closed, and where no thread is to be had.
+        """
+        with self._changed:
+            if self._closed:
+                raise RuntimeError(f"{self.name} is over, for the alarm ends")
+            self._until = max(self._until, time.monotonic() + seconds)
+            self.asked += 1
+            begun, self._going = not self._going, True
+            self._changed.notify_all()
+            if begun:
+                try:
+                    threading.Thread(target=self._run, name=self.name, daemon=True).start()
+                except RuntimeError:
+                    self._going = False
+                    raise
+        return begun
+
+    def stop(self, within_s: float = 0.0) -> bool:
+        """End it now, and wait for that at most so many seconds; False when it takes longer."""
+        with self._changed:
+            self._until = 0.0
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: not self._going, within_s)
+
+    def close(self, within_s: float = 0.0) -> bool:
+        """As ``stop``, and for good: what is asked from now on is refused."""
+        self._closed = True
+        return self.stop(within_s)
+
+    def wait(self, seconds: float) -> bool:
+        """For the work: wait so many seconds; True when its time is over, at once then."""
+        with self._changed:
+            end = time.monotonic() + seconds
+            while not self.over and (left_s := min(end, self._until) - time.monotonic()) > 0.0:
+                self._changed.wait(left_s)
+            return self.over
+
+    def wait_for_more(self, asked: int) -> bool:
+        """For the work: wait until it was asked more often than ``asked``; False when its time is over before."""
+        with self._changed:
+            while not self.over and self.asked == asked:
+                self._changed.wait(max(self._until - time.monotonic(), 0.0))
+            return not self.over
+
+    def _run(self) -> None:
+        while True:
+            failed, asked = False, self.asked
+            try:
+                self._work(self)
+            except Exception as error:  # a thread that dies would leave it "going" for ever
+                failed = True
+                log.warning("%s failed: %s", self.name, error or type(error).__name__)
+            with self._changed:
+                # Asked again between the work's last look and now: it begins anew.
+                if failed or self.over or self.asked == asked:
+                    self._going = False
+                    self._changed.notify_all()
+                    return
+
 
 Item = TypeVar("Item")
 Sink = Callable[[Event], Any]

@@ -1,0 +1,202 @@
+"""Where the alarm keeps what must outlive it: the journal and its evidence."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from edge.background import Gate, HangingError
+from edge.errors import OptionError
+
+# Writing a file whole or not at all: a power cut leaves the old one or the new one.
+
+
+def need_folder(file: Path) -> None:
+    """Raise OptionError where the folder of a file to be written is missing: its path may be mistyped."""
+    with suppress(PermissionError):  # the writing itself says it better
+        if not file.parent.is_dir():
+            raise OptionError(f"{file}: there is no folder {file.parent}; create it, or correct the path")
+
+
+def replace_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` beside ``path``, bring it to the disk, then put it in place in one step.
+
+    Raises OptionError when the place cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        if error.errno == errno.ENOENT:
+            need_folder(path)
+        raise OptionError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+# What a disk says when it takes nothing: a mistake in the path, or something that may be well again tomorrow.
+
+
+MISTAKES = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ESPIPE}
+MAKE_S = 10.0  # a network share may be slow; one whose server is gone keeps a call for ever
+
+
+def mistaken(error: OSError) -> bool:
+    """Whether the path can never be right: it is a folder, lies in a file, is a pipe, or its name is too long.
+
+    A disk that is full, read-only, broken or not there is none, and neither is one without permission: where a disk
+    is not mounted, a folder of root's lies in its place. The alarm starts without such a disk.
+    """
+    if error.errno == errno.EEXIST and error.filename and not os.path.exists(error.filename):  # noqa: PTH110
+        return False  # a link to where a disk is not mounted
+    return error.errno is None or error.errno in MISTAKES
+
+
+def make_folder(folder: Path, within_s: float = MAKE_S) -> None:
+    """Make a folder and those above it, waiting at most so many seconds for the disk. Raises OSError."""
+    gate = Gate()
+    try:
+        gate(lambda: folder.mkdir(parents=True, exist_ok=True), within_s)
+    except HangingError:
+        raise TimeoutError(errno.ETIMEDOUT, f"the disk has not answered for {within_s:g} s", str(folder)) from None
+    finally:
+        gate.close()
+
+
+# A lock on an open file, between processes: whoever holds it and ends, in whatever way, lets go of it.
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _PLACE = 1 << 40  # a byte that no file of ours reaches: what is locked cannot be read on Windows
+
+    def try_lock(file: int, *, shared: bool = False) -> bool:
+        """Whether the descriptor's file is locked now; False where another holds it. Raises OSError without locks."""
+        os.lseek(file, _PLACE, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+    def unlock(file: int) -> None:
+        """Let go of the lock; closing the file does so as well."""
+        os.lseek(file, _PLACE, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    def try_lock(file: int, *, shared: bool = False) -> bool:
+        """Whether the descriptor's file is locked now; False where another holds it. Raises OSError without locks."""
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(file: int) -> None:
+        """Let go of the lock; closing the file does so as well."""
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+# Root may try an alarm that another user runs: what it makes in that user's folder must not lock the user out.
+
+
+log = logging.getLogger(__name__)
+
+
+def hand_over(path: Path) -> None:
+    """Give a file or folder that root made to the owner of the folder it lies in; for everybody else nothing happens.
+
+    What is not there, a link, and a file with another name elsewhere are left as they are.
+    """
+    if sys.platform == "win32" or os.geteuid() != 0:
+        return
+    try:
+        made, folder = path.lstat(), path.parent.stat()
+        plain = stat.S_ISDIR(made.st_mode) or (stat.S_ISREG(made.st_mode) and made.st_nlink == 1)
+        if plain and made.st_uid == 0 and folder.st_uid != 0:
+            os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    except OSError as error:  # a drive without owners
+        log.debug("%s: stays root's (%s)", path, error.strerror)
+
+
+ENVIRONMENT = "BEAR_ALARM_STATE"
+JOURNAL = "journal.db"  # in the state folder
+BAD_DISK = frozenset({errno.EROFS, errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)})
+SERVICE = Path("/var/lib/bear-alarm")  # a systemd service's, which the person at the keyboard is not
+
+
+def state_folder(given: Path | None = None) -> Path:
+    """The state folder, whether it is there or not: ``given``, else what the environment says, else this user's own.
+
+    In this order: $BEAR_ALARM_STATE, $STATE_DIRECTORY (systemd's; the first of several), $XDG_STATE_HOME, then the
+    system's place for such things in the user's home. Raises OptionError where there is no home either.
+    """
+    if given is not None:
+        return _absolute(given)
+    own = os.environ.get(ENVIRONMENT, "")
+    if own:
+        return _absolute(Path(own))
+    service = os.environ.get("STATE_DIRECTORY", "").partition(":" if os.name == "posix" else os.pathsep)[0]
+    if service:
+        return _absolute(Path(service))
+    return _of_user() / "bear-alarm"
+
+
+def made_state_folder(given: Path | None = None) -> Path:
+    """The state folder, made where it is missing. Raises OptionError for one that can never be.
+
+    A disk that is full, read-only or broken is no mistake of anybody's: the journal waits for better times.
+    """
+    folder = state_folder(given)
+    try:
+        missing = [each for each in (*reversed(folder.parents), folder) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            hand_over(each)
+    except OSError as error:
+        if error.errno not in BAD_DISK:
+            raise OptionError(
+                f"{folder}: no journal can be kept there ({error.strerror}); name another --state"
+            ) from None
+    return folder
+
+
+def _of_user() -> Path:
+    """The folder for the state of this user's programs."""
+    # The XDG specification says to ignore relative paths.
+    xdg = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if xdg.is_absolute():
+        return xdg
+    local = os.environ.get("LOCALAPPDATA", "")
+    if sys.platform == "win32" and local:
+        return Path(local)
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():  # a service user may have no home
+        raise OptionError(f"this user has no home folder to keep the journal in; set ${ENVIRONMENT} to a folder")
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support"
+    return home / ".local" / "state"
+
+
+def _absolute(path: Path) -> Path:
+    """The path with the home folder in place of ``~``, whatever the working folder becomes. Raises OptionError."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise OptionError(f"{path}: no such user's home folder; give the whole path") from None
