@@ -11,8 +11,8 @@ from threading import Event
 
 import cv2
 
-from edge.camera.arrivals import CLIPS
-from edge.camera.file import VideoSource
+from edge.camera.files import VideoSource
+from edge.camera.folder import CLIPS
 from edge.card import Card
 from edge.classifier import Classifier
 from edge.errors import PictureError, SourceError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.camera import Closing
-from edge.camera.kept import KeptSource
+from edge.camera.reconnect import KeptSource
 from edge.errors import SourceError
 from edge.schema import Frame, Trouble
 from tests.tiny import BEAR_COLOUR

@@ -33,7 +33,7 @@ import cv2
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.background import in_order
-from edge.camera.file import VideoSource
+from edge.camera.files import VideoSource
 from edge.classifier import Classifier
 from edge.detect.card_pictures import CardPictures, read_head
 from edge.findings import Finding, support

@@ -10,7 +10,7 @@ import pytest
 from edge.alarm import Alarm, at_once
 from edge.alarm.alerting import Alerting, _Held
 from edge.alarm.going_on import GoingOn
-from edge.camera.follow import FollowSource
+from edge.camera.folder import FollowSource
 from edge.errors import OptionError
 from edge.run import Run
 from edge.schema import Event

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.camera import arrivals
-from edge.camera.arrivals import Arrivals, is_finished, mount_point
+from edge.camera import folder as arrivals
+from edge.camera.folder import Arrivals, is_finished, mount_point
 from edge.pictures import capture_time, decode_picture
 from tests.uploads import dated, jpeg, put
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.camera import seen
-from edge.camera.arrivals import Arrivals
-from edge.camera.seen import Seen
+from edge.camera import folder as seen
+from edge.camera.folder import Arrivals, Seen
 from tests.test_edge_arrivals import arrived, begun
 from tests.uploads import put
 

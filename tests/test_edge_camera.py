@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.camera import open_source, shown, source_name
-from edge.camera.file import VideoSource
+from edge.camera.files import VideoSource
 from edge.errors import SourceError
 
 FPS = 20
@@ -229,7 +229,7 @@ def test_a_pi_camera_is_its_own_module(monkeypatch):
         def __init__(self, word, *, name, fps, size_wh):
             self.given = (word, name, fps, size_wh)
 
-    monkeypatch.setitem(sys.modules, "edge.camera.pi", SimpleNamespace(PiSource=PiSource))
+    monkeypatch.setitem(sys.modules, "edge.camera.picamera", SimpleNamespace(PiSource=PiSource))
     source: Any = open_source("picamera://1?mode=yuv", fps=5)
     assert source.given == ("picamera://1?mode=yuv", "picamera1", 5, (1280, 720))
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from edge.alarm.sources import open_kept
-from edge.camera.attempts import MOST, Attempts
+from edge.camera.folder import MOST, Attempts
 from edge.settings import Camera
 from tests.sink_world import soon
 from tests.test_edge_watch import ROOT

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from edge.camera.checks import Frozen, Stillness, frame_fault, picture_fault
-from edge.camera.onward import Onward
+from edge.camera.live import Frozen, Stillness, frame_fault, picture_fault
+from edge.camera.reconnect import Onward
 from edge.schema import Frame, Later
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)

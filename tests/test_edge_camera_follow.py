@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from edge.camera import arrivals
-from edge.camera.follow import FollowSource
-from edge.camera.seen import Seen
+from edge.camera import folder as arrivals
+from edge.camera.folder import FollowSource, Seen
 from edge.errors import SourceError
 from edge.pictures import decode_picture
 from tests.uploads import jpeg, put

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from edge.camera.kept import BACK_OFF_S, KeptSource
+from edge.camera.reconnect import BACK_OFF_S, KeptSource
 from edge.errors import SourceError
 from edge.schema import Frame
 from tests.kept_world import Blocking, Camera, Connection, Diary, World, ours
@@ -202,7 +202,7 @@ def test_closing_ends_it_within_a_second_whatever_it_does(doing):
 
 
 def test_a_camera_whose_closing_hangs_is_not_opened_meanwhile(monkeypatch):
-    monkeypatch.setattr("edge.camera.kept.FIRST_S", 0.1)
+    monkeypatch.setattr("edge.camera.reconnect.FIRST_S", 0.1)
     go, opened, calls = threading.Event(), [], itertools.count()
 
     class Clinging(Blocking):

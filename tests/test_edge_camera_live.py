@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from edge.camera import live
-from edge.camera.live import LiveSource
-from edge.camera.newest import Newest
+from edge.camera.live import LiveSource, Newest
 from edge.errors import SourceError
 
 

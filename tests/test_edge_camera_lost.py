@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from edge.camera.kept import KeptSource
-from edge.camera.lost import Lost
+from edge.camera.reconnect import KeptSource, Lost
 from tests.kept_world import Camera, Connection, Diary, World
 
 

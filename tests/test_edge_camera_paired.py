@@ -13,8 +13,8 @@ import pytest
 
 from edge.alarm.sources import connect
 from edge.camera import Closing
-from edge.camera.kept import KeptSource
-from edge.camera.paired import PairedSource
+from edge.camera.dual_stream import PairedSource
+from edge.camera.reconnect import KeptSource
 from edge.errors import SourceError
 from edge.schema import Event, Frame, Later, Trouble
 from edge.telling import Teller

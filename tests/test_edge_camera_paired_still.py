@@ -3,8 +3,8 @@
 import itertools
 from typing import Any
 
-from edge.camera.kept import KeptSource
-from edge.camera.paired import OLDEST_S, SAME_S, SILENT_S, PairedSource
+from edge.camera.dual_stream import OLDEST_S, SAME_S, SILENT_S, PairedSource
+from edge.camera.reconnect import KeptSource
 from edge.commands.watch_words import _lost
 from edge.trouble import GRACE_S
 from edge.watch import CHECK_S

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.camera.pi import PiSource, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
+from edge.camera.picamera import PiSource, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
 from edge.errors import SourceError
 from edge.fakes import rpicam_vid as fake
 from edge.pictures import decode_picture

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from edge.alarm.sources import open_kept
-from edge.camera import arrivals, seen
-from edge.camera.arrivals import Arrivals
-from edge.camera.follow import FollowSource
-from edge.camera.seen import Seen, mark_of, seen_file
+from edge.camera import folder as arrivals
+from edge.camera import folder as seen
+from edge.camera.folder import Arrivals, FollowSource, Seen, mark_of, seen_file
 from edge.settings import Camera
 from tests.uploads import jpeg, put
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.alarm.watchers import Shared, make_watcher
-from edge.camera.follow import FollowSource
+from edge.camera.folder import FollowSource
 from edge.classifier import Classifier
 from edge.decide import logit, sigmoid
 from edge.detect.card_background import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small

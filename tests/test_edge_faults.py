@@ -13,7 +13,7 @@ import pytest
 from edge import settings
 from edge.alarm.post import MOST_RESTART_S, RESTART_S, Post, end_all
 from edge.camera import Closing
-from edge.camera.kept import KeptSource
+from edge.camera.reconnect import KeptSource
 from edge.decide.happening import Decider
 from edge.lens import LensCheck
 from edge.schema import Event, Frame, Trouble

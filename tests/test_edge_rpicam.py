@@ -7,9 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.camera.jpeg_stream import JpegCutter
-from edge.camera.pi import PiSource
-from edge.camera.rpicam import PROGRAM_VARIABLE, PiAddress, codecs, command, find_program, parse_pi
+from edge.camera.picamera import (
+    PROGRAM_VARIABLE,
+    JpegCutter,
+    PiAddress,
+    PiSource,
+    codecs,
+    command,
+    find_program,
+    parse_pi,
+)
 from edge.errors import SourceError
 from edge.fakes import rpicam_vid as fake
 

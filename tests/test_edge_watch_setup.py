@@ -18,8 +18,8 @@ from edge.alarm.post import Post
 from edge.alarm.reviews import Reviews
 from edge.alarm.sources import connect, open_kept
 from edge.alarm.watchers import Shared, make_watcher
-from edge.camera.follow import FollowSource
-from edge.camera.kept import KeptSource
+from edge.camera.folder import FollowSource
+from edge.camera.reconnect import KeptSource
 from edge.classifier import Classifier
 from edge.commands.watch_names import named, names
 from edge.decide.schedule import parse_schedule

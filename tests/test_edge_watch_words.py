@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge.camera.kept import KeptSource
+from edge.camera.reconnect import KeptSource
 from edge.commands.watch_words import OVER, alert, next_steps, sum_up
 from edge.local_time import lasting
 from edge.schema import Event, Trouble

@@ -39,7 +39,7 @@ def main(how, folder):
     import numpy as np
 
     from edge.camera import Closing
-    from edge.camera.kept import KeptSource
+    from edge.camera.reconnect import KeptSource
     from edge.errors import SourceError
     from edge.schema import Frame, Score
     from edge.status import Status

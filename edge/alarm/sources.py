@@ -22,10 +22,9 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
     once.
     """
     from edge.camera import is_live, open_source, shown
-    from edge.camera.follow import FollowSource
-    from edge.camera.kept import KeptSource
-    from edge.camera.paired import PairedSource
-    from edge.camera.seen import seen_file
+    from edge.camera.dual_stream import PairedSource
+    from edge.camera.folder import FollowSource, seen_file
+    from edge.camera.reconnect import KeptSource
 
     name, word, fps = camera.name, camera.source, camera.settings.fps
     if camera.follow:
@@ -63,9 +62,9 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
 
 def connect(source: Source, watcher: Watcher) -> None:
     """A kept source's troubles go to its watcher; of two streams each has its own."""
-    from edge.camera.follow import FollowSource
-    from edge.camera.kept import KeptSource
-    from edge.camera.paired import PairedSource
+    from edge.camera.dual_stream import PairedSource
+    from edge.camera.folder import FollowSource
+    from edge.camera.reconnect import KeptSource
 
     def report(trouble: Trouble | None, at: float) -> None:
         watcher.report(trouble, at, source.name)
@@ -85,9 +84,9 @@ def alive_at(source: Source) -> float | None:
 
     It goes on while a camera is down and opened anew, and stands still where a thread hangs.
     """
-    from edge.camera.follow import FollowSource
-    from edge.camera.kept import KeptSource
-    from edge.camera.paired import PairedSource
+    from edge.camera.dual_stream import PairedSource
+    from edge.camera.folder import FollowSource
+    from edge.camera.reconnect import KeptSource
 
     heard = source.sub if isinstance(source, PairedSource) else source
     return heard.alive_at if isinstance(heard, KeptSource | FollowSource) else None
@@ -95,8 +94,8 @@ def alive_at(source: Source) -> float | None:
 
 def reopened(source: Source) -> int:
     """How often a live camera was opened anew; of two streams both."""
-    from edge.camera.kept import KeptSource
-    from edge.camera.paired import PairedSource
+    from edge.camera.dual_stream import PairedSource
+    from edge.camera.reconnect import KeptSource
 
     if isinstance(source, PairedSource):
         return reopened(source.main) + reopened(source.sub)

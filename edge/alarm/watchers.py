@@ -56,7 +56,7 @@ def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
 def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
     """The watcher of one camera. Raises OptionError."""
     from edge.board.effort import slowest_fps
-    from edge.camera.follow import FollowSource
+    from edge.camera.folder import FollowSource
     from edge.decide.happening import Decider
     from edge.decide.offenders import Offenders
     from edge.detect.card_background import ArrivingMotion

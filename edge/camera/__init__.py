@@ -101,7 +101,7 @@ def open_source(
         raise SourceError(f"{words}: this name has bytes that are no text (UTF-8); rename it") from None
     called = name or source_name(source)
     if PI_CAMERA.match(source):
-        from edge.camera.pi import PiSource
+        from edge.camera.picamera import PiSource
 
         return PiSource(source, name=called, fps=fps, size_wh=size_wh or DEFAULT_SIZE_WH)
     try:
@@ -155,7 +155,7 @@ def _is_device(source: str) -> bool:
 
 def _open_file(source: str, name: str, fps: float) -> Source:
     """A clip, a picture, a folder or a pattern. Raises SourceError."""
-    from edge.camera.file import PictureSource, VideoSource
+    from edge.camera.files import PictureSource, VideoSource
 
     if source == "demo":
         if not DEMO.is_file():

@@ -88,8 +88,8 @@ def _head(event: Event) -> str:
 def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
     """What is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
-    from edge.camera.file import PictureSource
-    from edge.camera.follow import FollowSource
+    from edge.camera.files import PictureSource
+    from edge.camera.folder import FollowSource
 
     classifier = alarm.classifier
     places = []
@@ -205,8 +205,8 @@ def next_steps() -> tuple[str, str]:
 
 def _lost(opened: Source) -> str | None:
     """How long a camera gave no picture, in words; None for one that always did, and for files."""
-    from edge.camera.kept import KeptSource
-    from edge.camera.paired import PairedSource
+    from edge.camera.dual_stream import PairedSource
+    from edge.camera.reconnect import KeptSource
     from edge.local_time import lasting
 
     kept = opened.sub if isinstance(opened, PairedSource) else opened  # without which nothing is seen at all

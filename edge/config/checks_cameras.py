@@ -114,7 +114,7 @@ def _wrong_stream(word: str) -> str | None:
 
 
 def _wrong_pi(word: str) -> str | None:
-    from edge.camera.rpicam import parse_pi
+    from edge.camera.picamera import parse_pi
 
     try:
         parse_pi(word, (1280, 720))

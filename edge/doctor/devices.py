@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-# Nodes of a Raspberry Pi that are no USB camera; edge.camera.device knows them too, and needs OpenCV.
+# Nodes of a Raspberry Pi that are no USB camera; edge.camera.live knows them too, and needs OpenCV.
 NO_CAMERA = re.compile(r"unicam|rp1[-_]cfe|bcm2835|pispbe|rpi-?(vid|hevc)|hevc-dec|codec", re.IGNORECASE)
 PI_PROGRAMS = ("rpicam-vid", "libcamera-vid")
 OURS = re.compile(r"bear-alarm|-m\0edge\b")

@@ -29,7 +29,7 @@ def main(asks: dict[str, Any]) -> dict[str, Any]:
 
 def _look(source: Any, found: dict[str, Any], began: float) -> None:
     """Count frames, and judge the last."""
-    from edge.camera.checks import Stillness
+    from edge.camera.live import Stillness
 
     stillness = Stillness()
     first_at: float | None = None

@@ -21,8 +21,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# A loop goes on at least once a second while its camera is away: nothing there waits for a driver (edge.camera.kept).
-# After a fault of ours it rests for up to 30 s.
+# A loop goes on at least once a second while its camera is away: nothing there waits for a driver
+# (edge.camera.reconnect). After a fault of ours it rests for up to 30 s.
 ALIVE_S = 60.0
 # And so much longer as scoring one picture may take: one that arrived in a folder is given up to 100 crops at once
 # (edge.alarm.watchers), on a slow board with four cameras 1 to 2 s each. Who is ended over it begins with it again.

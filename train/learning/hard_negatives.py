@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from edge.camera import open_source
-from edge.camera.arrivals import CLIPS
+from edge.camera.folder import CLIPS
 from edge.classifier import Classifier
 from edge.crops import square
 from edge.detect.frame_scan import FrameScanner

@@ -3,23 +3,248 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from edge.camera import DEFAULT_FPS, Closing, Source
-from edge.camera.checks import STEADY_S, Frozen, frame_fault
-from edge.camera.live import FIRST_S, SILENT_S
-from edge.camera.lost import Lost
-from edge.camera.onward import Onward
-from edge.camera.report import REPORT_S, Due, Reporter, nobody
-from edge.camera.spell import Spell
+from edge.camera.live import FIRST_S, SILENT_S, STEADY_S, Frozen, Newest, frame_fault
 from edge.errors import BearAlarmError
 from edge.schema import Frame, Trouble
 
+# How much of the time a camera gave no picture, and whether short gaps add up to a trouble of their own.
+
+
+WINDOW_S = 180.0  # what was lost longer ago is no longer held against it
+SHARE = 0.2  # of the window: lost in short gaps, from which on the camera comes and goes; it is steady below half of it
+LEAST_S = 0.7  # a shorter gap is a hiccup
+SLOW = 3.0  # times the time between two frames: at a slow rate there are pauses that nobody wants
+LONG_S = 2.0  # and one so long is none of a slow camera, however usual
+USUAL = 16  # gaps between frames that are known; a quarter of them are shorter than what is usual
+SHORT_S = 10.0  # a longer gap is told as what it is
+LEAST_GAPS = 3  # fewer are a cable that somebody touched
+
+
+class Lost:
+    """The gaps between a camera's frames, added up. Times in seconds of one clock that only goes forward.
+
+    A gap counts from 0.7 s and from three times what was asked for on. Where the camera itself is slow (a long exposure
+    at night), also only from three times what is usual, but from 2 s on all the same.
+    """
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+        self.unsteady = False  # it comes and goes
+        self._began: float | None = None
+        self._short: deque[tuple[float, float]] = deque()  # when a gap ended, how long it was
+        self._gaps: deque[float] = deque(maxlen=USUAL)  # of the last frames, those that count too
+
+    def __call__(self, now: float, gap_s: float, fps: float, stood_s: float = 0.0) -> None:
+        """A frame has come, so long after the one before, at so many frames a second.
+
+        ``stood_s``: the picture that has changed with it was frozen for so long; that is no picture either.
+        """
+        first, self._began = self._began is None, now if self._began is None else self._began
+        if not first:
+            self._gaps.append(gap_s)
+        lost_s = stood_s
+        if self.counts(gap_s, fps) and not (first and gap_s < FIRST_S):
+            self.total_s += gap_s
+            lost_s += gap_s
+        if 0.0 < lost_s < SHORT_S:
+            self._short.append((now, lost_s))
+        while self._short and self._short[0][0] <= now - WINDOW_S:
+            self._short.popleft()
+        needed_s = SHARE * WINDOW_S * (0.5 if self.unsteady else 1.0)
+        self.unsteady = self.lately_s >= needed_s and len(self._short) >= LEAST_GAPS
+
+    @property
+    def lately_s(self) -> float:
+        """Seconds lost in short gaps within the window."""
+        return sum(gap_s for _, gap_s in self._short)
+
+    def words(self, now: float) -> str:
+        """What is wrong, and what to do."""
+        of_s = min(WINDOW_S, now - (now if self._began is None else self._began))
+        return (
+            f"the picture comes and goes, {self.lately_s:.0f} of the last {of_s:.0f} s were lost; check its plug, its "
+            "power and the network"
+        )
+
+    def counts(self, gap_s: float, fps: float) -> bool:
+        """Whether a gap between two frames is time lost, at so many frames a second."""
+        gaps = sorted(self._gaps)
+        usual_s = gaps[len(gaps) // 4] if gaps else math.inf
+        return gap_s >= max(LEAST_S, SLOW / fps, min(SLOW * usual_s, LONG_S))
+
+
+# Frames of several connections as one row.
+
+
+LEAST_STEP_S = 1e-3  # between the times of two frames
+
+
+class Onward:
+    """Makes frames of several connections one row: numbered on, and with times that only go forward."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._time = -math.inf  # of the last frame
+        self._at = 0.0  # when it was handed over
+        self._size_wh = (0, 0)
+        self._shift_s = 0.0
+
+    def __call__(self, frame: Frame, now: float, *, first: bool) -> Frame:
+        """The frame as the next of the row; ``first`` of its connection. ``now``: the monotonic clock, seconds."""
+        number, again = self._number, False
+        if first:
+            # A connection with a clock of its own goes on where the last one was, plus the gap.
+            behind = frame.time <= self._time
+            self._shift_s = self._time + max(now - self._at, 0.0) - frame.time if behind else 0.0
+        if number:
+            again = frame.again or first or frame.size_wh != self._size_wh
+        self._time = max(frame.time + self._shift_s, self._time + LEAST_STEP_S)
+        self._number, self._at, self._size_wh = number + 1, now, frame.size_wh
+        return replace(frame, index=number, time=self._time, handed_over=now, again=again)
+
+
+# How a source says what is wrong with it: to one reporter, again while it lasts, and once when it is over.
+
+
+REPORT_S = 0.4
+
+Reporter = Callable[[Trouble | None, float], None]  # what is wrong, and the monotonic clock in seconds; None: nothing
+
+
+def nobody(trouble: Trouble | None, at: float) -> None:
+    """A reporter that nobody hears."""
+
+
+class Due:
+    """Whether a source's trouble of this moment is to be reported: a new kind and the end at once, else each 0.4 s."""
+
+    def __init__(self) -> None:
+        self.trouble: Trouble | None = None  # as it stands
+        self._told_at = -math.inf
+
+    def __call__(self, trouble: Trouble | None, now: float) -> bool:
+        """``trouble``: the worst of what is wrong now; None: nothing. ``now``: seconds of a clock that goes forward."""
+        before, self.trouble = self.trouble, trouble
+        same = (before.kind if before else None) == (trouble.kind if trouble else None)
+        if same and (trouble is None or now - self._told_at < REPORT_S):
+            return False
+        self._told_at = now
+        return True
+
+
+# One connection to a camera, from being opened to being let go of.
+
+
 log = logging.getLogger(__name__)
+
+
+class Spell:
+    """Opens a source in a thread of its own and keeps its newest frame; nothing here waits for a driver.
+
+    Times are seconds of ``clock``. ``ready`` is notified of each frame, of the end, and when nothing is left.
+    """
+
+    def __init__(
+        self,
+        open_: Callable[[], Source],
+        name: str,
+        fps: Callable[[], float],
+        clock: Callable[[], float],
+        ready: threading.Condition,
+    ) -> None:
+        self.began = clock()
+        self.opened: float | None = None
+        self.heard: float | None = None  # when the last frame came
+        self.taken = 0  # frames
+        self.source: Source | None = None
+        self._name = name
+        self._fps = fps
+        self._clock = clock
+        self._ready = ready
+        self._stopping = False
+        self._closers = 0
+        self._newest = Newest(lambda: self._frames(open_), f"kept {name}", ready)
+        self._newest.start()
+
+    @property
+    def over(self) -> bool:
+        """Nothing more comes by itself."""
+        return self._newest.over
+
+    @property
+    def error(self) -> Exception | None:
+        """Why it is over."""
+        return self._newest.error
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a frame to take, or it is over."""
+        return self._newest.waiting
+
+    @property
+    def held(self) -> bool:
+        """Whether something of it still runs: the camera may not be opened again yet."""
+        return not self._newest.over or self._closers > 0
+
+    @property
+    def steady_s(self) -> float:
+        """For how long it has given frames, from being opened to the last."""
+        return self.heard - self.opened if self.heard is not None and self.opened is not None else 0.0
+
+    def take(self) -> Frame | None:
+        """The newest frame that has come and was not taken."""
+        frame = self._newest.take()
+        self.taken += frame is not None
+        return frame
+
+    def stop(self) -> None:
+        """Let go of the camera; returns at once, also where that hangs."""
+        with self._ready:
+            if self._stopping:
+                return
+            self._stopping = True
+            self._newest.stop()
+            if self.source is None or self._newest.over:
+                return  # the opening thread closes what it opens too late
+            self._closers += 1
+            source = self.source
+        threading.Thread(target=self._close, args=(source,), name=f"kept {self._name}", daemon=True).start()
+
+    def _frames(self, open_: Callable[[], Source]) -> Generator[Frame, None, None]:
+        """In its own thread."""
+        source = open_()
+        try:
+            with self._ready:
+                self.source, self.opened = source, self._clock()
+                self._ready.notify_all()
+                stopping = self._stopping
+            source.fps = self._fps()
+            if not stopping:
+                for frame in source:
+                    self.heard = self._clock()
+                    yield frame
+        finally:
+            source.close()
+
+    def _close(self, source: Source) -> None:
+        try:
+            source.close()
+        except Exception:
+            log.exception("%s: could not be closed", self._name)
+        finally:
+            with self._ready:
+                self._closers -= 1
+                self._ready.notify_all()
+
 
 BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # from the start of one opening to the start of the next
 STEP_S = 0.1  # how often to look whether a driver has let go
@@ -36,7 +261,7 @@ class KeptSource(Closing):
     ``again``, also where the picture has changed its size. Index and time go on forwards. A stream with an end ends;
     where that is no end for whoever watches (``endless``), it is a trouble like any other.
 
-    Gaps and standing still too short to be told add up to a trouble that is: ``edge.camera.lost``.
+    Gaps and standing still too short to be told add up to a trouble that is: ``edge.camera.reconnect``.
 
     ``report`` is called from the iterating thread: with the worst trouble and the time of ``clock`` (monotonic seconds)
     at least once a second while there is one, and once with None when all is well. ``sleep`` waits at most so many

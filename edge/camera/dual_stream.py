@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 
 from edge.camera import Closing, Source
-from edge.camera.kept import KeptSource
-from edge.camera.newest import Newest
-from edge.camera.report import Due, Reporter, nobody
+from edge.camera.live import Newest
+from edge.camera.reconnect import Due, KeptSource, Reporter, nobody
 from edge.schema import Frame, Luma, Trouble
 
 OLDEST_S = 1.0  # a picture of the main stream further away shows another moment
