@@ -26,12 +26,12 @@ from edge.board.about import about
 from edge.board.process import peak_memory_mb
 from edge.board.sensors import temperature_c
 from edge.camera import open_source
-from edge.classifier import Classifier
-from edge.crops import cut_all
+from edge.detect.classifier import Classifier
+from edge.detect.crops import cut_all
+from edge.detect.frame_rate import CropBudget, ScanTimer
 from edge.detect.frame_scan import FrameScanner
+from edge.detect.motion import MotionFinder
 from edge.evidence.camera import ACTIVE_S, IDLE_S, compressed
-from edge.motion import MotionFinder
-from edge.pace import CropBudget, ScanTimer
 from edge.schema import Frame
 from edge.settings import CameraSettings
 
@@ -42,7 +42,7 @@ ACROSS, DOWN = 4, 3  # of them over a frame
 LEAST_ROUNDS = 5
 FPS = CameraSettings.fps
 STILL = 3  # of the demo's first frames: further on the grass sways in them
-LEAST = 3  # crops a frame is given in any case (edge.pace)
+LEAST = 3  # crops a frame is given in any case (edge.detect.frame_rate)
 USABLE = 0.7  # of all cores: the rest is for the system, writing and sending
 CHILD_S = 300.0
 FLOAT = "float"
@@ -117,7 +117,7 @@ class Bench:
         """1280x720 streams of so many frames a second that this machine can watch, on most of its cores.
 
         ``crops_each``: scored in every frame, because something moves in it; 0: nothing does. The whole frame is looked
-        at as often as ``edge.pace.ScanTimer`` has it.
+        at as often as ``edge.detect.frame_rate.ScanTimer`` has it.
         """
         frame_ms = fps * (self.read.median_ms + self.motion.median_ms)
         kept, timer = 1.0 / (ACTIVE_S if crops_each else IDLE_S), ScanTimer()

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.detect.zones import Polygon, Zone, contains
+from edge.detect.zones import drawn as covering
 from edge.schema import BoxXYWH, Picture
-from edge.zones import Polygon, Zone, contains
-from edge.zones import drawn as covering
 
 # Words on a picture: in letters that OpenCV has, each on a plate of its colour, none over another.
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.decide.schedule import Schedule
+from edge.detect.zones import Polygon, Zone
 from edge.errors import OptionError
-from edge.zones import Polygon, Zone
 
 if TYPE_CHECKING:
     from edge.sinks.mqtt.address import Settings as MqttSettings

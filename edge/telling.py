@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge.background import Sink
-from edge.crops import square
 from edge.decide.happening import Verdict
+from edge.detect.camera_check import Report
+from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark
 from edge.evidence.camera import CameraEvidence
 from edge.run import Run
 from edge.schema import Event, Frame, Score
-from edge.trouble import Report
 
 TROUBLE_WORDS = {
     "gone": "no picture",

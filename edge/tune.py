@@ -19,13 +19,13 @@ from edge.decide.alongside import Alongside
 from edge.decide.happening import Decider, Verdict
 from edge.decide.offenders import Look
 from edge.detect.frame_scan import Scorer
+from edge.detect.tracker import Track
+from edge.detect.zones import Zone
 from edge.errors import OptionError
 from edge.schema import BoxXYWH, Frame, Standing
 from edge.settings import CameraSettings
 from edge.telling import Teller
-from edge.track import Track
 from edge.watch import Watcher
-from edge.zones import Zone
 
 STEP = 0.1  # logit-seconds between the levels tried
 MOST_PEAKS = 10

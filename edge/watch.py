@@ -10,21 +10,18 @@ from datetime import UTC, datetime
 from edge.decide import Rule
 from edge.decide.happening import Decider, Verdict
 from edge.decide.offenders import Offenders, thumbnail
+from edge.detect.camera_check import LensCheck, Night, TroubleWatch
+from edge.detect.frame_rate import CropBudget, Pace, ScanTimer, Tally
 from edge.detect.frame_scan import Scorer, scan_of
+from edge.detect.motion import Motion, MotionFinder
+from edge.detect.tracker import Tracker
+from edge.detect.zones import Cover
 from edge.errors import SourceError
-from edge.lens import LensCheck
-from edge.motion import Motion, MotionFinder
-from edge.night import Night
-from edge.pace import CropBudget, Pace, ScanTimer
 from edge.schema import WHOLE, Event, Frame, Picture, Region, Score, Trouble, TroubleKind
 from edge.settings import CameraSettings
-from edge.tally import Tally
 from edge.telling import ENDED_WORDS, UNSEEN_WORDS, Teller
 from edge.trace.moment import Moment
-from edge.track import Tracker
-from edge.trouble import TroubleWatch
 from edge.unseen import SAME_S, UNSEEING, Unseen
-from edge.zones import Cover
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Card, Parity
-from edge.classifier import Classifier
+from edge.detect.card import Card, Parity
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from edge.files import need_folder, replace_whole
 from export.crop_sets import calibration_crops, collect_for_parity

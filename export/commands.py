@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge.card import Card, Mode, Parity, Threshold
+    from edge.detect.card import Card, Mode, Parity, Threshold
 
 
 LEAST_RECALL = 0.5  # of the tuning bears, below which a model is of no use

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import __version__
-from edge.card import (
+from edge.detect.card import (
     CARD_VERSION,
     EVALUATION_ONLY,
     Card,
@@ -24,8 +24,8 @@ from edge.card import (
     golden_digest,
     input_format,
 )
-from edge.crops import fit_to
-from edge.drift import brightness, spread
+from edge.detect.crops import fit_to
+from edge.detect.drift import brightness, spread
 from export.frame_sets import file_way, learned_places, picture_scores, session_of
 from export.golden import FRAME_WH, encode, enlarged, golden_frame, golden_inputs
 from export.graph import put_card

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edge.classifier import SCAN
+from edge.detect.classifier import SCAN
 from edge.schema import Picture
 from train.catalog.picture import Picture as Row
 from train.catalog.picture import is_bear

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge.crops import fit
+from edge.detect.crops import fit
 from edge.schema import Picture
 from train.learning.backbones import Backbone
 from train.learning.network import BearNet

@@ -22,8 +22,8 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edge.card import CARD_KEY, CELL_PX, Card, FrameRule, input_format
-from edge.classifier import SCAN
+from edge.detect.card import CARD_KEY, CELL_PX, Card, FrameRule, input_format
+from edge.detect.classifier import SCAN
 from train.learning.backbones import Backbone
 from train.learning.network import BearNet
 from train.learning.scanning import bear_direction, feature_map, window_features

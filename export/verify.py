@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Parity
+from edge.detect.card import Parity
 from edge.errors import BearAlarmError
 from train.figures.calibrate import lowest_threshold
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.detect.zones import parse_polygon
 from edge.evidence.negatives import Negatives
 from edge.evidence.picture import Blackout
 from edge.evidence.review import Review, write_review
@@ -19,7 +20,6 @@ from edge.schema import Event, Frame, Region, Score
 from edge.settings import CameraSettings
 from edge.telling import Teller
 from edge.watch import Watcher
-from edge.zones import parse_polygon
 from tests.test_edge_watch import RULE, Colours, scene, walk
 from tests.tiny import BEAR_COLOUR
 from train.feedback.bring import Brought, Wanted, bring

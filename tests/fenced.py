@@ -47,7 +47,7 @@ def model() -> str:
     """Scores one crop with the model that would be used; its path."""
     import numpy as np
 
-    from edge.models import load
+    from edge.detect.classifier import load
 
     classifier = load()
     classifier(np.zeros((1, classifier.size, classifier.size, 3), np.uint8))

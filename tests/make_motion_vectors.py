@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.motion import MotionFinder, MotionSettings, small_grey
+from edge.detect.motion import MotionFinder, MotionSettings, small_grey
 from edge.schema import Frame
 
 FILE = Path(__file__).with_name("motion_vectors.json")

@@ -6,8 +6,8 @@ from functools import cache
 import cv2
 import numpy as np
 
+from edge.detect.tracker import iou
 from edge.schema import Frame
-from edge.track import iou
 
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE_WH = (1280, 720)

@@ -17,9 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.classifier import Classifier
 from edge.commands.progress import track
-from edge.models import BUNDLED
+from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
 from train.benchmark.figures import figures
 from train.benchmark.held_out import known_sources

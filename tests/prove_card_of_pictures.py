@@ -34,13 +34,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.background import in_order
 from edge.camera.files import VideoSource
-from edge.classifier import Classifier
-from edge.detect.card_pictures import CardPictures, read_head
-from edge.findings import Finding, support
-from edge.models import BUNDLED
+from edge.detect.classifier import BUNDLED, Classifier
+from edge.detect.sequences import CardPictures, read_head
+from edge.detect.stills import Finding, StillResult, look, look_closer, support
 from edge.pictures import read_picture
 from edge.schema import BoxXYWH
-from edge.stills import StillResult, look, look_closer
 from tests.conftest import PICTURES
 from tests.uploads import dated
 from train.benchmark.trail_cameras import part_of

@@ -20,10 +20,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.classifier import Classifier
-from edge.crops import cut
 from edge.decide import Rule
-from edge.models import BUNDLED
+from edge.detect.classifier import BUNDLED, Classifier
+from edge.detect.crops import cut
 from edge.telling import Teller
 from edge.watch import Watcher
 from tests import stage

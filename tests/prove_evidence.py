@@ -21,14 +21,13 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.classifier import Classifier
 from edge.decide import Rule
+from edge.detect.classifier import BUNDLED, Classifier
 from edge.evidence.camera import CameraEvidence
 from edge.evidence.clip import ClipMaker
 from edge.evidence.layout import visit_folder
 from edge.evidence.store import Store
 from edge.evidence.writer import EvidenceWriter
-from edge.models import BUNDLED
 from edge.schema import Event
 from edge.telling import Teller
 from edge.watch import Watcher

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.crops import fit as fitted
+from edge.detect.crops import fit as fitted
 from edge.pictures import read_picture
 from tests.conftest import PICTURES
 from tests.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days

@@ -19,9 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.camera import open_source
-from edge.classifier import Classifier
 from edge.decide import Rule, logit
-from edge.models import BUNDLED
+from edge.detect.classifier import BUNDLED, Classifier
 from edge.telling import Teller
 from edge.trace.moment import Moment
 from edge.watch import Watcher

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.crops import cut
+from edge.detect.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE
 from export.crop_sets import calibration_crops

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.crops import cut
+from edge.detect.crops import cut
 from edge.detect.frame_scan import frame_of
 from edge.pictures import read_picture
 from tests.conftest import PICTURES

@@ -19,10 +19,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.classifier import Classifier
-from edge.crops import cut_all
+from edge.detect.classifier import BUNDLED, Classifier
+from edge.detect.crops import cut_all
 from edge.detect.frame_scan import FrameScanner, frame_of
-from edge.models import BUNDLED
 from edge.schema import WHOLE, BoxXYWH
 from tests.stage import place
 

@@ -32,12 +32,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.background import Worker, in_background
 from edge.decide import Rule
+from edge.detect.camera_check import LensCheck
+from edge.detect.frame_rate import CropBudget, Pace
 from edge.evidence.writer import EvidenceWriter
 from edge.journal import Journal
-from edge.lens import LensCheck
 from edge.outbox import Message
 from edge.outbox.deliver import Deliverer, close_all
-from edge.pace import CropBudget, Pace
 from edge.run import Run
 from edge.schema import Event, Frame, Picture, Region, Score
 from edge.sinks.command import Command

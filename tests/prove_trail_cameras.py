@@ -14,8 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.classifier import Classifier
-from edge.models import BUNDLED
+from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
 from train.benchmark.held_out import Judge, held_out, judges_of
 from train.benchmark.trail_cameras import part_of

@@ -20,9 +20,8 @@ import itertools
 
 import numpy as np
 
-from edge.classifier import Classifier
 from edge.commands.progress import track
-from edge.models import BUNDLED
+from edge.detect.classifier import BUNDLED, Classifier
 from edge.pictures import read_picture
 from edge.schema import Region
 from tests.conftest import PICTURES

@@ -11,12 +11,12 @@ from edge.alarm import Alarm, at_once
 from edge.alarm.alerting import Alerting, _Held
 from edge.alarm.going_on import GoingOn
 from edge.camera.folder import FollowSource
+from edge.detect.zones import parse_masks
 from edge.errors import OptionError
 from edge.run import Run
 from edge.schema import Event
 from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, HealthSettings, Settings
 from edge.sinks.mqtt import settings_from_url
-from edge.zones import parse_masks
 from tests.broker import Broker, Listener, free_port
 from tests.live_yard import LiveYard, soon
 from tests.sink_world import event

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from edge.bench import MANY, Bench, Cost, Steps, Way, by_turns, measure, peak_mb, precisions, rounds
-from edge.classifier import Classifier
 from edge.commands.bench import bench_text, report, what_follows
+from edge.detect.classifier import BUNDLED, Classifier
 from edge.errors import ModelError
-from edge.models import BUNDLED
 from tests.command import bear_alarm as run
 from tests.test_edge_command import sentence
 from tests.tiny import tiny_card, write_tiny_model

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from edge.board import Board, Reading
 from edge.board.effort import CALM_S, SURE_S, Effort, slowest_fps
 from edge.decide import Evidence, Rule
+from edge.detect.frame_rate import Pace
 from edge.errors import OptionError
-from edge.pace import Pace
 from tests.boards import lay, pi
 
 FINE = Reading(temperature_c=50.0, undervolted=False)

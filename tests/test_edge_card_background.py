@@ -10,14 +10,13 @@ import pytest
 
 from edge.alarm.watchers import Shared, make_watcher
 from edge.camera.folder import FollowSource
-from edge.classifier import Classifier
 from edge.decide import logit, sigmoid
-from edge.detect.card_background import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small
-from edge.findings import Finding, support
+from edge.detect.classifier import Classifier
+from edge.detect.sequences import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small
+from edge.detect.stills import SURER, Finding, in_burst, look, look_closer, support
 from edge.run import Run
 from edge.schema import Event, Frame
 from edge.settings import Camera
-from edge.stills import SURER, in_burst, look, look_closer
 from tests.tiny import NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
 from tests.trail_card import BEAR_PX, BEGIN, SIZE_WH, place, shown
 

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from edge.background import in_order
-from edge.classifier import Classifier
-from edge.detect.card_background import MOST_REGIONS, WIDTH_PX
-from edge.detect.card_pictures import KEPT, MOST_IN_BURST, CardPictures, Head, read_head
-from edge.findings import find_in
+from edge.detect.classifier import Classifier
+from edge.detect.sequences import KEPT, MOST_IN_BURST, MOST_REGIONS, WIDTH_PX, CardPictures, Head, read_head
+from edge.detect.stills import find_in
 from tests.card import classified, results_of
 from tests.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
 from tests.trail_card import BEAR_PX, BEGIN, SIZE_WH, infrared, place, shown, written
@@ -216,7 +215,7 @@ def test_memory_is_bound_by_small_grey_pictures_of_which_few_are_kept(tmp_path):
 def test_a_large_picture_is_made_small_as_it_is_read(tmp_path, monkeypatch):
     file = written(tmp_path / "large.jpg", np.asarray(cv2.resize(shown(place()), (2600, 1950)), np.uint8), 0)
     sizes = []
-    monkeypatch.setattr("edge.detect.card_pictures.small", lambda picture: sizes.append(picture.shape))
+    monkeypatch.setattr("edge.detect.sequences.small", lambda picture: sizes.append(picture.shape))
     CardPictures([])._small(read_head(file))
     assert sizes == [(488, 650, 3)]
 

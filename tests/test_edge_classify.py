@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from edge.commands import classify as command
+from edge.detect.stills import Finding
+from edge.detect.survey import Results, row_of
 from edge.errors import OptionError
-from edge.findings import Finding
-from edge.megadetector import Results
-from edge.survey import row_of
 from tests.card import CUT, card, classified, clip, picture, results_of
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, tiny_card, write_tiny_model
 from tests.uploads import dated

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from edge.camera import DEMO, open_source
-from edge.classifier import Classifier
 from edge.decide import Rule
 from edge.demo.compose import Scene, truth_json, write_clip
 from edge.demo.scene import SIZE_WH, Shot
 from edge.demo.score import judge, listen
-from edge.models import BUNDLED
+from edge.detect.classifier import BUNDLED, Classifier
 from edge.schema import BoxXYWH, Event, EventType, Picture, Region, Score
 from edge.telling import Teller
 from edge.watch import Watcher

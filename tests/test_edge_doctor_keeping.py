@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from edge.detect.classifier import BUNDLED
 from edge.doctor import keeping, model
 from edge.doctor.patient import Patient
-from edge.models import BUNDLED
 from edge.service.host import Account, Host
 from edge.settings import EvidenceSettings, HealthSettings, Settings
 from tests.doctor_world import by_name, device, put, states

@@ -10,8 +10,8 @@ pytest.importorskip("hypothesis")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.card import DriftReference, Spread
-from edge.drift import BINS, LITTLE, MUCH, brightness, drift, drifts, spread
+from edge.detect.card import DriftReference, Spread
+from edge.detect.drift import BINS, LITTLE, MUCH, brightness, drift, drifts, spread
 
 RNG = np.random.default_rng(0)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge.decide.happening import Decider
 from edge.decide.schedule import Schedule, Window
-from edge.zones import Zone
+from edge.detect.zones import Zone
 from tests.test_edge_happening import FAR, LEFT, MIDNIGHT, RIGHT, RULE, Stage
 
 YARD = Zone("yard", ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0)))

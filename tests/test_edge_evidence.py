@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.detect.zones import parse_polygon
 from edge.errors import OptionError, PictureError
 from edge.evidence.clip import ClipMaker
 from edge.evidence.papers import Film
@@ -24,7 +25,6 @@ from edge.schema import Event
 from edge.settings import CameraSettings
 from edge.telling import Teller
 from edge.watch import Watcher
-from edge.zones import parse_polygon
 from tests.test_edge_watch import RULE, Colours, walk
 from tests.tiny import BEAR_COLOUR
 

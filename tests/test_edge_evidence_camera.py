@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import numpy as np
 
+from edge.detect.tracker import Track
 from edge.evidence.camera import ACTIVE_S, CameraEvidence, compressed
 from edge.evidence.papers import Film, Papers
 from edge.evidence.picture import read_note
 from edge.pictures import decode_picture
 from edge.schema import Event, Frame, Later, Region, Score
-from edge.track import Track
 from tests.meadow import WALL
 from tests.test_edge_watch import scene
 

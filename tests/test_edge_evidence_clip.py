@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.detect.zones import parse_polygon
 from edge.evidence.clip import ClipError, ClipMaker
 from edge.evidence.encode import CannotError, encode, packed, unpacked
 from edge.evidence.picture import jpeg
 from edge.evidence.ring import Shot
-from edge.zones import parse_polygon
 from tests.test_edge_watch import scene
 
 SLEEPS = (sys.executable, "-c", "import sys, time; sys.stdin.buffer.read(); time.sleep(60)")

@@ -10,16 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.card import FrameRule, GoldenFrame
-from edge.classifier import Classifier
 from edge.decide import logit
+from edge.detect.card import FrameRule, GoldenFrame
+from edge.detect.classifier import Classifier
+from edge.detect.frame_rate import CropBudget, ScanTimer
 from edge.detect.frame_scan import FrameScanner, frame_of, share_in, where, windows_of
+from edge.detect.stills import look
+from edge.detect.tracker import iou
+from edge.detect.zones import Cover
 from edge.errors import ModelError
-from edge.pace import CropBudget, ScanTimer
 from edge.schema import WHOLE
-from edge.stills import look
-from edge.track import iou
-from edge.zones import Cover
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, older_card, plain, tiny_card, write_tiny_model
 
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from edge.decide import Rule
 from edge.decide.happening import Decider
+from edge.detect.tracker import Tracker
 from edge.schema import Region, Score
-from edge.track import Tracker
 
 RULE = Rule(threshold=0.4, still_threshold=0.6, prior=0.2, ood_threshold=5.0)
 LEFT, RIGHT, FAR = (0.1, 0.5, 0.1, 0.1), (0.7, 0.5, 0.1, 0.1), (0.4, 0.1, 0.08, 0.08)

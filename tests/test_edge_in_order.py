@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from edge.background import AHEAD, in_order
-from edge.classifier import Classifier
-from edge.findings import find_in
-from edge.models import BUNDLED
+from edge.detect.classifier import BUNDLED, Classifier
+from edge.detect.stills import find_in
 from tests.card import card
 
 

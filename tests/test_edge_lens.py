@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edge.camera import open_source
 from edge.demo.scene import Scene
 from edge.demo.scenery import clearing, fractal, paste
-from edge.lens import LensCheck, LensSettings, Look, likeness
-from edge.motion import small_grey
+from edge.detect.camera_check import LensCheck, LensSettings, Look, likeness
+from edge.detect.motion import small_grey
 
 PLACE_WH = (480, 270)
 VIEW_WH = (320, 180)  # what the lens check is given; pictures of this size cost the tests least

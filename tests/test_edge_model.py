@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from edge import models
-from edge.classifier import Classifier
 from edge.commands import model as command
+from edge.detect import classifier as models
+from edge.detect.classifier import Classifier
 from edge.errors import BearAlarmError, ModelError, OptionError
 from tests.tiny import LABELS, SIZE, WEIGHTS, tiny_answer, tiny_card, write_tiny_model
 

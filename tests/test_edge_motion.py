@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.detect.motion import MotionFinder, MotionSettings, merge, small_grey
+from edge.detect.tracker import iou
 from edge.errors import PictureError
-from edge.motion import MotionFinder, MotionSettings, small_grey
-from edge.motion.blobs import merge
 from edge.schema import Frame, Later
-from edge.track import iou
 from tests.meadow import WALL, frames, hits, noisy, run, walking, with_animal
 from tests.meadow import meadow as painted
 

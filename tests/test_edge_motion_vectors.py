@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.motion import MotionFinder, MotionSettings, small_grey
+from edge.detect.motion import MotionFinder, MotionSettings, small_grey
 from edge.schema import Frame
 from tests.make_motion_vectors import FILE, SIZE_WH, WALL, coloured, expected, picture, vectors
 from tests.plain_motion import PlainMotion, plain_grey

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.motion import MotionFinder, MotionSettings
+from edge.detect.motion import MotionFinder, MotionSettings
 from edge.schema import Frame
 from tests.meadow import SIZE_WH, WALL, frames, hits, run, walking, with_animal
 from tests.meadow import meadow as painted

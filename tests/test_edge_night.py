@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.demo.scene import Scene
-from edge.night import Night, is_night
+from edge.detect.camera_check import Night, is_night
 
 
 @pytest.fixture(scope="module")

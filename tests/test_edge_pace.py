@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.pace import CropBudget, Pace
+from edge.detect.frame_rate import CropBudget, Pace
 
 
 def test_a_sign_makes_it_active_at_once_and_quiet_makes_it_idle_after_a_while():

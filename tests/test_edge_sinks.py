@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edge.background import in_background
+from edge.detect.zones import Zone
 from edge.drawing import ALARM, Mark, annotate
 from edge.sinks.bell import Bell
 from edge.sinks.command import Command, CommandError, variables
-from edge.zones import Zone
 from tests.sink_world import event
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.classifier import Classifier, file_digest
 from edge.commands import snapshot as command
 from edge.commands.watch_words import model_line
+from edge.detect.classifier import BUNDLED, Classifier, file_digest
 from edge.detect.frame_scan import FrameScanner
+from edge.detect.zones import GREY, Zone, contains
 from edge.drawing import (
     ALARM,
     FOUND,
@@ -30,9 +31,7 @@ from edge.drawing import (
     within,
 )
 from edge.errors import OptionError
-from edge.models import BUNDLED
 from edge.schema import Region, Score
-from edge.zones import GREY, Zone, contains
 from tests.command import bear_alarm
 from tests.tiny import tiny_card, write_tiny_model
 from tests.yard import yard_clip, yard_model

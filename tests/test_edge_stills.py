@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.classifier import BATCH, Classifier
+from edge.detect.classifier import BATCH, Classifier
+from edge.detect.stills import look
 from edge.errors import PictureError
 from edge.pictures import decode_picture, find_pictures, jpeg_is_whole, read_picture
 from edge.schema import Region
-from edge.stills import look
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
 
 

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
-from edge.classifier import Classifier
-from edge.findings import find_in
-from edge.stills import look
-from edge.survey import Row, Survey, csv_bytes
+from edge.detect.classifier import Classifier
+from edge.detect.stills import find_in, look
+from edge.detect.survey import Row, Survey, csv_bytes
 from tests.card import CUT, card, classified, clip, picture
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, tiny_card, write_tiny_model
 from tests.uploads import dated, taken_by
@@ -183,7 +182,7 @@ def test_a_run_that_ends_early_leaves_the_rows_so_far_beside_the_table(tmp_path,
         return find_in(classifier, path, fps, stop, regions)
 
     file.write_text("mine")
-    monkeypatch.setattr("edge.findings.find_in", looked_at)
+    monkeypatch.setattr("edge.detect.stills.find_in", looked_at)
     code, _, err = classify(folder, "--csv", file, "--force")
     part = file.with_name("bears.csv.part")
     assert (code, file.read_text(), str(part) in err, "a mistake in the program" in err) == (1, "mine", True, True)
@@ -211,7 +210,7 @@ def test_a_file_that_a_library_fails_on_is_a_row_of_its_own(tmp_path, classify, 
             raise error
         return look(classifier, image)
 
-    monkeypatch.setattr("edge.findings.look", looked_at)
+    monkeypatch.setattr("edge.detect.stills.look", looked_at)
     code, _, err = classify(folder, "--csv", file)
     rows = table(file)
     assert (code, [row["verdict"] for row in rows.values()]) == (0, ["bear", "", "bear"]), err
@@ -228,7 +227,7 @@ def test_a_picture_that_the_memory_does_not_hold_is_not_called_damaged(tmp_path,
         raise error
 
     loaded = Classifier(classify.args[1])  # before: it decodes pictures of its own
-    monkeypatch.setattr("edge.models.load", lambda _: loaded)
+    monkeypatch.setattr("edge.detect.classifier.load", lambda _: loaded)
     monkeypatch.setattr("edge.pictures.cv2.imdecode", imdecode)
     assert classify(folder, "--csv", file)[0] == 2
     assert "too little memory" in table(file)["a.jpg"]["problem"]
@@ -240,7 +239,7 @@ def test_a_mistake_in_the_program_is_no_failure_of_a_file(tmp_path, monkeypatch)
     def mistaken(classifier, image):
         raise TypeError
 
-    monkeypatch.setattr("edge.findings.look", mistaken)
+    monkeypatch.setattr("edge.detect.stills.look", mistaken)
     with pytest.raises(TypeError):
         find_in(Classifier(write_tiny_model(tmp_path / "m.onnx", tiny_card())), folder / "a.jpg", 1.0, Event())
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.motion import Motion
+from edge.detect.motion import Motion
 from edge.schema import Event, Frame, Region, Score, Standing, utc_text
 from edge.trace import Trace
 from edge.trace.moment import Look, Moment, Summary, Told, share

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from edge.decide import Evidence, Rule
 from edge.decide.happening import Decider
+from edge.detect.tracker import Tracker, inside, iou
 from edge.schema import WHOLE, Region, RegionKind, Score
-from edge.track import Tracker, inside, iou
 
 sides = st.floats(0.02, 0.5)
 boxes = st.tuples(st.floats(0, 0.5), st.floats(0, 0.5), sides, sides)

@@ -15,15 +15,15 @@ from edge.camera import open_source
 from edge.commands.why_story import explain
 from edge.decide import Rule
 from edge.decide.happening import Decider
+from edge.detect.tracker import SAME_INSIDE, SAME_IOU, Tracker, inside, iou
+from edge.detect.zones import Zone
 from edge.schema import WHOLE, Event, Region, Score
 from edge.settings import CameraSettings
 from edge.telling import Teller
 from edge.trace.find import Found
 from edge.trace.moment import Moment
 from edge.trace.reader import Reel
-from edge.track import SAME_INSIDE, SAME_IOU, Tracker, inside, iou
 from edge.watch import Watcher
-from edge.zones import Zone
 from tests.test_edge_happening import RULE, Stage
 from tests.test_edge_watch import scene, walk, watch
 from tests.tiny import BEAR_COLOUR
@@ -205,8 +205,7 @@ def _again(frames, count):
 @pytest.mark.slow
 def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pictures):
     """One bear fishes at the left until 9 s, two stand at the right throughout, and ten seconds longer."""
-    from edge.classifier import Classifier
-    from edge.models import BUNDLED
+    from edge.detect.classifier import BUNDLED, Classifier
 
     classifier = Classifier(BUNDLED)
     told: list[Event] = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.detect.camera_check import GRACE_S, MOST_CLEAR_S, TroubleWatch
 from edge.schema import Trouble
-from edge.trouble import GRACE_S, MOST_CLEAR_S, TroubleWatch
 
 GONE = Trouble("gone", "yard: no frame for 5 s; check its cable and its power")
 BLACK = Trouble("black", "yard: the picture is black; is the lens covered?")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.decide.verdict import Verdict
-from edge.lens import LensCheck
+from edge.detect.camera_check import LensCheck
 from edge.schema import Event, EventType, Frame, Trouble
 from edge.telling import Teller
 from edge.unseen import MOST_HELD_S, SURE_S, Unseen

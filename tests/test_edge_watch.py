@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.crops import cut_all
 from edge.decide import Rule
+from edge.detect.crops import cut_all
+from edge.detect.frame_rate import CropBudget
+from edge.detect.motion import Motion
 from edge.errors import SourceError
 from edge.evidence.writer import EvidenceWriter
-from edge.motion import Motion
-from edge.pace import CropBudget
 from edge.schema import WHOLE, Event, Frame, Region, Score
 from edge.telling import Teller
 from edge.watch import Watcher

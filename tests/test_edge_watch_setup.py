@@ -20,9 +20,10 @@ from edge.alarm.sources import connect, open_kept
 from edge.alarm.watchers import Shared, make_watcher
 from edge.camera.folder import FollowSource
 from edge.camera.reconnect import KeptSource
-from edge.classifier import Classifier
 from edge.commands.watch_names import named, names
 from edge.decide.schedule import parse_schedule
+from edge.detect.classifier import Classifier
+from edge.detect.zones import parse_polygon, parse_zone
 from edge.errors import OptionError, SourceError
 from edge.evidence.review import Review
 from edge.journal import Journal
@@ -32,7 +33,6 @@ from edge.schema import WHOLE, Event, Frame, Region, Trouble, utc_text
 from edge.settings import AlertSettings, Camera, CameraSettings
 from edge.telling import Teller
 from edge.watch import Watcher
-from edge.zones import parse_polygon, parse_zone
 from tests.meadow import WALL
 from tests.test_edge_watch import GREEN, ROOT, RULE, Colours, Scans, walk
 from tests.tiny import BEAR_COLOUR, tiny_card, write_tiny_model

@@ -12,12 +12,12 @@ import pytest
 
 from edge.camera.reconnect import KeptSource
 from edge.commands.watch_words import OVER, alert, next_steps, sum_up
+from edge.detect.camera_check import Report
+from edge.detect.frame_rate import Tally
 from edge.local_time import lasting
 from edge.schema import Event, Trouble
 from edge.settings import AlertSettings, Settings
-from edge.tally import Tally
 from edge.telling import ENDED_WORDS, UNKNOWN, Teller
-from edge.trouble import Report
 
 
 def event(kind="bear", type_="new", **more):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from edge.models import BUNDLED, load
+from edge.detect.classifier import BUNDLED, load
 from edge.schema import Region, Score
 from edge.watchdog.pulse import TOLERANCE, Pulse, drawn_bear
 from tests.sink_world import soon

@@ -12,8 +12,8 @@ import pytest
 
 from edge.camera import open_source
 from edge.decide import Rule
-from edge.lens import LensCheck
-from edge.models import BUNDLED
+from edge.detect.camera_check import LensCheck
+from edge.detect.classifier import BUNDLED
 from edge.schema import Event, Frame
 from edge.telling import Teller
 from edge.watch import Watcher
@@ -27,7 +27,7 @@ IN_TIME_S = 2.0  # after it has begun to come into view
 
 @pytest.fixture(scope="module")
 def classifier():
-    from edge.classifier import Classifier
+    from edge.detect.classifier import Classifier
 
     return Classifier(BUNDLED)
 

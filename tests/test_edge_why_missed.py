@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 
 from edge.decide.happening import Decider
+from edge.detect.zones import Zone
 from edge.schema import Event, Standing, Trouble
 from edge.telling import Teller
 from edge.trace import Trace
 from edge.trace.moment import Moment
 from edge.trace.reader import read_trace
 from edge.watch import Watcher
-from edge.zones import Zone
 from tests.test_edge_trace import LEFT, WALL, look, moment, told
 from tests.test_edge_watch import RULE, Colours, walk
 from tests.test_edge_why import ask, berlin

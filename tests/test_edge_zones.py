@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.detect.zones import MOST_CORNERS, Zone, area, contains, covered, drawn, parse_polygon, parse_zone, parse_zones
 from edge.errors import OptionError
-from edge.zones import MOST_CORNERS, Zone, area, contains, covered, drawn, parse_polygon, parse_zone, parse_zones
 
 SQUARE = ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
 BOW = ((0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0))

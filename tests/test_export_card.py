@@ -7,9 +7,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from edge.card import Card, DriftReference, FrameRule, Spread, golden_digest
-from edge.card_reading import card_type, read_card
-from edge.drift import spread
+from edge.detect.card import Card, DriftReference, FrameRule, Spread, card_type, golden_digest, read_card
+from edge.detect.drift import spread
 from edge.errors import ModelError
 from tests.tiny import older_card, tiny_card
 

@@ -15,8 +15,8 @@ pytest.importorskip("timm")
 from timm.layers import Conv2dSame  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from edge.card import FrameRule  # noqa: E402
-from edge.classifier import SCAN  # noqa: E402
+from edge.detect.card import FrameRule  # noqa: E402
+from edge.detect.classifier import SCAN  # noqa: E402
 from export.describe import answers  # noqa: E402
 from export.frame_sets import file_way, session_of  # noqa: E402
 from export.graph import domains, export_graph, pad_as_for_cells, put_card  # noqa: E402

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 pytest.importorskip("fastai")
 
-from edge.drift import drifts
+from edge.detect.drift import drifts
 from export.describe import Described, licence_line
 from train.catalog.picture import LABELS, Picture
 from train.learning.probe import CropSet

@@ -16,12 +16,12 @@ pytest.importorskip("fastai")
 
 from torch import nn  # noqa: E402
 
-from edge.card import Card, FrameRule  # noqa: E402
-from edge.classifier import Classifier  # noqa: E402
-from edge.drift import drifts  # noqa: E402
+from edge.detect.card import Card, FrameRule  # noqa: E402
+from edge.detect.classifier import Classifier  # noqa: E402
+from edge.detect.drift import drifts  # noqa: E402
+from edge.detect.stills import look  # noqa: E402
 from edge.pictures import read_picture  # noqa: E402
 from edge.schema import WHOLE, Region  # noqa: E402
-from edge.stills import look  # noqa: E402
 from export.artefact import export_run  # noqa: E402
 from export.crop_sets import collect_for_parity  # noqa: E402
 from tests.test_export_graph import SmallBody  # noqa: E402

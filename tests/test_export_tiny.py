@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.card import CARD_KEY
+from edge.detect.card import CARD_KEY
 from tests.tiny import build_with_onnx, model_bytes, tiny_card
 
 onnx = pytest.importorskip("onnx")

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from edge.card import Parity, Threshold
+from edge.detect.card import Parity, Threshold
 from export.commands import doubts, parity_rows, threshold_line
 from export.verify import (
     MIN_FRAME_BEARS,

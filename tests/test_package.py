@@ -120,7 +120,9 @@ def test_the_changelog_has_this_version():
 
 def test_loading_a_model_leaves_no_trace_in_the_home_folder(tmp_path: Path):
     """onnxruntime's wheels would keep a device id and a queue of usage data there."""
-    words = "from edge.classifier import Classifier; from edge.models import BUNDLED; Classifier(BUNDLED)"
+    words = (
+        "from edge.detect.classifier import Classifier; from edge.detect.classifier import BUNDLED; Classifier(BUNDLED)"
+    )
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", words], check=True, env=os.environ | home, cwd=ROOT)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

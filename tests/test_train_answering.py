@@ -27,7 +27,7 @@ from fastai.learner import load_learner  # noqa: E402
 from fastai.vision.core import PILImage  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from edge.classifier import Classifier  # noqa: E402
+from edge.detect.classifier import Classifier  # noqa: E402
 from edge.errors import CatalogError, PictureError  # noqa: E402
 from edge.pictures import read_picture  # noqa: E402
 from edge.schema import WHOLE, Region  # noqa: E402

@@ -244,7 +244,7 @@ def test_pictures_that_allow_no_benchmark_are_one_sentence(pool: list[Picture]) 
 def test_sources_a_card_names_are_left_out(
     tmp_path: Path, pool: list[Picture], caplog: pytest.LogCaptureFixture
 ) -> None:
-    from edge.classifier import Classifier
+    from edge.detect.classifier import Classifier
 
     web = Classifier(write_model(tmp_path / "m.onnx", source="web")).card
     left: list[Row] = held_out(pool, [web])

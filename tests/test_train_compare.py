@@ -17,7 +17,7 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from tests.benchmark_pool import make_pool, write_model
 from tests.command import Ran, bear_alarm
 from train.benchmark.held_out import Unseen

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from tests.benchmark_pool import write_model
 from tests.test_train_trail_cameras import one

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from edge.schema import Event
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model

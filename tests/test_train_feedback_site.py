@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.crops import cut
+from edge.detect.crops import cut
 from edge.pictures import read_picture
 from tests.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days
 from tests.feedback_site import Site, elsewhere, scenes

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from edge.errors import OptionError
 from edge.pictures import read_picture
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.track import iou
+from edge.detect.tracker import iou
 from train.figures.metrics import auc, hanley_mcneil, quiet, wilson
 
 

@@ -17,7 +17,7 @@ pytest.importorskip("voila")
 pytest.importorskip("anywidget")
 pytest.importorskip("playwright")
 
-from edge.models import BUNDLED, ENVIRONMENT
+from edge.detect.classifier import BUNDLED, ENVIRONMENT
 from tests.drawn import zone_plate
 from tests.notebook_world import NOTEBOOKS, ROOT, voila
 

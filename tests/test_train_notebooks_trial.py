@@ -15,9 +15,8 @@ import pytest
 
 pytest.importorskip("PIL")
 
-from edge.classifier import Classifier
+from edge.detect.classifier import BUNDLED, Classifier
 from edge.errors import PictureError
-from edge.models import BUNDLED
 from tests.drawn import zone_plate
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
 from train.notebooks.trial import MOST_BYTES, STRANGE, judge, page_of, percent, read_upload, refusal_of, too_large

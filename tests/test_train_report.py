@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from tests.benchmark_pool import make_pool, painted, write_model
 from tests.tiny import FRAME, NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model

@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.figure import Figure
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from tests.benchmark_pool import make_pool, write_model
 from tests.test_train_report import make_run
 from tests.tiny import tiny_card, write_tiny_model

@@ -26,7 +26,7 @@ from fastai.data.load import DataLoader  # noqa: E402
 from fastai.learner import Learner  # noqa: E402
 from torch import nn  # noqa: E402
 
-from edge import models  # noqa: E402
+from edge.detect import classifier  # noqa: E402
 from edge.errors import OptionError  # noqa: E402
 from train.catalog.picture import Picture  # noqa: E402
 from train.learning import session as sessions  # noqa: E402
@@ -87,7 +87,7 @@ def mined(folder: Path) -> list[list[str]]:
 
     patched = pytest.MonkeyPatch()
     patched.setattr(sessions, "mine", mine)
-    patched.setattr(models, "load", lambda: SimpleNamespace(name="bear"))
+    patched.setattr(classifier, "load", lambda: SimpleNamespace(name="bear"))
     catalog: Any = None
     begun = Begun("", {}, [], [], None, [], None, False, "")
     session = sessions.Session(catalog, {"tune": [], "test": []}, folder, None, {}, PictureCache(), begun)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
+from edge.detect.stills import look
 from edge.errors import CatalogError, ModelError
 from edge.pictures import read_picture
 from edge.schema import Region, Score
-from edge.stills import look
 from tests.benchmark_pool import painted
 from tests.command import bear_alarm
 from tests.trail_world import BEARS, OTHERS, fold_runs, trail_pool

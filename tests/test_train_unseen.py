@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError
 from tests.benchmark_pool import make_pool
 from tests.test_train_report import make_run

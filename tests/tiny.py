@@ -9,7 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.card import CARD_KEY, Card, CropRule, FrameRule, GoldenFrame, GoldenVector, OutOfDomain, Parity, Threshold
+from edge.detect.card import (
+    CARD_KEY,
+    Card,
+    CropRule,
+    FrameRule,
+    GoldenFrame,
+    GoldenVector,
+    OutOfDomain,
+    Parity,
+    Threshold,
+)
 from edge.schema import Picture
 
 TINY = Path(__file__).with_name("tiny.onnx")  # the network without a card; `build_with_onnx` made it

@@ -23,11 +23,10 @@ from edge.alarm.sources import connect, open_kept
 from edge.alarm.watchers import Shared, change_watcher, let_go_of, make_watcher, rule_for
 from edge.background import Sink
 from edge.camera import Source
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier, load
 from edge.evidence.writer import EvidenceWriter
 from edge.files import made_state_folder
 from edge.journal.clock import Clock
-from edge.models import load
 from edge.run import Run
 from edge.settings import Camera, Settings
 from edge.status import Ask, ChannelStatus, SinkStatus, Status

@@ -18,7 +18,7 @@ from edge.telemetry.server import Server
 from edge.watchdog.pulse import Pulse
 
 if TYPE_CHECKING:
-    from edge.classifier import Classifier
+    from edge.detect.classifier import Classifier
     from edge.status import Ask
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from edge.errors import OptionError
 if TYPE_CHECKING:
     from edge.background import Sink
     from edge.camera import Source
-    from edge.classifier import Classifier
     from edge.decide import Rule
+    from edge.detect.classifier import Classifier
     from edge.evidence.camera import CameraEvidence
     from edge.evidence.writer import EvidenceWriter
     from edge.run import Run
@@ -59,9 +59,9 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     from edge.camera.folder import FollowSource
     from edge.decide.happening import Decider
     from edge.decide.offenders import Offenders
-    from edge.detect.card_background import ArrivingMotion
-    from edge.lens import LensCheck
-    from edge.pace import CropBudget, Pace
+    from edge.detect.camera_check import LensCheck
+    from edge.detect.frame_rate import CropBudget, Pace
+    from edge.detect.sequences import ArrivingMotion
     from edge.telling import Teller
     from edge.watch import Watcher
 
@@ -113,10 +113,10 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
     From any thread. What is followed now is judged by the rule under which it was first seen.
     """
     from edge.board.effort import slowest_fps
-    from edge.detect.card_background import ArrivingMotion
     from edge.detect.frame_scan import scan_of
-    from edge.motion import MotionFinder
-    from edge.zones import Cover
+    from edge.detect.motion import MotionFinder
+    from edge.detect.sequences import ArrivingMotion
+    from edge.detect.zones import Cover
 
     was, settings = before.settings, after.settings
     rule = rule_for(new.classifier, settings)

@@ -31,7 +31,7 @@ FROZEN_AGAIN_S = 10.0  # and while they go on, it is opened anew so often
 MOST_AGAIN_S = 300.0
 MOST_PATIENCE_S = 60.0  # of a camera that was seen to come back by itself
 STEADY_S = 10.0  # what lives for so long after being opened was helped by it
-CERTAIN_S = 3.0  # certain for so long it is told (edge.trouble)
+CERTAIN_S = 3.0  # certain for so long it is told (edge.detect.camera_check)
 LIVELY_S = 600.0  # of a picture that lives, in which the patience halves
 
 

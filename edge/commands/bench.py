@@ -35,7 +35,7 @@ def bench(
     """
     from edge.bench import measure
     from edge.commands.progress import track
-    from edge.models import find
+    from edge.detect.classifier import find
 
     found = measure(
         [find(model), *map(find, against or [])], seconds, say=lambda rounds: track(rounds, "measuring, rounds")

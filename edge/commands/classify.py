@@ -21,11 +21,10 @@ from edge.files import need_folder
 from edge.schema import readable
 
 if TYPE_CHECKING:
-    from edge.card import Card
-    from edge.classifier import Classifier
-    from edge.findings import Finding
-    from edge.megadetector import Results
-    from edge.survey import Row, Survey
+    from edge.detect.card import Card
+    from edge.detect.classifier import Classifier
+    from edge.detect.stills import Finding
+    from edge.detect.survey import Results, Row, Survey
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +62,11 @@ def classify(
     from edge.background import in_order
     from edge.commands.progress import track
     from edge.commands.watch_words import model_line
-    from edge.detect.card_pictures import CardPictures, read_head
-    from edge.findings import FILES, find_in, is_clip, support
-    from edge.models import load
+    from edge.detect.classifier import load
+    from edge.detect.sequences import CardPictures, read_head
+    from edge.detect.stills import FILES, find_in, is_clip, support
+    from edge.detect.survey import Survey, row_of
     from edge.pictures import find_pictures
-    from edge.survey import Survey, row_of
 
     files = find_pictures(path, FILES)
     check_options(files, out, table, fps, force)
@@ -166,7 +165,7 @@ def open_results(
 
     Raises OptionError for a file with something else in it, unless ``force``.
     """
-    from edge.megadetector import Results
+    from edge.detect.survey import Results
 
     results = Results(out, classifier.card, classifier.name, base, fps)
     held: dict[str, Row] = {}
@@ -241,7 +240,7 @@ def to_text(finding: Finding, row: Row, width: int) -> str:
 
 def how_counted(card: Card) -> str:
     """From which score on a file counts as a bear or as maybe one."""
-    from edge.stills import MAYBE
+    from edge.detect.stills import MAYBE
 
     threshold = card.thresholds["frame"].value
     return f"A score of {threshold:.3f} or more counts as a bear; of {MAYBE * threshold:.3f} or more as maybe."
@@ -249,8 +248,8 @@ def how_counted(card: Card) -> str:
 
 def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
     """Write the CSV file, and say how many of each camera, day and label there are; an old one is kept beside it."""
+    from edge.detect.survey import csv_bytes
     from edge.files import replace_whole
-    from edge.survey import csv_bytes
 
     data = csv_bytes(rows)
     if table.exists():
@@ -263,8 +262,8 @@ def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
 
 def write_part(table: Path, rows: list[Row]) -> Path | None:
     """The file beside ``table`` with the rows of a run that ends early, None for no rows: ``table`` is always whole."""
+    from edge.detect.survey import csv_bytes
     from edge.files import replace_whole
-    from edge.survey import csv_bytes
 
     if not rows:
         return None

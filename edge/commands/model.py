@@ -15,8 +15,8 @@ import typer
 from edge.errors import ModelError, OptionError
 
 if TYPE_CHECKING:
-    from edge.card import Parity
-    from edge.classifier import Classifier
+    from edge.detect.card import Parity
+    from edge.detect.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def use(
     bundled: Annotated[bool, typer.Option("--bundled", help="Go back to the model that ships.")] = False,
 ) -> None:
     """Choose the model that watch and classify use. It is checked first; the one before it is kept."""
+    from edge.detect.classifier import ENVIRONMENT, chosen, previous
     from edge.files import replace_whole
-    from edge.models import ENVIRONMENT, chosen, previous
 
     own, before = chosen(), previous()
     if own is None or before is None:
@@ -92,7 +92,7 @@ def use(
 
 def usable(path: Path) -> bool:
     """Whether a model file loads and computes rightly here."""
-    from edge.classifier import Classifier
+    from edge.detect.classifier import Classifier
 
     try:
         Classifier(path)
@@ -102,8 +102,7 @@ def usable(path: Path) -> bool:
 
 
 def _open(model: str | None) -> Classifier:
-    from edge.classifier import Classifier
-    from edge.models import find
+    from edge.detect.classifier import Classifier, find
 
     return Classifier(find(model))
 
@@ -140,7 +139,7 @@ def facts(classifier: Classifier) -> dict[str, Any]:
 
 def card_text(classifier: Classifier) -> str:
     """The card for a person: one screen, as wide as the terminal; ``--json`` has all of it."""
-    from edge.card import input_format
+    from edge.detect.card import input_format
 
     card = classifier.card
     quiet = ", ".join(name.replace("_", " ") for name in card.labels if name not in card.alarm_labels)

@@ -13,7 +13,7 @@ from edge.errors import BearAlarmError
 
 if TYPE_CHECKING:
     from edge.alarm import Alarm
-    from edge.classifier import Classifier
+    from edge.detect.classifier import Classifier
     from edge.settings import Settings
     from edge.watchdog.notify import Notifier
 
@@ -89,8 +89,7 @@ class Reload:
             self._read = error
 
     def _other_model(self, settings: Settings) -> Classifier | None:
-        from edge.classifier import file_digest
-        from edge.models import find, load
+        from edge.detect.classifier import file_digest, find, load
 
         path = find(settings.model)
         if file_digest(path) == self.alarm.classifier.digest:

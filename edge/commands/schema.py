@@ -33,7 +33,7 @@ def _schema(what: What) -> dict[str, Any]:
         return editor_schema()
     from pydantic import TypeAdapter
 
-    from edge.card import Card
+    from edge.detect.card import Card
     from edge.schema import Event
 
     kind: TypeAdapter[Event] | TypeAdapter[Card] = TypeAdapter(Event) if what is What.event else TypeAdapter(Card)

@@ -13,12 +13,12 @@ from edge.commands.config_options import ConfigOpt, config_for, configured, sett
 from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
-    from edge.card import Card
+    from edge.detect.card import Card
+    from edge.detect.motion import Motion
+    from edge.detect.zones import Polygon
     from edge.drawing import Colour, Mark
-    from edge.motion import Motion
     from edge.schema import Frame, Picture, Score
     from edge.settings import CameraSettings
-    from edge.zones import Polygon
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +58,12 @@ def snapshot(
     `bear-alarm snapshot demo --at 16`.
     """
     from edge.camera import open_source, shown
+    from edge.detect.classifier import load
     from edge.detect.frame_scan import FrameScanner
+    from edge.detect.zones import Cover, parse_masks, parse_zones
     from edge.drawing import annotate
     from edge.files import need_folder
-    from edge.models import load
     from edge.pictures import SUFFIXES
-    from edge.zones import Cover, parse_masks, parse_zones
 
     source, own, chosen = _camera(source, config)
     zones = parse_zones(zone) if zone else own.zones
@@ -147,7 +147,7 @@ def _settled(
     frames: Iterable[Frame], source: str, count: int | None, at: float | None, masks: Sequence[Polygon]
 ) -> tuple[Frame, Motion]:
     """The frame in question, and what moves in it against those before."""
-    from edge.motion import MotionFinder
+    from edge.detect.motion import MotionFinder
 
     finder = MotionFinder(masks=masks)
     frame, motion = None, None

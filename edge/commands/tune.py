@@ -78,11 +78,11 @@ def tune(
     from edge.camera import open_source
     from edge.commands.progress import track
     from edge.decide import Rule
-    from edge.models import load
+    from edge.detect.classifier import load
+    from edge.detect.zones import parse_masks, parse_zones
     from edge.settings import CameraSettings
     from edge.trace.replay import least_level, reels_of, replay
     from edge.tune import choose, levels_of, listen, parse_budget
-    from edge.zones import parse_masks, parse_zones
 
     wanted, clips = parse_budget(budget), clip or []
     traces = trace or ([] if clips else _configured_trace(config))

@@ -120,7 +120,7 @@ def _cameras(base: Settings, source: Sequence[str], *, follow: bool, motion_from
 
 def _where(zone: Sequence[str] | None, mask: Sequence[str] | None, schedule: str | None) -> dict[str, Any]:
     from edge.decide.schedule import parse_schedule
-    from edge.zones import parse_masks, parse_zones
+    from edge.detect.zones import parse_masks, parse_zones
 
     given: dict[str, Any] = {}
     if zone:

@@ -18,9 +18,9 @@ from edge.telling import UNKNOWN
 if TYPE_CHECKING:
     from edge.alarm import Alarm
     from edge.camera import Source
-    from edge.classifier import Classifier
+    from edge.detect.classifier import Classifier
+    from edge.detect.frame_rate import Tally
     from edge.schema import Event
-    from edge.tally import Tally
     from edge.watch import Watcher
 
 OVER = "over after"  # how the detail of a trouble that is over begins; one that ends with the watching has another

@@ -14,8 +14,8 @@ from edge.config.shape_cameras import DEMO, SETTINGS, CameraSection, is_camera
 from edge.config.tree import Key, key_text
 from edge.config.wording import ESCAPED
 from edge.decide import Rule
+from edge.detect.zones import covered, drawn
 from edge.errors import SourceError
-from edge.zones import covered, drawn
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "picamera")
 WHOLE = (0.0, 0.0, 1.0, 1.0)

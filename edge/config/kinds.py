@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic_core import core_schema
 
 from edge.decide.schedule import Schedule, parse_schedule
+from edge.detect.zones import Polygon, parse_polygon
 from edge.errors import OptionError
-from edge.zones import Polygon, parse_polygon
 
 LONG_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"  # what phones make of two of them
 HERE = "this"  # in place of an option's name, which the sentence then does not begin with

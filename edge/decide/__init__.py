@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from edge.card import Card
+from edge.detect.card import Card
 from edge.errors import OptionError
 
 EPSILON = 1e-6  # probabilities are kept this far from 0 and 1, where the logit ends

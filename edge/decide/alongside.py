@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 from edge.decide import Rule
 from edge.decide.happening import Decider, Verdict
 from edge.decide.offenders import Look, Offenders
-from edge.track import Track
-from edge.zones import Zone
+from edge.detect.tracker import Track
+from edge.detect.zones import Zone
 
 K = TypeVar("K")
 

@@ -23,9 +23,9 @@ from edge.decide.offenders import Look, Offenders
 from edge.decide.schedule import Schedule
 from edge.decide.suspect import Suspect
 from edge.decide.verdict import Happening, Verdict
+from edge.detect.tracker import TOUCHING, Track, inside
+from edge.detect.zones import Zone
 from edge.schema import BoxXYWH, EventType, Score, Standing
-from edge.track import TOUCHING, Track, inside
-from edge.zones import Zone
 
 __all__ = ["Decider", "Verdict"]
 

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.detect.tracker import iou
 from edge.schema import BoxXYWH, Picture
-from edge.track import iou
 
 Thumbnail = NDArray[np.float32]  # (16, 16), zero mean and unit variance; zeros where there was nothing to see
 Look = Callable[[BoxXYWH], Thumbnail]  # cuts the thumbnail of a box (fractions) from this frame

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from edge.decide import Evidence, Rule
 from edge.decide.offenders import TIMES
 from edge.decide.verdict import Happening
+from edge.detect.tracker import Track
 from edge.schema import Standing
-from edge.track import Track
 
 OUTSIDE_ZONES = "outside the zones"
 MEAN_S = 3.0  # how far back the mean of the looks goes

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from edge.classifier import Classifier
 from edge.decide import Rule
 from edge.demo.scene import Scene, Truth
+from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.frame_scan import Scorer
 from edge.errors import BearAlarmError
-from edge.models import BUNDLED
 from edge.schema import BoxXYWH, Event, Frame
 from edge.telling import Teller
 from edge.watch import Watcher

@@ -13,13 +13,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import CELL_PX
-from edge.classifier import Classifier, scored
-from edge.crops import fit_to
 from edge.decide import logit, sigmoid
+from edge.detect.card import CELL_PX
+from edge.detect.classifier import Classifier, scored
+from edge.detect.crops import fit_to
+from edge.detect.tracker import inside
+from edge.detect.zones import Polygon, covered
 from edge.schema import WHOLE, BoxXYWH, Picture, Region, Score
-from edge.track import inside
-from edge.zones import Polygon, covered
 
 HIDDEN = 0.9  # a window that masks cover so far is left out
 MOST = 5  # bears of one picture

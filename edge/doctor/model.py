@@ -10,7 +10,7 @@ from edge.doctor.patient import Patient
 from edge.settings import CameraSettings
 
 WITHIN_S = 180.0  # a slow card, a slow board
-LEAST_CROPS = 3  # of a frame, whatever it takes: edge.pace
+LEAST_CROPS = 3  # of a frame, whatever it takes: edge.detect.frame_rate
 
 
 def check_model(patient: Patient) -> Iterator[Finding]:

@@ -58,24 +58,24 @@ def _look(source: Any, found: dict[str, Any], began: float) -> None:
 
 
 def _grey(frame: Any) -> Any:
-    from edge.motion import small_grey
+    from edge.detect.motion import small_grey
 
     return small_grey(frame.image if frame.luma is None else frame.luma)
 
 
 def _unseen(grey: Any) -> list[str]:
     """Black, white or covered, at one glance: what the alarm would say after some seconds."""
-    from edge.lens import LensCheck, LensSettings
+    from edge.detect.camera_check import LensCheck, LensSettings
 
     at_once = LensSettings(lasts_s=dict.fromkeys(LensSettings().lasts_s, 0.0))
     return [trouble.detail for trouble in LensCheck(at_once)(grey, 0.0)]
 
 
 def _sharpness(grey: Any) -> float | None:
-    """Sharpness of the blocks that have edges, as ``edge.lens`` measures it; None where hardly any has."""
+    """Sharpness of the blocks that have edges, as ``edge.detect.camera_check`` measures it; None where hardly any has."""
     import numpy as np
 
-    from edge.lens import BRIGHT, DARK, Look
+    from edge.detect.camera_check import BRIGHT, DARK, Look
 
     look = Look.at(grey)
     edged = (look.mean > DARK) & (look.mean < BRIGHT) & (look.structure >= 2.0)

@@ -12,9 +12,8 @@ CROPS = 7  # timed one by one, after one that is not
 
 def main(asks: str | None) -> dict[str, Any]:
     """What is to be said of the model ``asks`` names, or of the one the alarm would take."""
-    from edge.classifier import Classifier
+    from edge.detect.classifier import Classifier, find, load
     from edge.errors import ModelError
-    from edge.models import find, load
 
     found: dict[str, Any] = {"problem": None, "instead": None}
     try:

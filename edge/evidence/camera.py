@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from edge.detect.tracker import Track
+from edge.detect.zones import Polygon
 from edge.drawing import Mark
 from edge.evidence.layout import visit_folder
 from edge.evidence.negatives import WAIT_S, Negatives
@@ -16,8 +18,6 @@ from edge.evidence.picture import Blackout, at_most, jpeg
 from edge.evidence.ring import Reel, Ring, Shot
 from edge.evidence.visit import Visit, still
 from edge.schema import Event, Frame, Later, Luma, Picture, Score
-from edge.track import Track
-from edge.zones import Polygon
 
 log = logging.getLogger(__name__)
 

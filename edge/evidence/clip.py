@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import edge
+from edge.detect.zones import Polygon
 from edge.evidence.encode import CANNOT, half_written, packed
 from edge.evidence.ring import Shot
-from edge.zones import Polygon
 
 log = logging.getLogger(__name__)
 

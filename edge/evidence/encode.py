@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import cv2
 import numpy as np
 
+from edge.detect.zones import Polygon
 from edge.evidence.picture import Blackout, at_most
 from edge.evidence.ring import Shot
 from edge.installing import pip
-from edge.zones import Polygon
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edge.detect.zones import Polygon
 from edge.evidence.ring import Shot
 from edge.schema import Event
-from edge.zones import Polygon
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.detect.zones import Polygon, drawn
 from edge.errors import PictureError
 from edge.schema import Luma, Picture
-from edge.zones import Polygon, drawn
 
 _COMMENT = b"\xff\xfe"
 _MOST_NOTE = 65_533  # bytes of a JPEG's comment (ITU-T T.81, B.2.4.5)

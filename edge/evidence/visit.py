@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.crops import square
+from edge.detect.crops import square
+from edge.detect.tracker import Track, inside
 from edge.drawing import Mark, annotate
 from edge.evidence.picture import Blackout, jpeg
 from edge.evidence.ring import Reel
 from edge.schema import BoxXYWH, Event, Frame, Picture, Score, readable, utc_text
-from edge.track import Track, inside
 
 STEP_S = 0.5  # between two places of the way
 MOST_STEPS = 400  # of a long visit every second one goes, again and again

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge.background import Worker
+from edge.detect.zones import Polygon
 from edge.errors import OptionError
 from edge.evidence.camera import POST_S, PRE_S, CameraEvidence
 from edge.evidence.clip import ClipError, ClipMaker
@@ -19,7 +20,6 @@ from edge.evidence.pile import Pile
 from edge.evidence.store import MB, NoRoomError, Store
 from edge.files import make_folder, mistaken
 from edge.schema import Event
-from edge.zones import Polygon
 
 log = logging.getLogger(__name__)
 

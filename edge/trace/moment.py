@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edge.schema import SCHEMA_VERSION, BoxXYWH, Event, Frame, Score, Standing, utc_text
 
 if TYPE_CHECKING:
-    from edge.motion import Motion
+    from edge.detect.motion import Motion
 
 THE_END = "the end"  # of a run: why a summary was written
 SILENT_S = 5.0  # no frame for so long is no matter of the frame rate any more; a camera is silent from then on

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from edge.decide import Rule
 from edge.decide.suspect import OUTSIDE_ZONES
+from edge.detect.tracker import Tracker
+from edge.detect.zones import Zone
 from edge.errors import OptionError
 from edge.schema import Region, Score
 from edge.trace.file import old
 from edge.trace.moment import Moment
 from edge.trace.reader import Reel, of_camera, read_trace
-from edge.track import Tracker
 from edge.tune import Heard, Peak, Peaks
-from edge.zones import Zone
 
 SAME = 1e-3  # logit-seconds: traces round
 AWAY_S = 1.0  # for so long a bear is missed where moments of its event were not kept: found again, it is the same

@@ -47,7 +47,7 @@ ROUND = """
 import json
 from pathlib import Path
 from fastai.learner import load_learner
-from edge.classifier import file_digest
+from edge.detect.classifier import file_digest
 file, settings = Path("run/learner.pkl"), Path("run/settings.json")
 learn = load_learner(file)
 for values in learn.model.state_dict().values():

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.card import Card
-from edge.classifier import Classifier
+from edge.detect.card import Card
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, ModelError
 from train.catalog.decisions import digest_of
 from train.catalog.picture import Catalog, Picture

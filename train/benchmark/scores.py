@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from train.benchmark.subjects import sort_out
 from train.benchmark.views import LEAST, View, real_views, views
 from train.catalog.picture import Picture

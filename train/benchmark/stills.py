@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
+from edge.detect.stills import look
 from edge.errors import PictureError
 from edge.pictures import read_picture
-from edge.stills import look
 from train.benchmark.subjects import is_trail
 from train.catalog.picture import Picture, is_bear
 

@@ -24,7 +24,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from edge.detect.frame_scan import FrameScanner
 from edge.errors import PictureError
 from edge.pictures import read_picture

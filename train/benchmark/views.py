@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.crops import cut
+from edge.detect.crops import cut
 from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge.crops import cut
+from edge.detect.crops import cut
 from edge.errors import OptionError, PictureError
 from edge.files import replace_whole
 from edge.pictures import read_picture

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.crops import SMALLEST_SIDE_PX, square
+from edge.detect.crops import SMALLEST_SIDE_PX, square
 from edge.errors import PictureError
 from edge.evidence.picture import jpeg
 from edge.installing import pip

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Threshold
 from edge.decide import logit
+from edge.detect.card import Threshold
 from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS
 
 ALARM_COLUMNS = [LABELS.index(label) for label in ALARM_LABELS]

@@ -8,9 +8,9 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from edge.detect.camera_check import is_grey
 from edge.errors import OptionError, PictureError
 from edge.files import replace_whole
-from edge.night import is_grey
 from edge.pictures import picture_bytes, read_picture
 from train.catalog.licences import find_licence
 from train.catalog.picture import CAMERAS, SPLITS, name_inside

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Card
-from edge.classifier import Classifier
+from edge.detect.card import Card
+from edge.detect.classifier import Classifier
 from train.benchmark.figures import RATE
 from train.benchmark.held_out import Judge, Unseen
 from train.benchmark.scores import Benchmark, Follow, Scores, benchmark_scores

@@ -47,8 +47,8 @@ def compare(
     are left out; only a model of the very run whose --split-file is given, --split test, is spared. Of a folder of
     runs fold-1, fold-2 … (train --fold) each model judges the frames that it has not seen.
     """
-    from edge.classifier import Classifier
     from edge.commands.progress import track
+    from edge.detect.classifier import Classifier
     from edge.errors import ModelError, OptionError
     from train.benchmark.held_out import Judge, in_common, judges_of, split_digest, unseen
     from train.benchmark.views import LEAST

@@ -15,13 +15,13 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from edge.classifier import Classifier
-from edge.crops import cut, fit, square
+from edge.detect.classifier import Classifier
+from edge.detect.crops import cut, fit, square
+from edge.detect.stills import look
 from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
-from edge.stills import look
 from train.catalog.picture import Picture, is_bear
 from train.figures.clustered import clustered_auc, clustered_rate
 from train.figures.metrics import Auc, Rate

@@ -17,11 +17,11 @@ from statistics import median
 from typing import NamedTuple
 
 from edge.camera import open_source
-from edge.classifier import Classifier
 from edge.decide import Rule
 from edge.decide.alongside import Alongside
 from edge.decide.happening import Decider
 from edge.decide.offenders import Offenders
+from edge.detect.classifier import Classifier
 from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event
 from edge.telling import Teller

@@ -17,7 +17,7 @@ from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, ch
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from edge.classifier import Classifier
+    from edge.detect.classifier import Classifier
     from train.benchmark.figures import Figures
     from train.benchmark.held_out import Learned
     from train.catalog.picture import Picture
@@ -52,7 +52,7 @@ def evaluate(
     fold-1, fold-2 … (train --fold) is judged on trail cameras: each model on the frames that it has not seen.
     """
     from edge.commands.progress import track
-    from edge.models import load
+    from edge.detect.classifier import load
     from train.benchmark.held_out import learned, split_digest
     from train.judging.evaluate import evaluate_stills
     from train.judging.evaluate_clips import evaluate_clips

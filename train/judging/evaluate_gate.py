@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import median
 
 from edge.camera import open_source
-from edge.classifier import Classifier
-from edge.motion import MotionFinder
+from edge.detect.classifier import Classifier
+from edge.detect.motion import MotionFinder
+from edge.detect.tracker import iou
 from edge.schema import BoxXYWH, Frame, Region
-from edge.track import iou
 from train.figures.metrics import Rate, wilson
 
 CLOSE_IOU = 0.3  # a region this close to the box is a hit

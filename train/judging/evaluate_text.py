@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge.card import Card
 from edge.commands.wording import counted
+from edge.detect.card import Card
 from train.benchmark.held_out import Learned
 from train.figures.metrics import Auc, Rate
 from train.judging.evaluate import LARGE_PX, SMALL_PX, Mode, Slice, Stills

@@ -28,7 +28,7 @@ from fasttransform import Transform
 from PIL import Image, ImageOps
 from torch import nn
 
-from edge.crops import cut
+from edge.detect.crops import cut
 from edge.errors import CatalogError
 from edge.pictures import decode_picture, read_picture
 from edge.schema import WHOLE, Picture

@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from edge.card import CELL_PX
+from edge.detect.card import CELL_PX
 from edge.errors import OptionError
 from edge.installing import pip
 

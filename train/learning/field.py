@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.crops import fit
+from edge.detect.crops import fit
 from edge.schema import Picture
 
 FAR_PX = (20, 90)  # the crop's side after shrinking

@@ -19,14 +19,14 @@ import numpy as np
 
 from edge.camera import open_source
 from edge.camera.folder import CLIPS
-from edge.classifier import Classifier
-from edge.crops import square
+from edge.detect.classifier import Classifier
+from edge.detect.crops import square
 from edge.detect.frame_scan import FrameScanner
+from edge.detect.tracker import inside, iou
 from edge.errors import BearAlarmError, OptionError
 from edge.files import replace_whole
 from edge.pictures import SUFFIXES, read_picture
 from edge.schema import BoxXYWH, Picture, Region, Score
-from edge.track import inside, iou
 from train.catalog.decisions import digest_of
 from train.catalog.licences import NOT_STATED, may_ship
 from train.catalog.picture import Picture as Row

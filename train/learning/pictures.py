@@ -15,7 +15,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from edge.crops import square
+from edge.detect.crops import square
 from edge.errors import CatalogError, PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH, Picture

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge.crops import cut
+from edge.detect.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH, Picture
 from train.catalog.picture import Picture as Row

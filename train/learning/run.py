@@ -29,8 +29,8 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner, load_learner
 
 from edge import __version__
-from edge.card import FrameRule
-from edge.classifier import file_digest
+from edge.detect.card import FrameRule
+from edge.detect.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from edge.files import replace_whole
 from train.catalog.decisions import TABLE as DECISIONS

@@ -45,7 +45,7 @@ class Session:
         """
         if not paths:
             return
-        from edge.models import load
+        from edge.detect.classifier import load
 
         held_out = [row.file for part in ("tune", "test") for row in self.split[part]]
 

@@ -15,7 +15,7 @@ from fastai.vision.core import PILImage
 from fasttransform import Transform
 from numpy.typing import NDArray
 
-from edge.crops import fit
+from edge.detect.crops import fit
 from train.learning.pictures import Example, PictureCache
 
 SIDES = (0.5, 0.95)  # of the square, the side the crop is shrunk to

@@ -12,7 +12,7 @@ from fastai.vision.widgets import ImagesCleaner
 from fastcore.foundation import L
 from ipywidgets import Dropdown, Image, Label, VBox
 
-from edge.crops import square
+from edge.detect.crops import square
 from edge.errors import PictureError
 from edge.pictures import decode_picture, picture_bytes
 from edge.schema import WHOLE

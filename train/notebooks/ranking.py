@@ -15,7 +15,7 @@ from fastai.learner import Learner
 from fastai.vision.core import PILImage
 from fasttransform import Transform
 
-from edge.crops import cut
+from edge.detect.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image

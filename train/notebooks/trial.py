@@ -9,10 +9,10 @@ from html import escape
 import cv2
 import numpy as np
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
+from edge.detect.stills import StillResult, look
 from edge.errors import PictureError
 from edge.schema import Picture
-from edge.stills import StillResult, look
 from train.gather.verify import EMPTY, TOO_LARGE, TOO_SMALL, TRUNCATED, RefusedError, check
 
 MOST_BYTES = 32_000_000  # a camera's largest JPEG has half of it

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import HTML, VBox, Widget
 
+from edge.detect.classifier import load
 from edge.errors import BearAlarmError
-from edge.models import load
 from train.notebooks.picture_input import PictureInput
 from train.notebooks.trial import MOST_BYTES, judge, page_of, read_upload, refusal_of, too_large
 
 if TYPE_CHECKING:
-    from edge.classifier import Classifier
+    from edge.detect.classifier import Classifier
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.crops import cut
+from edge.detect.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE, Picture
 from train.catalog.outsiders import COVERED, Outsider, cover_lens, in_domain

@@ -32,8 +32,8 @@ def report(
 
     The page needs nothing but itself, not even a network. It holds pictures: mind their licences before passing it on.
     """
-    from edge.classifier import Classifier
     from edge.commands.progress import track
+    from edge.detect.classifier import Classifier
     from edge.errors import OptionError
     from edge.files import replace_whole
     from train.catalog.labels import parse_labels

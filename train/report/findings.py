@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, ModelError
 from train.benchmark.figures import Figures, figures
 from train.benchmark.held_out import Judge, known_sources, unseen

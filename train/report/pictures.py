@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Card
-from edge.crops import cut
+from edge.detect.card import Card
+from edge.detect.crops import cut
 from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.classifier import Classifier
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, ModelError
 from train.benchmark.held_out import split_digest
 from train.catalog.picture import Picture, table_digest

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import __version__
-from edge.card import CARD_VERSION, Card, CropRule, OutOfDomain, Parity, Threshold
-from edge.classifier import Classifier
+from edge.detect.card import CARD_VERSION, Card, CropRule, OutOfDomain, Parity, Threshold
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError
 from train.catalog.picture import ALARM_LABELS, LABELS
 from train.figures.calibrate import probabilities

@@ -1,8 +1,12 @@
-"""How often to look, and how much one look may cost: a quiet place needs few frames, a slow board few crops."""
+"""What one camera's loop has done so far: how much it looked at, and how long that took."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
+
+# How often to look, and how much one look may cost: a quiet place needs few frames, a slow board few crops.
 
 
 class Pace:
@@ -112,3 +116,15 @@ class CropBudget:
         if crops:
             each = took_s / crops
             self._crop_s = each if self._crop_s is None else self._crop_s + 0.1 * (each - self._crop_s)
+
+
+@dataclass
+class Tally:
+    """What one camera's loop has done so far."""
+
+    frames: int = 0
+    crops: int = 0
+    footage_s: float = 0.0
+    first_time: float | None = None
+    # A running device must not grow: the last hour at 10 frames a second.
+    frame_ms: deque[float] = field(default_factory=lambda: deque(maxlen=36_000))

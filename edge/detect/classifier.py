@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +13,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edge.card import CARD_KEY, Card
-from edge.card_reading import read_card
-from edge.crops import cut, cut_all, fit_to
+from edge.detect.card import CARD_KEY, Card, read_card
+from edge.detect.crops import cut, cut_all, fit_to
 from edge.errors import ModelError
 from edge.schema import WHOLE, Picture, Region, Score
 
@@ -195,3 +195,79 @@ def _check_signature(session: ort.InferenceSession, card: Card, path: Path) -> N
             f"{path}: the network answers {columns} labels and its card names {len(card.labels)} "
             f"({', '.join(card.labels)}); export the model again"
         )
+
+
+# Which model file the alarm uses: the one named, else the chosen one, else the one that ships.
+
+
+ENVIRONMENT = "BEAR_ALARM_MODEL"
+BUNDLED = Path(__file__).with_name("bear.onnx")
+
+
+def user_folder() -> Path | None:
+    """Where this user's settings live (XDG base directories; %APPDATA% on Windows); None without a home."""
+    for variable in ("XDG_CONFIG_HOME", "APPDATA"):
+        if os.environ.get(variable):
+            return Path(os.environ[variable]) / "bear-alarm"
+    try:
+        return Path.home() / ".config" / "bear-alarm"
+    except RuntimeError:  # a service user may have no home
+        return None
+
+
+def chosen() -> Path | None:
+    """Where ``bear-alarm model use`` puts the chosen model, whether one is there or not."""
+    folder = user_folder()
+    return None if folder is None else folder / "model.onnx"
+
+
+def previous() -> Path | None:
+    """Where the model chosen before it is kept."""
+    folder = user_folder()
+    return None if folder is None else folder / "model.previous.onnx"
+
+
+def find(model: str | None = None) -> Path:
+    """The model file: ``model``, else $BEAR_ALARM_MODEL, else the chosen one, else the bundled one.
+
+    Raises ModelError when the one named is not a file, or none is named and none ships.
+    """
+    for named, whence in ((model, "--model"), (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}")):
+        if named:
+            path = Path(named).expanduser()
+            if path.is_dir():
+                raise ModelError(f"{path}: {whence} names a folder, not a model file; name the .onnx file in it")
+            if not path.exists():
+                raise ModelError(f"{path}: no such model file ({whence}); name one made by `bear-alarm export`")
+            return path
+    own = chosen()
+    if own is not None and own.is_file():
+        return own
+    if not BUNDLED.is_file():
+        raise ModelError(f"{BUNDLED}: this installation ships no model; name one with --model FILE")
+    return BUNDLED
+
+
+def load(model: str | None = None, *, threads: int = 1) -> Classifier:
+    """The classifier ``find`` names. A chosen model gone bad gives way to the last good one, and that is said.
+
+    A model the user named is never replaced: its ModelError stands.
+    """
+
+    first = find(model)
+    try:
+        return Classifier(first, threads=threads)
+    except ModelError as error:
+        if model or os.environ.get(ENVIRONMENT) or first != chosen():
+            raise
+        log.warning("%s", error)
+        for other in (previous(), BUNDLED):
+            if other is not None and other.is_file():
+                try:
+                    classifier = Classifier(other, threads=threads)
+                except ModelError as worse:
+                    log.warning("%s", worse)
+                    continue
+                log.warning("going on with %s; choose again with `bear-alarm model use`", other)
+                return classifier
+        raise

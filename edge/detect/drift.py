@@ -15,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import DriftReference, Spread
+from edge.detect.card import DriftReference, Spread
 from edge.schema import Picture
 
 BINS = 10
