@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge.background import Sink
-from edge.decide.happening import Verdict
+from edge.decide.alarms import Verdict
 from edge.detect.camera_check import Report
 from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from edge.decide import LONGEST_S, Rule
+from edge.decide.alarms import Decider, Verdict
 from edge.decide.alongside import Alongside
-from edge.decide.happening import Decider, Verdict
-from edge.decide.offenders import Look
+from edge.decide.evidence import LONGEST_S, Rule
+from edge.decide.repeat_alarms import Look
 from edge.detect.frame_scan import Scorer
 from edge.detect.tracker import Track
 from edge.detect.zones import Zone

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from edge.decide import Rule
-from edge.decide.happening import Decider, Verdict
-from edge.decide.offenders import Offenders, thumbnail
+from edge.decide.alarms import SAME_S, UNSEEING, Decider, Unseen, Verdict
+from edge.decide.evidence import Rule
+from edge.decide.repeat_alarms import Offenders, thumbnail
 from edge.detect.camera_check import LensCheck, Night, TroubleWatch
 from edge.detect.frame_rate import CropBudget, Pace, ScanTimer, Tally
 from edge.detect.frame_scan import Scorer, scan_of
@@ -21,7 +21,6 @@ from edge.schema import WHOLE, Event, Frame, Picture, Region, Score, Trouble, Tr
 from edge.settings import CameraSettings
 from edge.telling import ENDED_WORDS, UNSEEN_WORDS, Teller
 from edge.trace.moment import Moment
-from edge.unseen import SAME_S, UNSEEING, Unseen
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched

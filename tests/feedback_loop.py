@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.detect.crops import cut_all
 from edge.detect.tracker import inside
 from edge.evidence.review import Review, write_review

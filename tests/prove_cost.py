@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.crops import cut
 from edge.telling import Teller

@@ -21,7 +21,7 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.evidence.camera import CameraEvidence
 from edge.evidence.clip import ClipMaker

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.camera import open_source
-from edge.decide import Rule, logit
+from edge.decide.evidence import Rule, logit
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.telling import Teller
 from edge.trace.moment import Moment

@@ -31,7 +31,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.background import Worker, in_background
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.detect.camera_check import LensCheck
 from edge.detect.frame_rate import CropBudget, Pace
 from edge.evidence.writer import EvidenceWriter

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.happening import Decider
-from edge.decide.offenders import Offenders
-from edge.decide.verdict import LOST_S, QUIET_S
+from edge.decide.alarms import LOST_S, QUIET_S, Decider
+from edge.decide.repeat_alarms import Offenders
 from tests.test_edge_escalation import YARD, between
 from tests.test_edge_happening import LEFT, RIGHT, RULE, Stage
 

@@ -10,7 +10,7 @@ import pytest
 
 from edge.alarm.watchers import Shared, make_watcher
 from edge.camera.folder import FollowSource
-from edge.decide import logit, sigmoid
+from edge.decide.evidence import logit, sigmoid
 from edge.detect.classifier import Classifier
 from edge.detect.sequences import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small
 from edge.detect.stills import SURER, Finding, in_burst, look, look_closer, support

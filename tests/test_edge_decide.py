@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edge.decide import Evidence, Rule
+from edge.decide.evidence import Evidence, Rule
 from edge.errors import OptionError
 from tests.tiny import tiny_card
 

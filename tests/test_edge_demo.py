@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.camera import DEMO, open_source
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.demo.compose import Scene, truth_json, write_clip
 from edge.demo.scene import SIZE_WH, Shot
 from edge.demo.score import judge, listen

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.happening import Decider
+from edge.decide.alarms import Decider
 from edge.decide.schedule import Schedule, Window
 from edge.detect.zones import Zone
 from tests.test_edge_happening import FAR, LEFT, MIDNIGHT, RIGHT, RULE, Stage

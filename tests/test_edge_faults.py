@@ -14,7 +14,7 @@ from edge import settings
 from edge.alarm.post import MOST_RESTART_S, RESTART_S, Post, end_all
 from edge.camera import Closing
 from edge.camera.reconnect import KeptSource
-from edge.decide.happening import Decider
+from edge.decide.alarms import Decider
 from edge.detect.camera_check import LensCheck
 from edge.schema import Event, Frame, Trouble
 from edge.telling import ENDED_WORDS, Teller

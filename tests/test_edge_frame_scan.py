@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.decide import logit
+from edge.decide.evidence import logit
 from edge.detect.card import FrameRule, GoldenFrame
 from edge.detect.classifier import Classifier
 from edge.detect.frame_rate import CropBudget, ScanTimer

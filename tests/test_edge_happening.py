@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide import Rule
-from edge.decide.happening import Decider
+from edge.decide.alarms import Decider
+from edge.decide.evidence import Rule
 from edge.detect.tracker import Tracker
 from edge.schema import Region, Score
 

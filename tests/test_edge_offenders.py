@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.happening import Decider
-from edge.decide.offenders import LIKE, MOST_ALARMS, MOST_SPOTS, TIMES, Offenders, alike, thumbnail
+from edge.decide.alarms import Decider
+from edge.decide.repeat_alarms import LIKE, MOST_ALARMS, MOST_SPOTS, TIMES, Offenders, alike, thumbnail
 from tests.test_edge_happening import LEFT, MIDNIGHT, RIGHT, RULE, Stage, score
 from tests.test_edge_watch import scene
 

@@ -17,7 +17,7 @@ import pytest
 
 from edge.alarm import Alarm
 from edge.alarm.reviews import LOOK_S, Reviews
-from edge.decide.offenders import KEPT_S, TIMES
+from edge.decide.repeat_alarms import KEPT_S, TIMES
 from edge.errors import BearAlarmError
 from edge.evidence.review import Review
 from edge.journal import Journal, layout

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide import Evidence, Rule
-from edge.decide.happening import Decider
+from edge.decide.alarms import Decider
+from edge.decide.evidence import Evidence, Rule
 from edge.detect.tracker import Tracker, inside, iou
 from edge.schema import WHOLE, Region, RegionKind, Score
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from edge.camera import open_source
 from edge.commands.why_story import explain
-from edge.decide import Rule
-from edge.decide.happening import Decider
+from edge.decide.alarms import Decider
+from edge.decide.evidence import Rule
 from edge.detect.tracker import SAME_INSIDE, SAME_IOU, Tracker, inside, iou
 from edge.detect.zones import Zone
 from edge.schema import WHOLE, Event, Region, Score

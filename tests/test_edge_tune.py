@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.commands.tune import tuned_text
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.errors import BearAlarmError, OptionError
 from edge.tune import Budget, Heard, Peak, choose, levels_of, listen, most_alarms, parse_budget
 from tests.test_edge_watch import GREEN, RULE, Colours, walk

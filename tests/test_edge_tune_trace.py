@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from edge.commands.tune import tune
-from edge.decide import Rule
-from edge.decide.suspect import OUTSIDE_ZONES
+from edge.decide.alarms import OUTSIDE_ZONES
+from edge.decide.evidence import Rule
 from edge.errors import OptionError, SourceError
 from edge.telling import Teller
 from edge.trace import Trace

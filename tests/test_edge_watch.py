@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget
 from edge.detect.motion import Motion

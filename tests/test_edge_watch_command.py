@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from edge.commands.watch import LEAST_FPS
-from edge.decide import Evidence
+from edge.decide.evidence import Evidence
 from edge.pictures import read_picture
 from edge.schema import Event
 from edge.sinks.in_doubt import command_in_doubt

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.camera import open_source
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.detect.camera_check import LensCheck
 from edge.detect.classifier import BUNDLED
 from edge.schema import Event, Frame

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from edge.decide.happening import Decider
+from edge.decide.alarms import Decider
 from edge.detect.zones import Zone
 from edge.schema import Event, Standing, Trouble
 from edge.telling import Teller

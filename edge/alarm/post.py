@@ -10,10 +10,10 @@ from functools import partial
 
 from edge.alarm.sources import alive_at, reopened
 from edge.camera import Source
+from edge.decide.alarms import UNSEEING
 from edge.errors import SourceError
 from edge.settings import Camera
 from edge.status import CameraStatus
-from edge.unseen import UNSEEING
 from edge.watch import FRESH_S, Watcher
 
 log = logging.getLogger(__name__)

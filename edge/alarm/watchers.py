@@ -11,7 +11,7 @@ from edge.errors import OptionError
 if TYPE_CHECKING:
     from edge.background import Sink
     from edge.camera import Source
-    from edge.decide import Rule
+    from edge.decide.evidence import Rule
     from edge.detect.classifier import Classifier
     from edge.evidence.camera import CameraEvidence
     from edge.evidence.writer import EvidenceWriter
@@ -37,7 +37,7 @@ class Shared:
 
 def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
     """The rule of the model's card as this camera's settings have it. Raises OptionError for one that never alarms."""
-    from edge.decide import Rule
+    from edge.decide.evidence import Rule
 
     rule = Rule.from_card(
         classifier.card,
@@ -57,8 +57,8 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     """The watcher of one camera. Raises OptionError."""
     from edge.board.effort import slowest_fps
     from edge.camera.folder import FollowSource
-    from edge.decide.happening import Decider
-    from edge.decide.offenders import Offenders
+    from edge.decide.alarms import Decider
+    from edge.decide.repeat_alarms import Offenders
     from edge.detect.camera_check import LensCheck
     from edge.detect.frame_rate import CropBudget, Pace
     from edge.detect.sequences import ArrivingMotion

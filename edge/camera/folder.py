@@ -547,7 +547,7 @@ def _replace(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-FOLLOW_FPS = 2.0  # pictures of one burst: two sure ones half a second apart raise the alarm (edge.decide)
+FOLLOW_FPS = 2.0  # pictures of one burst: two sure ones half a second apart raise the alarm (edge.decide.evidence)
 POLL_S = 1.0
 GONE_S = 10.0
 APART_S = 60.0  # pictures further apart have no background in common

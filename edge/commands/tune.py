@@ -77,7 +77,7 @@ def tune(
     """
     from edge.camera import open_source
     from edge.commands.progress import track
-    from edge.decide import Rule
+    from edge.decide.evidence import Rule
     from edge.detect.classifier import load
     from edge.detect.zones import parse_masks, parse_zones
     from edge.settings import CameraSettings

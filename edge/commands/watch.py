@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LEAST_FPS = 0.25  # slower, the first of two sure frames is forgotten too far (edge.decide) for the two to alarm
+LEAST_FPS = (
+    0.25  # slower, the first of two sure frames is forgotten too far (edge.decide.evidence) for the two to alarm
+)
 
 WHERE, HOW = "Where and when", "How it looks and decides"  # panels of the help page
 

@@ -7,8 +7,8 @@ import math
 from edge.commands.why_told import LOOK_S, open_event, rest_of, run_up, telling
 from edge.commands.why_words import alone, at, looked, missing, percent, place, seen, stood
 from edge.commands.wording import counted
-from edge.decide import Rule
-from edge.decide.suspect import OUTSIDE_ZONES
+from edge.decide.alarms import OUTSIDE_ZONES
+from edge.decide.evidence import Rule
 from edge.local_time import clock
 from edge.trace.find import Found, nearest_kept
 from edge.trace.gap import Gap

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edge.commands.why_words import alone, at, percent
 from edge.commands.wording import counted
-from edge.decide.suspect import OUTSIDE_ZONES
+from edge.decide.alarms import OUTSIDE_ZONES
 from edge.local_time import clock
 from edge.schema import Standing
 from edge.trace.moment import Moment, Told, share

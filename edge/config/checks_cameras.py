@@ -13,7 +13,7 @@ from edge.config.shape import Config
 from edge.config.shape_cameras import DEMO, SETTINGS, CameraSection, is_camera
 from edge.config.tree import Key, key_text
 from edge.config.wording import ESCAPED
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.detect.zones import covered, drawn
 from edge.errors import SourceError
 

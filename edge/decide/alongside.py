@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from edge.decide import Rule
-from edge.decide.happening import Decider, Verdict
-from edge.decide.offenders import Look, Offenders
+from edge.decide.alarms import Decider, Verdict
+from edge.decide.evidence import Rule
+from edge.decide.repeat_alarms import Look, Offenders
 from edge.detect.tracker import Track
 from edge.detect.zones import Zone
 

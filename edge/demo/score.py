@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from edge.decide import Rule
+from edge.decide.evidence import Rule
 from edge.demo.scene import Scene, Truth
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.frame_scan import Scorer

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.decide import logit, sigmoid
+from edge.decide.evidence import logit, sigmoid
 from edge.detect.card import CELL_PX
 from edge.detect.classifier import Classifier, scored
 from edge.detect.crops import fit_to

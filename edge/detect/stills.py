@@ -14,7 +14,7 @@ import cv2
 
 from edge.camera.files import VideoSource
 from edge.camera.folder import CLIPS
-from edge.decide import logit, sigmoid
+from edge.decide.evidence import logit, sigmoid
 from edge.detect.card import Card
 from edge.detect.classifier import Classifier
 from edge.detect.frame_scan import FrameScanner

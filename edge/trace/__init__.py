@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.background import Worker
-from edge.decide.suspect import OUTSIDE_ZONES
+from edge.decide.alarms import OUTSIDE_ZONES
 from edge.trace.file import TraceFile
 from edge.trace.moment import SILENT_S, THE_END, Moment, Peak, Summary, share
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from edge.decide import Rule
-from edge.decide.suspect import OUTSIDE_ZONES
+from edge.decide.alarms import OUTSIDE_ZONES
+from edge.decide.evidence import Rule
 from edge.detect.tracker import Tracker
 from edge.detect.zones import Zone
 from edge.errors import OptionError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.decide import logit
+from edge.decide.evidence import logit
 from edge.detect.card import Threshold
 from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS
 

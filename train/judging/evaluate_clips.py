@@ -17,10 +17,10 @@ from statistics import median
 from typing import NamedTuple
 
 from edge.camera import open_source
-from edge.decide import Rule
+from edge.decide.alarms import Decider
 from edge.decide.alongside import Alongside
-from edge.decide.happening import Decider
-from edge.decide.offenders import Offenders
+from edge.decide.evidence import Rule
+from edge.decide.repeat_alarms import Offenders
 from edge.detect.classifier import Classifier
 from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event

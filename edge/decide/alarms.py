@@ -1,0 +1,602 @@
+"""Whether a bear has left, or only nobody sees it: a camera that shows nothing new must not read as a bear gone.
+
+The decision ends a happening when its bear was not seen for some seconds. While the camera itself may be why, that end
+is held back; when the camera's trouble is told, every open happening is told to be over with that as the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from edge.decide.evidence import Evidence, Rule, logit
+from edge.decide.repeat_alarms import TIMES, Look, Offenders
+from edge.decide.schedule import Schedule
+from edge.detect.tracker import TOUCHING, Track, inside
+from edge.detect.zones import Zone
+from edge.schema import BoxXYWH, EventType, Frame, Score, Standing, TroubleKind
+
+# What is told of a bear, and what a happening remembers of it: when it is worth another alarm.
+
+
+SURE = 0.9  # bear probability from which a bear told in doubt is told again
+SURER = 1.5  # and so many logits above what it was told with
+LOST_S = 10.0  # unseen for so long a bear has gone, and has not only flickered: a track outlives 5 s without a hit
+QUIET_S = 120.0  # since the last noise, before one that comes back makes another: time to be driven off, and to go
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One step in the life of a happening."""
+
+    type: EventType
+    happening: int  # 1, 2, 3 … within one camera
+    track: int
+    label: str
+    score: float  # now, 0 to 1
+    top_score: float
+    box_xywh: BoxXYWH
+    onset_s: float | None = None  # first supporting frame -> alarm; only where an alarm was raised
+    unknown: bool = False  # unlike anything seen in training
+    zones: tuple[str, ...] = ()  # that the bear stands in
+    escalated: str | None = None  # why an update alarms again
+    quiet: str | None = None  # why nothing may make a noise
+
+    @property
+    def alarms(self) -> bool:
+        """Whether it is worth a noise (``Event.alarms``)."""
+        return self.quiet is None and (self.type == "new" or self.escalated is not None)
+
+
+@dataclass(eq=False)
+class Happening:
+    """A bear that was told of, while it lasts and a little longer."""
+
+    number: int
+    track: int
+    tracks: set[int]
+    label: str
+    score: float
+    top_score: float
+    told_score: float
+    told_at: float
+    box_xywh: BoxXYWH
+    seen_at: float
+    again_s: float  # found again there within this: the same happening
+    began_at: float
+    rung_at: float  # when it last made a noise
+    rung_score: float  # the top score then
+    there_at: float  # when a track of it last stood in a zone, where there are any, and was still taken for a bear
+    missed_at: float | None = None  # since when a camera that sees has seen no told bear at all; None: it has
+    away_s: float = 0.0  # for how long it was gone before it came back, while no noise was made for that; 0: it was not
+    zones: set[str] = field(default_factory=set)  # made known with a noise
+    silenced: bool = False  # seen outside the schedule since
+    sure: bool = False  # told again because its score rose
+    ended: bool = False
+
+    def verdict(self, type_: EventType, score: float, **more: Any) -> Verdict:
+        """A step in its life, with the bear probability of now (0 to 1); ``more`` are a Verdict's further fields."""
+        return Verdict(type_, self.number, self.track, self.label, score, self.top_score, self.box_xywh, **more)
+
+    def looked_for(self, time: float, *, found: bool, seeing: bool) -> None:
+        """Some told bear was in a frame or none; where the camera sees nothing, nothing is known of it."""
+        if found or not seeing:
+            self.missed_at = None
+        elif self.missed_at is None:
+            self.missed_at = time
+
+    def came_back(self, since: float) -> None:
+        """What was lost is there again since a time (seconds)."""
+        if self.missed_at is not None and since - self.missed_at >= LOST_S:
+            self.away_s = since - self.missed_at
+        self.missed_at = None
+
+    def quiet_for(self, time: float) -> bool:
+        """Whether the last noise is so old that one that came back is worth another.
+
+        Longer at a spot where one happening follows another; and as long again as it has lasted by then, so that what
+        comes and goes all night is heard ever more seldom.
+        """
+        return time - self.rung_at >= max(QUIET_S, 2 * self.again_s, self.rung_at - self.began_at)
+
+    def worse(
+        self, rule: Rule, zones: Sequence[str], score: float, time: float, *, settled: bool, moved: bool
+    ) -> str | None:
+        """Why it is worth another alarm, if it is; and it is taken as raised.
+
+        ``settled``: not told just now. ``moved``: what never did has not come back, but was there and not known.
+        """
+        further = [name for name in zones if name not in self.zones]
+        # A second noise right after the first is no news: a bear that walks in is surer with every frame.
+        doubtful = not self.sure and settled and self.rung_score < rule.still_threshold
+        if self.silenced:
+            why = "schedule begins"
+        elif further:
+            why = f"zone {further[0]}"
+        elif doubtful and score >= SURE and logit(score) >= logit(self.rung_score) + SURER:
+            why, self.sure = "rising score", True
+        elif self.away_s and moved and self.quiet_for(time):
+            why = f"back after {self.away_s:.0f} s"
+        else:
+            return None
+        self.silenced, self.away_s = False, 0.0
+        self.rung_at, self.rung_score = time, self.top_score
+        self.zones.update(zones)
+        return why
+
+
+# What has been gathered of one track, and what holds it back, in words.
+
+
+OUTSIDE_ZONES = "outside the zones"
+MEAN_S = 3.0  # how far back the mean of the looks goes
+SCANNED_S = 5.0  # how long the frame scan's word for a bear counts beside its crops
+
+
+class Suspect:
+    """The evidence of one track; one for each that was ever scored."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.evidence = Evidence(rule)
+        self.onset: float | None = None  # when the support that led to the alarm began, seconds
+        self.happening: Happening | None = None  # what it was told as
+        self.twice: str | None = None  # why it needs twice the evidence
+        self.mean = 0.0  # of what the last looks said, logits; above 0 where they mostly pass the threshold
+        self.looked_at: float | None = None  # seconds
+
+    @property
+    def alarm_at(self) -> float:
+        """h as it holds for this track now, logit-seconds."""
+        # Where one picture is the usual evidence, two are twice as much, and they have this sum.
+        return self.rule.alarm_at * (TIMES if self.twice and not self.rule.one_picture else 1.0)
+
+    def counted(self, track: Track, time: float, *, night: bool) -> float:
+        """Return what the score of a frame at a time (seconds) counts, logits; 0 where nothing does.
+
+        Only the track's own box speaks against it, and nothing does before something spoke for it. What has paused and
+        is not as sure as what stands still must be counts nothing: the look is the one before.
+        """
+        if track.now is None:
+            return 0.0
+        rule, bear, doubted = self.rule, track.now.bear, self._doubted(track, time)
+        said = rule.evidence(bear, ood=track.now.ood, still=doubted and track.still, night=night)
+        if doubted and not track.still and said > 0 and bear < rule.threshold_for(still=True, night=night):
+            return 0.0
+        return said if said > 0 or (track.own and self.evidence.time is not None) else 0.0
+
+    def look(self, track: Track, time: float, *, night: bool) -> None:
+        """Keep the mean of what this frame's score and those before it say (time in seconds).
+
+        What stands still is not held to its own threshold here: a bear that lies down is still there.
+        """
+        if track.now is None:
+            return
+        said = self.rule.evidence(track.now.bear, ood=track.now.ood, night=night)
+        if said > 0 or track.own:
+            share = 1.0 if self.looked_at is None else 1.0 - math.exp(-max(time - self.looked_at, 0.0) / MEAN_S)
+            self.mean += share * (said - self.mean)
+            self.looked_at = time
+
+    def add(self, said: float, time: float, akin: Iterable[Suspect]) -> None:
+        """Add what counts at a time (seconds).
+
+        ``akin``: what was gathered of the tracks that this may as well be of. Where that is more it goes on from
+        there, unless it was told already: what a second animal nearby is known for is its own.
+        """
+        if said > 0 and self.happening is None:
+            lenders = [other for other in akin if other.happening is None]
+            best = max([self, *lenders], key=lambda one: one.evidence.after(said, time))
+            if best is not self:
+                self.evidence.take(best.evidence)
+                self.onset = best.onset
+        self.evidence(said, time)
+        if self.evidence.sum == 0.0:
+            self.onset = None
+        elif self.onset is None:
+            self.onset = time
+
+    def _doubted(self, track: Track, time: float) -> bool:
+        """Return True if it has paused and must be surer for that: no scan says bear too, or the spot is known."""
+        if self.rule.one_picture:
+            return track.still and not track.scanned(time)
+        return track.paused and (self.twice is not None or not track.scanned(time, SCANNED_S))
+
+    def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> Standing:
+        """How the evidence stands after a frame. ``outside``: the track stands in none of the zones there are."""
+        rule, said, held = self.rule, self.counted(track, time, night=night), []
+        plain = rule.threshold_for(night=night)
+        threshold = rule.threshold_for(still=self._doubted(track, time), night=night)
+        if threshold > plain:
+            what = "stands still" if track.moved else "never moved"
+            held.append(f"{what}: held to the still threshold {threshold:.2f}")
+        elif night and plain != rule.threshold:
+            held.append(f"night: held to the night threshold {plain:.2f}")
+        if track.now and said > 0 and track.now.ood > rule.ood_threshold:
+            held.append("unlike training: counts half")
+        if track.now and said <= 0:
+            held.append("below the threshold")
+        if outside:
+            held.append(OUTSIDE_ZONES)
+        if self.twice:
+            held.append(self.twice)
+        if self.happening:
+            held.append("told already, in cooldown")
+        if quiet:
+            held.append(quiet)
+        bear = track.now.bear if track.now else None
+        alone = rule.threshold_for(still=not track.scanned(time), night=night)
+        return Standing(
+            track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held),
+            alone if rule.one_picture and not self.twice else None,
+        )  # fmt: skip
+
+
+# From evidence to events: one happening is new, may be updated, and ends.
+#
+# A bear that is lost and found again soon is the same happening (an update, no second alarm); a second
+# bear elsewhere at the same time is its own. What lies in one place with an alarming track (the
+# other half of a large bear, its cub) belongs to it. Where zones are given, only what stands in one alarms,
+# and it is over when they are empty; and everywhere when nothing of it is followed any more.
+#
+# An update alarms again (it *escalates*) when the bear enters a zone that was not told, when a bear that was told in
+# doubt has become sure, and when the schedule begins while it is still there: each zone and the doubt once. So it does
+# when a bear that had gone is back, two minutes after the last noise and then ever more seldom.
+
+
+OUTSIDE_SCHEDULE = "outside the schedule"
+LONGEST_AGAIN_S = 300.0  # of a spot where one happening follows another
+REMEMBERED_S = 3600.0  # how long a spot's happenings are known
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """What else is known of a frame."""
+
+    tracks: dict[int, Track]
+    time: float
+    wall: datetime | None
+    night: bool
+    look: Look | None
+    quiet: str | None
+
+
+class Decider:
+    """Live tracks of one frame in, verdicts out; one for each camera."""
+
+    def __init__(
+        self,
+        rule: Rule,
+        *,
+        zones: Sequence[Zone] = (),
+        schedule: Schedule | None = None,
+        offenders: Offenders | None = None,
+        again_s: float = 30.0,
+        update_s: float = 5.0,
+        remind_s: float = 600.0,
+        rise: float = 0.1,
+    ) -> None:
+        self.rule = rule
+        self.zones = tuple(zones)  # where there are any, only what stands in one alarms
+        self.schedule = schedule  # None: always
+        self.offenders = offenders  # None: no spot is ever held back
+        self.again_s = again_s  # found again within this: the same happening; at one spot twice as long each time
+        self.update_s = update_s  # at most one update in so many seconds
+        self.remind_s = remind_s  # and one at least, while the bear is seen
+        self.rise = rise  # of the top score, worth an update
+        self.empty_s = 5.0  # zones that are empty for so long end it: as long as a track outlives a hit
+        self.unseen_s = 0.5  # a happening without support for so long may be the one found elsewhere
+        self._suspects: dict[int, Suspect] = {}
+        self._happenings: list[Happening] = []
+        self._past: deque[Happening] = deque(maxlen=64)
+        self._count = 0
+        self._now = _Now({}, 0.0, None, False, None, None)
+
+    def __call__(
+        self,
+        tracks: Sequence[Track],
+        time: float,
+        *,
+        wall: datetime | None = None,
+        night: bool = False,
+        look: Look | None = None,
+        seeing: bool = True,
+    ) -> list[Verdict]:
+        """What is to be told after this frame (time in seconds).
+
+        ``wall`` (with its time zone) is needed for the schedule and for repeat offenders, ``look`` for the latter.
+        ``seeing``: False where the camera shows nothing new; what is not seen then has not gone.
+        """
+        quiet = None
+        if self.schedule and wall is not None and not self.schedule.holds(wall):
+            quiet = OUTSIDE_SCHEDULE
+        now = self._now = _Now({track.number: track for track in tracks}, time, wall, night, look, quiet)
+        for track in tracks:
+            for gone in track.absorbed:
+                self._take_over(track.number, gone)
+        self._look_for(time, seeing)
+        verdicts = [self._end(happening) for happening in self._happenings if self._is_over(happening, now)]
+        self._retire(time)
+        verdicts += [verdict for track in tracks if (verdict := self._consider(track, now))]
+        self._suspects = {number: s for number, s in self._suspects.items() if number in now.tracks}
+        return verdicts
+
+    def close(self) -> list[Verdict]:
+        """The source has ended, or is gone for now, and with it what was still going on."""
+        ended = [self._end(happening) for happening in self._happenings if not happening.ended]
+        for happening in self._happenings:
+            happening.missed_at = None
+        return ended
+
+    def standings(self) -> tuple[Standing, ...]:
+        """How the evidence of each live track stands after the last frame, oldest track first."""
+        now = self._now
+        return tuple(
+            self._suspects.get(number, Suspect(self.rule)).standing(
+                track,
+                now.time,
+                night=now.night,
+                outside=bool(self.zones) and not self._standing_in(track),
+                quiet=now.quiet,
+            )
+            for number, track in now.tracks.items()
+        )
+
+    def _look_for(self, time: float, seeing: bool) -> None:
+        """Whether a bear is in the frame at all: one that is seen elsewhere may be the one that is missed here."""
+        hits = {track.number for track in self._now.tracks.values() if track.last_hit == time}
+        found = any(happening.tracks & hits for happening in self._happenings)
+        for happening in self._happenings:
+            happening.looked_for(time, found=found, seeing=seeing)
+
+    def _is_over(self, happening: Happening, now: _Now) -> bool:
+        """Return True when no track of a happening is left or, with zones, when they are empty of it.
+
+        What stands in one and passes the threshold only now and then is no bear any more: water, say, where one was.
+        """
+        happening.tracks &= now.tracks.keys()
+        for number in happening.tracks:
+            suspect = self._suspects.get(number)
+            if suspect and suspect.mean > 0 and self._standing_in(now.tracks[number]):
+                happening.there_at = now.time
+        left = bool(self.zones) and now.time - happening.there_at > self.empty_s
+        return not happening.ended and (left or not happening.tracks)
+
+    def _consider(self, track: Track, now: _Now) -> Verdict | None:
+        """One track's score of this frame, added up."""
+        score = track.now
+        if score is None:
+            return None
+        suspect = self._suspects.get(track.number)
+        if suspect is None:
+            suspect = self._suspects[track.number] = Suspect(self.rule)
+        said = suspect.counted(track, now.time, night=now.night)
+        suspect.look(track, now.time, night=now.night)
+        if said != 0.0:
+            suspect.add(said, now.time, (self._suspects[each] for each in track.akin if each in self._suspects))
+        if said <= 0:
+            return None
+        zones = self._standing_in(track)
+        if suspect.happening:
+            return self._go_on(suspect.happening, track, score, zones, now)
+        if (self.zones and not zones) or not self._enough(suspect, track, now):
+            return None
+        told = (h for h in self._happenings if h.seen_at == now.time and not h.ended)
+        if self.rule.one_picture and (here := next(told, None)):
+            # One picture, one alarm, of the surest in it: parts of the picture that do not touch may show one bear.
+            suspect.happening = here
+            here.tracks.add(track.number)
+            here.zones.update(zones)
+            return None
+        onset_s = now.time - (now.time if suspect.onset is None else suspect.onset)
+        suspect.happening = self._same(track, now)
+        if suspect.happening:
+            return self._rejoin(suspect.happening, track, score, zones, now, onset_s)
+        suspect.happening = self._begin(suspect, track, score, zones, now)
+        return self._verdict("new", suspect.happening, score, zones=zones, onset_s=onset_s)
+
+    def _standing_in(self, track: Track) -> tuple[str, ...]:
+        # What the frame scan found lies there roughly, and by an older model file it is the whole picture.
+        return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
+
+    def _enough(self, suspect: Suspect, track: Track, now: _Now) -> bool:
+        """Return True when the evidence raises the alarm; a repeat offender that never moved needs twice as much.
+
+        Where one picture alone alarms, that is the usual evidence: two sure pictures.
+        """
+        suspect.twice = None
+        score, rule = track.now, self.rule
+        sure = rule.threshold_for(still=not track.scanned(now.time), night=now.night)
+        alone = rule.one_picture and score is not None and score.bear >= sure
+        if not alone and suspect.evidence.sum < self.rule.alarm_at:
+            return False
+        if self.offenders and now.look and now.wall and not track.moved:
+            suspect.twice = self.offenders.twice(track.box_xywh, now.look, now.time, now.wall)
+        return (alone and not suspect.twice) or suspect.evidence.sum >= suspect.alarm_at
+
+    def _begin(self, suspect: Suspect, track: Track, score: Score, zones: tuple[str, ...], now: _Now) -> Happening:
+        """A happening of its own. What comes back to one spot again and again is found again for longer each time."""
+        # Of pictures that arrive one by one only a person's word holds a spot back: a second may not come.
+        if self.offenders and now.look and not (self.rule.one_picture or track.moved or suspect.twice):
+            self.offenders.alarmed(track.box_xywh, now.look(track.box_xywh), now.time)
+        before = [h for h in self._past if _near(h.box_xywh, track.box_xywh) and now.time - h.seen_at <= REMEMBERED_S]
+        again_s = max([self.again_s, *(min(2 * h.again_s, LONGEST_AGAIN_S) for h in before)])
+        self._count += 1
+        happening = Happening(
+            number=self._count, track=track.number, tracks={track.number}, label=score.label, score=score.bear,
+            top_score=score.bear, told_score=score.bear, told_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
+            again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, there_at=now.time,
+            zones=set(zones), silenced=now.quiet is not None,
+        )  # fmt: skip
+        self._happenings.append(happening)
+        return happening
+
+    def _take_over(self, kept: int, gone: int) -> None:
+        """Two tracks became one: the surer evidence stays, and so does what was told."""
+        old, own = self._suspects.pop(gone, None), self._suspects.get(kept)
+        if old is None:
+            return
+        happening = old.happening if own is None or own.happening is None else own.happening
+        if own is None or old.evidence.sum > own.evidence.sum:
+            self._suspects[kept] = own = old
+        own.happening = happening
+        if happening:
+            happening.tracks.add(kept)
+
+    def _go_on(
+        self, happening: Happening, track: Track, score: Score, zones: tuple[str, ...], now: _Now
+    ) -> Verdict | None:
+        """More of the same; told where it has become worse, the score has risen, or nothing was told for long."""
+        happening.seen_at, happening.box_xywh, happening.score = now.time, track.box_xywh, score.bear
+        happening.track = track.number
+        if score.bear > happening.top_score:
+            happening.top_score, happening.label = score.bear, score.label
+        since_s, why = now.time - happening.told_at, None
+        if now.quiet:
+            happening.silenced = True
+        elif zones or not self.zones:
+            why = happening.worse(
+                self.rule, zones, score.bear, now.time, settled=since_s >= self.update_s, moved=track.moved
+            )
+        risen = happening.top_score >= happening.told_score + self.rise and score.bear >= happening.top_score
+        if not why and (since_s < self.update_s or not (risen or since_s >= self.remind_s)):
+            return None
+        happening.told_score, happening.told_at = happening.top_score, now.time
+        return self._verdict("update", happening, score, zones=zones, escalated=why)
+
+    def _same(self, track: Track, now: _Now) -> Happening | None:
+        """The happening a newly alarming track belongs to, if any."""
+        open_ones = [h for h in self._happenings if not h.ended]
+        for happening in open_ones:
+            others = [now.tracks[number] for number in happening.tracks if number in now.tracks]
+            if any(other.touches(track.box_xywh) >= TOUCHING for other in others):
+                return happening
+        # A lost bear found again: nothing has supported the other for a while, and it is near; or the only one, and
+        # not followed any more. While one is, whatever comes elsewhere is another bear.
+        for happening in reversed(self._happenings):
+            unseen_s = now.time - happening.seen_at
+            alone = unseen_s <= self.again_s and happening.ended and not open_ones
+            if unseen_s >= self.unseen_s and (alone or _near(happening.box_xywh, track.box_xywh)):
+                return happening
+        return None
+
+    def _rejoin(
+        self,
+        happening: Happening,
+        track: Track,
+        score: Score,
+        zones: tuple[str, ...],
+        now: _Now,
+        onset_s: float,
+    ) -> Verdict | None:
+        """A track joins a happening that was told already: an update, at once only where it had ended."""
+        happening.tracks.add(track.number)
+        reopened, happening.ended = happening.ended, False
+        happening.there_at = now.time
+        if reopened:
+            happening.came_back(now.time - onset_s)
+        told = self._go_on(happening, track, score, zones, now)
+        if told or not (reopened or now.time - happening.told_at >= self.update_s):
+            return told
+        happening.told_at = now.time
+        return self._verdict("update", happening, score, zones=zones, onset_s=onset_s)
+
+    def _retire(self, time: float) -> None:
+        """What has ended and can no longer be found again is past."""
+        for happening in [h for h in self._happenings if h.ended and time - h.seen_at > h.again_s]:
+            self._happenings.remove(happening)
+            self._past.append(happening)
+
+    def _end(self, happening: Happening) -> Verdict:
+        happening.ended, happening.tracks = True, set()
+        for suspect in self._suspects.values():
+            if suspect.happening is happening:
+                suspect.happening = None  # what is seen again is found again
+        return happening.verdict("end", happening.score, quiet=self._now.quiet)
+
+    def _verdict(self, type_: EventType, happening: Happening, score: Score, **more: Any) -> Verdict:
+        unknown = score.ood > self.rule.ood_threshold
+        return happening.verdict(type_, score.bear, quiet=self._now.quiet, unknown=unknown, **more)
+
+
+def _near(one: BoxXYWH, other: BoxXYWH) -> bool:
+    """Whether two boxes touch when each is grown by its own size on every side."""
+    grown = [(x - w, y - h, 3 * w, 3 * h) for x, y, w, h in (one, other)]
+    return inside(grown[0], grown[1]) > 0
+
+
+UNSEEING: frozenset[TroubleKind] = frozenset({"gone", "frozen", "black", "white", "covered"})  # no bear is seen then
+SAME_S = 1.0  # the same picture for so long shows nothing new
+SURE_S = 6.0  # of new pictures, until one has had the time to be found again, or to be missed
+MOST_HELD_S = 30.0  # an end is held back
+
+
+class Unseen:
+    """Verdicts of each frame in, those to be told out; one for each camera. Times: the frames' clock, seconds."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Verdict] = {}  # happenings by number: the last that was told of each
+        self._held: dict[int, tuple[float, Verdict]] = {}  # ends, and since when they are held back
+        self._shut: dict[int, Verdict] = {}  # told to be over, though the decision still follows them
+        self._sure_at = 0.0  # from when on what is seen can be trusted
+
+    def __call__(self, verdicts: Sequence[Verdict], frame: Frame, *, seeing: bool) -> list[Verdict]:
+        """What to tell now; ``seeing``: nothing is known to be wrong with the camera, this frame aside."""
+        if not seeing or frame.same_s >= SAME_S:
+            self._sure_at = frame.time + SURE_S
+        sure = frame.time >= self._sure_at
+        told = [verdict for verdict in verdicts if self._told_now(verdict, frame.time, sure)]
+        for number, (since, verdict) in list(self._held.items()):
+            if sure or frame.time - since >= MOST_HELD_S:
+                del self._held[number], self._open[number]
+                told.append(verdict)
+        if sure and self._shut:
+            lasting = [replace(last, type="update", onset_s=None, escalated=None) for last in self._shut.values()]
+            told += [self._opened(verdict) for verdict in lasting]
+        return told
+
+    def shut(self, ended: Sequence[Verdict] = ()) -> list[Verdict]:
+        """The ends of all that is open, for nobody sees it; ``ended``: those of happenings the decision has closed."""
+        ends = {verdict.happening: verdict for verdict in (*(held for _, held in self._held.values()), *ended)}
+        for number in ends:
+            self._shut.pop(number, None)
+        for number, last in self._open.items():
+            if number not in ends:
+                self._shut[number] = last
+                ends[number] = replace(last, type="end", onset_s=None, unknown=False, zones=(), escalated=None)
+        told = [ends[number] for number in self._open]
+        self._open.clear()
+        self._held.clear()
+        return told
+
+    def forget(self) -> None:
+        """Nobody watches any more."""
+        self._shut.clear()
+
+    def _told_now(self, verdict: Verdict, now: float, sure: bool) -> bool:
+        number = verdict.happening
+        if verdict.type == "end":
+            self._shut.pop(number, None)
+            if number not in self._open:
+                return False  # that was told
+            if not sure:
+                self._held[number] = now, verdict
+                return False
+            del self._open[number]
+            self._held.pop(number, None)
+            return True
+        if number in self._shut and not verdict.alarms and not sure:
+            self._shut[number] = verdict  # the same old picture
+            return False
+        self._opened(verdict)
+        return True
+
+    def _opened(self, verdict: Verdict) -> Verdict:
+        self._held.pop(verdict.happening, None)
+        self._shut.pop(verdict.happening, None)
+        self._open[verdict.happening] = verdict
+        return verdict
