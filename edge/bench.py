@@ -31,7 +31,7 @@ from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget, ScanTimer
 from edge.detect.frame_scan import FrameScanner
 from edge.detect.motion import MotionFinder
-from edge.evidence.camera import ACTIVE_S, IDLE_S, compressed
+from edge.record.evidence import ACTIVE_S, IDLE_S, compressed
 from edge.schema import Frame
 from edge.settings import CameraSettings
 

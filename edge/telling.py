@@ -13,7 +13,7 @@ from edge.decide.alarms import Verdict
 from edge.detect.camera_check import Report
 from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark
-from edge.evidence.camera import CameraEvidence
+from edge.record.evidence import CameraEvidence
 from edge.run import Run
 from edge.schema import Event, Frame, Score
 

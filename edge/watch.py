@@ -17,10 +17,10 @@ from edge.detect.motion import Motion, MotionFinder
 from edge.detect.tracker import Tracker
 from edge.detect.zones import Cover
 from edge.errors import SourceError
+from edge.record.trace import Moment
 from edge.schema import WHOLE, Event, Frame, Picture, Region, Score, Trouble, TroubleKind
 from edge.settings import CameraSettings
 from edge.telling import ENDED_WORDS, UNSEEN_WORDS, Teller
-from edge.trace.moment import Moment
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched

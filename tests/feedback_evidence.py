@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from edge.detect.zones import parse_polygon
-from edge.evidence.negatives import Negatives
-from edge.evidence.picture import Blackout
-from edge.evidence.review import Review, write_review
-from edge.evidence.writer import EvidenceWriter
+from edge.record.evidence import EvidenceWriter, Negatives
+from edge.record.pictures import Blackout
+from edge.record.review import Review, write_review
 from edge.schema import Event, Frame, Region, Score
 from edge.settings import CameraSettings
 from edge.telling import Teller

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edge.decide.evidence import Rule
 from edge.detect.crops import cut_all
 from edge.detect.tracker import inside
-from edge.evidence.review import Review, write_review
-from edge.evidence.writer import EvidenceWriter
+from edge.record.evidence import EvidenceWriter
+from edge.record.review import Review, write_review
 from edge.schema import BoxXYWH, Event, Frame, Picture, Region, Score
 from edge.telling import Teller
 from edge.watch import Watcher

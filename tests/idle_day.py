@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.journal import Journal
+from edge.record.journal import Journal
 from edge.run import Run
 from tests.journal_stage import Times, Wants, event
 

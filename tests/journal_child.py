@@ -17,8 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.journal import Journal, layout
-from edge.journal.ballast import Ballast
+from edge.record import database
+from edge.record.journal import Ballast, Journal
 from edge.run import Run
 from tests.journal_stage import Wants
 
@@ -89,14 +89,14 @@ def hold(folder):
 
 def careless(folder, seed):
     """The same life, but nothing is brought to the disk: what the cutting of power must find."""
-    connect = layout.connect
+    connect = database.connect
 
     def careless_connect(*given):
         db = connect(*given)
         db.execute("PRAGMA synchronous = OFF")
         return db
 
-    layout.connect = careless_connect
+    database.connect = careless_connect
     life(folder, seed)
 
 

@@ -6,9 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from edge.journal import Journal
-from edge.journal.ballast import Ballast
-from edge.journal.clock import Clock
+from edge.record.journal import Ballast, Clock, Journal
 from edge.run import Run
 
 MQTT = "mqtt 10.0.0.7:1883"

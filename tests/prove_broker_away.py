@@ -19,11 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.journal import Journal
-from edge.journal.ballast import Ballast
-from edge.journal.clock import Clock
-from edge.outbox import Message
 from edge.outbox.deliver import Deliverer
+from edge.record.journal import Ballast, Clock, Journal
+from edge.record.outbox import Message
 from edge.run import Run
 from edge.schema import Event
 from edge.sinks.mqtt import Mqtt, settings_from_url

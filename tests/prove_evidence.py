@@ -23,11 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
-from edge.evidence.camera import CameraEvidence
-from edge.evidence.clip import ClipMaker
-from edge.evidence.layout import visit_folder
-from edge.evidence.store import Store
-from edge.evidence.writer import EvidenceWriter
+from edge.record.clip import ClipMaker
+from edge.record.evidence import CameraEvidence, EvidenceWriter
+from edge.record.evidence_store import Store, visit_folder
 from edge.schema import Event
 from edge.telling import Teller
 from edge.watch import Watcher
@@ -39,7 +37,7 @@ EVENTS = 10_000
 ENCODE = """
 import sys
 from pathlib import Path
-from edge.evidence.encode import main
+from edge.record.clip import main
 code = main()
 said = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
 Path(sys.argv[1]).with_suffix(".kb").write_text(said)
@@ -86,8 +84,7 @@ def frame_costs(root: Path, fps: float) -> Event:
 
 def clip_cost(folder: Path) -> None:
     """One row for each width: how large a clip is, and how long it takes to make."""
-    from edge.evidence.picture import at_most, jpeg
-    from edge.evidence.ring import Shot
+    from edge.record.pictures import Shot, at_most, jpeg
 
     film = list(stage.film(15.0, [stage.bear(3.0, 14.0)], fps=5.0))
     for width, quality in ((640, 78), (1280, 85)):

@@ -23,7 +23,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.background import Worker
-from edge.journal import Journal
+from edge.record.journal import Journal
 from edge.run import Run
 from edge.schema import Event
 from tests import cutting
@@ -184,7 +184,9 @@ def main() -> None:
     given.add_argument("--kills", type=int, default=200)
     given.add_argument("--cuts", type=int, default=1500)
     asked = given.parse_args()
-    logging.getLogger("edge.journal").setLevel(logging.ERROR)  # it says of each damaged journal that it mended it
+    logging.getLogger("edge.record.journal").setLevel(
+        logging.ERROR
+    )  # it says of each damaged journal that it mended it
     with tempfile.TemporaryDirectory() as folder:
         for name, prove in (("kill", lambda at: killed(at, asked.kills)), ("cut", lambda at: cut(at, asked.cuts)),
                             ("full", full), ("idle", idle), ("cost", cost)):  # fmt: skip

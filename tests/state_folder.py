@@ -10,7 +10,7 @@ from typing import Any
 from edge.commands.app import as_command
 from edge.commands.events import app
 from edge.files import JOURNAL
-from edge.journal import layout
+from edge.record import database
 from edge.schema import Event, utc_text
 
 NIGHT = datetime(2026, 11, 24, 2, 12, 7, tzinfo=UTC)
@@ -25,13 +25,13 @@ class StateFolder:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / JOURNAL
         self.seq = 0
-        with closing(layout.connect(self.path)) as db:
-            layout.prepare(db)
+        with closing(database.connect(self.path)) as db:
+            database.prepare(db)
         self.run(RUN)
 
     def sql(self, query: str, *values: Any) -> int:
         """One statement, on the disk when this returns; the row it made."""
-        with closing(layout.connect(self.path)) as db:
+        with closing(database.connect(self.path)) as db:
             return int(db.execute(query, values).lastrowid or 0)
 
     def run(self, boot_id: str, **columns: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from edge.alarm.alerting import Alerting
 from edge.errors import OptionError
 from edge.files import JOURNAL
-from edge.journal.reader import JournalReader
+from edge.record.history import JournalReader
 from edge.run import Run
 from edge.settings import AlertSettings
 from edge.sinks.mqtt import settings_from_url

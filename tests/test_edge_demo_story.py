@@ -11,8 +11,8 @@ import pytest
 from edge.commands.app import as_command
 from edge.commands.watch import watch
 from edge.demo.story import TRUTH, Story
+from edge.record.trace import Look, Moment, Told
 from edge.schema import Standing
-from edge.trace.moment import Look, Moment, Told
 from tests.yard import yard_model
 
 FPS, FRAMES = 10, 320

@@ -8,7 +8,7 @@ import pytest
 
 from edge.doctor import pins, telling_away, telling_here
 from edge.doctor.checks import check_anyone
-from edge.journal.locks import Alive
+from edge.record.database import Alive
 from edge.settings import AlertSettings, HealthSettings, Settings
 from edge.sinks.mqtt.address import settings_from_url
 from tests.broker import Broker, Listener, refusing_port

@@ -13,10 +13,10 @@ import pytest
 
 from edge.commands.events_files import evidence
 from edge.errors import BearAlarmError
-from edge.evidence.writer import EvidenceWriter
-from edge.journal import Journal, layout
-from edge.journal.read_only import JournalReadError, NoJournalError
-from edge.journal.reader import JournalReader
+from edge.record import database
+from edge.record.evidence import EvidenceWriter
+from edge.record.history import JournalReader, JournalReadError, NoJournalError
+from edge.record.journal import Journal
 from edge.run import Run
 from edge.schema import Event
 from edge.telling import Teller
@@ -51,7 +51,7 @@ def as_a_user(folder, *words):
 
 
 def test_what_a_writer_commits_is_seen_at_once_and_the_writer_never_waits(state):
-    with closing(layout.connect(state.path)) as writer, JournalReader(state.path) as before:
+    with closing(database.connect(state.path)) as writer, JournalReader(state.path) as before:
         assert before.happenings() == []
         state.bear(A)
         writer.execute("BEGIN IMMEDIATE")  # and writes on while somebody reads
@@ -62,7 +62,7 @@ def test_what_a_writer_commits_is_seen_at_once_and_the_writer_never_waits(state)
 
 def test_a_journal_whose_writer_was_killed_is_read_whole(state, tmp_path):
     """What was written last lies in the second file; a copy of both is what a power cut leaves."""
-    with closing(layout.connect(state.path)):
+    with closing(database.connect(state.path)):
         state.bear(A)
         cut = tmp_path / "cut"
         shutil.copytree(state.folder, cut)
@@ -76,7 +76,7 @@ def test_a_journal_whose_writer_was_killed_is_read_whole(state, tmp_path):
 def test_a_folder_that_takes_no_writing_is_read_all_the_same(killed, state, tmp_path):
     """With the second file there, an immutable journal would keep its newest events from whoever asks."""
     copy = tmp_path / "copy"
-    with closing(layout.connect(state.path)):
+    with closing(database.connect(state.path)):
         state.bear(A)
         if killed:
             shutil.copytree(state.folder, copy)
@@ -99,7 +99,7 @@ def test_a_folder_that_takes_no_writing_is_read_all_the_same(killed, state, tmp_
 @PERMISSIONS
 def test_beside_a_writer_whose_files_are_another_users(state):
     state.bear(A)
-    with closing(layout.connect(state.path)) as writer:
+    with closing(database.connect(state.path)) as writer:
         writer.execute("SELECT * FROM runs").fetchall()
         for path in state.folder.iterdir():
             path.chmod(0o444)
@@ -145,13 +145,13 @@ def test_evidence_that_this_user_may_not_see_is_listed_as_such_and_never_exporte
 
 
 def newer(path):
-    with closing(layout.connect(path)) as db:
+    with closing(database.connect(path)) as db:
         db.execute("PRAGMA user_version = 9")
 
 
 def other(path):
     path.unlink()
-    with closing(layout.connect(path)) as db:
+    with closing(database.connect(path)) as db:
         db.execute("CREATE TABLE recipes(soup TEXT)")
         db.execute("PRAGMA user_version = 30")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from edge.errors import OptionError
-from edge.evidence import review as room
-from edge.evidence.review import Review, parse_review, read_review, write_review
 from edge.files import replace_whole
+from edge.record import review as room
+from edge.record.review import Review, parse_review, read_review, write_review
 
 AT = "2026-11-24T08:12:07.000Z"
 

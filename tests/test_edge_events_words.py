@@ -13,9 +13,9 @@ import pytest
 from edge.commands import alert
 from edge.commands.events_story import way
 from edge.errors import BearAlarmError
-from edge.journal import reader
-from edge.journal.locks import Alive
-from edge.journal.read_only import NoJournalError, UnwrittenError
+from edge.record import history
+from edge.record.database import Alive
+from edge.record.history import NoJournalError, UnwrittenError
 from tests.state_folder import StateFolder, events_of
 
 A, B, C = "a1" * 16, "b2" * 16, "c3" * 16
@@ -38,7 +38,7 @@ def ask(state, capsys):
 
 
 def test_a_test_that_was_taken_back_is_withdrawn_and_not_refused(state, ask):
-    assert alert.WITHDRAWN.startswith(reader.WITHDRAWN)
+    assert alert.WITHDRAWN.startswith(history.WITHDRAWN)
     row = state.event(A, "new", kind="test")
     state.delivery(row, "mqtt")
     state.delivery(row, "ntfy", state="parked", attempts=3, error=alert.WITHDRAWN)
@@ -138,5 +138,5 @@ def test_an_empty_journal_on_a_full_disk_is_no_wonder(state, ask, monkeypatch):
     with pytest.raises(UnwrittenError, match="the journal is empty, and its disk is full: free some space"):
         ask()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 0, 1 << 40))
-    with pytest.raises(NoJournalError), reader.JournalReader(state.path):
+    with pytest.raises(NoJournalError), history.JournalReader(state.path):
         pass

@@ -15,12 +15,10 @@ import pytest
 
 from edge.detect.zones import parse_polygon
 from edge.errors import OptionError, PictureError
-from edge.evidence.clip import ClipMaker
-from edge.evidence.papers import Film
-from edge.evidence.picture import read_note
-from edge.evidence.ring import Shot
-from edge.evidence.writer import EvidenceWriter
 from edge.pictures import read_picture
+from edge.record.clip import ClipMaker
+from edge.record.evidence import EvidenceWriter, Film
+from edge.record.pictures import Shot, read_note
 from edge.schema import Event
 from edge.settings import CameraSettings
 from edge.telling import Teller
@@ -197,7 +195,7 @@ def test_a_folder_that_takes_nothing_is_said_once_and_again_when_it_does(tmp_pat
 
 
 def test_a_disk_that_has_room_again_is_noticed_without_an_alarm(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("edge.evidence.writer.RETRY_S", 0.0)
+    monkeypatch.setattr("edge.record.evidence.RETRY_S", 0.0)
     writer = EvidenceWriter(tmp_path, clips=False, **QUICK)
     writer.store.reserve_bytes = 10**18
     watch(writer, walk(12, BEAR))
@@ -249,8 +247,8 @@ def test_keeping_evidence_that_fails_never_reaches_the_alarm(tmp_path, caplog, m
         raise ZeroDivisionError("ours")
 
     writer = EvidenceWriter(tmp_path, **QUICK)
-    monkeypatch.setattr("edge.evidence.visit.Visit.look", broken)
-    monkeypatch.setattr("edge.evidence.camera.compressed", broken)
+    monkeypatch.setattr("edge.record.evidence.Visit.look", broken)
+    monkeypatch.setattr("edge.record.evidence.compressed", broken)
     told = watch(writer, walk(24, BEAR))
     assert [event.type for event in told] == ["new", "end"]
     assert (

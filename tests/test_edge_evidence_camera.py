@@ -7,10 +7,9 @@ from datetime import timedelta
 import numpy as np
 
 from edge.detect.tracker import Track
-from edge.evidence.camera import ACTIVE_S, CameraEvidence, compressed
-from edge.evidence.papers import Film, Papers
-from edge.evidence.picture import read_note
 from edge.pictures import decode_picture
+from edge.record.evidence import ACTIVE_S, CameraEvidence, Film, Papers, compressed
+from edge.record.pictures import read_note
 from edge.schema import Event, Frame, Later, Region, Score
 from tests.meadow import WALL
 from tests.test_edge_watch import scene

@@ -12,10 +12,8 @@ import numpy as np
 import pytest
 
 from edge.detect.zones import parse_polygon
-from edge.evidence.clip import ClipError, ClipMaker
-from edge.evidence.encode import CannotError, encode, packed, unpacked
-from edge.evidence.picture import jpeg
-from edge.evidence.ring import Shot
+from edge.record.clip import CannotError, ClipError, ClipMaker, encode, packed, unpacked
+from edge.record.pictures import Shot, jpeg
 from tests.test_edge_watch import scene
 
 SLEEPS = (sys.executable, "-c", "import sys, time; sys.stdin.buffer.read(); time.sleep(60)")
@@ -151,7 +149,7 @@ def test_a_machine_without_pyav_or_without_h264(tmp_path, monkeypatch):
     import av
 
     real = av.Codec
-    monkeypatch.setattr("edge.evidence.encode.ENCODERS", (("libx-nothing", {}),))
+    monkeypatch.setattr("edge.record.clip.ENCODERS", (("libx-nothing", {}),))
     with pytest.raises(CannotError, match="without libx264"):
         encode(shots([0.0, 0.2]), tmp_path / "clip.mp4")
     monkeypatch.undo()
@@ -172,8 +170,8 @@ def test_a_machine_without_pyav_or_without_h264(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 def test_an_alarm_that_is_killed_leaves_no_half_clip_and_no_program(tmp_path):
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom edge.evidence.clip import ClipMaker\n"
-        "from edge.evidence.ring import Shot\n"
+        "import sys, time\nfrom pathlib import Path\nfrom edge.record.clip import ClipMaker\n"
+        "from edge.record.pictures import Shot\n"
         "class Slow(list):\n"
         "    def __iter__(self):\n"
         "        yield Shot(0.0, b'x' * 10)\n"

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import edge.evidence.store
 import edge.files
+import edge.record.evidence_store
 from edge.alarm.pictures import evidence_writer
 from edge.errors import OptionError
-from edge.evidence.papers import Papers
-from edge.evidence.store import Store
-from edge.evidence.writer import EvidenceWriter
+from edge.record.evidence import EvidenceWriter, Papers
+from edge.record.evidence_store import Store
 from edge.schema import Frame
 from edge.settings import EvidenceSettings
 from tests.sink_world import event, soon
@@ -47,7 +46,7 @@ def paused(monkeypatch):
         real(path, data)
 
     def pause():
-        monkeypatch.setattr("edge.evidence.store.replace_whole", waits)
+        monkeypatch.setattr("edge.record.evidence_store.replace_whole", waits)
         return goes_on
 
     yield pause
@@ -86,7 +85,7 @@ def test_more_alarms_than_can_wait_are_counted_and_said(tmp_path, paused, caplog
 
 
 def test_an_alarm_on_its_way_waits_for_no_words_about_a_disk_that_hangs(tmp_path, paused, caplog, monkeypatch):
-    monkeypatch.setattr("edge.evidence.writer.HANGS_S", 0.2)
+    monkeypatch.setattr("edge.record.evidence.HANGS_S", 0.2)
     writer = EvidenceWriter(tmp_path, reserve_mb=0.0)
     camera = writer.camera()
     goes_on = paused()
@@ -102,7 +101,7 @@ def test_an_alarm_on_its_way_waits_for_no_words_about_a_disk_that_hangs(tmp_path
 
 
 def test_a_disk_that_hangs_is_a_problem_until_it_answers(tmp_path, paused, caplog, monkeypatch):
-    monkeypatch.setattr("edge.evidence.writer.HANGS_S", 0.2)
+    monkeypatch.setattr("edge.record.evidence.HANGS_S", 0.2)
     writer = EvidenceWriter(tmp_path, reserve_mb=0.0)
     goes_on = paused()
     assert writer.problem() is None
@@ -130,7 +129,7 @@ def test_one_damaged_folder_is_left_alone_and_said_once(tmp_path, monkeypatch, c
             raise OSError(117, "Structure needs cleaning", str(path))
         return real(path)
 
-    monkeypatch.setattr("edge.evidence.store.os.scandir", scandir)
+    monkeypatch.setattr("edge.record.evidence_store.os.scandir", scandir)
     clock = [0.0]
     store = Store(tmp_path, quota_bytes=10**6, reserve_bytes=0, clock=lambda: clock[0])
     new = papers(tmp_path, 1)
@@ -196,7 +195,7 @@ def test_a_disk_that_is_taken_away_is_said_and_nothing_lands_in_its_place(tmp_pa
 
 
 def noticed_without_an_alarm(disk):
-    edge.evidence.writer.RETRY_S = 0.0
+    edge.record.evidence.RETRY_S = 0.0
     writer = EvidenceWriter(Path(disk) / "evidence", reserve_mb=0.0, clips=False)
     assert soon(lambda: writer.store._mount is not None)
     subprocess.run(["umount", "-l", disk], check=True)
@@ -211,7 +210,7 @@ def test_that_it_is_gone_is_noticed_before_the_next_alarm(tmp_path):
 
 
 def read_only_at_the_start(disk):
-    edge.evidence.writer.RETRY_S = 0.0
+    edge.record.evidence.RETRY_S = 0.0
     root = Path(disk) / "evidence"
     remount(disk, "ro")
     writers = [

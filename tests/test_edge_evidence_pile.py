@@ -1,6 +1,6 @@
 """What waits for the disk: papers of one folder become one, and an alarm's picture is given up last."""
 
-from edge.evidence.pile import Pile
+from edge.record.evidence import Pile
 from tests.test_edge_evidence_disk import papers
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge.errors import BearAlarmError, OptionError
-from edge.evidence.review import VERDICTS, Review, parse_review, read_review, review_path, write_review
+from edge.record.review import VERDICTS, Review, parse_review, read_review, review_path, write_review
 from tests.command import bear_alarm
 from tests.state_folder import StateFolder, events_of
 

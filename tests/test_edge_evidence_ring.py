@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge.evidence.ring import OVERHEAD_BYTES, Reel, Ring, Shot
+from edge.record.pictures import OVERHEAD_BYTES, Reel, Ring, Shot
 
 pytest.importorskip("hypothesis")
 from hypothesis import given

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-import edge.evidence.store
+import edge.record.evidence_store
 from edge.errors import OptionError
-from edge.evidence.keep import lock, locked, unlock
-from edge.evidence.layout import GONE, sample_path, visit_folder
-from edge.evidence.store import RESCAN_S, NoRoomError, Store
 from edge.files import replace_whole
+from edge.record.evidence_store import (
+    GONE,
+    RESCAN_S,
+    NoRoomError,
+    Store,
+    lock,
+    locked,
+    sample_path,
+    unlock,
+    visit_folder,
+)
 
 BEGIN = datetime(2026, 5, 4, 23, 58, tzinfo=UTC)
 World = namedtuple("World", "store clock disk busy")
@@ -98,7 +106,7 @@ def test_an_event_that_is_still_written_to_stays(tmp_path):
 def test_room_is_left_on_the_disk_for_everybody_else(tmp_path):
     made = world(tmp_path, quota=10**9, reserve=5000)
     folders = [write(made.store, number) for number in range(3)]
-    rmtree = edge.evidence.store._remove
+    rmtree = edge.record.evidence_store._remove
 
     def frees(path):
         made.disk[0] += 1000
@@ -106,7 +114,7 @@ def test_room_is_left_on_the_disk_for_everybody_else(tmp_path):
 
     made.disk[0] = 5000
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edge.evidence.store, "_remove", frees)
+        patch.setattr(edge.record.evidence_store, "_remove", frees)
         write(made.store, 3, 2000)
     assert [folder.exists() for folder in folders] == [False, False, True]
 
@@ -188,7 +196,7 @@ def test_it_is_looked_through_once_and_not_for_each_alarm(tmp_path, monkeypatch)
     for number in range(20):
         write(store, number)
     looks: list[object] = []
-    monkeypatch.setattr("edge.evidence.store.os.scandir", looks.append)
+    monkeypatch.setattr("edge.record.evidence_store.os.scandir", looks.append)
     write(store, 30)
     assert looks == []
 
@@ -219,10 +227,10 @@ def test_a_disk_that_fills_up_while_writing_is_tried_again_once(tmp_path, monkey
         made.disk[0] = 10**12
         replace_whole(path, data)
 
-    real_remove = edge.evidence.store._remove
-    monkeypatch.setattr("edge.evidence.store.replace_whole", full)
+    real_remove = edge.record.evidence_store._remove
+    monkeypatch.setattr("edge.record.evidence_store.replace_whole", full)
     monkeypatch.setattr(
-        edge.evidence.store, "_remove", lambda path: (made.disk.__setitem__(0, 10**6), real_remove(path))
+        edge.record.evidence_store, "_remove", lambda path: (made.disk.__setitem__(0, 10**6), real_remove(path))
     )
     new = write(made.store, 1)
     assert len(tries) == 2
@@ -249,7 +257,9 @@ def test_a_lock_is_a_file_beside_the_pictures(tmp_path):
 def test_one_that_is_locked_in_the_very_moment_it_should_go_stays(tmp_path, monkeypatch):
     made = world(tmp_path)
     first, second = write(made.store, 0, 4000), write(made.store, 1, 4000)
-    monkeypatch.setattr("edge.evidence.store.locked", lambda path: path.name == GONE + first.name or locked(path))
+    monkeypatch.setattr(
+        "edge.record.evidence_store.locked", lambda path: path.name == GONE + first.name or locked(path)
+    )
     write(made.store, 2, 4000)
     assert first.exists()
     assert not second.exists()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.journal import Journal
-from edge.journal.memory import MOST_EVENTS, Mark, Memory
-from edge.outbox import Queue
+from edge.record.database import MOST_EVENTS, Mark, Memory
+from edge.record.journal import Journal
+from edge.record.outbox import Queue
 from edge.run import Run
 from edge.schema import Event
 from tests.journal_stage import MQTT, Times, Wants, ask, event, files, ids, journal

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from edge.journal import clock as clocks
-from edge.journal.clock import Clock
-from edge.journal.read_only import ReadOnly
-from edge.journal.times import Times as Corrected
+from edge.record import journal as clocks
+from edge.record.history import ReadOnly
+from edge.record.history import Times as Corrected
+from edge.record.journal import Clock
 from edge.run import Run
 from edge.schema import Event, utc_text
 from tests.journal_stage import MQTT, Times, Wants, ask, event, journal

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.background import Sink, in_background
-from edge.outbox import Message, RefusedError
+from edge.record.outbox import Message, RefusedError
 from edge.schema import Event
 from edge.sinks.mqtt import Mqtt, settings_from_url
 from edge.sinks.mqtt.connection import UndeliveredError

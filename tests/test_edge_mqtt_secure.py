@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client
 
-from edge.outbox import Message
+from edge.record.outbox import Message
 from edge.schema import Event
 from edge.sinks.mqtt import Mqtt, settings_from_url
 from edge.sinks.mqtt.connection import UndeliveredError

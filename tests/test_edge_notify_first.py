@@ -3,7 +3,7 @@
 import pytest
 
 from edge.errors import UnavailableError
-from edge.outbox import Message
+from edge.record.outbox import Message
 from edge.sinks.notify import LOUD, Notify, guessable, new_topic
 from tests.outbox_world import event
 from tests.post_box import PostBox

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from edge.commands.main import escaped
 from edge.demo.scene import Scene
-from edge.outbox import Message
 from edge.outbox.wording import title_and_body
+from edge.record.outbox import Message
 from edge.run import Run
 from edge.schema import Event
 from tests.command import bear_alarm

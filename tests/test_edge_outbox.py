@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox import RefusedError
 from edge.outbox.deliver import Deliverer, close_all
 from edge.outbox.sends import HUNG_EVER, MOST_HUNG, SELDOM_S
 from edge.outbox.turn import Turn
+from edge.record.outbox import RefusedError
 from tests.outbox_world import MemoryQueue, Told, event, wait_for
 
 ROOT = Path(__file__).parent.parent

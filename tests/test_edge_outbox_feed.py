@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox import NotYetError
 from edge.outbox.feed import Feed
 from edge.outbox.plan import Parcel
+from edge.record.outbox import NotYetError
 from tests.outbox_world import Life, Net, event
 
 

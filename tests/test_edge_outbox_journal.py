@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 CHILD = """
 import os, sys, time
 from pathlib import Path
-from edge.journal import Journal
+from edge.record.journal import Journal
 from edge.outbox.deliver import Deliverer
 from edge.outbox.turn import Turn
 from edge.run import Run

@@ -4,9 +4,9 @@ import os
 import threading
 from contextlib import contextmanager
 
-from edge.outbox import turn as turns
 from edge.outbox.deliver import Deliverer
 from edge.outbox.turn import Turn
+from edge.record.outbox import turn as turns
 from edge.run import Run
 from tests.journal_stage import Wants, event, journal
 from tests.outbox_world import MemoryQueue, Told, wait_for

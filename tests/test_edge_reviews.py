@@ -19,11 +19,11 @@ from edge.alarm import Alarm
 from edge.alarm.reviews import LOOK_S, Reviews
 from edge.decide.repeat_alarms import KEPT_S, TIMES
 from edge.errors import BearAlarmError
-from edge.evidence.review import Review
-from edge.journal import Journal, layout
-from edge.journal.opening import NAME
-from edge.journal.reader import JournalReader
-from edge.journal.reviews import pass_on
+from edge.record import database
+from edge.record.database import NAME
+from edge.record.history import JournalReader
+from edge.record.journal import Journal, pass_on
+from edge.record.review import Review
 from edge.run import Run
 from edge.schema import Event, Frame, utc_text
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
@@ -55,11 +55,11 @@ def ask(state, capsys):
 def older(folder):
     """A journal as the version before reviews left it, with one event."""
     folder.mkdir()
-    with closing(layout.connect(folder / NAME)) as db:
+    with closing(database.connect(folder / NAME)) as db:
         db.execute("PRAGMA journal_mode = WAL").close()
-        for statement in layout.MIGRATIONS[0].split(";"):
+        for statement in database.MIGRATIONS[0].split(";"):
             db.execute(statement)
-        db.execute(f"PRAGMA application_id = {layout.APPLICATION_ID}")
+        db.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
         db.execute("PRAGMA user_version = 1")
         event = Event("bear", "new", A, 1, "0f" * 16, "yard", utc_text(NIGHT), box_xywh=BOX)
         db.execute(
@@ -70,8 +70,8 @@ def older(folder):
 
 
 def version(folder):
-    with closing(layout.connect(folder / NAME)) as db:
-        return layout.version(db)
+    with closing(database.connect(folder / NAME)) as db:
+        return database.version(db)
 
 
 def test_the_alarm_brings_an_older_journal_to_this_version_in_place(tmp_path):
@@ -86,7 +86,7 @@ def test_the_alarm_brings_an_older_journal_to_this_version_in_place(tmp_path):
         (A, "wrong", NIGHT + timedelta(hours=6))
     ]
     journal.close()
-    assert version(folder) == layout.VERSION
+    assert version(folder) == database.VERSION
     with JournalReader(folder / NAME) as read:
         assert [(one.id, one.review) for one in read.happenings()] == [(A, SAID)]
 
@@ -99,7 +99,7 @@ def test_a_command_leaves_an_older_journal_as_it_is_for_an_older_alarm_may_go_on
 
 
 def test_a_journal_of_a_later_version_is_left_as_it_is(state):
-    state.sql(f"PRAGMA user_version = {layout.VERSION + 1}")
+    state.sql(f"PRAGMA user_version = {database.VERSION + 1}")
     assert "newer version" in (pass_on(state.folder, [A], SAID) or "")
 
 

@@ -17,9 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.detect.motion import Motion
+from edge.record.trace import Look, Moment, Summary, Told, Trace, share
 from edge.schema import Event, Frame, Region, Score, Standing, utc_text
-from edge.trace import Trace
-from edge.trace.moment import Look, Moment, Summary, Told, share
 from tests.test_edge_watch import GREEN
 
 WALL = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)

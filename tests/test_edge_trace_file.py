@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from edge.errors import OptionError
-from edge.trace import Trace
-from edge.trace.file import old
-from edge.trace.reader import read_trace
+from edge.record.trace import Trace, old
+from edge.record.trace_query import read_trace
 from tests.test_edge_trace import indexes, kinds, look, moment, soon, told
 
 
@@ -77,8 +76,8 @@ def test_a_file_that_is_no_trace_is_left_alone(tmp_path):
 def test_a_full_disk_is_said_once_and_tried_again(tmp_path, monkeypatch, caplog):
     path = tmp_path / "t.jsonl"
     path.symlink_to("/dev/full")
-    monkeypatch.setattr("edge.trace.RETRY_S", 0.05)
-    monkeypatch.setattr("edge.trace.WRITE_EACH_S", 0.0)
+    monkeypatch.setattr("edge.record.trace.RETRY_S", 0.05)
+    monkeypatch.setattr("edge.record.trace.WRITE_EACH_S", 0.0)
     trace = Trace(path)
     with caplog.at_level(logging.WARNING):
         for index in range(200):
@@ -98,7 +97,7 @@ def test_a_full_disk_is_said_once_and_tried_again(tmp_path, monkeypatch, caplog)
 
 
 def test_what_a_full_disk_took_of_a_batch_is_taken_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.trace.RETRY_S", 0.0)
+    monkeypatch.setattr("edge.record.trace.RETRY_S", 0.0)
     trace = Trace(tmp_path / "t.jsonl")
     trace.path.write_bytes(b"")
     opened = trace._file._open
@@ -135,7 +134,7 @@ def test_what_a_full_disk_took_of_a_batch_is_taken_back(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_stays_full_costs_no_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.trace.BACKLOG_BYTES", 50_000)
+    monkeypatch.setattr("edge.record.trace.BACKLOG_BYTES", 50_000)
     trace = Trace(tmp_path / "t.jsonl")
 
     def full(lines):

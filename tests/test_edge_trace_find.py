@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge.errors import OptionError
-from edge.trace import Trace
-from edge.trace.find import _span, find
-from edge.trace.reader import read_trace
+from edge.record.trace import Trace
+from edge.record.trace_query import _span, find, read_trace
 from tests.test_edge_trace import WALL, look, moment, told
 
 

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 
 from edge.commands.why_story import explain
-from edge.trace import Trace
-from edge.trace.canvas import PixelCanvas, SvgCanvas
-from edge.trace.find import find
-from edge.trace.plot import plot
-from edge.trace.reader import read_trace
+from edge.record.plot import PixelCanvas, SvgCanvas, plot
+from edge.record.trace import Trace
+from edge.record.trace_query import find, read_trace
 from tests.test_edge_trace import moment, told
 from tests.test_edge_watch import walk
 from tests.test_edge_why import ask, record

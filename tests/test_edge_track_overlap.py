@@ -17,12 +17,11 @@ from edge.decide.alarms import Decider
 from edge.decide.evidence import Rule
 from edge.detect.tracker import SAME_INSIDE, SAME_IOU, Tracker, inside, iou
 from edge.detect.zones import Zone
+from edge.record.trace import Moment
+from edge.record.trace_query import Found, Reel
 from edge.schema import WHOLE, Event, Region, Score
 from edge.settings import CameraSettings
 from edge.telling import Teller
-from edge.trace.find import Found
-from edge.trace.moment import Moment
-from edge.trace.reader import Reel
 from edge.watch import Watcher
 from tests.test_edge_happening import RULE, Stage
 from tests.test_edge_watch import scene, walk, watch

@@ -14,7 +14,7 @@ from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget
 from edge.detect.motion import Motion
 from edge.errors import SourceError
-from edge.evidence.writer import EvidenceWriter
+from edge.record.evidence import EvidenceWriter
 from edge.schema import WHOLE, Event, Frame, Region, Score
 from edge.telling import Teller
 from edge.watch import Watcher

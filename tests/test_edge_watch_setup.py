@@ -25,9 +25,8 @@ from edge.decide.schedule import parse_schedule
 from edge.detect.classifier import Classifier
 from edge.detect.zones import parse_polygon, parse_zone
 from edge.errors import OptionError, SourceError
-from edge.evidence.review import Review
-from edge.journal import Journal
-from edge.journal.reviews import pass_on
+from edge.record.journal import Journal, pass_on
+from edge.record.review import Review
 from edge.run import Run
 from edge.schema import WHOLE, Event, Frame, Region, Trouble, utc_text
 from edge.settings import AlertSettings, Camera, CameraSettings

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from edge.errors import OptionError
-from edge.outbox import Message, NotYetError, RefusedError
 from edge.outbox.deliver import Deliverer
+from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.schema import Event
 from edge.sinks.webhook import Webhook
 from tests.outbox_world import MemoryQueue, event, wait_for

@@ -4,7 +4,7 @@ import json
 
 from edge.alarm.alerting import Alerting
 from edge.files import JOURNAL
-from edge.journal.reader import JournalReader
+from edge.record.history import JournalReader
 from edge.run import Run
 from edge.settings import AlertSettings
 from tests.post_box import PostBox

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from edge.errors import OptionError
-from edge.evidence.layout import visit_folder
-from edge.evidence.picture import jpeg
 from edge.pictures import decode_picture
+from edge.record.evidence_store import visit_folder
+from edge.record.pictures import jpeg
 from edge.schema import Event
 from tests.feedback_evidence import imported, negative, review
 from train.catalog.read import read_catalog
@@ -258,7 +258,7 @@ def _unit(name: str) -> Unit:
 def test_a_row_says_its_case_and_review_whatever_people_write(
     camera: str, site: str, id_: str, model: str, by: str, note: str
 ) -> None:
-    from edge.evidence.review import Review
+    from edge.record.review import Review
 
     said = Review("wrong", "2026-01-01T00:00:00.000Z", by=by, note=note)
     case = Case(_unit("x"), f"event={id_}", camera, NIGHT, "brown_bear", 0.5, model, None, review=said)

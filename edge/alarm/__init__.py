@@ -24,14 +24,14 @@ from edge.alarm.watchers import Shared, change_watcher, let_go_of, make_watcher,
 from edge.background import Sink
 from edge.camera import Source
 from edge.detect.classifier import Classifier, load
-from edge.evidence.writer import EvidenceWriter
 from edge.files import made_state_folder
-from edge.journal.clock import Clock
+from edge.record.evidence import EvidenceWriter
+from edge.record.journal import Clock
+from edge.record.trace import Trace
 from edge.run import Run
 from edge.settings import Camera, Settings
 from edge.status import Ask, ChannelStatus, SinkStatus, Status
 from edge.telemetry.metrics import stats_of
-from edge.trace import Trace
 
 __all__ = ["Alarm", "complaints"]
 

@@ -17,10 +17,9 @@ from edge.background import Sink, Worker, in_background
 from edge.status import Health
 
 if TYPE_CHECKING:
-    from edge.evidence.writer import EvidenceWriter
-    from edge.journal import Journal
-    from edge.journal.clock import Clock
     from edge.outbox.deliver import Deliverer
+    from edge.record.evidence import EvidenceWriter
+    from edge.record.journal import Clock, Journal
     from edge.run import Run
     from edge.schema import Event
     from edge.settings import AlertSettings

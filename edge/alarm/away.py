@@ -15,9 +15,9 @@ from edge.background import Worker, in_background
 if TYPE_CHECKING:
     from edge.alarm.at_once import Answered
     from edge.background import Sink
-    from edge.journal import Journal
-    from edge.outbox import Channel, Message, Route
     from edge.outbox.deliver import Deliverer
+    from edge.record.journal import Journal
+    from edge.record.outbox import Channel, Message, Route
     from edge.run import Run
     from edge.schema import Event
     from edge.settings import AlertSettings

@@ -15,9 +15,8 @@ from edge.background import Worker, in_background
 
 if TYPE_CHECKING:
     from edge.alarm.at_once import Answered
-    from edge.journal import Journal
-    from edge.journal.clock import Clock
-    from edge.outbox import Route
+    from edge.record.journal import Clock, Journal
+    from edge.record.outbox import Route
     from edge.run import Run
     from edge.schema import Event
     from edge.status import Ask
@@ -86,7 +85,7 @@ class Keeping:
         if self._state is None:
             return None
         if self.journal is None:
-            from edge.journal import Journal
+            from edge.record.journal import Journal
 
             journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock)
             self._word_first = WordFirst(journal)

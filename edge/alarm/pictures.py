@@ -11,7 +11,7 @@ from edge.errors import OptionError
 from edge.files import make_folder
 
 if TYPE_CHECKING:
-    from edge.evidence.writer import EvidenceWriter
+    from edge.record.evidence import EvidenceWriter
     from edge.schema import Event
     from edge.settings import EvidenceSettings
 
@@ -32,8 +32,7 @@ def evidence_writer(
     """
     if not settings.keep:
         return None
-    from edge.evidence.camera import POST_S, PRE_S
-    from edge.evidence.writer import NEGATIVES_PER_DAY, QUOTA_MB, RESERVE_MB, EvidenceWriter
+    from edge.record.evidence import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB, EvidenceWriter
 
     place = (settings.folder or default).expanduser().absolute()  # events name it, and are read from elsewhere
     try:

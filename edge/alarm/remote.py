@@ -12,7 +12,7 @@ from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
     from edge.alarm.missing import Missing
-    from edge.outbox import Channel, Route
+    from edge.record.outbox import Channel, Route
     from edge.schema import Event
     from edge.settings import AlertSettings
 

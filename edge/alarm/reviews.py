@@ -10,8 +10,7 @@ from edge.background import Worker
 
 if TYPE_CHECKING:
     from edge.alarm.post import Post
-    from edge.journal import Journal
-    from edge.journal.reviews import Said
+    from edge.record.journal import Journal, Said
     from edge.schema import Frame
     from edge.watch import Watcher
 

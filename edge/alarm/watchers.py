@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from edge.camera import Source
     from edge.decide.evidence import Rule
     from edge.detect.classifier import Classifier
-    from edge.evidence.camera import CameraEvidence
-    from edge.evidence.writer import EvidenceWriter
+    from edge.record.evidence import CameraEvidence, EvidenceWriter
+    from edge.record.trace import Trace
     from edge.run import Run
     from edge.settings import Camera, CameraSettings
-    from edge.trace import Trace
     from edge.watch import Watcher
 
 MOST_CROPS = 12  # a frame

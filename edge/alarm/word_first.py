@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge.journal import Journal
+    from edge.record.journal import Journal
     from edge.schema import Event
 
 MOST_KNOWN = 10_000  # events of which it is remembered that the journal has them

@@ -83,7 +83,7 @@ def try_everyone(
     """
     from edge.alarm.alerting import Alerting
     from edge.files import made_state_folder
-    from edge.journal.clock import Clock
+    from edge.record.journal import Clock
     from edge.run import Run
 
     path = config_for(config)

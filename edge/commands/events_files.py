@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.journal.reader import Happening
+    from edge.record.history import Happening
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def evidence(happening: Happening, state: Path) -> list[Kept]:
 
 def _looked_at(folder: Path) -> Kept:
     """What this user sees of it. Raises OSError where that is nothing."""
-    from edge.evidence.keep import locked
+    from edge.record.evidence_store import locked
 
     if not folder.is_dir():
         return Kept(folder, False, False)
@@ -84,7 +84,7 @@ def _found(path: Path, state: Path) -> Path:
 
 def keep(happening: Happening, state: Path, *, wanted: bool) -> int:
     """Lock its evidence, or let it go again; how many folders that were. Raises OptionError."""
-    from edge.evidence.keep import lock, unlock
+    from edge.record.evidence_store import lock, unlock
 
     found = evidence(happening, state)
     _refuse_closed(found)

@@ -16,7 +16,7 @@ from edge.errors import OptionError
 from edge.files import JOURNAL, SERVICE, state_folder
 
 if TYPE_CHECKING:
-    from edge.journal.reader import Happening, JournalReader
+    from edge.record.history import Happening, JournalReader
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,7 @@ def opened(state: Path | None, *, needed: bool = False) -> Iterator[JournalReade
 
     Raises OptionError where one is needed, and JournalReadError.
     """
-    from edge.journal.read_only import NoJournalError
-    from edge.journal.reader import JournalReader
+    from edge.record.history import JournalReader, NoJournalError
 
     folder = state_folder(state)
     try:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import OptionError
-from edge.evidence.layout import SAMPLE
-from edge.evidence.review import Review, Verdict, read_review, write_review
+from edge.record.evidence_store import SAMPLE
+from edge.record.review import Review, Verdict, read_review, write_review
 from edge.schema import BoxXYWH, utc_text
 
 if TYPE_CHECKING:
     from edge.commands.events_files import Kept
-    from edge.journal.reader import Happening
+    from edge.record.history import Happening
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def review_all(units: Sequence[Path], happenings: Sequence[Happening], state: Pa
     """
     from edge.commands.events_files import evidence
     from edge.commands.events_words import named
-    from edge.journal.reviews import pass_on
+    from edge.record.journal import pass_on
 
     found: list[tuple[str, list[Path]]] = [(str(unit), [unit]) for unit in units]
     for happening in happenings:

@@ -16,8 +16,8 @@ from edge.schema import utc_text
 
 if TYPE_CHECKING:
     from edge.commands.events_files import Kept
-    from edge.evidence.review import Review
-    from edge.journal.reader import Delivery, Happening, Told
+    from edge.record.history import Delivery, Happening, Told
+    from edge.record.review import Review
 
 MOST_PLACES = 6  # of the way, in words
 

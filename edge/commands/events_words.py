@@ -14,8 +14,7 @@ from edge.commands.events_review import decided, words_of
 
 if TYPE_CHECKING:
     from edge.commands.events_files import Kept
-    from edge.journal.reader import Delivery, Happening, Told
-    from edge.journal.times import Clock
+    from edge.record.history import Clock, Delivery, Happening, Told
 
 ID = 8  # characters of an id that are shown
 WIDEST_CAMERA = 16  # characters

@@ -18,9 +18,9 @@ from edge.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, O
 if TYPE_CHECKING:
     from edge.alarm import Alarm
     from edge.commands.reload import Reload
+    from edge.record.trace import Trace
     from edge.schema import Event
     from edge.settings import Settings
-    from edge.trace import Trace
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from edge.commands.config_options import settings_at_hand
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.trace.find import Found
+    from edge.record.trace_query import Found
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,7 @@ def why(
     it keeps a summary each ten minutes.
     """
     from edge.commands.why_story import explain
-    from edge.trace.find import find
-    from edge.trace.reader import read_trace
+    from edge.record.trace_query import find, read_trace
 
     trace = trace or settings_at_hand().trace
     if trace is None:
@@ -59,7 +58,7 @@ def why(
     found = find(read_trace(trace), when, camera, now=_now())
     words = explain(found)
     if plot:
-        from edge.trace.plot import draw
+        from edge.record.plot import draw
 
         draw(found, plot)
         log.info("%s written.", plot)

@@ -10,10 +10,8 @@ from edge.commands.wording import counted
 from edge.decide.alarms import OUTSIDE_ZONES
 from edge.decide.evidence import Rule
 from edge.local_time import clock
-from edge.trace.find import Found, nearest_kept
-from edge.trace.gap import Gap
-from edge.trace.moment import Moment, Peak, Summary, share
-from edge.trace.reader import Reel
+from edge.record.trace import Moment, Peak, Summary, share
+from edge.record.trace_query import Found, Gap, Reel, nearest_kept
 
 AROUND_S = 5.0  # on either side of a quiet moment
 MOST_STEPS = 10  # rows of the table

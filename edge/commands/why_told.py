@@ -8,9 +8,9 @@ from edge.commands.why_words import alone, at, percent
 from edge.commands.wording import counted
 from edge.decide.alarms import OUTSIDE_ZONES
 from edge.local_time import clock
+from edge.record.trace import Moment, Told, share
+from edge.record.trace_query import Reel
 from edge.schema import Standing
-from edge.trace.moment import Moment, Told, share
-from edge.trace.reader import Reel
 
 LOOK_S = 60.0  # back to where the evidence began, and on to what became of it
 

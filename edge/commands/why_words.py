@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge.local_time import clock
+from edge.record.trace import Look, Moment, share
+from edge.record.trace_query import Gap
 from edge.schema import BoxXYWH, Standing
-from edge.trace.gap import Gap
-from edge.trace.moment import Look, Moment, share
 
 MOST_TRACKS = 4  # in words
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from edge.record.trace import Moment
 from edge.schema import BoxXYWH
-from edge.trace.moment import Moment
 
 TRUTH = Path(__file__).with_name("demo.json")
 COVERED = 0.5  # of an animal lies in a place: the place's score is the animal's too

@@ -81,7 +81,7 @@ def _machine(patient: Patient) -> dict[str, Any]:
 
 def _events(patient: Patient, redactor: Redactor) -> list[str]:
     """The newest, the oldest of them first; nothing where there is no journal that could be read."""
-    from edge.journal.read_only import ReadOnly
+    from edge.record.history import ReadOnly
 
     try:
         with ReadOnly(patient.state / JOURNAL) as journal:

@@ -148,8 +148,7 @@ def _writable(patient: Patient, name: str, folder: Path) -> Finding:
 
 def _journal(path: Path, patient: Patient) -> Finding:
     """Opened for reading only, beside a running alarm."""
-    from edge.journal.read_only import JournalReadError, NoJournalError, ReadOnly
-    from edge.journal.reader import WITHDRAWN
+    from edge.record.history import WITHDRAWN, JournalReadError, NoJournalError, ReadOnly
 
     try:
         with ReadOnly(path) as journal:

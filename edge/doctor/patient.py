@@ -74,7 +74,7 @@ class Patient:
     def alarm_runs(self) -> bool:
         """Whether an alarm is at work here now: on that state folder, as its lock says, or as the service."""
         from edge.doctor.child import run
-        from edge.journal.locks import Alive
+        from edge.record.database import Alive
 
         try:
             if Alive(self.state, "").others():

@@ -16,7 +16,7 @@ SET = "join a network for a moment, or set it: sudo timedatectl set-time 'YYYY-M
 
 def check_clock(patient: Patient, now: datetime | None = None, synced: bool | None = None) -> Iterator[Finding]:
     """``now`` (UTC) and ``synced`` are the machine's where they are left out."""
-    from edge.journal.clock import Clock
+    from edge.record.journal import Clock
 
     clock = Clock()
     known = clock.synced() if synced is None else synced

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge.outbox import Channel, Message, NotYetError, Part, Queue, RefusedError
 from edge.outbox.feed import Feed
 from edge.outbox.plan import Parcel
 from edge.outbox.scrub import error_words, scrub
 from edge.outbox.sends import MOST_HUNG, Answer, HungError, Sends
 from edge.outbox.turn import Turn
+from edge.record.outbox import Channel, Message, NotYetError, Part, Queue, RefusedError
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from edge.outbox import Channel, Part, Queue, Waiting
 from edge.outbox.backoff import FOR_ALARMS, BackOff, Bucket
 from edge.outbox.plan import Key, Lane, Parcel, Plan, crowded, for_machines, for_people, key_of
+from edge.record.outbox import Channel, Part, Queue, Waiting
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.outbox import Message, Waiting
+from edge.record.outbox import Message, Waiting
 
 OLD_S = 3600.0  # what waited longer is told to people in one digest
 FEW = 5  # newer ones go one by one; of more, all but the newest go into the digest

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge.outbox import Channel, Part
 from edge.outbox.plan import Lane, Parcel
+from edge.record.outbox import Channel, Part
 
 DEADLINES_S: dict[Part, float] = {"word": 60.0, "picture": 180.0}  # a weak network takes a minute for a picture
 MOST_HUNG = 3  # left behind, of each part; then one more an hour is tried, and at most

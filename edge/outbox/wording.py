@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from edge.outbox import Message
+from edge.record.outbox import Message
 from edge.schema import Event, readable
 
 LATE_S = 120.0  # later than this is said

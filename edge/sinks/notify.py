@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edge.errors import BearAlarmError, OptionError, UnavailableError
-from edge.outbox import Message
 from edge.outbox.plan import OLD_S
 from edge.outbox.scrub import address_of, scrub, secrets_of
 from edge.outbox.wording import title_and_body
+from edge.record.outbox import Message
 from edge.schema import Event
 
 HELP = "https://appriseit.com/services/"

@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 
 import edge
 from edge.errors import OptionError
-from edge.outbox import Message, NotYetError, RefusedError
 from edge.outbox.scrub import address_of, error_words, scrub, secrets_of
 from edge.outbox.web_address import web_address
+from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.schema import Event
 
 # Of 4xx: not now, rather than never. A password that has run out is mended by somebody, and then all is told.

@@ -18,10 +18,9 @@ from edge.decide.evidence import Rule
 from edge.detect.tracker import Tracker
 from edge.detect.zones import Zone
 from edge.errors import OptionError
+from edge.record.trace import Moment, old
+from edge.record.trace_query import Reel, of_camera, read_trace
 from edge.schema import Region, Score
-from edge.trace.file import old
-from edge.trace.moment import Moment
-from edge.trace.reader import Reel, of_camera, read_trace
 from edge.tune import Heard, Peak, Peaks
 
 SAME = 1e-3  # logit-seconds: traces round

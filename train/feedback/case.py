@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import PictureError
-from edge.evidence.review import REVIEW, Review, parse_review, review_path
+from edge.record.review import REVIEW, Review, parse_review, review_path
 from edge.schema import BoxXYWH, Event
 from train.feedback.shelf import EVENT, Unit
 
@@ -54,7 +54,7 @@ def open_case(unit: Unit) -> Case | None:
 
 
 def note_in(data: bytes) -> dict[str, Any]:
-    """What ``edge.evidence.picture.jpeg`` noted in a JPEG's first segment, its comment; empty where there is none."""
+    """What ``edge.record.pictures.jpeg`` noted in a JPEG's first segment, its comment; empty where there is none."""
     if data[2:4] != b"\xff\xfe":
         return {}
     try:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edge.detect.crops import SMALLEST_SIDE_PX, square
 from edge.errors import PictureError
-from edge.evidence.picture import jpeg
 from edge.installing import pip
 from edge.pictures import decode_picture
+from edge.record.pictures import jpeg
 from edge.schema import BoxXYWH, Picture
 from train.feedback.case import Case, Step, note_in
 

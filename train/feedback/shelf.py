@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
 from edge.errors import OptionError, PictureError
-from edge.evidence.layout import SAMPLE
-from edge.evidence.review import review_path
+from edge.record.evidence_store import SAMPLE
+from edge.record.review import review_path
 
 EVENT = "event.json"
 MOST_BYTES = 500_000_000  # of one file: a clip has 16 MB of frames at most

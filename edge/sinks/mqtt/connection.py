@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edge.outbox import Part, RefusedError
+from edge.record.outbox import Part, RefusedError
 from edge.sinks.mqtt import problems
 from edge.sinks.mqtt.address import Settings
 

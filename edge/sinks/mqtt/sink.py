@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 
-from edge.outbox import Message, RefusedError
+from edge.record.outbox import Message, RefusedError
 from edge.schema import Event
 from edge.sinks.mqtt.address import Settings
 from edge.sinks.mqtt.alarms import Alarms

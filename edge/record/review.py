@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edge.errors import OptionError
-from edge.evidence.layout import SAMPLE
 from edge.files import replace_whole, try_lock
+from edge.record.evidence_store import SAMPLE
 from edge.schema import BoxXYWH
 
 Verdict = Literal["confirmed", "wrong", "relabelled", "unsure"]

@@ -10,12 +10,72 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.errors import OptionError
-from edge.evidence.keep import locked
-from edge.evidence.layout import DAY, GONE, KEEP, NEGATIVES, SAMPLE, VISIT
 from edge.files import replace_whole
+
+# Where evidence lies, and which names are ours: nothing of another name is ever counted or thrown away.
+
+
+NEGATIVES = "negatives"
+KEEP = "keep"  # in an event's folder: never throw it away
+GONE = ".gone-"  # before the name of what is being thrown away
+
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+VISIT = re.compile(r"\d{6}-[\w.-]+-[0-9a-f]{8}")  # an event's folder
+SAMPLE = re.compile(r"\d{6}-[\w.-]+-[0-9a-f]{4}\.jpg")  # a random negative
+
+_LONGEST_NAME = 60  # of a camera; file systems end at 255 bytes
+
+
+def visit_folder(root: Path, camera: str, wall: datetime, event_id: str) -> Path:
+    """The folder of one event: DAY/TIME-CAMERA-ID8, in UTC. ``event_id`` is hexadecimal, 8 digits or more."""
+    at = wall.astimezone(UTC)
+    return root / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{_plain(camera)}-{event_id[:8]}"
+
+
+def sample_path(root: Path, camera: str, wall: datetime, number: int) -> Path:
+    """Where a random negative lies; ``number`` (0 to 65535) tells those of one second apart."""
+    at = wall.astimezone(UTC)
+    return root / NEGATIVES / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{_plain(camera)}-{number:04x}.jpg"
+
+
+def _plain(camera: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", camera)[:_LONGEST_NAME] or "camera"
+
+
+# Locking an event's folder: it is never thrown away, however full the disk is.
+
+
+def lock(folder: Path) -> None:
+    """Keep this event's folder until it is unlocked. Raises OptionError when that cannot be noted there."""
+    _folder(folder)
+    try:
+        (folder / KEEP).touch()
+    except OSError as error:
+        raise OptionError(f"{folder}: cannot be locked ({error.strerror})") from None
+
+
+def unlock(folder: Path) -> None:
+    """This event's folder may be thrown away when room is needed. Raises OptionError when that cannot be noted."""
+    _folder(folder)
+    try:
+        (folder / KEEP).unlink(missing_ok=True)
+    except OSError as error:
+        raise OptionError(f"{folder}: cannot be unlocked ({error.strerror})") from None
+
+
+def locked(folder: Path) -> bool:
+    """Whether this event's folder is kept whatever happens; False where there is none."""
+    return (folder / KEEP).exists()
+
+
+def _folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise OptionError(f"{folder}: no such folder; its evidence is gone, or was never written")
+
 
 log = logging.getLogger(__name__)
 

@@ -1,18 +1,15 @@
-"""A clip from compressed frames: a program of its own, so that no crash and no peak of memory touches the alarm.
-
-    python -m edge.evidence.encode clip.mp4 < frames
-
-Reads a line of JSON (``{"masks": [...]}``), then for each frame its time (float64, seconds), its length (uint32), both
-big-endian, and its JPEG; a length of 0 is the end. Writes H.264, yuv420p, with the index first, as browsers and phones
-want it; whole or not at all. Exit codes: 0 written, 2 what came is no clip, 3 this machine cannot encode.
-"""
+"""The alarm's side of the clip maker: starts its program, feeds it, and ends it when it takes too long."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import struct
+import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -21,13 +18,23 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import cv2
 import numpy as np
 
+import edge
 from edge.detect.zones import Polygon
-from edge.evidence.picture import Blackout, at_most
-from edge.evidence.ring import Shot
 from edge.installing import pip
+from edge.record.pictures import Blackout, Shot, at_most
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
+
+
+# A clip from compressed frames: a program of its own, so that no crash and no peak of memory touches the alarm.
+#
+#     python -m edge.record.clip clip.mp4 < frames
+#
+# Reads a line of JSON (``{"masks": [...]}``), then for each frame its time (float64, seconds), its length (uint32),
+# both big-endian, and its JPEG; a length of 0 is the end. Writes H.264, yuv420p, with the index first, as browsers and
+# phones want it; whole or not at all. Exit codes: 0 written, 2 what came is no clip, 3 this machine cannot encode.
+
 
 HEAD = struct.Struct(">dI")  # time, length
 NOTHING, CANNOT = 2, 3  # exit codes
@@ -166,6 +173,106 @@ def main() -> int:
         sys.stderr.write(f"{error or type(error).__name__}\n")
         return NOTHING
     return 0
+
+
+log = logging.getLogger(__name__)
+
+LIMIT_S = 300.0  # a minute of 720p may take a third of it on a small board
+PROGRAM = (sys.executable, "-m", "edge.record.clip")
+
+
+class ClipError(RuntimeError):
+    """A clip was not made."""
+
+
+class ClipMaker:
+    """Makes one clip at a time in a child process. Call it from one thread; ``stop`` from any.
+
+    Where this machine cannot encode, that is said once and nothing is tried any more.
+    """
+
+    def __init__(self, *, limit_s: float = LIMIT_S, program: Sequence[str] = PROGRAM) -> None:
+        self.limit_s = limit_s
+        self.program = tuple(program)
+        self.cannot: str | None = None  # why there are no clips on this machine
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._path = Path()  # what the child makes
+        self._stopped = False
+
+    def __call__(self, shots: Sequence[Shot], path: Path, masks: Sequence[Polygon] = ()) -> bool:
+        """Write the clip, whole or not at all; False where this machine cannot. Raises ClipError or OSError."""
+        if self.cannot:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            if self._stopped:
+                raise ClipError("no time is left")
+            child = self._child = self._start(path)
+            self._path = path
+        overdue = threading.Event()
+
+        def end() -> None:
+            overdue.set()
+            child.kill()
+
+        timer = threading.Timer(self.limit_s, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            said = _feed(child, shots, masks)
+        finally:
+            timer.cancel()
+            with self._lock:
+                self._child = None
+            child.kill()  # whatever went wrong here, no child is left behind
+            child.wait()
+            half_written(path).unlink(missing_ok=True)
+        if child.returncode == CANNOT:
+            self.cannot = said
+            log.warning("there will be no clips, pictures only: %s", said)
+            return False
+        if child.returncode != 0:
+            why = f"it took longer than {self.limit_s:g} s" if overdue.is_set() else said
+            raise ClipError(why or f"exit code {child.returncode}")
+        return True
+
+    def stop(self) -> None:
+        """End the one that is being made, for good: nothing of it stays."""
+        with self._lock:
+            self._stopped = True
+            if self._child:
+                self._child.kill()
+                self._child.wait()
+                half_written(self._path).unlink(missing_ok=True)
+
+    def _start(self, path: Path) -> subprocess.Popen[bytes]:
+        # The same edge as this one, wherever the alarm was started.
+        home = str(Path(edge.__file__).parents[1])
+        known = os.environ.get("PYTHONPATH")
+        env = os.environ | {"PYTHONPATH": os.pathsep.join([home, known] if known else [home])}
+        return subprocess.Popen(
+            [*self.program, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=env,
+            start_new_session=True,  # Ctrl-C is for the alarm, which finishes what it has begun
+        )
+
+
+def _feed(child: subprocess.Popen[bytes], shots: Sequence[Shot], masks: Sequence[Polygon]) -> str:
+    """Give the child its frames and wait for it: the last line it said, which is why it failed."""
+    assert child.stdin is not None
+    assert child.stderr is not None
+    # A child that has ended says why on its standard error.
+    with contextlib.suppress(OSError), child.stdin as pipe:
+        for piece in packed(shots, masks):
+            pipe.write(piece)
+    with child.stderr as pipe:
+        lines = pipe.read().decode(errors="replace").strip().splitlines()
+    child.wait()
+    return lines[-1] if lines else ""
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -11,15 +13,260 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from edge.errors import OptionError
-from edge.evidence.review import Review
-from edge.journal.layout import REVIEWS
-from edge.journal.locks import Alive
-from edge.journal.read_only import ReadOnly
-from edge.journal.times import Clock, Times, utc
+from edge.errors import BearAlarmError, OptionError
+from edge.record.database import APPLICATION_ID, REVIEWS, VERSION, Alive
+from edge.record.review import Review
 from edge.schema import Event
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+# A journal file opened for reading only: beside a writer, after a power cut, on a disk that takes no writing.
+
+
+PATIENCE_S = 5.0  # while the writer holds the file for itself
+FULL_BYTES = 256 << 10  # a disk with less room is full: a new journal takes some 50 kB
+
+
+class JournalReadError(BearAlarmError, OSError):
+    """A journal cannot be read."""
+
+
+class NoJournalError(JournalReadError):
+    """There is no journal here, or nothing was ever written into it."""
+
+
+class UnwrittenError(JournalReadError):
+    """An alarm runs here, or the disk is full, and nothing could be written into the journal yet."""
+
+
+class ReadOnly:
+    """The journal at ``path`` as it is at this moment; use it in a ``with``.
+
+    Raises NoJournalError where there is none, UnwrittenError where that is no wonder, JournalReadError where it may not
+    be read, is damaged, of a newer version or something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        _look(path)
+        self._db = self._open()
+        try:
+            self.version = self._check()
+            self.rows("BEGIN")  # all that is asked from now on is of one moment
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+        if self._copy:
+            self._copy.cleanup()
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        """The answer to one query. Raises JournalReadError."""
+        import sqlite3
+
+        try:
+            return self._db.execute(query, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise self._cannot(error) from None
+
+    def _open(self) -> sqlite3.Connection:
+        import sqlite3
+
+        try:
+            return _connect(self.path, "mode=ro")
+        except sqlite3.Error as error:
+            # SQLite keeps files beside a journal that it shares with the writer, and cannot make them on such a disk.
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise self._cannot(error) from None
+        wal = _beside(self.path)
+        try:
+            if not wal.exists() or not wal.stat().st_size:
+                return _connect(self.path, "mode=ro&immutable=1")
+            # The newest events lie in the second file, which an immutable journal is read without.
+            self._copy = tempfile.TemporaryDirectory(prefix="bear-alarm-")
+            copy = Path(self._copy.name) / self.path.name
+            shutil.copyfile(self.path, copy)
+            shutil.copyfile(wal, _beside(copy))
+            return _connect(copy, "mode=rw")
+        except (sqlite3.Error, OSError) as error:
+            if self._copy:
+                self._copy.cleanup()
+            raise self._cannot(error) from None
+
+    def _check(self) -> int:
+        """The version of its tables, which is one that can be read."""
+        version, mark = (int(self.rows(f"PRAGMA {name}")[0][0]) for name in ("user_version", "application_id"))
+        if not version and not mark and not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1"):
+            _excuse(self.path)
+            raise NoJournalError(f"{self.path}: the journal is empty, nothing was ever written into it")
+        if mark != APPLICATION_ID:
+            raise JournalReadError(f"{self.path}: is a database of another program, no journal of bear-alarm")
+        if version > VERSION:
+            raise JournalReadError(
+                f"{self.path}: the journal is of version {version}, and this bear-alarm reads up to {VERSION}; use the "
+                "bear-alarm that wrote it, or a newer one"
+            )
+        return version
+
+    def _cannot(self, error: Exception) -> JournalReadError:
+        """One sentence on what the database or the disk says."""
+        import sqlite3
+
+        # Python's own complaints (text that is no UTF-8) carry no code: what was read is damaged.
+        code = None if isinstance(error, OSError) else getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            why = "is held by another program; try again in a moment"
+        elif code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            why = f"is damaged or no journal ({error}); a running alarm puts it aside and begins a new one"
+        elif code == sqlite3.SQLITE_NOMEM:
+            why = "cannot be read, for memory is short"
+        else:
+            why = f"cannot be read ({error.strerror if isinstance(error, OSError) else error})"
+        return JournalReadError(f"{self.path}: {why}")
+
+
+def _look(path: Path) -> None:
+    """What the file system says of it, which SQLite would put less clearly."""
+    try:
+        with path.open("rb"):
+            pass
+    except (FileNotFoundError, NotADirectoryError):
+        _excuse(path)
+        raise NoJournalError(f"{path}: no such journal") from None
+    except IsADirectoryError:
+        raise JournalReadError(f"{path}: is a folder, not a journal") from None
+    except PermissionError:
+        raise JournalReadError(f"{path}: this user may not read it{_owner(path)}") from None
+    except OSError as error:
+        raise JournalReadError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _excuse(path: Path) -> None:
+    """Why nothing was written, where that can be seen from outside. Raises UnwrittenError."""
+    try:
+        full = shutil.disk_usage(path.parent).free < FULL_BYTES
+    except OSError:  # no such folder
+        return
+    running = bool(Alive(path.parent, "").others())
+    if not running and not (full and path.exists()):
+        return
+    why = "its disk is full: free some space" if full else "see what `bear-alarm watch` says there of its disk"
+    if running:
+        words = f"an alarm runs here and could not write anything down yet; {why}; its events are only in its memory"
+    else:
+        words = f"the journal is empty, and {why}; what an alarm tells here meanwhile is only in its memory"
+    raise UnwrittenError(f"{path}: {words}")
+
+
+def _owner(path: Path) -> str:
+    """Whose it is, where it is another user's, and how to ask as that user."""
+    for place in (path, *path.parents):
+        try:
+            owner, number = place.owner(), place.stat().st_uid
+        except (OSError, KeyError, NotImplementedError):  # not seen from here, no name, Windows
+            continue
+        if os.name == "posix" and number != os.geteuid():
+            return f"; ask as {owner}, whose it is: sudo -u {owner} bear-alarm events --state {path.parent}"
+        break
+    return ""
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    """The file opened in this mode, and read from once."""
+    import sqlite3
+
+    db = sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, timeout=PATIENCE_S, isolation_level=None)
+    try:
+        db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _beside(path: Path) -> Path:
+    """The file of what was written last."""
+    return path.with_name(f"{path.name}-wal")
+
+
+# When events truly were: many boards wake up with a wrong clock, and are set right only when a network is there.
+
+
+# "doubtful": known to be unset, and nobody knows by how much; "unknown": the system does not say.
+Clock = Literal["right", "corrected", "doubtful", "unknown"]
+AT_ONCE_S = 5.0  # set so soon after the start, it was right before: nothing is learned for the runs before
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """How a run's clock was set."""
+
+    offset_s: float  # to be added to what was captured before
+    at: datetime | None = None  # UTC; None: in a later run
+    seq: int | None = None  # the first event that was captured with a clock known to be right
+
+
+class Times:
+    """Corrects the times of a journal's events by what their runs learned of the clock. Raises JournalReadError."""
+
+    def __init__(self, file: ReadOnly) -> None:
+        self._set: dict[str, _Set] = {}
+        query = "SELECT boot_id, machine_boot, offset_s, started_at, synced_at FROM runs ORDER BY rowid DESC"
+        learned: dict[str, _Set] = {}
+        for boot_id, machine, offset_s, started_at, synced_at in file.rows(query):
+            if offset_s is None:
+                # The clock went on unset since the machine was started, until a later run saw it being set.
+                if machine in learned:
+                    self._set[boot_id] = learned[machine]
+                continue
+            started, synced = utc(started_at), utc(synced_at)
+            first = "SELECT MIN(seq) FROM events WHERE boot_id = ? AND json LIKE '%\"clock_synced\":true%'"
+            seq = file.rows(first, [boot_id])[0][0] if abs(offset_s) >= 1.0 else None
+            self._set[boot_id] = _Set(float(offset_s), synced, seq)
+            began_unset = started and synced and abs((synced - started).total_seconds()) > AT_ONCE_S
+            learned.pop(machine, None)
+            if machine and began_unset:
+                learned[machine] = _Set(float(offset_s))
+
+    def __call__(self, event: Event) -> tuple[datetime, Clock]:
+        """When an event was (UTC), and what is known of its clock. Raises ValueError or OverflowError."""
+        at = datetime.fromisoformat(event.captured_at)
+        at = at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+        if event.clock_synced is not False:
+            return at, "right" if event.clock_synced else "unknown"
+        found = self._set.get(event.boot_id)
+        if found is None:
+            return at, "doubtful"
+        corrected = at + timedelta(seconds=found.offset_s)
+        # A clock that was set, and is no longer looked after, runs on well enough.
+        late = found.at is not None and corrected > found.at + timedelta(seconds=AT_ONCE_S)
+        if late or (found.seq is not None and event.seq > found.seq):
+            return at, "unknown"
+        return corrected, "corrected"
+
+
+def utc(text: str | None) -> datetime | None:
+    """A time of the journal; None where there is none, or none that can be read."""
+    try:
+        at = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+
 
 log = logging.getLogger(__name__)
 

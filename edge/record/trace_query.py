@@ -2,17 +2,232 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
 
 from edge.errors import OptionError
 from edge.local_time import clock
-from edge.trace.gap import Gap, gap_over
-from edge.trace.moment import SILENT_S, Moment, Summary, Told
-from edge.trace.reader import Reel, notability, of_camera
+from edge.record.trace import SILENT_S, THE_END, Moment, Summary, Told, is_trace, old, share
+
+# A trace read back: for each run and camera, its moments in order and its summaries.
+
+
+@dataclass(eq=False)
+class Reel:
+    """What a trace holds of one camera in one run."""
+
+    camera: str
+    run: str  # one a run of the alarm; "" where its first line is lost
+    moments: list[Moment] = field(default_factory=list)  # by time
+    summaries: list[Summary] = field(default_factory=list)  # by time
+
+    @property
+    def live(self) -> bool:
+        """Whether it was a live camera, of which only some moments are kept."""
+        return not any(moment.media_time_s is not None for moment in self.moments[:1])
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """From when to when it reaches, UTC."""
+        starts = [moment.wall for moment in self.moments[:1]] + [summary.since for summary in self.summaries]
+        ends = [moment.wall for moment in self.moments[-1:]] + [summary.until for summary in self.summaries]
+        ends += [told.at for moment in self.moments[-1:] for told in moment.told if told.at]  # while no frame came
+        return min(starts), max(ends)
+
+    def between(self, since_s: float, until_s: float) -> list[Moment]:
+        """The moments kept from one time to another, both included (frame's clock, seconds)."""
+        first = bisect_left(self.moments, since_s, key=lambda moment: moment.time)
+        return self.moments[first : bisect_right(self.moments, until_s, key=lambda moment: moment.time)]
+
+    def told(self) -> Iterator[tuple[Moment, Told]]:
+        """Every event that was told, with its moment, in order."""
+        for moment in self.moments:
+            for told in moment.told:
+                yield moment, told
+
+
+def notability(moment: Moment) -> tuple[bool, float, float]:
+    """How much there is to explain, for comparing: an event first, then the evidence, then the bear probability."""
+    strongest, top = moment.strongest, moment.top
+    return bool(moment.told), share(strongest) if strongest else 0.0, top.bear if top else 0.0
+
+
+def read_trace(path: Path) -> list[Reel]:
+    """The reels of a trace and of the older file beside it, in the order they began. Raises OptionError."""
+    path = path.expanduser()
+    reels: dict[tuple[str, str], Reel] = {}
+    problem = ""
+    if path.is_dir():
+        raise OptionError(f"{path}: is a folder, not a trace; name the file that `bear-alarm watch … --trace` wrote")
+    if not path.exists() and not old(path).exists():
+        raise OptionError(f"{path}: no such trace; `bear-alarm watch … --trace {path}` writes one")
+    run = ""
+    collecting = gc.isenabled()
+    gc.disable()  # looking for garbage among ever more records would take half the time
+    try:
+        for line in _lines(path):
+            try:
+                found = _record(line)
+            except ValueError as error:  # half a line after a power cut; the rest is good
+                problem = problem or str(error)
+                continue
+            if isinstance(found, str):
+                run = found
+                continue
+            reel = reels.setdefault((run, found.camera), Reel(found.camera, run))
+            if isinstance(found, Moment):
+                reel.moments.append(found)
+            else:
+                reel.summaries.append(found)
+    finally:
+        if collecting:
+            gc.enable()
+    if not reels and problem:
+        raise OptionError(f"{path}: nothing in this trace can be read ({problem})")
+    if not reels:
+        raise OptionError(f"{path}: this trace holds no moment yet; ask again when the alarm has run for a while")
+    for reel in reels.values():
+        # What a summary names is written a second time, out of order; what was told after the last frame comes with it.
+        once: dict[tuple[int, float], Moment] = {}
+        for moment in reel.moments:
+            key = moment.index, moment.time
+            once[key] = _joined(once[key], moment) if key in once else moment
+        reel.moments = sorted(once.values(), key=lambda moment: moment.time)
+        reel.summaries.sort(key=lambda summary: summary.since_s)
+    return list(reels.values())
+
+
+def _joined(one: Moment, other: Moment) -> Moment:
+    """Two records of one frame as one: the fuller, with all that was told."""
+    fuller = max(one, other, key=lambda moment: len(moment.scored) + len(moment.standings))
+    return replace(fuller, told=tuple(dict.fromkeys([*one.told, *other.told])))
+
+
+def of_camera(reels: Sequence[Reel], camera: str | None) -> list[Reel]:
+    """The reels of one camera, or all. Raises OptionError for a camera that is not there."""
+    names = list(dict.fromkeys(reel.camera for reel in reels))
+    if camera is not None and camera not in names:
+        near = get_close_matches(camera, names, n=1)
+        which = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
+        raise OptionError(f"--camera {camera!r}: no such camera in this trace; {which}")
+    return [reel for reel in reels if camera in (None, reel.camera)]
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines of the older file, then of the file. Raises OptionError for what cannot be read or is no trace."""
+    for part in (old(path), path):
+        if not part.exists():
+            continue
+        try:
+            with part.open("rb") as file:
+                if not is_trace(file.peek(40)):
+                    raise OptionError(f"{part}: is no trace; name the file that `bear-alarm watch --trace FILE` wrote")
+                yield from (line for line in file if line.strip(b"\0\r\n "))
+        except OSError as error:
+            raise OptionError(f"{part}: cannot be read ({error.strerror})") from None
+
+
+def _record(line: bytes) -> Moment | Summary | str:
+    """A moment, a summary, or the name of the run that begins here. Raises ValueError for anything else."""
+    line = line.strip(b"\0\r\n ")
+    if b'"kind":"moment"' in line[:40]:  # nearly all are, and are parsed once
+        return Moment.from_json(line)
+    found = json.loads(line)
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if kind == "start":
+        return str(found.get("run", ""))
+    if kind == "summary":
+        return Summary.from_json(line)
+    if kind == "moment":
+        return Moment.from_json(line)
+    raise ValueError(f"not a line of a trace: {line[:80]!r}")
+
+
+# Whiles in which no picture came: nothing is known of them, and whoever asks must hear that first.
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A while without a frame, from the last one before it to the first one after it."""
+
+    since: datetime  # UTC
+    until: datetime  # UTC
+    troubles: tuple[str, ...] = ()  # what was wrong with the camera, one sentence each, as far as it is known
+    clock_set: bool = False  # only the clock jumped: one frame followed the other
+
+    @property
+    def seconds(self) -> float:
+        """How long it was, by the clock."""
+        return (self.until - self.since).total_seconds()
+
+
+def gap_over(reel: Reel, since: datetime, until: datetime, now: datetime | None = None) -> Gap | None:
+    """The longest gap of one camera that has a part in a while (UTC; an instant where both are the same).
+
+    ``now``: where the camera was gone at the end of its reel, it still is, and was until then.
+    """
+    over = [
+        gap
+        for each in _gaps(reel, now)
+        for gap in _pieces(each, sorted(moment.wall for moment in reel.moments))
+        if gap.since < max(until, since + timedelta.resolution) and gap.until > since
+    ]
+    return max(over, key=lambda gap: gap.seconds, default=None)
+
+
+def _gaps(reel: Reel, now: datetime | None) -> Iterator[Gap]:
+    for earlier, later in pairwise(reel.moments):
+        if later.index - earlier.index == 1 and later.wall > earlier.wall:
+            if later.time - earlier.time > SILENT_S:
+                yield Gap(earlier.wall, later.wall, _troubles(earlier, later))
+            elif (later.wall - earlier.wall).total_seconds() > SILENT_S + later.time - earlier.time:
+                yield Gap(earlier.wall, later.wall, clock_set=True)
+    for moment in reel.moments[-1:]:
+        ends = [told.at for told in moment.told if told.at and told.at > moment.wall]
+        if ends:  # the camera was gone, and still was when the alarm was stopped, or still is
+            stopped = any(summary.reason == THE_END for summary in reel.summaries)
+            still = [now] if now and _is_gone(moment) and not stopped else []
+            yield Gap(moment.wall, max([*ends, *still]), _troubles(moment, moment))
+    yield from (gap for summary in reel.summaries if (gap := _summed(summary)))
+
+
+def _is_gone(last: Moment) -> bool:
+    """Whether something was told to be wrong with the camera while no frame came, and not told to be over."""
+    told = [one for one in last.told if one.kind == "camera" and one.at and one.at > last.wall]
+    over = {one.id for one in told if one.type == "end"}
+    return any(one.id not in over for one in told)
+
+
+def _pieces(gap: Gap, walls: Sequence[datetime]) -> Iterator[Gap]:
+    """A gap without the pictures that were taken in it and came at another time; ``walls``: of all, in order."""
+    inside = walls[bisect_right(walls, gap.since) : bisect_left(walls, gap.until)]
+    for since, until in pairwise([gap.since, *inside, gap.until]):
+        piece = replace(gap, since=since, until=until)
+        if piece.seconds > SILENT_S or not inside:
+            yield piece
+
+
+def _summed(summary: Summary) -> Gap | None:
+    """The longest gap of the while that a summary is of."""
+    if summary.gap_at is None or summary.gap_s <= SILENT_S:
+        return None
+    return Gap(summary.gap_at, summary.gap_at + timedelta(seconds=summary.gap_s), summary.troubles)
+
+
+def _troubles(before: Moment, after: Moment) -> tuple[str, ...]:
+    """What was told of the camera while no frame came, and what was still wrong with it after that."""
+    meanwhile = [told for told in before.told if told.at and told.at > before.wall]
+    told = [one for one in (*meanwhile, *after.told) if one.kind == "camera" and one.type == "new"]
+    return tuple(dict.fromkeys([*(one.detail for one in told if one.detail), *after.troubles]))
+
 
 LEAST_ID = 6  # characters of an event's id
 NEAR_S = 1.0  # a moment this near is the one that was meant
