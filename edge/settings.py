@@ -16,7 +16,7 @@ from edge.detect.zones import Polygon, Zone
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.sinks.mqtt.address import Settings as MqttSettings
+    from edge.alert.mqtt_settings import Settings as MqttSettings
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from edge.alert.events import Teller
 from edge.decide.alarms import Decider, Verdict
 from edge.decide.alongside import Alongside
 from edge.decide.evidence import LONGEST_S, Rule
@@ -24,7 +25,6 @@ from edge.detect.zones import Zone
 from edge.errors import OptionError
 from edge.schema import BoxXYWH, Frame, Standing
 from edge.settings import CameraSettings
-from edge.telling import Teller
 from edge.watch import Watcher
 
 STEP = 0.1  # logit-seconds between the levels tried

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
+from edge.alert.events import ENDED_WORDS, UNSEEN_WORDS, Teller
 from edge.decide.alarms import SAME_S, UNSEEING, Decider, Unseen, Verdict
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import Offenders, thumbnail
@@ -20,7 +21,6 @@ from edge.errors import SourceError
 from edge.record.trace import Moment
 from edge.schema import WHOLE, Event, Frame, Picture, Region, Score, Trouble, TroubleKind
 from edge.settings import CameraSettings
-from edge.telling import ENDED_WORDS, UNSEEN_WORDS, Teller
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched

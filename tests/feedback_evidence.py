@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from edge.alert.events import Teller
 from edge.detect.zones import parse_polygon
 from edge.record.evidence import EvidenceWriter, Negatives
 from edge.record.pictures import Blackout
 from edge.record.review import Review, write_review
 from edge.schema import Event, Frame, Region, Score
 from edge.settings import CameraSettings
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.test_edge_watch import RULE, Colours, scene, walk
 from tests.tiny import BEAR_COLOUR

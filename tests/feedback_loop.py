@@ -10,13 +10,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.alert.events import Teller
 from edge.decide.evidence import Rule
 from edge.detect.crops import cut_all
 from edge.detect.tracker import inside
 from edge.record.evidence import EvidenceWriter
 from edge.record.review import Review, write_review
 from edge.schema import BoxXYWH, Event, Frame, Picture, Region, Score
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.feedback_site import Scene, Site
 

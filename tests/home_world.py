@@ -11,8 +11,9 @@ from typing import cast
 
 import yaml
 
-from edge.sinks.mqtt import Mqtt, settings_from_url
-from edge.sinks.mqtt import sink as mqtt_sink
+from edge.alert import mqtt as mqtt_sink
+from edge.alert.mqtt import Mqtt
+from edge.alert.mqtt_settings import settings_from_url
 
 BIRTH = "homeassistant/status"
 GONE = ("unavailable", "unknown")

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.outbox.feed import Feed
-from edge.outbox.plan import Parcel
+from edge.alert.delivery import Feed, Parcel
 from edge.record.outbox import Message, Part, RefusedError, Waiting
 from edge.schema import Event
 

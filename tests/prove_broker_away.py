@@ -19,12 +19,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.outbox.deliver import Deliverer
+from edge.alert.delivery import Deliverer
+from edge.alert.mqtt import Mqtt
+from edge.alert.mqtt_settings import settings_from_url
 from edge.record.journal import Ballast, Clock, Journal
 from edge.record.outbox import Message
 from edge.run import Run
 from edge.schema import Event
-from edge.sinks.mqtt import Mqtt, settings_from_url
 from tests.broker import Broker, Listener, until
 
 EVENTS, DAY_S, PATIENCE_S = 500, 86_400.0, 120.0

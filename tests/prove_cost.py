@@ -20,10 +20,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from edge.alert.events import Teller
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.crops import cut
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests import stage
 

@@ -21,13 +21,13 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from edge.alert.events import Teller
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.record.clip import ClipMaker
 from edge.record.evidence import CameraEvidence, EvidenceWriter
 from edge.record.evidence_store import Store, visit_folder
 from edge.schema import Event
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests import stage
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from edge.alert.events import Teller
 from edge.camera import open_source
 from edge.decide.evidence import Rule, logit
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.record.trace import Moment
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.conftest import PICTURES
 from train.judging.evaluate_clips import Clip, read_clips

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.alarm.alerting import Alerting
+from edge.alert.dispatch import Alerting
 from edge.run import Run
 from edge.settings import AlertSettings
 from tests.post_box import PostBox, Posted

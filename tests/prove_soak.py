@@ -30,20 +30,20 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from edge.alert.command import Command
+from edge.alert.delivery import Deliverer, close_all
+from edge.alert.events import Teller
+from edge.alert.jsonl import JsonLines
 from edge.background import Worker, in_background
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import LensCheck
 from edge.detect.frame_rate import CropBudget, Pace
-from edge.outbox.deliver import Deliverer, close_all
 from edge.record.evidence import EvidenceWriter
 from edge.record.journal import Journal
 from edge.record.outbox import Message
 from edge.record.trace import Trace
 from edge.run import Run
 from edge.schema import Event, Frame, Picture, Region, Score
-from edge.sinks.command import Command
-from edge.sinks.jsonl import JsonLines
-from edge.telling import Teller
 from edge.watch import Watcher
 
 FPS = 2.0

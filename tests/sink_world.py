@@ -4,8 +4,8 @@ import os
 import time
 from pathlib import Path
 
+from edge.alert.sound import Player
 from edge.schema import Event
-from edge.sinks.players import Player
 
 
 def event(type_="new", seq=1, *, kind="bear", id_=None, **more):

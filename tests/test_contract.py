@@ -6,9 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from edge.alert.mqtt import Announcer, Topics
 from edge.commands.main import INTERRUPTED, NOBODY_READS, NOT_WRITTEN
-from edge.sinks.mqtt.home_assistant import Announcer
-from edge.sinks.mqtt.topics import Topics
 from edge.status import CameraStatus, ChannelStatus, SinkStatus, Status
 from edge.telemetry.metrics import metrics_text, stats_of
 from edge.watchdog import REBOOT, RESTART

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edge.alarm import Alarm
-from edge.alarm.alerting import Alerting
+from edge.alert.dispatch import Alerting
 from edge.errors import OptionError
 from edge.run import Run
 from edge.schema import Event
@@ -129,7 +129,7 @@ def test_who_stays_is_not_disturbed_and_a_pin_changes_hands_without_a_lost_alarm
 def test_a_pin_that_cannot_be_had_is_given_back_to_who_had_it(pins, monkeypatch):
     everyone = Alerting(AlertSettings(bell=False, relays=("17:30",)), Run())
     held: list[object] = []
-    from edge.sinks import deterrent
+    from edge.alert import deterrent
 
     def fails(*_, **__):
         held.extend(everyone.sinks)

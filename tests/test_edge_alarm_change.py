@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from edge.alarm import Alarm, at_once
-from edge.alarm.alerting import Alerting, _Held
-from edge.alarm.going_on import GoingOn
+from edge.alarm import Alarm
+from edge.alert import dispatch
+from edge.alert.dispatch import Alerting, GoingOn, _Held
+from edge.alert.mqtt_settings import settings_from_url
 from edge.camera.folder import FollowSource
 from edge.detect.zones import parse_masks
 from edge.errors import OptionError
 from edge.run import Run
 from edge.schema import Event
 from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, HealthSettings, Settings
-from edge.sinks.mqtt import settings_from_url
 from tests.broker import Broker, Listener, free_port
 from tests.live_yard import LiveYard, soon
 from tests.sink_world import event
@@ -176,8 +176,8 @@ def test_nobody_is_let_go_of_while_events_still_go_to_him(monkeypatch, tmp_path)
             if self.name == "told no more":
                 assert over.wait(10.0)
 
-    monkeypatch.setattr(at_once, "_close", close)
-    monkeypatch.setattr(f"{at_once.__name__}.threading.Thread", Soon)
+    monkeypatch.setattr(dispatch, "_close", close)
+    monkeypatch.setattr(f"{dispatch.__name__}.threading.Thread", Soon)
     everyone.change(AlertSettings(bell=False, on_alarm=f"echo >> {tmp_path / 'after'}"), [], None)
     assert found == [False]
     before.close(1.0)
@@ -187,7 +187,7 @@ def test_nobody_is_let_go_of_while_events_still_go_to_him(monkeypatch, tmp_path)
 def test_who_is_told_no_more_is_silenced_too(monkeypatch, tmp_path):
     everyone = Alerting(AlertSettings(bell=False, on_alarm="true"), Run())
     silenced: list[str] = []
-    monkeypatch.setattr(at_once, "_close", lambda told, within_s: time.sleep(5.0))
+    monkeypatch.setattr(dispatch, "_close", lambda told, within_s: time.sleep(5.0))
     local = next(iter(everyone._at_once._told.values())).local
     object.__setattr__(local, "silence", lambda: silenced.append("it"))
     everyone.change(AlertSettings(bell=False), [], None)

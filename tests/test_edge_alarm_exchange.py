@@ -7,11 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from edge.alarm.alerting import Alerting
-from edge.alarm.remote import channel_plans
+from edge.alert.dispatch import Alerting, channel_plans
+from edge.alert.mqtt_settings import settings_from_url
 from edge.run import Run
 from edge.settings import AlertSettings
-from edge.sinks.mqtt import settings_from_url
 from tests.broker import Broker
 from tests.sink_world import soon
 

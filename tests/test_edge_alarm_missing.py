@@ -11,18 +11,13 @@ from typing import Any
 import certifi
 import pytest
 
-from edge.alarm import local
-from edge.alarm.alerting import START_S, Alerting
-from edge.alarm.local import local_plans
-from edge.alarm.missing import AGAIN_S
+from edge.alert import dispatch, notify, sound
+from edge.alert.dispatch import AGAIN_S, START_S, Alerting, local_plans
+from edge.alert.mqtt_settings import settings_from_url
+from edge.alert.sound import Player, make, wav_of
 from edge.errors import OptionError, UnavailableError
 from edge.run import Run
 from edge.settings import AlertSettings
-from edge.sinks import notify, players
-from edge.sinks.mqtt import settings_from_url
-from edge.sinks.noises import make
-from edge.sinks.players import Player
-from edge.sinks.wav import wav_of
 from edge.status import CLEAR_S
 from tests.broker import refusing_port
 from tests.command import bear_alarm
@@ -68,7 +63,7 @@ class World:
 def no_player(monkeypatch):
     """A machine on which nothing plays sounds, until something is put into the list that is given."""
     found: list[Player] = []
-    monkeypatch.setattr(players, "_installed", lambda name, *options: found if name == "aplay" else [])
+    monkeypatch.setattr(sound, "_installed", lambda name, *options: found if name == "aplay" else [])
     monkeypatch.setattr("sys.platform", "linux")
     return found
 
@@ -104,7 +99,7 @@ def test_a_pin_is_tried_again_and_said_by_name(tmp_path, monkeypatch, pins):
         raise UnavailableError("pin 17 cannot be used (busy)")
 
     with monkeypatch.context() as patched:
-        patched.setattr("edge.alarm.local._pin", busy)
+        patched.setattr("edge.alert.dispatch._pin", busy)
         world = World(tmp_path, relays=("17:1",))
         world.look()
     world.look(AGAIN_S + 1.0)
@@ -127,7 +122,7 @@ def test_a_lamp_that_cannot_be_had_leaves_the_noises_and_comes_later(tmp_path, n
             raise UnavailableError("no pins here")
         return Lamp()
 
-    monkeypatch.setattr("edge.alarm.local._pin", pin)
+    monkeypatch.setattr("edge.alert.dispatch._pin", pin)
     world = World(tmp_path, deterrent="on", deterrent_lamps=("22",))
     world.look()
     assert world.names()[0] == "deterrent"
@@ -241,7 +236,7 @@ def test_a_broker_that_can_be_had_later_knows_of_the_bear_that_is_there(tmp_path
     class Late(Place):
         wrong: Exception | None = UnavailableError("ca.pem is not there")
 
-    monkeypatch.setattr("edge.sinks.mqtt.Mqtt", Late)
+    monkeypatch.setattr("edge.alert.mqtt.Mqtt", Late)
     world = World(tmp_path, mqtt=settings_from_url("mqtt://h"), cameras=("yard",))
     world.everyone.watching = lambda camera: True
     assert world.everyone.missing == {"mqtt h:1883/bear-alarm": "ca.pem is not there"}
@@ -299,13 +294,13 @@ def test_a_lamp_is_opened_once_and_never_left_on_after_the_end(tmp_path, no_play
     def made():
         (plan,) = local_plans(AlertSettings(bell=False, deterrent="on", deterrent_lamps=("22",)))
         with monkeypatch.context() as patched:
-            patched.setattr(local, "_pin", busy)
+            patched.setattr(dispatch, "_pin", busy)
             return plan.make()
 
     def busy(words, option):
         raise UnavailableError("busy")
 
-    monkeypatch.setattr(local, "_pin", slow)
+    monkeypatch.setattr(dispatch, "_pin", slow)
     for ended in (False, True):
         opened.clear()
         may.clear()

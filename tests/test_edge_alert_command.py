@@ -8,13 +8,13 @@ import shutil
 
 import pytest
 
-from edge.alarm.alerting import Alerting
+from edge.alert.dispatch import Alerting
+from edge.alert.mqtt_settings import settings_from_url
 from edge.errors import OptionError
 from edge.files import JOURNAL
 from edge.record.history import JournalReader
 from edge.run import Run
 from edge.settings import AlertSettings
-from edge.sinks.mqtt import settings_from_url
 from tests.broker import Broker, Listener, refusing_port
 from tests.command import bear_alarm
 from tests.post_box import PostBox

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from edge.alarm.sources import connect
+from edge.alert.events import Teller
 from edge.camera import Closing
 from edge.camera.dual_stream import PairedSource
 from edge.camera.reconnect import KeptSource
 from edge.errors import SourceError
 from edge.schema import Event, Frame, Later, Trouble
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.test_edge_watch import RULE, Colours
 

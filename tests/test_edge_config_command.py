@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.notify import guessable
 from edge.commands.config import check, init
 from edge.commands.config_ask import asked
 from edge.config.editor import FILLED, editor_schema
 from edge.config.known import NAME, config_schema, settings
 from edge.config.loading import load_text
 from edge.config.template import template, uncommented
-from edge.sinks.notify import guessable
 from tests.command import bear_alarm as run
 from tests.test_edge_command import ROOT, sentence
 

@@ -4,10 +4,9 @@ import re
 
 import pytest
 
+from edge.alert.sound import siren, wav_of
 from edge.config.known import NAME, settings
 from edge.config.loading import load_text
-from edge.sinks.tones import siren
-from edge.sinks.wav import wav_of
 from tests.test_edge_command import ROOT
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.alert.events import Teller
 from edge.camera import DEMO, open_source
 from edge.decide.evidence import Rule
 from edge.demo.compose import Scene, truth_json, write_clip
@@ -17,7 +18,6 @@ from edge.demo.scene import SIZE_WH, Shot
 from edge.demo.score import judge, listen
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.schema import BoxXYWH, Event, EventType, Picture, Region, Score
-from edge.telling import Teller
 from edge.watch import Watcher
 
 SMALL_WH = (427, 240)

@@ -7,15 +7,22 @@ from types import SimpleNamespace
 
 import pytest
 
+from edge.alert.deterrent import (
+    BUILT_IN,
+    FLASHES,
+    HOUR_S,
+    Deterrent,
+    DeterrentError,
+    Limits,
+    Planner,
+    Programme,
+    open_deterrent,
+)
+from edge.alert.gpio import Gpio
+from edge.alert.sound import SoundError, make, wav_of
 from edge.background import in_background
 from edge.decide.schedule import parse_schedule
 from edge.errors import OptionError, UnavailableError
-from edge.sinks.deterrent import BUILT_IN, Deterrent, DeterrentError, open_deterrent
-from edge.sinks.gpio import Gpio
-from edge.sinks.noises import make
-from edge.sinks.programme import FLASHES, HOUR_S, Limits, Planner, Programme
-from edge.sinks.sound import SoundError
-from edge.sinks.wav import wav_of
 from tests.sink_world import event, lines, script, soon
 
 NOON = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
@@ -276,9 +283,9 @@ def test_its_own_sounds_differ_from_start_to_start(tmp_path, monkeypatch):
         made.append((name, seed))
         return make(name, seed)
 
-    monkeypatch.setattr("edge.sinks.sound.make", noted)
+    monkeypatch.setattr("edge.alert.sound.make", noted)
     for now in (1_800_000_027.9, 1_800_000_031.2):
-        monkeypatch.setattr("edge.sinks.deterrent.time", SimpleNamespace(time=lambda now=now: now))
+        monkeypatch.setattr("edge.alert.deterrent.time", SimpleNamespace(time=lambda now=now: now))
         out = open_deterrent("on", device="any")
         assert tuple(out.noises) == BUILT_IN
         out.close()

@@ -6,11 +6,11 @@ import struct
 
 import pytest
 
+from edge.alert.mqtt_settings import settings_from_url
 from edge.doctor import pins, telling_away, telling_here
 from edge.doctor.checks import check_anyone
 from edge.record.database import Alive
 from edge.settings import AlertSettings, HealthSettings, Settings
-from edge.sinks.mqtt.address import settings_from_url
 from tests.broker import Broker, Listener, refusing_port
 from tests.doctor_world import by_name, device, put
 from tests.post_box import PostBox

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.events import Teller
 from edge.commands.events_files import evidence
 from edge.errors import BearAlarmError
 from edge.record import database
@@ -19,7 +20,6 @@ from edge.record.history import JournalReader, JournalReadError, NoJournalError
 from edge.record.journal import Journal
 from edge.run import Run
 from edge.schema import Event
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.state_folder import NIGHT, StateFolder
 from tests.test_edge_watch import RULE, Colours, walk

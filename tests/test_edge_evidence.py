@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.alert.events import Teller
 from edge.detect.zones import parse_polygon
 from edge.errors import OptionError, PictureError
 from edge.pictures import read_picture
@@ -21,7 +22,6 @@ from edge.record.evidence import EvidenceWriter, Film
 from edge.record.pictures import Shot, read_note
 from edge.schema import Event
 from edge.settings import CameraSettings
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.test_edge_watch import RULE, Colours, walk
 from tests.tiny import BEAR_COLOUR
@@ -262,6 +262,6 @@ def test_keeping_evidence_that_fails_never_reaches_the_alarm(tmp_path, caplog, m
 
 
 def test_the_alarm_does_not_load_what_makes_clips():
-    code = "import sys, edge.evidence, edge.telling; print([m for m in ('av', 'onnxruntime') if m in sys.modules])"
+    code = "import sys, edge.evidence, edge.alert.events; print([m for m in ('av', 'onnxruntime') if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

@@ -12,12 +12,12 @@ import pytest
 
 from edge import settings
 from edge.alarm.post import MOST_RESTART_S, RESTART_S, Post, end_all
+from edge.alert.events import ENDED_WORDS, Teller
 from edge.camera import Closing
 from edge.camera.reconnect import KeptSource
 from edge.decide.alarms import Decider
 from edge.detect.camera_check import LensCheck
 from edge.schema import Event, Frame, Trouble
-from edge.telling import ENDED_WORDS, Teller
 from edge.watch import FAILED_WORDS, Watcher
 from tests.kept_world import NOW, Camera, Connection, World
 from tests.test_edge_watch import RULE, Colours, scene, walk

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.gpio import BLINK, Gpio, Pin, parse_pin
 from edge.background import in_background
 from edge.errors import MissingExtraError, OptionError, UnavailableError
 from edge.installing import extra
-from edge.sinks.gpio import BLINK, Gpio, Pin, parse_pin
 from tests.sink_world import event, soon
 
 ROOT = Path(__file__).parent.parent
@@ -115,7 +115,7 @@ pin = []
 atexit.register(lambda: print([bool(s.state) for s in pin[0].states], pin[0].function, flush=True))
 from edge.commands.stopping import stop_on_signal
 from edge.schema import Event
-from edge.sinks.gpio import Gpio
+from edge.alert.gpio import Gpio
 relay = Gpio(17, seconds=60.0)
 pin.append(Device.pin_factory.pin(17))
 with stop_on_signal() as stop:
@@ -168,7 +168,7 @@ def test_lgpio_has_a_folder_to_write_in_and_the_programs_stays_where_it_was(tmp_
     code = """
 import os
 from edge.errors import UnavailableError
-from edge.sinks.gpio import Gpio
+from edge.alert.gpio import Gpio
 try:
     Gpio(17)
 except UnavailableError as error:

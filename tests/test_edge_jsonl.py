@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.jsonl import JsonLines
 from edge.errors import OptionError
 from edge.files import mistaken
 from edge.schema import Event
-from edge.sinks.jsonl import JsonLines
 from tests.sink_world import event
 from tests.small_disk import fill, remount, there
 
@@ -41,7 +41,7 @@ def test_jsonl_on_a_disk_that_is_full_for_a_while_tears_one_line_at_most(tmp_pat
     code = """
 import resource, signal, sys
 from edge.schema import Event
-from edge.sinks.jsonl import JsonLines
+from edge.alert.jsonl import JsonLines
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = sys.argv[1]
 def event(seq):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.mqtt import Mqtt, UndeliveredError
+from edge.alert.mqtt_settings import settings_from_url
 from edge.background import Sink, in_background
 from edge.record.outbox import Message, RefusedError
 from edge.schema import Event
-from edge.sinks.mqtt import Mqtt, settings_from_url
-from edge.sinks.mqtt.connection import UndeliveredError
 from tests.broker import PATIENCE_S, Broker, Listener, free_port, until
 
 pytestmark = pytest.mark.needs_tool("mosquitto")
@@ -184,7 +184,7 @@ def test_a_word_does_not_wait_for_a_picture_on_its_way(broker, listener, tmp_pat
 
 
 def test_the_last_will_says_offline_when_the_process_is_killed(broker, listener):
-    code = f"from edge.sinks.mqtt import *; m = Mqtt(settings_from_url({broker.url!r}), ['yard']); input()"
+    code = f"from edge.alert.mqtt import *; m = Mqtt(settings_from_url({broker.url!r}), ['yard']); input()"
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE) as child:
         assert listener.hears(AVAILABLE, "online")
         child.kill()
@@ -224,7 +224,7 @@ def test_what_the_broker_refuses_for_good_is_not_tried_for_ever(tmp_path):
 
 def test_a_message_that_ends_the_connection_each_time_is_given_up_and_the_next_goes(broker, listener, monkeypatch):
     # Brokers without MQTT 5 do not say how much they take: they hang up.
-    monkeypatch.setattr("edge.sinks.mqtt.connection.BACK_OFF_S", (0, 1))
+    monkeypatch.setattr("edge.alert.mqtt.BACK_OFF_S", (0, 1))
     broker.stop()
     with broker.config.open("a") as config:
         config.write("max_packet_size 5000\n")

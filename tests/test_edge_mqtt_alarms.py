@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge.sinks.mqtt.alarms import NEWS_S, SURE_S, Alarms
+from edge.alert.mqtt import NEWS_S, SURE_S, Alarms
 from tests.home_world import Home, Process, Wire
 from tests.test_edge_mqtt_order import SENSOR, event
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from edge.outbox.deliver import Deliverer
-from edge.sinks.mqtt import Mqtt, settings_from_url
+from edge.alert.delivery import Deliverer
+from edge.alert.mqtt import Mqtt
+from edge.alert.mqtt_settings import settings_from_url
 from tests.broker import Broker, Listener, until
 from tests.outbox_world import MemoryQueue, event
 from tests.prove_broker_away import live_through

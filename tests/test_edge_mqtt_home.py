@@ -7,10 +7,9 @@ import time
 import pytest
 
 from edge import __version__
+from edge.alert.mqtt import Announcer, Mqtt, Topics, device_id, segment
+from edge.alert.mqtt_settings import settings_from_url
 from edge.schema import Event
-from edge.sinks.mqtt import Mqtt, settings_from_url
-from edge.sinks.mqtt.home_assistant import Announcer
-from edge.sinks.mqtt.topics import Topics, device_id, segment
 from tests.broker import Broker, Listener, until
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from edge.alert.mqtt import Mqtt
+from edge.alert.mqtt_settings import settings_from_url
 from edge.schema import Event
-from edge.sinks.mqtt import Mqtt, settings_from_url
 from tests.broker import Broker, Listener
 from tests.home_world import Home, Process, Wire
 
@@ -213,7 +214,7 @@ def test_over_a_real_broker_home_assistant_hears_the_same_after_a_kill(tmp_path,
     watched = {"yard": False}
     with Broker(tmp_path) as broker, Listener(broker) as listener:
         code = (
-            "import sys; from edge.schema import Event; from edge.sinks.mqtt import *;"
+            "import sys; from edge.schema import Event; from edge.alert.mqtt import *;"
             "mqtt = Mqtt(settings_from_url(sys.argv[1]), ['yard']);"
             "[mqtt(Event.from_json(line)) for line in sys.stdin]"
         )

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client
 
+from edge.alert.mqtt import Mqtt, UndeliveredError
+from edge.alert.mqtt_settings import settings_from_url
 from edge.record.outbox import Message
 from edge.schema import Event
-from edge.sinks.mqtt import Mqtt, settings_from_url
-from edge.sinks.mqtt.connection import UndeliveredError
 from tests.broker import PATIENCE_S, Broker, Listener, free_port, until
 
 SECRET = "s3cr3t-pa55"
@@ -156,7 +156,7 @@ def test_a_network_thread_that_died_is_replaced(tmp_path, monkeypatch, caplog):
     with Broker(tmp_path) as broker:
         mqtt = Mqtt(settings_from_url(f"{broker.url}?every=0.1"))
         assert not until(lambda: mqtt.connected, 0.5)
-        monkeypatch.setattr("edge.sinks.mqtt.connection.STUCK_S", 1.0)
+        monkeypatch.setattr("edge.alert.mqtt.STUCK_S", 1.0)
         assert until(lambda: mqtt.connected)
         mqtt.close()
     assert "beginning anew" in caplog.text
@@ -198,7 +198,7 @@ def test_importing_and_reading_an_address_opens_no_socket_and_brings_no_paho():
     code = """
 import socket, ssl, sys
 socket.socket = None
-from edge.sinks.mqtt import settings_from_url
+from edge.alert.mqtt import settings_from_url
 settings_from_url("mqtts://user:pw@host")
 assert not [name for name in sys.modules if name.startswith("paho")]
 """

@@ -11,11 +11,10 @@ from io import StringIO
 
 import pytest
 
+from edge.alert.delivery import Deliverer
+from edge.alert.notify import Notify, title_and_body
 from edge.errors import OptionError
-from edge.outbox.deliver import Deliverer
-from edge.outbox.wording import title_and_body
 from edge.record.outbox import Message
-from edge.sinks.notify import Notify
 from tests.outbox_world import MemoryQueue, event, wait_for
 from tests.post_box import PostBox
 

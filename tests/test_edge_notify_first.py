@@ -2,9 +2,9 @@
 
 import pytest
 
+from edge.alert.notify import LOUD, Notify, guessable, new_topic
 from edge.errors import UnavailableError
 from edge.record.outbox import Message
-from edge.sinks.notify import LOUD, Notify, guessable, new_topic
 from tests.outbox_world import event
 from tests.post_box import PostBox
 

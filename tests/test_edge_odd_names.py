@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.alert.notify import title_and_body
 from edge.commands.main import escaped
 from edge.demo.scene import Scene
-from edge.outbox.wording import title_and_body
 from edge.record.outbox import Message
 from edge.run import Run
 from edge.schema import Event

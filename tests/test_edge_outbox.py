@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox.deliver import Deliverer, close_all
-from edge.outbox.sends import HUNG_EVER, MOST_HUNG, SELDOM_S
-from edge.outbox.turn import Turn
+from edge.alert.delivery import HUNG_EVER, MOST_HUNG, SELDOM_S, Deliverer, Turn, close_all
 from edge.record.outbox import RefusedError
 from tests.outbox_world import MemoryQueue, Told, event, wait_for
 
@@ -211,7 +209,7 @@ def test_a_journal_that_cannot_be_written_is_said_and_nothing_goes_twice(caplog)
 
 def test_a_turn_is_free_when_its_process_is_killed(tmp_path):
     code = (
-        f"from pathlib import Path; from edge.outbox.turn import Turn\n"
+        f"from pathlib import Path; from edge.alert.delivery import Turn\n"
         f"print(Turn(Path({str(tmp_path)!r}), 'mqtt 10.0.0.7:1883').take(), flush=True); input()"
     )
     other = subprocess.Popen(

@@ -1,6 +1,6 @@
 """How a channel's thread learns that the other side is away, and that it is back."""
 
-from edge.outbox.deliver import Deliverer
+from edge.alert.delivery import Deliverer
 from edge.record.outbox import RefusedError
 from tests.outbox_world import MemoryQueue, Told, event, wait_for
 

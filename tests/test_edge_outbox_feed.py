@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox.feed import Feed
-from edge.outbox.plan import Parcel
+from edge.alert.delivery import Feed, Parcel
 from edge.record.outbox import NotYetError
 from tests.outbox_world import Life, Net, event
 

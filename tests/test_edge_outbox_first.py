@@ -5,9 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.outbox.deliver import Deliverer
-from edge.outbox.feed import Feed
-from edge.outbox.plan import Parcel
+from edge.alert.delivery import Deliverer, Feed, Parcel
 from tests.outbox_world import Life, MemoryQueue, Net, Told, event, wait_for
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox.deliver import Deliverer, close_all
-from edge.outbox.turn import Turn
+from edge.alert.delivery import Deliverer, Turn, close_all
+from edge.alert.webhook import Webhook
 from edge.run import Run
-from edge.sinks.webhook import Webhook
 from tests.journal_stage import event, journal
 from tests.outbox_world import Told, wait_for
 from tests.post_box import PostBox
@@ -22,10 +21,10 @@ CHILD = """
 import os, sys, time
 from pathlib import Path
 from edge.record.journal import Journal
-from edge.outbox.deliver import Deliverer
-from edge.outbox.turn import Turn
+from edge.alert.delivery import Deliverer
+from edge.alert.delivery import Turn
 from edge.run import Run
-from edge.sinks.webhook import Webhook
+from edge.alert.webhook import Webhook
 
 folder, port, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 run, channel = Run(), Webhook(f"http://127.0.0.1:{port}/")

@@ -4,7 +4,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from edge.outbox.scrub import MOST, address_of, scrub, secrets_of
+from edge.alert.redact import MOST, address_of, scrub, secrets_of
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given  # noqa: E402

@@ -4,8 +4,7 @@ import os
 import threading
 from contextlib import contextmanager
 
-from edge.outbox.deliver import Deliverer
-from edge.outbox.turn import Turn
+from edge.alert.delivery import Deliverer, Turn
 from edge.record.outbox import turn as turns
 from edge.run import Run
 from tests.journal_stage import Wants, event, journal

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from edge.alert.redact import web_address
 from edge.errors import OptionError
-from edge.outbox.web_address import web_address
 
 
 @pytest.mark.parametrize(

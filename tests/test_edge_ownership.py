@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.delivery import Turn
 from edge.files import hand_over
-from edge.outbox.turn import Turn
 from edge.record.journal import Ballast
 from edge.run import Run
 from tests.journal_stage import MQTT, Wants, event, journal

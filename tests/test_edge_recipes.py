@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from edge.alert.command import Command
 from edge.schema import Event
-from edge.sinks.command import Command
 from tests.test_edge_trace import soon
 
 WATCHING = Path(__file__).parents[1] / "docs" / "watching.md"

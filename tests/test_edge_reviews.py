@@ -17,6 +17,7 @@ import pytest
 
 from edge.alarm import Alarm
 from edge.alarm.reviews import LOOK_S, Reviews
+from edge.alert.events import Teller
 from edge.decide.repeat_alarms import KEPT_S, TIMES
 from edge.errors import BearAlarmError
 from edge.record import database
@@ -27,7 +28,6 @@ from edge.record.review import Review
 from edge.run import Run
 from edge.schema import Event, Frame, utc_text
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.live_yard import LiveYard, soon
 from tests.state_folder import NIGHT, StateFolder, events_of

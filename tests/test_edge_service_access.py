@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.mqtt_settings import Settings as Mqtt
 from edge.service import ServiceError
 from edge.service.access import closed_by, unreadable
 from edge.service.host import NOBODY, Account
 from edge.service.named import check_named, named
 from edge.service.program import Program, check_program, this_program
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
-from edge.sinks.mqtt.address import Settings as Mqtt
 from tests.service_world import ROOT, Machine, installed, program
 
 SOMEBODY = Account(NOBODY, NOBODY)

@@ -6,12 +6,10 @@ import time
 
 import pytest
 
+from edge.alert.deterrent import Deterrent, DeterrentError, Limits
+from edge.alert.gpio import Gpio
+from edge.alert.sound import Playing, Sound, SoundError
 from edge.background import Stint
-from edge.sinks.deterrent import Deterrent, DeterrentError
-from edge.sinks.gpio import Gpio
-from edge.sinks.players import Playing
-from edge.sinks.programme import Limits
-from edge.sinks.sound import Sound, SoundError
 from tests.sink_world import alive, event, lines, script, soon
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for players are shell scripts")

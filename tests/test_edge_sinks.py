@@ -9,11 +9,10 @@ from io import StringIO
 import numpy as np
 import pytest
 
+from edge.alert.command import Bell, Command, CommandError, variables
 from edge.background import in_background
 from edge.detect.zones import Zone
 from edge.drawing import ALARM, Mark, annotate
-from edge.sinks.bell import Bell
-from edge.sinks.command import Command, CommandError, variables
 from tests.sink_world import event
 
 

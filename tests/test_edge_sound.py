@@ -9,12 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.alert.sound import NAMES, RATE, Player, Sound, add, find_players, make, read_wav, wav_of
 from edge.errors import OptionError, UnavailableError
-from edge.sinks.noises import NAMES, make
-from edge.sinks.players import Player, find_players
-from edge.sinks.sound import Sound
-from edge.sinks.tones import add
-from edge.sinks.wav import RATE, read_wav, wav_of
 from tests.sink_world import script
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for players are shell scripts")

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.sound import Player, Sound, SoundError, SoundFile, find_players, read_wav
 from edge.background import Stint, in_background
-from edge.sinks.players import Player, SoundFile, find_players
-from edge.sinks.sound import Sound, SoundError
-from edge.sinks.wav import read_wav
 from tests.sink_world import alive, event, lines, script, soon
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for players are shell scripts")
@@ -188,8 +186,8 @@ def test_closing_ends_the_player(tmp_path):
 PROGRAM = """
 import os, sys, time
 from edge.schema import Event
-from edge.sinks.players import Player
-from edge.sinks.sound import Sound
+from edge.alert.sound import Player
+from edge.alert.sound import Sound
 sound = Sound("siren", seconds=float(sys.argv[2]), players=[Player("play", (sys.argv[1],))])
 sound(Event("bear", "new", "id", 1, "run", "yard", "2026-01-01T00:00:00.000Z"))
 print("sounds", flush=True)

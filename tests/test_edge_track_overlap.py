@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.alert.events import Teller
 from edge.camera import open_source
 from edge.commands.why_story import explain
 from edge.decide.alarms import Decider
@@ -21,7 +22,6 @@ from edge.record.trace import Moment
 from edge.record.trace_query import Found, Reel
 from edge.schema import WHOLE, Event, Region, Score
 from edge.settings import CameraSettings
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.test_edge_happening import RULE, Stage
 from tests.test_edge_watch import scene, walk, watch

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from edge.alert.events import Teller
 from edge.commands.tune import tune
 from edge.decide.alarms import OUTSIDE_ZONES
 from edge.decide.evidence import Rule
 from edge.errors import OptionError, SourceError
 from edge.record.trace import Trace, old
 from edge.record.trace_query import read_trace
-from edge.telling import Teller
 from edge.trace.replay import least_level, reels_of, replay
 from edge.tune import levels_of, listen
 from edge.watch import Watcher

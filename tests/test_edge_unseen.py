@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.alert.events import Teller
 from edge.decide.alarms import MOST_HELD_S, SURE_S, Unseen, Verdict
 from edge.detect.camera_check import LensCheck
 from edge.schema import Event, EventType, Frame, Trouble
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.meadow import WALL
 from tests.test_edge_watch import RULE, Colours, walk

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.alert.events import Teller
 from edge.decide.evidence import Rule
 from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget
@@ -16,7 +17,6 @@ from edge.detect.motion import Motion
 from edge.errors import SourceError
 from edge.record.evidence import EvidenceWriter
 from edge.schema import WHOLE, Event, Frame, Region, Score
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.meadow import WALL
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR

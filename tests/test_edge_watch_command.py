@@ -13,11 +13,11 @@ import time
 import cv2
 import pytest
 
+from edge.alert.command import command_in_doubt
 from edge.commands.watch import LEAST_FPS
 from edge.decide.evidence import Evidence
 from edge.pictures import read_picture
 from edge.schema import Event
-from edge.sinks.in_doubt import command_in_doubt
 from tests.command import bear_alarm
 from tests.test_edge_watch import GREEN, ROOT, RULE, walk
 from tests.tiny import BEAR_COLOUR

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alarm.alerting import Alerting
 from edge.alarm.post import Post
 from edge.alarm.reviews import Reviews
 from edge.alarm.sources import connect, open_kept
 from edge.alarm.watchers import Shared, make_watcher
+from edge.alert.dispatch import Alerting
+from edge.alert.events import Teller
 from edge.camera.folder import FollowSource
 from edge.camera.reconnect import KeptSource
 from edge.commands.watch_names import named, names
@@ -30,7 +31,6 @@ from edge.record.review import Review
 from edge.run import Run
 from edge.schema import WHOLE, Event, Frame, Region, Trouble, utc_text
 from edge.settings import AlertSettings, Camera, CameraSettings
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.meadow import WALL
 from tests.test_edge_watch import GREEN, ROOT, RULE, Colours, Scans, walk

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from edge.alert.events import ENDED_WORDS, UNKNOWN, Teller
 from edge.camera.reconnect import KeptSource
 from edge.commands.watch_words import OVER, alert, next_steps, sum_up
 from edge.detect.camera_check import Report
@@ -17,7 +18,6 @@ from edge.detect.frame_rate import Tally
 from edge.local_time import lasting
 from edge.schema import Event, Trouble
 from edge.settings import AlertSettings, Settings
-from edge.telling import ENDED_WORDS, UNKNOWN, Teller
 
 
 def event(kind="bear", type_="new", **more):

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.alert.events import Teller
 from edge.camera import open_source
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import LensCheck
 from edge.detect.classifier import BUNDLED
 from edge.schema import Event, Frame
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests import stage
 from tests.test_edge_watch import RULE, Colours, scene

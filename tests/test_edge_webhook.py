@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
+from edge.alert.delivery import Deliverer
+from edge.alert.webhook import Webhook
 from edge.errors import OptionError
-from edge.outbox.deliver import Deliverer
 from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.schema import Event
-from edge.sinks.webhook import Webhook
 from tests.outbox_world import MemoryQueue, event, wait_for
 from tests.post_box import PostBox
 

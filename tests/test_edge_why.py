@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from edge.alert.events import Teller
 from edge.commands.app import as_command
 from edge.commands.why import why
 from edge.commands.why_words import place
 from edge.errors import BearAlarmError
 from edge.record.trace import Moment, Trace
 from edge.schema import Event, Standing
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.test_edge_trace import LEFT, WALL, look, moment, told
 from tests.test_edge_watch import RULE, Colours, walk

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from edge.alert.events import Teller
 from edge.errors import OptionError
 from edge.record.trace import Trace
 from edge.record.trace_query import read_trace
 from edge.schema import Event, Trouble
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.test_edge_trace import WALL, moment, told
 from tests.test_edge_watch import RULE, Colours, walk

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from edge.alert.events import Teller
 from edge.decide.alarms import Decider
 from edge.detect.zones import Zone
 from edge.record.trace import Moment, Trace
 from edge.record.trace_query import read_trace
 from edge.schema import Event, Standing, Trouble
-from edge.telling import Teller
 from edge.watch import Watcher
 from tests.test_edge_trace import LEFT, WALL, look, moment, told
 from tests.test_edge_watch import RULE, Colours, walk

@@ -2,7 +2,7 @@
 
 import json
 
-from edge.alarm.alerting import Alerting
+from edge.alert.dispatch import Alerting
 from edge.files import JOURNAL
 from edge.record.history import JournalReader
 from edge.run import Run

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge import __version__
-from edge.alarm.alerting import Alerting
 from edge.alarm.condition import Condition
 from edge.alarm.pictures import evidence_writer
 from edge.alarm.post import Post, complaints, end_all
 from edge.alarm.reviews import Reviews
 from edge.alarm.sources import connect, open_kept
 from edge.alarm.watchers import Shared, change_watcher, let_go_of, make_watcher, rule_for
+from edge.alert.dispatch import Alerting
 from edge.background import Sink
 from edge.camera import Source
 from edge.detect.classifier import Classifier, load

@@ -54,6 +54,7 @@ def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
 
 def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
     """The watcher of one camera. Raises OptionError."""
+    from edge.alert.events import Teller
     from edge.board.effort import slowest_fps
     from edge.camera.folder import FollowSource
     from edge.decide.alarms import Decider
@@ -61,7 +62,6 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     from edge.detect.camera_check import LensCheck
     from edge.detect.frame_rate import CropBudget, Pace
     from edge.detect.sequences import ArrivingMotion
-    from edge.telling import Teller
     from edge.watch import Watcher
 
     settings, classifier, writer = camera.settings, shared.classifier, shared.writer

@@ -36,7 +36,7 @@ from edge.commands.config_options import ConfigOpt, config_for, settings_of
 from edge.commands.stopping import stop_on_signal
 
 if TYPE_CHECKING:
-    from edge.alarm.alerting import Alerting
+    from edge.alert.dispatch import Alerting
     from edge.schema import Event
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def try_everyone(
     It goes by the config, as `watch` does, and takes the same options. What makes a noise makes it, for three seconds.
     Exit code 0: all of them were told; 1: at least one was not.
     """
-    from edge.alarm.alerting import Alerting
+    from edge.alert.dispatch import Alerting
     from edge.files import made_state_folder
     from edge.record.journal import Clock
     from edge.run import Run

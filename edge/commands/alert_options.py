@@ -12,8 +12,8 @@ import typer
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
+    from edge.alert.mqtt_settings import Settings as MqttSettings
     from edge.settings import AlertSettings
-    from edge.sinks.mqtt.address import Settings as MqttSettings
 
 TELL, AWAY = "Who is told, here and at once", "Who is told, over a network"  # panels of the help page
 
@@ -193,7 +193,7 @@ def alert_settings(
 
 def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
     """Each is a pin, and has one thing to do. Raises OptionError."""
-    from edge.sinks.gpio import parse_pin
+    from edge.alert.gpio import parse_pin
 
     seen: dict[int, str] = {}
     for option, words in pins:
@@ -204,6 +204,6 @@ def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
 
 
 def _broker(url: str) -> MqttSettings:
-    from edge.sinks.mqtt.address import settings_from_url
+    from edge.alert.mqtt_settings import settings_from_url
 
     return settings_from_url(url)

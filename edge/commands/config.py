@@ -119,7 +119,7 @@ def summary(settings: Settings) -> str:
 
 
 def _told(settings: Settings) -> list[str]:
-    from edge.outbox.scrub import address_of
+    from edge.alert.redact import address_of
 
     alerts = settings.alerts
     found = [f"sound {Path(each).name}" for each in alerts.sounds] + [f"relay {each}" for each in alerts.relays]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.sinks.noises import NAMES
+from edge.alert.sound import NAMES
 
 DEVICES = Path("/dev")
 MOST = 9  # devices that are offered
@@ -42,7 +42,7 @@ def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
     say("an address (mailto://…, mqtt://USER:PASSWORD@HOST, https://…), or none.")
     who = ask("Notify with", "siren").strip()
     if who.lower() == NTFY:
-        from edge.sinks.notify import new_topic
+        from edge.alert.notify import new_topic
 
         topic = new_topic()
         say(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.alert.events import UNKNOWN
 from edge.commands.wording import counted
-from edge.telling import UNKNOWN
 
 if TYPE_CHECKING:
     from edge.alarm import Alarm

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from edge.alert.sound import is_path
 from edge.config.checks_cameras import check_cameras
 from edge.config.kinds import said
 from edge.config.shape import Config
 from edge.config.tree import Key, key_text
 from edge.errors import NOT_HERE, OptionError
-from edge.sinks.wav import is_path
 
 TWO = re.compile(r"[\s,;]+[\w+-]+://")  # a second address in one
 MOST_NOTIFIED = 100
@@ -71,7 +71,7 @@ def _check_sound(config: Config, add: Add) -> None:
 
 
 def _check_mqtt(config: Config, add: Add) -> None:
-    from edge.sinks.mqtt.address import Settings
+    from edge.alert.mqtt_settings import Settings
 
     mqtt = config.mqtt
     if mqtt is None:
@@ -101,7 +101,7 @@ def _check_mqtt(config: Config, add: Add) -> None:
 
 
 def _check_heartbeat(config: Config, add: Add) -> None:
-    from edge.outbox.web_address import web_address
+    from edge.alert.redact import web_address
 
     if config.health.heartbeat.url:
         try:
@@ -111,7 +111,7 @@ def _check_heartbeat(config: Config, add: Add) -> None:
 
 
 def _check_webhook(config: Config, add: Add) -> None:
-    from edge.sinks.webhook import Webhook
+    from edge.alert.webhook import Webhook
 
     if config.webhook.url:
         try:
@@ -123,7 +123,7 @@ def _check_webhook(config: Config, add: Add) -> None:
 def _check_notify(config: Config, add: Add) -> None:
     if not config.notify:
         return
-    from edge.sinks.notify import Notify
+    from edge.alert.notify import Notify
 
     if len(config.notify) > MOST_NOTIFIED:
         add(

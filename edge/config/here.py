@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
 def doubts(alerts: AlertSettings) -> Iterator[str]:
     """One sentence for each, beginning with the setting. Nothing is played, switched or sent."""
-    from edge.sinks.deterrent import SWITCHED_ON, sound_files
-    from edge.sinks.gpio import parse_pin, reach_pins
-    from edge.sinks.in_doubt import command_in_doubt
-    from edge.sinks.noises import NAMES
-    from edge.sinks.notify import Notify, guessable
-    from edge.sinks.players import find_players
-    from edge.sinks.wav import read_wav
+    from edge.alert.command import command_in_doubt
+    from edge.alert.deterrent import SWITCHED_ON, sound_files
+    from edge.alert.gpio import parse_pin, reach_pins
+    from edge.alert.notify import Notify, guessable
+    from edge.alert.sound import NAMES, find_players, read_wav
 
     if alerts.sounds or alerts.deterrent:
         yield from _tried("sound" if alerts.sounds else "deterrent", partial(find_players, alerts.sound_device))

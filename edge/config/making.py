@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from edge.alert.mqtt_settings import PORTS
+from edge.alert.mqtt_settings import Settings as MqttSettings
 from edge.config.shape import Config
 from edge.config.shape_alerts import MqttSection
 from edge.config.shape_cameras import CameraSection, Looking
 from edge.detect.zones import Zone
 from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, HealthSettings, Settings
-from edge.sinks.mqtt.address import PORTS
-from edge.sinks.mqtt.address import Settings as MqttSettings
 
 
 def settings_of(config: Config) -> Settings:

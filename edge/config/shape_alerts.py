@@ -8,18 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from edge.alert.deterrent import sound_files
+from edge.alert.gpio import BLINK, HIGHEST_PIN, parse_pin
+from edge.alert.gpio import LONGEST_S as LONGEST_RELAY_S
+from edge.alert.mqtt_settings import DISCOVERY, EVERY_S, PREFIX, settings_from_url
+from edge.alert.redact import web_address
+from edge.alert.sound import LONGEST_S as LONGEST_SOUND_S
+from edge.alert.sound import NAMES, is_path, read_wav, unknown_sound
 from edge.config.kinds import HERE, WORD, WORD_OR_NUMBER, Listed, Section, Short, When, Words, text_of
 from edge.config.paths import file_at, placed
 from edge.errors import NOT_HERE
-from edge.outbox.web_address import web_address
-from edge.sinks.deterrent import sound_files
-from edge.sinks.gpio import BLINK, HIGHEST_PIN, parse_pin
-from edge.sinks.gpio import LONGEST_S as LONGEST_RELAY_S
-from edge.sinks.mqtt.address import DISCOVERY, EVERY_S, PREFIX, settings_from_url
-from edge.sinks.noises import NAMES
-from edge.sinks.sound import LONGEST_S as LONGEST_SOUND_S
-from edge.sinks.sound import unknown_sound
-from edge.sinks.wav import is_path, read_wav
 
 OFF = frozenset({"off", "no", "false"})
 ON = frozenset({"on", "yes", "true"})

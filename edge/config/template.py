@@ -158,7 +158,7 @@ def template(
     def sign(given: str | None) -> str:
         return "#" if given is None else ""
 
-    from edge.sinks.notify import new_topic
+    from edge.alert.notify import new_topic
 
     return TEMPLATE.format(
         file=file if file.isprintable() else "FILE",

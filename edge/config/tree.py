@@ -54,7 +54,7 @@ class Document:
 
 def key_text(key: Key) -> str:
     """``cameras.yard.zones``, ``notify[2]`` (from 1), with no secret that stands where a name should."""
-    from edge.outbox.scrub import scrub
+    from edge.alert.redact import scrub
 
     words = ""
     for part in key:

@@ -108,7 +108,7 @@ def _parsers(error: ErrorDetails, document: Document, key: Key) -> str:
 
 def _shown(document: Document, key: Key, value: Any) -> str:
     """A value as it was written; what looks like an address with a password in it is not shown whole."""
-    from edge.outbox.scrub import scrub
+    from edge.alert.redact import scrub
 
     for inner, written in document.filled.items():
         if inner == key or key[: len(inner)] == inner:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from edge.alert.events import Teller
 from edge.decide.evidence import Rule
 from edge.demo.scene import Scene, Truth
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.frame_scan import Scorer
 from edge.errors import BearAlarmError
 from edge.schema import BoxXYWH, Event, Frame
-from edge.telling import Teller
 from edge.watch import Watcher
 
 IN_TIME_S = 1.0  # after the bear is fully in view

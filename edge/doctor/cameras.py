@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from edge.alert.redact import scrub, secrets_of
 from edge.doctor.child import python
 from edge.doctor.devices import Device, devices, holder, pi_program
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
-from edge.outbox.scrub import scrub, secrets_of
 from edge.settings import Camera
 
 WITHIN_S = 30.0  # to open takes 10 s at most, the first frame 8, and it is looked at for 2

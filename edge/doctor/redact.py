@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.outbox.scrub import HIDDEN, scrub, secrets_of
+from edge.alert.redact import HIDDEN, scrub, secrets_of
 from edge.service import NAME
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from edge.alert.redact import scrub
 from edge.doctor.finding import Finding, broken, unknown
 from edge.doctor.patient import Patient
-from edge.outbox.scrub import scrub
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 
+from edge.alert.redact import scrub
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
-from edge.outbox.scrub import scrub
 from edge.service import ServiceError
 from edge.service.host import Host
 from edge.service.state import State, ask

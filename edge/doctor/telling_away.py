@@ -10,14 +10,13 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
 from edge.doctor.finding import Finding, broken, doubt, fine
 from edge.doctor.patient import Patient
 from edge.errors import OptionError, UnavailableError
-from edge.outbox.scrub import address_of, error_words, scrub, secrets_of
-from edge.outbox.web_address import web_address
 
 if TYPE_CHECKING:
-    from edge.sinks.mqtt.connection import Connection
+    from edge.alert.mqtt import Connection
 
 WITHIN_S = 8.0
 LASTS_S = 1.0
@@ -32,14 +31,14 @@ def check_mqtt(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings.alerts.mqtt
     if settings is None:
         return
-    from edge.sinks.mqtt import problems
-    from edge.sinks.mqtt.connection import Connection
+    from edge.alert import mqtt
+    from edge.alert.mqtt import Connection
 
     name = f"mqtt {settings.where}"
     try:
         socket.create_connection((settings.host, settings.port), WITHIN_S).close()
     except OSError as error:
-        yield doubt(name, *_split(problems.unreachable(settings.where, error, tls=False)))
+        yield doubt(name, *_split(mqtt.unreachable(settings.where, error, tls=False)))
         return
     called = threading.Event()
     try:
@@ -82,7 +81,7 @@ def check_webhook(patient: Patient) -> Iterator[Finding]:
     url = patient.settings.alerts.webhook
     if not url:
         return
-    from edge.sinks.webhook import Webhook
+    from edge.alert.webhook import Webhook
 
     try:
         Webhook(url, secret=patient.settings.alerts.webhook_secret)
@@ -115,7 +114,7 @@ def check_people(patient: Patient) -> Iterator[Finding]:
     """Every Apprise URL is one that Apprise can use; nothing is sent."""
     urls = patient.settings.alerts.notify
     for number, url in enumerate(urls, 1):
-        from edge.sinks.notify import Notify, guessable
+        from edge.alert.notify import Notify, guessable
 
         name = "notify" if len(urls) == 1 else f"notify {number}"
         try:

@@ -20,7 +20,7 @@ NAMED_FACTORY = "GPIOZERO_PIN_FACTORY"
 
 def check_sounds(patient: Patient) -> Iterator[Finding]:
     """Every sound, with a moment of silence on its loudspeaker."""
-    from edge.sinks.sound import Sound
+    from edge.alert.sound import Sound
 
     alerts = patient.settings.alerts
     for what in alerts.sounds:
@@ -46,7 +46,7 @@ def check_sounds(patient: Patient) -> Iterator[Finding]:
 
 
 def _deterrent(word: str, device: str | None) -> Finding:
-    from edge.sinks.deterrent import open_deterrent
+    from edge.alert.deterrent import open_deterrent
 
     try:
         deterrent = open_deterrent(word, device=device)
@@ -64,8 +64,8 @@ def check_pins(patient: Patient, ask: Ask | None = None) -> Iterator[Finding]:
     wanted = [("relay", words) for words in alerts.relays] + [("lamp", words) for words in alerts.deterrent_lamps]
     if not wanted:
         return
+    from edge.alert.gpio import parse_pin
     from edge.doctor import pins
-    from edge.sinks.gpio import parse_pin
 
     factory = os.environ.get(NAMED_FACTORY)
     if factory:
@@ -106,7 +106,7 @@ def _pin(patient: Patient, name: str, number: int, used: bool, by: str) -> Findi
 
 def check_commands(patient: Patient) -> Iterator[Finding]:
     """Whether the first word of a command can be run."""
-    from edge.sinks.in_doubt import command_in_doubt
+    from edge.alert.command import command_in_doubt
 
     alerts = patient.settings.alerts
     for name, line in (("on_alarm", alerts.on_alarm), ("on_trouble", alerts.on_trouble)):

@@ -1,7 +1,7 @@
 """What goes over a network: at least once, across restarts, and never in the way of the alarm.
 
 The journal keeps a row for each event and each channel that wants it (``Queue``); a ``Deliverer``
-(``edge.outbox.deliver``) feeds each channel from there, in its own thread. A channel (MQTT, a webhook, people's
+(``edge.alert.delivery``) feeds each channel from there, in its own thread. A channel (MQTT, a webhook, people's
 phones) only knows how to send one message.
 """
 

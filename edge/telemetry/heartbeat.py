@@ -23,9 +23,8 @@ from typing import IO
 from urllib.parse import urljoin, urlsplit
 
 import edge
+from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
 from edge.errors import OptionError
-from edge.outbox.scrub import address_of, error_words, scrub, secrets_of
-from edge.outbox.web_address import web_address
 from edge.status import Status
 
 log = logging.getLogger(__name__)

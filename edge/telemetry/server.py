@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from edge import __version__
-from edge.outbox.scrub import error_words
+from edge.alert.redact import error_words
 from edge.settings import parse_listen
 from edge.status import Status
 from edge.telemetry.listener import Bounded, Listener

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from edge.alert.events import Teller
 from edge.camera import open_source
 from edge.decide.alarms import Decider
 from edge.decide.alongside import Alongside
@@ -24,7 +25,6 @@ from edge.decide.repeat_alarms import Offenders
 from edge.detect.classifier import Classifier
 from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event
-from edge.telling import Teller
 from edge.watch import Watcher
 from train.figures.metrics import Quiet, Rate, quiet, wilson
 from train.judging.evaluate_gate import Gate, gate, through_gate

@@ -24,9 +24,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import edge
+from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
 from edge.errors import OptionError
-from edge.outbox.scrub import address_of, error_words, scrub, secrets_of
-from edge.outbox.web_address import web_address
 from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.schema import Event
 

@@ -14,6 +14,7 @@ from edge.errors import OptionError, UnavailableError
 if TYPE_CHECKING:
     import ssl
 
+
 PREFIX = "bear-alarm"
 DISCOVERY = "homeassistant"  # the prefix Home Assistant listens to unless it was told another
 EVERY_S = 30.0

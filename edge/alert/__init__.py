@@ -1,0 +1,1 @@
+"""Alert: who is notified of an event, at once on this device and later over a network."""

@@ -1,0 +1,1148 @@
+"""Everyone who is told: noises first, then the journal, and from there what goes over a network."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge.alert.command import command_in_doubt
+from edge.background import Sink, Worker, in_background
+from edge.errors import NOT_HERE, BearAlarmError, OptionError
+from edge.status import Health
+
+if TYPE_CHECKING:
+    from edge.alert.delivery import Deliverer
+    from edge.alert.gpio import Gpio
+    from edge.alert.sound import Sound
+    from edge.background import Sink
+    from edge.record.evidence import EvidenceWriter
+    from edge.record.journal import Clock, Journal
+    from edge.record.outbox import Channel, Message, Route
+    from edge.run import Run
+    from edge.schema import Event
+    from edge.settings import AlertSettings
+    from edge.status import Ask
+
+
+# Who is told here and at once: what makes a noise or acts, the fastest first.
+
+
+@dataclass(frozen=True)
+class Local:
+    """A sink, and how its worker is to treat it."""
+
+    sink: Sink
+    deadline_s: float  # what takes longer hangs
+    wanted: Callable[[Event], bool]
+    silence: Callable[[], object] | None = None  # off, for good; within a second, from any thread
+    problem: Callable[[], str | None] = lambda: None  # what is known to be wrong before it is needed
+    try_again: Callable[[], object] = lambda: None  # whether it works; called at the start and while it has a problem
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sink that is to be: ``make`` gives it ready, and raises one of ``NOT_HERE`` where it cannot work now.
+
+    Plans with the same ``key`` are the same sink. ``pins``: what only one can have at a time.
+    """
+
+    key: Hashable
+    name: str
+    make: Callable[[], Local]
+    pins: frozenset[int] = frozenset()
+
+
+def local_plans(settings: AlertSettings) -> list[Plan]:
+    """Each of them; ``make`` raises OptionError for what can never work."""
+    plans = [_relay(words) for words in settings.relays]
+    plans += [_sound(what, settings) for what in settings.sounds]
+    if settings.deterrent:
+        plans.append(_deterrent(settings))
+    if settings.bell:
+        plans.append(Plan("bell", "the bell", _bell))
+    if settings.on_alarm:
+        plans.append(Plan(("on alarm", settings.on_alarm), "--on-alarm", partial(_on_alarm, settings.on_alarm)))
+    if settings.on_trouble:
+        make = partial(_on_trouble, settings.on_trouble)
+        plans.append(Plan(("on trouble", settings.on_trouble), "--on-trouble", make))
+    return plans
+
+
+def _relay(words: str) -> Plan:
+    from edge.alert.gpio import parse_pin
+
+    def make() -> Local:
+        pin = _pin(words, "--relay")
+        return Local(pin, 5.0, pin.wanted, pin.close)
+
+    pins = frozenset({parse_pin(words, "--relay").number})
+    return Plan(("relay", words), f"relay {words}", make, pins)
+
+
+def _sound(what: str, settings: AlertSettings) -> Plan:
+    def make() -> Local:
+        from edge.alert.sound import Sound
+
+        sound = Sound(what, seconds=settings.sound_s, device=settings.sound_device)
+        # A loudspeaker that is not there is better known now than when a bear comes.
+        return Local(sound, 15.0, sound.wanted, sound.close, partial(_problem_of, sound), sound.check)
+
+    return Plan(("sound", what, settings.sound_s, settings.sound_device), f"sound {what}", make)
+
+
+def _deterrent(settings: AlertSettings) -> Plan:
+    from edge.alert.gpio import parse_pin
+
+    programme, hours, device = settings.deterrent or "", settings.deterrent_hours, settings.sound_device
+
+    def make() -> Local:
+        from edge.alert.deterrent import Limits, open_deterrent
+
+        deterrent = open_deterrent(programme, [], Limits(hours=hours), device=device)
+        dark = dict.fromkeys(settings.deterrent_lamps, "")  # lamps that cannot be had now, and why
+        lighting, closed = threading.Lock(), threading.Event()
+
+        def light() -> None:
+            with lighting:  # one thread at a time: two would open the same pin
+                for words in tuple(dark):
+                    if closed.is_set():
+                        return
+                    try:
+                        lamp = _pin(words, "--deterrent-lamp")
+                    except NOT_HERE as error:
+                        dark[words] = f"lamp {words} stays dark: {error}"
+                        continue
+                    dark.pop(words)
+                    deterrent.lamps.append(lamp)
+                    if closed.is_set():  # meanwhile, perhaps without this lamp
+                        lamp.close()
+
+        def close() -> None:
+            closed.set()  # without the lock: silence waits for no pin
+            deterrent.close()
+
+        def problem() -> str | None:
+            return deterrent.problem or "; ".join(tuple(dark.values())) or None
+
+        light()
+        return Local(deterrent, 15.0, deterrent.wanted, close, problem, light)
+
+    lamps = frozenset(parse_pin(words, "--deterrent-lamp").number for words in settings.deterrent_lamps)
+    key = "deterrent", programme, settings.deterrent_lamps, hours.words if hours else None, device
+    return Plan(key, "deterrent", make, lamps)
+
+
+def _bell() -> Local:
+    from edge.alert.command import Bell
+
+    bell = Bell()
+    return Local(bell, 5.0, bell.wanted)
+
+
+def _on_alarm(line: str) -> Local:
+    from edge.alert.command import Command
+
+    command = Command(line)
+    return Local(command, command.limit_s + 5.0, command.wanted, problem=partial(command_in_doubt, line, "--on-alarm"))
+
+
+def _on_trouble(line: str) -> Local:
+    from edge.alert.command import Command
+
+    command = Command(line, lambda event: event.kind in {"camera", "health", "test"})
+    doubt = partial(command_in_doubt, line, "--on-trouble")
+    return Local(command, command.limit_s + 5.0, command.wanted, problem=doubt)
+
+
+def _problem_of(sink: Sound) -> str | None:
+    return sink.problem
+
+
+def _pin(words: str, option: str) -> Gpio:
+    """Make the output of one pin option, switched off."""
+    from edge.alert.gpio import Gpio, parse_pin
+
+    pin = parse_pin(words, option)
+    return Gpio(pin.number, seconds=pin.seconds, active_high=pin.active_high, pulse=pin.pulse)
+
+
+# Keep what cannot be made now: the reason, and the time of the next try.
+
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 60.0  # how often what does not work is tried again
+
+Made = TypeVar("Made")
+
+
+class Missing:
+    """Who cannot work now, by name. ``why`` is never cleared ahead of a try: what fails again stays in it."""
+
+    def __init__(self) -> None:
+        self.why: dict[str, str] = {}
+        self._tried = time.monotonic()
+
+    @property
+    def parts(self) -> dict[str, Ask]:
+        """Whom health asks, by name."""
+        return {name: partial(str, f"{name}: {why}") for name, why in self.why.items()}
+
+    def due(self, now: float) -> bool:
+        """Return True when a retry is due: once a minute; ``now``: time.monotonic()."""
+        if now - self._tried < AGAIN_S:
+            return False
+        self._tried = now
+        return True
+
+    def make(self, name: str, make: Callable[[], Made], *, again: bool = False) -> Made | None:
+        """Return the result of ``make``, or None and note it as missing. Raises OptionError for a mistake.
+
+        ``again``: these settings are in use. Whatever goes wrong with them by now, such as a file that has become
+        damaged, is missing too: it ends nothing that works.
+        """
+        try:
+            made = make()
+        except NOT_HERE as error:
+            self.why[name] = str(error)
+            return None
+        except Exception as error:
+            if not again:
+                raise
+            self.why[name] = str(error) if isinstance(error, BearAlarmError) else f"{type(error).__name__} in making it"
+            log.debug("%s cannot be made", name, exc_info=error)
+            return None
+        self.why.pop(name, None)
+        return made
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget those of other names: they are not wanted any more."""
+        self.why = {name: why for name, why in self.why.items() if name in names}
+
+
+# Those who are told here and at once, each with a worker: made from plans, and exchanged while the alarm runs.
+
+
+SILENT_S = 0.5
+UNDER_WAY_S = 0.05  # an event that is just being handed round is round by then
+LAST_S = 5.0  # what those who are told no more may take for what they have in hand
+
+Answered = Callable[[str, "Event", str | None, float], None]  # who, the event, what went wrong, milliseconds
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """One of them."""
+
+    plan: Plan
+    local: Local
+    worker: Worker[Event]
+
+
+class AtOnce:
+    """Sounds, relays, the deterrent, the bell and commands; one that cannot work is ``missing``, and tried again."""
+
+    def __init__(self, answered: Answered) -> None:
+        self.missing = Missing()
+        self._answered = answered
+        self._plans: dict[Hashable, Plan] = {}  # all sinks of the settings, in the order of notification
+        self._told: dict[Hashable, _Told] = {}
+        self._leaving: tuple[_Told, ...] = ()  # told no more, and perhaps not silent yet
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """In the order in which they are told."""
+        return [each.worker for each in self._told.values()]
+
+    @property
+    def parts(self) -> dict[str, Ask]:
+        """Whom health asks, by name."""
+        parts = self.missing.parts
+        for each in self._told.values():
+            parts[each.worker.name] = partial(_problem, each.worker.problem, each.local.problem)
+        return parts
+
+    @property
+    def sure(self) -> set[str]:
+        """Parts whose problem does not pass within a moment."""
+        return {*self.missing.why, *(each.worker.name for each in self._told.values() if each.local.problem())}
+
+    def change(self, settings: AlertSettings, hold: Callable[[], object]) -> Callable[[], object]:
+        """Those that these settings name, and no others; who stays the same is not disturbed.
+
+        ``hold`` is called before anything is taken from somebody who is told: from then on the caller must keep events
+        for ``workers`` as they are afterwards. What is returned lets go of those who are told no more; call it once
+        nobody hands them events. Raises OptionError for what can never work; all is then as it was.
+        """
+        plans = {plan.key: plan for plan in local_plans(settings)}
+        missing = dict(self.missing.why)
+        gone = [each for key, each in self._told.items() if key not in plans]
+        new = [plan for key, plan in plans.items() if key not in self._told]
+        taken = frozenset[int]().union(*(plan.pins for plan in new))
+        late = [plan for plan in new if plan.pins]
+        try:
+            made = self._made([plan for plan in new if not plan.pins])
+        except BaseException:
+            self.missing.why = missing
+            raise
+        freed = [each for each in gone if each.plan.pins & taken]
+        if freed:
+            hold()
+            time.sleep(UNDER_WAY_S)
+            _close(freed, LAST_S)
+        try:
+            made |= self._made(late)
+        except BaseException:
+            _close(list(made.values()), 0.0)
+            self.missing.why = missing
+            back = self._made([each.plan for each in freed], again=True)
+            self._told = {key: each for key, each in self._told.items() if each not in freed}
+            self._take(back)
+            raise
+        self._plans = plans
+        self.missing.keep({plan.name for plan in plans.values()})
+        self._take(made)
+        rest = [each for each in gone if each not in freed]
+        self._leaving += tuple(rest)
+        return partial(self._let_go, rest)
+
+    def try_again(self, now: float) -> bool:
+        """Once a minute, what does not work is tried again; whether ``workers`` are others by that."""
+        if not self.missing.due(now):
+            return False
+        for each in self._told.values():
+            if each.local.problem():
+                _beside(each.plan.name, each.local.try_again)
+        made = self._made([plan for key, plan in self._plans.items() if key not in self._told], again=True)
+        self._take(made)
+        return bool(made)
+
+    def silence(self) -> None:
+        """Noises and relays off, for good, within half a second."""
+        threads = []
+        everyone = (*self._told.values(), *self._leaving)
+        for call in [each.local.silence for each in everyone if each.local.silence]:
+            thread = threading.Thread(target=call, name="silence", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread is to be had: one after the other then
+                call()
+            else:
+                threads.append(thread)
+        until = time.monotonic() + SILENT_S
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _let_go(self, told: Sequence[_Told]) -> None:
+        def close() -> None:
+            time.sleep(UNDER_WAY_S)
+            _close(told, LAST_S)
+            self._leaving = tuple(each for each in self._leaving if each not in told)
+
+        if told:
+            threading.Thread(target=close, name="told no more", daemon=True).start()
+
+    def _take(self, made: dict[Hashable, _Told]) -> None:
+        """Tell these too."""
+        self._told = {key: told for key in self._plans if (told := made.get(key) or self._told.get(key))}
+
+    def _made(self, plans: Sequence[Plan], *, again: bool = False) -> dict[Hashable, _Told]:
+        """Each that can be made, ready and with its worker; none is made where one can never work."""
+        made: dict[Hashable, _Told] = {}
+        try:
+            for plan in plans:
+                local = self.missing.make(plan.name, plan.make, again=again)
+                if local:
+                    made[plan.key] = _Told(plan, local, self._worker(plan, local))
+                    _beside(plan.name, local.try_again)
+        except BaseException:
+            _close(list(made.values()), 0.0)
+            raise
+        return made
+
+    def _worker(self, plan: Plan, local: Local) -> Worker[Event]:
+        return in_background(
+            local.sink,
+            plan.name,
+            deadline_s=local.deadline_s,
+            wanted=local.wanted,
+            at_end=local.silence,
+            answered=partial(self._answered, plan.name),
+        )
+
+
+def _close(told: Sequence[_Told], within_s: float) -> None:
+    """Have them finish what they have in hand, and be silent."""
+    until = time.monotonic() + within_s
+    for each in told:
+        if each.plan.pins and each.local.silence:  # a pin is given back at once
+            each.local.silence()
+        each.worker.close(until - time.monotonic())
+
+
+def _beside(name: str, call: Callable[[], object]) -> None:
+    """Run slow work in a thread of its own."""
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as error:
+            log.warning("%s cannot be tried (%s)", name, str(error) or type(error).__name__)
+
+    threading.Thread(target=run, name="try", daemon=True).start()
+
+
+def _problem(sink: Ask, before: Ask) -> str | None:
+    """What a sink says, or what is wrong before it is needed."""
+    return sink() or before()
+
+
+# Who is told over a network: a library is loaded, and a connection made, only for what is named.
+
+
+@dataclass(slots=True)
+class _Broker:
+    """What the journal needs to know of MQTT before that is connected."""
+
+    key: str
+    pictures: bool
+
+    def wants(self, event: Event) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class ChannelPlan:
+    """A channel that is to be; plans with the same ``key`` are the same channel."""
+
+    key: Hashable
+    name: str  # for people, without secrets
+    make: Callable[[], Channel]
+    late: Route | None = None  # None: making it connects nothing, so it may be made to see whether it can be
+
+
+def channel_plans(
+    settings: AlertSettings,
+    cameras: Sequence[str],
+    *,
+    model: str | None,
+    watching: Callable[[str], bool],
+    stats: Callable[[], Mapping[str, object]],
+    guest: bool,
+) -> list[ChannelPlan]:
+    """One for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
+
+    So does this for an MQTT broker, which is connected to as soon as it is made.
+    """
+    plans: list[ChannelPlan] = []
+    if settings.mqtt:
+        broker = settings.mqtt
+        with suppress(*NOT_HERE):  # it is missing then, and tried again
+            broker.tls_context()
+        late = _Broker(f"mqtt {broker.where}/{broker.prefix}", broker.pictures)
+
+        def mqtt() -> Channel:
+            from edge.alert.mqtt import Mqtt
+
+            return Mqtt(broker, cameras, model=model, watching=watching, stats=stats, guest=guest)
+
+        plans.append(ChannelPlan(("mqtt", broker, tuple(cameras), model), late.key, mqtt, late))
+    if settings.webhook:
+        url, secret = settings.webhook, settings.webhook_secret
+
+        def webhook() -> Channel:
+            from edge.alert.webhook import Webhook
+
+            return Webhook(url, secret=secret)
+
+        plans.append(ChannelPlan(("webhook", url, secret), "webhook", webhook))
+    for number, one in enumerate(settings.notify, 1):
+
+        def notify(url: str = one) -> Channel:
+            from edge.alert.notify import Notify
+
+            return Notify(url)
+
+        plans.append(ChannelPlan(("notify", one), f"notify {number}" if settings.notify[1:] else "notify", notify))
+    return plans
+
+
+def made(
+    plans: Sequence[ChannelPlan], missing: Missing, beside: Collection[str] = (), *, again: bool = False
+) -> dict[Hashable, Channel]:
+    """The channels that can be made now, by their plans' keys; the others are ``missing``.
+
+    ``beside``: keys of channels that are there already, of which none may be a second. Raises OptionError, having
+    closed what was made, for what can never work, unless ``again``.
+    """
+    found: dict[Hashable, Channel] = {}
+
+    def make(plan: ChannelPlan) -> Channel:
+        channel = plan.make()
+        if channel.key in beside or channel.key in {other.key for other in found.values()}:
+            channel.close()
+            raise OptionError(f"{channel.key} is named twice; once is enough")
+        return channel
+
+    try:
+        for plan in plans:
+            if channel := missing.make(plan.name, partial(make, plan), again=again):
+                found[plan.key] = channel
+    except BaseException:
+        for channel in found.values():
+            channel.close()
+        raise
+    return found
+
+
+# Those who are told over a network: a channel and its deliverer for each, exchanged while the alarm runs.
+
+
+LET_GO_S = 2.0  # what is under way when a channel is told no more; the rest waits in the journal
+
+
+@dataclass(frozen=True, eq=False)
+class _Reached:
+    """One place: how to send to it, who sends, and its live state where it has one."""
+
+    name: str  # by which health asks it: the one it was missing under, so that this problem ends, else its key
+    channel: Channel
+    state: Worker[Event] | None  # MQTT keeps a state as well
+    deliverer: Deliverer | None = None
+
+
+class Away:
+    """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels."""
+
+    def __init__(
+        self,
+        answered: Answered,
+        *,
+        run: Run,
+        state: Path | None,
+        remember: Callable[[Sequence[Route]], Journal | None],
+        watching: Callable[[str], bool],
+        stats: Callable[[], Mapping[str, object]],
+        guest: bool,
+    ) -> None:
+        self._answered = answered
+        self._run = run
+        self._state = state
+        self._remember = remember
+        self._watching = watching
+        self._stats = stats
+        self._guest = guest
+        self._reached: dict[Hashable, _Reached] = {}
+        self.missing = Missing()
+        self._plans: Sequence[ChannelPlan] = ()  # everyone who is wanted
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """Those that keep a live state."""
+        return [each.state for each in self._reached.values() if each.state]
+
+    @property
+    def states(self) -> dict[Sink, Sink]:
+        """Those that keep a live state, by their workers."""
+        return {each.state: each.channel for each in self._reached.values() if each.state and callable(each.channel)}
+
+    @property
+    def deliverers(self) -> list[Deliverer]:
+        """One for each place."""
+        return [each.deliverer for each in self._reached.values() if each.deliverer]
+
+    @property
+    def parts(self) -> dict[str, Ask]:
+        """Whom health asks, by name."""
+        parts: dict[str, Ask] = {each.name: each.deliverer.problem for each in self._reached.values() if each.deliverer}
+        parts |= self.missing.parts
+        return parts | {each.name: each.problem for each in self.workers}
+
+    def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> list[ChannelPlan]:
+        """Plan the channels of these settings. Raises OptionError, without secrets, for a value that can never work."""
+        plans = channel_plans(
+            settings, cameras, model=model, watching=self._watching, stats=self._stats, guest=self._guest
+        )
+        for channel in made([plan for plan in plans if plan.late is None], Missing()).values():
+            channel.close()
+        return plans
+
+    def change(self, plans: Sequence[ChannelPlan]) -> None:
+        """Those places and no others; who stays the same is not disturbed, what waits for the others is kept.
+
+        ``plan`` has refused what can never work: what cannot be made by now is missing.
+        """
+        names = {plan.key: plan.name for plan in plans}
+        self._plans = plans
+        self.missing.keep(names.values())
+        lacking = set(self.missing.why)
+        gone = {key: each for key, each in self._reached.items() if key not in names}
+        stay = {
+            key: each if each.name == names[key] else replace(each, name=each.channel.key)
+            for key, each in self._reached.items()
+            if key in names
+        }
+        beside = {each.channel.key for each in stay.values()}
+        new_plans = [plan for plan in plans if plan.key not in stay]
+        channels = made([plan for plan in new_plans if plan.late is None], self.missing, beside, again=True)
+        if gone:  # that takes its time: what happens meanwhile is for those who come, and for nobody who goes
+            routes = [*(each.channel for each in stay.values()), *channels.values()]
+            self._remember([*routes, *(plan.late for plan in new_plans if plan.late)])
+        # Before others come: two with one broker would say "online" and "offline" of the same device.
+        self._close(list(gone.values()), LET_GO_S)
+        self._reached = stay
+        channels |= made([plan for plan in new_plans if plan.late], self.missing, beside, again=True)
+        new = {
+            key: _Reached(name if name in lacking else channels[key].key, channels[key], self._worker(channels[key]))
+            for key, name in names.items()
+            if key in channels
+        }
+        everyone = self._reached | new
+        journal = self._remember([each.channel for each in everyone.values()])
+        for key, each in new.items():
+            everyone[key] = replace(each, deliverer=self._deliverer(each.channel, journal))
+        self._reached = everyone  # in one step: others look at it meanwhile
+
+    def try_again(self, now: float) -> bool:
+        """Once a minute, what cannot be made is tried again; whether one of them was made."""
+        if not self.missing.why or not self.missing.due(now):
+            return False
+        before = len(self._reached)
+        self.change(self._plans)
+        return len(self._reached) > before
+
+    def close(self, within_s: float) -> None:
+        """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""
+        self._close(list(self._reached.values()), within_s)
+
+    def _close(self, reached: Sequence[_Reached], within_s: float) -> None:
+        from edge.alert.delivery import close_all
+
+        for each in reached:
+            if each.state:
+                each.state.close(0.5)
+        close_all([each.deliverer for each in reached if each.deliverer], max(within_s, 0.5) if reached else 0.0)
+        for each in reached:
+            if each.deliverer is None:
+                each.channel.close()
+
+    def _worker(self, channel: Channel) -> Worker[Event] | None:
+        if self._guest or not callable(channel):
+            return None
+        return in_background(channel, "mqtt state", deadline_s=30.0, answered=partial(self._answered, "mqtt state"))
+
+    def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
+        if journal is None or self._state is None:
+            return None
+        from edge.alert.delivery import Deliverer, Turn
+
+        turn = Turn(self._state, channel.key)
+        return Deliverer(channel, journal, answered=partial(self._heard, channel.key), turn=turn, run=self._run.id)
+
+    def _heard(self, key: str, message: Message, problem: str | None, took_ms: float) -> None:
+        """What a channel answered to a message."""
+        who = key if message.part == "word" else f"{key}, picture"
+        for event in message.events:
+            self._answered(who, event, problem, took_ms)
+
+
+# What goes on now, for who shows a live state: one that comes in the middle must not say "no bear" of a bear.
+
+
+KINDS = frozenset({"bear", "camera"})
+
+
+class GoingOn:
+    """A sink that passes each event on to those who show a state, and keeps the bears and troubles that are not over.
+
+    From any thread; those it passes events on to must return at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # an end must not come before what it ends
+        self._events: dict[str, Event] = {}  # the newest of each, by id
+        self._shown: list[Sink] = []
+
+    def __call__(self, event: Event) -> None:
+        """Pass it on."""
+        with self._lock:
+            if event.kind in KINDS:
+                self._events.pop(event.id, None)
+                if event.type != "end":
+                    self._events[event.id] = event
+            for show in self._shown:
+                show(event)
+
+    def show_to(self, shown: Mapping[Sink, Sink], cameras: Collection[str]) -> None:
+        """These are passed events of these cameras from now on; who is new has been told what goes on on return.
+
+        ``shown``: who takes events -> the state behind it, which is told what goes on at once, and not when there is
+        time for it.
+        """
+        with self._lock:
+            self._events = {id_: event for id_, event in self._events.items() if event.camera in cameras}
+            for state in (state for show, state in shown.items() if show not in self._shown):
+                self._tell(state)
+            self._shown = list(shown)
+
+    def _tell(self, state: Sink) -> None:
+        for event in self._events.values():
+            try:
+                state(event)
+            except Exception as error:
+                log.debug("what goes on cannot be shown (%s)", type(error).__name__, exc_info=error)
+
+
+# An event reaches the journal before its picture, whichever of two threads is faster.
+
+
+MOST_KNOWN = 10_000  # events of which it is remembered that the journal has them
+MOST_WAITING = 1000  # pictures: as many as events that wait to be written
+
+Key = tuple[str, int]  # an event's run and number
+
+
+class WordFirst:
+    """Gives events and pictures to the journal; a picture whose event is not there yet waits for it. For any thread.
+
+    Events come through a queue, and pictures straight from whoever made them: on a busy machine, or with a slow disk,
+    the picture may be first. It would then be sent first, for the outbox knows nothing of an event still to come.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._known: dict[Key, None] = {}  # the oldest first
+        self._waiting: dict[Key, tuple[Event, Path]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> Event:
+        """Write an event down, and after it the picture that waited for it; the event as the journal has it."""
+        kept = self._journal(event)
+        with self._lock:
+            self._known[_key(event)] = None
+            _shorten(self._known, MOST_KNOWN)
+            waited = self._waiting.pop(_key(event), None)
+        if waited:
+            self._journal.attach(*waited)
+        return kept
+
+    def attach(self, event: Event, picture: Path) -> None:
+        """The picture of an event lies on the disk: written down now, or as soon as its event is."""
+        with self._lock:
+            if _key(event) not in self._known:
+                self._waiting[_key(event)] = event, picture
+                _shorten(self._waiting, MOST_WAITING)
+                return
+        self._journal.attach(event, picture)
+
+
+def _key(event: Event) -> Key:
+    return event.boot_id, event.seq
+
+
+def _shorten(found: dict[Key, Any], most: int) -> None:
+    while len(found) > most:
+        del found[next(iter(found))]
+
+
+# What happened is kept: the journal first, and a line for whoever reads along once the journal has it.
+
+
+BEAT_S = 600.0  # how often the journal is told that the run lives: the only write while nothing happens
+EXAMINE_S = 60.0  # after the start, when alarms are live, the whole journal is checked
+JOURNAL_DEADLINE_S = 12.0  # a little more than the journal itself is patient with a disk
+LINES_S = 30.0  # what a file of lines may take
+LAST_LINES_S = 5.0  # what writing the last ones may take
+
+
+def _well() -> None:
+    """Nothing is wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Who writes lines of events, and where to; None: nobody, nowhere."""
+
+    where: str | None = None
+    worker: Worker[Event] | None = None
+    problem: Ask = _well  # what is known to be wrong before it is needed
+
+
+class Keeping:
+    """The journal in ``state`` (None: there is none) and the lines of ``--events``."""
+
+    def __init__(self, answered: Answered, *, run: Run, state: Path | None, clock: Clock | None) -> None:
+        self.journal: Journal | None = None
+        self._word_first: WordFirst | None = None  # on the way to the journal
+        self._answered = answered
+        self._run = run
+        self._state = state
+        self._clock = clock
+        self._began = self._beaten = time.monotonic()
+        self._beats: Worker[None] | None = None
+        self._keeper: Worker[Event] | None = None
+        self._lines = Lines()
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """Who is to be given each event: the journal, which gives it to the lines; without one the lines."""
+        first = self._keeper or self._lines.worker
+        return [first] if first else []
+
+    @property
+    def answering(self) -> list[Worker[Event]]:
+        """Everyone here who answers to an event."""
+        return [each for each in (self._keeper, self._lines.worker) if each]
+
+    @property
+    def parts(self) -> dict[str, Ask]:
+        """Whom health asks, by name."""
+        parts: dict[str, Ask] = {}
+        if worker := self._lines.worker:
+            parts[worker.name] = partial(_either, worker.problem, self._lines.problem)
+        if self.journal:
+            # A card that pauses for some seconds fails its sink, and is nobody's business yet.
+            journal = self.journal
+            parts["the journal"] = lambda: journal.problem
+        return parts
+
+    def remember(self, routes: Sequence[Route]) -> Journal | None:
+        """The journal, which queues for these routes from now on; opened with the first call."""
+        if self._state is None:
+            return None
+        if self.journal is None:
+            from edge.record.journal import Journal
+
+            journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock)
+            self._word_first = WordFirst(journal)
+            self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
+            self._keeper = in_background(
+                self._keep,
+                "the journal",
+                depth=1000,
+                deadline_s=JOURNAL_DEADLINE_S,
+                answered=partial(self._answered, "the journal"),
+            )
+        self.journal.reroute(routes)
+        return self.journal
+
+    def lines(self, events: str | None) -> Lines:
+        """Lines that go there (- : standard output), ready for ``print_to``; those of now where they go there already.
+
+        Raises OptionError for where nothing can be written.
+        """
+        if events == self._lines.where:
+            return self._lines
+        if not events:
+            return Lines()
+        from edge.alert.jsonl import JsonLines
+
+        lines, name = JsonLines(events), f"--events {events}"
+        worker = in_background(
+            lines,
+            name,
+            depth=1000,
+            # A reader that pauses must not cost lines; the journal goes before, and does not wait for it.
+            deadline_s=None if events == "-" else LINES_S,
+            at_end=lines.close,
+            answered=partial(self._answered, name),
+        )
+        return Lines(events, worker, lambda: lines.problem)
+
+    def print_to(self, lines: Lines) -> Lines:
+        """Write these from now on; those of before, to be dropped."""
+        before, self._lines = self._lines, lines
+        return before
+
+    def drop(self, lines: Lines) -> None:
+        """End these, where they are not those that are written to; beside everything else, for a disk may hang."""
+
+        def close(worker: Worker[Event]) -> None:
+            time.sleep(UNDER_WAY_S)
+            worker.close(LAST_LINES_S)
+
+        if lines.worker and lines is not self._lines:
+            threading.Thread(target=close, args=(lines.worker,), name="lines no more", daemon=True).start()
+
+    def tick(self, now: float) -> None:
+        """Every ten minutes the journal beats, and once, a while after the start, all of it is checked."""
+        if self._beats and now - self._beaten >= BEAT_S:
+            self._beaten = now
+            self._beats(None)
+        if self.journal and now - self._began >= EXAMINE_S:
+            self._began = float("inf")
+            threading.Thread(target=self.journal.examine, name="journal check", daemon=True).start()
+
+    def attach(self, event: Event, picture: Path) -> None:
+        """The picture of an event lies on the disk: the journal gets it after the event, however long that takes."""
+        if self._word_first:
+            self._word_first.attach(event, picture)
+
+    def finish(self, within_s: float) -> None:
+        """Write what waits, for at most so many seconds."""
+        until = time.monotonic() + within_s
+        for worker in (self._keeper, self._lines.worker, self._beats):
+            if worker:
+                worker.close(until - time.monotonic())
+
+    def close(self) -> None:
+        """The run is over; after those whom the journal feeds."""
+        if self.journal:
+            self.journal.close()
+
+    def _keep(self, event: Event) -> None:
+        assert self.journal
+        assert self._word_first
+        kept = self._word_first(event)
+        if lines := self._lines.worker:
+            lines(kept)
+        if not kept.durable:
+            raise OSError(self.journal.problem or "it is not on the disk yet")
+
+
+def _either(sink: Ask, before: Ask) -> str | None:
+    """What a sink says, or what is known to be wrong before it is needed."""
+    return sink() or before()
+
+
+LOOK_S = 5.0  # how often to ask everyone how they are
+START_S = 15.0  # a channel that fails so soon after the start is reported at once
+AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
+
+
+def _unheard(who: str, event: Event, problem: str | None, took_ms: float) -> None:
+    """Nobody wants to know."""
+
+
+class _Held:
+    """Keeps events while somebody is exchanged; then passes them on, and also what comes a moment too late."""
+
+    def __init__(self, tell: Sink) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._events: list[Event] | None = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep it, or pass it on."""
+        with self._lock:
+            if self._events is not None:
+                self._events.append(event)
+                return
+        self._tell(event)
+
+    def release(self) -> None:
+        """Pass on what was kept."""
+        with self._lock:
+            events, self._events = self._events or [], None
+        for event in events:
+            self._tell(event)
+
+
+class Alerting:
+    """Everyone who is told: ``sinks`` for the tellers, the ``journal``, and the deliverers that it feeds.
+
+    ``sinks`` stays the same list while those in it change. ``state`` None: no journal, which only goes without a
+    network. Set later: ``watching``, whether a camera's frames are being looked at; ``stats``, what MQTT says of the
+    whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and channel what became of an event.
+    A ``guest`` is beside an alarm that watches, and leaves MQTT's states alone. ``terminal`` is told last. What cannot
+    work here and now is ``missing``, a problem, and tried again. Raises OptionError for what can never work.
+    """
+
+    def __init__(
+        self,
+        settings: AlertSettings,
+        run: Run,
+        *,
+        state: Path | None = None,
+        clock: Clock | None = None,
+        cameras: Sequence[str] = (),
+        model: str | None = None,
+        terminal: Sink | None = None,
+        answered: Answered = _unheard,
+        guest: bool = False,
+    ) -> None:
+        self.run = run
+        self.watching: Callable[[str], bool] = lambda camera: False
+        self.stats: Callable[[], Mapping[str, object]] = dict
+        self.more: Callable[[], Mapping[str, Ask]] = dict
+        self.evidence: EvidenceWriter | None = None
+        self.sinks: list[Sink] = []
+        self._began = time.monotonic()
+        self._looked = 0.0
+        self._cameras: Sequence[str] = ()
+        self._exchanging = False  # those who show a state, of which the new know nothing yet
+        self._at_once = AtOnce(answered)
+        self._keeping = Keeping(answered, run=run, state=state, clock=clock)
+        self._away = Away(
+            answered,
+            run=run,
+            state=state,
+            remember=self._keeping.remember,
+            watching=self._is_watching,
+            stats=self._asked,
+            guest=guest,
+        )
+        self._going_on = GoingOn()
+        self._terminal: Worker[Event] | None = None
+        self._health = Health(run, {}, at_once=AT_ONCE)
+        try:
+            self.change(settings, cameras, model)
+            if terminal:
+                self._terminal = in_background(terminal, "the terminal")
+                self._point()
+        except BaseException:
+            self.close(0.0)
+            raise
+
+    @property
+    def journal(self) -> Journal | None:
+        """The journal, where there is one."""
+        return self._keeping.journal
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Who cannot be told here and now, and why."""
+        return self._at_once.missing.why | self._away.missing.why
+
+    @property
+    def deliverers(self) -> list[Deliverer]:
+        """One for each place over a network."""
+        return self._away.deliverers
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """Everyone who is told without a network, and MQTT's live state, the fastest first."""
+        last = [self._terminal] if self._terminal else []
+        return [*self._at_once.workers, *self._away.workers, *self._keeping.answering, *last]
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is told to be wrong and not over, by part."""
+        return self._health.problems
+
+    def change(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
+        """Tell these from now on; those who stay are not disturbed, and what happens meanwhile is told to the new.
+
+        Raises OptionError for what can never work; then all is as it was.
+        """
+        plans = self._away.plan(settings, cameras, model)
+        lines = self._keeping.lines(settings.events)
+        held = _Held(self.tell)
+        try:
+            let_go = self._at_once.change(settings, lambda: self._hold(held))
+        except BaseException:
+            self._keeping.drop(lines)
+            raise
+        finally:
+            self._point()
+            held.release()
+        self._keeping.drop(self._keeping.print_to(lines))
+        let_go()
+        self._cameras = tuple(cameras)
+        self._exchanging = True
+        try:
+            self._away.change(plans)
+            self._going_on.show_to(self._away.states, cameras)
+        finally:
+            self._exchanging = False
+            self._point()
+
+    def expected(self, event: Event) -> dict[str, bool]:
+        """Who answers to this event, in the order they are told, and whether one that fails is tried again."""
+        found = dict.fromkeys(self.missing, False) | {each.name: False for each in self.workers if each.wants(event)}
+        found |= {each.key: True for each in self.deliverers}
+        return found | {f"{each.key}, picture": True for each in self.deliverers if each.channel.pictures}
+
+    @property
+    def ailing(self) -> dict[str, str]:
+        """Return the local sinks that do not work, with the reason."""
+        return {name: why for name, ask in self._at_once.parts.items() if (why := ask())} | self._away.missing.why
+
+    def hopeless(self) -> set[str]:
+        """Channels that refused something for good: it is not tried again."""
+        return {each.key for each in self.deliverers if each.stats.parked}
+
+    def tell(self, event: Event) -> None:
+        """An event that comes from no camera, to everyone."""
+        for sink in tuple(self.sinks):
+            sink(event)
+
+    def tick(self, now: float | None = None) -> None:
+        """Call it often: every some seconds everyone is asked how they are, and every ten minutes the journal beats."""
+        now = time.monotonic() if now is None else now
+        if now - self._looked >= LOOK_S:
+            self._looked = now
+            self._try_again(now)
+            self._health.parts = self._parts()
+            self._health.at_once = frozenset(AT_ONCE) | self._at_once.sure | self._away.missing.why.keys()
+            if now - self._began < START_S:  # a broker that restarts later has its minute
+                self._health.at_once |= {each.key for each in self.deliverers if each.channel.problem}
+            for event in self._health(now):
+                self.tell(event)
+        self._keeping.tick(now)
+
+    def attach(self, event: Event, picture: Path) -> None:
+        """The picture of an event lies on the disk: who takes pictures gets it after the word."""
+        self._keeping.attach(event, picture)
+
+    def losses(self) -> list[str]:
+        """One line for each that failed, hung, or left something undone."""
+        lines = [each.status() for each in self.workers if each.failures or each.dropped or each.hung]
+        stats = ((each, each.stats) for each in self.deliverers)
+        return lines + [each.status() for each, found in stats if found.parked or found.waiting or found.hung]
+
+    def silence(self) -> None:
+        """Noises and relays off, for good, within half a second."""
+        self._at_once.silence()
+
+    def close(self, within_s: float) -> None:
+        """Finish what waits, for at most so many seconds; what is not delivered then is kept for the next time."""
+        until = time.monotonic() + within_s
+        for worker in [*self._at_once.workers, *self._away.workers]:
+            worker.close(until - time.monotonic())
+        self._keeping.finish(until - time.monotonic())
+        if self._terminal:
+            self._terminal.close(until - time.monotonic())
+        self._away.close(until - time.monotonic())
+        self._keeping.close()
+
+    def _try_again(self, now: float) -> None:
+        """Retry missing sinks and channels, once a minute."""
+        self._exchanging = not self._away.states  # no older state is shown that this could disturb
+        try:
+            others = self._away.try_again(now)
+            if others:
+                self._going_on.show_to(self._away.states, self._cameras)
+        finally:
+            self._exchanging = False
+        if self._at_once.try_again(now) or others:
+            self._point()
+
+    def _is_watching(self, camera: str) -> bool:
+        return not self._exchanging and self.watching(camera)  # who is to be asked is known only later
+
+    def _asked(self) -> Mapping[str, object]:
+        return self.stats()
+
+    def _hold(self, held: Sink) -> None:
+        self.sinks[:] = [held]
+
+    def _point(self) -> None:
+        # Without a journal there is no network, and so nobody who shows a state.
+        states: list[Sink] = [self._going_on] if self.journal or self._away.workers else []
+        last = [self._terminal] if self._terminal else []
+        self.sinks[:] = [*self._at_once.workers, *states, *self._keeping.workers, *last]
+
+    def _parts(self) -> dict[str, Ask]:
+        """Whom health asks now, by name."""
+        parts: dict[str, Ask] = {} if self._terminal is None else {self._terminal.name: self._terminal.problem}
+        parts |= self._at_once.parts | self._away.parts | self._keeping.parts
+        parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
+        return parts | dict(self.more())

@@ -1,1 +1,0 @@
-"""Who is told: each sink is a callable that takes an Event, and works in its own thread."""
