@@ -22,15 +22,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.board.about import about
-from edge.board.process import peak_memory_mb
-from edge.board.sensors import temperature_c
 from edge.camera import open_source
 from edge.detect.classifier import Classifier
 from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget, ScanTimer
 from edge.detect.frame_scan import FrameScanner
 from edge.detect.motion import MotionFinder
+from edge.device.sensors import about, peak_memory_mb, temperature_c
 from edge.record.evidence import ACTIVE_S, IDLE_S, compressed
 from edge.schema import Frame
 from edge.settings import CameraSettings

@@ -9,10 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.service import NAME, UNIT
-from edge.service.host import Account, Done, Host, run
-from edge.service.install import install
-from edge.service.program import Program
+from edge.device.systemd import NAME, UNIT, Account, Done, Host, Program, install, run
 from edge.settings import Settings
 
 ROOT = sys.platform != "win32" and os.geteuid() == 0

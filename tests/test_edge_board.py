@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.board import Board, Reading, sensors, sysfs
-from edge.board.about import about
+from edge.device import sensors
+from edge.device import sensors as sysfs
+from edge.device.sensors import Board, Reading, about
 from tests.boards import ARM_OLD, lay, pc, pi, zero
 
 ROOT = Path(__file__).parent.parent
@@ -165,8 +166,8 @@ def test_files_that_may_not_be_read_or_are_no_files_are_unknown(tmp_path: Path) 
 
 def test_what_the_doctor_needs_of_a_board_needs_no_package() -> None:
     words = (
-        "import sys; import edge.board.sensors, edge.board.about, edge.board.storage, edge.board.network; "
-        "import edge.board.programs; edge.board.about.about(); print({'numpy', 'cv2'} & set(sys.modules))"
+        "import sys; import edge.device.sensors, edge.device.sensors, edge.device.sensors, edge.device.sensors; "
+        "import edge.device.sensors; edge.device.sensors.about(); print({'numpy', 'cv2'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.stdout, done.stderr) == ("set()\n", "")

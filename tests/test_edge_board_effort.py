@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.board import Board, Reading
-from edge.board.effort import CALM_S, SURE_S, Effort, slowest_fps
 from edge.decide.evidence import Evidence, Rule
 from edge.detect.frame_rate import Pace
+from edge.device.health import CALM_S, SURE_S, Effort, slowest_fps
+from edge.device.sensors import Board, Reading
 from edge.errors import OptionError
 from tests.boards import lay, pi
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.board import Board, Reading
-from edge.board.effort import Effort
-from edge.board.health import parts
+from edge.device.health import Effort, parts
+from edge.device.sensors import Board, Reading
 from edge.run import Run
 from edge.settings import HealthSettings
 from edge.status import Health

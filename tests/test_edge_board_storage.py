@@ -9,22 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from edge.board import Board, network, programs, storage
+from edge.device import sensors
+from edge.device.sensors import Board
 from tests.boards import PI_MOUNTS, lay, link, pc, pi
 
 STATE = Path("/var/lib/bear-alarm")
 CARD = "sys/devices/platform/axi/mmc_host/mmc0/mmc0:aaaa"
 
 
-def mount(root: Path, path: Path = STATE) -> storage.Mount:
-    found = storage.mount_of(root, path)
+def mount(root: Path, path: Path = STATE) -> sensors.Mount:
+    found = sensors.mount_of(root, path)
     assert found
     return found
 
 
 def test_the_longest_mount_point_holds_a_path(tmp_path: Path) -> None:
     root = pi(tmp_path)
-    assert mount(root) == storage.Mount(Path("/"), "ext4", "/dev/mmcblk0p2", "179:2", read_only=False)
+    assert mount(root) == sensors.Mount(Path("/"), "ext4", "/dev/mmcblk0p2", "179:2", read_only=False)
     stick = mount(root, Path("/mnt/my stick/evidence"))
     assert (stick.source, stick.read_only, stick.fleeting) == ("/dev/sda1", True, False)
     assert mount(root, Path("/mnt/my stick2")).source == "/dev/mmcblk0p2"
@@ -44,13 +45,13 @@ def test_of_two_at_one_place_the_later_one_counts(tmp_path: Path) -> None:
     more = "30 26 0:30 / / rw - overlay overlay rw,lowerdir=/lower\n"
     root = lay(pi(tmp_path), {"proc/self/mountinfo": PI_MOUNTS + more})
     assert mount(root).fleeting
-    assert storage.disk_of(root, mount(root)) is None
+    assert sensors.disk_of(root, mount(root)) is None
 
 
 def test_an_sd_card_says_what_it_is_and_what_was_written(tmp_path: Path) -> None:
     root = pi(tmp_path)
-    found = storage.disk_of(root, mount(root))
-    assert found == storage.Disk(
+    found = sensors.disk_of(root, mount(root))
+    assert found == sensors.Disk(
         name="mmcblk0",
         part="mmcblk0p2",
         kind="SD",
@@ -79,7 +80,7 @@ def test_an_sd_card_says_what_it_is_and_what_was_written(tmp_path: Path) -> None
 )
 def test_an_emmc_says_how_worn_it_is(tmp_path: Path, life: str, reserve: str, percent: int | None, worn: bool) -> None:
     root = lay(pi(tmp_path), {f"{CARD}/type": "MMC\n", f"{CARD}/life_time": life, f"{CARD}/pre_eol_info": reserve})
-    found = storage.disk_of(root, mount(root))
+    found = sensors.disk_of(root, mount(root))
     assert found
     assert (found.kind, found.life_used_percent, found.worn) == ("MMC", percent, worn)
 
@@ -87,14 +88,14 @@ def test_an_emmc_says_how_worn_it_is(tmp_path: Path, life: str, reserve: str, pe
 def test_errors_of_the_file_system_have_their_number_and_their_first_time(tmp_path: Path) -> None:
     ext4 = "sys/fs/ext4/mmcblk0p2"
     root = lay(pi(tmp_path), {f"{ext4}/errors_count": "3\n", f"{ext4}/first_error_time": "1700000000\n"})
-    found = storage.disk_of(root, mount(root))
+    found = sensors.disk_of(root, mount(root))
     assert found
     assert (found.fs_errors, found.first_error) == (3, datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC))
 
 
 def test_a_file_system_with_numbers_of_its_own_is_found_by_its_device(tmp_path: Path) -> None:
     root = pc(tmp_path)
-    found = storage.disk_of(root, mount(root))
+    found = sensors.disk_of(root, mount(root))
     assert found
     assert (found.name, found.part, found.model, found.io_errors) == ("sda", "sda2", "Samsung SSD 860", 31)
     assert found.fs_errors is None
@@ -102,7 +103,7 @@ def test_a_file_system_with_numbers_of_its_own_is_found_by_its_device(tmp_path: 
 
 
 def test_room_is_that_of_the_nearest_folder_that_is_there(tmp_path: Path) -> None:
-    assert storage.free_mb(tmp_path / "not/there/yet") == pytest.approx(storage.free_mb(tmp_path), abs=200.0)
+    assert sensors.free_mb(tmp_path / "not/there/yet") == pytest.approx(sensors.free_mb(tmp_path), abs=200.0)
 
 
 NET = "sys/class/net"
@@ -110,8 +111,8 @@ ROUTE = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWin
 
 
 def test_networks_are_told_apart_and_none_is_none(tmp_path: Path) -> None:
-    assert network.interfaces(tmp_path) == []
-    assert network.default_route(tmp_path) is None
+    assert sensors.interfaces(tmp_path) == []
+    assert sensors.default_route(tmp_path) is None
     lay(
         tmp_path,
         {
@@ -128,25 +129,25 @@ def test_networks_are_told_apart_and_none_is_none(tmp_path: Path) -> None:
             "proc/net/route": ROUTE + "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n",
         },
     )
-    assert network.interfaces(tmp_path) == [
-        network.Interface("eth0", wifi=False, linked=False, signal_dbm=None),
-        network.Interface("usb0", wifi=False, linked=True, signal_dbm=None),
-        network.Interface("wlan0", wifi=True, linked=True, signal_dbm=-69.0),
+    assert sensors.interfaces(tmp_path) == [
+        sensors.Interface("eth0", wifi=False, linked=False, signal_dbm=None),
+        sensors.Interface("usb0", wifi=False, linked=True, signal_dbm=None),
+        sensors.Interface("wlan0", wifi=True, linked=True, signal_dbm=-69.0),
     ]
-    assert network.default_route(tmp_path) is None  # a way to the neighbours only
+    assert sensors.default_route(tmp_path) is None  # a way to the neighbours only
 
 
 def test_the_way_out_is_found_in_both_kinds_of_addresses(tmp_path: Path) -> None:
     none, six = "0" * 32, "fe80" + "0" * 28
     lay(tmp_path, {"proc/net/ipv6_route": f"{none} 00 {none} 00 {none} ffffffff 00000001 00000000 00200200       lo\n"})
-    assert network.default_route(tmp_path) is None  # the kernel's way of saying that there is none
+    assert sensors.default_route(tmp_path) is None  # the kernel's way of saying that there is none
     lay(tmp_path, {"proc/net/route": ROUTE + "*\t00000000\t00000000\t0201\t0\t0\t0\t00000000\t0\t0\t0\n"})
-    assert network.default_route(tmp_path) is None  # refused on purpose
+    assert sensors.default_route(tmp_path) is None  # refused on purpose
     (tmp_path / "proc/net/route").unlink()
     lay(tmp_path, {"proc/net/ipv6_route": f"{none} 00 {none} 00 {six} 00000400 00000001 00000000 00000003    wlan0\n"})
-    assert network.default_route(tmp_path) == "wlan0"
+    assert sensors.default_route(tmp_path) == "wlan0"
     lay(tmp_path, {"proc/net/route": ROUTE + "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"})
-    assert network.default_route(tmp_path) == "eth0"
+    assert sensors.default_route(tmp_path) == "eth0"
 
 
 @pytest.fixture
@@ -174,12 +175,12 @@ def program(folder: Path, name: str, script: str) -> None:
 )
 def test_iw_says_whether_the_radio_sleeps(path: Path, script: str, sleeps: bool | None) -> None:
     program(path, "iw", script)
-    assert programs.power_save("wlan0", within_s=20.0) is sleeps
+    assert sensors.power_save("wlan0", within_s=20.0) is sleeps
 
 
 def test_vcgencmd_says_what_was_since_the_start(path: Path) -> None:
     program(path, "vcgencmd", "echo throttled=0x50000")
-    found = programs.asked_throttling(within_s=20.0)
+    found = sensors.asked_throttling(within_s=20.0)
     assert found
     assert (found.undervolted, found.undervolted_before, found.throttled_before) == (False, True, True)
 
@@ -187,11 +188,11 @@ def test_vcgencmd_says_what_was_since_the_start(path: Path) -> None:
 def test_a_program_that_hangs_or_is_missing_says_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(path, "vcgencmd", "exec sleep 60")
     began = time.monotonic()
-    assert programs.asked_throttling(within_s=0.2) is None
+    assert sensors.asked_throttling(within_s=0.2) is None
     assert time.monotonic() - began < 30.0
-    monkeypatch.setattr(programs, "PLACES", ())
+    monkeypatch.setattr(sensors, "PLACES", ())
     monkeypatch.setenv("PATH", str(path / "none"))
-    assert programs.power_save("wlan0") is None
+    assert sensors.power_save("wlan0") is None
 
 
 def test_a_disk_without_parts_is_its_own(tmp_path: Path) -> None:
@@ -200,6 +201,6 @@ def test_a_disk_without_parts_is_its_own(tmp_path: Path) -> None:
         {"proc/self/mountinfo": "26 1 254:0 / / rw - ext4 /dev/vda rw\n", "sys/devices/v/block/vda/stat": "1 1"},
     )
     link(tmp_path, "sys/dev/block/254:0", "../../devices/v/block/vda")
-    found = storage.disk_of(tmp_path, mount(tmp_path))
+    found = sensors.disk_of(tmp_path, mount(tmp_path))
     assert found
     assert (found.name, found.part, found.written_mb, found.kind) == ("vda", "vda", None, None)

@@ -233,10 +233,10 @@ def test_a_model_and_its_use_are_named_and_no_folder_is_made(tmp_path, classify,
 
 @pytest.mark.parametrize(("cores", "mb", "threads"), [(4, 425, 1), (4, 950, 2), (4, 4000, 4), (1, 64_000, 1)])
 def test_threads_go_by_cores_and_memory(monkeypatch, cores, mb, threads):
-    from edge.board.sensors import Memory
+    from edge.device.sensors import Memory
 
-    monkeypatch.setattr("edge.board.about.cores", lambda: cores)
-    monkeypatch.setattr("edge.board.sensors.memory", lambda _: Memory(mb, mb / 2))
+    monkeypatch.setattr("edge.device.sensors.cores", lambda: cores)
+    monkeypatch.setattr("edge.device.sensors.memory", lambda _: Memory(mb, mb / 2))
     assert command.threads() == threads
 
 

@@ -9,7 +9,7 @@ from edge.camera import is_live
 from edge.config.checks_cameras import STREAMS
 from edge.config.known import settings
 from edge.config.loading import load_text
-from edge.telemetry.heartbeat import LEAST_S, MOST_S
+from edge.device.telemetry import LEAST_S, MOST_S
 from tests.config_text import made, problems
 
 

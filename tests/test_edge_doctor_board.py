@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from edge.decide.schedule import parse_schedule
+from edge.device.systemd import Done, Host
 from edge.doctor import machine, permissions, service, timekeeping
-from edge.service.host import Done, Host
 from edge.settings import AlertSettings, Camera, CameraSettings, Settings
 from tests.doctor_world import by_name, device, put, states
 from tests.small_disk import ROOT

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge.detect.classifier import BUNDLED
+from edge.device.systemd import Account, Host
 from edge.doctor import keeping, model
 from edge.doctor.patient import Patient
-from edge.service.host import Account, Host
 from edge.settings import EvidenceSettings, HealthSettings, Settings
 from tests.doctor_world import by_name, device, put, states
 from tests.small_disk import fill, remount, there

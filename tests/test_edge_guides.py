@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import service
 from edge.commands.app import load
 from edge.commands.main import COMMANDS
+from edge.device import systemd
 from tests.guide_pages import DOCS, ROOT, Step, steps
 
 PAGES = ("raspberry-pi.md", "desktop.md", "offline.md", "troubleshooting.md", "commands.md")
@@ -104,8 +104,8 @@ def test_installing_is_told_as_in_the_readme():
 
 def test_the_guide_installs_where_the_service_looks():
     commands = [step.command for step in steps("raspberry-pi.md")]
-    assert any(command.startswith(f"sudo python3 -m venv {service.ENVIRONMENT}") for command in commands)
-    assert any(str(service.CONFIG) in command for command in commands if command.startswith("sudo install"))
+    assert any(command.startswith(f"sudo python3 -m venv {systemd.ENVIRONMENT}") for command in commands)
+    assert any(str(systemd.CONFIG) in command for command in commands if command.startswith("sudo install"))
 
 
 def test_each_trouble_says_what_to_do():

@@ -12,9 +12,9 @@ import pytest
 from edge.commands import reload as reloading
 from edge.commands.stopping import Stop
 from edge.commands.watch_run import _watch
+from edge.device.watchdog import Notifier
 from edge.settings import Settings
 from edge.status import Status
-from edge.watchdog import Notifier
 from tests.live_yard import LiveYard, soon, watching
 from tests.test_edge_streams import free_port
 from tests.yard import yard_model

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.service import ServiceError
-from edge.service.quoting import command, word
-from edge.service.unit import Plan, unit
-from edge.watchdog import REBOOT
+from edge.device.systemd import Plan, ServiceError, command, unit, word
+from edge.device.watchdog import REBOOT
 
 EXPOSURE = 21  # tenths; docs/service.md names it
 CONFIG = Path("/etc/bear-alarm/config.yml")

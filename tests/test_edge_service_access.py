@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from edge.alert.mqtt_settings import Settings as Mqtt
-from edge.service import ServiceError
-from edge.service.access import closed_by, unreadable
-from edge.service.host import NOBODY, Account
-from edge.service.named import check_named, named
-from edge.service.program import Program, check_program, this_program
+from edge.device.systemd import (
+    NOBODY,
+    Account,
+    Program,
+    ServiceError,
+    check_named,
+    check_program,
+    closed_by,
+    named,
+    this_program,
+    unreadable,
+)
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
 from tests.service_world import ROOT, Machine, installed, program
 
@@ -113,7 +120,7 @@ FILES = {
 @pytest.fixture
 def runs(machine, monkeypatch):
     """Its program can be read; what is asked here is the rest."""
-    monkeypatch.setattr("edge.service.install.check_program", lambda host, program: None)
+    monkeypatch.setattr("edge.device.systemd.check_program", lambda host, program: None)
     return machine
 
 

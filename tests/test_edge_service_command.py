@@ -13,8 +13,9 @@ import pytest
 
 from edge.commands import service
 from edge.commands.app import as_command
+from edge.device import other_systems
+from edge.device.systemd import ServiceError
 from edge.errors import OptionError
-from edge.service import ServiceError, elsewhere
 from tests.service_world import ABSENT, ROOT, Machine
 
 CAMERA = "cameras:\n  yard: 0\n"
@@ -26,7 +27,7 @@ def machine(tmp_path, monkeypatch):
     """The one it thinks it runs on, with a configuration in the working folder."""
     found = Machine(tmp_path / "machine")
     monkeypatch.setattr(service, "machine", lambda: found.host)
-    monkeypatch.setattr("edge.service.CONFIG", found.config)
+    monkeypatch.setattr("edge.device.systemd.CONFIG", found.config)
     monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
     found.config.write_text(CAMERA)
@@ -146,10 +147,10 @@ def test_the_task_of_windows_is_one(machine, monkeypatch, capsys):
 
 def test_what_a_path_is_made_of_means_nothing_to_them():
     words = [r"C:\My Bears & Co\bear-alarm.exe", "watch", "--config", r"C:\a b\<x>.yml"]
-    root = ElementTree.fromstring(elsewhere.task(words, Path("x")).replace('encoding="UTF-16"', ""))
+    root = ElementTree.fromstring(other_systems.task(words, Path("x")).replace('encoding="UTF-16"', ""))
     assert root.findtext(f".//{TASK}Command") == words[0]
     assert root.findtext(f".//{TASK}Arguments") == r'watch --config "C:\a b\<x>.yml"'
-    assert plistlib.loads(elsewhere.agent(words, Path("/Users/pi")).encode())["ProgramArguments"] == words
+    assert plistlib.loads(other_systems.agent(words, Path("/Users/pi")).encode())["ProgramArguments"] == words
 
 
 @pytest.mark.parametrize(("platform", "line"), [("darwin", "launchctl bootstrap"), ("win32", "schtasks /Create")])

@@ -5,9 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.service import NAME, ServiceError
-from edge.service.host import Account, Done
-from edge.service.install import install, need_root, uninstall, unused_choice
+from edge.device.systemd import NAME, Account, Done, ServiceError, install, need_root, uninstall, unused_choice
 from edge.settings import HealthSettings, Settings
 from tests.service_world import RESTART, ROOT, RUNS, Machine, installed, program
 

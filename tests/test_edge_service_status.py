@@ -4,10 +4,7 @@ import json
 
 import pytest
 
-from edge.service import ServiceError
-from edge.service.host import Done
-from edge.service.state import ask, span_s
-from edge.service.words import lasting, shown
+from edge.device.systemd import Done, ServiceError, ask, lasting, shown, span_s
 from tests.service_world import ABSENT, RUNS, Machine
 
 FAILING = {

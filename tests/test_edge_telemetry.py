@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.device.telemetry import metrics_text, stats_of
 from edge.status import CameraStatus, ChannelStatus, SinkStatus, Status
-from edge.telemetry.metrics import metrics_text, stats_of
 
 YARD = CameraStatus("yard", True, True, 0.25, 0.5, 1200, 5.0, None, 2)
 SIREN = SinkStatus("sound siren", 1, 2, 3, None)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from edge.device import telemetry as beating
+from edge.device.telemetry import PART, Heartbeat
 from edge.errors import OptionError
-from edge.telemetry import heartbeat as beating
-from edge.telemetry.heartbeat import PART, Heartbeat
 from tests.test_edge_telemetry import WELL, YARD
 
 ILL = replace(WELL, cameras=(replace(YARD, fresh=False),))

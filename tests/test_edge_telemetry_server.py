@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import pytest
 
+from edge.device import telemetry as listening
+from edge.device import telemetry as serving
+from edge.device.telemetry import Server
 from edge.errors import OptionError
 from edge.settings import parse_listen
-from edge.telemetry import listener as listening
-from edge.telemetry import server as serving
-from edge.telemetry.server import Server
 from tests.outbox_world import wait_for
 from tests.test_edge_telemetry import WELL, YARD, parse
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.watchdog import ALIVE_S, INFERENCE_S, Notifier, Watchdog, summary
+from edge.device.watchdog import ALIVE_S, INFERENCE_S, Notifier, Watchdog, summary
 from tests.service_manager import Manager, camera, gone, status
 from tests.sink_world import soon
 

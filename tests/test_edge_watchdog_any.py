@@ -12,9 +12,8 @@ pytest.importorskip("hypothesis")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.watchdog import escalation as room
-from edge.watchdog.escalation import DAY_S, FILE, RETRY_S, STEADY_S, Escalation
-from edge.watchdog.note import read_note, write_note
+from edge.device import watchdog as room
+from edge.device.watchdog import DAY_S, FILE, RETRY_S, STEADY_S, Escalation, read_note, write_note
 from tests.service_manager import camera, gone, status
 
 AFTER_S = 600.0

@@ -8,8 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from edge.watchdog.escalation import DAY_S, FILE, RETRY_S, Escalation, machine_boot, uptime_s
-from edge.watchdog.note import Note, Step, forgets, read_note, write_note
+from edge.device.watchdog import (
+    DAY_S,
+    FILE,
+    RETRY_S,
+    Escalation,
+    Note,
+    Step,
+    forgets,
+    machine_boot,
+    read_note,
+    uptime_s,
+    write_note,
+)
 from tests.service_manager import camera, gone, status
 from tests.small_disk import fill, remount, there
 
@@ -198,7 +209,7 @@ def test_a_disk_that_takes_no_note_is_said_once(tmp_path, monkeypatch, caplog):
 
     machine = Machine(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("edge.watchdog.escalation.write_note", refuses)
+        patch.setattr("edge.device.watchdog.write_note", refuses)
         assert machine.wait(36_000) == []
     assert caplog.text.count("without this note the alarm is not started again") == 1
     assert [order for order, _ in machine.wait(600)] == ["restart"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.watchdog import REBOOT, RESTART
+from edge.device.watchdog import REBOOT, RESTART
 from tests.service_manager import Manager
 from tests.sink_world import soon
 

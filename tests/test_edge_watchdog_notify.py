@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from edge.watchdog.notify import Notifier
+from edge.device.watchdog import Notifier
 from tests.service_manager import Manager
 from tests.sink_world import soon
 
@@ -63,7 +63,7 @@ def test_the_watchdog_of_another_process_is_not_ours_to_feed(manager):
     given = manager.environment(watchdog_s=2.5)
     del given["WATCHDOG_PID"]
     assert Notifier.from_environment(given).watchdog_s == 2.5
-    line = "from edge.watchdog.notify import Notifier; print(Notifier.from_environment().watchdog_s)"
+    line = "from edge.device.watchdog import Notifier; print(Notifier.from_environment().watchdog_s)"
     child = subprocess.run(
         [sys.executable, "-c", line], env=os.environ | manager.environment(watchdog_s=2.5), timeout=60, check=True,
         capture_output=True, text=True,

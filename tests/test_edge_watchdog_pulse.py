@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from edge.detect.classifier import BUNDLED, load
+from edge.device.watchdog import TOLERANCE, Pulse, drawn_bear
 from edge.schema import Region, Score
-from edge.watchdog.pulse import TOLERANCE, Pulse, drawn_bear
 from tests.sink_world import soon
 
 

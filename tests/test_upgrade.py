@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edge.commands.app import load
-from edge.service.install import install
+from edge.device.systemd import install
 from edge.settings import Settings
 from tests.broker import Broker, Listener
 from tests.command import Ran, bear_alarm

@@ -16,7 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, Watchdog, escalation
+from edge.device import watchdog as escalation
+from edge.device.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, Watchdog
 
 ALIVE_S, INFERENCE_S, RESTART_AFTER_S = 2.0, 2.0, 1.0
 escalation.STEADY_S = 1.0
@@ -40,10 +41,10 @@ def main(how, folder):
 
     from edge.camera import Closing
     from edge.camera.reconnect import KeptSource
+    from edge.device.watchdog import Pulse
     from edge.errors import SourceError
     from edge.schema import Frame, Score
     from edge.status import Status
-    from edge.watchdog.pulse import Pulse
     from tests.service_manager import camera
 
     class Film(Closing):

@@ -24,6 +24,7 @@ from edge.alert.dispatch import Alerting
 from edge.background import Sink
 from edge.camera import Source
 from edge.detect.classifier import Classifier, load
+from edge.device.telemetry import stats_of
 from edge.files import made_state_folder
 from edge.record.evidence import EvidenceWriter
 from edge.record.journal import Clock
@@ -31,7 +32,6 @@ from edge.record.trace import Trace
 from edge.run import Run
 from edge.settings import Camera, Settings
 from edge.status import Ask, ChannelStatus, SinkStatus, Status
-from edge.telemetry.metrics import stats_of
 
 __all__ = ["Alarm", "complaints"]
 

@@ -8,14 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.board import Board, Reading
-from edge.board.effort import Effort
-from edge.board.health import parts
+from edge.device.health import Effort, parts
+from edge.device.sensors import Board, Reading
+from edge.device.telemetry import PART, Heartbeat, Server
+from edge.device.watchdog import Pulse
 from edge.settings import HealthSettings, parse_listen
 from edge.status import Status
-from edge.telemetry.heartbeat import PART, Heartbeat
-from edge.telemetry.server import Server
-from edge.watchdog.pulse import Pulse
 
 if TYPE_CHECKING:
     from edge.detect.classifier import Classifier

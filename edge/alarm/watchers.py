@@ -55,13 +55,13 @@ def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
 def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
     """The watcher of one camera. Raises OptionError."""
     from edge.alert.events import Teller
-    from edge.board.effort import slowest_fps
     from edge.camera.folder import FollowSource
     from edge.decide.alarms import Decider
     from edge.decide.repeat_alarms import Offenders
     from edge.detect.camera_check import LensCheck
     from edge.detect.frame_rate import CropBudget, Pace
     from edge.detect.sequences import ArrivingMotion
+    from edge.device.health import slowest_fps
     from edge.watch import Watcher
 
     settings, classifier, writer = camera.settings, shared.classifier, shared.writer
@@ -111,11 +111,11 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
 
     From any thread. What is followed now is judged by the rule under which it was first seen.
     """
-    from edge.board.effort import slowest_fps
     from edge.detect.frame_scan import scan_of
     from edge.detect.motion import MotionFinder
     from edge.detect.sequences import ArrivingMotion
     from edge.detect.zones import Cover
+    from edge.device.health import slowest_fps
 
     was, settings = before.settings, after.settings
     rule = rule_for(new.classifier, settings)

@@ -194,8 +194,7 @@ def set_aside(file: Path) -> Path:
 
 def threads() -> int:
     """Return the number of threads: one for each core, as far as memory allows."""
-    from edge.board.about import cores
-    from edge.board.sensors import memory
+    from edge.device.sensors import cores, memory
 
     found = memory(Path("/"))
     most = int(found.total_mb / MB_A_THREAD) if found else THREADS_UNKNOWN

@@ -14,8 +14,8 @@ from edge.errors import BearAlarmError
 if TYPE_CHECKING:
     from edge.alarm import Alarm
     from edge.detect.classifier import Classifier
+    from edge.device.watchdog import Notifier
     from edge.settings import Settings
-    from edge.watchdog.notify import Notifier
 
 log = logging.getLogger(__name__)
 

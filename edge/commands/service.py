@@ -15,8 +15,7 @@ import typer
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.service.host import Host
-    from edge.service.program import Program
+    from edge.device.systemd import Host, Program
     from edge.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,9 +67,16 @@ def install(
     Everything is checked before anything is done: the configuration, and whether the service's own user can read what
     it needs. Its events are shown by `bear-alarm events --state /var/lib/bear-alarm`.
     """
-    from edge.service.install import check_cameras, check_machine, homes, missing_config, need_root, unused_choice
-    from edge.service.install import install as do
-    from edge.service.program import this_program
+    from edge.device.systemd import (
+        check_cameras,
+        check_machine,
+        homes,
+        missing_config,
+        need_root,
+        this_program,
+        unused_choice,
+    )
+    from edge.device.systemd import install as do
 
     host = machine()
     native = NATIVE.get(host.platform, Kind.systemd)
@@ -105,9 +111,7 @@ def install(
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
     """Show how the service is. Exit code 0: it runs; 3: it does not; 4: it is not installed."""
-    from edge.service.host import need_systemd
-    from edge.service.state import ask
-    from edge.service.words import shown
+    from edge.device.systemd import ask, need_systemd, shown
 
     host = machine()
     _need_systemd_kind(host)
@@ -126,9 +130,8 @@ def uninstall(
     dry_run: DryRunOpt = False,
 ) -> None:
     """Stop the service and remove it. What it recorded, its configuration and its user stay."""
-    from edge.service.install import need_root
-    from edge.service.install import uninstall as do
-    from edge.service.program import this_program
+    from edge.device.systemd import need_root, this_program
+    from edge.device.systemd import uninstall as do
 
     host = machine()
     _need_systemd_kind(host)
@@ -145,7 +148,7 @@ def uninstall(
 
 def machine() -> Host:
     """The one this runs on."""
-    from edge.service.host import Host
+    from edge.device.systemd import Host
 
     return Host()
 
@@ -153,7 +156,7 @@ def machine() -> Host:
 def _config(given: Path | None) -> Path | None:
     """The service's configuration: the one named, the service's own, else the one ``watch`` would take here."""
     from edge.config import find_config
-    from edge.service import CONFIG
+    from edge.device.systemd import CONFIG
 
     if given is None and _there(CONFIG):
         return CONFIG
@@ -177,30 +180,32 @@ def _settings(path: Path) -> Settings:
 
 def _file(kind: Kind, host: Host, program: Program, path: Path | None, reboot: bool | None) -> str:
     """What the system would be handed; without a configuration, for the one it would look for."""
-    from edge.service import CONFIG, elsewhere
-    from edge.service.steps import plan
-    from edge.service.unit import unit
+    from edge.device import other_systems
+    from edge.device.systemd import CONFIG, plan, unit
     from edge.settings import Settings
 
     words = [*program.command, "watch", "--config", str(path or CONFIG)]
     if kind is Kind.launchd:
-        return elsewhere.agent(words, Path.home())
+        return other_systems.agent(words, Path.home())
     if kind is Kind.windows:
-        return elsewhere.task(words, (path or CONFIG).parent, _windows_user())
+        return other_systems.task(words, (path or CONFIG).parent, _windows_user())
     return unit(plan(host, program, path or CONFIG, _settings(path) if path else Settings(), reboot=reboot))
 
 
 def _elsewhere(kind: Kind, program: Program, path: Path, dry_run: bool) -> None:
     """Write the file of launchd or of the Task Scheduler, and say how to hand it over."""
+    from edge.device import other_systems
     from edge.files import replace_whole, state_folder
-    from edge.service import elsewhere
 
     _settings(path)
     words = [*program.command, "watch", "--config", str(path)]
     if kind is Kind.launchd:
-        target, text = elsewhere.agent_path(Path.home()), elsewhere.agent(words, Path.home()).encode()
+        target, text = other_systems.agent_path(Path.home()), other_systems.agent(words, Path.home()).encode()
     else:
-        target, text = state_folder() / "task.xml", elsewhere.task(words, path.parent, _windows_user()).encode("utf-16")
+        target, text = (
+            state_folder() / "task.xml",
+            other_systems.task(words, path.parent, _windows_user()).encode("utf-16"),
+        )
     if not dry_run:
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_whole(target, text)
@@ -215,19 +220,19 @@ def _windows_user() -> str | None:
 
 def _need_systemd_kind(host: Host) -> None:
     """Raises OptionError on macOS and Windows, with the lines that do it there."""
-    from edge.service import elsewhere
+    from edge.device import other_systems
 
     kind = NATIVE.get(host.platform)
     if kind is None:
         return
-    lines = _lines(elsewhere.agent_path(Path.home()) if kind is Kind.launchd else Path("task.xml"), kind)
+    lines = _lines(other_systems.agent_path(Path.home()) if kind is Kind.launchd else Path("task.xml"), kind)
     raise OptionError("that is for systemd, on Linux; on this system it is:\n" + "\n".join(f"  {x}" for x in lines))
 
 
 def _lines(path: Path, kind: Kind) -> list[str]:
     """How the file is handed to the system, and how the system shows and ends it."""
-    from edge.service import elsewhere
+    from edge.device import other_systems
 
     if kind is Kind.windows:
-        return elsewhere.task_help(path)
-    return elsewhere.agent_help(path, os.getuid() if hasattr(os, "getuid") else 0)
+        return other_systems.task_help(path)
+    return other_systems.agent_help(path, os.getuid() if hasattr(os, "getuid") else 0)

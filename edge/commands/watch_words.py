@@ -180,7 +180,7 @@ def _say_the_cost(tallies: Sequence[Tally], taken_s: float, say: Say) -> None:
     """Print the figures for developers."""
     import numpy as np
 
-    from edge.board.process import peak_memory_mb
+    from edge.device.sensors import peak_memory_mb
     from edge.local_time import lasting
 
     frames, crops = (sum(numbers) for numbers in zip(*((each.frames, each.crops) for each in tallies), strict=True))

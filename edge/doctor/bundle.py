@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edge import __version__
-from edge.board.about import about
-from edge.board.sysfs import pairs
+from edge.device.sensors import about, pairs
+from edge.device.systemd import NAME
 from edge.doctor.checks import PACKAGES
 from edge.doctor.child import python, run
 from edge.doctor.finding import Finding
@@ -24,7 +24,6 @@ from edge.doctor.patient import Patient
 from edge.doctor.redact import Redactor, names_of_device, secrets_of_device
 from edge.errors import BearAlarmError
 from edge.files import JOURNAL, replace_whole
-from edge.service import NAME
 
 EVENTS, LOG_LINES = 200, 500
 LOG_S = 20.0

@@ -9,14 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.board import sensors, storage
+from edge.device import sensors
+from edge.device import sensors as storage
+from edge.device.systemd import NAME, Host, ServiceError, unwritable
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
 from edge.errors import OptionError
 from edge.files import JOURNAL
-from edge.service import NAME, ServiceError
-from edge.service.access import unwritable
-from edge.service.host import Host
 
 MOST_CHECKED = 200 << 20  # bytes; a larger journal takes too long to look through
 LONG_UP_S = 86_400.0  # a shorter time tells little of a day

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edge.board import Reading, programs, sensors
-from edge.board.about import about
-from edge.board.effort import hot_from
-from edge.board.network import default_route, interfaces
+from edge.device import sensors
+from edge.device import sensors as programs
+from edge.device.health import hot_from
+from edge.device.sensors import Reading, about, default_route, interfaces
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.config import SYSTEM
+from edge.device.systemd import NAME
 from edge.errors import BearAlarmError, OptionError
 from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
-from edge.service import NAME
 from edge.settings import Camera, Settings
 
 ASK_S = 5.0  # for systemctl

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.alert.redact import HIDDEN, scrub, secrets_of
-from edge.service import NAME
+from edge.device.systemd import NAME
 
 if TYPE_CHECKING:
     from edge.settings import Settings

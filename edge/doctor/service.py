@@ -6,11 +6,9 @@ import shutil
 from collections.abc import Iterator
 
 from edge.alert.redact import scrub
+from edge.device.systemd import Host, ServiceError, State, ask
 from edge.doctor.finding import Finding, broken, doubt, fine, unknown
 from edge.doctor.patient import Patient
-from edge.service import ServiceError
-from edge.service.host import Host
-from edge.service.state import State, ask
 
 LOG = "see `journalctl -u bear-alarm -n 50`"
 INSTALL = "sudo bear-alarm service install"

@@ -80,7 +80,7 @@ main()
 """
 UNIT = """
 from pathlib import Path
-from edge.service.unit import Plan, unit
+from edge.device.systemd import Plan, unit
 config = Path("/etc/bear-alarm/config.yml")
 plan = Plan(("/opt/bear-alarm/bin/bear-alarm",), config, ("video", "gpio", "audio"))
 Path("bear-alarm.service").write_text(unit(plan))

@@ -5,10 +5,133 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
-from edge.board import Reading
-from edge.board.effort import COOLER_C, SHADE, SLOWED_WORDS, SUPPLY, WAS_HOT_WORDS, heat_words, hot_from, slower
+from edge.device.sensors import Reading
 from edge.settings import HealthSettings
+
+# How much of the frame rate to keep up in heat and at low voltage: better slowly than not at all.
+#
+# A Raspberry Pi's firmware takes the processor back from 80 °C and hard from 85 °C on, and at low voltage; what it then
+# cannot do in time it would do late. Half as many frames are half the work, and a bear takes seconds, not frames.
+#
+# A PC's processor works at 80 °C and more all day and slows itself down at what its sensor calls critical, mostly 100
+# °C: there it is hot no sooner than 5 °C below that.
+
+
+WHOLE, HALF, QUARTER = 1.0, 0.5, 0.25
+VERY_C = 5.0  # so much hotter than hot
+COOLER_C = 5.0  # so much below a limit it must be again
+CALM_S = 60.0  # and for so long, before one step more is looked at
+MOST_CALM_S = 3600.0  # doubled up to this for each time it was too much again
+AGAIN_S = 3600.0  # within so long of the step
+SURE_S = 4.0  # within so long a sure bear alarms at the slowest rate
+RATES = (0.25, 0.5, 1.0, 1.5, 2.0)  # frames a second, tried from the slowest
+
+Cause = Literal["heat", "voltage", "slowed"]
+SHADE = "give it shade or a heat sink"
+SUPPLY = "use a stronger power supply and a short, thick cable"
+WAS_HOT_WORDS = "the processor was too hot a moment ago"
+SLOWED_WORDS = "the processor is slowed down by its own system"
+
+
+class Effort:
+    """From readings to the share of the frame rate to keep up: 1, a half or a quarter. Call it every few seconds.
+
+    Hot (from ``hot_c``, °C) or undervolted: a half; very hot (5 °C more) or throttled: a quarter, both at once. Up it
+    goes one step at a time, each after a minute in which it was 5 °C below the limit: twice as long, up to an hour, for
+    each time that such a step was too much, or a board in the sun would go up and down all day.
+    """
+
+    def __init__(self, hot_c: float = HealthSettings.hot_c) -> None:
+        self.hot_c = hot_c
+        self.share = WHOLE
+        self._calm_since: float | None = None
+        self._calm_s = CALM_S
+        self._rose_at: float | None = None
+        self._reading = Reading()
+        self._cause: Cause | None = None
+
+    def __call__(self, reading: Reading, now: float) -> float:
+        """The share at ``now``, in seconds of a clock that only goes forward."""
+        self._reading = reading
+        wanted = self._allowed(reading)
+        if wanted < self.share:
+            self.share, self._calm_since = wanted, None
+            again = self._rose_at is not None and now - self._rose_at < AGAIN_S
+            self._calm_s = min(2.0 * self._calm_s, MOST_CALM_S) if again else CALM_S
+            self._rose_at = None
+        elif self._allowed(reading, COOLER_C) <= self.share:
+            self._calm_since = None
+        elif self._calm_since is None:
+            self._calm_since = now
+        elif now - self._calm_since >= self._calm_s:
+            self.share, self._calm_since, self._rose_at = min(WHOLE, 2.0 * self.share), None, now
+            if self._allowed(reading, COOLER_C) > self.share:
+                self._calm_since = now
+        if wanted <= self.share:  # what holds it there now, not what once did
+            self._cause = self._because(reading)
+        return self.share
+
+    @property
+    def why(self) -> str | None:
+        """Why not every frame is looked at, in one sentence; None: all are."""
+        if self.share >= WHOLE or not self._cause:
+            return None
+        degrees, now = self._reading.temperature_c, self._because(self._reading)
+        words = {
+            "heat": heat_words(degrees or 0.0) if now else WAS_HOT_WORDS,
+            "voltage": f"the supply voltage {'is too low' if now else 'was too low a moment ago'}",
+            "slowed": SLOWED_WORDS if now else "the processor was slowed down a moment ago",
+        }
+        cause = now or self._cause
+        advice = SUPPLY if cause == "voltage" else SHADE
+        return f"{words[cause]}{slower(self.share)}; {advice}"
+
+    def _allowed(self, reading: Reading, margin_c: float = 0.0) -> float:
+        """The share that a reading allows; ``margin_c``: so much cooler than the limits."""
+        degrees = -273.0 if reading.temperature_c is None else reading.temperature_c + margin_c
+        hot_c = hot_from(self.hot_c, reading)
+        if reading.throttled or degrees >= hot_c + VERY_C:
+            return QUARTER
+        return HALF if reading.undervolted or degrees >= hot_c else WHOLE
+
+    def _because(self, reading: Reading) -> Cause | None:
+        if reading.temperature_c is not None and reading.temperature_c >= hot_from(self.hot_c, reading):
+            return "heat"
+        if reading.undervolted:
+            return "voltage"
+        return "slowed" if reading.throttled else None
+
+
+def heat_words(temperature_c: float) -> str:
+    """What the thermometer says."""
+    return f"the processor has {temperature_c:.0f} °C"
+
+
+def hot_from(hot_c: float, reading: Reading) -> float:
+    """From which temperature on this processor is hot, °C; ``hot_c``: as it is set."""
+    return hot_c if reading.critical_c is None else max(hot_c, reading.critical_c - VERY_C)
+
+
+def slower(share: float) -> str:
+    """What follows for the frames, as the middle of a sentence; empty where nothing does."""
+    if share >= WHOLE:
+        return ""
+    return f", so {'half' if share >= HALF else 'a quarter'} of the frames are looked at"
+
+
+def slowest_fps(frames_needed: Callable[[float], int | None]) -> float:
+    """The slowest frames a second at which a sure bear still alarms within ``SURE_S``: the least for ``edge.detect.frame_rate``.
+
+    ``frames_needed``: ``edge.decide.evidence.Rule.frames_needed`` of the rule in use.
+    """
+    for fps in RATES:
+        frames = frames_needed(1.0 / fps)
+        if frames is not None and (frames - 1) / fps <= SURE_S:
+            return fps
+    return 2.5  # frames 0.4 s apart count in full: no rule is made with which a sure bear would take longer
+
 
 Ask = Callable[[], str | None]
 Read = Callable[[], Reading]

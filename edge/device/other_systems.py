@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from edge.service import NAME
+from edge.device.systemd import NAME
 
 LABEL = "bear-alarm"
 TASK = "Bear Alarm"

@@ -1,0 +1,702 @@
+"""``/healthz`` and ``/metrics`` on an address of this machine, for a monitor that asks; nothing else is served.
+
+Nothing here can hold up the alarm: it reads ``Status``, at most once a second, in threads of its own, of which there
+are never more than a few. There is no password, so by default only this machine may ask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ipaddress
+import json
+import logging
+import os
+import random
+import re
+import socket
+import socketserver
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import IO, Any, BinaryIO, Literal, TypeVar
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import edge
+from edge import __version__
+from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
+from edge.errors import OptionError
+from edge.settings import parse_listen
+from edge.status import CameraStatus, ChannelStatus, SinkStatus, Status
+
+# A dead man's switch: a URL is asked for every so often, only while all is well. Silence is the alarm.
+#
+# For healthchecks.io, Uptime Kuma's push monitors and the like: whoever watches that URL raises an alarm when it has
+# not been asked for in time. So an alarm that is ill, hangs, has no power or no network is told of in the same way,
+# also where it could not say so itself. What is wrong is told by ``health`` events and by ``/healthz``; a second URL
+# for bad news (``/fail``) would only be a little sooner, on one service of many, and flap with every camera.
+
+
+log = logging.getLogger(__name__)
+
+PART = "heartbeat"  # of edge.status: what this says of itself must not keep it silent
+TIMEOUT_S = 10.0
+LOOK_S = 15.0  # until an alarm that is ill is looked at again
+FIRST_S = 10.0  # until a beat that failed is tried again; then twice as long each time
+LONG_S = 3600.0  # of failing until it is told: a network that is away is nobody's news
+ANSWER_MAX_BYTES = 200  # of an answer that are read
+LEAST_S, MOST_S = 10.0, 86_400.0  # between two beats
+
+
+class Heartbeat:
+    """Asks for ``url`` every ``every_s`` seconds while ``status`` says that all is well, in a thread of its own.
+
+    ``sleep`` waits so many seconds and says whether to stop; ``clock`` is in seconds, and both are for tests.
+    Proxies are those of the environment. Raises OptionError for a URL or time it cannot use.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        every_s: float,
+        status: Callable[[], Status],
+        *,
+        timeout_s: float = TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], bool] | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        if not LEAST_S <= every_s <= MOST_S:
+            raise OptionError(f"a heartbeat every {every_s:g} s makes no sense; give {LEAST_S:g} s to a day")
+        self._shown = address_of(url)
+        self._secrets = secrets_of(url)
+        self._to = web_address(url, "the heartbeat")
+        self._every_s = every_s
+        self._timeout_s = timeout_s
+        self._status = status
+        self._clock = clock
+        self._chance = chance
+        self._closed = threading.Event()
+        self._sleep = sleep or self._closed.wait
+        self._opener = urllib.request.build_opener(_SameHost)
+        self._failing_since: float | None = None
+        self._why = ""
+        self._said: str | None = None
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"Heartbeat({self._shown}/…)"
+
+    def problem(self) -> str | None:
+        """What is wrong where no beat has arrived for an hour, in one sentence; None while all is well."""
+        since = self._failing_since
+        if since is None or self._clock() - since < max(LONG_S, 3.0 * self._every_s):
+            return None
+        return f"the heartbeat has not reached {self._shown} for {(self._clock() - since) / 60.0:.0f} min ({self._why})"
+
+    def close(self) -> None:
+        """Beat no more; a beat that is under way is left to itself. May be called twice."""
+        self._closed.set()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        # A camera takes a moment to open, and until then all is not well.
+        if self._sleep(min(FIRST_S, self._every_s)):
+            return
+        pause = FIRST_S
+        while not self._closed.is_set():
+            if not self._well():
+                wait = LOOK_S
+            elif self._beat():
+                wait, pause = self._every_s, FIRST_S
+            else:
+                wait, pause = pause * (0.75 + 0.5 * self._chance()), min(pause * 2.0, self._every_s)
+            if self._sleep(min(wait, self._every_s)):
+                return
+
+    def _well(self) -> bool:
+        try:
+            status = self._status()
+            others = {name: words for name, words in status.problems.items() if name != PART}
+            ill = replace(status, problems=others).ill
+        except Exception as error:
+            ill = [f"the state of the alarm is unknown: internal error ({type(error).__name__})"]
+        words = scrub(ill[0], self._secrets) if ill else None
+        if words and self._said is None:
+            log.warning("no heartbeat from now on, for the alarm is not well: %s", words)
+        elif self._said and not words:
+            log.info("all is well again: the heartbeat goes on")
+        self._said = words
+        return not ill
+
+    def _beat(self) -> bool:
+        # A new one each time: urllib leaves in it by which proxy it went, and would go wrong the next time.
+        request = urllib.request.Request(self._to.url, headers={"User-Agent": f"bear-alarm/{edge.__version__}"})
+        if self._to.login:
+            request.add_unredirected_header("Authorization", self._to.login)
+        try:
+            with self._opener.open(request, timeout=self._timeout_s) as answer:
+                why = _refusal(answer.read(ANSWER_MAX_BYTES))
+        except urllib.error.HTTPError as error:
+            with error:
+                why = _http_words(error)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = _why(error)
+        return self._note(why)
+
+    def _note(self, why: str | None) -> bool:
+        if why is None:
+            if self._failing_since is not None:
+                lasted_s = self._clock() - self._failing_since
+                log.info("the heartbeat reaches %s again after %.0f s", self._shown, lasted_s)
+            self._failing_since = None
+            return True
+        self._why = scrub(why, self._secrets)
+        if self._failing_since is None:
+            self._failing_since = self._clock()
+            log.warning("the heartbeat does not reach %s (%s); tried again", self._shown, self._why)
+        return False
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows to the same host and to no weaker a line: the path may be a secret, and the login is one."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """The next request. Raises HTTPError where it would lead elsewhere."""
+        before, after = urlsplit(req.full_url), urlsplit(urljoin(req.full_url, newurl))
+        if (
+            after.scheme not in {"https", before.scheme}
+            or after.hostname != before.hostname
+            or after.username is not None
+        ):
+            return None
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _refusal(body: bytes) -> str | None:
+    """What a 200 says that means no: healthchecks.io answers a check it does not know with "OK (not found)"."""
+    match = re.match(rb"OK \(([a-z ]{3,40})\)", body)
+    return f"it answers {match[1].decode()!r}: copy the address again" if match else None
+
+
+def _http_words(error: urllib.error.HTTPError) -> str:
+    if 300 <= error.code < 400:
+        return f"HTTP {error.code}: it has moved to another host; give the address it has now"
+    return f"HTTP {error.code} {error.reason}"
+
+
+def _why(error: BaseException) -> str:
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({reason.verify_message})"
+    if isinstance(reason, TimeoutError):
+        return "no answer in time"
+    return error_words(reason) if isinstance(reason, BaseException) else str(reason)
+
+
+# A listening socket whose clients are few and have little time: the slow and the hanging keep nobody else waiting.
+
+
+MOST_CLIENTS = 8
+CLIENT_S = 5.0  # for all a client has to send and take: after that its line is cut
+ROOM_S = 1.0  # until the one that was cut for a new one has left
+
+
+class Listener(socketserver.TCPServer):
+    """Listens on an address; ``handle(request, address, listener)`` is called for each client in a thread of its own.
+
+    Of more than eight clients the one that has been there longest is cut off. Raises OSError where the port cannot be
+    had. Use it in a ``with``.
+    """
+
+    # On Windows it would let two programs have the same port.
+    allow_reuse_address = os.name != "nt"
+    request_queue_size = 16
+
+    def __init__(self, host: str, port: int, handle: Callable[[Any, Any, Any], None], closed: threading.Event) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._handle = handle
+        self._closed = closed
+        self._slots = threading.Semaphore(MOST_CLIENTS)
+        self._lock = threading.Lock()
+        self._since: dict[socket.socket, float] = {}  # clients whose line is not cut yet, the oldest first
+        # The numbers alone: nobody is asked for a name.
+        place: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4]
+        super().__init__(place, socketserver.BaseRequestHandler)
+
+    @property
+    def port(self) -> int:
+        """The port it has."""
+        return int(self.server_address[1])
+
+    @property
+    def address(self) -> str:
+        """The address it has, in numbers."""
+        return str(self.server_address[0])
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
+
+    def answer_until_closed(self, poll_s: float) -> None:
+        """Serve clients until the event it was given is set; looked at every so many seconds. Raises OSError."""
+        self.timeout = poll_s
+        while not self._closed.is_set():
+            self.handle_request()
+            self._cut(older_than_s=CLIENT_S)
+        self._cut(older_than_s=0.0)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next client."""
+        try:
+            return super().get_request()
+        except OSError:
+            # No more handles are to be had: the client still waits, and this thread must not run in a circle.
+            self._closed.wait(0.5)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve one client in a thread; this one only waits, for a second at most, where all are taken."""
+        if not self._slots.acquire(blocking=False):
+            self._cut(oldest=True)
+            if not self._slots.acquire(timeout=ROOM_S):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._since[request] = time.monotonic()
+        try:
+            threading.Thread(target=self._serve, args=(request, client_address), name="asked", daemon=True).start()
+        except RuntimeError:  # no more threads are to be had
+            self._leave(request)
+
+    def _serve(self, request: socket.socket, client_address: Any) -> None:
+        try:
+            request.settimeout(CLIENT_S)
+            self._handle(request, client_address, self)
+        except OSError:  # it has gone, or was cut off
+            pass
+        except Exception as error:
+            log.error("a request could not be answered: internal error (%s)", type(error).__name__, exc_info=error)
+        finally:
+            self._leave(request)
+
+    def _leave(self, request: socket.socket) -> None:
+        with self._lock:
+            self._since.pop(request, None)
+        self.shutdown_request(request)
+        self._slots.release()
+
+    def _cut(self, *, older_than_s: float = float("inf"), oldest: bool = False) -> None:
+        """Cut lines: their threads find them closed, and leave."""
+        now = time.monotonic()
+        with self._lock:
+            late = [each for each, since in self._since.items() if now - since >= older_than_s]
+            for request in late or [*self._since][: int(oldest)]:
+                del self._since[request]
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+
+class Bounded:
+    """The lines of a stream, ``most`` bytes of them and no more; ``spent`` where it had more to say."""
+
+    def __init__(self, stream: BinaryIO, most: int) -> None:
+        self._stream = stream
+        self._left = most
+        self.spent = False
+        self.closed = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        """The next line, or what of it may still be read; nothing once all is spent."""
+        if self._left <= 0:
+            self.spent = True
+            return b""
+        line = self._stream.readline(self._left if limit < 0 else min(limit, self._left))
+        self._left -= len(line)
+        return line
+
+    def close(self) -> None:
+        """Close the stream."""
+        self.closed = True
+        self._stream.close()
+
+
+# The alarm's figures for Prometheus, in its text exposition format 0.0.4, and in short for MQTT.
+#
+# Base units, as Prometheus wants them: seconds, bytes, degrees Celsius, shares from 0 to 1. What is not known is left
+# out. Sentences are no labels, for each new one would be a new series: ``/healthz`` has them.
+
+
+PREFIX = "bear_alarm_"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Kind = Literal["gauge", "counter"]
+Value = float | bool | None
+T = TypeVar("T")
+Row = tuple[str, Kind, str, Callable[[T], Value]]  # name, kind, what HELP says, and the value of one part
+
+
+def metrics_text(status: Status) -> str:
+    """Every figure of ``status``, each with its HELP and TYPE; the last line ends with a line feed."""
+    families = [*_whole(status), *_cameras(status), *_sinks(status), *_channels(status)]
+    return "".join(line + "\n" for family in families for line in family)
+
+
+def stats_of(status: Status) -> dict[str, object]:
+    """What MQTT's ``stats`` says of the alarm itself, flat enough for a template of Home Assistant."""
+    return {
+        "well": not status.ill,
+        "reason": "; ".join(status.ill) or None,
+        "problems": dict(status.problems),
+        "version": status.version,
+        "model": status.model,
+        "uptime_s": round(status.uptime_s),
+        "alarms": status.alarms,
+        "crop_ms": _rounded(status.crop_ms),
+        "fps_share": round(status.fps_share, 2),
+        "temperature_c": _rounded(status.temperature_c),
+        "undervolted": status.undervolted,
+        "disk_free_mb": _rounded(status.disk_free_mb),
+        "durable": status.durable,
+        "cameras": {
+            each.name: {"fresh": each.fresh, "fps": round(each.fps, 1), "trouble": each.trouble}
+            for each in status.cameras
+        },
+        "waiting": sum(each.waiting for each in status.channels),
+        "parked": sum(each.parked for each in status.channels),
+    }
+
+
+def _whole(status: Status) -> Iterable[list[str]]:
+    yield _one("up", "Whether the alarm can be relied on now; 0: /healthz says why it cannot.", not status.ill)
+    labels = {"version": status.version, "model": status.model}
+    yield _family("info", "gauge", "The version that runs and its model, always 1.", [(labels, 1)])
+    yield _one("uptime_seconds", "Since the alarm was started.", status.uptime_s)
+    yield _one("alarms_total", "Bears told since the start.", status.alarms, "counter")
+    parts = [({"part": name}, 1) for name in status.problems]
+    yield _family("problem", "gauge", "Parts of the alarm that are told to be unwell, each 1.", parts)
+    yield _one("crop_seconds", "What scoring one crop takes, lately.", _thousandth(status.crop_ms))
+    yield _one("inference_age_seconds", "Since a heartbeat inference finished.", status.inference_age_s)
+    words = "Share of the frame rates that are set which is kept up in heat and at low voltage, 0 to 1."
+    yield _one("fps_ratio", words, status.fps_share)
+    yield _one("temperature_celsius", "Of the processor.", status.temperature_c)
+    yield _one("undervolted", "Whether the power supply is too weak now.", status.undervolted)
+    free = None if status.disk_free_mb is None else status.disk_free_mb * 1e6
+    yield _one("disk_free_bytes", "Left on the disk of the state folder.", free)
+    yield _one("durable", "Whether events are on the disk when they count as told.", status.durable)
+
+
+def _cameras(status: Status) -> Iterable[list[str]]:
+    rows: list[Row[CameraStatus]] = [
+        ("fresh", "gauge", "Whether its frames are being looked at.", lambda each: each.fresh),
+        ("live", "gauge", "Whether it is a camera or stream, and no file.", lambda each: each.live),
+        ("frame_age_seconds", "gauge", "Since the last frame was handed over.", lambda each: each.frame_age_s),
+        ("alive_age_seconds", "gauge", "Since its loop or reconnecting last went on.", lambda each: each.alive_age_s),
+        ("frames_total", "counter", "Frames looked at since the start.", lambda each: each.frames),
+        ("fps", "gauge", "Frames a second that are asked of it now.", lambda each: each.fps),
+        ("reopened_total", "counter", "How often it was reopened.", lambda each: each.reopened),
+        ("trouble", "gauge", "Whether something is told to be wrong with it.", lambda each: each.trouble is not None),
+    ]
+    return _each("camera", [each.name for each in status.cameras], status.cameras, rows)
+
+
+def _sinks(status: Status) -> Iterable[list[str]]:
+    rows: list[Row[SinkStatus]] = [
+        ("failures_total", "counter", "Calls that failed.", lambda each: each.failures),
+        ("dropped_total", "counter", "Events that were never told.", lambda each: each.dropped),
+        ("hung_total", "counter", "Calls that passed their deadline.", lambda each: each.hung),
+        ("trouble", "gauge", "Whether it says that it cannot work.", lambda each: each.problem is not None),
+    ]
+    return _each("sink", [each.name for each in status.sinks], status.sinks, rows)
+
+
+def _channels(status: Status) -> Iterable[list[str]]:
+    rows: list[Row[ChannelStatus]] = [
+        ("waiting", "gauge", "Messages that are not delivered yet.", lambda each: each.waiting),
+        ("parked", "gauge", "Messages that were refused for good.", lambda each: each.parked),
+        ("trouble", "gauge", "Whether it cannot be reached.", lambda each: each.problem is not None),
+    ]
+    return _each("channel", [each.key for each in status.channels], status.channels, rows)
+
+
+def _each(what: str, names: Sequence[str], parts: Sequence[T], rows: Sequence[Row[T]]) -> Iterable[list[str]]:
+    """The metrics of all parts of one kind: a part's name is the label."""
+    labels = [{what: name} for name in _different(names)]
+    for name, kind, words, value in rows:
+        yield _family(f"{what}_{name}", kind, words, zip(labels, map(value, parts), strict=True))
+
+
+def _one(name: str, words: str, value: Value, kind: Kind = "gauge") -> list[str]:
+    return _family(name, kind, words, [({}, value)])
+
+
+def _family(name: str, kind: Kind, words: str, samples: Iterable[tuple[Mapping[str, str], Value]]) -> list[str]:
+    """The lines of one metric; none where nothing is known."""
+    full = PREFIX + name
+    known = [f"{full}{_in_braces(labels)} {_number(value)}" for labels, value in samples if value is not None]
+    return [f"# HELP {full} {words}", f"# TYPE {full} {kind}", *known] if known else []
+
+
+def _different(names: Iterable[str]) -> list[str]:
+    """The names, numbered where two are the same: that would make Prometheus refuse the whole page."""
+    found: list[str] = []
+    for name in names:
+        spellings = (name, *(f"{name} #{number}" for number in range(2, len(found) + 3)))
+        found.append(next(each for each in spellings if each not in found))
+    return found
+
+
+def _in_braces(labels: Mapping[str, str]) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return f"{{{pairs}}}" if pairs else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _number(value: float | bool) -> str:
+    number = float(value)
+    if number.is_integer():
+        return str(int(number))
+    return {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}.get(repr(number), repr(number))
+
+
+def _thousandth(value: float | None) -> float | None:
+    return None if value is None else round(value / 1000.0, 7)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+SOON_S = 1.0  # until a port that could not be had is tried again: one that was just given up is free in a moment
+AGAIN_S = 60.0  # then twice as long each time, up to this
+KNOWN_S = 1.0  # for so long a status is as good as a new one
+PATIENCE_S = 3.0  # for a status that somebody else is already asking for
+POLL_S = 0.25
+REQUEST_MAX_BYTES = 16_384  # of a request, all its headers included
+REQUEST_LINE_MAX_BYTES = 4_096  # of its first line
+TEXT = "text/plain; charset=utf-8"
+HERE = frozenset({"localhost", "127.0.0.1", "[::1]"})  # what a browser on this machine calls this machine
+
+
+class Server:
+    """Answers on ``listen``, ADDRESS:PORT, until it is closed; a port that cannot be had is tried again and again.
+
+    Raises OptionError for what is no address. ``again_s``: seconds between two tries, after the first few.
+    """
+
+    def __init__(self, listen: str, status: Callable[[], Status], *, again_s: float = AGAIN_S) -> None:
+        self._host, self._wanted_port = parse_listen(listen)
+        self._shown = f"[{self._host}]" if ":" in self._host else self._host
+        self._again_s = again_s
+        self._latest = _Latest(status)
+        self._closed = threading.Event()
+        self._problem: str | None = None
+        self._listener = self._open()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int | None:
+        """The port it listens on; None while it has none."""
+        return self._listener.port if self._listener else None
+
+    def problem(self) -> str | None:
+        """Why nobody can ask now, in one sentence; None while all is well."""
+        return self._problem
+
+    def close(self) -> None:
+        """Listen no more. May be called twice."""
+        self._closed.set()
+        self._thread.join(5.0)
+
+    def _open(self) -> Listener | None:
+        try:
+            listener = Listener(self._host, self._wanted_port, self._handler, self._closed)
+        except OSError as error:
+            what = f"{self._shown}:{self._wanted_port} cannot be listened on ({error_words(error)})"
+            problem = f"{what}; give another port, or end what has it"
+            if self._problem is None:
+                log.warning("%s; tried again", problem)
+            self._problem = problem
+            return None
+        self._problem = None
+        log.info("telling how the alarm is on http://%s:%d/healthz and /metrics", self._shown, listener.port)
+        if not listener.loopback:
+            log.warning(
+                "whoever reaches %s:%d can read how the alarm is: it has no password", self._shown, listener.port
+            )
+        return listener
+
+    def _run(self) -> None:
+        pause_s = SOON_S
+        while not self._closed.is_set():
+            if self._listener is None:
+                if self._closed.wait(min(pause_s, self._again_s)):
+                    return
+                pause_s = min(2.0 * pause_s, self._again_s)
+                self._listener = self._open()
+                continue
+            listener, pause_s = self._listener, SOON_S
+            try:
+                with listener:
+                    listener.answer_until_closed(POLL_S)
+            except OSError as error:  # the network's interface went away under it
+                log.warning("%s:%d: %s; reopened", self._shown, listener.port, error_words(error))
+                self._listener = None
+                self._problem = f"{self._shown}:{listener.port} was lost ({error_words(error)}) and is reopened"
+
+    def _handler(self, request: Any, address: Any, listener: Any) -> None:
+        _Handler(request, address, listener, self._latest)
+
+
+class _Latest:
+    """The status, asked for at most once a second, and by one thread at a time."""
+
+    def __init__(self, status: Callable[[], Status], clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask = status
+        self._clock = clock
+        self._asking = threading.Lock()
+        self._found: Status | None = None
+        self._at = 0.0
+        self._said: str | None = None
+
+    def __call__(self) -> Status:
+        """The status. Raises TimeoutError, RuntimeError with a sentence where there is none."""
+        if not self._asking.acquire(timeout=PATIENCE_S):
+            raise TimeoutError("the alarm does not say how it is: something in it hangs")
+        try:
+            if self._found is None or not 0.0 <= self._clock() - self._at < KNOWN_S:
+                self._found = None
+                self._found, self._at = self._ask(), self._clock()
+            return self._found
+        except Exception as error:
+            words = f"the alarm cannot report its state: internal error ({type(error).__name__})"
+            if words != self._said:
+                log.error("%s", words, exc_info=error)
+            self._said = words
+            raise RuntimeError(words) from None
+        finally:
+            self._asking.release()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request: its answer, and the line is closed."""
+
+    default_request_version = "HTTP/1.0"  # else what cannot be read is answered without a status
+
+    def __init__(self, request: Any, address: Any, listener: Listener, latest: _Latest) -> None:
+        self.latest = latest
+        self.listener = listener
+        super().__init__(request, address, listener)
+
+    def setup(self) -> None:
+        """Nobody may send more than a request is long."""
+        super().setup()
+        self.rfile: Any = Bounded(self.rfile, REQUEST_MAX_BYTES)
+
+    def handle_one_request(self) -> None:
+        """Answer the one request of this connection."""
+        self.command, self.path, self.request_version, self.requestline = "", "", "HTTP/1.0", ""
+        self.raw_requestline = self.rfile.readline(REQUEST_LINE_MAX_BYTES + 1)
+        if len(self.raw_requestline) > REQUEST_LINE_MAX_BYTES:
+            self._answer(HTTPStatus.REQUEST_URI_TOO_LONG, "a request is not that long")
+        elif self.raw_requestline and self.parse_request():
+            if self.rfile.spent:
+                self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "a request is not that long")
+            else:
+                self._serve()
+        self.close_connection = True
+
+    def _serve(self) -> None:
+        try:
+            place = urlsplit(self.path)
+        except ValueError:  # brackets with no address in them
+            self._answer(HTTPStatus.BAD_REQUEST, "there is /healthz and /metrics")
+            return
+        # A page of some other site, made to look like this machine's by its name server, is kept out.
+        if self.listener.loopback and not self._is_meant():
+            self._answer(HTTPStatus.FORBIDDEN, "ask for localhost or 127.0.0.1")
+        elif self.command not in {"GET", "HEAD"}:
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", allow="GET, HEAD")
+        elif place.path == "/healthz":
+            self._tell_health("json" in parse_qs(place.query, keep_blank_values=True))
+        elif place.path == "/metrics":
+            self._tell_metrics()
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "there is /healthz and /metrics")
+
+    def _is_meant(self) -> bool:
+        hosts = self.headers.get_all("Host") or ["localhost"]  # who names none is no browser
+        host = hosts[0].strip().lower()
+        name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+        return len(hosts) == 1 and name in {*HERE, self.listener.address}
+
+    def _tell_health(self, as_json: bool) -> None:
+        status = None
+        try:
+            status = self.latest()
+            ill = status.ill
+        except (TimeoutError, RuntimeError) as error:
+            ill = [str(error)]
+        code = HTTPStatus.SERVICE_UNAVAILABLE if ill else HTTPStatus.OK
+        if as_json or "application/json" in self.headers.get("Accept", ""):
+            found = {"ok": not ill, "reasons": ill, "status": asdict(status) if status else None}
+            self._answer(code, json.dumps(found, ensure_ascii=False, default=str), "application/json")
+        else:
+            self._answer(code, "\n".join(ill) or "ok")
+
+    def _tell_metrics(self) -> None:
+        try:
+            text = metrics_text(self.latest())
+        except (TimeoutError, RuntimeError) as error:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        else:
+            self._answer(HTTPStatus.OK, text, CONTENT_TYPE)
+
+    def _answer(self, code: HTTPStatus, words: str, kind: str = TEXT, allow: str | None = None) -> None:
+        body = (words.rstrip("\n") + "\n").encode(errors="replace")
+        self.send_response(code)
+        headers = {
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Connection": "close",
+        }
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if allow:
+            self.send_header("Allow", allow)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the library refuses, in plain words; what was asked is not said again."""
+        self._answer(HTTPStatus(code), HTTPStatus(code).phrase)
+
+    def version_string(self) -> str:
+        """What answers."""
+        return f"bear-alarm/{__version__}"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a monitor asks thousands of times a day."""
