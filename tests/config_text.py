@@ -3,7 +3,7 @@
 from pathlib import Path
 from textwrap import dedent
 
-from edge.config.loading import load_text
+from edge.config.load import load_text
 from edge.errors import ConfigError
 from edge.settings import Settings
 

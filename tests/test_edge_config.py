@@ -11,9 +11,8 @@ import pytest
 import edge.config
 from edge.commands.watch import watch
 from edge.config import find_config, load_config
-from edge.config.known import settings as known
-from edge.config.known import unknown
-from edge.config.shape import Config
+from edge.config.schema import Config, unknown
+from edge.config.schema import settings as known
 from edge.errors import ConfigError, OptionError
 from edge.settings import AlertSettings, CameraSettings, EvidenceSettings, HealthSettings, Settings
 from tests.config_text import made

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.config.known import NAME, settings
-from edge.config.loading import load_text
+from edge.config.load import load_text
+from edge.config.schema import NAME, settings
 from edge.config.template import quoted, template, uncommented
-from edge.config.tree import parse
+from edge.config.yaml_tree import parse
 from edge.errors import ConfigError
 from edge.settings import Settings
 

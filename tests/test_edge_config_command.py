@@ -14,9 +14,8 @@ import pytest
 from edge.alert.notify import guessable
 from edge.commands.config import check, init
 from edge.commands.config_ask import asked
-from edge.config.editor import FILLED, editor_schema
-from edge.config.known import NAME, config_schema, settings
-from edge.config.loading import load_text
+from edge.config.load import load_text
+from edge.config.schema import FILLED, NAME, config_schema, editor_schema, settings
 from edge.config.template import template, uncommented
 from tests.command import bear_alarm as run
 from tests.test_edge_command import ROOT, sentence

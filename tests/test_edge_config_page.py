@@ -5,8 +5,8 @@ import re
 import pytest
 
 from edge.alert.sound import siren, wav_of
-from edge.config.known import NAME, settings
-from edge.config.loading import load_text
+from edge.config.load import load_text
+from edge.config.schema import NAME, settings
 from tests.test_edge_command import ROOT
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")

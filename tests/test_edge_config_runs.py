@@ -6,9 +6,9 @@ import pytest
 
 from edge.alarm import Alarm
 from edge.camera import is_live
-from edge.config.checks_cameras import STREAMS
-from edge.config.known import settings
-from edge.config.loading import load_text
+from edge.config.check import STREAMS
+from edge.config.load import load_text
+from edge.config.schema import settings
 from edge.device.telemetry import LEAST_S, MOST_S
 from tests.config_text import made, problems
 

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from edge.config import load_config
-from edge.config.loading import load_text
-from edge.config.shape import Config
+from edge.config.load import load_text
+from edge.config.schema import Config
 from edge.errors import ConfigError, UnavailableError
 from tests.config_text import made, problems
 

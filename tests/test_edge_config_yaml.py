@@ -7,9 +7,8 @@ import time
 import pytest
 
 from edge.config import load_config
-from edge.config.composing import DEEPEST
-from edge.config.loading import MOST_PROBLEMS
-from edge.config.tree import parse
+from edge.config.load import MOST_PROBLEMS
+from edge.config.yaml_tree import DEEPEST, parse
 from edge.errors import ConfigError
 from edge.settings import Settings
 from tests.config_text import made, problems

@@ -75,8 +75,8 @@ def check(
     path = file or find_config()
     if path is None:
         raise OptionError(f"no config: there is neither ./{BESIDE} nor {SYSTEM}; `bear-alarm config init` writes one")
-    from edge.config.here import doubts
-    from edge.config.loading import load
+    from edge.config.check import doubts
+    from edge.config.load import load
 
     try:
         loaded = load(path)
@@ -145,7 +145,7 @@ def _facts(path: Path, settings: Settings, warnings: Sequence[str]) -> dict[str,
 def _asked(file: Path) -> str:
     """The template with the answers in it; asked again where they cannot be used."""
     from edge.commands.config_ask import asked
-    from edge.config.loading import load_text
+    from edge.config.load import load_text
     from edge.config.template import template
 
     for _ in range(MOST_TRIES):

@@ -28,7 +28,7 @@ def schema(
 
 def _schema(what: What) -> dict[str, Any]:
     if what is What.config:
-        from edge.config.editor import editor_schema
+        from edge.config.schema import editor_schema
 
         return editor_schema()
     from pydantic import TypeAdapter

@@ -57,7 +57,7 @@ def find_config(given: Path | None = None) -> Path | None:
 
 def load_config(path: Path) -> Settings:
     """The settings in a config. Raises ConfigError, which says all that is wrong with it; warnings are logged."""
-    from edge.config.loading import load
+    from edge.config.load import load
 
     loaded = load(path)
     for warning in loaded.warnings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from edge.config.composing import NULLS
+from edge.config.yaml_tree import NULLS
 
 TEMPLATE = """\
 # Bear Alarm. Everything is optional and has a default. Take the # away to set something.

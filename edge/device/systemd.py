@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import edge
 from edge.config import SYSTEM
-from edge.config.filling import SECRETS
+from edge.config.load import SECRETS
 from edge.device.watchdog import MOUNTS, REBOOT, mounted
 from edge.errors import BearAlarmError
 from edge.files import SERVICE, replace_whole

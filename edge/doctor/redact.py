@@ -101,7 +101,7 @@ class Redactor:
             return text
         if (key == "source" or path[:1] == ("cameras",)) and HARMLESS_SOURCE.fullmatch(text):
             return text
-        from edge.config.known import pattern, settings
+        from edge.config.schema import pattern, settings
 
         if (
             pattern(path) in settings()  # of a setting that we know: any other may hold a PIN or a telephone number

@@ -1,0 +1,871 @@
+"""The whole config, as pydantic checks it."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+)
+from pydantic_core import core_schema
+
+from edge.alert.deterrent import sound_files
+from edge.alert.gpio import BLINK, HIGHEST_PIN, parse_pin
+from edge.alert.gpio import LONGEST_S as LONGEST_RELAY_S
+from edge.alert.mqtt_settings import DISCOVERY, EVERY_S, PREFIX, settings_from_url
+from edge.alert.redact import web_address
+from edge.alert.sound import LONGEST_S as LONGEST_SOUND_S
+from edge.alert.sound import NAMES, is_path, read_wav, unknown_sound
+from edge.config.yaml_tree import Key
+from edge.decide.schedule import Schedule, parse_schedule
+from edge.detect.zones import Polygon, parse_polygon
+from edge.errors import NOT_HERE, OptionError
+
+# Every setting there is, from the JSON Schema of the config; and where one that is not there was meant to stand.
+
+
+NAME = "NAME"  # stands for a name of the user's: of a camera, of a zone
+MOST_NAMED = 16
+SHORTEST = 2  # characters of a word that resembles too many others
+NAMED_UNDER = (("cameras",), ("cameras", NAME, "zones"))
+
+Pattern = tuple[str, ...]  # cameras, NAME, fps
+
+# What people call it who come from the options of `watch`, or from other programs.
+ELSEWHERE: dict[str, Pattern] = {
+    "evidence": ("record", "path"),
+    "evidence_full": ("record", "full_frame"),
+    "evidence_negatives": ("record", "negatives_per_day"),
+    "evidence_quota_mb": ("record", "quota_mb"),
+    "motion_from": ("cameras", NAME, "motion_source"),
+    "sound_seconds": ("sound", "seconds"),
+    "sound_device": ("sound", "device"),
+    "light": ("relay",),
+    "deterrent_lamp": ("deterrent", "lamps"),
+    "deterrent_hours": ("deterrent", "hours"),
+    "webhook_secret": ("webhook", "secret"),
+    "no_evidence": ("record", "enabled"),
+    "topic_prefix": ("mqtt", "prefix"),
+    "snapshots": ("record",),
+    "inputs": ("cameras", NAME, "source"),
+    "stream": ("cameras", NAME, "source"),
+    "min_score": ("detect", "threshold"),
+}
+
+
+@cache
+def config_schema() -> dict[str, Any]:
+    """The JSON Schema of a config, draft 2020-12, as it is once ${NAME} is filled in and what is empty is left out."""
+
+    plain: dict[str, Any] = _plain(Config.model_json_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Bear Alarm"} | plain
+
+
+@cache
+def settings() -> dict[Pattern, dict[str, Any]]:
+    """Each setting and section with its part of the schema; what stands in a list is under the list's own name."""
+    schema = config_schema()
+    return dict(_walk(schema, (), schema["$defs"]))
+
+
+def pattern(key: Key) -> Pattern:
+    """A key with the user's own names taken out."""
+    found: Pattern = ()
+    for part in key:
+        if isinstance(part, str):
+            found += (NAME if found in NAMED_UNDER else part,)
+    return found
+
+
+def about(key: Key) -> dict[str, Any]:
+    """The part of the schema about a setting; empty where there is no such."""
+    return settings().get(pattern(key), {})
+
+
+def unknown(key: Key, value: Any = None) -> str:
+    """What to say of a setting that does not exist, and has this value."""
+    *_, word = pattern(key)
+    level = pattern(key)[:-1]
+    plain = word.strip().lower().replace("-", "_").replace(" ", "_")
+    here = [each[-1] for each in settings() if each[:-1] == level and each[-1] != NAME]
+    if plain in here:
+        return f"no such setting; did you mean {plain}?"
+    elsewhere = [each for each in settings() if each[-1] == plain]
+    if elsewhere and not get_close_matches(plain, here, n=1, cutoff=0.8):
+        return f"no such setting here; it belongs {' or '.join(_under(each) for each in elsewhere[:3])}"
+    if plain in ELSEWHERE:
+        return f"no such setting; did you mean {'.'.join(ELSEWHERE[plain])}?"
+    if near := get_close_matches(plain, here, n=1):
+        return f"no such setting; did you mean {near[0]}?"
+    words = {each[-1]: each for each in settings() if each[-1] != NAME}
+    if len(plain) > SHORTEST and (near := get_close_matches(plain, words, n=1, cutoff=0.66)):
+        return f"no such setting; did you mean {'.'.join(words[near[0]])}?"
+    if not level and isinstance(value, dict) and {("cameras", NAME, each) for each in value} & settings().keys():
+        return "no such setting; if it is a camera, indent it, and what belongs to it, under cameras:"
+    more = ", …" if len(here) > MOST_NAMED else ""
+    return f"no such setting; there are {', '.join(here[:MOST_NAMED])}{more}"
+
+
+def _under(where: Pattern) -> str:
+    return f"under {'.'.join(where[:-1])}" if len(where) > 1 else "at the top, not indented"
+
+
+def _walk(schema: dict[str, Any], at: Pattern, parts: dict[str, Any]) -> Iterator[tuple[Pattern, dict[str, Any]]]:
+    for option in _options(schema, parts):
+        for name, inner in option.get("properties", {}).items():
+            yield (*at, name), _merged(inner, parts)
+            yield from _walk(inner, (*at, name), parts)
+        if isinstance(inner := option.get("additionalProperties"), dict):
+            yield (*at, NAME), _merged(inner, parts)
+            yield from _walk(inner, (*at, NAME), parts)
+        if isinstance(inner := option.get("items"), dict):
+            yield from ((each, found) for each, found in _walk(inner, at, parts) if len(each) > len(at))
+
+
+def _options(schema: dict[str, Any], parts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a schema allows, without references and alternatives."""
+    if "$ref" in schema:
+        yield from _options(parts[schema["$ref"].rpartition("/")[2]], parts)
+    for each in schema.get("anyOf", ()):
+        yield from _options(each, parts)
+    yield schema
+
+
+def _merged(schema: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """What a schema says at its top, and what the section says to which it refers."""
+    own = parts[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
+    return {name: own[name] for name in ("description", "type") if name in own} | schema
+
+
+def _plain(schema: Any) -> Any:
+    """Without titles, the nulls that stand for what is left out, and defaults that a section's own settings say."""
+    if isinstance(schema, list):
+        return [_plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {
+        name: {inner: _plain(each) for inner, each in value.items()}
+        if name in {"properties", "$defs"}
+        else _plain(value)
+        for name, value in schema.items()
+        if name != "title" and not (name == "default" and (value is None or isinstance(value, dict)))
+    }
+    if len(found.get("allOf", ())) == 1:  # how pydantic before 2.9 wrote a reference
+        found = found.pop("allOf")[0] | found
+    if "anyOf" in found:
+        found["anyOf"] = [each for each in found["anyOf"] if each != {"type": "null"}]
+        if len(found["anyOf"]) == 1:
+            found = found.pop("anyOf")[0] | found
+    return found
+
+
+# The JSON Schema of a config for editors, which see ``${NAME}``, what is left empty, and yes and no as words.
+
+
+FILLED = r"\$\{[^{}]+\}"
+SWITCHES = "^([Yy]es|YES|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF|[Yy]|[Nn]|[Tt]rue|TRUE|[Ff]alse|FALSE)$"
+
+
+def editor_schema() -> dict[str, Any]:
+    """Draft 2020-12."""
+    found: dict[str, Any] = _lenient(config_schema())
+    return found
+
+
+def _lenient(schema: Any) -> Any:
+    """With ${NAME}, or nothing, in the place of any value."""
+    if isinstance(schema, list):
+        return [_lenient(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _lenient(value) for name, value in schema.items()}
+    if "enum" in schema:
+        kept = {name: value for name, value in found.items() if name not in {"enum", "type"}}
+        return kept | {"anyOf": [{"enum": [*schema["enum"], None]}, {"type": "string", "pattern": FILLED}]}
+    if isinstance(schema.get("type"), str | list):  # not where `type` is a setting's name
+        kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+        strict = "string" not in kinds and "object" not in kinds and "array" not in kinds
+        found["type"] = [*kinds, *(["string"] if strict else []), "null"]
+        if strict:
+            found["pattern"] = f"{SWITCHES}|{FILLED}" if "boolean" in kinds else FILLED
+    return found
+
+
+# Kinds of values: what a word may stand for, and how a section may be written shorter.
+#
+# Pydantic carries them. Paths count from the config's folder, which is the ``context`` of validation.
+
+
+LONG_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"  # what phones make of two of them
+HERE = "this"  # in place of an option's name, which the sentence then does not begin with
+
+
+class Section(BaseModel):
+    """Settings that belong together; any other key is a mistake. No error of pydantic's holds a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Nothing: a password may be among them."""
+        return []
+
+
+class Words:
+    """A value that ``parse(value, folder)`` reads; ``schema`` is its JSON Schema. It may raise ValueError, OSError."""
+
+    def __init__(self, parse: Callable[[Any, Path], object], schema: Mapping[str, Any]) -> None:
+        self.parse = parse
+        self.schema = dict(schema)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.with_info_plain_validator_function(self._read)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return dict(self.schema)
+
+    def _read(self, value: Any, info: ValidationInfo) -> object:
+        try:
+            return self.parse(value, info.context if isinstance(info.context, Path) else Path())
+        except OptionError as error:
+            raise ValueError(said(error)) from None
+        except OSError as error:  # a name that is too long, a folder that may not be looked into
+            raise ValueError(f"it cannot be looked at ({error.strerror or type(error).__name__})") from None
+
+
+class Short:
+    """One value alone may stand for a section that has it under ``key``; ``schema`` is of that value."""
+
+    def __init__(self, expand: str | Callable[[Any], object], schema: Mapping[str, Any]) -> None:
+        self.expand = expand
+        self.schema = dict(schema)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._long, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [self.schema, handler(schema)]}
+
+    def _long(self, value: Any) -> Any:
+        if value is None:  # a camera of which only the name is there
+            return {}
+        if isinstance(self.expand, str):
+            return {self.expand: value} if isinstance(value, str | list) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.expand(value)
+        except OptionError as error:
+            raise ValueError(said(error)) from None
+
+
+class Listed:
+    """One value alone may stand for a list of it."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: value if isinstance(value, list) else [value], handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        found = handler(schema)
+        return {"anyOf": [found["items"], found]}
+
+
+def said(error: Exception) -> str:
+    """What a parser says, without the option that it names first."""
+    words = str(error)
+    for start in (f"{HERE}: ", f"{HERE} ", "MQTT: "):
+        words = words.removeprefix(start)
+    return words
+
+
+def text_of(value: Any) -> str:
+    """A value that must be text. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(f"{kind_of(value)} where a word is wanted")
+    return value
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, for people."""
+    if isinstance(value, Mapping):
+        return "settings (key: value)"
+    return "a list" if isinstance(value, list) else "a word" if isinstance(value, str) else "nothing"
+
+
+def _schedule(value: Any, folder: Path) -> Schedule:
+    words = text_of(value)
+    if long := next((sign for sign in words if sign in LONG_DASHES), ""):
+        raise ValueError(f"{long} is no - but longer; type - in its place")
+    return parse_schedule(words, HERE)
+
+
+def corners(value: Any, folder: Path) -> Polygon:
+    """'0.1,0.5 0.6,0.5 …', or a list of pairs. Raises ValueError."""
+    if value is None:
+        raise ValueError("it has no corners; give three or more, as '0.1,0.5 0.6,0.5 0.6,0.9'")
+    if isinstance(value, dict):
+        raise ValueError("settings (key: value) where corners are wanted, such as '0.1,0.5 0.6,0.5 0.6,0.9'")
+    return parse_polygon(_corner_words(value), HERE)
+
+
+def polygons(value: Any, folder: Path) -> tuple[Polygon, ...]:
+    """The corners of one polygon, or a list of such. Raises ValueError."""
+    if isinstance(value, list) and value and not all(_is_pair(each) for each in value):
+        return tuple(corners(each, folder) for each in value)
+    return (corners(value, folder),) if value else ()
+
+
+def _corner_words(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise ValueError(f"{kind_of(value)} where corners are wanted")
+    return " ".join(",".join(map(text_of, each)) if isinstance(each, list) else text_of(each) for each in value)
+
+
+def _is_pair(value: Any) -> bool:
+    """One corner, or one side of a corner."""
+    if isinstance(value, list):
+        return len(value) == 2 and all(isinstance(side, str) and len(side.split(",")) == 1 for side in value)
+    return isinstance(value, str) and len(value.replace(",", " ").split()) <= 2
+
+
+CORNER_LIST = {
+    "type": "array",
+    "items": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}, "minItems": 2, "maxItems": 2},
+    "minItems": 3,
+}
+CORNERS = {"anyOf": [{"type": "string"}, CORNER_LIST]}
+SWITCH = {"type": "boolean"}
+WORD = {"type": "string"}
+WORD_OR_NUMBER = {"type": ["string", "integer"]}
+
+When = Annotated[Schedule, Words(_schedule, WORD)]
+Corners = Annotated[Polygon, Words(corners, CORNERS)]
+Masks = Annotated[
+    tuple[Polygon, ...], Words(polygons, {"anyOf": [*CORNERS["anyOf"], {"type": "array", "items": CORNERS}]})
+]
+Rate = Annotated[float, Field(ge=0.25, le=60.0)]  # slower, two sure frames would not alarm (edge.commands.watch)
+Share = Annotated[float, Field(ge=0.001, le=0.999)]
+Evidence = Annotated[float, Field(ge=1.21, le=6.0)]
+
+
+# Paths in a config: they count from its folder, and what can never be there is a ValueError or OSError.
+
+
+def placed(word: str, folder: Path) -> Path:
+    """The path that a word means, from the config's folder; ``~`` is the home."""
+    try:
+        return folder / Path(word).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{word!r}: no such user's home folder; give the whole path") from None
+
+
+def folder_at(word: str, folder: Path) -> Path:
+    """A folder that is there, or may be made."""
+    path = placed(word, folder)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{word!r} is a file; name a folder")
+    _check_above(path, word)
+    return path
+
+
+def file_at(word: str, folder: Path) -> Path:
+    """A file that is there, or may be made. A pipe would hold up whoever opens it."""
+    path = placed(word, folder)
+    if path.is_dir():
+        raise ValueError(f"{word!r} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{word!r} is no ordinary file; name one")
+    _check_above(path, word)
+    return path
+
+
+def _check_above(path: Path, word: str) -> None:
+    there = next((each for each in path.parents if each.exists()), None)
+    if there and not there.is_dir():
+        raise ValueError(f"{word!r} cannot be, for {there.name!r} is a file and no folder")
+
+
+# What may be set of alerts: what sounds and switches here, and who is told over a network.
+
+
+OFF = frozenset({"off", "no", "false"})
+ON = frozenset({"on", "yes", "true"})
+
+
+def _sound(value: Any, folder: Path) -> str:
+    word = text_of(value)
+    if word in NAMES:
+        return word
+    path = file_at(word, folder)
+    if not is_path(word) and not path.exists():
+        raise ValueError(unknown_sound(word))
+    with suppress(*NOT_HERE):  # no mistake: it is tried again while the alarm runs, and `config check` warns of it
+        read_wav(path, LONGEST_SOUND_S)
+    return str(path)
+
+
+def _deterrent(value: Any, folder: Path) -> str | None:
+    """ "on", or the folder; None: off."""
+    word = text_of(value)
+    if word.lower() in ON | OFF:
+        return "on" if word.lower() in ON else None
+    path = placed(word, folder)
+    with suppress(*NOT_HERE):  # as with a sound
+        for each in sound_files(word, path):
+            read_wav(file_at(str(each), folder), LONGEST_SOUND_S)
+    return str(path)
+
+
+def _ca(value: Any, folder: Path) -> Path:
+    return file_at(text_of(value), folder)
+
+
+def _discovery(value: Any, folder: Path) -> str:
+    """Home Assistant's prefix; empty: it is told nothing."""
+    word = text_of(value)
+    return DISCOVERY if word.lower() in ON else "" if word.lower() in OFF else word
+
+
+def _web_address(value: Any, folder: Path) -> str:
+    url = text_of(value)
+    web_address(url, "the setting")  # "this" would be taken for HERE
+    return url
+
+
+def _pin_of(words: str) -> dict[str, Any]:
+    pin = parse_pin(words, HERE)
+    return {
+        "pin": pin.number,
+        "seconds": pin.seconds,
+        "active": "high" if pin.active_high else "low",
+        "blink": pin.pulse == BLINK,
+    }
+
+
+def _broker_of(url: str) -> dict[str, Any]:
+    """The settings of a URL, but for those that it leaves as they are."""
+    found = settings_from_url(url)
+    every = {
+        "host": found.host, "port": found.port, "user": found.user, "password": found.password, "tls": found.tls,
+        "ca": None if found.ca is None else str(found.ca), "insecure": found.insecure, "prefix": found.prefix,
+        "discovery": found.discovery or "off", "every_s": found.every_s, "pictures": found.pictures,
+        "client_id": found.client_id,
+    }  # fmt: skip
+    return {name: value for name, value in every.items() if value is not None}
+
+
+Text = Annotated[str, Words(lambda value, folder: text_of(value), WORD_OR_NUMBER)]
+WebAddress = Annotated[str, Words(_web_address, WORD)]
+
+
+class PinSection(Section):
+    """A pin of a Raspberry Pi; 17, 17:30 or 17:30:low:blink may stand for it."""
+
+    pin: Annotated[int, Field(ge=0, le=HIGHEST_PIN, description="Its number, as BCM counts: GPIO17 is 17.")]
+    seconds: Annotated[
+        float, Field(ge=0.1, le=LONGEST_RELAY_S, description="How long it is on from an alarm on, seconds.")
+    ] = 10.0
+    active: Annotated[
+        Literal["high", "low"], Field(description="Low: for boards that switch on when the pin is low.")
+    ] = "high"
+    blink: Annotated[bool, Field(description="On and off in turn, half a second each.")] = False
+
+    @property
+    def words(self) -> str:
+        """As ``--relay`` takes it."""
+        seconds = [f"{self.seconds:g}"] if "seconds" in self.model_fields_set and self.seconds != 10.0 else []
+        flags = ["low"] * (self.active == "low") + ["blink"] * self.blink
+        return ":".join([str(self.pin), *seconds, *flags])
+
+
+Pins = Annotated[tuple[Annotated[PinSection, Short(_pin_of, WORD_OR_NUMBER)], ...], Listed()]
+
+
+class SoundSection(Section):
+    """What sounds at an alarm."""
+
+    play: Annotated[
+        tuple[Annotated[str, Words(_sound, WORD)], ...],
+        Listed(),
+        Field(description="What to play at each alarm: siren, chirp, horn, barks, shouts, bangs, or WAV files."),
+    ] = ()
+    seconds: Annotated[
+        float, Field(ge=0.5, le=LONGEST_SOUND_S, description="How long it sounds from an alarm on, seconds.")
+    ] = 20.0
+    device: Annotated[
+        Text | None, Field(description="Output of ALSA to play on; `aplay -L` lists them (default: the system's).")
+    ] = None
+
+
+class DeterrentSection(Section):
+    """Changing noises and flashing lamps that drive bears off."""
+
+    play: Annotated[
+        str | None,
+        Words(_deterrent, {"type": ["string", "boolean"]}),
+        Field(description="on: noises of our own; or a folder of WAV files. Off unless it is given."),
+    ] = None
+    lamps: Annotated[Pins, Field(description="Pins of lamps that flash with it, as relay takes them.")] = ()
+    hours: Annotated[
+        When | None, Field(description="When it may be loud, such as 'daily 20:00-06:00' (default: always).")
+    ] = None
+
+
+class CommandSection(Section):
+    """Commands of your own; the event's JSON is their standard input."""
+
+    on_alarm: Annotated[
+        Text | None, Field(description="Command line to run at each alarm. The shell's ${NAME} is written $${NAME}.")
+    ] = None
+    on_trouble: Annotated[
+        Text | None,
+        Field(description="Command line to run when a camera or the alarm itself fails or is well again."),
+    ] = None
+
+
+class MqttSection(Section):
+    """The MQTT broker; a URL such as mqtt://USER:PASSWORD@HOST:1883/PREFIX may stand for it."""
+
+    host: Annotated[Text, Field(description="The broker's name or address.")]
+    port: Annotated[
+        int | None, Field(ge=1, le=65_535, description="Port of the broker (default: 1883; with tls, 8883).")
+    ] = None
+    user: Annotated[Text | None, Field(description="Who logs in (default: without a login).")] = None
+    password: Annotated[Text | None, Field(description="Better as ${NAME}, and NAME in secrets.yml.")] = None
+    tls: Annotated[bool, Field(description="Speak TLS.")] = False
+    ca: Annotated[
+        Path | None, Words(_ca, WORD), Field(description="PEM file of the CA to trust (default: those of the system).")
+    ] = None
+    insecure: Annotated[bool, Field(description="TLS without looking at the certificate.")] = False
+    prefix: Annotated[Text, Field(description="What all topics begin with.")] = PREFIX
+    discovery: Annotated[
+        str,
+        Words(_discovery, {"type": ["string", "boolean"]}),
+        Field(
+            description="The prefix that Home Assistant listens to, so that it finds the alarm; off: do not tell it."
+        ),
+    ] = DISCOVERY
+    every_s: Annotated[float, Field(ge=0.05, le=3600.0, description="How often the state is said again, seconds.")] = (
+        EVERY_S
+    )
+    pictures: Annotated[bool, Field(description="Publish the pictures of alarms.")] = True
+    client_id: Annotated[
+        Text | None, Field(description="The name under which it connects (default: one of this device).")
+    ] = None
+
+
+class WebhookSection(Section):
+    """An address that each event is posted to as JSON; the URL alone may stand for it."""
+
+    url: Annotated[
+        WebAddress | None, Field(description="The address; https:// or http://. Whole or in part better as ${NAME}.")
+    ] = None
+    secret: Annotated[Text | None, Field(description="Signs the posts (HMAC-SHA256).")] = None
+
+
+Sound = Annotated[SoundSection, Short("play", WORD)]
+Deterrent = Annotated[DeterrentSection, Short("play", {"type": ["string", "boolean"]})]
+Command = Annotated[CommandSection, Short("on_alarm", WORD)]
+Mqtt = Annotated[MqttSection, Short(_broker_of, WORD)]
+Webhook = Annotated[WebhookSection, Short("url", WORD)]
+Notify = Annotated[tuple[Text, ...], Listed()]
+
+
+# What may be set of cameras: where their pictures come from, and what counts in them.
+
+
+SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
+CAMERA_NAME = re.compile(r"\w[\w -]*")
+ZONE_NAME = re.compile(r"[A-Za-z][\w-]*")
+LONGEST_NAME = 64
+DEMO = "demo"
+
+
+def is_camera(source: str) -> bool:
+    """Whether a source is a device or a stream; else it is a file, a folder or a pattern."""
+    return source.isdecimal() or source.startswith("/dev/") or SCHEME.match(source) is not None
+
+
+def _source(value: Any, folder: Path) -> str:
+    word = text_of(value)
+    if is_camera(word) or word == DEMO:
+        return word
+    path = placed(word, folder)
+    if path.is_absolute() and not word.startswith(("/", "~")) and glob.has_magic(word):
+        return str(Path(glob.escape(str(folder))) / word)
+    return str(path)
+
+
+def _camera_name(name: str) -> str:
+    if name in SETTINGS:
+        raise ValueError(f"this is a setting of a camera, not its name; write cameras: {{NAME: {{{name}: …}}}}")
+    if not CAMERA_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        better = re.sub(r"[^\w-]+", "-", name).strip("-_")[:20]
+        such = f", such as {better}" if better and "://" not in name and "@" not in name else ""
+        raise ValueError(f"this is no name for a camera; letters and digits, spaces, - and _ between them{such}")
+    return name
+
+
+def _zone_name(name: str) -> str:
+    if not ZONE_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ValueError("this is no name for a zone; a letter first, then letters, digits, - and _")
+    return name
+
+
+Source = Annotated[str, Words(_source, WORD_OR_NUMBER)]
+CameraName = Annotated[str, AfterValidator(_camera_name)]
+ZoneName = Annotated[str, AfterValidator(_zone_name)]
+
+
+class Motion(Section):
+    """Where motion counts."""
+
+    mask: Annotated[
+        Masks,
+        Field(description="Where nothing counts: the corners of an area, as for a zone, or a list of such areas."),
+    ] = ()
+
+
+class Looking(Section):
+    """How cameras look and decide; each camera may say otherwise."""
+
+    fps: Annotated[Rate, Field(description="Frames analysed a second.")] = 10.0
+    idle_fps: Annotated[
+        Rate | None,
+        Field(
+            description="Frames per second while nothing moves, on a live camera (default: half of fps); at most fps."
+        ),
+    ] = None
+    threshold: Annotated[
+        Share | None, Field(description="Bear probability that counts (default: the model's own).")
+    ] = None
+    night_threshold: Annotated[
+        Share | None, Field(description="And in the dark and in infrared (default: the same).")
+    ] = None
+    alarm_at: Annotated[
+        Evidence | None,
+        Field(description="Evidence that raises the alarm, as `bear-alarm tune` advises (default: 1.8)."),
+    ] = None
+    schedule: Annotated[
+        When | None,
+        Field(
+            description="When it may alarm, in local time, such as 'daily 20:00-06:00' (default: always). Outside it "
+            "bears are recorded, and told to machines alone (MQTT, webhook, events)."
+        ),
+    ] = None
+
+
+class CameraSection(Section):
+    """One camera. A camera of which nothing but the source is set may be that alone: ``yard: 0``."""
+
+    source: Annotated[
+        Source,
+        Field(
+            description="Where its pictures come from: 0, /dev/video0, /dev/v4l/by-id/…, picamera://0, rtsp://…, "
+            "http://…, a clip, a folder, demo."
+        ),
+    ]
+    motion_source: Annotated[
+        Source | None, Field(description="The camera's smaller stream, to look for motion in.")
+    ] = None
+    follow: Annotated[
+        bool, Field(description="The source is a folder in which pictures arrive (FTP, trail-camera stations).")
+    ] = False
+    enabled: Annotated[bool, Field(description="Off: the camera is left aside, and its settings are kept.")] = True
+    fps: Annotated[Rate | None, Field(description="As detect.fps, of this camera.")] = None
+    idle_fps: Annotated[Rate | None, Field(description="As detect.idle_fps, of this camera.")] = None
+    threshold: Annotated[Share | None, Field(description="As detect.threshold, of this camera.")] = None
+    night_threshold: Annotated[Share | None, Field(description="As detect.night_threshold, of this camera.")] = None
+    alarm_at: Annotated[Evidence | None, Field(description="As detect.alarm_at, of this camera.")] = None
+    schedule: Annotated[When | None, Field(description="As detect.schedule, of this camera.")] = None
+    motion: Annotated[Motion, Field(description="Where motion counts.")] = Motion()
+    zones: Annotated[
+        dict[ZoneName, Annotated[Corners, Field(description="Its corners, three or more.")]],
+        Field(
+            description="Where there are any, only what stands in one alarms. Each has a name and corners: "
+            "x,y as fractions of the picture, from 0,0 at the left top to 1,1 at the right bottom."
+        ),
+    ] = {}
+
+
+SETTINGS = frozenset(CameraSection.model_fields)
+CameraValue = Annotated[CameraSection, Short("source", WORD_OR_NUMBER)]
+
+
+def _folder(value: Any, folder: Path) -> Path:
+    return folder_at(text_of(value), folder)
+
+
+def _file(value: Any, folder: Path) -> Path:
+    return file_at(text_of(value), folder)
+
+
+def _events(value: Any, folder: Path) -> str:
+    return "-" if value == "-" else str(_file(value, folder))
+
+
+def _model(value: Any, folder: Path) -> str:
+    path = _file(value, folder)
+    if not path.exists():
+        raise ValueError(f"{value!r}: no such model file; name one made by `bear-alarm export`")
+    return str(path)
+
+
+def _listen(value: Any, folder: Path) -> str:
+    from edge.settings import parse_listen
+
+    host, port = parse_listen(text_of(value))
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Record(Section):
+    """What is kept of an alarm: pictures and clips; on or off may stand for it."""
+
+    enabled: Annotated[bool, Field(description="Keep pictures and clips of alarms.")] = True
+    path: Annotated[
+        Path | None,
+        Words(_folder, WORD),
+        Field(description="Folder for them (default: ./evidence; under a service, in the state folder)."),
+    ] = None
+    quota_mb: Annotated[
+        float | None,
+        Field(ge=1.0, le=1e8, description="Room for them, in MB; the oldest goes first, what is locked stays. 2000."),
+    ] = None
+    reserve_mb: Annotated[
+        float | None, Field(ge=0.0, le=1e8, description="Room left free on the disk for everything else, in MB. 200.")
+    ] = None
+    negatives_per_day: Annotated[
+        float | None, Field(ge=0.0, le=100.0, description="Frames without an alarm to keep a day, at random. 4.")
+    ] = None
+    full_frame: Annotated[bool, Field(description="Keep the whole frame of each alarm too, nothing drawn on it.")] = (
+        False
+    )
+    pre_capture_s: Annotated[
+        float | None, Field(ge=0.0, le=30.0, description="Seconds of a clip before the alarm. 5.")
+    ] = None
+    post_capture_s: Annotated[
+        float | None, Field(ge=0.0, le=30.0, description="Seconds of it after the bear was last seen. 10.")
+    ] = None
+
+
+class HeartbeatSection(Section):
+    """A URL that is asked for while all is well, so that its silence alarms; the URL alone may stand for it."""
+
+    url: Annotated[
+        WebAddress | None, Field(description="The address, of healthchecks.io or Uptime Kuma, say; better as ${NAME}.")
+    ] = None
+    every_s: Annotated[float, Field(ge=10.0, le=86_400.0, description="How often, seconds.")] = 300.0
+
+
+class Health(Section):
+    """How the alarm watches itself."""
+
+    hot_c: Annotated[
+        float,
+        Field(
+            ge=30.0,
+            le=110.0,
+            description="A processor hotter than that (°C) is told, and the frame rate falls; one that says at which "
+            "temperature it slows itself down, from 5 °C below that on where that is more.",
+        ),
+    ] = 80.0
+    low_disk_mb: Annotated[
+        float, Field(ge=0.0, le=1e8, description="Less room than that on the state folder's disk is told, in MB.")
+    ] = 500.0
+    slow_ms: Annotated[
+        float, Field(ge=1.0, le=60_000.0, description="A crop that takes longer to score than that is told, in ms.")
+    ] = 500.0
+    heartbeat: Annotated[
+        Annotated[HeartbeatSection, Short("url", WORD)],
+        Field(description="A dead man's switch on another machine."),
+    ] = HeartbeatSection()
+    listen: Annotated[
+        str | None,
+        Words(_listen, {"type": ["string", "integer"]}),
+        Field(
+            description="Address and port of /healthz and /metrics, such as 127.0.0.1:9095, or the port alone "
+            "(default: off)."
+        ),
+    ] = None
+    restart_after_s: Annotated[
+        float,
+        Field(
+            ge=60.0,
+            le=86_400.0,
+            description="Every camera gone for so long, seconds, starts the service again, once an outage.",
+        ),
+    ] = 600.0
+    reboot: Annotated[bool, Field(description="And where that was of no use, the machine, at most once a day.")] = False
+
+
+class Config(Section):
+    """The settings of Bear Alarm. Nothing is needed: what is not given or left empty has its default."""
+
+    model: Annotated[
+        str | None,
+        Words(_model, WORD),
+        Field(description="Model file (default: the chosen or the bundled one)."),
+    ] = None
+    state: Annotated[
+        Path | None,
+        Words(_folder, WORD),
+        Field(description="Folder for the journal of events (default: this system's place for it)."),
+    ] = None
+    trace: Annotated[
+        Path | None,
+        Words(_file, WORD),
+        Field(description="Keep what was seen and thought in this file, for `bear-alarm why`."),
+    ] = None
+    cameras: Annotated[
+        dict[CameraName, CameraValue],
+        Field(description="The cameras, each by a name of your own; a camera may be just its source: {yard: 0}."),
+    ] = {}
+    detect: Annotated[Looking, Field(description="How cameras look and decide, where one does not say otherwise.")] = (
+        Looking()
+    )
+    sound: Annotated[Sound, Field(description="What sounds at an alarm.")] = SoundSection()
+    relay: Annotated[Pins, Field(description="Pins of a Raspberry Pi to switch at each alarm.")] = ()
+    deterrent: Annotated[Deterrent, Field(description="Drives bears off, where you may do that.")] = DeterrentSection()
+    command: Annotated[Command, Field(description="Commands of your own.")] = CommandSection()
+    bell: Annotated[bool, Field(description="Ring the terminal's bell at each alarm.")] = True
+    events: Annotated[
+        str | None,
+        Words(_events, WORD),
+        Field(description="Append events to this file, one line of JSON each; - for standard output."),
+    ] = None
+    mqtt: Annotated[Mqtt | None, Field(description="The MQTT broker; Home Assistant finds the alarm through it.")] = (
+        None
+    )
+    webhook: Annotated[Webhook, Field(description="An address that each event is posted to.")] = WebhookSection()
+    notify: Annotated[
+        Notify,
+        Field(
+            description="Phones, chats, mail or the desktop, as Apprise URLs: ntfy://…, tgram://…, mailto://…, dbus://."
+        ),
+    ] = ()
+    record: Annotated[Annotated[Record, Short("enabled", SWITCH)], Field(description="What is kept of an alarm.")] = (
+        Record()
+    )
+    health: Annotated[Health, Field(description="How the alarm watches itself, and who may ask it.")] = Health()
