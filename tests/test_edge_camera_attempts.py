@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from edge.alarm.sources import open_kept
+from edge.alarm import open_kept
 from edge.camera.folder import MOST, Attempts
 from edge.settings import Camera
 from tests.sink_world import soon
@@ -14,7 +14,7 @@ from tests.uploads import put
 FOLLOWER = """
 import os, sys
 from pathlib import Path
-from edge.alarm.sources import open_kept
+from edge.alarm import open_kept
 from edge.camera import seen
 from edge.settings import Camera
 seen.WRITE_S = 0.0

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alarm.sources import connect
+from edge.alarm import connect
 from edge.alert.events import Teller
 from edge.camera import Closing
 from edge.camera.dual_stream import PairedSource

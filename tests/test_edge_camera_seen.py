@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.alarm.sources import open_kept
+from edge.alarm import open_kept
 from edge.camera import folder as arrivals
 from edge.camera import folder as seen
 from edge.camera.folder import Arrivals, FollowSource, Seen, mark_of, seen_file
@@ -239,7 +239,7 @@ def test_a_mark_is_the_same_in_every_process():
 FOLLOWER = """
 import sys
 from pathlib import Path
-from edge.alarm.sources import open_kept
+from edge.alarm import open_kept
 from edge.camera import seen
 from edge.settings import Camera
 seen.WRITE_S = 0.0

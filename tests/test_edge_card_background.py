@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.alarm.watchers import Shared, make_watcher
+from edge.alarm import Shared, make_watcher
 from edge.camera.folder import FollowSource
 from edge.decide.evidence import logit, sigmoid
 from edge.detect.classifier import Classifier

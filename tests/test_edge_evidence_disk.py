@@ -12,7 +12,7 @@ import pytest
 
 import edge.files
 import edge.record.evidence_store
-from edge.alarm.pictures import evidence_writer
+from edge.alarm import evidence_writer
 from edge.errors import OptionError
 from edge.record.evidence import EvidenceWriter, Papers
 from edge.record.evidence_store import Store

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge import settings
-from edge.alarm.post import MOST_RESTART_S, RESTART_S, Post, end_all
+from edge.alarm import MOST_RESTART_S, RESTART_S, Post, end_all
 from edge.alert.events import ENDED_WORDS, Teller
 from edge.camera import Closing
 from edge.camera.reconnect import KeptSource

@@ -15,8 +15,7 @@ from typing import Any
 import cv2
 import pytest
 
-from edge.alarm import Alarm
-from edge.alarm.reviews import LOOK_S, Reviews
+from edge.alarm import REVIEWS_EVERY_S, Alarm, Reviews
 from edge.alert.events import Teller
 from edge.decide.repeat_alarms import KEPT_S, TIMES
 from edge.errors import BearAlarmError
@@ -229,7 +228,7 @@ def test_the_journal_is_looked_into_once_a_second_and_new_words_are_handed_on_on
         until = time.monotonic() + 30.0
         while tick % 10 == 0 and yard.reviews._worker.done <= done + tick // 10 and time.monotonic() < until:
             time.sleep(0.005)
-    assert LOOK_S <= 1.0
+    assert REVIEWS_EVERY_S <= 1.0
     assert len(looks) == 3
 
 

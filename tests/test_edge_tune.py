@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge.commands.tune import tuned_text
 from edge.decide.evidence import Rule
 from edge.errors import BearAlarmError, OptionError
-from edge.tune import Budget, Heard, Peak, choose, levels_of, listen, most_alarms, parse_budget
+from edge.tuning import Budget, Heard, Peak, choose, levels_of, listen, most_alarms, parse_budget
 from tests.test_edge_watch import GREEN, RULE, Colours, walk
 from tests.test_edge_watch_command import run
 from tests.tiny import BEAR_COLOUR, tiny_card, write_tiny_model

@@ -15,8 +15,7 @@ from edge.decide.evidence import Rule
 from edge.errors import OptionError, SourceError
 from edge.record.trace import Trace, old
 from edge.record.trace_query import read_trace
-from edge.trace.replay import least_level, reels_of, replay
-from edge.tune import levels_of, listen
+from edge.tuning import least_level, levels_of, listen, reels_of, replay
 from edge.watch import Watcher
 from tests.test_edge_trace import WALL, moment, standing
 from tests.test_edge_watch import GREEN, RULE, Colours, walk

@@ -13,10 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alarm.post import Post
-from edge.alarm.reviews import Reviews
-from edge.alarm.sources import connect, open_kept
-from edge.alarm.watchers import Shared, make_watcher
+from edge.alarm import Post, Reviews, Shared, connect, make_watcher, open_kept
 from edge.alert.dispatch import Alerting
 from edge.alert.events import Teller
 from edge.camera.folder import FollowSource

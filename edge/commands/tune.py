@@ -19,7 +19,7 @@ from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
     from edge.settings import CameraSettings
-    from edge.tune import Level, Peak, Tuned
+    from edge.tuning import Level, Peak, Tuned
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,7 @@ def tune(
     from edge.detect.classifier import load
     from edge.detect.zones import parse_masks, parse_zones
     from edge.settings import CameraSettings
-    from edge.trace.replay import least_level, reels_of, replay
-    from edge.tune import choose, levels_of, listen, parse_budget
+    from edge.tuning import choose, least_level, levels_of, listen, parse_budget, reels_of, replay
 
     wanted, clips = parse_budget(budget), clip or []
     traces = trace or ([] if clips else _configured_trace(config))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.tune import most_alarms
+from edge.tuning import most_alarms
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 

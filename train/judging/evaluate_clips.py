@@ -19,12 +19,12 @@ from typing import NamedTuple
 from edge.alert.events import Teller
 from edge.camera import open_source
 from edge.decide.alarms import Decider
-from edge.decide.alongside import Alongside
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import Offenders
 from edge.detect.classifier import Classifier
 from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event
+from edge.tuning import Alongside
 from edge.watch import Watcher
 from train.figures.metrics import Quiet, Rate, quiet, wilson
 from train.judging.evaluate_gate import Gate, gate, through_gate

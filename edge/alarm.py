@@ -1,0 +1,949 @@
+"""The whole alarm, put together from settings, and changed while it watches.
+
+``Alarm`` is what ``bear-alarm watch`` runs: a post for each camera (``post``), everyone who is told (``alerting``), the
+pictures (``edge.evidence``), the model; and how all of it is (``edge.status``).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge import __version__
+from edge.alert.dispatch import Alerting
+from edge.background import Sink, Worker
+from edge.camera import Source
+from edge.decide.alarms import UNSEEING
+from edge.detect.classifier import Classifier, load
+from edge.device.health import Effort, parts
+from edge.device.sensors import Board, Reading
+from edge.device.telemetry import PART, Heartbeat, Server, stats_of
+from edge.device.watchdog import Pulse
+from edge.errors import OptionError, SourceError
+from edge.files import made_state_folder, make_folder
+from edge.record.evidence import EvidenceWriter
+from edge.record.journal import Clock
+from edge.record.trace import Trace
+from edge.run import Run
+from edge.settings import Camera, HealthSettings, Settings, parse_listen
+from edge.status import Ask, CameraStatus, ChannelStatus, SinkStatus, Status
+from edge.watch import FRESH_S, Watcher
+
+if TYPE_CHECKING:
+    from edge.background import Sink
+    from edge.camera import Source
+    from edge.decide.evidence import Rule
+    from edge.detect.classifier import Classifier
+    from edge.record.evidence import CameraEvidence, EvidenceWriter
+    from edge.record.journal import Journal, Said
+    from edge.record.trace import Trace
+    from edge.run import Run
+    from edge.schema import Event, Frame, Trouble
+    from edge.settings import Camera, CameraSettings, EvidenceSettings
+    from edge.status import Ask
+    from edge.watch import Watcher
+
+
+# How the alarm itself is: the machine, the model's heartbeat, and who asks from outside.
+
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 5.0  # as often as the machine is read
+
+
+class Condition:
+    """Reads the machine every 5 s, has the model answer every 20 s, and answers whoever may ask.
+
+    Only for cameras: what is played is over soon. ``status`` is the whole alarm's; ``root``: where ``sys`` and
+    ``proc`` lie. Raises OptionError for an address or URL that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        settings: HealthSettings,
+        state: Path | None,
+        classifier: Callable[[], Classifier],
+        status: Callable[[], Status],
+        *,
+        root: Path = Path("/"),
+    ) -> None:
+        self.settings = settings
+        self.reading = Reading()
+        self._state = state
+        self._status = status
+        self._board = Board(root, state)
+        self._effort = Effort(settings.hot_c)
+        self._machine = self._made_parts(settings)
+        self._looked: float | None = None
+        self._pulse = Pulse(classifier)
+        self._heartbeat: Heartbeat | None = None
+        self._server = _server(settings, status)
+        try:
+            self._heartbeat = _heartbeat(settings, status)
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self) -> None:
+        """Begin with the model's heartbeat."""
+        self._pulse.start()
+
+    def share(self) -> float:
+        """Of the frame rates that are set: what is kept up in heat and at low voltage."""
+        return self._effort.share
+
+    def tick(self, now: float) -> None:
+        """Call it often; ``now``: time.monotonic()."""
+        if self._looked is None or now - self._looked >= LOOK_S:
+            self._looked = now
+            self.reading = self._board.read(now)
+            before = self._effort.share
+            if self._effort(self.reading, now) != before:
+                log.warning("%s", self._effort.why or "all frames are looked at again")
+
+    def add_to(self, status: Status, now: float) -> Status:
+        """The status with what is known here."""
+        return replace(
+            status,
+            inference_age_s=self._pulse.age_s(now),
+            fps_share=self._effort.share,
+            temperature_c=self.reading.temperature_c,
+            undervolted=self.reading.undervolted,
+            disk_free_mb=self.reading.disk_free_mb,
+        )
+
+    def parts(self) -> dict[str, Ask]:
+        """Whom health is to ask, by the event's label."""
+        found = dict(self._machine)
+        found["model"] = self._pulse.problem
+        if self._server:
+            found["page"] = self._server.problem
+        if self._heartbeat:
+            found[PART] = self._heartbeat.problem
+        return found
+
+    def change(self, settings: HealthSettings) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Go on with other settings once the first of these is called, which cannot fail; or not: the second.
+
+        Raises OptionError.
+        """
+        before, heartbeat = self.settings, self._heartbeat
+        if settings.listen:
+            parse_listen(settings.listen)
+        beats = (settings.heartbeat_url, settings.heartbeat_s) != (before.heartbeat_url, before.heartbeat_s)
+        if beats:
+            heartbeat = _heartbeat(settings, self._status)
+
+        def apply() -> None:
+            old = self._heartbeat if beats else None
+            if settings != before:  # they remember: dips of the voltage, the errors that were there at the start
+                self._machine = self._made_parts(settings)
+            if settings.listen != before.listen:  # the one before goes first: both may want the same port
+                if self._server:
+                    self._server.close()
+                self._server = _server(settings, self._status)
+            self._heartbeat, self.settings = heartbeat, settings
+            self._effort.hot_c = settings.hot_c
+            if old:
+                old.close()
+
+        def drop() -> None:
+            if beats and heartbeat:
+                heartbeat.close()
+
+        return apply, drop
+
+    def _made_parts(self, settings: HealthSettings) -> dict[str, Ask]:
+        return parts(
+            lambda: self.reading,
+            settings,
+            state=self._state,
+            share=self.share,
+            crop_ms=lambda: self._status().crop_ms,
+        )
+
+    def close(self) -> None:
+        """No more of it."""
+        self._pulse.close()
+        if self._server:
+            self._server.close()
+        if self._heartbeat:
+            self._heartbeat.close()
+
+
+def _server(settings: HealthSettings, status: Callable[[], Status]) -> Server | None:
+    return Server(settings.listen, status) if settings.listen else None
+
+
+def _heartbeat(settings: HealthSettings, status: Callable[[], Status]) -> Heartbeat | None:
+    return Heartbeat(settings.heartbeat_url, settings.heartbeat_s, status) if settings.heartbeat_url else None
+
+
+# Who keeps the pictures of alarms: made from settings, or done without where a disk allows none.
+
+
+DEFAULT = Path("evidence")  # in the working folder, which under a service is the state folder
+
+
+def evidence_writer(
+    settings: EvidenceSettings,
+    *,
+    default: Path = DEFAULT,
+    written: Callable[[Event, Path], object] | None = None,
+) -> EvidenceWriter | None:
+    """The writer. A disk that takes nothing now is tried again; where no folder can be, one asked for is an error.
+
+    A default folder that cannot be, or may not be made here, is gone without; so is all of it where none is kept.
+    """
+    if not settings.keep:
+        return None
+    from edge.record.evidence import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB, EvidenceWriter
+
+    place = (settings.folder or default).expanduser().absolute()  # events name it, and are read from elsewhere
+    try:
+        if settings.folder is None and not _may_be_made(place):
+            raise OptionError(f"{place}: cannot keep evidence there (Permission denied)")
+        return EvidenceWriter(
+            place,
+            quota_mb=QUOTA_MB if settings.quota_mb is None else settings.quota_mb,
+            reserve_mb=RESERVE_MB if settings.reserve_mb is None else settings.reserve_mb,
+            negatives_per_day=NEGATIVES_PER_DAY if settings.negatives_per_day is None else settings.negatives_per_day,
+            full=settings.full,
+            pre_s=PRE_S if settings.pre_capture_s is None else settings.pre_capture_s,
+            post_s=POST_S if settings.post_capture_s is None else settings.post_capture_s,
+            written=written,
+        )
+    except OptionError as error:
+        if settings.folder:
+            raise
+        log.warning("%s; going on without pictures", error)
+        return None
+
+
+def _may_be_made(place: Path) -> bool:
+    """Whether this user may have a folder there; whatever else the disk says, it may be well again tomorrow."""
+    try:
+        make_folder(place)
+    except OSError as error:
+        return not isinstance(error, PermissionError)
+    return True
+
+
+# From a camera's settings to its frames: a live one is kept open for ever, one that is missing may be waited for.
+
+
+def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False) -> Source:
+    """A camera's source; a live one is opened anew for ever. Raises SourceError, OptionError.
+
+    ``state``: the folder in which a folder that is followed is remembered, so that the next run goes on there.
+    ``waits``: a live one that cannot be opened now, or whose stream ends, is a camera that is down; else it must open
+    once.
+    """
+    from edge.camera import is_live, open_source, shown
+    from edge.camera.dual_stream import PairedSource
+    from edge.camera.folder import FollowSource, seen_file
+    from edge.camera.reconnect import KeptSource
+
+    name, word, fps = camera.name, camera.source, camera.settings.fps
+    if camera.follow:
+        if camera.motion_source:
+            raise OptionError(
+                f"{name}: --motion-from belongs to a camera's stream, and --follow to a folder; give one of them"
+            )
+        if not waits and not Path(word).expanduser().is_dir():
+            raise OptionError(f"--follow: {shown(word)} is no folder; it takes a folder in which pictures arrive")
+        remember = seen_file(state, Path(word)) if state else None
+        return FollowSource(word, name=name, remember=remember, report=_nobody if waits else None)
+
+    def kept(one: str) -> Source:
+        def again() -> Source:
+            return open_source(one, fps=fps, name=name)
+
+        if waits and is_live(one):
+            return KeptSource(None, again, name=name, fps=fps, endless=True)
+        first = again()
+        return KeptSource(first, again, name=name, fps=fps) if first.live else first
+
+    main = kept(word)
+    if camera.motion_source is None:
+        return main
+    if not main.live:
+        main.close()
+        raise OptionError(f"--motion-from: {word} is no live stream; only a camera has a smaller stream beside it")
+    try:
+        sub = kept(camera.motion_source)
+    except BaseException:
+        main.close()
+        raise
+    return PairedSource(main, sub, name=name)
+
+
+def connect(source: Source, watcher: Watcher) -> None:
+    """A kept source's troubles go to its watcher; of two streams each has its own."""
+    from edge.camera.dual_stream import PairedSource
+    from edge.camera.folder import FollowSource
+    from edge.camera.reconnect import KeptSource
+
+    def report(trouble: Trouble | None, at: float) -> None:
+        watcher.report(trouble, at, source.name)
+
+    def report_main(trouble: Trouble | None, at: float) -> None:
+        watcher.report(trouble, at, source.name, "main")
+
+    if isinstance(source, PairedSource):
+        source.report = report_main
+    heard = source.sub if isinstance(source, PairedSource) else source
+    if isinstance(heard, KeptSource | FollowSource):
+        heard.report = report
+
+
+def alive_at(source: Source) -> float | None:
+    """When the source's own loop last went on, time.monotonic(); None for one that says nothing of it.
+
+    It goes on while a camera is down and opened anew, and stands still where a thread hangs.
+    """
+    from edge.camera.dual_stream import PairedSource
+    from edge.camera.folder import FollowSource
+    from edge.camera.reconnect import KeptSource
+
+    heard = source.sub if isinstance(source, PairedSource) else source
+    return heard.alive_at if isinstance(heard, KeptSource | FollowSource) else None
+
+
+def reopened(source: Source) -> int:
+    """How often a live camera was opened anew; of two streams both."""
+    from edge.camera.dual_stream import PairedSource
+    from edge.camera.reconnect import KeptSource
+
+    if isinstance(source, PairedSource):
+        return reopened(source.main) + reopened(source.sub)
+    return source.reopened if isinstance(source, KeptSource) else 0
+
+
+def _nobody(trouble: Trouble | None, at: float) -> None:
+    """Until its watcher listens, nobody does."""
+
+
+# One camera's post: its frames, whoever watches them, and the thread in which that happens, for ever begun anew.
+
+
+RESTART_S = 1.0  # after a fault of ours a camera is watched again, later each time that no frame was looked at
+MOST_RESTART_S = 30.0
+GONE_S = 3.0  # a camera lets go within a second or two
+LET_GO_S = 5.0  # and what is going on before it is ended and told
+
+
+class Post:
+    """Watches one camera in a thread of its own, from ``start`` to ``close``; a fault of ours does not end it.
+
+    ``failed`` is what ended it: a source that gives no frames and is not opened anew. ``wait`` waits so many seconds,
+    or until it is closed.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        source: Source,
+        watcher: Watcher,
+        *,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        self.camera = camera
+        self.source = source
+        self.watcher = watcher
+        self.failed: BaseException | None = None
+        self._alive_at = time.monotonic()
+        self._ended = False  # a stream with an end; nothing hangs there, and nothing is missed
+        self._closed = threading.Event()
+        self._wait = wait or self._closed.wait
+        self._thread = threading.Thread(target=self._look, name=f"watch {camera.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._alive_at = time.monotonic()
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still at work."""
+        return self._thread.is_alive()
+
+    @property
+    def played(self) -> bool:
+        """Whether it was a clip, a folder or the like, and is over."""
+        return self._ended and not self.source.live and self.failed is None
+
+    def fresh(self, now: float) -> bool:
+        """Whether its frames are being looked at, as they come; ``now``: time.monotonic().
+
+        In a folder the next picture may arrive tomorrow: what counts is that it is looked through. A camera that is
+        let go of is not looked at, though its last frame is new: that its bear's event ends does not mean "no bear".
+        """
+        if self._closed.is_set():
+            return False
+        if not self.watcher.arriving:
+            return self.watcher.fresh(now)
+        looked_at = alive_at(self.source)
+        return looked_at is not None and now - looked_at <= FRESH_S and not self.watcher.troubles.now
+
+    def let_go(self) -> None:
+        """Let go of the camera; ``join`` waits for the end of the watching."""
+        self._closed.set()
+        self.source.close()
+
+    def join(self, within_s: float) -> None:
+        """Wait for the end, at most so many seconds."""
+        if self._thread.ident is not None:
+            self._thread.join(max(within_s, 0.0))
+
+    def status(self, now: float) -> CameraStatus:
+        """How it is; from any thread."""
+        frame_at = self.watcher.frame_at
+        beat = max(at for at in (self._alive_at, frame_at, alive_at(self.source)) if at is not None)
+        told = self.watcher.troubles.now
+        return CameraStatus(
+            name=self.camera.name,
+            live=self.source.live and not self._ended,
+            fresh=self.fresh(now) or self.played,  # nothing is missed of a clip that is over
+            frame_age_s=None if frame_at is None else now - frame_at,
+            alive_age_s=now - beat,
+            frames=self.watcher.tally.frames,
+            fps=self.source.fps,
+            trouble="; ".join(trouble.detail for trouble in told) or None,
+            reopened=reopened(self.source),
+            blind=any(trouble.kind in UNSEEING for trouble in told),
+        )
+
+    def _look(self) -> None:
+        try:
+            self._keep_looking()
+        finally:
+            self._ended = True
+
+    def _keep_looking(self) -> None:
+        pause_s, said = RESTART_S / 2, ""
+        while True:
+            before = self.watcher.tally.frames
+            try:
+                self.watcher(self.source)
+                return
+            except Exception as error:
+                words = f"{type(error).__name__}: {error}"
+                if not isinstance(error, SourceError):
+                    level = logging.DEBUG if words == said else logging.ERROR  # again and again, it would fill the log
+                    log.log(level, "%s: internal error (%s)", self.camera.name, words)
+                    log.debug("%s", self.camera.name, exc_info=error)
+                if isinstance(error, SourceError) or not self.source.live or self._closed.is_set():
+                    self.failed = error  # for whoever waits for the end
+                    self._try(self.watcher.close)
+                    return
+                said, fault = words, error
+            self._try(partial(self.watcher.failed, self.camera.name, fault))
+            looked = self.watcher.tally.frames > before
+            pause_s = RESTART_S if looked else min(2 * pause_s, MOST_RESTART_S)
+            self._alive_at = time.monotonic()
+            self._wait(pause_s)
+            self._alive_at = time.monotonic()
+
+    def _try(self, tell: Callable[[], object]) -> None:
+        """Tell of a fault of ours; where that fails too the camera is watched on all the same."""
+        try:
+            tell()
+        except Exception:
+            log.exception("%s: an internal error could not be reported", self.camera.name)
+
+
+def end_all(posts: Sequence[Post]) -> None:
+    """Let go of their cameras, side by side, for each may take a second; and wait for the end of the watching."""
+    closing = [threading.Thread(target=post.let_go, name="letting go", daemon=True) for post in posts]
+    for thread in closing:
+        thread.start()
+    until = time.monotonic() + GONE_S
+    for thread in closing:
+        thread.join(max(0.0, until - time.monotonic()))
+    until = time.monotonic() + LET_GO_S
+    for post in posts:
+        post.join(until - time.monotonic())
+
+
+def complaints(posts: Sequence[Post]) -> list[str]:
+    """What ended sources that gave no more frames, a sentence each."""
+    return [str(post.failed) for post in posts if isinstance(post.failed, SourceError)]
+
+
+# What watches one camera: put together from its settings, and changed while it watches.
+
+
+MOST_CROPS = 12  # a frame
+MOST_CROPS_ARRIVED = 100  # of a picture that nothing hurries
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all cameras share."""
+
+    classifier: Classifier
+    run: Run  # the numbers of the events
+    writer: EvidenceWriter | None = None
+    trace: Trace | None = None
+    share: Callable[[], float] = lambda: 1.0  # of the frame rates, kept up in heat and at low voltage
+
+
+def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
+    """The rule of the model's card as this camera's settings have it. Raises OptionError for one that never alarms."""
+    from edge.decide.evidence import Rule
+
+    rule = Rule.from_card(
+        classifier.card,
+        threshold=settings.threshold,
+        night_threshold=settings.night_threshold,
+        alarm_at=settings.alarm_at,
+    )
+    if rule.frames_needed(1.0 / settings.fps) is None:
+        raise OptionError(
+            f"--alarm-at {rule.alarm_at:g} at --fps {settings.fps:g}: evidence is forgotten between frames, so a sure "
+            "bear would never alarm; raise --fps or lower --alarm-at"
+        )
+    return rule
+
+
+def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
+    """The watcher of one camera. Raises OptionError."""
+    from edge.alert.events import Teller
+    from edge.camera.folder import FollowSource
+    from edge.decide.alarms import Decider
+    from edge.decide.repeat_alarms import Offenders
+    from edge.detect.camera_check import LensCheck
+    from edge.detect.frame_rate import CropBudget, Pace
+    from edge.detect.sequences import ArrivingMotion
+    from edge.device.health import slowest_fps
+    from edge.watch import Watcher
+
+    settings, classifier, writer = camera.settings, shared.classifier, shared.writer
+    arriving = isinstance(source, FollowSource)
+    live = source.live and not arriving
+    rule = rule_for(classifier, settings)
+    own = replace(rule, one_picture=True) if arriving else rule
+    # Bursts are visits, an hour apart perhaps though they come in together: none is the one before, found again.
+    decider = (
+        Decider(own, zones=settings.zones, schedule=settings.schedule, offenders=Offenders(), again_s=0.0)
+        if arriving
+        else None
+    )
+    # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
+    budget = CropBudget(settings.frame_s if live else None, most=MOST_CROPS_ARRIVED if arriving else MOST_CROPS)
+    context = classifier.card.crop.context
+    pace = Pace(
+        settings.quiet_fps,
+        settings.fps,
+        lambda fps: setattr(source, "fps", fps),
+        share=shared.share,
+        least=slowest_fps(rule.frames_needed),
+    )
+    return Watcher(
+        classifier,
+        own,
+        Teller(
+            sinks,
+            model=classifier.name,
+            context=context,
+            evidence=writer.camera(settings.masks, context=context, clips=not arriving) if writer else None,
+            run=shared.run,
+        ),
+        settings,
+        pace=pace if live else None,
+        budget=budget,
+        lens=LensCheck() if live else None,
+        arriving=arriving,
+        trace=shared.trace,
+        motion=ArrivingMotion(settings.masks) if arriving else None,
+        decider=decider,
+    )
+
+
+def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared, new: Shared) -> None:
+    """Change how a camera is watched, from its next frame on; what is known of its place and its bears is kept.
+
+    From any thread. What is followed now is judged by the rule under which it was first seen.
+    """
+    from edge.detect.frame_scan import scan_of
+    from edge.detect.motion import MotionFinder
+    from edge.detect.sequences import ArrivingMotion
+    from edge.detect.zones import Cover
+    from edge.device.health import slowest_fps
+
+    was, settings = before.settings, after.settings
+    rule = rule_for(new.classifier, settings)
+    own = replace(rule, one_picture=True) if watcher.arriving else rule
+    masks = settings.masks
+    # Other masks need another background: what was hidden was never learnt.
+    finder = ArrivingMotion if watcher.arriving else MotionFinder
+    motion = finder(masks=masks) if masks != was.masks else None
+    scan = scan_of(new.classifier, masks)
+    context = new.classifier.card.crop.context
+    # Never by what the watcher has now: the change before may wait for its next frame as well.
+    other = new.writer is not old.writer or masks != was.masks or context != old.classifier.card.crop.context
+    kept = new.writer.camera(masks, context=context, clips=not watcher.arriving) if new.writer and other else None
+
+    def apply(_: object) -> None:
+        watcher.scorer, watcher.rule, watcher.trace = new.classifier, own, new.trace
+        watcher.decider.rule, watcher.decider.zones = own, settings.zones
+        watcher.decider.schedule = settings.schedule
+        watcher.cover = Cover(masks)
+        watcher.motion, watcher.scan = motion or watcher.motion, scan
+        watcher.teller.model, watcher.teller.context = new.classifier.name, context
+        if other:
+            let_go_of(watcher.teller.evidence)
+            watcher.teller.evidence = kept
+        if watcher.pace:
+            watcher.pace.change(settings.quiet_fps, settings.fps, slowest_fps(rule.frames_needed))
+            watcher.budget.seconds = settings.frame_s
+
+    watcher.before_next(apply)
+
+
+def let_go_of(evidence: CameraEvidence | None) -> None:
+    """Have it finish its clips, and hold no pictures any more: its writer knows it for as long as it lives itself."""
+    if evidence:
+        evidence.finish()
+        evidence.ring = None
+
+
+# Hand people's reviews to the camera that raised the alarm, within two seconds.
+
+
+REVIEWS_EVERY_S = 1.0
+
+
+class Reviews:
+    """Looks into the journal once a second, in a thread of its own, and hands on what is new.
+
+    ``posts`` are those of now. ``alarm_labels`` are the card's: what was called otherwise is no bear, and its alarm was
+    wrong.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        posts: Callable[[], Sequence[Post]],
+        alarm_labels: Callable[[], Collection[str]],
+    ) -> None:
+        self._journal = journal
+        self._posts = posts
+        self._alarm_labels = alarm_labels
+        self._row = 0  # the last that was handed on
+        self._watchers: list[Watcher] = []  # to which
+        self._looked: float | None = None
+        self._worker: Worker[None] = Worker(lambda _, __: self.look(), "reviews", depth=1, deadline_s=60.0)
+
+    def tick(self, now: float) -> None:
+        """Call it often; ``now``: time.monotonic()."""
+        if self._looked is None or now - self._looked >= REVIEWS_EVERY_S:
+            self._looked = now
+            self._worker(None)
+
+    def look(self) -> None:
+        """Hand on what was said since the last look; all of it where there are watchers that know nothing yet."""
+        watchers = [post.watcher for post in tuple(self._posts())]
+        if any(watcher not in self._watchers for watcher in watchers):
+            self._row = 0
+        self._watchers = watchers
+        for said in self._journal.reviews(self._row):
+            self._row = said.row
+            wrong = said.verdict == "wrong" or (said.label is not None and said.label not in self._alarm_labels())
+            for post in tuple(self._posts()):
+                if post.camera.name == said.event.camera:
+                    _hand_on(post.watcher, said, wrong=wrong)
+
+    def close(self, within_s: float) -> None:
+        """No more of it."""
+        self._worker.close(within_s)
+
+
+def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
+    event, box = said.event, said.event.box_xywh
+    if event.kind != "bear" or box is None:
+        return
+
+    def hear(frame: Frame) -> None:
+        offenders = watcher.decider.offenders
+        if offenders:
+            # A picture that arrived has the time of its camera's own clock.
+            wall = datetime.now(UTC) if watcher.arriving else frame.wall
+            # Ahead of now where the clock has been set back since: then it counts from now on.
+            since_s = max((wall - said.at).total_seconds(), 0.0)
+            offenders.said(event.id, box, frame.time - since_s, frame.time, wrong=wrong)
+
+    watcher.before_next(hear)
+
+
+START_S = 15.0  # what opening a camera may take
+OLD_S = 5.0  # what an evidence writer that is done with may take
+
+
+class Alarm:
+    """Watches the cameras of ``settings`` and tells who is to be told, from ``start`` to ``close``.
+
+    ``terminal`` is told last of each event. Raises SourceError, ModelError, OptionError and MissingExtraError for what
+    cannot work, having let go of everything. ``change`` is for the thread that calls ``tick``.
+    """
+
+    def __init__(self, settings: Settings, *, terminal: Sink | None = None, root: Path = Path("/")) -> None:
+        self.settings = settings
+        self.clock = Clock()
+        self.run = Run(clock_synced=self.clock.synced)
+        self.posts: list[Post] = []
+        self.writer: EvidenceWriter | None = None
+        self.trace: Trace | None = None
+        self.alerting: Alerting | None = None
+        self.condition: Condition | None = None  # there is one for cameras
+        self.reviews: Reviews | None = None  # where there is a journal
+        self.failed: list[BaseException] = []  # of sources that ended with an error
+        self._began = time.monotonic()
+        self._alarms_before = 0  # of cameras that are not watched any more
+        self._opened: list[Source] = []
+        self._more: dict[str, Ask] = {}
+        try:
+            self._build(terminal, root)
+        except BaseException:
+            self.close(0.0)
+            raise
+
+    def _build(self, terminal: Sink | None, root: Path) -> None:
+        settings = self.settings
+        followed = any(camera.follow for camera in settings.cameras)
+        folder = made_state_folder(settings.state) if followed else None
+        for camera in settings.cameras:
+            self._opened.append(open_kept(camera, state=folder, waits=settings.waits))
+        self.classifier: Classifier = load(settings.model)
+        for camera in settings.cameras:
+            rule_for(self.classifier, camera.settings)
+        self.trace = Trace(settings.trace) if settings.trace else None
+        # A clip that is tried out is nothing that happened here, unless somebody wants it told.
+        live = settings.waits or any(opened.live for opened in self._opened)
+        self.state = made_state_folder(settings.state) if settings.state or settings.alerts.remote or live else None
+        self.alerting = Alerting(
+            settings.alerts,
+            self.run,
+            state=self.state,
+            clock=self.clock,
+            cameras=[camera.name for camera in settings.cameras],
+            model=self.classifier.name,
+            terminal=terminal,
+        )
+        self.writer = evidence_writer(settings.evidence, written=self.alerting.attach)
+        self.alerting.evidence = self.writer
+        self._shared = self._shares()
+        for camera, opened in zip(settings.cameras, tuple(self._opened), strict=True):
+            self.posts.append(self._post(camera, opened))
+        self.alerting.watching = self._watching
+        self.alerting.stats = self._stats
+        if live:
+            self.condition = Condition(settings.health, self.state, lambda: self.classifier, self.status, root=root)
+        self.alerting.more = self._parts
+        if self.alerting.journal:
+            self.reviews = Reviews(self.alerting.journal, lambda: self.posts, lambda: self.classifier.card.alarm_labels)
+
+    def ask(self, name: str, part: Ask) -> None:
+        """Have health ask this too."""
+        self._more[name] = part
+
+    def silence(self) -> None:
+        """Noises and relays off, for good, within half a second."""
+        if self.alerting:
+            self.alerting.silence()
+
+    def losses(self) -> list[str]:
+        """One line for each of those told that failed, hung, or left something undone."""
+        return self.alerting.losses() if self.alerting else []
+
+    def start(self) -> None:
+        """Say what cannot work, and begin to watch."""
+        assert self.alerting
+        self.alerting.tick()
+        for post in self.posts:
+            post.start()
+        if self.condition:
+            self.condition.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether any camera is still watched."""
+        return any(post.alive for post in self.posts)
+
+    def tick(self, now: float) -> None:
+        """Call it about ten times a second; ``now``: time.monotonic()."""
+        assert self.alerting
+        if self.condition:
+            self.condition.tick(now)
+        self.alerting.tick(now)
+        if self.reviews:
+            self.reviews.tick(now)
+
+    def status(self, now: float | None = None) -> Status:
+        """How all of it is now; from any thread."""
+        now = time.monotonic() if now is None else now
+        alerting, posts = self.alerting, tuple(self.posts)
+        assert alerting
+        known = [crop_s for post in posts if (crop_s := post.watcher.budget.crop_s) is not None]
+        status = Status(
+            version=__version__,
+            model=self.classifier.name,
+            uptime_s=now - self._began,
+            cameras=tuple(post.status(now) for post in posts),
+            sinks=tuple(
+                SinkStatus(each.name, each.failures, each.dropped, each.hung, each.problem())
+                for each in alerting.workers
+            ),
+            channels=tuple(
+                ChannelStatus(each.key, each.stats.waiting, each.stats.parked, each.problem())
+                for each in alerting.deliverers
+            ),
+            problems=alerting.problems,
+            alarms=self._alarms_before + _alarms(posts),
+            crop_ms=max(known) * 1000.0 if known else None,
+            durable=alerting.journal.durable if alerting.journal else None,
+        )
+        return self.condition.add_to(status, now) if self.condition else status
+
+    def change(self, settings: Settings, classifier: Classifier | None = None) -> None:
+        """Go on with other settings, and another model where one is given; cameras that stay lose no frame.
+
+        Raises what making it would; then all is as it was. ``state`` and ``trace`` hold from the next start on.
+        """
+        assert self.alerting
+        before, old = self.settings, self._shared
+        new_classifier = classifier or self.classifier
+        for camera in settings.cameras:
+            rule_for(new_classifier, camera.settings)
+        kept = {post.camera.name: post for post in self.posts}
+        stays = {camera.name for camera in settings.cameras if _same_source(kept.get(camera.name), camera)}
+        gone = [post for post in self.posts if post.camera.name not in stays]
+        new = [camera for camera in settings.cameras if camera.name not in stays]
+        later = [camera for camera in new if any(_same_folder(post.camera, camera) for post in gone)]
+        opened = self._open_new([camera for camera in new if camera not in later])
+        writer = self.writer
+        apply_health = drop_health = _nothing
+        try:
+            if settings.evidence != before.evidence:
+                writer = evidence_writer(settings.evidence, written=self.alerting.attach)
+            if self.condition:
+                apply_health, drop_health = self.condition.change(settings.health)
+            names = [camera.name for camera in settings.cameras]
+            self.alerting.change(settings.alerts, names, new_classifier.name)
+        except BaseException:
+            drop_health()
+            for source in opened.values():
+                source.close()
+            if writer and writer is not self.writer:
+                writer.close(0.0)
+            raise
+        # From here on nothing can fail.
+        self.settings, self.classifier = replace(settings, state=before.state, trace=before.trace), new_classifier
+        old_writer, self.writer = self.writer, writer
+        self.alerting.evidence = writer
+        apply_health()
+        self._shared = self._shares()
+        end_all(gone)
+        for post in gone:
+            let_go_of(post.watcher.teller.evidence)
+        opened |= self._open_new(later)  # which knows now what was looked at
+        posts = []
+        for camera in settings.cameras:
+            post = kept[camera.name] if camera.name in stays else self._post(camera, opened[camera.name])
+            if camera.name in stays:
+                change_watcher(post.watcher, post.camera, camera, old, self._shared)
+                post.camera = camera
+            posts.append(post)
+        self._alarms_before, self.posts = self._alarms_before + _alarms(gone), posts
+        for camera, post in zip(settings.cameras, posts, strict=True):
+            if camera.name not in stays:
+                post.start()
+        if old_writer and old_writer is not writer:
+            threading.Thread(target=old_writer.close, args=(OLD_S,), name="old evidence", daemon=True).start()
+
+    def let_go(self) -> None:
+        """Let go of all cameras, side by side, and end the watching."""
+        end_all(self.posts)
+        self.failed += [post.failed for post in self.posts if post.failed]
+
+    def close(self, within_s: float) -> None:
+        """Finish what waits to be told and kept, for at most so many seconds."""
+        until = time.monotonic() + within_s
+        for opened in (*self._opened, *(post.source for post in self.posts)):
+            opened.close()
+        for worker in (self.writer, self.trace):  # the journal is told of the last pictures
+            if worker:
+                worker.close(until - time.monotonic())
+        if self.reviews:
+            self.reviews.close(0.0)
+        if self.condition:
+            self.condition.close()
+        if self.alerting:
+            self.alerting.close(until - time.monotonic())
+
+    def _open_new(self, cameras: Sequence[Camera]) -> dict[str, Source]:
+        """Sources of cameras that are new; one that stands for another is opened when that was let go of."""
+        opened: dict[str, Source] = {}
+        try:
+            for camera in cameras:
+                opened[camera.name] = open_kept(camera, state=self.state, waits=True)
+        except BaseException:
+            for source in opened.values():
+                source.close()
+            raise
+        return opened
+
+    def _shares(self) -> Shared:
+        return Shared(self.classifier, self.run, self.writer, self.trace, self._share)
+
+    def _share(self) -> float:
+        return self.condition.share() if self.condition else 1.0
+
+    def _post(self, camera: Camera, source: Source) -> Post:
+        assert self.alerting
+        watcher = make_watcher(source, camera, self._shared, self.alerting.sinks)
+        connect(source, watcher)
+        return Post(camera, source, watcher)
+
+    def _parts(self) -> dict[str, Ask]:
+        return (self.condition.parts() if self.condition else {}) | self._more
+
+    def _stats(self) -> Mapping[str, object]:
+        """Return the statistics for MQTT; empty while cameras open, which is no problem yet."""
+        status = self.status()
+        starting = status.uptime_s < START_S and any(each.frame_age_s is None for each in status.cameras)
+        return {} if starting else stats_of(status)
+
+    def _watching(self, camera: str) -> bool:
+        now = time.monotonic()
+        return any(post.fresh(now) for post in tuple(self.posts) if post.camera.name == camera)
+
+
+def _nothing() -> None:
+    """There is nothing to change."""
+
+
+def _alarms(posts: Sequence[Post]) -> int:
+    return sum(post.watcher.teller.told["new"] for post in posts)
+
+
+def _same_source(post: Post | None, camera: Camera) -> bool:
+    """Whether a camera's frames come from where they came before; a clip that was played is not played again."""
+    if post is None or not (post.alive or post.played):
+        return False
+    return replace(post.camera, settings=camera.settings) == camera
+
+
+def _same_folder(one: Camera, other: Camera) -> bool:
+    """Whether both follow the same folder, as what is renamed does: one goes on where the other has ended."""
+    followed = one.follow and other.follow and not other.motion_source  # which is refused
+    return followed and Path(one.source).expanduser().absolute() == Path(other.source).expanduser().absolute()
