@@ -1,5 +1,5 @@
 """``python -m edge`` is ``bear-alarm``."""
 
-from edge.commands.main import main
+from edge.cli.main import main
 
 main()

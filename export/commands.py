@@ -48,7 +48,7 @@ def export(
     from train.learning.threads import wait_asleep
 
     wait_asleep()
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from export.artefact import export_run, run_catalog
     from train.catalog.labels import parse_labels
     from train.learning.run import read_run

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from edge.commands.main import main
+from edge.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 600  # a command that hangs ends the worker, and every thread says where it was

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge.doctor.finding import Finding
-from edge.doctor.patient import Patient
+from edge.cli.doctor.findings import Finding, Patient
 
 
 def put(root: Path, **files: str) -> Path:

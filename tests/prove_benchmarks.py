@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.commands.progress import track
+from edge.cli.progress import track
 from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
 from train.benchmark.figures import figures

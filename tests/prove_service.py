@@ -73,7 +73,7 @@ import os, runpy, sys
 if sys.argv[1] == "watch" and not os.path.exists("/opt/bear-alarm/itself"):
     runpy.run_path("/opt/checkout/tests/fenced.py", run_name="__main__")
     sys.exit()
-from edge.commands.main import main
+from edge.cli.main import main
 main()
 END
 chmod 755 {ALARM} /opt /opt/bear-alarm

@@ -5,7 +5,7 @@ from typing import Any
 
 from edge.camera.dual_stream import OLDEST_S, SAME_S, SILENT_S, PairedSource
 from edge.camera.reconnect import KeptSource
-from edge.commands.watch_words import _lost
+from edge.cli.watch import _lost
 from edge.detect.camera_check import GRACE_S
 from edge.watch import CHECK_S
 from tests.test_edge_camera_paired import MAIN_WH, SUB_WH, FakeStream, away, paired, until

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.commands import classify as command
+from edge.cli import classify as command
 from edge.detect.stills import Finding
 from edge.detect.survey import Results, row_of
 from edge.errors import OptionError
@@ -245,7 +245,7 @@ def test_ctrl_c_says_how_far_it_got_and_the_same_command_goes_on(tmp_path, model
     out, table = tmp_path / "results.json", tmp_path / "bears.csv"
     folder = card(tmp_path / "card", {f"{number}.jpg": NO_BEAR_COLOUR for number in range(PICTURES)}, 480, 640)
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs do not
-    heeding += "from edge.commands.main import main; main()"
+    heeding += "from edge.cli.main import main; main()"
     words = ["classify", folder, "--model", model, "--out", out, "--csv", table, "--jsonl"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen(

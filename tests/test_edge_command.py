@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from edge import __version__
-from edge.commands import app
-from edge.commands.main import COMMANDS
-from edge.commands.progress import track
+from edge.cli import main
+from edge.cli.main import COMMANDS
+from edge.cli.progress import track
 from edge.errors import MissingExtraError, PictureError
 from edge.installing import extra
 from tests.command import bear_alarm
@@ -48,7 +48,7 @@ def test_help_names_every_command_and_version_the_version():
 @pytest.mark.parametrize("words", [["--help"], ["--version"]])
 def test_help_imports_nothing_heavy(words):
     code = (
-        "import sys\nfrom edge.commands.main import main\n"
+        "import sys\nfrom edge.cli.main import main\n"
         f"sys.argv = ['bear-alarm', *{words!r}]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'cv2', 'numpy', 'onnxruntime', 'torch', 'fastai', 'typer', 'rich', 'pydantic'} & set(sys.modules)\n"
@@ -134,10 +134,10 @@ class Outcome:
 
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(app, "load", lambda name: app.as_command(name, broken))
+        monkeypatch.setattr(main, "load", lambda name: main.as_command(name, broken))
         with pytest.raises(SystemExit) as left:
-            app.run(["schema"])
-        app.root.__dict__.pop("commands", None)
+            main.run(["schema"])
+        main.root.__dict__.pop("commands", None)
         self.code = left.value.code
         self.words = capsys.readouterr().err
 
@@ -154,12 +154,12 @@ def own_logging():
 
 @pytest.mark.usefixtures("own_logging")
 def test_errors_become_exit_codes(monkeypatch, capsys):
-    monkeypatch.delenv(app.DEBUG, raising=False)
+    monkeypatch.delenv(main.DEBUG, raising=False)
     ours = Outcome(monkeypatch, capsys, ZeroDivisionError("oops"))
     assert ours.code == 1
     assert ours.words.count("\n") == 1
     assert "ZeroDivisionError: oops" in ours.words
-    assert f"{app.DEBUG}=1" in ours.words
+    assert f"{main.DEBUG}=1" in ours.words
     theirs = Outcome(monkeypatch, capsys, PictureError("x.jpg: broken"))
     assert (theirs.code, theirs.words) == (2, "bear-alarm: x.jpg: broken\n")
     stopped = Outcome(monkeypatch, capsys, KeyboardInterrupt())
@@ -182,9 +182,9 @@ def test_completion_never_puts_words_between():
 
 
 def test_a_room_that_is_not_installed_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(app, "entry_points", lambda **_: [])
+    monkeypatch.setattr(main, "entry_points", lambda **_: [])
     with pytest.raises(MissingExtraError, match=re.escape(extra("train"))):
-        app.load("train")
+        main.load("train")
 
 
 class Terminal:
@@ -211,7 +211,7 @@ def test_progress_shows_only_on_a_terminal_and_after_two_seconds(monkeypatch, ca
     monkeypatch.setattr(sys, "stderr", terminal)
     assert list(track(range(3), "counting")) == [0, 1, 2]
     assert terminal.text == ""
-    monkeypatch.setattr("edge.commands.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("edge.cli.progress.time.monotonic", lambda: next(clock))
     for number in track(iter(range(6)), "counting", total=6):
         print(f"line {number}")
     assert "counting" in terminal.text

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge.commands.app import load
-from edge.commands.main import COMMANDS
+from edge.cli.main import COMMANDS, load
 from edge.errors import MissingExtraError
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge.commands.app import as_command
-from edge.commands.watch import watch
+from edge.cli.main import as_command
+from edge.cli.watch import watch
 from edge.demo.story import TRUTH, Story
 from edge.record.trace import Look, Moment, Told
 from edge.schema import Standing

@@ -10,11 +10,8 @@ import threading
 
 import pytest
 
-from edge.doctor import Finding, broken, doubt, fine, unknown, verdict
-from edge.doctor.child import python, run
-from edge.doctor.patient import Patient
-from edge.doctor.rounds import Check, examine
-from edge.doctor.words import lines_of
+from edge.cli.doctor.findings import Finding, Patient, broken, doubt, fine, python, run, unknown, verdict
+from edge.cli.doctor.run import Check, examine, lines_of
 from tests.broker import until
 from tests.sink_world import alive
 from tests.small_disk import ROOT
@@ -48,7 +45,7 @@ def test_a_check_that_raises_or_hangs_is_a_finding_and_the_others_go_on():
 @pytest.mark.skipif(os.name != "posix", reason="an alarm of POSIX")
 def test_a_child_that_hangs_ends_by_itself_where_the_doctor_was_killed(tmp_path):
     code = (
-        "import os; from edge.doctor import child; child.LEFT_S = 0.0; print(os.getpid(), flush=True); "
+        "import os; from edge.cli.doctor.findings import child; child.LEFT_S = 0.0; print(os.getpid(), flush=True); "
         f"child.python('tests.doctor_child', {{'hang': {str(tmp_path / 'pid')!r}}}, 2.0)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL) as doctor:

@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edge.cli.doctor import machine
+from edge.cli.doctor import machine as permissions
+from edge.cli.doctor import machine as service
+from edge.cli.doctor import machine as timekeeping
 from edge.decide.schedule import parse_schedule
 from edge.device.systemd import Done, Host
-from edge.doctor import machine, permissions, service, timekeeping
 from edge.settings import AlertSettings, Camera, CameraSettings, Settings
 from tests.doctor_world import by_name, device, put, states
 from tests.small_disk import ROOT
@@ -157,7 +160,7 @@ def test_groups_that_devices_want_and_the_service_has(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="groups")
 def test_a_user_without_groups_is_told_which():
     code = (
-        "import grp, os, pathlib\nfrom edge.doctor import permissions, patient\nfrom edge.settings import *\n"
+        "import grp, os, pathlib\nfrom edge.cli.doctor.findings import permissions, patient\nfrom edge.settings import *\n"
         "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "settings = Settings(alerts=AlertSettings(relays=('17',)))\n"
         "one = patient.Patient(settings, root=pathlib.Path('/nowhere'))\n"

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.doctor import cameras, devices
-from edge.doctor.patient import Patient
+from edge.cli.doctor import cameras
+from edge.cli.doctor import cameras as devices
+from edge.cli.doctor.findings import Patient
 from edge.settings import Camera, CameraSettings
 from tests.broker import free_port
 from tests.doctor_world import by_name, put, states

@@ -10,13 +10,12 @@ import zipfile
 
 import pytest
 
-from edge.commands.doctor import admitted
-from edge.commands.watch_names import names
+from edge.cli.doctor import bundle
+from edge.cli.doctor.bundle import Redactor, secrets_of_device
+from edge.cli.doctor.command import admitted
+from edge.cli.doctor.findings import Patient, doubt
+from edge.cli.options import names
 from edge.config import load_config
-from edge.doctor import bundle
-from edge.doctor.finding import doubt
-from edge.doctor.patient import Patient
-from edge.doctor.redact import Redactor, secrets_of_device
 from edge.errors import OptionError
 from edge.settings import Camera, Settings
 from tests.broker import free_port

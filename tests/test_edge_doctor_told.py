@@ -7,8 +7,10 @@ import struct
 import pytest
 
 from edge.alert.mqtt_settings import settings_from_url
-from edge.doctor import pins, telling_away, telling_here
-from edge.doctor.checks import check_anyone
+from edge.cli.doctor import alerts as pins
+from edge.cli.doctor import alerts as telling_away
+from edge.cli.doctor import alerts as telling_here
+from edge.cli.doctor.run import check_anyone
 from edge.record.database import Alive
 from edge.settings import AlertSettings, HealthSettings, Settings
 from tests.broker import Broker, Listener, refusing_port

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.alert.events import Teller
-from edge.commands.events_files import evidence
+from edge.cli.events import evidence
 from edge.errors import BearAlarmError
 from edge.record import database
 from edge.record.evidence import EvidenceWriter

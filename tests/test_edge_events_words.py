@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from edge.commands import alert
-from edge.commands.events_story import way
+from edge.cli import alert
+from edge.cli.events import way
 from edge.errors import BearAlarmError
 from edge.record import history
 from edge.record.database import Alive

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.commands.app import load
-from edge.commands.main import COMMANDS
+from edge.cli.main import COMMANDS, load
 from edge.device import systemd
 from tests.guide_pages import DOCS, ROOT, Step, steps
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge.commands.app import load
-from edge.commands.main import COMMANDS, help_text
+from edge.cli.main import COMMANDS, help_text, load
 from edge.errors import MissingExtraError
 
 ROOMS = sorted(COMMANDS)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.commands import app
-from edge.commands.main import interrupt
+from edge.cli import main
+from edge.cli.main import interrupt
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,13 +28,13 @@ class Finder:
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.meta_path.insert(0, Finder())
 sys.argv = ["bear-alarm", "classify", {folder!r}]
-from edge.commands.main import main
+from edge.cli.main import main
 main()
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("module", ["edge.commands.app", "typer", "edge.commands.classify", "cv2", "onnxruntime"])
+@pytest.mark.parametrize("module", ["edge.cli.main", "typer", "edge.cli.classify", "cv2", "onnxruntime"])
 def test_ctrl_c_while_it_starts_is_quiet(module, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
     code = CTRL_C_AT.format(module=module, folder=str(tmp_path))
@@ -78,7 +78,7 @@ def test_words_that_nobody_reads_do_not_stop_the_work(monkeypatch):
     os.close(reader)
     with open(writer, "w", buffering=1, encoding="utf-8", closefd=False) as gone:
         monkeypatch.setattr(sys, "stderr", gone)
-        app._StderrHandler().handle(logging.makeLogRecord({"msg": "a bear"}))
+        main._StderrHandler().handle(logging.makeLogRecord({"msg": "a bear"}))
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # what is left in the buffer goes there
     os.close(writer)

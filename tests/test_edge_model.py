@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from edge.commands import model as command
+from edge.cli import model as command
 from edge.detect import classifier as models
 from edge.detect.classifier import Classifier
 from edge.errors import BearAlarmError, ModelError, OptionError

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.alert.notify import title_and_body
-from edge.commands.main import escaped
+from edge.cli.main import escaped
 from edge.demo.scene import Scene
 from edge.record.outbox import Message
 from edge.run import Run

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge.commands import progress
-from edge.commands.progress import track
+from edge.cli import progress
+from edge.cli.progress import track
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> p
     now = iter(range(10_000))
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
     monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: False)))
-    caplog.set_level("INFO", logger="edge.commands.progress")
+    caplog.set_level("INFO", logger="edge.cli.progress")
     return caplog
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from edge.commands import reload as reloading
-from edge.commands.stopping import Stop
-from edge.commands.watch_run import _watch
+from edge.cli import watch as reloading
+from edge.cli.watch import Stop, _watch
 from edge.device.watchdog import Notifier
 from edge.settings import Settings
 from edge.status import Status

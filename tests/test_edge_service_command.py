@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edge.commands import service
-from edge.commands.app import as_command
+from edge.cli import service
+from edge.cli.main import as_command
 from edge.device import other_systems
 from edge.device.systemd import ServiceError
 from edge.errors import OptionError

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.commands import snapshot as command
-from edge.commands.watch_words import model_line
+from edge.cli import snapshot as command
+from edge.cli.watch import model_line
 from edge.detect.classifier import BUNDLED, Classifier, file_digest
 from edge.detect.frame_scan import FrameScanner
 from edge.detect.zones import GREY, Zone, contains

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from edge.commands.stopping import Stop
+from edge.cli.watch import Stop
 from tests.broker import free_port
 from tests.sink_world import alive, lines, soon
 from tests.test_edge_watch import ROOT

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.commands.why_story import explain
+from edge.cli.why import explain
 from edge.record.plot import PixelCanvas, SvgCanvas, plot
 from edge.record.trace import Trace
 from edge.record.trace_query import find, read_trace

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge.alert.events import Teller
 from edge.camera import open_source
-from edge.commands.why_story import explain
+from edge.cli.why import explain
 from edge.decide.alarms import Decider
 from edge.decide.evidence import Rule
 from edge.detect.tracker import SAME_INSIDE, SAME_IOU, Tracker, inside, iou

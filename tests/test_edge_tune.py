@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.commands.tune import tuned_text
+from edge.cli.tune import tuned_text
 from edge.decide.evidence import Rule
 from edge.errors import BearAlarmError, OptionError
 from edge.tuning import Budget, Heard, Peak, choose, levels_of, listen, most_alarms, parse_budget
@@ -202,7 +202,7 @@ def test_a_zone_leaves_out_what_lies_outside(clips, model, tmp_path):
 
 def test_what_tells_nothing_of_a_rate_is_refused(clips, tmp_path):
     from edge.camera import DEMO
-    from edge.commands.tune import check_clips
+    from edge.cli.tune import check_clips
 
     quiet, red = clips
     picture = tmp_path / "a.jpg"

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from edge.alert.events import Teller
-from edge.commands.tune import tune
+from edge.cli.tune import tune
 from edge.decide.alarms import OUTSIDE_ZONES
 from edge.decide.evidence import Rule
 from edge.errors import OptionError, SourceError

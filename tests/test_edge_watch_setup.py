@@ -18,7 +18,7 @@ from edge.alert.dispatch import Alerting
 from edge.alert.events import Teller
 from edge.camera.folder import FollowSource
 from edge.camera.reconnect import KeptSource
-from edge.commands.watch_names import named, names
+from edge.cli.options import named, names
 from edge.decide.schedule import parse_schedule
 from edge.detect.classifier import Classifier
 from edge.detect.zones import parse_polygon, parse_zone

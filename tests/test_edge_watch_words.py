@@ -12,7 +12,7 @@ import pytest
 
 from edge.alert.events import ENDED_WORDS, UNKNOWN, Teller
 from edge.camera.reconnect import KeptSource
-from edge.commands.watch_words import OVER, alert, next_steps, sum_up
+from edge.cli.watch import OVER, alert, next_steps, sum_up
 from edge.detect.camera_check import Report
 from edge.detect.frame_rate import Tally
 from edge.local_time import lasting

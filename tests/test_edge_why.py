@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from edge.alert.events import Teller
-from edge.commands.app import as_command
-from edge.commands.why import why
-from edge.commands.why_words import place
+from edge.cli.main import as_command
+from edge.cli.why import place, why
 from edge.errors import BearAlarmError
 from edge.record.trace import Moment, Trace
 from edge.schema import Event, Standing
@@ -27,7 +26,7 @@ def berlin(time_zone, monkeypatch):
     """A place whose clock is not UTC, long after all that is told here."""
     time_zone("Europe/Berlin")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("edge.commands.why._now", lambda: WALL + timedelta(days=30))
+    monkeypatch.setattr("edge.cli.why._now", lambda: WALL + timedelta(days=30))
 
 
 def record(path, frames):

@@ -26,7 +26,7 @@ __all__ = ["berlin"]  # a fixture
 @pytest.fixture
 def clock(monkeypatch):
     """Sets what `why` takes for now, as minutes after WALL."""
-    return lambda minutes: monkeypatch.setattr("edge.commands.why._now", lambda: WALL + timedelta(minutes=minutes))
+    return lambda minutes: monkeypatch.setattr("edge.cli.why._now", lambda: WALL + timedelta(minutes=minutes))
 
 
 def written(path, lines):

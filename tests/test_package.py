@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from edge import __version__
-from edge.commands.app import load
-from edge.commands.main import COMMANDS
+from edge.cli.main import COMMANDS, load
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.commands.app import as_command
+from edge.cli.main import as_command
 from edge.errors import BearAlarmError
 from tests.command import ROOT, Ran, bear_alarm
 from tests.feedback_evidence import negative, review
@@ -114,7 +114,7 @@ def test_a_mistake_is_one_sentence(evidence: Path, tmp_path: Path) -> None:
 
 def test_an_import_needs_no_torch(evidence: Path, tmp_path: Path) -> None:
     block = "import sys\nfor name in ('torch', 'fastai', 'timm', 'pandas'): sys.modules[name] = None\n"
-    code = block + "from edge.commands.main import main\nmain()"
+    code = block + "from edge.cli.main import main\nmain()"
     words = [sys.executable, "-c", code, "feedback", "import", str(evidence), "--into", str(tmp_path / "data")]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -27,7 +27,7 @@ from train.learning.pictures import PictureCache, leave_out_broken
 
 pytest.importorskip("imagehash")
 
-DOOR = "from edge.commands.main import main\nmain()\n"
+DOOR = "from edge.cli.main import main\nmain()\n"
 OWN = {"PYTHONPATH": str(ROOT)}
 
 

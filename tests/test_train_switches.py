@@ -187,7 +187,7 @@ def test_two_processes_make_one_run(pictures: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"batch": 8}')
     program = tmp_path / "both.py"  # no name of a package
-    program.write_text("from edge.commands.main import main\nmain()\n")
+    program.write_text("from edge.cli.main import main\nmain()\n")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
     options = ["--backbone", "mobilenetv2_035", "--no-pretrained", "--image-size", "32", "--epochs", "1"]
     words = ["train", str(pictures), "--out", str(tmp_path / "run"), "--recipe", str(recipe), "--per-epoch", "32"]

@@ -365,7 +365,7 @@ Corners = Annotated[Polygon, Words(corners, CORNERS)]
 Masks = Annotated[
     tuple[Polygon, ...], Words(polygons, {"anyOf": [*CORNERS["anyOf"], {"type": "array", "items": CORNERS}]})
 ]
-Rate = Annotated[float, Field(ge=0.25, le=60.0)]  # slower, two sure frames would not alarm (edge.commands.watch)
+Rate = Annotated[float, Field(ge=0.25, le=60.0)]  # slower, two sure frames would not alarm (edge.cli.watch)
 Share = Annotated[float, Field(ge=0.001, le=0.999)]
 Evidence = Annotated[float, Field(ge=1.21, le=6.0)]
 

@@ -74,7 +74,7 @@ import sys
 from pathlib import Path
 import edge.record.journal as disk
 disk.MACHINE_BOOT = Path("boot_id")
-from edge.commands.main import main
+from edge.cli.main import main
 sys.argv = ["bear-alarm", "watch", "--config", "bear-alarm.yml"]
 main()
 """

@@ -93,7 +93,7 @@ def _find(place: Place, top: int) -> list[Suspect]:
     wait_asleep()
     import numpy as np
 
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from train.catalog.decisions import live, match, read_decisions
     from train.clean.embeddings import CACHE, embed
     from train.clean.suspects import find_suspects
@@ -204,7 +204,7 @@ def _retrain(place: Place, out: Path, weights: Path | None, *, as_json: bool, fo
 
     check_retrain(place, out, force=force)  # before the seconds that torch takes
     wait_asleep()
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from train.clean.retrain import retrain, table
 
     report = retrain(place, out, _say, track, force=force, weights=weights)

@@ -69,7 +69,7 @@ def import_(
     can tell, does not. It may be run again and again: what is there is passed over, what was reviewed otherwise since
     is replaced. Review with `bear-alarm events review`.
     """
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from train.catalog.labels import parse_labels
     from train.feedback.bring import Wanted, bring, missing_cameras
     from train.feedback.shelf import open_shelf

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from edge.commands.progress import track
+from edge.cli.progress import track
 from edge.errors import PictureError, SourceError
 from edge.pictures import picture_bytes
 from train.catalog.table import Table, check_no_loose, plain_text

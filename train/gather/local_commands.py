@@ -114,7 +114,7 @@ def card(
     Without --label they go to unsorted/, which training leaves out: move them from there into folders named by
     labels (`bear-alarm classify` says which are worth a look), then run `bear-alarm gather sort`.
     """
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from train.gather.bring import bring
     from train.gather.labels import plain_label
     from train.gather.local import from_card

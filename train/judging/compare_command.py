@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from edge.commands.wording import counted
+from edge.cli.progress import counted
 from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def compare(
     are left out; only a model of the very run whose --split-file is given, --split test, is spared. Of a folder of
     runs fold-1, fold-2 … (train --fold) each model judges the frames that it has not seen.
     """
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from edge.detect.classifier import Classifier
     from edge.errors import ModelError, OptionError
     from train.benchmark.held_out import Judge, in_common, judges_of, split_digest, unseen

@@ -51,7 +51,7 @@ def evaluate(
     seen: bears and other animals are shrunk into four sizes and set into other places, alike. A folder with the runs
     fold-1, fold-2 … (train --fold) is judged on trail cameras: each model on the frames that it has not seen.
     """
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from edge.detect.classifier import load
     from train.benchmark.held_out import learned, split_digest
     from train.judging.evaluate import evaluate_stills
@@ -99,7 +99,7 @@ def evaluate(
 
 def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Learned | None = None) -> Figures:
     """Benchmarks A and B of these pictures; among the doubts, that the model knows their sources."""
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from train.benchmark.figures import figures
     from train.benchmark.scores import benchmark_scores
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge.commands.wording import counted
+from edge.cli.progress import counted
 from edge.detect.card import Card
 from train.benchmark.held_out import Learned
 from train.figures.metrics import Auc, Rate

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from edge.commands.progress import track
+from edge.cli.progress import track
 from edge.errors import CatalogError
 from train.benchmark.held_out import Judge
 from train.benchmark.trail_cameras import see_all

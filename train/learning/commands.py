@@ -171,7 +171,7 @@ def train(
     split = divide(catalog)
     wait_asleep()
     check_gpu(recipe)
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from train.learning.backbones import find_backbone, weights_file
     from train.learning.hard_negatives import FOLDER, remembered
     from train.learning.pictures import PictureCache, leave_out_broken

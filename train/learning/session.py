@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge.commands.progress import track
-from edge.commands.wording import counted
+from edge.cli.progress import counted, track
 from train.catalog.picture import Catalog
 from train.catalog.picture import Picture as Row
 from train.catalog.split import Split

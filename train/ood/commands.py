@@ -37,7 +37,7 @@ def ood(
     given = of_folder(outsiders) if outsiders else []
     place = find_place(run, data)
     wait_asleep()
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from edge.files import replace_whole
     from train.learning.run import make_folder, read_run
     from train.ood.compare import RESULT, compare_run, save

@@ -32,7 +32,7 @@ def report(
 
     The page needs nothing but itself, not even a network. It holds pictures: mind their licences before passing it on.
     """
-    from edge.commands.progress import track
+    from edge.cli.progress import track
     from edge.detect.classifier import Classifier
     from edge.errors import OptionError
     from edge.files import replace_whole

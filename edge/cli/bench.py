@@ -1,0 +1,430 @@
+"""What the alarm costs on this machine: each step by turns with all the others, for boards slow down in heat.
+
+python -m edge.cli.bench MODEL [float]      the peak memory of a process that does each step once, MB
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median, quantiles
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from edge.camera import open_source
+from edge.detect.classifier import Classifier
+from edge.detect.crops import cut_all
+from edge.detect.frame_rate import CropBudget, ScanTimer
+from edge.detect.frame_scan import FrameScanner
+from edge.detect.motion import MotionFinder
+from edge.device.sensors import about, peak_memory_mb, temperature_c
+from edge.record.evidence import ACTIVE_S, IDLE_S, compressed
+from edge.schema import Frame
+from edge.settings import CameraSettings
+
+log = logging.getLogger(__name__)
+
+MANY = 12  # crops a frame is given at most
+ACROSS, DOWN = 4, 3  # of them over a frame
+LEAST_ROUNDS = 5
+FPS = CameraSettings.fps
+STILL = 3  # of the demo's first frames: further on the grass sways in them
+LEAST = 3  # crops a frame is given in any case (edge.detect.frame_rate)
+USABLE = 0.7  # of all cores: the rest is for the system, writing and sending
+CHILD_S = 300.0
+FLOAT = "float"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one step takes, milliseconds of the clock on the wall."""
+
+    median_ms: float
+    low_ms: float  # a tenth was faster
+    high_ms: float  # a tenth was slower
+    slowed: float  # the last third took so many times what the first third did
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Cost:
+        """Of three measurements or more, in the order in which they were made."""
+        tenths = quantiles(seconds, n=10, method="inclusive")
+        third = len(seconds) // 3
+        middle, low, high = (round(each * 1000.0, 3) for each in (median(seconds), tenths[0], tenths[-1]))
+        return cls(middle, low, high, round(median(seconds[-third:]) / median(seconds[:third]), 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of scoring crops."""
+
+    model: str  # name and short digest
+    precision: str  # "int8", "fp32"; "float": an int8 file that is run so
+    threads: int
+    crops: int  # scored together
+    cost: Cost | None = None  # of all of them
+
+    @property
+    def crop_ms(self) -> float:
+        """Milliseconds a crop."""
+        assert self.cost
+        return self.cost.median_ms / self.crops
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything that was measured, and on what."""
+
+    machine: str
+    cores: int
+    dot_products: bool | None  # whether the processor has what makes int8 fast
+    ways: tuple[Way, ...]  # the first is how the alarm runs
+    read: Cost  # a 1280x720 frame of H.264
+    motion: Cost  # looking for motion in it where nothing moves
+    jpeg: Cost  # compressing it for evidence
+    scan: Cost  # looking at it as a whole, as the alarm runs
+    memory_mb: dict[str, float | None]  # peak of the whole process, by precision, of the first model; 10^6 bytes
+    before_c: float | None
+    after_c: float | None
+    rounds: int
+    seconds: float
+
+    def way(self, precision: str | None = None, *, threads: int = 1, crops: int = 1, model: str = "") -> Way | None:
+        """The way with these properties; left out, those of the first."""
+        wanted = (model or self.ways[0].model, precision or self.ways[0].precision, threads, crops)
+        found = (each for each in self.ways if (each.model, each.precision, each.threads, each.crops) == wanted)
+        return next(found, None)
+
+    def crops_within(self, seconds: float) -> int:
+        """Crops that a frame may be given so that scoring them takes so long at most, as the alarm counts them."""
+        budget = CropBudget(seconds)
+        budget.note(1, self.ways[0].crop_ms / 1000.0)
+        return budget.crops
+
+    def cameras(self, crops_each: int = 0, *, fps: float = FPS) -> float:
+        """1280x720 streams of so many frames a second that this machine can watch, on most of its cores.
+
+        ``crops_each``: scored in every frame, because something moves in it; 0: nothing does. The whole frame is looked
+        at as often as ``edge.detect.frame_rate.ScanTimer`` has it.
+        """
+        frame_ms = fps * (self.read.median_ms + self.motion.median_ms)
+        kept, timer = 1.0 / (ACTIVE_S if crops_each else IDLE_S), ScanTimer()
+        scan_ms = min(self.scan.median_ms / timer.every_s, 1000.0 * timer.share)
+        busy_ms = frame_ms + fps * crops_each * self.ways[0].crop_ms + scan_ms + kept * self.jpeg.median_ms
+        return USABLE * self.cores * 1000.0 / busy_ms
+
+    @property
+    def slowed(self) -> float:
+        """How many times as long the alarm's own way took at the end as at the beginning."""
+        assert self.ways[0].cost
+        return self.ways[0].cost.slowed
+
+
+class Steps:
+    """What is done with a frame of the demo but scoring it; each call does it with the next one."""
+
+    def __init__(self) -> None:
+        self._source = open_source("demo", fps=FPS)
+        self._frames = iter(self._source)
+        self._still = list(itertools.islice(self._frames, 1, 1 + STILL))
+        # To and fro: from the last to the first it would jump.
+        self._again = itertools.cycle([*self._still, *self._still[-2:0:-1]])
+        self._finder = MotionFinder()
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._source.close()
+
+    def crops(self, size: int, count: int) -> NDArray[np.uint8]:
+        """Return so many crops of one frame: uint8 (count, size, size, 3)."""
+        grid = [(x / ACROSS, y / DOWN, 1 / ACROSS, 1 / DOWN) for y in range(DOWN) for x in range(ACROSS)]
+        return cut_all(self._still[0].image, itertools.islice(itertools.cycle(grid), count), size)
+
+    def scan(self, scanner: FrameScanner) -> int:
+        """Look at a frame as a whole: how many bears were found."""
+        return len(scanner(self._still[0].image))
+
+    def read(self) -> Frame:
+        """The next frame of the clip, from its beginning again after its end."""
+        try:
+            return next(self._frames)
+        except StopIteration:
+            self._source.close()
+            self._source = open_source("demo", fps=FPS)
+            self._frames = iter(self._source)
+            return next(self._frames)
+
+    def motion(self) -> int:
+        """Look for motion where nothing moves: how many regions were found."""
+        return len(self._finder(replace(next(self._again), time=next(self._numbers) / FPS)).regions)
+
+    def jpeg(self) -> int:
+        """Compress a frame as evidence wants it: its bytes."""
+        return len(compressed(self._still[0]))
+
+
+def measure(
+    models: Sequence[Path],
+    seconds: float,
+    *,
+    root: Path = Path("/"),
+    say: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Bench:
+    """Measure for so many seconds, five rounds at least; ``models``: the alarm's own, then some to compare it with.
+
+    ``root``: where ``sys`` and ``proc`` lie. ``say`` is given the numbers of the rounds and gives them on, so that it
+    can show them. Raises ModelError, SourceError.
+    """
+    machine, before_c = about(root), temperature_c(root)
+    memory = {name: peak_mb(models[0], in_float) for name, in_float in precisions(models[0])}
+    with Steps() as steps:
+        ways: list[Way] = []
+        scanner = FrameScanner(Classifier(models[0]))
+        works: list[Callable[[], object]] = [steps.read, steps.motion, steps.jpeg, partial(steps.scan, scanner)]
+        for path in models:
+            for (name, in_float), threads in itertools.product(precisions(path), sorted({1, machine.cores})):
+                classifier = Classifier(path, threads=threads, in_float=in_float)
+                for count in (1, MANY):
+                    ways.append(Way(classifier.name, name, threads, count))
+                    works.append(partial(classifier, steps.crops(classifier.size, count)))
+        started = time.monotonic()
+        took = by_turns(works, say(rounds(seconds)))
+    read, motion, jpeg, scan, *scored = map(Cost.of, took)
+    return Bench(
+        machine.board or machine.system or machine.machine,
+        machine.cores,
+        machine.dot_products,
+        tuple(replace(way, cost=cost) for way, cost in zip(ways, scored, strict=True)),
+        read,
+        motion,
+        jpeg,
+        scan,
+        memory,
+        before_c,
+        temperature_c(root),
+        len(took[0]),
+        round(time.monotonic() - started, 1),
+    )
+
+
+def precisions(path: Path) -> list[tuple[str, bool]]:
+    """How this machine can run a model file, the alarm's own way first: a name, and whether that is in float."""
+    classifier = Classifier(path)
+    if classifier.fallback:
+        return [(FLOAT, True)]
+    own = classifier.card.precision
+    return [(own, False), (FLOAT, True)] if own == "int8" else [(own, False)]
+
+
+def by_turns(works: Sequence[Callable[[], object]], rounds: Iterable[int]) -> list[list[float]]:
+    """The seconds each piece of work took, once a round and in another order each time; the first round is not kept."""
+    took: list[list[float]] = [[] for _ in works]
+    order = list(range(len(works)))
+    for number in rounds:
+        random.shuffle(order)
+        for index in order:
+            started = time.perf_counter()
+            works[index]()
+            if number:
+                took[index].append(time.perf_counter() - started)
+    return took
+
+
+def rounds(seconds: float) -> Iterator[int]:
+    """0, 1, 2 … until so many seconds are gone and there were five after the first."""
+    until = time.monotonic() + seconds
+    for number in itertools.count():
+        if number > LEAST_ROUNDS and time.monotonic() >= until:
+            return
+        yield number
+
+
+def peak_mb(path: Path, in_float: bool) -> float | None:
+    """The most memory that a process of its own takes to look at a frame and score a full set of crops."""
+    command = [sys.executable, "-m", "edge.cli.bench", str(path.absolute()), *([FLOAT] if in_float else [])]
+    home = Path(__file__).parents[1]
+    try:
+        ran = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True, timeout=CHILD_S)
+        return float(ran.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.debug("peak memory: %s", error)
+        return None
+
+
+def main() -> None:
+    """Do each step once and write the peak memory, MB."""
+    path, *words = sys.argv[1:]
+    classifier = Classifier(path, in_float=FLOAT in words)
+    with Steps() as steps:
+        steps.motion()
+        steps.jpeg()
+        steps.scan(FrameScanner(classifier))
+        classifier(steps.crops(classifier.size, MANY))
+    peak = peak_memory_mb()
+    sys.stdout.write("unknown\n" if peak is None else f"{peak:.1f}\n")
+
+
+# ``bear-alarm bench``: what the alarm costs on this machine, and what follows.
+
+
+FRAME_S = 0.25  # edge.settings.CameraSettings.frame_s, said as it is there
+NEAR = 0.05  # of a ratio: within that, two ways are equally fast
+SLOWED = 1.25
+ENOUGH_ROUNDS = 9  # to say whether it became slower
+
+
+def bench(
+    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="Another model file to compare it with; may be repeated.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=1.0, max=3600.0, help="How long to measure; five rounds at least.")
+    ] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+) -> None:
+    """Measure what the alarm costs on this machine, and which way of running the model is fastest here.
+
+    The same file is run as it is and in float, one crop at a time and a full set of twelve, on one thread and on all
+    cores, all by turns; and one 1280x720 frame is read, looked at for motion and as a whole, and compressed. End a
+    running alarm first: both would be slower.
+    """
+    from edge.cli.progress import track
+    from edge.detect.classifier import find
+
+    found = measure(
+        [find(model), *map(find, against or [])], seconds, say=lambda rounds: track(rounds, "measuring, rounds")
+    )
+    print(json.dumps(report(found), indent=2, ensure_ascii=False) if as_json else bench_text(found))
+
+
+def report(found: Bench) -> dict[str, Any]:
+    """All figures and what follows from them, ready for JSON."""
+
+    follows = {
+        "crops_in_a_frame": found.crops_within(FRAME_S),
+        "cameras_quiet": round(found.cameras(), 1),
+        "cameras_moving": round(found.cameras(LEAST), 1),
+        "cameras_busy": round(found.cameras(found.crops_within(FRAME_S)), 1),
+        "words": what_follows(found),
+    }
+    return {**asdict(found), "follows": follows}
+
+
+def bench_text(found: Bench) -> str:
+    """The table and what follows, for a person."""
+    first = found.ways[0]
+    many = any(way.model != first.model for way in found.ways)
+    rows = [(_way_words(way, first, named=many), way.cost) for way in found.ways]
+    rows += [("read a frame of H.264", found.read), ("look for motion, nothing moves", found.motion)]
+    rows += [("look at it as a whole", found.scan), ("compress it for evidence", found.jpeg)]
+    wide = max(len(words) for words, _ in rows)
+    lines = [
+        f"{first.model} on {found.machine}, {_plural(found.cores, 'core')}",
+        f"{found.rounds} rounds in {found.seconds:.0f} s; frames are 1280x720",
+        "",
+        f"  {'':<{wide}}  {'median':>9}  eight of ten rounds",
+        *(f"  {words:<{wide}}  {_cost(cost)}" for words, cost in rows if cost),
+        "",
+    ]
+    memory = ", ".join(f"{mb:.0f} MB in {name}" for name, mb in found.memory_mb.items() if mb is not None)
+    lines += [f"Memory at the most: {memory}."] if memory else []
+    if found.before_c is not None and found.after_c is not None:
+        lines.append(f"Temperature: {found.before_c:.0f} °C before, {found.after_c:.0f} °C after.")
+    return "\n".join([*lines, *what_follows(found)])
+
+
+def what_follows(found: Bench) -> list[str]:
+    """Sentences: which way is fastest here, how many crops a frame may have, how many cameras there may be."""
+
+    words = [*_precisions(found), *_models(found)]
+    crops, frame_s = found.crops_within(FRAME_S), found.ways[0].crop_ms / 1000.0
+    if crops * frame_s <= FRAME_S:
+        words.append(f"{FRAME_S:g} s for a frame leave room for {_plural(crops, 'crop')}.")
+    else:
+        words.append(
+            f"A frame is given {crops} crops in any case, which take {crops * frame_s:.2f} s here: fewer frames are "
+            "looked at than are set, and what stands still is found later."
+        )
+    quiet = found.cameras()
+    if quiet >= 1.0:
+        least, many = (int(found.cameras(each)) or "none" for each in (LEAST, crops))
+        busy = f"{least} with {LEAST} crops in every frame (one animal)"
+        busy += f", {many} with {crops} (rain)" if crops > LEAST else ""
+        words.append(f"At 10 frames a second it can watch {_plural(int(quiet), 'quiet camera')}, {busy}.")
+        words.append(
+            "That is worked out from the steps above; `bear-alarm watch CLIP` says what a frame of yours takes."
+        )
+    else:
+        words.append(f"At 10 frames a second it cannot watch one camera; {quiet * 10.0:.1g} frames a second it can.")
+    if found.rounds >= ENOUGH_ROUNDS and found.slowed > SLOWED:
+        words.append(
+            f"At the end all took {found.slowed:.1f} times as long as at the beginning: it grew too warm, or something "
+            "else was running."
+        )
+    return words
+
+
+def _precisions(found: Bench) -> list[str]:
+    """Whether the file is faster as it is or in float."""
+    first, other = found.ways[0], found.way("float")
+    if first.precision == "float":
+        return ["This processor computes int8 wrongly, so the model runs in float."]
+    if other is None:
+        return []
+    ratio = other.crop_ms / first.crop_ms
+    if abs(ratio - 1.0) <= NEAR:
+        return [f"{first.precision} is as fast as the same file in float."]
+    if ratio > 1.0:
+        return [f"{first.precision} is {ratio:.1f} x as fast as the same file in float."]
+    advice = (
+        "export it with `--precision fp32`, compare the two with `bench --against FILE`, choose one with `model use`"
+    )
+    return [f"The same file is {1.0 / ratio:.1f} x as fast in float as in {first.precision}: {advice}."]
+
+
+def _models(found: Bench) -> list[str]:
+    """How the other models compare, each as it is."""
+    first = found.ways[0]
+    others = {way.model: way for way in reversed(found.ways) if way.model != first.model}
+    words = []
+    for name, way in others.items():
+        longer = f"{way.crop_ms / first.crop_ms:.2f} x as long for a crop as {first.model} ({first.precision})"
+        words.append(f"{name} ({way.precision}) takes {longer}.")
+    return words
+
+
+def _way_words(way: Way, first: Way, *, named: bool) -> str:
+    crops, threads = _plural(way.crops, "crop"), _plural(way.threads, "thread")
+    model = f"{way.model}, " if named else ""
+    usual = " (as the alarm runs)" if way == first else ""
+    return f"score {crops}, {model}{way.precision}, {threads}{usual}"
+
+
+def _cost(cost: Cost) -> str:
+    return f"{cost.median_ms:>6.1f} ms  {cost.low_ms:.1f} to {cost.high_ms:.1f}"
+
+
+def _plural(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+if __name__ == "__main__":
+    main()

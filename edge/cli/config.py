@@ -1,0 +1,246 @@
+"""``bear-alarm config``: write a config to begin with, and check one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.alert.sound import NAMES
+from edge.cli.progress import counted
+from edge.config import BESIDE, SYSTEM, find_config
+from edge.errors import ConfigError, ConfigProblem, OptionError
+
+if TYPE_CHECKING:
+    from edge.settings import Settings
+
+
+log = logging.getLogger(__name__)
+
+MODE = 0o640  # whoever names an address may have put a password into it
+MOST_TRIES = 3
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Write a config to begin with, or check one.",
+)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = BESIDE,
+    force: Annotated[bool, typer.Option("--force", help="Also where a file is there already.")] = False,
+) -> None:
+    """Write a config with every setting in it, most of them behind a #. On a terminal it asks two questions."""
+    from edge.config.template import template
+    from edge.files import hand_over
+
+    path = _expanded(file)
+    if path.is_dir():
+        raise OptionError(f"{file}: a folder; name a file, such as {file / BESIDE.name}")
+    if path.exists() and not force:
+        raise OptionError(f"{file}: it is there already; name another file, or write it anew with --force")
+    if not path.parent.is_dir():
+        raise OptionError(f"{path.parent}: no such folder; make it first")
+    if at_a_terminal():
+        text = _asked(file)
+    else:
+        text = template(file=str(file), camera="yard", source=next(iter(found_cameras()), "0"))
+    _write(path, text)
+    hand_over(path)
+    print(f"{file}: written. Try it: bear-alarm config check {file}")
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help=f"The config (default: the one found: ./{BESIDE}, {SYSTEM})."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Read a config as `watch` does, and show everything that is wrong with it. Exit code 2 where anything is.
+
+    It warns of what this machine cannot do now, such as a sound without a player: `watch` starts all the same.
+    """
+    path = file or find_config()
+    if path is None:
+        raise OptionError(f"no config: there is neither ./{BESIDE} nor {SYSTEM}; `bear-alarm config init` writes one")
+    from edge.config.check import doubts
+    from edge.config.load import load
+
+    try:
+        loaded = load(path)
+        _check_for_anything(path, loaded.settings)
+    except ConfigError as error:
+        if as_json:
+            problems = [asdict(each) for each in error.problems]
+            print(json.dumps({"file": str(path), "fine": False, "problems": problems}, indent=2, ensure_ascii=False))
+        else:
+            # As compilers do it, so that an editor finds the lines.
+            print("\n".join(error.lines), file=sys.stderr)
+        raise typer.Exit(2) from None
+    warnings = [*loaded.warnings, *doubts(loaded.settings.alerts)]
+    if not loaded.settings.cameras:
+        warnings.append("cameras: there is none, so `bear-alarm watch` needs a SOURCE on the command line")
+    if as_json:
+        print(json.dumps(_facts(path, loaded.settings, warnings), indent=2, ensure_ascii=False))
+        return
+    for warning in warnings:
+        log.warning("%s", warning)
+    how = f"it can be used, with {counted(len(warnings), 'warning')}" if warnings else "fine"
+    print(f"{path}: {how}; {summary(loaded.settings)}")
+
+
+def _check_for_anything(path: Path, settings: Settings) -> None:
+    """Raise ConfigError for a config that sets nothing: `watch` would not start with it."""
+    from edge.settings import Settings
+
+    if settings == Settings(waits=True):
+        words = "it is empty: nothing is watched; `bear-alarm config init` writes one to begin with"
+        raise ConfigError(path, [ConfigProblem(0, 0, "", words)])
+
+
+def summary(settings: Settings) -> str:
+    """A config in one line: its cameras, who is told, what is kept; no secrets."""
+    names = [camera.name for camera in settings.cameras]
+    cameras = f"{len(names)} camera{'s' if len(names) > 1 else ''}: {', '.join(names)}" if names else "no camera"
+    kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
+    return "; ".join([cameras, f"told: {', '.join(_told(settings)) or 'the terminal'}", kept])
+
+
+def _told(settings: Settings) -> list[str]:
+    from edge.alert.redact import address_of
+
+    alerts = settings.alerts
+    found = [f"sound {Path(each).name}" for each in alerts.sounds] + [f"relay {each}" for each in alerts.relays]
+    found += ["the deterrent"] if alerts.deterrent else []
+    found += ["a command"] if alerts.on_alarm else []
+    found += [f"MQTT at {alerts.mqtt.where}"] if alerts.mqtt else []
+    found += [f"webhook {address_of(alerts.webhook)}/…"] if alerts.webhook else []
+    found += [f"{url.partition('://')[0]}://…" for url in alerts.notify]
+    return found + ([f"the file {alerts.events}"] if alerts.events else [])
+
+
+def _facts(path: Path, settings: Settings, warnings: Sequence[str]) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "fine": True,
+        "cameras": [camera.name for camera in settings.cameras],
+        "told": _told(settings),
+        "warnings": list(warnings),
+        "problems": [],
+    }
+
+
+def _asked(file: Path) -> str:
+    """The template with the answers in it; asked again where they cannot be used."""
+    from edge.config.load import load_text
+    from edge.config.template import template
+
+    for _ in range(MOST_TRIES):
+        text = template(file=str(file), **asked(_ask, log.info))
+        try:
+            load_text(text, file)
+        except ConfigError as error:
+            for each in error.problems:
+                log.warning("%s", ": ".join(part for part in (each.key, each.sentence) if part))
+        else:
+            return text
+    raise OptionError("nothing was written: the answers cannot be used")
+
+
+def _ask(question: str, usual: str) -> str:
+    return str(typer.prompt(question, default=usual, err=True))
+
+
+def _write(path: Path, text: str) -> None:
+    """Nobody else reads it, not for a moment."""
+    from edge.files import replace_whole
+
+    before = os.umask(0o777 & ~MODE)
+    try:
+        replace_whole(path, text.encode())
+    finally:
+        os.umask(before)
+    path.chmod(MODE)
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise OptionError(f"{path}: no such user's home folder; give the whole path") from None
+
+
+# What ``bear-alarm config init`` asks on a terminal: which camera, and who is told.
+
+
+DEVICES = Path("/dev")
+MOST = 9  # devices that are offered
+PI_CAMERA = "picamera://0"
+NTFY = "ntfy"
+
+Ask = Callable[[str, str], str]  # a question and the answer that Enter stands for
+
+
+def found_cameras(devices: Path = DEVICES) -> list[str]:
+    """Sources that may be there: a Raspberry Pi's camera, and each /dev/video*."""
+    pi = [PI_CAMERA] if shutil.which("rpicam-vid") or shutil.which("libcamera-vid") else []
+    try:
+        names = [path.name for path in devices.iterdir() if re.fullmatch(r"video\d+", path.name)]
+    except OSError:
+        names = []
+    return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MOST])]
+
+
+def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
+    """The answers to both questions, as ``edge.config.template.template`` takes them."""
+    found = found_cameras()
+    if found:
+        say("Cameras that may be there:")
+        for number, source in enumerate(found, 1):
+            say(f"  {number}  {source}")
+    usual = found[0] if found else "demo"
+    word = ask("Which camera (a number above, /dev/video0, rtsp://…, demo)", usual).strip() or usual
+    source = found[int(word) - 1] if found and word.isdecimal() and 1 <= int(word) <= len(found) else word
+    say("Notify with: a sound (siren, horn, a WAV file), a relay's pin (17), a phone with the ntfy app (ntfy),")
+    say("an address (mailto://…, mqtt://USER:PASSWORD@HOST, https://…), or none.")
+    who = ask("Notify with", "siren").strip()
+    if who.lower() == NTFY:
+        from edge.alert.notify import new_topic
+
+        topic = new_topic()
+        say(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")
+        who = f"ntfy://{topic}"
+    return {"camera": "yard", "source": source} | told(who)
+
+
+def told(word: str) -> dict[str, str]:
+    """What of the template an answer belongs to."""
+    if word.lower() in {"", "none", "no", "nobody"}:
+        return {}
+    scheme, sign, _ = word.partition("://")
+    if sign:
+        kinds = {"mqtt": "mqtt", "mqtts": "mqtt", "http": "webhook", "https": "webhook"}
+        return {kinds.get(scheme.lower(), "notify"): word}
+    if word in NAMES or word.lower().endswith(".wav"):
+        return {"sound": word}
+    return {"relay": word} if word[0].isdecimal() else {"sound": word}
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,0 +1,1 @@
+"""Doctor: check each part of the alarm on this device."""

@@ -1,0 +1,335 @@
+"""Who is told here: loudspeaker, pins and commands, tried without a noise and without switching anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
+from edge.cli.doctor.findings import Finding, Patient, broken, doubt, fine, unknown
+from edge.errors import OptionError, UnavailableError
+
+if TYPE_CHECKING:
+    from edge.alert.mqtt import Connection
+
+
+# Pins of a Raspberry Pi, asked of the kernel: whether one is there and who has it. Nothing is switched or claimed.
+#
+# ``linux/gpio.h``, version 2 of its interface; gpiozero would make the pin an output to find out.
+
+
+GET_CHIP, CHIP_BYTES = 0x8044B401, 68  # GPIO_GET_CHIPINFO_IOCTL: name[32], label[32], lines
+GET_LINE, LINE_BYTES = 0xC100B405, 256  # GPIO_V2_GET_LINEINFO_IOCTL: name[32], consumer[32], offset, attributes, flags
+USED = 1
+HEADER = "pinctrl-"  # how the chip with the header's pins is labelled: pinctrl-bcm2711, pinctrl-rp1
+
+Ask = Callable[[int, int, bytearray], Any]  # fcntl.ioctl
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One pin."""
+
+    used: bool
+    by: str  # who has it, as that program calls itself; empty where nobody has
+
+
+def header(root: Path, ask: Ask) -> Path | None:
+    """The device of the chip that has the header's pins; None where there is none. Raises OSError."""
+    for path in sorted((root / "dev").glob("gpiochip*")):
+        answer = _asked(path, GET_CHIP, bytearray(CHIP_BYTES), ask)
+        if _text(answer[32:64]).startswith(HEADER):
+            return path
+    return None
+
+
+def line(chip: Path, number: int, ask: Ask) -> Line:
+    """How it stands with one pin, as BCM numbers them. Raises OSError where there is no such pin."""
+    question = bytearray(LINE_BYTES)
+    struct.pack_into("=I", question, 64, number)
+    answer = _asked(chip, GET_LINE, question, ask)
+    (flags,) = struct.unpack_from("=Q", answer, 72)
+    return Line(bool(flags & USED), _text(answer[32:64]))
+
+
+def _asked(path: Path, what: int, question: bytearray, ask: Ask) -> bytearray:
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        ask(file, what, question)
+    finally:
+        os.close(file)
+    return question
+
+
+def _text(data: bytearray) -> str:
+    return bytes(data).partition(b"\0")[0].decode(errors="replace")
+
+
+# Who is told over a network: asked whether they are there, without sending anything. A network away is a doubt.
+
+
+WITHIN_S = 8.0
+LASTS_S = 1.0
+WAITS = "check the network; until then events wait in the journal"
+SILENT = "check the network; until then whoever watches it is right to raise an alarm"
+CORRECT = "correct it in the config"
+NO_ANSWER = "check its settings, and try it: bear-alarm alert test"
+
+
+def check_mqtt(patient: Patient) -> Iterator[Finding]:
+    """Connect to the broker as a guest, be let in, and leave; the alarm's own connection is not disturbed."""
+    settings = patient.settings.alerts.mqtt
+    if settings is None:
+        return
+    from edge.alert import mqtt
+    from edge.alert.mqtt import Connection
+
+    name = f"mqtt {settings.where}"
+    try:
+        socket.create_connection((settings.host, settings.port), WITHIN_S).close()
+    except OSError as error:
+        yield doubt(name, *_split(mqtt.unreachable(settings.where, error, tls=False)))
+        return
+    called = threading.Event()
+    try:
+        connection = Connection(settings, f"bear-alarm-doctor-{uuid.uuid4().hex[:6]}", called.set)
+    except (OptionError, UnavailableError) as error:
+        yield broken(name, *_split(str(error)))
+        return
+    _settled(connection, called)
+    problem = None if connection.up else connection.problem
+    up = connection.up
+    connection.close(1.0)
+    if up:
+        yield fine(name, "the broker is there and lets us in")
+    elif problem:
+        yield broken(name, problem, "correct it in the config, or at the broker")
+    else:
+        yield doubt(name, f"the broker took the connection and said nothing for {WITHIN_S:g} s", WAITS)
+
+
+def _settled(connection: Connection, called: threading.Event) -> None:
+    """Wait until it is up, or has a problem that lasts: an older broker refuses once, and is asked again its way."""
+    until = time.monotonic() + WITHIN_S
+    wrong_since: float | None = None
+    connection.tend()
+    while not connection.up and (now := time.monotonic()) < until:
+        if called.wait(0.05):
+            called.clear()
+            connection.tend()
+            wrong_since = None
+        elif connection.problem is None:
+            wrong_since = None
+        elif wrong_since is None:
+            wrong_since = now
+        elif now - wrong_since > LASTS_S:
+            return
+
+
+def check_webhook(patient: Patient) -> Iterator[Finding]:
+    """The host of the webhook has an address and answers; nothing is posted."""
+    url = patient.settings.alerts.webhook
+    if not url:
+        return
+    from edge.alert.webhook import Webhook
+
+    try:
+        Webhook(url, secret=patient.settings.alerts.webhook_secret)
+    except OptionError as error:
+        yield broken("webhook", *_split(str(error)))
+        return
+    yield _answers("webhook", url, WAITS)
+
+
+def check_heartbeat(patient: Patient) -> Iterator[Finding]:
+    """The host that is asked while all is well, or the proxy on the way to it, has an address and answers."""
+    from urllib.request import getproxies, proxy_bypass
+
+    url = patient.settings.health.heartbeat_url
+    if not url:
+        return
+    try:
+        to = web_address(url, "the heartbeat")
+    except OptionError as error:
+        yield broken("heartbeat", *_split(str(error)))
+        return
+    proxy = getproxies().get("https" if to.tls else "http")
+    if proxy and not proxy_bypass(to.host):
+        yield _answers("heartbeat's proxy", proxy if "://" in proxy else f"http://{proxy}", SILENT)
+    else:
+        yield _answers("heartbeat", url, SILENT)
+
+
+def check_people(patient: Patient) -> Iterator[Finding]:
+    """Every Apprise URL is one that Apprise can use; nothing is sent."""
+    urls = patient.settings.alerts.notify
+    for number, url in enumerate(urls, 1):
+        from edge.alert.notify import Notify, guessable
+
+        name = "notify" if len(urls) == 1 else f"notify {number}"
+        try:
+            Notify(url)
+        except (OptionError, UnavailableError) as error:
+            yield broken(name, *_split(str(error)))
+            continue
+        if doubted := guessable(url):
+            yield doubt(name, *_split(doubted))
+        else:
+            scheme = address_of(url).partition("://")[0]
+            yield fine(name, f"{scheme}:// is understood; try it with `bear-alarm alert test --notify …`")
+
+
+def _answers(name: str, url: str, away: str) -> Finding:
+    """Whether somebody listens at a URL's host and port, with a certificate that is good where it should have one.
+
+    ``away``: what to do where nobody does.
+    """
+    where = address_of(url)
+    try:
+        to = web_address(url, f"the {name}")
+        with socket.create_connection((to.host, to.port), WITHIN_S) as opened:
+            if to.tls:
+                ssl.create_default_context().wrap_socket(opened, server_hostname=to.host).close()
+    except OptionError as error:
+        return broken(name, *_split(str(error), CORRECT))
+    except ssl.SSLCertVerificationError as error:
+        words = f"{where}: its certificate is not trusted ({error.verify_message})"
+        return broken(name, words, "is this machine's clock right? else mend the certificate")
+    except OSError as error:
+        return doubt(name, f"{where} cannot be reached ({scrub(error_words(error), secrets_of(url))})", away)
+    return fine(name, f"{where} answers; nothing was sent")
+
+
+def _split(sentence: str, otherwise: str = NO_ANSWER) -> tuple[str, str]:
+    what, _, todo = sentence.partition("; ")
+    return what, todo or otherwise
+
+
+SOUND = "plug it in, see `aplay -l`, and name the output as `aplay -L` has it"
+NAMED_FACTORY = "GPIOZERO_PIN_FACTORY"
+
+
+def check_sounds(patient: Patient) -> Iterator[Finding]:
+    """Every sound, with a moment of silence on its loudspeaker."""
+    from edge.alert.sound import Sound
+
+    alerts = patient.settings.alerts
+    for what in alerts.sounds:
+        try:
+            sound = Sound(what, seconds=alerts.sound_s, device=alerts.sound_device)
+        except (OptionError, UnavailableError) as error:
+            yield broken(f"sound {what}", *_split_or(str(error), SOUND))
+            continue
+        try:
+            problem = sound.check()
+        finally:
+            sound.close()
+        if problem is None:
+            yield fine(f"sound {what}", f"{sound.player} plays; hear it with `bear-alarm alert test --sound {what}`")
+        elif patient.alarm_runs:
+            words, todo = f"{problem}, but an alarm runs here and may have it", "stop the alarm and look again"
+            yield unknown(f"sound {what}", words, todo)
+        else:
+            words, _, todo = problem.rpartition("; ")
+            yield broken(f"sound {what}", words or problem, todo if words else SOUND)
+    if alerts.deterrent:
+        yield _deterrent(alerts.deterrent, alerts.sound_device)
+
+
+def _deterrent(word: str, device: str | None) -> Finding:
+    from edge.alert.deterrent import open_deterrent
+
+    try:
+        deterrent = open_deterrent(word, device=device)
+    except (OptionError, UnavailableError) as error:
+        return broken("deterrent", *_split_or(str(error), SOUND))
+    try:
+        return fine("deterrent", "its sounds can be read" if word != "on" else "it has its own sounds")
+    finally:
+        deterrent.close()
+
+
+def check_pins(patient: Patient, ask: Ask | None = None) -> Iterator[Finding]:
+    """Every relay and lamp: whether its pin is there and free."""
+    alerts = patient.settings.alerts
+    wanted = [("relay", words) for words in alerts.relays] + [("lamp", words) for words in alerts.deterrent_lamps]
+    if not wanted:
+        return
+    from edge.alert.gpio import parse_pin
+
+    factory = os.environ.get(NAMED_FACTORY)
+    if factory:
+        yield doubt("pins", f"{NAMED_FACTORY} is {factory!r}, so perhaps no real pin is switched", "unset it")
+    if ask is None:
+        import fcntl  # there is none on Windows, which has no pins
+
+        ask = fcntl.ioctl
+    try:
+        chip = header(patient.root, ask)
+    except PermissionError:
+        yield broken("pins", "this user may not use them", "sudo usermod -aG gpio $USER, then log out and in again")
+        return
+    if chip is None:
+        yield broken("pins", "this machine has none that could be switched", "take the relays out of the config")
+        return
+    for kind, words in wanted:
+        name = f"{kind} {words}"
+        try:
+            number = parse_pin(words, kind).number
+            found = line(chip, number, ask)
+        except OptionError as error:
+            yield broken(name, *_split_or(str(error), "correct it in the config"))
+        except OSError as error:
+            yield broken(name, f"there is no such pin on {chip.name} ({error.strerror})", "correct it in the config")
+        else:
+            yield _pin(patient, name, number, found.used, found.by)
+
+
+def _pin(patient: Patient, name: str, number: int, used: bool, by: str) -> Finding:
+    if not used:
+        return fine(name, f"pin {number} is there and free; it was not switched")
+    if patient.alarm_runs:
+        return fine(name, f"pin {number} is in use, by the running alarm as it seems ({by or 'no name'})")
+    todo = "end the other program, or take another pin (see `pinout` and `gpioinfo`)"
+    return broken(name, f"pin {number} is in use by another program ({by or 'no name'})", todo)
+
+
+def check_commands(patient: Patient) -> Iterator[Finding]:
+    """Whether the first word of a command can be run."""
+    from edge.alert.command import command_in_doubt
+
+    alerts = patient.settings.alerts
+    for name, line in (("on_alarm", alerts.on_alarm), ("on_trouble", alerts.on_trouble)):
+        if not line:
+            continue
+        if doubted := command_in_doubt(line, name):
+            what, _, todo = doubted.partition("; ")
+            yield broken(f"command {name}", what.removeprefix(f"{name}: "), todo)
+        else:
+            yield fine(f"command {name}", "its program is there; it was not run")
+    events = alerts.events
+    if events and events != "-":
+        yield _line_file(Path(events).expanduser())
+
+
+def _line_file(path: Path) -> Finding:
+    if path.is_dir():
+        return broken("events", f"{path} is a folder, not a file", "name a file in it")
+    place = path if path.exists() else path.parent
+    if os.access(place, os.W_OK):
+        return fine("events", f"{path} can be written")
+    return doubt("events", f"{path} cannot be written by this user", "make its folder, or change its owner")
+
+
+def _split_or(sentence: str, otherwise: str) -> tuple[str, str]:
+    what, _, todo = sentence.partition("; ")
+    return what, todo or otherwise

@@ -1,0 +1,219 @@
+"""The cameras: each is opened in a child process, for a driver may hang, and what it gives is looked at."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.alert.redact import scrub, secrets_of
+from edge.cli.doctor.findings import Finding, Patient, broken, doubt, fine, python, unknown
+from edge.settings import Camera
+
+# Video devices of Linux: which there are, whether this user may open them, and who is using one.
+
+
+# Nodes of a Raspberry Pi that are no USB camera; edge.camera.live knows them too, and needs OpenCV.
+NO_CAMERA = re.compile(r"unicam|rp1[-_]cfe|bcm2835|pispbe|rpi-?(vid|hevc)|hevc-dec|codec", re.IGNORECASE)
+PI_PROGRAMS = ("rpicam-vid", "libcamera-vid")
+OURS = re.compile(r"bear-alarm|-m\0edge\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One /dev/videoN."""
+
+    path: Path
+    group: str
+    allowed: bool  # whether this user may open it
+    present: bool
+    camera: bool  # whether it may be a camera; a board's video decoder is none
+
+    @classmethod
+    def of(cls, source: str, root: Path = Path("/")) -> Device | None:
+        """The device a source names: 0, /dev/video0, a link to it; None for a stream, a file or another system."""
+        word = f"/dev/video{source}" if source.isdecimal() else source
+        if not word.startswith("/dev/") or os.name != "posix":
+            return None
+        path = root / word.removeprefix("/")
+        return cls.at(path.resolve() if path.exists() else path, root)
+
+    @classmethod
+    def at(cls, path: Path, root: Path) -> Device:
+        """The device at a path."""
+        try:
+            group = path.group()
+        except (OSError, KeyError, NotImplementedError):  # not there, a number without a name, Windows
+            group = "video"
+        present = path.exists()
+        try:
+            words = (root / "sys/class/video4linux" / path.name / "name").read_text(errors="replace")
+        except OSError:
+            words = ""
+        allowed = not present or os.access(path, os.R_OK | os.W_OK)
+        return cls(path, group, allowed, present, not NO_CAMERA.search(words))
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has a device open."""
+
+    pid: int
+    name: str
+    ours: bool  # an alarm
+
+
+def devices(root: Path = Path("/")) -> list[Device]:
+    """All of them, by number."""
+    found = [path for path in (root / "dev").glob("video*") if re.fullmatch(r"video\d+", path.name)]
+    return [Device.at(path, root) for path in sorted(found, key=lambda path: int(path.name[5:]))]
+
+
+def holder(device: Device, root: Path = Path("/")) -> Holder | None:
+    """Who has it open; None: nobody, or a process of another user, which only root can see."""
+    for process in (root / "proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
+        try:
+            held = any(each.readlink() == device.path for each in (process / "fd").iterdir())
+            if not held:
+                continue
+            line = (process / "cmdline").read_text(errors="replace")
+            name = (process / "comm").read_text(errors="replace").strip()
+        except OSError:  # it has ended, or is another user's
+            continue
+        return Holder(int(process.name), name, bool(OURS.search(line)) and "doctor" not in line)
+    return None
+
+
+def pi_program() -> str | None:
+    """The program that gives the pictures of a Raspberry Pi's own camera, where it is installed."""
+    return next((name for name in PI_PROGRAMS if shutil.which(name)), None)
+
+
+WITHIN_S = 30.0  # to open takes 10 s at most, the first frame 8, and it is looked at for 2
+LATE_S = 10.0  # a first frame later than this
+LEAST_SHARE = 0.6  # of the frames that were asked for
+# Of 145 sharp pictures of bears and places none lay below; blurred by 1 % of their width the median was 0.10.
+BLURRED = 0.11
+STOP = "stop the alarm to try the camera here: sudo systemctl stop bear-alarm"
+
+
+def check_cameras(patient: Patient) -> Iterator[Finding]:
+    """Each that is configured or named is tried; where there is none, what there is."""
+    if not patient.cameras and patient.mistakes:
+        yield unknown("cameras", "not known, for the config has mistakes", "correct it, and ask again")
+        return
+    if not patient.cameras:
+        yield from _offered(patient)
+        return
+    for camera in patient.cameras:
+        if not patient.try_cameras:
+            yield unknown(f"camera {camera.name}", "not tried (--no-camera)")
+        elif camera.follow:
+            yield _followed(camera)
+        else:
+            yield from _tried(patient, camera, camera.source, f"camera {camera.name}")
+            if camera.motion_source:
+                yield from _tried(patient, camera, camera.motion_source, f"camera {camera.name}, smaller stream")
+
+
+def _tried(patient: Patient, camera: Camera, source: str, name: str) -> Iterator[Finding]:
+    device = Device.of(source, patient.root)
+    if device and not device.allowed:
+        todo = f"sudo usermod -aG {device.group} $USER, then log out and in again"
+        yield broken(name, f"{device.path} may not be read by this user: it is the group {device.group}'s", todo)
+        return
+    ended = python("edge.cli.doctor.try_camera", _asks(camera, source), WITHIN_S)
+    found = ended.answer
+    if isinstance(found, dict) and "://" in source:  # what its address ends with may be a key of any name
+        hidden = secrets_of(source)
+        found["problem"] = found["problem"] and scrub(found["problem"], hidden)
+        found["problems"] = [scrub(each, hidden) for each in found.get("problems", ())]
+    if not isinstance(found, dict):
+        todo = "unplug it and plug it in again; then try another cable, socket or driver"
+        yield broken(name, f"trying it {ended.why if ended.code is None or ended.signal else 'failed'}", todo)
+    elif found["problem"] or not found["frames"]:
+        yield _failed(patient, device, name, found)
+    else:
+        yield from _seen(camera, name, found)
+
+
+def _asks(camera: Camera, source: str) -> dict[str, Any]:
+    return {"source": source, "name": camera.name, "fps": camera.settings.fps}
+
+
+def _failed(patient: Patient, device: Device | None, name: str, found: dict[str, Any]) -> Finding:
+    """Why it gives nothing; one that is in use is not broken."""
+    words = found["problem"] or "gave no frame"
+    user = holder(device, patient.root) if device else None
+    if user:
+        if user.ours:
+            return unknown(name, f"in use by the running alarm (process {user.pid})", STOP)
+        words = f"in use by {user.name} (process {user.pid}), so the alarm could not have it"
+        return doubt(name, words, "end that program")
+    busy = "is busy" in words or "another program is using it" in words
+    if busy and (device is None or device.present) and patient.alarm_runs:
+        return unknown(name, "not to be had, for an alarm runs here and is likely to be using it", STOP)
+    what, _, todo = words.partition("; ")
+    return broken(name, what, todo or "check its plug, its power and the address")
+
+
+def _seen(camera: Camera, name: str, found: dict[str, Any]) -> Iterator[Finding]:
+    """What is to be said of a camera that gives frames."""
+    width, height = found["size_wh"]
+    words = f"gives {width}x{height}"
+    fps, wanted = found["fps"], camera.settings.fps
+    if fps is not None:
+        words += f" at {fps:.1f} frames a second, {wanted:g} asked for; the first after {found['first_s']:.1f} s"
+    if fps is not None and fps < LEAST_SHARE * wanted:
+        yield doubt(name, words, "give it more light, a better cable or network, or set fps lower")
+    elif found["live"] and found["first_s"] > LATE_S:
+        yield doubt(name, words, "let the camera send key frames more often (once a second)")
+    else:
+        yield fine(name, words)
+    for problem in found["problems"]:
+        yield doubt(name, problem, "see whether that is what you want")
+    if found["live"] and found["same_s"]:
+        words = f"gave the same picture for {found['same_s']:.1f} s, to the last bit"
+        yield doubt(name, words, "wave at it and try again; if it stays so, switch it off and on")
+    for trouble in found["troubles"]:
+        what, _, todo = trouble.partition(": ")
+        yield doubt(name, what, todo)
+    sharpness = found["sharpness"]
+    if not found["troubles"] and sharpness is not None and sharpness < BLURRED:
+        words = f"the picture looks out of focus (sharpness {sharpness:.2f}, most have 0.2 and more)"
+        yield doubt(name, words, "turn its focus, wipe its lens, and look: bear-alarm snapshot")
+
+
+def _followed(camera: Camera) -> Finding:
+    from pathlib import Path
+
+    name, folder = f"camera {camera.name}", Path(camera.source).expanduser()
+    try:
+        count = sum(1 for _ in folder.iterdir())
+    except OSError as error:
+        return broken(name, f"{folder} cannot be looked into ({error.strerror})", "make the folder, or let it be read")
+    return fine(name, f"{folder} is followed for new pictures; {count} entries in it now")
+
+
+def _offered(patient: Patient) -> Iterator[Finding]:
+    """What could be watched, where nothing is configured."""
+    found = devices(patient.root)
+    for each in found:
+        if not each.allowed:
+            todo = f"sudo usermod -aG {each.group} $USER, then log out and in again"
+            yield broken("cameras", f"{each.path} may not be read by this user: it is the group {each.group}'s", todo)
+    usable = [str(each.path) for each in found if each.allowed and each.camera]
+    if usable:
+        todo = f"try one: bear-alarm doctor {usable[0]}"
+        yield unknown("cameras", f"none is configured; there is {', '.join(usable)}", todo)
+    if pi_program():
+        todo = "try it: bear-alarm doctor picamera://0"
+        yield unknown("ribbon camera", f"{pi_program()} is installed, for a Raspberry Pi's own camera", todo)
+    if not found and not pi_program():
+        yield unknown("cameras", "none is configured and none is plugged in", "name one: bear-alarm doctor rtsp://…")

@@ -1,0 +1,204 @@
+"""``bear-alarm doctor``: what is fine, in doubt or broken on this device, and what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.cli.doctor.findings import Finding, verdict
+from edge.errors import OptionError
+
+if TYPE_CHECKING:
+    from edge.cli.doctor.findings import Patient
+    from edge.settings import Camera, Settings
+
+
+log = logging.getLogger(__name__)
+
+NEEDED = ("numpy", "pydantic", "pyyaml")  # by the doctor too
+LEAST_WIDTH, MOST_WIDTH = 60, 110
+
+
+def doctor(
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(help="Cameras to try instead of the configured ones, as `watch` takes them."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            readable=False,
+            help="Config to look at (default: $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml).",
+        ),
+    ] = None,
+    state: Annotated[Path | None, typer.Option(readable=False, help="Folder the alarm keeps its journal in.")] = None,
+    no_camera: Annotated[bool, typer.Option("--no-camera", help="Try no camera.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Also write a zip for a bug report, without secrets and pictures.")
+    ] = None,
+) -> None:
+    """Look over this device: packages, model, cameras, board, clock, disk, who is told, and the service.
+
+    Makes no noise, switches and sends nothing, and works beside a running alarm. Exit code 0: nothing is broken (some
+    things may be in doubt); 1: something is; 2: an option or the config's path is wrong.
+    """
+    from edge.config import find_config
+
+    path = find_config(config)
+    if bundle:
+        check_place(bundle)
+    found: list[Finding] = []
+    patient = None
+    report = Report(silent=as_json)
+    with quiet():
+        for finding in first():
+            found.append(finding)
+            report(finding)
+        if not any(each.state == "broken" and each.name in NEEDED for each in found):
+            from edge.cli.doctor.run import examine
+
+            patient = admitted(source or [], path, state, try_cameras=not no_camera)
+            for finding in examine(patient):
+                found.append(finding)
+                report(finding)
+    if not patient:
+        log.warning("Nothing else can be looked at until that is mended.")
+        if bundle:
+            log.warning("%s is not written, which needs that too: send these lines instead.", bundle)
+    if as_json:
+        findings = [asdict(each) for each in found]
+        document = {"schema_version": 1, "kind": "doctor", "verdict": verdict(found), "findings": findings}
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        print(f"\n{verdict(found)}")
+    if bundle and patient:
+        packed(bundle, patient, found)
+    raise typer.Exit(1 if any(each.state == "broken" for each in found) else 0)
+
+
+def first() -> Iterator[Finding]:
+    """What has to work before anything of ours is imported that needs numpy."""
+    from edge.cli.doctor.packages import check_first, check_python
+
+    for finding in (*check_python(), *check_first()):
+        yield replace(finding, group="Python")
+
+
+def admitted(source: list[str], config: Path | None, state: Path | None, *, try_cameras: bool) -> Patient:
+    """The device with what its config says; with the defaults where that has mistakes."""
+    from edge.cli.doctor.findings import Patient
+    from edge.config import load_config
+    from edge.errors import ConfigError
+    from edge.settings import Settings
+
+    settings = Settings()
+    mistakes: tuple[str, ...] = ()
+    if config:
+        try:
+            settings = load_config(config)
+        except ConfigError as error:
+            mistakes = tuple(error.lines)
+    return Patient(settings, config, mistakes, tuple(_cameras(source, settings)), try_cameras, state)
+
+
+def _cameras(source: list[str], settings: Settings) -> Iterator[Camera]:
+    """The cameras named on the command line, each called as `watch` calls it. Raises OptionError as that does."""
+    from edge.cli.options import named
+    from edge.settings import Camera
+
+    own = {each.name: each for each in settings.cameras}
+    called = _called([word for word in source if word not in own])
+    for word in source:
+        if word in own:
+            yield own[word]
+        else:
+            yield Camera(next(called), named(word)[1])
+
+
+def _called(words: list[str]) -> Iterator[str]:
+    """The names of SOURCE words, from a child process; they are numbered where it dies of a broken OpenCV."""
+    from edge.cli.doctor.findings import python
+    from edge.cli.doctor.packages import IMPORT_S
+
+    found = python("edge.cli.doctor.naming", words, IMPORT_S).answer if words else None
+    if not isinstance(found, dict):
+        return iter([str(number) for number, _ in enumerate(words, 1)])
+    if found["problem"]:
+        raise OptionError(found["problem"])
+    return iter(found["names"])
+
+
+class Report:
+    """Prints each finding as it comes, under its group's heading."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._silent = silent
+        self._group = ""
+        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def __call__(self, finding: Finding) -> None:
+        """Print one."""
+        from edge.cli.doctor.run import lines_of
+
+        if self._silent:
+            return
+        if finding.group != self._group:
+            print(f"{'' if not self._group else chr(10)}{finding.group}")
+            self._group = finding.group
+        width = max(LEAST_WIDTH, min(MOST_WIDTH, shutil.get_terminal_size().columns))
+        for line in lines_of(finding, width, encoding=sys.stdout.encoding or "ascii", colour=self._colour):
+            print(line, flush=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What the parts say while they are tried is in the findings."""
+    ours = logging.getLogger("edge")
+    before = ours.level
+    if before > logging.DEBUG:
+        ours.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ours.setLevel(before)
+
+
+def check_place(path: Path) -> None:
+    """Whether the bundle may be put there. Raises OptionError."""
+    if path.suffix.lower() != ".zip":
+        raise OptionError(f"{path}: a bundle is a zip; name it something.zip")
+    if path.is_dir() or (path.exists() and not _is_bundle(path)):
+        raise OptionError(f"{path}: is there already and is no bundle of the doctor's; name another file")
+    if not path.absolute().parent.is_dir():
+        raise OptionError(f"{path}: its folder is not there; make it, or name another")
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether it is one that may be written over: somebody's zip of pictures is none."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return "findings.json" in file.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def packed(path: Path, patient: Patient, found: list[Finding]) -> None:
+    """Write the bundle, and say what is in it."""
+    from edge.cli.doctor.bundle import write
+
+    log.info("%s holds, without secrets:", path)
+    for name, size, what in write(path, patient, found):
+        log.info("  %-16s %7d bytes  %s", name, size, what)
+    log.info("Look before you send it.")

@@ -1,0 +1,203 @@
+"""The model file, tried in a child: found, whole, computed rightly on this processor, and how fast."""
+
+from __future__ import annotations
+
+import os
+import platform
+import struct
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from edge import __version__
+from edge.cli.doctor.findings import Ended, Finding, Patient, broken, doubt, fine, python
+from edge.installing import extra, pip
+from edge.settings import CameraSettings
+
+if TYPE_CHECKING:
+    from edge.cli.doctor.findings import Patient
+
+
+# The Python all runs on, and the packages it needs: each is imported in a child, for a wrong wheel kills.
+
+
+IMPORT_S = 90.0  # a slow SD card, the first time
+LEAST = (3, 11)
+INSTALL = "install bear-alarm again into a new environment"
+OPENCVS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+
+
+def check_python(bits: int = struct.calcsize("P") * 8) -> Iterator[Finding]:
+    """The version, whether it is 64-bit by the size of a pointer, and where it lies."""
+    version = platform.python_version()
+    if sys.version_info < LEAST:
+        yield broken("python", f"{version} is too old", f"install Python {LEAST[0]}.{LEAST[1]} or newer")
+    else:
+        yield fine("python", f"{version}, {platform.system()} {platform.machine()}")
+    if bits == 64:
+        yield fine("64 bits", "yes, by the size of a pointer")
+    else:
+        kernel = platform.machine()
+        also = f" although the kernel is {kernel}" if "64" in kernel else ""
+        yield broken(
+            "64 bits",
+            f"this Python has {bits} bits{also}, and onnxruntime has no wheels for it",
+            "put a 64-bit system on the card: Raspberry Pi OS Lite (64-bit)",
+        )
+    if sys.prefix != sys.base_prefix:
+        yield fine("bear-alarm", f"{__version__}, in the environment {sys.prefix}")
+    else:
+        yield fine("bear-alarm", f"{__version__}, in the system's Python at {sys.prefix}")
+
+
+def check_first() -> Iterator[Finding]:
+    """What the doctor itself cannot go on without."""
+    yield _needed("numpy", "numpy")
+    yield _needed("pydantic", "pydantic")
+    yield _needed("pyyaml", "yaml")
+
+
+def check_packages(patient: Patient) -> Iterator[Finding]:
+    """Everything else that is needed here can be imported."""
+    yield _needed("onnxruntime", "onnxruntime")
+    yield from _opencv()
+    alerts = patient.settings.alerts
+    if patient.settings.evidence.keep:
+        yield _wanted("av", "av", "evidence has no clips without it")
+    if alerts.relays or alerts.deterrent_lamps:
+        yield _needed("gpiozero", "gpiozero", extra("pi"))
+        # Not imported: it would leave a pipe in the working folder.
+        if "GPIOZERO_PIN_FACTORY" not in os.environ and find_spec("lgpio") is None:
+            yield broken("lgpio", "it is not installed, and no pin can be switched without it", extra("pi"))
+    if alerts.mqtt:
+        yield _needed("paho-mqtt", "paho.mqtt.client", pip("install", "paho-mqtt"))
+    if alerts.notify:
+        yield _needed("apprise", "apprise", pip("install", "apprise"))
+
+
+def _needed(package: str, module: str, todo: str = INSTALL) -> Finding:
+    ended = python("edge.cli.doctor.importing", module, IMPORT_S)
+    if ended.answer is not None:
+        return fine(package, f"{_version(package, str(ended.answer))} can be imported")
+    return broken(package, f"{_named(package)}: its import {_why(ended)}", _remedy(package, ended, todo))
+
+
+def _wanted(package: str, module: str, without: str) -> Finding:
+    found = _needed(package, module, pip("install", package))
+    return found if found.state == "fine" else doubt(package, f"{found.words}; {without}", found.todo)
+
+
+def _opencv() -> Iterator[Finding]:
+    found = _needed("opencv-python-headless", "cv2")
+    names = {_plain(each.name): str(each.version) for each in metadata.distributions() if each.name}
+    here = [name for name in OPENCVS if name in names]
+    alone = len(here) <= 1
+    if found.state == "fine":
+        known = ", ".join(f"{name} {names[name]}" for name in here) or found.words.removesuffix(" can be imported")
+        yield fine("opencv", f"{known} can be imported")
+    else:
+        yield broken("opencv", found.words, found.todo)
+    if not alone:
+        words = " and ".join(f"{name} {names[name]}" for name in here)
+        make = doubt if found.state == "fine" else broken
+        yield make(
+            "opencv twice",
+            f"{words} are both installed and overwrite each other's files",
+            f"{pip('uninstall', '-y', *here)}, then {pip('install', 'opencv-python-headless')}",
+        )
+
+
+def _remedy(package: str, ended: Ended, todo: str) -> str:
+    said = ended.last
+    if package == "opencv-python-headless" and "libGL" in said:
+        return (
+            f"{pip('uninstall', '-y', 'opencv-python', 'opencv-contrib-python')}, then "
+            f"{pip('install', '--force-reinstall', 'opencv-python-headless')}, which needs no libGL"
+        )
+    if ended.signal == "SIGILL" and package == "onnxruntime":
+        # Version 1.21.0 did so on every Raspberry Pi 4: github.com/microsoft/onnxruntime/issues/23957
+        version = _version(package, "")
+        other = "onnxruntime==1.20.1" if version.startswith("1.21.0") else f"onnxruntime!={version}"
+        return f"take another version: {pip('install', other)}" if version else "take another version of onnxruntime"
+    if ended.signal in ("SIGILL", "SIGSEGV", "SIGBUS"):
+        line = pip("install", "--force-reinstall", "--no-cache-dir", package)
+        return f"{line}; if that is of no use, take another version"
+    if ended.signal == "SIGKILL" or ended.code is None:
+        return "free some memory, or wait until the machine rests, and try again"
+    if "cannot open shared object file" in said:
+        return "install the system library it names"
+    return todo
+
+
+def _why(ended: Ended) -> str:
+    return ended.why if ended.code is None or ended.signal else f"fails ({ended.why})"
+
+
+def _version(package: str, otherwise: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return otherwise
+
+
+def _named(package: str) -> str:
+    """The package with its version, and which wheel it came from: that names the processor it is made for."""
+    try:
+        found = metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        return f"{package} (not installed by pip)"
+    tags = [line.partition(":")[2].strip() for line in (found.read_text("WHEEL") or "").splitlines() if "Tag:" in line]
+    return f"{package} {found.version}" + (f" ({tags[0]})" if tags else "")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+WITHIN_S = 180.0  # a slow card, a slow board
+LEAST_CROPS = 3  # of a frame, whatever it takes: edge.detect.frame_rate
+
+
+def check_model(patient: Patient) -> Iterator[Finding]:
+    """Which it is, whether this processor computes it rightly, and what one crop takes."""
+    ended = python("edge.cli.doctor.try_model", patient.settings.model, WITHIN_S, patient.environment)
+    found = ended.answer
+    if not isinstance(found, dict):
+        todo = "see onnxruntime above; then `bear-alarm model check`"
+        yield broken("model", f"loading it {ended.why if ended.code is None or ended.signal else 'fails'}", todo)
+        return
+    if found["problem"]:
+        todo = "copy it again, or choose another: bear-alarm model use --bundled"
+        if found["instead"]:
+            words = f"{found['problem']}; the alarm goes on with {found['instead']}"
+            yield doubt("model", words, todo)
+        else:
+            yield broken("model", found["problem"], todo)
+    if "name" not in found:
+        return
+    yield fine("model", f"{found['name']} in {found['path']}")
+    how = f"all {found['golden']} within {found['error']:.4f} (allowed {found['tolerance']:g})"
+    if found["fallback"]:
+        words = f"this processor computes int8 wrongly, so it runs in float, more slowly; {how}"
+        yield doubt("golden vectors", words, "nothing, if the speed below is enough; else take another board")
+    else:
+        yield fine("golden vectors", f"{how}, in {found['precision']}")
+    yield _speed(patient, float(found["crop_ms"]))
+
+
+def _speed(patient: Patient, crop_ms: float) -> Finding:
+    """What one crop takes beside what a frame may take."""
+    slow_ms = patient.settings.health.slow_ms
+    frame_s = min((each.settings.frame_s for each in patient.cameras), default=CameraSettings().frame_s)
+    crops = int(frame_s * 1000 / crop_ms)
+    words = f"one crop takes {crop_ms:.0f} ms"
+    if crop_ms > slow_ms:
+        todo = "stop what else runs here, cool the board (see below), or take a faster one"
+        return doubt("speed", f"{words}, more than the {slow_ms:g} ms at which the alarm itself complains", todo)
+    if crops < LEAST_CROPS:
+        rate = 1000 / (LEAST_CROPS * crop_ms)
+        words += f", so {LEAST_CROPS} crops make {rate:.1f} frames a second at most while something moves"
+        return fine("speed", words)
+    return fine("speed", f"{words}: {crops} fit into the {frame_s:g} s that a frame may take")

@@ -1,0 +1,187 @@
+"""Findings for people: a mark and words, what to do in the line below."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import textwrap
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from edge.alert.redact import scrub
+from edge.cli.doctor import alerts, cameras, machine, packages
+from edge.cli.doctor import machine as keeping
+from edge.cli.doctor import machine as permissions
+from edge.cli.doctor import machine as service
+from edge.cli.doctor import machine as timekeeping
+from edge.cli.doctor.findings import Finding, Patient, State, broken, fine, unknown
+
+# The doctor's round: every check in its turn, each within its time, and what fails of our own said as such.
+
+
+log = logging.getLogger(__name__)
+
+Look = Callable[[Patient], Iterable[Finding]]
+LIMIT_S = 30.0
+OUR_FAULT = "report it, with `bear-alarm doctor --bundle report.zip`"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing to look at, and how long that may take."""
+
+    name: str
+    look: Look
+    limit_s: float = LIMIT_S  # until its next finding
+
+
+def examine(patient: Patient, groups: Iterable[tuple[str, Iterable[Check]]] | None = None) -> Iterator[Finding]:
+    """Every finding, each as soon as it is there, group by group."""
+    if groups is None:
+        groups = groups_for(patient)
+    for title, checks in groups:
+        for check in checks:
+            for finding in _looked(check, patient):
+                yield replace(finding, group=title)
+
+
+def _looked(check: Check, patient: Patient) -> Iterator[Finding]:
+    """In a thread of its own: a disk or a name server that does not answer holds up nothing but its line."""
+    found: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
+
+    def look() -> None:
+        try:
+            for finding in check.look(patient):
+                found.put(finding)
+        except Exception as error:  # whatever it is: the other checks go on
+            log.debug("a check failed", exc_info=True)
+            words = scrub(f"{type(error).__name__}: {error}")
+            found.put(broken(check.name, f"could not be checked because of an internal error ({words})", OUR_FAULT))
+        finally:
+            found.put(None)
+
+    threading.Thread(target=look, name=f"doctor {check.name}", daemon=True).start()
+    while True:
+        try:
+            finding = found.get(timeout=check.limit_s)
+        except queue.Empty:
+            yield unknown(check.name, f"gave no answer within {check.limit_s:g} s", "try again when the machine rests")
+            return
+        if finding is None:
+            return
+        yield finding
+
+
+# The list of everything that is looked at, in groups.
+
+
+PACKAGES = "Packages"
+
+
+def groups_for(patient: Patient) -> list[tuple[str, list[Check]]]:
+    """Each group's title and checks; what says nothing of this device yields nothing."""
+    return [
+        (PACKAGES, [Check("packages", packages.check_packages, packages.IMPORT_S + 5)]),
+        ("Config", [Check("config", check_config), Check("secrets", permissions.check_secrets)]),
+        ("Model", [Check("model", packages.check_model, packages.WITHIN_S + 5)]),
+        ("Cameras", [Check("cameras", cameras.check_cameras, cameras.WITHIN_S + 5)]),
+        (
+            "Board",
+            [
+                Check("board", machine.check_board),
+                Check("power", machine.check_power),
+                Check("clock", timekeeping.check_clock),
+                Check("network", machine.check_network),
+            ],
+        ),
+        (
+            "Memory of events",
+            [
+                Check("disk", keeping.check_disk),
+                Check("state folder", keeping.check_state),
+                Check("evidence", keeping.check_evidence),
+            ],
+        ),
+        (
+            "Who is told",
+            [
+                Check("sounds", alerts.check_sounds),
+                Check("pins", alerts.check_pins),
+                Check("commands", alerts.check_commands),
+                Check("mqtt", alerts.check_mqtt),
+                Check("webhook", alerts.check_webhook),
+                Check("notify", alerts.check_people),
+                Check("heartbeat", alerts.check_heartbeat),
+                Check("nobody", check_anyone),
+            ],
+        ),
+        ("Service", [Check("permissions", permissions.check_groups), Check("service", service.check_service)]),
+    ]
+
+
+def check_config(patient: Patient) -> Iterator[Finding]:
+    """The config file and every mistake in it."""
+    if patient.config is None:
+        todo = "make one: bear-alarm config init"
+        yield unknown("config", "none was found, so only what needs none was looked at", todo)
+        return
+    for mistake in patient.mistakes:
+        yield broken("config", mistake, "correct it, and try: bear-alarm config check")
+    if not patient.mistakes:
+        names = ", ".join(each.name for each in patient.settings.cameras) or "none"
+        yield fine("config", f"{patient.config} is understood; cameras: {names}")
+
+
+def check_anyone(patient: Patient) -> Iterator[Finding]:
+    """Whether anybody is told at all, where a config says who."""
+    if patient.config and not patient.mistakes and not patient.settings.alerts.anyone:
+        yield broken("nobody", "nobody is told but the terminal", "name a sound, a relay or somebody in the config")
+
+
+NAME_WIDTH = 16
+MARKS: Mapping[State, str] = {"fine": "✓", "doubt": "?", "broken": "✗", "unknown": "·"}
+PLAIN_MARKS: Mapping[State, str] = {"fine": "+", "doubt": "?", "broken": "X", "unknown": "-"}
+SAID: Mapping[State, str] = {"fine": "", "doubt": "in doubt: ", "broken": "BROKEN: ", "unknown": ""}
+COLOURS: Mapping[State, str] = {"fine": "32", "doubt": "33", "broken": "1;31", "unknown": "2"}  # ANSI
+ARROWS = "→", ">"  # before what to do
+
+
+def lines_of(finding: Finding, width: int, *, encoding: str, colour: bool) -> list[str]:
+    """The lines of one finding, at most ``width`` characters wide where words allow it."""
+    signs = can_be_written("".join(MARKS.values()) + ARROWS[0], encoding)
+    mark = (MARKS if signs else PLAIN_MARKS)[finding.state]
+    if colour:
+        mark = f"\033[{COLOURS[finding.state]}m{mark}\033[0m"
+    beside = max(NAME_WIDTH, len(finding.name) + 2)
+    indent = " " * (4 + NAME_WIDTH)
+    words = f"{finding.name:<{beside}}{SAID[finding.state]}{finding.words}"
+    first, *more = wrapped(words, max(width - 4, 40), "", " " * NAME_WIDTH)
+    lines = [f"  {mark} {first}", *(f"    {line}" for line in more)]
+    if finding.todo:
+        arrow = ARROWS[0] if signs else ARROWS[1]
+        lines += wrapped(f"{arrow} {finding.todo}", max(width, 44), indent, f"{indent}  ")
+    if not signs:
+        lines = [line.encode(encoding, "replace").decode(encoding) for line in lines]
+    return lines
+
+
+def wrapped(words: str, width: int, indent: str, further: str) -> list[str]:
+    """Lines of words that are never cut: a path or a command is copied as it stands."""
+    return textwrap.wrap(
+        words,
+        width,
+        initial_indent=indent,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
+
+
+def can_be_written(signs: str, encoding: str) -> bool:
+    """Whether the terminal's encoding has these signs."""
+    try:
+        signs.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,321 @@
+"""What a SOURCE on the command line is called: ``yard=rtsp://…`` brings its name, any other has its own."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.errors import OptionError
+
+if TYPE_CHECKING:
+    from edge.alert.mqtt_settings import Settings as MqttSettings
+    from edge.settings import AlertSettings, Camera, Settings
+
+
+# Who is told, as options: ``watch`` and ``alert test`` take the same ones.
+
+
+TELL, AWAY = "Who is told, here and at once", "Who is told, over a network"  # panels of the help page
+
+EventsOpt = Annotated[
+    str | None, typer.Option(help="Append events to this file, one line of JSON each; - for standard output.")
+]
+OnAlarmOpt = Annotated[
+    str | None,
+    typer.Option(help="Command to run at each alarm; the event's JSON is its standard input.", rich_help_panel=TELL),
+]
+OnTroubleOpt = Annotated[
+    str | None,
+    typer.Option(
+        help="Command to run when a camera or the alarm itself fails or is well again; the event's JSON is its input.",
+        rich_help_panel=TELL,
+    ),
+]
+SoundOpt = Annotated[
+    list[str] | None,
+    typer.Option(help="Sound to play at each alarm: siren, chirp, horn, or a WAV file.", rich_help_panel=TELL),
+]
+SoundSecondsOpt = Annotated[
+    float | None,
+    typer.Option(min=0.5, max=300.0, help="How long it sounds from an alarm on. [default: 20]", rich_help_panel=TELL),
+]
+SoundDeviceOpt = Annotated[
+    str | None,
+    typer.Option(help="Output of ALSA to play on; `aplay -L` lists them.", rich_help_panel=TELL),
+]
+RelayOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Raspberry Pi pin to switch at each alarm, as BCM numbers it: 17, 17:30 (seconds), 17:30:low:blink. "
+        "May be given again.",
+        rich_help_panel=TELL,
+    ),
+]
+DeterrentOpt = Annotated[
+    str | None,
+    typer.Option(
+        help="Drive bears off with changing noises: on, or a folder of WAV files. Off unless it is given.",
+        rich_help_panel=TELL,
+    ),
+]
+DeterrentLampOpt = Annotated[
+    list[str] | None,
+    typer.Option(help="Pin of a lamp that flashes with the deterrent, as --relay takes it.", rich_help_panel=TELL),
+]
+DeterrentHoursOpt = Annotated[
+    str | None,
+    typer.Option(
+        help="When the deterrent may be loud, as --schedule takes it (default: always).", rich_help_panel=TELL
+    ),
+]
+BellOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--bell/--no-bell", help="Ring the terminal's bell at each alarm. [default: on]", rich_help_panel=TELL
+    ),
+]
+MqttOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="BEAR_ALARM_MQTT",
+        show_envvar=True,
+        help="MQTT broker: mqtt://USER:PASSWORD@HOST/PREFIX or mqtts://…; Home Assistant finds it by itself.",
+        rich_help_panel=AWAY,
+    ),
+]
+NotifyOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="BEAR_ALARM_NOTIFY",
+        show_envvar=True,
+        help="Phone, chat, mail or desktop, as an Apprise URL: ntfy://…, tgram://…, mailto://…, dbus://. Repeatable.",
+        rich_help_panel=AWAY,
+    ),
+]
+WebhookOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="BEAR_ALARM_WEBHOOK",
+        show_envvar=True,
+        help="Address that each event is posted to as JSON.",
+        rich_help_panel=AWAY,
+    ),
+]
+WebhookSecretOpt = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BEAR_ALARM_WEBHOOK_SECRET",
+        show_envvar=True,
+        help="Secret the posts are signed with (HMAC-SHA256).",
+        rich_help_panel=AWAY,
+    ),
+]
+StateOpt = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the journal of events, which `bear-alarm events` lists (default: $BEAR_ALARM_STATE or this "
+        "system's place for it). For recorded sources that you name here, a journal is kept only with this option or "
+        "with a network channel.",
+    ),
+]
+
+
+def alert_settings(
+    base: AlertSettings | None = None,
+    *,
+    bell: bool | None,
+    on_alarm: str | None,
+    on_trouble: str | None,
+    sound: Sequence[str] | None,
+    sound_seconds: float | None,
+    sound_device: str | None,
+    relay: Sequence[str] | None,
+    deterrent: str | None,
+    deterrent_lamp: Sequence[str] | None,
+    deterrent_hours: str | None,
+    mqtt: Sequence[str] | None,
+    notify: Sequence[str] | None,
+    webhook: Sequence[str] | None,
+    webhook_secret: str | None,
+    events: str | None = None,
+) -> AlertSettings:
+    """Who is told: what these options say, else what ``base`` does. Raises OptionError for what makes no sense."""
+    from edge.decide.schedule import parse_schedule
+    from edge.files import need_folder
+    from edge.settings import AlertSettings
+
+    for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
+        if word is not None and not word.strip():
+            raise OptionError(f"{option} is empty; give it a value, or leave the option out")
+    for option, urls in (("--mqtt", mqtt), ("--webhook", webhook)):
+        if urls and len(urls) > 1:
+            raise OptionError(
+                f"{option} is given {len(urls)} times, and only one can be told; --notify may be repeated"
+            )
+    if events and events != "-":
+        need_folder(Path(events).expanduser())
+    hours = parse_schedule(deterrent_hours, "--deterrent-hours") if deterrent_hours else None
+    given: dict[str, Any] = {
+        "bell": bell,
+        "sounds": tuple(sound or ()),
+        "sound_s": sound_seconds,
+        "sound_device": sound_device,
+        "relays": tuple(relay or ()),
+        "deterrent": deterrent,
+        "deterrent_lamps": tuple(deterrent_lamp or ()),
+        "deterrent_hours": hours,
+        "on_alarm": on_alarm,
+        "on_trouble": on_trouble,
+        "events": events,
+        "mqtt": _broker(mqtt[0]) if mqtt else None,
+        "webhook": webhook[0] if webhook else None,
+        "webhook_secret": webhook_secret or None,
+        "notify": tuple(notify or ()),
+    }
+    said = {name: value for name, value in given.items() if value is not None and value != ()}
+    found = replace(base or AlertSettings(), **said)
+    for option, given_it, used in (
+        ("--sound-seconds", sound_seconds is not None, found.sounds),
+        ("--sound-device", sound_device is not None, found.sounds or found.deterrent),
+    ):
+        if given_it and not used:
+            raise OptionError(f"{option} belongs to a sound, and there is none; give --sound siren too")
+    _check_pins(
+        [*(("--relay", each) for each in found.relays), *(("--deterrent-lamp", each) for each in found.deterrent_lamps)]
+    )
+    if (found.deterrent_lamps or found.deterrent_hours) and not found.deterrent:
+        option = "--deterrent-lamp" if found.deterrent_lamps else "--deterrent-hours"
+        raise OptionError(f"{option} belongs to a deterrent, and there is none; give --deterrent on")
+    if found.webhook_secret and not found.webhook:
+        raise OptionError("a webhook's secret is given but no --webhook; give the address too")
+    return found
+
+
+def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
+    """Each is a pin, and has one thing to do. Raises OptionError."""
+    from edge.alert.gpio import parse_pin
+
+    seen: dict[int, str] = {}
+    for option, words in pins:
+        number = parse_pin(words, option).number
+        if number in seen:
+            raise OptionError(f"{option}: pin {number} is already that of {seen[number]}; a pin can do one thing")
+        seen[number] = f"{option} {words}"
+
+
+def _broker(url: str) -> MqttSettings:
+    from edge.alert.mqtt_settings import settings_from_url
+
+    return settings_from_url(url)
+
+
+# Which config a command goes by: found where docs/configuration.md says, and named where it matters.
+
+
+log = logging.getLogger(__name__)
+
+ConfigOpt = Annotated[
+    Path | None,
+    typer.Option(
+        help="Config file (default: $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml, the first that "
+        "exists). Options override the config file."
+    ),
+]
+
+
+def config_for(given: Path | None, sources: Sequence[str] = ()) -> Path | None:
+    """The config to go by, if any. Raises ConfigError for one that is named and not there.
+
+    One that was only found is left aside, and that is said, where recorded sources are tried out: a demo must not call
+    the neighbours.
+    """
+    import os
+
+    from edge.config import ENVIRONMENT, find_config
+
+    found = find_config(given)
+    named = given is not None or bool(os.environ.get(ENVIRONMENT))
+    if found and not named and sources and _recorded(sources, found):
+        log.info("%s is left aside, for this is a recording; --config %s goes by it.", found, found)
+        return None
+    return found
+
+
+def settings_of(path: Path | None) -> Settings:
+    """What the config says, or the defaults where there is none. Raises ConfigError with everything wrong in it."""
+    from edge.settings import Settings
+
+    if path is None:
+        return Settings()
+    from edge.config import load_config
+
+    return load_config(path)
+
+
+def settings_at_hand() -> Settings:
+    """What the config says, for a command that only looks at what an alarm has left; one that is no good is said."""
+    from edge.errors import BearAlarmError
+    from edge.settings import Settings
+
+    try:
+        return settings_of(config_for(None))
+    except BearAlarmError as error:
+        log.warning("%s\nGoing on without a config.", error)
+        return Settings()
+
+
+def configured(settings: Settings, word: str) -> Camera | None:
+    """The camera of the config that a word on the command line names; a file of that name goes before it."""
+    if Path(word).expanduser().exists():
+        return None
+    return next((camera for camera in settings.cameras if camera.name == word), None)
+
+
+def _recorded(sources: Sequence[str], config: Path) -> bool:
+    from edge.camera import is_live
+
+    words = [word for _, word in map(named, sources)]
+    try:
+        if any(is_live(word) for word in words):
+            return False
+    except (OSError, ValueError):  # what is no word for a source is said when it is opened
+        return False
+    return all(word == "demo" or Path(word).expanduser().exists() or "*" in word for word in words)
+
+
+NAME = re.compile(r"\w[\w -]*")
+
+
+def named(word: str) -> tuple[str | None, str]:
+    """``yard=rtsp://…`` as a name and a source; no name where there is none, or where a file is called so."""
+    name, sign, source = word.partition("=")
+    if not sign or not NAME.fullmatch(name) or Path(word).expanduser().exists():
+        return None, word
+    return name, source
+
+
+def names(source: list[str]) -> list[str]:
+    """A name for each source, its own where it was given one; the second of the same name is name-2.
+
+    Raises OptionError when two were given the same name.
+    """
+    from edge.camera import source_name
+
+    given = [name for name, _ in map(named, source) if name]
+    for name in given:
+        if given.count(name) > 1:
+            raise OptionError(f"two sources are called {name}; give each a name of its own")
+    found: list[str] = []
+    for own, word in map(named, source):
+        name = own or source_name(word)
+        further = (f"{name}-{number}" for number in itertools.count(2))
+        taken = found if own else [*found, *given]
+        found.append(name if name not in taken else next(each for each in further if each not in taken))
+    return found
