@@ -28,13 +28,13 @@ from export.frame_sets import (
 from export.graph import export_graph
 from export.quantize import quantize
 from export.verify import Answers, compare, compare_int8, few_frames, gate_thresholds, refuse
-from train.catalog.picture import Catalog, is_bear
-from train.catalog.read import read_catalog
-from train.catalog.split import Split
-from train.figures.calibrate import bear_probability, probabilities
+from train.data.pictures import Catalog, is_bear
+from train.data.split import Split
+from train.data.table import read_catalog
 from train.learning.pictures import Track
 from train.learning.probe import ask, collect_tune
 from train.learning.run import Run
+from train.metrics import bear_probability, probabilities
 from train.ood.compare import strangeness
 
 log = logging.getLogger(__name__)

@@ -50,7 +50,7 @@ def export(
     wait_asleep()
     from edge.cli.progress import track
     from export.artefact import export_run, run_catalog
-    from train.catalog.labels import parse_labels
+    from train.data.table import parse_labels
     from train.learning.run import read_run
 
     trained = read_run(run)

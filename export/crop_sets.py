@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.verify import MIN_CROPS
-from train.catalog.picture import Picture as Row
-from train.catalog.picture import is_bear
+from train.data.pictures import Picture as Row
+from train.data.pictures import is_bear
 from train.learning.pictures import Track
 from train.learning.probe import CropSet, collect
 

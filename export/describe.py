@@ -30,13 +30,13 @@ from export.frame_sets import file_way, learned_places, picture_scores, session_
 from export.golden import FRAME_WH, encode, enlarged, golden_frame, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
-from train.catalog.licences import OWN, may_ship
-from train.catalog.outsiders import in_domain, kind_of
-from train.catalog.picture import ALARM_LABELS, LABELS, is_bear
-from train.catalog.split import Split
-from train.figures.calibrate import bear_probability, fit_threshold
+from train.data.licences import OWN, may_ship
+from train.data.outsiders import in_domain, kind_of
+from train.data.pictures import ALARM_LABELS, LABELS, is_bear
+from train.data.split import Split
 from train.learning.probe import CONTEXT, CropSet
 from train.learning.run import Run
+from train.metrics import bear_probability, fit_threshold
 from train.ood.judge import PASSES, threshold
 
 TOLERANCE = {"fp32": 0.01, "int8": 0.12}  # int8 logits differ by up to 0.25 between Arm and x86

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from edge.detect.classifier import SCAN
 from edge.schema import Picture
-from train.catalog.picture import Picture as Row
-from train.catalog.picture import is_bear
-from train.catalog.split import Split
-from train.figures.calibrate import bear_probability, probabilities
+from train.data.pictures import Picture as Row
+from train.data.pictures import is_bear
+from train.data.split import Split
 from train.learning.run import Run
 from train.learning.scanning import ask_frame, frames_of
+from train.metrics import bear_probability, probabilities
 
 CALIBRATION_FRAMES = 100
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge.detect.card import Parity
 from edge.errors import BearAlarmError
-from train.figures.calibrate import lowest_threshold
+from train.metrics import lowest_threshold
 
 MIN_CROPS = 2000
 MIN_FRAME_BEARS = 1000  # pictures: with fewer their chance alone is more than the recall that may be lost

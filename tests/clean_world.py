@@ -8,11 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from train.catalog.decisions import digest_of
-from train.catalog.picture import Picture
-from train.catalog.read import read_catalog
 from train.clean.page import page_rows
 from train.clean.suspects import BEAR_INSIDE, NO_BEAR_HERE, TWIN, Suspect
+from train.data.decisions import digest_of
+from train.data.pictures import Picture
+from train.data.table import read_catalog
 
 ODD = "no_bear/camera/a,b <img src=x onerror=alert(1)> '\"&.jpg"  # a name that must stay a name
 

@@ -21,8 +21,8 @@ from edge.settings import CameraSettings
 from edge.watch import Watcher
 from tests.test_edge_watch import RULE, Colours, scene, walk
 from tests.tiny import BEAR_COLOUR
-from train.feedback.bring import Brought, Wanted, bring
-from train.feedback.shelf import open_shelf
+from train.data.feedback import Brought, Wanted, bring
+from train.data.feedback_evidence import open_shelf
 
 AT = "2026-01-02T09:00:00.000Z"
 MASK = "0,0 1,0 1,0.2 0,0.2"

@@ -6,10 +6,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from train.catalog.table import Table
-from train.gather.found import Failed, Found
-from train.gather.keep import Keeper
-from train.gather.tally import THERE
+from train.data.gather.found import THERE, Failed, Found
+from train.data.gather.keep import Keeper
+from train.data.table import Table
 
 
 def found(number: int, **more: Any) -> Found:

@@ -25,10 +25,9 @@ from train.benchmark.held_out import known_sources
 from train.benchmark.scores import SEED, benchmark_scores
 from train.benchmark.stills import still_scores
 from train.benchmark.text import benchmark_text, share
-from train.catalog.picture import Picture
-from train.catalog.read import read_catalog
-from train.figures.clustered import clustered_rate
-from train.figures.recall import recall_at
+from train.data.pictures import Picture
+from train.data.table import read_catalog
+from train.metrics import clustered_rate, recall_at
 
 TEST_SOURCES = (
     "ktosiu/Bear-Detection",

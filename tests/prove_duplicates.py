@@ -3,7 +3,7 @@
     python tests/prove_duplicates.py [--pictures 1000] [--seed 7]
 
 Copies are made of pictures as the web makes them. A copy is found when its original is named; a false one is a picture
-that is named without being a copy. The limits in ``train/gather/duplicates.py`` were set on the pictures whose name's
+that is named without being a copy. The limits in ``train/data/gather/duplicates.py`` were set on the pictures whose name's
 digest is even; the figures are of those whose digest is odd.
 """
 
@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.pictures import read_picture
 from tests.conftest import PICTURES
-from train.catalog.picture import Picture
-from train.catalog.read import read_catalog
-from train.gather.duplicates import NEAR_BITS, Duplicates, Look, phash, same_picture
-from train.gather.verify import TOO_SMALL, RefusedError, check
+from train.data.gather.duplicates import NEAR_BITS, Duplicates, Look, phash, same_picture
+from train.data.gather.keep import TOO_SMALL, RefusedError, check
+from train.data.pictures import Picture
+from train.data.table import read_catalog
 
 Image = NDArray[np.uint8]
 

@@ -32,17 +32,17 @@ from edge.pictures import read_picture
 from tests.conftest import PICTURES
 from tests.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days
 from tests.feedback_site import Site, scenes
-from train.catalog.picture import ALARM_LABELS, LABELS, Picture, is_bear
-from train.catalog.read import read_catalog
-from train.catalog.split import split_catalog
-from train.feedback.bring import Wanted, bring
-from train.feedback.shelf import open_shelf
-from train.figures.calibrate import lowest_threshold
+from train.data.feedback import Wanted, bring
+from train.data.feedback_evidence import open_shelf
+from train.data.pictures import ALARM_LABELS, LABELS, Picture, is_bear
+from train.data.split import split_catalog
+from train.data.table import read_catalog
 from train.learning.backbones import build, find_backbone
 from train.learning.field import degrade
 from train.learning.network import BearNet
 from train.learning.pictures import cut_example, examples_of
 from train.learning.probe import crops_of
+from train.metrics import lowest_threshold
 
 SEED = 7
 # As the bundled model was made: whole sources, and those of the test part are not opened.

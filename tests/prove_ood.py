@@ -31,8 +31,8 @@ from export.graph import export_graph
 from export.quantize import quantize
 from tests.conftest import PICTURES
 from tests.quick_run import run_folder
-from train.catalog.outsiders import COVERED, Outsider, cover_lens, in_domain, of_catalog, of_folder
-from train.catalog.split import Split
+from train.data.outsiders import COVERED, Outsider, cover_lens, in_domain, of_catalog, of_folder
+from train.data.split import Split
 from train.learning.probe import CONTEXT, CropSet, collect
 from train.learning.run import Run, read_run
 from train.learning.where import find_place

@@ -34,12 +34,12 @@ from tests.conftest import PICTURES
 from train.benchmark.scores import benchmark_scores
 from train.benchmark.trail_cameras import LEAST_PX, level, part_of
 from train.benchmark.views import BINS
-from train.catalog.picture import Picture, is_bear
-from train.catalog.read import MANIFEST, read_catalog
-from train.figures.recall import threshold_at
+from train.data.pictures import Picture, is_bear
+from train.data.table import MANIFEST, read_catalog
 from train.learning.probe import CONTEXT, ask
 from train.learning.run import Run, read_run
 from train.learning.scanning import ask_frame
+from train.metrics import threshold_at
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},

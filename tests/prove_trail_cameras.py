@@ -18,7 +18,7 @@ from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
 from train.benchmark.held_out import Judge, held_out, judges_of
 from train.benchmark.trail_cameras import part_of
-from train.catalog.read import MANIFEST, read_catalog
+from train.data.table import MANIFEST, read_catalog
 from train.judging.evaluate_clips import read_clips
 from train.judging.evaluate_trail import evaluate_trail
 

@@ -27,9 +27,9 @@ from edge.schema import Region
 from tests.conftest import PICTURES
 from tests.prove_benchmarks import TEST_SOURCES
 from train.benchmark.text import share
-from train.catalog.read import read_catalog
-from train.figures.clustered import clustered_rate
+from train.data.table import read_catalog
 from train.learning.hard_negatives import SEED, small_windows
+from train.metrics import clustered_rate
 
 SIDES_PX = 16, 23, 32, 45, 65  # bounds of the rows
 

@@ -22,12 +22,12 @@ from export.frame_sets import file_way, session_of  # noqa: E402
 from export.graph import domains, export_graph, pad_as_for_cells, put_card  # noqa: E402
 from export.quantize import quantize  # noqa: E402
 from tests.tiny import tiny_card  # noqa: E402
-from train.catalog.picture import ALARM_LABELS, LABELS  # noqa: E402
-from train.figures.calibrate import probabilities  # noqa: E402
+from train.data.pictures import ALARM_LABELS, LABELS  # noqa: E402
 from train.learning.backbones import build, find_backbone  # noqa: E402
 from train.learning.network import BearNet  # noqa: E402
 from train.learning.probe import ask  # noqa: E402
 from train.learning.scanning import ask_frame  # noqa: E402
+from train.metrics import probabilities  # noqa: E402
 from train.ood.features import features_of  # noqa: E402
 from train.ood.fit import fit_method, scores  # noqa: E402
 

@@ -13,7 +13,7 @@ pytest.importorskip("fastai")
 
 from edge.detect.drift import drifts
 from export.describe import Described, licence_line
-from train.catalog.picture import LABELS, Picture
+from train.data.pictures import LABELS, Picture
 from train.learning.probe import CropSet
 
 

@@ -25,9 +25,9 @@ from edge.schema import WHOLE, Region  # noqa: E402
 from export.artefact import export_run  # noqa: E402
 from export.crop_sets import collect_for_parity  # noqa: E402
 from tests.test_export_graph import SmallBody  # noqa: E402
-from train.catalog.picture import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest  # noqa: E402
-from train.catalog.read import read_catalog  # noqa: E402
-from train.catalog.split import split_catalog, write_split  # noqa: E402
+from train.data.pictures import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest  # noqa: E402
+from train.data.split import split_catalog, write_split  # noqa: E402
+from train.data.table import read_catalog  # noqa: E402
 from train.learning.answering import answering_learner  # noqa: E402
 from train.learning.network import BearNet  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402

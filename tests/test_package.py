@@ -56,7 +56,7 @@ print(len(found), *sorted({name.partition(".")[0] for name in sys.modules}))
     assert not set(modules) & {*HEAVY, "train", "export", "fastcore"}
 
 
-@pytest.mark.parametrize("module", ["torch", "fastai.vision", "onnx", "timm", "train.catalog.read", "export.graph"])
+@pytest.mark.parametrize("module", ["torch", "fastai.vision", "onnx", "timm", "train.data.table", "export.graph"])
 def test_ruff_refuses_heavy_imports_in_edge_alone(module):
     pytest.importorskip("ruff")
     code = f"def late() -> object:\n    import {module} as found\n\n    return found\n"

@@ -31,7 +31,7 @@ from edge.detect.classifier import Classifier  # noqa: E402
 from edge.errors import CatalogError, PictureError  # noqa: E402
 from edge.pictures import read_picture  # noqa: E402
 from edge.schema import WHOLE, Region  # noqa: E402
-from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
+from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
 from train.learning import run as runs  # noqa: E402
 from train.learning.network import BearNet, CalibratedNet  # noqa: E402
 from train.learning.run import read_run  # noqa: E402

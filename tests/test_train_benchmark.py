@@ -23,9 +23,9 @@ from train.benchmark.scores import Benchmark, Scores, benchmark_scores
 from train.benchmark.subjects import is_scene, kind_of, sort_out
 from train.benchmark.text import benchmark_text
 from train.benchmark.views import BINS, bin_of, real_views, render, take, views
-from train.catalog.picture import Picture
-from train.catalog.picture import Picture as Row
-from train.catalog.read import read_catalog
+from train.data.pictures import Picture
+from train.data.pictures import Picture as Row
+from train.data.table import read_catalog
 from train.judging.evaluate_command import evaluate
 
 ROOT = Path(__file__).parents[1]

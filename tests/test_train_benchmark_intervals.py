@@ -7,10 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.figures.clustered import clustered_auc, clustered_rate, design_effect, numbered
-from train.figures.metrics import auc, wilson
-from train.figures.recall import drawn, draws, recall_at, recalls, threshold_at
-from train.figures.reliability import before_temperature
+from train.metrics import (
+    auc,
+    before_temperature,
+    clustered_auc,
+    clustered_rate,
+    design_effect,
+    drawn,
+    draws,
+    numbered,
+    recall_at,
+    recalls,
+    threshold_at,
+    wilson,
+)
 
 scores = st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0]), min_size=2, max_size=30)
 

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from edge.errors import BearAlarmError, CatalogError
-from train.catalog.labels import parse_labels
-from train.catalog.picture import SPLITS, Catalog, Picture, check_trainable, is_bear
-from train.catalog.read import read_catalog
-from train.catalog.split import name_of, read_split, split_catalog, write_split
+from train.data.pictures import SPLITS, Catalog, Picture, check_trainable, is_bear
+from train.data.split import name_of, read_split, split_catalog, write_split
+from train.data.table import parse_labels, read_catalog
 
 
 def put(path: Path, seed: int = 0) -> Path:

@@ -21,10 +21,10 @@ pytest.importorskip("cleanlab")
 
 from tests.command import ROOT, Ran, bear_alarm
 from tests.trained_world import HIDDEN, NONE, fresh_run
-from train.catalog.decisions import TABLE, append_decisions, decide
-from train.catalog.read import read_catalog
 from train.clean import commands
 from train.clean.embeddings import CACHE
+from train.data.decisions import TABLE, append_decisions, decide
+from train.data.table import read_catalog
 from train.learning.begun import STATE
 from train.learning.hard_negatives import FOLDER
 

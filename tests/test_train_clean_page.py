@@ -17,12 +17,12 @@ pytest.importorskip("cleanlab")
 pytest.importorskip("playwright")
 
 from tests.clean_world import ODD, rows_of, six_pictures
-from train.catalog.decisions import append_decisions, digest_of, live, read_decisions, read_table
-from train.catalog.picture import TRAINING_LABELS
-from train.catalog.read import read_catalog
 from train.clean.page import page
 from train.clean.serve import Desk, open_desk
 from train.clean.suspects import BEAR_INSIDE, NO_BEAR_HERE
+from train.data.decisions import append_decisions, digest_of, live, read_decisions, read_table
+from train.data.pictures import TRAINING_LABELS
+from train.data.table import read_catalog
 
 BROWSER = pytest.mark.needs_tool("chromium")
 

@@ -8,9 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from train.figures.clustered import T95, clustered_rate, design_effect, independent, score_interval, t95
-from train.figures.metrics import Z95, Rate, wilson
-from train.figures.recall import recall_at, too_few
+from train.metrics import (
+    T95,
+    Z95,
+    Rate,
+    clustered_rate,
+    design_effect,
+    independent,
+    recall_at,
+    score_interval,
+    t95,
+    too_few,
+    wilson,
+)
 
 
 def rate(hits: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Rate:

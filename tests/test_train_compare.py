@@ -21,8 +21,11 @@ from edge.detect.classifier import Classifier
 from tests.benchmark_pool import make_pool, write_model
 from tests.command import Ran, bear_alarm
 from train.benchmark.held_out import Unseen
-from train.catalog.read import read_catalog
-from train.figures.paired import (
+from train.data.table import read_catalog
+from train.judging.compare import PRIMARY, Guard, Looked, compare, guards_of, judge, look_at
+from train.judging.compare_command import compare as command
+from train.judging.compare_command import comparison_text, figure_line
+from train.metrics import (
     Difference,
     Pair,
     auc_difference,
@@ -32,9 +35,6 @@ from train.figures.paired import (
     recall_difference,
     sign_flips,
 )
-from train.judging.compare import PRIMARY, Guard, Looked, compare, guards_of, judge, look_at
-from train.judging.compare_command import compare as command
-from train.judging.compare_command import comparison_text, figure_line
 
 
 @given(st.lists(st.integers(-3, 3), max_size=8))

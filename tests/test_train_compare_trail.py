@@ -17,9 +17,8 @@ from train.benchmark.held_out import split_digest
 from train.benchmark.scores import benchmark_scores
 from train.benchmark.stills import still_scores
 from train.benchmark.trail_cameras import Frame
-from train.catalog.read import read_catalog
-from train.catalog.split import read_split
-from train.figures.paired import Difference
+from train.data.split import read_split
+from train.data.table import read_catalog
 from train.judging.compare import Guard, Looked, judge, limits_of
 from train.judging.compare_command import compare as command
 from train.judging.compare_trail import (
@@ -34,6 +33,7 @@ from train.judging.compare_trail import (
     TOYS,
     frame_differences,
 )
+from train.metrics import Difference
 from train.report.findings import compared
 
 

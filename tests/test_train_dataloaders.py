@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
-from train.catalog.picture import Picture  # noqa: E402
+from train.data.pictures import Picture  # noqa: E402
 from train.learning.backbones import find_backbone  # noqa: E402
 from train.learning.dataloaders import (  # noqa: E402
     KIND_SHARES,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import CatalogError, OptionError
-from train.catalog.decisions import (
+from train.data.decisions import (
     COLUMNS,
     DELETE,
     KEEP,
@@ -26,8 +26,8 @@ from train.catalog.decisions import (
     read_decisions,
     take_back,
 )
-from train.catalog.picture import Picture
-from train.catalog.read import read_catalog
+from train.data.pictures import Picture
+from train.data.table import read_catalog
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given  # noqa: E402
@@ -187,8 +187,8 @@ def test_a_folder_that_cannot_be_written_to_is_a_sentence(root: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from train.catalog.decisions import append_decisions, decide
-from train.catalog.picture import Picture
+from train.data.decisions import append_decisions, decide
+from train.data.pictures import Picture
 root, who = Path(sys.argv[1]), sys.argv[2]
 picture = Picture(root / "no_bear/camera0/0.jpg", "no_bear", "here", "")
 for _ in range(40):
@@ -233,7 +233,7 @@ def test_only_files_of_a_decided_size_are_read(root: Path, monkeypatch: pytest.M
     (root / "no_bear/camera0/huge.jpg").write_bytes(b"x" * 1000)
     pictures = _pictures(root)
     read: list[str] = []
-    from train.catalog import decisions
+    from train.data import decisions
 
     plain = decisions.digest_of
     monkeypatch.setattr(decisions, "digest_of", lambda file: read.append(file.name) or plain(file))  # type: ignore[func-returns-value]
@@ -266,7 +266,7 @@ def test_of_many_rows_none_holds_where_the_disk_has_room_for_some(tmp_path: Path
     code = """
 import resource, sys
 from pathlib import Path
-from train.catalog.decisions import Decision, append_decisions, now
+from train.data.decisions import Decision, append_decisions, now
 rows = [Decision(now(), f"{n}.jpg", "0" * 64, 5, "delete", "no_bear", "", "run") for n in range(200)]
 resource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))
 append_decisions(Path(sys.argv[1]), rows[:1])

@@ -17,13 +17,13 @@ from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from edge.schema import Event
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
-from train.catalog.read import read_catalog
-from train.figures.metrics import Rate
+from train.data.table import read_catalog
 from train.judging.choice import choose
 from train.judging.evaluate import evaluate_stills, size_class
 from train.judging.evaluate_clips import Clip, evaluate_clips, judge_clip, read_clips
 from train.judging.evaluate_command import evaluate
 from train.judging.evaluate_gate import through_gate
+from train.metrics import Rate
 
 ROOT = Path(__file__).parents[1]
 

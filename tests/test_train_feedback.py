@@ -12,9 +12,9 @@ import pytest
 
 from edge.pictures import read_picture
 from tests.feedback_evidence import imported, red, review, samples, standing, table, walking, write_evidence
-from train.catalog.picture import Picture
-from train.catalog.read import read_catalog
-from train.feedback.rows import review_of
+from train.data.feedback import review_of
+from train.data.pictures import Picture
+from train.data.table import read_catalog
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 
 from edge.errors import OptionError
 from tests.feedback_evidence import contents, imported, review, samples, standing, table, walking, write_evidence
-from train.catalog.read import read_catalog
-from train.feedback.rows import key_of, part_of
+from train.data.feedback import key_of, part_of
+from train.data.table import read_catalog
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,8 @@ def test_what_was_broken_off_goes_on_where_it_stopped(
     review(walking(evidence), "confirmed")
     review(standing(evidence), "wrong")
     imported(evidence, tmp_path / "whole")
-    from train.feedback import bring as room
-    from train.feedback.shelf import open_shelf
+    from train.data import feedback as room
+    from train.data.feedback_evidence import open_shelf
 
     def one(units):  # type: ignore[no-untyped-def]
         yield units[0]

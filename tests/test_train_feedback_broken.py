@@ -21,7 +21,7 @@ from edge.record.evidence_store import visit_folder
 from edge.record.pictures import jpeg
 from edge.schema import Event
 from tests.feedback_evidence import imported, negative, review
-from train.catalog.read import read_catalog
+from train.data.table import read_catalog
 
 try:
     from hypothesis import given
@@ -29,11 +29,9 @@ try:
 except ImportError:
     pytest.skip("hypothesis is not installed", allow_module_level=True)
 
-from train.feedback.case import Case, Step, note_in
-from train.feedback.looks import Look, _spread
-from train.feedback.rows import key_of, review_of, row_of
-from train.feedback.shelf import Unit, open_shelf
-from train.feedback.verdict import Verdict
+from train.data.feedback import Verdict, key_of, review_of, row_of
+from train.data.feedback_evidence import Case, Step, Unit, note_in, open_shelf
+from train.data.feedback_pictures import Look, _spread
 
 NIGHT = datetime(2026, 1, 1, 3, 12, 7, tzinfo=UTC)
 PICTURE = np.random.default_rng(1).integers(0, 255, (90, 160, 3), np.uint8)

@@ -15,8 +15,8 @@ from edge.errors import BearAlarmError
 from tests.command import ROOT, Ran, bear_alarm
 from tests.feedback_evidence import negative, review
 from tests.test_train_feedback_broken import event
-from train.catalog.read import read_catalog
-from train.feedback.commands import app
+from train.data.feedback_command import app
+from train.data.table import read_catalog
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from edge.detect.crops import cut
 from edge.pictures import read_picture
 from tests.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days
 from tests.feedback_site import Site, elsewhere, scenes
-from train.catalog.picture import Catalog, is_bear
-from train.catalog.read import read_catalog
-from train.feedback.bring import Brought, Wanted, bring
-from train.feedback.shelf import open_shelf
+from train.data.feedback import Brought, Wanted, bring
+from train.data.feedback_evidence import open_shelf
+from train.data.pictures import Catalog, is_bear
+from train.data.table import read_catalog
 from train.learning.pictures import cut_example, examples_of
 
 pytestmark = pytest.mark.slow

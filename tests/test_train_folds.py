@@ -10,10 +10,9 @@ import pytest
 
 from edge.errors import CatalogError, OptionError
 from tests.test_train_catalog import manifest, put, sources
-from train.catalog.folds import Fold, camera, in_fold, stratum
-from train.catalog.picture import SPLITS, Catalog, Picture, is_bear
-from train.catalog.read import read_catalog
-from train.catalog.split import Split, split_catalog
+from train.data.pictures import SPLITS, Catalog, Picture, is_bear
+from train.data.split import Fold, Split, camera, in_fold, split_catalog, stratum
+from train.data.table import read_catalog
 
 
 def frame(name: str, label: str, group: str = "", source: str = "cards", *, grey: bool = False) -> Picture:

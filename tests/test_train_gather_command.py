@@ -18,11 +18,9 @@ from edge.errors import CatalogError
 from tests.command import ROOT, bear_alarm
 from tests.far_side import FarSide, photo
 from tests.test_train_gather_sources import file_page, observation, occurrence, trap_set
-from train.catalog.picture import check_trainable
-from train.catalog.read import read_catalog
-from train.catalog.shippable import only_shippable
-from train.catalog.split import read_split, split_catalog, write_split
-from train.catalog.table import Table
+from train.data.pictures import check_trainable
+from train.data.split import read_split, split_catalog, write_split
+from train.data.table import Table, only_shippable, read_catalog
 from train.learning.pictures import PictureCache, leave_out_broken
 
 pytest.importorskip("imagehash")
@@ -181,8 +179,8 @@ def test_a_missing_extra_is_a_sentence(tmp_path: Path, missing: str, words: str)
 
 
 def test_a_table_of_several_sources_can_be_trained_on_and_shipped(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    from train.gather.bring import bring
-    from train.gather.local import from_folder
+    from train.data.gather.download import bring
+    from train.data.gather.local import from_folder
 
     for n, label in enumerate(["brown_bear", "no_bear"] * 3):
         for k in range(2):

@@ -8,18 +8,15 @@ import pytest
 
 from tests.far_side import jpeg, photo, picture
 from tests.gather_world import found, keep, rows
-from train.catalog.read import read_catalog
-from train.catalog.shippable import only_shippable
-from train.catalog.split import split_catalog
+from train.data.split import split_catalog
+from train.data.table import only_shippable, read_catalog
 
 pytest.importorskip("imagehash")
-from train.catalog.table import Table
-from train.gather.bring import bring
-from train.gather.keep import Keeper
-from train.gather.labels import plain_label
-from train.gather.local import from_card, from_folder
-from train.gather.sort import sort_moved
-from train.gather.tally import BETTER, DUPLICATE, LABELLED, NEW, OTHER_LABEL, THERE
+from train.data.gather.download import bring
+from train.data.gather.found import BETTER, DUPLICATE, LABELLED, NEW, OTHER_LABEL, THERE
+from train.data.gather.keep import Keeper, plain_label, sort_moved
+from train.data.gather.local import from_card, from_folder
+from train.data.table import Table
 
 WEB = found(1, licence="not stated", source="web search", author="")
 COMMONS = found(2, source="Wikimedia Commons", group="A. Author", boxes=(("bear", (0.1, 0.1, 0.5, 0.5)),))

@@ -12,9 +12,9 @@ import pytest
 from tests.far_side import FarSide
 
 httpx = pytest.importorskip("httpx")
-from train.gather import download  # noqa: E402
-from train.gather.download import Downloader, retry_after, web_client  # noqa: E402
-from train.gather.found import Failed  # noqa: E402
+from train.data.gather import download  # noqa: E402
+from train.data.gather.download import Downloader, retry_after, web_client  # noqa: E402
+from train.data.gather.found import Failed  # noqa: E402
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import example, given  # noqa: E402

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from tests.far_side import jpeg, picture
 
 pytest.importorskip("imagehash")
-from train.gather import duplicates
-from train.gather.duplicates import Duplicates, Look, phash, same_picture
-from train.gather.looks import FINE_PX, Looks
+from train.data.gather import duplicates
+from train.data.gather.duplicates import FINE_PX, Duplicates, Look, Looks, phash, same_picture
 
 WHOLE = picture(1, (640, 480))
 

@@ -22,12 +22,12 @@ import pytest
 
 from edge.pictures import read_picture
 from tests.far_side import jpeg
-from train.catalog.table import Table
-from train.gather.found import Found
+from train.data.gather.found import Found
+from train.data.table import Table
 
 pytest.importorskip("imagehash")
-from train.gather.keep import Keeper
-from train.gather.tally import NEW
+from train.data.gather.found import NEW
+from train.data.gather.keep import Keeper
 
 
 def frames(count: int, noise: float, seed: int = 0) -> Iterator[tuple[Found, bytes]]:
@@ -53,7 +53,7 @@ def test_no_frame_is_opened_again_but_those_of_an_earlier_run_once(tmp_path: Pat
         opened.append(path)
         return read_picture(path)
 
-    monkeypatch.setattr("train.gather.keep.read_picture", noted)
+    monkeypatch.setattr("train.data.gather.keep.read_picture", noted)
     with Table(tmp_path) as table:
         keeper = Keeper(table)
         kept = [keeper.take(found, data) for found, data in frames(120, 2)].count(NEW)

@@ -10,13 +10,12 @@ import pytest
 
 from tests.far_side import jpeg, photo, picture
 from tests.gather_world import found, keep, rows
-from train.catalog.read import read_catalog
+from train.data.table import read_catalog
 
 pytest.importorskip("imagehash")
-from train.catalog.table import Table
-from train.gather.found import Failed, photo_key, safe_name
-from train.gather.keep import Keeper
-from train.gather.tally import BETTER, DUPLICATE, NEW, OTHER_LABEL, THERE
+from train.data.gather.found import BETTER, DUPLICATE, NEW, OTHER_LABEL, THERE, Failed, photo_key, safe_name
+from train.data.gather.keep import Keeper
+from train.data.table import Table
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import example, given  # noqa: E402

@@ -15,18 +15,15 @@ import pytest
 from edge.errors import BearAlarmError, CatalogError, OptionError, PictureError, SourceError
 from tests.far_side import jpeg, photo, picture, shot
 from train.benchmark.subjects import is_trail, kind_of
-from train.catalog.read import read_catalog
+from train.data.table import read_catalog
 
 pytest.importorskip("imagehash")
 from PIL import Image
 
-from train.gather.bring import bring
-from train.gather.clips import from_clip
-from train.gather.exif import read_exif
-from train.gather.found import Found
-from train.gather.labels import category_labels, plain_label
-from train.gather.local import from_card, from_folder
-from train.gather.sort import sort_moved
+from train.data.gather.download import bring
+from train.data.gather.found import Found
+from train.data.gather.keep import category_labels, plain_label, sort_moved
+from train.data.gather.local import from_card, from_clip, from_folder, read_exif
 
 
 def put(path: Path, data: bytes) -> Path:

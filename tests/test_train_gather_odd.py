@@ -17,23 +17,21 @@ import pytest
 from tests.command import bear_alarm
 from tests.far_side import FarSide, photo, picture
 from tests.test_train_gather_sources import file_page, observation, occurrence, trap_set
-from train.catalog.read import read_catalog
+from train.data.table import read_catalog
 
 pytest.importorskip("imagehash")
 pytest.importorskip("httpx")
 pytest.importorskip("pyinaturalist")
 pytest.importorskip("pygbif")
-from train.gather.bring import bring
-from train.gather.clips import from_clip
-from train.gather.commons import from_commons
-from train.gather.download import Downloader, web_client
-from train.gather.found import Found, understood
-from train.gather.gbif import from_gbif
-from train.gather.inaturalist import from_inaturalist
-from train.gather.lila import from_set, read_set
-from train.gather.local import from_card, from_folder
-from train.gather.sort import sort_moved
-from train.gather.web import from_web
+from train.data.gather.camera_traps import from_set, read_set
+from train.data.gather.commons import from_commons
+from train.data.gather.download import Downloader, bring, web_client
+from train.data.gather.found import Found, understood
+from train.data.gather.gbif import from_gbif
+from train.data.gather.inaturalist import from_inaturalist
+from train.data.gather.keep import sort_moved
+from train.data.gather.local import from_card, from_clip, from_folder
+from train.data.gather.web import from_web
 
 BY = "http://creativecommons.org/licenses/by/4.0/"
 

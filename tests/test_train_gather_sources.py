@@ -14,17 +14,17 @@ import pytest
 
 from edge.errors import CatalogError, SourceError
 from tests.far_side import FarSide
-from train.gather.wanted import Licences
+from train.data.licences import Licences
 
 pytest.importorskip("httpx")
 pytest.importorskip("pyinaturalist")
 pytest.importorskip("pygbif")
-from train.gather.commons import from_commons, plain
-from train.gather.download import web_client
-from train.gather.gbif import from_gbif
-from train.gather.inaturalist import from_inaturalist
-from train.gather.lila import from_set, read_set
-from train.gather.web import from_web
+from train.data.gather.camera_traps import from_set, read_set
+from train.data.gather.commons import from_commons, plain
+from train.data.gather.download import web_client
+from train.data.gather.gbif import from_gbif
+from train.data.gather.inaturalist import from_inaturalist
+from train.data.gather.web import from_web
 
 
 @pytest.fixture

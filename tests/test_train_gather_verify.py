@@ -18,7 +18,7 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from train.gather.verify import RefusedError, check  # noqa: E402
+from train.data.gather.keep import RefusedError, check  # noqa: E402
 
 HTML = b"<!DOCTYPE html><html><body>Not found</body></html>"
 

@@ -13,8 +13,12 @@ pytest.importorskip("fastai")
 from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
-from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
-from train.figures.calibrate import (  # noqa: E402
+from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
+from train.learning.backbones import build, find_backbone, load_weights  # noqa: E402
+from train.learning.field import degrade  # noqa: E402
+from train.learning.learner import BearLoss  # noqa: E402
+from train.learning.network import BearNet, fold_batch_norms, interpolate  # noqa: E402
+from train.metrics import (
     bear_probability,
     fit_frame_temperature,
     fit_temperature,
@@ -22,10 +26,6 @@ from train.figures.calibrate import (  # noqa: E402
     lowest_threshold,
     probabilities,
 )
-from train.learning.backbones import build, find_backbone, load_weights  # noqa: E402
-from train.learning.field import degrade  # noqa: E402
-from train.learning.learner import BearLoss  # noqa: E402
-from train.learning.network import BearNet, fold_batch_norms, interpolate  # noqa: E402
 
 
 def small_net() -> BearNet:

@@ -19,7 +19,7 @@ pytest.importorskip("timm")
 from fastai.callback.core import Callback  # noqa: E402
 from torch import nn  # noqa: E402
 
-from train.catalog.picture import Picture  # noqa: E402
+from train.data.pictures import Picture  # noqa: E402
 from train.learning import callbacks  # noqa: E402
 from train.learning.backbones import BACKBONES  # noqa: E402
 from train.learning.dataloaders import make_dataloaders  # noqa: E402

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from train.catalog.licences import UNKNOWN, counted, find_licence, may_ship, stated
+from train.data.licences import UNKNOWN, counted, find_licence, may_ship, stated
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given  # noqa: E402

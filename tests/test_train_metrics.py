@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.detect.tracker import iou
-from train.figures.metrics import auc, hanley_mcneil, quiet, wilson
+from train.metrics import auc, hanley_mcneil, quiet, wilson
 
 
 @pytest.mark.parametrize(

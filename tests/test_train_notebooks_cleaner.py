@@ -15,8 +15,8 @@ from fastai.vision.widgets import ImageClassifierCleaner
 
 from edge.errors import CatalogError, OptionError
 from tests.trained_world import fresh_run
-from train.catalog.decisions import KEEP, append_decisions, decide, live, read_decisions
-from train.catalog.read import read_catalog
+from train.data.decisions import KEEP, append_decisions, decide, live, read_decisions
+from train.data.table import read_catalog
 from train.notebooks.cleaner import Cleaner
 from train.notebooks.gallery import DELETE_IT, KEEP_IT
 from train.notebooks.practice import MISFILED

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from train.figures.metrics import auc
+from train.metrics import auc
 from train.ood.judge import PASSES, area, passing, threshold
 
 

@@ -11,7 +11,7 @@ pytest.importorskip("timm")
 from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
-from train.catalog.picture import ALARM_LABELS, LABELS  # noqa: E402
+from train.data.pictures import ALARM_LABELS, LABELS  # noqa: E402
 from train.learning.network import BearNet  # noqa: E402
 from train.ood import fit as fitting  # noqa: E402
 from train.ood.features import Features, head_weights  # noqa: E402

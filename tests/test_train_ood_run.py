@@ -19,8 +19,8 @@ from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
 from tests.command import bear_alarm  # noqa: E402
-from train.catalog.outsiders import COVERED, of_folder  # noqa: E402
-from train.catalog.picture import ALARM_LABELS, LABELS, Picture  # noqa: E402
+from train.data.outsiders import COVERED, of_folder  # noqa: E402
+from train.data.pictures import ALARM_LABELS, LABELS, Picture  # noqa: E402
 from train.learning.network import BearNet, CalibratedNet  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
 from train.learning.run import Run  # noqa: E402

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edge.errors import OptionError
-from train.catalog.outsiders import COVERS, cover_lens, in_domain, kind_of, of_catalog, of_folder, words_of
-from train.catalog.picture import Picture
-from train.catalog.read import read_catalog
+from train.data.outsiders import COVERS, cover_lens, in_domain, kind_of, of_catalog, of_folder, words_of
+from train.data.pictures import Picture
+from train.data.table import read_catalog
 
 # As trail-camera sets of North America and Europe call what they hold, and what people write of such pictures.
 FIELD = """

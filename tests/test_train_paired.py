@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.figures.metrics import Z95
-from train.figures.paired import (
+from train.metrics import (
+    Z95,
     Pair,
     auc_difference,
+    drawn,
+    mean_recall,
     mean_recall_difference,
+    mean_recalls,
     rate_difference,
     recall_difference,
     score_difference,
+    threshold_at,
 )
-from train.figures.recall import drawn, mean_recall, mean_recalls, threshold_at
 
 
 @pytest.mark.parametrize(

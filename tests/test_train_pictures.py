@@ -15,9 +15,9 @@ import pytest
 
 from edge.errors import CatalogError
 from edge.schema import WHOLE
-from train.catalog.picture import Catalog
-from train.catalog.read import read_catalog
-from train.catalog.split import LEFT_OUT, Split, complete, read_split, split_catalog, write_split
+from train.data.pictures import Catalog
+from train.data.split import LEFT_OUT, Split, complete, read_split, split_catalog, write_split
+from train.data.table import read_catalog
 from train.learning.pictures import ENOUGH_PX, Example, PictureCache, cut_example, leave_out_broken
 
 

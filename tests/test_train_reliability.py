@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.figures.reliability import BINS, Reliability, reliability
+from train.metrics import BINS, Reliability, reliability
 
 
 def error(scores: NDArray[np.float64], bears: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Reliability:

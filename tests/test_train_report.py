@@ -21,8 +21,8 @@ from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from tests.benchmark_pool import make_pool, painted, write_model
 from tests.tiny import FRAME, NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model
-from train.catalog.read import read_catalog
-from train.catalog.split import write_split
+from train.data.split import write_split
+from train.data.table import read_catalog
 from train.report.commands import report
 from train.report.drawings import deviate, operating_points, svg, thumbnail
 from train.report.findings import find_out

@@ -22,10 +22,10 @@ from tests.test_train_report import make_run
 from tests.tiny import tiny_card, write_tiny_model
 from train.benchmark.scores import benchmark_scores
 from train.benchmark.stills import StillScores
-from train.catalog.read import read_catalog
-from train.figures.metrics import Rate
+from train.data.table import read_catalog
 from train.judging.compare import PRIMARY, Looked
 from train.judging.evaluate import Judged
+from train.metrics import Rate
 from train.report import drawings
 from train.report.aims import aims, at_least
 from train.report.findings import calibration, find_out, in_float

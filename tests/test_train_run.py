@@ -19,9 +19,9 @@ pytest.importorskip("onnxscript")
 
 from edge.errors import CatalogError, OptionError
 from export.artefact import export_run, run_catalog, target_files
-from train.catalog.picture import LABELS, Catalog
-from train.catalog.read import read_catalog
-from train.catalog.split import split_catalog
+from train.data.pictures import LABELS, Catalog
+from train.data.split import split_catalog
+from train.data.table import read_catalog
 from train.learning import run as runs
 from train.learning.pictures import PictureCache, leave_out_broken
 from train.learning.recipe import Recipe

@@ -21,9 +21,9 @@ pytest.importorskip("fastai")
 
 
 from edge.errors import CatalogError, OptionError  # noqa: E402
-from train.catalog.picture import LABELS  # noqa: E402
-from train.catalog.read import read_catalog  # noqa: E402
-from train.catalog.split import Split, split_catalog  # noqa: E402
+from train.data.pictures import LABELS  # noqa: E402
+from train.data.split import Split, split_catalog  # noqa: E402
+from train.data.table import read_catalog  # noqa: E402
 from train.learning import run as runs  # noqa: E402
 from train.learning.recipe import Recipe  # noqa: E402
 from train.learning.run import FILES, make_folder, read_run, train_run  # noqa: E402

@@ -8,8 +8,8 @@ import pytest
 
 from tests.feedback_evidence import imported, negative, review, samples, standing, walking, write_evidence
 from train.benchmark.subjects import is_scene, is_trail, kind_of, sort_out
-from train.catalog.picture import Picture
-from train.catalog.read import read_catalog
+from train.data.pictures import Picture
+from train.data.table import read_catalog
 
 
 def picture(note: str, label: str = "no_bear", named: str = "") -> Picture:

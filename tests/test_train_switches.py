@@ -20,8 +20,8 @@ pytest.importorskip("fastai")
 pytest.importorskip("timm")
 
 from tests.command import ROOT, bear_alarm  # noqa: E402
-from train.catalog.read import read_catalog  # noqa: E402
-from train.catalog.split import split_catalog  # noqa: E402
+from train.data.split import split_catalog  # noqa: E402
+from train.data.table import read_catalog  # noqa: E402
 from train.learning.begun import FILE, STATE, Begun  # noqa: E402
 from train.learning.checkpoint import Checkpoint  # noqa: E402
 from train.learning.commands import train  # noqa: E402

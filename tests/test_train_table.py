@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import CatalogError, OptionError
-from train.catalog.read import read_catalog
-from train.catalog.table import Table, csv_bytes, plain_text
+from train.data.table import Table, csv_bytes, plain_text, read_catalog
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import example, given  # noqa: E402

@@ -28,7 +28,7 @@ from torch import nn  # noqa: E402
 
 from edge.detect import classifier  # noqa: E402
 from edge.errors import OptionError  # noqa: E402
-from train.catalog.picture import Picture  # noqa: E402
+from train.data.pictures import Picture  # noqa: E402
 from train.learning import session as sessions  # noqa: E402
 from train.learning.begun import Begun  # noqa: E402
 from train.learning.hard_negatives import Mined  # noqa: E402

@@ -20,12 +20,12 @@ from tests.trail_world import BEARS, OTHERS, fold_runs, trail_pool
 from train.benchmark.held_out import judges_of
 from train.benchmark.trail_cameras import Frame, beside, from_27_px_s, level, part_of, see, see_all, tags
 from train.benchmark.trail_figures import supported, trail_figures
-from train.catalog.folds import camera
-from train.catalog.picture import is_bear
-from train.catalog.read import read_catalog
-from train.figures.metrics import Quiet
+from train.data.pictures import is_bear
+from train.data.split import camera
+from train.data.table import read_catalog
 from train.judging.evaluate_clips import Clip, ClipResult, Clips
 from train.judging.trail_text import clips_line, trail_text
+from train.metrics import Quiet
 
 
 @pytest.fixture(scope="module")

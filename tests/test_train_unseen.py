@@ -17,7 +17,7 @@ from tests.benchmark_pool import make_pool
 from tests.test_train_report import make_run
 from tests.tiny import tiny_card, write_tiny_model
 from train.benchmark.held_out import split_digest, unseen
-from train.catalog.read import read_catalog
+from train.data.table import read_catalog
 from train.judging.compare_command import compare as command
 from train.report.findings import find_out
 from train.report.page import write_page

@@ -16,7 +16,7 @@ pytest.importorskip("fastai")
 from fastai.vision.core import PILImage  # noqa: E402
 
 from edge.schema import WHOLE  # noqa: E402
-from train.catalog.picture import Picture  # noqa: E402
+from train.data.pictures import Picture  # noqa: E402
 from train.learning.backbones import find_backbone  # noqa: E402
 from train.learning.dataloaders import item_transforms, make_dataloaders  # noqa: E402
 from train.learning.pictures import Example, PictureCache  # noqa: E402

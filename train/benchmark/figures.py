@@ -10,9 +10,7 @@ import numpy as np
 
 from train.benchmark.scores import Benchmark, Scores
 from train.benchmark.views import BINS
-from train.figures.clustered import clustered_auc, clustered_rate
-from train.figures.metrics import Auc, Rate, wilson
-from train.figures.recall import AtRate, recall_at, threshold_at
+from train.metrics import AtRate, Auc, Rate, clustered_auc, clustered_rate, recall_at, threshold_at, wilson
 
 RATE = 0.01
 TARGETS = {"27-45 px": 0.85, "45-90 px": 0.95, ">90 px": 0.95}  # recall at 1 % that is aimed for

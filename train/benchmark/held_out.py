@@ -10,9 +10,9 @@ from pathlib import Path
 from edge.detect.card import Card
 from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, ModelError
-from train.catalog.decisions import digest_of
-from train.catalog.picture import Catalog, Picture
-from train.catalog.split import read_split
+from train.data.decisions import digest_of
+from train.data.pictures import Catalog, Picture
+from train.data.split import read_split
 from train.learning.recipe import recipe_values
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge.detect.classifier import Classifier
 from train.benchmark.subjects import sort_out
 from train.benchmark.views import LEAST, View, real_views, views
-from train.catalog.picture import Picture
+from train.data.pictures import Picture
 
 SEED = 20261128
 BATCH = 32

@@ -14,7 +14,7 @@ from edge.detect.stills import look
 from edge.errors import PictureError
 from edge.pictures import read_picture
 from train.benchmark.subjects import is_trail
-from train.catalog.picture import Picture, is_bear
+from train.data.pictures import Picture, is_bear
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge.errors import CatalogError
-from train.catalog.outsiders import words_of
-from train.catalog.picture import Picture, is_bear
-from train.feedback.rows import is_cut, part_of
-from train.feedback.verdict import RANDOM_NEGATIVE
+from train.data.feedback import RANDOM_NEGATIVE, is_cut, part_of
+from train.data.outsiders import words_of
+from train.data.pictures import Picture, is_bear
 
 TRAIL = re.compile(r"\b(?:trail|game|wildlife|fixed)[ -]?cam(?:era)?s?\b|camera.?trap", re.IGNORECASE)
 SCENE = re.compile(r"^COCO:|scene|^street", re.IGNORECASE)
@@ -34,7 +33,7 @@ class Subjects:
 def is_trail(picture: Picture) -> bool:
     """Return True if it is a trail camera's: table or note say so, or an alarm's camera saw it whole.
 
-    Of an alarm's picture (``train.feedback.rows``) the facts in its note decide, never what a reviewer wrote.
+    Of an alarm's picture (``train.data.feedback``) the facts in its note decide, never what a reviewer wrote.
     """
     if picture.of_trail_camera:
         return True

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from train.benchmark.figures import RATE, TARGETS, Figures
-from train.figures.metrics import Auc, Rate
-from train.figures.recall import AtRate
+from train.metrics import AtRate, Auc, Rate
 
 KINDS_SHOWN = 16
 

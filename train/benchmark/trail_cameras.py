@@ -32,8 +32,8 @@ from edge.schema import BoxXYWH, Region, Score
 from edge.schema import Picture as Image
 from train.benchmark.held_out import Judge
 from train.benchmark.subjects import is_trail
-from train.catalog.folds import camera, is_judged
-from train.catalog.picture import Picture, is_bear
+from train.data.pictures import Picture, is_bear
+from train.data.split import camera, is_judged
 
 log = logging.getLogger(__name__)
 

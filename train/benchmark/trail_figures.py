@@ -9,9 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from train.benchmark.trail_cameras import Frame
-from train.figures.clustered import clustered_rate
-from train.figures.metrics import Rate
-from train.figures.recall import AtRate, recall_at, threshold_at
+from train.metrics import AtRate, Rate, clustered_rate, recall_at, threshold_at
 
 RATES = (0.005, 0.01, 0.02)  # of the others that may pass
 LEAST_PASSED = 3  # false alarms that a rate must allow: on fewer a threshold hangs on chance

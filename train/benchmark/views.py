@@ -23,7 +23,7 @@ from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from train.benchmark.subjects import Subjects, kind_of
-from train.catalog.picture import Picture, is_bear
+from train.data.pictures import Picture, is_bear
 
 # Longer side of the subject in pixels, drawn evenly on a logarithmic scale.
 BINS: dict[str, tuple[float, float]] = {

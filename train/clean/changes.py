@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import CatalogError, OptionError
-from train.catalog.picture import SPLITS
-from train.catalog.split import name_of
+from train.data.pictures import SPLITS
+from train.data.split import name_of
 from train.learning.where import Place
 
 

@@ -94,9 +94,9 @@ def _find(place: Place, top: int) -> list[Suspect]:
     import numpy as np
 
     from edge.cli.progress import track
-    from train.catalog.decisions import live, match, read_decisions
     from train.clean.embeddings import CACHE, embed
     from train.clean.suspects import find_suspects
+    from train.data.decisions import live, match, read_decisions
     from train.learning.run import read_run
 
     trained = read_run(place.run)
@@ -161,7 +161,7 @@ def _serve(place: Place, suspects: list[Suspect], port: int) -> None:
 
 
 def _apply(place: Place, file: Path) -> None:
-    from train.catalog.decisions import KINDS, UNDO, append_decisions, is_about, read_table
+    from train.data.decisions import KINDS, UNDO, append_decisions, is_about, read_table
 
     given = read_table(file)
     about = [row for row in given if is_about(row, place.root)]
@@ -175,7 +175,7 @@ def _apply(place: Place, file: Path) -> None:
 
 
 def _undo(place: Place, what: str) -> None:
-    from train.catalog.decisions import append_decisions, live, read_decisions, take_back
+    from train.data.decisions import append_decisions, live, read_decisions, take_back
 
     held = live(read_decisions(place.root))
     if not held:
@@ -190,7 +190,7 @@ def _undo(place: Place, what: str) -> None:
 
 
 def _list(place: Place) -> None:
-    from train.catalog.decisions import COLUMNS, as_row, live, read_decisions
+    from train.data.decisions import COLUMNS, as_row, live, read_decisions
 
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -226,7 +226,7 @@ def _counts(suspects: list[Suspect]) -> str:
 
 
 def _held(place: Place) -> str:
-    from train.catalog.decisions import KINDS, UNDO, live, read_decisions
+    from train.data.decisions import KINDS, UNDO, live, read_decisions
 
     held: list[Any] = live(read_decisions(place.root))
     counts = [f"{sum(row.decision == kind for row in held)} {kind}" for kind in KINDS if kind != UNDO]

@@ -20,8 +20,8 @@ from edge.files import replace_whole
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
-from train.catalog.decisions import digest_of
-from train.catalog.picture import Picture
+from train.data.decisions import digest_of
+from train.data.pictures import Picture
 from train.learning.backbones import Backbone
 from train.learning.network import BearNet
 from train.learning.pictures import Track

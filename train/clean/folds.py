@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import CatalogError
-from train.catalog.picture import Picture, is_bear
+from train.data.pictures import Picture, is_bear
 
 FOLDS = 5
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from train.catalog.picture import LABELS, TRAINING_LABELS
+from train.data.pictures import LABELS, TRAINING_LABELS
 from train.learning.learner import allowed_labels
 
 DECAY = 1e-2  # L2 penalty on the weights, of standardised features

@@ -14,10 +14,10 @@ import cv2
 from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE
-from train.catalog.decisions import Decision, as_row
-from train.catalog.picture import TRAINING_LABELS, Picture, name_inside
 from train.clean.embeddings import viewed
 from train.clean.suspects import REASONS, Suspect
+from train.data.decisions import Decision, as_row
+from train.data.pictures import TRAINING_LABELS, Picture, name_inside
 
 THUMB_PX = 288  # longer side of a thumbnail: some 12 kB, so that 300 of them make a page of 5 MB
 QUALITY = 72

@@ -12,9 +12,9 @@ from typing import Any
 
 from edge.errors import CatalogError
 from edge.files import replace_whole
-from train.catalog.picture import SPLITS, Catalog, Picture, table_digest
-from train.catalog.split import Split, complete, read_split
 from train.clean.changes import check_retrain, words
+from train.data.pictures import SPLITS, Catalog, Picture, table_digest
+from train.data.split import Split, complete, read_split
 from train.learning.callbacks import Progress
 from train.learning.hard_negatives import FOLDER, kept_crops, remembered
 from train.learning.measure import ask_tune, measure

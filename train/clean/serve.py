@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import BearAlarmError, OptionError
-from train.catalog.decisions import Decision, append_decisions, from_row, read_decisions
 from train.clean.page import page
+from train.data.decisions import Decision, append_decisions, from_row, read_decisions
 
 LOOPBACK = "127.0.0.1"
 MOST_BYTES = 64 * 1024  # of one decision

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.catalog.picture import BEAR_ANY, LABELS, Picture, is_bear
 from train.clean.embeddings import Embedded
 from train.clean.folds import cut_into_folds
 from train.clean.head import out_of_fold, right_probability
 from train.clean.twins import Twin, twins
+from train.data.pictures import BEAR_ANY, LABELS, Picture, is_bear
 
 BEAR_INSIDE, NO_BEAR_HERE, TOY, SPECIES, TWIN = "bear inside", "no bear here", "toy or not", "species", "near-duplicate"
 UNSURE = "least sure"  # looks as it is labelled, only less than the rest does

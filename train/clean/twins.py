@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.catalog.picture import BEAR_ANY, is_bear
 from train.clean.embeddings import TINY, Embedded
+from train.data.pictures import BEAR_ANY, is_bear
 
 LIKE = 0.90  # cosine of two embeddings above which two pictures are compared further
 SAME = 0.90  # correlation of their grey miniatures above which they are nearly the same

@@ -12,7 +12,7 @@ import typer
 from edge.errors import CatalogError, OptionError
 
 if TYPE_CHECKING:
-    from train.catalog.picture import Catalog, Picture
+    from train.data.pictures import Catalog, Picture
 
 SourceOpt = Annotated[list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")]
 SplitOpt = Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")]
@@ -27,10 +27,9 @@ def choose(
 
     Raises OptionError or CatalogError when the options name what is not there.
     """
-    from train.catalog.labels import parse_labels
-    from train.catalog.picture import SPLITS
-    from train.catalog.read import read_catalog
-    from train.catalog.split import read_split
+    from train.data.pictures import SPLITS
+    from train.data.split import read_split
+    from train.data.table import parse_labels, read_catalog
 
     if split is not None and split not in SPLITS:
         raise OptionError(f"--split is {split!r}; parts are {', '.join(SPLITS)}")

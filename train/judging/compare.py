@@ -24,18 +24,19 @@ from train.benchmark.stills import Follow as FollowPictures
 from train.benchmark.stills import StillScores, still_scores
 from train.benchmark.trail_cameras import Frame, Track, at_once, see_all
 from train.benchmark.views import BINS, LEAST
-from train.catalog.picture import Picture
-from train.figures.paired import (
+from train.data.pictures import Picture
+from train.judging import compare_trail
+from train.judging.compare_trail import SMALL, beyond_limits, frame_differences
+from train.metrics import (
+    REPLICATES,
     Difference,
     Pair,
     auc_difference,
     mean_recall_difference,
     rate_difference,
     recall_difference,
+    too_few,
 )
-from train.figures.recall import REPLICATES, too_few
-from train.judging import compare_trail
-from train.judging.compare_trail import SMALL, beyond_limits, frame_differences
 
 Verdict = Literal["shown to be better", "not shown to be better", "shown to be worse"]
 PRIMARY = "mean recall up to 5 %, 27 px and more"

@@ -18,8 +18,8 @@ from edge.cli.progress import counted
 from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
 
 if TYPE_CHECKING:
-    from train.figures.paired import Difference
     from train.judging.compare import Comparison, Guard
+    from train.metrics import Difference
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

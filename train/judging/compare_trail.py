@@ -1,6 +1,6 @@
 """Endpoint and guards of ``compare`` on frames of trail cameras.
 
-The endpoint is recall averaged over the false-alarm rates up to 2 % (``train.figures.recall.mean_recall``) on frames
+The endpoint is recall averaged over the false-alarm rates up to 2 % (``train.metrics.mean_recall``) on frames
 of trail cameras, each judged by a model that saw none of its camera. With 53 bears and some 650 others 1 % are six
 frames: recall at one rate hangs on one of them, the average on the highest thirteen. Chosen, as the guards were, before
 any model but the bundled one had been looked at.
@@ -15,8 +15,7 @@ import numpy as np
 
 from train.benchmark.trail_cameras import Frame
 from train.benchmark.trail_figures import supported
-from train.figures.paired import Difference, Pair, mean_recall_difference, rate_difference, recall_difference
-from train.figures.recall import REPLICATES
+from train.metrics import REPLICATES, Difference, Pair, mean_recall_difference, rate_difference, recall_difference
 
 PRIMARY_RATE = 0.02
 PRIMARY = "trail cameras: mean recall up to 2 %"

@@ -22,9 +22,8 @@ from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
-from train.catalog.picture import Picture, is_bear
-from train.figures.clustered import clustered_auc, clustered_rate
-from train.figures.metrics import Auc, Rate
+from train.data.pictures import Picture, is_bear
+from train.metrics import Auc, Rate, clustered_auc, clustered_rate
 
 log = logging.getLogger(__name__)
 

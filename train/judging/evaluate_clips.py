@@ -26,8 +26,8 @@ from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event
 from edge.tuning import Alongside
 from edge.watch import Watcher
-from train.figures.metrics import Quiet, Rate, quiet, wilson
 from train.judging.evaluate_gate import Gate, gate, through_gate
+from train.metrics import Quiet, Rate, quiet, wilson
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge.detect.classifier import Classifier
     from train.benchmark.figures import Figures
     from train.benchmark.held_out import Learned
-    from train.catalog.picture import Picture
+    from train.data.pictures import Picture
     from train.judging.evaluate import Stills
     from train.judging.evaluate_clips import Clip, Clips
 

@@ -12,7 +12,7 @@ from edge.detect.classifier import Classifier
 from edge.detect.motion import MotionFinder
 from edge.detect.tracker import iou
 from edge.schema import BoxXYWH, Frame, Region
-from train.figures.metrics import Rate, wilson
+from train.metrics import Rate, wilson
 
 CLOSE_IOU = 0.3  # a region this close to the box is a hit
 

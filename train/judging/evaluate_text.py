@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from edge.cli.progress import counted
 from edge.detect.card import Card
 from train.benchmark.held_out import Learned
-from train.figures.metrics import Auc, Rate
 from train.judging.evaluate import LARGE_PX, SMALL_PX, Mode, Slice, Stills
 from train.judging.evaluate_clips import Clips, Outcome
+from train.metrics import Auc, Rate
 
 TITLES: dict[Mode, str] = {
     "still": "Stills: whole pictures, by the frame scan",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from train.benchmark.trail_cameras import from_27_px_s
 from train.benchmark.trail_figures import RATES, Row, TrailFigures
-from train.figures.metrics import Rate
 from train.judging.evaluate_clips import Clip, Clips
+from train.metrics import Rate
 
 SHOWN = 12  # names of the others that decide; the rest is in --json
 

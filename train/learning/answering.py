@@ -32,10 +32,9 @@ from edge.detect.crops import cut
 from edge.errors import CatalogError
 from edge.pictures import decode_picture, read_picture
 from edge.schema import WHOLE, Picture
-from train.catalog.labels import label_of
-from train.catalog.picture import IN_WORDS, LABELS, TRAINING_LABELS
-from train.catalog.picture import Picture as Row
-from train.catalog.read import ALIASES
+from train.data.pictures import IN_WORDS, LABELS, TRAINING_LABELS
+from train.data.pictures import Picture as Row
+from train.data.table import ALIASES, label_of
 from train.learning.backbones import find_backbone
 from train.learning.learner import FIGURES, LabelLoss, halves
 from train.learning.network import BearNet, CalibratedNet

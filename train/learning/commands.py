@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from train.catalog.picture import Catalog
-    from train.catalog.split import Split
+    from train.data.pictures import Catalog
+    from train.data.split import Split
 
 
 class ResizeName(StrEnum):
@@ -103,12 +103,9 @@ def train(
     camera's pictures into a sub-folder of its own, so that it is tested on a place it has not learned.
     """
     from edge.errors import OptionError
-    from train.catalog.folds import Fold
-    from train.catalog.labels import parse_labels
-    from train.catalog.picture import check_trainable
-    from train.catalog.read import read_catalog
-    from train.catalog.shippable import only_shippable
-    from train.catalog.split import complete, split_catalog
+    from train.data.pictures import check_trainable
+    from train.data.split import Fold, complete, split_catalog
+    from train.data.table import only_shippable, parse_labels, read_catalog
     from train.learning.begun import FILE, Begun, read_begun
     from train.learning.recipe import Recipe, changed, recipe_values
     from train.learning.switches import check_gpu, fitted, recipe_of

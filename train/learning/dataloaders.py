@@ -16,8 +16,8 @@ from fastai.vision.core import PILImage
 from fasttransform import Transform
 
 from edge.schema import Picture
-from train.catalog.picture import TRAINING_LABELS, is_bear
-from train.catalog.picture import Picture as Row
+from train.data.pictures import TRAINING_LABELS, is_bear
+from train.data.pictures import Picture as Row
 from train.learning.backbones import Backbone
 from train.learning.pictures import Example, PictureCache, examples_of
 from train.learning.recipe import Recipe

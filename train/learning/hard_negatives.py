@@ -27,10 +27,10 @@ from edge.errors import BearAlarmError, OptionError
 from edge.files import replace_whole
 from edge.pictures import SUFFIXES, read_picture
 from edge.schema import BoxXYWH, Picture, Region, Score
-from train.catalog.decisions import digest_of
-from train.catalog.licences import NOT_STATED, may_ship
-from train.catalog.picture import Picture as Row
-from train.catalog.read import MANIFEST, licences_in
+from train.data.decisions import digest_of
+from train.data.licences import NOT_STATED, may_ship
+from train.data.pictures import Picture as Row
+from train.data.table import MANIFEST, licences_in
 
 log = logging.getLogger(__name__)
 

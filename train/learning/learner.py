@@ -25,14 +25,14 @@ from fastai.torch_core import set_seed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.catalog.picture import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
-from train.figures.calibrate import ALARM_COLUMNS
+from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
 from train.learning.backbones import Backbone
 from train.learning.callbacks import FieldLook, History, KeepKnowledge, WeightAverage
 from train.learning.checkpoint import Checkpoint, read_checkpoint
 from train.learning.network import BearNet, fold_batch_norms, interpolate
 from train.learning.recipe import Recipe
 from train.learning.together import first, rank, together
+from train.metrics import ALARM_COLUMNS
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.catalog.picture import LABELS, TRAINING_LABELS, is_bear
-from train.catalog.picture import Picture as Row
-from train.figures.calibrate import (
-    bear_probability,
-    fit_frame_temperature,
-    fit_temperature,
-    fit_threshold,
-    probabilities,
-)
+from train.data.pictures import LABELS, TRAINING_LABELS, is_bear
+from train.data.pictures import Picture as Row
 from train.learning.backbones import Backbone
 from train.learning.learner import allowed_labels
 from train.learning.network import BearNet
@@ -27,6 +20,7 @@ from train.learning.probe import CropSet, ask, collect_tune
 from train.learning.recipe import Recipe
 from train.learning.run_plots import confusion_picture, top_losses_picture
 from train.learning.scanning import surest_windows
+from train.metrics import bear_probability, fit_frame_temperature, fit_temperature, fit_threshold, probabilities
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,9 @@ from edge.detect.crops import square
 from edge.errors import CatalogError, PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH, Picture
-from train.catalog.picture import Catalog, check_trainable, table_digest
-from train.catalog.picture import Picture as Row
-from train.catalog.split import Split, name_of
+from train.data.pictures import Catalog, check_trainable, table_digest
+from train.data.pictures import Picture as Row
+from train.data.split import Split, name_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

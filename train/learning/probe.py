@@ -14,8 +14,8 @@ from torch import Tensor
 from edge.detect.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH, Picture
-from train.catalog.picture import Picture as Row
-from train.catalog.picture import is_bear
+from train.data.pictures import Picture as Row
+from train.data.pictures import is_bear
 from train.learning.backbones import Backbone
 from train.learning.field import degrade
 from train.learning.network import BearNet

@@ -33,10 +33,10 @@ from edge.detect.card import FrameRule
 from edge.detect.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from edge.files import replace_whole
-from train.catalog.decisions import TABLE as DECISIONS
-from train.catalog.picture import LABELS, Catalog, check_trainable, table_digest
-from train.catalog.picture import Picture as Row
-from train.catalog.split import Split, name_of, read_split, write_split
+from train.data.decisions import TABLE as DECISIONS
+from train.data.pictures import LABELS, Catalog, check_trainable, table_digest
+from train.data.pictures import Picture as Row
+from train.data.split import Split, name_of, read_split, write_split
 from train.learning.answering import answering_learner
 from train.learning.backbones import Backbone, build, find_backbone
 from train.learning.begun import forget

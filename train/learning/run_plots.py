@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from edge.schema import Picture
-from train.catalog.picture import LABELS
+from train.data.pictures import LABELS
 
 
 def confusion_picture(truth: Sequence[str], answers: Sequence[str], path: Path) -> list[list[int]]:

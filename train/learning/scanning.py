@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from edge.detect.frame_scan import frame_of
 from edge.pictures import read_picture
 from edge.schema import Picture
-from train.catalog.picture import Picture as Row
+from train.data.pictures import Picture as Row
 from train.learning.backbones import Backbone
 from train.learning.network import BearNet
 

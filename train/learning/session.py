@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edge.cli.progress import counted, track
-from train.catalog.picture import Catalog
-from train.catalog.picture import Picture as Row
-from train.catalog.split import Split
+from train.data.pictures import Catalog
+from train.data.pictures import Picture as Row
+from train.data.split import Split
 from train.learning.begun import STATE, Begun
 from train.learning.hard_negatives import FOLDER, Mined, forget_others, mine, noted
 from train.learning.pictures import PictureCache

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import CatalogError
-from train.catalog.picture import Catalog
-from train.catalog.read import read_catalog
+from train.data.pictures import Catalog
+from train.data.table import read_catalog
 
 
 @dataclass(frozen=True)

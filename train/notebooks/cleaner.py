@@ -1,7 +1,7 @@
 """fastai's ImageClassifierCleaner over a run, whose choices outlive a change of category and become decisions.
 
 fastai's own forgets what was chosen when another category is shown, and the book then unlinks and moves files. Here
-every choice is kept, and ``write`` makes rows of DECISIONS.csv of them (``train.catalog.decisions``): nothing is moved
+every choice is kept, and ``write`` makes rows of DECISIONS.csv of them (``train.data.decisions``): nothing is moved
 or deleted, and everything can be taken back.
 """
 
@@ -18,7 +18,7 @@ from fastai.vision.widgets import ImageClassifierCleaner
 from ipywidgets import Label, VBox
 
 from edge.errors import OptionError
-from train.catalog.decisions import (
+from train.data.decisions import (  # fmt: skip
     COLUMNS,
     DELETE,
     KEEP,
@@ -34,9 +34,9 @@ from train.catalog.decisions import (
     match,
     read_decisions,
     take_back,
-)  # fmt: skip
-from train.catalog.picture import Picture
-from train.catalog.split import read_split
+)
+from train.data.pictures import Picture
+from train.data.split import read_split
 from train.learning.run import read_run
 from train.learning.where import find_place
 from train.notebooks.gallery import DELETE_IT, KEEP_IT, Gallery

@@ -16,7 +16,7 @@ from edge.detect.crops import square
 from edge.errors import PictureError
 from edge.pictures import decode_picture, picture_bytes
 from edge.schema import WHOLE
-from train.catalog.picture import Picture
+from train.data.pictures import Picture
 from train.learning.pictures import BOX_CONTEXT
 from train.notebooks.ranking import view_of
 

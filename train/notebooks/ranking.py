@@ -19,7 +19,7 @@ from edge.detect.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
-from train.catalog.picture import TRAINING_LABELS, Picture
+from train.data.pictures import TRAINING_LABELS, Picture
 from train.learning.answering import groups
 from train.learning.learner import LabelLoss
 from train.learning.probe import CONTEXT

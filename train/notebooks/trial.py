@@ -13,7 +13,7 @@ from edge.detect.classifier import Classifier
 from edge.detect.stills import StillResult, look
 from edge.errors import PictureError
 from edge.schema import Picture
-from train.gather.verify import EMPTY, TOO_LARGE, TOO_SMALL, TRUNCATED, RefusedError, check
+from train.data.gather.keep import EMPTY, TOO_LARGE, TOO_SMALL, TRUNCATED, RefusedError, check
 
 MOST_BYTES = 32_000_000  # a camera's largest JPEG has half of it
 SHOWN_PX = 640  # longer side of the picture on the page

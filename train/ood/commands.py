@@ -30,7 +30,7 @@ def ood(
 
     if out is not None and out.suffix.lower() not in (".json", ".html"):
         raise OptionError(f"--out is {str(out)!r}; its name must end in .json or .html")
-    from train.catalog.outsiders import of_folder
+    from train.data.outsiders import of_folder
     from train.learning.threads import wait_asleep
     from train.learning.where import find_place
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge.errors import OptionError
-from train.catalog.outsiders import Outsider, in_domain, of_catalog
-from train.catalog.picture import Picture as Row
-from train.catalog.picture import is_bear
-from train.catalog.split import Split
+from train.data.outsiders import Outsider, in_domain, of_catalog
+from train.data.pictures import Picture as Row
+from train.data.pictures import is_bear
+from train.data.split import Split
 from train.learning.network import BearNet
 from train.learning.pictures import Track
 from train.learning.run import Run

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from edge.detect.crops import cut
 from edge.pictures import read_picture
 from edge.schema import WHOLE, Picture
-from train.catalog.outsiders import COVERED, Outsider, cover_lens, in_domain
-from train.catalog.picture import Picture as Row
+from train.data.outsiders import COVERED, Outsider, cover_lens, in_domain
+from train.data.pictures import Picture as Row
 from train.learning.backbones import Backbone
 from train.learning.network import BearNet
 from train.learning.pictures import Track

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.figures.metrics import Z95, Auc, auc
+from train.metrics import Z95, Auc, auc
 
 PASSES = 0.95  # of held-out in-domain crops, clean and degraded ones each, pass the threshold
 
@@ -36,7 +36,7 @@ def area(
 
     ``of`` and ``of_usual`` say which picture each crop is of. The variance is Obuchowski's (1997, Biometrics 53) for
     clusters that are of one kind each; the interval is taken on the logit scale. Where the two do not overlap at
-    all, or a side is one picture, the interval is that of as many pictures (``train.figures.metrics.auc``).
+    all, or a side is one picture, the interval is that of as many pictures (``train.metrics.auc``).
     Raises ValueError where a side is empty.
     """
     if not len(strange) or not len(usual):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from train.benchmark.figures import RATE, TARGETS
-from train.figures.clustered import clustered_rate
-from train.figures.metrics import Rate
-from train.figures.recall import AtRate, recall_at
+from train.metrics import AtRate, Rate, clustered_rate, recall_at
 from train.report.findings import Findings
 from train.report.markup import share
 

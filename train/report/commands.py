@@ -36,7 +36,7 @@ def report(
     from edge.detect.classifier import Classifier
     from edge.errors import OptionError
     from edge.files import replace_whole
-    from train.catalog.labels import parse_labels
+    from train.data.table import parse_labels
     from train.judging.evaluate_command import find_clips, read_footage
     from train.report.findings import find_out
     from train.report.page import write_page

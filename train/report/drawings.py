@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from edge.schema import Picture as Image
-from train.figures.reliability import Reliability
+from train.metrics import Reliability
 
 THUMB_PX, THUMB_QUALITY = 128, 78
 DET_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

@@ -19,12 +19,11 @@ from train.benchmark.stills import StillScores
 from train.benchmark.subjects import is_trail
 from train.benchmark.trail_cameras import see_all
 from train.benchmark.views import LEAST
-from train.catalog.picture import Picture
-from train.figures.paired import Difference
-from train.figures.reliability import Reliability, before_temperature, reliability
+from train.data.pictures import Picture
 from train.judging.compare import Comparison, Looked, compare, crop_differences, look_at
 from train.judging.evaluate import Judged, Stills, evaluate_stills
 from train.judging.evaluate_clips import Clip, Clips, evaluate_clips
+from train.metrics import Difference, Reliability, before_temperature, reliability
 from train.report.run_files import RunFiles, belongs
 
 log = logging.getLogger(__name__)

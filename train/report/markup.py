@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from train.figures.metrics import Auc, Rate
+from train.metrics import Auc, Rate
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8884}

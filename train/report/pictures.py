@@ -13,7 +13,7 @@ from edge.detect.crops import cut
 from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE
-from train.catalog.picture import BEAR_ANY
+from train.data.pictures import BEAR_ANY
 from train.judging.evaluate import Judged
 from train.report.aims import still_recall
 from train.report.drawings import THUMB_PX, thumbnail

@@ -16,9 +16,9 @@ from typing import Any
 from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, ModelError
 from train.benchmark.held_out import split_digest
-from train.catalog.picture import Picture, table_digest
-from train.catalog.read import read_catalog
-from train.catalog.split import name_of
+from train.data.pictures import Picture, table_digest
+from train.data.split import name_of
+from train.data.table import read_catalog
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from edge import __version__
 from edge.detect.card import CARD_VERSION, Card, CropRule, OutOfDomain, Parity, Threshold
 from edge.detect.classifier import Classifier
 from edge.errors import CatalogError
-from train.catalog.picture import ALARM_LABELS, LABELS
-from train.figures.calibrate import probabilities
+from train.data.pictures import ALARM_LABELS, LABELS
+from train.metrics import probabilities
 from train.report.run_files import RunFiles
 
 

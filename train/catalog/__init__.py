@@ -1,1 +1,0 @@
-"""The table of pictures: read, split, licensed, decided. Needs no torch."""

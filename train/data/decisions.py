@@ -1,0 +1,380 @@
+"""What people decided about labels: an append-only table beside the pictures. Needs no torch.
+
+A decision belongs to a picture (its bytes), not to a name: a file that was replaced is judged anew, a file that was
+renamed keeps its decision. No picture is ever moved or deleted; ``read_catalog`` applies the decisions.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import logging
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from io import FileIO
+from pathlib import Path
+from typing import TypeVar
+
+from edge.errors import CatalogError, OptionError
+from edge.files import try_lock, unlock
+from train.data.pictures import TRAINING_LABELS, Picture, is_bear, name_inside
+
+# The file under ``train.data.decisions``: a CSV table that only grows.
+#
+# Whole after a power cut, safe with two writers.
+
+
+T = TypeVar("T")
+WAIT_S = 10.0  # how long another writer is waited for; a row takes milliseconds
+
+
+def read_rows(table: Path, columns: Sequence[str], row_of: Callable[[dict[str, str]], T]) -> list[T]:
+    """The table's rows. An unfinished last line, as a power cut leaves it, is passed over.
+
+    Raises CatalogError with line and reason when another row is damaged, or columns are missing.
+    """
+    try:
+        return _parse(table, table.read_bytes(), columns, row_of)[0]
+    except OSError as error:
+        raise CatalogError(f"{table}: cannot be read ({error.strerror}); give another file") from None
+
+
+def append_rows(
+    table: Path,
+    columns: Sequence[str],
+    rows: Iterable[T],
+    row_of: Callable[[dict[str, str]], T],
+    to_row: Callable[[T], Sequence[str]],
+) -> list[T]:
+    """Add the rows that are not in the table yet, in one write brought to the disk, and return them.
+
+    Where they cannot be written, none of them is in it. Raises OptionError when it cannot be written, CatalogError
+    when it is damaged.
+    """
+    try:
+        # Without a buffer: what could not be written would be written after all when the file is closed.
+        with table.open("a+b", buffering=0) as opened, _alone(opened.fileno(), table):
+            opened.seek(0)
+            data = opened.read()
+            known, whole = _parse(table, data, columns, row_of)
+            seen, new = set(known), list[T]()
+            for row in rows:
+                if row not in seen:
+                    seen.add(row)
+                    new.append(row)
+            if whole < len(data):
+                opened.truncate(whole)  # an unfinished line was acknowledged to nobody
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            if not whole:
+                writer.writerow(columns)
+            elif data[whole - 1 : whole] != b"\n":
+                text.write("\n")
+            writer.writerows(to_row(row) for row in new)
+            _write_or_none(opened, text.getvalue().encode("utf-8"), whole)
+    except _LeftError as error:
+        raise OptionError(
+            f"{table}: cannot be written ({error}), nor taken back what was; look at its last {len(new)} lines"
+        ) from None
+    except OSError as error:
+        raise OptionError(f"{table}: cannot be written ({error.strerror or error}); nothing was decided") from None
+    if not whole:
+        _keep_name(table.parent)
+    return new
+
+
+def _parse(
+    table: Path, data: bytes, columns: Sequence[str], row_of: Callable[[dict[str, str]], T]
+) -> tuple[list[T], int]:
+    """The rows, and how many bytes of ``data`` are whole lines."""
+    if not data.strip(b"\r\n\xef\xbb\xbf"):
+        return [], 0
+    lines = data.splitlines(keepends=True)  # of bytes: at line ends only
+    taken = _Counted(lines)
+    reader = csv.reader(taken, strict=True)  # a quote that is not closed is an unfinished line
+    rows: list[T] = []
+    head: list[str] | None = None
+    whole = 0
+    while True:
+        number = taken.lines + 1
+        try:
+            fields = next(reader)
+            if head is None:
+                head = fields
+                missing = [name for name in columns if name not in head]
+                if missing and (taken.more or data.endswith(b"\n")):
+                    raise CatalogError(
+                        f"{table}: column {missing[0]!r} is missing, it is no table of decisions; give the right file"
+                    )
+                if missing:
+                    return [], 0
+            elif fields:
+                if len(fields) != len(head):
+                    raise ValueError(f"{len(fields)} fields and not {len(head)}")
+                rows.append(row_of(dict(zip(head, fields, strict=True))))
+        except StopIteration:
+            return rows, whole
+        except (ValueError, csv.Error) as error:
+            if isinstance(error, CatalogError):
+                raise
+            if not taken.more and not data.endswith(b"\n"):
+                return rows, whole
+            raise CatalogError(f"{table}, line {number}: {error}; mend or remove the line") from None
+        whole = taken.bytes
+
+
+class _Counted(Iterator[str]):
+    """Lines as text, and how far they have been read."""
+
+    def __init__(self, lines: Sequence[bytes]):
+        self._lines, self.lines, self.bytes = lines, 0, 0
+
+    @property
+    def more(self) -> bool:
+        """Whether lines are left."""
+        return self.lines < len(self._lines)
+
+    def __next__(self) -> str:
+        if not self.more:
+            raise StopIteration
+        line = self._lines[self.lines]
+        self.lines, self.bytes = self.lines + 1, self.bytes + len(line)
+        return line.decode("utf-8-sig" if self.lines == 1 else "utf-8")
+
+
+class _LeftError(Exception):
+    """What was written could not be taken back."""
+
+
+def _write_or_none(opened: FileIO, data: bytes, whole: int) -> None:
+    """Bring ``data`` to the disk behind the first ``whole`` bytes, or leave those alone. Raises OSError, _LeftError."""
+    try:
+        while data:
+            data = data[opened.write(data) :]
+        os.fsync(opened.fileno())
+    except OSError as error:
+        try:
+            opened.truncate(whole)
+        except OSError as still:
+            raise _LeftError(still.strerror or str(still)) from error
+        with suppress(OSError):  # the disk refuses this very call; the file's length is right already
+            os.fsync(opened.fileno())
+        raise
+
+
+@contextmanager
+def _alone(file: int, table: Path) -> Iterator[None]:
+    """Hold the file's lock. Raises OptionError when another writer holds it for long."""
+    until = time.monotonic() + WAIT_S
+    while not try_lock(file):
+        if time.monotonic() >= until:
+            raise OptionError(f"{table}: another program has held it for {WAIT_S:.0f} s; end it and try again")
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        unlock(file)
+
+
+def _keep_name(folder: Path) -> None:
+    """Bring a new file's name to the disk, where folders can be synchronised."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+log = logging.getLogger(__name__)
+
+TABLE = "DECISIONS.csv"
+COLUMNS = ("time", "file", "sha256", "bytes", "decision", "before", "after", "by")
+KEEP, RELABEL, DELETE, UNDO = "keep", "relabel", "delete", "undo"
+KINDS = (KEEP, RELABEL, DELETE, UNDO)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One row: what was decided about one picture. ``undo`` takes back the last one about the same picture."""
+
+    time: str  # UTC, ISO 8601
+    file: str  # relative to the pictures' folder, at the time of the decision
+    sha256: str  # of the file's bytes
+    size: int  # bytes of the file
+    decision: str  # one of KINDS
+    before: str  # the table's label
+    after: str  # the right label: the same for keep, "" for delete
+    by: str = ""  # who or what run
+
+    def __post_init__(self) -> None:
+        """Raises ValueError with the reason when the row makes no sense."""
+        if self.decision not in KINDS:
+            raise ValueError(f"decision {self.decision!r} is none of {', '.join(KINDS)}")
+        if self.decision in (KEEP, RELABEL) and self.after not in TRAINING_LABELS:
+            raise ValueError(f"label {self.after!r} is none of {', '.join(TRAINING_LABELS)}")
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise ValueError(f"sha256 {self.sha256[:20]!r} is no digest of 64 hex digits")
+        if not self.file or self.size < 0:
+            raise ValueError("file is empty" if not self.file else f"bytes is {self.size}")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The picture it is about: name and content."""
+        return self.file, self.sha256
+
+
+def decide(
+    picture: Picture, root: Path, kind: str, label: str = "", *, by: str = "", before: str | None = None
+) -> Decision:
+    """A decision taken now: ``label`` is the right one for relabel. ``before``: the table's label, if not the present.
+
+    Raises ValueError for an unknown kind or label, OSError when the file cannot be read.
+    """
+    after = {RELABEL: label, DELETE: ""}.get(kind, picture.label)
+    name = name_inside(picture.file, root) or str(picture.file)
+    size = picture.file.stat().st_size
+    return Decision(now(), name, digest_of(picture.file), size, kind, before or picture.label, after, by)
+
+
+def take_back(decision: Decision, *, by: str = "") -> Decision:
+    """The row that takes a decision back, now."""
+    return replace(decision, time=now(), decision=UNDO, by=by)
+
+
+def is_about(decision: Decision, root: Path) -> bool:
+    """Whether the picture it is about is there, under its name and unchanged."""
+    file = root / decision.file
+    try:
+        return file.stat().st_size == decision.size and digest_of(file) == decision.sha256
+    except (OSError, ValueError):
+        return False
+
+
+def now() -> str:
+    """The present time as a decision's: UTC, to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def read_decisions(root: Path) -> list[Decision]:
+    """Every row of the table in ``root``, in order; none where there is no table.
+
+    Raises CatalogError with line and reason when a row is damaged.
+    """
+    return read_table(root / TABLE) if (root / TABLE).exists() else []
+
+
+def read_table(table: Path) -> list[Decision]:
+    """Every row of a table of decisions, such as the one a page hands out. Raises CatalogError."""
+    return read_rows(table, COLUMNS, from_row)
+
+
+def append_decisions(root: Path, decisions: Iterable[Decision]) -> list[Decision]:
+    """Add decisions to the table in ``root``, on the disk when this returns; returns those that were not there yet.
+
+    Two writers wait for each other. Raises OptionError when the table cannot be written, CatalogError when it is
+    damaged.
+    """
+    return append_rows(root / TABLE, COLUMNS, decisions, from_row, _to_row)
+
+
+def live(rows: Iterable[Decision]) -> list[Decision]:
+    """The decisions that hold, oldest first: the last one about each picture, after what was taken back.
+
+    ``before`` is the table's label, also where a picture was decided anew.
+    """
+    stacks: dict[tuple[str, str], list[tuple[int, Decision]]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        if row.decision != UNDO:
+            stacks[row.key].append((number, row))
+        elif stacks[row.key]:
+            stacks[row.key].pop()
+    last = [(*stack[-1], stack[0][1].before) for stack in stacks.values() if stack]
+    return [replace(row, before=before) for _, row, before in sorted(last, key=lambda one: one[0])]
+
+
+def match(
+    pictures: Sequence[Picture], root: Path, decisions: Sequence[Decision]
+) -> tuple[dict[Picture, Decision], list[Decision]]:
+    """Which decision each picture has, and the decisions that no picture is there for.
+
+    The file of that name, while it holds that picture and has the label it had; else files of other names that
+    hold it. Only files as large as a decided one are read.
+    """
+    sizes = {decision.size for decision in decisions}
+    by_digest: dict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        try:
+            if picture.file.stat().st_size in sizes:
+                by_digest[digest_of(picture.file)].append(picture)
+        except OSError:  # gone or unreadable: whoever reads it says so
+            continue
+    names = {
+        picture: name_inside(picture.file, root) or str(picture.file) for some in by_digest.values() for picture in some
+    }
+    own = {(names[picture], digest): picture for digest, some in by_digest.items() for picture in some}
+    taken = {own[decision.key] for decision in decisions if decision.key in own}
+    found: dict[Picture, Decision] = {}
+    gone: list[Decision] = []
+    for decision in decisions:
+        named = own.get(decision.key)
+        about = [named] if named else [picture for picture in by_digest[decision.sha256] if picture not in taken]
+        about = [picture for picture in about if picture.label in (decision.before, decision.after)]
+        found |= dict.fromkeys(about, decision)
+        if not about:
+            gone.append(decision)
+    return found, gone
+
+
+def decided(pictures: Sequence[Picture], root: Path) -> list[Picture]:
+    """The pictures with the decisions of the table in ``root`` applied: relabelled, without the deleted ones.
+
+    A picture that is no bear any more loses its bears' boxes. Decisions about files that are gone or changed
+    are passed over with one warning. Raises CatalogError when the table is damaged.
+    """
+    decisions = live(read_decisions(root))
+    if not decisions:
+        return list(pictures)
+    found, gone = match(pictures, root, decisions)
+    if gone:
+        log.warning(
+            "%s: %d of %d decisions are about pictures that are gone, changed or labelled otherwise since (%s%s); "
+            "they are passed over",
+            root / TABLE, len(gone), len(decisions), gone[0].file, ", …" if len(gone) > 1 else "",
+        )  # fmt: skip
+    return [after for picture in pictures if (after := _applied(picture, found.get(picture)))]
+
+
+def _applied(picture: Picture, decision: Decision | None) -> Picture | None:
+    if decision is None or decision.decision == KEEP:
+        return picture
+    if decision.decision == DELETE:
+        return None
+    boxes = picture.boxes if is_bear(decision.after) else ()
+    return replace(picture, label=decision.after, named=decision.after, boxes=boxes)
+
+
+def from_row(row: Mapping[str, str]) -> Decision:
+    """A decision from the columns of its table. Raises ValueError or KeyError where it makes no sense."""
+    return Decision(**{name: row[name] for name in COLUMNS if name != "bytes"}, size=int(row["bytes"]))
+
+
+def as_row(decision: Decision) -> dict[str, str]:
+    """The columns of its table."""
+    return {name: str(getattr(decision, "size" if name == "bytes" else name)) for name in COLUMNS}
+
+
+def _to_row(decision: Decision) -> list[str]:
+    return list(as_row(decision).values())

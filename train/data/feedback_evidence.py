@@ -1,0 +1,327 @@
+"""One event, or one negative, as its evidence tells it: who saw it, when, how sure, where it went."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import tarfile
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
+
+from edge.errors import OptionError, PictureError
+from edge.record.evidence_store import SAMPLE
+from edge.record.review import REVIEW, Review, parse_review, review_path
+from edge.schema import BoxXYWH, Event
+
+# Where evidence is found: a folder, a card that was copied, or an archive; nothing of an archive is unpacked.
+
+
+EVENT = "event.json"
+MOST_BYTES = 500_000_000  # of one file: a clip has 16 MB of frames at most
+Read = Callable[[str], bytes]
+Archive = TypeVar("Archive", zipfile.ZipFile, tarfile.TarFile)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The evidence of one event, or one random negative."""
+
+    kind: Literal["event", "negative"]
+    name: str  # where it lies, for people: the event's folder, or the negative's file
+    files: frozenset[str]  # names of its files
+    _read: Read
+
+    def read(self, name: str) -> bytes:
+        """What one of its files holds. Raises PictureError where it cannot be read."""
+        return self._read(name)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """All that was found, and folders that could not be looked into, a sentence each."""
+
+    units: tuple[Unit, ...]
+    closed: tuple[str, ...] = ()
+
+
+@contextmanager
+def open_shelf(path: Path) -> Iterator[Shelf]:
+    """The evidence under a folder, or in a zip or tar. Raises OptionError where there is none, or no such place."""
+    if path.is_dir():
+        files, closed = _walk(path)
+        yield _shelf(path, files, lambda name: _file(path / name), closed)
+    elif not path.exists():
+        raise OptionError(f"{path}: no such folder or archive; give the folder that `watch --evidence` wrote into")
+    elif zipfile.is_zipfile(path):
+        with _opened(path, lambda: zipfile.ZipFile(path)) as zipped:
+            yield _shelf(path, [each.filename for each in zipped.infolist() if not each.is_dir()], _unzip(path, zipped))
+    elif _is_tar(path):
+        with _opened(path, lambda: tarfile.open(path)) as tape:
+            try:
+                members = {each.name: each for each in tape if each.isfile()}
+            except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+                raise OptionError(f"{path}: damaged, its end cannot be read ({error}); copy it again") from None
+            yield _shelf(path, list(members), _untar(path, tape, members))
+    else:
+        raise OptionError(f"{path}: neither a folder nor a zip or tar; give what `events export` or `watch` wrote")
+
+
+def _shelf(path: Path, files: Iterable[str], read: Read, closed: Iterable[str] = ()) -> Shelf:
+    folders: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        folder, _, name = file.rpartition("/")
+        folders[folder].add(name)
+    units = [unit for folder in sorted(folders) for unit in _units(folder, folders[folder], read)]
+    if not units:
+        raise OptionError(
+            f"{path}: no evidence in it (neither an {EVENT} nor random negatives); give the folder that "
+            "`watch --evidence` wrote into, a copied card, or a zip of `events export`"
+        )
+    return Shelf(tuple(units), tuple(closed))
+
+
+def _units(folder: str, names: set[str], read: Read) -> Iterator[Unit]:
+    def reader(name: str) -> bytes:
+        return read(f"{folder}/{name}" if folder else name)
+
+    if EVENT in names:
+        yield Unit("event", folder or ".", frozenset(names), reader)
+        return
+    for name in sorted(names):
+        if SAMPLE.fullmatch(name):
+            own = {name, review_path(Path(name)).name} & names
+            yield Unit("negative", f"{folder}/{name}" if folder else name, frozenset(own), reader)
+
+
+def _walk(root: Path) -> tuple[list[str], list[str]]:
+    """Every file below, hidden ones left out (what is being written or thrown away); and what cannot be looked into."""
+    files: list[str] = []
+    closed: list[str] = []
+
+    def refuse(error: OSError) -> None:
+        closed.append(f"{error.filename}: cannot be looked into ({error.strerror})")
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        files += [(inside / name).as_posix() for name in sorted(names) if not name.startswith(".")]
+    return files, closed
+
+
+def _file(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise PictureError(f"{path}: {path.stat().st_size} bytes are too many")
+        return path.read_bytes()
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _unzip(path: Path, zipped: zipfile.ZipFile) -> Read:
+    def read(name: str) -> bytes:
+        try:
+            if zipped.getinfo(name).file_size > MOST_BYTES:
+                raise PictureError(f"{path}/{name}: {zipped.getinfo(name).file_size} bytes are too many")
+            return zipped.read(name)
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, NotImplementedError) as error:
+            raise PictureError(f"{path}/{name}: cannot be read ({error})") from None
+
+    return read
+
+
+def _untar(path: Path, tape: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> Read:
+    def read(name: str) -> bytes:
+        try:
+            if members[name].size > MOST_BYTES:
+                raise PictureError(f"{path}/{name}: {members[name].size} bytes are too many")
+            opened = tape.extractfile(members[name])
+            data = opened.read() if opened else b""
+        except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
+            raise PictureError(f"{path}/{name}: cannot be read ({error})") from None
+        if len(data) < members[name].size:
+            raise PictureError(f"{path}/{name}: cut short")
+        return data
+
+    return read
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+@contextmanager
+def _opened(path: Path, make: Callable[[], Archive]) -> Iterator[Archive]:
+    try:
+        archive = make()
+    except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError) as error:
+        raise OptionError(f"{path}: a damaged archive ({error}); copy it again") from None
+    with archive:
+        yield archive
+
+
+YEARS = range(1970, 9999)  # a clock that was never set begins in 1970; beyond, there is no day in some time zones
+_ID = re.compile(r"[\w-]{8,64}", re.ASCII)
+_FOLDER_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[/-](\d{6})-")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A place of an event's way: seconds from the alarm, where, how sure it was a bear there (None: not asked)."""
+
+    at_s: float
+    box_xywh: BoxXYWH
+    bear: float | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known of one unit of evidence."""
+
+    unit: Unit
+    key: str  # the same wherever the evidence is copied: event=ID or negative=DIGEST
+    camera: str
+    at: datetime  # UTC, of the alarm
+    label: str  # what the model took it for
+    score: float | None  # the highest bear probability
+    model: str
+    clock_synced: bool | None
+    path: tuple[Step, ...] = ()
+    clips: tuple[tuple[str, float], ...] = ()  # file, and its first frame's seconds from the alarm
+    box_xywh: BoxXYWH | None = None  # of a negative: what looked most like a bear
+    review: Review | None = None
+
+
+def open_case(unit: Unit) -> Case | None:
+    """The case; None for what is no bear's event. Raises PictureError or OptionError for what cannot be read."""
+    return _event(unit) if unit.kind == "event" else _negative(unit)
+
+
+def note_in(data: bytes) -> dict[str, Any]:
+    """What ``edge.record.pictures.jpeg`` noted in a JPEG's first segment, its comment; empty where there is none."""
+    if data[2:4] != b"\xff\xfe":
+        return {}
+    try:
+        found = json.loads(data[6 : 4 + int.from_bytes(data[4:6], "big")])
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _event(unit: Unit) -> Case | None:
+    try:
+        text = unit.read(EVENT).decode()
+        event = Event.from_json(text)
+        found = json.loads(text)
+        path = tuple(_step(step) for step in found.get("path", ()))
+        clips = tuple((str(clip["file"]), _number(clip["from_s"])) for clip in found.get("clips", ()))
+        at = _alarmed_at(unit.name) or _time(event.captured_at)
+        if not (_ID.fullmatch(event.id) and event.camera and isinstance(event.camera, str)):
+            raise ValueError(f"id {event.id!r} or camera {event.camera!r} is none")
+        score = event.score if event.top_score is None else event.top_score
+        score = None if score is None else _number(score)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        if isinstance(error, PictureError):
+            raise
+        raise PictureError(f"{unit.name}/{EVENT}: not an event this program can read ({_short(error)})") from None
+    if event.kind != "bear":
+        return None
+    return Case(
+        unit=unit,
+        key=f"event={event.id}",
+        camera=event.camera,
+        at=at,
+        label=str(event.label or ""),
+        score=score,
+        model=str(event.model or ""),
+        clock_synced=event.clock_synced,
+        path=path,
+        clips=clips,
+        review=_review(unit, REVIEW),
+    )
+
+
+def _negative(unit: Unit) -> Case:
+    name = unit.name.rpartition("/")[2]
+    data = unit.read(name)
+    note = note_in(data)
+    if not note:
+        raise PictureError(f"{unit.name}: no note in it; it is no negative that evidence has kept")
+    try:
+        at = _time(note["captured_at"])
+        box = _box(note["box_xywh"]) if note.get("box_xywh") else None
+        camera, score = str(note["camera"]), note.get("score")
+        score = None if score is None else _number(score)
+    except (ValueError, TypeError, KeyError) as error:
+        raise PictureError(f"{unit.name}: its note cannot be read ({_short(error)})") from None
+    return Case(
+        unit=unit,
+        key=f"negative={sha256(data).hexdigest()[:24]}",
+        camera=camera,
+        at=at,
+        label=str(note.get("label") or ""),
+        score=score,
+        model=str(note.get("model") or ""),
+        clock_synced=None,
+        box_xywh=box,
+        review=_review(unit, review_path(Path(name)).name),
+    )
+
+
+def _review(unit: Unit, name: str) -> Review | None:
+    return parse_review(unit.read(name), f"{unit.name}: {name}") if name in unit.files else None
+
+
+def _alarmed_at(name: str) -> datetime | None:
+    """The alarm's time as the event's folder says it: ``event.json`` has that of the event told last."""
+    found = _FOLDER_TIME.search(name)
+    try:
+        at = datetime.strptime("".join(found.groups()), "%Y-%m-%d%H%M%S") if found else None
+    except ValueError:
+        return None
+    return at.replace(tzinfo=UTC) if at and at.year in YEARS else None
+
+
+def _step(found: list[Any]) -> Step:
+    at_s, *box, bear = found
+    return Step(_number(at_s), _box(box), None if bear is None else _number(bear))
+
+
+def _box(found: list[Any]) -> BoxXYWH:
+    x, y, w, h = (_number(side) for side in found)
+    return x, y, w, h
+
+
+def _number(found: Any) -> float:
+    """A finite number. Raises ValueError, TypeError."""
+    try:
+        number = float(found)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("a number is not finite")
+    return number
+
+
+def _time(found: str) -> datetime:
+    """A time with its offset, as UTC; in years that have a day in any time zone. Raises ValueError, TypeError."""
+    at = datetime.fromisoformat(found)
+    if at.year not in YEARS:
+        raise ValueError(f"the year of {found} is not within {YEARS.start} to {YEARS.stop - 1}")
+    return at.astimezone(UTC)
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

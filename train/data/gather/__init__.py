@@ -1,0 +1,1 @@
+"""Gather: bring pictures in from folders, cards and public collections."""

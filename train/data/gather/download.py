@@ -1,0 +1,262 @@
+"""Fetching pictures: in parallel, polite to each host, bounded in size; what breaks off leaves nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from edge import __version__
+from edge.cli.progress import track
+from edge.errors import PictureError, SourceError
+from edge.pictures import picture_bytes
+from train.data.gather.found import THERE, Failed, Found, Tally, need
+from train.data.gather.keep import Keeper
+from train.data.table import Table, check_no_loose, plain_text
+
+if TYPE_CHECKING:
+    import httpx
+
+
+T = TypeVar("T")
+
+MOST_BYTES = 30 << 20
+TRIES = 4
+LONGEST_WAIT_S = 300.0  # a host that asks for more is left for another day
+BACK_OFF_S = 1.0  # doubled with each try
+TIMEOUT_S = 20.0
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another try
+GONE = frozenset({404, 410, 451})
+
+
+@dataclass
+class _Host:
+    """One host: how many may ask it at once, and when it may be asked next."""
+
+    turns: threading.Semaphore
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    next_at: float = 0.0
+    closed: str = ""  # why it is asked no more
+
+
+@dataclass
+class Downloader:
+    """Fetches addresses. At most ``per_host`` at once of one host, begun ``pause_s`` seconds apart.
+
+    A host that is busy (429, 5xx) is asked again after the time it names in Retry-After (RFC 9110), else after a
+    growing pause; one that asks for more than five minutes is asked no more in this run.
+    """
+
+    client: httpx.Client
+    workers: int = 4
+    per_host: int = 2
+    pause_s: float = 0.25
+    most_bytes: int = MOST_BYTES
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._hosts: dict[str, _Host] = defaultdict(lambda: _Host(threading.Semaphore(self.per_host)))
+
+    def all(self, wanted: Iterable[T], address: Callable[[T], str | Failed]) -> Iterator[tuple[T, bytes | Failed]]:
+        """Each thing with the bytes of its address, or why there are none, in order; a few are fetched ahead.
+
+        A thing that has no address but a failure comes with that. Left early, or by Ctrl-C, it stops what is under way.
+        """
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="gather")
+        under_way: deque[tuple[T, Future[bytes | Failed]]] = deque()
+        try:
+            for thing in wanted:
+                under_way.append((thing, pool.submit(self.fetch, address(thing))))
+                while len(under_way) >= 2 * self.workers:
+                    first, future = under_way.popleft()
+                    yield first, future.result()
+            while under_way:
+                first, future = under_way.popleft()
+                yield first, future.result()
+        finally:
+            self._stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._stop.clear()
+
+    def fetch(self, url: str | Failed) -> bytes | Failed:
+        """The bytes at an address, or why there are none."""
+        if isinstance(url, Failed):
+            return url
+        name = _asked_at(url)
+        no_address = Failed("no address", f"{url[:80]!r} is no web address", for_good=True)
+        if not name:
+            return no_address
+        with self._lock:
+            host = self._hosts[name]
+        httpx = need("httpx")
+        said = Failed("no answer", f"{name} was not asked")
+        with host.turns:
+            for attempt in range(TRIES):
+                if not self._wait_turn(host):
+                    return Failed("stopped", "the run was ended")
+                if host.closed:
+                    return Failed("host busy", host.closed)
+                try:
+                    answer = self._once(url)
+                except (httpx.InvalidURL, UnicodeError, OverflowError):  # of a place that it leads to: host or port
+                    return no_address
+                except (httpx.HTTPError, httpx.StreamError) as error:
+                    said = Failed("no answer", f"{name}: {str(error)[:80] or type(error).__name__}")
+                    answer = None
+                if isinstance(answer, bytes | Failed):
+                    return answer
+                if answer is not None:
+                    said = Failed("host busy", f"{name} answered {answer[0]}")
+                self._hold_off(host, answer[1] if answer else None, attempt, name)
+        return said
+
+    def _once(self, url: str) -> bytes | Failed | tuple[int, float | None]:
+        """The bytes, a failure for good, or status and seconds to wait of a host that is busy."""
+        with self.client.stream("GET", url) as answer:
+            status = answer.status_code
+            if status in BUSY:
+                return status, retry_after(answer.headers.get("Retry-After"))
+            if status in GONE:
+                return Failed("gone", f"answered {status}", for_good=True)
+            if status != 200:
+                return Failed("refused", f"{urlsplit(url).netloc} answered {status}")
+            too_big = Failed("too large", f"more than {self.most_bytes >> 20} MB", for_good=True)
+            told = answer.headers.get("Content-Length", "")
+            if told.isdecimal() and int(told) > self.most_bytes:
+                return too_big
+            data = bytearray()
+            for piece in answer.iter_bytes():
+                data += piece
+                if len(data) > self.most_bytes:
+                    return too_big
+                if self._stop.is_set():
+                    return Failed("stopped", "the run was ended")
+            return bytes(data)
+
+    def _wait_turn(self, host: _Host) -> bool:
+        """Wait until the host may be asked; False where the run is ended meanwhile."""
+        while True:
+            with host.lock:
+                now = self.clock()
+                if host.closed or now >= host.next_at:
+                    host.next_at = now + self.pause_s
+                    return not self._stop.is_set()
+                left = host.next_at - now
+            if self._stop.wait(min(left, 1.0)):
+                return False
+
+    def _hold_off(self, host: _Host, asked_s: float | None, attempt: int, name: str) -> None:
+        with host.lock:
+            wait_s = BACK_OFF_S * 2**attempt if asked_s is None else asked_s
+            if wait_s > LONGEST_WAIT_S:
+                host.closed = f"{name} asks to be left alone for {wait_s / 60:.0f} minutes; run the command again then"
+            host.next_at = max(host.next_at, self.clock() + wait_s)
+
+
+def _asked_at(url: str) -> str:
+    """Host and port that an address is asked of; "" where it is no web address, or of a host that cannot be."""
+    httpx = need("httpx")
+    try:
+        parts = urlsplit(url)
+        asked = httpx.URL(url)  # what a network name must be is checked by it (IDNA 2008),
+        asked.raw_host.decode("ascii").encode("idna")  # and how long its parts may be here
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except (httpx.InvalidURL, ValueError):  # UnicodeError is one
+        return ""
+    return parts.netloc if good else ""
+
+
+def retry_after(words: str | None) -> float | None:
+    """Seconds of a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None where it says nothing."""
+    if not words:
+        return None
+    if words.strip().isdecimal():
+        return float(words)
+    try:
+        until = parsedate_to_datetime(words)
+        return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):  # a day, or an offset from UTC, that there is none of
+        return None
+
+
+def user_agent(contact: str = "") -> str:
+    """Who asks, as the services want to know it."""
+    return f"bear-alarm/{__version__} (gathers training pictures for a person{'; ' + contact if contact else ''})"
+
+
+@contextmanager
+def web_client(contact: str = "") -> Iterator[httpx.Client]:
+    """A client that names itself and follows redirects."""
+    httpx = need("httpx")
+    headers = {"User-Agent": user_agent(contact)}
+    with httpx.Client(headers=headers, follow_redirects=True, timeout=TIMEOUT_S, max_redirects=5) as client:
+        yield client
+
+
+# From a source to a folder: fetch or read, keep, and say what became of it. Ctrl-C keeps what came.
+
+
+log = logging.getLogger(__name__)
+
+Bytes = tuple[Found, bytes | Failed]
+
+
+def bring(found: Iterable[Found], out: Path, downloader: Downloader | None = None, *, most: int | None = None) -> Tally:
+    """Bring what a source offers into the folder ``out`` and its table; says what came and what was left out.
+
+    ``downloader`` fetches what has an address. Raises SourceError where a source breaks off, OptionError where nothing
+    can be written, CatalogError where the table is damaged; what came until then stays.
+    """
+    offered = iter(found)
+    first = next(offered, None)  # a source that cannot be read at all leaves no folder behind
+    if not (first and first.file and first.file.resolve().is_relative_to(out.resolve())):
+        check_no_loose(out, "--out")
+    with Table(out) as table:
+        keeper = Keeper(table, track)
+        wanted = (each for each in chain((first,) if first else (), offered) if keeper.wants(each))
+        fetched = downloader.all(wanted, lambda each: each.failed or each.url) if downloader else _read(wanted)
+        try:
+            for each, data in track(fetched, "gathering", most):
+                keeper.take(each, data)
+        finally:
+            keeper.write()
+            for line in keeper.tally.lines(out, len(table.rows)):
+                log.info("%s", line)
+    tally = keeper.tally
+    unreached = tally.counts["no answer"] + tally.counts["host busy"]
+    if unreached and unreached == sum(tally.counts.values()) - tally.counts[THERE]:
+        why = tally.examples.get("no answer") or tally.examples.get("host busy", "")
+        raise SourceError(f"no picture could be fetched ({why}); check the network and run the same command again")
+    return tally
+
+
+def _read(wanted: Iterable[Found]) -> Iterator[Bytes]:
+    for each in wanted:
+        if each.failed:
+            yield each, each.failed
+        elif each.data:
+            yield each, each.data()
+        else:
+            yield each, _file_bytes(each.file or Path())
+
+
+def _file_bytes(file: Path) -> bytes | Failed:
+    if plain_text(str(file)) != str(file):
+        return Failed("odd names", "the name of it or of its folder is not UTF-8 text on one line; rename it")
+    try:
+        return picture_bytes(file)
+    except PictureError as error:
+        return Failed("unreadable", str(error))

@@ -1,1 +1,0 @@
-"""Rates, intervals, paired tests, calibration: statistics that every judge shares. Needs no torch."""
