@@ -31,11 +31,11 @@ from export.verify import Answers, compare, compare_int8, few_frames, gate_thres
 from train.data.pictures import Catalog, is_bear
 from train.data.split import Split
 from train.data.table import read_catalog
-from train.learning.pictures import Track
-from train.learning.probe import ask, collect_tune
-from train.learning.run import Run
+from train.learn.dataloaders import Track
+from train.learn.inference import ask, collect_tune
+from train.learn.run import Run
+from train.learn.strangeness import strangeness
 from train.metrics import bear_probability, probabilities
-from train.ood.compare import strangeness
 
 log = logging.getLogger(__name__)
 

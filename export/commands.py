@@ -45,13 +45,13 @@ def export(
     which a device checks its arithmetic. Before anything is written, the exported network is compared with
     the trained one on at least 2,000 degraded crops of the test part.
     """
-    from train.learning.threads import wait_asleep
+    from train.learn.threads import wait_asleep
 
     wait_asleep()
     from edge.cli.progress import track
     from export.artefact import export_run, run_catalog
     from train.data.table import parse_labels
-    from train.learning.run import read_run
+    from train.learn.run import read_run
 
     trained = read_run(run)
     aliases = parse_labels(label or []) or trained.settings.get("aliases", {})

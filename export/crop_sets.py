@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from export.verify import MIN_CROPS
 from train.data.pictures import Picture as Row
 from train.data.pictures import is_bear
-from train.learning.pictures import Track
-from train.learning.probe import CropSet, collect
+from train.learn.dataloaders import Track
+from train.learn.inference import CropSet, collect
 
 CALIBRATION_CROPS = 400
 

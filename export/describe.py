@@ -34,10 +34,10 @@ from train.data.licences import OWN, may_ship
 from train.data.outsiders import in_domain, kind_of
 from train.data.pictures import ALARM_LABELS, LABELS, is_bear
 from train.data.split import Split
-from train.learning.probe import CONTEXT, CropSet
-from train.learning.run import Run
+from train.learn.inference import CONTEXT, CropSet
+from train.learn.run import Run
+from train.learn.strangeness import PASSES, threshold
 from train.metrics import bear_probability, fit_threshold
-from train.ood.judge import PASSES, threshold
 
 TOLERANCE = {"fp32": 0.01, "int8": 0.12}  # int8 logits differ by up to 0.25 between Arm and x86
 BATCH = 16

@@ -14,8 +14,8 @@ from edge.schema import Picture
 from train.data.pictures import Picture as Row
 from train.data.pictures import is_bear
 from train.data.split import Split
-from train.learning.run import Run
-from train.learning.scanning import ask_frame, frames_of
+from train.learn.inference import ask_frame, frames_of
+from train.learn.run import Run
 from train.metrics import bear_probability, probabilities
 
 CALIBRATION_FRAMES = 100

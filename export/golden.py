@@ -16,8 +16,7 @@ from torch.nn import functional as F
 
 from edge.detect.crops import fit
 from edge.schema import Picture
-from train.learning.backbones import Backbone
-from train.learning.network import BearNet
+from train.learn.network import Backbone, BearNet
 
 SIDE = 40  # pixels; enlarged to the network's input by the usual preprocessing
 FRAME_WH = 448, 256  # pixels

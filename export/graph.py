@@ -24,10 +24,9 @@ from torch.nn import functional as F
 
 from edge.detect.card import CARD_KEY, CELL_PX, Card, FrameRule, input_format
 from edge.detect.classifier import SCAN
-from train.learning.backbones import Backbone
-from train.learning.network import BearNet
-from train.learning.scanning import bear_direction, feature_map, window_features
-from train.ood.methods import Energy
+from train.learn.inference import bear_direction, feature_map, window_features
+from train.learn.network import Backbone, BearNet
+from train.learn.strangeness import Energy
 
 OPSET = 18
 FRAME_OUTPUTS = "windows", "heat"
@@ -98,7 +97,7 @@ def export_graph(
 ) -> None:
     """Write the fp32 graph to ``path``, weights inside the file.
 
-    ``strange`` maps pooled features (N, F) and energies (N,) to the output ``ood`` (N,) (``train.ood.methods``);
+    ``strange`` maps pooled features (N, F) and energies (N,) to the output ``ood`` (N,) (``train.learn.strangeness``);
     left out, it is the energy.
     """
     deployed = Deployed(net, backbone, temperature, frame, strange).eval().to(memory_format=torch.contiguous_format)

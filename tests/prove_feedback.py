@@ -37,11 +37,9 @@ from train.data.feedback_evidence import open_shelf
 from train.data.pictures import ALARM_LABELS, LABELS, Picture, is_bear
 from train.data.split import split_catalog
 from train.data.table import read_catalog
-from train.learning.backbones import build, find_backbone
-from train.learning.field import degrade
-from train.learning.network import BearNet
-from train.learning.pictures import cut_example, examples_of
-from train.learning.probe import crops_of
+from train.learn.dataloaders import cut_example, degrade, examples_of
+from train.learn.inference import crops_of
+from train.learn.network import BearNet, build, find_backbone
 from train.metrics import lowest_threshold
 
 SEED = 7

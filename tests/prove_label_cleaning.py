@@ -33,11 +33,10 @@ from train.clean.suspects import BEAR_INSIDE, find_suspects, judge
 from train.data.pictures import ALARM_LABELS, LABELS, Catalog, Picture, is_bear, table_digest
 from train.data.split import split_catalog
 from train.data.table import read_catalog
-from train.learning.backbones import build, find_backbone
-from train.learning.network import BearNet
-from train.learning.recipe import Recipe
-from train.learning.run import read_run, train_run
-from train.learning.switches import QUICK as QUICK_VALUES
+from train.learn.network import BearNet, build, find_backbone
+from train.learn.recipe import QUICK as QUICK_VALUES
+from train.learn.recipe import Recipe
+from train.learn.run import read_run, train_run
 
 SHARE, SHOWN, SEEDS = 0.05, 0.10, 5
 BACKBONE = find_backbone("efficientnet_lite0")

@@ -33,13 +33,22 @@ from tests.conftest import PICTURES
 from tests.quick_run import run_folder
 from train.data.outsiders import COVERED, Outsider, cover_lens, in_domain, of_catalog, of_folder
 from train.data.split import Split
-from train.learning.probe import CONTEXT, CropSet, collect
-from train.learning.run import Run, read_run
-from train.learning.where import find_place
-from train.ood.compare import RESULT, compare_run, save, strangeness, unlike_bears
-from train.ood.crops import COVERED_LENSES, MOST_OF_A_KIND
-from train.ood.judge import area, passing, threshold
-from train.ood.words import text
+from train.learn.inference import CONTEXT, CropSet, collect
+from train.learn.run import Run, read_run
+from train.learn.run_folder import find_place
+from train.learn.strangeness import (
+    COVERED_LENSES,
+    MOST_OF_A_KIND,
+    RESULT,
+    area,
+    compare_run,
+    passing,
+    save,
+    strangeness,
+    text,
+    threshold,
+    unlike_bears,
+)
 
 CALLS = 200  # of one crop, to time a graph
 

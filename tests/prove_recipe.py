@@ -36,9 +36,8 @@ from train.benchmark.trail_cameras import LEAST_PX, level, part_of
 from train.benchmark.views import BINS
 from train.data.pictures import Picture, is_bear
 from train.data.table import MANIFEST, read_catalog
-from train.learning.probe import CONTEXT, ask
-from train.learning.run import Run, read_run
-from train.learning.scanning import ask_frame
+from train.learn.inference import CONTEXT, ask, ask_frame
+from train.learn.run import Run, read_run
 from train.metrics import threshold_at
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -2,7 +2,7 @@
 
     BEAR_ALARM_PICTURES=PICTURES python tests/prove_windows.py [--model X.onnx] [--source NAME …] [--json]
 
-Twelve squares of 16 to 64 px of each picture, the same for every model (``train.learning.hard_negatives``). Without
+Twelve squares of 16 to 64 px of each picture, the same for every model (``train.learn.hard_negatives``). Without
 --source the pictures are those of the bundled model's test sources. Intervals count pictures.
 """
 
@@ -28,7 +28,7 @@ from tests.conftest import PICTURES
 from tests.prove_benchmarks import TEST_SOURCES
 from train.benchmark.text import share
 from train.data.table import read_catalog
-from train.learning.hard_negatives import SEED, small_windows
+from train.learn.hard_negatives import SEED, small_windows
 from train.metrics import clustered_rate
 
 SIDES_PX = 16, 23, 32, 45, 65  # bounds of the rows

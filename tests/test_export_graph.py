@@ -23,13 +23,21 @@ from export.graph import domains, export_graph, pad_as_for_cells, put_card  # no
 from export.quantize import quantize  # noqa: E402
 from tests.tiny import tiny_card  # noqa: E402
 from train.data.pictures import ALARM_LABELS, LABELS  # noqa: E402
-from train.learning.backbones import build, find_backbone  # noqa: E402
-from train.learning.network import BearNet  # noqa: E402
-from train.learning.probe import ask  # noqa: E402
-from train.learning.scanning import ask_frame  # noqa: E402
+from train.learn.inference import (
+    ask,
+    ask_frame,
+)
+from train.learn.network import (  # noqa: E402
+    BearNet,
+    build,
+    find_backbone,
+)
+from train.learn.strangeness import (  # noqa: E402
+    features_of,
+    fit_method,
+    scores,
+)
 from train.metrics import probabilities  # noqa: E402
-from train.ood.features import features_of  # noqa: E402
-from train.ood.fit import fit_method, scores  # noqa: E402
 
 SIZE, WIDE = 64, 256  # so many features that the bank's layer is one that int8 stores small
 BACKBONE = find_backbone("efficientnet_lite0")

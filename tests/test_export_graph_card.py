@@ -14,7 +14,7 @@ pytest.importorskip("fastai")
 from edge.detect.drift import drifts
 from export.describe import Described, licence_line
 from train.data.pictures import LABELS, Picture
-from train.learning.probe import CropSet
+from train.learn.inference import CropSet
 
 
 def described(notes: list[str]) -> Described:

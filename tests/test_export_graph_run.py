@@ -28,14 +28,17 @@ from tests.test_export_graph import SmallBody  # noqa: E402
 from train.data.pictures import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest  # noqa: E402
 from train.data.split import split_catalog, write_split  # noqa: E402
 from train.data.table import read_catalog  # noqa: E402
-from train.learning.answering import answering_learner  # noqa: E402
-from train.learning.network import BearNet  # noqa: E402
-from train.learning.recipe import Recipe  # noqa: E402
-from train.learning.run import Run  # noqa: E402
-from train.learning.scanning import SIDES, WINDOWS  # noqa: E402
-from train.ood.compare import RESULT, strangeness  # noqa: E402
-from train.ood.features import features_of  # noqa: E402
-from train.ood.fit import scores  # noqa: E402
+from train.learn.inference import SIDES, WINDOWS  # noqa: E402
+from train.learn.network import BearNet  # noqa: E402
+from train.learn.predict import answering_learner  # noqa: E402
+from train.learn.recipe import Recipe  # noqa: E402
+from train.learn.run import Run  # noqa: E402
+from train.learn.strangeness import (  # noqa: E402
+    RESULT,
+    features_of,
+    scores,
+    strangeness,
+)
 
 SIZE, TEMPERATURE, FRAME_TEMPERATURE = 32, 0.75, 1.4
 

@@ -32,9 +32,9 @@ from edge.errors import CatalogError, PictureError  # noqa: E402
 from edge.pictures import read_picture  # noqa: E402
 from edge.schema import WHOLE, Region  # noqa: E402
 from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
-from train.learning import run as runs  # noqa: E402
-from train.learning.network import BearNet, CalibratedNet  # noqa: E402
-from train.learning.run import read_run  # noqa: E402
+from train.learn import run as runs  # noqa: E402
+from train.learn.network import BearNet, CalibratedNet  # noqa: E402
+from train.learn.run import read_run  # noqa: E402
 
 # As somebody types it who comes from the book: nothing of this project is imported.
 FRESH = """
@@ -94,7 +94,7 @@ def test_everything_in_the_pickle_is_found_by_its_name(folder: Path) -> None:
     with zipfile.ZipFile(folder / "learner.pkl") as pickled:
         content = pickled.read(next(name for name in pickled.namelist() if name.endswith("data.pkl")))
     names = {str(argument) for code, argument, _ in pickletools.genops(content) if code.name == "GLOBAL"}
-    assert "train.learning.answering OpenAsAlarm" in names
+    assert "train.learn.predict OpenAsAlarm" in names
     by_value = ("__main__", "cloudpickle.cloudpickle _make")
     assert not [name for name in names if name.startswith(by_value)]
 

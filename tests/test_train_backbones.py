@@ -12,7 +12,7 @@ timm = pytest.importorskip("timm")
 from safetensors.torch import save_file  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
-from train.learning.backbones import build, find_backbone, usual_place, weights_file  # noqa: E402
+from train.learn.network import build, find_backbone, usual_place, weights_file  # noqa: E402
 
 SMALL = "mobilenetv3_small_050"
 

@@ -257,7 +257,9 @@ def test_sources_a_card_names_are_left_out(
 
 
 def test_the_benchmark_does_not_use_the_training_augmentation() -> None:
-    code = "import sys, train.benchmark.figures; sys.exit(bool({'train.learning.field', 'torch'} & set(sys.modules)))"
+    code = (
+        "import sys, train.benchmark.figures; sys.exit(bool({'train.learn.dataloaders', 'torch'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -17,8 +17,8 @@ from fastai.data.load import DataLoader  # noqa: E402
 from fastai.learner import Learner  # noqa: E402
 from torch import nn  # noqa: E402
 
-from train.learning.backbones import find_backbone  # noqa: E402
-from train.learning.callbacks import FieldLook, KeepKnowledge, WeightAverage  # noqa: E402
+from train.learn.learner import FieldLook, KeepKnowledge, WeightAverage  # noqa: E402
+from train.learn.network import find_backbone  # noqa: E402
 
 
 class Asked(nn.Module):

@@ -23,7 +23,7 @@ from train.clean.head import fit, out_of_fold, right_probability
 from train.clean.suspects import BEAR_INSIDE, NO_BEAR_HERE, SPECIES, TWIN, find_suspects, judge
 from train.clean.twins import contradict, twins
 from train.data.pictures import BEAR_ANY, LABELS, TRAINING_LABELS, Picture, is_bear
-from train.learning.learner import allowed_labels
+from train.learn.learner import allowed_labels
 
 KINDS = ("brown_bear", "black_bear", "teddy_bear", "no_bear", "no_bear", "no_bear")
 SOURCES = 8

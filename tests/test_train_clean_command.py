@@ -25,8 +25,8 @@ from train.clean import commands
 from train.clean.embeddings import CACHE
 from train.data.decisions import TABLE, append_decisions, decide
 from train.data.table import read_catalog
-from train.learning.begun import STATE
-from train.learning.hard_negatives import FOLDER
+from train.learn.hard_negatives import FOLDER
+from train.learn.run import STATE
 
 KEPT = "no_bear/camera-1/rock-0.jpg"
 

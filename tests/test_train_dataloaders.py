@@ -13,17 +13,18 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
 from train.data.pictures import Picture  # noqa: E402
-from train.learning.backbones import find_backbone  # noqa: E402
-from train.learning.dataloaders import (  # noqa: E402
+from train.learn.dataloaders import (  # noqa: E402
     KIND_SHARES,
     OpenExample,
+    PictureCache,
     batch_transforms,
+    examples_of,
     kind,
     make_dataloaders,
     sampling_weights,
 )
-from train.learning.pictures import PictureCache, examples_of  # noqa: E402
-from train.learning.recipe import Augment, Recipe, Resize  # noqa: E402
+from train.learn.network import find_backbone  # noqa: E402
+from train.learn.recipe import Augment, Recipe, Resize  # noqa: E402
 
 
 def row(label: str, group: str = "", *, boxes: int = 0, file: Path = Path("x.jpg"), condition: str = "") -> Picture:

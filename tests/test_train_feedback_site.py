@@ -19,7 +19,7 @@ from train.data.feedback import Brought, Wanted, bring
 from train.data.feedback_evidence import open_shelf
 from train.data.pictures import Catalog, is_bear
 from train.data.table import read_catalog
-from train.learning.pictures import cut_example, examples_of
+from train.learn.dataloaders import cut_example, examples_of
 
 pytestmark = pytest.mark.slow
 FIRST_DAYS, LATER_DAYS = range(1, 3), range(4, 6)

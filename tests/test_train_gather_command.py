@@ -21,7 +21,7 @@ from tests.test_train_gather_sources import file_page, observation, occurrence, 
 from train.data.pictures import check_trainable
 from train.data.split import read_split, split_catalog, write_split
 from train.data.table import Table, only_shippable, read_catalog
-from train.learning.pictures import PictureCache, leave_out_broken
+from train.learn.dataloaders import PictureCache, leave_out_broken
 
 pytest.importorskip("imagehash")
 

@@ -13,7 +13,7 @@ from edge.detect.classifier import Classifier
 from edge.errors import OptionError
 from edge.pictures import read_picture
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
-from train.learning.hard_negatives import (
+from train.learn.hard_negatives import (
     FOLDER,
     PER_PICTURE,
     SOURCE,
@@ -27,7 +27,7 @@ from train.learning.hard_negatives import (
     remembered,
     small_windows,
 )
-from train.learning.session import mined_words
+from train.learn.session import mined_words
 
 
 @pytest.fixture(scope="module")

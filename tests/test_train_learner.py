@@ -14,10 +14,9 @@ from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
 from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
-from train.learning.backbones import build, find_backbone, load_weights  # noqa: E402
-from train.learning.field import degrade  # noqa: E402
-from train.learning.learner import BearLoss  # noqa: E402
-from train.learning.network import BearNet, fold_batch_norms, interpolate  # noqa: E402
+from train.learn.dataloaders import degrade  # noqa: E402
+from train.learn.learner import BearLoss  # noqa: E402
+from train.learn.network import BearNet, build, find_backbone, fold_batch_norms, interpolate, load_weights  # noqa: E402  # noqa: E402
 from train.metrics import (
     bear_probability,
     fit_frame_temperature,

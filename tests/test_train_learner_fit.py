@@ -20,12 +20,14 @@ from fastai.callback.core import Callback  # noqa: E402
 from torch import nn  # noqa: E402
 
 from train.data.pictures import Picture  # noqa: E402
-from train.learning import callbacks  # noqa: E402
-from train.learning.backbones import BACKBONES  # noqa: E402
-from train.learning.dataloaders import make_dataloaders  # noqa: E402
-from train.learning.learner import seed_everything, train_learner  # noqa: E402
-from train.learning.network import fold_batch_norms  # noqa: E402
-from train.learning.recipe import Recipe  # noqa: E402
+from train.learn import learner  # noqa: E402
+from train.learn.dataloaders import make_dataloaders  # noqa: E402
+from train.learn.learner import seed_everything, train_learner  # noqa: E402
+from train.learn.network import (
+    BACKBONES,
+    fold_batch_norms,
+)
+from train.learn.recipe import Recipe  # noqa: E402
 
 BACKBONE = BACKBONES["efficientnet_lite0"]
 RECIPE = Recipe(size=32, batch=4, per_epoch=16, epochs=2, frozen=0.0, untouched=0.0, augment="none", resize="squish")
@@ -108,7 +110,7 @@ def test_the_untouched_network_answers_every_batch(rows: list[Picture], distill:
 def test_the_untouched_network_sees_crops_before_the_field_gets_at_them(
     rows: list[Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callbacks, "degrade", lambda image, rng: np.zeros_like(image))  # black
+    monkeypatch.setattr(learner, "degrade", lambda image, rng: np.zeros_like(image))  # black
     seen: list[list[float]] = []
     first = Body.forward
 

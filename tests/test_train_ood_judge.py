@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from train.learn.strangeness import PASSES, area, passing, threshold
 from train.metrics import auc
-from train.ood.judge import PASSES, area, passing, threshold
 
 
 def scored(m: int = 60, n: int = 90, shift: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

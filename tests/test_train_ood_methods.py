@@ -12,10 +12,18 @@ from torch import nn  # noqa: E402
 
 from edge.errors import OptionError  # noqa: E402
 from train.data.pictures import ALARM_LABELS, LABELS  # noqa: E402
-from train.learning.network import BearNet  # noqa: E402
-from train.ood import fit as fitting  # noqa: E402
-from train.ood.features import Features, head_weights  # noqa: E402
-from train.ood.fit import METHODS, USUAL, fit_method, fit_neighbour, label_means, scores  # noqa: E402
+from train.learn import strangeness as fitting  # noqa: E402
+from train.learn.network import BearNet  # noqa: E402
+from train.learn.strangeness import (  # noqa: E402  # noqa: E402
+    METHODS,
+    USUAL,
+    Features,
+    fit_method,
+    fit_neighbour,
+    head_weights,
+    label_means,
+    scores,
+)
 
 WIDE = 16
 

@@ -21,12 +21,21 @@ from edge.errors import OptionError  # noqa: E402
 from tests.command import bear_alarm  # noqa: E402
 from train.data.outsiders import COVERED, of_folder  # noqa: E402
 from train.data.pictures import ALARM_LABELS, LABELS, Picture  # noqa: E402
-from train.learning.network import BearNet, CalibratedNet  # noqa: E402
-from train.learning.recipe import Recipe  # noqa: E402
-from train.learning.run import Run  # noqa: E402
-from train.ood.compare import RESULT, Comparison, compare_run, save, strangeness, winner_of  # noqa: E402
-from train.ood.fit import METHODS, USUAL  # noqa: E402
-from train.ood.words import page, text  # noqa: E402
+from train.learn.network import BearNet, CalibratedNet  # noqa: E402
+from train.learn.recipe import Recipe  # noqa: E402
+from train.learn.run import Run  # noqa: E402
+from train.learn.strangeness import (  # noqa: E402  # noqa: E402  # noqa: E402
+    METHODS,
+    RESULT,
+    USUAL,
+    Comparison,
+    compare_run,
+    page,
+    save,
+    strangeness,
+    text,
+    winner_of,
+)
 
 SIZE = 32
 

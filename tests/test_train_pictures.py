@@ -18,7 +18,7 @@ from edge.schema import WHOLE
 from train.data.pictures import Catalog
 from train.data.split import LEFT_OUT, Split, complete, read_split, split_catalog, write_split
 from train.data.table import read_catalog
-from train.learning.pictures import ENOUGH_PX, Example, PictureCache, cut_example, leave_out_broken
+from train.learn.dataloaders import ENOUGH_PX, Example, PictureCache, cut_example, leave_out_broken
 
 
 def put(path: Path, seed: int = 0) -> Path:
@@ -115,7 +115,7 @@ def test_training_and_tuning_pictures_are_read_once(card: Path, monkeypatch: pyt
     catalog = read_catalog(card)
     split, cache = split_catalog(catalog, 1), PictureCache()
     leave_out_broken(catalog, split, cache, bar)
-    monkeypatch.setattr("train.learning.pictures.read_picture", lambda file: pytest.fail(f"{file} was read again"))
+    monkeypatch.setattr("train.learn.dataloaders.read_picture", lambda file: pytest.fail(f"{file} was read again"))
     for row in (*split["train"], *split["tune"]):
         assert cache(Example(row.file, row.label, WHOLE)).shape == (24, 32, 3)
 
@@ -142,7 +142,8 @@ def test_a_part_that_loses_its_only_bears_is_filled_again(
     card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("fastai")
-    from train.learning import commands, session
+    from train.learn import command as commands
+    from train.learn import session
 
     for n in range(20):
         put(card / f"no_bear/camera6/{n}.jpg", n)  # enough that three broken ones are few
@@ -154,7 +155,7 @@ def test_a_part_that_loses_its_only_bears_is_filled_again(
         commands.train(card, tmp_path / "run", pretrained=False)
 
 
-@pytest.mark.parametrize(("home", "command"), [("train.learning.commands", "train"), ("export.commands", "export")])
+@pytest.mark.parametrize(("home", "command"), [("train.learn.command", "train"), ("export.commands", "export")])
 def test_threads_sleep_while_they_wait_and_are_told_before_torch_is_there(
     home: str, command: str, tmp_path: Path
 ) -> None:
@@ -186,7 +187,8 @@ def test_the_command_finds_a_broken_test_picture_before_it_trains(
     card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("fastai")
-    from train.learning import commands, session
+    from train.learn import command as commands
+    from train.learn import session
 
     catalog = read_catalog(card)
     broken = split_catalog(catalog, 7)["test"][0].file

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import OptionError
-from train.learning.recipe import BOUNDS, CHOICES, Recipe, changed, recipe_values
-from train.learning.switches import QUICK, fitted, recipe_of, steps_of
+from train.learn.recipe import BOUNDS, CHOICES, QUICK, Recipe, changed, fitted, recipe_of, recipe_values, steps_of
 
 NOTHING: dict[str, Any] = {"epochs": None, "size": None}
 

@@ -171,16 +171,15 @@ def test_a_run_that_was_not_exported_is_asked_itself(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("fastai")
-    import train.learning.probe
-    import train.learning.run
-    import train.learning.scanning
+    import train.learn.inference
+    import train.learn.run
 
     run = make_run(tmp_path / "fresh", place / "pool")
     limit = {"value": 0.6, "recall": 0.9, "false_positive_rate": 0.01, "n_bear": 5, "n_no_bear": 5, "sources": ["a"]}
     (run / "metrics.json").write_text(json.dumps({"thresholds": {"all": limit}}))
     recipe = SimpleNamespace(size=32, backbone="colours")
     run_read = SimpleNamespace(recipe=recipe, net=None, backbone=None, temperature=1.5, frame=FRAME)
-    monkeypatch.setattr(train.learning.run, "read_run", lambda _: run_read)
+    monkeypatch.setattr(train.learn.run, "read_run", lambda _: run_read)
     asked: list[int] = []
 
     def ask(_: Any, __: Any, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -193,8 +192,8 @@ def test_a_run_that_was_not_exported_is_asked_itself(
         answer = np.log(np.clip(tiny_answer(frame[None]), 1e-9, 1))
         return np.repeat(answer, count, 0), np.zeros((h, w), np.float32)
 
-    monkeypatch.setattr(train.learning.probe, "ask", ask)
-    monkeypatch.setattr(train.learning.scanning, "ask_frame", ask_frame)
+    monkeypatch.setattr(train.learn.inference, "ask", ask)
+    monkeypatch.setattr(train.learn.inference, "ask_frame", ask_frame)
     report(run)
     html = (run / "report.html").read_text(encoding="utf-8")
     assert "fresh, not exported" in html

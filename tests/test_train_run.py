@@ -22,10 +22,10 @@ from export.artefact import export_run, run_catalog, target_files
 from train.data.pictures import LABELS, Catalog
 from train.data.split import split_catalog
 from train.data.table import read_catalog
-from train.learning import run as runs
-from train.learning.pictures import PictureCache, leave_out_broken
-from train.learning.recipe import Recipe
-from train.learning.run import Run, read_run, train_run
+from train.learn import run as runs
+from train.learn.dataloaders import PictureCache, leave_out_broken
+from train.learn.recipe import Recipe
+from train.learn.run import Run, read_run, train_run
 
 
 class Untrained:

@@ -24,9 +24,9 @@ from edge.errors import CatalogError, OptionError  # noqa: E402
 from train.data.pictures import LABELS  # noqa: E402
 from train.data.split import Split, split_catalog  # noqa: E402
 from train.data.table import read_catalog  # noqa: E402
-from train.learning import run as runs  # noqa: E402
-from train.learning.recipe import Recipe  # noqa: E402
-from train.learning.run import FILES, make_folder, read_run, train_run  # noqa: E402
+from train.learn import run as runs  # noqa: E402
+from train.learn.recipe import Recipe  # noqa: E402
+from train.learn.run import FILES, make_folder, read_run, train_run  # noqa: E402
 
 NO_ROOM = 4096  # bytes a file may have: enough for the split and the settings, not for a network
 

@@ -22,14 +22,18 @@ pytest.importorskip("timm")
 from tests.command import ROOT, bear_alarm  # noqa: E402
 from train.data.split import split_catalog  # noqa: E402
 from train.data.table import read_catalog  # noqa: E402
-from train.learning.begun import FILE, STATE, Begun  # noqa: E402
-from train.learning.checkpoint import Checkpoint  # noqa: E402
-from train.learning.commands import train  # noqa: E402
-from train.learning.hard_negatives import FOLDER, Mined  # noqa: E402
-from train.learning.pictures import PictureCache  # noqa: E402
-from train.learning.recipe import Recipe  # noqa: E402
-from train.learning.run import read_run  # noqa: E402
-from train.learning.session import Session, mined_words  # noqa: E402
+from train.learn.command import train  # noqa: E402
+from train.learn.dataloaders import PictureCache  # noqa: E402
+from train.learn.hard_negatives import FOLDER, Mined  # noqa: E402
+from train.learn.learner import Checkpoint  # noqa: E402
+from train.learn.recipe import Recipe  # noqa: E402
+from train.learn.run import (  # noqa: E402
+    FILE,
+    STATE,
+    Begun,
+    read_run,
+)
+from train.learn.session import Session, mined_words  # noqa: E402
 
 SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2)
 
@@ -143,7 +147,7 @@ def test_a_training_goes_on_after_a_break_and_ends_the_same(
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("train.learning.learner.Checkpoint", Break)
+        patched.setattr("train.learn.learner.Checkpoint", Break)
         assert bear_alarm("train", pictures, "--out", broken, *words).returncode != 0
     assert {FILE, STATE} <= {file.name for file in broken.iterdir()}
     assert not (broken / "learner.pkl").exists()

@@ -29,12 +29,12 @@ from torch import nn  # noqa: E402
 from edge.detect import classifier  # noqa: E402
 from edge.errors import OptionError  # noqa: E402
 from train.data.pictures import Picture  # noqa: E402
-from train.learning import session as sessions  # noqa: E402
-from train.learning.begun import Begun  # noqa: E402
-from train.learning.hard_negatives import Mined  # noqa: E402
-from train.learning.pictures import PictureCache  # noqa: E402
-from train.learning.recipe import Recipe  # noqa: E402
-from train.learning.together import of_first, part, processes, rank, together  # noqa: E402
+from train.learn import session as sessions  # noqa: E402
+from train.learn.dataloaders import PictureCache  # noqa: E402
+from train.learn.hard_negatives import Mined  # noqa: E402
+from train.learn.learner import of_first, part, processes, rank, together  # noqa: E402
+from train.learn.recipe import Recipe  # noqa: E402
+from train.learn.run import Begun  # noqa: E402
 
 ITEMS, BATCH, EPOCHS = 32, 4, 2
 BOTH = pytest.mark.slow

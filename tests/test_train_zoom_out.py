@@ -17,11 +17,19 @@ from fastai.vision.core import PILImage  # noqa: E402
 
 from edge.schema import WHOLE  # noqa: E402
 from train.data.pictures import Picture  # noqa: E402
-from train.learning.backbones import find_backbone  # noqa: E402
-from train.learning.dataloaders import item_transforms, make_dataloaders  # noqa: E402
-from train.learning.pictures import Example, PictureCache  # noqa: E402
-from train.learning.recipe import Recipe  # noqa: E402
-from train.learning.zoom_out import SIDES, SQUASH, ZoomOut, put, surroundings  # noqa: E402
+from train.learn.dataloaders import (  # noqa: E402  # noqa: E402  # noqa: E402
+    SIDES,
+    SQUASH,
+    Example,
+    PictureCache,
+    ZoomOut,
+    item_transforms,
+    make_dataloaders,
+    put,
+    surroundings,
+)
+from train.learn.network import find_backbone  # noqa: E402
+from train.learn.recipe import Recipe  # noqa: E402
 
 SIZE = 64
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -13,7 +13,7 @@ from edge.errors import CatalogError, ModelError
 from train.data.decisions import digest_of
 from train.data.pictures import Catalog, Picture
 from train.data.split import read_split
-from train.learning.recipe import recipe_values
+from train.learn.recipe import recipe_values
 
 log = logging.getLogger(__name__)
 

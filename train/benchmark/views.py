@@ -2,7 +2,7 @@
 
 The degradation is a camera's and nothing else: the lens and the sensor average the light of an area (INTER_AREA), the
 animal stands in another place, the file is JPEG. No darkness, blur, noise or infrared: those are what training adds
-(``train.learning.field``), and a benchmark made of the same code would measure how well it was learned by heart.
+(``train.learn.dataloaders``), and a benchmark made of the same code would measure how well it was learned by heart.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 from edge.errors import CatalogError, OptionError
 from train.data.pictures import SPLITS
 from train.data.split import name_of
-from train.learning.where import Place
+from train.learn.run_folder import Place
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from edge.installing import extra
 
 if TYPE_CHECKING:
     from train.clean.suspects import Suspect
-    from train.learning.where import Place
+    from train.learn.run_folder import Place
 
 TOP = 300
 
@@ -63,7 +63,7 @@ def clean(
     named = [name for name, given in chosen.items() if given]
     if len(named) > 1:
         raise OptionError(f"{named[0]} and {named[1]} are two things; do one after the other")
-    from train.learning.where import find_place
+    from train.learn.run_folder import find_place
 
     place = find_place(run, data)
     if apply is not None:
@@ -88,7 +88,7 @@ def _find(place: Place, top: int) -> list[Suspect]:
         raise MissingExtraError(
             f"`bear-alarm clean` needs cleanlab, which a device goes without; run: {extra('train')}"
         )
-    from train.learning.threads import wait_asleep
+    from train.learn.threads import wait_asleep
 
     wait_asleep()
     import numpy as np
@@ -97,7 +97,7 @@ def _find(place: Place, top: int) -> list[Suspect]:
     from train.clean.embeddings import CACHE, embed
     from train.clean.suspects import find_suspects
     from train.data.decisions import live, match, read_decisions
-    from train.learning.run import read_run
+    from train.learn.run import read_run
 
     trained = read_run(place.run)
     pictures = place.catalog.pictures
@@ -200,7 +200,7 @@ def _list(place: Place) -> None:
 
 def _retrain(place: Place, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
     from train.clean.changes import check_retrain
-    from train.learning.threads import wait_asleep
+    from train.learn.threads import wait_asleep
 
     check_retrain(place, out, force=force)  # before the seconds that torch takes
     wait_asleep()

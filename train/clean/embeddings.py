@@ -22,10 +22,9 @@ from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from train.data.decisions import digest_of
 from train.data.pictures import Picture
-from train.learning.backbones import Backbone
-from train.learning.network import BearNet
-from train.learning.pictures import Track
-from train.learning.probe import CONTEXT, answers
+from train.learn.dataloaders import Track
+from train.learn.inference import CONTEXT, answers
+from train.learn.network import Backbone, BearNet
 
 log = logging.getLogger(__name__)
 

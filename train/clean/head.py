@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from train.data.pictures import LABELS, TRAINING_LABELS
-from train.learning.learner import allowed_labels
+from train.learn.learner import allowed_labels
 
 DECAY = 1e-2  # L2 penalty on the weights, of standardised features
 STEPS = 60

@@ -15,12 +15,11 @@ from edge.files import replace_whole
 from train.clean.changes import check_retrain, words
 from train.data.pictures import SPLITS, Catalog, Picture, table_digest
 from train.data.split import Split, complete, read_split
-from train.learning.callbacks import Progress
-from train.learning.hard_negatives import FOLDER, kept_crops, remembered
-from train.learning.measure import ask_tune, measure
-from train.learning.pictures import PictureCache, Track, leave_out_broken
-from train.learning.run import make_folder, read_run, train_run
-from train.learning.where import Place
+from train.learn.dataloaders import PictureCache, Track, leave_out_broken
+from train.learn.hard_negatives import FOLDER, kept_crops, remembered
+from train.learn.learner import Progress
+from train.learn.run import ask_tune, make_folder, measure, read_run, train_run
+from train.learn.run_folder import Place
 
 log = logging.getLogger(__name__)
 REPORT = "cleaned.json"  # in the new run's folder

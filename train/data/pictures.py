@@ -60,7 +60,7 @@ class Catalog:
     root: Path
     pictures: tuple[Picture, ...]
     digest: str = ""
-    left_out: tuple[Picture, ...] = ()  # pictures of the table that cannot be decoded (``train.learning.pictures``)
+    left_out: tuple[Picture, ...] = ()  # pictures of the table that cannot be decoded (``train.learn.dataloaders``)
     manifest: str = ""  # the table's file name in ``root``; "" for folders
     called: str = ""  # the source of pictures that name none
 

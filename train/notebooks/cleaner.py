@@ -37,8 +37,8 @@ from train.data.decisions import (  # fmt: skip
 )
 from train.data.pictures import Picture
 from train.data.split import read_split
-from train.learning.run import read_run
-from train.learning.where import find_place
+from train.learn.run import read_run
+from train.learn.run_folder import find_place
 from train.notebooks.gallery import DELETE_IT, KEEP_IT, Gallery
 from train.notebooks.ranking import ranking_learner
 

@@ -17,7 +17,7 @@ from edge.errors import PictureError
 from edge.pictures import decode_picture, picture_bytes
 from edge.schema import WHOLE
 from train.data.pictures import Picture
-from train.learning.pictures import BOX_CONTEXT
+from train.learn.dataloaders import BOX_CONTEXT
 from train.notebooks.ranking import view_of
 
 KEEP_IT, DELETE_IT = "<Keep>", "<Delete>"  # as fastai calls them

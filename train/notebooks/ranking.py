@@ -20,10 +20,10 @@ from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from train.data.pictures import TRAINING_LABELS, Picture
-from train.learning.answering import groups
-from train.learning.learner import LabelLoss
-from train.learning.probe import CONTEXT
-from train.learning.run import Run
+from train.learn.inference import CONTEXT
+from train.learn.learner import LabelLoss
+from train.learn.predict import groups
+from train.learn.run import Run
 
 BATCH = 32
 

@@ -24,8 +24,8 @@ class TrainedNet(Classifier):
     """
 
     def __init__(self, run: RunFiles) -> None:  # no ONNX file to open
-        from train.learning.probe import CONTEXT
-        from train.learning.run import read_run
+        from train.learn.inference import CONTEXT
+        from train.learn.run import read_run
 
         found = read_run(run.folder)
         self._temperature = found.temperature
@@ -71,7 +71,7 @@ class TrainedNet(Classifier):
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (N, labels) of uint8 crops (N, size, size, 3) BGR, and zeros in the place of ood (N,)."""
-        from train.learning.probe import ask
+        from train.learn.inference import ask
 
         logits = ask(self._run.net, self._run.backbone, crops)[0]
         return probabilities(logits, self._temperature).astype(np.float32), np.zeros(len(crops), np.float32)
@@ -80,7 +80,7 @@ class TrainedNet(Classifier):
         self, frames: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return the windows of frames (N, H, W, 3) as an exported file has them, and zeros in the place of ood."""
-        from train.learning.scanning import ask_frame
+        from train.learn.inference import ask_frame
 
         asked = [ask_frame(self._run.net, self._run.backbone, frame) for frame in frames]
         windows = [probabilities(logits, self._run.frame.temperature).astype(np.float32) for logits, _ in asked]

@@ -31,17 +31,16 @@ def ood(
     if out is not None and out.suffix.lower() not in (".json", ".html"):
         raise OptionError(f"--out is {str(out)!r}; its name must end in .json or .html")
     from train.data.outsiders import of_folder
-    from train.learning.threads import wait_asleep
-    from train.learning.where import find_place
+    from train.learn.run_folder import find_place
+    from train.learn.threads import wait_asleep
 
     given = of_folder(outsiders) if outsiders else []
     place = find_place(run, data)
     wait_asleep()
     from edge.cli.progress import track
     from edge.files import replace_whole
-    from train.learning.run import make_folder, read_run
-    from train.ood.compare import RESULT, compare_run, save
-    from train.ood.words import page, text
+    from train.learn.run import make_folder, read_run
+    from train.learn.strangeness import RESULT, compare_run, page, save, text
 
     trained = read_run(run)
     make_folder(out.parent if out else run)

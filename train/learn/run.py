@@ -25,31 +25,202 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from fastai.callback.core import Callback
 from fastai.learner import Learner, load_learner
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from edge import __version__
 from edge.detect.card import FrameRule
 from edge.detect.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from edge.files import replace_whole
+from edge.schema import Picture
 from train.data.decisions import TABLE as DECISIONS
-from train.data.pictures import LABELS, Catalog, check_trainable, table_digest
+from train.data.pictures import LABELS, TRAINING_LABELS, Catalog, check_trainable, is_bear, table_digest
 from train.data.pictures import Picture as Row
 from train.data.split import Split, name_of, read_split, write_split
-from train.learning.answering import answering_learner
-from train.learning.backbones import Backbone, build, find_backbone
-from train.learning.begun import forget
-from train.learning.dataloaders import make_dataloaders
-from train.learning.hard_negatives import kept_crops, noted
-from train.learning.learner import seed_everything, train_learner
-from train.learning.measure import ask_tune, measure
-from train.learning.network import BearNet
-from train.learning.pictures import PictureCache, Track
-from train.learning.recipe import Recipe
-from train.learning.run_plots import learning_curve_picture
-from train.learning.scanning import SIDES, WINDOWS
-from train.learning.together import first, of_first, rank
+from train.learn.dataloaders import PictureCache, Track, make_dataloaders
+from train.learn.hard_negatives import kept_crops, noted
+from train.learn.inference import SIDES, WINDOWS, CropSet, ask, collect_tune, surest_windows
+from train.learn.learner import allowed_labels, first, of_first, rank, seed_everything, train_learner
+from train.learn.network import Backbone, BearNet, build, find_backbone
+from train.learn.predict import answering_learner
+from train.learn.recipe import Recipe
+from train.metrics import bear_probability, fit_frame_temperature, fit_temperature, fit_threshold, probabilities
+
+# Record of how a training was begun, so that it can go on after a break: RUN/unfinished.json, until it is finished.
+
+
+FILE = "unfinished.json"
+STATE = "unfinished.pt"  # the weights after the last whole epoch (``train.learn.learner``)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The switches of ``bear-alarm train``, and the digest of the pictures they were given for."""
+
+    data: str
+    recipe: dict[str, Any]
+    tune: Sequence[str]
+    test: Sequence[str]
+    fold: str | None
+    labels: Sequence[str]
+    weights: str | None
+    shippable: bool
+    catalog_sha256: str
+    hard_negatives: Sequence[dict[str, str]] = ()  # as ``train.learn.hard_negatives.noted`` has them
+
+    def write(self, out: Path) -> None:
+        """Write it into the run's folder, in place of an older one, whose state goes. Raises OptionError."""
+        (out / STATE).unlink(missing_ok=True)
+        try:
+            replace_whole(out / FILE, (json.dumps(asdict(self), indent=1) + "\n").encode(errors="backslashreplace"))
+        except OSError as error:
+            raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
+
+
+def read_begun(out: Path) -> Begun:
+    """Read how the training in a folder was begun. Raises OptionError where none was broken off there."""
+    file = out / FILE
+    if not file.is_file():
+        what = "its training is finished" if (out / "learner.pkl").is_file() else "no training was broken off there"
+        raise OptionError(f"--resume {out}: {what}; name the --out folder of a training that was broken off")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return Begun(**{field.name: values[field.name] for field in fields(Begun)})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(f"{file}: damaged ({type(error).__name__}); begin again with --force") from None
+
+
+def forget(out: Path) -> None:
+    """Remove what a finished run needs no more."""
+    for name in (FILE, STATE):
+        (out / name).unlink(missing_ok=True)
+
+
+# Pictures of a run: the confusion matrix and the top losses, on the tuning part.
+
+
+def confusion_picture(truth: Sequence[str], answers: Sequence[str], path: Path) -> list[list[int]]:
+    """Draw the confusion matrix (rows: truth, columns: answer) and return its counts.
+
+    Pictures known only as "bear" stand in a row of their own.
+    """
+    rows = [*LABELS, *sorted(set(truth) - set(LABELS))]
+    counts = np.zeros((len(rows), len(LABELS)), int)
+    for true, answer in zip(truth, answers, strict=True):
+        counts[rows.index(true), LABELS.index(answer)] += 1
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(LABELS)), [name.replace("_", " ") for name in LABELS], rotation=30, ha="right")
+    axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth")
+    for (row, column), count in np.ndenumerate(counts):
+        dark = count > counts[row].sum() / 2
+        axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
+    figure.savefig(path, dpi=110)
+    table: list[list[int]] = counts.tolist()
+    return table
+
+
+def top_losses_picture(
+    crops: Sequence[Picture] | NDArray[np.uint8],
+    losses: NDArray[np.floating],
+    titles: Sequence[str],
+    path: Path,
+    count: int = 12,
+) -> None:
+    """Draw the ``count`` crops (uint8 BGR) with the largest losses, worst first, each with its title."""
+    worst = np.argsort(losses)[::-1][:count]
+    figure = Figure(figsize=(11, 2.9 * max(1, -(-len(worst) // 4))), layout="constrained")
+    grid = figure.subplots(max(1, -(-len(worst) // 4)), 4, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, index in zip(grid.flat, worst, strict=False):
+        axes.imshow(crops[index][..., ::-1])
+        axes.set_title(titles[index], fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+def learning_curve_picture(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Draw training and tuning loss, bear recall and false-positive rate over the epochs."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = range(1, len(history) + 1)
+    for name in ("train_loss", "valid_loss"):
+        left.plot(epochs, [row[name] for row in history], marker="o", label=name.replace("_", " "))
+    for name in ("bear_recall", "false_positive_rate", "error_rate"):
+        right.plot(epochs, [row[name] for row in history], marker="o", label=name.replace("_", " "))
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.legend(fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+# A run's figures on its tuning part, through the runtime's own crops.
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """The tuning part as a network sees it: its pictures, their crops, the logits (N, L), and the temperatures."""
+
+    rows: Sequence[Row]
+    crops: CropSet
+    logits: NDArray[np.float32]
+    temperature: float
+    frame_temperature: float
+
+
+def ask_tune(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe, track: Track[Row]) -> Tuned:
+    """Ask a trained network about the tuning part, and fit its two temperatures: those that ``export`` uses too."""
+    crops = collect_tune(rows, recipe.size, recipe.seed, lambda some: track(some, "measuring"))
+    logits, _ = ask(net, backbone, crops.crops)
+    surest = surest_windows(net, backbone, track(rows, "measuring whole pictures"))
+    bears = np.array([is_bear(row.label) for row in rows])
+    return Tuned(rows, crops, logits, fit_temperature(logits, crops.labels), fit_frame_temperature(surest, bears))
+
+
+def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Figures on the tuning part; draws the confusion matrix and top losses into ``out``."""
+    crops, labels = tuned.crops, tuned.crops.labels
+    rows_p = probabilities(tuned.logits, tuned.temperature)
+    bear = bear_probability(rows_p)
+    allowed = allowed_labels().numpy()
+    known = [TRAINING_LABELS.index(label) for label in labels]
+    losses = -np.log(np.clip((rows_p * allowed[known]).sum(axis=1), 1e-9, 1))
+    answers = [LABELS[column] for column in rows_p.argmax(axis=1)]
+    far, clean = crops.degraded, np.flatnonzero(~crops.degraded)
+    confusion = confusion_picture([labels[n] for n in clean], [answers[n] for n in clean], out / "confusion-matrix.png")
+    # Drawn: a name may be no UTF-8.
+    names = [tuned.rows[number].file.name.encode(errors="replace").decode() for number in crops.pictures]
+    titles = [f"{label}, p(bear) {p:.2f}\n{name[:28]}" for label, p, name in zip(labels, bear, names, strict=True)]
+    top_losses_picture(crops.crops, losses, titles, out / "top-losses.png")
+    parts = {"clean": ~far, "degraded": far, "all": np.ones(len(far), bool)}
+    at = {
+        name: asdict(
+            fit_threshold(
+                bear[part], crops.bears[part], recipe.false_positive_rate, crops.sources, crops.pictures[part]
+            )
+        )
+        for name, part in parts.items()
+    }
+    return {
+        "part": "tune",
+        "pictures": len(tuned.rows),
+        "crops": len(labels),
+        "temperature": tuned.temperature,
+        "frame_temperature": tuned.frame_temperature,
+        "error_rate": float(np.mean(~allowed[known, rows_p.argmax(axis=1)])),
+        "bear_recall": at["all"]["recall"],
+        "false_positive_rate": at["all"]["false_positive_rate"],
+        "thresholds": at,
+        "confusion": confusion,
+    }
+
 
 log = logging.getLogger(__name__)
 FILES = ("split.csv", "settings.json", "learner.pkl")  # what makes a run, in the order they are put in place
@@ -123,8 +294,8 @@ def train_run(
     """Train on ``split`` and write the run's folder; returns the metrics. Raises CatalogError, OptionError.
 
     A run that is in the folder already stays whole until the new one is trained. ``more``: pictures without a bear to
-    train on that are not of the catalogue (``train.learning.hard_negatives``). ``checkpoint`` as in ``train_learner``.
-    Of several processes (``train.learning.together``) the first writes, and the others return nothing.
+    train on that are not of the catalogue (``train.learn.hard_negatives``). ``checkpoint`` as in ``train_learner``.
+    Of several processes (``train.learn.learner``) the first writes, and the others return nothing.
     """
     check_trainable(catalog)
     make_folder(out)

@@ -106,10 +106,9 @@ def train(
     from train.data.pictures import check_trainable
     from train.data.split import Fold, complete, split_catalog
     from train.data.table import only_shippable, parse_labels, read_catalog
-    from train.learning.begun import FILE, Begun, read_begun
-    from train.learning.recipe import Recipe, changed, recipe_values
-    from train.learning.switches import check_gpu, fitted, recipe_of
-    from train.learning.threads import wait_asleep
+    from train.learn.recipe import Recipe, changed, check_gpu, fitted, recipe_of, recipe_values
+    from train.learn.run import FILE, Begun, read_begun
+    from train.learn.threads import wait_asleep
 
     def divide(pictures: Catalog) -> Split:
         fold = Fold.parse(begun.fold) if begun.fold else None
@@ -169,12 +168,12 @@ def train(
     wait_asleep()
     check_gpu(recipe)
     from edge.cli.progress import track
-    from train.learning.backbones import find_backbone, weights_file
-    from train.learning.hard_negatives import FOLDER, remembered
-    from train.learning.pictures import PictureCache, leave_out_broken
-    from train.learning.run import make_folder
-    from train.learning.session import Session
-    from train.learning.together import first, part
+    from train.learn.dataloaders import PictureCache, leave_out_broken
+    from train.learn.hard_negatives import FOLDER, remembered
+    from train.learn.learner import first, part
+    from train.learn.network import find_backbone, weights_file
+    from train.learn.run import make_folder
+    from train.learn.session import Session
 
     network = find_backbone(recipe.backbone)
     recipe = fitted(recipe, network.size, named=size_named)

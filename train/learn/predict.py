@@ -35,12 +35,11 @@ from edge.schema import WHOLE, Picture
 from train.data.pictures import IN_WORDS, LABELS, TRAINING_LABELS
 from train.data.pictures import Picture as Row
 from train.data.table import ALIASES, label_of
-from train.learning.backbones import find_backbone
-from train.learning.learner import FIGURES, LabelLoss, halves
-from train.learning.network import BearNet, CalibratedNet
-from train.learning.pictures import Example, examples_of
-from train.learning.probe import CONTEXT
-from train.learning.recipe import Recipe
+from train.learn.dataloaders import Example, examples_of
+from train.learn.inference import CONTEXT
+from train.learn.learner import FIGURES, LabelLoss, halves
+from train.learn.network import BearNet, CalibratedNet, find_backbone
+from train.learn.recipe import Recipe
 
 
 class OpenAsAlarm(Transform):

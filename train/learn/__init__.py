@@ -1,0 +1,1 @@
+"""Learn: from a table of pictures to a trained run."""

@@ -1,1 +1,0 @@
-"""`train`: pictures to a run."""
