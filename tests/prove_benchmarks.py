@@ -20,13 +20,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from edge.cli.progress import track
 from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
-from train.benchmark.figures import figures
-from train.benchmark.held_out import known_sources
-from train.benchmark.scores import SEED, benchmark_scores
-from train.benchmark.stills import still_scores
-from train.benchmark.text import benchmark_text, share
 from train.data.pictures import Picture
 from train.data.table import read_catalog
+from train.evaluate.far_bears import SEED, benchmark_scores, figures, still_scores
+from train.evaluate.held_out import known_sources
+from train.evaluate.text import benchmark_text, share
 from train.metrics import clustered_rate, recall_at
 
 TEST_SOURCES = (

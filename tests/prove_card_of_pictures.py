@@ -41,9 +41,9 @@ from edge.pictures import read_picture
 from edge.schema import BoxXYWH
 from tests.conftest import PICTURES
 from tests.uploads import dated
-from train.benchmark.trail_cameras import part_of
 from train.data.pictures import Picture, is_bear
 from train.data.table import MANIFEST, read_catalog
+from train.evaluate.trail_cameras import part_of
 
 FAR_CLIP, ENTER_CLIP = "railway_far_bear_A.mp4", "railway_enter_leave_A.mp4"
 FAR_DAY = "2013-05-30"  # of the clip's stills, in the group of the full frames they are cut from

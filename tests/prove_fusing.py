@@ -25,7 +25,7 @@ from edge.detect.classifier import BUNDLED, Classifier
 from edge.record.trace import Moment
 from edge.watch import Watcher
 from tests.conftest import PICTURES
-from train.judging.evaluate_clips import Clip, read_clips
+from train.evaluate.clips import Clip, read_clips
 
 Look = tuple[float, float, float]  # of one track in one frame: seconds, logit of its score, its running sum
 

@@ -31,11 +31,10 @@ from edge.detect.crops import cut
 from edge.detect.frame_scan import frame_of
 from edge.pictures import read_picture
 from tests.conftest import PICTURES
-from train.benchmark.scores import benchmark_scores
-from train.benchmark.trail_cameras import LEAST_PX, level, part_of
-from train.benchmark.views import BINS
 from train.data.pictures import Picture, is_bear
 from train.data.table import MANIFEST, read_catalog
+from train.evaluate.far_bears import BINS, benchmark_scores
+from train.evaluate.trail_cameras import LEAST_PX, level, part_of
 from train.learn.inference import CONTEXT, ask, ask_frame
 from train.learn.run import Run, read_run
 from train.metrics import threshold_at

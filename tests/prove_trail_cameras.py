@@ -2,7 +2,7 @@
 
     BEAR_ALARM_PICTURES=PICTURES python tests/prove_trail_cameras.py [--model X.onnx or RUNS] [--clips] [--json]
 
-The benchmark of `train/benchmark/trail_cameras.py`: a model file is judged on the sources that its card does not name,
+The benchmark of `train/evaluate/trail_cameras.py`: a model file is judged on the sources that its card does not name,
 a folder of runs `fold-1` … on what each fold was kept from. With --clips each model also watches the clips.
 """
 
@@ -16,11 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
-from train.benchmark.held_out import Judge, held_out, judges_of
-from train.benchmark.trail_cameras import part_of
 from train.data.table import MANIFEST, read_catalog
-from train.judging.evaluate_clips import read_clips
-from train.judging.evaluate_trail import evaluate_trail
+from train.evaluate.clips import read_clips
+from train.evaluate.held_out import Judge, held_out, judges_of
+from train.evaluate.trail_cameras import evaluate_trail, part_of
 
 
 def main() -> None:

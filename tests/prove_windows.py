@@ -26,8 +26,8 @@ from edge.pictures import read_picture
 from edge.schema import Region
 from tests.conftest import PICTURES
 from tests.prove_benchmarks import TEST_SOURCES
-from train.benchmark.text import share
 from train.data.table import read_catalog
+from train.evaluate.text import share
 from train.learn.hard_negatives import SEED, small_windows
 from train.metrics import clustered_rate
 

@@ -17,16 +17,27 @@ import pytest
 from edge.errors import CatalogError
 from edge.pictures import read_picture
 from tests.benchmark_pool import make_pool, write_model
-from train.benchmark.figures import figures
-from train.benchmark.held_out import held_out, known_sources
-from train.benchmark.scores import Benchmark, Scores, benchmark_scores
-from train.benchmark.subjects import is_scene, kind_of, sort_out
-from train.benchmark.text import benchmark_text
-from train.benchmark.views import BINS, bin_of, real_views, render, take, views
 from train.data.pictures import Picture
 from train.data.pictures import Picture as Row
 from train.data.table import read_catalog
-from train.judging.evaluate_command import evaluate
+from train.evaluate.command import evaluate
+from train.evaluate.far_bears import (
+    BINS,
+    Benchmark,
+    Scores,
+    benchmark_scores,
+    bin_of,
+    figures,
+    is_scene,
+    kind_of,
+    real_views,
+    render,
+    sort_out,
+    take,
+    views,
+)
+from train.evaluate.held_out import held_out, known_sources
+from train.evaluate.text import benchmark_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -258,7 +269,7 @@ def test_sources_a_card_names_are_left_out(
 
 def test_the_benchmark_does_not_use_the_training_augmentation() -> None:
     code = (
-        "import sys, train.benchmark.figures; sys.exit(bool({'train.learn.dataloaders', 'torch'} & set(sys.modules)))"
+        "import sys, train.evaluate.far_bears; sys.exit(bool({'train.learn.dataloaders', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from edge.detect.classifier import Classifier
 from tests.benchmark_pool import make_pool, write_model
 from tests.command import Ran, bear_alarm
-from train.benchmark.held_out import Unseen
 from train.data.table import read_catalog
-from train.judging.compare import PRIMARY, Guard, Looked, compare, guards_of, judge, look_at
-from train.judging.compare_command import compare as command
-from train.judging.compare_command import comparison_text, figure_line
+from train.evaluate.compare import PRIMARY, Guard, Looked, compare, guards_of, judge, look_at
+from train.evaluate.compare_command import compare as command
+from train.evaluate.compare_command import comparison_text, figure_line
+from train.evaluate.held_out import Unseen
 from train.metrics import (
     Difference,
     Pair,
@@ -242,7 +242,7 @@ def test_a_better_model_may_be_shipped(
         both.wait()
         return known[model.name]
 
-    monkeypatch.setattr("train.judging.compare.look_at", at_once)
+    monkeypatch.setattr("train.evaluate.compare.look_at", at_once)
     models = shop / "blind.onnx", shop / "good.onnx"
     command(*models, shop / "pool", as_json=True, require_better=True)
     found = json.loads(capsys.readouterr().out)

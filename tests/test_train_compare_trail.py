@@ -13,28 +13,30 @@ from edge.errors import CatalogError, OptionError
 from tests.benchmark_pool import write_model
 from tests.test_train_trail_cameras import one
 from tests.trail_world import BEARS, OTHERS, fold_runs, trail_pool
-from train.benchmark.held_out import split_digest
-from train.benchmark.scores import benchmark_scores
-from train.benchmark.stills import still_scores
-from train.benchmark.trail_cameras import Frame
 from train.data.split import read_split
 from train.data.table import read_catalog
-from train.judging.compare import Guard, Looked, judge, limits_of
-from train.judging.compare_command import compare as command
-from train.judging.compare_trail import (
+from train.evaluate.compare import (
     AT_1,
     DARK,
     NIGHT,
     OWN,
     OWN_ALARMS,
-    PRIMARY,
     SMALL,
     STILLS,
     TOYS,
+    TRAIL_PRIMARY,
+    Guard,
+    Looked,
     frame_differences,
+    judge,
+    limits_of,
 )
+from train.evaluate.compare_command import compare as command
+from train.evaluate.far_bears import benchmark_scores, still_scores
+from train.evaluate.held_out import split_digest
+from train.evaluate.report import compared
+from train.evaluate.trail_cameras import Frame
 from train.metrics import Difference
-from train.report.findings import compared
 
 
 def frames(bears: float, others: int = 320) -> list[Frame]:
@@ -57,12 +59,12 @@ def frames(bears: float, others: int = 320) -> list[Frame]:
 def test_the_endpoint_is_recall_up_to_two_percent() -> None:
     found = frame_differences(frames(0.4), frames(1.0), replicates=50)
     assert list(found) == [
-        PRIMARY, AT_1, "trail cameras: recall at 2 %", OWN,
+        TRAIL_PRIMARY, AT_1, "trail cameras: recall at 2 %", OWN,
         "trail cameras, grey or infrared: recall at its own threshold", OWN_ALARMS, NIGHT, DARK,
     ]  # fmt: skip
     assert (found[OWN].old, found[OWN].new) == (0, 4 / 8)
     assert (found[AT_1].old, found[AT_1].new) == (1 / 8, 6 / 8)
-    assert found[PRIMARY].value == pytest.approx(5 / 8)
+    assert found[TRAIL_PRIMARY].value == pytest.approx(5 / 8)
     assert (found[NIGHT].n, found[DARK].n) == (80, 9)
 
 
@@ -99,11 +101,13 @@ def test_what_a_better_model_may_not_lose(figure: str, difference: Difference, h
     assert (guard.holds, guard.broken) == (holds, broken)
     better = of(0.5, 0.8, 0.1, 0.5, 0.001)
     verdict = "shown to be better" if holds else "shown to be worse" if broken else "not shown to be better"
-    assert judge(better, [guard], PRIMARY)[0] == verdict
+    assert judge(better, [guard], TRAIL_PRIMARY)[0] == verdict
 
 
 def test_the_reason_names_the_endpoint() -> None:
-    assert judge(of(0.5, 0.8, 0.1, 0.5, 0.001), [Guard("x", 0.0, 0.0, 0.0)], PRIMARY)[1].startswith(f"{PRIMARY}: +30.0")
+    assert judge(of(0.5, 0.8, 0.1, 0.5, 0.001), [Guard("x", 0.0, 0.0, 0.0)], TRAIL_PRIMARY)[1].startswith(
+        f"{TRAIL_PRIMARY}: +30.0"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +122,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_folds_of_two_recipes_are_compared_frame_by_frame(
     world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("train.benchmark.views.LEAST", 3)
+    monkeypatch.setattr("train.evaluate.far_bears.LEAST", 3)
     command(world / "blind", world / "good", world / "pool", as_json=True)
     found = json.loads(capsys.readouterr().out)
-    assert next(iter(found["figures"])) == PRIMARY
+    assert next(iter(found["figures"])) == TRAIL_PRIMARY
     assert (found["figures"][OWN]["n"], found["figures"][OWN_ALARMS]["n"]) == (BEARS, OTHERS)
     assert found["figures"][OWN_ALARMS]["old"] == 1.0
     assert found["verdict"] == "shown to be better"

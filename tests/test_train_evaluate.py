@@ -18,11 +18,10 @@ from edge.errors import CatalogError, OptionError
 from edge.schema import Event
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
 from train.data.table import read_catalog
-from train.judging.choice import choose
-from train.judging.evaluate import evaluate_stills, size_class
-from train.judging.evaluate_clips import Clip, evaluate_clips, judge_clip, read_clips
-from train.judging.evaluate_command import evaluate
-from train.judging.evaluate_gate import through_gate
+from train.evaluate.choice import choose
+from train.evaluate.clips import Clip, evaluate_clips, judge_clip, read_clips, through_gate
+from train.evaluate.command import evaluate
+from train.evaluate.stills import evaluate_stills, size_class
 from train.metrics import Rate
 
 ROOT = Path(__file__).parents[1]
@@ -290,7 +289,7 @@ def test_evaluating_needs_no_torch(tmp_path, pool):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "for name in ('torch', 'fastai', 'onnx', 'pandas', 'PIL'):\n    sys.modules[name] = None\n"
-        "from train.judging.evaluate_command import evaluate\n"
+        "from train.evaluate.command import evaluate\n"
         f"evaluate(Path({str(pool)!r}), model={str(model)!r}, as_json=True)"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from tests.test_train_evaluate import pool, write_table
 from tests.tiny import tiny_card, write_tiny_model
-from train.benchmark.held_out import split_digest
 from train.data.table import read_catalog
-from train.judging.evaluate_command import evaluate
+from train.evaluate.command import evaluate
+from train.evaluate.held_out import split_digest
 
 __all__ = ["pool"]  # a fixture
 

@@ -14,8 +14,8 @@ import pytest
 
 from edge.errors import BearAlarmError, CatalogError, OptionError, PictureError, SourceError
 from tests.far_side import jpeg, photo, picture, shot
-from train.benchmark.subjects import is_trail, kind_of
 from train.data.table import read_catalog
+from train.evaluate.far_bears import is_trail, kind_of
 
 pytest.importorskip("imagehash")
 from PIL import Image

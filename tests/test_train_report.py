@@ -23,13 +23,10 @@ from tests.benchmark_pool import make_pool, painted, write_model
 from tests.tiny import FRAME, NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model
 from train.data.split import write_split
 from train.data.table import read_catalog
-from train.report.commands import report
-from train.report.drawings import deviate, operating_points, svg, thumbnail
-from train.report.findings import find_out
-from train.report.markup import page, table, thumbs
-from train.report.page import write_page
-from train.report.pictures import confusion_counts, loss, misses, top_losses
-from train.report.run_files import exported, read_files
+from train.evaluate.report import confusion_counts, find_out, loss, misses, top_losses, write_page
+from train.evaluate.report_command import report
+from train.evaluate.report_html import deviate, operating_points, page, svg, table, thumbnail, thumbs
+from train.evaluate.report_run import exported, read_files
 
 
 def plain(items: Iterable[Any], _: str) -> Iterator[Any]:

@@ -20,17 +20,14 @@ from edge.detect.classifier import Classifier
 from tests.benchmark_pool import make_pool, write_model
 from tests.test_train_report import make_run
 from tests.tiny import tiny_card, write_tiny_model
-from train.benchmark.scores import benchmark_scores
-from train.benchmark.stills import StillScores
 from train.data.table import read_catalog
-from train.judging.compare import PRIMARY, Looked
-from train.judging.evaluate import Judged
+from train.evaluate import report_html
+from train.evaluate.compare import PRIMARY, Looked
+from train.evaluate.far_bears import StillScores, benchmark_scores
+from train.evaluate.report import aims, at_least, calibration, find_out, in_float, write_page
+from train.evaluate.report_run import read_files
+from train.evaluate.stills import Judged
 from train.metrics import Rate
-from train.report import drawings
-from train.report.aims import aims, at_least
-from train.report.findings import calibration, find_out, in_float
-from train.report.page import write_page
-from train.report.run_files import read_files
 
 
 def plain(items: Iterable[Any], _: str) -> Iterator[Any]:
@@ -94,16 +91,16 @@ def test_the_det_curve_falls_as_more_passes(monkeypatch: pytest.MonkeyPatch) -> 
         drawn.append(figure)
         return ""
 
-    monkeypatch.setattr(drawings, "svg", kept)
+    monkeypatch.setattr(report_html, "svg", kept)
     scores, bears = np.array([0.9, 0.8, 0.7, 0.6, 0.2]), np.array([True, True, False, True, False])
-    drawings.curves({"stills": (scores, bears)})
+    report_html.curves({"stills": (scores, bears)})
     (left, right) = drawn[0].axes
     recall, precision = (np.asarray(values) for values in left.lines[0].get_data())
     passed, missed = (np.asarray(values) for values in right.lines[0].get_data())
     assert list(recall) == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1, 1])
     assert list(precision) == pytest.approx([1, 1, 2 / 3, 3 / 4, 3 / 5])
-    assert list(missed) == pytest.approx(drawings.deviate(np.array([2 / 3, 1 / 3, 1 / 3, 0, 0])))
-    assert list(passed) == pytest.approx(drawings.deviate(np.array([0, 0, 0.5, 0.5, 1])))
+    assert list(missed) == pytest.approx(report_html.deviate(np.array([2 / 3, 1 / 3, 1 / 3, 0, 0])))
+    assert list(passed) == pytest.approx(report_html.deviate(np.array([0, 0, 0.5, 0.5, 1])))
 
 
 def test_int8_is_new_and_fp32_is_old(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.feedback_evidence import imported, negative, review, samples, standing, walking, write_evidence
-from train.benchmark.subjects import is_scene, is_trail, kind_of, sort_out
 from train.data.pictures import Picture
 from train.data.table import read_catalog
+from train.evaluate.far_bears import is_scene, is_trail, kind_of, sort_out
 
 
 def picture(note: str, label: str = "no_bear", named: str = "") -> Picture:

@@ -17,14 +17,25 @@ from edge.schema import Region, Score
 from tests.benchmark_pool import painted
 from tests.command import bear_alarm
 from tests.trail_world import BEARS, OTHERS, fold_runs, trail_pool
-from train.benchmark.held_out import judges_of
-from train.benchmark.trail_cameras import Frame, beside, from_27_px_s, level, part_of, see, see_all, tags
-from train.benchmark.trail_figures import supported, trail_figures
 from train.data.pictures import is_bear
 from train.data.split import camera
 from train.data.table import read_catalog
-from train.judging.evaluate_clips import Clip, ClipResult, Clips
-from train.judging.trail_text import clips_line, trail_text
+from train.evaluate.clips import Clip, ClipResult, Clips
+from train.evaluate.held_out import judges_of
+from train.evaluate.trail_cameras import (
+    Frame,
+    beside,
+    clips_line,
+    from_27_px_s,
+    level,
+    part_of,
+    see,
+    see_all,
+    supported,
+    tags,
+    trail_figures,
+    trail_text,
+)
 from train.metrics import Quiet
 
 

@@ -16,12 +16,11 @@ from edge.errors import CatalogError
 from tests.benchmark_pool import make_pool
 from tests.test_train_report import make_run
 from tests.tiny import tiny_card, write_tiny_model
-from train.benchmark.held_out import split_digest, unseen
 from train.data.table import read_catalog
-from train.judging.compare_command import compare as command
-from train.report.findings import find_out
-from train.report.page import write_page
-from train.report.run_files import read_files
+from train.evaluate.compare_command import compare as command
+from train.evaluate.held_out import split_digest, unseen
+from train.evaluate.report import find_out, write_page
+from train.evaluate.report_run import read_files
 
 
 def plain(items: Iterable[Any], _: str) -> Iterator[Any]:
@@ -70,7 +69,7 @@ def test_a_split_file_speaks_for_the_models_of_its_run_alone(place: Path) -> Non
 def test_compare_leaves_out_what_the_other_model_learned(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import train.judging.compare as judging
+    import train.evaluate.compare as judging
 
     look, shown = judging.look_at, []
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from edge.cli.progress import counted
-from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
+from train.evaluate.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
 
 if TYPE_CHECKING:
-    from train.judging.compare import Comparison, Guard
+    from train.evaluate.compare import Comparison, Guard
     from train.metrics import Difference
+
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -50,10 +51,10 @@ def compare(
     from edge.cli.progress import track
     from edge.detect.classifier import Classifier
     from edge.errors import ModelError, OptionError
-    from train.benchmark.held_out import Judge, in_common, judges_of, split_digest, unseen
-    from train.benchmark.views import LEAST
-    from train.judging.compare import compare as compare_models
-    from train.judging.compare import look_at
+    from train.evaluate.compare import compare as compare_models
+    from train.evaluate.compare import look_at
+    from train.evaluate.far_bears import LEAST
+    from train.evaluate.held_out import Judge, in_common, judges_of, split_digest, unseen
 
     for name in (old, new):
         if not name.exists():

@@ -37,10 +37,9 @@ def report(
     from edge.errors import OptionError
     from edge.files import replace_whole
     from train.data.table import parse_labels
-    from train.judging.evaluate_command import find_clips, read_footage
-    from train.report.findings import find_out
-    from train.report.page import write_page
-    from train.report.run_files import exported, read_files
+    from train.evaluate.command import find_clips, read_footage
+    from train.evaluate.report import find_out, write_page
+    from train.evaluate.report_run import exported, read_files
 
     target = out or run / "report.html"
     files = read_files(run, data, parse_labels(label or []))
@@ -55,7 +54,7 @@ def report(
             "with the tuning part's threshold; --model names a file that lies elsewhere",
             run,
         )
-        from train.report.trained import TrainedNet
+        from train.evaluate.report_run import TrainedNet
 
         classifier = TrainedNet(files)
     before = Classifier(last) if last is not None else None

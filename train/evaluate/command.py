@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.errors import CatalogError, OptionError
-from train.judging.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
-
-log = logging.getLogger(__name__)
+from train.evaluate.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
 
 if TYPE_CHECKING:
     from edge.detect.classifier import Classifier
-    from train.benchmark.figures import Figures
-    from train.benchmark.held_out import Learned
     from train.data.pictures import Picture
-    from train.judging.evaluate import Stills
-    from train.judging.evaluate_clips import Clip, Clips
+    from train.evaluate.clips import Clip, Clips
+    from train.evaluate.far_bears import Figures
+    from train.evaluate.held_out import Learned
+    from train.evaluate.stills import Stills
+
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -53,10 +54,10 @@ def evaluate(
     """
     from edge.cli.progress import track
     from edge.detect.classifier import load
-    from train.benchmark.held_out import learned, split_digest
-    from train.judging.evaluate import evaluate_stills
-    from train.judging.evaluate_clips import evaluate_clips
-    from train.judging.evaluate_text import clips_text, learned_text, stills_text
+    from train.evaluate.clips import evaluate_clips
+    from train.evaluate.held_out import learned, split_digest
+    from train.evaluate.stills import evaluate_stills
+    from train.evaluate.text import clips_text, learned_text, stills_text
 
     narrowed = bool(source or split or split_file)
     table = find_clips(path) if clips and not narrowed else None
@@ -66,8 +67,8 @@ def evaluate(
     if model is not None and Path(model).is_dir() and table_of is not None:
         if benchmark:
             raise OptionError(f"--benchmark measures one model file, and {model} is a folder; leave it out")
-        from train.benchmark.held_out import judges_of
-        from train.judging.evaluate_trail import evaluate_trail
+        from train.evaluate.held_out import judges_of
+        from train.evaluate.trail_cameras import evaluate_trail
 
         print(evaluate_trail(judges_of(Path(model), table_of), footage, as_json=as_json))
         return
@@ -90,7 +91,7 @@ def evaluate(
     if found is not None:
         print(stills_text(classifier.card, found))
     if far is not None:
-        from train.benchmark.text import benchmark_text
+        from train.evaluate.text import benchmark_text
 
         print("\n" + benchmark_text(far))
     if seen is not None:
@@ -100,8 +101,7 @@ def evaluate(
 def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Learned | None = None) -> Figures:
     """Benchmarks A and B of these pictures; among the doubts, that the model knows their sources."""
     from edge.cli.progress import track
-    from train.benchmark.figures import figures
-    from train.benchmark.scores import benchmark_scores
+    from train.evaluate.far_bears import benchmark_scores, figures
 
     scores = benchmark_scores(classifier, pictures, follow=lambda views: track(views, "far animals"))
     found = figures(scores, classifier.card.thresholds["crop"].value)
@@ -114,7 +114,7 @@ def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Lear
 
 def has_stills(path: Path) -> bool:
     """Whether there are pictures to read: not for a videos.csv, nor for a folder that holds clips alone."""
-    from train.judging.evaluate_clips import TABLE
+    from train.evaluate.clips import TABLE
 
     if path.name == TABLE:
         return False
@@ -125,7 +125,7 @@ def has_stills(path: Path) -> bool:
 
 def find_clips(path: Path) -> Path | None:
     """The videos.csv that ``path`` is, holds, or has beside it; also in a folder ``videos``."""
-    from train.judging.evaluate_clips import TABLE
+    from train.evaluate.clips import TABLE
 
     if path.name == TABLE:
         return path
@@ -135,7 +135,7 @@ def find_clips(path: Path) -> Path | None:
 
 def read_footage(table: Path | None) -> list[Clip]:
     """The clips of a table, none where there is no table."""
-    from train.judging.evaluate_clips import read_clips
+    from train.evaluate.clips import read_clips
 
     return [] if table is None else read_clips(table)
 

@@ -14,6 +14,7 @@ from edge.errors import CatalogError, OptionError
 if TYPE_CHECKING:
     from train.data.pictures import Catalog, Picture
 
+
 SourceOpt = Annotated[list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")]
 SplitOpt = Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")]
 SplitFileOpt = Annotated[Path | None, typer.Option(help="split.csv of the run that decided the parts.")]

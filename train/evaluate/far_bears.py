@@ -1,0 +1,588 @@
+"""Subject-filling stills: whole pictures, as ``classify`` looks at them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.detect.classifier import Classifier
+from edge.detect.crops import cut
+from edge.detect.stills import look
+from edge.errors import CatalogError, PictureError
+from edge.pictures import read_picture
+from edge.schema import WHOLE, BoxXYWH
+from edge.schema import Picture as Image
+from train.data.feedback import RANDOM_NEGATIVE, is_cut, part_of
+from train.data.outsiders import words_of
+from train.data.pictures import Picture, is_bear
+from train.metrics import AtRate, Auc, Rate, clustered_auc, clustered_rate, recall_at, threshold_at, wilson
+
+# Which held-out pictures give the subjects, which the places behind them, and which are of a real trail camera.
+
+
+TRAIL = re.compile(r"\b(?:trail|game|wildlife|fixed)[ -]?cam(?:era)?s?\b|camera.?trap", re.IGNORECASE)
+SCENE = re.compile(r"^COCO:|scene|^street", re.IGNORECASE)
+# The animals among COCO's 80 classes, and its toy: a place behind a subject must not hold another one.
+ALIVE = re.compile(r"\b(bird|cat|dog|horse|sheep|cow|elephant|bear|zebra|giraffe)\b", re.IGNORECASE)
+# Folders that people name so, and categories of trail-camera sets: empty, Empty place, no_animals, blank …
+EMPTY = re.compile(r"(empty|blank|backgrounds?|nothing|scenes?|places?|landscapes?|no animals?)\b", re.IGNORECASE)
+TOY = "toy"
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Held-out pictures by what they are good for."""
+
+    bears: tuple[Picture, ...]  # web photographs and close stills
+    others: tuple[Picture, ...]  # other animals and toys that fill the frame as those bears do
+    places: tuple[Picture, ...]  # what stands behind them
+    real: tuple[Picture, ...]  # boxed bears of a trail camera
+
+
+def is_trail(picture: Picture) -> bool:
+    """Return True if it is a trail camera's: table or note say so, or an alarm's camera saw it whole.
+
+    Of an alarm's picture (``train.data.feedback``) the facts in its note decide, never what a reviewer wrote.
+    """
+    if picture.of_trail_camera:
+        return True
+    part = part_of(picture.note)
+    if part is None:
+        return bool(TRAIL.search(picture.note))
+    return words_of(picture.note) == RANDOM_NEGATIVE or not is_cut(part)
+
+
+def is_scene(picture: Picture) -> bool:
+    """Whether a picture without a bear shows a place rather than one animal that fills the frame."""
+    words = words_of(picture.note)
+    return is_trail(picture) or bool(SCENE.search(words)) or any(map(_is_empty, (words, picture.named)))
+
+
+def kind_of(picture: Picture) -> str:
+    """The animal as the note's first words name it (up to a ``;``), ``toy`` for a teddy bear, else the label."""
+    if picture.label == "teddy_bear":
+        return TOY
+    return words_of(picture.note) or picture.named or picture.label
+
+
+def sort_out(pictures: Iterable[Picture]) -> Subjects:
+    """The pictures by their use. Raises CatalogError where there are no subjects to compare.
+
+    A picture known by its note to be of a trail camera never is a subject: its bears are benchmark B's. A whole frame
+    of an alarm in which a person saw something is no place either, for that still stands in it. Frames that the table
+    says a trail camera took have a benchmark of their own (``train.evaluate.trail_cameras``).
+    """
+    pictures = [picture for picture in pictures if not picture.of_trail_camera]
+    bears = tuple(p for p in pictures if is_bear(p.label) and not is_trail(p))
+    others = tuple(p for p in pictures if not is_bear(p.label) and not is_scene(p))
+    scenes = [p for p in pictures if not is_bear(p.label) and is_scene(p)]
+    places = tuple(p for p in scenes if not _holds_another(p)) or tuple(scenes) or others
+    if not bears or not others:
+        lacking = "bears that fill the frame" if not bears else "other animals that fill the frame"
+        raise CatalogError(
+            f"the benchmark finds no {lacking} among these {len(pictures)} pictures; give held-out web photographs "
+            "of both bears and other animals (trail-camera pictures and scenes do not count)"
+        )
+    return Subjects(bears, others, places, tuple(p for p in pictures if is_bear(p.label) and is_trail(p) and p.boxes))
+
+
+def _is_empty(words: str) -> bool:
+    return bool(EMPTY.match(words.strip().replace("_", " ").replace("-", " ")))
+
+
+def _holds_another(scene: Picture) -> bool:
+    words = words_of(scene.note)
+    return bool(ALIVE.search(words)) or (part_of(scene.note) is not None and words != RANDOM_NEGATIVE)
+
+
+# The benchmark's crops: a subject as a camera sees it from so far away that it is a given number of pixels long.
+#
+# The degradation is a camera's and nothing else: the lens and the sensor average the light of an area (INTER_AREA), the
+# animal stands in another place, the file is JPEG. No darkness, blur, noise or infrared: those are what training adds
+# (``train.learn.dataloaders``), and a benchmark made of the same code would measure how well it was learned by heart.
+
+
+# Longer side of the subject in pixels, drawn evenly on a logarithmic scale.
+BINS: dict[str, tuple[float, float]] = {
+    "<27 px": (16.0, 27.0),
+    "27-45 px": (27.0, 45.0),
+    "45-90 px": (45.0, 90.0),
+    ">90 px": (90.0, 160.0),
+}
+LEAST = 300  # crops a bin, of bears and of others
+JPEG_QUALITY = (60, 90)  # what trail and network cameras use
+RIM = 0.08  # of the subject's shorter side, blended into the place
+AROUND = 2.0  # the place that is rendered, times the subject's longer side
+READ = 64  # pictures kept decoded
+
+
+@dataclass(frozen=True)
+class View:
+    """One crop of the benchmark and what is known of it."""
+
+    crop: Image  # (size, size, 3) BGR
+    bin: str
+    bear: bool
+    picture: str  # the original picture: crops of one are not independent
+    source: str
+    kind: str  # animal, toy, or the bear's label
+    side_px: float
+
+
+def bin_of(side_px: float) -> str:
+    """The size bin of a box by its longer side in pixels."""
+    return next((name for name, (_, most) in list(BINS.items())[:-1] if side_px < most), list(BINS)[-1])
+
+
+def views(subjects: Subjects, size: int, context: float, seed: int, least: int = LEAST) -> Iterator[View]:
+    """Benchmark A's crops, the same for every model with this input ``size`` and crop ``context``.
+
+    Each subject is taken equally often in a bin, so that at least ``least`` crops come together, where its own pixels
+    suffice: nothing is enlarged. In bins that only some reach these are taken more often, which changes no crop of
+    another bin; where none does, the bin falls short. A picture that cannot be read is left out.
+    """
+    read = reader()
+    for side in (subjects.bears, subjects.others):
+        boxes = sum(max(len(picture.boxes), 1) for picture in side)
+        copies = -(-least // boxes)
+        made: dict[str, Counter[Path]] = {name: Counter() for name in BINS}
+        for picture in side:
+            for view in of_picture(
+                picture, subjects.places, read, size, context, seed, dict.fromkeys(BINS, (0, copies))
+            ):
+                made[view.bin][picture.file] += 1
+                yield view
+        more = {
+            name: (copies, copies + -(-(least - found.total()) * copies // found.total()))
+            for name, found in made.items()
+            if 0 < found.total() < least
+        }
+        for picture in side:
+            reached = {name: wanted for name, wanted in more.items() if made[name][picture.file]}
+            if reached:
+                yield from of_picture(picture, subjects.places, read, size, context, seed, reached)
+
+
+def of_picture(
+    picture: Picture,
+    places: Sequence[Picture],
+    read: Callable[[Path], Image],
+    size: int,
+    context: float,
+    seed: int,
+    wanted: Mapping[str, tuple[int, int]],
+) -> Iterator[View]:
+    """The crops of one picture in each bin: copies from the first number to before the second. None if unreadable."""
+    try:
+        image = read(picture.file)
+    except PictureError:
+        return
+    for number, box in enumerate(picture.boxes or (WHOLE,)):
+        subject = take(image, box)
+        for name, copies in wanted.items():
+            low, high = BINS[name]
+            for copy in range(*copies):
+                # Seeded by what is drawn for, so that adding a picture changes no other one's crops.
+                rng = np.random.default_rng(
+                    [seed, zlib.crc32(picture.file.name.encode()), number, list(BINS).index(name), copy]
+                )
+                side_px = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+                if side_px > max(subject.shape[:2]):
+                    side_px = float(max(subject.shape[:2]))
+                    if side_px < low:
+                        continue
+                place = _place(places, picture, read, rng)
+                if place is None:
+                    continue
+                yield View(
+                    crop=render(subject, place, side_px, size, context, rng),
+                    bin=name,
+                    bear=is_bear(picture.label),
+                    picture=str(picture.file),
+                    source=picture.source,
+                    kind=picture.named or picture.label if is_bear(picture.label) else kind_of(picture),
+                    side_px=side_px,
+                )
+
+
+def real_views(pictures: Sequence[Picture], size: int, context: float) -> Iterator[View]:
+    """Benchmark B's crops: trail-camera bears, cut at their true boxes."""
+    for picture in pictures:
+        try:
+            image = read_picture(picture.file)
+        except PictureError:
+            continue
+        height, width = image.shape[:2]
+        for box in picture.boxes:
+            side_px = max(box[2] * width, box[3] * height)
+            crop = cut(image, box, size, context)
+            name = str(picture.file)
+            yield View(crop, bin_of(side_px), True, name, picture.source, picture.named or picture.label, side_px)
+
+
+def take(image: Image, box_xywh: BoxXYWH) -> Image:
+    """The box's own pixels, uint8 (h, w, 3)."""
+    height, width = image.shape[:2]
+    left, top, w, h = box_xywh
+    x, y = min(round(left * width), width - 1), min(round(top * height), height - 1)
+    return image[y : max(y + 1, round((top + h) * height)), x : max(x + 1, round((left + w) * width))]
+
+
+def render(subject: Image, place: Image, side_px: float, size: int, context: float, rng: np.random.Generator) -> Image:
+    """``subject`` standing in ``place``, ``side_px`` long, photographed and cut as the alarm cuts a region.
+
+    (size, size, 3). The place keeps its own scale, and is a random window of ``AROUND`` times the subject.
+    """
+    scale = side_px / max(subject.shape[:2])
+    w, h = (max(4, round(length * scale)) for length in (subject.shape[1], subject.shape[0]))
+    small = cv2.resize(subject, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32)
+    if rng.random() < 0.5:
+        small = small[:, ::-1]
+    scene = window(place, round(max(w, h) * AROUND), rng).astype(np.float32)
+    side = scene.shape[0]
+    x, y = (side - w) // 2, (side - h) // 2
+    alpha = feather(h, w)
+    scene[y : y + h, x : x + w] = alpha * small + (1 - alpha) * scene[y : y + h, x : x + w]
+    shown = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
+    quality = int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1))
+    packed = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    photograph = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return cut(photograph, (x / side, y / side, w / side, h / side), size, context)
+
+
+def feather(height: int, width: int) -> np.ndarray:
+    """(height, width, 1) weight of the subject, 1 inside and falling towards its rim."""
+    rim = max(1.0, RIM * min(height, width))
+    across, down = (np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) for n in (width, height))
+    alpha = np.minimum(np.clip(across / rim, 0, 1)[None, :], np.clip(down / rim, 0, 1)[:, None])
+    return alpha[..., None].astype(np.float32)
+
+
+def window(place: Image, side: int, rng: np.random.Generator) -> Image:
+    """A random square window (side, side, 3) of a place, mirrored at its borders where it is too small."""
+    height, width = place.shape[:2]
+    down, right = max(0, side - height), max(0, side - width)
+    if down or right:
+        place = np.asarray(cv2.copyMakeBorder(place, 0, down, 0, right, cv2.BORDER_REFLECT_101), np.uint8)
+        height, width = place.shape[:2]
+    x, y = int(rng.integers(0, width - side + 1)), int(rng.integers(0, height - side + 1))
+    return place[y : y + side, x : x + side].copy()
+
+
+def reader() -> Callable[[Path], Image]:
+    """``read_picture`` that keeps the last pictures: the places are few and asked for again and again."""
+    return lru_cache(maxsize=READ)(read_picture)
+
+
+def _place(
+    places: Sequence[Picture], subject: Picture, read: Callable[[Path], Image], rng: np.random.Generator
+) -> Image | None:
+    """A place for a subject that can be read and is not the subject itself."""
+    for index in rng.permutation(len(places)):
+        if places[index].file == subject.file:
+            continue
+        try:
+            return read(places[index].file)
+        except PictureError:
+            continue
+    return None
+
+
+# A model's scores on the benchmark: one pass, kept as plain arrays from which every figure follows.
+
+
+SEED = 20261128
+BATCH = 32
+Score = Callable[[NDArray[np.uint8]], NDArray[np.floating]]  # crops (N, size, size, 3) BGR -> p(bear) (N,)
+Follow = Callable[[Iterable[View]], Iterable[View]]  # a progress bar around the crops, or plain iter
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a model says of some crops, one row each."""
+
+    score: NDArray[np.float64]  # (N,) bear probability
+    bear: NDArray[np.bool_]  # (N,)
+    picture: NDArray[np.int64]  # (N,) which original picture
+    bin: tuple[str, ...]
+    source: tuple[str, ...]
+    kind: tuple[str, ...]
+    side_px: NDArray[np.float64]  # (N,)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Scores:
+        """The rows where ``chosen``."""
+        kept = np.flatnonzero(chosen)
+
+        def some(values: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(values[row] for row in kept)
+
+        return Scores(
+            self.score[kept],
+            self.bear[kept],
+            self.picture[kept],
+            some(self.bin),
+            some(self.source),
+            some(self.kind),
+            self.side_px[kept],
+        )
+
+    def in_bin(self, name: str) -> Scores:
+        """The rows of one size bin."""
+        return self.where(np.array([one == name for one in self.bin], bool))
+
+    def of_kind(self, name: str) -> Scores:
+        """The rows of one kind of subject."""
+        return self.where(np.array([one == name for one in self.kind], bool))
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Both benchmarks' scores of one model."""
+
+    made: Scores  # A
+    real: Scores  # B
+    least: int = LEAST  # crops a bin that A was to have, of bears and of others
+
+
+def benchmark_scores(
+    model: Classifier | Score,
+    pictures: Iterable[Picture],
+    *,
+    size: int = 224,
+    context: float = 1.1,
+    seed: int = SEED,
+    least: int = LEAST,
+    follow: Follow = iter,
+) -> Benchmark:
+    """Scores on both benchmarks of held-out ``pictures``; a Classifier brings its own ``size`` and ``context``.
+
+    The crops depend on pictures, size, context and seed alone, so two models see the same ones, in the same
+    order. Raises CatalogError where the pictures hold no bears or no other animals that fill the frame.
+    """
+    if isinstance(model, Classifier):
+        size, context = model.size, model.card.crop.context
+    score = bear_score(model) if isinstance(model, Classifier) else model
+    subjects = sort_out(pictures)
+    return Benchmark(
+        made=score_views(score, follow(views(subjects, size, context, seed, least))),
+        real=score_views(score, real_views(subjects.real, size, context)),
+        least=least,
+    )
+
+
+def bear_score(classifier: Classifier) -> Score:
+    """The classifier as a function from crops to bear probabilities."""
+    columns = list(classifier.card.alarm_columns)
+
+    def score(crops: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return np.minimum(classifier(crops)[0][:, columns].sum(axis=1), 1.0)
+
+    return score
+
+
+def score_views(score: Score, crops: Iterable[View]) -> Scores:
+    """The scores of some crops, cut and scored batch by batch: all of them at once would take a gigabyte."""
+    found: list[NDArray[np.floating]] = []
+    about: list[View] = []
+    for batch in batches(crops):
+        found.append(np.asarray(score(np.stack([view.crop for view in batch]))))
+        about += [View(NOTHING, *_facts(view)) for view in batch]
+    names = {name: number for number, name in enumerate(dict.fromkeys(view.picture for view in about))}
+    return Scores(
+        score=np.concatenate(found).astype(np.float64) if found else np.empty(0),
+        bear=np.array([view.bear for view in about], bool),
+        picture=np.array([names[view.picture] for view in about], np.int64),
+        bin=tuple(view.bin for view in about),
+        source=tuple(view.source for view in about),
+        kind=tuple(view.kind for view in about),
+        side_px=np.array([view.side_px for view in about], np.float64),
+    )
+
+
+NOTHING = np.empty((0, 0, 3), np.uint8)
+
+
+def _facts(view: View) -> tuple[str, bool, str, str, str, float]:
+    return view.bin, view.bear, view.picture, view.source, view.kind, view.side_px
+
+
+def batches(crops: Iterable[View]) -> Iterator[list[View]]:
+    """``BATCH`` crops at a time."""
+    some: list[View] = []
+    for view in crops:
+        some.append(view)
+        if len(some) == BATCH:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+# The benchmark's figures from its scores: recall at 1 % false positives, AUC, false positives by animal, x of n.
+
+
+RATE = 0.01
+TARGETS = {"27-45 px": 0.85, "45-90 px": 0.95, ">90 px": 0.95}  # recall at 1 % that is aimed for
+
+
+@dataclass(frozen=True)
+class BinFigures:
+    """Benchmark A in one size bin."""
+
+    bin: str
+    bears: int  # crops
+    bear_pictures: int
+    others: int
+    other_pictures: int
+    own: AtRate | None  # at 1 % false positives of this bin's others
+    together: AtRate | None  # at 1 % false positives of all bins' others together
+    auc: Auc | None
+    alarm_recall: Rate | None  # at the card's crop threshold
+    alarm_false_positives: Rate | None
+
+
+@dataclass(frozen=True)
+class Real:
+    """Benchmark B in one size bin: x of n boxes, counts of one or few cameras and no rates."""
+
+    bin: str
+    boxes: int
+    at_card: Rate | None
+    at_own: Rate | None  # at A's threshold of 1 % false positives in this bin
+    at_together: Rate | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Both benchmarks."""
+
+    bins: tuple[BinFigures, ...]
+    kinds: dict[str, dict[str, Rate]]  # kind of subject -> bin -> false positives at the threshold of all together
+    real: tuple[Real, ...]
+    threshold: float  # of 1 % false positives of all bins' others together
+    card_threshold: float
+    kind_pictures: dict[str, int]  # kind of subject -> how many original pictures of it there are
+    doubts: tuple[str, ...]  # too few crops or others in a bin, sources that the model knows, in words
+
+
+def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figures:
+    """All figures at ``rate`` false positives, and at the model's own crop threshold."""
+    made, real = found.made, found.real
+    threshold = threshold_at(made.score[~made.bear], rate)
+    bins = tuple(bin_figures(name, made, threshold, card_threshold, rate) for name in BINS)
+    kinds: dict[str, dict[str, Rate]] = defaultdict(dict)
+    for kind in sorted({kind for kind, bear in zip(made.kind, made.bear, strict=True) if not bear}):
+        of_kind = made.of_kind(kind)
+        of_kind = of_kind.where(~of_kind.bear)
+        for name in BINS:
+            inside = of_kind.in_bin(name)
+            passed = clustered_rate(inside.score >= threshold, inside.picture)
+            if passed is not None:
+                kinds[kind][name] = passed
+    owns = {one.bin: one.own.threshold for one in bins if one.own is not None}
+    boxes = tuple(
+        Real(
+            bin=name,
+            boxes=len(inside.score),
+            at_card=count(inside, card_threshold),
+            at_own=count(inside, owns[name]) if name in owns else None,
+            at_together=count(inside, threshold),
+        )
+        for name in BINS
+        for inside in (real.in_bin(name),)
+    )
+    pictures = {kind: len(np.unique(made.of_kind(kind).picture)) for kind in kinds}
+    return Figures(
+        bins, dict(kinds), boxes, threshold, card_threshold, pictures, tuple(doubts(bins, found.least, rate))
+    )
+
+
+def doubts(bins: Iterable[BinFigures], least: int, rate: float = RATE) -> Iterator[str]:
+    """One sentence for each bin that falls short of ``least`` crops, one for those with too few others for ``rate``."""
+    few: dict[str, list[str]] = defaultdict(list)
+    for one in bins:
+        for what, crops, pictures in (
+            ("bears", one.bears, one.bear_pictures),
+            ("others", one.others, one.other_pictures),
+        ):
+            if crops < least:
+                yield f"{one.bin}: {crops} crops of {pictures} pictures of {what}, short of {least}"
+        if one.own is not None and one.own.too_few:
+            few[f"{one.other_pictures} pictures"].append(one.bin)
+    for many, names in few.items():
+        wanted = f"too few others for {100 * rate:g} % ({many}, it takes {3 / rate:.0f})"
+        yield f"{', '.join(names)}: {wanted}; elsewhere several times as many may pass this threshold"
+
+
+def bin_figures(name: str, made: Scores, threshold: float, card_threshold: float, rate: float) -> BinFigures:
+    """Benchmark A's figures in one bin; ``threshold`` is that of all bins together."""
+    inside = made.in_bin(name)
+    bears, others = inside.where(inside.bear), inside.where(~inside.bear)
+    return BinFigures(
+        bin=name,
+        bears=len(bears.score),
+        bear_pictures=len(np.unique(bears.picture)),
+        others=len(others.score),
+        other_pictures=len(np.unique(others.picture)),
+        own=recall_at(bears.score, others.score, bears.picture, others.picture, rate),
+        together=at_all(made, bears, others, threshold, rate),
+        auc=clustered_auc(bears.score, others.score, bears.picture, others.picture),
+        alarm_recall=clustered_rate(bears.score >= card_threshold, bears.picture),
+        alarm_false_positives=clustered_rate(others.score >= card_threshold, others.picture),
+    )
+
+
+def at_all(made: Scores, bears: Scores, others: Scores, threshold: float, rate: float) -> AtRate | None:
+    """This bin's recall at the threshold of all bins' others, and what of its own others that lets through."""
+    every = made.where(~made.bear)
+    found = recall_at(bears.score, every.score, bears.picture, every.picture, rate)
+    passed = clustered_rate(others.score >= threshold, others.picture)
+    return None if found is None or passed is None else replace(found, false_positives=passed)
+
+
+def count(scores: Scores, threshold: float) -> Rate | None:
+    """x of n at a threshold."""
+    return wilson(int((scores.score >= threshold).sum()), len(scores.score))
+
+
+log = logging.getLogger(__name__)
+
+FollowPictures = Callable[[Iterable[Picture]], Iterable[Picture]]
+
+
+@dataclass(frozen=True, eq=False)
+class StillScores:
+    """What a model says of whole pictures, one row each; those of trail cameras are left out."""
+
+    score: NDArray[np.float64]  # (N,) the still score
+    bear: NDArray[np.bool_]
+    toy: NDArray[np.bool_]
+    files: NDArray[np.str_]
+
+
+def still_scores(classifier: Classifier, pictures: Iterable[Picture], follow: FollowPictures = iter) -> StillScores:
+    """Look at every picture but a trail camera's, whose far bears are benchmark B; what cannot be read is left out."""
+    kept, scores = [], []
+    for picture in follow([picture for picture in pictures if not is_trail(picture)]):
+        try:
+            scores.append(look(classifier, read_picture(picture.file)).bear)
+        except PictureError as error:
+            log.warning("%s; it is not judged", error)
+            continue
+        kept.append(picture)
+    return StillScores(
+        np.array(scores, np.float64),
+        np.array([is_bear(picture.label) for picture in kept], bool),
+        np.array([picture.label == "teddy_bear" for picture in kept], bool),
+        np.array([str(picture.file) for picture in kept]),
+    )

@@ -1,0 +1,415 @@
+"""The benchmark of trail cameras: whole frames through ``classify``, and their bears at the true boxes.
+
+**The source of a picture gives its label away**: of the frames at hand nearly all with a bear come from one source and
+are 500 pixels long, and that source has none without. So bears and others are brought to the same longer side, 500
+pixels at most, and to the same JPEG quality before they are scored (``level``); frames without a bear that were found
+on the web, and those under 200 pixels, are left out. What else a source may give away, a training that never saw the
+source shows (``train --test SOURCE``).
+
+One ``Frame`` holds all that one model said of one frame; every figure follows from those (``trail_figures``).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from edge.cli.progress import track
+from edge.detect.classifier import Classifier
+from edge.detect.frame_scan import FrameScanner
+from edge.errors import CatalogError, PictureError
+from edge.pictures import read_picture
+from edge.schema import BoxXYWH, Region, Score
+from edge.schema import Picture as Image
+from train.data.pictures import Picture, is_bear
+from train.data.split import camera, is_judged
+from train.evaluate.clips import Clip, Clips, evaluate_clips
+from train.evaluate.far_bears import is_trail
+from train.evaluate.held_out import Judge
+from train.metrics import AtRate, Rate, clustered_rate, recall_at, threshold_at
+
+log = logging.getLogger(__name__)
+
+# Of frames that were looked at: the light and what hides the bear; of clips: from when the bear is 27 pixels long.
+TAGS = Path(__file__).with_name("trail_cameras.csv")
+LONGER_PX = 500
+JPEG_QUALITY = 85
+LEAST_PX = 200  # longer side of a frame without a bear: smaller ones are thumbnails, or of another kind of camera
+SQUASHED = (256, 256)  # a collection that squeezed its frames into squares
+THREADS = 2
+NIGHT = re.compile(r"\b(?:night|infrared|IR|flash)\b", re.IGNORECASE)
+DARK_ANIMAL = re.compile(r"\b(?:hogs?|pigs?|boars?|cattle|cows?|dogs?)\b", re.IGNORECASE)
+
+T = TypeVar("T")
+Track = Callable[[Iterable[T], str, int | None], Iterable[T]]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One model's scores of one frame, and the facts of the frame."""
+
+    file: str
+    part: str  # "trail camera", or of the far camera "far frame" and "far window"
+    camera: str
+    bear: bool
+    light: str  # colour, flash, grey, infrared; where nobody looked: colour, grey
+    grey: bool  # by the table
+    hidden: tuple[str, ...]  # rim, grass, blur, dark, overexposed, small, haze; () nothing, or nobody looked
+    squashed: bool
+    night: bool
+    dark_animal: bool  # by the table's note: hogs, cattle, dogs
+    side_px: float  # longer side of its largest bear as it was judged; 0 without a box
+    model: str
+    score: float  # of ``classify``
+    threshold: float  # the model's own
+    boxes: tuple[float, ...] = ()  # scores at the true boxes
+    box_threshold: float = 0.0
+    beside: tuple[float, ...] = ()  # of a frame with a bear: scores of what was looked at and touches no box
+
+    @property
+    def alarm(self) -> bool:
+        """Return True if the model takes it for a bear at its own threshold."""
+        return self.score >= self.threshold
+
+
+def part_of(picture: Picture) -> str:
+    """Return the part of the benchmark that a picture belongs to; "" for none."""
+    if picture.of_trail_camera:
+        return "trail camera" if is_judged(picture) else ""
+    if is_bear(picture.label) and picture.boxes and is_trail(picture):
+        return "far frame" if "full frame" in picture.note else "far window"
+    return ""
+
+
+def at_once(frames: Iterable[T], _: str, __: int | None) -> Iterable[T]:
+    """Follow nothing: no progress bar."""
+    return frames
+
+
+def see_all(judges: Sequence[Judge], follow: Track[Frame | None] = at_once) -> list[Frame]:
+    """Judge every frame by the model that has not seen it, once; what cannot be read is left out."""
+    rows = [(judge.classifier, picture) for judge in judges for picture in judge.pictures if part_of(picture)]
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        seen = follow(pool.map(lambda row: see(*row), rows), "frames of trail cameras", len(rows))
+        return [frame for frame in seen if frame is not None]
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C the frames that wait are not looked at
+
+
+def see(classifier: Classifier, picture: Picture) -> Frame | None:
+    """Level one frame and look at it; None where it cannot be read or is too small to be judged."""
+    try:
+        image = read_picture(picture.file)
+    except PictureError as error:
+        log.warning("%s; it is not judged", error)
+        return None
+    bear, shape = is_bear(picture.label), image.shape[:2]
+    if not bear and max(shape) < LEAST_PX:
+        return None
+    image = level(image)
+    height, width = image.shape[:2]
+    light, hidden = tags().get(picture.file.name, ("grey" if picture.grey_or_ir else "colour", ()))
+    boxes = picture.boxes if bear else ()
+    card, found = classifier.card, FrameScanner(classifier)(image)
+    return Frame(
+        file=str(picture.file),
+        part=part_of(picture),
+        camera=camera(picture),
+        bear=bear,
+        light=light,
+        grey=picture.grey_or_ir,
+        hidden=hidden,
+        squashed=shape == SQUASHED,
+        night=picture.grey_or_ir or light in ("flash", "infrared") or bool(NIGHT.search(picture.note)),
+        dark_animal=not bear and bool(DARK_ANIMAL.search(picture.note)),
+        side_px=round(max((max(w * width, h * height) for _, _, w, h in boxes), default=0.0), 1),
+        model=classifier.name,
+        score=found[0].bear,
+        threshold=card.thresholds["frame"].value,
+        boxes=tuple(one.bear for one in classifier.score(image, [Region(box, "motion") for box in boxes])),
+        box_threshold=card.thresholds["crop"].value,
+        beside=tuple(beside(found, boxes)) if boxes else (),
+    )
+
+
+def level(image: Image) -> Image:
+    """Return the picture with its longer side at most ``LONGER_PX``, from a JPEG of ``JPEG_QUALITY``: (h, w, 3) BGR."""
+    scale = LONGER_PX / max(image.shape[:2])
+    if scale < 1:
+        image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+
+
+def beside(scores: Iterable[Score], boxes: Sequence[BoxXYWH]) -> Iterator[float]:
+    """Return the scores of places that touch no box: the background of a frame with a bear."""
+    return (one.bear for one in scores if not any(_touch(one.region.box_xywh, box) for box in boxes))
+
+
+def _touch(one: BoxXYWH, other: BoxXYWH) -> bool:
+    return all(one[n] < other[n] + other[n + 2] and other[n] < one[n] + one[n + 2] for n in (0, 1))
+
+
+def tags() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Read the table: a frame's file name -> its light and what hides its bear."""
+    return {row["file"]: (row["light"], tuple(row["hidden"].split())) for row in _tagged() if row["light"]}
+
+
+def from_27_px_s() -> dict[str, float]:
+    """Read a clip's file name -> from which second its bear is 27 pixels long, where it appears before that."""
+    return {row["file"]: float(row["from_27_px_s"]) for row in _tagged() if row["from_27_px_s"]}
+
+
+@cache
+def _tagged() -> list[dict[str, str]]:
+    with TAGS.open(newline="", encoding="utf-8") as table:
+        return list(csv.DictReader(table))
+
+
+# The figures of the trail-camera benchmark, from its frames alone: x of n, each with a 95 % interval over cameras.
+
+
+RATES = (0.005, 0.01, 0.02)  # of the others that may pass
+LEAST_PASSED = 3  # false alarms that a rate must allow: on fewer a threshold hangs on chance
+RATE = 0.01  # of the rows by light, size and what hides the bear
+NO_END = 10**9
+SIZES_PX = (0, 27, 45, 90, 180, NO_END)
+FAR_SIZES_PX = (45, 27, 0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Some frames at the models' own thresholds, and where 1 % of all others pass."""
+
+    what: str
+    own: Rate
+    at_rate: Rate | None  # None where the others are too few for the rate
+
+
+@dataclass(frozen=True)
+class TrailFigures:
+    """All figures of one model, or of the folds of one recipe pooled."""
+
+    models: tuple[str, ...]
+    rates: dict[str, AtRate]  # "1 %" -> recall there; only rates that three false alarms support
+    bears: tuple[Row, ...]
+    others: tuple[Row, ...]  # taken for a bear
+    at_boxes: tuple[Row, ...]  # crops at the true boxes, at the crop threshold; ``at_rate`` is None
+    beside: Rate | None  # frames with a bear in which something that touches no box is taken for one, own threshold
+    far: tuple[Row, ...]  # the far camera
+    missed: tuple[tuple[str, str], ...]  # bears below the threshold of 1 %: file, light and what hides it; best first
+    decide: tuple[str, ...]  # the others that decide that threshold, the highest first
+
+
+def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
+    """Make every figure; scores of several models are pooled as they are."""
+    frames = list(frames)
+    bears, others = (
+        [one for one in frames if one.part == "trail camera" and one.bear == bear] for bear in (True, False)
+    )
+    scores, passing = (np.array([one.score for one in side], float) for side in (bears, others))
+    of, other_of = (np.array([one.camera for one in side], str) for side in (bears, others))
+    rates = {
+        f"{100 * rate:g} %": at
+        for rate in RATES
+        if supported(rate, len(others)) and (at := recall_at(scores, passing, of, other_of, rate)) is not None
+    }
+    limit = threshold_at(passing, RATE) if supported(RATE, len(others)) else None
+    found, taken = ({what: list(some) for what, some in parts} for parts in (_bears(bears), _others(others)))
+    far = [one for one in frames if one.part.startswith("far")]
+    boxed = [one for one in bears if one.boxes]
+    by_score = sorted((one for one in bears if limit is not None and one.score < limit), key=lambda one: -one.score)
+    top = sorted(others, key=lambda one: -one.score)[: int(RATE * len(others)) + 1] if limit is not None else []
+    return TrailFigures(
+        models=tuple(dict.fromkeys(one.model for one in frames)),
+        rates=rates,
+        bears=tuple(_rows(found, limit)),
+        others=tuple(_rows(taken, limit)),
+        at_boxes=tuple(_at_boxes(bears)),
+        beside=clustered_rate(
+            [any(score >= one.threshold for score in one.beside) for one in boxed], [one.camera for one in boxed]
+        ),
+        far=tuple(_rows({what: list(some) for what, some in _far(far)}, limit)),
+        missed=tuple((one.file, " ".join((one.light, *one.hidden))) for one in by_score),
+        decide=tuple(one.file for one in top),
+    )
+
+
+def supported(rate: float, others: int) -> bool:
+    """Return True if so many others allow this rate at least ``LEAST_PASSED`` false alarms."""
+    return rate * others >= LEAST_PASSED - 1e-9
+
+
+def in_words(low: float, high: float) -> str:
+    """Say a span of sizes: ``45 to 89 px``."""
+    return f"{low:g} px and more" if high == NO_END else f"{low:g} to {high - 1:g} px"
+
+
+def _bears(bears: Sequence[Frame]) -> Iterator[tuple[str, Iterable[Frame]]]:
+    yield "all", bears
+    for light in ("colour", "flash", "grey", "infrared"):
+        yield (
+            {"flash": "flash at night", "grey": "grey by day"}.get(light, light),
+            [b for b in bears if b.light == light],
+        )
+    yield "grey or infrared by the table", [one for one in bears if one.grey]
+    for low, high in pairwise(SIZES_PX):
+        yield in_words(low, high), [one for one in bears if low <= one.side_px < high]
+    if any(one.hidden for one in bears):
+        for what in ("rim", "grass", "blur", "haze", "dark", "overexposed", "small"):
+            yield f"hidden by: {what}", [one for one in bears if what in one.hidden]
+        yield "hidden by nothing", [one for one in bears if not one.hidden]
+    yield from _squashed(bears)
+
+
+def _others(others: Sequence[Frame]) -> Iterator[tuple[str, Iterable[Frame]]]:
+    yield "all", others
+    for what, grey in (("colour", False), ("grey or infrared", True)):
+        yield what, [one for one in others if one.grey == grey]
+    yield "night", [one for one in others if one.night]
+    yield "hogs, cattle and dogs", [one for one in others if one.dark_animal]
+    yield from _squashed(others)
+
+
+def _squashed(frames: Sequence[Frame]) -> Iterator[tuple[str, Iterable[Frame]]]:
+    yield "squashed to 256 × 256", [one for one in frames if one.squashed]
+    yield "not squashed", [one for one in frames if not one.squashed]
+
+
+def _far(far: Sequence[Frame]) -> Iterator[tuple[str, Iterable[Frame]]]:
+    for low, high in pairwise((NO_END, *FAR_SIZES_PX)):
+        windows = [one for one in far if one.part == "far window" and high <= one.side_px < low]
+        yield f"far camera, windows, {in_words(high, low)}", windows
+    yield "far camera, whole frames", [one for one in far if one.part == "far frame"]
+
+
+def _rows(parts: dict[str, list[Frame]], limit: float | None) -> Iterator[Row]:
+    """Yield a row for each part that holds frames."""
+
+    def rate(some: Sequence[Frame], passes: Callable[[Frame], bool]) -> Rate | None:
+        return clustered_rate([passes(one) for one in some], [one.camera for one in some])
+
+    for what, some in parts.items():
+        own = rate(some, lambda one: one.alarm)
+        if own is not None:
+            yield Row(what, own, None if limit is None else rate(some, lambda one: one.score >= limit))
+
+
+def _at_boxes(bears: Sequence[Frame]) -> Iterator[Row]:
+    kinds = {"all", "colour", "grey or infrared by the table", *(in_words(*span) for span in pairwise(SIZES_PX))}
+    for what, some in _bears(bears):
+        boxes = [(score >= one.box_threshold, one.camera) for one in some for score in one.boxes]
+        found = clustered_rate([hit for hit, _ in boxes], [where for _, where in boxes])
+        if found is not None and what in kinds:
+            yield Row(what, found, None)
+
+
+# The trail-camera benchmark for a person: tables in Markdown, which read in a terminal and in a page alike.
+
+
+SHOWN = 12  # names of the others that decide; the rest is in --json
+
+
+def trail_text(found: TrailFigures) -> str:
+    """Return the tables, what decides the threshold, and which bears are missed."""
+    lines = [", ".join(found.models), ""]
+    lines += ["| false alarms on frames of trail cameras | bears found | false alarms |", "|---|---|---|"]
+    lines += [
+        f"| {rate} (threshold {one.threshold:.3f}) | {x_of_n(one.recall)} | {x_of_n(one.false_positives)} |"
+        for rate, one in found.rates.items()
+    ]
+    if left_out := [f"{100 * rate:g} %" for rate in RATES if f"{100 * rate:g} %" not in found.rates]:
+        lines += ["", f"Not given: {', '.join(left_out)}, which would hang on fewer than three false alarms."]
+    lines += ["", *table("bears found", found.bears), "", *table("no bear, taken for one", found.others)]
+    lines += ["", *table("bears found at the true boxes, at the threshold for crops", found.at_boxes)]
+    if found.beside is not None:
+        lines += ["", f"Frames with a bear in which something beside it is taken for one: {x_of_n(found.beside)}"]
+    if found.far:
+        lines += ["", *table("the far camera", found.far)]
+    if found.missed:
+        missed = (f"{Path(file).name} ({why})" for file, why in found.missed)
+        lines += ["", f"Missed where 1 % of all others pass, the best score first: {', '.join(missed)}"]
+    if found.decide:
+        lines += ["", f"The others that decide 1 %: {', '.join(Path(file).name for file in found.decide[:SHOWN])}"]
+    lines += ["", "In brackets: 95 % intervals over cameras and observations, as far as the table names them."]
+    return "\n".join(lines)
+
+
+def table(what: str, rows: Sequence[Row]) -> Iterable[str]:
+    """Yield one table of rows; the second column is left out where no row has it."""
+    both = any(row.at_rate for row in rows)
+    yield f"| {what} | at its own threshold |" + (" where 1 % of all others pass |" if both else "")
+    yield "|---|---|" + ("---|" if both else "")
+    for row in rows:
+        yield f"| {row.what} | {x_of_n(row.own)} |" + (f" {x_of_n(row.at_rate)} |" if both else "")
+
+
+def x_of_n(rate: Rate | None) -> str:
+    """Say ``37 of 53, 69.8 % [53.9–82.0]``."""
+    if rate is None:
+        return "–"
+    low, high = 100 * rate.low, 100 * rate.high
+    return f"{rate.k} of {rate.n}, {100 * rate.value:.1f} % [{low:.1f}–{high:.1f}]"
+
+
+def clips_line(model: str, clips: Sequence[Clip], found: Clips) -> str:
+    """Say which bears in clips alarmed, how long after they were 27 pixels long, and which other clips were quiet."""
+    begins = {clip.file.name: clip.bear_from_s or 0.0 for clip in clips}
+    large = from_27_px_s()
+    bears = [one for one in found.results if one.has_bear]
+    free = [one for one in found.results if not one.has_bear]
+    late = []
+    for one in bears:
+        if one.seconds_to_alarm is None:
+            late.append(f"{one.file} missed")
+            continue
+        after_s = one.seconds_to_alarm - max(0.0, large.get(one.file, 0.0) - begins[one.file])
+        late.append(f"{one.file} {max(0.0, after_s):.1f} s")
+    loud = [one.file for one in free if one.wrong_alarms]
+    quiet = f"{len(free) - len(loud)} of {len(free)}" + (f" (not {', '.join(loud)})" if loud else "")
+    alarmed = sum(one.seconds_to_alarm is not None for one in bears)
+    return (
+        f"{model}: {alarmed} of {len(bears)} clips with a bear alarmed ({', '.join(late)}), {quiet} without one quiet"
+    )
+
+
+# The trail-camera benchmark of one model or of the folds of a recipe: frames, figures, clips, and what is printed.
+
+
+def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: bool) -> str:
+    """Make all of it, as text, or as JSON with every frame's scores, from which the figures can be made again.
+
+    Each model watches all clips. Raises CatalogError where there is no frame of a trail camera among the pictures.
+    """
+    frames = see_all(judges, track)
+    if not any(one.part == "trail camera" and one.bear for one in frames):
+        raise CatalogError(
+            "no bear on a frame of a trail camera is among these pictures; the table's column condition says which "
+            "pictures are such frames"
+        )
+    figures = trail_figures(frames)
+    seen = {
+        one.classifier.name: evaluate_clips(one.classifier, track(clips, f"{one.classifier.name}: watching clips"))
+        for one in (judges if clips else ())
+    }
+    if as_json:
+        found = {
+            "figures": asdict(figures),
+            "clips": {name: asdict(one) for name, one in seen.items()},
+            "frames": [asdict(one) for one in frames],
+        }
+        return json.dumps(found, indent=1, ensure_ascii=False)
+    return "\n".join([trail_text(figures), *(f"\n{clips_line(name, clips, one)}" for name, one in seen.items())])
