@@ -17,11 +17,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import CatalogError
-from train.clean.embeddings import TINY, Embedded
-from train.clean.folds import FOLDS, cut_into_folds
-from train.clean.head import fit, out_of_fold, right_probability
-from train.clean.suspects import BEAR_INSIDE, NO_BEAR_HERE, SPECIES, TWIN, find_suspects, judge
-from train.clean.twins import contradict, twins
+from train.clean.suspects import (
+    BEAR_INSIDE,
+    FOLDS,
+    NO_BEAR_HERE,
+    SPECIES,
+    TINY,
+    TWIN,
+    Embedded,
+    contradict,
+    cut_into_folds,
+    find_suspects,
+    fit,
+    judge,
+    out_of_fold,
+    right_probability,
+    twins,
+)
 from train.data.pictures import BEAR_ANY, LABELS, TRAINING_LABELS, Picture, is_bear
 from train.learn.learner import allowed_labels
 

@@ -21,8 +21,8 @@ pytest.importorskip("cleanlab")
 
 from tests.command import ROOT, Ran, bear_alarm
 from tests.trained_world import HIDDEN, NONE, fresh_run
-from train.clean import commands
-from train.clean.embeddings import CACHE
+from train.clean import command
+from train.clean.suspects import CACHE
 from train.data.decisions import TABLE, append_decisions, decide
 from train.data.table import read_catalog
 from train.learn.hard_negatives import FOLDER
@@ -74,7 +74,7 @@ def test_the_wrong_labels_come_first_and_are_known_the_second_time(
     assert html.count("data:image/jpeg;base64,") >= 10
     assert len(html) < 400_000
     cached = (run / CACHE).stat().st_mtime_ns
-    commands.clean(run, out=run / "page.html", top=10, as_json=True)
+    command.clean(run, out=run / "page.html", top=10, as_json=True)
     assert capsys.readouterr().out == first
     assert (run / CACHE).stat().st_mtime_ns == cached, "computed once"
 
@@ -100,7 +100,7 @@ def test_apply_list_undo_and_what_is_decided_is_not_shown_again(
     assert "1 passed over" in said
     assert "0 keep, 0 relabel, 0 delete, 0 undone; 3 were there already" in clean(run, "--apply", given).stderr
     assert held(run) == {HIDDEN: "relabel brown_bear", NONE: "delete", KEPT: "keep no_bear"}
-    commands.clean(run, out=run / "page.html", as_json=True)
+    command.clean(run, out=run / "page.html", as_json=True)
     shown = json.loads(capsys.readouterr().out)
     assert len(shown) == len(catalog) - 3 - 1  # and the broken one
     assert not {HIDDEN, NONE, KEPT} & {row["file"] for row in shown}
@@ -131,7 +131,7 @@ def test_retrain_says_what_changed_with_the_runs_own_parts(
     new = run.with_name("run-cleaned")
     new.mkdir()
     (new / STATE).write_bytes(b"of a training on other labels that was broken off")
-    commands.clean(run, retrain=True, as_json=True)
+    command.clean(run, retrain=True, as_json=True)
     done = capsys.readouterr()
     report = json.loads(done.out)
     assert report["relabelled"] == {"no_bear -> brown_bear": 1}
@@ -217,7 +217,7 @@ def test_a_run_that_only_counted_its_hard_negatives_goes_without_them(
     (run / FOLDER).mkdir()
     (run / FOLDER / "00000.png").write_bytes(b"as it once was called")
     append_decisions(pictures, [decide(read_catalog(pictures).pictures[0], pictures, "delete")])
-    commands.clean(run, retrain=True)
+    command.clean(run, retrain=True)
     made = run.with_name("run-cleaned")
     assert json.loads((made / "settings.json").read_text())["hard_negatives"] == []
     assert words in caplog.text

@@ -17,8 +17,7 @@ pytest.importorskip("cleanlab")
 pytest.importorskip("playwright")
 
 from tests.clean_world import ODD, rows_of, six_pictures
-from train.clean.page import page
-from train.clean.serve import Desk, open_desk
+from train.clean.page import Desk, open_desk, page
 from train.clean.suspects import BEAR_INSIDE, NO_BEAR_HERE
 from train.data.decisions import append_decisions, digest_of, live, read_decisions, read_table
 from train.data.pictures import TRAINING_LABELS

@@ -16,7 +16,7 @@ pytest.importorskip("cleanlab")
 
 from edge.errors import OptionError
 from tests.clean_world import rows_of, six_pictures
-from train.clean.serve import MOST_BYTES, Desk, open_desk
+from train.clean.page import MOST_BYTES, Desk, open_desk
 from train.data.decisions import live, read_decisions
 
 

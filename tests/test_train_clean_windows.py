@@ -18,7 +18,7 @@ pytest.importorskip("cleanlab")
 pytest.importorskip("playwright")
 
 from tests.clean_world import rows_of, six_pictures
-from train.clean.serve import Desk, open_desk
+from train.clean.page import Desk, open_desk
 from train.data.decisions import digest_of, read_decisions
 
 BROWSER = pytest.mark.needs_tool("chromium")

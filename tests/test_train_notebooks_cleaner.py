@@ -17,9 +17,8 @@ from edge.errors import CatalogError, OptionError
 from tests.trained_world import fresh_run
 from train.data.decisions import KEEP, append_decisions, decide, live, read_decisions
 from train.data.table import read_catalog
-from train.notebooks.cleaner import Cleaner
-from train.notebooks.gallery import DELETE_IT, KEEP_IT
-from train.notebooks.practice import MISFILED
+from train.notebooks.cells import MISFILED
+from train.notebooks.cleaner import DELETE_IT, KEEP_IT, Cleaner
 from train.notebooks.ranking import view_of
 
 

@@ -12,7 +12,7 @@ import pytest
 from edge.errors import OptionError
 from tests.command import bear_alarm
 from tests.notebook_world import NOTEBOOKS, ROOT
-from train.notebooks.copying import NAMES, copy_notebooks
+from train.notebooks.command import NAMES, copy_notebooks
 
 BINDER = ROOT / ".binder"
 PAGE = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")

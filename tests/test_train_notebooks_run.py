@@ -18,7 +18,7 @@ pytest.importorskip("cleanlab")
 from tests.notebook_world import do_after, read_notebook, result_of, run_notebook, told
 from tests.trained_world import fresh_run
 from train.data.decisions import live, read_decisions
-from train.notebooks.practice import MISFILED
+from train.notebooks.cells import MISFILED
 
 pytestmark = pytest.mark.slow
 

@@ -143,7 +143,7 @@ def test_percent_is_never_sure_of_what_is_not() -> None:
 def app(classifier: Classifier) -> Any:
     """The page without a browser."""
     pytest.importorskip("anywidget")
-    from train.notebooks.trial_app import TrialApp
+    from train.notebooks.trial import TrialApp
 
     return TrialApp(classifier)
 
@@ -175,7 +175,7 @@ def test_a_refusal_takes_the_answers_place_and_the_next_picture_its(app: Any) ->
 
 
 def test_a_fault_of_ours_is_a_sentence_too(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.notebooks.trial_app.judge", lambda *_: 1 / 0)
+    monkeypatch.setattr("train.notebooks.trial.judge", lambda *_: 1 / 0)
     send(app, coded(BEAR), "bear.jpg")
     assert "our fault" in app.told.value
     assert "Traceback" not in app.told.value
@@ -183,7 +183,7 @@ def test_a_fault_of_ours_is_a_sentence_too(app: Any, monkeypatch: pytest.MonkeyP
 
 def test_a_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("anywidget")
-    from train.notebooks.trial_app import trial_app
+    from train.notebooks.trial import trial_app
 
     shown = trial_app(str(tmp_path / "none.onnx"))
     assert "no such model file" in shown.value  # type: ignore[attr-defined]
@@ -191,6 +191,6 @@ def test_a_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_page_needs_no_torch() -> None:
     pytest.importorskip("anywidget")
-    code = "import sys, train.notebooks.trial_app; print({'torch', 'fastai', 'pandas'} & set(sys.modules))"
+    code = "import sys, train.notebooks.trial; print({'torch', 'fastai', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

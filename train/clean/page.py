@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from edge.errors import PictureError
+from edge.errors import BearAlarmError, OptionError, PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE
-from train.clean.embeddings import viewed
-from train.clean.suspects import REASONS, Suspect
-from train.data.decisions import Decision, as_row
+from train.clean.suspects import REASONS, Suspect, viewed
+from train.data.decisions import Decision, append_decisions, as_row, from_row, read_decisions
 from train.data.pictures import TRAINING_LABELS, Picture, name_inside
 
 THUMB_PX = 288  # longer side of a thumbnail: some 12 kB, so that 300 of them make a page of 5 MB
@@ -92,3 +94,126 @@ def _row(suspect: Suspect, root: Path) -> dict[str, Any] | None:
 
 def _name(picture: Picture, root: Path) -> str:
     return name_inside(picture.file, root) or str(picture.file)
+
+
+# The page on this machine only: a loopback server that writes each decision at once.
+
+
+LOOPBACK = "127.0.0.1"
+MOST_BYTES = 64 * 1024  # of one decision
+PLAIN = "text/plain; charset=utf-8"
+QUIET_S = 30.0  # a connection that says nothing is closed
+
+
+class Desk:
+    """What the server hands out and takes: the page's rows and the table they are decided in."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]], root: Path, run: str):
+        self.rows, self.root, self.run = rows, root, run
+        self._about = {(row["file"], row["sha256"]): row for row in rows}
+
+    def html(self) -> str:
+        """The page with what has been decided by now."""
+        shown = [row for row in read_decisions(self.root) if row.key in self._about]
+        return page(self.rows, self.run, served=True, decisions=shown)
+
+    def take(self, given: object) -> None:
+        """Write one decision of the page.
+
+        Raises ValueError or KeyError where it makes no sense, BearAlarmError where it cannot be written now.
+        """
+        if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+            raise ValueError("a decision is an object of strings")
+        decision: Decision = from_row(given)
+        row = self._about.get(decision.key)
+        if row is None:
+            raise ValueError(f"{decision.file!r} is not on this page")
+        if decision.size != row["bytes"] or decision.before != row["label"]:
+            raise ValueError(f"{decision.file!r} is not as this page shows it")
+        append_decisions(self.root, [decision])
+
+
+def open_desk(desk: Desk, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
+    """A server on the loopback address, and the page's URL: whoever does not know its token gets nothing.
+
+    Raises OptionError when the port is taken.
+    """
+    token = secrets.token_urlsafe(16)
+    try:
+        server = ThreadingHTTPServer((LOOPBACK, port), _handler(desk, token))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"port {port} cannot be served on ({reason}); choose another --port, or none") from None
+    server.daemon_threads = True
+    return server, f"http://{LOOPBACK}:{server.server_address[1]}/{token}/"
+
+
+def _handler(desk: Desk, token: str) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """GET the page, POST a decision; only for this machine's own browser that knows the token."""
+
+        timeout = QUIET_S
+
+        def do_GET(self) -> None:
+            """The page."""
+            if self._mine(f"/{token}/"):
+                self._answer(desk.html, "text/html; charset=utf-8", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+        def do_POST(self) -> None:
+            """One decision."""
+            if not self._mine(f"/{token}/decide"):
+                return
+            length = self.headers.get("Content-Length", "")
+            own = {f"http://{host}" for host in self._hosts()}
+            if self.headers.get("Origin") not in own or self.headers.get_content_type() != "application/json":
+                self._send(HTTPStatus.FORBIDDEN, "decisions come from this page only")
+            elif not length.isdecimal() or int(length) > MOST_BYTES:
+                self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has at most {MOST_BYTES} bytes")
+            else:
+                self._answer(lambda: self._take(self.rfile.read(int(length))))
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """No line for each request: the table says what was decided."""
+
+        def _take(self, body: bytes) -> str:
+            desk.take(json.loads(body))
+            return "written"
+
+        def _mine(self, path: str) -> bool:
+            """Whether the request knows the token and names this server, and not a name that leads here."""
+            if self.headers.get("Host") in self._hosts() and secrets.compare_digest(
+                self.path.partition("?")[0].encode(), path.encode()
+            ):
+                return True
+            self._send(HTTPStatus.NOT_FOUND, "not here")
+            return False
+
+        def _hosts(self) -> set[str]:
+            port = self.connection.getsockname()[1]
+            return {f"{LOOPBACK}:{port}", f"localhost:{port}"}
+
+        def _answer(
+            self, work: Callable[[], str], kind: str = PLAIN, failed: HTTPStatus = HTTPStatus.INSUFFICIENT_STORAGE
+        ) -> None:
+            """What ``work`` gives; ``failed`` where the table cannot be used now, 400 where it is asked nonsense."""
+            try:
+                status, text = HTTPStatus.OK, work()
+            except BearAlarmError as error:
+                status, text, kind = failed, str(error), PLAIN
+            except (ValueError, KeyError, RecursionError) as error:
+                status, text, kind = HTTPStatus.BAD_REQUEST, str(error), PLAIN
+            self._send(status, text, kind)
+
+        def _send(self, status: HTTPStatus, text: str, kind: str = PLAIN) -> None:
+            data = text.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Referrer-Policy", "no-referrer")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("X-Frame-Options", "DENY")
+            self.end_headers()
+            self.wfile.write(data)
+
+    return Handler

@@ -5,17 +5,343 @@ Self-confidence and the noise count are cleanlab's (Northcutt, Jiang & Chuang 20
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import logging
+import random
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
-from train.clean.embeddings import Embedded
-from train.clean.folds import cut_into_folds
-from train.clean.head import out_of_fold, right_probability
-from train.clean.twins import Twin, twins
-from train.data.pictures import BEAR_ANY, LABELS, Picture, is_bear
+from edge.detect.crops import cut
+from edge.errors import CatalogError, OptionError, PictureError
+from edge.files import replace_whole
+from edge.pictures import read_picture
+from edge.schema import WHOLE, BoxXYWH
+from edge.schema import Picture as Image
+from train.data.decisions import digest_of
+from train.data.pictures import BEAR_ANY, LABELS, TRAINING_LABELS, Picture, is_bear
+from train.learn.dataloaders import Track
+from train.learn.inference import CONTEXT, answers
+from train.learn.learner import allowed_labels
+from train.learn.network import Backbone, BearNet
+
+# What a network makes of each picture, kept in the run's folder so that it is computed once.
+
+
+log = logging.getLogger(__name__)
+
+CACHE = "embeddings.npz"  # in the run's folder; safe to delete
+TINY = 16  # side of the grey miniatures that near-duplicates are compared by
+BATCH = 64
+VERSION = 1  # of the cache: another cut or another network's reading makes another
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Pictures that could be read, and what the network makes of them; all arrays are in the same order."""
+
+    pictures: tuple[Picture, ...]
+    digests: tuple[str, ...]  # SHA-256 of the files
+    features: NDArray[np.float32]  # (N, F) pooled features, and one column more: ImageNet's log-odds of a bear
+    tiny: NDArray[np.uint8]  # (N, TINY, TINY) grey
+
+
+@dataclass
+class _Views:
+    """The cache: view (digest and box) -> its row."""
+
+    features: dict[str, NDArray[np.float16]]
+    tiny: dict[str, NDArray[np.uint8]]
+
+
+def viewed(picture: Picture) -> BoxXYWH:
+    """The part of a picture that its label is judged by: the largest bear's box, else the whole."""
+    return max(picture.boxes, key=lambda box: box[2] * box[3], default=WHOLE)
+
+
+def embed(
+    pictures: Iterable[Picture],
+    net: BearNet,
+    backbone: Backbone,
+    size: int,
+    track: Track,
+    *,
+    cache: Path | None = None,
+    network: str = "",
+) -> Embedded:
+    """Every picture's features through ``net`` at ``size`` pixels; broken ones are left out with one warning.
+
+    ``cache`` is a file to keep them in, valid for the network whose digest is ``network`` only.
+    """
+    views = _read(cache, network) if cache else _Views({}, {})
+    rows, digests, broken, waiting = list[Picture](), list[str](), list[str](), list[tuple[str, Image, BoxXYWH]]()
+    known = len(views.features)
+    for picture in track(list(pictures), "looking at the pictures"):
+        try:
+            digest = digest_of(picture.file)
+            key = _key(digest, viewed(picture))
+            if key not in views.features:
+                waiting.append((key, read_picture(picture.file), viewed(picture)))
+        except (OSError, PictureError):
+            broken.append(picture.file.name)
+            continue
+        rows.append(picture)
+        digests.append(digest)
+        if len(waiting) >= BATCH:
+            _look(waiting, net, backbone, size, views)
+    _look(waiting, net, backbone, size, views)
+    if broken:
+        log.warning("%d pictures are damaged or empty and are left out (%s …)", len(broken), ", ".join(broken[:3]))
+    if cache and len(views.features) > known:
+        _write(cache, network, views)
+    keys = [_key(digest, viewed(row)) for digest, row in zip(digests, rows, strict=True)]
+    width = net.head.in_features + 1
+    return Embedded(
+        tuple(rows),
+        tuple(digests),
+        np.array([views.features[key] for key in keys], np.float32).reshape(-1, width),
+        np.array([views.tiny[key] for key in keys], np.uint8).reshape(-1, TINY, TINY),
+    )
+
+
+def _look(
+    waiting: list[tuple[str, Image, BoxXYWH]], net: BearNet, backbone: Backbone, size: int, views: _Views
+) -> None:
+    """Ask the network about the pictures that wait, and empty the list."""
+    if not waiting:
+        return
+    crops = np.stack([cut(image, box, size, CONTEXT) for _, image, box in waiting])
+    rows = []
+    with torch.inference_mode():
+        for pooled, raw in answers(net, backbone, crops):
+            bear = net.bear_logit(raw)
+            rows.append(torch.cat([pooled, bear[:, None].clamp(-50, 50)], dim=1).numpy())
+    for (key, _, _), row, crop in zip(waiting, np.concatenate(rows), crops, strict=True):
+        views.features[key] = row.astype(np.float16)
+        grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
+        views.tiny[key] = np.asarray(cv2.resize(grey, (TINY, TINY), interpolation=cv2.INTER_AREA), np.uint8)
+    waiting.clear()
+
+
+def _key(digest: str, box: BoxXYWH) -> str:
+    return digest if box == WHOLE else f"{digest} {' '.join(f'{side:.4f}' for side in box)}"
+
+
+def _read(cache: Path, network: str) -> _Views:
+    """The cache, empty where it is not there, damaged, or of another network."""
+    try:
+        with np.load(cache, allow_pickle=False) as held:
+            if str(held["network"]) != f"{VERSION} {network}":
+                return _Views({}, {})
+            keys: Sequence[str] = held["keys"].tolist()
+            features, tiny = held["features"], held["tiny"]
+            return _Views(dict(zip(keys, features, strict=True)), dict(zip(keys, tiny, strict=True)))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return _Views({}, {})
+
+
+def _write(cache: Path, network: str, views: _Views) -> None:
+    data = io.BytesIO()
+    keys = list(views.features)
+    np.savez(
+        data,
+        network=np.array(f"{VERSION} {network}"),
+        keys=np.array(keys),
+        features=np.stack([views.features[key] for key in keys]),
+        tiny=np.stack([views.tiny[key] for key in keys]),
+    )
+    try:
+        replace_whole(cache, data.getvalue())
+    except OptionError as error:  # a run on a read-only disk: slower next time, no more
+        log.warning("%s", error)
+
+
+# Pictures cut into folds of whole sources, else of whole groups. Needs no torch.
+
+
+FOLDS = 5
+
+
+def cut_into_folds(pictures: Sequence[Picture], seed: int, count: int = FOLDS) -> tuple[NDArray[np.intp], str]:
+    """The fold of each picture, (N,) 0 to ``count`` - 1, and what was kept whole: "source" or "unit" (a group).
+
+    Whatever fold is held out, the rest has bears and others. Raises CatalogError where no such folds exist.
+    """
+    for by in ("source", "unit"):
+        names = [str(getattr(picture, by)) for picture in pictures]
+        if len(set(names)) >= count:
+            folds = _deal(pictures, names, seed, count)
+            if _each_can_learn(pictures, folds, count):
+                return folds, by
+    raise CatalogError(
+        f"too few groups to judge labels by pictures of others: it takes {count} sources, cameras or bursts or more, "
+        "bears and others in at least two of them; put each camera's pictures into a sub-folder of its own"
+    )
+
+
+def _deal(pictures: Sequence[Picture], names: Sequence[str], seed: int, count: int) -> NDArray[np.intp]:
+    """Whole units, largest first, each to the fold that then is the least full of what the unit brings."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, name in enumerate(names):
+        members[name].append(number)
+    order = sorted(members)
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda name: -len(members[name]))
+    bears = np.array([is_bear(picture.label) for picture in pictures])
+    total = np.maximum([(~bears).sum(), bears.sum()], 1)
+    filled = np.zeros((count, 2))
+    folds = np.zeros(len(pictures), np.intp)
+    for name in order:
+        brings = np.array([(~bears[members[name]]).sum(), bears[members[name]].sum()])
+        after = (filled + brings) / total  # (folds, 2)
+        fold = int(np.argmin(np.where(brings > 0, after, 0).max(axis=1) + 1e-3 * after.sum(axis=1)))
+        filled[fold] += brings
+        folds[members[name]] = fold
+    return folds
+
+
+def _each_can_learn(pictures: Sequence[Picture], folds: NDArray[np.intp], count: int) -> bool:
+    bears = np.array([is_bear(picture.label) for picture in pictures])
+    return all(bears[folds != fold].any() and (~bears[folds != fold]).any() for fold in range(count))
+
+
+# Probabilities out of fold: a linear head on the embeddings that never saw the source it judges.
+
+
+DECAY = 1e-2  # L2 penalty on the weights, of standardised features
+STEPS = 60
+
+
+def out_of_fold(
+    features: NDArray[np.float32],
+    labels: Sequence[str],
+    folds: NDArray[np.intp],
+    trusted: NDArray[np.bool_] | None = None,
+    decay: float = DECAY,
+) -> NDArray[np.float64]:
+    """(N, len(LABELS)) probabilities of pictures, each from a head fitted without its fold.
+
+    ``features`` (N, F), ``labels`` among TRAINING_LABELS, ``folds`` (N,); only ``trusted`` (N,) pictures are
+    learned from, by default all.
+    """
+    learn_from = np.ones(len(labels), bool) if trusted is None else trusted
+    result = np.zeros((len(labels), len(LABELS)))
+    targets = np.array([TRAINING_LABELS.index(label) for label in labels])
+    with _one_thread():
+        for fold in np.unique(folds):
+            inside, held = (folds != fold) & learn_from, folds == fold
+            mean, std = features[inside].mean(axis=0), features[inside].std(axis=0) + 1e-3
+            known = torch.from_numpy((features[inside] - mean) / std)
+            asked = torch.from_numpy((features[held] - mean) / std)
+            weights, bias = fit(known, torch.from_numpy(targets[inside]), decay)
+            result[held] = torch.softmax((asked @ weights + bias).double(), dim=1).numpy()
+    return result
+
+
+def fit(features: torch.Tensor, targets: torch.Tensor, decay: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights (F, L) and bias (L,) of a multinomial logistic regression by L-BFGS.
+
+    ``features`` (N, F) standardised, ``targets`` (N,) into TRAINING_LABELS. A picture known only as "bear" allows
+    every alarm label: its loss is -log of their summed probability. Bears and others count as much together,
+    whatever their number.
+    """
+    count = len(LABELS)
+    allowed = allowed_labels()[targets]  # (N, L)
+    bears = allowed[:, : LABELS.index("teddy_bear")].any(dim=1)
+    weight = torch.where(bears, 0.5 / bears.sum().clamp(min=1), 0.5 / (~bears).sum().clamp(min=1))
+    weights = torch.zeros(features.shape[1], count, requires_grad=True)
+    bias = torch.zeros(count, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights, bias], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        log_p = F.log_softmax(features @ weights + bias, dim=1)
+        right = torch.logsumexp(log_p.masked_fill(~allowed, -1e4), dim=1)
+        total = -(weight * right).sum() + decay * weights.square().sum()
+        total.backward()
+        return total
+
+    optimiser.step(loss)
+    return weights.detach(), bias.detach()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So small a problem is done before threads have found each other; on a busy machine a hundred times before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def right_probability(probabilities: NDArray[np.float64], labels: Sequence[str]) -> NDArray[np.float64]:
+    """(N,) probability of the given label, of all alarm labels together for "bear"."""
+    allowed = allowed_labels().numpy()[[TRAINING_LABELS.index(label) for label in labels]]
+    right: NDArray[np.float64] = np.clip((probabilities * allowed).sum(axis=1), 1e-9, 1.0)
+    return right
+
+
+# Nearly the same picture under two labels: one of them is wrong, or both.
+
+
+LIKE = 0.90  # cosine of two embeddings above which two pictures are compared further
+SAME = 0.90  # correlation of their grey miniatures above which they are nearly the same
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Two pictures, by number, and how alike they are."""
+
+    first: int
+    second: int
+    cosine: float  # of the embeddings
+    correlation: float  # of the grey miniatures, mirrored where that is more alike
+
+
+def contradict(one: str, other: str) -> bool:
+    """Whether two labels cannot both be right: "bear" agrees with every bear."""
+    return one != other and not (is_bear(one) and is_bear(other) and BEAR_ANY in (one, other))
+
+
+def twins(embedded: Embedded) -> list[Twin]:
+    """Pairs of near-duplicates whose labels contradict, the most alike first."""
+    features = embedded.features[:, :-1]  # without the log-odds of a bear
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
+    plain, mirrored = _normalised(embedded.tiny), _normalised(embedded.tiny[:, :, ::-1])
+    labels = [picture.label for picture in embedded.pictures]
+    found = []
+    for start in range(0, len(unit), CHUNK):
+        likeness = unit[start : start + CHUNK] @ unit.T
+        for row, second in zip(*np.nonzero(likeness >= LIKE), strict=True):
+            first = start + int(row)
+            if first >= second or not contradict(labels[first], labels[second]):
+                continue
+            correlation = float(max(plain[first] @ plain[second], plain[first] @ mirrored[second]))
+            if correlation >= SAME:
+                found.append(Twin(first, int(second), float(likeness[row, second]), correlation))
+    return sorted(found, key=lambda twin: -twin.correlation)
+
+
+def _normalised(tiny: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(N, TINY * TINY) rows of mean 0 and length 1; a picture of one grey has none and is like no other."""
+    rows = tiny.reshape(-1, TINY * TINY).astype(np.float64)
+    rows -= rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    result: NDArray[np.float64] = np.where(length > TINY, rows / np.maximum(length, 1e-9), 0)
+    return result
+
 
 BEAR_INSIDE, NO_BEAR_HERE, TOY, SPECIES, TWIN = "bear inside", "no bear here", "toy or not", "species", "near-duplicate"
 UNSURE = "least sure"  # looks as it is labelled, only less than the rest does

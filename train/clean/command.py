@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from train.clean.suspects import Suspect
     from train.learn.run_folder import Place
 
+
 TOP = 300
 
 
@@ -94,8 +95,7 @@ def _find(place: Place, top: int) -> list[Suspect]:
     import numpy as np
 
     from edge.cli.progress import track
-    from train.clean.embeddings import CACHE, embed
-    from train.clean.suspects import find_suspects
+    from train.clean.suspects import CACHE, embed, find_suspects
     from train.data.decisions import live, match, read_decisions
     from train.learn.run import read_run
 
@@ -145,8 +145,7 @@ def _write(place: Place, suspects: list[Suspect], out: Path, *, as_json: bool) -
 
 
 def _serve(place: Place, suspects: list[Suspect], port: int) -> None:
-    from train.clean.page import page_rows
-    from train.clean.serve import Desk, open_desk
+    from train.clean.page import Desk, open_desk, page_rows
 
     desk = Desk(page_rows(suspects, place.root), place.root, place.name)
     server, url = open_desk(desk, port)
@@ -199,7 +198,7 @@ def _list(place: Place) -> None:
 
 
 def _retrain(place: Place, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
-    from train.clean.changes import check_retrain
+    from train.clean.retrain import check_retrain
     from train.learn.threads import wait_asleep
 
     check_retrain(place, out, force=force)  # before the seconds that torch takes
