@@ -1,7 +1,7 @@
 """The whole alarm, put together from settings, and changed while it watches.
 
 ``Alarm`` is what ``bear-alarm watch`` runs: a post for each camera (``post``), everyone who is told (``alerting``), the
-pictures (``edge.evidence``), the model; and how all of it is (``edge.status``).
+pictures (``edge.record.evidence``), the model; and how all of it is (``edge.status``).
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class AlertSettings:
 
 @dataclass(frozen=True)
 class EvidenceSettings:
-    """What is kept of an alarm. None: as ``edge.evidence`` has it."""
+    """What is kept of an alarm. None: as ``edge.record.evidence`` has it."""
 
     keep: bool = True
     folder: Path | None = None  # None: ./evidence, or in the state folder under a service

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.camera import Closing
 from edge.camera.reconnect import KeptSource
+from edge.camera.source import Closing
 from edge.errors import SourceError
 from edge.schema import Frame, Trouble
 from tests.tiny import BEAR_COLOUR

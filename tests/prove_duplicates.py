@@ -3,8 +3,8 @@
     python tests/prove_duplicates.py [--pictures 1000] [--seed 7]
 
 Copies are made of pictures as the web makes them. A copy is found when its original is named; a false one is a picture
-that is named without being a copy. The limits in ``train/data/gather/duplicates.py`` were set on the pictures whose name's
-digest is even; the figures are of those whose digest is odd.
+that is named without being a copy. The limits in ``train/data/gather/duplicates.py`` were set on the pictures whose
+name's digest is even; the figures are of those whose digest is odd.
 """
 
 from __future__ import annotations

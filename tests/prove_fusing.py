@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.alert.events import Teller
 from edge.camera import open_source
-from edge.decide.evidence import Rule, logit
+from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
+from edge.detect.odds import logit
 from edge.record.trace import Moment
 from edge.watch import Watcher
 from tests.conftest import PICTURES

@@ -12,7 +12,7 @@ import gi  # type: ignore
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # type: ignore # noqa: E402
+from gi.repository import GLib, Gst, GstRtspServer  # type: ignore
 
 PARTS = ("videotestsrc", "x264enc", "rtph264pay", "rtpbin")
 PIPELINE = """

@@ -13,9 +13,9 @@ import pytest
 
 from edge.alarm import connect
 from edge.alert.events import Teller
-from edge.camera import Closing
 from edge.camera.dual_stream import PairedSource
 from edge.camera.reconnect import KeptSource
+from edge.camera.source import Closing
 from edge.errors import SourceError
 from edge.schema import Event, Frame, Later, Trouble
 from edge.watch import Watcher

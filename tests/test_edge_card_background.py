@@ -10,8 +10,8 @@ import pytest
 
 from edge.alarm import Shared, make_watcher
 from edge.camera.folder import FollowSource
-from edge.decide.evidence import logit, sigmoid
 from edge.detect.classifier import Classifier
+from edge.detect.odds import logit, sigmoid
 from edge.detect.sequences import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small
 from edge.detect.stills import SURER, Finding, in_burst, look, look_closer, support
 from edge.run import Run

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edge.alert.events import Teller
-from edge.camera import DEMO, open_source
+from edge.camera import open_source
+from edge.camera.source import DEMO
 from edge.decide.evidence import Rule
 from edge.demo.compose import Scene, truth_json, write_clip
 from edge.demo.scene import SIZE_WH, Shot

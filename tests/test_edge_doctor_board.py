@@ -136,10 +136,10 @@ def test_who_sits_at_a_desktop_may_use_its_devices_without_their_groups(tmp_path
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(permissions, "_own_groups", set)
     patient = device(tmp_path, settings=Settings(alerts=AlertSettings(sounds=("siren",), relays=("17",))))
-    found = by_name(permissions.check_groups(patient))["user"]
+    found = by_name(machine.check_groups(patient))["user"]
     assert "not in the group gpio," in found.words  # of which there is no device that could be asked
     monkeypatch.setattr(os, "access", lambda path, mode: "snd" not in str(path))
-    assert "groups audio, gpio" in by_name(permissions.check_groups(patient))["user"].words
+    assert "groups audio, gpio" in by_name(machine.check_groups(patient))["user"].words
 
 
 @pytest.mark.skipif(os.name != "posix", reason="groups")
@@ -150,21 +150,21 @@ def test_groups_that_devices_want_and_the_service_has(tmp_path):
     unit.write_text("[Service]\nUser=bear-alarm\nSupplementaryGroups=audio\n")
     patient = device(tmp_path, settings=settings)
     assert permissions.needed(patient) == {"gpio", "audio"}
-    found = by_name(permissions.check_groups(patient))["service user"]
+    found = by_name(machine.check_groups(patient))["service user"]
     assert found.state == "doubt"
     assert "not in the group gpio" in found.words
     unit.write_text("SupplementaryGroups=video gpio\nSupplementaryGroups=audio\n")
-    assert by_name(permissions.check_groups(patient))["service user"].state == "fine"
+    assert by_name(machine.check_groups(patient))["service user"].state == "fine"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="groups")
 def test_a_user_without_groups_is_told_which():
     code = (
-        "import grp, os, pathlib\nfrom edge.cli.doctor.findings import permissions, patient\nfrom edge.settings import *\n"
+        "import grp, os, pathlib\nfrom edge.cli.doctor import findings, machine\nfrom edge.settings import *\n"
         "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "settings = Settings(alerts=AlertSettings(relays=('17',)))\n"
-        "one = patient.Patient(settings, root=pathlib.Path('/nowhere'))\n"
-        "print([(each.state, each.words, each.todo) for each in permissions.check_groups(one)])"
+        "one = findings.Patient(settings, root=pathlib.Path('/nowhere'))\n"
+        "print([(each.state, each.words, each.todo) for each in machine.check_groups(one)])"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60

@@ -13,8 +13,8 @@ import pytest
 from edge import settings
 from edge.alarm import MOST_RESTART_S, RESTART_S, Post, end_all
 from edge.alert.events import ENDED_WORDS, Teller
-from edge.camera import Closing
 from edge.camera.reconnect import KeptSource
+from edge.camera.source import Closing
 from edge.decide.alarms import Decider
 from edge.detect.camera_check import LensCheck
 from edge.schema import Event, Frame, Trouble

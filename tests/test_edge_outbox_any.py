@@ -5,8 +5,8 @@ import pytest
 from tests.outbox_world import Life, Net, event
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
 
 STEPS = st.lists(
     st.one_of(

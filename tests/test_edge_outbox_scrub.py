@@ -7,8 +7,8 @@ import pytest
 from edge.alert.redact import MOST, address_of, scrub, secrets_of
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

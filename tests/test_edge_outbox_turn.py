@@ -4,8 +4,8 @@ import os
 import threading
 from contextlib import contextmanager
 
+from edge.alert import delivery as turns
 from edge.alert.delivery import Deliverer, Turn
-from edge.record.outbox import turn as turns
 from edge.run import Run
 from tests.journal_stage import Wants, event, journal
 from tests.outbox_world import MemoryQueue, Told, wait_for

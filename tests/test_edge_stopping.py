@@ -18,9 +18,9 @@ import os, sys, time
 def say(word):
     os.write(1, word.encode() + b"\\n")
 sys.path.insert(0, {root!r})
-from edge.commands import stopping
-stopping.LAST_S = {last_s}
-with stopping.stop_on_signal(reloads={reloads}) as stop:
+from edge.cli import watch
+watch.LAST_S = {last_s}
+with watch.stop_on_signal(reloads={reloads}) as stop:
     stop.silenced_by(lambda: say("silent"))
     say("ready")
     stop.wait(60)

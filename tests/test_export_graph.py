@@ -12,32 +12,32 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("timm")
 
-from timm.layers import Conv2dSame  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
 
-from edge.detect.card import FrameRule  # noqa: E402
-from edge.detect.classifier import SCAN  # noqa: E402
-from export.describe import answers  # noqa: E402
-from export.frame_sets import file_way, session_of  # noqa: E402
-from export.graph import domains, export_graph, pad_as_for_cells, put_card  # noqa: E402
-from export.quantize import quantize  # noqa: E402
-from tests.tiny import tiny_card  # noqa: E402
-from train.data.pictures import ALARM_LABELS, LABELS  # noqa: E402
+from edge.detect.card import FrameRule
+from edge.detect.classifier import SCAN
+from export.describe import answers
+from export.frame_sets import file_way, session_of
+from export.graph import domains, export_graph, pad_as_for_cells, put_card
+from export.quantize import quantize
+from tests.tiny import tiny_card
+from train.data.pictures import ALARM_LABELS, LABELS
 from train.learn.inference import (
     ask,
     ask_frame,
 )
-from train.learn.network import (  # noqa: E402
+from train.learn.network import (
     BearNet,
     build,
     find_backbone,
 )
-from train.learn.strangeness import (  # noqa: E402
+from train.learn.strangeness import (
     features_of,
     fit_method,
     scores,
 )
-from train.metrics import probabilities  # noqa: E402
+from train.metrics import probabilities
 
 SIZE, WIDE = 64, 256  # so many features that the bank's layer is one that int8 stores small
 BACKBONE = find_backbone("efficientnet_lite0")

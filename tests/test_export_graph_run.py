@@ -14,26 +14,26 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 pytest.importorskip("fastai")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from edge.detect.card import Card, FrameRule  # noqa: E402
-from edge.detect.classifier import Classifier  # noqa: E402
-from edge.detect.drift import drifts  # noqa: E402
-from edge.detect.stills import look  # noqa: E402
-from edge.pictures import read_picture  # noqa: E402
-from edge.schema import WHOLE, Region  # noqa: E402
-from export.artefact import export_run  # noqa: E402
-from export.crop_sets import collect_for_parity  # noqa: E402
-from tests.test_export_graph import SmallBody  # noqa: E402
-from train.data.pictures import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest  # noqa: E402
-from train.data.split import split_catalog, write_split  # noqa: E402
-from train.data.table import read_catalog  # noqa: E402
-from train.learn.inference import SIDES, WINDOWS  # noqa: E402
-from train.learn.network import BearNet  # noqa: E402
-from train.learn.predict import answering_learner  # noqa: E402
-from train.learn.recipe import Recipe  # noqa: E402
-from train.learn.run import Run  # noqa: E402
-from train.learn.strangeness import (  # noqa: E402
+from edge.detect.card import Card, FrameRule
+from edge.detect.classifier import Classifier
+from edge.detect.drift import drifts
+from edge.detect.stills import look
+from edge.pictures import read_picture
+from edge.schema import WHOLE, Region
+from export.artefact import export_run
+from export.crop_sets import collect_for_parity
+from tests.test_export_graph import SmallBody
+from train.data.pictures import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest
+from train.data.split import split_catalog, write_split
+from train.data.table import read_catalog
+from train.learn.inference import SIDES, WINDOWS
+from train.learn.network import BearNet
+from train.learn.predict import answering_learner
+from train.learn.recipe import Recipe
+from train.learn.run import Run
+from train.learn.strangeness import (
     RESULT,
     features_of,
     scores,

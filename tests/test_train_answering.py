@@ -21,20 +21,20 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 pytest.importorskip("onnxscript")
 
-import matplotlib.pyplot as plt  # noqa: E402
-from fastai.interpret import ClassificationInterpretation  # noqa: E402
-from fastai.learner import load_learner  # noqa: E402
-from fastai.vision.core import PILImage  # noqa: E402
-from PIL import Image  # noqa: E402
+import matplotlib.pyplot as plt
+from fastai.interpret import ClassificationInterpretation
+from fastai.learner import load_learner
+from fastai.vision.core import PILImage
+from PIL import Image
 
-from edge.detect.classifier import Classifier  # noqa: E402
-from edge.errors import CatalogError, PictureError  # noqa: E402
-from edge.pictures import read_picture  # noqa: E402
-from edge.schema import WHOLE, Region  # noqa: E402
-from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
-from train.learn import run as runs  # noqa: E402
-from train.learn.network import BearNet, CalibratedNet  # noqa: E402
-from train.learn.run import read_run  # noqa: E402
+from edge.detect.classifier import Classifier
+from edge.errors import CatalogError, PictureError
+from edge.pictures import read_picture
+from edge.schema import WHOLE, Region
+from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
+from train.learn import run as runs
+from train.learn.network import BearNet, CalibratedNet
+from train.learn.run import read_run
 
 # As somebody types it who comes from the book: nothing of this project is imported.
 FRESH = """

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import save_file
 
-from edge.errors import OptionError  # noqa: E402
-from train.learn.network import build, find_backbone, usual_place, weights_file  # noqa: E402
+from edge.errors import OptionError
+from train.learn.network import build, find_backbone, usual_place, weights_file
 
 SMALL = "mobilenetv3_small_050"
 

@@ -10,15 +10,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
-from fastai.callback import progress as _progress  # noqa: E402, F401  adds no_bar
-from fastai.callback.core import Callback  # noqa: E402
-from fastai.data.core import DataLoaders  # noqa: E402
-from fastai.data.load import DataLoader  # noqa: E402
-from fastai.learner import Learner  # noqa: E402
-from torch import nn  # noqa: E402
+from fastai.callback import progress as _progress  # noqa: F401  adds no_bar
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from fastai.learner import Learner
+from torch import nn
 
-from train.learn.learner import FieldLook, KeepKnowledge, WeightAverage  # noqa: E402
-from train.learn.network import find_backbone  # noqa: E402
+from train.learn.learner import FieldLook, KeepKnowledge, WeightAverage
+from train.learn.network import find_backbone
 
 
 class Asked(nn.Module):

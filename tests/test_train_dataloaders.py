@@ -12,8 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
-from train.data.pictures import Picture  # noqa: E402
-from train.learn.dataloaders import (  # noqa: E402
+from train.data.pictures import Picture
+from train.learn.dataloaders import (
     KIND_SHARES,
     OpenExample,
     PictureCache,
@@ -23,8 +23,8 @@ from train.learn.dataloaders import (  # noqa: E402
     make_dataloaders,
     sampling_weights,
 )
-from train.learn.network import find_backbone  # noqa: E402
-from train.learn.recipe import Augment, Recipe, Resize  # noqa: E402
+from train.learn.network import find_backbone
+from train.learn.recipe import Augment, Recipe, Resize
 
 
 def row(label: str, group: str = "", *, boxes: int = 0, file: Path = Path("x.jpg"), condition: str = "") -> Picture:

@@ -30,8 +30,8 @@ from train.data.pictures import Picture
 from train.data.table import read_catalog
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.fixture

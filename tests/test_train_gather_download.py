@@ -12,13 +12,13 @@ import pytest
 from tests.far_side import FarSide
 
 httpx = pytest.importorskip("httpx")
-from train.data.gather import download  # noqa: E402
-from train.data.gather.download import Downloader, retry_after, web_client  # noqa: E402
-from train.data.gather.found import Failed  # noqa: E402
+from train.data.gather import download
+from train.data.gather.download import Downloader, retry_after, web_client
+from train.data.gather.found import Failed
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import example, given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from train.data.gather.keep import Keeper
 from train.data.table import Table
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import example, given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 
 def test_a_picture_is_kept_with_all_that_is_known_of_it(tmp_path: Path):

@@ -14,11 +14,11 @@ from tests.far_side import jpeg, photo, picture
 
 pytest.importorskip("PIL")
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from PIL import Image  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
-from train.data.gather.keep import RefusedError, check  # noqa: E402
+from train.data.gather.keep import RefusedError, check
 
 HTML = b"<!DOCTYPE html><html><body>Not found</body></html>"
 

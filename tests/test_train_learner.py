@@ -10,13 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from edge.errors import OptionError  # noqa: E402
-from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS  # noqa: E402
-from train.learn.dataloaders import degrade  # noqa: E402
-from train.learn.learner import BearLoss  # noqa: E402
-from train.learn.network import BearNet, build, find_backbone, fold_batch_norms, interpolate, load_weights  # noqa: E402  # noqa: E402
+from edge.errors import OptionError
+from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
+from train.learn.dataloaders import degrade
+from train.learn.learner import BearLoss
+from train.learn.network import BearNet, build, find_backbone, fold_batch_norms, interpolate, load_weights
 from train.metrics import (
     bear_probability,
     fit_frame_temperature,

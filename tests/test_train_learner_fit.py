@@ -16,18 +16,18 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 pytest.importorskip("timm")
 
-from fastai.callback.core import Callback  # noqa: E402
-from torch import nn  # noqa: E402
+from fastai.callback.core import Callback
+from torch import nn
 
-from train.data.pictures import Picture  # noqa: E402
-from train.learn import learner  # noqa: E402
-from train.learn.dataloaders import make_dataloaders  # noqa: E402
-from train.learn.learner import seed_everything, train_learner  # noqa: E402
+from train.data.pictures import Picture
+from train.learn import learner
+from train.learn.dataloaders import make_dataloaders
+from train.learn.learner import seed_everything, train_learner
 from train.learn.network import (
     BACKBONES,
     fold_batch_norms,
 )
-from train.learn.recipe import Recipe  # noqa: E402
+from train.learn.recipe import Recipe
 
 BACKBONE = BACKBONES["efficientnet_lite0"]
 RECIPE = Recipe(size=32, batch=4, per_epoch=16, epochs=2, frozen=0.0, untouched=0.0, augment="none", resize="squish")

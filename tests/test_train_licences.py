@@ -7,8 +7,8 @@ import pytest
 from train.data.licences import UNKNOWN, counted, find_licence, may_ship, stated
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from edge.errors import OptionError  # noqa: E402
-from train.data.pictures import ALARM_LABELS, LABELS  # noqa: E402
-from train.learn import strangeness as fitting  # noqa: E402
-from train.learn.network import BearNet  # noqa: E402
-from train.learn.strangeness import (  # noqa: E402  # noqa: E402
+from edge.errors import OptionError
+from train.data.pictures import ALARM_LABELS, LABELS
+from train.learn import strangeness as fitting
+from train.learn.network import BearNet
+from train.learn.strangeness import (
     METHODS,
     USUAL,
     Features,

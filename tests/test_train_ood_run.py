@@ -15,16 +15,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
 pytest.importorskip("fastai")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from edge.errors import OptionError  # noqa: E402
-from tests.command import bear_alarm  # noqa: E402
-from train.data.outsiders import COVERED, of_folder  # noqa: E402
-from train.data.pictures import ALARM_LABELS, LABELS, Picture  # noqa: E402
-from train.learn.network import BearNet, CalibratedNet  # noqa: E402
-from train.learn.recipe import Recipe  # noqa: E402
-from train.learn.run import Run  # noqa: E402
-from train.learn.strangeness import (  # noqa: E402  # noqa: E402  # noqa: E402
+from edge.errors import OptionError
+from tests.command import bear_alarm
+from train.data.outsiders import COVERED, of_folder
+from train.data.pictures import ALARM_LABELS, LABELS, Picture
+from train.learn.network import BearNet, CalibratedNet
+from train.learn.recipe import Recipe
+from train.learn.run import Run
+from train.learn.strangeness import (
     METHODS,
     RESULT,
     USUAL,

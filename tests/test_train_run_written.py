@@ -20,13 +20,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
 
-from edge.errors import CatalogError, OptionError  # noqa: E402
-from train.data.pictures import LABELS  # noqa: E402
-from train.data.split import Split, split_catalog  # noqa: E402
-from train.data.table import read_catalog  # noqa: E402
-from train.learn import run as runs  # noqa: E402
-from train.learn.recipe import Recipe  # noqa: E402
-from train.learn.run import FILES, make_folder, read_run, train_run  # noqa: E402
+from edge.errors import CatalogError, OptionError
+from train.data.pictures import LABELS
+from train.data.split import Split, split_catalog
+from train.data.table import read_catalog
+from train.learn import run as runs
+from train.learn.recipe import Recipe
+from train.learn.run import FILES, make_folder, read_run, train_run
 
 NO_ROOM = 4096  # bytes a file may have: enough for the split and the settings, not for a network
 

@@ -12,8 +12,8 @@ from edge.errors import CatalogError, OptionError
 from train.data.table import Table, csv_bytes, plain_text, read_catalog
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import example, given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 
 def row(file: str, label: str = "no_bear", **values: str) -> dict[str, str]:

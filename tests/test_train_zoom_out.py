@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
-from fastai.vision.core import PILImage  # noqa: E402
+from fastai.vision.core import PILImage
 
-from edge.schema import WHOLE  # noqa: E402
-from train.data.pictures import Picture  # noqa: E402
-from train.learn.dataloaders import (  # noqa: E402  # noqa: E402  # noqa: E402
+from edge.schema import WHOLE
+from train.data.pictures import Picture
+from train.learn.dataloaders import (
     SIDES,
     SQUASH,
     Example,
@@ -28,8 +28,8 @@ from train.learn.dataloaders import (  # noqa: E402  # noqa: E402  # noqa: E402
     put,
     surroundings,
 )
-from train.learn.network import find_backbone  # noqa: E402
-from train.learn.recipe import Recipe  # noqa: E402
+from train.learn.network import find_backbone
+from train.learn.recipe import Recipe
 
 SIZE = 64
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

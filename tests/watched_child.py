@@ -39,8 +39,8 @@ def main(how, folder):
 
     import numpy as np
 
-    from edge.camera import Closing
     from edge.camera.reconnect import KeptSource
+    from edge.camera.source import Closing
     from edge.device.watchdog import Pulse
     from edge.errors import SourceError
     from edge.schema import Frame, Score

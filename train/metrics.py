@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge.decide.evidence import logit
 from edge.detect.card import Threshold
+from edge.detect.odds import logit
 from edge.tuning import most_alarms
 from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from edge.camera import Closing, Source
 from edge.camera.live import Newest
 from edge.camera.reconnect import Due, KeptSource, Reporter, nobody
+from edge.camera.source import Closing, Source
 from edge.schema import Frame, Luma, Trouble
 
 OLDEST_S = 1.0  # a picture of the main stream further away shows another moment

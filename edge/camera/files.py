@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.camera import Closing
+from edge.camera.source import Closing
 from edge.errors import PictureError, SourceError
 from edge.pictures import decode_picture, jpeg_or_none, picture_bytes
 from edge.schema import Frame

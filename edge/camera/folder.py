@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edge.background import AT_END_S, SINK_DEADLINE_S, Gate, HangingError, Worker
-from edge.camera import Closing
 from edge.camera.reconnect import REPORT_S, Due, Reporter
+from edge.camera.source import Closing
 from edge.errors import OptionError, PictureError, SourceError
 from edge.files import replace_whole
 from edge.pictures import SUFFIXES, capture_time, decode_picture, jpeg_or_none

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.camera import DEFAULT_SIZE_WH, STREAM, Closing, shown
+from edge.camera.source import DEFAULT_SIZE_WH, STREAM, Closing, shown
 from edge.errors import SourceError
 from edge.schema import Frame, Picture
 

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.camera import Closing
+from edge.camera.source import Closing
 from edge.errors import SourceError
 from edge.pictures import EOI, SOF, SOI, segments
 from edge.schema import Frame, Later, Luma, Picture

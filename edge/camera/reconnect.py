@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
-from edge.camera import DEFAULT_FPS, Closing, Source
 from edge.camera.live import FIRST_S, SILENT_S, STEADY_S, Frozen, Newest, frame_fault
+from edge.camera.source import DEFAULT_FPS, Closing, Source
 from edge.errors import BearAlarmError
 from edge.schema import Frame, Trouble
 

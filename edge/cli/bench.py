@@ -259,7 +259,7 @@ def rounds(seconds: float) -> Iterator[int]:
 def peak_mb(path: Path, in_float: bool) -> float | None:
     """The most memory that a process of its own takes to look at a frame and score a full set of crops."""
     command = [sys.executable, "-m", "edge.cli.bench", str(path.absolute()), *([FLOAT] if in_float else [])]
-    home = Path(__file__).parents[1]
+    home = Path(__file__).parents[2]
     try:
         ran = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True, timeout=CHILD_S)
         return float(ran.stdout)

@@ -173,7 +173,7 @@ def _as_watched(
 
 def check_clips(clips: list[str]) -> None:
     """Raises OptionError for what tells nothing of a rate, SourceError for what is no file."""
-    from edge.camera import DEMO
+    from edge.camera.source import DEMO
     from edge.pictures import SUFFIXES
 
     seen: set[Path] = set()

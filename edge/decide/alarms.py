@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from edge.decide.evidence import Evidence, Rule, logit
+from edge.decide.evidence import Evidence, Rule
 from edge.decide.repeat_alarms import TIMES, Look, Offenders
 from edge.decide.schedule import Schedule
+from edge.detect.odds import logit
 from edge.detect.tracker import TOUCHING, Track, inside
 from edge.detect.zones import Zone
 from edge.schema import BoxXYWH, EventType, Frame, Score, Standing, TroubleKind

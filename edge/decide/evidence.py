@@ -14,9 +14,9 @@ import math
 from dataclasses import dataclass, replace
 
 from edge.detect.card import Card
+from edge.detect.odds import logit, sigmoid
 from edge.errors import OptionError
 
-EPSILON = 1e-6  # probabilities are kept this far from 0 and 1, where the logit ends
 STILL_COUNTS = 2.0  # what a look at something that stands still counts, for and against
 STILL_MORE = 1.7  # logits by which a crop of what stands still, or one crop alone, must be surer
 LONGEST_S = 2.0  # a sure bear alarms within this, whatever h is chosen
@@ -158,14 +158,3 @@ class Evidence:
     def take(self, other: Evidence) -> None:
         """Go on from another track's evidence."""
         self.sum, self.time = other.sum, other.time
-
-
-def sigmoid(logits: float) -> float:
-    """Return the probability of log-odds."""
-    return 1.0 / (1.0 + math.exp(-logits))
-
-
-def logit(p: float) -> float:
-    """log(p / (1 - p)), p kept away from 0 and 1."""
-    p = min(max(p, EPSILON), 1.0 - EPSILON)
-    return math.log(p / (1.0 - p))

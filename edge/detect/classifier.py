@@ -201,7 +201,7 @@ def _check_signature(session: ort.InferenceSession, card: Card, path: Path) -> N
 
 
 ENVIRONMENT = "BEAR_ALARM_MODEL"
-BUNDLED = Path(__file__).with_name("bear.onnx")
+BUNDLED = Path(__file__).parents[1] / "models" / "bear.onnx"
 
 
 def user_folder() -> Path | None:

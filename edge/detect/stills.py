@@ -14,10 +14,10 @@ import cv2
 
 from edge.camera.files import VideoSource
 from edge.camera.folder import CLIPS
-from edge.decide.evidence import logit, sigmoid
 from edge.detect.card import Card
 from edge.detect.classifier import Classifier
 from edge.detect.frame_scan import FrameScanner
+from edge.detect.odds import logit, sigmoid
 from edge.errors import PictureError, SourceError
 from edge.pictures import SUFFIXES, Exif, decode_picture, picture_bytes, read_exif
 from edge.schema import BoxXYWH, Picture, Region

@@ -122,7 +122,7 @@ def slower(share: float) -> str:
 
 
 def slowest_fps(frames_needed: Callable[[float], int | None]) -> float:
-    """The slowest frames a second at which a sure bear still alarms within ``SURE_S``: the least for ``edge.detect.frame_rate``.
+    """The slowest frames a second at which a sure bear still alarms within ``SURE_S``: the least of the frame rate.
 
     ``frames_needed``: ``edge.decide.evidence.Rule.frames_needed`` of the rule in use.
     """

@@ -298,7 +298,7 @@ def crop_differences(
 
 
 def pair_up(old: Scores, new: Scores) -> Pair:
-    """Two models' scores of the same crops. The crops are drawn alike whatever the input size (``train.benchmark``)."""
+    """Two models' scores of the same crops, which are drawn alike whatever the input size."""
     if not np.array_equal(old.side_px, new.side_px):
         raise RuntimeError("the two models were not given the same crops")
     return Pair(old.score, new.score, old.bear, old.picture)

@@ -24,7 +24,7 @@ from edge.settings import Camera, Settings
 # Something done in a Python of its own, so that what kills it or hangs is a finding and no end of ours.
 
 
-ROOT = Path(__file__).parents[2]  # where ``edge`` lies
+ROOT = Path(__file__).parents[3]  # where ``edge`` lies
 SAID = 400  # characters kept of a last line
 LEFT_S = 5.0  # that a child may go on for where nobody ends it in time
 KILLED = {

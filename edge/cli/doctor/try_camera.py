@@ -72,7 +72,7 @@ def _unseen(grey: Any) -> list[str]:
 
 
 def _sharpness(grey: Any) -> float | None:
-    """Sharpness of the blocks that have edges, as ``edge.detect.camera_check`` measures it; None where hardly any has."""
+    """Sharpness of the blocks that have edges, as ``edge.detect.camera_check`` measures it; None if hardly any has."""
     import numpy as np
 
     from edge.detect.camera_check import BRIGHT, DARK, Look
