@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from edge.alert.mqtt import Announcer, Topics
-from edge.cli.main import INTERRUPTED, NOBODY_READS, NOT_WRITTEN
+from edge.cli.leave import INTERRUPTED, NOBODY_READS, NOT_WRITTEN
 from edge.device.telemetry import metrics_text, stats_of
 from edge.device.watchdog import REBOOT, RESTART
 from edge.status import CameraStatus, ChannelStatus, SinkStatus, Status

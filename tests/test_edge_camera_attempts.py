@@ -15,9 +15,9 @@ FOLLOWER = """
 import os, sys
 from pathlib import Path
 from edge.alarm import open_kept
-from edge.camera import seen
+from edge.camera import folder
 from edge.settings import Camera
-seen.WRITE_S = 0.0
+folder.WRITE_S = 0.0
 for frame in open_kept(Camera("inbox", sys.argv[1], follow=True), state=Path(sys.argv[2])):
     print(frame.file, flush=True)
     if frame.file == sys.argv[3]:

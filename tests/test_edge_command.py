@@ -16,7 +16,7 @@ import pytest
 
 from edge import __version__
 from edge.cli import main
-from edge.cli.main import COMMANDS
+from edge.cli.commands import COMMANDS
 from edge.cli.progress import track
 from edge.errors import MissingExtraError, PictureError
 from edge.installing import extra

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from edge.cli.main import COMMANDS, load
+from edge.cli.commands import COMMANDS
+from edge.cli.app import load
 from edge.errors import MissingExtraError
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge.cli.main import as_command
+from edge.cli.app import as_command
 from edge.cli.watch import watch
 from edge.demo.story import TRUTH, Story
 from edge.record.trace import Look, Moment, Told

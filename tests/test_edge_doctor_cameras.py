@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge.cli.doctor import cameras
+from edge.camera.source import DEMO
 from edge.cli.doctor import cameras as devices
 from edge.cli.doctor.findings import Patient
 from edge.settings import Camera, CameraSettings
@@ -84,7 +85,7 @@ def test_a_lens_cap_and_a_frozen_picture_are_doubts(ribbon, tmp_path):
 def test_a_picture_out_of_focus_is_a_doubt(tmp_path):
     sharp = tried("demo")
     assert not [each for each in sharp if "focus" in each.words]
-    video = cv2.VideoCapture(str(cameras.__file__).replace("doctor/cameras.py", "demo/demo.mp4"))
+    video = cv2.VideoCapture(str(DEMO))
     picture = cv2.resize(cv2.GaussianBlur(video.read()[1], (0, 0), 14), (640, 480))
     found = tried(str(clip(tmp_path / "blurred.avi", picture)))
     assert [each.state for each in found if "out of focus" in each.words] == ["doubt"]

@@ -34,7 +34,7 @@ main()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("module", ["edge.cli.main", "typer", "edge.cli.classify", "cv2", "onnxruntime"])
+@pytest.mark.parametrize("module", ["edge.cli.app", "typer", "edge.cli.classify", "cv2", "onnxruntime"])
 def test_ctrl_c_while_it_starts_is_quiet(module, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
     code = CTRL_C_AT.format(module=module, folder=str(tmp_path))

@@ -198,7 +198,7 @@ def test_importing_and_reading_an_address_opens_no_socket_and_brings_no_paho():
     code = """
 import socket, ssl, sys
 socket.socket = None
-from edge.alert.mqtt import settings_from_url
+from edge.alert.mqtt_settings import settings_from_url
 settings_from_url("mqtts://user:pw@host")
 assert not [name for name in sys.modules if name.startswith("paho")]
 """

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from edge.cli import service
-from edge.cli.main import as_command
+from edge.cli.app import as_command
 from edge.device import other_systems
 from edge.device.systemd import ServiceError
 from edge.errors import OptionError

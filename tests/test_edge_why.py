@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge.alert.events import Teller
-from edge.cli.main import as_command
+from edge.cli.app import as_command
 from edge.cli.why import place, why
 from edge.errors import BearAlarmError
 from edge.record.trace import Moment, Trace

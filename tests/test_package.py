@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from edge import __version__
-from edge.cli.main import COMMANDS, load
+from edge.cli.commands import COMMANDS
+from edge.cli.app import load
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

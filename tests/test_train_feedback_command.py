@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.cli.main import as_command
+from edge.cli.app import as_command
 from edge.errors import BearAlarmError
 from tests.command import ROOT, Ran, bear_alarm
 from tests.feedback_evidence import negative, review

@@ -18,7 +18,7 @@ COMMANDS = [
 ]  # fmt: skip
 LOOK = """
 import json, sys
-from edge.cli.main import run
+from edge.cli.app import run
 heavy = {"torch", "fastai", "timm", "cv2", "numpy", "pandas", "matplotlib", "onnx", "onnxruntime",
          "cleanlab", "sklearn", "PIL", "httpx", "requests", "imagehash", "ddgs", "pygbif", "pyinaturalist"}
 found = {}

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cli.main import load
+from edge.cli.app import load
 from edge.device.systemd import install
 from edge.settings import Settings
 from tests.broker import Broker, Listener
