@@ -23,9 +23,9 @@ from edge.camera import Source
 from edge.decide.alarms import UNSEEING
 from edge.detect.classifier import Classifier, load
 from edge.device.health import Effort, parts
+from edge.device.model_self_test import Pulse
 from edge.device.sensors import Board, Reading
 from edge.device.telemetry import PART, Heartbeat, Server, stats_of
-from edge.device.watchdog import Pulse
 from edge.errors import OptionError, SourceError
 from edge.files import made_state_folder, make_folder
 from edge.record.evidence import EvidenceWriter
@@ -37,18 +37,11 @@ from edge.status import Ask, CameraStatus, ChannelStatus, SinkStatus, Status
 from edge.watch import FRESH_S, Watcher
 
 if TYPE_CHECKING:
-    from edge.background import Sink
-    from edge.camera import Source
     from edge.decide.evidence import Rule
-    from edge.detect.classifier import Classifier
-    from edge.record.evidence import CameraEvidence, EvidenceWriter
+    from edge.record.evidence import CameraEvidence
     from edge.record.journal import Journal, Said
-    from edge.record.trace import Trace
-    from edge.run import Run
     from edge.schema import Event, Frame, Trouble
-    from edge.settings import Camera, CameraSettings, EvidenceSettings
-    from edge.status import Ask
-    from edge.watch import Watcher
+    from edge.settings import CameraSettings, EvidenceSettings
 
 
 # How the alarm itself is: the machine, the model's heartbeat, and who asks from outside.
@@ -205,7 +198,7 @@ def evidence_writer(
     """
     if not settings.keep:
         return None
-    from edge.record.evidence import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB, EvidenceWriter
+    from edge.record.evidence import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB
 
     place = (settings.folder or default).expanduser().absolute()  # events name it, and are read from elsewhere
     try:
@@ -525,7 +518,6 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     from edge.detect.frame_rate import CropBudget, Pace
     from edge.detect.sequences import ArrivingMotion
     from edge.device.health import slowest_fps
-    from edge.watch import Watcher
 
     settings, classifier, writer = camera.settings, shared.classifier, shared.writer
     arriving = isinstance(source, FollowSource)

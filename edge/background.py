@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from edge.schema import Event
+if TYPE_CHECKING:
+    from edge.schema import Event
 
 # The disk in a thread of its own, one call at a time: a failing card may keep a call for minutes, and nobody waits.
 
@@ -245,7 +246,7 @@ class Stint:
 
 
 Item = TypeVar("Item")
-Sink = Callable[[Event], Any]
+Sink = Callable[["Event"], Any]
 Answered = Callable[[Item, str | None, float], None]  # the item, what went wrong (None: nothing), milliseconds
 
 MOST_LEFT = 3  # calls that hang at the same time: each keeps a thread, and what it was given

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edge import __version__
-from edge.cli import main
+from edge.cli import app
 from edge.cli.commands import COMMANDS
 from edge.cli.progress import track
 from edge.errors import MissingExtraError, PictureError
@@ -134,10 +134,10 @@ class Outcome:
 
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(main, "load", lambda name: main.as_command(name, broken))
+        monkeypatch.setattr(app, "load", lambda name: app.as_command(name, broken))
         with pytest.raises(SystemExit) as left:
-            main.run(["schema"])
-        main.root.__dict__.pop("commands", None)
+            app.run(["schema"])
+        app.root.__dict__.pop("commands", None)
         self.code = left.value.code
         self.words = capsys.readouterr().err
 
@@ -154,12 +154,12 @@ def own_logging():
 
 @pytest.mark.usefixtures("own_logging")
 def test_errors_become_exit_codes(monkeypatch, capsys):
-    monkeypatch.delenv(main.DEBUG, raising=False)
+    monkeypatch.delenv(app.DEBUG, raising=False)
     ours = Outcome(monkeypatch, capsys, ZeroDivisionError("oops"))
     assert ours.code == 1
     assert ours.words.count("\n") == 1
     assert "ZeroDivisionError: oops" in ours.words
-    assert f"{main.DEBUG}=1" in ours.words
+    assert f"{app.DEBUG}=1" in ours.words
     theirs = Outcome(monkeypatch, capsys, PictureError("x.jpg: broken"))
     assert (theirs.code, theirs.words) == (2, "bear-alarm: x.jpg: broken\n")
     stopped = Outcome(monkeypatch, capsys, KeyboardInterrupt())
@@ -182,9 +182,9 @@ def test_completion_never_puts_words_between():
 
 
 def test_a_room_that_is_not_installed_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(main, "entry_points", lambda **_: [])
+    monkeypatch.setattr(app, "entry_points", lambda **_: [])
     with pytest.raises(MissingExtraError, match=re.escape(extra("train"))):
-        main.load("train")
+        app.load("train")
 
 
 class Terminal:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from edge.cli.commands import COMMANDS
 from edge.cli.app import load
+from edge.cli.commands import COMMANDS
 from edge.errors import MissingExtraError
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cli.doctor import cameras
 from edge.camera.source import DEMO
+from edge.cli.doctor import cameras
 from edge.cli.doctor import cameras as devices
 from edge.cli.doctor.findings import Patient
 from edge.settings import Camera, CameraSettings

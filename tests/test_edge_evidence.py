@@ -262,8 +262,6 @@ def test_keeping_evidence_that_fails_never_reaches_the_alarm(tmp_path, caplog, m
 
 
 def test_the_alarm_does_not_load_what_makes_clips():
-    code = (
-        "import sys, edge.record.evidence, edge.alert.events; print({'av', 'onnxruntime'} & set(sys.modules))"
-    )
+    code = "import sys, edge.record.evidence, edge.alert.events; print({'av', 'onnxruntime'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.cli.commands import COMMANDS
 from edge.cli.app import load
+from edge.cli.commands import COMMANDS
 from edge.device import systemd
 from tests.guide_pages import DOCS, ROOT, Step, steps
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cli import main
+from edge.cli import app
 from edge.cli.main import interrupt
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +78,7 @@ def test_words_that_nobody_reads_do_not_stop_the_work(monkeypatch):
     os.close(reader)
     with open(writer, "w", buffering=1, encoding="utf-8", closefd=False) as gone:
         monkeypatch.setattr(sys, "stderr", gone)
-        main._StderrHandler().handle(logging.makeLogRecord({"msg": "a bear"}))
+        app._StderrHandler().handle(logging.makeLogRecord({"msg": "a bear"}))
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # what is left in the buffer goes there
     os.close(writer)

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from edge.detect.classifier import BUNDLED, load
-from edge.device.watchdog import TOLERANCE, Pulse, drawn_bear
+from edge.device.model_self_test import TOLERANCE, Pulse, drawn_bear
 from edge.schema import Region, Score
 from tests.sink_world import soon
 

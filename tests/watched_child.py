@@ -41,7 +41,7 @@ def main(how, folder):
 
     from edge.camera.reconnect import KeptSource
     from edge.camera.source import Closing
-    from edge.device.watchdog import Pulse
+    from edge.device.model_self_test import Pulse
     from edge.errors import SourceError
     from edge.schema import Frame, Score
     from edge.status import Status

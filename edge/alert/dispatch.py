@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
     from edge.alert.gpio import Gpio
     from edge.alert.sound import Sound
-    from edge.background import Sink
     from edge.record.evidence import EvidenceWriter
     from edge.record.journal import Clock, Journal
     from edge.record.outbox import Channel, Message, Route

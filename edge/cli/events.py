@@ -32,7 +32,6 @@ from edge.schema import BoxXYWH, utc_text
 
 if TYPE_CHECKING:
     from edge.record.history import Clock, Delivery, Happening, JournalReader, Told
-    from edge.record.review import Review
 
 
 # The journal that `bear-alarm events` asks, and what to say where there is nothing.

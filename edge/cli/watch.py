@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from edge.camera import Source
     from edge.detect.classifier import Classifier
     from edge.detect.frame_rate import Tally
-    from edge.device.watchdog import Notifier
     from edge.record.trace import Trace
     from edge.schema import Event
     from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -23,10 +23,6 @@ from edge.local_time import clock
 from edge.record.trace import Look, Moment, Peak, Summary, Told, share
 from edge.record.trace_query import Found, Gap, Reel, nearest_kept
 from edge.schema import BoxXYWH, Standing
-
-if TYPE_CHECKING:
-    from edge.record.trace_query import Found
-
 
 log = logging.getLogger(__name__)
 

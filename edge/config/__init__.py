@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 ENVIRONMENT = "BEAR_ALARM_CONFIG"
 BESIDE = Path("bear-alarm.yml")  # in the working folder
+SECRETS = "secrets.yml"  # beside the config
 SYSTEM = Path("/etc/bear-alarm/config.yml")  # the service's
 
 

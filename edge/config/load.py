@@ -8,25 +8,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge.alert.mqtt_settings import PORTS
 from edge.alert.mqtt_settings import Settings as MqttSettings
+from edge.config import SECRETS
 from edge.config.schema import CameraSection, Config, Looking, MqttSection
 from edge.config.yaml_tree import Document, Key, Unreadable, key_text, parse, read_text
 from edge.detect.zones import Zone
 from edge.errors import ConfigError, ConfigProblem
 from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, HealthSettings, Settings
 
-if TYPE_CHECKING:
-    from edge.config.schema import Config
-    from edge.settings import Settings
-
-
 # ``${NAME}`` in a value: from the environment, the credentials of systemd, or ``secrets.yml`` beside the config.
 
 
-SECRETS = "secrets.yml"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's LoadCredential= and SetCredential=
 LARGEST = 65_536  # bytes of a credential
 OTHERS = 0o007  # of a file's mode: what everybody may do with it
@@ -211,7 +206,6 @@ def _checked(document: Document, folder: Path) -> Config | None:
     from pydantic import ValidationError
 
     from edge.config.check import absent, check_together, filled_under, key_of, refused, sentence
-    from edge.config.schema import Config
 
     wrong = set(document.hollow)
 

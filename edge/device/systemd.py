@@ -20,8 +20,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import edge
-from edge.config import SYSTEM
-from edge.config.load import SECRETS
+from edge.config import SECRETS, SYSTEM
 from edge.device.watchdog import MOUNTS, REBOOT, mounted
 from edge.errors import BearAlarmError
 from edge.files import SERVICE, replace_whole

@@ -17,10 +17,7 @@ from train.evaluate.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, c
 if TYPE_CHECKING:
     from edge.detect.classifier import Classifier
     from train.data.pictures import Picture
-    from train.evaluate.clips import Clip, Clips
-    from train.evaluate.far_bears import Figures
-    from train.evaluate.held_out import Learned
-    from train.evaluate.stills import Stills
+    from train.evaluate.clips import Clip
 
 
 log = logging.getLogger(__name__)

@@ -145,7 +145,6 @@ def sample_outsiders(
 
 
 def _together(net: BearNet, backbone: Backbone, parts: list[Features], waiting: list[Picture]) -> Features:
-    import torch
 
     if waiting:
         parts = [*parts, features_of(net, backbone, np.stack(waiting))]

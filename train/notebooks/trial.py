@@ -6,7 +6,6 @@ import base64
 import logging
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,10 +17,6 @@ from edge.errors import BearAlarmError, PictureError
 from edge.schema import Picture
 from train.data.gather.keep import EMPTY, TOO_LARGE, TOO_SMALL, TRUNCATED, RefusedError, check
 from train.notebooks.picture_input import PictureInput
-
-if TYPE_CHECKING:
-    from edge.detect.classifier import Classifier
-
 
 MOST_BYTES = 32_000_000  # a camera's largest JPEG has half of it
 SHOWN_PX = 640  # longer side of the picture on the page

@@ -191,7 +191,6 @@ def _seen(camera: Camera, name: str, found: dict[str, Any]) -> Iterator[Finding]
 
 
 def _followed(camera: Camera) -> Finding:
-    from pathlib import Path
 
     name, folder = f"camera {camera.name}", Path(camera.source).expanduser()
     try:

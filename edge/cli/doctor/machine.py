@@ -16,6 +16,7 @@ from pathlib import Path
 from edge.alert.redact import scrub
 from edge.cli.doctor.cameras import devices
 from edge.cli.doctor.findings import UNIT, Finding, Patient, broken, doubt, fine, unknown
+from edge.config import SECRETS
 from edge.device import sensors
 from edge.device import sensors as programs
 from edge.device import sensors as storage
@@ -277,7 +278,6 @@ def check_network(patient: Patient) -> Iterator[Finding]:
 # Whether this user, and the service's, may have what the alarm needs, and others may not read the secrets.
 
 
-SECRETS = "secrets.yml"  # beside the config
 OTHERS = 0o004
 
 

@@ -9,16 +9,11 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from edge import __version__
 from edge.cli.doctor.findings import Ended, Finding, Patient, broken, doubt, fine, python
 from edge.installing import extra, pip
 from edge.settings import CameraSettings
-
-if TYPE_CHECKING:
-    from edge.cli.doctor.findings import Patient
-
 
 # The Python all runs on, and the packages it needs: each is imported in a child, for a wrong wheel kills.
 
