@@ -6,9 +6,11 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from edge.run import Run
-from edge.schema import Event, EventType
+if TYPE_CHECKING:
+    from edge.run import Run
+    from edge.schema import Event, EventType
 
 # Whether the alarm itself is well: what cannot do its work any more is told like a bear, once, and when it is over.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge.cli.doctor.findings import Finding, Patient
+from edge.cli.doctor.findings import Finding
+from edge.cli.doctor.target import Patient
 
 
 def put(root: Path, **files: str) -> Path:

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.device import sensors
-from edge.device import sensors as sysfs
 from edge.device.sensors import Board, Reading, about
 from tests.boards import ARM_OLD, lay, pc, pi, zero
 
@@ -161,7 +160,7 @@ def test_files_that_may_not_be_read_or_are_no_files_are_unknown(tmp_path: Path) 
     (root / "sys/class/hwmon/hwmon0/temp1_input").unlink()
     reading = Board(root, STATE).read(0.0)
     assert (reading.temperature_c, reading.memory_free_mb, reading.undervolted) == (None, None, False)
-    assert sysfs.number(tmp_path / "a\0b") is None
+    assert sensors.number(tmp_path / "a\0b") is None
 
 
 def test_what_the_doctor_needs_of_a_board_needs_no_package() -> None:

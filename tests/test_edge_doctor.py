@@ -10,8 +10,9 @@ import threading
 
 import pytest
 
-from edge.cli.doctor.findings import Finding, Patient, broken, doubt, fine, python, run, unknown, verdict
-from edge.cli.doctor.run import Check, examine, lines_of
+from edge.cli.doctor.findings import Finding, broken, doubt, fine, lines_of, python, run, unknown, verdict
+from edge.cli.doctor.run import Check, examine
+from edge.cli.doctor.target import Patient
 from tests.broker import until
 from tests.sink_world import alive
 from tests.small_disk import ROOT

@@ -11,8 +11,6 @@ import pytest
 
 from edge.cli.doctor import machine
 from edge.cli.doctor import machine as permissions
-from edge.cli.doctor import machine as service
-from edge.cli.doctor import machine as timekeeping
 from edge.decide.schedule import parse_schedule
 from edge.device.systemd import Done, Host
 from edge.settings import AlertSettings, Camera, CameraSettings, Settings
@@ -77,7 +75,7 @@ def test_no_way_out_matters_only_where_somebody_is_told_over_a_network(tmp_path)
 
 def test_a_clock_that_was_never_set_and_one_that_nothing_keeps(tmp_path):
     def clock(now=NOW, synced=False):
-        return by_name(timekeeping.check_clock(device(tmp_path), now, synced))
+        return by_name(machine.check_clock(device(tmp_path), now, synced))
 
     assert clock(datetime(1970, 1, 1, tzinfo=UTC))["clock"].state == "broken"
     assert clock(synced=True)["clock"].state == "fine"
@@ -90,16 +88,16 @@ def test_a_schedule_in_utc_is_a_doubt(tmp_path, time_zone):
     camera = Camera("yard", "0", settings=CameraSettings(schedule=parse_schedule("daily 20-6")))
     patient = device(tmp_path, settings=Settings(cameras=(camera,)))
     time_zone("UTC")
-    assert by_name(timekeeping.check_clock(patient, NOW))["time zone"].state == "doubt"
+    assert by_name(machine.check_clock(patient, NOW))["time zone"].state == "doubt"
     for name in ("Europe/Ljubljana", "Europe/London"):
         time_zone(name)
-        assert by_name(timekeeping.check_clock(patient, NOW))["time zone"].state == "fine", name
+        assert by_name(machine.check_clock(patient, NOW))["time zone"].state == "fine", name
 
 
 def test_the_time_zone_is_called_what_it_is_today(tmp_path, time_zone):
     time_zone("Australia/Sydney")
     now = datetime.now().astimezone()
-    assert by_name(timekeeping.check_clock(device(tmp_path), NOW))["time zone"].words == f"{now:%Z} ({now:%z})"
+    assert by_name(machine.check_clock(device(tmp_path), NOW))["time zone"].words == f"{now:%Z} ({now:%z})"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files")
@@ -160,10 +158,10 @@ def test_groups_that_devices_want_and_the_service_has(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="groups")
 def test_a_user_without_groups_is_told_which():
     code = (
-        "import grp, os, pathlib\nfrom edge.cli.doctor import findings, machine\nfrom edge.settings import *\n"
+        "import grp, os, pathlib\nfrom edge.cli.doctor import target, machine\nfrom edge.settings import *\n"
         "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "settings = Settings(alerts=AlertSettings(relays=('17',)))\n"
-        "one = findings.Patient(settings, root=pathlib.Path('/nowhere'))\n"
+        "one = target.Patient(settings, root=pathlib.Path('/nowhere'))\n"
         "print([(each.state, each.words, each.todo) for each in machine.check_groups(one)])"
     )
     ran = subprocess.run(
@@ -182,7 +180,7 @@ def told(**found):
 
 def test_the_service_in_every_state(tmp_path):
     def found(**words):
-        return by_name(service.check_service(device(tmp_path), told(**words)))
+        return by_name(machine.check_service(device(tmp_path), told(**words)))
 
     assert states(found(StatusText="2 cameras").values()) == {"service": "fine"}
     assert "2 cameras" in found(StatusText="2 cameras")["service"].words
@@ -199,9 +197,9 @@ def test_the_service_in_every_state(tmp_path):
         assert ends.state == "broken"
         assert f"(exit-code, {restarts} times by now)" in ends.words
     deaf = Host(run=lambda words, **_: Done(1, "", "Failed to connect to bus"))
-    (asked,) = service.check_service(device(tmp_path), deaf)
+    (asked,) = machine.check_service(device(tmp_path), deaf)
     assert (asked.state, "Failed to connect to bus" in asked.words) == ("unknown", True)
-    assert states(service.check_service(device(tmp_path))) == {"service": "unknown"}
+    assert states(machine.check_service(device(tmp_path))) == {"service": "unknown"}
 
 
 def program(path, line, monkeypatch):

@@ -11,8 +11,7 @@ import pytest
 
 from edge.camera.source import DEMO
 from edge.cli.doctor import cameras
-from edge.cli.doctor import cameras as devices
-from edge.cli.doctor.findings import Patient
+from edge.cli.doctor.target import Patient
 from edge.settings import Camera, CameraSettings
 from tests.broker import free_port
 from tests.doctor_world import by_name, put, states
@@ -135,11 +134,11 @@ def test_who_holds_a_device_is_named(tmp_path):
     folder = tmp_path / "proc/77/fd"
     folder.mkdir()
     (folder / "4").symlink_to(tmp_path / "dev/video0")
-    device = devices.Device.of("0", tmp_path)
+    device = cameras.Device.of("0", tmp_path)
     assert device
-    assert devices.holder(device, tmp_path) == devices.Holder(77, "motion", False)
+    assert cameras.holder(device, tmp_path) == cameras.Holder(77, "motion", False)
     put(tmp_path, proc__77__cmdline="/opt/bear-alarm/bin/python\0/opt/bear-alarm/bin/bear-alarm\0watch")
-    held_by = devices.holder(device, tmp_path)
+    held_by = cameras.holder(device, tmp_path)
     assert held_by
     assert held_by.ours
     # The device itself is not there, so opening it fails as where it is in use.
@@ -161,7 +160,7 @@ def test_a_device_of_a_group_one_is_not_in_says_which(tmp_path, monkeypatch):
 def test_with_nothing_configured_it_lists_what_there_is(tmp_path, monkeypatch):
     files = {"dev__video0": "", "dev__video10": "", "sys__class__video4linux__video10__name": "bcm2835-codec-decode"}
     put(tmp_path, **files)
-    assert [each.camera for each in devices.devices(tmp_path)] == [True, False]
+    assert [each.camera for each in cameras.devices(tmp_path)] == [True, False]
     found = list(cameras.check_cameras(Patient(root=tmp_path)))
     assert found[0].words == f"none is configured; there is {tmp_path}/dev/video0"
     monkeypatch.setenv("PATH", str(tmp_path))

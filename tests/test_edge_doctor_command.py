@@ -13,7 +13,8 @@ import pytest
 from edge.cli.doctor import bundle
 from edge.cli.doctor.bundle import Redactor, secrets_of_device
 from edge.cli.doctor.command import admitted
-from edge.cli.doctor.findings import Patient, doubt
+from edge.cli.doctor.findings import doubt
+from edge.cli.doctor.target import Patient
 from edge.cli.options import names
 from edge.config import load_config
 from edge.errors import OptionError

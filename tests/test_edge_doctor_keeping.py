@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.cli.doctor import machine, packages
-from edge.cli.doctor.findings import Patient
+from edge.cli.doctor import machine, model
+from edge.cli.doctor.target import Patient
 from edge.detect.classifier import BUNDLED
 from edge.device.systemd import Account, Host
 from edge.settings import EvidenceSettings, HealthSettings, Settings
@@ -166,18 +166,18 @@ def test_more_evidence_than_there_is_room_for(tmp_path):
 
 
 def test_the_bundled_model_is_fine_and_its_speed_is_said(tmp_path):
-    found = by_name(packages.check_model(device(tmp_path)))
+    found = by_name(model.check_model(device(tmp_path)))
     assert found["model"].state == "fine"
     assert found["golden vectors"].state in ("fine", "doubt")  # some processors compute int8 wrongly
     assert "one crop takes" in found["speed"].words
     slow = device(tmp_path, settings=Settings(health=HealthSettings(slow_ms=1e-6)))
-    assert by_name(packages.check_model(slow))["speed"].state == "doubt"
+    assert by_name(model.check_model(slow))["speed"].state == "doubt"
 
 
 def test_a_truncated_model_is_broken_and_names_the_file(tmp_path):
     path = tmp_path / "cut.onnx"
     path.write_bytes(BUNDLED.read_bytes()[:100_000])
-    found = by_name(packages.check_model(device(tmp_path, settings=Settings(model=str(path)))))
+    found = by_name(model.check_model(device(tmp_path, settings=Settings(model=str(path)))))
     assert list(found) == ["model"]
     assert found["model"].state == "broken"
     assert str(path) in found["model"].words
@@ -189,7 +189,7 @@ def test_a_chosen_model_gone_bad_is_a_doubt_for_another_takes_its_place(tmp_path
     monkeypatch.delenv("BEAR_ALARM_MODEL", raising=False)
     (tmp_path / "bear-alarm").mkdir()
     (tmp_path / "bear-alarm/model.onnx").write_bytes(b"no model at all")
-    (first, *_) = list(packages.check_model(device(tmp_path)))
+    (first, *_) = list(model.check_model(device(tmp_path)))
     assert first.state == "doubt"
     assert f"the alarm goes on with {BUNDLED}" in first.words
 
@@ -197,7 +197,7 @@ def test_a_chosen_model_gone_bad_is_a_doubt_for_another_takes_its_place(tmp_path
 def test_the_model_of_the_service_is_looked_at_where_there_is_one(tmp_path, monkeypatch):
     monkeypatch.delenv("BEAR_ALARM_MODEL", raising=False)
     put(tmp_path, **{"etc__bear-alarm__model.onnx": "no model at all", "etc__systemd__system__bear-alarm.service": ""})
-    (first, *_) = list(packages.check_model(device(tmp_path)))
+    (first, *_) = list(model.check_model(device(tmp_path)))
     assert first.state == "doubt"
     assert str(tmp_path / "etc/bear-alarm/model.onnx") in first.words
     assert device(tmp_path, config=tmp_path / "mine.yml").environment == {}
@@ -207,6 +207,6 @@ def test_the_model_of_the_service_is_looked_at_where_there_is_one(tmp_path, monk
 def test_a_model_that_kills_its_process_is_a_finding(tmp_path, monkeypatch):
     (tmp_path / "onnxruntime.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (found,) = packages.check_model(device(tmp_path))
+    (found,) = model.check_model(device(tmp_path))
     assert found.state == "broken"
     assert "illegal instruction" in found.words

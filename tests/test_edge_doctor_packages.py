@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from edge.cli.doctor import packages
-from edge.cli.doctor.findings import Patient
+from edge.cli.doctor.target import Patient
 from edge.installing import extra
 from edge.settings import AlertSettings, Settings
 from tests.doctor_world import by_name

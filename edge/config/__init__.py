@@ -13,47 +13,18 @@ It is found as --config, else $BEAR_ALARM_CONFIG, else ./bear-alarm.yml, else /e
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.errors import ConfigError, ConfigProblem, OptionError
+from edge.config.find import BESIDE, ENVIRONMENT, SECRETS, SYSTEM, find_config
+from edge.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
     from edge.settings import Settings
 
-__all__ = ["BESIDE", "ENVIRONMENT", "SYSTEM", "ConfigError", "ConfigProblem", "find_config", "load_config"]
+__all__ = ["BESIDE", "ENVIRONMENT", "SECRETS", "SYSTEM", "ConfigError", "ConfigProblem", "find_config", "load_config"]
 
 log = logging.getLogger(__name__)
-
-ENVIRONMENT = "BEAR_ALARM_CONFIG"
-BESIDE = Path("bear-alarm.yml")  # in the working folder
-SECRETS = "secrets.yml"  # beside the config
-SYSTEM = Path("/etc/bear-alarm/config.yml")  # the service's
-
-
-def find_config(given: Path | None = None) -> Path | None:
-    """Where the config is: ``given``, else what the environment names, else one of the two usual places; else None.
-
-    Raises OptionError where one is named that is not there.
-    """
-    for named, whence in ((given, "--config"), (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}")):
-        if named:
-            if not _there(Path(named)):
-                raise OptionError(
-                    f"{named}: no such config ({whence}); `bear-alarm config init {named}` writes one to begin with"
-                )
-            return Path(named)
-    for usual in (BESIDE, SYSTEM):
-        other = usual.with_suffix(".yaml")
-        if not _there(usual):
-            if _there(other):
-                log.warning("%s is not read: call it %s, or name it with --config", other, usual)
-        elif usual == BESIDE or os.access(usual, os.R_OK) or _leads_nowhere(usual):
-            return usual
-        else:
-            log.warning("%s is left aside: this user may not read it", usual)
-    return None
 
 
 def load_config(path: Path) -> Settings:
@@ -64,19 +35,3 @@ def load_config(path: Path) -> Settings:
     for warning in loaded.warnings:
         log.warning("%s", warning)
     return loaded.settings
-
-
-def _there(path: Path) -> bool:
-    """Whether something is there, or may be: what may not be looked at, or leads nowhere, is said when it is read."""
-    try:
-        return path.expanduser().exists() or _leads_nowhere(path.expanduser())
-    except (OSError, RuntimeError, ValueError):
-        return True
-
-
-def _leads_nowhere(path: Path) -> bool:
-    """Whether it is a link to something that is not there: a drive that is not mounted, say."""
-    try:
-        return path.is_symlink() and not path.exists()
-    except OSError:
-        return False

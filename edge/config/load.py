@@ -12,7 +12,7 @@ from typing import Any
 
 from edge.alert.mqtt_settings import PORTS
 from edge.alert.mqtt_settings import Settings as MqttSettings
-from edge.config import SECRETS
+from edge.config.find import SECRETS
 from edge.config.schema import CameraSection, Config, Looking, MqttSection
 from edge.config.yaml_tree import Document, Key, Unreadable, key_text, parse, read_text
 from edge.detect.zones import Zone

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
-from edge.cli.doctor.findings import Finding, Patient, broken, doubt, fine, unknown
+from edge.cli.doctor.findings import Finding, broken, doubt, fine, unknown
+from edge.cli.doctor.target import Patient
 from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:

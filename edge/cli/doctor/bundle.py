@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge import __version__
 from edge.alert.redact import HIDDEN, scrub, secrets_of
-from edge.cli.doctor.findings import Finding, Patient, python, run
+from edge.cli.doctor.findings import Finding, python, run
 from edge.cli.doctor.packages import WITHIN_S
 from edge.cli.doctor.run import PACKAGES
+from edge.cli.doctor.target import Patient
 from edge.device.sensors import about, pairs
 from edge.device.systemd import NAME
 from edge.errors import BearAlarmError

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.alert.redact import scrub, secrets_of
-from edge.cli.doctor.findings import Finding, Patient, broken, doubt, fine, python, unknown
+from edge.cli.doctor.findings import Finding, broken, doubt, fine, python, unknown
+from edge.cli.doctor.target import Patient
 from edge.settings import Camera
 
 # Video devices of Linux: which there are, whether this user may open them, and who is using one.

@@ -20,7 +20,7 @@ from edge.cli.doctor.findings import Finding, verdict
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.cli.doctor.findings import Patient
+    from edge.cli.doctor.target import Patient
     from edge.settings import Camera, Settings
 
 
@@ -98,7 +98,7 @@ def first() -> Iterator[Finding]:
 
 def admitted(source: list[str], config: Path | None, state: Path | None, *, try_cameras: bool) -> Patient:
     """The device with what its config says; with the defaults where that has mistakes."""
-    from edge.cli.doctor.findings import Patient
+    from edge.cli.doctor.target import Patient
     from edge.config import load_config
     from edge.errors import ConfigError
     from edge.settings import Settings
@@ -150,7 +150,7 @@ class Report:
 
     def __call__(self, finding: Finding) -> None:
         """Print one."""
-        from edge.cli.doctor.run import lines_of
+        from edge.cli.doctor.findings import lines_of
 
         if self._silent:
             return

@@ -1,4 +1,4 @@
-"""What the doctor is to look at: this device, its config and what was named on the command line."""
+"""What the doctor says of one thing, and a child process in which it tries what may kill or hang."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from edge.config import SYSTEM
-from edge.device.systemd import NAME
-from edge.errors import BearAlarmError, OptionError
-from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
-from edge.settings import Camera, Settings
 
 # Something done in a Python of its own, so that what kills it or hangs is a finding and no end of ours.
 
 
 ROOT = Path(__file__).parents[3]  # where ``edge`` lies
-SAID = 400  # characters kept of a last line
+LINE_CHARS = 400  # characters kept of a last line
 LEFT_S = 5.0  # that a child may go on for where nobody ends it in time
 KILLED = {
     "SIGILL": "by an illegal instruction: it is made for another processor",
@@ -117,7 +112,7 @@ def run(words: list[str], within_s: float, asks: bytes = b"", more: Mapping[str,
         _end(process)
         _running.discard(process)
     lines = err.decode(errors="replace").strip().splitlines()
-    return Ended(code, out, lines[-1].strip()[:SAID] if lines else "", within_s)
+    return Ended(code, out, lines[-1].strip()[:LINE_CHARS] if lines else "", within_s)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -195,72 +190,49 @@ ASK_S = 5.0  # for systemctl
 UNIT = Path("etc/systemd/system/bear-alarm.service")  # below the root
 
 
-@dataclass(frozen=True)
-class Patient:
-    """One device. ``root`` is where its /sys, /proc, /etc and /dev are looked for, which tests have of their own."""
+NAME_WIDTH = 16
+MARKS: Mapping[State, str] = {"fine": "✓", "doubt": "?", "broken": "✗", "unknown": "·"}
+PLAIN_MARKS: Mapping[State, str] = {"fine": "+", "doubt": "?", "broken": "X", "unknown": "-"}
+SAID: Mapping[State, str] = {"fine": "", "doubt": "in doubt: ", "broken": "BROKEN: ", "unknown": ""}
+COLOURS: Mapping[State, str] = {"fine": "32", "doubt": "33", "broken": "1;31", "unknown": "2"}  # ANSI
+ARROWS = "→", ">"  # before what to do
 
-    settings: Settings = field(default_factory=Settings)
-    config: Path | None = None  # the file the settings are from
-    mistakes: tuple[str, ...] = ()  # what is wrong in that file, a sentence each; the settings are the defaults then
-    sources: tuple[Camera, ...] = ()  # named on the command line: tried instead of the configured cameras
-    try_cameras: bool = True
-    given_state: Path | None = None
-    root: Path = Path("/")
 
-    @property
-    def cameras(self) -> tuple[Camera, ...]:
-        """Those to try."""
-        return self.sources or self.settings.cameras
+def lines_of(finding: Finding, width: int, *, encoding: str, colour: bool) -> list[str]:
+    """The lines of one finding, at most ``width`` characters wide where words allow it."""
+    signs = can_be_written("".join(MARKS.values()) + ARROWS[0], encoding)
+    mark = (MARKS if signs else PLAIN_MARKS)[finding.state]
+    if colour:
+        mark = f"\033[{COLOURS[finding.state]}m{mark}\033[0m"
+    beside = max(NAME_WIDTH, len(finding.name) + 2)
+    indent = " " * (4 + NAME_WIDTH)
+    words = f"{finding.name:<{beside}}{SAID[finding.state]}{finding.words}"
+    first, *more = wrapped(words, max(width - 4, 40), "", " " * NAME_WIDTH)
+    lines = [f"  {mark} {first}", *(f"    {line}" for line in more)]
+    if finding.todo:
+        arrow = ARROWS[0] if signs else ARROWS[1]
+        lines += wrapped(f"{arrow} {finding.todo}", max(width, 44), indent, f"{indent}  ")
+    if not signs:
+        lines = [line.encode(encoding, "replace").decode(encoding) for line in lines]
+    return lines
 
-    @property
-    def has_service(self) -> bool:
-        """Whether the systemd unit is installed here."""
-        return (self.root / UNIT).is_file()
 
-    @property
-    def state(self) -> Path:
-        """The state folder of the alarm that is looked at: the one named, the config's, the service's, or one's own.
+def wrapped(words: str, width: int, indent: str, further: str) -> list[str]:
+    """Lines of words that are never cut: a path or a command is copied as it stands."""
+    return textwrap.wrap(
+        words,
+        width,
+        initial_indent=indent,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
 
-        Raises OptionError where there is none.
-        """
-        if self.given_state or self.settings.state:
-            return state_folder(self.given_state or self.settings.state)
-        asked = any(os.environ.get(name) for name in (ENVIRONMENT, "STATE_DIRECTORY"))
-        service = self.root / SERVICE.relative_to("/")
-        try:
-            own = state_folder()
-        except OptionError:
-            if not self.has_service:
-                raise
-            return service
-        return service if self.has_service and not asked and not (own / JOURNAL).exists() else own
 
-    @property
-    def evidence(self) -> Path:
-        """The folder of evidence, whether it is there or not. Raises OptionError where there is no state folder."""
-        kept = self.settings.evidence
-        if kept.folder:
-            return kept.folder.expanduser().absolute()
-        return self.state / "evidence" if self.has_service else Path("evidence").absolute()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What the service's environment has and ours has not: there its chosen model lies."""
-        served = self.has_service and self.config in (None, SYSTEM)
-        return {"XDG_CONFIG_HOME": str(self.root / "etc")} if served else {}
-
-    @property
-    def alarm_runs(self) -> bool:
-        """Whether an alarm is at work here now: on that state folder, as its lock says, or as the service."""
-        from edge.record.database import Alive
-
-        try:
-            if Alive(self.state, "").others():
-                return True
-        except BearAlarmError:
-            pass
-        # Its folder, and so its lock, is closed to other users.
-        try:
-            return self.has_service and run(["systemctl", "is-active", "--quiet", NAME], ASK_S).code == 0
-        except OSError:
-            return False
+def can_be_written(signs: str, encoding: str) -> bool:
+    """Whether the terminal's encoding has these signs."""
+    try:
+        signs.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

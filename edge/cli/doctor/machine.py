@@ -15,11 +15,10 @@ from pathlib import Path
 
 from edge.alert.redact import scrub
 from edge.cli.doctor.cameras import devices
-from edge.cli.doctor.findings import UNIT, Finding, Patient, broken, doubt, fine, unknown
+from edge.cli.doctor.findings import UNIT, Finding, broken, doubt, fine, unknown
+from edge.cli.doctor.target import Patient
 from edge.config import SECRETS
 from edge.device import sensors
-from edge.device import sensors as programs
-from edge.device import sensors as storage
 from edge.device.health import hot_from
 from edge.device.sensors import Reading, about, default_route, interfaces
 from edge.device.systemd import NAME, Host, ServiceError, State, ask, unwritable
@@ -42,7 +41,7 @@ def check_disk(patient: Patient) -> Iterator[Finding]:
     except OptionError as error:
         yield broken("state folder", *_split(str(error)))
         return
-    mount = storage.mount_of(patient.root, state)
+    mount = sensors.mount_of(patient.root, state)
     if mount and mount.read_only:
         words = f"{mount.folder} is read-only, so no event outlives the power"
         yield broken("disk", words, f"see `dmesg` for why; then sudo mount -o remount,rw {mount.folder}")
@@ -51,19 +50,19 @@ def check_disk(patient: Patient) -> Iterator[Finding]:
         if mount.overlaid:
             words = f"{state} lies in an overlay: what is written there is mostly gone with the power, or the container"
         yield doubt("disk", words, "name a state folder on a card or disk with --state")
-    least, free = patient.settings.health.low_disk_mb, storage.free_mb(state)
+    least, free = patient.settings.health.low_disk_mb, sensors.free_mb(state)
     if free is None:
         yield unknown("room", f"{state}: the disk does not say how much is free")
     elif free < least:
         yield doubt("room", f"{free:.0f} MB are free at {state}, less than {least:g}", "throw away what is not needed")
     else:
         yield fine("room", f"{free:.0f} MB are free at {state}")
-    disk = storage.disk_of(patient.root, mount) if mount else None
+    disk = sensors.disk_of(patient.root, mount) if mount else None
     if disk:
         yield from _health(disk, long_up=(sensors.uptime_s(patient.root) or 0.0) > LONG_UP_S)
 
 
-def _health(disk: storage.Disk, *, long_up: bool) -> Iterator[Finding]:
+def _health(disk: sensors.Disk, *, long_up: bool) -> Iterator[Finding]:
     sound = True
     if disk.fs_errors:
         sound, when = False, f", the first on {disk.first_error:%Y-%m-%d}" if disk.first_error else ""
@@ -102,7 +101,7 @@ def check_evidence(patient: Patient) -> Iterator[Finding]:
         return
     yield _writable(patient, "evidence", folder)
     yield from of_service(patient, "evidence", folder)
-    free = storage.free_mb(folder)
+    free = sensors.free_mb(folder)
     if kept.quota_mb and free is not None and folder.is_dir():
         lies = _bytes_in(folder) / 1e6
         if lies + free < kept.quota_mb:
@@ -126,7 +125,7 @@ def of_service(patient: Patient, name: str, folder: Path, host: Host | None = No
     if not patient.has_service or not host.is_root or host.find_account(NAME) is None:
         return
     try:
-        closed = unwritable(host, host.account, [storage.existing(folder)])
+        closed = unwritable(host, host.account, [sensors.existing(folder)])
     except ServiceError:
         return
     if closed:
@@ -136,7 +135,7 @@ def of_service(patient: Patient, name: str, folder: Path, host: Host | None = No
 
 def _writable(patient: Patient, name: str, folder: Path) -> Finding:
     """Whether something can really be written there; a folder that is missing is asked for above."""
-    place = storage.existing(folder)
+    place = sensors.existing(folder)
     missing = "" if place == folder else f" (not there yet; {place} is)"
     try:
         # It has no name, so nobody finds it and a power cut leaves nothing behind.
@@ -225,7 +224,7 @@ def check_power(patient: Patient) -> Iterator[Finding]:
         yield doubt("temperature", f"{warm:.0f} °C; from {hot:g} on the alarm looks at fewer frames", COOL)
     else:
         yield fine("temperature", f"{warm:.0f} °C; from {hot:g} on the alarm would look at fewer frames")
-    whole = programs.asked_throttling()
+    whole = sensors.asked_throttling()
     low = sensors.undervolted(patient.root)
     low = whole.undervolted if whole and low is None else low
     if low:
@@ -253,7 +252,7 @@ def check_network(patient: Patient) -> Iterator[Finding]:
         if not each.wifi:
             continue
         name = f"WiFi {each.name}"
-        if programs.power_save(each.name):
+        if sensors.power_save(each.name):
             todo = (
                 f"sudo iw dev {each.name} set power_save off, for good: a file in /etc/NetworkManager/conf.d with "
                 "[connection] and wifi.powersave = 2"

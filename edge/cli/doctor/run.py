@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import logging
 import queue
-import textwrap
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from edge.alert.redact import scrub
-from edge.cli.doctor import alerts, cameras, machine, packages
-from edge.cli.doctor import machine as keeping
-from edge.cli.doctor import machine as permissions
-from edge.cli.doctor import machine as service
-from edge.cli.doctor import machine as timekeeping
-from edge.cli.doctor.findings import Finding, Patient, State, broken, fine, unknown
+from edge.cli.doctor import alerts, cameras, machine, model, packages
+from edge.cli.doctor.findings import Finding, broken, fine, unknown
+from edge.cli.doctor.target import Patient
 
 # The doctor's round: every check in its turn, each within its time, and what fails of our own said as such.
 
@@ -83,24 +79,24 @@ def groups_for(patient: Patient) -> list[tuple[str, list[Check]]]:
     """Each group's title and checks; what says nothing of this device yields nothing."""
     return [
         (PACKAGES, [Check("packages", packages.check_packages, packages.IMPORT_S + 5)]),
-        ("Config", [Check("config", check_config), Check("secrets", permissions.check_secrets)]),
-        ("Model", [Check("model", packages.check_model, packages.WITHIN_S + 5)]),
+        ("Config", [Check("config", check_config), Check("secrets", machine.check_secrets)]),
+        ("Model", [Check("model", model.check_model, model.WITHIN_S + 5)]),
         ("Cameras", [Check("cameras", cameras.check_cameras, cameras.WITHIN_S + 5)]),
         (
             "Board",
             [
                 Check("board", machine.check_board),
                 Check("power", machine.check_power),
-                Check("clock", timekeeping.check_clock),
+                Check("clock", machine.check_clock),
                 Check("network", machine.check_network),
             ],
         ),
         (
             "Memory of events",
             [
-                Check("disk", keeping.check_disk),
-                Check("state folder", keeping.check_state),
-                Check("evidence", keeping.check_evidence),
+                Check("disk", machine.check_disk),
+                Check("state folder", machine.check_state),
+                Check("evidence", machine.check_evidence),
             ],
         ),
         (
@@ -116,7 +112,7 @@ def groups_for(patient: Patient) -> list[tuple[str, list[Check]]]:
                 Check("nobody", check_anyone),
             ],
         ),
-        ("Service", [Check("permissions", permissions.check_groups), Check("service", service.check_service)]),
+        ("Service", [Check("permissions", machine.check_groups), Check("service", machine.check_service)]),
     ]
 
 
@@ -137,51 +133,3 @@ def check_anyone(patient: Patient) -> Iterator[Finding]:
     """Whether anybody is told at all, where a config says who."""
     if patient.config and not patient.mistakes and not patient.settings.alerts.anyone:
         yield broken("nobody", "nobody is told but the terminal", "name a sound, a relay or somebody in the config")
-
-
-NAME_WIDTH = 16
-MARKS: Mapping[State, str] = {"fine": "✓", "doubt": "?", "broken": "✗", "unknown": "·"}
-PLAIN_MARKS: Mapping[State, str] = {"fine": "+", "doubt": "?", "broken": "X", "unknown": "-"}
-SAID: Mapping[State, str] = {"fine": "", "doubt": "in doubt: ", "broken": "BROKEN: ", "unknown": ""}
-COLOURS: Mapping[State, str] = {"fine": "32", "doubt": "33", "broken": "1;31", "unknown": "2"}  # ANSI
-ARROWS = "→", ">"  # before what to do
-
-
-def lines_of(finding: Finding, width: int, *, encoding: str, colour: bool) -> list[str]:
-    """The lines of one finding, at most ``width`` characters wide where words allow it."""
-    signs = can_be_written("".join(MARKS.values()) + ARROWS[0], encoding)
-    mark = (MARKS if signs else PLAIN_MARKS)[finding.state]
-    if colour:
-        mark = f"\033[{COLOURS[finding.state]}m{mark}\033[0m"
-    beside = max(NAME_WIDTH, len(finding.name) + 2)
-    indent = " " * (4 + NAME_WIDTH)
-    words = f"{finding.name:<{beside}}{SAID[finding.state]}{finding.words}"
-    first, *more = wrapped(words, max(width - 4, 40), "", " " * NAME_WIDTH)
-    lines = [f"  {mark} {first}", *(f"    {line}" for line in more)]
-    if finding.todo:
-        arrow = ARROWS[0] if signs else ARROWS[1]
-        lines += wrapped(f"{arrow} {finding.todo}", max(width, 44), indent, f"{indent}  ")
-    if not signs:
-        lines = [line.encode(encoding, "replace").decode(encoding) for line in lines]
-    return lines
-
-
-def wrapped(words: str, width: int, indent: str, further: str) -> list[str]:
-    """Lines of words that are never cut: a path or a command is copied as it stands."""
-    return textwrap.wrap(
-        words,
-        width,
-        initial_indent=indent,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [""]
-
-
-def can_be_written(signs: str, encoding: str) -> bool:
-    """Whether the terminal's encoding has these signs."""
-    try:
-        signs.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
