@@ -19,21 +19,21 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 pytest.importorskip("timm")
 
-from tests.command import ROOT, bear_alarm  # noqa: E402
-from train.data.split import split_catalog  # noqa: E402
-from train.data.table import read_catalog  # noqa: E402
-from train.learn.command import train  # noqa: E402
-from train.learn.dataloaders import PictureCache  # noqa: E402
-from train.learn.hard_negatives import FOLDER, Mined  # noqa: E402
-from train.learn.learner import Checkpoint  # noqa: E402
-from train.learn.recipe import Recipe  # noqa: E402
-from train.learn.run import (  # noqa: E402
+from tests.command import ROOT, bear_alarm
+from train.data.split import split_catalog
+from train.data.table import read_catalog
+from train.learn.command import train
+from train.learn.dataloaders import PictureCache
+from train.learn.hard_negatives import FOLDER, Mined
+from train.learn.learner import Checkpoint
+from train.learn.recipe import Recipe
+from train.learn.run import (
     FILE,
     STATE,
     Begun,
     read_run,
 )
-from train.learn.session import Session, mined_words  # noqa: E402
+from train.learn.session import Session, mined_words
 
 SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2)
 

@@ -19,22 +19,22 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
-from fastai.callback import progress as _progress  # noqa: E402, F401  adds no_bar
-from fastai.callback.core import Callback  # noqa: E402
-from fastai.data.core import DataLoaders  # noqa: E402
-from fastai.data.load import DataLoader  # noqa: E402
-from fastai.learner import Learner  # noqa: E402
-from torch import nn  # noqa: E402
+from fastai.callback import progress as _progress  # noqa: F401  adds no_bar
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from fastai.learner import Learner
+from torch import nn
 
-from edge.detect import classifier  # noqa: E402
-from edge.errors import OptionError  # noqa: E402
-from train.data.pictures import Picture  # noqa: E402
-from train.learn import session as sessions  # noqa: E402
-from train.learn.dataloaders import PictureCache  # noqa: E402
-from train.learn.hard_negatives import Mined  # noqa: E402
-from train.learn.learner import of_first, part, processes, rank, together  # noqa: E402
-from train.learn.recipe import Recipe  # noqa: E402
-from train.learn.run import Begun  # noqa: E402
+from edge.detect import classifier
+from edge.errors import OptionError
+from train.data.pictures import Picture
+from train.learn import session as sessions
+from train.learn.dataloaders import PictureCache
+from train.learn.hard_negatives import Mined
+from train.learn.learner import of_first, part, processes, rank, together
+from train.learn.recipe import Recipe
+from train.learn.run import Begun
 
 ITEMS, BATCH, EPOCHS = 32, 4, 2
 BOTH = pytest.mark.slow

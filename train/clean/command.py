@@ -16,6 +16,7 @@ from edge.installing import extra
 
 if TYPE_CHECKING:
     from train.clean.suspects import Suspect
+    from train.learn.run_folder import Place
 
 
 TOP = 300
@@ -96,6 +97,7 @@ def _find(place: Place, top: int) -> list[Suspect]:
     from edge.cli.progress import track
     from train.clean.suspects import CACHE, embed, find_suspects
     from train.data.decisions import live, match, read_decisions
+    from train.learn.run import read_run
 
     trained = read_run(place.run)
     pictures = place.catalog.pictures
@@ -114,6 +116,7 @@ def _find(place: Place, top: int) -> list[Suspect]:
 
 def _writable(out: Path) -> Path:
     """The page's file. Raises OptionError where it cannot be written: that should not show after the work."""
+    import tempfile
 
     if out.is_dir():
         raise OptionError(f"{out}: is a folder; give --out the name of a file, such as {out / 'clean.html'}")
@@ -125,6 +128,7 @@ def _writable(out: Path) -> Path:
 
 
 def _write(place: Place, suspects: list[Suspect], out: Path, *, as_json: bool) -> None:
+    from edge.files import replace_whole
     from train.clean.page import page, page_rows
 
     rows = page_rows(suspects, place.root)

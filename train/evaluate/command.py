@@ -17,7 +17,10 @@ from train.evaluate.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, c
 if TYPE_CHECKING:
     from edge.detect.classifier import Classifier
     from train.data.pictures import Picture
-    from train.evaluate.clips import Clip
+    from train.evaluate.clips import Clip, Clips
+    from train.evaluate.far_bears import Figures
+    from train.evaluate.held_out import Learned
+    from train.evaluate.stills import Stills
 
 
 log = logging.getLogger(__name__)

@@ -98,7 +98,6 @@ def spread_text(found: Mapping[str, Spread]) -> str:
 
 def say(words: str) -> None:
     """One line on stderr; nothing from any but the first of several processes."""
-    from train.learn.learner import first
 
     if first():
         sys.stderr.write(f"{words}\n")
