@@ -22,8 +22,8 @@ from edge.background import Sink, Worker
 from edge.camera import Source
 from edge.decide.alarms import UNSEEING
 from edge.detect.classifier import Classifier, load
-from edge.device.health import Effort, parts
-from edge.device.model_self_test import Pulse
+from edge.device.health import ThermalThrottle, parts
+from edge.device.model_self_test import ModelSelfTest
 from edge.device.sensors import Board, Reading
 from edge.device.telemetry import PART, Heartbeat, Server, stats_of
 from edge.errors import OptionError, SourceError
@@ -31,7 +31,7 @@ from edge.files import made_state_folder, make_folder
 from edge.record.evidence import EvidenceWriter
 from edge.record.journal import Clock
 from edge.record.trace import Trace
-from edge.run import Run
+from edge.run import EventFactory
 from edge.settings import Camera, HealthSettings, Settings, parse_listen
 from edge.status import Ask, CameraStatus, ChannelStatus, SinkStatus, Status
 from edge.watch import FRESH_S, Watcher
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from edge.decide.evidence import Rule
     from edge.record.evidence import CameraEvidence
     from edge.record.journal import Journal, Said
-    from edge.schema import Event, Frame, Trouble
+    from edge.schema import CameraFault, Event, Frame
     from edge.settings import CameraSettings, EvidenceSettings
 
 
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 5.0  # as often as the machine is read
 
 
-class Condition:
+class SelfMonitor:
     """Reads the machine every 5 s, has the model answer every 20 s, and answers whoever may ask.
 
     Only for cameras: what is played is over soon. ``status`` is the whole alarm's; ``root``: where ``sys`` and
@@ -73,10 +73,10 @@ class Condition:
         self._state = state
         self._status = status
         self._board = Board(root, state)
-        self._effort = Effort(settings.hot_c)
+        self._effort = ThermalThrottle(settings.hot_c)
         self._machine = self._made_parts(settings)
         self._looked: float | None = None
-        self._pulse = Pulse(classifier)
+        self._pulse = ModelSelfTest(classifier)
         self._heartbeat: Heartbeat | None = None
         self._server = _server(settings, status)
         try:
@@ -241,9 +241,9 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
     once.
     """
     from edge.camera import is_live, open_source, shown
-    from edge.camera.dual_stream import PairedSource
-    from edge.camera.folder import FollowSource, seen_file
-    from edge.camera.reconnect import KeptSource
+    from edge.camera.dual_stream import DualStreamSource
+    from edge.camera.folder import FolderSource, seen_file
+    from edge.camera.reconnect import ReconnectingSource
 
     name, word, fps = camera.name, camera.source, camera.settings.fps
     if camera.follow:
@@ -254,16 +254,16 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
         if not waits and not Path(word).expanduser().is_dir():
             raise OptionError(f"--follow: {shown(word)} is no folder; it takes a folder in which pictures arrive")
         remember = seen_file(state, Path(word)) if state else None
-        return FollowSource(word, name=name, remember=remember, report=_nobody if waits else None)
+        return FolderSource(word, name=name, remember=remember, report=_nobody if waits else None)
 
     def kept(one: str) -> Source:
         def again() -> Source:
             return open_source(one, fps=fps, name=name)
 
         if waits and is_live(one):
-            return KeptSource(None, again, name=name, fps=fps, endless=True)
+            return ReconnectingSource(None, again, name=name, fps=fps, endless=True)
         first = again()
-        return KeptSource(first, again, name=name, fps=fps) if first.live else first
+        return ReconnectingSource(first, again, name=name, fps=fps) if first.live else first
 
     main = kept(word)
     if camera.motion_source is None:
@@ -276,25 +276,25 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
     except BaseException:
         main.close()
         raise
-    return PairedSource(main, sub, name=name)
+    return DualStreamSource(main, sub, name=name)
 
 
 def connect(source: Source, watcher: Watcher) -> None:
     """A kept source's troubles go to its watcher; of two streams each has its own."""
-    from edge.camera.dual_stream import PairedSource
-    from edge.camera.folder import FollowSource
-    from edge.camera.reconnect import KeptSource
+    from edge.camera.dual_stream import DualStreamSource
+    from edge.camera.folder import FolderSource
+    from edge.camera.reconnect import ReconnectingSource
 
-    def report(trouble: Trouble | None, at: float) -> None:
+    def report(trouble: CameraFault | None, at: float) -> None:
         watcher.report(trouble, at, source.name)
 
-    def report_main(trouble: Trouble | None, at: float) -> None:
+    def report_main(trouble: CameraFault | None, at: float) -> None:
         watcher.report(trouble, at, source.name, "main")
 
-    if isinstance(source, PairedSource):
+    if isinstance(source, DualStreamSource):
         source.report = report_main
-    heard = source.sub if isinstance(source, PairedSource) else source
-    if isinstance(heard, KeptSource | FollowSource):
+    heard = source.sub if isinstance(source, DualStreamSource) else source
+    if isinstance(heard, ReconnectingSource | FolderSource):
         heard.report = report
 
 
@@ -303,25 +303,25 @@ def alive_at(source: Source) -> float | None:
 
     It goes on while a camera is down and opened anew, and stands still where a thread hangs.
     """
-    from edge.camera.dual_stream import PairedSource
-    from edge.camera.folder import FollowSource
-    from edge.camera.reconnect import KeptSource
+    from edge.camera.dual_stream import DualStreamSource
+    from edge.camera.folder import FolderSource
+    from edge.camera.reconnect import ReconnectingSource
 
-    heard = source.sub if isinstance(source, PairedSource) else source
-    return heard.alive_at if isinstance(heard, KeptSource | FollowSource) else None
+    heard = source.sub if isinstance(source, DualStreamSource) else source
+    return heard.alive_at if isinstance(heard, ReconnectingSource | FolderSource) else None
 
 
 def reopened(source: Source) -> int:
     """How often a live camera was opened anew; of two streams both."""
-    from edge.camera.dual_stream import PairedSource
-    from edge.camera.reconnect import KeptSource
+    from edge.camera.dual_stream import DualStreamSource
+    from edge.camera.reconnect import ReconnectingSource
 
-    if isinstance(source, PairedSource):
+    if isinstance(source, DualStreamSource):
         return reopened(source.main) + reopened(source.sub)
-    return source.reopened if isinstance(source, KeptSource) else 0
+    return source.reopened if isinstance(source, ReconnectingSource) else 0
 
 
-def _nobody(trouble: Trouble | None, at: float) -> None:
+def _nobody(trouble: CameraFault | None, at: float) -> None:
     """Until its watcher listens, nobody does."""
 
 
@@ -334,7 +334,7 @@ GONE_S = 3.0  # a camera lets go within a second or two
 LET_GO_S = 5.0  # and what is going on before it is ended and told
 
 
-class Post:
+class CameraThread:
     """Watches one camera in a thread of its own, from ``start`` to ``close``; a fault of ours does not end it.
 
     ``failed`` is what ended it: a source that gives no frames and is not opened anew. ``wait`` waits so many seconds,
@@ -382,7 +382,7 @@ class Post:
         """
         if self._closed.is_set():
             return False
-        if not self.watcher.arriving:
+        if not self.watcher.single_images:
             return self.watcher.fresh(now)
         looked_at = alive_at(self.source)
         return looked_at is not None and now - looked_at <= FRESH_S and not self.watcher.troubles.now
@@ -454,7 +454,7 @@ class Post:
             log.exception("%s: an internal error could not be reported", self.camera.name)
 
 
-def end_all(posts: Sequence[Post]) -> None:
+def end_all(posts: Sequence[CameraThread]) -> None:
     """Let go of their cameras, side by side, for each may take a second; and wait for the end of the watching."""
     closing = [threading.Thread(target=post.let_go, name="letting go", daemon=True) for post in posts]
     for thread in closing:
@@ -467,7 +467,7 @@ def end_all(posts: Sequence[Post]) -> None:
         post.join(until - time.monotonic())
 
 
-def complaints(posts: Sequence[Post]) -> list[str]:
+def complaints(posts: Sequence[CameraThread]) -> list[str]:
     """What ended sources that gave no more frames, a sentence each."""
     return [str(post.failed) for post in posts if isinstance(post.failed, SourceError)]
 
@@ -484,7 +484,7 @@ class Shared:
     """What all cameras share."""
 
     classifier: Classifier
-    run: Run  # the numbers of the events
+    run: EventFactory  # the numbers of the events
     writer: EvidenceWriter | None = None
     trace: Trace | None = None
     share: Callable[[], float] = lambda: 1.0  # of the frame rates, kept up in heat and at low voltage
@@ -510,30 +510,30 @@ def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
 
 def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
     """The watcher of one camera. Raises OptionError."""
-    from edge.alert.events import Teller
-    from edge.camera.folder import FollowSource
+    from edge.alert.events import EventPublisher
+    from edge.camera.folder import FolderSource
     from edge.decide.alarms import Decider
-    from edge.decide.repeat_alarms import Offenders
+    from edge.decide.repeat_alarms import RepeatAlarmFilter
     from edge.detect.camera_check import LensCheck
-    from edge.detect.frame_rate import CropBudget, Pace
+    from edge.detect.frame_rate import CropBudget, FrameRateControl
     from edge.detect.sequences import ArrivingMotion
     from edge.device.health import slowest_fps
 
     settings, classifier, writer = camera.settings, shared.classifier, shared.writer
-    arriving = isinstance(source, FollowSource)
-    live = source.live and not arriving
+    single_images = isinstance(source, FolderSource)
+    live = source.live and not single_images
     rule = rule_for(classifier, settings)
-    own = replace(rule, one_picture=True) if arriving else rule
+    own = replace(rule, one_picture=True) if single_images else rule
     # Bursts are visits, an hour apart perhaps though they come in together: none is the one before, found again.
     decider = (
-        Decider(own, zones=settings.zones, schedule=settings.schedule, offenders=Offenders(), again_s=0.0)
-        if arriving
+        Decider(own, zones=settings.zones, schedule=settings.schedule, repeat_alarms=RepeatAlarmFilter(), again_s=0.0)
+        if single_images
         else None
     )
     # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
-    budget = CropBudget(settings.frame_s if live else None, most=MOST_CROPS_ARRIVED if arriving else MOST_CROPS)
+    budget = CropBudget(settings.frame_s if live else None, most=MOST_CROPS_ARRIVED if single_images else MOST_CROPS)
     context = classifier.card.crop.context
-    pace = Pace(
+    pace = FrameRateControl(
         settings.quiet_fps,
         settings.fps,
         lambda fps: setattr(source, "fps", fps),
@@ -543,20 +543,20 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     return Watcher(
         classifier,
         own,
-        Teller(
+        EventPublisher(
             sinks,
             model=classifier.name,
             context=context,
-            evidence=writer.camera(settings.masks, context=context, clips=not arriving) if writer else None,
+            evidence=writer.camera(settings.masks, context=context, clips=not single_images) if writer else None,
             run=shared.run,
         ),
         settings,
         pace=pace if live else None,
         budget=budget,
         lens=LensCheck() if live else None,
-        arriving=arriving,
+        single_images=single_images,
         trace=shared.trace,
-        motion=ArrivingMotion(settings.masks) if arriving else None,
+        motion=ArrivingMotion(settings.masks) if single_images else None,
         decider=decider,
     )
 
@@ -569,32 +569,32 @@ def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared,
     from edge.detect.frame_scan import scan_of
     from edge.detect.motion import MotionFinder
     from edge.detect.sequences import ArrivingMotion
-    from edge.detect.zones import Cover
+    from edge.detect.zones import PrivacyMask
     from edge.device.health import slowest_fps
 
     was, settings = before.settings, after.settings
     rule = rule_for(new.classifier, settings)
-    own = replace(rule, one_picture=True) if watcher.arriving else rule
+    own = replace(rule, one_picture=True) if watcher.single_images else rule
     masks = settings.masks
     # Other masks need another background: what was hidden was never learnt.
-    finder = ArrivingMotion if watcher.arriving else MotionFinder
+    finder = ArrivingMotion if watcher.single_images else MotionFinder
     motion = finder(masks=masks) if masks != was.masks else None
     scan = scan_of(new.classifier, masks)
     context = new.classifier.card.crop.context
     # Never by what the watcher has now: the change before may wait for its next frame as well.
     other = new.writer is not old.writer or masks != was.masks or context != old.classifier.card.crop.context
-    kept = new.writer.camera(masks, context=context, clips=not watcher.arriving) if new.writer and other else None
+    kept = new.writer.camera(masks, context=context, clips=not watcher.single_images) if new.writer and other else None
 
     def apply(_: object) -> None:
         watcher.scorer, watcher.rule, watcher.trace = new.classifier, own, new.trace
         watcher.decider.rule, watcher.decider.zones = own, settings.zones
         watcher.decider.schedule = settings.schedule
-        watcher.cover = Cover(masks)
+        watcher.cover = PrivacyMask(masks)
         watcher.motion, watcher.scan = motion or watcher.motion, scan
-        watcher.teller.model, watcher.teller.context = new.classifier.name, context
+        watcher.publisher.model, watcher.publisher.context = new.classifier.name, context
         if other:
-            let_go_of(watcher.teller.evidence)
-            watcher.teller.evidence = kept
+            let_go_of(watcher.publisher.evidence)
+            watcher.publisher.evidence = kept
         if watcher.pace:
             watcher.pace.change(settings.quiet_fps, settings.fps, slowest_fps(rule.frames_needed))
             watcher.budget.seconds = settings.frame_s
@@ -615,7 +615,7 @@ def let_go_of(evidence: CameraEvidence | None) -> None:
 REVIEWS_EVERY_S = 1.0
 
 
-class Reviews:
+class ReviewPoller:
     """Looks into the journal once a second, in a thread of its own, and hands on what is new.
 
     ``posts`` are those of now. ``alarm_labels`` are the card's: what was called otherwise is no bear, and its alarm was
@@ -625,7 +625,7 @@ class Reviews:
     def __init__(
         self,
         journal: Journal,
-        posts: Callable[[], Sequence[Post]],
+        posts: Callable[[], Sequence[CameraThread]],
         alarm_labels: Callable[[], Collection[str]],
     ) -> None:
         self._journal = journal
@@ -666,13 +666,13 @@ def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
         return
 
     def hear(frame: Frame) -> None:
-        offenders = watcher.decider.offenders
-        if offenders:
+        repeat_alarms = watcher.decider.repeat_alarms
+        if repeat_alarms:
             # A picture that arrived has the time of its camera's own clock.
-            wall = datetime.now(UTC) if watcher.arriving else frame.wall
+            wall = datetime.now(UTC) if watcher.single_images else frame.wall
             # Ahead of now where the clock has been set back since: then it counts from now on.
             since_s = max((wall - said.at).total_seconds(), 0.0)
-            offenders.said(event.id, box, frame.time - since_s, frame.time, wrong=wrong)
+            repeat_alarms.said(event.id, box, frame.time - since_s, frame.time, wrong=wrong)
 
     watcher.before_next(hear)
 
@@ -691,13 +691,13 @@ class Alarm:
     def __init__(self, settings: Settings, *, terminal: Sink | None = None, root: Path = Path("/")) -> None:
         self.settings = settings
         self.clock = Clock()
-        self.run = Run(clock_synced=self.clock.synced)
-        self.posts: list[Post] = []
+        self.run = EventFactory(clock_synced=self.clock.synced)
+        self.posts: list[CameraThread] = []
         self.writer: EvidenceWriter | None = None
         self.trace: Trace | None = None
         self.alerting: Alerting | None = None
-        self.condition: Condition | None = None  # there is one for cameras
-        self.reviews: Reviews | None = None  # where there is a journal
+        self.condition: SelfMonitor | None = None  # there is one for cameras
+        self.reviews: ReviewPoller | None = None  # where there is a journal
         self.failed: list[BaseException] = []  # of sources that ended with an error
         self._began = time.monotonic()
         self._alarms_before = 0  # of cameras that are not watched any more
@@ -739,10 +739,12 @@ class Alarm:
         self.alerting.watching = self._watching
         self.alerting.stats = self._stats
         if live:
-            self.condition = Condition(settings.health, self.state, lambda: self.classifier, self.status, root=root)
+            self.condition = SelfMonitor(settings.health, self.state, lambda: self.classifier, self.status, root=root)
         self.alerting.more = self._parts
         if self.alerting.journal:
-            self.reviews = Reviews(self.alerting.journal, lambda: self.posts, lambda: self.classifier.card.alarm_labels)
+            self.reviews = ReviewPoller(
+                self.alerting.journal, lambda: self.posts, lambda: self.classifier.card.alarm_labels
+            )
 
     def ask(self, name: str, part: Ask) -> None:
         """Have health ask this too."""
@@ -846,7 +848,7 @@ class Alarm:
         self._shared = self._shares()
         end_all(gone)
         for post in gone:
-            let_go_of(post.watcher.teller.evidence)
+            let_go_of(post.watcher.publisher.evidence)
         opened |= self._open_new(later)  # which knows now what was looked at
         posts = []
         for camera in settings.cameras:
@@ -900,11 +902,11 @@ class Alarm:
     def _share(self) -> float:
         return self.condition.share() if self.condition else 1.0
 
-    def _post(self, camera: Camera, source: Source) -> Post:
+    def _post(self, camera: Camera, source: Source) -> CameraThread:
         assert self.alerting
         watcher = make_watcher(source, camera, self._shared, self.alerting.sinks)
         connect(source, watcher)
-        return Post(camera, source, watcher)
+        return CameraThread(camera, source, watcher)
 
     def _parts(self) -> dict[str, Ask]:
         return (self.condition.parts() if self.condition else {}) | self._more
@@ -924,11 +926,11 @@ def _nothing() -> None:
     """There is nothing to change."""
 
 
-def _alarms(posts: Sequence[Post]) -> int:
-    return sum(post.watcher.teller.told["new"] for post in posts)
+def _alarms(posts: Sequence[CameraThread]) -> int:
+    return sum(post.watcher.publisher.told["new"] for post in posts)
 
 
-def _same_source(post: Post | None, camera: Camera) -> bool:
+def _same_source(post: CameraThread | None, camera: Camera) -> bool:
     """Whether a camera's frames come from where they came before; a clip that was played is not played again."""
     if post is None or not (post.alive or post.played):
         return False

@@ -22,7 +22,7 @@ T = TypeVar("T")
 IDLE_S = 15.0  # the thread waits so long for more: a new one for each call takes a millisecond
 
 
-class HangingError(Exception):
+class DeadlineError(Exception):
     """A call has been in the disk for too long; whoever came after it was not waited for."""
 
 
@@ -37,7 +37,7 @@ class _GateCall:
     error: BaseException | None = None
 
 
-class Gate:
+class DeadlineExecutor:
     """Does what is asked, one after the other, in a thread that lives as long as there is something to do."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Gate:
                 if left_s <= 0.0:
                     if name is None and call in self._calls:
                         self._calls.remove(call)
-                    raise HangingError
+                    raise DeadlineError
                 self._changed.wait(left_s)
         if alone:
             return work()
@@ -156,14 +156,14 @@ def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Genera
 log = logging.getLogger(__name__)
 
 
-class Stint:
+class StoppableThread:
     """Does ``work(stint)`` in its own thread until its time is over; asked again meanwhile, it goes on for longer.
 
     The work waits only by ``wait`` and ``wait_for_more``, and leaves things as they should be however it ends.
     Safe to use from any thread.
     """
 
-    def __init__(self, work: Callable[[Stint], None], name: str) -> None:
+    def __init__(self, work: Callable[[StoppableThread], None], name: str) -> None:
         self.name = name
         self.asked = 0  # how often
         self._work = work
@@ -182,7 +182,7 @@ class Stint:
         """Whether its time is over."""
         return time.monotonic() >= self._until
 
-    def go_on(self, seconds: float) -> bool:
+    def wait_unless_stopped(self, seconds: float) -> bool:
         """Work until so many seconds from now, never for shorter than was asked before; True when it began just now.
 
         Raises RuntimeError once it is closed, and where no thread is to be had.

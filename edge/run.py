@@ -12,7 +12,7 @@ from typing import Any
 from edge.schema import Event, EventKind, EventType, utc_text
 
 
-class Run:
+class EventFactory:
     """Makes events with the run's id, their number in one order, and whether the clock is known to be right.
 
     ``clock_synced`` is asked for each event and must not wait. Safe to use from any thread.

@@ -29,7 +29,7 @@ TroubleKind = Literal["gone", "frozen", "black", "white", "covered", "blurred", 
 WHOLE: BoxXYWH = (0.0, 0.0, 1.0, 1.0)
 
 
-class Later:
+class LazyImage:
     """A picture that is made when somebody first asks for it: most frames of a quiet place never are.
 
     ``make`` is called at most once and gives a ``Picture`` of ``size_wh`` pixels. Not for use from two threads.
@@ -59,7 +59,7 @@ class Frame:
     when the camera gave the frame to the loop: latency is counted from there.
     """
 
-    picture: Picture | Later
+    picture: Picture | LazyImage
     time: float  # seconds, monotonic within one source
     wall: datetime  # UTC
     camera: str
@@ -68,19 +68,19 @@ class Frame:
     media_time_s: float | None = None  # seconds into a file; None on a live source
     luma: Luma | None = None  # what motion looks at, where the source has it apart (a Pi's Y plane, a sub-stream)
     again: bool = False  # the first frame after the camera was away: whatever was known of the place is old
-    same_s: float = 0.0  # for how long a live camera has given this very picture: it tells nothing new
+    frozen_s: float = 0.0  # for how long a live camera has given this very picture: it tells nothing new
     file: str | None = None  # of a source of pictures: which one it is
     jpeg: bytes | None = None  # ``picture`` as the camera compressed it, full size, not yet turned by its Exif
 
     @property
     def image(self) -> Picture:
         """The picture in full resolution, BGR; made now where the source left it for later."""
-        return self.picture() if isinstance(self.picture, Later) else self.picture
+        return self.picture() if isinstance(self.picture, LazyImage) else self.picture
 
     @property
     def size_wh(self) -> tuple[int, int]:
         """Width and height of ``image`` in pixels."""
-        if isinstance(self.picture, Later):
+        if isinstance(self.picture, LazyImage):
             return self.picture.size_wh
         return self.picture.shape[1], self.picture.shape[0]
 
@@ -109,7 +109,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class EvidenceState:
     """How one track's evidence stands after one frame, and what holds it back: what ``why`` explains."""
 
     track: int
@@ -124,7 +124,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class CameraFault:
     """Something wrong with a camera, as it looks at one moment."""
 
     kind: TroubleKind

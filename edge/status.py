@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.run import Run
+    from edge.run import EventFactory
     from edge.schema import Event, EventType
 
 # Whether the alarm itself is well: what cannot do its work any more is told like a bear, once, and when it is over.
@@ -42,7 +42,7 @@ class Health:
     """
 
     def __init__(
-        self, run: Run, parts: Mapping[str, Ask], *, at_once: Sequence[str] = (), grace_s: float = GRACE_S
+        self, run: EventFactory, parts: Mapping[str, Ask], *, at_once: Sequence[str] = (), grace_s: float = GRACE_S
     ) -> None:
         self.run = run
         self.parts = parts  # others from the next call on, if you like; what is asked no more is over

@@ -18,17 +18,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from edge.alert.events import Teller
-from edge.decide.alarms import OUTSIDE_ZONES, Decider, Verdict
+from edge.alert.events import EventPublisher
+from edge.decide.alarms import OUTSIDE_ZONES, Decider, Decision
 from edge.decide.evidence import LONGEST_S, Rule
-from edge.decide.repeat_alarms import Look, Offenders
+from edge.decide.repeat_alarms import CutThumbnail, RepeatAlarmFilter
 from edge.detect.frame_scan import Scorer
 from edge.detect.tracker import Track, Tracker
 from edge.detect.zones import Zone
 from edge.errors import OptionError
 from edge.record.trace import Moment, old
-from edge.record.trace_query import Reel, of_camera, read_trace
-from edge.schema import BoxXYWH, Frame, Region, Score, Standing
+from edge.record.trace_query import TraceRun, of_camera, read_trace
+from edge.schema import BoxXYWH, EvidenceState, Frame, Region, Score
 from edge.settings import CameraSettings
 from edge.watch import Watcher
 
@@ -38,7 +38,7 @@ from edge.watch import Watcher
 K = TypeVar("K")
 
 
-class Alongside(Decider, Generic[K]):
+class ShadowDecider(Decider, Generic[K]):
     """A decider with others beside it: they see the same tracks, and what they would tell is kept, not told."""
 
     def __init__(
@@ -47,9 +47,9 @@ class Alongside(Decider, Generic[K]):
         others: Mapping[K, Decider],
         *,
         zones: Sequence[Zone] = (),
-        offenders: Offenders | None = None,
+        repeat_alarms: RepeatAlarmFilter | None = None,
     ) -> None:
-        super().__init__(rule, zones=zones, offenders=offenders)
+        super().__init__(rule, zones=zones, repeat_alarms=repeat_alarms)
         self.others = others
         self.news: dict[K, list[float]] = {name: [] for name in others}  # when each would have raised an alarm
 
@@ -60,9 +60,9 @@ class Alongside(Decider, Generic[K]):
         *,
         wall: datetime | None = None,
         night: bool = False,
-        look: Look | None = None,
+        look: CutThumbnail | None = None,
         seeing: bool = True,
-    ) -> list[Verdict]:
+    ) -> list[Decision]:
         """What this decider tells after a frame, after the others had their say."""
         for name, other in self.others.items():
             told = other(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
@@ -196,7 +196,7 @@ def listen(
     """The alarm's own loop over one clip, and what each level would have made of it."""
     settings = settings or CameraSettings()
     decider = Peaks(clip, rule, levels, settings.zones)
-    watcher = Watcher(scorer, rule, Teller(), settings, decider=decider)
+    watcher = Watcher(scorer, rule, EventPublisher(), settings, decider=decider)
     watcher(frames)
     count = watcher.tally.frames
     # From the first frame to the last; each stands for a while, the last one too.
@@ -246,7 +246,7 @@ def most_alarms(count: int) -> float:
     return (low + high) / 2
 
 
-class Peaks(Alongside[float]):
+class Peaks(ShadowDecider[float]):
     """A decider for each level, and the peak of each excursion of the evidence above nothing."""
 
     def __init__(self, clip: str, rule: Rule, levels: Sequence[float], zones: Sequence[Zone]) -> None:
@@ -263,9 +263,9 @@ class Peaks(Alongside[float]):
         *,
         wall: datetime | None = None,
         night: bool = False,
-        look: Look | None = None,
+        look: CutThumbnail | None = None,
         seeing: bool = True,
-    ) -> list[Verdict]:
+    ) -> list[Decision]:
         """As ever; the peaks are noted."""
         verdicts = super().__call__(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
         standings = {standing.track: standing for standing in self.standings() if standing.sum > 0}
@@ -283,7 +283,7 @@ class Peaks(Alongside[float]):
         """The highest peaks, highest first."""
         return tuple(heapq.nlargest(MOST_PEAKS, [*self._over, *self._going.values()], _height))
 
-    def _peak(self, standing: Standing, time: float) -> Peak:
+    def _peak(self, standing: EvidenceState, time: float) -> Peak:
         return Peak(self.clip, round(time, 2), standing.sum, standing.bear or 0.0, standing.box_xywh)
 
 
@@ -295,7 +295,7 @@ SAME = 1e-3  # logit-seconds: traces round
 AWAY_S = 1.0  # for so long a bear is missed where moments of its event were not kept: found again, it is the same
 
 
-def reels_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, Reel]]:
+def reels_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, TraceRun]]:
     """The reels of one camera, from traces and the older files beside them. Raises OptionError.
 
     An older file that is named beside its newer one is read once.
@@ -310,13 +310,13 @@ def reels_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, Reel
     return [(path, reel) for path, reel in found if reel in reels]
 
 
-def least_level(reels: Sequence[Reel]) -> float:
+def least_level(reels: Sequence[TraceRun]) -> float:
     """The level that live cameras alarmed at, below which their traces say nothing; 0 where nothing limits it."""
     live = (moment for reel in reels if reel.live for moment in reel.moments)
     return min((standing.alarm_at for moment in live for standing in moment.standings), default=0.0)
 
 
-def replay(path: Path, reel: Reel, rule: Rule, levels: Sequence[float], zones: Sequence[Zone] = ()) -> Heard:
+def replay(path: Path, reel: TraceRun, rule: Rule, levels: Sequence[float], zones: Sequence[Zone] = ()) -> Heard:
     """Count the alarms of each level in one trace. Raises OptionError if the trace lacks what is needed."""
     _check(path, reel, rule)
     peaks, tracker = Peaks(str(path), rule, levels, zones), Tracker(rule.threshold)
@@ -355,7 +355,7 @@ def replay(path: Path, reel: Reel, rule: Rule, levels: Sequence[float], zones: S
     return Heard(str(path), seconds, tuple(alarms), highest)
 
 
-def _check(path: Path, reel: Reel, rule: Rule) -> None:
+def _check(path: Path, reel: TraceRun, rule: Rule) -> None:
     """Raises OptionError where the reel was decided by other thresholds, or does not say enough."""
     if reel.live and any(summary.most is None for summary in reel.summaries):
         raise OptionError(
@@ -381,7 +381,7 @@ def _scores(moment: Moment) -> list[Score]:
     ]
 
 
-def _length_s(reel: Reel) -> float:
+def _length_s(reel: TraceRun) -> float:
     """Return the duration of a file's frames, the last one included; 0 for a live camera."""
     count = len(reel.moments)
     if reel.live or count < 2:

@@ -7,19 +7,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from edge.alert.events import ENDED_WORDS, UNSEEN_WORDS, Teller
-from edge.decide.alarms import SAME_S, UNSEEING, Decider, Unseen, Verdict
+from edge.alert.events import ENDED_WORDS, UNSEEN_WORDS, EventPublisher
+from edge.decide.alarms import SAME_S, UNSEEING, Decider, Decision, EndHold
 from edge.decide.evidence import Rule
-from edge.decide.repeat_alarms import Offenders, thumbnail
-from edge.detect.camera_check import LensCheck, Night, TroubleWatch
-from edge.detect.frame_rate import CropBudget, Pace, ScanTimer, Tally
+from edge.decide.repeat_alarms import RepeatAlarmFilter, thumbnail
+from edge.detect.camera_check import FaultDebouncer, LensCheck, Night
+from edge.detect.frame_rate import CropBudget, FrameRateControl, LoopStats, ScanTimer
 from edge.detect.frame_scan import Scorer, scan_of
 from edge.detect.motion import Motion, MotionFinder
 from edge.detect.tracker import Tracker
-from edge.detect.zones import Cover
+from edge.detect.zones import PrivacyMask
 from edge.errors import SourceError
 from edge.record.trace import Moment
-from edge.schema import WHOLE, Event, Frame, Picture, Region, Score, Trouble, TroubleKind
+from edge.schema import WHOLE, CameraFault, Event, Frame, Picture, Region, Score, TroubleKind
 from edge.settings import CameraSettings
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
@@ -32,7 +32,7 @@ class Watcher:
     """Everything the alarm remembers of one camera.
 
     A live camera has a ``pace``, a ``budget`` of crops that follows what this machine can do, and a ``lens`` check;
-    a file has none of them, and gives the same events on every machine. Pictures that are ``arriving`` one by one
+    a file has none of them, and gives the same events on every machine. Pictures that are ``single_images`` one by one
     are each looked at whole, and the schedule goes by when they come, for their camera's own clock may be wrong.
     ``scan`` says what is in a picture as a whole, on the scale of the crops' scores; left out, it is the frame scan.
     ``trace`` is given what was seen and thought of each frame.
@@ -42,12 +42,12 @@ class Watcher:
         self,
         scorer: Scorer,
         rule: Rule,
-        teller: Teller,
+        publisher: EventPublisher,
         settings: CameraSettings | None = None,
         *,
-        pace: Pace | None = None,
+        pace: FrameRateControl | None = None,
         budget: CropBudget | None = None,
-        arriving: bool = False,
+        single_images: bool = False,
         lens: LensCheck | None = None,
         trace: Callable[[Moment], object] | None = None,
         motion: Callable[[Frame], Motion] | None = None,
@@ -57,27 +57,29 @@ class Watcher:
         settings = settings or CameraSettings()
         self.scorer = scorer
         self.rule = rule
-        self.teller = teller
+        self.publisher = publisher
         self.trace = trace
         self.motion = motion or MotionFinder(masks=settings.masks)
         self.scan = scan or scan_of(scorer, settings.masks)
         self.scan_timer = ScanTimer()
-        self.cover = Cover(settings.masks)
+        self.cover = PrivacyMask(settings.masks)
         self.tracker = Tracker(rule.threshold)
-        self.decider = decider or Decider(rule, zones=settings.zones, schedule=settings.schedule, offenders=Offenders())
+        self.decider = decider or Decider(
+            rule, zones=settings.zones, schedule=settings.schedule, repeat_alarms=RepeatAlarmFilter()
+        )
         self.night = Night()
         self.lens = lens
-        self.troubles = TroubleWatch()
+        self.troubles = FaultDebouncer()
         self.budget = budget or CropBudget()
-        self.arriving = arriving
+        self.single_images = single_images
         self.pace = pace
-        self.tally = Tally()
+        self.tally = LoopStats()
         self._last: tuple[Frame, Motion] | None = None
         self._checked_at: float | None = None
         self._camera = ""
-        self._source_troubles: dict[str, Trouble] = {}  # by the part of the source that reports them
-        self._unseen = Unseen()
-        self._seen: tuple[Trouble, ...] = ()  # by the lens check
+        self._source_troubles: dict[str, CameraFault] = {}  # by the part of the source that reports them
+        self._unseen = EndHold()
+        self._seen: tuple[CameraFault, ...] = ()  # by the lens check
         self._old = False  # the last frame showed only what was
         self._between: list[Event] = []  # told between two frames
         self._changes: deque[Callable[[Frame], object]] = deque()
@@ -97,7 +99,7 @@ class Watcher:
                 regions = self.find(frame, motion)
                 scores = self.score(frame, regions)
                 verdicts = self.decide(frame, scores)
-                events = [self.teller.bear(frame, verdict, scores) for verdict in self._known(frame, verdicts)]
+                events = [self.publisher.bear(frame, verdict, scores) for verdict in self._known(frame, verdicts)]
                 events += self.look_after(frame, motion)
                 self._keep(frame, motion, scores)
                 self._count(frame, regions, started)
@@ -116,7 +118,7 @@ class Watcher:
         if self._old:
             return []
         fast = motion.moving or motion.large  # regions mean little
-        whole = self.scan_timer.due(frame.time, at_once=motion.reset or self.arriving or before, moving=fast)
+        whole = self.scan_timer.due(frame.time, at_once=motion.reset or self.single_images or before, moving=fast)
         most = self.budget.beside(self.scan_timer.took_s if whole else 0.0)
         followed = min(1, len(self.tracker.tracks))  # what swaying leaves take must not cost the bear its look
         own = [region for region in motion.regions if self.tracker.follows(region)]  # before what sways elsewhere
@@ -149,14 +151,14 @@ class Watcher:
         self.night(frame.image, frame.time)  # without the masks, whose grey would look like infrared
         return scores
 
-    def decide(self, frame: Frame, scores: Sequence[Score]) -> list[Verdict]:
+    def decide(self, frame: Frame, scores: Sequence[Score]) -> list[Decision]:
         """What this frame's scores add up to."""
         night = bool(self.night.night)
         self.tracker.threshold = self.rule.threshold_for(night=night)
         return self.decider(
             self.tracker(scores, frame.time),
             frame.time,
-            wall=datetime.now(UTC) if self.arriving else frame.wall,
+            wall=datetime.now(UTC) if self.single_images else frame.wall,
             night=night,
             look=lambda box: thumbnail(frame.image, box),
             seeing=self._sees(frame),
@@ -187,7 +189,7 @@ class Watcher:
         """Whether a frame was looked at within so many seconds of ``now``, time.monotonic()."""
         return self._last is not None and now - self._last[0].handed_over <= within_s
 
-    def report(self, trouble: Trouble | None, at: float, camera: str, part: str = "") -> None:
+    def report(self, trouble: CameraFault | None, at: float, camera: str, part: str = "") -> None:
         """What the source, or one part of it, says of itself, also while no frame comes; None: all is well again.
 
         ``at`` is the monotonic clock, in seconds, as a frame's ``handed_over`` is. Only from the loop's own thread.
@@ -202,7 +204,7 @@ class Watcher:
     def failed(self, camera: str, error: Exception) -> None:
         """A fault of ours ended the loop, and it is begun again: a trouble until frames are looked at again."""
         words = f"{camera}: the alarm itself failed ({type(error).__name__}) and is started again"
-        self._source_troubles[OURS] = Trouble("gone", words)
+        self._source_troubles[OURS] = CameraFault("gone", words)
         self.tracker = Tracker(self.rule.threshold)
         events = self._hear(camera, time.monotonic(), None)
         self._record_now([*events, *self._end_bears(FAILED_WORDS, self.decider.close())])
@@ -213,7 +215,7 @@ class Watcher:
         events = self._end_bears(ENDED_WORDS, self.decider.close())
         self._unseen.forget()
         at = self._checked_at or 0.0
-        events += [self.teller.trouble(self._camera, report, stopped=True) for report in self.troubles.close(at)]
+        events += [self.publisher.trouble(self._camera, report, stopped=True) for report in self.troubles.close(at)]
         self._record_now(events)
 
     def _hear(self, camera: str, at: float, media_time_s: float | None) -> list[Event]:
@@ -223,7 +225,7 @@ class Watcher:
         events, ours = [], OURS in self._source_troubles
         sure: tuple[TroubleKind, ...] = ("gone",) if ours else ()
         for report in self.troubles(found, at, at_once=sure):
-            events.append(self.teller.trouble(camera, report, media_time_s))
+            events.append(self.publisher.trouble(camera, report, media_time_s))
             kind = report.trouble.kind
             if report.type == "new" and kind in UNSEEING:
                 why = FAILED_WORDS if ours and kind == "gone" else UNSEEN_WORDS[kind]
@@ -232,27 +234,27 @@ class Watcher:
 
     def _is_old(self, frame: Frame) -> bool:
         """Whether this is what a camera gives that is told to be frozen, and no sign of life."""
-        return frame.same_s >= SAME_S and any(trouble.kind == "frozen" for trouble in self.troubles.now)
+        return frame.frozen_s >= SAME_S and any(trouble.kind == "frozen" for trouble in self.troubles.now)
 
-    def _known(self, frame: Frame, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    def _known(self, frame: Frame, verdicts: Sequence[Decision]) -> list[Decision]:
         """The verdicts without ends that may only mean that the camera sees nothing."""
         return self._unseen(verdicts, frame, seeing=self._sees(frame))
 
     def _sees(self, frame: Frame) -> bool:
         """Whether what is not found in this frame is not there, as far as is known of the camera."""
         seeing = not any(trouble.kind in UNSEEING for trouble in self._seen)
-        return seeing and frame.same_s < SAME_S and (self.arriving or not frame.again)
+        return seeing and frame.frozen_s < SAME_S and (self.single_images or not frame.again)
 
-    def _end_bears(self, why: str, ended: Sequence[Verdict]) -> list[Event]:
+    def _end_bears(self, why: str, ended: Sequence[Decision]) -> list[Event]:
         """Every bear's event that is open is over, and says why."""
         ends = self._unseen.shut(ended)
-        return [self.teller.bear(self._last[0], verdict, why=why) for verdict in ends] if self._last else []
+        return [self.publisher.bear(self._last[0], verdict, why=why) for verdict in ends] if self._last else []
 
     def _keep(self, frame: Frame, motion: Motion, scores: Sequence[Score]) -> None:
         """Every frame may become evidence: what was before an alarm is wanted only after it."""
-        if self.teller.evidence:
+        if self.publisher.evidence:
             moving = bool(motion.regions or motion.moving or self.tracker.tracks)
-            self.teller.evidence.look(frame, moving=moving, scores=scores, tracks=self.tracker.tracks)
+            self.publisher.evidence.look(frame, moving=moving, scores=scores, tracks=self.tracker.tracks)
 
     def _record_now(self, events: Sequence[Event]) -> None:
         """What was told between two frames, of which the next may be hours away."""

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from edge.run import Run
+from edge.run import EventFactory
 from tests.journal_stage import Wants, ask, event, filled, journal, pages_of, spoil
 from tests.killing import CHILD
 from tests.power_cut import Disk, record
@@ -25,7 +25,7 @@ def lives(folder, cuts, seed, how="life"):
 def damaged(folder):
     """A journal with a log beside it, as a kill leaves it, and a damaged page."""
     filled(folder / "first", 60, 20, channel=CHANNEL)
-    run = Run()
+    run = EventFactory()
     kept = journal(folder / "first", Wants(CHANNEL), run=run)
     for i in range(10):
         kept(event(run, f"last{i}"))

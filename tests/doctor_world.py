@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge.cli.doctor.findings import Finding
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.findings import CheckResult
+from edge.cli.doctor.target import Target
 
 
 def put(root: Path, **files: str) -> Path:
@@ -18,21 +18,21 @@ def put(root: Path, **files: str) -> Path:
     return root
 
 
-def by_name(findings: Iterable[Finding]) -> dict[str, Finding]:
+def by_name(findings: Iterable[CheckResult]) -> dict[str, CheckResult]:
     """The findings by what they are of; the worst of several."""
     order = ("fine", "unknown", "doubt", "broken")
-    found: dict[str, Finding] = {}
+    found: dict[str, CheckResult] = {}
     for each in findings:
         if each.name not in found or order.index(each.state) >= order.index(found[each.name].state):
             found[each.name] = each
     return found
 
 
-def states(findings: Iterable[Finding]) -> dict[str, str]:
+def states(findings: Iterable[CheckResult]) -> dict[str, str]:
     """How each of them is."""
     return {name: each.state for name, each in by_name(findings).items()}
 
 
-def device(root: Path, **more: object) -> Patient:
+def device(root: Path, **more: object) -> Target:
     """A device whose files lie in ``root`` and whose state folder is in it."""
-    return Patient(root=root, given_state=root / "state", **more)  # type: ignore[arg-type]
+    return Target(root=root, given_state=root / "state", **more)  # type: ignore[arg-type]

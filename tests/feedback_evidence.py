@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.detect.zones import parse_polygon
 from edge.record.evidence import EvidenceWriter, Negatives
 from edge.record.pictures import Blackout
@@ -35,8 +35,8 @@ def watched(root: Path, *animals: Any, clips: bool = True) -> list[Path]:
     told: list[Event] = []
     masks = (parse_polygon(MASK, "--mask"),)
     writer = EvidenceWriter(root, reserve_mb=0.0, negatives_per_day=0.0, full=True, clips=clips)
-    teller = Teller([told.append], model="test@1", evidence=writer.camera(masks, context=1.1))
-    Watcher(Colours(), RULE, teller, CameraSettings(masks=masks))(walk(20, *animals, fps=5))
+    publisher = EventPublisher([told.append], model="test@1", evidence=writer.camera(masks, context=1.1))
+    Watcher(Colours(), RULE, publisher, CameraSettings(masks=masks))(walk(20, *animals, fps=5))
     assert writer.close(120.0)
     return [Path(event.evidence).parent for event in told if event.type == "new" and event.evidence]
 

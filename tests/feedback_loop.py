@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.decide.evidence import Rule
 from edge.detect.crops import cut_all
 from edge.detect.tracker import inside
@@ -122,7 +122,7 @@ def watch_days(
                 yield frame
 
         kept = writer.camera(context=CONTEXT) if writer else None
-        Watcher(judge, rule, Teller([tell], model="judge@1", evidence=kept))(shown())
+        Watcher(judge, rule, EventPublisher([tell], model="judge@1", evidence=kept))(shown())
         days.bears += scene.kind == "bear"
         days.found += any(right for _, right in told)
         days.false_alarms += sum(not right for _, right in told)

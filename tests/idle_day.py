@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.record.journal import Journal
-from edge.run import Run
+from edge.run import EventFactory
 from tests.journal_stage import Times, Wants, event
 
 BEATS = 144  # one every ten minutes
@@ -33,7 +33,7 @@ def main(disk):
     )
     device = Path(source.stdout.strip()).name if source.stdout.startswith("/dev/loop") else None
     counted = (lambda: sectors(device)) if device else (lambda: None)
-    times, run = Times(synced=True), Run()
+    times, run = Times(synced=True), EventFactory()
     kept = Journal(Path(disk) / "journal", [Wants()], run=run, clock=times.clock)
     for i in range(100):
         kept(event(run, f"id{i}", detail="x" * 100))

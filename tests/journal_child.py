@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.record import database
 from edge.record.journal import Ballast, Journal
-from edge.run import Run
+from edge.run import EventFactory
 from tests.journal_stage import Wants
 
 CHANNEL = "receiver"
@@ -56,7 +56,7 @@ class Delivering(threading.Thread):
 
 def flow(folder, port):
     """Events until it is killed; the id of each is said when the journal has acknowledged it."""
-    run = Run()
+    run = EventFactory()
     journal = Journal(folder, [Wants(CHANNEL)], run=run, keep=300, ballast=Ballast(folder, 4096, 0))
     Delivering(journal, int(port)).start()
     for i in range(1_000_000):
@@ -70,7 +70,7 @@ def flow(folder, port):
 
 def drain(folder, port):
     """Deliver all that waits."""
-    journal = Journal(folder, [Wants(CHANNEL)], run=Run(), ballast=Ballast(folder, 4096, 0))
+    journal = Journal(folder, [Wants(CHANNEL)], run=EventFactory(), ballast=Ballast(folder, 4096, 0))
     delivering = Delivering(journal, int(port))
     while delivering.all_that_waits():
         pass
@@ -80,7 +80,7 @@ def drain(folder, port):
 
 def hold(folder):
     """One event that nobody delivers, until it is killed."""
-    run = Run()
+    run = EventFactory()
     journal = Journal(folder, [Wants(CHANNEL)], run=run, ballast=Ballast(folder, 4096, 0))
     assert journal(run.event("bear", "new", "held", "yard")).durable
     say("kept")
@@ -102,14 +102,14 @@ def careless(folder, seed):
 
 def mend(folder):
     """Open a journal that is damaged, and end."""
-    Journal(folder, [Wants(CHANNEL)], run=Run(), ballast=Ballast(folder, 4096, 0)).close()
+    Journal(folder, [Wants(CHANNEL)], run=EventFactory(), ballast=Ballast(folder, 4096, 0)).close()
 
 
 def life(folder, seed):
     """Runs that write, deliver, attach, beat and trim, each act said once it is acknowledged."""
     random_ = random.Random(int(seed))
     for name in ("first", "second"):
-        run = Run(f"{seed}-{name}")
+        run = EventFactory(f"{seed}-{name}")
         journal = Journal(folder, [Wants(CHANNEL)], run=run, keep=30, ballast=Ballast(folder, 4096, 0))
         for i in range(40):
             event = journal(run.event("bear", "new", f"{name}{i}", "yard", detail="x" * random_.randrange(600)))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from edge.record.journal import Ballast, Clock, Journal
-from edge.run import Run
+from edge.run import EventFactory
 
 MQTT = "mqtt 10.0.0.7:1883"
 PAGE = 4096
@@ -41,7 +41,7 @@ class Times:
 
 def journal(folder, *routes, run=None, ballast=(4096, 0), **more):
     """A journal with a small ballast (bytes, room that must be free beside it)."""
-    return Journal(folder, routes, run=run or Run(), ballast=Ballast(folder, *ballast), **more)
+    return Journal(folder, routes, run=run or EventFactory(), ballast=Ballast(folder, *ballast), **more)
 
 
 def event(run, id_="id1", kind="bear", type_="new", camera="yard", **more):
@@ -67,7 +67,7 @@ def files(folder):
 
 def filled(folder, count=200, done=150, channel=MQTT):
     """A closed journal with events, the first of them delivered; the ids of all."""
-    run = Run()
+    run = EventFactory()
     kept = journal(folder, Wants(channel), run=run)
     for i in range(count):
         kept(event(run, f"id{i}", detail="x" * 400))

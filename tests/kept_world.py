@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.camera.reconnect import KeptSource
+from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Closing
 from edge.errors import SourceError
-from edge.schema import Frame, Trouble
+from edge.schema import CameraFault, Frame
 from tests.tiny import BEAR_COLOUR
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
@@ -152,7 +152,7 @@ class Diary:
         world = World()
         self.camera = Camera(world, *life)
         self.frames: list[tuple[float, Frame]] = []
-        self.reports: list[tuple[float, Trouble | None]] = []
+        self.reports: list[tuple[float, CameraFault | None]] = []
         began = world.now
         opened = Connection(self.camera) if first else None
 
@@ -161,7 +161,7 @@ class Diary:
             self.reports.append((at - began, trouble))
 
         options: dict[str, Any] = {"clock": world.clock, "sleep": world.sleep, "chance": lambda: 0.0} | given
-        self.kept = KeptSource(opened, self.camera.open, name="yard", report=report, **options)
+        self.kept = ReconnectingSource(opened, self.camera.open, name="yard", report=report, **options)
         for frame in self.kept:
             self.frames.append((world.now - began, frame))
             if world.now - began >= seconds:

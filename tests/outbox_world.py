@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.alert.delivery import Feed, Parcel
-from edge.record.outbox import Message, Part, RefusedError, Waiting
+from edge.alert.delivery import Batch, DeliveryScheduler
+from edge.record.outbox import Message, OutboxRow, Part, RefusedError
 from edge.schema import Event
 
 
@@ -45,13 +45,13 @@ class MemoryQueue:
         """The rows in this state, in order."""
         return [number for number, row in self.rows.items() if row["state"] == state]
 
-    def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[Waiting]:
+    def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[OutboxRow]:
         """What waits."""
         self._check("waiting")
         with self._lock:
             now = self.clock()
             found = [
-                Waiting(number, row["event"], row["part"], row["picture"], now - row["at"], row["attempts"])
+                OutboxRow(number, row["event"], row["part"], row["picture"], now - row["at"], row["attempts"])
                 for number, row in self.rows.items()
                 if row["state"] == "waiting"
             ]
@@ -150,11 +150,11 @@ class Life:
 
     def restart(self) -> None:
         """The program ends and begins anew: only the queue remembers."""
-        self.feed = Feed(self.channel, self.queue, self.chance)
+        self.feed = DeliveryScheduler(self.channel, self.queue, self.chance)
 
     def look(self) -> float:
         """Send all that may go now; for how many seconds there is nothing to do then."""
-        while isinstance(found := self.feed.next(self.now), Parcel):
+        while isinstance(found := self.feed.next(self.now), Batch):
             self.tried.append((self.now, found.message))
             try:
                 self.channel.send(found.message)

@@ -24,7 +24,7 @@ from edge.alert.mqtt import Mqtt
 from edge.alert.mqtt_settings import settings_from_url
 from edge.record.journal import Ballast, Clock, Journal
 from edge.record.outbox import Message
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event
 from tests.broker import Broker, Listener, until
 
@@ -90,7 +90,7 @@ def live_through(folder: Path, count: int, restarts: int = 1) -> Outcome:
         broker.stop()
         parts = restarts + 1
         for part in range(parts):
-            run = Run()
+            run = EventFactory()
             mqtt = Mqtt(settings_from_url(f"{broker.url}?discovery=0"), ["yard"])
             journal = Journal(
                 folder / "state", [mqtt, phones], run=run, clock=day.clock, ballast=Ballast(folder / "state", 4096, 0)

@@ -36,7 +36,7 @@ from edge.background import in_order
 from edge.camera.files import VideoSource
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.sequences import CardPictures, read_head
-from edge.detect.stills import Finding, StillResult, look, look_closer, support
+from edge.detect.stills import FileResult, StillResult, look, look_closer, support
 from edge.pictures import read_picture
 from edge.schema import BoxXYWH
 from tests.conftest import PICTURES
@@ -171,7 +171,7 @@ def judge(classifier: Classifier, shots: list[Shot]) -> list[Found]:
             files.append(file)
         card = CardPictures(map(read_head, files))
         looked = list(in_order(partial(look_at, classifier, card), files, THREADS))
-        closer = [Finding(file, seen=seen) for file, (_, _, _, seen) in zip(files, looked, strict=True)]
+        closer = [FileResult(file, seen=seen) for file, (_, _, _, seen) in zip(files, looked, strict=True)]
         bursts = support(closer, card.burst, classifier.card)
         return [
             Found(one, size_wh, boxes, (whole.alarm, seen.alarm, bool(burst.seen and burst.seen.alarm)))

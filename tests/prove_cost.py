@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.crops import cut
@@ -70,7 +70,7 @@ def main() -> None:
             yield frame
             costs.setdefault(watcher.tally.crops - before, []).append((time.thread_time_ns() - started) / 1e6)
 
-    watcher = Watcher(classifier, Rule.from_card(classifier.card), Teller([told.append]))
+    watcher = Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([told.append]))
     watcher(interleaved())
     idle, active = median(costs[0]), median(costs[1])
     print("| a 1280x720 frame, reading it not counted | ms of one core | its floor, ms | ratio |")

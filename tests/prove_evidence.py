@@ -21,7 +21,7 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.record.clip import ClipMaker
@@ -60,7 +60,7 @@ def frame_costs(root: Path, fps: float) -> Event:
     evidence.look = look  # type: ignore[method-assign]
     told: list[Event] = []
     classifier = Classifier(BUNDLED)
-    watcher = Watcher(classifier, Rule.from_card(classifier.card), Teller([told.append], evidence=evidence))
+    watcher = Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([told.append], evidence=evidence))
 
     def timed() -> Any:
         for frame in stage.film(60.0, [stage.bear(40.0, 59.0)], fps=fps):
@@ -84,11 +84,11 @@ def frame_costs(root: Path, fps: float) -> Event:
 
 def clip_cost(folder: Path) -> None:
     """One row for each width: how large a clip is, and how long it takes to make."""
-    from edge.record.pictures import Shot, at_most, jpeg
+    from edge.record.pictures import CompressedFrame, at_most, jpeg
 
     film = list(stage.film(15.0, [stage.bear(3.0, 14.0)], fps=5.0))
     for width, quality in ((640, 78), (1280, 85)):
-        shots = [Shot(frame.time, jpeg(at_most(frame.image, width), quality)) for frame in film]
+        shots = [CompressedFrame(frame.time, jpeg(at_most(frame.image, width), quality)) for frame in film]
         path, started = folder / f"clip{width}.mp4", time.perf_counter()
         ClipMaker(program=(sys.executable, "-c", ENCODE))(shots, path)
         took_s = time.perf_counter() - started

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.camera import open_source
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
@@ -73,7 +73,7 @@ def watched(classifier: Classifier, clip: Clip) -> dict[str, list[tuple[float, f
                 for name, way in WAYS.items():
                     found[name].append((moment.time, way(tracks[one.track])))
 
-    watcher = Watcher(classifier, Rule.from_card(classifier.card), Teller([]), trace=note)
+    watcher = Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([]), trace=note)
     with open_source(str(clip.file)) as source:
         watcher(source)
     return found

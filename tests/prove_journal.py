@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.background import Worker
 from edge.record.journal import Journal
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event
 from tests import cutting
 from tests.journal_stage import Wants, event, journal
@@ -71,7 +71,7 @@ def cut(folder: Path, cuts: int) -> None:
 
 def on_a_small_disk(disk: str) -> dict[str, list[float]]:
     """How late a local sink is called beside the journal, ms: on a disk with room and on a full one, by turns."""
-    run = Run()
+    run = EventFactory()
     kept = journal(Path(disk) / "journal", Wants(), run=run, ballast=(64 << 10, 0))
     local: list[float] = []
     durable: list[bool] = []
@@ -145,7 +145,7 @@ def idle(folder: Path) -> None:
 
 def cost(folder: Path) -> None:
     """One event, beside the barest that SQLite can do and a bare fsync, interleaved."""
-    run = Run()
+    run = EventFactory()
     kept = Journal(folder / "journal", [Wants(), Wants("people")], run=run)
     costs: dict[str, list[float]] = {"fsync": [], "bare": [], "journal": []}
     with closing(sqlite3.connect(folder / "bare.db", isolation_level=None)) as bare, (folder / "f").open("wb") as file:

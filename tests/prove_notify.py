@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.alert.dispatch import Alerting
-from edge.run import Run
+from edge.run import EventFactory
 from edge.settings import AlertSettings
 from tests.post_box import PostBox, Posted
 
@@ -64,7 +64,7 @@ def took_s(*, behind: bool, slow_s: float = 0.0) -> float:
                 time.sleep(slow_s)
 
         box.posted = came = Clocked(before)
-        run = Run()
+        run = EventFactory()
         topic = f"ntfy://127.0.0.1:{box.port}/bears-0123456789abcdef"
         everyone = Alerting(AlertSettings(bell=False, notify=(topic,)), run, state=Path(folder))
         if behind:

@@ -32,17 +32,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from edge.alert.command import Command
 from edge.alert.delivery import Deliverer, close_all
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.alert.jsonl import JsonLines
 from edge.background import Worker, in_background
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import LensCheck
-from edge.detect.frame_rate import CropBudget, Pace
+from edge.detect.frame_rate import CropBudget, FrameRateControl
 from edge.record.evidence import EvidenceWriter
 from edge.record.journal import Journal
 from edge.record.outbox import Message
 from edge.record.trace import Trace
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event, Frame, Picture, Region, Score
 from edge.watch import Watcher
 
@@ -190,7 +190,7 @@ def soak(
     say: Callable[[Reading], None] = lambda _: None,
 ) -> list[Reading]:
     """Readings after the warm-up and then so many more, evenly spread; the last one after all frames."""
-    run = Run()
+    run = EventFactory()
     here, away = Place("here", answers=True), Place("away", answers=False)
     journal = Journal(folder, [here, away], run=run)
     deliverers = [Deliverer(channel, journal) for channel in (here, away)]
@@ -216,8 +216,8 @@ def soak(
     watcher = Watcher(
         Red(),
         rule,
-        Teller(sinks, model="red@1", evidence=writer.camera(), run=run),
-        pace=Pace(FPS / 2, FPS, lambda _: None),
+        EventPublisher(sinks, model="red@1", evidence=writer.camera(), run=run),
+        pace=FrameRateControl(FPS / 2, FPS, lambda _: None),
         budget=CropBudget(0.25),
         lens=LensCheck(),
         trace=trace,
@@ -230,7 +230,7 @@ def soak(
     trace.close(30.0)
     close_all(deliverers, 5.0)
     journal.close()
-    told = watcher.teller.told
+    told = watcher.publisher.told
     # Else it was a quiet week, and proves little.
     assert told["new"] >= frames / FPS / bear_every_s * 0.9, told
     assert here.sent > told["new"], here.sent

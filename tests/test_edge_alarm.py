@@ -8,7 +8,7 @@ import pytest
 from edge.alarm import Alarm
 from edge.alert.dispatch import Alerting
 from edge.errors import OptionError
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event
 from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, HealthSettings, Settings
 from tests.boards import lay, pi
@@ -108,7 +108,7 @@ def test_a_config_that_cannot_be_taken_over_leaves_the_running_alarm_as_it_was(m
 def test_who_stays_is_not_disturbed_and_a_pin_changes_hands_without_a_lost_alarm(pins, tmp_path):
     told = tmp_path / "told"
     before = AlertSettings(bell=False, relays=("17:30", "4"), on_alarm=f"echo one >> {told}")
-    everyone = Alerting(before, Run())
+    everyone = Alerting(before, EventFactory())
     kept = everyone.workers[1]
     everyone.change(replace(before, relays=("17:1:low", "4"), on_alarm=f"echo two >> {told}"), [], None)
     assert [each.name for each in everyone.workers] == ["relay 17:1:low", "relay 4", "--on-alarm"]
@@ -127,7 +127,7 @@ def test_who_stays_is_not_disturbed_and_a_pin_changes_hands_without_a_lost_alarm
 
 
 def test_a_pin_that_cannot_be_had_is_given_back_to_who_had_it(pins, monkeypatch):
-    everyone = Alerting(AlertSettings(bell=False, relays=("17:30",)), Run())
+    everyone = Alerting(AlertSettings(bell=False, relays=("17:30",)), EventFactory())
     held: list[object] = []
     from edge.alert import deterrent
 

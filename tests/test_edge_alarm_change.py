@@ -9,12 +9,12 @@ import pytest
 
 from edge.alarm import Alarm
 from edge.alert import dispatch
-from edge.alert.dispatch import Alerting, GoingOn, _Held
+from edge.alert.dispatch import Alerting, OpenEvents, _Held
 from edge.alert.mqtt_settings import settings_from_url
-from edge.camera.folder import FollowSource
+from edge.camera.folder import FolderSource
 from edge.detect.zones import parse_masks
 from edge.errors import OptionError
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event
 from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, HealthSettings, Settings
 from tests.broker import Broker, Listener, free_port
@@ -89,17 +89,17 @@ def test_what_waits_for_a_first_frame_is_not_undone_by_the_next_change(make, tmp
     alarm.change(replace(alarm.settings, health=HealthSettings(hot_c=70.0)))
     with LiveYard(port):
         assert soon(lambda: alarm.status().cameras[0].frames > 2)
-        assert alarm.posts[0].watcher.teller.evidence.root == tmp_path / "after"
+        assert alarm.posts[0].watcher.publisher.evidence.root == tmp_path / "after"
 
 
 def test_pictures_held_for_a_clip_go_with_who_held_them(make, yard):
     alarm = make(Camera("yard", yard.url))
     for masks in (MASKS, ()):
-        evidence = alarm.posts[0].watcher.teller.evidence
+        evidence = alarm.posts[0].watcher.publisher.evidence
         assert soon(lambda held=evidence: held.ring and held.ring.shots())
         alarm.change(replace(alarm.settings, cameras=(Camera("yard", yard.url, settings=CameraSettings(masks=masks)),)))
         assert soon(lambda held=evidence: held.ring is None)
-    evidence = alarm.posts[0].watcher.teller.evidence
+    evidence = alarm.posts[0].watcher.publisher.evidence
     alarm.change(replace(alarm.settings, cameras=(Camera("garden", yard.url),)))
     assert evidence.ring is None
 
@@ -159,7 +159,7 @@ def test_an_event_that_comes_a_moment_too_late_to_be_held_is_told_all_the_same()
 
 
 def test_nobody_is_let_go_of_while_events_still_go_to_him(monkeypatch, tmp_path):
-    everyone = Alerting(AlertSettings(bell=False, on_alarm=f"echo >> {tmp_path / 'before'}"), Run())
+    everyone = Alerting(AlertSettings(bell=False, on_alarm=f"echo >> {tmp_path / 'before'}"), EventFactory())
     before = everyone.workers[0]
     found: list[bool] = []
     over = threading.Event()
@@ -185,7 +185,7 @@ def test_nobody_is_let_go_of_while_events_still_go_to_him(monkeypatch, tmp_path)
 
 
 def test_who_is_told_no_more_is_silenced_too(monkeypatch, tmp_path):
-    everyone = Alerting(AlertSettings(bell=False, on_alarm="true"), Run())
+    everyone = Alerting(AlertSettings(bell=False, on_alarm="true"), EventFactory())
     silenced: list[str] = []
     monkeypatch.setattr(dispatch, "_close", lambda told, within_s: time.sleep(5.0))
     local = next(iter(everyone._at_once._told.values())).local
@@ -197,7 +197,7 @@ def test_who_is_told_no_more_is_silenced_too(monkeypatch, tmp_path):
 
 
 def test_who_comes_in_the_middle_is_shown_what_goes_on_and_nothing_that_is_over():
-    going_on, first, second, at_once_told = GoingOn(), list[Event](), list[Event](), list[Event]()
+    going_on, first, second, at_once_told = OpenEvents(), list[Event](), list[Event](), list[Event]()
     going_on.show_to({first.append: first.append}, ["yard", "bins"])
     for each in (
         event("new", id_="a"),
@@ -217,7 +217,7 @@ def test_who_comes_in_the_middle_is_shown_what_goes_on_and_nothing_that_is_over(
 def test_a_bear_is_still_there_for_home_assistant_when_a_camera_comes_or_goes(tmp_path):
     with Broker(tmp_path) as broker, Listener(broker) as home:
         settings = AlertSettings(bell=False, mqtt=settings_from_url(f"{broker.url}?every=1"))
-        everyone = Alerting(settings, Run(), state=tmp_path / "state", cameras=["yard"])
+        everyone = Alerting(settings, EventFactory(), state=tmp_path / "state", cameras=["yard"])
         everyone.watching = lambda camera: True
         assert home.hears("bear-alarm/yard/bear", "OFF")
         everyone.tell(event(id_="a"))
@@ -231,13 +231,13 @@ def test_a_bear_is_still_there_for_home_assistant_when_a_camera_comes_or_goes(tm
 
 def test_a_folder_whose_camera_is_renamed_is_gone_on_with_where_it_was(make, monkeypatch, tmp_path):
     looked: list[str] = []
-    done = FollowSource._done
+    done = FolderSource._done
 
     def note(source, arrived):
         looked.append(arrived.path.name)
         done(source, arrived)
 
-    monkeypatch.setattr(FollowSource, "_done", note)
+    monkeypatch.setattr(FolderSource, "_done", note)
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     alarm = make(Camera("inbox", str(inbox), follow=True))

@@ -9,7 +9,7 @@ import pytest
 
 from edge.alert.dispatch import Alerting, channel_plans
 from edge.alert.mqtt_settings import settings_from_url
-from edge.run import Run
+from edge.run import EventFactory
 from edge.settings import AlertSettings
 from tests.broker import Broker
 from tests.sink_world import soon
@@ -51,7 +51,7 @@ def test_what_happens_while_an_address_is_exchanged_is_told_to_the_new_one(tmp_p
     """A server that does not answer is waited for, for two seconds, before the next one is told of anything."""
     hung = threading.Event()
     with HookServer(lambda: hung.wait(20.0)) as old, HookServer() as new:
-        run = Run()
+        run = EventFactory()
         alerting = Alerting(AlertSettings(bell=False, webhook=old.url), run, state=tmp_path, cameras=["yard"])
         alerting.tell(run.event("bear", "new", "before", "yard", label="bear"))
         assert soon(lambda: old.ids == ["before"])
@@ -85,7 +85,7 @@ def test_the_journal_knows_a_broker_before_it_is_connected_by_the_key_it_has_the
 
 def test_the_journal_forgets_who_was_exchanged(tmp_path):
     alerting = Alerting(
-        AlertSettings(bell=False, webhook="http://127.0.0.1:9/0"), Run(), state=tmp_path, cameras=["yard"]
+        AlertSettings(bell=False, webhook="http://127.0.0.1:9/0"), EventFactory(), state=tmp_path, cameras=["yard"]
     )
     for number in range(1, 5):
         alerting.change(AlertSettings(bell=False, webhook=f"http://127.0.0.1:9/{number}"), ["yard"], None)

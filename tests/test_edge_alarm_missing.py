@@ -16,7 +16,7 @@ from edge.alert.dispatch import AGAIN_S, START_S, Alerting, local_plans
 from edge.alert.mqtt_settings import settings_from_url
 from edge.alert.sound import Player, make, wav_of
 from edge.errors import OptionError, UnavailableError
-from edge.run import Run
+from edge.run import EventFactory
 from edge.settings import AlertSettings
 from edge.status import CLEAR_S
 from tests.broker import refusing_port
@@ -33,7 +33,7 @@ class World:
         self.lines = folder / "events.jsonl"
         self.everyone = Alerting(
             AlertSettings(bell=False, events=str(self.lines), **settings),
-            Run(),
+            EventFactory(),
             state=folder / "state",
             cameras=cameras,
         )

@@ -13,7 +13,7 @@ from edge.alert.mqtt_settings import settings_from_url
 from edge.errors import OptionError
 from edge.files import JOURNAL
 from edge.record.history import JournalReader
-from edge.run import Run
+from edge.run import EventFactory
 from edge.settings import AlertSettings
 from tests.broker import Broker, Listener, refusing_port
 from tests.command import bear_alarm
@@ -55,7 +55,7 @@ def path(folder):
 
 def kept(state):
     with JournalReader(state / JOURNAL) as journal:
-        return journal.happenings()
+        return journal.incidents()
 
 
 def test_each_answers_and_the_event_is_marked_as_a_test(tmp_path):
@@ -148,7 +148,7 @@ def test_what_makes_no_sense_is_one_sentence(tmp_path, words, sentence):
 
 
 def alerting(state=None, **settings):
-    return Alerting(AlertSettings(bell=False, **settings), Run(), state=state)
+    return Alerting(AlertSettings(bell=False, **settings), EventFactory(), state=state)
 
 
 def test_a_line_is_printed_once_the_journal_has_the_event(tmp_path):

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from edge.camera import folder as arrivals
-from edge.camera.folder import Arrivals, is_finished, mount_point
+from edge.camera.folder import FolderScanner, is_finished, mount_point
 from edge.pictures import capture_time, decode_picture
 from tests.uploads import dated, jpeg, put
 
 
 def begun(folder, **options):
     """What watches an empty folder, after its first look."""
-    watching = Arrivals(folder, **options)
+    watching = FolderScanner(folder, **options)
     assert watching.look(0.0) == []
     return watching
 
@@ -34,7 +34,7 @@ def test_what_lies_there_at_the_start_is_passed_over_or_not(tmp_path):
     for name, at in (("b.jpg", 200), ("a.jpg", 200), ("c.jpg", 100)):
         put(tmp_path / name, at=at)
     assert arrived(begun(tmp_path), 1.0) == []
-    everything = Arrivals(tmp_path, from_start=True)
+    everything = FolderScanner(tmp_path, from_start=True)
     assert arrived(everything, 0.0) + arrived(everything, 1.0) == ["c.jpg", "a.jpg", "b.jpg"]
     assert arrived(everything, 2.0) == []
 
@@ -255,7 +255,7 @@ def test_a_camera_whose_clock_is_wrong_still_tells_what_lies_apart(tmp_path):
     for name, taken in (("a", "2000:01:01 00:00:00"), ("b", "2000:01:01 00:00:02"), ("c", "2000:01:01 07:00:00")):
         put(tmp_path / f"{name}.jpg", dated(jpeg(), taken), at=now)
     put(tmp_path / "d.jpg", dated(jpeg(), datetime.fromtimestamp(now - 3600).strftime("%Y:%m:%d %H:%M:%S")), at=now + 1)
-    watching = Arrivals(tmp_path, from_start=True)
+    watching = FolderScanner(tmp_path, from_start=True)
     watching.look(0.0)
     found = [each for file in watching.look(1.0) if (each := watching.read(file, 1.0))]
     a, b, c, d = found

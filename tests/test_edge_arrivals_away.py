@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.camera import folder as seen
-from edge.camera.folder import Arrivals, Seen
+from edge.camera.folder import FolderScanner, ProcessedFiles
 from tests.test_edge_arrivals import arrived, begun
 from tests.uploads import put
 
@@ -28,7 +28,7 @@ def _heard(caplog):
 def test_what_cannot_be_read_is_tried_again_ever_more_seldom_and_said_once(error, tmp_path, monkeypatch, caplog):
     inbox, state, tries = tmp_path / "inbox", tmp_path / "seen.txt", list[float]()
     inbox.mkdir()
-    watching = begun(inbox, seen=Seen(inbox, state))
+    watching = begun(inbox, seen=ProcessedFiles(inbox, state))
     put(inbox / "bear.jpg")
 
     def failing(path):
@@ -48,7 +48,7 @@ def test_what_cannot_be_read_is_tried_again_ever_more_seldom_and_said_once(error
     assert "bear.jpg: cannot be read" in caplog.messages[0]
     assert "tried again" in caplog.messages[0]
     watching.seen.close()
-    assert not Seen(inbox, state).marks
+    assert not ProcessedFiles(inbox, state).marks
     assert arrived(watching, 4300.0) == ["bear.jpg"]
     assert arrived(watching, 4700.0) == []
 
@@ -87,7 +87,7 @@ def test_a_folder_that_may_not_be_listed_is_said_once_but_for_lost_and_found(tmp
 def test_a_sub_folder_that_is_away_for_hours_does_not_come_again(bare, tmp_path):
     inbox, away, state = tmp_path / "inbox", tmp_path / "away", tmp_path / "seen.txt"
     (inbox / "cam1").mkdir(parents=True)
-    watching = begun(inbox, seen=Seen(inbox, state))
+    watching = begun(inbox, seen=ProcessedFiles(inbox, state))
     for number in range(50):
         put(inbox / "cam1" / f"{number}.jpg")
     put(inbox / "cam2" / "x.jpg")
@@ -101,7 +101,7 @@ def test_a_sub_folder_that_is_away_for_hours_does_not_come_again(bare, tmp_path)
         watching.seen.looked_at(mark)
     watching.seen.close()
     shutil.rmtree(inbox / "cam1", ignore_errors=True)
-    again = Arrivals(inbox, seen=Seen(inbox, state))  # a restart meanwhile
+    again = FolderScanner(inbox, seen=ProcessedFiles(inbox, state))  # a restart meanwhile
     assert arrived(again, 10.0) == []
     away.rename(inbox / "cam1")
     put(inbox / "cam1" / "new.jpg")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.decide.alarms import LOST_S, QUIET_S, Decider
-from edge.decide.repeat_alarms import Offenders
+from edge.decide.repeat_alarms import RepeatAlarmFilter
 from tests.test_edge_escalation import YARD, between
 from tests.test_edge_happening import LEFT, RIGHT, RULE, Stage
 
@@ -69,7 +69,7 @@ def test_while_another_is_seen_none_has_gone():
 
 
 def test_a_stump_that_is_known_now_and_then_has_not_come_back():
-    stage = Stage(Decider(RULE, offenders=Offenders()))
+    stage = Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter()))
     stage.kind = "sweep"
     assert len(visits(stage, 100).noises()) == 1
 
@@ -119,8 +119,8 @@ def test_a_visit_makes_no_more_than_one_noise_in_two_minutes_for_coming_back(scr
     for here_s, away_s, box in script:
         stage(here_s, (box, 0.9)).skip(away_s)
     loud = [(v, at) for v, at in stage.told if v.alarms]
-    for number in {v.happening for v, _ in loud}:
-        own = [(v, at) for v, at in loud if v.happening == number]
+    for number in {v.incident for v, _ in loud}:
+        own = [(v, at) for v, at in loud if v.incident == number]
         for (_, before), (now, at) in itertools.pairwise(own):
             if (now.escalated or "").startswith("back after"):
                 assert at - before >= QUIET_S

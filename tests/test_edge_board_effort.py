@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.decide.evidence import Evidence, Rule
-from edge.detect.frame_rate import Pace
-from edge.device.health import CALM_S, SURE_S, Effort, slowest_fps
+from edge.detect.frame_rate import FrameRateControl
+from edge.device.health import CALM_S, SURE_S, ThermalThrottle, slowest_fps
 from edge.device.sensors import Board, Reading
 from edge.errors import OptionError
 from tests.boards import lay, pi
@@ -20,7 +20,7 @@ from tests.boards import lay, pi
 FINE = Reading(temperature_c=50.0, undervolted=False)
 
 
-def shares(effort: Effort, reading: Reading, *times: float) -> list[float]:
+def shares(effort: ThermalThrottle, reading: Reading, *times: float) -> list[float]:
     return [effort(replace(reading, at=now), now) for now in times]
 
 
@@ -59,13 +59,13 @@ def shares(effort: Effort, reading: Reading, *times: float) -> list[float]:
     ],
 )
 def test_each_reading_has_its_share_at_once_and_says_why(reading: Reading, share: float, why: str | None) -> None:
-    effort = Effort()
+    effort = ThermalThrottle()
     assert effort(reading, 0.0) == effort.share == share
     assert effort.why == why
 
 
 def test_it_comes_back_one_step_a_minute_once_it_is_5_degrees_cooler() -> None:
-    effort = Effort()
+    effort = ThermalThrottle()
     assert shares(effort, replace(FINE, temperature_c=86.0), 0.0) == [0.25]
     assert shares(effort, replace(FINE, temperature_c=81.0), 10.0, 100.0) == [0.25, 0.25]  # not 5 below 85 yet
     assert shares(effort, replace(FINE, temperature_c=79.9), 110.0, 169.0, 170.0) == [0.25, 0.25, 0.5]
@@ -79,7 +79,7 @@ def test_it_comes_back_one_step_a_minute_once_it_is_5_degrees_cooler() -> None:
 
 
 def test_one_warm_reading_begins_the_minute_anew() -> None:
-    effort = Effort()
+    effort = ThermalThrottle()
     effort(replace(FINE, undervolted=True), 0.0)
     assert shares(effort, FINE, 5.0, 60.0) == [0.5, 0.5]
     assert effort(replace(FINE, undervolted=True), 62.0) == 0.5
@@ -87,7 +87,7 @@ def test_one_warm_reading_begins_the_minute_anew() -> None:
 
 
 def test_words_name_the_voltage_that_was() -> None:
-    effort = Effort()
+    effort = ThermalThrottle()
     effort(replace(FINE, undervolted=True), 0.0)
     effort(FINE, 5.0)
     assert effort.why == (
@@ -100,7 +100,7 @@ DEGREES = st.integers(40, 100)
 
 
 def test_each_step_up_that_was_too_much_doubles_the_patience_before_the_next() -> None:
-    effort, now, waits = Effort(), 0.0, []
+    effort, now, waits = ThermalThrottle(), 0.0, []
     for _ in range(8):
         effort(replace(FINE, temperature_c=81.0), now)
         fell_at = now
@@ -119,16 +119,16 @@ STEP = st.tuples(st.integers(1, 90), DEGREES, st.booleans(), st.booleans())
 
 @given(st.lists(STEP, min_size=1, max_size=60))
 def test_it_never_has_more_than_the_reading_of_the_moment_allows(steps: list[tuple[int, int, bool, bool]]) -> None:
-    effort, now = Effort(), 0.0
+    effort, now = ThermalThrottle(), 0.0
     for passed_s, degrees, low, slowed in steps:
         now += passed_s
         reading = Reading(now, float(degrees), undervolted=low, throttled=slowed)
-        assert effort(reading, now) <= Effort()(reading, now)
+        assert effort(reading, now) <= ThermalThrottle()(reading, now)
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 30.0), DEGREES, st.booleans()), max_size=200))
 def test_it_rises_no_more_often_than_once_a_minute_and_by_one_step(steps: list[tuple[float, int, bool]]) -> None:
-    effort, now, rises = Effort(), 0.0, []
+    effort, now, rises = ThermalThrottle(), 0.0, []
     for passed_s, degrees, low in steps:
         now += passed_s
         before, after = effort.share, effort(Reading(now, float(degrees), undervolted=low), now)
@@ -142,7 +142,7 @@ def test_it_rises_no_more_often_than_once_a_minute_and_by_one_step(steps: list[t
 
 def test_from_the_files_of_a_board_to_the_share(tmp_path: Path) -> None:
     root = pi(tmp_path, milli_c="82000\n")
-    board, effort = Board(root, tmp_path), Effort(hot_c=80.0)
+    board, effort = Board(root, tmp_path), ThermalThrottle(hot_c=80.0)
     assert effort(board.read(0.0), 0.0) == 0.5
     lay(root, {"sys/class/thermal/thermal_zone0/temp": "85500\n"})
     assert effort(board.read(5.0), 5.0) == 0.25
@@ -154,7 +154,7 @@ def test_from_the_files_of_a_board_to_the_share(tmp_path: Path) -> None:
 def kept_fps(fps: float, share: float, least: float) -> float:
     """Frames a second that a watcher is left."""
     rates: list[float] = []
-    Pace(fps, fps, rates.append, share=lambda: share, least=least)(True, 0.0)
+    FrameRateControl(fps, fps, rates.append, share=lambda: share, least=least)(True, 0.0)
     return rates[0] if rates else fps
 
 

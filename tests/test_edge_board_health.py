@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.device.health import Effort, parts
+from edge.device.health import ThermalThrottle, parts
 from edge.device.sensors import Board, Reading
-from edge.run import Run
+from edge.run import EventFactory
 from edge.settings import HealthSettings
 from edge.status import Health
 from tests.boards import lay, pi
@@ -26,7 +26,7 @@ class Machine:
     def __init__(self) -> None:
         self.reading = FINE
         self.crop_ms: float | None = 40.0
-        self.effort = Effort()
+        self.effort = ThermalThrottle()
         self.parts = parts(
             lambda: self.reading,
             HealthSettings(),
@@ -77,7 +77,7 @@ def test_a_board_that_is_hot_at_the_whole_rate_and_cool_at_half_of_it_does_not_g
     slowness_s: float,
 ) -> None:
     machine, degrees, shares, told = Machine(), 60.0, [1.0], 0
-    health = Health(Run(), machine.parts)
+    health = Health(EventFactory(), machine.parts)
     for now in range(0, 86_400, 5):
         aim = 83.0 if machine.effort.share == 1.0 else 73.0
         degrees += (aim - degrees) * 5.0 / slowness_s
@@ -110,7 +110,7 @@ def test_a_voltage_that_dips_again_and_again_is_one_problem_and_one_dip_is_none(
 
 def test_a_dipping_voltage_outlasts_the_grace_time_of_health() -> None:
     machine = Machine()
-    health = Health(Run(), machine.parts)
+    health = Health(EventFactory(), machine.parts)
     told = []
     for now in range(0, 900, 5):
         machine.at(float(now), undervolted=now < 300 and now % 50 == 0)
@@ -166,7 +166,7 @@ def test_from_the_files_of_a_board_to_an_event_and_its_end(tmp_path: Path) -> No
     root = pi(tmp_path, milli_c="81000\n")
     board, now = Board(root, tmp_path), 0.0
     found = parts(lambda: board.read(now), HealthSettings(low_disk_mb=0.0), state=tmp_path)
-    health, told = Health(Run(), found), []
+    health, told = Health(EventFactory(), found), []
     for second in range(0, 300, 5):
         now = float(second)
         if second == 150:

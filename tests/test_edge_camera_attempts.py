@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from edge.alarm import open_kept
-from edge.camera.folder import MOST, Attempts
+from edge.camera.folder import MOST, CrashGuard
 from edge.settings import Camera
 from tests.sink_world import soon
 from tests.test_edge_watch import ROOT
@@ -52,28 +52,28 @@ def test_a_picture_that_kills_the_process_does_not_kill_it_for_ever_and_no_other
 def test_who_is_stopped_in_the_middle_has_not_died(tmp_path):
     path = tmp_path / "in-hand"
     for _ in range(2 * MOST):
-        attempts = Attempts(path)
+        attempts = CrashGuard(path)
         assert not attempts.suspects
         assert attempts.begin(7)
         attempts.stop()
     for _ in range(MOST):
-        assert Attempts(path).begin(7)
-    assert Attempts(path).suspects
-    assert not Attempts(path).begin(7)
-    assert Attempts(path).begin(7)  # given up once is done with
+        assert CrashGuard(path).begin(7)
+    assert CrashGuard(path).suspects
+    assert not CrashGuard(path).begin(7)
+    assert CrashGuard(path).begin(7)  # given up once is done with
 
 
 def test_what_is_torn_or_not_to_be_written_is_no_reason_to_fail(tmp_path, caplog):
     path = tmp_path / "in-hand"
     path.write_text('{"00000000000000')
-    assert Attempts(path).begin(1)
+    assert CrashGuard(path).begin(1)
     path.write_text("[1]")
-    assert Attempts(path).begin(1)
-    nowhere = Attempts(tmp_path / "missing" / "in-hand")
+    assert CrashGuard(path).begin(1)
+    nowhere = CrashGuard(tmp_path / "missing" / "in-hand")
     assert nowhere.begin(1)
     assert nowhere.begin(2)
     assert caplog.text.count("cannot be written down") == 1
-    assert Attempts().begin(1)
+    assert CrashGuard().begin(1)
 
 
 def test_who_never_came_to_look_at_a_picture_has_not_died_over_it(tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edge.camera.live import Frozen, Stillness, frame_fault, picture_fault
-from edge.camera.reconnect import Onward
-from edge.schema import Frame, Later
+from edge.camera.reconnect import FrameSequencer
+from edge.schema import Frame, LazyImage
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 
@@ -39,7 +39,7 @@ def test_what_is_no_picture_is_said(picture, words):
 
 
 def test_pictures_are_right_and_those_for_later_are_not_made():
-    later = Later(lambda: pytest.fail("made"), (1280, 720))
+    later = LazyImage(lambda: pytest.fail("made"), (1280, 720))
     assert picture_fault(grey()) is None
     assert frame_fault(frame_of(later)) is None
     assert frame_fault(frame_of(later, luma=grey(shape=(180, 320)))) is None
@@ -56,9 +56,9 @@ def test_one_bit_in_a_picture_is_life():
     picture[0, 0, 0] ^= 1  # in the sample, and in the same memory
     assert still(frame_of(picture), 6.0) == 0.0
     luma = grey(shape=(180, 320))
-    later = frame_of(Later(lambda: pytest.fail("made"), (1280, 720)), luma=luma)
+    later = frame_of(LazyImage(lambda: pytest.fail("made"), (1280, 720)), luma=luma)
     assert [still(later, at) for at in (7.0, 8.0)] == [0.0, 1.0]
-    assert still(frame_of(Later(lambda: pytest.fail("made"), (1280, 720))), 9.0) == 0.0
+    assert still(frame_of(LazyImage(lambda: pytest.fail("made"), (1280, 720))), 9.0) == 0.0
 
 
 def test_two_frames_at_a_slow_rate_are_not_yet_frozen():
@@ -113,14 +113,14 @@ def test_nothing_is_learnt_from_a_camera_that_was_frozen(stuck):
 
 
 def test_a_picture_of_another_size_is_seen_anew():
-    onward = Onward()
+    onward = FrameSequencer()
     sizes = [(720, 1280, 3), (720, 1280, 3), (480, 640, 3), (480, 640, 3)]
     frames = [onward(frame_of(grey(shape=shape), i), i, first=i == 0) for i, shape in enumerate(sizes)]
     assert [frame.again for frame in frames] == [False, False, True, False]
 
 
 def test_times_go_forward_over_a_gap_and_back_to_the_clock():
-    onward = Onward()
+    onward = FrameSequencer()
     given = [(5.0, 100.0, True), (6.0, 101.0, False), (0.0, 111.0, True), (0.5, 111.5, False), (0.5, 112.0, False)]
     times = [onward(frame_of(grey(), at), now, first=first).time for at, now, first in given]
     assert times == pytest.approx([5.0, 6.0, 16.0, 16.5, 16.501])

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from edge.camera import folder as arrivals
-from edge.camera.folder import FollowSource, Seen
+from edge.camera.folder import FolderSource, ProcessedFiles
 from edge.errors import SourceError
 from edge.pictures import decode_picture
 from tests.uploads import jpeg, put
 
 
 def follow(folder, **options):
-    return FollowSource(folder, name="inbox", **({"poll_s": 0.02, "fps": 1000.0, "gone_s": 0.4} | options))
+    return FolderSource(folder, name="inbox", **({"poll_s": 0.02, "fps": 1000.0, "gone_s": 0.4} | options))
 
 
 def take(source, count):
@@ -174,7 +174,7 @@ def test_a_picture_over_which_the_loop_failed_comes_once_more_and_then_counts_as
     assert [record.message for record in caplog.records] == [
         f"{inbox / '2000.jpg'}: the alarm failed over this picture twice; it counts as looked at"
     ]
-    assert len(Seen(inbox, state).marks) == 3
+    assert len(ProcessedFiles(inbox, state).marks) == 3
 
 
 def no_threads():
@@ -193,9 +193,9 @@ def test_a_first_look_that_takes_long_does_not_hold_up_an_alarm_that_is_told_of_
             alive()
         return []
 
-    monkeypatch.setattr(arrivals.Arrivals, "look", slowly)
+    monkeypatch.setattr(arrivals.FolderScanner, "look", slowly)
     began = time.monotonic()
-    source = FollowSource(tmp_path, name="inbox", gone_s=0.3, report=lambda trouble, at: None)
+    source = FolderSource(tmp_path, name="inbox", gone_s=0.3, report=lambda trouble, at: None)
     assert time.monotonic() - began < 5.0
     ended.set()
     source.close()

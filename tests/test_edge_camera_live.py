@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge.camera import live
-from edge.camera.live import LiveSource, Newest
+from edge.camera.live import LatestFrame, LiveSource
 from edge.errors import SourceError
 
 
@@ -225,7 +225,7 @@ def test_the_newest_item_is_kept_and_its_iterator_closed_in_its_own_thread():
         finally:
             closed.append((threading.current_thread().name, newest.over))
 
-    newest = Newest(count, "counter")
+    newest = LatestFrame(count, "counter")
     assert newest.take(0.01) is None
     newest.start()
     assert given.wait(5)

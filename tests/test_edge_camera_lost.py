@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from edge.camera.reconnect import KeptSource, Lost
+from edge.camera.reconnect import GapMonitor, ReconnectingSource
 from tests.kept_world import Camera, Connection, Diary, World
 
 
@@ -18,7 +18,7 @@ def test_what_is_lost_is_counted_with_the_gap_that_lasts():
     assert Diary(seconds=30).kept.lost_s == 0.0
     world = World()
     camera = Camera(world, (5.0, "away"))
-    kept = KeptSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep)
+    kept = ReconnectingSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep)
     kept.report = lambda trouble, at: kept.close() if at >= 1030.0 else None
     list(kept)
     assert kept.lost_s == pytest.approx(25.5, abs=1.5)  # closed at the next look, and openings differ
@@ -44,7 +44,7 @@ def test_gaps_of_a_second_and_a_half_add_up_too():
 
 @pytest.mark.parametrize(("gap_s", "told"), [(0.1, False), (1.0, False), (1.9, False), (2.5, True)])
 def test_a_camera_that_is_slow_by_itself_does_not_come_and_go(gap_s, told):
-    lost = Lost()
+    lost = GapMonitor()
     for i in range(300):
         lost(i * gap_s, gap_s, 10.0)
     assert lost.unsteady == told
@@ -69,7 +69,7 @@ def test_what_a_source_found_wrong_with_itself_is_known():
     camera = Camera(world)
     first = Connection(camera)
     first.problems = ["yard: raw pictures are refused"]
-    kept = KeptSource(first, camera.open, clock=world.clock, sleep=world.sleep)
+    kept = ReconnectingSource(first, camera.open, clock=world.clock, sleep=world.sleep)
     for _ in kept:
         kept.close()
     assert kept.problems == ["yard: raw pictures are refused"]

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from edge.alarm import connect
-from edge.alert.events import Teller
-from edge.camera.dual_stream import PairedSource
-from edge.camera.reconnect import KeptSource
+from edge.alert.events import EventPublisher
+from edge.camera.dual_stream import DualStreamSource
+from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Closing
 from edge.errors import SourceError
-from edge.schema import Event, Frame, Later, Trouble
+from edge.schema import CameraFault, Event, Frame, LazyImage
 from edge.watch import Watcher
 from tests.test_edge_watch import RULE, Colours
 
@@ -35,7 +35,7 @@ class FakeStream(Closing):
         self.problems: list[str] = []
         self.muted, self.closed = threading.Event(), threading.Event()
         self.fails: str | None = None
-        self.same_s = 0.0
+        self.frozen_s = 0.0
         self.made = 0  # pictures that somebody asked for
         self.last = -1
 
@@ -49,10 +49,12 @@ class FakeStream(Closing):
                 return
             self.last = index
             luma = self.grey(index) if self.luma else None
-            later = Later(partial(self.picture, index), self.size_wh)
+            later = LazyImage(partial(self.picture, index), self.size_wh)
             at = time.monotonic() - self.behind_s
             jpeg = b"the large one's" if self.size_wh == MAIN_WH else b"the small one's"
-            yield Frame(later, at, datetime.now(UTC), self.name, index, at, luma=luma, jpeg=jpeg, same_s=self.same_s)
+            yield Frame(
+                later, at, datetime.now(UTC), self.name, index, at, luma=luma, jpeg=jpeg, frozen_s=self.frozen_s
+            )
 
     def grey(self, index):
         return np.full(self.size_wh[::-1], index % 256, np.uint8)
@@ -67,7 +69,7 @@ class FakeStream(Closing):
 
 def paired(*, main=None, sub=None, **options):
     main, sub = main or FakeStream(MAIN_WH), sub or FakeStream(SUB_WH, luma=True)
-    return PairedSource(main, sub, name="yard", **options), main, sub
+    return DualStreamSource(main, sub, name="yard", **options), main, sub
 
 
 def until(frames, wanted, most=1000):
@@ -180,8 +182,8 @@ def test_a_large_stream_that_ends_is_said_with_its_reason():
 def kept_pair(**options):
     """Both streams as `watch` has them, and what is told of the main one."""
     told: list[Any] = []
-    main, sub = (KeptSource(FakeStream(size), away, name="yard", silent_s=0.3) for size in (MAIN_WH, SUB_WH))
-    return PairedSource(main, sub, name="yard", report=lambda trouble, at: told.append(trouble), **options), told
+    main, sub = (ReconnectingSource(FakeStream(size), away, name="yard", silent_s=0.3) for size in (MAIN_WH, SUB_WH))
+    return DualStreamSource(main, sub, name="yard", report=lambda trouble, at: told.append(trouble), **options), told
 
 
 def away():
@@ -211,7 +213,7 @@ def test_a_large_stream_that_stands_still_is_not_looked_at():
     with source:
         frames = iter(source)
         until(frames, lambda frame: frame.size_wh == MAIN_WH)
-        source.main.report(Trouble("frozen", "yard: the same picture for 9 s; switch the camera off and on"), 0.0)
+        source.main.report(CameraFault("frozen", "yard: the same picture for 9 s; switch the camera off and on"), 0.0)
         until(frames, lambda frame: frame.size_wh == SUB_WH)
         until(frames, lambda _: told)
         assert "the same picture for 9 s" in told[0].detail
@@ -222,8 +224,8 @@ def test_a_large_stream_that_stands_still_is_not_looked_at():
 def test_both_streams_troubles_reach_the_watcher_and_each_has_its_own_end():
     source, _ = kept_pair()
     told: list[Event] = []
-    connect(source, Watcher(Colours(), RULE, Teller([told.append])))
-    main, gone = Trouble("main_gone", "yard: only the small stream"), Trouble("gone", "yard: no frame")
+    connect(source, Watcher(Colours(), RULE, EventPublisher([told.append])))
+    main, gone = CameraFault("main_gone", "yard: only the small stream"), CameraFault("gone", "yard: no frame")
     for second in range(60):
         source.report(main if 5 <= second < 50 else None, 100.0 + second)
         source.sub.report(gone if 20 <= second < 30 else None, 100.0 + second)
@@ -238,7 +240,7 @@ def test_closing_both_takes_a_second_though_both_hang():
         def close(self):
             time.sleep(0.8)
 
-    source = PairedSource(Deaf(MAIN_WH), Deaf(SUB_WH), name="yard")
+    source = DualStreamSource(Deaf(MAIN_WH), Deaf(SUB_WH), name="yard")
     began = time.monotonic()
     source.close()
     assert time.monotonic() - began < 1.5

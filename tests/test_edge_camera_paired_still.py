@@ -3,8 +3,8 @@
 import itertools
 from typing import Any
 
-from edge.camera.dual_stream import OLDEST_S, SAME_S, SILENT_S, PairedSource
-from edge.camera.reconnect import KeptSource
+from edge.camera.dual_stream import OLDEST_S, SAME_S, SILENT_S, DualStreamSource
+from edge.camera.reconnect import ReconnectingSource
 from edge.cli.watch import _lost
 from edge.detect.camera_check import GRACE_S
 from edge.watch import CHECK_S
@@ -17,20 +17,22 @@ def test_the_same_large_picture_is_not_cut_while_the_small_one_lives():
     with source:
         frames = iter(source)
         until(frames, lambda frame: frame.size_wh == MAIN_WH)
-        main.same_s, sub.same_s = 1.5, 0.5
-        assert until(frames, lambda frame: frame.same_s == 0.5).size_wh == MAIN_WH  # a still place, as far as is known
-        sub.same_s = 0.0
+        main.frozen_s, sub.frozen_s = 1.5, 0.5
+        assert (
+            until(frames, lambda frame: frame.frozen_s == 0.5).size_wh == MAIN_WH
+        )  # a still place, as far as is known
+        sub.frozen_s = 0.0
         until(frames, lambda frame: frame.size_wh == SUB_WH)
-        sub.same_s = 0.5
-        until(frames, lambda frame: frame.same_s == 0.5)
+        sub.frozen_s = 0.5
+        until(frames, lambda frame: frame.frozen_s == 0.5)
         assert {frame.size_wh for frame in itertools.islice(frames, 10)} == {SUB_WH}  # no to and fro
-        main.same_s = 61.0
+        main.frozen_s = 61.0
         until(frames, lambda _: told)
         assert "the main stream: the same picture for 61 s, while the small one changes" in told[0].detail
-        main.same_s = 0.0
+        main.frozen_s = 0.0
         assert until(frames, lambda frame: frame.size_wh == MAIN_WH).again
-        sub.same_s = 9.0  # and what is cut is new
-        assert all(frame.same_s == 0.0 for frame in itertools.islice(frames, 20))
+        sub.frozen_s = 9.0  # and what is cut is new
+        assert all(frame.frozen_s == 0.0 for frame in itertools.islice(frames, 20))
 
 
 def test_a_large_stream_that_fails_is_told_within_ten_seconds():
@@ -38,8 +40,8 @@ def test_a_large_stream_that_fails_is_told_within_ten_seconds():
 
 
 def test_what_is_said_to_be_lost_is_all_of_the_small_stream():
-    main, sub = (KeptSource(FakeStream(size), away, name="yard") for size in (MAIN_WH, SUB_WH))
+    main, sub = (ReconnectingSource(FakeStream(size), away, name="yard") for size in (MAIN_WH, SUB_WH))
     main._lost.total_s, main.reopened = 500.0, 20
     sub._lost.total_s, sub.reopened = 41.2, 3
-    with PairedSource(main, sub, name="yard") as source:
+    with DualStreamSource(main, sub, name="yard") as source:
         assert _lost(source) == "41.2 s without a picture, reopened 3 times"

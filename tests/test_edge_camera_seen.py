@@ -14,7 +14,7 @@ import pytest
 from edge.alarm import open_kept
 from edge.camera import folder as arrivals
 from edge.camera import folder as seen
-from edge.camera.folder import Arrivals, FollowSource, Seen, mark_of, seen_file
+from edge.camera.folder import FolderScanner, FolderSource, ProcessedFiles, mark_of, seen_file
 from edge.settings import Camera
 from tests.uploads import jpeg, put
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def follow(folder, state):
-    return FollowSource(folder, name="inbox", remember=state, poll_s=0.02, fps=1000.0)
+    return FolderSource(folder, name="inbox", remember=state, poll_s=0.02, fps=1000.0)
 
 
 def looked_at(folder, state, count):
@@ -68,7 +68,7 @@ def test_a_picture_that_was_taken_but_not_looked_at_comes_again(tmp_path):
 
 
 def test_without_a_state_file_nothing_is_kept(tmp_path):
-    kept = Seen(tmp_path)
+    kept = ProcessedFiles(tmp_path)
     kept.begin("/", [1])
     for mark in range(1000):
         kept.given(mark)
@@ -78,7 +78,7 @@ def test_without_a_state_file_nothing_is_kept(tmp_path):
 
 
 def filled(path, folder=Path("/inbox"), marks=(1, 2, 3)):
-    kept = Seen(folder, path)
+    kept = ProcessedFiles(folder, path)
     kept.begin("/", marks)
     kept.close()
     return kept
@@ -94,7 +94,7 @@ def test_lines_are_added_once_in_a_while_and_the_file_is_written_anew_when_most_
     assert len(path.read_bytes().split(b"\n")) == 12  # within ten seconds nothing more is written
     kept.close()
     assert path.stat().st_ino == begun
-    assert Seen(Path("/inbox"), path).marks == {*range(10), *range(100, 150)}
+    assert ProcessedFiles(Path("/inbox"), path).marks == {*range(10), *range(100, 150)}
     for mark in range(1000, 4000):
         kept.looked_at(mark)
         kept.keep({mark: "/inbox"}, {"/inbox"}, 100.0 * mark)
@@ -102,7 +102,7 @@ def test_lines_are_added_once_in_a_while_and_the_file_is_written_anew_when_most_
     kept.looked_at(5000)
     kept.close()
     assert len(path.read_bytes()) < 1000
-    assert Seen(Path("/inbox"), path).marks == {3999, 5000}
+    assert ProcessedFiles(Path("/inbox"), path).marks == {3999, 5000}
 
 
 def test_a_file_torn_by_a_power_cut_costs_only_its_last_lines(tmp_path, caplog):
@@ -113,13 +113,13 @@ def test_a_file_torn_by_a_power_cut_costs_only_its_last_lines(tmp_path, caplog):
     torn = [(whole[:end], (end - head + 1) // 17) for end in range(head, len(whole) + 1)]
     for data, lines in (*torn, (whole + b"\0" * 300, 3), (whole[:-1] + b"\0" * 9, 2)):
         path.write_bytes(data)
-        kept = Seen(Path("/inbox"), path)
+        kept = ProcessedFiles(Path("/inbox"), path)
         assert kept.begun
         assert kept.marks <= {1, 2, 3}
         assert len(kept.marks) == lines
         kept.looked_at(9)
         kept.close()
-        assert Seen(Path("/inbox"), path).marks == kept.marks
+        assert ProcessedFiles(Path("/inbox"), path).marks == kept.marks
     assert caplog.records == []
 
 
@@ -127,7 +127,7 @@ def test_a_file_torn_by_a_power_cut_costs_only_its_last_lines(tmp_path, caplog):
 def test_a_file_that_is_none_of_ours_is_said_and_the_folder_begun_anew(tmp_path, caplog, data):
     path = tmp_path / "seen.txt"
     path.write_bytes(data)
-    kept = Seen(Path("/inbox"), path)
+    kept = ProcessedFiles(Path("/inbox"), path)
     assert (kept.begun, kept.marks) == (False, set())
     assert "passed over" in caplog.messages[0]
 
@@ -145,7 +145,7 @@ def test_a_disk_that_stalls_holds_up_neither_the_looking_nor_the_alarm(tmp_path,
     monkeypatch.setattr(seen, "WRITE_S", 0.0)
     letting_go = threading.Timer(20.0, free.set)
     letting_go.start()
-    with FollowSource(inbox, name="inbox", remember=state, poll_s=0.02, fps=1000.0, gone_s=2.0) as source:
+    with FolderSource(inbox, name="inbox", remember=state, poll_s=0.02, fps=1000.0, gone_s=2.0) as source:
         frames = iter(source)
         put(inbox / "0.jpg", at=1000)
         next(frames)
@@ -161,7 +161,7 @@ def test_a_disk_that_stalls_holds_up_neither_the_looking_nor_the_alarm(tmp_path,
             letting_go.cancel()
         source.close()
         assert list(frames) == []
-    assert len(Seen(inbox, state).marks) == 8  # and nothing was lost
+    assert len(ProcessedFiles(inbox, state).marks) == 8  # and nothing was lost
 
 
 def test_a_write_that_hangs_is_left_behind_and_no_second_one_begun(tmp_path, monkeypatch, caplog):
@@ -188,13 +188,13 @@ def test_a_write_that_hangs_is_left_behind_and_no_second_one_begun(tmp_path, mon
     while kept._writing and time.monotonic() < deadline:
         time.sleep(0.01)
     kept.close()
-    assert Seen(Path("/inbox"), tmp_path / "seen.txt").marks == {1, 2, 3, 7, 8, 9}
+    assert ProcessedFiles(Path("/inbox"), tmp_path / "seen.txt").marks == {1, 2, 3, 7, 8, 9}
 
 
 def test_another_folders_memory_is_not_believed(tmp_path, caplog):
     path = tmp_path / "seen.txt"
     filled(path, Path("/other"))
-    assert not Seen(Path("/inbox"), path).begun
+    assert not ProcessedFiles(Path("/inbox"), path).begun
     assert "remembers /other" in caplog.messages[0]
     places = {seen_file(tmp_path, Path(folder)) for folder in ("/a/inbox", "/b/inbox", "/", "inbox")}
     assert len(places) == 4
@@ -211,18 +211,18 @@ def test_a_disk_that_is_full_is_said_once_and_made_up_for(tmp_path, caplog, monk
     assert len(caplog.messages) == 1
     assert "cannot be remembered" in caplog.messages[0]
     kept.close()
-    assert Seen(Path("/inbox"), path).marks == {1, 2, 3, 7, 8, 9}
+    assert ProcessedFiles(Path("/inbox"), path).marks == {1, 2, 3, 7, 8, 9}
 
 
 def test_a_disk_that_is_not_mounted_yet_is_awaited_and_not_begun_anew(tmp_path, monkeypatch):
     inbox, state, mount = tmp_path / "inbox", tmp_path / "seen.txt", {"at": "/media/stick"}
     monkeypatch.setattr(arrivals, "mount_point", lambda _: mount["at"])
     put(inbox / "old.jpg")
-    before = Arrivals(inbox, seen=Seen(inbox, state))
+    before = FolderScanner(inbox, seen=ProcessedFiles(inbox, state))
     before.look(0.0)
     before.seen.close()
     put(inbox / "new.jpg", jpeg(3))
-    after = Arrivals(inbox, seen=Seen(inbox, state))
+    after = FolderScanner(inbox, seen=ProcessedFiles(inbox, state))
     mount["at"] = "/"
     with pytest.raises(OSError, match=f"the disk at /media/stick is gone; if the folder has moved .* remove {state}"):
         after.look(0.0)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from edge.alarm import Shared, make_watcher
-from edge.camera.folder import FollowSource
+from edge.camera.folder import FolderSource
 from edge.detect.classifier import Classifier
 from edge.detect.odds import logit, sigmoid
 from edge.detect.sequences import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small
-from edge.detect.stills import SURER, Finding, in_burst, look, look_closer, support
-from edge.run import Run
+from edge.detect.stills import SURER, FileResult, in_burst, look, look_closer, support
+from edge.run import EventFactory
 from edge.schema import Event, Frame
 from edge.settings import Camera
 from tests.tiny import NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
@@ -95,7 +95,7 @@ def test_only_what_is_of_one_burst_is_taken_together_and_the_order_stays(nothing
     seen = iter(burst(nothing, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9))
     names = ["a1", "a2", "gone", "a3", "b1", "alone", "b2", "b3"]
     found = [
-        Finding(Path(name), failure="cut") if name == "gone" else Finding(Path(name), seen=next(seen), ms=1.0)
+        FileResult(Path(name), failure="cut") if name == "gone" else FileResult(Path(name), seen=next(seen), ms=1.0)
         for name in names[:-1]
     ]
     bursts = {"a": 1, "g": 1, "b": 2}
@@ -110,7 +110,7 @@ def test_a_burst_is_handed_on_as_soon_as_the_next_begins(nothing):
     def found():
         for number, seen in enumerate(burst(nothing, *[0.1] * 9)):
             taken.append(number)
-            yield Finding(Path(str(number)), seen=seen)
+            yield FileResult(Path(str(number)), seen=seen)
 
     results = support(found(), lambda file: int(file.name) // 3, tiny_card())
     assert [next(results).file.name for _ in range(3)] == ["0", "1", "2"]
@@ -194,9 +194,9 @@ def test_only_so_many_places_are_kept():
 @pytest.mark.parametrize(("visits", "alarms"), [(LEAST_OTHERS, ["new"]), (LEAST_OTHERS - 1, [])])
 def test_a_followed_folder_alarms_of_a_far_bear_once_its_place_is_known(tmp_path, classifier, visits, alarms):
     told: list[Event] = []
-    with FollowSource(tmp_path, name="yard") as source:
+    with FolderSource(tmp_path, name="yard") as source:
         watcher = make_watcher(
-            source, Camera("yard", str(tmp_path), follow=True), Shared(classifier, Run()), [told.append]
+            source, Camera("yard", str(tmp_path), follow=True), Shared(classifier, EventFactory()), [told.append]
         )
     quiet = [arrived(shown(place(), light=1 - number / 100), 600 * number, number) for number in range(visits)]
     watcher([*quiet, arrived(shown(place(), AT), 6000, 9)])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import classify as command
-from edge.detect.stills import Finding
+from edge.detect.stills import FileResult
 from edge.detect.survey import Results, row_of
 from edge.errors import OptionError
 from tests.card import CUT, card, classified, clip, picture, results_of
@@ -213,7 +213,7 @@ def test_a_name_that_is_not_utf_8_does_not_lose_the_results(tmp_path):
     out, name = tmp_path / "results.json", "caf\udce9.jpg"
     results = Results(out, tiny_card(), "tiny@1", None, 1.0)
     for file in (name, "grün.jpg"):
-        finding = Finding(Path(file), failure=f"{file}: damaged")
+        finding = FileResult(Path(file), failure=f"{file}: damaged")
         results.add(finding, row_of(finding, file))
     results.save()
     assert [image["file"] for image in json.loads(out.read_text("utf-8"))["images"]] == [name, "grün.jpg"]

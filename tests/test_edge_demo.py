@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.camera import open_source
 from edge.camera.source import DEMO
 from edge.decide.evidence import Rule
@@ -146,7 +146,7 @@ def test_the_shipped_model_hears_the_bear_and_nothing_else(seed, classifier):
 def test_the_shipped_model_alarms_once_on_the_bundled_clip(classifier):
     events: list[Event] = []
     with open_source("demo") as source:
-        Watcher(classifier, Rule.from_card(classifier.card), Teller([events.append]))(source)
+        Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([events.append]))(source)
     outcome = judge(Scene(0).truth, events)
     assert [event.type for event in events if event.type != "update"] == ["new", "end"]
     assert outcome.quiet, outcome
@@ -157,7 +157,7 @@ def test_the_shipped_model_alarms_once_on_the_bundled_clip(classifier):
 def test_a_model_without_bears_raises_nothing_on_the_bundled_clip():
     events: list[Event] = []
     with open_source("demo") as source:
-        watcher = Watcher(NoBear(), Rule(0.3, 0.5), Teller([events.append]))
+        watcher = Watcher(NoBear(), Rule(0.3, 0.5), EventPublisher([events.append]))
         watcher(source)
     assert watcher.tally.frames > 200
     assert watcher.tally.crops > watcher.tally.frames / 2

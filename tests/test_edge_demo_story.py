@@ -12,7 +12,7 @@ from edge.cli.app import as_command
 from edge.cli.watch import watch
 from edge.demo.story import TRUTH, Story
 from edge.record.trace import Look, Moment, Told
-from edge.schema import Standing
+from edge.schema import EvidenceState
 from tests.yard import yard_model
 
 FPS, FRAMES = 10, 320
@@ -28,10 +28,10 @@ def told(scores, *, alarm_at=None, then=None):
         here = [(name, score) for time_s, name, score in scores if round(time_s * FPS) == index]
         looks = tuple(Look("motion", BOXES[index][name], score, "bear", 0.0) for name, score in here)
         new: tuple[Told, ...] = ()
-        standings: tuple[Standing, ...] = ()
+        standings: tuple[EvidenceState, ...] = ()
         if alarm_at and round(alarm_at[0] * FPS) == index:
             new = (Told("new", "id", track=4),)
-            standings = (Standing(4, BOXES[index][alarm_at[1]], 0.9, 0.3, 1.0, 2.0, 1.8),)
+            standings = (EvidenceState(4, BOXES[index][alarm_at[1]], 0.9, 0.3, 1.0, 2.0, 1.8),)
         story(
             Moment(
                 "demo", index, index / FPS, WALL, (1280, 720), index / FPS, scored=looks, standings=standings, told=new

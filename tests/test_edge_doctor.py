@@ -10,9 +10,9 @@ import threading
 
 import pytest
 
-from edge.cli.doctor.findings import Finding, broken, doubt, fine, lines_of, python, run, unknown, verdict
+from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, lines_of, python, run, unknown, verdict
 from edge.cli.doctor.run import Check, examine
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.target import Target
 from tests.broker import until
 from tests.sink_world import alive
 from tests.small_disk import ROOT
@@ -33,7 +33,7 @@ def test_a_check_that_raises_or_hangs_is_a_finding_and_the_others_go_on():
         yield doubt("card", "is old", "take another")
 
     checks = [Check("raiser", raises), Check("hanger", hangs, 0.05), Check("worker", works)]
-    found = list(examine(Patient(), [("Group", checks)]))
+    found = list(examine(Target(), [("Group", checks)]))
     held.set()
     assert [(each.name, each.state) for each in found] == [
         ("half", "fine"), ("raiser", "broken"), ("hanger", "unknown"), ("card", "doubt"),
@@ -71,7 +71,7 @@ def test_lines_have_a_mark_the_words_and_below_what_to_do():
     assert lines[-1].strip() == "→ check its plug"
     assert all(len(line) <= 60 for line in lines)
     assert "\033[1;31m✗" in lines_of(finding, 60, encoding="utf-8", colour=True)[0]
-    plain = lines_of(Finding("é", "fine", "warm, 40 °C", "nothing"), 60, encoding="ascii", colour=False)
+    plain = lines_of(CheckResult("é", "fine", "warm, 40 °C", "nothing"), 60, encoding="ascii", colour=False)
     assert plain[0].startswith("  + ?")
     assert plain[-1].strip() == "> nothing"
     assert all(line.isascii() for line in plain)

@@ -86,12 +86,12 @@ def test_a_clock_that_was_never_set_and_one_that_nothing_keeps(tmp_path):
 
 def test_a_schedule_in_utc_is_a_doubt(tmp_path, time_zone):
     camera = Camera("yard", "0", settings=CameraSettings(schedule=parse_schedule("daily 20-6")))
-    patient = device(tmp_path, settings=Settings(cameras=(camera,)))
+    target = device(tmp_path, settings=Settings(cameras=(camera,)))
     time_zone("UTC")
-    assert by_name(machine.check_clock(patient, NOW))["time zone"].state == "doubt"
+    assert by_name(machine.check_clock(target, NOW))["time zone"].state == "doubt"
     for name in ("Europe/Ljubljana", "Europe/London"):
         time_zone(name)
-        assert by_name(machine.check_clock(patient, NOW))["time zone"].state == "fine", name
+        assert by_name(machine.check_clock(target, NOW))["time zone"].state == "fine", name
 
 
 def test_the_time_zone_is_called_what_it_is_today(tmp_path, time_zone):
@@ -102,29 +102,29 @@ def test_the_time_zone_is_called_what_it_is_today(tmp_path, time_zone):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files")
 def test_secrets_that_everybody_may_read(tmp_path):
-    patient = device(tmp_path, config=tmp_path / "bear-alarm.yml")
+    target = device(tmp_path, config=tmp_path / "bear-alarm.yml")
     put(tmp_path, **{"bear-alarm.yml": "", "secrets.yml": "PW: hunter22"})
     (tmp_path / "secrets.yml").chmod(0o644)
-    found = by_name(permissions.check_secrets(patient))["secrets"]
+    found = by_name(permissions.check_secrets(target))["secrets"]
     assert found.state == "doubt"
     assert "chmod o-rwx" in found.todo
     (tmp_path / "secrets.yml").chmod(0o640)
-    assert states(permissions.check_secrets(patient)) == {"secrets": "fine"}
+    assert states(permissions.check_secrets(target)) == {"secrets": "fine"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files")
 def test_a_config_that_holds_a_password_itself_and_everybody_may_read(tmp_path):
     settings = Settings(cameras=(Camera("yard", "rtsp://bob:hunter22@host/live"),))
-    patient = device(tmp_path, config=tmp_path / "bear-alarm.yml", settings=settings)
+    target = device(tmp_path, config=tmp_path / "bear-alarm.yml", settings=settings)
     put(tmp_path, **{"bear-alarm.yml": "cameras: {yard: 'rtsp://bob:${PW}@host/live'}"})
-    assert list(permissions.check_secrets(patient)) == []
+    assert list(permissions.check_secrets(target)) == []
     put(tmp_path, **{"bear-alarm.yml": "cameras: {yard: 'rtsp://bob:hunter22@host/live'}"})
     (tmp_path / "bear-alarm.yml").chmod(0o644)
-    (found,) = permissions.check_secrets(patient)
+    (found,) = permissions.check_secrets(target)
     assert found.state == "doubt"
     assert "hunter22" not in str(found)
     (tmp_path / "bear-alarm.yml").chmod(0o640)
-    assert list(permissions.check_secrets(patient)) == []
+    assert list(permissions.check_secrets(target)) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="groups")
@@ -133,11 +133,11 @@ def test_who_sits_at_a_desktop_may_use_its_devices_without_their_groups(tmp_path
     monkeypatch.setattr(type(tmp_path), "group", lambda self: "audio" if "snd" in str(self) else "video")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(permissions, "_own_groups", set)
-    patient = device(tmp_path, settings=Settings(alerts=AlertSettings(sounds=("siren",), relays=("17",))))
-    found = by_name(machine.check_groups(patient))["user"]
+    target = device(tmp_path, settings=Settings(alerts=AlertSettings(sounds=("siren",), relays=("17",))))
+    found = by_name(machine.check_groups(target))["user"]
     assert "not in the group gpio," in found.words  # of which there is no device that could be asked
     monkeypatch.setattr(os, "access", lambda path, mode: "snd" not in str(path))
-    assert "groups audio, gpio" in by_name(machine.check_groups(patient))["user"].words
+    assert "groups audio, gpio" in by_name(machine.check_groups(target))["user"].words
 
 
 @pytest.mark.skipif(os.name != "posix", reason="groups")
@@ -146,13 +146,13 @@ def test_groups_that_devices_want_and_the_service_has(tmp_path):
     put(tmp_path, etc__systemd__system__placeholder="")
     unit = tmp_path / "etc/systemd/system/bear-alarm.service"
     unit.write_text("[Service]\nUser=bear-alarm\nSupplementaryGroups=audio\n")
-    patient = device(tmp_path, settings=settings)
-    assert permissions.needed(patient) == {"gpio", "audio"}
-    found = by_name(machine.check_groups(patient))["service user"]
+    target = device(tmp_path, settings=settings)
+    assert permissions.needed(target) == {"gpio", "audio"}
+    found = by_name(machine.check_groups(target))["service user"]
     assert found.state == "doubt"
     assert "not in the group gpio" in found.words
     unit.write_text("SupplementaryGroups=video gpio\nSupplementaryGroups=audio\n")
-    assert by_name(machine.check_groups(patient))["service user"].state == "fine"
+    assert by_name(machine.check_groups(target))["service user"].state == "fine"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="groups")

@@ -11,7 +11,7 @@ import pytest
 
 from edge.camera.source import DEMO
 from edge.cli.doctor import cameras
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.target import Target
 from edge.settings import Camera, CameraSettings
 from tests.broker import free_port
 from tests.doctor_world import by_name, put, states
@@ -21,7 +21,7 @@ FAKE = f"{sys.executable} -m edge.fakes.rpicam_vid"
 
 def tried(*sources, **more):
     chosen = tuple(Camera(f"c{number}", source) for number, source in enumerate(sources))
-    return list(cameras.check_cameras(Patient(sources=chosen, **more)))
+    return list(cameras.check_cameras(Target(sources=chosen, **more)))
 
 
 def clip(path, picture, count=60):
@@ -94,9 +94,9 @@ def test_a_picture_out_of_focus_is_a_doubt(tmp_path):
 def test_a_camera_that_another_has_is_broken_only_where_no_alarm_runs(ribbon, tmp_path, monkeypatch):
     ribbon("busy")
     assert tried("picamera://0", given_state=tmp_path)[0].state == "broken"
-    from edge.record.database import Alive
+    from edge.record.database import RunLock
 
-    alarm = Alive(tmp_path, "a" * 32)
+    alarm = RunLock(tmp_path, "a" * 32)
     alarm.say()
     try:
         (found,) = tried("picamera://0", given_state=tmp_path)
@@ -161,16 +161,16 @@ def test_with_nothing_configured_it_lists_what_there_is(tmp_path, monkeypatch):
     files = {"dev__video0": "", "dev__video10": "", "sys__class__video4linux__video10__name": "bcm2835-codec-decode"}
     put(tmp_path, **files)
     assert [each.camera for each in cameras.devices(tmp_path)] == [True, False]
-    found = list(cameras.check_cameras(Patient(root=tmp_path)))
+    found = list(cameras.check_cameras(Target(root=tmp_path)))
     assert found[0].words == f"none is configured; there is {tmp_path}/dev/video0"
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "none is plugged in" in next(iter(cameras.check_cameras(Patient(root=tmp_path / "none")))).words
+    assert "none is plugged in" in next(iter(cameras.check_cameras(Target(root=tmp_path / "none")))).words
 
 
 def test_a_folder_that_is_followed_and_a_camera_that_is_not_tried(tmp_path):
     followed = Camera("station", str(tmp_path), follow=True, settings=CameraSettings())
     gone = Camera("gone", str(tmp_path / "no"), follow=True)
-    assert states(cameras.check_cameras(Patient(sources=(followed, gone)))) == {
+    assert states(cameras.check_cameras(Target(sources=(followed, gone)))) == {
         "camera station": "fine", "camera gone": "broken",
     }  # fmt: skip
     (found,) = tried("demo", try_cameras=False)

@@ -14,7 +14,7 @@ from edge.cli.doctor import bundle
 from edge.cli.doctor.bundle import Redactor, secrets_of_device
 from edge.cli.doctor.command import admitted
 from edge.cli.doctor.findings import doubt
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.target import Target
 from edge.cli.options import names
 from edge.config import load_config
 from edge.errors import OptionError
@@ -178,7 +178,7 @@ def test_the_log_of_the_service_is_scrubbed_too(device, monkeypatch):
     log.chmod(0o755)
     monkeypatch.setenv("PATH", str(device), prepend=os.pathsep)
     settings = load_config(_harmless(device))
-    bundle.write(device / "report.zip", Patient(settings, device / "bear-alarm.yml", root=device), [])
+    bundle.write(device / "report.zip", Target(settings, device / "bear-alarm.yml", root=device), [])
     said = words_in(device / "report.zip")["service.log"]
     assert said == "2026-11-24T02:12:07+00:00 bear-alarm[7]: at mqtt://***@h: no\n"
 
@@ -229,12 +229,12 @@ def test_secrets_of_a_config_with_mistakes_are_known_too(tmp_path):
 
 def test_a_serial_number_and_names_of_people_are_not_told(tmp_path, monkeypatch):
     put(tmp_path, proc__cpuinfo="model name\t: ARMv8\nSerial\t\t: 10000000abcdef12\nRevision\t: c04170\n")
-    patient = Patient(Settings(cameras=(Camera("c", "demo"),)), given_state=tmp_path, root=tmp_path)
+    target = Target(Settings(cameras=(Camera("c", "demo"),)), given_state=tmp_path, root=tmp_path)
     monkeypatch.setattr("platform.node", lambda: "honeyhouse.local")
     monkeypatch.setenv("SUDO_USER", "marjeta")
     words = "/home/jane/clip.mp4, /media/eric/STICK, c:\\Users\\otto\\x and wlan0 at dc:a6:32:00:11:22 of honeyhouse"
     finding = doubt("clip", words, "mail bob@host.example, or marjeta")
-    bundle.write(tmp_path / "report.zip", patient, [finding])
+    bundle.write(tmp_path / "report.zip", target, [finding])
     words = json.dumps(words_in(tmp_path / "report.zip"))
     assert "c04170" in words
     hidden = ("abcdef12", "jane", "eric", "otto", "dc:a6", "bob@", "honeyhouse", "marjeta")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli.doctor import machine, model
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.target import Target
 from edge.detect.classifier import BUNDLED
 from edge.device.systemd import Account, Host
 from edge.settings import EvidenceSettings, HealthSettings, Settings
@@ -23,9 +23,9 @@ DISK = "31 1 179:2 / / rw,noatime - ext4 /dev/mmcblk0p2 {}\n"
 def said_of(disk):
     """The findings on a state folder and evidence that lie on ``disk``, as JSON can hold them."""
     settings = Settings(evidence=EvidenceSettings(folder=Path(disk) / "evidence"))
-    patient = Patient(settings, given_state=Path(disk) / "state")
+    target = Target(settings, given_state=Path(disk) / "state")
     checks = (machine.check_disk, machine.check_state, machine.check_evidence)
-    return {each.name: [each.state, each.words, each.todo] for look in checks for each in look(patient)}
+    return {each.name: [each.state, each.words, each.todo] for look in checks for each in look(target)}
 
 
 def on_a_full_disk(disk):
@@ -62,9 +62,9 @@ def test_a_folder_that_can_be_written_and_is_left_as_it_was(tmp_path):
     state = StateFolder(tmp_path / "state")
     row = state.bear("ab" * 16)
     state.delivery(row, "mqtt", state="parked", error="a test that was over before it could be delivered")
-    patient = device(tmp_path, settings=Settings(health=HealthSettings(low_disk_mb=0.001)))
+    target = device(tmp_path, settings=Settings(health=HealthSettings(low_disk_mb=0.001)))
     before = sorted(path.name for path in state.folder.rglob("*") if not path.name.endswith(("-wal", "-shm")))
-    found = by_name((*machine.check_state(patient), *machine.check_disk(patient)))
+    found = by_name((*machine.check_state(target), *machine.check_disk(target)))
     after = sorted(path.name for path in state.folder.rglob("*") if not path.name.endswith(("-wal", "-shm")))
     assert before == after
     assert {name: found[name].state for name in ("state folder", "journal", "room")} == {
@@ -137,10 +137,10 @@ def test_evidence_that_is_thrown_away_meanwhile_is_no_fault(tmp_path, monkeypatc
 
 def test_evidence_lies_where_watch_puts_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    patient = device(tmp_path, config=tmp_path / "bear-alarm.yml")
-    assert patient.evidence == tmp_path / "evidence"
+    target = device(tmp_path, config=tmp_path / "bear-alarm.yml")
+    assert target.evidence == tmp_path / "evidence"
     put(tmp_path, **{"etc__systemd__system__bear-alarm.service": ""})
-    assert patient.evidence == tmp_path / "state/evidence"
+    assert target.evidence == tmp_path / "state/evidence"
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can ask as another user")

@@ -11,7 +11,7 @@ from edge.cli.doctor import alerts as pins
 from edge.cli.doctor import alerts as telling_away
 from edge.cli.doctor import alerts as telling_here
 from edge.cli.doctor.run import check_anyone
-from edge.record.database import Alive
+from edge.record.database import RunLock
 from edge.settings import AlertSettings, HealthSettings, Settings
 from tests.broker import Broker, Listener, refusing_port
 from tests.doctor_world import by_name, device, put
@@ -73,7 +73,7 @@ def test_pins_are_asked_of_the_kernel_and_not_switched(tmp_path):
     assert found["relay 22"].state == "broken"
     assert "another program (spi0 CS1)" in found["relay 22"].words
     assert found["lamp 27"].state == "fine"
-    alarm = Alive(tmp_path / "state", "a" * 32)
+    alarm = RunLock(tmp_path / "state", "a" * 32)
     alarm.say()
     found = by_name(telling_here.check_pins(with_alerts(tmp_path, relays=("22",)), Kernel(pin22="lg")))
     alarm.close()
@@ -132,12 +132,12 @@ def test_a_webhook_and_a_heartbeat_answer_and_nothing_is_posted(tmp_path):
     with PostBox() as box:
         url = f"http://127.0.0.1:{box.port}/hook/secretpath"
         settings = Settings(alerts=AlertSettings(webhook=url), health=HealthSettings(heartbeat_url=url))
-        patient = device(tmp_path, settings=settings)
-        found = by_name((*telling_away.check_webhook(patient), *telling_away.check_heartbeat(patient)))
+        target = device(tmp_path, settings=settings)
+        found = by_name((*telling_away.check_webhook(target), *telling_away.check_heartbeat(target)))
         assert {each.state for each in found.values()} == {"fine"}
         assert "secretpath" not in str(found)
         assert box.posted == []
-    found = by_name((*telling_away.check_webhook(patient), *telling_away.check_heartbeat(patient)))
+    found = by_name((*telling_away.check_webhook(target), *telling_away.check_heartbeat(target)))
     assert {each.state for each in found.values()} == {"doubt"}
     assert "secretpath" not in str(found)
     (wrong,) = telling_away.check_webhook(with_alerts(tmp_path, webhook="ftp://host/x"))
@@ -146,8 +146,8 @@ def test_a_webhook_and_a_heartbeat_answer_and_nothing_is_posted(tmp_path):
 
 def test_a_heartbeat_that_watch_would_refuse_is_broken_and_a_proxy_is_asked_where_there_is_one(tmp_path, monkeypatch):
     def beat(url):
-        patient = device(tmp_path, settings=Settings(health=HealthSettings(heartbeat_url=url)))
-        return next(telling_away.check_heartbeat(patient))
+        target = device(tmp_path, settings=Settings(health=HealthSettings(heartbeat_url=url)))
+        return next(telling_away.check_heartbeat(target))
 
     wrong = beat("http://127.0.0.1/a b")
     assert (wrong.state, wrong.todo) == ("broken", "copy it again")

@@ -121,12 +121,12 @@ def test_escalations_are_bounded(script, zoned):
     stage = Stage(Decider(RULE, zones=zones, schedule=between(1, 2)), fps=4.0)
     for seconds, box, bear in script:
         stage(seconds, *([(box, bear)] if box else []))
-    happenings = {v.happening for v, _ in stage.told}
-    for number in happenings:
-        why = [v.escalated for v, _ in stage.told if v.happening == number and v.escalated]
+    incidents = {v.incident for v, _ in stage.told}
+    for number in incidents:
+        why = [v.escalated for v, _ in stage.told if v.incident == number and v.escalated]
         why = [each for each in why if not each.startswith("back after")]
         assert len(why) == len(set(why)) <= 2 + len(zones)
-        life = [(v, at) for v, at in stage.told if v.happening == number]
+        life = [(v, at) for v, at in stage.told if v.incident == number]
         for (before, one), (now, two) in itertools.pairwise(life):
             # At once where it is worse, or has been found again; else rarely.
             assert two - one >= 5.0 - 1e-9 or now.type == "end" or now.escalated or before.type == "end"

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.cli.events import evidence
 from edge.errors import BearAlarmError
 from edge.record import database
 from edge.record.evidence import EvidenceWriter
 from edge.record.history import JournalReader, JournalReadError, NoJournalError
 from edge.record.journal import Journal
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event
 from edge.watch import Watcher
 from tests.state_folder import NIGHT, StateFolder
@@ -39,7 +39,7 @@ def state(tmp_path):
 
 def ids(path):
     with JournalReader(path) as journal:
-        return [happening.id for happening in journal.happenings()]
+        return [incident.id for incident in journal.incidents()]
 
 
 def as_a_user(folder, *words):
@@ -52,11 +52,11 @@ def as_a_user(folder, *words):
 
 def test_what_a_writer_commits_is_seen_at_once_and_the_writer_never_waits(state):
     with closing(database.connect(state.path)) as writer, JournalReader(state.path) as before:
-        assert before.happenings() == []
+        assert before.incidents() == []
         state.bear(A)
         writer.execute("BEGIN IMMEDIATE")  # and writes on while somebody reads
         assert ids(state.path) == [A]
-        assert before.happenings() == [], "one reader sees one moment"
+        assert before.incidents() == [], "one reader sees one moment"
         writer.execute("COMMIT")
 
 
@@ -197,16 +197,16 @@ def test_an_event_of_another_kind_of_program_is_left_out_and_said(state, caplog)
 
 
 def test_what_the_alarm_wrote_is_what_is_read_while_it_runs_and_afterwards(tmp_path):
-    run = Run()
+    run = EventFactory()
     journal = Journal(tmp_path, run=run)
     writer = EvidenceWriter(tmp_path / "evidence", clips=False, written=journal.attach)
     told: list[Event] = []
-    teller = Teller([journal, told.append], evidence=writer.camera(), run=run)
-    Watcher(Colours(), RULE, teller)(walk(9, (3.0, 7.0, BEAR_COLOUR, 100, 60)))
+    publisher = EventPublisher([journal, told.append], evidence=writer.camera(), run=run)
+    Watcher(Colours(), RULE, publisher)(walk(9, (3.0, 7.0, BEAR_COLOUR, 100, 60)))
     journal(run.event("bear", "new", A, "yard", label="brown_bear", score=0.9))
     assert writer.close(20.0)
     with JournalReader(tmp_path / "journal.db") as reader:
-        bear, still_on = reader.happenings()
+        bear, still_on = reader.incidents()
     assert [each.event.seq for each in bear.told] == [event.seq for event in told]
     assert (bear.state, still_on.state) == ("over", "going on")
     assert bear.first.event.durable
@@ -221,7 +221,7 @@ def test_what_the_alarm_wrote_is_what_is_read_while_it_runs_and_afterwards(tmp_p
 
 def times(state):
     with JournalReader(state.path) as journal:
-        return {each.id[:2]: (each.first.at, each.first.clock) for each in journal.happenings()}
+        return {each.id[:2]: (each.first.at, each.first.clock) for each in journal.incidents()}
 
 
 YEAR = 365 * 86_400.0

@@ -14,7 +14,7 @@ from edge.cli import alert
 from edge.cli.events import way
 from edge.errors import BearAlarmError
 from edge.record import history
-from edge.record.database import Alive
+from edge.record.database import RunLock
 from edge.record.history import NoJournalError, UnwrittenError
 from tests.state_folder import StateFolder, events_of
 
@@ -119,7 +119,7 @@ def empty(state):
 @pytest.mark.parametrize("words", [(), ("show", "last"), ("--json",)])
 def test_an_alarm_that_could_not_write_yet_is_not_said_never_to_have_run(words, state, ask):
     empty(state)
-    with closing(Alive(state.folder, "run")) as alive:
+    with closing(RunLock(state.folder, "run")) as alive:
         alive.say()
         with pytest.raises(UnwrittenError, match="an alarm runs here and could not write anything down yet") as error:
             ask(*words)

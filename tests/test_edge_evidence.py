@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.detect.zones import parse_polygon
 from edge.errors import OptionError, PictureError
 from edge.pictures import read_picture
 from edge.record.clip import ClipMaker
-from edge.record.evidence import EvidenceWriter, Film
-from edge.record.pictures import Shot, read_note
+from edge.record.evidence import ClipJob, EvidenceWriter
+from edge.record.pictures import CompressedFrame, read_note
 from edge.schema import Event
 from edge.settings import CameraSettings
 from edge.watch import Watcher
@@ -36,8 +36,8 @@ def watch(writer, frames, settings=None, scorer=None):
     """Every event that was told, in order."""
     told: list[Event] = []
     masks = settings.masks if settings else ()
-    teller = Teller([told.append], model="test@1", evidence=writer.camera(masks, context=1.1))
-    Watcher(scorer or Colours(), RULE, teller, settings)(frames)
+    publisher = EventPublisher([told.append], model="test@1", evidence=writer.camera(masks, context=1.1))
+    Watcher(scorer or Colours(), RULE, publisher, settings)(frames)
     return told
 
 
@@ -226,7 +226,8 @@ def test_frames_that_wait_to_become_clips_are_bounded(tmp_path, caplog):
 
     writer = EvidenceWriter(tmp_path, maker=Slow(), **QUICK)
     films = [
-        Film(tmp_path / str(i), tmp_path / str(i) / "clip.mp4", (Shot(0.0, bytes(10**7)),) * 2, ()) for i in range(4)
+        ClipJob(tmp_path / str(i), tmp_path / str(i) / "clip.mp4", (CompressedFrame(0.0, bytes(10**7)),) * 2, ())
+        for i in range(4)
     ]
     for film in films:
         writer.film(film)

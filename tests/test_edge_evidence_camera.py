@@ -8,9 +8,9 @@ import numpy as np
 
 from edge.detect.tracker import Track
 from edge.pictures import decode_picture
-from edge.record.evidence import ACTIVE_S, CameraEvidence, Film, Papers, compressed
+from edge.record.evidence import ACTIVE_S, CameraEvidence, ClipJob, WriteJob, compressed
 from edge.record.pictures import read_note
-from edge.schema import Event, Frame, Later, Region, Score
+from edge.schema import Event, Frame, LazyImage, Region, Score
 from tests.meadow import WALL
 from tests.test_edge_watch import scene
 
@@ -22,8 +22,8 @@ class Desk:
     """Takes papers and films, and lays them in lists."""
 
     def __init__(self):
-        self.papers: list[Papers] = []
-        self.films: list[Film] = []
+        self.papers: list[WriteJob] = []
+        self.films: list[ClipJob] = []
         self.trouble: str | None = None
 
     def write(self, papers):
@@ -119,9 +119,9 @@ def test_colours_that_are_not_worked_out_yet_are_not_while_nothing_happens(tmp_p
 
     evidence, _ = camera(tmp_path)
     luma = np.full((360, 640), 90, np.uint8)
-    look(evidence, [frame(at, Later(later, (640, 360)), luma=luma) for at in (0.0, 1.0, 2.0)])
+    look(evidence, [frame(at, LazyImage(later, (640, 360)), luma=luma) for at in (0.0, 1.0, 2.0)])
     assert (len(evidence.ring), asked) == (3, [])
-    bear = [frame(at, Later(later, (640, 360)), luma=luma) for at in (3.0, 3.5)]
+    bear = [frame(at, LazyImage(later, (640, 360)), luma=luma) for at in (3.0, 3.5)]
     look(evidence, bear, lambda at: (track(at),))
     assert (len(evidence.ring), len(asked)) == (5, 2)
 

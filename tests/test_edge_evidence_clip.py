@@ -13,7 +13,7 @@ import pytest
 
 from edge.detect.zones import parse_polygon
 from edge.record.clip import CannotError, ClipError, ClipMaker, encode, packed, unpacked
-from edge.record.pictures import Shot, jpeg
+from edge.record.pictures import CompressedFrame, jpeg
 from tests.test_edge_watch import scene
 
 SLEEPS = (sys.executable, "-c", "import sys, time; sys.stdin.buffer.read(); time.sleep(60)")
@@ -27,7 +27,7 @@ def shots(times, size_wh=(320, 180)):
         picture = scene(*size_wh)
         x = round(10 * at) % (size_wh[0] - 30)
         cv2.rectangle(picture, (x, 100), (x + 29, 129), (40, 40, 230), -1)
-        found.append(Shot(100.0 + at, jpeg(picture, 80)))
+        found.append(CompressedFrame(100.0 + at, jpeg(picture, 80)))
     return found
 
 
@@ -73,11 +73,11 @@ def test_masks_are_black_and_the_rest_is_not(tmp_path):
 def test_frames_of_other_sizes_and_damaged_ones_do_no_harm(tmp_path):
     mixed = [
         *shots([0.0, 0.2]),
-        Shot(100.3, b"no picture"),
+        CompressedFrame(100.3, b"no picture"),
         *shots([0.4], (200, 200)),
-        Shot(100.5, shots([0.5])[0].jpeg[:900]),
-        Shot(100.4, shots([0.4])[0].jpeg),  # not later than the one before
-        Shot(100.6, jpeg(scene()[..., 0], 80)),  # grey
+        CompressedFrame(100.5, shots([0.5])[0].jpeg[:900]),
+        CompressedFrame(100.4, shots([0.4])[0].jpeg),  # not later than the one before
+        CompressedFrame(100.6, jpeg(scene()[..., 0], 80)),  # grey
     ]
     assert encode(mixed, tmp_path / "clip.mp4") >= 4
     assert {picture.shape for picture in frames(tmp_path / "clip.mp4")} == {(180, 320, 3)}

@@ -14,7 +14,7 @@ import edge.files
 import edge.record.evidence_store
 from edge.alarm import evidence_writer
 from edge.errors import OptionError
-from edge.record.evidence import EvidenceWriter, Papers
+from edge.record.evidence import EvidenceWriter, WriteJob
 from edge.record.evidence_store import Store
 from edge.schema import Frame
 from edge.settings import EvidenceSettings
@@ -28,7 +28,7 @@ def papers(root, number, names=("alarm.jpg",), type_="new", data=b"x", camera="y
     """Of one event a minute; what holds a picture named alarm… announces it."""
     unit = root / "2026-11-24" / f"03{number:02d}00-{camera}-{number:08x}"
     still = event(type_, seq=number) if names[0].startswith("alarm") else None
-    return Papers(unit, tuple((unit / name, lambda: data) for name in names), still)
+    return WriteJob(unit, tuple((unit / name, lambda: data) for name in names), still)
 
 
 def names(root):

@@ -1,6 +1,6 @@
 """What waits for the disk: papers of one folder become one, and an alarm's picture is given up last."""
 
-from edge.record.evidence import Pile
+from edge.record.evidence import WriteQueue
 from tests.test_edge_evidence_disk import papers
 
 
@@ -12,7 +12,7 @@ def taken(pile):
 
 
 def test_papers_of_a_folder_that_wait_become_one(tmp_path):
-    pile = Pile(8)
+    pile = WriteQueue(8)
     assert pile.put(papers(tmp_path, 1, ("alarm.jpg", "crop.jpg", "event.json")))
     assert pile.put(papers(tmp_path, 2, ("event.json",)))
     for data in (b"1", b"2"):
@@ -28,7 +28,7 @@ def test_papers_of_a_folder_that_wait_become_one(tmp_path):
 
 
 def test_where_too_many_wait_an_alarms_picture_goes_last(tmp_path):
-    pile = Pile(3)
+    pile = WriteQueue(3)
     for number, name, type_ in (
         (1, "alarm.jpg", "new"),
         (2, "event.json", "update"),

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge.record.pictures import OVERHEAD_BYTES, Reel, Ring, Shot
+from edge.record.pictures import OVERHEAD_BYTES, ClipBuffer, CompressedFrame, Ring
 
 pytest.importorskip("hypothesis")
 from hypothesis import given
@@ -19,7 +19,7 @@ def shots(steps):
     time, found = 0.0, []
     for pause, size in steps:
         time += pause
-        found.append(Shot(time, bytes(size)))
+        found.append(CompressedFrame(time, bytes(size)))
     return found
 
 
@@ -44,7 +44,7 @@ def test_a_ring_holds_the_last_seconds_and_never_more_than_its_bytes(steps):
 
 @given(SHOTS)
 def test_a_reel_never_holds_more_than_its_bytes_and_keeps_its_order(steps):
-    reel = Reel([], MOST)
+    reel = ClipBuffer([], MOST)
     for shot in shots(steps):
         reel.add(shot)
         held = reel.shots()
@@ -54,9 +54,9 @@ def test_a_reel_never_holds_more_than_its_bytes_and_keeps_its_order(steps):
 
 
 def test_a_reel_that_is_full_is_thinner_everywhere_and_reaches_to_the_end():
-    reel = Reel([], 50 * (1000 + OVERHEAD_BYTES))
+    reel = ClipBuffer([], 50 * (1000 + OVERHEAD_BYTES))
     for i in range(300):
-        reel.add(Shot(i * 0.2, bytes(1000)))
+        reel.add(CompressedFrame(i * 0.2, bytes(1000)))
     times = [shot.time for shot in reel.shots()]
     gaps = [after - before for before, after in pairwise(times)]
     assert 25 <= len(times) <= 50
@@ -68,12 +68,12 @@ def test_a_reel_that_is_full_is_thinner_everywhere_and_reaches_to_the_end():
 def test_a_clock_that_goes_back_begins_anew():
     ring = Ring(5.0, MOST)
     for time in (10.0, 11.0, 3.0):
-        ring.add(Shot(time, b"x"))
+        ring.add(CompressedFrame(time, b"x"))
     assert [shot.time for shot in ring.shots()] == [3.0]
 
 
 def test_a_shot_too_large_is_not_held():
-    ring, reel = Ring(5.0, MOST), Reel([], MOST)
-    ring.add(Shot(1.0, bytes(MOST)))
-    reel.add(Shot(1.0, bytes(MOST)))
+    ring, reel = Ring(5.0, MOST), ClipBuffer([], MOST)
+    ring.add(CompressedFrame(1.0, bytes(MOST)))
+    reel.add(CompressedFrame(1.0, bytes(MOST)))
     assert (len(ring), ring.bytes, len(reel), reel.bytes) == (0, 0, 0, 0)

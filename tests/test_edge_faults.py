@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from edge import settings
-from edge.alarm import MOST_RESTART_S, RESTART_S, Post, end_all
-from edge.alert.events import ENDED_WORDS, Teller
-from edge.camera.reconnect import KeptSource
+from edge.alarm import MOST_RESTART_S, RESTART_S, CameraThread, end_all
+from edge.alert.events import ENDED_WORDS, EventPublisher
+from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Closing
 from edge.decide.alarms import Decider
 from edge.detect.camera_check import LensCheck
-from edge.schema import Event, Frame, Trouble
+from edge.schema import CameraFault, Event, Frame
 from edge.watch import FAILED_WORDS, Watcher
 from tests.kept_world import NOW, Camera, Connection, World
 from tests.test_edge_watch import RULE, Colours, scene, walk
@@ -36,11 +36,11 @@ class Diary:
         began = world.now
         self.told: list[tuple[float, Event]] = []
         self.scorer = Colours()
-        kept = KeptSource(
+        kept = ReconnectingSource(
             Connection(camera), camera.open, name="yard", clock=world.clock, sleep=world.sleep, chance=lambda: 0.0
         )
-        teller = Teller([lambda event: self.told.append((world.now - began, event))])
-        watcher = Watcher(self.scorer, RULE, teller)  # plain pictures are none for the lens check
+        publisher = EventPublisher([lambda event: self.told.append((world.now - began, event))])
+        watcher = Watcher(self.scorer, RULE, publisher)  # plain pictures are none for the lens check
         kept.report = lambda trouble, at: watcher.report(trouble, at, "yard")
         self.looks: list[tuple[float, bool, int]] = []  # second, first after a gap, crops
 
@@ -123,14 +123,14 @@ def test_a_bear_that_is_there_after_a_long_fault_is_an_alarm(fault):
 
 def test_the_old_picture_of_a_freeze_is_not_looked_at_and_the_first_new_one_whole():
     scorer, looks = Colours(), {}
-    watcher = Watcher(scorer, RULE, Teller())
+    watcher = Watcher(scorer, RULE, EventPublisher())
 
     def frames():
         for i in range(200):
-            before, same_s = sum(scorer.calls), i / 10 - 5.0 if 50 < i < 150 else 0.0
-            frozen = Trouble("frozen", "yard: the same picture again and again") if same_s >= 5.0 else None
+            before, frozen_s = sum(scorer.calls), i / 10 - 5.0 if 50 < i < 150 else 0.0
+            frozen = CameraFault("frozen", "yard: the same picture again and again") if frozen_s >= 5.0 else None
             watcher.report(frozen, 1000.0 + i / 10, "yard")
-            yield Frame(scene(), i / 10, NOW, "yard", i, 1000.0 + i / 10, same_s=same_s)
+            yield Frame(scene(), i / 10, NOW, "yard", i, 1000.0 + i / 10, frozen_s=frozen_s)
             looks[i] = sum(scorer.calls) - before
 
     watcher(frames())
@@ -176,7 +176,7 @@ def test_a_picture_that_shows_nothing_is_told_in_time(fps, shade):
         def tell(event, told=told, at_s=at_s):
             told.append((at_s[0], event))
 
-        teller = Teller([tell])
+        publisher = EventPublisher([tell])
 
         def frames(at_s=at_s, began=5.0 + late_s):
             noise = np.random.default_rng(0)
@@ -186,7 +186,7 @@ def test_a_picture_that_shows_nothing_is_told_in_time(fps, shade):
                 picture = np.clip(picture + noise.integers(-2, 3, picture.shape), 0, 255).astype(np.uint8)
                 yield Frame(picture, at_s[0], NOW + timedelta(seconds=at_s[0]), "yard", i, 1000.0 + at_s[0])
 
-        Watcher(Colours(), RULE, teller, lens=LensCheck())(frames())
+        Watcher(Colours(), RULE, publisher, lens=LensCheck())(frames())
         assert [event.type for _, event in told] == ["new", "end"]
         assert 5.0 + late_s < told[0][0] <= 5.0 + late_s + NOTICED_S
 
@@ -227,9 +227,9 @@ class Bears(Closing):
         time.sleep(self.slow_s)
 
 
-def watched(source: Any, watcher: Watcher, wait: Any = lambda seconds: None) -> Post:
+def watched(source: Any, watcher: Watcher, wait: Any = lambda seconds: None) -> CameraThread:
     """A post that has ended by itself."""
-    post = Post(settings.Camera("yard", "0"), source, watcher, wait=wait)
+    post = CameraThread(settings.Camera("yard", "0"), source, watcher, wait=wait)
     post.start()
     post.join(60.0)
     assert not post.alive
@@ -239,7 +239,7 @@ def watched(source: Any, watcher: Watcher, wait: Any = lambda seconds: None) -> 
 def test_a_lasting_fault_of_ours_is_one_trouble_told_before_the_bear_it_loses_and_the_camera_is_not_given_up():
     told: list[Event] = []
     waits: list[float] = []
-    watcher = Watcher(Failing(told, 8), RULE, Teller([told.append]))
+    watcher = Watcher(Failing(told, 8), RULE, EventPublisher([told.append]))
     assert watched(Bears(11), watcher, waits.append).failed is None
     assert waits == [RESTART_S, 2.0, 4.0, 8.0, 16.0, *[MOST_RESTART_S] * 3]
     assert [f"{event.kind} {event.type}" for event in told] == [
@@ -257,14 +257,14 @@ def test_a_fault_of_ours_in_the_telling_does_not_end_the_watching():
             raise OSError("no room")
 
     told: list[Event] = []
-    watcher = Watcher(Colours(), RULE, Teller([sink]))
+    watcher = Watcher(Colours(), RULE, EventPublisher([sink]))
     assert watched(Bears(11), watcher).failed is None
     assert watcher.tally.frames > 80
     assert told[-1].type == "end"
 
 
 def test_cameras_are_let_go_of_side_by_side():
-    posts = [watched(Bears(1), Watcher(Colours(), RULE, Teller())) for _ in range(4)]
+    posts = [watched(Bears(1), Watcher(Colours(), RULE, EventPublisher())) for _ in range(4)]
     for post in posts:
         post.source.slow_s = 0.5  # type: ignore[attr-defined]
     began = time.monotonic()
@@ -280,7 +280,7 @@ def test_what_a_frozen_camera_does_not_show_has_not_gone():
             asked.append(seeing)
             return super().__call__(*given, seeing=seeing, **more)
 
-    same_s = (0.0, 0.0, 0.5, 1.0, 9.0, 0.0)
-    frames = [replace(frame, again=i == 1, same_s=same_s[i]) for i, frame in enumerate(walk(0.6))]
-    Watcher(Colours(), RULE, Teller(), decider=Asked(RULE))(frames)
+    frozen_s = (0.0, 0.0, 0.5, 1.0, 9.0, 0.0)
+    frames = [replace(frame, again=i == 1, frozen_s=frozen_s[i]) for i, frame in enumerate(walk(0.6))]
+    Watcher(Colours(), RULE, EventPublisher(), decider=Asked(RULE))(frames)
     assert asked == [True, False, True, False, False, True]

@@ -17,7 +17,7 @@ from edge.detect.frame_scan import FrameScanner, frame_of, share_in, where, wind
 from edge.detect.odds import logit
 from edge.detect.stills import look
 from edge.detect.tracker import iou
-from edge.detect.zones import Cover
+from edge.detect.zones import PrivacyMask
 from edge.errors import ModelError
 from edge.schema import WHOLE
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, older_card, plain, tiny_card, write_tiny_model
@@ -86,7 +86,7 @@ def test_the_best_window_of_several_sizes_counts(classifier):
 
 
 def test_windows_that_masks_hide_are_left_out(classifier):
-    image = Cover([LEFT_HALF])(meadow(LEFT, RIGHT))
+    image = PrivacyMask([LEFT_HALF])(meadow(LEFT, RIGHT))
     found = FrameScanner(classifier, [LEFT_HALF])(image)
     assert all(score.region.box_xywh[0] + score.region.box_xywh[2] > 0.5 for score in found)
     assert FrameScanner(classifier, [ALL])(meadow(LEFT)) == []

@@ -52,7 +52,7 @@ class Stage:
         return self(seconds, fps=1.0)
 
     def kinds(self, type_=None):
-        return [(v.type, v.happening) for v, _ in self.told if type_ in (None, v.type)]
+        return [(v.type, v.incident) for v, _ in self.told if type_ in (None, v.type)]
 
     def escalations(self):
         return [v.escalated for v, _ in self.told if v.escalated]
@@ -72,7 +72,7 @@ def play(script, fps=10.0, until=None, decider=None):
 
 
 def kinds(told):
-    return [(verdict.type, verdict.happening) for verdict, _ in told]
+    return [(verdict.type, verdict.incident) for verdict, _ in told]
 
 
 def test_a_bear_comes_and_goes():
@@ -145,8 +145,8 @@ scenes = st.lists(
 @given(scenes)
 def test_every_happening_begins_once_and_ends_last(found):
     told = play([(start, start + length, box, bear) for start, length, box, bear in found], fps=5.0, until=40.0)
-    for number in {verdict.happening for verdict, _ in told}:
-        life = [verdict.type for verdict, _ in told if verdict.happening == number]
+    for number in {verdict.incident for verdict, _ in told}:
+        life = [verdict.type for verdict, _ in told if verdict.incident == number]
         assert life[0] == "new"
         assert life.count("new") == 1
         assert life[-1] == "end"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.run import Run
+from edge.run import EventFactory
 from edge.status import Health
 
 
@@ -24,7 +24,7 @@ def told(health: Health, *times: float) -> list[tuple[float, str, str | None]]:
 
 def test_a_problem_is_told_after_the_grace_time_once_and_its_end_once() -> None:
     part = Part()
-    health = Health(Run(), {"mqtt": part}, grace_s=60.0)
+    health = Health(EventFactory(), {"mqtt": part}, grace_s=60.0)
     assert told(health, 0.0) == []
     part.problem = "mqtt 127.0.0.1: nobody answers"
     assert told(health, *range(10, 200, 5)) == [(70, "new", "mqtt")]
@@ -36,7 +36,7 @@ def test_a_problem_is_told_after_the_grace_time_once_and_its_end_once() -> None:
 
 def test_what_is_over_before_its_grace_is_not_told() -> None:
     part = Part()
-    health = Health(Run(), {"mqtt": part}, grace_s=60.0)
+    health = Health(EventFactory(), {"mqtt": part}, grace_s=60.0)
     for start in range(0, 1000, 100):
         part.problem = "away"
         assert told(health, start, start + 50) == []
@@ -46,7 +46,7 @@ def test_what_is_over_before_its_grace_is_not_told() -> None:
 
 def test_one_that_flickers_within_the_clearing_time_is_one_problem() -> None:
     part = Part()
-    health = Health(Run(), {"disk": part}, at_once=["disk"])
+    health = Health(EventFactory(), {"disk": part}, at_once=["disk"])
     events = []
     for now in range(0, 300, 5):
         part.problem = "full" if now % 20 == 0 else None
@@ -56,7 +56,7 @@ def test_one_that_flickers_within_the_clearing_time_is_one_problem() -> None:
 
 def test_parts_at_once_need_no_grace_and_each_part_has_its_own_event() -> None:
     one, two = Part(), Part()
-    health = Health(Run(), {"journal": one, "mqtt": two}, at_once=["journal"])
+    health = Health(EventFactory(), {"journal": one, "mqtt": two}, at_once=["journal"])
     one.problem, two.problem = "the disk is full", "nobody answers"
     first = health(0.0)
     second = health(60.0)
@@ -71,7 +71,7 @@ def test_parts_at_once_need_no_grace_and_each_part_has_its_own_event() -> None:
 
 def test_new_and_end_of_one_problem_share_an_id() -> None:
     part = Part()
-    health = Health(Run(), {"journal": part}, at_once=["journal"])
+    health = Health(EventFactory(), {"journal": part}, at_once=["journal"])
     part.problem = "full"
     (new,) = health(0.0)
     part.problem = None
@@ -90,7 +90,7 @@ def test_new_and_end_of_one_problem_share_an_id() -> None:
 def test_grace_counts_from_when_it_began(seconds: float) -> None:
     part = Part()
     part.problem = "away"
-    health = Health(Run(), {"mqtt": part})
+    health = Health(EventFactory(), {"mqtt": part})
     assert told(health, 1000.0, 1000.0 + seconds) == []
     assert told(health, 1060.0) == [(1060.0, "new", "mqtt")]
 
@@ -99,7 +99,7 @@ def test_grace_counts_from_when_it_began(seconds: float) -> None:
 def test_how_long_it_lasted_is_never_zero_minutes(lasted_s: float, words: str) -> None:
     part = Part()
     part.problem = "full"
-    health = Health(Run(), {"journal": part}, at_once=["journal"])
+    health = Health(EventFactory(), {"journal": part}, at_once=["journal"])
     assert len(health(0.0)) == 1
     assert health(lasted_s) == []
     part.problem = None
@@ -113,13 +113,13 @@ def test_a_part_that_cannot_say_how_it_is_keeps_nobody_from_being_asked() -> Non
 
     part = Part()
     part.problem = "no sound"
-    health = Health(Run(), {"odd": fails, "sound": part}, grace_s=0.0)
+    health = Health(EventFactory(), {"odd": fails, "sound": part}, grace_s=0.0)
     assert told(health, 0.0) == [(0.0, "new", "odd"), (0.0, "new", "sound")]
 
 
 def test_a_config_that_holds_again_is_well_at_once() -> None:
     said: list[str | None] = ["it cannot be used", None]
-    health = Health(Run(), {"config": lambda: said.pop(0)}, at_once=["config"])
+    health = Health(EventFactory(), {"config": lambda: said.pop(0)}, at_once=["config"])
     assert [event.type for event in health(0.0)] == ["new"]
     assert [event.type for event in health(5.0)] == ["end"]
     assert health.problems == {}

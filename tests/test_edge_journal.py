@@ -10,7 +10,7 @@ import pytest
 from edge.record.database import MOST_EVENTS, Mark, Memory
 from edge.record.journal import Journal
 from edge.record.outbox import Queue
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event
 from tests.journal_stage import MQTT, Times, Wants, ask, event, files, ids, journal
 
@@ -18,7 +18,7 @@ PEOPLE = "people"
 
 
 def test_an_event_is_on_the_disk_when_the_call_returns(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path / "made" / "here", run=run)
     told = kept(event(run, label="brown_bear", evidence="a.jpg"))
     assert told.durable
@@ -36,7 +36,7 @@ def test_an_event_is_on_the_disk_when_the_call_returns(tmp_path):
 
 
 def test_it_feeds_channels_as_their_queue(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), Wants(PEOPLE, kinds={"bear"}), run=run)
     queue: Queue = kept
     for i, kind in enumerate(("bear", "camera", "bear")):
@@ -64,7 +64,7 @@ def test_it_feeds_channels_as_their_queue(tmp_path):
 
 def test_what_waits_outlives_the_run(tmp_path):
     for name in ("first", "second"):
-        run = Run(name)
+        run = EventFactory(name)
         kept = journal(tmp_path, Wants(MQTT), run=run)
         told = kept(event(run, f"{name} 1"))
         kept.attach(told, Path("a.jpg"))
@@ -79,7 +79,7 @@ def test_what_waits_outlives_the_run(tmp_path):
 
 
 def test_a_picture_is_attached_and_sent_to_who_takes_pictures(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), Wants(PEOPLE, pictures=False), Wants("tests", kinds={"test"}), run=run)
     told = kept(event(run))
     kept(event(run, "id2"))
@@ -103,7 +103,7 @@ def test_a_picture_is_attached_and_sent_to_who_takes_pictures(tmp_path):
 
 
 def test_a_picture_takes_nothing_from_the_event_that_is_written(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     made = event(run, label="brown_bear")
     told = kept(replace(made, latency_ms=1.25))  # what a sink gets
@@ -114,7 +114,7 @@ def test_a_picture_takes_nothing_from_the_event_that_is_written(tmp_path):
 
 
 def test_that_a_channel_is_not_reached_is_told_to_the_others(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), Wants(PEOPLE), run=run)
     kept(event(run, "id1", "health", label=MQTT))
     kept(event(run, "id1", "health", "end", label=MQTT))
@@ -125,7 +125,7 @@ def test_that_a_channel_is_not_reached_is_told_to_the_others(tmp_path):
 
 
 def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     told = kept(event(run, camera="h\udcf6f.mp4", evidence="evidence/h\udcf6f.jpg"))
     assert told.durable
@@ -135,7 +135,7 @@ def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path):
 
 def test_the_age_counts_in_this_run_whatever_the_clock_does_and_is_never_negative(tmp_path):
     times = Times()
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run, clock=times.clock)
     kept(event(run))
     times.pass_(60)
@@ -152,7 +152,7 @@ def test_the_age_counts_in_this_run_whatever_the_clock_does_and_is_never_negativ
 
 
 def test_whoever_listens_is_told(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     seen: list[list[str]] = []
     kept.listen(lambda: seen.append(ids(kept.waiting(MQTT))))
@@ -168,7 +168,7 @@ def test_a_channel_that_cannot_say_what_it_wants_is_sent_it(tmp_path, caplog):
         def wants(self, event):
             raise KeyError("zone")
 
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Broken(MQTT), Wants(PEOPLE), run=run)
     assert kept(event(run)).durable
     assert ids(kept.waiting(MQTT)) == ids(kept.waiting(PEOPLE)) == ["id1"]
@@ -177,7 +177,7 @@ def test_a_channel_that_cannot_say_what_it_wants_is_sent_it(tmp_path, caplog):
 
 
 def test_a_row_that_holds_no_event_does_not_hold_up_the_others(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     for i in range(3):
         kept(event(run, f"id{i}"))
@@ -193,7 +193,7 @@ def test_a_row_that_holds_no_event_does_not_hold_up_the_others(tmp_path):
 
 def test_nothing_is_written_while_nothing_happens_but_by_the_beat(tmp_path):
     times = Times()
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run, clock=times.clock)
     kept(event(run))
     (waiting,) = kept.waiting(MQTT)
@@ -212,7 +212,7 @@ def test_nothing_is_written_while_nothing_happens_but_by_the_beat(tmp_path):
 
 
 def test_it_does_not_grow_without_end_and_forgets_nothing_that_waits(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run, keep=50)
     for i in range(200):
         kept(event(run, f"id{i}"))
@@ -235,7 +235,7 @@ def test_it_does_not_grow_without_end_and_forgets_nothing_that_waits(tmp_path):
 
 
 def test_the_memory_gives_up_the_oldest_first_what_is_delivered():
-    memory, run = Memory(most=3), Run()
+    memory, run = Memory(most=3), EventFactory()
     entries = [memory.add(event(run, f"id{i}"), [(MQTT, "word", None)], "", 0.0) for i in range(3)]
     memory.show()
     memory.mark(entries[1].rows[0].number, Mark("done", 1))
@@ -248,7 +248,7 @@ def test_the_memory_gives_up_the_oldest_first_what_is_delivered():
 
 
 def test_many_threads_write_one_journal(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     told: list[Event] = []
 
@@ -270,7 +270,7 @@ def test_many_threads_write_one_journal(tmp_path):
 
 def test_a_folder_that_cannot_be_is_said_and_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
-    run = Run()
+    run = EventFactory()
     kept = Journal(tmp_path / "file" / "journal", [Wants(MQTT)], run=run)
     assert not kept.durable
     assert kept.problem
@@ -285,7 +285,7 @@ def test_a_folder_that_cannot_be_is_said_and_stops_nothing(tmp_path):
 
 
 def test_an_event_that_cannot_be_written_does_not_take_the_others_along(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     with pytest.raises(TypeError):
         kept(event(run, label={"not": object()}))

@@ -10,7 +10,7 @@ from edge.record import journal as clocks
 from edge.record.history import ReadOnly
 from edge.record.history import Times as Corrected
 from edge.record.journal import Clock
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event, utc_text
 from tests.journal_stage import MQTT, Times, Wants, ask, event, journal
 
@@ -23,7 +23,7 @@ def run_row(folder):
 
 def test_the_clock_that_is_set_during_a_run_corrects_its_earlier_events(tmp_path):
     times = Times(synced=False)
-    run = Run(clock_synced=times.clock.synced)
+    run = EventFactory(clock_synced=times.clock.synced)
     kept = journal(tmp_path, run=run, clock=times.clock)
     early = kept(event(run))
     assert early.clock_synced is False
@@ -48,14 +48,14 @@ def test_the_clock_that_is_set_during_a_run_corrects_its_earlier_events(tmp_path
 
 def test_a_clock_that_is_right_from_the_start_has_nothing_to_correct(tmp_path):
     times = Times(synced=True)
-    kept = journal(tmp_path, run=Run(clock_synced=times.clock.synced), clock=times.clock)
+    kept = journal(tmp_path, run=EventFactory(clock_synced=times.clock.synced), clock=times.clock)
     assert run_row(tmp_path)[1:] == (1, "by hand", "2026-05-01T00:00:00.000Z", 0.0)
     kept.close()
 
 
 def test_a_system_that_does_not_say_leaves_it_open(tmp_path):
     times = Times(synced=None)
-    kept = journal(tmp_path, run=Run(clock_synced=times.clock.synced), clock=times.clock)
+    kept = journal(tmp_path, run=EventFactory(clock_synced=times.clock.synced), clock=times.clock)
     assert run_row(tmp_path)[1:] == (None, "by hand", None, None)
     kept.close()
 
@@ -111,7 +111,7 @@ def test_elsewhere_nobody_says(monkeypatch):
 @pytest.mark.parametrize("step_s", [-1800.0, 4.0, 3600.0])
 def test_an_event_between_the_step_and_the_systems_word_for_it_is_not_corrected_twice(tmp_path, step_s):
     times = Times(synced=False)
-    run = Run(clock_synced=times.clock.synced)
+    run = EventFactory(clock_synced=times.clock.synced)
     kept = journal(tmp_path, run=run, clock=times.clock)
     truly = []
     for id_, pass_s, set_s in (("before", 60, step_s), ("between", 20, 0.0), ("after", 40, 0.0)):
@@ -142,13 +142,13 @@ def test_a_clock_that_drifts_was_not_set():
 
 def test_a_clock_that_starts_behind_the_last_run_does_not_stop_its_rows_from_growing_old(tmp_path):
     before = journal(tmp_path, Wants(MQTT))
-    before(event(Run()))
+    before(event(EventFactory()))
     before.close()  # by this machine's own clock, after the one below
     times = Times(synced=False)
     kept = journal(tmp_path, Wants(MQTT), clock=times.clock)
     assert [row.age_s for row in kept.waiting(MQTT)] == [0.0]
     times.pass_(90)
-    kept(event(Run(), "id2"))
+    kept(event(EventFactory(), "id2"))
     times.pass_(30)
     assert [row.age_s for row in kept.waiting(MQTT)] == [120.0, 30.0]
     kept.close()

@@ -8,7 +8,7 @@ import pytest
 
 from edge.record import database
 from edge.record.database import APPLICATION_ID, VERSION
-from edge.run import Run
+from edge.run import EventFactory
 from tests.journal_stage import MQTT, PAGE, Wants, ask, event, filled, ids, journal, pages_of, spoil
 
 
@@ -16,7 +16,7 @@ def test_what_can_be_read_of_a_damaged_journal_is_saved_and_the_rest_set_aside(t
     names = filled(tmp_path)
     leaf = pages_of(tmp_path, "events")[-8]  # among the unsent ones
     spoil(tmp_path, leaf)
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     waiting = ids(kept.waiting(MQTT, limit=1000))
     assert kept.durable
@@ -50,7 +50,7 @@ def test_whatever_is_spoilt_the_journal_opens_and_takes_events(tmp_path, seed):
     last = (tmp_path / "journal.db").stat().st_size // PAGE
     for page in random_.sample(range(1, last + 1), min(seed + 1, last)):
         spoil(tmp_path, page, random_)
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     assert kept(event(run, "new")).durable
     if kept.examine():  # damage a quick check does not see
@@ -63,7 +63,7 @@ def test_whatever_is_spoilt_the_journal_opens_and_takes_events(tmp_path, seed):
 
 def test_a_file_that_is_no_database_is_set_aside(tmp_path):
     (tmp_path / "journal.db").write_text("these are no events " * 1000)
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     assert kept(event(run)).durable
     (aside,) = (tmp_path / "quarantine").glob("*.db")
@@ -85,7 +85,7 @@ def test_a_database_of_something_else_is_set_aside_whole(tmp_path):
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_the_beginning_of_a_file_is_no_hindrance(tmp_path, size):
     (tmp_path / "journal.db").write_bytes(b"SQLite format 3\0".ljust(size, b"\0")[:size])
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, run=run)
     assert kept(event(run)).durable
     kept.close()
@@ -96,7 +96,7 @@ def test_a_newer_journal_is_left_as_it_is_and_events_stay_in_memory(tmp_path):
     with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
         db.execute(f"PRAGMA user_version = {VERSION + 1}")
     before = (tmp_path / "journal.db").read_bytes()
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     assert kept.problem
     assert "a newer version" in kept.problem
@@ -110,7 +110,7 @@ def test_a_newer_journal_is_left_as_it_is_and_events_stay_in_memory(tmp_path):
 def test_damage_found_while_the_alarm_runs_is_mended_at_once(tmp_path):
     filled(tmp_path)
     leaves = pages_of(tmp_path, "events")
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     kept(event(run, "new"))
     assert ask(tmp_path, "PRAGMA wal_checkpoint(TRUNCATE)") == [(0, 0, 0)]

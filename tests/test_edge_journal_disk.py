@@ -11,7 +11,7 @@ import pytest
 
 from edge.record.database import Store
 from edge.record.journal import Ballast
-from edge.run import Run
+from edge.run import EventFactory
 from tests.journal_stage import MQTT, Wants, ask, event, ids, journal
 from tests.outbox_world import wait_for
 from tests.small_disk import fill, remount, there
@@ -20,7 +20,7 @@ from tests.small_disk import fill, remount, there
 def on_a_full_disk(disk):
     """Fill it, go on, make room, go on; the disk is a tmpfs."""
     folder = Path(disk) / "journal"
-    run = Run()
+    run = EventFactory()
     kept = journal(folder, Wants(MQTT), run=run, ballast=(256 << 10, 256 << 10))
     found: dict[str, object] = {"begin": [kept.durable, kept.problem, Ballast(folder, 256 << 10).kept]}
     before = [kept(event(run, f"before{i}")).durable for i in range(5)]
@@ -73,7 +73,7 @@ def test_on_a_full_disk_the_alarm_goes_on_and_the_journal_comes_back(tmp_path):
 def on_a_full_disk_from_the_start(disk):
     """The journal is opened where not one block is free."""
     fill(disk)
-    run = Run()
+    run = EventFactory()
     folder = Path(disk) / "journal"
     kept = journal(folder, Wants(MQTT), run=run)
     found: list[object] = [kept(event(run)).durable, ids(kept.waiting(MQTT))]
@@ -94,12 +94,12 @@ def test_a_disk_that_is_full_from_the_start(tmp_path):
 def on_a_read_only_disk(disk):
     """A journal with something unsent, opened read-only; then the disk is mended."""
     folder = Path(disk) / "journal"
-    run = Run()
+    run = EventFactory()
     kept = journal(folder, Wants(MQTT), run=run)
     kept(event(run, "before"))
     kept.close()
     remount(disk, "ro")
-    run = Run()
+    run = EventFactory()
     kept = journal(folder, Wants(MQTT), run=run)
     found = {"told": [kept(event(run, f"id{i}")).durable for i in range(3)], "problem": kept.problem}
     waiting = kept.waiting(MQTT)
@@ -134,7 +134,7 @@ def test_on_a_read_only_disk_the_alarm_goes_on_and_the_journal_comes_back(tmp_pa
 
 def on_a_disk_that_fails(disk):
     """The file system shuts itself off while the alarm runs, as Linux does with a card that gives errors."""
-    run = Run()
+    run = EventFactory()
     kept = journal(Path(disk) / "journal", Wants(MQTT), run=run)
     found: list[object] = [kept(event(run, "before")).durable]
     subprocess.run(["mount", "-o", "remount,abort", disk], check=True)
@@ -151,7 +151,7 @@ def test_on_a_disk_that_fails_while_the_alarm_runs_it_goes_on(tmp_path):
 
 
 def test_a_folder_that_is_taken_away_is_made_anew(tmp_path):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path / "journal", Wants(MQTT), run=run)
     assert kept(event(run)).durable
     shutil.move(tmp_path / "journal", tmp_path / "elsewhere")
@@ -180,7 +180,7 @@ def hanging(monkeypatch):
 
 
 def test_while_the_disk_hangs_nobody_waits_and_the_channels_are_fed_from_memory(tmp_path, monkeypatch):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.3, patience_s=1.5)
     told = threading.Event()
     kept.listen(told.set)
@@ -212,7 +212,7 @@ def test_while_the_disk_hangs_nobody_waits_and_the_channels_are_fed_from_memory(
 
 
 def test_a_look_that_hangs_keeps_nobody_from_being_told(tmp_path, monkeypatch):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.2)
     go, waiting = threading.Event(), Store.waiting
     monkeypatch.setattr(Store, "waiting", lambda self, *given, **more: go.wait(30) and waiting(self, *given, **more))
@@ -228,7 +228,7 @@ def test_a_look_that_hangs_keeps_nobody_from_being_told(tmp_path, monkeypatch):
 
 def test_a_disk_that_hangs_from_the_start_does_not_keep_the_alarm_from_starting(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.record.journal.START_S", 0.2)
-    run = Run()
+    run = EventFactory()
     with hanging(monkeypatch):
         kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.2, patience_s=0.5)
         assert not kept(event(run)).durable

@@ -6,12 +6,12 @@ from functools import partial
 
 import pytest
 
-from edge.background import Gate, HangingError
+from edge.background import DeadlineError, DeadlineExecutor
 from tests.outbox_world import wait_for
 
 
 def test_it_gives_what_the_work_gives_and_raises_what_it_raises():
-    gate = Gate()
+    gate = DeadlineExecutor()
     assert gate(lambda: 7, 10.0) == 7
     with pytest.raises(ZeroDivisionError):
         gate(lambda: 1 / 0, 10.0)
@@ -22,15 +22,15 @@ def test_it_gives_what_the_work_gives_and_raises_what_it_raises():
 
 
 def test_after_a_call_that_hangs_nobody_waits_and_what_has_a_name_is_done_once_in_the_end():
-    gate, go = Gate(), threading.Event()
+    gate, go = DeadlineExecutor(), threading.Event()
     done: list[str | None] = []
-    with pytest.raises(HangingError):
+    with pytest.raises(DeadlineError):
         gate(lambda: done.append("first") if go.wait(30) else None, 0.1, "first")
     assert gate.busy_s >= 0.1
     started = time.monotonic()
     for _ in range(100):
         for name in ("write", None):
-            with pytest.raises(HangingError):
+            with pytest.raises(DeadlineError):
                 gate(partial(done.append, name), 0.1, name)
     assert time.monotonic() - started < 10.0  # 20 s if each waited
     go.set()
@@ -40,7 +40,7 @@ def test_after_a_call_that_hangs_nobody_waits_and_what_has_a_name_is_done_once_i
 
 
 def test_many_who_ask_for_the_same_share_it():
-    gate, go, done = Gate(), threading.Event(), []
+    gate, go, done = DeadlineExecutor(), threading.Event(), []
     first = threading.Thread(target=lambda: gate(lambda: go.wait(30), 30.0))
     first.start()
     wait_for(lambda: gate.busy_s > 0.0)
@@ -61,4 +61,4 @@ def test_where_no_thread_is_to_be_had_it_is_done_by_who_asks(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", none_left)
-    assert Gate()(threading.get_ident, 10.0) == threading.get_ident()
+    assert DeadlineExecutor()(threading.get_ident, 10.0) == threading.get_ident()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.run import Run
+from edge.run import EventFactory
 from tests.journal_stage import Wants, ask, event, ids, journal
 from tests.killing import CHILD, kill_at_random
 
@@ -28,7 +28,7 @@ def test_killed_at_random_instants_it_loses_nothing_it_acknowledged(tmp_path):
 
 @pytest.mark.slow
 def test_two_alarms_on_one_folder_deliver_their_own_and_what_the_dead_left(tmp_path):
-    runs = [Run("one"), Run("two")]
+    runs = [EventFactory("one"), EventFactory("two")]
     kept = [journal(tmp_path, Wants("mqtt"), run=run) for run in runs]
     for i in range(3):
         for each, run in zip(kept, runs, strict=True):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge.detect.motion import MotionFinder, MotionSettings, merge, small_grey
 from edge.detect.tracker import iou
 from edge.errors import PictureError
-from edge.schema import Frame, Later
+from edge.schema import Frame, LazyImage
 from tests.meadow import WALL, frames, hits, noisy, run, walking, with_animal
 from tests.meadow import meadow as painted
 
@@ -77,7 +77,7 @@ def test_brightness_is_looked_at_where_the_source_has_it_apart_and_the_picture_i
     finder, found = MotionFinder(), []
     for i, picture in enumerate([meadow[:720, :1280]] * 10 + walking(meadow[:720, :1280], 10)):
         luma = cv2.cvtColor(noisy(picture, i), cv2.COLOR_BGR2GRAY)[::2, ::2]
-        found.append(finder(Frame(Later(never, (1280, 720)), i / 10, WALL, "test", i, luma=luma)))
+        found.append(finder(Frame(LazyImage(never, (1280, 720)), i / 10, WALL, "test", i, luma=luma)))
     assert hits(found[10:]) >= 0.9
     assert all(motion.grey is not None and motion.grey.shape == (180, 320) for motion in found)
 

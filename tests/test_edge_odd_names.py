@@ -19,7 +19,7 @@ from edge.alert.notify import title_and_body
 from edge.cli.main import escaped
 from edge.demo.scene import Scene
 from edge.record.outbox import Message
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event
 from tests.command import bear_alarm
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names
 
 def odd_event() -> Event:
     """An alarm about it."""
-    return replace(Run().event("bear", "new", "id1", "yard"), file=ODD)
+    return replace(EventFactory().event("bear", "new", "id1", "yard"), file=ODD)
 
 
 def test_an_event_is_text_and_keeps_the_name() -> None:

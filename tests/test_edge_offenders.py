@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.decide.alarms import Decider
-from edge.decide.repeat_alarms import LIKE, MOST_ALARMS, MOST_SPOTS, TIMES, Offenders, alike, thumbnail
+from edge.decide.repeat_alarms import LIKE, MOST_ALARMS, MOST_SPOTS, TIMES, RepeatAlarmFilter, alike, thumbnail
 from tests.test_edge_happening import LEFT, MIDNIGHT, RIGHT, RULE, Stage, score
 from tests.test_edge_watch import scene
 
@@ -34,16 +34,16 @@ def like(one, seed, noise=0.1):
 STUMP = crop(0)
 
 
-def asked(offenders, hours, box=BOX, seen=STUMP):
+def asked(repeat_alarms, hours, box=BOX, seen=STUMP):
     time = hours * HOUR
-    return offenders.twice(box, lambda _: seen, time, WALL + timedelta(seconds=time))
+    return repeat_alarms.twice(box, lambda _: seen, time, WALL + timedelta(seconds=time))
 
 
 def after(*hours, box=BOX, noise=0.1):
-    offenders = Offenders()
+    repeat_alarms = RepeatAlarmFilter()
     for number, hour in enumerate(hours):
-        offenders.alarmed(box, like(STUMP, number + 1, noise), hour * HOUR)
-    return offenders
+        repeat_alarms.alarmed(box, like(STUMP, number + 1, noise), hour * HOUR)
+    return repeat_alarms
 
 
 def clock(hours):
@@ -72,31 +72,31 @@ def test_all_of_it_is_needed(hours, box, seen):
 
 
 def test_alarms_that_differed_among_each_other_do_not_add_up():
-    offenders = Offenders()
+    repeat_alarms = RepeatAlarmFilter()
     for number, seen in enumerate((STUMP, crop(1), like(STUMP, 2), crop(3))):
-        offenders.alarmed(BOX, seen, number * HOUR)
-    assert asked(offenders, 4.0) is None
+        repeat_alarms.alarmed(BOX, seen, number * HOUR)
+    assert asked(repeat_alarms, 4.0) is None
 
 
 def test_it_ends_within_a_day_of_the_first():
-    offenders = after(0.0, 1.0, 2.0)
-    assert asked(offenders, 23.9)
-    assert asked(offenders, 24.1) is None
+    repeat_alarms = after(0.0, 1.0, 2.0)
+    assert asked(repeat_alarms, 23.9)
+    assert asked(repeat_alarms, 24.1) is None
     # And with more alarms, when too few are left.
-    offenders = after(0.0, 1.0, 2.0, 3.5)
-    assert (asked(offenders, 4.0) or "").endswith(f"until {clock(25)}")
-    assert asked(offenders, 24.9)
-    assert asked(offenders, 25.1) is None
+    repeat_alarms = after(0.0, 1.0, 2.0, 3.5)
+    assert (asked(repeat_alarms, 4.0) or "").endswith(f"until {clock(25)}")
+    assert asked(repeat_alarms, 24.9)
+    assert asked(repeat_alarms, 25.1) is None
 
 
 def test_a_persons_word_holds_for_a_day():
-    offenders = Offenders()
-    offenders.said("a", BOX, 0.0, 0.0, wrong=True)
-    words = asked(offenders, 3.0, seen=crop(7))
+    repeat_alarms = RepeatAlarmFilter()
+    repeat_alarms.said("a", BOX, 0.0, 0.0, wrong=True)
+    words = asked(repeat_alarms, 3.0, seen=crop(7))
     assert words == f"a person said wrong here at {clock(0)}: it needs twice the evidence until {clock(24)}"
-    assert asked(offenders, 3.0, ELSEWHERE) is None
-    assert asked(offenders, 23.9)
-    assert asked(offenders, 24.1) is None
+    assert asked(repeat_alarms, 3.0, ELSEWHERE) is None
+    assert asked(repeat_alarms, 23.9)
+    assert asked(repeat_alarms, 24.1) is None
 
 
 def test_the_crop_is_only_cut_where_there_is_a_history():
@@ -106,45 +106,45 @@ def test_the_crop_is_only_cut_where_there_is_a_history():
         cuts.append(box)
         return STUMP
 
-    offenders = after(0.0, 1.0, 2.0)
-    offenders.twice(ELSEWHERE, look, 3 * HOUR, WALL)
+    repeat_alarms = after(0.0, 1.0, 2.0)
+    repeat_alarms.twice(ELSEWHERE, look, 3 * HOUR, WALL)
     after(0.0, 1.0).twice(BOX, look, 3 * HOUR, WALL)
     assert cuts == []
-    offenders.twice(BOX, look, 3 * HOUR, WALL)
+    repeat_alarms.twice(BOX, look, 3 * HOUR, WALL)
     assert cuts == [BOX]
 
 
 @given(st.lists(st.tuples(st.floats(1.0, 8 * HOUR), st.integers(0, 3), st.booleans()), max_size=60))
 def test_nothing_is_held_back_for_longer_than_a_day_after_its_last_free_alarm(steps):
     """As the decider uses it: what is raised in spite of being held back is not told."""
-    offenders, time = Offenders(), 0.0
+    repeat_alarms, time = RepeatAlarmFilter(), 0.0
     last: dict[int, float] = {}
     for wait, place, same in steps:
         time += wait
         box = (0.2 * place, 0.1, 0.15, 0.15)
         seen = like(STUMP, int(time) % 1000) if same else crop(int(time) % 1000 + 5)
-        held = asked(offenders, time / HOUR, box, seen)
+        held = asked(repeat_alarms, time / HOUR, box, seen)
         if held:
             assert time - last[place] < 24 * HOUR
             assert "twice" in held
         else:
-            offenders.alarmed(box, seen, time)
+            repeat_alarms.alarmed(box, seen, time)
             last[place] = time
     assert TIMES == 2.0
 
 
 def test_memory_is_bounded():
-    offenders = Offenders()
+    repeat_alarms = RepeatAlarmFilter()
     for number in range(2940):
-        offenders.alarmed(BOX, like(STUMP, number), 30.0 * number)
+        repeat_alarms.alarmed(BOX, like(STUMP, number), 30.0 * number)
     # What is kept of one spot spans hours, also now that the first is forgotten.
-    assert len(offenders._spots[0].alarms) <= MOST_ALARMS
-    assert asked(offenders, 30.0 * 2940 / HOUR)
+    assert len(repeat_alarms._spots[0].alarms) <= MOST_ALARMS
+    assert asked(repeat_alarms, 30.0 * 2940 / HOUR)
     for number in range(500):
-        offenders.alarmed((number / 500, 0.0, 0.001, 0.001), STUMP, 1e5)
-    assert len(offenders._spots) <= MOST_SPOTS
-    offenders.alarmed(BOX, STUMP, 1e5 + 25 * HOUR)
-    assert len(offenders._spots) == 1
+        repeat_alarms.alarmed((number / 500, 0.0, 0.001, 0.001), STUMP, 1e5)
+    assert len(repeat_alarms._spots) <= MOST_SPOTS
+    repeat_alarms.alarmed(BOX, STUMP, 1e5 + 25 * HOUR)
+    assert len(repeat_alarms._spots) == 1
 
 
 def test_a_thumbnail_does_not_care_for_light_and_noise_but_for_an_animal_in_the_corner():
@@ -194,21 +194,21 @@ NIGHTS = [21.0 + 24.0 * night for night in range(5)]
 
 
 def test_a_bear_that_visits_the_same_bin_five_nights_alarms_five_times():
-    moving = visits(Stage(Decider(RULE, offenders=Offenders())), NIGHTS, 0.6, kind="motion", alike=True)
+    moving = visits(Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter())), NIGHTS, 0.6, kind="motion", alike=True)
     assert len(moving.noises()) == 5
-    still = visits(Stage(Decider(RULE, offenders=Offenders())), NIGHTS, 0.8)
+    still = visits(Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter())), NIGHTS, 0.8)
     assert len(still.noises()) == 5
 
 
 def test_a_bear_that_walks_is_never_held_back_however_often_it_comes():
     hours = [20.0 + 0.5 * visit for visit in range(12)]
-    stage = visits(Stage(Decider(RULE, offenders=Offenders())), hours, 0.6, kind="motion", alike=True)
+    stage = visits(Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter())), hours, 0.6, kind="motion", alike=True)
     assert len(stage.noises()) == 12
 
 
 def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
     hours, scant = [1.0, 2.0, 3.5, 4.0, 5.0], 0.67  # 1.8 is reached in 4 s at a score of 0.67, 3.6 is not
-    held = visits(Stage(Decider(RULE, offenders=Offenders())), hours, scant, alike=True)
+    held = visits(Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter())), hours, scant, alike=True)
     assert [at // 3600.0 for at in held.noises()] == [1.0, 2.0, 3.0]
     (standing,) = held.decider.standings()
     assert standing.alarm_at == 2 * RULE.alarm_at
@@ -222,7 +222,7 @@ def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
     assert len(held.noises()) == 4
     # What looks otherwise at the same spot is as free as ever, and so is what moves.
     for same, kind in ((False, "sweep"), (True, "motion")):
-        stage = visits(Stage(Decider(RULE, offenders=Offenders())), hours[:3], scant, alike=True)
+        stage = visits(Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter())), hours[:3], scant, alike=True)
         stage.crop, stage.kind = like(STUMP, 99) if same else crop(99), "motion"
         stage.skip(60.0).kind = kind
         stage(4.0, (LEFT, scant if kind == "sweep" else 0.6), fps=5.0)
@@ -231,9 +231,9 @@ def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
 
 def test_where_pictures_come_one_by_one_a_spot_called_wrong_needs_two_of_them_and_no_other_does():
     rule = replace(RULE, one_picture=True)
-    offenders = Offenders()
-    offenders.said("a", LEFT, 0.0, 0.0, wrong=True)
-    stage = Stage(Decider(rule, offenders=offenders, again_s=0.0), fps=2.0)
+    repeat_alarms = RepeatAlarmFilter()
+    repeat_alarms.said("a", LEFT, 0.0, 0.0, wrong=True)
+    stage = Stage(Decider(rule, repeat_alarms=repeat_alarms, again_s=0.0), fps=2.0)
     stage.kind = "sweep"
 
     def arrive(hour, pictures, box=LEFT, kind="sweep"):
@@ -255,7 +255,7 @@ def test_where_pictures_come_one_by_one_a_spot_called_wrong_needs_two_of_them_an
 
 
 def test_where_pictures_come_one_by_one_only_a_persons_word_holds_a_spot_back():
-    stage = Stage(Decider(replace(RULE, one_picture=True), offenders=Offenders(), again_s=0.0))
+    stage = Stage(Decider(replace(RULE, one_picture=True), repeat_alarms=RepeatAlarmFilter(), again_s=0.0))
     stage.kind, stage.crop = "sweep", STUMP
     for hour in range(1, 8):
         stage.time = hour * HOUR
@@ -264,7 +264,7 @@ def test_where_pictures_come_one_by_one_only_a_persons_word_holds_a_spot_back():
 
 
 def test_a_bear_asleep_for_six_hours_alarms_once_and_is_updated():
-    stage = Stage(Decider(RULE, offenders=Offenders()))
+    stage = Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter()))
     stage.kind, stage.crop = "sweep", STUMP
     stage(6 * 3600.0, (LEFT, 0.8), fps=1.0)
     assert len(stage.noises()) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.delivery import HUNG_EVER, MOST_HUNG, SELDOM_S, Deliverer, Turn, close_all
+from edge.alert.delivery import HUNG_EVER, MOST_HUNG, SELDOM_S, Deliverer, DeliveryLock, close_all
 from edge.record.outbox import RefusedError
 from tests.outbox_world import MemoryQueue, Told, event, wait_for
 
@@ -217,9 +217,9 @@ def test_a_turn_is_free_when_its_process_is_killed(tmp_path):
     )
     assert other.stdout
     assert other.stdout.readline() == "True\n"
-    mine = Turn(tmp_path, "mqtt 10.0.0.7:1883")
+    mine = DeliveryLock(tmp_path, "mqtt 10.0.0.7:1883")
     assert not mine.take()
-    assert Turn(tmp_path, "webhook a").take()
+    assert DeliveryLock(tmp_path, "webhook a").take()
     other.kill()
     other.communicate(timeout=20)
     wait_for(mine.take)
@@ -228,14 +228,14 @@ def test_a_turn_is_free_when_its_process_is_killed(tmp_path):
 
 def test_where_nothing_can_be_locked_everybody_has_the_turn(tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    turn = Turn(tmp_path / "file" / "folder", "told")
+    turn = DeliveryLock(tmp_path / "file" / "folder", "told")
     assert turn.take()
     assert turn.take()
     assert caplog.text.count("cannot be locked") == 1
 
 
 def test_the_lock_of_a_key_names_no_secret_signs(tmp_path):
-    turn = Turn(tmp_path, "webhook höst:443/../é 1")
+    turn = DeliveryLock(tmp_path, "webhook höst:443/../é 1")
     assert turn.take()
     assert turn.path.parent == tmp_path
     assert turn.path.name.isascii()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.delivery import Feed, Parcel
+from edge.alert.delivery import Batch, DeliveryScheduler
 from edge.record.outbox import NotYetError
 from tests.outbox_world import Life, Net, event
 
@@ -111,7 +111,7 @@ def test_a_word_behind_a_thousand_pictures_is_found(tmp_path):
         life.queue.put(event(seq), "picture", picture)
     life.queue.put(event(5000))
     parcel = life.feed.next(life.now)
-    assert isinstance(parcel, Parcel)
+    assert isinstance(parcel, Batch)
     assert parcel.message.events[0].seq == 5000
 
 
@@ -209,10 +209,10 @@ def test_without_the_turn_only_what_this_run_told_itself_is_delivered():
     life.queue.put(event(1))
     life.queue.put(event(2), memory=True)
     life.queue.put(replace(event(3), boot_id="mine"))
-    feed = Feed(life.channel, life.queue, life.chance, "mine")
+    feed = DeliveryScheduler(life.channel, life.queue, life.chance, "mine")
     for seq in (2, 3):
         parcel = feed.next(life.now, mine=False)
-        assert isinstance(parcel, Parcel)
+        assert isinstance(parcel, Batch)
         assert parcel.message.events[0].seq == seq
         feed.delivered(parcel, life.now)
     assert feed.next(life.now, mine=False) == math.inf
@@ -223,7 +223,7 @@ def test_a_row_that_comes_from_memory_to_the_disk_while_it_is_sent_goes_once():
     life = Life()
     row = life.queue.put(event(1), memory=True)
     parcel = life.feed.next(life.now)
-    assert isinstance(parcel, Parcel)
+    assert isinstance(parcel, Batch)
     life.queue.rows[7] = dict(life.queue.rows[row])
     life.feed.delivered(parcel, life.now)
     life.look()

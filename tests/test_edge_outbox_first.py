@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.alert.delivery import Deliverer, Feed, Parcel
+from edge.alert.delivery import Batch, Deliverer, DeliveryScheduler
 from tests.outbox_world import Life, MemoryQueue, Net, Told, event, wait_for
 
 
@@ -116,10 +116,10 @@ def test_a_test_that_was_interrupted_is_no_news_later():
     old = life.queue.put(event(1, kind="test"))
     bear = life.queue.put(event(2))
     own = life.queue.put(replace(event(3, kind="test"), boot_id="mine"))
-    feed = Feed(life.channel, life.queue, life.chance, "mine")
+    feed = DeliveryScheduler(life.channel, life.queue, life.chance, "mine")
     for expected in (own, bear):
         parcel = feed.next(life.now)
-        assert isinstance(parcel, Parcel)
+        assert isinstance(parcel, Batch)
         assert [row.row for row in parcel.rows] == [expected]
         feed.delivered(parcel, life.now)
     assert life.queue.of("parked") == [old]
@@ -130,7 +130,7 @@ def test_a_test_that_was_interrupted_is_no_news_later():
 def test_a_test_is_left_to_the_process_whose_turn_it_is():
     life = Life()
     life.queue.put(event(1, kind="test"))
-    feed = Feed(life.channel, life.queue, life.chance, "mine")
+    feed = DeliveryScheduler(life.channel, life.queue, life.chance, "mine")
     feed.next(life.now, mine=False)
     assert life.queue.of("parked") == []
 

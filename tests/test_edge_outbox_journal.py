@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.delivery import Deliverer, Turn, close_all
+from edge.alert.delivery import Deliverer, DeliveryLock, close_all
 from edge.alert.webhook import Webhook
-from edge.run import Run
+from edge.run import EventFactory
 from tests.journal_stage import event, journal
 from tests.outbox_world import Told, wait_for
 from tests.post_box import PostBox
@@ -66,14 +66,14 @@ def test_killed_again_and_again_every_event_arrives_in_order_and_twice_only_with
 
 
 def test_of_two_processes_one_delivers_what_an_earlier_run_left_and_each_its_own(tmp_path):
-    first, runs, channels = Run("first"), [Run("one"), Run("two")], [Told(), Told()]
+    first, runs, channels = EventFactory("first"), [EventFactory("one"), EventFactory("two")], [Told(), Told()]
     earlier = journal(tmp_path, Told(), run=first)
     for number in range(5):
         earlier(event(first, f"left{number}"))
     earlier.close()
     journals = [journal(tmp_path, channel, run=run) for channel, run in zip(channels, runs, strict=True)]
     deliverers = [
-        Deliverer(channel, kept, turn=Turn(tmp_path, channel.key), run=run.id)
+        Deliverer(channel, kept, turn=DeliveryLock(tmp_path, channel.key), run=run.id)
         for channel, kept, run in zip(channels, journals, runs, strict=True)
     ]
     for number in range(5):
@@ -93,7 +93,7 @@ def test_of_two_processes_one_delivers_what_an_earlier_run_left_and_each_its_own
 def test_words_and_pictures_and_refusals_are_written_down(tmp_path):
     picture = tmp_path / "seen.jpg"
     picture.write_bytes(b"jpeg")
-    run = Run("run")
+    run = EventFactory("run")
     with PostBox(200, 400) as box:
         channel = Webhook(f"http://127.0.0.1:{box.port}/")
         kept = journal(tmp_path, channel, run=run)
@@ -108,16 +108,16 @@ def test_words_and_pictures_and_refusals_are_written_down(tmp_path):
         kept.close()
     assert [each.headers["X-Bear-Alarm-Part"] for each in box.posted] == ["word", "word", "picture"]
     assert (deliverer.stats.delivered, deliverer.stats.parked) == (2, 1)
-    again = journal(tmp_path, channel, run=Run("next"))
+    again = journal(tmp_path, channel, run=EventFactory("next"))
     assert again.waiting(channel.key) == []
     again.close()
 
 
 def test_what_is_in_memory_only_is_delivered_all_the_same(tmp_path):
-    run, channel = Run("run"), Told()
+    run, channel = EventFactory("run"), Told()
     (tmp_path / "file").write_text("")
     kept = journal(tmp_path / "file" / "no folder", channel, run=run)
-    deliverer = Deliverer(channel, kept, turn=Turn(tmp_path, channel.key), run=run.id)
+    deliverer = Deliverer(channel, kept, turn=DeliveryLock(tmp_path, channel.key), run=run.id)
     for number in range(5):
         assert not kept(event(run, f"id{number}")).durable
     wait_for(lambda: len(channel.messages) == 5)

@@ -5,8 +5,8 @@ import threading
 from contextlib import contextmanager
 
 from edge.alert import delivery as turns
-from edge.alert.delivery import Deliverer, Turn
-from edge.run import Run
+from edge.alert.delivery import Deliverer, DeliveryLock
+from edge.run import EventFactory
 from tests.journal_stage import Wants, event, journal
 from tests.outbox_world import MemoryQueue, Told, wait_for
 from tests.outbox_world import event as bear
@@ -43,7 +43,7 @@ def test_a_disk_that_hangs_from_the_start_keeps_no_channel_from_telling(tmp_path
     queue, channel = MemoryQueue(), Told()
     folder, told = tmp_path / "disk", []
     with hanging(monkeypatch, "open", folder):
-        deliverer = Deliverer(channel, queue, turn=Turn(folder, channel.key), run="mine")
+        deliverer = Deliverer(channel, queue, turn=DeliveryLock(folder, channel.key), run="mine")
         queue.put(bear(1))  # what an earlier run left
         queue.put(bear(2))
         wait_for(lambda: len(channel.messages) == 2)
@@ -56,7 +56,7 @@ def test_a_disk_that_hangs_from_the_start_keeps_no_channel_from_telling(tmp_path
 
 def lock_is_free(folder, key):
     """Whether nobody has the turn."""
-    other = Turn(folder, key)
+    other = DeliveryLock(folder, key)
     try:
         return other.take() and other.held
     finally:
@@ -65,7 +65,7 @@ def lock_is_free(folder, key):
 
 def test_when_the_disk_answers_it_is_known_again_whose_turn_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(turns, "PATIENCE_S", 0.2)
-    other, mine = Turn(tmp_path, "told"), Turn(tmp_path, "told")
+    other, mine = DeliveryLock(tmp_path, "told"), DeliveryLock(tmp_path, "told")
     assert other.take()
     with hanging(monkeypatch, "open", tmp_path):
         assert mine.take()
@@ -80,7 +80,7 @@ def test_when_the_disk_answers_it_is_known_again_whose_turn_it_is(tmp_path, monk
 
 def test_what_is_locked_after_the_release_is_let_go(tmp_path, monkeypatch):
     monkeypatch.setattr(turns, "PATIENCE_S", 0.1)
-    late = Turn(tmp_path, "told")
+    late = DeliveryLock(tmp_path, "told")
     with hanging(monkeypatch, "open", tmp_path):
         assert late.take()
         assert ends(late.release)
@@ -89,7 +89,7 @@ def test_what_is_locked_after_the_release_is_let_go(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_keeps_the_file_from_being_closed_keeps_nobody(tmp_path, monkeypatch):
-    turn = Turn(tmp_path, "told")
+    turn = DeliveryLock(tmp_path, "told")
     assert turn.take()
     with hanging(monkeypatch, "close", tmp_path):
         assert ends(turn.release)
@@ -97,7 +97,7 @@ def test_a_disk_that_keeps_the_file_from_being_closed_keeps_nobody(tmp_path, mon
 
 
 def test_a_journal_is_closed_though_the_disk_keeps_the_file_that_says_it_lives(tmp_path, monkeypatch):
-    run = Run()
+    run = EventFactory()
     kept = journal(tmp_path, Wants(), run=run, soon_s=0.1, patience_s=0.2)
     assert kept(event(run)).durable
     (alive,) = (tmp_path / "alive").iterdir()

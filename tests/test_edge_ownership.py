@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.delivery import Turn
+from edge.alert.delivery import DeliveryLock
 from edge.files import hand_over
 from edge.record.journal import Ballast
-from edge.run import Run
+from edge.run import EventFactory
 from tests.journal_stage import MQTT, Wants, event, journal
 
 NOBODY = 65534
@@ -27,11 +27,11 @@ def folder():
 
 @pytest.mark.skipif(not ROOT, reason="only root can make what belongs to others")
 def test_what_root_makes_in_a_services_folder_is_the_services(folder):
-    run = Run()
+    run = EventFactory()
     (folder / "journal.db").write_text("damaged, so that it is set aside and a new one made")
     kept = journal(folder, Wants(MQTT), run=run)
     kept(event(run))
-    turn = Turn(folder, MQTT)
+    turn = DeliveryLock(folder, MQTT)
     assert turn.take()
     names = {path.relative_to(folder).parts[0] for path in folder.rglob("*")}
     assert {"journal.db", "journal.db-wal", "journal.db-shm", "alive", "ballast", "opening", "quarantine"} < names
@@ -44,8 +44,8 @@ def test_what_root_makes_in_a_services_folder_is_the_services(folder):
 @pytest.mark.skipif(not ROOT, reason="only root can make what belongs to others")
 def test_the_service_then_writes_and_delivers_there(folder):
     def use():
-        run = Run()
-        kept, turn = journal(folder, Wants(MQTT), run=run), Turn(folder, MQTT)
+        run = EventFactory()
+        kept, turn = journal(folder, Wants(MQTT), run=run), DeliveryLock(folder, MQTT)
         durable = kept(event(run)).durable
         taken = turn.take() and turn.held
         kept.close()

@@ -43,13 +43,13 @@ def place(tmp_path, yard):
     return Place(tmp_path, {"yard": yard.url})
 
 
-def frames(place, camera="yard", *, patient=False):
-    """How many frames of a camera were looked at so far; None: it is not watched, or, ``patient``, nobody answers."""
+def frames(place, camera="yard", *, target=False):
+    """How many frames of a camera were looked at so far; None: it is not watched, or, ``target``, nobody answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{place.port}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
     except OSError:
-        if patient:
+        if target:
             return None
         raise
     found = [line for line in lines if line.startswith(f'bear_alarm_camera_frames_total{{camera="{camera}"}}')]
@@ -159,7 +159,7 @@ def test_a_camera_that_is_away_at_the_start_is_waited_for(place):
 def test_quiet_it_says_nothing_of_what_goes_well(place, yard):
     place()
     with watching("--quiet", cwd=place.folder) as alarm:
-        assert soon(lambda: (frames(place, patient=True) or 0) > 5)
+        assert soon(lambda: (frames(place, target=True) or 0) > 5)
         place("trace: t.jsonl\n")
         alarm.hang_up()
         assert "trace: this holds from the next start on" in alarm.until("bear-alarm.yml")

@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import pytest
 
-from edge.alarm import REVIEWS_EVERY_S, Alarm, Reviews
-from edge.alert.events import Teller
+from edge.alarm import REVIEWS_EVERY_S, Alarm, ReviewPoller
+from edge.alert.events import EventPublisher
 from edge.decide.repeat_alarms import KEPT_S, TIMES
 from edge.errors import BearAlarmError
 from edge.record import database
@@ -24,7 +24,7 @@ from edge.record.database import NAME
 from edge.record.history import JournalReader
 from edge.record.journal import Journal, pass_on
 from edge.record.review import Review
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event, Frame, utc_text
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
 from edge.watch import Watcher
@@ -76,9 +76,9 @@ def version(folder):
 def test_the_alarm_brings_an_older_journal_to_this_version_in_place(tmp_path):
     folder = older(tmp_path / "state")
     with JournalReader(folder / NAME) as read:
-        assert [(one.id, one.review) for one in read.happenings()] == [(A, None)]
+        assert [(one.id, one.review) for one in read.incidents()] == [(A, None)]
     assert version(folder) == 1  # who only reads changes nothing
-    journal = Journal(folder, run=Run())
+    journal = Journal(folder, run=EventFactory())
     assert journal.durable
     assert pass_on(folder, [A], SAID) is None
     assert [(said.event.id, said.verdict, said.at) for said in journal.reviews()] == [
@@ -87,7 +87,7 @@ def test_the_alarm_brings_an_older_journal_to_this_version_in_place(tmp_path):
     journal.close()
     assert version(folder) == database.VERSION
     with JournalReader(folder / NAME) as read:
-        assert [(one.id, one.review) for one in read.happenings()] == [(A, SAID)]
+        assert [(one.id, one.review) for one in read.incidents()] == [(A, SAID)]
 
 
 def test_a_command_leaves_an_older_journal_as_it_is_for_an_older_alarm_may_go_on_with_it(tmp_path):
@@ -108,7 +108,7 @@ def test_without_a_journal_nobody_is_to_hear_of_it(tmp_path):
 
 
 def test_reviews_outlive_a_damaged_journal_and_go_with_their_event(tmp_path):
-    run = Run()
+    run = EventFactory()
     journal = Journal(tmp_path, run=run, keep=1)
     for number in range(3):
         journal(replace(run.event("bear", "new", f"id{number}", "yard"), box_xywh=BOX))
@@ -127,7 +127,7 @@ class Yard:
 
     def __init__(self, folder):
         self.usual_s, self.event = 0.0, ""  # until the alarm of its first event, and that one's id
-        self.run = Run()
+        self.run = EventFactory()
         self.journal = Journal(folder, run=self.run)
         self.told: list[Event] = []
         self.began = datetime.now(UTC)
@@ -135,10 +135,10 @@ class Yard:
 
     def start(self):
         """As after a restart: the watcher knows nothing."""
-        teller = Teller([lambda event: self.told.append(self.journal(event))], run=self.run)
+        publisher = EventPublisher([lambda event: self.told.append(self.journal(event))], run=self.run)
         colours = Colours()
-        self.watcher = Watcher(colours, RULE, teller, scan=colours.scan)
-        self.reviews = Reviews(self.journal, lambda: [self.post("yard")], lambda: ("brown_bear",))
+        self.watcher = Watcher(colours, RULE, publisher, scan=colours.scan)
+        self.reviews = ReviewPoller(self.journal, lambda: [self.post("yard")], lambda: ("brown_bear",))
 
     def post(self, camera) -> Any:
         return SimpleNamespace(camera=SimpleNamespace(name=camera), watcher=self.watcher)
@@ -170,9 +170,9 @@ class Yard:
 
     @property
     def spots(self):
-        offenders = self.watcher.decider.offenders
-        assert offenders
-        return [spot for spot in offenders._spots if spot.wrongs]
+        repeat_alarms = self.watcher.decider.repeat_alarms
+        assert repeat_alarms
+        return [spot for spot in repeat_alarms._spots if spot.wrongs]
 
 
 @pytest.fixture
@@ -270,11 +270,11 @@ def test_a_running_alarm_hears_a_person_and_so_does_the_next_one(tmp_path):
                 alarm.alerting.journal(replace(alarm.run.event("bear", "new", A, "yard"), box_xywh=BOX))
                 alarm.tick(time.monotonic())
                 assert said() is None
-            offenders = alarm.posts[0].watcher.decider.offenders
+            repeat_alarms = alarm.posts[0].watcher.decider.repeat_alarms
 
-            def heard(alarm=alarm, offenders=offenders):
+            def heard(alarm=alarm, repeat_alarms=repeat_alarms):
                 alarm.tick(time.monotonic())
-                return [spot.wrongs for spot in offenders._spots]
+                return [spot.wrongs for spot in repeat_alarms._spots]
 
             assert soon(heard)
             assert list(heard()[0]) == [A]
@@ -287,7 +287,7 @@ def test_the_command_writes_the_row_that_the_alarm_reads(state, ask):
     ask("review", "a1", "--wrong")
     folder = next((state.folder / "evidence").glob("*/*"))
     ask("review", str(folder), "--label", "fox")
-    journal = Journal(state.folder, run=Run())
+    journal = Journal(state.folder, run=EventFactory())
     assert [(said.event.id, said.verdict, said.label) for said in journal.reviews()] == [
         (A, "wrong", None), (A, "relabelled", "fox")
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.device.systemd import Plan, ServiceError, command, unit, word
+from edge.device.systemd import InstallPlan, ServiceError, command, unit, word
 from edge.device.watchdog import REBOOT
 
 EXPOSURE = 21  # tenths; docs/service.md names it
@@ -19,7 +19,7 @@ def made(folder, **more):
     script = folder / "bear-alarm"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
-    return unit(Plan((str(script),), more.pop("config", CONFIG), **more))
+    return unit(InstallPlan((str(script),), more.pop("config", CONFIG), **more))
 
 
 def analyze(text, folder, *words):

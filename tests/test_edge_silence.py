@@ -9,7 +9,7 @@ import pytest
 from edge.alert.deterrent import Deterrent, DeterrentError, Limits
 from edge.alert.gpio import Gpio
 from edge.alert.sound import Playing, Sound, SoundError
-from edge.background import Stint
+from edge.background import StoppableThread
 from tests.sink_world import alive, event, lines, script, soon
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for players are shell scripts")
@@ -136,7 +136,7 @@ def test_closed_from_many_threads_at_once_each_is_off_once(tmp_path, player, pin
 def test_a_relay_is_off_though_its_thread_hangs(pins, monkeypatch):
     door = threading.Event()
     relay = Gpio(17, seconds=60.0)
-    monkeypatch.setattr(Stint, "wait_for_more", lambda self, asked: not door.wait(60))
+    monkeypatch.setattr(StoppableThread, "wait_for_more", lambda self, asked: not door.wait(60))
     relay(event())
     assert relay.on
     began = time.monotonic()

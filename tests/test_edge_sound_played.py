@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.alert.sound import Player, Sound, SoundError, SoundFile, find_players, read_wav
-from edge.background import Stint, in_background
+from edge.background import StoppableThread, in_background
 from tests.sink_world import alive, event, lines, script, soon
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for players are shell scripts")
@@ -237,14 +237,14 @@ def test_a_stint_goes_on_for_longer_when_asked_and_ends_when_told():
             done.append("more")
         done.append("over")
 
-    stint = Stint(work, "the lamp")
-    assert stint.go_on(60.0)
-    assert not stint.go_on(0.1)
+    stint = StoppableThread(work, "the lamp")
+    assert stint.wait_unless_stopped(60.0)
+    assert not stint.wait_unless_stopped(0.1)
     assert soon(lambda: done == ["more"])
     assert stint.going
     assert stint.stop(20.0)
     assert done == ["more", "over"]
-    assert stint.go_on(0.05)
+    assert stint.wait_unless_stopped(0.05)
     assert soon(lambda: not stint.going)
     assert done == ["more", "over", "over"]
 
@@ -253,11 +253,11 @@ def test_a_stint_whose_work_fails_is_over_and_can_be_asked_again(caplog):
     def work(stint):
         raise OSError("the lamp has burst")
 
-    stint = Stint(work, "the lamp")
-    assert stint.go_on(60.0)
+    stint = StoppableThread(work, "the lamp")
+    assert stint.wait_unless_stopped(60.0)
     assert soon(lambda: not stint.going)
     assert "the lamp failed: the lamp has burst" in caplog.text
-    assert stint.go_on(60.0)
+    assert stint.wait_unless_stopped(60.0)
     assert soon(lambda: not stint.going)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.camera import open_source
-from edge.camera.reconnect import KeptSource
+from edge.camera.reconnect import ReconnectingSource
 from edge.errors import SourceError
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # Debian's, which knows GStreamer
@@ -114,7 +114,7 @@ class Watch:
     def __init__(self, url, **options):
         self.frames, self.reports = [], []
         # A short pause at first, so that the tests are fast; what the pauses are has tests of its own.
-        self.kept = KeptSource(
+        self.kept = ReconnectingSource(
             open_source(url, fps=10), lambda: open_source(url, fps=10), report=self.note, chance=lambda: 1.0, **options
         )
         self.thread = threading.Thread(target=self.run)
@@ -227,7 +227,7 @@ def test_a_film_behind_http_just_ends(tmp_path):
         thread.start()
         reports = []
         url = f"http://127.0.0.1:{server.server_address[1]}/a.avi"
-        kept = KeptSource(
+        kept = ReconnectingSource(
             open_source(url), lambda: pytest.fail("opened anew"), report=lambda *said: reports.append(said)
         )
         assert list(kept)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edge.detect.motion import Motion
 from edge.record.trace import Look, Moment, Summary, Told, Trace, share
-from edge.schema import Event, Frame, Region, Score, Standing, utc_text
+from edge.schema import Event, EvidenceState, Frame, Region, Score, utc_text
 from tests.test_edge_watch import GREEN
 
 WALL = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -37,7 +37,7 @@ def look(bear, kind="sweep"):
 
 
 def standing(sum_, **more):
-    return Standing(1, LEFT, 0.8, 0.4, 1.5, sum_, 1.8, **more)
+    return EvidenceState(1, LEFT, 0.8, 0.4, 1.5, sum_, 1.8, **more)
 
 
 def told(type_="new", id_="ab12cd34" * 4, **more):
@@ -68,7 +68,7 @@ numbers = st.floats(-1e6, 1e6)
 boxes = st.tuples(shares, shares, shares, shares)
 looks = st.builds(Look, st.sampled_from(["motion", "sweep", "track"]), boxes, shares, st.text(), numbers)
 tracks = st.builds(
-    Standing,
+    EvidenceState,
     st.integers(0, 10**6), boxes, st.none() | shares, shares, numbers, numbers, st.floats(0.1, 100.0),
     st.lists(st.text(), max_size=2).map(tuple),
 )  # fmt: skip

@@ -153,7 +153,7 @@ def test_a_second_bear_beside_one_that_was_told_gathers_its_own_evidence():
         told += decider(tracker([score(other, 0.45)], i / 10), i / 10)
         assert decider.standings()[1].sum < 0.5
     # It could be the first one by now, had that walked.
-    assert tracker.tracks[1].akin == [1]
+    assert tracker.tracks[1].likely_same_ids == [1]
     assert told == []
 
 
@@ -199,7 +199,7 @@ def first_alarm(frames, which):
 
 
 def test_higher_scores_are_rarely_later():
-    """A score decides which track an observation joins, so it cannot be never; without ``akin`` and ``own``: 11."""
+    """A score decides which track an observation joins, so it can happen; 11 without ``likely_same_ids`` and ``own``."""
     scenes = [scattered(seed) for seed in range(1000)]
     alarms = [(first_alarm(frames, 1)[0], first_alarm(frames, 2)[0]) for frames in scenes]
     assert sum(lower < math.inf for lower, _ in alarms) > 500

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.camera import open_source
 from edge.cli.why import explain
 from edge.decide.alarms import Decider
@@ -19,7 +19,7 @@ from edge.decide.evidence import Rule
 from edge.detect.tracker import SAME_INSIDE, SAME_IOU, Tracker, inside, iou
 from edge.detect.zones import Zone
 from edge.record.trace import Moment
-from edge.record.trace_query import Found, Reel
+from edge.record.trace_query import Match, TraceRun
 from edge.schema import WHOLE, Event, Region, Score
 from edge.settings import CameraSettings
 from edge.watch import Watcher
@@ -211,7 +211,7 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
     moments: list[Moment] = []
     settings = CameraSettings(zones=(LEFT_HALF,))
     watcher = Watcher(
-        classifier, Rule.from_card(classifier.card), Teller([told.append]), settings, trace=moments.append
+        classifier, Rule.from_card(classifier.card), EventPublisher([told.append]), settings, trace=moments.append
     )
     with open_source(str(pictures / "videos" / "brown_bears_waterfall.mp4")) as source:
         frames = list(source)
@@ -230,7 +230,7 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
     assert said > 100
     at_5 = next(one for one in moments if 5.0 <= one.time < 6.0 and one.top and one.top.box_xywh[0] > 0.5)
     assert at_5.top
-    words = explain(Found(Reel("waterfall", "", moments), at_5))
+    words = explain(Match(TraceRun("waterfall", "", moments), at_5))
     left = [line for line in words if line.startswith("Track") and " left," in line]
     assert not any(f"it scored {at_5.top.bear:.2f}" in line for line in left)
 

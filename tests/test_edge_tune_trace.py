@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.cli.tune import tune
 from edge.decide.alarms import OUTSIDE_ZONES
 from edge.decide.evidence import Rule
@@ -28,7 +28,7 @@ VISITS = (3.0, 3.7, BEAR_COLOUR, 100, 60), (42.0, 43.2, BEAR_COLOUR, 300, 60)
 def traced(path, frames, **options):
     """The trace that the alarm writes of some frames."""
     keep = Trace(path, **options)
-    Watcher(Colours(), RULE, Teller(), trace=keep)(frames)
+    Watcher(Colours(), RULE, EventPublisher(), trace=keep)(frames)
     assert keep.close(5.0)
     return path
 

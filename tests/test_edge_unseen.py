@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.alert.events import Teller
-from edge.decide.alarms import MOST_HELD_S, SURE_S, Unseen, Verdict
+from edge.alert.events import EventPublisher
+from edge.decide.alarms import MOST_HELD_S, SURE_S, Decision, EndHold
 from edge.detect.camera_check import LensCheck
-from edge.schema import Event, EventType, Frame, Trouble
+from edge.schema import CameraFault, Event, EventType, Frame
 from edge.watch import Watcher
 from tests.meadow import WALL
 from tests.test_edge_watch import RULE, Colours, walk
@@ -21,18 +21,18 @@ from tests.tiny import BEAR_COLOUR
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 
 
-def verdict(type_: EventType, happening: int = 1, escalated: str | None = None) -> Verdict:
-    return Verdict(type_, happening, happening, "brown_bear", 0.9, 0.9, (0.1, 0.1, 0.2, 0.2), escalated=escalated)
+def verdict(type_: EventType, incident: int = 1, escalated: str | None = None) -> Decision:
+    return Decision(type_, incident, incident, "brown_bear", 0.9, 0.9, (0.1, 0.1, 0.2, 0.2), escalated=escalated)
 
 
 class Play:
     """The types that are told, second by second."""
 
     def __init__(self) -> None:
-        self.unseen = Unseen()
+        self.unseen = EndHold()
 
-    def __call__(self, at: float, *types: Any, seeing: bool = True, same_s: float = 0.0) -> list[str]:
-        frame = Frame(PICTURE, at, WALL, "yard", 0, same_s=same_s)
+    def __call__(self, at: float, *types: Any, seeing: bool = True, frozen_s: float = 0.0) -> list[str]:
+        frame = Frame(PICTURE, at, WALL, "yard", 0, frozen_s=frozen_s)
         return [told.type for told in self.unseen([verdict(type_) for type_ in types], frame, seeing=seeing)]
 
 
@@ -58,7 +58,9 @@ def test_an_end_waits_until_the_camera_has_seen_for_a_while_and_is_dropped_when_
 def test_an_end_does_not_wait_for_ever():
     play = Play()
     play(10.0, "new")
-    told = [(at, *told) for at in range(20, 80) if (told := play(float(at), *(["end"] if at == 20 else []), same_s=at))]
+    told = [
+        (at, *told) for at in range(20, 80) if (told := play(float(at), *(["end"] if at == 20 else []), frozen_s=at))
+    ]
     assert told == [(20 + MOST_HELD_S, "end")]
 
 
@@ -67,7 +69,7 @@ def test_a_bear_in_a_frozen_picture_is_told_again_only_where_the_picture_lives_a
         play = Play()
         play(10.0, "new")
         assert [told.type for told in play.unseen.shut()] == ["end"]
-        assert play(30.0, "update", same_s=9.0) == []
+        assert play(30.0, "update", frozen_s=9.0) == []
         assert play(31.0) == []
         assert play(33.0, *(["end"] if leaves else [])) == []
         assert play(30.0 + SURE_S) == ([] if leaves else ["update"])
@@ -76,9 +78,9 @@ def test_a_bear_in_a_frozen_picture_is_told_again_only_where_the_picture_lives_a
 
 def test_what_alarms_is_never_held_back():
     play = Play()
-    assert play(10.0, "new", seeing=False, same_s=50.0) == ["new"]
+    assert play(10.0, "new", seeing=False, frozen_s=50.0) == ["new"]
     play.unseen.shut()
-    frame = Frame(PICTURE, 11.0, WALL, "yard", 0, same_s=51.0)
+    frame = Frame(PICTURE, 11.0, WALL, "yard", 0, frozen_s=51.0)
     assert play.unseen([verdict("update", escalated="zone hives")], frame, seeing=False) != []
 
 
@@ -100,18 +102,18 @@ def test_what_the_decision_has_closed_does_not_come_back_by_itself():
     )
 )  # fmt: skip
 def test_whatever_happens_no_end_is_told_twice(steps):
-    unseen, at = Unseen(), 10.0
-    told: list[Verdict] = []
-    for what, happening, seeing, wait_s in steps:
+    unseen, at = EndHold(), 10.0
+    told: list[Decision] = []
+    for what, incident, seeing, wait_s in steps:
         at += wait_s
         if what in {"shut", "gone"}:
             told += unseen.shut([verdict("end", each) for each in (1, 2, 3)] if what == "gone" else ())
             continue
-        found = [verdict(what, happening)] if what else []
+        found = [verdict(what, incident)] if what else []
         told += unseen(found, Frame(PICTURE, at, WALL, "yard", 0), seeing=seeing)
     told += unseen.shut()
-    for happening in (1, 2, 3):
-        types = [each.type for each in told if each.happening == happening]
+    for incident in (1, 2, 3):
+        types = [each.type for each in told if each.incident == incident]
         assert all((before, after) != ("end", "end") for before, after in itertools.pairwise(types))
         assert not types or (types[0] != "end" and types[-1] == "end")
 
@@ -123,14 +125,14 @@ class Blackout(LensCheck):
         super().__init__()
         self.left = after
 
-    def __call__(self, *_: object) -> tuple[Trouble, ...]:
+    def __call__(self, *_: object) -> tuple[CameraFault, ...]:
         self.left -= 1
-        return (Trouble("black", "yard: a black picture; is the lens covered?"),) if self.left < 0 else ()
+        return (CameraFault("black", "yard: a black picture; is the lens covered?"),) if self.left < 0 else ()
 
 
 def test_a_bear_before_a_picture_that_turns_black_did_not_leave():
     told: list[Event] = []
-    watcher = Watcher(Colours(), RULE, Teller([told.append]), lens=Blackout(6))
+    watcher = Watcher(Colours(), RULE, EventPublisher([told.append]), lens=Blackout(6))
     watcher(walk(30, (2.0, 5.0, BEAR_COLOUR, 100, 60)))
     assert [f"{event.kind} {event.type}" for event in told] == ["bear new", "camera new", "bear end", "camera end"]
     assert told[2].detail == "the camera gives a black picture, so nothing is known of the bear"

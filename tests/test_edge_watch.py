@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.decide.evidence import Rule
 from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget
@@ -73,7 +73,7 @@ def walk(seconds, *animals, fps=10, background=None):
 def watch(frames, scorer=None, **options):
     told: list[Event] = []
     scorer = scorer or Colours()
-    watcher = Watcher(scorer, RULE, Teller([told.append], model="test@1"), scan=scorer.scan, **options)
+    watcher = Watcher(scorer, RULE, EventPublisher([told.append], model="test@1"), scan=scorer.scan, **options)
     watcher(frames)
     return told, watcher
 
@@ -91,7 +91,7 @@ def test_a_bear_that_walks_in_is_told_once_and_its_end():
     x, y, w, h = new.box_xywh
     assert (x * 640 - 100, y * 360, w * 640, h * 360) == pytest.approx((30, 200, 65, 65), abs=30)
     assert Event.from_json(new.to_json()) == new
-    assert watcher.teller.told == {"new": 1, "end": 1}
+    assert watcher.publisher.told == {"new": 1, "end": 1}
 
 
 def test_a_boar_raises_nothing():
@@ -145,7 +145,7 @@ class Scans:
 def test_while_the_camera_pans_every_frame_is_looked_at_as_a_whole():
     scorer, scans = Colours(), Scans()
     told: list[Event] = []
-    watcher = Watcher(scorer, RULE, Teller([told.append]), scan=scans)
+    watcher = Watcher(scorer, RULE, EventPublisher([told.append]), scan=scans)
     watcher(scans.frames(pan(bear=False)))
     assert told == []
     assert max(scorer.calls, default=0) <= watcher.budget.most
@@ -156,7 +156,7 @@ def test_the_motion_of_a_followed_animal_is_scored_before_that_of_leaves():
     """Else a bear that walks in the wind, on a board with three crops a frame, seems to pause."""
     bear = Region((0.5, 0.5, 0.05, 0.05), "motion")
     leaves = [Region((0.06 * number, 0.1, 0.03, 0.03), "motion") for number in range(15)]
-    watcher = Watcher(Colours(), RULE, Teller(), budget=CropBudget(most=3))
+    watcher = Watcher(Colours(), RULE, EventPublisher(), budget=CropBudget(most=3))
     watcher.tracker([Score(bear, (0.9, 0.1), 0.9, "brown_bear", 0.0)], 0.0)
     scored = set()
     for number, frame in enumerate(walk(2)):
@@ -169,7 +169,7 @@ def test_the_motion_of_a_followed_animal_is_scored_before_that_of_leaves():
 
 def test_a_place_where_nothing_moves_is_looked_at_as_a_whole_every_two_seconds():
     scans = Scans()
-    Watcher(Colours(), RULE, Teller(), scan=scans)(scans.frames(walk(9)))
+    Watcher(Colours(), RULE, EventPublisher(), scan=scans)(scans.frames(walk(9)))
     assert scans.times == pytest.approx([0.0, 2.0, 4.0, 6.0, 8.0])
 
 
@@ -190,8 +190,8 @@ def test_sinks_are_called_in_order_before_any_evidence_is_written(tmp_path):
     def siren(_):
         order.append(("siren", list(tmp_path.rglob("*.jpg"))))
 
-    teller = Teller([siren, told.append], evidence=writer.camera(clips=False))
-    Watcher(Colours(), RULE, teller)(walk(5, (2.0, 4.0, BEAR_COLOUR, 100, 60)))
+    publisher = EventPublisher([siren, told.append], evidence=writer.camera(clips=False))
+    Watcher(Colours(), RULE, publisher)(walk(5, (2.0, 4.0, BEAR_COLOUR, 100, 60)))
     assert writer.close(30.0)
     assert order[0] == ("siren", [])
     assert {Path(event.evidence or "").is_file() for event in told} == {True}
@@ -205,5 +205,5 @@ def test_a_camera_that_dies_ends_its_events():
 
     told: list[Event] = []
     with pytest.raises(SourceError):
-        Watcher(Colours(), RULE, Teller([told.append]))(dying())
+        Watcher(Colours(), RULE, EventPublisher([told.append]))(dying())
     assert [event.type for event in told] == ["new", "end"]

@@ -75,4 +75,4 @@ def test_what_nobody_took_is_delivered_by_the_next_run(yard, tmp_path):
         events = [json.loads(each.body) for each in box.posted[before:] if each.body[:1] == b"{"]
     assert [event["type"] for event in events] == ["new", "end", "new", "end"]
     assert len({(event["boot_id"], event["seq"]) for event in events}) == 4
-    assert {happening["state"] for happening in kept(tmp_path / "state", tmp_path)} == {"over"}
+    assert {incident["state"] for incident in kept(tmp_path / "state", tmp_path)} == {"over"}

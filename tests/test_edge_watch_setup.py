@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alarm import Post, Reviews, Shared, connect, make_watcher, open_kept
+from edge.alarm import CameraThread, ReviewPoller, Shared, connect, make_watcher, open_kept
 from edge.alert.dispatch import Alerting
-from edge.alert.events import Teller
-from edge.camera.folder import FollowSource
-from edge.camera.reconnect import KeptSource
+from edge.alert.events import EventPublisher
+from edge.camera.folder import FolderSource
+from edge.camera.reconnect import ReconnectingSource
 from edge.cli.options import named, names
 from edge.decide.schedule import parse_schedule
 from edge.detect.classifier import Classifier
@@ -25,8 +25,8 @@ from edge.detect.zones import parse_polygon, parse_zone
 from edge.errors import OptionError, SourceError
 from edge.record.journal import Journal, pass_on
 from edge.record.review import Review
-from edge.run import Run
-from edge.schema import WHOLE, Event, Frame, Region, Trouble, utc_text
+from edge.run import EventFactory
+from edge.schema import WHOLE, CameraFault, Event, Frame, Region, utc_text
 from edge.settings import AlertSettings, Camera, CameraSettings
 from edge.watch import Watcher
 from tests.meadow import WALL
@@ -45,7 +45,7 @@ def classifier(tmp_path):
 def watch(settings=None, rule=RULE, frames=None, **options):
     told: list[Event] = []
     scorer = Colours()
-    watcher = Watcher(scorer, rule, Teller([told.append]), settings, scan=scorer.scan, **options)
+    watcher = Watcher(scorer, rule, EventPublisher([told.append]), settings, scan=scorer.scan, **options)
     watcher(walk(9, BEAR) if frames is None else frames)
     return told, watcher
 
@@ -123,7 +123,9 @@ def test_the_night_threshold_holds_at_night():
     strict = replace(RULE, night_threshold=0.99)
     for rule, expected in ((RULE, True), (strict, False)):
         told: list[Event] = []
-        Watcher(Pale(), rule, Teller([told.append]), scan=lambda image: Colours().scan(image * np.uint8(6)))(dark())
+        Watcher(Pale(), rule, EventPublisher([told.append]), scan=lambda image: Colours().scan(image * np.uint8(6)))(
+            dark()
+        )
         assert bool(told) is expected
 
 
@@ -134,7 +136,7 @@ def test_grey_masks_make_no_night_of_a_bright_day():
 
 
 def test_the_whole_is_looked_at_in_time_whatever_moves():
-    watcher = Watcher(Colours(), RULE, Teller())
+    watcher = Watcher(Colours(), RULE, EventPublisher())
     flutter = tuple(Region((0.05 * i, 0.1, 0.04, 0.04), "motion") for i in range(16))
     seen: list[tuple[float, ...]] = []
     scans = []
@@ -151,11 +153,11 @@ def test_the_whole_is_looked_at_in_time_whatever_moves():
 
 def test_a_trouble_that_lasts_is_over_when_the_watch_ends_even_before_a_first_frame():
     told: list[Event] = []
-    watcher = Watcher(Colours(), RULE, Teller([told.append]))
+    watcher = Watcher(Colours(), RULE, EventPublisher([told.append]))
 
     def frames():
         for second in range(12):
-            watcher.report(Trouble("gone", "yard: no frame"), float(second), "yard")
+            watcher.report(CameraFault("gone", "yard: no frame"), float(second), "yard")
         yield from ()
 
     watcher(frames())
@@ -166,16 +168,16 @@ def test_a_trouble_that_lasts_is_over_when_the_watch_ends_even_before_a_first_fr
 
 
 def test_what_is_told_between_frames_is_not_kept_without_a_trace():
-    watcher = Watcher(Colours(), RULE, Teller())
+    watcher = Watcher(Colours(), RULE, EventPublisher())
     for second in range(0, 40_000, 20):
-        watcher.report(Trouble("gone", "yard: no frame") if second % 40 else None, float(second), "yard")
-        watcher.report(Trouble("gone", "yard: no frame") if second % 40 else None, second + 10.0, "yard")
+        watcher.report(CameraFault("gone", "yard: no frame") if second % 40 else None, float(second), "yard")
+        watcher.report(CameraFault("gone", "yard: no frame") if second % 40 else None, second + 10.0, "yard")
     assert watcher._between == []
 
 
 def alerting(told):
     """Nobody is told but this list."""
-    everyone = Alerting(AlertSettings(bell=False), Run())
+    everyone = Alerting(AlertSettings(bell=False), EventFactory())
     everyone.sinks.append(told.append)
     return everyone
 
@@ -185,11 +187,11 @@ def posted(source, classifier, everyone):
     camera = Camera(source.name, "0")
     watcher = make_watcher(source, camera, Shared(classifier, everyone.run), everyone.sinks)
     connect(source, watcher)
-    return Post(camera, source, watcher)
+    return CameraThread(camera, source, watcher)
 
 
 def test_a_live_camera_has_a_lens_check_a_pace_and_a_budget_and_reports_its_troubles(classifier):
-    kept = KeptSource(Live(), Live, name="yard")
+    kept = ReconnectingSource(Live(), Live, name="yard")
     told: list[Event] = []
     post = posted(kept, classifier, alerting(told))
     watcher = post.watcher
@@ -198,14 +200,14 @@ def test_a_live_camera_has_a_lens_check_a_pace_and_a_budget_and_reports_its_trou
     assert watcher.pace
     assert watcher.budget.seconds
     for second in range(10):
-        kept.report(Trouble("gone", "yard: no frame"), 100.0 + second)
+        kept.report(CameraFault("gone", "yard: no frame"), 100.0 + second)
     assert [(event.kind, event.type) for event in told] == [("camera", "new")]
 
 
 def test_each_picture_that_arrives_is_looked_at_whole_and_one_alone_alarms(classifier, tmp_path):
     inbox = tmp_path / "inbox"
     inbox.mkdir()
-    source = FollowSource(inbox, name="inbox")
+    source = FolderSource(inbox, name="inbox")
     told: list[Event] = []
     watcher = posted(source, classifier, alerting(told)).watcher
     source.close()
@@ -226,11 +228,11 @@ def test_where_a_person_said_wrong_one_picture_that_arrives_is_not_enough(classi
     """Whatever the clock of the camera that took it says."""
     inbox, state = tmp_path / "inbox", tmp_path / "state"
     inbox.mkdir()
-    source, journal = FollowSource(inbox, name="inbox"), Journal(state, run=Run())
+    source, journal = FolderSource(inbox, name="inbox"), Journal(state, run=EventFactory())
     told: list[Event] = []
     post = posted(source, classifier, alerting(told))
     source.close()
-    reviews = Reviews(journal, lambda: [post], lambda: ("brown_bear",))
+    reviews = ReviewPoller(journal, lambda: [post], lambda: ("brown_bear",))
     post.watcher.scorer, post.watcher.scan = Colours(2.0), Colours(2.0).scan
     bear = GREEN.copy()
     cv2.rectangle(bear, (100, 100), (300, 330), BEAR_COLOUR, -1)
@@ -254,7 +256,7 @@ def test_where_a_person_said_wrong_one_picture_that_arrives_is_not_enough(classi
 
 def test_a_fault_of_ours_is_told_and_the_camera_is_watched_again():
     told: list[Event] = []
-    watcher = Watcher(Colours(), RULE, Teller([told.append]))
+    watcher = Watcher(Colours(), RULE, EventPublisher([told.append]))
     watcher.failed("yard", MemoryError())
     watcher.failed("yard", MemoryError())
     assert [(event.kind, event.type) for event in told] == [("camera", "new")]

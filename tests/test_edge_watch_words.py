@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from edge.alert.events import ENDED_WORDS, UNKNOWN, Teller
-from edge.camera.reconnect import KeptSource
+from edge.alert.events import ENDED_WORDS, UNKNOWN, EventPublisher
+from edge.camera.reconnect import ReconnectingSource
 from edge.cli.watch import OVER, alert, next_steps, sum_up
 from edge.detect.camera_check import Report
-from edge.detect.frame_rate import Tally
+from edge.detect.frame_rate import LoopStats
 from edge.local_time import lasting
-from edge.schema import Event, Trouble
+from edge.schema import CameraFault, Event
 from edge.settings import AlertSettings, Settings
 
 
@@ -67,12 +67,12 @@ def test_every_kind_of_event_has_its_words(told, says, time_zone):
 def test_a_camera_that_is_back_is_said_to_be_well(time_zone):
     time_zone("UTC")
     told: list[Event] = []
-    teller = Teller([told.append])
-    trouble = Trouble("gone", "yard: no frame for 8 s; check its plug")
-    teller.trouble("yard", Report("new", 1, trouble, 8.0))
-    teller.trouble("yard", Report("end", 1, trouble, 40.0))
-    teller.trouble("yard", Report("new", 2, trouble, 8.0))
-    teller.trouble("yard", Report("end", 2, trouble, 40.0), stopped=True)
+    publisher = EventPublisher([told.append])
+    trouble = CameraFault("gone", "yard: no frame for 8 s; check its plug")
+    publisher.trouble("yard", Report("new", 1, trouble, 8.0))
+    publisher.trouble("yard", Report("end", 1, trouble, 40.0))
+    publisher.trouble("yard", Report("new", 2, trouble, 8.0))
+    publisher.trouble("yard", Report("end", 2, trouble, 40.0), stopped=True)
     assert [alert(each).split("  ")[0] for each in told] == ["CAMERA", "camera well again", "CAMERA", "camera"]
     assert (told[1].detail or "").startswith(OVER)
 
@@ -86,15 +86,17 @@ def test_on_a_terminal_what_alarms_is_red(monkeypatch, time_zone):
     assert "\033" in alert(event("test"))
 
 
-def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), verbose=False, arriving=False):
+def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), verbose=False, single_images=False):
     """What is said at the end of (name, frames, seconds, told) cameras."""
     said: list[str] = []
     posts = []
     for name, frames, seconds, told in cameras:
-        source = SimpleNamespace(name=name, live=arriving)
-        tally = Tally(frames, 2 * frames, seconds)
+        source = SimpleNamespace(name=name, live=single_images)
+        tally = LoopStats(frames, 2 * frames, seconds)
         tally.frame_ms.extend([12.0] * frames)
-        watcher = SimpleNamespace(tally=tally, teller=SimpleNamespace(told=Counter(told)), arriving=arriving)
+        watcher = SimpleNamespace(
+            tally=tally, publisher=SimpleNamespace(told=Counter(told)), single_images=single_images
+        )
         posts.append(SimpleNamespace(source=source, watcher=watcher))
     settings = Settings(alerts=AlertSettings(events=events))
     alarm: Any = SimpleNamespace(posts=posts, writer=writer, settings=settings)
@@ -146,7 +148,7 @@ def test_one_picture_is_no_proof_and_has_no_rate():
 
 
 def test_pictures_that_arrive_are_no_footage():
-    (said, *_) = summed(("cards", 2, 66.0, {"new": 3}), taken_s=23.0, arriving=True)
+    (said, *_) = summed(("cards", 2, 66.0, {"new": 3}), taken_s=23.0, single_images=True)
     assert "3 alarms in 2 pictures" in said
     assert "23.0 s" in said
     assert "66" not in said
@@ -177,10 +179,10 @@ def test_lengths_of_time(seconds, words):
 
 
 def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
-    kept = KeptSource(None, lambda: None, name="yard")  # type: ignore[arg-type, return-value]
+    kept = ReconnectingSource(None, lambda: None, name="yard")  # type: ignore[arg-type, return-value]
     kept._lost.total_s, kept.reopened = 41.2, 3
     watcher = SimpleNamespace(
-        tally=Tally(frames=9, footage_s=60.0), teller=SimpleNamespace(told=Counter()), arriving=False
+        tally=LoopStats(frames=9, footage_s=60.0), publisher=SimpleNamespace(told=Counter()), single_images=False
     )
     alarm: Any = SimpleNamespace(
         posts=[SimpleNamespace(source=kept, watcher=watcher)], writer=None, settings=Settings()

@@ -13,8 +13,8 @@ from edge.device.watchdog import (
     FILE,
     RETRY_S,
     Escalation,
-    Note,
-    Step,
+    RecoveryAction,
+    RecoveryLog,
     forgets,
     machine_boot,
     read_note,
@@ -94,7 +94,7 @@ def test_frames_that_come_slowly_from_a_dirty_lens_end_an_outage_as_well(tmp_pat
     machine.begin()
     for frames in (1, 1, 2, 2, 3, 3, 4, 4, 5):
         assert machine.wait(10, status(camera("yard", frames=frames, trouble="the lens is dirty"))) == []
-    assert read_note(tmp_path / FILE) == Note()
+    assert read_note(tmp_path / FILE) == RecoveryLog()
 
 
 def test_one_camera_that_gives_frames_is_enough_to_stay(tmp_path):
@@ -179,11 +179,11 @@ def test_a_note_that_is_damaged_is_taken_as_if_all_had_been_done(bytes_, tmp_pat
 
 
 def test_the_note_comes_back_as_it_was_and_says_when_for_people(tmp_path):
-    note = Note(Step("2026-01-01T00:00:00+00:00", "a", 1.5, "b"), None)
+    note = RecoveryLog(RecoveryAction("2026-01-01T00:00:00+00:00", "a", 1.5, "b"), None)
     write_note(tmp_path / FILE, note)
     assert read_note(tmp_path / FILE) == note
     assert json.loads((tmp_path / FILE).read_text())["restart"]["wall"] == "2026-01-01T00:00:00+00:00"
-    write_note(tmp_path / FILE, Note())
+    write_note(tmp_path / FILE, RecoveryLog())
     assert not list(tmp_path.iterdir())
 
 

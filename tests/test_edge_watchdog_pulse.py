@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from edge.detect.classifier import BUNDLED, load
-from edge.device.model_self_test import TOLERANCE, Pulse, drawn_bear
+from edge.device.model_self_test import TOLERANCE, ModelSelfTest, drawn_bear
 from edge.schema import Region, Score
 from tests.sink_world import soon
 
@@ -34,7 +34,7 @@ def bundled():
 
 
 def test_the_bundled_model_answers_the_same_for_hours_and_is_neither_sure_nor_silent(bundled):
-    pulse = Pulse(lambda: bundled)
+    pulse = ModelSelfTest(lambda: bundled)
     for _ in range(50):
         pulse.beat()
         assert pulse.problem() is None
@@ -47,7 +47,7 @@ def test_the_bundled_model_answers_the_same_for_hours_and_is_neither_sure_nor_si
 def test_it_beats_in_a_thread_of_its_own_and_takes_the_new_model_after_a_reload(bundled):
     # The same picture is another answer for another model, and that is no fault.
     models = [bundled, Model()]
-    pulse = Pulse(lambda: models[0], every_s=0.01)
+    pulse = ModelSelfTest(lambda: models[0], every_s=0.01)
     assert pulse.age_s(0.0) is None
     pulse.start()
     assert soon(lambda: pulse.age_s(math.inf) is not None)
@@ -62,7 +62,7 @@ def test_it_beats_in_a_thread_of_its_own_and_takes_the_new_model_after_a_reload(
 
 def test_it_says_how_long_ago_an_answer_came_and_what_it_took():
     model = Model()
-    pulse = Pulse(lambda: model, clock=model.clock)
+    pulse = ModelSelfTest(lambda: model, clock=model.clock)
     pulse.beat()
     assert pulse.took_ms == pytest.approx(250.0)
     assert pulse.age_s(model.now + 7.0) == pytest.approx(7.0)
@@ -73,7 +73,7 @@ def test_it_says_how_long_ago_an_answer_came_and_what_it_took():
 )
 def test_an_answer_that_is_no_number_or_another_is_wrong_until_it_is_right_again(change, caplog):
     model = Model()
-    pulse = Pulse(lambda: model)
+    pulse = ModelSelfTest(lambda: model)
     pulse.beat()
     vars(model).update(change)
     pulse.beat()
@@ -88,7 +88,7 @@ def test_an_answer_that_is_no_number_or_another_is_wrong_until_it_is_right_again
 
 def test_a_first_answer_that_is_no_number_is_nothing_to_go_by():
     model = Model(bear=math.nan)
-    pulse = Pulse(lambda: model)
+    pulse = ModelSelfTest(lambda: model)
     pulse.beat()
     assert "no number" in (pulse.problem() or "")
     model.bear = 0.4
@@ -98,7 +98,7 @@ def test_a_first_answer_that_is_no_number_is_nothing_to_go_by():
 
 def test_a_model_that_fails_has_not_answered(caplog):
     model = Model()
-    pulse = Pulse(lambda: model, clock=model.clock)
+    pulse = ModelSelfTest(lambda: model, clock=model.clock)
     pulse.beat()
     finished, model.error = model.now, MemoryError("no more")
     pulse.beat()
@@ -117,7 +117,7 @@ def test_one_that_hangs_grows_old_and_is_left_behind_at_the_end():
             return super().score(image, regions)
 
     model = Hangs()
-    pulse = Pulse(lambda: model, every_s=0.0, clock=lambda: 5.0)
+    pulse = ModelSelfTest(lambda: model, every_s=0.0, clock=lambda: 5.0)
     pulse.start()
     assert began.wait(60)
     assert pulse.age_s(95.0) == 90.0

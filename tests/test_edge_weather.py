@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.camera import open_source
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import LensCheck
@@ -34,7 +34,7 @@ def classifier():
 
 def watch(classifier, frames, **options):
     told: list[Event] = []
-    watcher = Watcher(classifier, Rule.from_card(classifier.card), Teller([told.append]), **options)
+    watcher = Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([told.append]), **options)
     watcher(frames)
     return told, watcher
 
@@ -120,14 +120,14 @@ def test_a_flag_that_looks_like_a_bear_for_an_hour_does_not_flood():
         cv2.rectangle(picture, (200, 60 + lift), (200 + wide, 90 + lift), BEAR_COLOUR, -1)
 
     told: list[Event] = []
-    Watcher(Colours(), RULE, Teller([told.append]))(small(3600.0, flag))
+    Watcher(Colours(), RULE, EventPublisher([told.append]))(small(3600.0, flag))
     assert 1 <= sum(event.alarms for event in told) <= 4
     assert len(told) <= 40
 
 
 def test_a_bear_at_the_same_bin_on_five_nights_alarms_five_times():
     watcher_told: list[Event] = []
-    watcher = Watcher(Colours(), RULE, Teller([watcher_told.append]))
+    watcher = Watcher(Colours(), RULE, EventPublisher([watcher_told.append]))
 
     def nights():
         for night in range(5):
@@ -153,7 +153,7 @@ def test_a_covered_lens_is_told_and_that_it_is_free_again():
         return picture
 
     told: list[Event] = []
-    watcher = Watcher(Colours(), RULE, Teller([told.append]), lens=LensCheck())
+    watcher = Watcher(Colours(), RULE, EventPublisher([told.append]), lens=LensCheck())
     watcher(stage.film(140.0, weather=[lens], fps=1.0))
     assert [(event.kind, event.type) for event in told] == [("camera", "new"), ("camera", "end")]
     begun_s, over_s = (event.media_time_s or 0.0 for event in told)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.cli.app import as_command
 from edge.cli.why import place, why
 from edge.errors import BearAlarmError
 from edge.record.trace import Moment, Trace
-from edge.schema import Event, Standing
+from edge.schema import Event, EvidenceState
 from edge.watch import Watcher
 from tests.test_edge_trace import LEFT, WALL, look, moment, told
 from tests.test_edge_watch import RULE, Colours, walk
@@ -33,7 +33,7 @@ def record(path, frames):
     """The loop over frames with its moments in a trace; the events that were told."""
     events: list[Event] = []
     trace = Trace(path)
-    Watcher(Colours(), RULE, Teller([events.append]), trace=trace)(frames)
+    Watcher(Colours(), RULE, EventPublisher([events.append]), trace=trace)(frames)
     assert trace.close(5.0)
     return events
 
@@ -55,7 +55,7 @@ def night(tmp_path_factory):
         grown = index - 17_990 if 17_990 <= index < 18_050 else index - 30_000 if 30_000 <= index < 30_004 else None
         if grown is not None:
             more["scored"] = (look(0.9, "motion"), look(0.2))
-            more["standings"] = (Standing(1, LEFT, 0.9, 0.4, 2.0, 0.2 * (grown + 1), 1.8),)
+            more["standings"] = (EvidenceState(1, LEFT, 0.9, 0.4, 2.0, 0.2 * (grown + 1), 1.8),)
         if index in (18_000, 18_100):
             more["told"] = (told("new" if index == 18_000 else "end"),)
         trace(moment(index, **more))
@@ -117,7 +117,7 @@ def test_a_quiet_moment_of_a_clip_is_explained_too(clip, capsys):
 
 def test_what_held_an_alarm_back_is_named(tmp_path, capsys):
     trace = Trace(tmp_path / "t.jsonl")
-    outside = Standing(4, LEFT, 0.9, 0.4, 2.0, 2.7, 1.8, ("outside the zones", "needs twice the evidence"))
+    outside = EvidenceState(4, LEFT, 0.9, 0.4, 2.0, 2.7, 1.8, ("outside the zones", "needs twice the evidence"))
     quiet = told(quiet="outside the schedule")
     dark = "the picture is black, brightness 3 of 255; look at the lens."
     trace(moment(0, live=False, scored=(look(0.9),), standings=(outside,), troubles=(dark,)))
@@ -138,7 +138,7 @@ def test_what_held_an_alarm_back_is_named(tmp_path, capsys):
 def test_more_of_the_same_would_have_alarmed(tmp_path, capsys):
     trace = Trace(tmp_path / "t.jsonl")
     for index, grown in enumerate((0.6, 1.2, 1.4, 1.1)):
-        near = Standing(3, LEFT, 0.9, 0.4, 3.0, grown, 1.8)
+        near = EvidenceState(3, LEFT, 0.9, 0.4, 3.0, grown, 1.8)
         trace(moment(index, live=False, scored=(look(0.9),), standings=(near,)))
     assert trace.close(5.0)
     said = ask(capsys, "0.1", "--trace", trace.path)

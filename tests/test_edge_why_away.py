@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.errors import OptionError
 from edge.record.trace import Trace
 from edge.record.trace_query import read_trace
-from edge.schema import Event, Trouble
+from edge.schema import CameraFault, Event
 from edge.watch import Watcher
 from tests.test_edge_trace import WALL, moment, told
 from tests.test_edge_watch import RULE, Colours, walk
@@ -41,14 +41,14 @@ def test_while_the_camera_is_away_what_was_told_of_it_can_be_asked_for(tmp_path,
     began = datetime.now(UTC)
     events: list[Event] = []
     trace = Trace(tmp_path / "t.jsonl")
-    watcher = Watcher(Colours(), RULE, Teller([events.append]), trace=trace)
+    watcher = Watcher(Colours(), RULE, EventPublisher([events.append]), trace=trace)
 
     def frames():
         for frame in walk(5, (2.0, 6.0, BEAR_COLOUR, 100, 60)):
             at = frame.time
             yield replace(frame, media_time_s=None, wall=began - timedelta(seconds=9 - at), handed_over=1000.0 + at)
         for after in range(5, 120):
-            watcher.report(Trouble("gone", DEAD), 1005.0 + after, "yard")
+            watcher.report(CameraFault("gone", DEAD), 1005.0 + after, "yard")
         written(trace.path, len(list(walk(5))) + 1)
         (gone,) = (event for event in events if event.kind == "camera")
         assert DEAD[:-1] in ask(capsys, gone.id, "--trace", trace.path)

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.decide.alarms import Decider
 from edge.detect.zones import Zone
 from edge.record.trace import Moment, Trace
 from edge.record.trace_query import read_trace
-from edge.schema import Event, Standing, Trouble
+from edge.schema import CameraFault, Event, EvidenceState
 from edge.watch import Watcher
 from tests.test_edge_trace import LEFT, WALL, look, moment, told
 from tests.test_edge_watch import RULE, Colours, walk
@@ -32,7 +32,7 @@ def away(at_s, gone_s, seconds, *animals):
             late = gone_s if frame.time >= at_s else 0.0
             if frame.time == at_s and gone_s:
                 for after in range(6, int(gone_s), 2):
-                    watcher.report(Trouble("gone", DEAD), 1000.0 + at_s + after, "yard")
+                    watcher.report(CameraFault("gone", DEAD), 1000.0 + at_s + after, "yard")
                 watcher.report(None, 1000.0 + at_s + late, "yard")
             at = frame.time + late
             wall = WALL + timedelta(seconds=at)
@@ -45,7 +45,7 @@ def record(path, frames, rule=RULE, **options):
     """The loop over frames with its moments in a trace; the events that were told."""
     events: list[Event] = []
     trace = Trace(path)
-    watcher = Watcher(Colours(), rule, Teller([events.append]), trace=trace, scan=Colours().scan, **options)
+    watcher = Watcher(Colours(), rule, EventPublisher([events.append]), trace=trace, scan=Colours().scan, **options)
     watcher(frames(watcher) if callable(frames) else frames)
     assert trace.close(5.0)
     return events
@@ -133,7 +133,7 @@ def test_one_picture_that_alarms_is_explained_by_its_own_rule(bear, tmp_path, ca
     events: list[Event] = []
     trace = Trace(tmp_path / "t.jsonl")
     decider = Decider(rule, again_s=0.0)
-    Watcher(Says(), rule, Teller([events.append]), trace=trace, arriving=True, decider=decider)([frame])
+    Watcher(Says(), rule, EventPublisher([events.append]), trace=trace, single_images=True, decider=decider)([frame])
     assert trace.close(5.0)
     said = ask(capsys, "04:00:00.0", "--trace", trace.path)
     assert f"it scored {bear:.2f}, and one picture alone alarms from 0.80 on" in said
@@ -188,5 +188,5 @@ def test_a_bear_that_was_lost_and_found_again_ended_when_it_ended_last(tmp_path,
 
 
 def test_a_standing_that_one_picture_may_decide_comes_back_from_its_line():
-    made = moment(1, scored=(look(0.9),), standings=(Standing(1, LEFT, 0.9, 0.8, 2.0, 0.6, 1.8, alone_at=0.8),))
+    made = moment(1, scored=(look(0.9),), standings=(EvidenceState(1, LEFT, 0.9, 0.8, 2.0, 0.6, 1.8, alone_at=0.8),))
     assert Moment.from_json(made.to_json()) == made

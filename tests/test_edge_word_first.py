@@ -5,7 +5,7 @@ import json
 from edge.alert.dispatch import Alerting
 from edge.files import JOURNAL
 from edge.record.history import JournalReader
-from edge.run import Run
+from edge.run import EventFactory
 from edge.settings import AlertSettings
 from tests.post_box import PostBox
 from tests.sink_world import soon
@@ -14,7 +14,7 @@ from tests.sink_world import soon
 def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path):
     picture = tmp_path / "seen.jpg"
     picture.write_bytes(b"jpeg")
-    run = Run()
+    run = EventFactory()
     bear = run.event("bear", "new", "id1", "yard", label="bear")
     with PostBox() as box:
         settings = AlertSettings(bell=False, webhook=f"http://127.0.0.1:{box.port}/bears")
@@ -29,5 +29,5 @@ def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path):
     word, shown = box.posted
     assert (json.loads(word.body)["id"], shown.body) == ("id1", b"jpeg")
     with JournalReader(tmp_path / "state" / JOURNAL) as journal:
-        (happening,) = journal.happenings()
-    assert happening.first.event.evidence == str(picture)
+        (incident,) = journal.incidents()
+    assert incident.first.event.evidence == str(picture)

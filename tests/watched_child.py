@@ -39,9 +39,9 @@ def main(how, folder):
 
     import numpy as np
 
-    from edge.camera.reconnect import KeptSource
+    from edge.camera.reconnect import ReconnectingSource
     from edge.camera.source import Closing
-    from edge.device.model_self_test import Pulse
+    from edge.device.model_self_test import ModelSelfTest
     from edge.errors import SourceError
     from edge.schema import Frame, Score
     from edge.status import Status
@@ -80,7 +80,7 @@ def main(how, folder):
         return Film()
 
     model, told = Model(), []
-    source = KeptSource(None, open_, name="yard", report=lambda trouble, at: told.append(trouble))
+    source = ReconnectingSource(None, open_, name="yard", report=lambda trouble, at: told.append(trouble))
     looked: list[float] = []
 
     def look():
@@ -90,7 +90,7 @@ def main(how, folder):
                 hang("camera")
 
     threading.Thread(target=look, name="watch yard", daemon=True).start()
-    pulse = Pulse(lambda: model, every_s=0.1)
+    pulse = ModelSelfTest(lambda: model, every_s=0.1)
     pulse.start()
 
     def state(now):

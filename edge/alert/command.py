@@ -16,7 +16,7 @@ from edge.schema import Event
 # The terminal's bell.
 
 
-class Bell:
+class AlarmCommandGate:
     """Rings for a bear, and where a camera or the alarm itself fails; nothing but a terminal gets the character."""
 
     def __init__(self, stream: TextIO | None = None) -> None:

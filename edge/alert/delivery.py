@@ -17,7 +17,7 @@ from typing import Literal
 
 from edge.alert.redact import error_words, scrub
 from edge.files import hand_over, try_lock
-from edge.record.outbox import Channel, Message, NotYetError, Part, Queue, RefusedError, Waiting
+from edge.record.outbox import Channel, Message, NotYetError, OutboxRow, Part, Queue, RefusedError
 
 # When to try again, and how often people may be called: two small clocks without a clock of their own.
 
@@ -103,7 +103,7 @@ MOST_TRIES = 5  # of an old picture for people
 Key = tuple[str, int, str, str]  # what a row holds: its number changes when it comes from memory to the disk
 
 
-def key_of(row: Waiting) -> Key:
+def key_of(row: OutboxRow) -> Key:
     """What tells a row from all others of its channel, whatever its number."""
     return row.event.boot_id, row.event.seq, row.part, str(row.picture)
 
@@ -112,10 +112,10 @@ Lane = Literal["alarm", "word", "picture"]  # of each at most one is under way
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Batch:
     """Rows that are sent as one message, oldest first."""
 
-    rows: tuple[Waiting, ...]
+    rows: tuple[OutboxRow, ...]
     message: Message
 
     @property
@@ -126,29 +126,29 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Delivery:
     """What is to be sent, if anything, and the pictures that are not worth it or gone: done without a word."""
 
-    parcel: Parcel | None = None
-    passed_over: tuple[Waiting, ...] = ()
+    parcel: Batch | None = None
+    passed_over: tuple[OutboxRow, ...] = ()
 
 
-def for_machines(rows: Sequence[Waiting]) -> Plan:
+def for_machines(rows: Sequence[OutboxRow]) -> Delivery:
     """The next one of rows in the journal's order: its first word, and only without one its first picture."""
     word = next((row for row in rows if row.part == "word"), None)
     if word:
-        return Plan(_parcel((word,)))
-    gone: list[Waiting] = []
+        return Delivery(_parcel((word,)))
+    gone: list[OutboxRow] = []
     for row in rows:
         if _there(row):
-            return Plan(_parcel((row,)), tuple(gone))
+            return Delivery(_parcel((row,)), tuple(gone))
         if row.age_s < APPEARS_S:
             break
         gone.append(row)
-    return Plan(None, tuple(gone))
+    return Delivery(None, tuple(gone))
 
 
-def for_people(rows: Sequence[Waiting], *, pressed: bool = False, aside: Collection[Key] = ()) -> Plan:
+def for_people(rows: Sequence[OutboxRow], *, pressed: bool = False, aside: Collection[Key] = ()) -> Delivery:
     """The next one of rows that come the newest first: an alarm, else another word, else a picture.
 
     ``pressed``: all words go in one, for too much was sent already. ``aside`` are rows that failed while others went:
@@ -158,18 +158,18 @@ def for_people(rows: Sequence[Waiting], *, pressed: bool = False, aside: Collect
     if easy := [row for row in words if key_of(row) not in aside]:
         first = next((row for row in easy if row.event.alarms), easy[0])
         alone = not pressed and first.age_s <= OLD_S
-        return Plan(_parcel((first,) if alone else easy[::-1]))
+        return Delivery(_parcel((first,) if alone else easy[::-1]))
     if words:
-        return Plan(_parcel(words[:1]))
+        return Delivery(_parcel(words[:1]))
     return _picture_for_people(rows)
 
 
-def crowded(rows: Sequence[Waiting]) -> bool:
+def crowded(rows: Sequence[OutboxRow]) -> bool:
     """Whether so many new words wait that people are told the newest alone, and the others in one."""
     return sum(row.part == "word" and row.age_s <= OLD_S for row in rows) > FEW
 
 
-def _picture_for_people(rows: Sequence[Waiting]) -> Plan:
+def _picture_for_people(rows: Sequence[OutboxRow]) -> Delivery:
     """A few of the new pictures, without one the newest of the old; the rest lies on the device."""
     there = [row for row in rows if _there(row)]
     fresh = [row for row in there if row.age_s <= OLD_S][:FEW]
@@ -178,10 +178,10 @@ def _picture_for_people(rows: Sequence[Waiting]) -> Plan:
     kept = {key_of(row) for row in (*fresh, *old, *awaited)}
     # One that fails for itself must not stand before the others.
     best = sorted((*fresh, *old), key=lambda row: row.attempts >= MOST_TRIES)
-    return Plan(_parcel(best[:1]) if best else None, tuple(row for row in rows if key_of(row) not in kept))
+    return Delivery(_parcel(best[:1]) if best else None, tuple(row for row in rows if key_of(row) not in kept))
 
 
-def _there(row: Waiting) -> bool:
+def _there(row: OutboxRow) -> bool:
     """Whether the picture lies where it should: the quota may have taken it, or the card died."""
     try:
         return row.picture is not None and row.picture.is_file()
@@ -189,10 +189,10 @@ def _there(row: Waiting) -> bool:
         return False
 
 
-def _parcel(rows: Sequence[Waiting]) -> Parcel:
+def _parcel(rows: Sequence[OutboxRow]) -> Batch:
     late_s = max(row.age_s for row in rows)
     picture = rows[0].picture if rows[0].part == "picture" else None
-    return Parcel(tuple(rows), Message(tuple(row.event for row in rows), rows[0].part, picture, late_s))
+    return Batch(tuple(rows), Message(tuple(row.event for row in rows), rows[0].part, picture, late_s))
 
 
 # What one channel is sent next, and when; what becomes of each row. It knows no thread and reads no clock.
@@ -217,7 +217,7 @@ class Count:
     passed_over: int = 0  # pictures that were gone, or too old and too many for people
 
 
-class Feed:
+class DeliveryScheduler:
     """Asks the queue what waits for one channel and says what to send; ``chance`` (0 to 1) shakes the back-off.
 
     ``run`` is the id of this run: what it told itself it also delivers when another process has the turn.
@@ -241,7 +241,7 @@ class Feed:
         # What was settled (None) or refused (why) and may not be on the disk yet: never sent again for that.
         self._settled: dict[Key, str | None] = {}
 
-    def next(self, now: float, closed: Collection[Lane] = (), *, mine: bool = True) -> Parcel | float:
+    def next(self, now: float, closed: Collection[Lane] = (), *, mine: bool = True) -> Batch | float:
         """What to send now, or for how many seconds there is nothing to send.
 
         ``closed``: lanes in which none may start now; people's alarms go beside another word, machines keep the order.
@@ -284,7 +284,7 @@ class Feed:
             self._settle(plan.passed_over, None)
         return plan.parcel or math.inf
 
-    def delivered(self, parcel: Parcel, now: float) -> None:
+    def delivered(self, parcel: Batch, now: float) -> None:
         """It arrived."""
         self._backoffs[parcel.message.part].worked()
         self._bucket.take(now)
@@ -296,7 +296,7 @@ class Feed:
             self._crowd = self._many and not parcel.message.digest
         self._settle(parcel.rows, None)
 
-    def failed(self, parcel: Parcel, why: str, now: float, after_s: float = 0.0) -> None:
+    def failed(self, parcel: Batch, why: str, now: float, after_s: float = 0.0) -> None:
         """It did not arrive, and stays; ``after_s``: how long the other side asks to be left alone."""
         self.count.failed += 1
         self._crowd = False
@@ -309,7 +309,7 @@ class Feed:
             self._backoffs[parcel.message.part].failed(now, after_s)
         self._queue.again(row.row, why)
 
-    def refused(self, parcel: Parcel, why: str) -> None:
+    def refused(self, parcel: Batch, why: str) -> None:
         """It will never be taken."""
         self._backoffs[parcel.message.part].worked()
         self.count.parked += len(parcel.rows)
@@ -320,14 +320,14 @@ class Feed:
         for backoff in self._backoffs.values():
             backoff.reached()
 
-    def _plan(self, rows: Sequence[Waiting], now: float) -> Plan:
+    def _plan(self, rows: Sequence[OutboxRow], now: float) -> Delivery:
         if not self._channel.people:
             return for_machines(rows)
         self._many = crowded(rows)
         last = self._bucket.left(now) < 2.0 + self._left_for_alarms(rows)
         return for_people(rows, pressed=self._crowd or last, aside=self._set_aside())
 
-    def _left_for_alarms(self, rows: Sequence[Waiting]) -> float:
+    def _left_for_alarms(self, rows: Sequence[OutboxRow]) -> float:
         """How many messages must be left when the next of these words goes: none while an alarm waits.
 
         One that is set aside counts too: it goes after the others, and must not wait until those may go.
@@ -338,7 +338,7 @@ class Feed:
     def _set_aside(self) -> set[Key]:
         return self._aside | {self._probed} if self._probed else self._aside
 
-    def _look(self, mine: bool) -> list[Waiting]:
+    def _look(self, mine: bool) -> list[OutboxRow]:
         """What waits here and was not settled: enough of it to plan by."""
         people, limit = self._channel.people, AT_ONCE
         while True:
@@ -355,11 +355,11 @@ class Feed:
         self._record_again([row for row in found if key_of(row) in self._settled])
         return rows
 
-    def _outlived(self, row: Waiting) -> bool:
+    def _outlived(self, row: OutboxRow) -> bool:
         """Whether it is a test that was interrupted: the queue holds nothing back but what runs that live will send."""
         return row.event.kind == "test" and self._run is not None and row.event.boot_id != self._run
 
-    def _record_again(self, rows: Sequence[Waiting]) -> None:
+    def _record_again(self, rows: Sequence[OutboxRow]) -> None:
         """What is settled and still listed could not be written down: once more."""
         self._settled = {key_of(row): self._settled[key_of(row)] for row in rows}
         for row in rows:
@@ -369,7 +369,7 @@ class Feed:
                 log.debug("%s: row %d is settled and cannot be written down (%s)", self._channel.key, row.row, error)
                 return
 
-    def _settle(self, rows: Sequence[Waiting], why: str | None) -> None:
+    def _settle(self, rows: Sequence[OutboxRow], why: str | None) -> None:
         self._settled |= {key_of(row): why for row in rows}
         if why is None:
             self._queue.done([row.row for row in rows])
@@ -391,7 +391,7 @@ SELDOM_S = 3600.0
 class Answer:
     """What became of one parcel."""
 
-    parcel: Parcel
+    parcel: Batch
     error: BaseException | None  # None: delivered
     took_s: float
 
@@ -427,7 +427,7 @@ class Sends:
         """How many were left behind and still run."""
         return len(self._left)
 
-    def start(self, parcel: Parcel) -> None:
+    def start(self, parcel: Batch) -> None:
         """Send it; returns at once."""
         self.flying[parcel.lane] = _Send(self._channel, parcel, self._clock, self._wake)
 
@@ -473,7 +473,7 @@ class Sends:
 class _Send:
     """One message on its way."""
 
-    def __init__(self, channel: Channel, parcel: Parcel, clock: Callable[[], float], wake: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel, parcel: Batch, clock: Callable[[], float], wake: Callable[[], None]) -> None:
         self.parcel = parcel
         self.began = self.ended = clock()
         self.over = False
@@ -502,7 +502,7 @@ PATIENCE_S = 3.0  # so long the disk may take to lock; then it is gone on withou
 LET_GO_S = 0.5  # and to let go
 
 
-class Turn:
+class DeliveryLock:
     """An advisory lock file for one channel; the system lets go of it when the process ends, however it ends.
 
     ``key`` is the channel's; ``folder`` is made where it is missing. Where nothing can be locked (a read-only disk, a
@@ -639,7 +639,7 @@ class Deliverer:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         answered: Answered = _nobody,
-        turn: Turn | None = None,
+        turn: DeliveryLock | None = None,
         run: str | None = None,
         deadlines_s: dict[Part, float] | None = None,
     ) -> None:
@@ -650,7 +650,7 @@ class Deliverer:
         self._turn = turn
         self._mine = turn is None
         self._wake = threading.Event()
-        self._feed = Feed(channel, queue, chance, run)
+        self._feed = DeliveryScheduler(channel, queue, chance, run)
         self._sends = Sends(channel, clock, self._wake.set, deadlines_s)
         self._error: str | None = None
         self._failing = False  # the last one was not delivered, and not refused
@@ -751,7 +751,7 @@ class Deliverer:
         if self._reached.is_set():
             self._reached.clear()
             self._feed.reached()
-        while isinstance(found := self._feed.next(now, self._sends.closed(now), mine=self._mine), Parcel):
+        while isinstance(found := self._feed.next(now, self._sends.closed(now), mine=self._mine), Batch):
             self._sends.start(found)
         return min(LOOK_S, found, self._sends.due_s(now))
 

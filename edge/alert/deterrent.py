@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.alert.sound import is_path
-from edge.background import Stint
+from edge.background import StoppableThread
 from edge.decide.schedule import Schedule
 from edge.errors import OptionError, UnavailableError
 from edge.schema import Event
@@ -221,7 +221,7 @@ class Deterrent:
         self._clock = clock
         self._wall = wall
         self._bears: set[str] = set()  # ids of the events it goes on for
-        self._stint = Stint(self._play, "the deterrent")
+        self._stint = StoppableThread(self._play, "the deterrent")
         self._begun = threading.Event()
 
     def wanted(self, event: Event) -> bool:
@@ -258,7 +258,7 @@ class Deterrent:
         self._bears = {event.id}
         self.played, self.problem = programme, None
         self._begun.clear()
-        self._stint.go_on(programme.seconds + BEGUN_S)
+        self._stint.wait_unless_stopped(programme.seconds + BEGUN_S)
         if not self._begun.wait(BEGUN_S):
             raise DeterrentError("the deterrent has not begun")
         if self.problem:
@@ -271,7 +271,7 @@ class Deterrent:
                 log.info("the deterrent ends, for the bear is gone")
                 self._stint.stop(2.0)  # the next alarm must not find it still ending
 
-    def _play(self, stint: Stint) -> None:
+    def _play(self, stint: StoppableThread) -> None:
         """In a thread of its own: the programme, to its end or until the bear is gone."""
         programme = self.played
         assert programme is not None
@@ -283,7 +283,7 @@ class Deterrent:
             self._begun.set()
             self.planner.ended(self._clock())
 
-    def _step(self, stint: Stint, step: Step) -> bool:
+    def _step(self, stint: StoppableThread, step: Step) -> bool:
         """One noise with its lamps, and its pause; True when it is to end."""
         noise = self.noises[step.sound]
         end = time.monotonic() + step.seconds

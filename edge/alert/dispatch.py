@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge.record.evidence import EvidenceWriter
     from edge.record.journal import Clock, Journal
     from edge.record.outbox import Channel, Message, Route
-    from edge.run import Run
+    from edge.run import EventFactory
     from edge.schema import Event
     from edge.settings import AlertSettings
     from edge.status import Ask
@@ -46,7 +46,7 @@ class Local:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SinkSpec:
     """A sink that is to be: ``make`` gives it ready, and raises one of ``NOT_HERE`` where it cannot work now.
 
     Plans with the same ``key`` are the same sink. ``pins``: what only one can have at a time.
@@ -58,23 +58,23 @@ class Plan:
     pins: frozenset[int] = frozenset()
 
 
-def local_plans(settings: AlertSettings) -> list[Plan]:
+def local_plans(settings: AlertSettings) -> list[SinkSpec]:
     """Each of them; ``make`` raises OptionError for what can never work."""
     plans = [_relay(words) for words in settings.relays]
     plans += [_sound(what, settings) for what in settings.sounds]
     if settings.deterrent:
         plans.append(_deterrent(settings))
     if settings.bell:
-        plans.append(Plan("bell", "the bell", _bell))
+        plans.append(SinkSpec("bell", "the bell", _bell))
     if settings.on_alarm:
-        plans.append(Plan(("on alarm", settings.on_alarm), "--on-alarm", partial(_on_alarm, settings.on_alarm)))
+        plans.append(SinkSpec(("on alarm", settings.on_alarm), "--on-alarm", partial(_on_alarm, settings.on_alarm)))
     if settings.on_trouble:
         make = partial(_on_trouble, settings.on_trouble)
-        plans.append(Plan(("on trouble", settings.on_trouble), "--on-trouble", make))
+        plans.append(SinkSpec(("on trouble", settings.on_trouble), "--on-trouble", make))
     return plans
 
 
-def _relay(words: str) -> Plan:
+def _relay(words: str) -> SinkSpec:
     from edge.alert.gpio import parse_pin
 
     def make() -> Local:
@@ -82,10 +82,10 @@ def _relay(words: str) -> Plan:
         return Local(pin, 5.0, pin.wanted, pin.close)
 
     pins = frozenset({parse_pin(words, "--relay").number})
-    return Plan(("relay", words), f"relay {words}", make, pins)
+    return SinkSpec(("relay", words), f"relay {words}", make, pins)
 
 
-def _sound(what: str, settings: AlertSettings) -> Plan:
+def _sound(what: str, settings: AlertSettings) -> SinkSpec:
     def make() -> Local:
         from edge.alert.sound import Sound
 
@@ -93,10 +93,10 @@ def _sound(what: str, settings: AlertSettings) -> Plan:
         # A loudspeaker that is not there is better known now than when a bear comes.
         return Local(sound, 15.0, sound.wanted, sound.close, partial(_problem_of, sound), sound.check)
 
-    return Plan(("sound", what, settings.sound_s, settings.sound_device), f"sound {what}", make)
+    return SinkSpec(("sound", what, settings.sound_s, settings.sound_device), f"sound {what}", make)
 
 
-def _deterrent(settings: AlertSettings) -> Plan:
+def _deterrent(settings: AlertSettings) -> SinkSpec:
     from edge.alert.gpio import parse_pin
 
     programme, hours, device = settings.deterrent or "", settings.deterrent_hours, settings.sound_device
@@ -135,13 +135,13 @@ def _deterrent(settings: AlertSettings) -> Plan:
 
     lamps = frozenset(parse_pin(words, "--deterrent-lamp").number for words in settings.deterrent_lamps)
     key = "deterrent", programme, settings.deterrent_lamps, hours.words if hours else None, device
-    return Plan(key, "deterrent", make, lamps)
+    return SinkSpec(key, "deterrent", make, lamps)
 
 
 def _bell() -> Local:
-    from edge.alert.command import Bell
+    from edge.alert.command import AlarmCommandGate
 
-    bell = Bell()
+    bell = AlarmCommandGate()
     return Local(bell, 5.0, bell.wanted)
 
 
@@ -182,7 +182,7 @@ AGAIN_S = 60.0  # how often what does not work is tried again
 Made = TypeVar("Made")
 
 
-class Missing:
+class Unavailable:
     """Who cannot work now, by name. ``why`` is never cleared ahead of a try: what fails again stays in it."""
 
     def __init__(self) -> None:
@@ -240,18 +240,18 @@ Answered = Callable[[str, "Event", str | None, float], None]  # who, the event, 
 class _Told:
     """One of them."""
 
-    plan: Plan
+    plan: SinkSpec
     local: Local
     worker: Worker[Event]
 
 
-class AtOnce:
+class LocalSinks:
     """Sounds, relays, the deterrent, the bell and commands; one that cannot work is ``missing``, and tried again."""
 
     def __init__(self, answered: Answered) -> None:
-        self.missing = Missing()
+        self.missing = Unavailable()
         self._answered = answered
-        self._plans: dict[Hashable, Plan] = {}  # all sinks of the settings, in the order of notification
+        self._plans: dict[Hashable, SinkSpec] = {}  # all sinks of the settings, in the order of notification
         self._told: dict[Hashable, _Told] = {}
         self._leaving: tuple[_Told, ...] = ()  # told no more, and perhaps not silent yet
 
@@ -352,7 +352,7 @@ class AtOnce:
         """Tell these too."""
         self._told = {key: told for key in self._plans if (told := made.get(key) or self._told.get(key))}
 
-    def _made(self, plans: Sequence[Plan], *, again: bool = False) -> dict[Hashable, _Told]:
+    def _made(self, plans: Sequence[SinkSpec], *, again: bool = False) -> dict[Hashable, _Told]:
         """Each that can be made, ready and with its worker; none is made where one can never work."""
         made: dict[Hashable, _Told] = {}
         try:
@@ -366,7 +366,7 @@ class AtOnce:
             raise
         return made
 
-    def _worker(self, plan: Plan, local: Local) -> Worker[Event]:
+    def _worker(self, plan: SinkSpec, local: Local) -> Worker[Event]:
         return in_background(
             local.sink,
             plan.name,
@@ -418,7 +418,7 @@ class _Broker:
 
 
 @dataclass(frozen=True)
-class ChannelPlan:
+class ChannelSpec:
     """A channel that is to be; plans with the same ``key`` are the same channel."""
 
     key: Hashable
@@ -435,12 +435,12 @@ def channel_plans(
     watching: Callable[[str], bool],
     stats: Callable[[], Mapping[str, object]],
     guest: bool,
-) -> list[ChannelPlan]:
+) -> list[ChannelSpec]:
     """One for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
 
     So does this for an MQTT broker, which is connected to as soon as it is made.
     """
-    plans: list[ChannelPlan] = []
+    plans: list[ChannelSpec] = []
     if settings.mqtt:
         broker = settings.mqtt
         with suppress(*NOT_HERE):  # it is missing then, and tried again
@@ -452,7 +452,7 @@ def channel_plans(
 
             return Mqtt(broker, cameras, model=model, watching=watching, stats=stats, guest=guest)
 
-        plans.append(ChannelPlan(("mqtt", broker, tuple(cameras), model), late.key, mqtt, late))
+        plans.append(ChannelSpec(("mqtt", broker, tuple(cameras), model), late.key, mqtt, late))
     if settings.webhook:
         url, secret = settings.webhook, settings.webhook_secret
 
@@ -461,7 +461,7 @@ def channel_plans(
 
             return Webhook(url, secret=secret)
 
-        plans.append(ChannelPlan(("webhook", url, secret), "webhook", webhook))
+        plans.append(ChannelSpec(("webhook", url, secret), "webhook", webhook))
     for number, one in enumerate(settings.notify, 1):
 
         def notify(url: str = one) -> Channel:
@@ -469,12 +469,12 @@ def channel_plans(
 
             return Notify(url)
 
-        plans.append(ChannelPlan(("notify", one), f"notify {number}" if settings.notify[1:] else "notify", notify))
+        plans.append(ChannelSpec(("notify", one), f"notify {number}" if settings.notify[1:] else "notify", notify))
     return plans
 
 
 def made(
-    plans: Sequence[ChannelPlan], missing: Missing, beside: Collection[str] = (), *, again: bool = False
+    plans: Sequence[ChannelSpec], missing: Unavailable, beside: Collection[str] = (), *, again: bool = False
 ) -> dict[Hashable, Channel]:
     """The channels that can be made now, by their plans' keys; the others are ``missing``.
 
@@ -483,7 +483,7 @@ def made(
     """
     found: dict[Hashable, Channel] = {}
 
-    def make(plan: ChannelPlan) -> Channel:
+    def make(plan: ChannelSpec) -> Channel:
         channel = plan.make()
         if channel.key in beside or channel.key in {other.key for other in found.values()}:
             channel.close()
@@ -517,14 +517,14 @@ class _Reached:
     deliverer: Deliverer | None = None
 
 
-class Away:
+class RemoteChannels:
     """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels."""
 
     def __init__(
         self,
         answered: Answered,
         *,
-        run: Run,
+        run: EventFactory,
         state: Path | None,
         remember: Callable[[Sequence[Route]], Journal | None],
         watching: Callable[[str], bool],
@@ -539,8 +539,8 @@ class Away:
         self._stats = stats
         self._guest = guest
         self._reached: dict[Hashable, _Reached] = {}
-        self.missing = Missing()
-        self._plans: Sequence[ChannelPlan] = ()  # everyone who is wanted
+        self.missing = Unavailable()
+        self._plans: Sequence[ChannelSpec] = ()  # everyone who is wanted
 
     @property
     def workers(self) -> list[Worker[Event]]:
@@ -564,16 +564,16 @@ class Away:
         parts |= self.missing.parts
         return parts | {each.name: each.problem for each in self.workers}
 
-    def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> list[ChannelPlan]:
+    def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> list[ChannelSpec]:
         """Plan the channels of these settings. Raises OptionError, without secrets, for a value that can never work."""
         plans = channel_plans(
             settings, cameras, model=model, watching=self._watching, stats=self._stats, guest=self._guest
         )
-        for channel in made([plan for plan in plans if plan.late is None], Missing()).values():
+        for channel in made([plan for plan in plans if plan.late is None], Unavailable()).values():
             channel.close()
         return plans
 
-    def change(self, plans: Sequence[ChannelPlan]) -> None:
+    def change(self, plans: Sequence[ChannelSpec]) -> None:
         """Those places and no others; who stays the same is not disturbed, what waits for the others is kept.
 
         ``plan`` has refused what can never work: what cannot be made by now is missing.
@@ -640,9 +640,9 @@ class Away:
     def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
         if journal is None or self._state is None:
             return None
-        from edge.alert.delivery import Deliverer, Turn
+        from edge.alert.delivery import Deliverer, DeliveryLock
 
-        turn = Turn(self._state, channel.key)
+        turn = DeliveryLock(self._state, channel.key)
         return Deliverer(channel, journal, answered=partial(self._heard, channel.key), turn=turn, run=self._run.id)
 
     def _heard(self, key: str, message: Message, problem: str | None, took_ms: float) -> None:
@@ -658,7 +658,7 @@ class Away:
 KINDS = frozenset({"bear", "camera"})
 
 
-class GoingOn:
+class OpenEvents:
     """A sink that passes each event on to those who show a state, and keeps the bears and troubles that are not over.
 
     From any thread; those it passes events on to must return at once.
@@ -708,7 +708,7 @@ MOST_WAITING = 1000  # pictures: as many as events that wait to be written
 Key = tuple[str, int]  # an event's run and number
 
 
-class WordFirst:
+class EventBeforePicture:
     """Gives events and pictures to the journal; a picture whose event is not there yet waits for it. For any thread.
 
     Events come through a queue, and pictures straight from whoever made them: on a busy machine, or with a slow disk,
@@ -774,12 +774,12 @@ class Lines:
     problem: Ask = _well  # what is known to be wrong before it is needed
 
 
-class Keeping:
+class JournalSink:
     """The journal in ``state`` (None: there is none) and the lines of ``--events``."""
 
-    def __init__(self, answered: Answered, *, run: Run, state: Path | None, clock: Clock | None) -> None:
+    def __init__(self, answered: Answered, *, run: EventFactory, state: Path | None, clock: Clock | None) -> None:
         self.journal: Journal | None = None
-        self._word_first: WordFirst | None = None  # on the way to the journal
+        self._word_first: EventBeforePicture | None = None  # on the way to the journal
         self._answered = answered
         self._run = run
         self._state = state
@@ -820,7 +820,7 @@ class Keeping:
             from edge.record.journal import Journal
 
             journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock)
-            self._word_first = WordFirst(journal)
+            self._word_first = EventBeforePicture(journal)
             self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
             self._keeper = in_background(
                 self._keep,
@@ -957,7 +957,7 @@ class Alerting:
     def __init__(
         self,
         settings: AlertSettings,
-        run: Run,
+        run: EventFactory,
         *,
         state: Path | None = None,
         clock: Clock | None = None,
@@ -977,9 +977,9 @@ class Alerting:
         self._looked = 0.0
         self._cameras: Sequence[str] = ()
         self._exchanging = False  # those who show a state, of which the new know nothing yet
-        self._at_once = AtOnce(answered)
-        self._keeping = Keeping(answered, run=run, state=state, clock=clock)
-        self._away = Away(
+        self._at_once = LocalSinks(answered)
+        self._keeping = JournalSink(answered, run=run, state=state, clock=clock)
+        self._away = RemoteChannels(
             answered,
             run=run,
             state=state,
@@ -988,7 +988,7 @@ class Alerting:
             stats=self._asked,
             guest=guest,
         )
-        self._going_on = GoingOn()
+        self._going_on = OpenEvents()
         self._terminal: Worker[Event] | None = None
         self._health = Health(run, {}, at_once=AT_ONCE)
         try:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge.background import Sink
-from edge.decide.alarms import Verdict
+from edge.decide.alarms import Decision
 from edge.detect.camera_check import Report
 from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark
 from edge.record.evidence import CameraEvidence
-from edge.run import Run
+from edge.run import EventFactory
 from edge.schema import Event, Frame, Score
 
 TROUBLE_WORDS = {
@@ -40,7 +40,7 @@ UNKNOWN = "unknown: unlike the pictures the model was trained on"
 REMEMBERED = 100  # happenings whose id is kept: one may be taken up again half a minute after its end
 
 
-class Teller:
+class EventPublisher:
     """Makes events of one camera and hands them to the sinks, in the order they were given; nothing here waits.
 
     A sink that is slow is wrapped in a worker (``edge.background``) by whoever passes it. ``run`` is shared between
@@ -54,21 +54,21 @@ class Teller:
         model: str | None = None,
         context: float = 1.0,
         evidence: CameraEvidence | None = None,
-        run: Run | None = None,
+        run: EventFactory | None = None,
     ) -> None:
         self.sinks = sinks  # others may stand in it any time
         self.model = model
         self.context = context  # of the crops, to draw what the classifier saw
         self.evidence = evidence
-        self.run = run or Run()
+        self.run = run or EventFactory()
         self.told: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
         self._happenings: dict[int, str] = {}  # its number -> its events' id
         self._troubles: dict[int, str] = {}
 
-    def bear(self, frame: Frame, verdict: Verdict, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
+    def bear(self, frame: Frame, verdict: Decision, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
         """A verdict as an event to every sink, then its evidence to the writer; ``why`` an end was not seen."""
-        id_ = self._happenings.pop(verdict.happening, None) or uuid.uuid4().hex
-        self._happenings[verdict.happening] = id_  # the last one told is the last to be forgotten
+        id_ = self._happenings.pop(verdict.incident, None) or uuid.uuid4().hex
+        self._happenings[verdict.incident] = id_  # the last one told is the last to be forgotten
         if len(self._happenings) > REMEMBERED:
             del self._happenings[next(iter(self._happenings))]
         event = self._event(frame, verdict, id_)
@@ -106,7 +106,7 @@ class Teller:
         for sink in tuple(self.sinks):
             sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
 
-    def _event(self, frame: Frame, verdict: Verdict, id_: str) -> Event:
+    def _event(self, frame: Frame, verdict: Decision, id_: str) -> Event:
         return self.run.event(
             "bear",
             verdict.type,
@@ -128,7 +128,7 @@ class Teller:
             file=frame.file,
         )
 
-    def _marks(self, frame: Frame, verdict: Verdict, scores: Sequence[Score]) -> tuple[Mark, ...]:
+    def _marks(self, frame: Frame, verdict: Decision, scores: Sequence[Score]) -> tuple[Mark, ...]:
         """What moved, and the bear's box with what the classifier was given."""
         marks = [Mark(s.region.box_xywh, "", MOVING) for s in scores if s.region.kind == "motion"]
         width, height = frame.size_wh

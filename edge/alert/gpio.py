@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.background import Stint
+from edge.background import StoppableThread
 from edge.errors import MissingExtraError, OptionError, UnavailableError
 from edge.installing import extra
 from edge.schema import Event
@@ -89,7 +89,7 @@ class Gpio:
         self.pulse = pulse
         self.wanted = wanted
         self._device = _output(pin, active_high=active_high)
-        self._stint = Stint(self._switch, f"pin {pin}")
+        self._stint = StoppableThread(self._switch, f"pin {pin}")
         self._pulse = pulse
         self._let_go = threading.Lock()  # taken once
         atexit.register(self.close)
@@ -110,7 +110,7 @@ class Gpio:
         if not self._stint.going:
             self._device.on()  # here, so that whoever calls hears of a failure
         try:
-            self._stint.go_on(seconds)
+            self._stint.wait_unless_stopped(seconds)
         except RuntimeError:  # no thread is to be had that would switch it off, or it was closed meanwhile
             self._off()
             raise
@@ -138,7 +138,7 @@ class Gpio:
         if not self._device.closed:
             self._device.off()
 
-    def _switch(self, stint: Stint) -> None:
+    def _switch(self, stint: StoppableThread) -> None:
         """In a thread of its own, while it is to be on."""
         try:
             while not stint.over:

@@ -359,7 +359,7 @@ STILL_SEES = frozenset({"moved"})  # troubles with which bears are found all the
 REMEMBERED = 100  # visits whose alarm is known: a bear may be found again after its visit was over
 
 
-class Standing:
+class CameraState:
     """Events of one camera in, its state out. Not for use from two threads."""
 
     def __init__(self, camera: str) -> None:
@@ -814,7 +814,7 @@ class Mqtt:
         client_id = settings.client_id or f"bear-alarm-{id_}-{own}"
         self._announcer = Announcer(settings.discovery, self._topics, id_, settings.expire_s, model)
         self._birth = (f"{settings.discovery}/{BIRTH}",) if settings.discovery and not guest else ()
-        self._standings = {camera: Standing(camera) for camera in cameras}
+        self._standings = {camera: CameraState(camera) for camera in cameras}
         self._available: dict[str, bool] = {}  # cameras, as it was last published
         self._alarms = Alarms()
         self._faults: dict[str, str] = {}  # what cannot be told, and why, as it was last said
@@ -895,7 +895,7 @@ class Mqtt:
             if standing is None:
                 if event.type == "end":
                     return  # the last of a camera that is not watched any more
-                standing = self._standings[camera] = Standing(camera)
+                standing = self._standings[camera] = CameraState(camera)
                 self._unknown = True
             before = standing.last_alarm
             if alarm := standing(event):
@@ -996,7 +996,7 @@ class Mqtt:
                 self._connection.say(self._topics.stats, told)
             self._say_alarms()
 
-    def _show(self, standing: Standing, *, watched: bool, anew: bool) -> None:
+    def _show(self, standing: CameraState, *, watched: bool, anew: bool) -> None:
         say, topics, camera = self._connection.say, self._topics, standing.camera
         sees = self._available[camera] = watched and standing.sees
         if not sees:  # first: nothing that follows may be taken for what is there now

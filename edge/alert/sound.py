@@ -24,7 +24,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.background import Stint
+from edge.background import StoppableThread
 from edge.errors import OptionError, UnavailableError
 from edge.schema import Event
 
@@ -478,7 +478,7 @@ class Sound:
         wav = file or wav_of(make(what, seed))
         # As long as it should sound and no longer: it ends by itself even when we are killed.
         self._file = SoundFile(wav.lasting(seconds))
-        self._stint = Stint(self._sound, f"the sound {what}")
+        self._stint = StoppableThread(self._sound, f"the sound {what}")
         self._begun = threading.Event()  # the players' first answer is there
         self._first: Playing | None = None  # started already, by whoever called
         self._sounding: Playing | None = None  # what is to be ended for silence
@@ -505,7 +505,7 @@ class Sound:
             # Before the thread that looks after it: on a busy machine that would cost milliseconds.
             self._first = self._open(self._players[0], [])
         try:
-            self._stint.go_on(seconds)
+            self._stint.wait_unless_stopped(seconds)
         except RuntimeError:  # no thread is to be had, and nobody else would end it
             self._close_first()
             raise
@@ -564,7 +564,7 @@ class Sound:
         playing.close()
         return f"{player.name} took longer than {CHECK_LIMIT_S:g} s for {CHECK_S:g} s of silence"
 
-    def _sound(self, stint: Stint) -> None:
+    def _sound(self, stint: StoppableThread) -> None:
         """In a thread of its own, while it is to sound."""
         try:
             while not stint.over:
@@ -600,7 +600,7 @@ class Sound:
         if first:
             first.close()
 
-    def _play(self, stint: Stint, problems: list[str]) -> bool:
+    def _play(self, stint: StoppableThread, problems: list[str]) -> bool:
         """Once, by the first player that can; whether one could. ``problems`` takes what the others said."""
         for player in list(self._players):
             first, self._first = self._first, None

@@ -10,10 +10,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from edge.camera.live import Newest
-from edge.camera.reconnect import Due, KeptSource, Reporter, nobody
+from edge.camera.live import LatestFrame
+from edge.camera.reconnect import ReconnectingSource, Reporter, ReportThrottle, nobody
 from edge.camera.source import Closing, Source
-from edge.schema import Frame, Luma, Trouble
+from edge.schema import CameraFault, Frame, Luma
 
 OLDEST_S = 1.0  # a picture of the main stream further away shows another moment
 SAME_S = 1.0  # a large picture that is the same for so long, while the small ones change, shows another moment too
@@ -21,19 +21,19 @@ SILENT_S = 5.0  # without one for so long, the main stream is gone
 CLOSE_S = 1.0
 
 
-class PairedSource(Closing):
+class DualStreamSource(Closing):
     """The frames of ``sub``, each with the picture of ``main``'s newest frame: ``luma`` and time are the sub-stream's.
 
     The two lie at most ``oldest_s`` apart. Where main has no such picture, not yet, or the same for ``SAME_S`` while
     sub's change, the sub-stream's own is handed over. The first frame with main's picture after that has ``again``, so
     that all is looked at anew in full resolution. Main goes on at its own rate, of which only the newest frame is kept.
 
-    ``report`` is called from the iterating thread, as ``KeptSource``'s is, with what is wrong with main (kind
+    ``report`` is called from the iterating thread, as ``ReconnectingSource``'s is, with what is wrong with main (kind
     "main_gone"): what main reports of itself, or that it gave no picture to use for ``silent_s`` seconds. What is
     wrong with sub is sub's to report; while sub gives no frame, nothing is said of main.
 
-    Both must show the same view, which may be squeezed, and have times of the monotonic clock. ``KeptSource`` around
-    each opens each anew on its own. Raises SourceError where iterating ``sub`` does.
+    Both must show the same view, which may be squeezed, and have times of the monotonic clock. ``ReconnectingSource``
+    around each opens each anew on its own. Raises SourceError where iterating ``sub`` does.
     """
 
     live = True
@@ -56,13 +56,13 @@ class PairedSource(Closing):
         self.length_s = sub.length_s
         self.report = report
         self.problems: list[str] = []
-        self._newest = Newest(self._follow, f"camera {name} main")
+        self._newest = LatestFrame(self._follow, f"camera {name} main")
         self._main: Frame | None = None  # the newest
         self._stood_s = 0.0  # for how long it has shown the same while the sub-stream lives; 0 where it is used
         self._used_at = 0.0  # when main last gave a picture to use, or began to be waited for; monotonic
-        self._said: Trouble | None = None  # what main says of itself, from its own thread
-        self._due = Due()
-        if isinstance(main, KeptSource):
+        self._said: CameraFault | None = None  # what main says of itself, from its own thread
+        self._due = ReportThrottle()
+        if isinstance(main, ReconnectingSource):
             main.report = self._note
         self.fps = sub.fps
 
@@ -72,7 +72,7 @@ class PairedSource(Closing):
     @property
     def lost_s(self) -> float:
         """Seconds in which the sub-stream gave no picture, so far: without it nothing is seen at all."""
-        return self.sub.lost_s if isinstance(self.sub, KeptSource) else 0.0
+        return self.sub.lost_s if isinstance(self.sub, ReconnectingSource) else 0.0
 
     @property
     def fps(self) -> float:
@@ -86,7 +86,7 @@ class PairedSource(Closing):
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, as the sub-stream gives them."""
-        self._newest = Newest(self._follow, f"camera {self.name} main")  # iterated again, it needs another
+        self._newest = LatestFrame(self._follow, f"camera {self.name} main")  # iterated again, it needs another
         self._newest.start()
         self._main, self._stood_s = None, 0.0
         self._used_at = time.monotonic()
@@ -109,7 +109,7 @@ class PairedSource(Closing):
                     luma=luma,
                     camera=self.name,
                     again=again,
-                    same_s=min(seen.same_s, main.same_s),
+                    frozen_s=min(seen.frozen_s, main.frozen_s),
                     handed_over=time.monotonic(),
                 )
         finally:
@@ -129,7 +129,7 @@ class PairedSource(Closing):
         """The main stream, in a thread of its own."""
         yield from self.main
 
-    def _note(self, trouble: Trouble | None, _: float) -> None:
+    def _note(self, trouble: CameraFault | None, _: float) -> None:
         """In main's thread: what it says of itself, for the next frame of the sub-stream."""
         self._said = trouble
 
@@ -139,8 +139,8 @@ class PairedSource(Closing):
         if main is None:
             return None
         # Once found to stand still it is not used until it lives, though the small picture may be the same at times.
-        stands = main.same_s >= SAME_S and (seen.same_s == 0.0 or self._stood_s > 0.0)
-        self._stood_s = main.same_s if stands else 0.0
+        stands = main.frozen_s >= SAME_S and (seen.frozen_s == 0.0 or self._stood_s > 0.0)
+        self._stood_s = main.frozen_s if stands else 0.0
         frozen = self._said is not None and self._said.kind == "frozen"
         if stands or frozen or abs(seen.time - main.time) > self.oldest_s:
             self._main = None  # a large picture that nobody will use
@@ -161,7 +161,7 @@ class PairedSource(Closing):
         trouble = None
         if why:
             words = "only the small stream is seen, in which far animals are missed; the main stream"
-            trouble = Trouble("main_gone", f"{self.name}: {words}: {why}")
+            trouble = CameraFault("main_gone", f"{self.name}: {words}: {why}")
         if self._due(trouble, now):
             self.report(trouble, now)
 

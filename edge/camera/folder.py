@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge.background import AT_END_S, SINK_DEADLINE_S, Gate, HangingError, Worker
-from edge.camera.reconnect import REPORT_S, Due, Reporter
+from edge.background import AT_END_S, SINK_DEADLINE_S, DeadlineError, DeadlineExecutor, Worker
+from edge.camera.reconnect import REPORT_S, Reporter, ReportThrottle
 from edge.camera.source import Closing
 from edge.errors import OptionError, PictureError, SourceError
 from edge.files import replace_whole
 from edge.pictures import SUFFIXES, capture_time, decode_picture, jpeg_or_none
-from edge.schema import Frame, Picture, Trouble
+from edge.schema import CameraFault, Frame, Picture
 
 # Which files of a folder have been dealt with, also after a power cut.
 #
@@ -60,7 +60,7 @@ def seen_file(state: Path, folder: Path) -> Path:
     return state / f"seen-{name}-{number:016x}.txt"
 
 
-class Seen:
+class ProcessedFiles:
     """Marks of the files that have been dealt with and are still there; with a ``path`` also on the disk.
 
     What was ``given`` is not given again; on the disk it is only once it was ``looked_at``. Any thread may call;
@@ -279,7 +279,7 @@ class _Waiting:
     said: bool = False
 
 
-class Arrivals:
+class FolderScanner:
     """``look`` through the folder from time to time, then ``read`` each file it gives.
 
     Times are seconds of one clock that only goes forward. What lies there at the first look is passed over, but for
@@ -289,12 +289,12 @@ class Arrivals:
     """
 
     def __init__(
-        self, folder: Path, *, from_start: bool = False, broken_s: float = BROKEN_S, seen: Seen | None = None
+        self, folder: Path, *, from_start: bool = False, broken_s: float = BROKEN_S, seen: ProcessedFiles | None = None
     ) -> None:
         self.folder = folder
         self.from_start = from_start
         self.broken_s = broken_s
-        self.seen = seen or Seen(folder)
+        self.seen = seen or ProcessedFiles(folder)
         self._clips_said = False
         self._unlisted_said: str | None = None
         self._waiting: dict[str, _Waiting] = {}
@@ -474,7 +474,7 @@ MOST = 3  # times that a picture is begun with
 DISK_S = 2.0  # a disk that takes longer is not waited for
 
 
-class Attempts:
+class CrashGuard:
     """How often each picture in hand was begun with, by its mark; with a ``path`` also after the process has died.
 
     While there are ``suspects``, pictures of an earlier run that were never finished, take one at a time: what is read
@@ -485,7 +485,7 @@ class Attempts:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.in_hand: set[int] = set()  # begun with in this run
-        self._gate = Gate()
+        self._gate = DeadlineExecutor()
         self._counts = self._read() if path else {}
         self._failing = False
 
@@ -524,7 +524,7 @@ class Attempts:
         text = json.dumps({f"{mark:016x}": count for mark, count in self._counts.copy().items()})
         try:
             self._gate(lambda: _replace(path, text), DISK_S)
-        except (OSError, HangingError) as error:
+        except (OSError, DeadlineError) as error:
             if not self._failing:
                 log.warning("%s: which pictures are in hand cannot be written down (%s)", path, error or "it hangs")
             self._failing = True
@@ -536,7 +536,7 @@ class Attempts:
         try:
             found = json.loads(self._gate(self.path.read_text, DISK_S))
             return {int(mark, 16): int(count) for mark, count in found.items()}
-        except (OSError, HangingError, ValueError, AttributeError, TypeError):
+        except (OSError, DeadlineError, ValueError, AttributeError, TypeError):
             return {}  # there was none, or a power cut tore it
 
 
@@ -557,7 +557,7 @@ SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked t
 NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
 
 
-class FollowSource(Closing):
+class FolderSource(Closing):
     """The pictures that arrive in ``folder`` and below it, each once, in the order they were written; for ever.
 
     ``Frame.time`` is the monotonic clock when it is handed over, further on by ``apart_s`` at each ``again``;
@@ -600,9 +600,9 @@ class FollowSource(Closing):
         self.apart_s = apart_s
         self.report = report
         self.problems: list[str] = []  # what is skipped is said at once: this may run for months
-        self._seen = Seen(self.folder, remember)
-        self._attempts = Attempts(remember.with_suffix(".in-hand") if remember else None)
-        self._arrivals = Arrivals(self.folder, from_start=from_start, broken_s=broken_s, seen=self._seen)
+        self._seen = ProcessedFiles(self.folder, remember)
+        self._attempts = CrashGuard(remember.with_suffix(".in-hand") if remember else None)
+        self._arrivals = FolderScanner(self.folder, from_start=from_start, broken_s=broken_s, seen=self._seen)
         self._ready = threading.Condition()
         self._slot: Arrived | None = None
         self._closed = False
@@ -610,7 +610,7 @@ class FollowSource(Closing):
         self._gone: str | None = None  # why there is nothing to look through
         self._alive = time.monotonic()  # when the looking last got on
         self.alive_at = self._alive  # when whoever takes the pictures last asked for one
-        self._due = Due()
+        self._due = ReportThrottle()
         # What was handed over; the clock and the count go on where a loop that failed is begun anew.
         self._index, self._at, self._apart_s = 0, 0.0, 0.0
         self._last: Arrived | None = None  # without its pixels
@@ -735,7 +735,7 @@ class FollowSource(Closing):
         if why and self.report is None:
             self.close()
             raise SourceError(why)
-        trouble = Trouble("gone", why) if why else None
+        trouble = CameraFault("gone", why) if why else None
         if self.report and self._due(trouble, now):
             self.report(trouble, now)
 

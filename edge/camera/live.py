@@ -115,19 +115,19 @@ class Frozen:
         self._stuck = False  # the same picture after it was opened anew
         self._certain_at = 0.0  # since when it is certain
         self.certain = False
-        self.same_s = 0.0  # for how long the picture has been the same
+        self.frozen_s = 0.0  # for how long the picture has been the same
         self.stood_s = 0.0  # for how long it was, where this frame has ended that and nothing excuses it
 
     def __call__(self, frame: Frame, time: float, opened: float, number: int) -> bool:
         """Whether to open it anew, after the frame of this number (1, 2, …) since it was opened at ``opened``."""
-        before_s, self.same_s = self.same_s, self._still(frame, time)
+        before_s, self.frozen_s = self.frozen_s, self._still(frame, time)
         passed_s, self._time, self.stood_s = time - self._time, time, 0.0
         if self._still.frames == 1 and number > 1:
             self._lives(before_s, passed_s)
             self._doubted = self._doubted and time - opened < STEADY_S
         elif number == 1:
-            self._stuck = self.same_s >= FROZEN_S
-        if self.same_s < self._patience_s or self._still.frames < LEAST_SAME:
+            self._stuck = self.frozen_s >= FROZEN_S
+        if self.frozen_s < self._patience_s or self._still.frames < LEAST_SAME:
             return False
         if not self._doubted:
             self._doubted = True
@@ -294,7 +294,7 @@ def _driver(node: Path) -> str:
 Item = TypeVar("Item")
 
 
-class Newest(Generic[Item]):
+class LatestFrame(Generic[Item]):
     """Runs what ``items`` makes in a daemon thread; the newest item waits to be taken, an older one is dropped.
 
     The iterator is made, advanced and closed in that thread, and an iterator that hangs holds up nobody else.
@@ -407,7 +407,7 @@ class LiveSource(Closing):
         self._closed = False
         _await_left(self._device, shown(source))
         # Opening may block inside a driver for longer than its time limit, so it happens in the thread too.
-        self._newest = Newest(self._read, f"camera {name}")
+        self._newest = LatestFrame(self._read, f"camera {name}")
         self._newest.start()
         ready = self._newest.ready
         with ready:

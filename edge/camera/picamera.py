@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from edge.camera.source import Closing
 from edge.errors import SourceError
 from edge.pictures import EOI, SOF, SOI, segments
-from edge.schema import Frame, Later, Luma, Picture
+from edge.schema import Frame, LazyImage, Luma, Picture
 
 # JPEGs one after the other in a stream of bytes, as MJPEG comes through a pipe.
 
@@ -345,7 +345,7 @@ class PiSource(Closing):
 
     ``Frame.time`` is the monotonic clock when the frame had been read. In mode ``yuv`` ``Frame.luma`` is a view of the
     full-size brightness; in mode ``mjpeg`` it is decoded at a half to an eighth, at least 320 wide. ``Frame.picture``
-    is a ``Later`` in both. ``auto`` takes yuv, and mjpeg where that is refused or the width is no multiple of 128.
+    is a ``LazyImage`` in both. ``auto`` takes yuv, and mjpeg where that is refused or the width is no multiple of 128.
     Raises SourceError when no frame comes, at the start or for ``silent_s`` seconds, or when the program ends.
     """
 
@@ -449,12 +449,12 @@ class PiSource(Closing):
         """A frame whose colours are worked out when somebody asks; None for a JPEG that is none."""
         data, size_wh, at, wall = shot
         if not isinstance(data, bytes):
-            later = Later(partial(bgr_of_i420, data, size_wh), size_wh)
+            later = LazyImage(partial(bgr_of_i420, data, size_wh), size_wh)
             return Frame(later, at, wall, self.name, index, time.monotonic(), luma=i420_luma(data, size_wh))
         luma = jpeg_luma(data, size_wh)
         if luma is None:
             return None
-        later = Later(partial(jpeg_picture, data, luma, size_wh), size_wh)
+        later = LazyImage(partial(jpeg_picture, data, luma, size_wh), size_wh)
         return Frame(later, at, wall, self.name, index, time.monotonic(), luma=luma, jpeg=data)
 
     def _read_yuv(self, child: Child) -> None:

@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
-from edge.camera.live import FIRST_S, SILENT_S, STEADY_S, Frozen, Newest, frame_fault
+from edge.camera.live import FIRST_S, SILENT_S, STEADY_S, Frozen, LatestFrame, frame_fault
 from edge.camera.source import DEFAULT_FPS, Closing, Source
 from edge.errors import BearAlarmError
-from edge.schema import Frame, Trouble
+from edge.schema import CameraFault, Frame
 
 # How much of the time a camera gave no picture, and whether short gaps add up to a trouble of their own.
 
@@ -29,7 +29,7 @@ SHORT_S = 10.0  # a longer gap is told as what it is
 LEAST_GAPS = 3  # fewer are a cable that somebody touched
 
 
-class Lost:
+class GapMonitor:
     """The gaps between a camera's frames, added up. Times in seconds of one clock that only goes forward.
 
     A gap counts from 0.7 s and from three times what was asked for on. Where the camera itself is slow (a long exposure
@@ -88,7 +88,7 @@ class Lost:
 LEAST_STEP_S = 1e-3  # between the times of two frames
 
 
-class Onward:
+class FrameSequencer:
     """Makes frames of several connections one row: numbered on, and with times that only go forward."""
 
     def __init__(self) -> None:
@@ -117,21 +117,23 @@ class Onward:
 
 REPORT_S = 0.4
 
-Reporter = Callable[[Trouble | None, float], None]  # what is wrong, and the monotonic clock in seconds; None: nothing
+Reporter = Callable[
+    [CameraFault | None, float], None
+]  # what is wrong, and the monotonic clock in seconds; None: nothing
 
 
-def nobody(trouble: Trouble | None, at: float) -> None:
+def nobody(trouble: CameraFault | None, at: float) -> None:
     """A reporter that nobody hears."""
 
 
-class Due:
+class ReportThrottle:
     """Whether a source's trouble of this moment is to be reported: a new kind and the end at once, else each 0.4 s."""
 
     def __init__(self) -> None:
-        self.trouble: Trouble | None = None  # as it stands
+        self.trouble: CameraFault | None = None  # as it stands
         self._told_at = -math.inf
 
-    def __call__(self, trouble: Trouble | None, now: float) -> bool:
+    def __call__(self, trouble: CameraFault | None, now: float) -> bool:
         """``trouble``: the worst of what is wrong now; None: nothing. ``now``: seconds of a clock that goes forward."""
         before, self.trouble = self.trouble, trouble
         same = (before.kind if before else None) == (trouble.kind if trouble else None)
@@ -147,7 +149,7 @@ class Due:
 log = logging.getLogger(__name__)
 
 
-class Spell:
+class Connection:
     """Opens a source in a thread of its own and keeps its newest frame; nothing here waits for a driver.
 
     Times are seconds of ``clock``. ``ready`` is notified of each frame, of the end, and when nothing is left.
@@ -172,7 +174,7 @@ class Spell:
         self._ready = ready
         self._stopping = False
         self._closers = 0
-        self._newest = Newest(lambda: self._frames(open_), f"kept {name}", ready)
+        self._newest = LatestFrame(lambda: self._frames(open_), f"kept {name}", ready)
         self._newest.start()
 
     @property
@@ -252,7 +254,7 @@ HANGING_S = 2.0  # it may take so long
 CLOSE_S = 0.9
 
 
-class KeptSource(Closing):
+class ReconnectingSource(Closing):
     """The frames of a live source, for ever: when they stop, it is closed and opened anew.
 
     ``first`` is open already, or None for a camera that is not there at the start. No frame for ``silent_s`` seconds,
@@ -300,11 +302,11 @@ class KeptSource(Closing):
         self._chance = chance
         self._ready = threading.Condition()
         self._closed = False
-        self._spell: Spell | None = None
+        self._spell: Connection | None = None
         self._frozen = Frozen()
-        self._onward = Onward()
-        self._lost = Lost()
-        self._due = Due()
+        self._onward = FrameSequencer()
+        self._lost = GapMonitor()
+        self._due = ReportThrottle()
         self._flowed_at: float | None = None  # when the last frame was handed over; None: nobody iterates
         self._tries = 0
 
@@ -341,11 +343,13 @@ class KeptSource(Closing):
                 elif frame is None and spell.error is None:
                     if not self.endless:
                         return
-                    spell = self._again(spell, Trouble("gone", f"{self.name}: the stream has ended; start it again"))
+                    spell = self._again(
+                        spell, CameraFault("gone", f"{self.name}: the stream has ended; start it again")
+                    )
                 elif frame is None:
-                    spell = self._again(spell, Trouble("gone", self._why(spell.error)))
+                    spell = self._again(spell, CameraFault("gone", self._why(spell.error)))
                 elif fault := frame_fault(frame):
-                    spell = self._again(spell, Trouble("gone", f"{self.name}: {fault}"))
+                    spell = self._again(spell, CameraFault("gone", f"{self.name}: {fault}"))
                 else:
                     now = self._clock()
                     anew = self._frozen(frame, now, spell.opened or 0.0, spell.taken)
@@ -353,7 +357,7 @@ class KeptSource(Closing):
                     self._say(now)
                     if spell.taken == 1 and spell.source:
                         self.problems = spell.source.problems
-                    yield replace(self._onward(frame, now, first=spell.taken == 1), same_s=self._frozen.same_s)
+                    yield replace(self._onward(frame, now, first=spell.taken == 1), frozen_s=self._frozen.frozen_s)
                     self._flowed_at = self.alive_at = self._clock()
                     spell = self._again(spell, None) if anew else spell
         finally:
@@ -374,17 +378,17 @@ class KeptSource(Closing):
         elif first:
             first.close()
 
-    def _begin(self) -> Spell | None:
+    def _begin(self) -> Connection | None:
         """Open it, in a thread; None when it has been closed meanwhile."""
         with self._ready:
             if self._closed:
                 return None
             first, self._first = self._first, None
             open_ = self._reopen if first is None else lambda: first
-            self._spell = Spell(open_, self.name, lambda: self._fps, self._clock, self._ready)
+            self._spell = Connection(open_, self.name, lambda: self._fps, self._clock, self._ready)
             return self._spell
 
-    def _await(self, spell: Spell) -> Spell | None:
+    def _await(self, spell: Connection) -> Connection | None:
         """No frame yet: wait a little, and say or do what is due."""
         now = self._clock()
         self._miss(now)
@@ -397,7 +401,7 @@ class KeptSource(Closing):
         self._wait(min(REPORT_S, left_s), lambda: spell.waiting)
         return spell
 
-    def _again(self, spell: Spell, trouble: Trouble | None) -> Spell | None:
+    def _again(self, spell: Connection, trouble: CameraFault | None) -> Connection | None:
         """Let go of it and open it anew: after a pause where there is trouble, else at once and quietly."""
         since = due = now = self._clock()
         if trouble:
@@ -425,11 +429,11 @@ class KeptSource(Closing):
         # At a slow rate there are pauses between frames that nobody wants.
         return max(self.silent_s, 2.0 / self._fps)
 
-    def _gone(self, now: float, *, hanging: bool = False) -> Trouble:
+    def _gone(self, now: float, *, hanging: bool = False) -> CameraFault:
         words = f"{self.name}: no frame for {self._gap_s(now):.0f} s"
         if hanging:
-            return Trouble("gone", f"{words} and its driver does not let go of it; unplug it and plug it in")
-        return Trouble("gone", f"{words}; check its plug and power, and the network")
+            return CameraFault("gone", f"{words} and its driver does not let go of it; unplug it and plug it in")
+        return CameraFault("gone", f"{words}; check its plug and power, and the network")
 
     def _why(self, error: Exception | None) -> str:
         if not isinstance(error, BearAlarmError):
@@ -449,13 +453,13 @@ class KeptSource(Closing):
         """A frame has come: what it says of the camera."""
         trouble = None
         if self._frozen.certain:
-            words = f"the same picture for {self._frozen.same_s:.0f} s, also after it was opened anew"
-            trouble = Trouble("frozen", f"{self.name}: {words}; switch the camera off and on")
+            words = f"the same picture for {self._frozen.frozen_s:.0f} s, also after it was opened anew"
+            trouble = CameraFault("frozen", f"{self.name}: {words}; switch the camera off and on")
         elif self._lost.unsteady:
-            trouble = Trouble("unsteady", f"{self.name}: {self._lost.words(now)}")
+            trouble = CameraFault("unsteady", f"{self.name}: {self._lost.words(now)}")
         self._tell(trouble, now)
 
-    def _tell(self, trouble: Trouble | None, now: float) -> None:
+    def _tell(self, trouble: CameraFault | None, now: float) -> None:
         if self._due(trouble, now):
             self.report(trouble, now)
 

@@ -87,7 +87,7 @@ def try_everyone(
     from edge.alert.dispatch import Alerting
     from edge.files import made_state_folder
     from edge.record.journal import Clock
-    from edge.run import Run
+    from edge.run import EventFactory
 
     path = config_for(config)
     base = settings_of(path)
@@ -112,7 +112,7 @@ def try_everyone(
         events=events,
     )
     clock = Clock()
-    run = Run(clock_synced=clock.synced)
+    run = EventFactory(clock_synced=clock.synced)
     answers = Answers()
     folder = made_state_folder(state or base.state)
     alerting = Alerting(settings, run, state=folder, clock=clock, answered=answers, guest=True)

@@ -23,7 +23,7 @@ from edge.schema import readable
 if TYPE_CHECKING:
     from edge.detect.card import Card
     from edge.detect.classifier import Classifier
-    from edge.detect.stills import Finding
+    from edge.detect.stills import FileResult
     from edge.detect.survey import Results, Row, Survey
 
 
@@ -207,7 +207,7 @@ def name_in_results(picture: Path, base: Path | None) -> str:
     return (picture.relative_to(base) if base else picture).as_posix()
 
 
-def to_json(finding: Finding, row: Row) -> str:
+def to_json(finding: FileResult, row: Row) -> str:
     """The line of ``--jsonl`` for a file that was read."""
     seen = finding.seen
     assert seen is not None
@@ -230,7 +230,7 @@ def to_json(finding: Finding, row: Row) -> str:
     )
 
 
-def to_text(finding: Finding, row: Row, width: int) -> str:
+def to_text(finding: FileResult, row: Row, width: int) -> str:
     """The line for a person for a file that was read."""
     assert row.verdict is not None
     where = "" if row.second is None or row.verdict == "none" else f" at {row.second:g} s"

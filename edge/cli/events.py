@@ -31,7 +31,7 @@ from edge.record.review import Review, Verdict, read_review, write_review
 from edge.schema import BoxXYWH, utc_text
 
 if TYPE_CHECKING:
-    from edge.record.history import Clock, Delivery, Happening, JournalReader, Told
+    from edge.record.history import Clock, Delivery, JournalReader, PastEvent, Told
 
 
 # The journal that `bear-alarm events` asks, and what to say where there is nothing.
@@ -51,7 +51,7 @@ class Kind(StrEnum):
     test = "test"
 
 
-def chosen(state: Path | None, ids: list[str]) -> list[Happening]:
+def chosen(state: Path | None, ids: list[str]) -> list[PastEvent]:
     """The happenings these ids name, each once. Raises OptionError."""
     with opened(state, needed=True) as journal:
         assert journal
@@ -126,7 +126,7 @@ def nothing(journal: JournalReader, kind: Kind | None, camera: str | None, after
     asked = f" of kind {kind.value}" if kind else ""
     asked += f" from camera {camera}" if camera else ""
     asked += f" since {after.astimezone():%Y-%m-%d %H:%M}" if after else ""
-    newest = journal.happenings(limit=1)
+    newest = journal.incidents(limit=1)
     if not newest:
         return "Nothing has happened yet: the journal is there and holds no event."
     last = newest[0].first
@@ -211,7 +211,7 @@ def events(
     with opened(state) as journal:
         if journal:
             check_camera(journal, camera)
-            found = journal.happenings(
+            found = journal.incidents(
                 kind=kind, camera=camera, since=after, limit=0 if unreviewed else most and most + 1
             )
             if not found:
@@ -280,7 +280,7 @@ def export(
         with opened(state or ctx.obj, needed=True) as journal:
             assert journal
             check_camera(journal, camera)
-            found = journal.happenings(kind=kind, camera=camera, since=after)
+            found = journal.incidents(kind=kind, camera=camera, since=after)
             if not found:
                 raise OptionError(nothing(journal, kind, camera, after))
     words = readme(found, datetime.now(UTC))
@@ -352,9 +352,9 @@ class Kept:
         return [step for step in path if isinstance(step, list) and len(step) >= 5] if isinstance(path, list) else []
 
 
-def evidence(happening: Happening, state: Path) -> list[Kept]:
+def evidence(incident: PastEvent, state: Path) -> list[Kept]:
     """The folders in which its evidence lies or lay, in order; none where none was to be kept, as of a test."""
-    happened = [told.event for told in happening.told if told.event.kind != "test"]
+    happened = [told.event for told in incident.told if told.event.kind != "test"]
     named = dict.fromkeys(event.evidence for event in happened if event.evidence)
     kept: dict[Path, Kept] = {}
     for path in named:
@@ -385,15 +385,15 @@ def _found(path: Path, state: Path) -> Path:
     return next((each for each in (named, path.absolute(), *moved) if each.exists()), named)
 
 
-def keep(happening: Happening, state: Path, *, wanted: bool) -> int:
+def keep(incident: PastEvent, state: Path, *, wanted: bool) -> int:
     """Lock its evidence, or let it go again; how many folders that were. Raises OptionError."""
     from edge.record.evidence_store import lock, unlock
 
-    found = evidence(happening, state)
+    found = evidence(incident, state)
     _refuse_closed(found)
     there = [kept.folder for kept in found if kept.there]
     if not there:
-        raise OptionError(f"{happening.id[:8]}: has no evidence (any more), so there is nothing to keep")
+        raise OptionError(f"{incident.id[:8]}: has no evidence (any more), so there is nothing to keep")
     for folder in there:
         (lock if wanted else unlock)(folder)
     return len(there)
@@ -406,7 +406,7 @@ def _refuse_closed(found: Sequence[Kept]) -> None:
             raise OptionError(f"{kept.folder}: this evidence cannot be looked at ({kept.closed})")
 
 
-def pack(happenings: Sequence[Happening], state: Path, out: Path, words: str, *, force: bool) -> tuple[int, int]:
+def pack(incidents: Sequence[PastEvent], state: Path, out: Path, words: str, *, force: bool) -> tuple[int, int]:
     """A zip of their events and evidence, whole or not at all: how many files of evidence it has, how many were gone.
 
     ``words`` becomes its README.txt. Raises OptionError, also where ``out`` is there and ``force`` is not.
@@ -418,7 +418,7 @@ def pack(happenings: Sequence[Happening], state: Path, out: Path, words: str, *,
     beside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
-            counts = _write(file, happenings, state, words)
+            counts = _write(file, incidents, state, words)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(out)
@@ -430,12 +430,12 @@ def pack(happenings: Sequence[Happening], state: Path, out: Path, words: str, *,
     return counts
 
 
-def _write(file: Any, happenings: Sequence[Happening], state: Path, words: str) -> tuple[int, int]:
+def _write(file: Any, incidents: Sequence[PastEvent], state: Path, words: str) -> tuple[int, int]:
     kept = gone = 0
     # A clock that was never set stamps files with 1970, which a zip cannot say.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as made:
-        made.writestr("events.jsonl", "".join(f"{told.line}\n" for each in happenings for told in each.told))
-        for each in happenings:
+        made.writestr("events.jsonl", "".join(f"{told.line}\n" for each in incidents for told in each.told))
+        for each in incidents:
             for path, name in _named(each, state):
                 try:
                     _add(made, path, name)
@@ -447,11 +447,11 @@ def _write(file: Any, happenings: Sequence[Happening], state: Path, words: str) 
     return kept, gone
 
 
-def _named(happening: Happening, state: Path) -> Iterator[tuple[Path, str]]:
+def _named(incident: PastEvent, state: Path) -> Iterator[tuple[Path, str]]:
     """Each file of its evidence with its name in the zip."""
-    camera = "".join(each if each.isalnum() or each in "-_." else "_" for each in happening.first.event.camera)
-    folder = f"evidence/{happening.first.at:%Y-%m-%d-%H%M%S}-{camera}-{happening.id[:8]}"
-    found = evidence(happening, state)
+    camera = "".join(each if each.isalnum() or each in "-_." else "_" for each in incident.first.event.camera)
+    folder = f"evidence/{incident.first.at:%Y-%m-%d-%H%M%S}-{camera}-{incident.id[:8]}"
+    found = evidence(incident, state)
     _refuse_closed(found)
     several = [each for each in found if each.there]
     for number, kept in enumerate(several, 1):
@@ -538,7 +538,7 @@ def units_of(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(units), ids
 
 
-def review_all(units: Sequence[Path], happenings: Sequence[Happening], state: Path, review: Review) -> None:
+def review_all(units: Sequence[Path], incidents: Sequence[PastEvent], state: Path, review: Review) -> None:
     """Write the review for each path and happening. Raises OptionError where one has no evidence (any more).
 
     An alarm that runs hears of it through the journal in ``state``.
@@ -546,20 +546,20 @@ def review_all(units: Sequence[Path], happenings: Sequence[Happening], state: Pa
     from edge.record.journal import pass_on
 
     found: list[tuple[str, list[Path]]] = [(str(unit), [unit]) for unit in units]
-    for happening in happenings:
-        kept = evidence(happening, state)
+    for incident in incidents:
+        kept = evidence(incident, state)
         closed = next((each for each in kept if each.closed), None)
         if closed:
             raise OptionError(f"{closed.folder}: this evidence cannot be looked at ({closed.closed})")
         there = [each.folder for each in kept if each.there]
         if not there:
-            raise OptionError(f"{happening.id[:8]}: has no evidence (any more), so there is nothing to review")
-        found.append((named(happening), there))
+            raise OptionError(f"{incident.id[:8]}: has no evidence (any more), so there is nothing to review")
+        found.append((named(incident), there))
     for name, places in found:
         for place in places:
             write_review(place, review)
         print(f"{name}: {words_of(review)}")
-    ids = [each.id for each in happenings] + [id_ for unit in units if (id_ := _event_of(unit))]
+    ids = [each.id for each in incidents] + [id_ for unit in units if (id_ := _event_of(unit))]
     if ids and (why := pass_on(state, ids, review)):
         log.warning("The review is saved, but the running alarm does not get it: %s.", why)
 
@@ -574,9 +574,9 @@ def _event_of(unit: Path) -> str | None:
     return id_ if isinstance(id_, str) else None
 
 
-def decided(happening: Happening, kept: Sequence[Kept]) -> Review | None:
+def decided(incident: PastEvent, kept: Sequence[Kept]) -> Review | None:
     """Return the last review: the file beside the evidence, else the journal's row."""
-    found = [happening.review] if happening.review else []
+    found = [incident.review] if incident.review else []
     for each in kept:
         try:
             review = read_review(each.folder) if each.there else None
@@ -627,23 +627,23 @@ LEGEND = {
 }
 
 
-def listed(found: Sequence[tuple[Happening, list[Kept]]]) -> str:
+def listed(found: Sequence[tuple[PastEvent, list[Kept]]]) -> str:
     """One line a happening below the day it began on, the newest last, as wide as the terminal."""
     wide = max(60, min(120, shutil.get_terminal_size().columns))
-    cameras = {happening.first.event.camera for happening, _ in found}
+    cameras = {incident.first.event.camera for incident, _ in found}
     alone = f", {cameras.pop()}" if len(cameras) == 1 else ""
-    heads = [_head(happening, named=not alone) for happening, _ in found]
+    heads = [_head(incident, named=not alone) for incident, _ in found]
     widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
     lines: list[str] = []
     day = ""
-    for (happening, kept), head in zip(found, heads, strict=True):
-        today = f"{happening.first.at.astimezone():%A %Y-%m-%d}"
+    for (incident, kept), head in zip(found, heads, strict=True):
+        today = f"{incident.first.at.astimezone():%A %Y-%m-%d}"
         if today != day:
             day = today
             lines += [*([""] if lines else []), day + alone]
         cells = [cell.ljust(width) for cell, width in zip(head, widths, strict=True)]
-        lines += beside("  " + "  ".join([*cells[:-1], head[-1].rjust(widths[-1])]), _notes(happening, kept), wide)
-    return "\n".join([*lines, *legend((happening.first for happening, _ in found), wide)])
+        lines += beside("  " + "  ".join([*cells[:-1], head[-1].rjust(widths[-1])]), _notes(incident, kept), wide)
+    return "\n".join([*lines, *legend((incident.first for incident, _ in found), wide)])
 
 
 def legend(told: Iterable[Told], wide: int) -> list[str]:
@@ -653,87 +653,87 @@ def legend(told: Iterable[Told], wide: int) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def _head(happening: Happening, *, named: bool) -> list[str]:
+def _head(incident: PastEvent, *, named: bool) -> list[str]:
     """The columns of a line: time, id, camera (where it is to be ``named``), what, how long."""
-    camera = happening.first.event.camera
+    camera = incident.first.event.camera
     if len(camera) > WIDEST_CAMERA:
         camera = f"{camera[: WIDEST_CAMERA - 1]}…"
-    lasted = "" if happening.lasted_s is None else spell(happening.lasted_s)
-    return [clock(happening.first), happening.id[:ID], *([camera] if named else []), what(happening), lasted]
+    lasted = "" if incident.lasted_s is None else spell(incident.lasted_s)
+    return [clock(incident.first), incident.id[:ID], *([camera] if named else []), what(incident), lasted]
 
 
-def what(happening: Happening) -> str:
+def what(incident: PastEvent) -> str:
     """What it was: "brown bear 0.98", "camera gone", "health mqtt", "test"."""
-    label = (happening.label or "").replace("_", " ")
-    if happening.first.event.kind == "test":
+    label = (incident.label or "").replace("_", " ")
+    if incident.first.event.kind == "test":
         return "test"
-    if happening.first.event.kind != "bear":
-        return f"{happening.first.event.kind} {label}".rstrip()
-    score = happening.top_score
+    if incident.first.event.kind != "bear":
+        return f"{incident.first.event.kind} {label}".rstrip()
+    score = incident.top_score
     return (label or "bear") + ("" if score is None else f" {score:.2f}")
 
 
-def named(happening: Happening) -> str:
+def named(incident: PastEvent) -> str:
     """Which one it is, for whoever did not name it: "3f9c41aa (brown bear 0.98 at yard, 2026-11-24 03:12:07)"."""
-    first = happening.first
+    first = incident.first
     mark = MARKS.get(first.clock, "")
     when = f"{first.at.astimezone():%Y-%m-%d %H:%M:%S}{mark}"
-    return f"{happening.id[:ID]} ({what(happening)} at {first.event.camera}, {when})"
+    return f"{incident.id[:ID]} ({what(incident)} at {first.event.camera}, {when})"
 
 
-def _notes(happening: Happening, kept: Sequence[Kept]) -> str:
+def _notes(incident: PastEvent, kept: Sequence[Kept]) -> str:
     """What else there is to say of it on its line."""
-    notes = [note for note in (_trouble(happening), unfinished(happening)) if note]
-    notes += [f"in {' and '.join(happening.zones)}"] if happening.zones else []
-    notes += ["no noise"] if _silent(happening) else []
+    notes = [note for note in (_trouble(incident), unfinished(incident)) if note]
+    notes += [f"in {' and '.join(incident.zones)}"] if incident.zones else []
+    notes += ["no noise"] if _silent(incident) else []
     if kept:
         closed = any(each.closed for each in kept)
         how = "" if any(each.there for each in kept) else " closed to this user" if closed else " gone"
         notes += [f"pictures{how}"]
         notes += ["locked"] if any(each.locked for each in kept) else []
-    if review := decided(happening, kept):
+    if review := decided(incident, kept):
         notes.append(words_of(review))
-    by_state = [state for state, _ in deliveries(happening).values()]
+    by_state = [state for state, _ in deliveries(incident).values()]
     words = (("done", "told"), ("waiting", "waiting"), ("parked", "refused"), ("withdrawn", "withdrawn"))
     notes += [f"{count} {word}" for state, word in words if (count := by_state.count(state))]
     return ", ".join(notes)
 
 
-def waits(happening: Happening, kept: Sequence[Kept]) -> bool:
+def waits(incident: PastEvent, kept: Sequence[Kept]) -> bool:
     """Return True for a bear event that has evidence and no review yet."""
-    there = happening.first.event.kind == "bear" and any(each.there or each.closed for each in kept)
-    return there and decided(happening, kept) is None
+    there = incident.first.event.kind == "bear" and any(each.there or each.closed for each in kept)
+    return there and decided(incident, kept) is None
 
 
-def unfinished(happening: Happening) -> str:
+def unfinished(incident: PastEvent) -> str:
     """How it stands where it has no end: a trouble lasts after an alarm that ended, a bear is seen no more."""
-    trouble = happening.first.event.kind in {"camera", "health"}
-    if happening.state == "over":
+    trouble = incident.first.event.kind in {"camera", "health"}
+    if incident.state == "over":
         return ""
-    return "still open at the end" if trouble and happening.state == "cut off" else happening.state
+    return "still open at the end" if trouble and incident.state == "cut off" else incident.state
 
 
-def _trouble(happening: Happening) -> str:
+def _trouble(incident: PastEvent) -> str:
     """What was wrong with a part of the alarm, in a few words; empty for all else."""
-    event = happening.first.event
+    event = incident.first.event
     if event.kind != "health" or not event.detail:
         return ""
     words = event.detail.removeprefix(event.label or "").lstrip(": ")
     return textwrap.shorten(re.split(r" \(|; ", words)[0].rstrip("."), MOST_TROUBLE, placeholder=" …")
 
 
-def _silent(happening: Happening) -> bool:
+def _silent(incident: PastEvent) -> bool:
     """Whether a bear made no noise, as outside the schedule."""
-    return happening.first.event.kind == "bear" and not any(told.event.alarms for told in happening.told)
+    return incident.first.event.kind == "bear" and not any(told.event.alarms for told in incident.told)
 
 
-def deliveries(happening: Happening) -> dict[str, tuple[str, list[Delivery]]]:
+def deliveries(incident: PastEvent) -> dict[str, tuple[str, list[Delivery]]]:
     """By channel, each delivery and the worst state of its words: parked, waiting, withdrawn, done.
 
     A late picture is no worry.
     """
     by_channel: dict[str, list[Delivery]] = {}
-    for each in happening.deliveries:
+    for each in incident.deliveries:
         by_channel.setdefault(each.channel, []).append(each)
     stands = {}
     for channel, rows in by_channel.items():
@@ -796,32 +796,32 @@ def size(path: Path) -> str:
 MOST_PLACES = 6  # of the way, in words
 
 
-def shown(happening: Happening, kept: Sequence[Kept]) -> str:
+def shown(incident: PastEvent, kept: Sequence[Kept]) -> str:
     """All there is to say of one happening."""
-    first = happening.first.event
-    lines = [f"{happening.id}  {first.kind}, {first.camera}", ""]
-    lasted = "" if happening.lasted_s is None else f", lasted {spell(happening.lasted_s)}"
-    ended = f", {words}" if (words := unfinished(happening)) else ""
-    lines += _row("when", moment(happening.first) + lasted + ended)
-    lines += _row("what", what(happening) + (f", by {first.model}" if first.model else ""))
-    lines += _row("zones", ", ".join(happening.zones)) if happening.zones else []
-    lines += _row("review", _review(review)) if (review := decided(happening, kept)) else []
+    first = incident.first.event
+    lines = [f"{incident.id}  {first.kind}, {first.camera}", ""]
+    lasted = "" if incident.lasted_s is None else f", lasted {spell(incident.lasted_s)}"
+    ended = f", {words}" if (words := unfinished(incident)) else ""
+    lines += _row("when", moment(incident.first) + lasted + ended)
+    lines += _row("what", what(incident) + (f", by {first.model}" if first.model else ""))
+    lines += _row("zones", ", ".join(incident.zones)) if incident.zones else []
+    lines += _row("review", _review(review)) if (review := decided(incident, kept)) else []
     for each in kept:
         lines += ["", *_row("evidence", _state(each))]
         lines += [f"{'':12}{path.name}, {size(path)}" for path in each.files()]
         lines += _row("way", way(each.path())) if each.path() else []
     lines += ["", "Events"]
-    for told in happening.told:
+    for told in incident.told:
         lines += beside(f"  {moment(told)}  {told.event.type:<7}", _event(told), _wide())
-    if happening.deliveries:
+    if incident.deliveries:
         lines += ["", "Deliveries"]
-    seen = {told.event.seq: told for told in happening.told}
-    for channel, (_, rows) in deliveries(happening).items():
+    seen = {told.event.seq: told for told in incident.told}
+    for channel, (_, rows) in deliveries(incident).items():
         at_once = [row for row in rows if row.state == "done" and row.attempts <= 1]
         lines += beside(f"  {channel}", _at_once(at_once), _wide())
         rest = [row for row in rows if row not in at_once]
         lines += [line for row in rest for line in beside(f"    {_of(row, seen)}", _delivery(row), _wide())]
-    return "\n".join([*lines, *legend(happening.told, _wide())])
+    return "\n".join([*lines, *legend(incident.told, _wide())])
 
 
 def way(path: Sequence[Sequence[float]]) -> str:
@@ -914,22 +914,22 @@ def _wide() -> int:
     return max(60, min(100, shutil.get_terminal_size().columns))
 
 
-def facts(happening: Happening, kept: Sequence[Kept]) -> dict[str, Any]:
+def facts(incident: PastEvent, kept: Sequence[Kept]) -> dict[str, Any]:
     """One happening ready for JSON; times are UTC."""
-    first, last = happening.first, happening.last
+    first, last = incident.first, incident.last
     return {
-        "id": happening.id,
+        "id": incident.id,
         "kind": first.event.kind,
         "camera": first.event.camera,
-        "label": happening.label,
-        "top_score": happening.top_score,
+        "label": incident.label,
+        "top_score": incident.top_score,
         "began_at": utc_text(first.at),
-        "ended_at": utc_text(last.at) if happening.state == "over" else None,
+        "ended_at": utc_text(last.at) if incident.state == "over" else None,
         "clock": first.clock,
-        "lasted_s": happening.lasted_s,
-        "state": happening.state,
-        "zones": list(happening.zones),
-        "review": None if (review := decided(happening, kept)) is None else asdict(review),
+        "lasted_s": incident.lasted_s,
+        "state": incident.state,
+        "zones": list(incident.zones),
+        "review": None if (review := decided(incident, kept)) is None else asdict(review),
         "evidence": [
             {
                 "folder": str(each.folder),
@@ -941,12 +941,12 @@ def facts(happening: Happening, kept: Sequence[Kept]) -> dict[str, Any]:
             }
             for each in kept
         ],
-        "deliveries": [asdict(each) for each in happening.deliveries],
-        "events": [json.loads(told.line) | {"at": utc_text(told.at)} for told in happening.told],
+        "deliveries": [asdict(each) for each in incident.deliveries],
+        "events": [json.loads(told.line) | {"at": utc_text(told.at)} for told in incident.told],
     }
 
 
-def readme(found: Sequence[Happening], now: datetime) -> str:
+def readme(found: Sequence[PastEvent], now: datetime) -> str:
     """What lies in an exported zip, for whoever opens it."""
     lines = [f"{moment(each.first)}  {each.id[:ID]}  {each.first.event.camera}  {what(each)}" for each in found]
     return "\n".join([

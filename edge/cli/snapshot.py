@@ -61,7 +61,7 @@ def snapshot(
     from edge.camera import open_source, shown
     from edge.detect.classifier import load
     from edge.detect.frame_scan import FrameScanner
-    from edge.detect.zones import Cover, parse_masks, parse_zones
+    from edge.detect.zones import PrivacyMask, parse_masks, parse_zones
     from edge.drawing import annotate
     from edge.files import need_folder
     from edge.pictures import SUFFIXES
@@ -81,7 +81,7 @@ def snapshot(
         frame, motion = _settled(frames, shown(source), SETTLE_FRAMES if frames.live else None, at, masks)
         for problem in frames.problems:
             log.warning("%s", problem)
-    covered = Cover(masks)(frame.image)  # as the alarm sees it
+    covered = PrivacyMask(masks)(frame.image)  # as the alarm sees it
     scores = [*classifier.score(covered, motion.regions), *FrameScanner(classifier, masks).beside_crops(covered)]
     width, height = frame.size_wh
     when = "" if frame.media_time_s is None else f" at {frame.media_time_s:.1f} s"

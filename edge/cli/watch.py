@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from edge.alarm import Alarm
     from edge.camera import Source
     from edge.detect.classifier import Classifier
-    from edge.detect.frame_rate import Tally
+    from edge.detect.frame_rate import LoopStats
     from edge.record.trace import Trace
     from edge.schema import Event
     from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
@@ -846,7 +846,7 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
     """What is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
     from edge.camera.files import PictureSource
-    from edge.camera.folder import FollowSource
+    from edge.camera.folder import FolderSource
 
     classifier = alarm.classifier
     places = []
@@ -858,7 +858,7 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
         say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
     say("%s", model_line(classifier))
     rule, fps = alarm.posts[0].watcher.rule, alarm.posts[0].camera.settings.fps
-    if any(isinstance(post.source, FollowSource) for post in alarm.posts):
+    if any(isinstance(post.source, FolderSource) for post in alarm.posts):
         say("One picture with a score of %.2f or more raises the alarm. %s", rule.threshold, AN_AID)
         say("Pictures of one folder are compared: what differs from earlier visits is looked at closer.")
     else:
@@ -906,10 +906,10 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
     frames = sum(tally.frames for tally in tallies)
     if not frames:
         return
-    told = sum((watcher.teller.told for watcher in watchers), Counter[str]())
+    told = sum((watcher.publisher.told for watcher in watchers), Counter[str]())
     footage_s = sum(tally.footage_s for tally in tallies)
     shown = f" in {lasting(footage_s)} of footage" if footage_s > 0 else ""
-    if all(watcher.arriving for watcher in watchers):
+    if all(watcher.single_images for watcher in watchers):
         # Pictures come when they come: the time between them is no footage.
         say("%s in %s, watched for %s.", _alarms(told), counted(frames, "picture"), lasting(taken_s))
     else:
@@ -933,7 +933,7 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
         say("Events: %s", events)
 
 
-def _say_the_cost(tallies: Sequence[Tally], taken_s: float, say: Say) -> None:
+def _say_the_cost(tallies: Sequence[LoopStats], taken_s: float, say: Say) -> None:
     """Print the figures for developers."""
     import numpy as np
 
@@ -962,12 +962,12 @@ def next_steps() -> tuple[str, str]:
 
 def _lost(opened: Source) -> str | None:
     """How long a camera gave no picture, in words; None for one that always did, and for files."""
-    from edge.camera.dual_stream import PairedSource
-    from edge.camera.reconnect import KeptSource
+    from edge.camera.dual_stream import DualStreamSource
+    from edge.camera.reconnect import ReconnectingSource
     from edge.local_time import lasting
 
-    kept = opened.sub if isinstance(opened, PairedSource) else opened  # without which nothing is seen at all
-    if not isinstance(kept, KeptSource) or kept.lost_s < LEAST_LOST_S:
+    kept = opened.sub if isinstance(opened, DualStreamSource) else opened  # without which nothing is seen at all
+    if not isinstance(kept, ReconnectingSource) or kept.lost_s < LEAST_LOST_S:
         return None
     return f"{lasting(kept.lost_s)} without a picture, reopened {counted(kept.reopened, 'time')}"
 
@@ -981,4 +981,4 @@ def _of_one(opened: Source, watcher: Watcher) -> str:
     tally = watcher.tally
     # From the first frame to the last: of one there is no rate.
     rate = f" ({(tally.frames - 1) / tally.footage_s:.1f} a second)" if tally.footage_s > 0 else ""
-    return f"{opened.name}: {_alarms(watcher.teller.told).lower()}, {counted(tally.frames, 'frame')}{rate}."
+    return f"{opened.name}: {_alarms(watcher.publisher.told).lower()}, {counted(tally.frames, 'frame')}{rate}."

@@ -21,8 +21,8 @@ from edge.decide.evidence import Rule
 from edge.errors import OptionError
 from edge.local_time import clock
 from edge.record.trace import Look, Moment, Peak, Summary, Told, share
-from edge.record.trace_query import Found, Gap, Reel, nearest_kept
-from edge.schema import BoxXYWH, Standing
+from edge.record.trace_query import Gap, Match, TraceRun, nearest_kept
+from edge.schema import BoxXYWH, EvidenceState
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def facts(found: Found, words: list[str]) -> dict[str, Any]:
+def facts(found: Match, words: list[str]) -> dict[str, Any]:
     """The answer ready for JSON: the records as the trace has them, and the words."""
     from edge.schema import utc_text
 
@@ -171,7 +171,7 @@ def stood(moment: Moment) -> list[str]:
     return [_stood(one, moment) for one in sorted(worth, key=share, reverse=True)[:MOST_TRACKS]]
 
 
-def _stood(standing: Standing, moment: Moment) -> str:
+def _stood(standing: EvidenceState, moment: Moment) -> str:
     words = f"Track {standing.track}, {place(standing.box_xywh)}, {pixels(standing.box_xywh, moment)} pixels long: "
     if standing.alone_at is not None and standing.bear is not None:
         words += f"it scored {standing.bear:.2f}, and one picture alone alarms from {standing.alone_at:.2f} on"
@@ -193,7 +193,7 @@ def _stood(standing: Standing, moment: Moment) -> str:
     return words + (f" Of note: {'; '.join(standing.held)}." if standing.held and not told else "")
 
 
-def alone(standing: Standing) -> bool:
+def alone(standing: EvidenceState) -> bool:
     """Whether its score in this one picture is enough for an alarm, whatever has gathered."""
     enough, bear = standing.alone_at, standing.bear
     return enough is not None and bear is not None and bear >= enough
@@ -242,10 +242,10 @@ def percent(part: float) -> str:
 
 LOOK_S = 60.0  # back to where the evidence began, and on to what became of it
 
-Step = tuple[Moment, Standing]
+Step = tuple[Moment, EvidenceState]
 
 
-def telling(reel: Reel, moment: Moment, told: Told) -> str:
+def telling(reel: TraceRun, moment: Moment, told: Told) -> str:
     """What was told and why, as a clause without its full stop."""
     name = f"event {told.id[:8]}" + (f", told at {clock(told.at, date=False)}" if told.at else "")
     detail = _plain(told.detail)
@@ -263,7 +263,7 @@ def telling(reel: Reel, moment: Moment, told: Told) -> str:
     return f"ALARM, {name}{_reason(reel, moment, told)}"
 
 
-def _reason(reel: Reel, moment: Moment, told: Told) -> str:
+def _reason(reel: TraceRun, moment: Moment, told: Told) -> str:
     """Why a bear was told at this moment, and not sooner."""
     standing = next((one for one in moment.standings if one.track == told.track), moment.strongest)
     if standing is None:
@@ -281,7 +281,7 @@ def _reason(reel: Reel, moment: Moment, told: Told) -> str:
     return f", for the evidence of track {standing.track} reached {percent(share(standing))} of what raises one{took}"
 
 
-def run_up(reel: Reel, moment: Moment, track: int) -> list[Step]:
+def run_up(reel: TraceRun, moment: Moment, track: int) -> list[Step]:
     """The moments up to this one in which the track was scored, since its evidence was last nothing."""
     gathered: list[Step] = []
     after = moment
@@ -305,7 +305,7 @@ def _entered(steps: Sequence[Step]) -> tuple[Moment, Moment] | None:
     return (steps[enough][0], steps[inside][0]) if enough < inside < len(steps) else None
 
 
-def rest_of(reel: Reel, moment: Moment, told: Told) -> list[str]:
+def rest_of(reel: TraceRun, moment: Moment, told: Told) -> list[str]:
     """The event from here to its end."""
     if told.type == "end" or told.kind != "bear":
         return []
@@ -324,7 +324,7 @@ def rest_of(reel: Reel, moment: Moment, told: Told) -> list[str]:
     return [f"Afterwards: {'; '.join(words)}."]
 
 
-def open_event(reel: Reel, moment: Moment) -> tuple[Moment, Told] | None:
+def open_event(reel: TraceRun, moment: Moment) -> tuple[Moment, Told] | None:
     """The bear event that was told before this moment and had not ended."""
     going: dict[str, tuple[Moment, Told]] = {}
     for m, told in reel.told():
@@ -350,7 +350,7 @@ MOST_STEPS = 10  # rows of the table
 WORTH_A_TABLE = 0.25  # of an alarm's evidence
 
 
-def explain(found: Found) -> list[str]:
+def explain(found: Match) -> list[str]:
     """Paragraphs for people; one with line breaks is a table, and the last but for hints is what came of it."""
     also = [f"Other cameras have moments then: --camera {' or '.join(found.also)}."] if found.also else []
     also += [f"Of {' and '.join(found.away)} no picture came then."] if found.away else []
@@ -365,7 +365,7 @@ def explain(found: Found) -> list[str]:
     return [*_of(reel, moment), *beside, *also]
 
 
-def conclusion(found: Found) -> str:
+def conclusion(found: Match) -> str:
     """What came of it, and what held it back, in a sentence or two."""
     if found.missed and not found.missed.clock_set:
         return "So: no alarm, for there was no picture to raise one."
@@ -377,13 +377,13 @@ def conclusion(found: Found) -> str:
     return f"{'The evidence never sufficed' if found.summary.share else 'No evidence had gathered'}. So: no alarm."
 
 
-def _of(reel: Reel, moment: Moment) -> list[str]:
+def _of(reel: TraceRun, moment: Moment) -> list[str]:
     """One moment in its time."""
     words = [f"{at(moment, full=True)}. {seen(moment)}", looked(moment), *stood(moment)]
     return [*words, *_steps(reel, moment), *_around(reel, moment), _so(reel, moment), *_afterwards(reel, moment)]
 
 
-def _so(reel: Reel, moment: Moment) -> str:
+def _so(reel: TraceRun, moment: Moment) -> str:
     if moment.told:
         return f"So: {'; '.join(telling(reel, moment, told) for told in moment.told)}."
     going_on = open_event(reel, moment)
@@ -404,7 +404,7 @@ def _so(reel: Reel, moment: Moment) -> str:
     return f"So: no alarm, though there was evidence enough. Held back: {held}."
 
 
-def _steps(reel: Reel, moment: Moment) -> list[str]:
+def _steps(reel: TraceRun, moment: Moment) -> list[str]:
     """The table of how a track's evidence grew, for an alarm or what came near to one."""
     alarm = next((told for told in moment.told if told.type == "new" or told.escalated), None)
     if alarm is None and (moment.told or open_event(reel, moment)):
@@ -427,7 +427,7 @@ def _steps(reel: Reel, moment: Moment) -> list[str]:
     return ["\n".join(f"  {line.rstrip()}" for line in lines)]
 
 
-def _around(reel: Reel, moment: Moment) -> list[str]:
+def _around(reel: TraceRun, moment: Moment) -> list[str]:
     """What a quiet moment lies in."""
     near = [] if moment.told else reel.between(moment.time - AROUND_S, moment.time + AROUND_S)
     tops = [(look.bear, at(m)) for m in near if (look := m.top)]
@@ -443,7 +443,7 @@ def _around(reel: Reel, moment: Moment) -> list[str]:
     return [f"{words}, the most evidence {percent(most)} of an alarm's at {when}." if most > 0 else f"{words}."]
 
 
-def _afterwards(reel: Reel, moment: Moment) -> list[str]:
+def _afterwards(reel: TraceRun, moment: Moment) -> list[str]:
     """What became of the event, or of the strongest track."""
     if moment.told:
         return [words for told in moment.told for words in rest_of(reel, moment, told)]
@@ -471,7 +471,7 @@ def _afterwards(reel: Reel, moment: Moment) -> list[str]:
     return [" ".join(words)] if words else []
 
 
-def _missed(found: Found, gap: Gap) -> list[str]:
+def _missed(found: Match, gap: Gap) -> list[str]:
     """What is known of a time when no picture came: nothing, and why; and only then of the nearest one."""
     asked = f", so nothing is known of {clock(found.asked)}" if found.asked else ""
     words = [f"{found.reel.camera}: {missing(gap, asked)}"]
@@ -483,7 +483,7 @@ def _missed(found: Found, gap: Gap) -> list[str]:
     return [*words, f"The nearest moment that was kept: {near[0]}", *near[1:]]
 
 
-def _quiet_stretch(found: Found, summary: Summary) -> list[str]:
+def _quiet_stretch(found: Match, summary: Summary) -> list[str]:
     """What is known of a while of which no moment was kept."""
     when = f" of {clock(found.asked)}" if found.asked else ""
     since, until = clock(summary.since), clock(summary.until, date=False)

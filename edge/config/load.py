@@ -30,7 +30,7 @@ _SIGN = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
-class Vault:
+class SecretResolver:
     """Where names are looked up: the environment first, then systemd's credentials, then the file beside the config.
 
     An empty value counts as none, so that nobody goes untold for a variable that was forgotten.
@@ -101,7 +101,7 @@ class Vault:
         self._fault = f"{where}: {problem.sentence}"
 
 
-def fill(document: Document, vault: Vault) -> None:
+def fill(document: Document, vault: SecretResolver) -> None:
     """Fill in the names in all values; those of which one stands for nothing are hollow, and left as they are."""
 
     def walk(value: Any, key: Key) -> Any:
@@ -124,7 +124,7 @@ def fill(document: Document, vault: Vault) -> None:
     document.data = walk(document.data, ())
 
 
-def _filled(text: str, vault: Vault) -> tuple[str, list[str]]:
+def _filled(text: str, vault: SecretResolver) -> tuple[str, list[str]]:
     """The text with its names filled in, and what is wrong with them."""
     wrong: list[str] = []
 
@@ -180,7 +180,7 @@ def load_text(text: str, path: Path) -> Loaded:
     """The config that some text means, were it in the file ``path``. Raises ConfigError."""
     folder = path.expanduser().absolute().parent
     document = parse(text, _is_named)
-    vault = Vault(folder)
+    vault = SecretResolver(folder)
     config: Config | None = None
     if not isinstance(document.data, dict | None):
         document.add((), "settings are wanted, lines of KEY: VALUE")

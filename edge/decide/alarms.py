@@ -14,12 +14,12 @@ from datetime import datetime
 from typing import Any
 
 from edge.decide.evidence import Evidence, Rule
-from edge.decide.repeat_alarms import TIMES, Look, Offenders
+from edge.decide.repeat_alarms import TIMES, CutThumbnail, RepeatAlarmFilter
 from edge.decide.schedule import Schedule
 from edge.detect.odds import logit
 from edge.detect.tracker import TOUCHING, Track, inside
 from edge.detect.zones import Zone
-from edge.schema import BoxXYWH, EventType, Frame, Score, Standing, TroubleKind
+from edge.schema import BoxXYWH, EventType, EvidenceState, Frame, Score, TroubleKind
 
 # What is told of a bear, and what a happening remembers of it: when it is worth another alarm.
 
@@ -31,11 +31,11 @@ QUIET_S = 120.0  # since the last noise, before one that comes back makes anothe
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """One step in the life of a happening."""
 
     type: EventType
-    happening: int  # 1, 2, 3 … within one camera
+    incident: int  # 1, 2, 3 … within one camera
     track: int
     label: str
     score: float  # now, 0 to 1
@@ -54,7 +54,7 @@ class Verdict:
 
 
 @dataclass(eq=False)
-class Happening:
+class Incident:
     """A bear that was told of, while it lasts and a little longer."""
 
     number: int
@@ -79,9 +79,9 @@ class Happening:
     sure: bool = False  # told again because its score rose
     ended: bool = False
 
-    def verdict(self, type_: EventType, score: float, **more: Any) -> Verdict:
+    def verdict(self, type_: EventType, score: float, **more: Any) -> Decision:
         """A step in its life, with the bear probability of now (0 to 1); ``more`` are a Verdict's further fields."""
-        return Verdict(type_, self.number, self.track, self.label, score, self.top_score, self.box_xywh, **more)
+        return Decision(type_, self.number, self.track, self.label, score, self.top_score, self.box_xywh, **more)
 
     def looked_for(self, time: float, *, found: bool, seeing: bool) -> None:
         """Some told bear was in a frame or none; where the camera sees nothing, nothing is known of it."""
@@ -138,14 +138,14 @@ MEAN_S = 3.0  # how far back the mean of the looks goes
 SCANNED_S = 5.0  # how long the frame scan's word for a bear counts beside its crops
 
 
-class Suspect:
+class TrackEvidence:
     """The evidence of one track; one for each that was ever scored."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.evidence = Evidence(rule)
         self.onset: float | None = None  # when the support that led to the alarm began, seconds
-        self.happening: Happening | None = None  # what it was told as
+        self.incident: Incident | None = None  # what it was told as
         self.twice: str | None = None  # why it needs twice the evidence
         self.mean = 0.0  # of what the last looks said, logits; above 0 where they mostly pass the threshold
         self.looked_at: float | None = None  # seconds
@@ -183,14 +183,14 @@ class Suspect:
             self.mean += share * (said - self.mean)
             self.looked_at = time
 
-    def add(self, said: float, time: float, akin: Iterable[Suspect]) -> None:
+    def add(self, said: float, time: float, likely_same_ids: Iterable[TrackEvidence]) -> None:
         """Add what counts at a time (seconds).
 
-        ``akin``: what was gathered of the tracks that this may as well be of. Where that is more it goes on from
-        there, unless it was told already: what a second animal nearby is known for is its own.
+        ``likely_same_ids``: what was gathered of the tracks that this may as well be of. Where that is more it goes on
+        from there, unless it was told already: what a second animal nearby is known for is its own.
         """
-        if said > 0 and self.happening is None:
-            lenders = [other for other in akin if other.happening is None]
+        if said > 0 and self.incident is None:
+            lenders = [other for other in likely_same_ids if other.incident is None]
             best = max([self, *lenders], key=lambda one: one.evidence.after(said, time))
             if best is not self:
                 self.evidence.take(best.evidence)
@@ -207,7 +207,7 @@ class Suspect:
             return track.still and not track.scanned(time)
         return track.paused and (self.twice is not None or not track.scanned(time, SCANNED_S))
 
-    def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> Standing:
+    def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> EvidenceState:
         """How the evidence stands after a frame. ``outside``: the track stands in none of the zones there are."""
         rule, said, held = self.rule, self.counted(track, time, night=night), []
         plain = rule.threshold_for(night=night)
@@ -225,13 +225,13 @@ class Suspect:
             held.append(OUTSIDE_ZONES)
         if self.twice:
             held.append(self.twice)
-        if self.happening:
+        if self.incident:
             held.append("told already, in cooldown")
         if quiet:
             held.append(quiet)
         bear = track.now.bear if track.now else None
         alone = rule.threshold_for(still=not track.scanned(time), night=night)
-        return Standing(
+        return EvidenceState(
             track.number, track.box_xywh, bear, threshold, said, self.evidence.at(time), self.alarm_at, tuple(held),
             alone if rule.one_picture and not self.twice else None,
         )  # fmt: skip
@@ -262,7 +262,7 @@ class _Now:
     time: float
     wall: datetime | None
     night: bool
-    look: Look | None
+    look: CutThumbnail | None
     quiet: str | None
 
 
@@ -275,7 +275,7 @@ class Decider:
         *,
         zones: Sequence[Zone] = (),
         schedule: Schedule | None = None,
-        offenders: Offenders | None = None,
+        repeat_alarms: RepeatAlarmFilter | None = None,
         again_s: float = 30.0,
         update_s: float = 5.0,
         remind_s: float = 600.0,
@@ -284,16 +284,16 @@ class Decider:
         self.rule = rule
         self.zones = tuple(zones)  # where there are any, only what stands in one alarms
         self.schedule = schedule  # None: always
-        self.offenders = offenders  # None: no spot is ever held back
+        self.repeat_alarms = repeat_alarms  # None: no spot is ever held back
         self.again_s = again_s  # found again within this: the same happening; at one spot twice as long each time
         self.update_s = update_s  # at most one update in so many seconds
         self.remind_s = remind_s  # and one at least, while the bear is seen
         self.rise = rise  # of the top score, worth an update
         self.empty_s = 5.0  # zones that are empty for so long end it: as long as a track outlives a hit
         self.unseen_s = 0.5  # a happening without support for so long may be the one found elsewhere
-        self._suspects: dict[int, Suspect] = {}
-        self._happenings: list[Happening] = []
-        self._past: deque[Happening] = deque(maxlen=64)
+        self._suspects: dict[int, TrackEvidence] = {}
+        self._happenings: list[Incident] = []
+        self._past: deque[Incident] = deque(maxlen=64)
         self._count = 0
         self._now = _Now({}, 0.0, None, False, None, None)
 
@@ -304,9 +304,9 @@ class Decider:
         *,
         wall: datetime | None = None,
         night: bool = False,
-        look: Look | None = None,
+        look: CutThumbnail | None = None,
         seeing: bool = True,
-    ) -> list[Verdict]:
+    ) -> list[Decision]:
         """What is to be told after this frame (time in seconds).
 
         ``wall`` (with its time zone) is needed for the schedule and for repeat offenders, ``look`` for the latter.
@@ -320,24 +320,24 @@ class Decider:
             for gone in track.absorbed:
                 self._take_over(track.number, gone)
         self._look_for(time, seeing)
-        verdicts = [self._end(happening) for happening in self._happenings if self._is_over(happening, now)]
+        verdicts = [self._end(incident) for incident in self._happenings if self._is_over(incident, now)]
         self._retire(time)
         verdicts += [verdict for track in tracks if (verdict := self._consider(track, now))]
         self._suspects = {number: s for number, s in self._suspects.items() if number in now.tracks}
         return verdicts
 
-    def close(self) -> list[Verdict]:
+    def close(self) -> list[Decision]:
         """The source has ended, or is gone for now, and with it what was still going on."""
-        ended = [self._end(happening) for happening in self._happenings if not happening.ended]
-        for happening in self._happenings:
-            happening.missed_at = None
+        ended = [self._end(incident) for incident in self._happenings if not incident.ended]
+        for incident in self._happenings:
+            incident.missed_at = None
         return ended
 
-    def standings(self) -> tuple[Standing, ...]:
+    def standings(self) -> tuple[EvidenceState, ...]:
         """How the evidence of each live track stands after the last frame, oldest track first."""
         now = self._now
         return tuple(
-            self._suspects.get(number, Suspect(self.rule)).standing(
+            self._suspects.get(number, TrackEvidence(self.rule)).standing(
                 track,
                 now.time,
                 night=now.night,
@@ -350,61 +350,63 @@ class Decider:
     def _look_for(self, time: float, seeing: bool) -> None:
         """Whether a bear is in the frame at all: one that is seen elsewhere may be the one that is missed here."""
         hits = {track.number for track in self._now.tracks.values() if track.last_hit == time}
-        found = any(happening.tracks & hits for happening in self._happenings)
-        for happening in self._happenings:
-            happening.looked_for(time, found=found, seeing=seeing)
+        found = any(incident.tracks & hits for incident in self._happenings)
+        for incident in self._happenings:
+            incident.looked_for(time, found=found, seeing=seeing)
 
-    def _is_over(self, happening: Happening, now: _Now) -> bool:
+    def _is_over(self, incident: Incident, now: _Now) -> bool:
         """Return True when no track of a happening is left or, with zones, when they are empty of it.
 
         What stands in one and passes the threshold only now and then is no bear any more: water, say, where one was.
         """
-        happening.tracks &= now.tracks.keys()
-        for number in happening.tracks:
+        incident.tracks &= now.tracks.keys()
+        for number in incident.tracks:
             suspect = self._suspects.get(number)
             if suspect and suspect.mean > 0 and self._standing_in(now.tracks[number]):
-                happening.there_at = now.time
-        left = bool(self.zones) and now.time - happening.there_at > self.empty_s
-        return not happening.ended and (left or not happening.tracks)
+                incident.there_at = now.time
+        left = bool(self.zones) and now.time - incident.there_at > self.empty_s
+        return not incident.ended and (left or not incident.tracks)
 
-    def _consider(self, track: Track, now: _Now) -> Verdict | None:
+    def _consider(self, track: Track, now: _Now) -> Decision | None:
         """One track's score of this frame, added up."""
         score = track.now
         if score is None:
             return None
         suspect = self._suspects.get(track.number)
         if suspect is None:
-            suspect = self._suspects[track.number] = Suspect(self.rule)
+            suspect = self._suspects[track.number] = TrackEvidence(self.rule)
         said = suspect.counted(track, now.time, night=now.night)
         suspect.look(track, now.time, night=now.night)
         if said != 0.0:
-            suspect.add(said, now.time, (self._suspects[each] for each in track.akin if each in self._suspects))
+            suspect.add(
+                said, now.time, (self._suspects[each] for each in track.likely_same_ids if each in self._suspects)
+            )
         if said <= 0:
             return None
         zones = self._standing_in(track)
-        if suspect.happening:
-            return self._go_on(suspect.happening, track, score, zones, now)
+        if suspect.incident:
+            return self._go_on(suspect.incident, track, score, zones, now)
         if (self.zones and not zones) or not self._enough(suspect, track, now):
             return None
         told = (h for h in self._happenings if h.seen_at == now.time and not h.ended)
         if self.rule.one_picture and (here := next(told, None)):
             # One picture, one alarm, of the surest in it: parts of the picture that do not touch may show one bear.
-            suspect.happening = here
+            suspect.incident = here
             here.tracks.add(track.number)
             here.zones.update(zones)
             return None
         onset_s = now.time - (now.time if suspect.onset is None else suspect.onset)
-        suspect.happening = self._same(track, now)
-        if suspect.happening:
-            return self._rejoin(suspect.happening, track, score, zones, now, onset_s)
-        suspect.happening = self._begin(suspect, track, score, zones, now)
-        return self._verdict("new", suspect.happening, score, zones=zones, onset_s=onset_s)
+        suspect.incident = self._same(track, now)
+        if suspect.incident:
+            return self._rejoin(suspect.incident, track, score, zones, now, onset_s)
+        suspect.incident = self._begin(suspect, track, score, zones, now)
+        return self._verdict("new", suspect.incident, score, zones=zones, onset_s=onset_s)
 
     def _standing_in(self, track: Track) -> tuple[str, ...]:
         # What the frame scan found lies there roughly, and by an older model file it is the whole picture.
         return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
 
-    def _enough(self, suspect: Suspect, track: Track, now: _Now) -> bool:
+    def _enough(self, suspect: TrackEvidence, track: Track, now: _Now) -> bool:
         """Return True when the evidence raises the alarm; a repeat offender that never moved needs twice as much.
 
         Where one picture alone alarms, that is the usual evidence: two sure pictures.
@@ -415,113 +417,113 @@ class Decider:
         alone = rule.one_picture and score is not None and score.bear >= sure
         if not alone and suspect.evidence.sum < self.rule.alarm_at:
             return False
-        if self.offenders and now.look and now.wall and not track.moved:
-            suspect.twice = self.offenders.twice(track.box_xywh, now.look, now.time, now.wall)
+        if self.repeat_alarms and now.look and now.wall and not track.moved:
+            suspect.twice = self.repeat_alarms.twice(track.box_xywh, now.look, now.time, now.wall)
         return (alone and not suspect.twice) or suspect.evidence.sum >= suspect.alarm_at
 
-    def _begin(self, suspect: Suspect, track: Track, score: Score, zones: tuple[str, ...], now: _Now) -> Happening:
+    def _begin(self, suspect: TrackEvidence, track: Track, score: Score, zones: tuple[str, ...], now: _Now) -> Incident:
         """A happening of its own. What comes back to one spot again and again is found again for longer each time."""
         # Of pictures that arrive one by one only a person's word holds a spot back: a second may not come.
-        if self.offenders and now.look and not (self.rule.one_picture or track.moved or suspect.twice):
-            self.offenders.alarmed(track.box_xywh, now.look(track.box_xywh), now.time)
+        if self.repeat_alarms and now.look and not (self.rule.one_picture or track.moved or suspect.twice):
+            self.repeat_alarms.alarmed(track.box_xywh, now.look(track.box_xywh), now.time)
         before = [h for h in self._past if _near(h.box_xywh, track.box_xywh) and now.time - h.seen_at <= REMEMBERED_S]
         again_s = max([self.again_s, *(min(2 * h.again_s, LONGEST_AGAIN_S) for h in before)])
         self._count += 1
-        happening = Happening(
+        incident = Incident(
             number=self._count, track=track.number, tracks={track.number}, label=score.label, score=score.bear,
             top_score=score.bear, told_score=score.bear, told_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
             again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, there_at=now.time,
             zones=set(zones), silenced=now.quiet is not None,
         )  # fmt: skip
-        self._happenings.append(happening)
-        return happening
+        self._happenings.append(incident)
+        return incident
 
     def _take_over(self, kept: int, gone: int) -> None:
         """Two tracks became one: the surer evidence stays, and so does what was told."""
         old, own = self._suspects.pop(gone, None), self._suspects.get(kept)
         if old is None:
             return
-        happening = old.happening if own is None or own.happening is None else own.happening
+        incident = old.incident if own is None or own.incident is None else own.incident
         if own is None or old.evidence.sum > own.evidence.sum:
             self._suspects[kept] = own = old
-        own.happening = happening
-        if happening:
-            happening.tracks.add(kept)
+        own.incident = incident
+        if incident:
+            incident.tracks.add(kept)
 
     def _go_on(
-        self, happening: Happening, track: Track, score: Score, zones: tuple[str, ...], now: _Now
-    ) -> Verdict | None:
+        self, incident: Incident, track: Track, score: Score, zones: tuple[str, ...], now: _Now
+    ) -> Decision | None:
         """More of the same; told where it has become worse, the score has risen, or nothing was told for long."""
-        happening.seen_at, happening.box_xywh, happening.score = now.time, track.box_xywh, score.bear
-        happening.track = track.number
-        if score.bear > happening.top_score:
-            happening.top_score, happening.label = score.bear, score.label
-        since_s, why = now.time - happening.told_at, None
+        incident.seen_at, incident.box_xywh, incident.score = now.time, track.box_xywh, score.bear
+        incident.track = track.number
+        if score.bear > incident.top_score:
+            incident.top_score, incident.label = score.bear, score.label
+        since_s, why = now.time - incident.told_at, None
         if now.quiet:
-            happening.silenced = True
+            incident.silenced = True
         elif zones or not self.zones:
-            why = happening.worse(
+            why = incident.worse(
                 self.rule, zones, score.bear, now.time, settled=since_s >= self.update_s, moved=track.moved
             )
-        risen = happening.top_score >= happening.told_score + self.rise and score.bear >= happening.top_score
+        risen = incident.top_score >= incident.told_score + self.rise and score.bear >= incident.top_score
         if not why and (since_s < self.update_s or not (risen or since_s >= self.remind_s)):
             return None
-        happening.told_score, happening.told_at = happening.top_score, now.time
-        return self._verdict("update", happening, score, zones=zones, escalated=why)
+        incident.told_score, incident.told_at = incident.top_score, now.time
+        return self._verdict("update", incident, score, zones=zones, escalated=why)
 
-    def _same(self, track: Track, now: _Now) -> Happening | None:
+    def _same(self, track: Track, now: _Now) -> Incident | None:
         """The happening a newly alarming track belongs to, if any."""
         open_ones = [h for h in self._happenings if not h.ended]
-        for happening in open_ones:
-            others = [now.tracks[number] for number in happening.tracks if number in now.tracks]
+        for incident in open_ones:
+            others = [now.tracks[number] for number in incident.tracks if number in now.tracks]
             if any(other.touches(track.box_xywh) >= TOUCHING for other in others):
-                return happening
+                return incident
         # A lost bear found again: nothing has supported the other for a while, and it is near; or the only one, and
         # not followed any more. While one is, whatever comes elsewhere is another bear.
-        for happening in reversed(self._happenings):
-            unseen_s = now.time - happening.seen_at
-            alone = unseen_s <= self.again_s and happening.ended and not open_ones
-            if unseen_s >= self.unseen_s and (alone or _near(happening.box_xywh, track.box_xywh)):
-                return happening
+        for incident in reversed(self._happenings):
+            unseen_s = now.time - incident.seen_at
+            alone = unseen_s <= self.again_s and incident.ended and not open_ones
+            if unseen_s >= self.unseen_s and (alone or _near(incident.box_xywh, track.box_xywh)):
+                return incident
         return None
 
     def _rejoin(
         self,
-        happening: Happening,
+        incident: Incident,
         track: Track,
         score: Score,
         zones: tuple[str, ...],
         now: _Now,
         onset_s: float,
-    ) -> Verdict | None:
+    ) -> Decision | None:
         """A track joins a happening that was told already: an update, at once only where it had ended."""
-        happening.tracks.add(track.number)
-        reopened, happening.ended = happening.ended, False
-        happening.there_at = now.time
+        incident.tracks.add(track.number)
+        reopened, incident.ended = incident.ended, False
+        incident.there_at = now.time
         if reopened:
-            happening.came_back(now.time - onset_s)
-        told = self._go_on(happening, track, score, zones, now)
-        if told or not (reopened or now.time - happening.told_at >= self.update_s):
+            incident.came_back(now.time - onset_s)
+        told = self._go_on(incident, track, score, zones, now)
+        if told or not (reopened or now.time - incident.told_at >= self.update_s):
             return told
-        happening.told_at = now.time
-        return self._verdict("update", happening, score, zones=zones, onset_s=onset_s)
+        incident.told_at = now.time
+        return self._verdict("update", incident, score, zones=zones, onset_s=onset_s)
 
     def _retire(self, time: float) -> None:
         """What has ended and can no longer be found again is past."""
-        for happening in [h for h in self._happenings if h.ended and time - h.seen_at > h.again_s]:
-            self._happenings.remove(happening)
-            self._past.append(happening)
+        for incident in [h for h in self._happenings if h.ended and time - h.seen_at > h.again_s]:
+            self._happenings.remove(incident)
+            self._past.append(incident)
 
-    def _end(self, happening: Happening) -> Verdict:
-        happening.ended, happening.tracks = True, set()
+    def _end(self, incident: Incident) -> Decision:
+        incident.ended, incident.tracks = True, set()
         for suspect in self._suspects.values():
-            if suspect.happening is happening:
-                suspect.happening = None  # what is seen again is found again
-        return happening.verdict("end", happening.score, quiet=self._now.quiet)
+            if suspect.incident is incident:
+                suspect.incident = None  # what is seen again is found again
+        return incident.verdict("end", incident.score, quiet=self._now.quiet)
 
-    def _verdict(self, type_: EventType, happening: Happening, score: Score, **more: Any) -> Verdict:
+    def _verdict(self, type_: EventType, incident: Incident, score: Score, **more: Any) -> Decision:
         unknown = score.ood > self.rule.ood_threshold
-        return happening.verdict(type_, score.bear, quiet=self._now.quiet, unknown=unknown, **more)
+        return incident.verdict(type_, score.bear, quiet=self._now.quiet, unknown=unknown, **more)
 
 
 def _near(one: BoxXYWH, other: BoxXYWH) -> bool:
@@ -536,18 +538,18 @@ SURE_S = 6.0  # of new pictures, until one has had the time to be found again, o
 MOST_HELD_S = 30.0  # an end is held back
 
 
-class Unseen:
+class EndHold:
     """Verdicts of each frame in, those to be told out; one for each camera. Times: the frames' clock, seconds."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Verdict] = {}  # happenings by number: the last that was told of each
-        self._held: dict[int, tuple[float, Verdict]] = {}  # ends, and since when they are held back
-        self._shut: dict[int, Verdict] = {}  # told to be over, though the decision still follows them
+        self._open: dict[int, Decision] = {}  # happenings by number: the last that was told of each
+        self._held: dict[int, tuple[float, Decision]] = {}  # ends, and since when they are held back
+        self._shut: dict[int, Decision] = {}  # told to be over, though the decision still follows them
         self._sure_at = 0.0  # from when on what is seen can be trusted
 
-    def __call__(self, verdicts: Sequence[Verdict], frame: Frame, *, seeing: bool) -> list[Verdict]:
+    def __call__(self, verdicts: Sequence[Decision], frame: Frame, *, seeing: bool) -> list[Decision]:
         """What to tell now; ``seeing``: nothing is known to be wrong with the camera, this frame aside."""
-        if not seeing or frame.same_s >= SAME_S:
+        if not seeing or frame.frozen_s >= SAME_S:
             self._sure_at = frame.time + SURE_S
         sure = frame.time >= self._sure_at
         told = [verdict for verdict in verdicts if self._told_now(verdict, frame.time, sure)]
@@ -560,9 +562,9 @@ class Unseen:
             told += [self._opened(verdict) for verdict in lasting]
         return told
 
-    def shut(self, ended: Sequence[Verdict] = ()) -> list[Verdict]:
+    def shut(self, ended: Sequence[Decision] = ()) -> list[Decision]:
         """The ends of all that is open, for nobody sees it; ``ended``: those of happenings the decision has closed."""
-        ends = {verdict.happening: verdict for verdict in (*(held for _, held in self._held.values()), *ended)}
+        ends = {verdict.incident: verdict for verdict in (*(held for _, held in self._held.values()), *ended)}
         for number in ends:
             self._shut.pop(number, None)
         for number, last in self._open.items():
@@ -578,8 +580,8 @@ class Unseen:
         """Nobody watches any more."""
         self._shut.clear()
 
-    def _told_now(self, verdict: Verdict, now: float, sure: bool) -> bool:
-        number = verdict.happening
+    def _told_now(self, verdict: Decision, now: float, sure: bool) -> bool:
+        number = verdict.incident
         if verdict.type == "end":
             self._shut.pop(number, None)
             if number not in self._open:
@@ -596,8 +598,8 @@ class Unseen:
         self._opened(verdict)
         return True
 
-    def _opened(self, verdict: Verdict) -> Verdict:
-        self._held.pop(verdict.happening, None)
-        self._shut.pop(verdict.happening, None)
-        self._open[verdict.happening] = verdict
+    def _opened(self, verdict: Decision) -> Decision:
+        self._held.pop(verdict.incident, None)
+        self._shut.pop(verdict.incident, None)
+        self._open[verdict.incident] = verdict
         return verdict

@@ -20,7 +20,7 @@ from edge.detect.tracker import iou
 from edge.schema import BoxXYWH, Picture
 
 Thumbnail = NDArray[np.float32]  # (16, 16), zero mean and unit variance; zeros where there was nothing to see
-Look = Callable[[BoxXYWH], Thumbnail]  # cuts the thumbnail of a box (fractions) from this frame
+CutThumbnail = Callable[[BoxXYWH], Thumbnail]  # cuts the thumbnail of a box (fractions) from this frame
 
 TIMES = 2.0  # the evidence that a spot held back needs, as a multiple of the usual
 LEAST_ALARMS = 3
@@ -50,7 +50,7 @@ class _Spot:
     wrongs: dict[str, float] = field(default_factory=dict)  # by event, when a person said that it was wrong
 
 
-class Offenders:
+class RepeatAlarmFilter:
     """What one camera's alarms looked like, and which spots need twice the evidence now."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Offenders:
         if wrong and time - at < KEPT_S:
             self._spot(box_xywh, time).wrongs[event] = at
 
-    def twice(self, box_xywh: BoxXYWH, look: Look, time: float, wall: datetime) -> str | None:
+    def twice(self, box_xywh: BoxXYWH, look: CutThumbnail, time: float, wall: datetime) -> str | None:
         """Why what never moved in this box needs twice the evidence, in words; None: it does not.
 
         ``look`` is only called for a spot with a history. ``wall`` (with its time zone) is for the words.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.decide.evidence import Rule
 from edge.demo.scene import Scene, Truth
 from edge.detect.classifier import BUNDLED, Classifier
@@ -80,7 +80,7 @@ def judge(truth: Truth, events: Iterable[Event]) -> Outcome:
 def listen(scene: Scene, scorer: Scorer, rule: Rule) -> Outcome:
     """The real loop on one scene, judged."""
     events: list[Event] = []
-    Watcher(scorer, rule, Teller([events.append]))(frames_of(scene))
+    Watcher(scorer, rule, EventPublisher([events.append]))(frames_of(scene))
     return judge(scene.truth, events)
 
 

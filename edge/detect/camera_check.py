@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.detect.motion import Grey
-from edge.schema import EventType, Luma, Picture, Trouble, TroubleKind
+from edge.schema import CameraFault, EventType, Luma, Picture, TroubleKind
 
 # Whether the camera still sees: black, blinded, covered, blurred, or turned away.
 #
@@ -95,9 +95,9 @@ class LensCheck:
         self._begun = self._time = 0.0  # of what is usual; of the last look
         self._since: dict[TroubleKind, float] = {}  # since when something looks wrong
         self._other: Grey | None = None  # the edges of another view, while it holds still
-        self._turned: tuple[float, Trouble] | None = None  # when a turned camera was noticed
+        self._turned: tuple[float, CameraFault] | None = None  # when a turned camera was noticed
 
-    def __call__(self, grey: Grey, time: float) -> tuple[Trouble, ...]:
+    def __call__(self, grey: Grey, time: float) -> tuple[CameraFault, ...]:
         """What is wrong with this picture, float32 (h, 320), taken at ``time`` seconds."""
         look, dt, self._time = Look.at(grey), max(time - self._time, 0.0), time
         wrong = self._unseen(look)
@@ -113,9 +113,9 @@ class LensCheck:
         lasting = [kind for kind, since in self._since.items() if time - since >= self.settings.lasts_s[kind]]
         if "moved" in lasting:
             if time - self._begun >= self.settings.settle_s:
-                self._turned = (time, Trouble("moved", wrong["moved"]))
+                self._turned = (time, CameraFault("moved", wrong["moved"]))
             self._take(look)
-        troubles = [Trouble(kind, wrong[kind]) for kind in lasting if kind != "moved"]
+        troubles = [CameraFault(kind, wrong[kind]) for kind in lasting if kind != "moved"]
         if self._turned and time - self._turned[0] < self.settings.told_s:
             troubles.append(self._turned[1])
         return tuple(troubles)
@@ -319,7 +319,7 @@ class Report:
 
     type: EventType
     number: int  # 1, 2, 3 … within one camera: new and end share it
-    trouble: Trouble
+    trouble: CameraFault
     lasted_s: float
 
 
@@ -327,7 +327,7 @@ class Report:
 class _Case:
     """One kind of trouble: what is known of it now, and how often it came back."""
 
-    trouble: Trouble
+    trouble: CameraFault
     since: float
     seen_at: float
     number: int = 0  # 0: not told
@@ -335,7 +335,7 @@ class _Case:
     returns: int = 0
 
 
-class TroubleWatch:
+class FaultDebouncer:
     """Troubles of one moment in, reports out; one for each camera. Call it about once a second.
 
     ``clear_s``: without the trouble for so long it is over; doubled, up to five minutes, for each time it was
@@ -352,12 +352,12 @@ class TroubleWatch:
         self._count = 0
 
     @property
-    def now(self) -> tuple[Trouble, ...]:
+    def now(self) -> tuple[CameraFault, ...]:
         """The troubles that have been told and last."""
         return tuple(case.trouble for case in self._cases.values() if case.number)
 
     def __call__(
-        self, troubles: Sequence[Trouble], time: float, *, at_once: Collection[TroubleKind] = ()
+        self, troubles: Sequence[CameraFault], time: float, *, at_once: Collection[TroubleKind] = ()
     ) -> list[Report]:
         """What is to be told at this moment (seconds); ``at_once``: kinds that need no grace, for they are sure."""
         kinds = {trouble.kind for trouble in troubles}
@@ -373,7 +373,7 @@ class TroubleWatch:
         self._cases.clear()
         return reports
 
-    def _lasting(self, trouble: Trouble, time: float, at_once: bool) -> Report | None:
+    def _lasting(self, trouble: CameraFault, time: float, at_once: bool) -> Report | None:
         """A trouble that is there now; told once it has lasted."""
         case = self._cases.setdefault(trouble.kind, _Case(trouble, time, time))
         if not case.number and time - case.seen_at >= self.clear_s:

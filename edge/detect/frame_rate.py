@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 # How often to look, and how much one look may cost: a quiet place needs few frames, a slow board few crops.
 
 
-class Pace:
+class FrameRateControl:
     """Frames a second to ask of a source: ``idle_fps`` while nothing happens, ``active_fps`` from the first sign on.
 
     ``hold_s``: seconds to stay active after the last sign. ``set_fps`` is told when the rate changes; a source
@@ -119,7 +119,7 @@ class CropBudget:
 
 
 @dataclass
-class Tally:
+class LoopStats:
     """What one camera's loop has done so far."""
 
     frames: int = 0

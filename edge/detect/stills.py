@@ -128,7 +128,7 @@ class ClipFrames:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FileResult:
     """One file's outcome: what was seen in it, or why it could not be read."""
 
     file: Path
@@ -146,7 +146,7 @@ def is_clip(path: Path) -> bool:
     return path.suffix.lower() in CLIPS
 
 
-def find_in(classifier: Classifier, path: Path, fps: float, stop: Event, regions: Regions | None = None) -> Finding:
+def find_in(classifier: Classifier, path: Path, fps: float, stop: Event, regions: Regions | None = None) -> FileResult:
     """Look into a picture, and closer at its ``regions``, or into ``fps`` frames a second of a clip, until ``stop``.
 
     A file that OpenCV, onnxruntime or the memory fails on is a failure of its own: a card holds thousands of others.
@@ -163,7 +163,7 @@ def find_in(classifier: Classifier, path: Path, fps: float, stop: Event, regions
             boxes = regions(path, (image.shape[1], image.shape[0])) if regions else []
             seen, clip, problems = look_closer(classifier, image, look(classifier, image), boxes), None, ()
     except (PictureError, SourceError) as error:
-        return Finding(path, failure=str(error), taken=exif.taken, camera=exif.camera)
+        return FileResult(path, failure=str(error), taken=exif.taken, camera=exif.camera)
     except Exception as error:
         if not isinstance(error, (MemoryError, cv2.error)) and not type(error).__module__.startswith("onnxruntime."):
             raise  # a mistake in the program
@@ -172,17 +172,17 @@ def find_in(classifier: Classifier, path: Path, fps: float, stop: Event, regions
         else:
             why = " ".join(str(error).split())[:MOST_WORDS] or type(error).__name__
             failure = f"{path}: could not be looked at ({why}); try again, or convert it with another program"
-        return Finding(path, failure=failure, taken=exif.taken, camera=exif.camera)
+        return FileResult(path, failure=failure, taken=exif.taken, camera=exif.camera)
     ms = (time.perf_counter() - started) * 1000
-    return Finding(path, seen, None, exif.taken, exif.camera, clip, ms, problems)
+    return FileResult(path, seen, None, exif.taken, exif.camera, clip, ms, problems)
 
 
-def support(found: Iterable[Finding], burst: Callable[[Path], int | None], card: Card) -> Iterator[Finding]:
+def support(found: Iterable[FileResult], burst: Callable[[Path], int | None], card: Card) -> Iterator[FileResult]:
     """Yield what was found, in the same order; each picture of a burst once all of that burst, one after another, are.
 
     ``burst`` is the number of a picture's burst, None for a picture of none.
     """
-    together: list[Finding] = []
+    together: list[FileResult] = []
     for finding in found:
         number = burst(finding.file)
         if together and number != burst(together[0].file):
@@ -195,7 +195,7 @@ def support(found: Iterable[Finding], burst: Callable[[Path], int | None], card:
     yield from _supported(together, card)
 
 
-def _supported(together: list[Finding], card: Card) -> Iterator[Finding]:
+def _supported(together: list[FileResult], card: Card) -> Iterator[FileResult]:
     seen = iter(in_burst(card, [finding.seen for finding in together if finding.seen]))
     for finding in together:
         yield replace(finding, seen=next(seen)) if finding.seen else finding

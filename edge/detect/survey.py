@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from edge.detect.card import Card
-from edge.detect.stills import MAYBE, Finding, Verdict, is_clip
+from edge.detect.stills import MAYBE, FileResult, Verdict, is_clip
 from edge.errors import OptionError
 from edge.files import replace_whole
 from edge.schema import BoxXYWH
@@ -44,7 +44,7 @@ class Row(NamedTuple):
         return UNREADABLE if self.verdict is None else f"maybe {label}" if self.verdict == "maybe" else label
 
 
-def row_of(finding: Finding, name: str) -> Row:
+def row_of(finding: FileResult, name: str) -> Row:
     """A file's row, under this name. Its camera is the one in the Exif, else its folder."""
     folder, seen = Path(name).parent, finding.seen
     return Row(
@@ -200,7 +200,7 @@ class Results:
         self._images = {image["file"]: _text(image) for image in held["images"] if image["file"] in rows}
         return rows
 
-    def add(self, finding: Finding, row: Row) -> None:
+    def add(self, finding: FileResult, row: Row) -> None:
         """Enter one file: what was seen in it, or why it could not be read."""
         image: dict[str, Any] = {"file": row.file}
         if finding.taken is not None:
@@ -216,7 +216,7 @@ class Results:
         image[OWN] = {name: value for name, value in row._asdict().items() if name != "file"}
         self._images[row.file] = _text(image)
 
-    def _detection(self, finding: Finding, row: Row) -> dict[str, Any]:
+    def _detection(self, finding: FileResult, row: Row) -> dict[str, Any]:
         """An animal, classified where a species of bear is more likely than everything else."""
         assert finding.seen is not None
         likely = sorted(finding.seen.probabilities.items(), key=lambda item: -item[1])

@@ -13,8 +13,8 @@ matter, only how its region and the track's box lie:
 - A track stays at its box while that is hit. Where it is not, and a region that overlaps it is, the animal is there.
 - What is no hit counts against a track only where it is that track's own box (IoU 0.3, of the frame scan 0.5).
 - A track's evidence in a frame is the highest bear probability among what joined it.
-- A hit that could as well be of another track says so (``akin``), so that the evidence gathered there is not lost:
-  a higher score must not delay an alarm by beginning a second track beside the first.
+- A hit that could as well be of another track says so (``likely_same_ids``), so that the evidence gathered there is
+  not lost: a higher score must not delay an alarm by beginning a second track beside the first.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Track:
     now: Score | None = None  # this frame's best observation; None: nothing was said of it
     scanned_at: float = -math.inf  # when a look at the whole frame has last hit it, seconds
     own: bool = False  # whether this frame's observations have its own box among them: only that speaks against it
-    akin: list[int] = field(default_factory=list)  # tracks that this frame's hits could as well be of
+    likely_same_ids: list[int] = field(default_factory=list)  # tracks that this frame's hits could as well be of
     reach: list[tuple[float, BoxXYWH]] = field(default_factory=list)  # (until, box) of recent hits
     absorbed: list[int] = field(default_factory=list)  # tracks that were merged into this one in this frame
 
@@ -104,7 +104,7 @@ class Tracker:
         """The live tracks after this frame's scores (time in seconds), oldest first."""
         self.tracks = [track for track in self.tracks if time - track.last_hit <= self.lost_s]
         for track in self.tracks:
-            track.now, track.own, track.akin, track.absorbed = None, False, [], []
+            track.now, track.own, track.likely_same_ids, track.absorbed = None, False, [], []
             track.reach = [(until, box) for until, box in track.reach if until >= time]
         seen: dict[int, list[Score]] = {}  # of each track, what overlaps it
         around: dict[int, list[Score]] = {}  # and hits of much larger regions that it lies in
@@ -143,7 +143,7 @@ class Tracker:
         seen.setdefault(track.number, []).append(score)
         track.own = track.own or _own(track, score.region)
         if score.bear >= self.threshold:
-            track.akin += [other.number for other in homes[1:]]
+            track.likely_same_ids += [other.number for other in homes[1:]]
             track.last_hit = time
             if score.region.kind == "sweep":
                 track.scanned_at = time
@@ -210,7 +210,7 @@ class Tracker:
             twin.reach += track.reach
             twin.own = twin.own or track.own
             twin.scanned_at = max(twin.scanned_at, track.scanned_at)
-            twin.akin += track.akin
+            twin.likely_same_ids += track.likely_same_ids
             twin.absorbed += [track.number, *track.absorbed]
         self.tracks = kept
 

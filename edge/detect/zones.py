@@ -160,7 +160,7 @@ def _grid(polygons: Sequence[Polygon], xs: NDArray[np.float64], ys: NDArray[np.f
     return found
 
 
-class Cover:
+class PrivacyMask:
     """Hides what masks cover: nothing counts there, whatever window or crop reaches into it."""
 
     def __init__(self, masks: Sequence[Polygon]) -> None:

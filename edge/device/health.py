@@ -35,7 +35,7 @@ WAS_HOT_WORDS = "the processor was too hot a moment ago"
 SLOWED_WORDS = "the processor is slowed down by its own system"
 
 
-class Effort:
+class ThermalThrottle:
     """From readings to the share of the frame rate to keep up: 1, a half or a quarter. Call it every few seconds.
 
     Hot (from ``hot_c``, °C) or undervolted: a half; very hot (5 °C more) or throttled: a quarter, both at once. Up it

@@ -28,7 +28,7 @@ END_S = 1.0
 _WHOLE = Region(WHOLE, "sweep")
 
 
-class Pulse:
+class ModelSelfTest:
     """Scores one small picture in a thread of its own, every ``every_s`` seconds, and notes when an answer came.
 
     ``classifier_source`` gives the classifier of now, which may change (a reload). The first answer of each is what

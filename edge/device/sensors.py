@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge.background import Gate, HangingError
+from edge.background import DeadlineError, DeadlineExecutor
 
 # Small files that a kernel makes up as they are read: what is missing, refused or garbled is None; nothing raises.
 
@@ -443,7 +443,7 @@ class Board:
         self.state = state or Path()
         self.every_s = every_s
         self.within_s = within_s
-        self._gate = Gate()
+        self._gate = DeadlineExecutor()
         self._lock = threading.Lock()
         self._asked_at: float | None = None
         self._latest = Reading()
@@ -463,7 +463,7 @@ class Board:
     def _asked(self, now: float) -> Reading:
         try:
             return self._gate(lambda: self._look(now), self.within_s)
-        except HangingError:
+        except DeadlineError:
             return self._latest if now - self._latest.at <= OLD_S else Reading(now)
         except Exception as error:  # an alarm must not end because a board has odd files
             if not self._failed:

@@ -501,7 +501,7 @@ ExecStopPost=+/bin/sh -c 'if [ "$$EXIT_CODE:$$EXIT_STATUS" = exited:{REBOOT} ]; 
 
 
 @dataclass(frozen=True)
-class Plan:
+class InstallPlan:
     """What one machine's unit depends on."""
 
     program: tuple[str, ...]  # starts bear-alarm; the first word is an absolute path
@@ -517,7 +517,7 @@ class Plan:
         return (*self.program, "watch", "--config", str(self.config))
 
 
-def unit(plan: Plan) -> str:
+def unit(plan: InstallPlan) -> str:
     """The text of bear-alarm.service, for systemd 252 (Debian 12) and newer. Raises ServiceError."""
     groups = f"SupplementaryGroups={' '.join(plan.groups)}\n" if plan.groups else ""
     # The minus: a drive that is not there must not keep the alarm from starting.
@@ -627,17 +627,17 @@ READABLE = 0o640  # by root, who changes it, and the service; it may hold passwo
 
 
 @dataclass(frozen=True)
-class Step:
+class InstallStep:
     """One thing that is done, in words, as it reads when it is done."""
 
     words: str
     do: Callable[[], object]
 
 
-def plan(host: Host, program: Program, config: Path, settings: Settings, *, reboot: bool | None = None) -> Plan:
+def plan(host: Host, program: Program, config: Path, settings: Settings, *, reboot: bool | None = None) -> InstallPlan:
     """What this machine's unit depends on. ``reboot`` None: as the configuration says."""
     found = named(settings, config)
-    return Plan(
+    return InstallPlan(
         program.command,
         config,
         groups=tuple(filter(host.has_group, GROUPS)),
@@ -655,7 +655,7 @@ def ours(host: Host, config: Path) -> tuple[Path, ...]:
     return tuple(path for path in paths if path.is_file() and not path.is_symlink())
 
 
-def installing(host: Host, made: Plan, settings: Settings) -> list[Step]:
+def installing(host: Host, made: InstallPlan, settings: Settings) -> list[InstallStep]:
     """From nothing, or from an older service, to one that runs. What is right already is left out."""
     steps = []
     if host.find_account(NAME) is None:
@@ -663,27 +663,27 @@ def installing(host: Host, made: Plan, settings: Settings) -> list[Step]:
             "useradd", "--system", *(["--gid", NAME] if host.has_group(NAME) else ["--user-group"]),
             "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", NAME,
         ]  # fmt: skip
-        steps.append(Step(f"user {NAME} made", lambda: host.do(*words)))
+        steps.append(InstallStep(f"user {NAME} made", lambda: host.do(*words)))
     kept = ours(host, made.config)
     for path in kept:
         if stat.S_IMODE(path.stat().st_mode) != READABLE or not _of_service(host, path):
             words_of = f"{path} can be read by root and the service alone"
-            steps.append(Step(words_of, lambda path=path: _hand_to_service(host, path)))  # type: ignore[misc]
+            steps.append(InstallStep(words_of, lambda path=path: _hand_to_service(host, path)))  # type: ignore[misc]
     found = named(settings, made.config)
     if found.writes:
-        steps.append(Step("its folders can be written by the service", lambda: check_named(host, found, kept)))
+        steps.append(InstallStep("its folders can be written by the service", lambda: check_named(host, found, kept)))
     text = unit(made).encode()
     if not host.unit_path.is_file() or host.unit_path.read_bytes() != text:
-        steps.append(Step(f"{host.unit_path} written", lambda: _write(host.unit_path, text)))
+        steps.append(InstallStep(f"{host.unit_path} written", lambda: _write(host.unit_path, text)))
     steps += [
-        Step("systemctl daemon-reload", lambda: host.do("systemctl", "daemon-reload")),
-        Step("started at every boot from now on", lambda: host.do("systemctl", "enable", UNIT)),
-        Step("started", lambda: host.do("systemctl", "restart", "--no-block", UNIT)),
+        InstallStep("systemctl daemon-reload", lambda: host.do("systemctl", "daemon-reload")),
+        InstallStep("started at every boot from now on", lambda: host.do("systemctl", "enable", UNIT)),
+        InstallStep("started", lambda: host.do("systemctl", "restart", "--no-block", UNIT)),
     ]
     return steps
 
 
-def removing(host: Host, *, purge: bool) -> list[Step]:
+def removing(host: Host, *, purge: bool) -> list[InstallStep]:
     """From a service to none. Its journal, evidence, configuration and user stay unless ``purge``.
 
     Raises ServiceError where it would empty a drive.
@@ -693,17 +693,19 @@ def removing(host: Host, *, purge: bool) -> list[Step]:
         _check_drives(host)
     if host.unit_path.is_file():
         steps += [
-            Step("stopped, and no longer started at boot", lambda: host.do("systemctl", "disable", "--now", UNIT)),
-            Step(f"{host.unit_path} removed", host.unit_path.unlink),
-            Step("systemctl daemon-reload", lambda: host.do("systemctl", "daemon-reload")),
-            Step("its failures forgotten", lambda: host.run(["systemctl", "reset-failed", UNIT])),
+            InstallStep(
+                "stopped, and no longer started at boot", lambda: host.do("systemctl", "disable", "--now", UNIT)
+            ),
+            InstallStep(f"{host.unit_path} removed", host.unit_path.unlink),
+            InstallStep("systemctl daemon-reload", lambda: host.do("systemctl", "daemon-reload")),
+            InstallStep("its failures forgotten", lambda: host.run(["systemctl", "reset-failed", UNIT])),
         ]
     if purge:
         for folder in (host.at(STATE), host.at(CONFIG).parent, host.unit_path.with_name(f"{UNIT}.d")):
             if folder.is_dir() or folder.is_symlink():
-                steps.append(Step(f"{folder} removed", lambda folder=folder: _remove(folder)))  # type: ignore[misc]
+                steps.append(InstallStep(f"{folder} removed", lambda folder=folder: _remove(folder)))  # type: ignore[misc]
         if (account := host.find_account(NAME)) and account.uid < PEOPLE:  # somebody may be called so
-            steps.append(Step(f"user {NAME} removed", lambda: host.do("userdel", NAME)))
+            steps.append(InstallStep(f"user {NAME} removed", lambda: host.do("userdel", NAME)))
     return steps
 
 
@@ -955,7 +957,7 @@ def homes() -> list[Path]:
     return found
 
 
-def _walk(steps: Sequence[Step], dry_run: bool, say: Say) -> None:
+def _walk(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
     for step in steps:
         try:
             if not dry_run:

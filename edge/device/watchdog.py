@@ -40,7 +40,7 @@ FORGETFUL = frozenset({"tmpfs", "ramfs", "overlay", "aufs", "unionfs", "rootfs"}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RecoveryAction:
     """Something that was ordered, and when; ``uptime_s`` of the machine, which may have no clock."""
 
     wall: str  # ISO 8601, UTC; for people
@@ -50,35 +50,35 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class RecoveryLog:
     """The restart of the outage that goes on, and the last reboot of all. None: there was none."""
 
-    restart: Step | None = None
-    reboot: Step | None = None
+    restart: RecoveryAction | None = None
+    reboot: RecoveryAction | None = None
 
 
 # A file that is damaged may have said anything: as if all had been done.
-UNREADABLE = Note(Step("", None, 0.0, ""), Step("", None, 0.0, ""))
+UNREADABLE = RecoveryLog(RecoveryAction("", None, 0.0, ""), RecoveryAction("", None, 0.0, ""))
 
 
-def read_note(path: Path) -> Note:
+def read_note(path: Path) -> RecoveryLog:
     """What the file says; an empty note where there is none. Raises OSError when the disk does not give it."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return Note()
+        return RecoveryLog()
     try:
         found = json.loads(data)
         if found["version"] != VERSION:
             return UNREADABLE
-        return Note(_step(found["restart"]), _step(found["reboot"]))
+        return RecoveryLog(_step(found["restart"]), _step(found["reboot"]))
     except (ValueError, TypeError, KeyError):
         return UNREADABLE
 
 
-def write_note(path: Path, note: Note) -> Literal[True]:
+def write_note(path: Path, note: RecoveryLog) -> Literal[True]:
     """Keep the note, whole or not at all; an empty one is no file. Raises OSError when the disk does not take it."""
-    if note == Note():
+    if note == RecoveryLog():
         path.unlink(missing_ok=True)
         return True
     try:
@@ -111,11 +111,11 @@ def mounted(mounts: Path = MOUNTS) -> list[tuple[Path, str]]:
     return found
 
 
-def _step(found: Any) -> Step | None:
+def _step(found: Any) -> RecoveryAction | None:
     """A step as JSON says it. Raises ValueError, TypeError or KeyError."""
     if found is None:
         return None
-    step = Step(str(found["wall"]), found["boot"], float(found["uptime_s"]), str(found["by"]))
+    step = RecoveryAction(str(found["wall"]), found["boot"], float(found["uptime_s"]), str(found["by"]))
     if not (step.boot is None or isinstance(step.boot, str)) or not 0.0 <= step.uptime_s < float("inf"):
         raise ValueError("no step")
     return step
@@ -179,7 +179,9 @@ class Escalation:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         forgetful: Callable[[Path], bool] = forgets,
     ) -> None:
-        from edge.background import Gate  # here: a service says that it starts before it imports what is heavy
+        from edge.background import (
+            DeadlineExecutor,  # here: a service says that it starts before it imports what is heavy
+        )
 
         self.path = folder / FILE
         self.restart_after_s = restart_after_s
@@ -190,7 +192,7 @@ class Escalation:
         self._wall = wall
         self._forgetful = forgetful
         self._own = uuid.uuid4().hex  # names this process in the note
-        self._gate = Gate()
+        self._gate = DeadlineExecutor()
         self._frames: dict[str, int] = {}  # by camera, at the last look
         self._since: dict[str, float] = {}  # when a camera was first seen, or a frame of it was
         self._flows_since: float | None = None  # when frames came again; None: no camera gives any
@@ -248,7 +250,9 @@ class Escalation:
         note = self._asked(lambda: read_note(self.path))
         if note is None:
             return None
-        step = Step(self._wall().isoformat(timespec="seconds"), self._boot(), round(self._uptime(), 1), self._own)
+        step = RecoveryAction(
+            self._wall().isoformat(timespec="seconds"), self._boot(), round(self._uptime(), 1), self._own
+        )
         order: Order
         if not self._restarted(note):
             order, note = "restart", replace(note, restart=step)
@@ -265,14 +269,14 @@ class Escalation:
         log.error("no camera has given a frame for %.0f s, though each was opened anew; %s", self.restart_after_s, what)
         return order
 
-    def _restarted(self, note: Note) -> bool:
+    def _restarted(self, note: RecoveryLog) -> bool:
         """Whether the alarm was started again in this outage."""
         if self._flowed or note.restart is None:
             return "restart" in self._done
         # One of our own that was not given: the disk took it later than it was waited for.
         return note.restart.by != self._own or "restart" in self._done
 
-    def _may_reboot(self, note: Note, now: Step) -> bool:
+    def _may_reboot(self, note: RecoveryLog, now: RecoveryAction) -> bool:
         """Whether the machine was not started for a day, or only the restart was tried so far."""
         last = note.reboot
         if now.boot is None:
@@ -298,11 +302,11 @@ class Escalation:
 
     def _asked(self, work: Callable[[], T]) -> T | None:
         """What the disk gives; None when it fails or hangs, which is said once until it has taken a note."""
-        from edge.background import HangingError
+        from edge.background import DeadlineError
 
         try:
             found = self._gate(work, DISK_S)
-        except HangingError:
+        except DeadlineError:
             why = f"{self.path}: the disk does not answer"
         except OSError as error:
             why = str(error) if error.errno is None else f"{self.path}: {error.strerror}"

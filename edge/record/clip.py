@@ -21,7 +21,7 @@ import numpy as np
 import edge
 from edge.detect.zones import Polygon
 from edge.installing import pip
-from edge.record.pictures import Blackout, Shot, at_most
+from edge.record.pictures import Blackout, CompressedFrame, at_most
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -57,7 +57,7 @@ def half_written(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def packed(shots: Iterable[Shot], masks: Sequence[Polygon]) -> Iterator[bytes]:
+def packed(shots: Iterable[CompressedFrame], masks: Sequence[Polygon]) -> Iterator[bytes]:
     """What this program reads, piece by piece."""
     yield json.dumps({"masks": masks}).encode() + b"\n"
     for shot in shots:
@@ -66,12 +66,12 @@ def packed(shots: Iterable[Shot], masks: Sequence[Polygon]) -> Iterator[bytes]:
     yield HEAD.pack(0.0, 0)
 
 
-def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], Iterator[Shot]]:
+def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], Iterator[CompressedFrame]]:
     """The masks and the frames. Raises ValueError for anything but what ``packed`` gives, also where it ends early."""
     said = json.loads(stream.readline())
     masks = tuple(tuple((float(x), float(y)) for x, y in corners) for corners in said["masks"])
 
-    def shots() -> Iterator[Shot]:
+    def shots() -> Iterator[CompressedFrame]:
         while True:
             head = stream.read(HEAD.size)
             if len(head) < HEAD.size:
@@ -82,12 +82,12 @@ def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], Iterator[Shot]]:
             jpeg = stream.read(length)
             if len(jpeg) < length:
                 raise ValueError("a frame is cut short")
-            yield Shot(time, jpeg)
+            yield CompressedFrame(time, jpeg)
 
     return masks, shots()
 
 
-def encode(shots: Iterable[Shot], path: Path, masks: Sequence[Polygon] = ()) -> int:
+def encode(shots: Iterable[CompressedFrame], path: Path, masks: Sequence[Polygon] = ()) -> int:
     """Write the clip; gives how many frames are in it. Frames that cannot be decoded are left out.
 
     Every frame gets the first one's size. Raises CannotError, ValueError when there are fewer than two frames, OSError.
@@ -200,7 +200,7 @@ class ClipMaker:
         self._path = Path()  # what the child makes
         self._stopped = False
 
-    def __call__(self, shots: Sequence[Shot], path: Path, masks: Sequence[Polygon] = ()) -> bool:
+    def __call__(self, shots: Sequence[CompressedFrame], path: Path, masks: Sequence[Polygon] = ()) -> bool:
         """Write the clip, whole or not at all; False where this machine cannot. Raises ClipError or OSError."""
         if self.cannot:
             return False
@@ -261,7 +261,7 @@ class ClipMaker:
         )
 
 
-def _feed(child: subprocess.Popen[bytes], shots: Sequence[Shot], masks: Sequence[Polygon]) -> str:
+def _feed(child: subprocess.Popen[bytes], shots: Sequence[CompressedFrame], masks: Sequence[Polygon]) -> str:
     """Give the child its frames and wait for it: the last line it said, which is why it failed."""
     assert child.stdin is not None
     assert child.stderr is not None

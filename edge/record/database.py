@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import pathname2url
 
 from edge.files import hand_over, try_lock
-from edge.record.outbox import Part, Route, Waiting
+from edge.record.outbox import OutboxRow, Part, Route
 from edge.schema import Event, readable, utc_text
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ LONG_DEAD_S = 3600.0  # a file nobody holds may be of a process that is just abo
 OPENING_S = 15.0  # how long another one may take to check or mend the journal
 
 
-class Alive:
+class RunLock:
     """Says to other processes on this folder that this run lives, as long as it does, and tells which others do.
 
     Where nothing can be written it says nothing: then others take this run for dead, and may send its events again.
@@ -395,11 +395,11 @@ class Memory:
         """When a row on the disk was queued, monotonic seconds; None: in an earlier run, or long ago."""
         return self._since.get(row)
 
-    def waiting(self, channel: str, now: float, *, hidden: bool) -> list[Waiting]:
+    def waiting(self, channel: str, now: float, *, hidden: bool) -> list[OutboxRow]:
         """The rows to be delivered from here, in order; ``hidden``: also those that are just being written."""
         with self._lock:
             return [
-                Waiting(row.number, entry.event, row.part, row.picture, max(now - entry.since, 0.0), row.mark.tries)
+                OutboxRow(row.number, entry.event, row.part, row.picture, max(now - entry.since, 0.0), row.mark.tries)
                 for entry in self._entries.values()
                 if entry.shown or hidden
                 for row in entry.rows

@@ -24,14 +24,14 @@ from edge.errors import OptionError
 from edge.files import make_folder, mistaken
 from edge.record.clip import ClipError, ClipMaker
 from edge.record.evidence_store import MB, NoRoomError, Store, sample_path, visit_folder
-from edge.record.pictures import Blackout, Reel, Ring, Shot, at_most, jpeg
-from edge.schema import BoxXYWH, Event, Frame, Later, Luma, Picture, Score, readable, utc_text
+from edge.record.pictures import Blackout, ClipBuffer, CompressedFrame, Ring, at_most, jpeg
+from edge.schema import BoxXYWH, Event, Frame, LazyImage, Luma, Picture, Score, readable, utc_text
 
 # What a camera hands to the threads that write: files of one event, and frames to make a clip of.
 
 
 @dataclass(frozen=True, eq=False)
-class Papers:
+class WriteJob:
     """Files to write, each made in the writing thread, in this order."""
 
     unit: Path  # the event's folder, or the one file itself
@@ -40,12 +40,12 @@ class Papers:
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class ClipJob:
     """Frames to make a clip of."""
 
     unit: Path  # the event's folder
     path: Path
-    shots: tuple[Shot, ...]
+    shots: tuple[CompressedFrame, ...]
     masks: tuple[Polygon, ...]
 
     @property
@@ -54,13 +54,13 @@ class Film:
         return sum(shot.bytes for shot in self.shots)
 
 
-class Desk(Protocol):
+class EvidenceSink(Protocol):
     """Takes what is to be written; each call returns at once."""
 
-    def write(self, papers: Papers) -> None:
+    def write(self, papers: WriteJob) -> None:
         """Files of one event, or a negative."""
 
-    def film(self, film: Film) -> None:
+    def film(self, film: ClipJob) -> None:
         """A clip to make."""
 
     @property
@@ -91,9 +91,9 @@ class Negatives:
         self._dice = dice or random.Random()
         self._due = math.inf
         self._drawn = False
-        self._held: tuple[float, Papers] | None = None  # and until when, seconds
+        self._held: tuple[float, WriteJob] | None = None  # and until when, seconds
 
-    def __call__(self, frame: Frame, scores: Sequence[Score], *, bear: bool) -> Papers | None:
+    def __call__(self, frame: Frame, scores: Sequence[Score], *, bear: bool) -> WriteJob | None:
         """What is to be written now; ``bear``: one is followed, or was a moment ago."""
         if self.per_day <= 0:
             return None
@@ -115,7 +115,7 @@ class Negatives:
     def _draw(self, time: float) -> None:
         self._drawn, self._due = True, time + self._dice.expovariate(self.per_day / DAY_S)
 
-    def _papers(self, frame: Frame, scores: Sequence[Score]) -> Papers:
+    def _papers(self, frame: Frame, scores: Sequence[Score]) -> WriteJob:
         best = max(scores, key=lambda score: score.bear)
         note = {
             "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
@@ -126,7 +126,7 @@ class Negatives:
             at_most(self.hidden(frame.image), NEGATIVE_WIDTH), NEGATIVE_QUALITY, note
         )  # now: a frame is large to hold
         path = sample_path(self.root, frame.camera, frame.wall, self._dice.randrange(1 << 16))
-        return Papers(path, ((path, lambda: data),))
+        return WriteJob(path, ((path, lambda: data),))
 
 
 # One event as evidence follows it: its folder, the path of its box, and the best look at the bear.
@@ -154,7 +154,7 @@ class Crop:
         return jpeg(self.picture, CROP_QUALITY, self.note)
 
 
-class Visit:
+class EventRecorder:
     """What is gathered of one event from its alarm on; ``began`` is that frame's time in seconds."""
 
     def __init__(self, folder: Path, event: Event, began: float) -> None:
@@ -167,7 +167,7 @@ class Visit:
         self.still_waits = False  # to be written
         self._crop: Crop | None = None  # better than what was written
         self._best = (-1.0, 0)  # worth and pixels of the best crop so far
-        self.reel: Reel | None = None
+        self.reel: ClipBuffer | None = None
         self.reel_ends = 0.0  # at the latest, seconds
         self.clip: Path | None = None  # of the reel
         self.clips: list[dict[str, Any]] = []
@@ -301,7 +301,7 @@ class CameraEvidence:
     def __init__(
         self,
         root: Path,
-        desk: Desk,
+        desk: EvidenceSink,
         *,
         masks: Sequence[Polygon] = (),
         context: float = 1.0,
@@ -321,7 +321,7 @@ class CameraEvidence:
         self._desk = desk
         self._hidden = Blackout(masks)
         self._negatives = Negatives(root, negatives_per_day, self._hidden, dice)
-        self._visits: dict[str, Visit] = {}  # by event id, the last one told last
+        self._visits: dict[str, EventRecorder] = {}  # by event id, the last one told last
         self._shot_at = float("-inf")
         self._looked_at = float("-inf")
         self._said = False  # that something went wrong here
@@ -330,7 +330,7 @@ class CameraEvidence:
         """Where the still of this event will lie; the last one's, where it brings none of its own."""
         visit = self._visits.pop(event.id, None)
         if visit is None:
-            visit = Visit(visit_folder(self.root, event.camera, frame.wall, event.id), event, frame.time)
+            visit = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), event, frame.time)
         self._visits[event.id] = visit
         if event.type != "end" and visit.wants_still(event):
             visit.still = visit.folder / ("alarm.jpg" if visit.still is None else f"alarm-{event.seq}.jpg")
@@ -382,7 +382,7 @@ class CameraEvidence:
         files.append((visit.folder / "event.json", lambda: state))
         visit.still_waits = False
         self._note_busy()
-        self._desk.write(Papers(visit.folder, tuple(files), event if pictured else None))
+        self._desk.write(WriteJob(visit.folder, tuple(files), event if pictured else None))
         # An end that comes with a frame already seen: no more frames will come, the source has ended or is gone.
         if event.type == "end" and frame.time <= self._looked_at:
             self._finish_reel(visit)
@@ -408,7 +408,7 @@ class CameraEvidence:
             self._forget(frame.time)
 
     def _shoot(
-        self, frame: Frame, ring: Ring, reels: Sequence[Visit], scores: Sequence[Score], *, active: bool
+        self, frame: Frame, ring: Ring, reels: Sequence[EventRecorder], scores: Sequence[Score], *, active: bool
     ) -> None:
         gap_s = ACTIVE_S if active else IDLE_S
         if self._shot_at - 1.0 < frame.time < self._shot_at + gap_s - SLACK_S:
@@ -416,22 +416,22 @@ class CameraEvidence:
         # When it was due, so that the rate holds on average; after a pause from now on.
         due = self._shot_at + gap_s
         self._shot_at = due if frame.time < due + gap_s else frame.time
-        shot = Shot(frame.time, compressed(frame, coloured=active or bool(scores)))
+        shot = CompressedFrame(frame.time, compressed(frame, coloured=active or bool(scores)))
         ring.add(shot)
         for visit in reels:
             if visit.reel is not None:
                 visit.reel.add(shot)
 
-    def _begin_reel(self, visit: Visit, time: float, shots: Sequence[Shot], seq: int) -> None:
-        visit.reel, visit.reel_ends = Reel(shots, REEL_BYTES), time - self.pre_s + MOST_S
+    def _begin_reel(self, visit: EventRecorder, time: float, shots: Sequence[CompressedFrame], seq: int) -> None:
+        visit.reel, visit.reel_ends = ClipBuffer(shots, REEL_BYTES), time - self.pre_s + MOST_S
         visit.clip = visit.folder / (f"clip-{seq}.mp4" if visit.clips else "clip.mp4")
         begins = shots[0].time if shots else time
         visit.clips.append({"file": visit.clip.name, "from_s": round(begins - visit.began, 3)})
 
-    def _finish_reel(self, visit: Visit) -> None:
+    def _finish_reel(self, visit: EventRecorder) -> None:
         reel, visit.reel = visit.reel, None
         if reel is not None and visit.clip and len(reel) > 1:
-            self._desk.film(Film(visit.folder, visit.clip, reel.shots(), self._hidden.masks))
+            self._desk.film(ClipJob(visit.folder, visit.clip, reel.shots(), self._hidden.masks))
         self._note_busy()
 
     def _whole(self, image: Picture) -> bytes:
@@ -457,7 +457,7 @@ def compressed(frame: Frame, *, coloured: bool = True) -> bytes:
     if frame.jpeg is not None and len(frame.jpeg) <= MOST_OWN_BYTES:
         return frame.jpeg
     image: Picture | Luma = (
-        frame.image if coloured or frame.luma is None or not isinstance(frame.picture, Later) else (frame.luma)
+        frame.image if coloured or frame.luma is None or not isinstance(frame.picture, LazyImage) else (frame.luma)
     )
     return jpeg(at_most(image, WIDTH, even=True), QUALITY)
 
@@ -465,7 +465,7 @@ def compressed(frame: Frame, *, coloured: bool = True) -> bytes:
 # What waits to be written: the pictures of alarms outlast a disk that pauses, and a folder's papers join.
 
 
-class Pile:
+class WriteQueue:
     """Papers in the order they came, at most ``depth`` of them; safe to use from any thread.
 
     Papers without a still join those of the same folder that wait: of each file only the newest counts. Where too many
@@ -475,10 +475,10 @@ class Pile:
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self.dropped = 0  # papers that were given up
-        self._waiting: deque[Papers] = deque()
+        self._waiting: deque[WriteJob] = deque()
         self._lock = threading.Lock()
 
-    def put(self, papers: Papers) -> bool:
+    def put(self, papers: WriteJob) -> bool:
         """Take it; whether one more waits now. Returns at once."""
         with self._lock:
             if papers.still_of is None and self._joined(papers):
@@ -490,12 +490,12 @@ class Pile:
             self.dropped += 1
             return False
 
-    def take(self) -> Papers | None:
+    def take(self) -> WriteJob | None:
         """The one that waits longest; None: none does."""
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
-    def _joined(self, papers: Papers) -> bool:
+    def _joined(self, papers: WriteJob) -> bool:
         for number, waiting in reversed(list(enumerate(self._waiting))):
             if waiting.unit == papers.unit:
                 files = dict(waiting.files) | dict(papers.files)  # each keeps its place, for the still comes first
@@ -504,7 +504,7 @@ class Pile:
         return False
 
 
-def _priority(papers: Papers) -> int:
+def _priority(papers: WriteJob) -> int:
     if papers.still_of is None:
         return 0
     return 2 if papers.still_of.type == "new" else 1
@@ -572,10 +572,10 @@ class EvidenceWriter:
         self._said_dropped = 0
         self._lock = threading.Lock()
         self._in_work: Counter[Path] = Counter()  # folders of what is being written or waits to become a clip
-        self._pile = Pile(depth)
+        self._pile = WriteQueue(depth)
         # One turn for each that waits on the pile, and now and then one to look at the disk.
         self._turns: Worker[bool] = Worker(lambda look, _: self._turn(look), "evidence", depth=depth + 8)
-        self._films: Worker[Film] = Worker(lambda film, _: self._make(film), "clips", depth=1000)
+        self._films: Worker[ClipJob] = Worker(lambda film, _: self._make(film), "clips", depth=1000)
         self._film_bytes = 0
         if refused:
             self._failed(refused)
@@ -599,12 +599,12 @@ class EvidenceWriter:
         self._cameras.append(made)
         return made
 
-    def write(self, papers: Papers) -> None:
+    def write(self, papers: WriteJob) -> None:
         """Queue files; returns at once."""
         if self._pile.put(papers):
             self._turns(False)
 
-    def film(self, film: Film) -> None:
+    def film(self, film: ClipJob) -> None:
         """Queue a clip; returns at once. Where too many frames wait, this one is given up."""
         with self._lock:
             if self._film_bytes + film.bytes > MOST_FILM_BYTES:
@@ -677,7 +677,7 @@ class EvidenceWriter:
                 self._said_hung = False
                 log.warning("%s: its disk answers again", self.folder)
 
-    def _write(self, papers: Papers) -> None:
+    def _write(self, papers: WriteJob) -> None:
         """Raises NoRoomError, OptionError or OSError."""
         with self._lock:
             self._in_work[papers.unit] += 1
@@ -689,7 +689,7 @@ class EvidenceWriter:
         finally:
             self._release(papers.unit)
 
-    def _make(self, film: Film) -> None:
+    def _make(self, film: ClipJob) -> None:
         try:
             self.store.make_room(film.bytes)
             try:

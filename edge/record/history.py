@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from edge.errors import BearAlarmError, OptionError
-from edge.record.database import APPLICATION_ID, REVIEWS, VERSION, Alive
+from edge.record.database import APPLICATION_ID, REVIEWS, VERSION, RunLock
 from edge.record.review import Review
 from edge.schema import Event
 
@@ -161,7 +161,7 @@ def _excuse(path: Path) -> None:
         full = shutil.disk_usage(path.parent).free < FULL_BYTES
     except OSError:  # no such folder
         return
-    running = bool(Alive(path.parent, "").others())
+    running = bool(RunLock(path.parent, "").others())
     if not running and not (full and path.exists()):
         return
     why = "its disk is full: free some space" if full else "see what `bear-alarm watch` says there of its disk"
@@ -306,7 +306,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class PastEvent:
     """What belongs together, from new to end."""
 
     told: tuple[Told, ...]  # in the journal's order; at least one
@@ -379,9 +379,9 @@ class JournalReader:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def happenings(
+    def incidents(
         self, *, kind: str | None = None, camera: str | None = None, since: datetime | None = None, limit: int = 0
-    ) -> list[Happening]:
+    ) -> list[PastEvent]:
         """The newest ``limit`` of them (0: all) that began at or after ``since``, oldest first."""
         chosen = {column: value for column, value in (("kind", kind), ("camera", camera)) if value is not None}
         where = f"WHERE {' AND '.join(f'{column} = ?' for column in chosen)}" if chosen else ""
@@ -396,11 +396,11 @@ class JournalReader:
                 break
         return self._gather(wanted[:limit] if limit else wanted)
 
-    def find(self, word: str) -> Happening:
+    def find(self, word: str) -> PastEvent:
         """The one whose id begins with ``word``; ``last``: the newest. Raises OptionError where it is not just one."""
         prefix = word.strip().lower()
         if prefix == "last":
-            newest = self.happenings(limit=1)
+            newest = self.incidents(limit=1)
             if not newest:
                 raise OptionError("the journal holds no event yet, so there is no last one")
             return newest[0]
@@ -420,7 +420,7 @@ class JournalReader:
         """The name of every camera of which something was told."""
         return [str(row[0]) for row in self._file.rows("SELECT DISTINCT camera FROM events ORDER BY 1")]
 
-    def _gather(self, ids: Iterable[str]) -> list[Happening]:
+    def _gather(self, ids: Iterable[str]) -> list[PastEvent]:
         """The happenings of these ids with all that belongs to them, oldest first."""
         rows: dict[str, list[tuple[int, Told]]] = defaultdict(list)
         for row, told in self._told("event_id", list(ids)):
@@ -428,7 +428,7 @@ class JournalReader:
         deliveries = self._deliveries([row for each in rows.values() for row, _ in each])
         reviews = self._reviews(list(rows))
         return [
-            Happening(
+            PastEvent(
                 tuple(told for _, told in each),
                 tuple(delivery for row, _ in each for delivery in deliveries[row]),
                 self._state(each[-1][1].event),
@@ -483,7 +483,7 @@ class JournalReader:
     def _living(self) -> set[str]:
         """The runs that go on."""
         query = "SELECT boot_id, COALESCE(alive_at, started_at) FROM runs WHERE ended_at IS NULL ORDER BY rowid DESC"
-        living = Alive(self._folder, "").others()
+        living = RunLock(self._folder, "").others()
         going_on = set()
         for number, (boot_id, alive_at) in enumerate(self._file.rows(query)):
             # Another user's lock cannot be asked: then the newest run goes on if it has said so lately.

@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge import __version__
-from edge.background import Gate, HangingError
+from edge.background import DeadlineError, DeadlineExecutor
 from edge.files import hand_over
 from edge.record import database
 from edge.record.database import (
     ENDS,
     NAME,
-    Alive,
     DiskError,
     Entry,
     Found,
     Mark,
     Memory,
+    RunLock,
     Store,
     alone,
     check_whole,
@@ -40,8 +40,8 @@ from edge.record.database import (
     rows_for,
 )
 from edge.record.history import utc
-from edge.record.outbox import Route, Waiting
-from edge.run import Run
+from edge.record.outbox import OutboxRow, Route
+from edge.run import EventFactory
 from edge.schema import Event, utc_text
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Clock:
         self._was_set = False
 
     def synced(self) -> bool | None:
-        """Whether the clock is known to be right; None: not known. Fit for ``Run(clock_synced=…)``."""
+        """Whether the clock is known to be right; None: not known. Fit for ``EventFactory(clock_synced=…)``."""
         now = self.monotonic()
         apart_s = self.wall().timestamp() - now
         if self.monotonic() - now < LOOKED_S:
@@ -249,7 +249,7 @@ class Disk:
         folder: Path,
         memory: Memory,
         routes: Sequence[Route],
-        run: Run,
+        run: EventFactory,
         clock: Clock,
         *,
         ballast: Ballast,
@@ -267,10 +267,10 @@ class Disk:
         self._keep = keep  # events
         self._soon_s = soon_s
         self._patience_s = patience_s
-        self._gate = Gate()
+        self._gate = DeadlineExecutor()
         self._trouble: str | None = None
         self._late = False  # a call was not waited for, and that is said
-        self._alive = Alive(folder, run.id)
+        self._alive = RunLock(folder, run.id)
         self._store: Store | None = None
         self._stale = False  # the store could not be written: good for reading until it is opened anew
         self._suspect: str | None = None  # what is known to be wrong with the file
@@ -310,7 +310,7 @@ class Disk:
         """What the disk's thread makes of it; None, and what is in memory is given out from there, when it hangs."""
         try:
             return self._gate(work, within_s, name)
-        except HangingError:
+        except DeadlineError:
             self._memory.show()
             if not self._late:
                 self._late = True
@@ -550,7 +550,7 @@ class Journal:
         folder: Path,
         routes: Sequence[Route] = (),
         *,
-        run: Run,
+        run: EventFactory,
         clock: Clock | None = None,
         ballast: Ballast | None = None,
         keep: int = KEEP_EVENTS,
@@ -627,7 +627,7 @@ class Journal:
         """No longer call it; one that was never to be called is nothing."""
         self._listeners = [each for each in self._listeners if each != call]  # another thread may go through it
 
-    def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[Waiting]:
+    def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[OutboxRow]:
         """What this channel has not delivered, in the order of the journal or the newest first."""
         marks = self._memory.marks()
         settled = {row for row, mark in marks.items() if mark.state != "waiting"}
@@ -670,7 +670,7 @@ class Journal:
         self._notify()
         return entry
 
-    def _read(self, found: Found, marks: dict[int, Mark]) -> Waiting | None:
+    def _read(self, found: Found, marks: dict[int, Mark]) -> OutboxRow | None:
         """A row of the disk as a channel sees it; one that holds no event is parked, or it would hold up the others."""
         try:
             event = Event.from_json(found.json)
@@ -687,7 +687,7 @@ class Journal:
                 age_s = self._clock.monotonic() - self._began
         attempts = found.attempts + marks.get(found.row, Mark()).tries
         picture = None if found.picture is None else Path(found.picture)
-        return Waiting(found.row, event, found.part, picture, max(age_s, 0.0), attempts)
+        return OutboxRow(found.row, event, found.part, picture, max(age_s, 0.0), attempts)
 
     def _notify(self) -> None:
         for call in self._listeners:

@@ -30,7 +30,7 @@ class NotYetError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class OutboxRow:
     """One row of the outbox: something one channel has not delivered yet."""
 
     row: int  # what the queue knows it by; below zero: only in memory, gone with the power
@@ -95,7 +95,7 @@ class Channel(Route, Protocol):
 class Queue(Protocol):
     """The rows that wait, channel by channel; safe to call from any thread. The journal keeps them."""
 
-    def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[Waiting]:
+    def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[OutboxRow]:
         """What this channel has not delivered yet, in the order of the journal or the newest first."""
 
     def done(self, rows: Sequence[int]) -> None:

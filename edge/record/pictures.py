@@ -88,7 +88,7 @@ def read_note(path: Path) -> dict[str, Any]:
 OVERHEAD_BYTES = 200  # of a shot in memory beside its picture: objects, and their places
 
 
-class Shot(NamedTuple):
+class CompressedFrame(NamedTuple):
     """One compressed frame."""
 
     time: float  # seconds, the frame's clock
@@ -107,12 +107,12 @@ class Ring:
         self.seconds = seconds
         self.most_bytes = most_bytes
         self.bytes = 0
-        self._shots: deque[Shot] = deque()
+        self._shots: deque[CompressedFrame] = deque()
 
     def __len__(self) -> int:
         return len(self._shots)
 
-    def add(self, shot: Shot) -> None:
+    def add(self, shot: CompressedFrame) -> None:
         """Take one more; after a jump back in time the ring begins anew."""
         if self._shots and shot.time < self._shots[-1].time:
             self._shots.clear()
@@ -122,29 +122,29 @@ class Ring:
         while self._shots and (self.bytes > self.most_bytes or self._shots[0].time < shot.time - self.seconds):
             self.bytes -= self._shots.popleft().bytes
 
-    def shots(self) -> tuple[Shot, ...]:
+    def shots(self) -> tuple[CompressedFrame, ...]:
         """What there is, oldest first."""
         return tuple(self._shots)
 
 
-class Reel:
+class ClipBuffer:
     """The shots of one clip, at most ``most_bytes`` of them: where they become too many, every second one goes.
 
     From then on it takes half as many a second, so that a long clip is thin everywhere and not cut short.
     """
 
-    def __init__(self, shots: Iterable[Shot], most_bytes: int) -> None:
+    def __init__(self, shots: Iterable[CompressedFrame], most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self.bytes = 0
         self.gap_s = 0.0  # between two shots, at least
-        self._shots: list[Shot] = []
+        self._shots: list[CompressedFrame] = []
         for shot in shots:
             self.add(shot)
 
     def __len__(self) -> int:
         return len(self._shots)
 
-    def add(self, shot: Shot) -> None:
+    def add(self, shot: CompressedFrame) -> None:
         """Take one more, unless it comes too soon after the last one, or is too large for any reel."""
         if shot.bytes > self.most_bytes or (self._shots and shot.time - self._shots[-1].time < self.gap_s):
             return
@@ -153,7 +153,7 @@ class Reel:
         while self.bytes > self.most_bytes:
             self._thin()
 
-    def shots(self) -> tuple[Shot, ...]:
+    def shots(self) -> tuple[CompressedFrame, ...]:
         """What there is, oldest first."""
         return tuple(self._shots)
 

@@ -20,7 +20,7 @@ from edge.errors import OptionError
 from edge.files import replace_whole
 from edge.local_time import clock
 from edge.record.trace import Moment, share
-from edge.record.trace_query import Found, Reel
+from edge.record.trace_query import Match, TraceRun
 from edge.schema import Picture
 
 # A tiny drawing surface with two backends, SVG and pixels, so that a plot is laid out once.
@@ -211,7 +211,7 @@ BANDS = {
 }
 
 
-def draw(found: Found, path: Path) -> None:
+def draw(found: Match, path: Path) -> None:
     """Write the plot around a moment as ``.svg`` or ``.png``. Raises OptionError where there is nothing to draw."""
     if found.moment is None:
         raise OptionError(
@@ -237,7 +237,7 @@ class _Axis:
         return LEFT + min(max(part, 0.0), 1.0) * (RIGHT - LEFT)
 
 
-def plot(canvas: Canvas, reel: Reel, moment: Moment, title: str) -> None:
+def plot(canvas: Canvas, reel: TraceRun, moment: Moment, title: str) -> None:
     """Draw the time around ``moment``: the whole of a short trace, else half a minute on either side."""
     first, last = reel.moments[0].time, reel.moments[-1].time
     if last - first > WHOLE_S:

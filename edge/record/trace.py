@@ -27,7 +27,7 @@ from edge import __version__
 from edge.background import Worker
 from edge.decide.alarms import OUTSIDE_ZONES
 from edge.errors import OptionError
-from edge.schema import SCHEMA_VERSION, BoxXYWH, Event, Frame, Score, Standing, utc_text
+from edge.schema import SCHEMA_VERSION, BoxXYWH, Event, EvidenceState, Frame, Score, utc_text
 
 if TYPE_CHECKING:
     from edge.detect.motion import Motion
@@ -197,7 +197,7 @@ class Moment:
     moving: bool = False  # the picture as a whole moved
     threshold: float | None = None  # the bear probability that counts, 0 to 1
     scored: tuple[Look, ...] = ()
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[EvidenceState, ...] = ()
     told: tuple[Told, ...] = ()
     troubles: tuple[str, ...] = ()  # one sentence each
     frame_ms: float = 0.0  # what the frame took
@@ -208,7 +208,7 @@ class Moment:
         frame: Frame,
         motion: Motion,
         scores: Sequence[Score] = (),
-        standings: Sequence[Standing] = (),
+        standings: Sequence[EvidenceState] = (),
         events: Sequence[Event] = (),
         troubles: Sequence[str] = (),
         *,
@@ -229,7 +229,7 @@ class Moment:
         return max(self.scored, key=lambda look: look.bear, default=None)
 
     @property
-    def strongest(self) -> Standing | None:
+    def strongest(self) -> EvidenceState | None:
         """The track with the highest share of what raises an alarm; None where there is no track."""
         return max(self.standings, key=share, default=None)
 
@@ -341,12 +341,12 @@ class Summary:
         return summary
 
 
-def share(standing: Standing) -> float:
+def share(standing: EvidenceState) -> float:
     """A track's evidence as a share of what raises the alarm, S/h, 0 and up."""
     return standing.sum / standing.alarm_at if standing.alarm_at > 0 else 0.0
 
 
-def _standing(standing: Standing) -> dict[str, Any]:
+def _standing(standing: EvidenceState) -> dict[str, Any]:
     found: dict[str, Any] = {
         "track": standing.track,
         "box_xywh": _box(standing.box_xywh),

@@ -21,7 +21,7 @@ from edge.record.trace import SILENT_S, THE_END, Moment, Summary, Told, is_trace
 
 
 @dataclass(eq=False)
-class Reel:
+class TraceRun:
     """What a trace holds of one camera in one run."""
 
     camera: str
@@ -60,10 +60,10 @@ def notability(moment: Moment) -> tuple[bool, float, float]:
     return bool(moment.told), share(strongest) if strongest else 0.0, top.bear if top else 0.0
 
 
-def read_trace(path: Path) -> list[Reel]:
+def read_trace(path: Path) -> list[TraceRun]:
     """The reels of a trace and of the older file beside it, in the order they began. Raises OptionError."""
     path = path.expanduser()
-    reels: dict[tuple[str, str], Reel] = {}
+    reels: dict[tuple[str, str], TraceRun] = {}
     problem = ""
     if path.is_dir():
         raise OptionError(f"{path}: is a folder, not a trace; name the file that `bear-alarm watch … --trace` wrote")
@@ -82,7 +82,7 @@ def read_trace(path: Path) -> list[Reel]:
             if isinstance(found, str):
                 run = found
                 continue
-            reel = reels.setdefault((run, found.camera), Reel(found.camera, run))
+            reel = reels.setdefault((run, found.camera), TraceRun(found.camera, run))
             if isinstance(found, Moment):
                 reel.moments.append(found)
             else:
@@ -111,7 +111,7 @@ def _joined(one: Moment, other: Moment) -> Moment:
     return replace(fuller, told=tuple(dict.fromkeys([*one.told, *other.told])))
 
 
-def of_camera(reels: Sequence[Reel], camera: str | None) -> list[Reel]:
+def of_camera(reels: Sequence[TraceRun], camera: str | None) -> list[TraceRun]:
     """The reels of one camera, or all. Raises OptionError for a camera that is not there."""
     names = list(dict.fromkeys(reel.camera for reel in reels))
     if camera is not None and camera not in names:
@@ -169,7 +169,7 @@ class Gap:
         return (self.until - self.since).total_seconds()
 
 
-def gap_over(reel: Reel, since: datetime, until: datetime, now: datetime | None = None) -> Gap | None:
+def gap_over(reel: TraceRun, since: datetime, until: datetime, now: datetime | None = None) -> Gap | None:
     """The longest gap of one camera that has a part in a while (UTC; an instant where both are the same).
 
     ``now``: where the camera was gone at the end of its reel, it still is, and was until then.
@@ -183,7 +183,7 @@ def gap_over(reel: Reel, since: datetime, until: datetime, now: datetime | None 
     return max(over, key=lambda gap: gap.seconds, default=None)
 
 
-def _gaps(reel: Reel, now: datetime | None) -> Iterator[Gap]:
+def _gaps(reel: TraceRun, now: datetime | None) -> Iterator[Gap]:
     for earlier, later in pairwise(reel.moments):
         if later.index - earlier.index == 1 and later.wall > earlier.wall:
             if later.time - earlier.time > SILENT_S:
@@ -238,13 +238,13 @@ FORMS = (
 
 
 @dataclass(frozen=True)
-class Found:
+class Match:
     """A moment, or where none was kept the summary of the while around it.
 
     Where no frame came at the time that was asked for, ``missed`` is that gap and ``moment`` only the nearest one.
     """
 
-    reel: Reel
+    reel: TraceRun
     moment: Moment | None
     summary: Summary | None = None
     asked: datetime | None = None  # UTC, where a time was asked for
@@ -256,7 +256,9 @@ class Found:
     ends: datetime | None = None  # UTC, of an old trace: a time of day after it was taken for one of the day before
 
 
-def find(reels: Sequence[Reel], word: str | None, camera: str | None = None, *, now: datetime | None = None) -> Found:
+def find(
+    reels: Sequence[TraceRun], word: str | None, camera: str | None = None, *, now: datetime | None = None
+) -> Match:
     """What ``word`` means; None: the last event, else the moment of highest evidence. Raises OptionError.
 
     ``now`` (UTC): a time of day is the last one there was, by now where the trace is younger than a day, else by its
@@ -291,9 +293,9 @@ def find(reels: Sequence[Reel], word: str | None, camera: str | None = None, *, 
     return replace(found, ends=end) if other_day else found
 
 
-def events(reels: Sequence[Reel]) -> dict[str, tuple[Reel, Moment, Told]]:
+def events(reels: Sequence[TraceRun]) -> dict[str, tuple[TraceRun, Moment, Told]]:
     """Every event of these reels, where it was first told."""
-    known: dict[str, tuple[Reel, Moment, Told]] = {}
+    known: dict[str, tuple[TraceRun, Moment, Told]] = {}
     for reel in reels:
         for moment, told in reel.told():
             if told.id not in known or (told.type == "new" and known[told.id][2].type != "new"):
@@ -301,32 +303,32 @@ def events(reels: Sequence[Reel]) -> dict[str, tuple[Reel, Moment, Told]]:
     return known
 
 
-def _last_event(reels: Sequence[Reel]) -> Found | None:
+def _last_event(reels: Sequence[TraceRun]) -> Match | None:
     known = events(reels).values()
     alarms = [one for one in known if one[2].kind == "bear"] or list(known)
     if not alarms:
         return None
     reel, moment, told = max(alarms, key=lambda one: one[1].wall)
-    return Found(reel, moment, event=told.id)
+    return Match(reel, moment, event=told.id)
 
 
-def _most_notable(reels: Sequence[Reel]) -> Found:
+def _most_notable(reels: Sequence[TraceRun]) -> Match:
     kept = [(reel, moment) for reel in reels for moment in reel.moments]
     if not kept:
         reel, summary = max(((r, s) for r in reels for s in r.summaries), key=lambda one: one[1].until)
-        return Found(reel, None, summary)
+        return Match(reel, None, summary)
     reel, moment = max(kept, key=lambda one: notability(one[1]))
-    return Found(reel, moment)
+    return Match(reel, moment)
 
 
-def _newest(reels: Sequence[Reel]) -> Found:
+def _newest(reels: Sequence[TraceRun]) -> Match:
     reel = max(reels, key=lambda reel: reel.span[1])
     if reel.moments:
-        return Found(reel, reel.moments[-1])
-    return Found(reel, None, reel.summaries[-1])
+        return Match(reel, reel.moments[-1])
+    return Match(reel, None, reel.summaries[-1])
 
 
-def _event(reels: Sequence[Reel], word: str) -> Found | None:
+def _event(reels: Sequence[TraceRun], word: str) -> Match | None:
     """The event whose id begins with the word; None where the word is no id. Raises OptionError."""
     if not re.fullmatch(r"[0-9a-fA-F-]+", word) or re.fullmatch(r"\d{4}-\d\d-\d\d", word):
         return None
@@ -334,7 +336,7 @@ def _event(reels: Sequence[Reel], word: str) -> Found | None:
     found = [id_ for id_ in known if id_.lower().startswith(word.lower())] if len(word) >= LEAST_ID else []
     if len(found) == 1:
         reel, moment, _ = known[found[0]]
-        return Found(reel, moment, event=found[0])
+        return Match(reel, moment, event=found[0])
     if len(found) > 1:
         raise OptionError(f"{word!r} begins {len(found)} events ({_listed(found, known)}); give more of the id")
     near = get_close_matches(word[:8], [id_[:8] for id_ in known], n=3, cutoff=0.5) if len(word) >= LEAST_ID else []
@@ -347,7 +349,7 @@ def _event(reels: Sequence[Reel], word: str) -> Found | None:
     raise OptionError(f"{word!r}: no such event in this trace; {hint}")
 
 
-def _at_seconds(last: Reel, reels: Sequence[Reel], seconds: float) -> Found:
+def _at_seconds(last: TraceRun, reels: Sequence[TraceRun], seconds: float) -> Match:
     """The moment of a clip, in the last run; of several clips the ones that are so long."""
     clips = [reel for reel in reels if reel.run == last.run and not reel.live]
     found = []
@@ -358,10 +360,10 @@ def _at_seconds(last: Reel, reels: Sequence[Reel], seconds: float) -> Found:
     if not found:
         raise OptionError(f"{seconds:g} s lies outside the trace, which has {_range(clips)}")
     reel, moment = max(found, key=lambda one: notability(one[1]))
-    return Found(reel, moment, also=_others(reel, [one[0] for one in found]))
+    return Match(reel, moment, also=_others(reel, [one[0] for one in found]))
 
 
-def _at_wall(reels: Sequence[Reel], word: str, since: datetime, until: datetime, now: datetime) -> Found:
+def _at_wall(reels: Sequence[TraceRun], word: str, since: datetime, until: datetime, now: datetime) -> Match:
     """The most notable moment of a while, else the nearest one, else what a summary says of it."""
     found = [(reel, m) for reel in reels for m in reel.moments if since <= m.wall < until]
     found = found or [(reel, moment) for reel in reels if (moment := _nearest(reel, since))]
@@ -372,15 +374,15 @@ def _at_wall(reels: Sequence[Reel], word: str, since: datetime, until: datetime,
     if found:
         reel, moment = max(found, key=lambda one: notability(one[1]))
         beside = next((gap for each, gap in gaps if each is reel), None)
-        return Found(reel, moment, asked=since, also=_others(reel, seen), beside=beside, away=away)
+        return Match(reel, moment, asked=since, also=_others(reel, seen), beside=beside, away=away)
     if gaps:
         reel, gap = max(gaps, key=lambda one: one[1].seconds)
         rest = tuple(name for name in away if name != reel.camera)
-        return Found(reel, nearest_kept(reel, since), asked=since, missed=gap, away=rest)
+        return Match(reel, nearest_kept(reel, since), asked=since, missed=gap, away=rest)
     summed = [(reel, s) for reel in reels for s in reel.summaries if s.since < until and s.until >= since]
     if summed:
         reel, summary = max(summed, key=lambda one: one[1].share.value if one[1].share else 0.0)
-        return Found(reel, None, summary, asked=since, also=_others(reel, [one[0] for one in summed]))
+        return Match(reel, None, summary, asked=since, also=_others(reel, [one[0] for one in summed]))
     before = max((reel.span[1] for reel in reels if reel.span[1] <= since), default=None)
     after = min((reel.span[0] for reel in reels if reel.span[0] >= since), default=None)
     if before and after:
@@ -396,12 +398,12 @@ def _at_wall(reels: Sequence[Reel], word: str, since: datetime, until: datetime,
     raise OptionError(f"{word!r} ({clock(since)}) lies outside the trace, which has {_range(reels)}")
 
 
-def nearest_kept(reel: Reel, wall: datetime) -> Moment | None:
+def nearest_kept(reel: TraceRun, wall: datetime) -> Moment | None:
     """The moment of a reel that is nearest to a time, however far; None where none was kept."""
     return min(reel.moments, key=lambda moment: abs(moment.wall - wall), default=None)
 
 
-def _nearest(reel: Reel, wall: datetime) -> Moment | None:
+def _nearest(reel: TraceRun, wall: datetime) -> Moment | None:
     """The moment at a time: the nearest within a second, or the earlier of two frames that follow each other."""
     earlier = max((m for m in reel.moments if m.wall <= wall), key=lambda m: m.wall, default=None)
     later = min((m for m in reel.moments if m.wall > wall), key=lambda m: m.wall, default=None)
@@ -445,7 +447,7 @@ def _span(word: str, end: datetime) -> tuple[datetime, datetime]:
     return at, at + (timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))[min(colons, 2)]
 
 
-def _range(reels: Sequence[Reel]) -> str:
+def _range(reels: Sequence[TraceRun]) -> str:
     """From when to when each camera's trace reaches."""
     words = []
     for name in dict.fromkeys(reel.camera for reel in reels):
@@ -459,15 +461,15 @@ def _range(reels: Sequence[Reel]) -> str:
     return ", ".join(words)
 
 
-def _others(reel: Reel, found: Sequence[Reel]) -> tuple[str, ...]:
+def _others(reel: TraceRun, found: Sequence[TraceRun]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(other.camera for other in found if other.camera != reel.camera))
 
 
-def _listed(ids: Sequence[str], known: dict[str, tuple[Reel, Moment, Told]], most: int = 5) -> str:
+def _listed(ids: Sequence[str], known: dict[str, tuple[TraceRun, Moment, Told]], most: int = 5) -> str:
     return ", ".join(f"{id_[:8]} ({_when(known[id_][1])})" for id_ in list(ids)[-most:])
 
 
-def _some(known: dict[str, tuple[Reel, Moment, Told]]) -> str:
+def _some(known: dict[str, tuple[TraceRun, Moment, Told]]) -> str:
     return f"the last ones are {_listed(list(known), known)}" if known else "it has no event at all"
 
 

@@ -16,17 +16,17 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from edge.alert.events import Teller
+from edge.alert.events import EventPublisher
 from edge.camera import open_source
 from edge.decide.alarms import Decider
 from edge.decide.evidence import Rule
-from edge.decide.repeat_alarms import Offenders
+from edge.decide.repeat_alarms import RepeatAlarmFilter
 from edge.detect.classifier import Classifier
 from edge.detect.motion import MotionFinder
 from edge.detect.tracker import iou
 from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event, Frame, Region
-from edge.tuning import Alongside
+from edge.tuning import ShadowDecider
 from edge.watch import Watcher
 from train.metrics import Quiet, Rate, quiet, wilson
 
@@ -299,15 +299,17 @@ def watch_clip(classifier: Classifier, file: Path) -> Watched:
     """What the alarm does on one clip at its default settings, scored once; and what it would do without its brakes."""
     rule = Rule.from_card(classifier.card)
     events: list[Event] = []
-    decider = Alongside(
+    decider = ShadowDecider(
         rule,
         {
             "suppression": Decider(rule),
-            "halving of strange crops": Decider(replace(rule, ood_threshold=math.inf), offenders=Offenders()),
+            "halving of strange crops": Decider(
+                replace(rule, ood_threshold=math.inf), repeat_alarms=RepeatAlarmFilter()
+            ),
         },
-        offenders=Offenders(),
+        repeat_alarms=RepeatAlarmFilter(),
     )
-    watcher = Watcher(classifier, rule, Teller([events.append]), decider=decider)
+    watcher = Watcher(classifier, rule, EventPublisher([events.append]), decider=decider)
     with open_source(str(file)) as source:
         watcher(source)
     frames = watcher.tally.frames

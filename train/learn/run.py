@@ -416,7 +416,8 @@ def read_run(folder: Path) -> Run:
         warnings.simplefilter("ignore")
         try:
             learner = load_learner(folder / "learner.pkl")
-        except (AttributeError, ImportError):  # it names classes and modules of its time
+        # It names classes and modules of its time; fastai goes on after a module that is missing, without a result.
+        except (AttributeError, ImportError, UnboundLocalError):
             raise older from None
         except Exception as error:  # whatever a damaged pickle leads to
             first = (str(error).splitlines() or [""])[0][:80]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
-from edge.cli.doctor.findings import Finding, broken, doubt, fine, unknown
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, unknown
+from edge.cli.doctor.target import Target
 from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ CORRECT = "correct it in the config"
 NO_ANSWER = "check its settings, and try it: bear-alarm alert test"
 
 
-def check_mqtt(patient: Patient) -> Iterator[Finding]:
+def check_mqtt(target: Target) -> Iterator[CheckResult]:
     """Connect to the broker as a guest, be let in, and leave; the alarm's own connection is not disturbed."""
-    settings = patient.settings.alerts.mqtt
+    settings = target.settings.alerts.mqtt
     if settings is None:
         return
     from edge.alert import mqtt
@@ -136,26 +136,26 @@ def _settled(connection: Connection, called: threading.Event) -> None:
             return
 
 
-def check_webhook(patient: Patient) -> Iterator[Finding]:
+def check_webhook(target: Target) -> Iterator[CheckResult]:
     """The host of the webhook has an address and answers; nothing is posted."""
-    url = patient.settings.alerts.webhook
+    url = target.settings.alerts.webhook
     if not url:
         return
     from edge.alert.webhook import Webhook
 
     try:
-        Webhook(url, secret=patient.settings.alerts.webhook_secret)
+        Webhook(url, secret=target.settings.alerts.webhook_secret)
     except OptionError as error:
         yield broken("webhook", *_split(str(error)))
         return
     yield _answers("webhook", url, WAITS)
 
 
-def check_heartbeat(patient: Patient) -> Iterator[Finding]:
+def check_heartbeat(target: Target) -> Iterator[CheckResult]:
     """The host that is asked while all is well, or the proxy on the way to it, has an address and answers."""
     from urllib.request import getproxies, proxy_bypass
 
-    url = patient.settings.health.heartbeat_url
+    url = target.settings.health.heartbeat_url
     if not url:
         return
     try:
@@ -170,9 +170,9 @@ def check_heartbeat(patient: Patient) -> Iterator[Finding]:
         yield _answers("heartbeat", url, SILENT)
 
 
-def check_people(patient: Patient) -> Iterator[Finding]:
+def check_people(target: Target) -> Iterator[CheckResult]:
     """Every Apprise URL is one that Apprise can use; nothing is sent."""
-    urls = patient.settings.alerts.notify
+    urls = target.settings.alerts.notify
     for number, url in enumerate(urls, 1):
         from edge.alert.notify import Notify, guessable
 
@@ -189,7 +189,7 @@ def check_people(patient: Patient) -> Iterator[Finding]:
             yield fine(name, f"{scheme}:// is understood; try it with `bear-alarm alert test --notify …`")
 
 
-def _answers(name: str, url: str, away: str) -> Finding:
+def _answers(name: str, url: str, away: str) -> CheckResult:
     """Whether somebody listens at a URL's host and port, with a certificate that is good where it should have one.
 
     ``away``: what to do where nobody does.
@@ -219,11 +219,11 @@ SOUND = "plug it in, see `aplay -l`, and name the output as `aplay -L` has it"
 NAMED_FACTORY = "GPIOZERO_PIN_FACTORY"
 
 
-def check_sounds(patient: Patient) -> Iterator[Finding]:
+def check_sounds(target: Target) -> Iterator[CheckResult]:
     """Every sound, with a moment of silence on its loudspeaker."""
     from edge.alert.sound import Sound
 
-    alerts = patient.settings.alerts
+    alerts = target.settings.alerts
     for what in alerts.sounds:
         try:
             sound = Sound(what, seconds=alerts.sound_s, device=alerts.sound_device)
@@ -236,7 +236,7 @@ def check_sounds(patient: Patient) -> Iterator[Finding]:
             sound.close()
         if problem is None:
             yield fine(f"sound {what}", f"{sound.player} plays; hear it with `bear-alarm alert test --sound {what}`")
-        elif patient.alarm_runs:
+        elif target.alarm_runs:
             words, todo = f"{problem}, but an alarm runs here and may have it", "stop the alarm and look again"
             yield unknown(f"sound {what}", words, todo)
         else:
@@ -246,7 +246,7 @@ def check_sounds(patient: Patient) -> Iterator[Finding]:
         yield _deterrent(alerts.deterrent, alerts.sound_device)
 
 
-def _deterrent(word: str, device: str | None) -> Finding:
+def _deterrent(word: str, device: str | None) -> CheckResult:
     from edge.alert.deterrent import open_deterrent
 
     try:
@@ -259,9 +259,9 @@ def _deterrent(word: str, device: str | None) -> Finding:
         deterrent.close()
 
 
-def check_pins(patient: Patient, ask: Ask | None = None) -> Iterator[Finding]:
+def check_pins(target: Target, ask: Ask | None = None) -> Iterator[CheckResult]:
     """Every relay and lamp: whether its pin is there and free."""
-    alerts = patient.settings.alerts
+    alerts = target.settings.alerts
     wanted = [("relay", words) for words in alerts.relays] + [("lamp", words) for words in alerts.deterrent_lamps]
     if not wanted:
         return
@@ -275,7 +275,7 @@ def check_pins(patient: Patient, ask: Ask | None = None) -> Iterator[Finding]:
 
         ask = fcntl.ioctl
     try:
-        chip = header(patient.root, ask)
+        chip = header(target.root, ask)
     except PermissionError:
         yield broken("pins", "this user may not use them", "sudo usermod -aG gpio $USER, then log out and in again")
         return
@@ -292,23 +292,23 @@ def check_pins(patient: Patient, ask: Ask | None = None) -> Iterator[Finding]:
         except OSError as error:
             yield broken(name, f"there is no such pin on {chip.name} ({error.strerror})", "correct it in the config")
         else:
-            yield _pin(patient, name, number, found.used, found.by)
+            yield _pin(target, name, number, found.used, found.by)
 
 
-def _pin(patient: Patient, name: str, number: int, used: bool, by: str) -> Finding:
+def _pin(target: Target, name: str, number: int, used: bool, by: str) -> CheckResult:
     if not used:
         return fine(name, f"pin {number} is there and free; it was not switched")
-    if patient.alarm_runs:
+    if target.alarm_runs:
         return fine(name, f"pin {number} is in use, by the running alarm as it seems ({by or 'no name'})")
     todo = "end the other program, or take another pin (see `pinout` and `gpioinfo`)"
     return broken(name, f"pin {number} is in use by another program ({by or 'no name'})", todo)
 
 
-def check_commands(patient: Patient) -> Iterator[Finding]:
+def check_commands(target: Target) -> Iterator[CheckResult]:
     """Whether the first word of a command can be run."""
     from edge.alert.command import command_in_doubt
 
-    alerts = patient.settings.alerts
+    alerts = target.settings.alerts
     for name, line in (("on_alarm", alerts.on_alarm), ("on_trouble", alerts.on_trouble)):
         if not line:
             continue
@@ -322,7 +322,7 @@ def check_commands(patient: Patient) -> Iterator[Finding]:
         yield _line_file(Path(events).expanduser())
 
 
-def _line_file(path: Path) -> Finding:
+def _line_file(path: Path) -> CheckResult:
     if path.is_dir():
         return broken("events", f"{path} is a folder, not a file", "name a file in it")
     place = path if path.exists() else path.parent

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge import __version__
 from edge.alert.redact import HIDDEN, scrub, secrets_of
-from edge.cli.doctor.findings import Finding, python, run
+from edge.cli.doctor.findings import CheckResult, python, run
 from edge.cli.doctor.packages import WITHIN_S
 from edge.cli.doctor.run import PACKAGES
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.target import Target
 from edge.device.sensors import about, pairs
 from edge.device.systemd import NAME
 from edge.errors import BearAlarmError
@@ -231,12 +231,12 @@ LOG_S = 20.0
 CPU = ("model name", "Hardware", "Revision", "Model", "CPU implementer", "CPU part", "CPU architecture")  # no Serial
 
 
-def write(path: Path, patient: Patient, findings: Sequence[Finding]) -> list[tuple[str, int, str]]:
+def write(path: Path, target: Target, findings: Sequence[CheckResult]) -> list[tuple[str, int, str]]:
     """Write it; each file in it with its bytes and what it is. Raises OptionError where it cannot be written."""
-    redactor = Redactor(secrets_of_device(patient.settings, patient.config), names_of_device())
+    redactor = Redactor(secrets_of_device(target.settings, target.config), names_of_device())
     buffer, contents = io.BytesIO(), []
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, what, text in _files(patient, findings, redactor):
+        for name, what, text in _files(target, findings, redactor):
             data = text.encode("utf-8", "replace")
             file.writestr(name, data)
             contents.append((name, len(data), what))
@@ -244,27 +244,27 @@ def write(path: Path, patient: Patient, findings: Sequence[Finding]) -> list[tup
     return contents
 
 
-def _files(patient: Patient, findings: Sequence[Finding], redactor: Redactor) -> Iterator[tuple[str, str, str]]:
+def _files(target: Target, findings: Sequence[CheckResult], redactor: Redactor) -> Iterator[tuple[str, str, str]]:
     found = [
         {key: redactor.line(words, versions=each.group == PACKAGES) for key, words in asdict(each).items()}
         for each in findings
     ]
     yield "findings.json", "what the doctor found", _json(found)
     yield "versions.txt", "bear-alarm, Python and every package", _versions()
-    yield "machine.json", "board, processor, memory and system", _json(redactor.anything(_machine(patient)))
-    if patient.config:
+    yield "machine.json", "board, processor, memory and system", _json(redactor.anything(_machine(target)))
+    if target.config:
         try:
-            text = patient.config.read_text(errors="replace")
+            text = target.config.read_text(errors="replace")
         except OSError as error:
             text = f"# cannot be read ({error.strerror})"
         yield "config.yml", "your config: keys, numbers and ${NAMES}, without addresses", redactor.config(text)
-    events = _events(patient, redactor)
+    events = _events(target, redactor)
     if events:
         yield "events.jsonl", f"the last {len(events)} events, no pictures", "\n".join(events) + "\n"
     log = _log(redactor)
     if log:
         yield "service.log", f"the last {len(log)} lines of the service's log", "\n".join(log) + "\n"
-    card = python("edge.cli.doctor.try_model", patient.settings.model, WITHIN_S, patient.environment).answer
+    card = python("edge.cli.doctor.try_model", target.settings.model, WITHIN_S, target.environment).answer
     if isinstance(card, dict) and "card" in card:
         yield "model-card.json", "the card of the model in use", _json(redactor.anything(card["card"]))
 
@@ -274,17 +274,17 @@ def _versions() -> str:
     return "\n".join([f"bear-alarm {__version__}", f"Python {sys.version}", platform.platform(), "", *packages]) + "\n"
 
 
-def _machine(patient: Patient) -> dict[str, Any]:
-    found = pairs(patient.root / "proc/cpuinfo")
-    return asdict(about(patient.root)) | {"cpuinfo": {key: found[key] for key in CPU if key in found}}
+def _machine(target: Target) -> dict[str, Any]:
+    found = pairs(target.root / "proc/cpuinfo")
+    return asdict(about(target.root)) | {"cpuinfo": {key: found[key] for key in CPU if key in found}}
 
 
-def _events(patient: Patient, redactor: Redactor) -> list[str]:
+def _events(target: Target, redactor: Redactor) -> list[str]:
     """The newest, the oldest of them first; nothing where there is no journal that could be read."""
     from edge.record.history import ReadOnly
 
     try:
-        with ReadOnly(patient.state / JOURNAL) as journal:
+        with ReadOnly(target.state / JOURNAL) as journal:
             rows = journal.rows("SELECT json FROM events ORDER BY id DESC LIMIT ?", [EVENTS])
     except BearAlarmError:  # which is among the findings
         return []

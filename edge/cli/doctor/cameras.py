@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.alert.redact import scrub, secrets_of
-from edge.cli.doctor.findings import Finding, broken, doubt, fine, python, unknown
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, python, unknown
+from edge.cli.doctor.target import Target
 from edge.settings import Camera
 
 # Video devices of Linux: which there are, whether this user may open them, and who is using one.
@@ -104,27 +104,27 @@ BLURRED = 0.11
 STOP = "stop the alarm to try the camera here: sudo systemctl stop bear-alarm"
 
 
-def check_cameras(patient: Patient) -> Iterator[Finding]:
+def check_cameras(target: Target) -> Iterator[CheckResult]:
     """Each that is configured or named is tried; where there is none, what there is."""
-    if not patient.cameras and patient.mistakes:
+    if not target.cameras and target.mistakes:
         yield unknown("cameras", "not known, for the config has mistakes", "correct it, and ask again")
         return
-    if not patient.cameras:
-        yield from _offered(patient)
+    if not target.cameras:
+        yield from _offered(target)
         return
-    for camera in patient.cameras:
-        if not patient.try_cameras:
+    for camera in target.cameras:
+        if not target.try_cameras:
             yield unknown(f"camera {camera.name}", "not tried (--no-camera)")
         elif camera.follow:
             yield _followed(camera)
         else:
-            yield from _tried(patient, camera, camera.source, f"camera {camera.name}")
+            yield from _tried(target, camera, camera.source, f"camera {camera.name}")
             if camera.motion_source:
-                yield from _tried(patient, camera, camera.motion_source, f"camera {camera.name}, smaller stream")
+                yield from _tried(target, camera, camera.motion_source, f"camera {camera.name}, smaller stream")
 
 
-def _tried(patient: Patient, camera: Camera, source: str, name: str) -> Iterator[Finding]:
-    device = Device.of(source, patient.root)
+def _tried(target: Target, camera: Camera, source: str, name: str) -> Iterator[CheckResult]:
+    device = Device.of(source, target.root)
     if device and not device.allowed:
         todo = f"sudo usermod -aG {device.group} $USER, then log out and in again"
         yield broken(name, f"{device.path} may not be read by this user: it is the group {device.group}'s", todo)
@@ -139,7 +139,7 @@ def _tried(patient: Patient, camera: Camera, source: str, name: str) -> Iterator
         todo = "unplug it and plug it in again; then try another cable, socket or driver"
         yield broken(name, f"trying it {ended.why if ended.code is None or ended.signal else 'failed'}", todo)
     elif found["problem"] or not found["frames"]:
-        yield _failed(patient, device, name, found)
+        yield _failed(target, device, name, found)
     else:
         yield from _seen(camera, name, found)
 
@@ -148,23 +148,23 @@ def _asks(camera: Camera, source: str) -> dict[str, Any]:
     return {"source": source, "name": camera.name, "fps": camera.settings.fps}
 
 
-def _failed(patient: Patient, device: Device | None, name: str, found: dict[str, Any]) -> Finding:
+def _failed(target: Target, device: Device | None, name: str, found: dict[str, Any]) -> CheckResult:
     """Why it gives nothing; one that is in use is not broken."""
     words = found["problem"] or "gave no frame"
-    user = holder(device, patient.root) if device else None
+    user = holder(device, target.root) if device else None
     if user:
         if user.ours:
             return unknown(name, f"in use by the running alarm (process {user.pid})", STOP)
         words = f"in use by {user.name} (process {user.pid}), so the alarm could not have it"
         return doubt(name, words, "end that program")
     busy = "is busy" in words or "another program is using it" in words
-    if busy and (device is None or device.present) and patient.alarm_runs:
+    if busy and (device is None or device.present) and target.alarm_runs:
         return unknown(name, "not to be had, for an alarm runs here and is likely to be using it", STOP)
     what, _, todo = words.partition("; ")
     return broken(name, what, todo or "check its plug, its power and the address")
 
 
-def _seen(camera: Camera, name: str, found: dict[str, Any]) -> Iterator[Finding]:
+def _seen(camera: Camera, name: str, found: dict[str, Any]) -> Iterator[CheckResult]:
     """What is to be said of a camera that gives frames."""
     width, height = found["size_wh"]
     words = f"gives {width}x{height}"
@@ -191,7 +191,7 @@ def _seen(camera: Camera, name: str, found: dict[str, Any]) -> Iterator[Finding]
         yield doubt(name, words, "turn its focus, wipe its lens, and look: bear-alarm snapshot")
 
 
-def _followed(camera: Camera) -> Finding:
+def _followed(camera: Camera) -> CheckResult:
 
     name, folder = f"camera {camera.name}", Path(camera.source).expanduser()
     try:
@@ -201,9 +201,9 @@ def _followed(camera: Camera) -> Finding:
     return fine(name, f"{folder} is followed for new pictures; {count} entries in it now")
 
 
-def _offered(patient: Patient) -> Iterator[Finding]:
+def _offered(target: Target) -> Iterator[CheckResult]:
     """What could be watched, where nothing is configured."""
-    found = devices(patient.root)
+    found = devices(target.root)
     for each in found:
         if not each.allowed:
             todo = f"sudo usermod -aG {each.group} $USER, then log out and in again"

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.doctor.findings import Finding, verdict
+from edge.cli.doctor.findings import CheckResult, verdict
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.cli.doctor.target import Patient
+    from edge.cli.doctor.target import Target
     from edge.settings import Camera, Settings
 
 
@@ -59,8 +59,8 @@ def doctor(
     path = find_config(config)
     if bundle:
         check_place(bundle)
-    found: list[Finding] = []
-    patient = None
+    found: list[CheckResult] = []
+    target = None
     report = Report(silent=as_json)
     with quiet():
         for finding in first():
@@ -69,11 +69,11 @@ def doctor(
         if not any(each.state == "broken" and each.name in NEEDED for each in found):
             from edge.cli.doctor.run import examine
 
-            patient = admitted(source or [], path, state, try_cameras=not no_camera)
-            for finding in examine(patient):
+            target = admitted(source or [], path, state, try_cameras=not no_camera)
+            for finding in examine(target):
                 found.append(finding)
                 report(finding)
-    if not patient:
+    if not target:
         log.warning("Nothing else can be looked at until that is mended.")
         if bundle:
             log.warning("%s is not written, which needs that too: send these lines instead.", bundle)
@@ -83,12 +83,12 @@ def doctor(
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         print(f"\n{verdict(found)}")
-    if bundle and patient:
-        packed(bundle, patient, found)
+    if bundle and target:
+        packed(bundle, target, found)
     raise typer.Exit(1 if any(each.state == "broken" for each in found) else 0)
 
 
-def first() -> Iterator[Finding]:
+def first() -> Iterator[CheckResult]:
     """What has to work before anything of ours is imported that needs numpy."""
     from edge.cli.doctor.packages import check_first, check_python
 
@@ -96,9 +96,9 @@ def first() -> Iterator[Finding]:
         yield replace(finding, group="Python")
 
 
-def admitted(source: list[str], config: Path | None, state: Path | None, *, try_cameras: bool) -> Patient:
+def admitted(source: list[str], config: Path | None, state: Path | None, *, try_cameras: bool) -> Target:
     """The device with what its config says; with the defaults where that has mistakes."""
-    from edge.cli.doctor.target import Patient
+    from edge.cli.doctor.target import Target
     from edge.config import load_config
     from edge.errors import ConfigError
     from edge.settings import Settings
@@ -110,7 +110,7 @@ def admitted(source: list[str], config: Path | None, state: Path | None, *, try_
             settings = load_config(config)
         except ConfigError as error:
             mistakes = tuple(error.lines)
-    return Patient(settings, config, mistakes, tuple(_cameras(source, settings)), try_cameras, state)
+    return Target(settings, config, mistakes, tuple(_cameras(source, settings)), try_cameras, state)
 
 
 def _cameras(source: list[str], settings: Settings) -> Iterator[Camera]:
@@ -148,7 +148,7 @@ class Report:
         self._group = ""
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
-    def __call__(self, finding: Finding) -> None:
+    def __call__(self, finding: CheckResult) -> None:
         """Print one."""
         from edge.cli.doctor.findings import lines_of
 
@@ -194,11 +194,11 @@ def _is_bundle(path: Path) -> bool:
         return False
 
 
-def packed(path: Path, patient: Patient, found: list[Finding]) -> None:
+def packed(path: Path, target: Target, found: list[CheckResult]) -> None:
     """Write the bundle, and say what is in it."""
     from edge.cli.doctor.bundle import write
 
     log.info("%s holds, without secrets:", path)
-    for name, size, what in write(path, patient, found):
+    for name, size, what in write(path, target, found):
         log.info("  %-16s %7d bytes  %s", name, size, what)
     log.info("Look before you send it.")

@@ -143,7 +143,7 @@ State = Literal["fine", "doubt", "broken", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line: what was looked at, how it is, and what to do about it."""
 
     name: str  # short, as a heading: "camera yard"
@@ -153,27 +153,27 @@ class Finding:
     group: str = ""  # what it belongs to: "Cameras"
 
 
-def fine(name: str, words: str, todo: str = "") -> Finding:
+def fine(name: str, words: str, todo: str = "") -> CheckResult:
     """It works."""
-    return Finding(name, "fine", words, todo)
+    return CheckResult(name, "fine", words, todo)
 
 
-def doubt(name: str, words: str, todo: str) -> Finding:
+def doubt(name: str, words: str, todo: str) -> CheckResult:
     """The alarm works, but not as well or not as surely as it should."""
-    return Finding(name, "doubt", words, todo)
+    return CheckResult(name, "doubt", words, todo)
 
 
-def broken(name: str, words: str, todo: str) -> Finding:
+def broken(name: str, words: str, todo: str) -> CheckResult:
     """The alarm cannot work so, or somebody would not be told."""
-    return Finding(name, "broken", words, todo)
+    return CheckResult(name, "broken", words, todo)
 
 
-def unknown(name: str, words: str, todo: str = "") -> Finding:
+def unknown(name: str, words: str, todo: str = "") -> CheckResult:
     """It could not be looked at, or this machine has no such thing."""
-    return Finding(name, "unknown", words, todo)
+    return CheckResult(name, "unknown", words, todo)
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def verdict(findings: Sequence[CheckResult]) -> str:
     """The last line: how many are broken or in doubt and which; "All is well." where none is."""
     wrong = [each for each in findings if each.state == "broken"]
     doubted = [each for each in findings if each.state == "doubt"]
@@ -198,7 +198,7 @@ COLOURS: Mapping[State, str] = {"fine": "32", "doubt": "33", "broken": "1;31", "
 ARROWS = "→", ">"  # before what to do
 
 
-def lines_of(finding: Finding, width: int, *, encoding: str, colour: bool) -> list[str]:
+def lines_of(finding: CheckResult, width: int, *, encoding: str, colour: bool) -> list[str]:
     """The lines of one finding, at most ``width`` characters wide where words allow it."""
     signs = can_be_written("".join(MARKS.values()) + ARROWS[0], encoding)
     mark = (MARKS if signs else PLAIN_MARKS)[finding.state]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from edge.alert.redact import scrub
 from edge.cli.doctor.cameras import devices
-from edge.cli.doctor.findings import UNIT, Finding, broken, doubt, fine, unknown
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.findings import UNIT, CheckResult, broken, doubt, fine, unknown
+from edge.cli.doctor.target import Target
 from edge.config import SECRETS
 from edge.device import sensors
 from edge.device.health import hot_from
@@ -34,14 +34,14 @@ LONG_UP_S = 86_400.0  # a shorter time tells little of a day
 NEW_CARD = "keep a copy of what matters, and put in a new card or disk"
 
 
-def check_disk(patient: Patient) -> Iterator[Finding]:
+def check_disk(target: Target) -> Iterator[CheckResult]:
     """The disk below the state folder."""
     try:
-        state = patient.state
+        state = target.state
     except OptionError as error:
         yield broken("state folder", *_split(str(error)))
         return
-    mount = sensors.mount_of(patient.root, state)
+    mount = sensors.mount_of(target.root, state)
     if mount and mount.read_only:
         words = f"{mount.folder} is read-only, so no event outlives the power"
         yield broken("disk", words, f"see `dmesg` for why; then sudo mount -o remount,rw {mount.folder}")
@@ -50,19 +50,19 @@ def check_disk(patient: Patient) -> Iterator[Finding]:
         if mount.overlaid:
             words = f"{state} lies in an overlay: what is written there is mostly gone with the power, or the container"
         yield doubt("disk", words, "name a state folder on a card or disk with --state")
-    least, free = patient.settings.health.low_disk_mb, sensors.free_mb(state)
+    least, free = target.settings.health.low_disk_mb, sensors.free_mb(state)
     if free is None:
         yield unknown("room", f"{state}: the disk does not say how much is free")
     elif free < least:
         yield doubt("room", f"{free:.0f} MB are free at {state}, less than {least:g}", "throw away what is not needed")
     else:
         yield fine("room", f"{free:.0f} MB are free at {state}")
-    disk = sensors.disk_of(patient.root, mount) if mount else None
+    disk = sensors.disk_of(target.root, mount) if mount else None
     if disk:
-        yield from _health(disk, long_up=(sensors.uptime_s(patient.root) or 0.0) > LONG_UP_S)
+        yield from _health(disk, long_up=(sensors.uptime_s(target.root) or 0.0) > LONG_UP_S)
 
 
-def _health(disk: sensors.Disk, *, long_up: bool) -> Iterator[Finding]:
+def _health(disk: sensors.Disk, *, long_up: bool) -> Iterator[CheckResult]:
     sound = True
     if disk.fs_errors:
         sound, when = False, f", the first on {disk.first_error:%Y-%m-%d}" if disk.first_error else ""
@@ -78,29 +78,29 @@ def _health(disk: sensors.Disk, *, long_up: bool) -> Iterator[Finding]:
         yield fine(f"disk {disk.name}", f"no errors are known{f' ({what})' if what else ''}{failed}{day}")
 
 
-def check_state(patient: Patient) -> Iterator[Finding]:
+def check_state(target: Target) -> Iterator[CheckResult]:
     """The state folder can be written, and the journal in it is whole."""
     try:
-        state = patient.state
+        state = target.state
     except OptionError:
         return  # said of the disk
-    yield _writable(patient, "state folder", state)
-    yield from of_service(patient, "state folder", state)
-    yield _journal(state / JOURNAL, patient)
+    yield _writable(target, "state folder", state)
+    yield from of_service(target, "state folder", state)
+    yield _journal(state / JOURNAL, target)
 
 
-def check_evidence(patient: Patient) -> Iterator[Finding]:
+def check_evidence(target: Target) -> Iterator[CheckResult]:
     """The folder of evidence can be written, and the disk has room for what it may take."""
-    kept = patient.settings.evidence
+    kept = target.settings.evidence
     if not kept.keep:
         yield fine("evidence", "none is kept, as it is set")
         return
     try:
-        folder = patient.evidence
+        folder = target.evidence
     except OptionError:
         return
-    yield _writable(patient, "evidence", folder)
-    yield from of_service(patient, "evidence", folder)
+    yield _writable(target, "evidence", folder)
+    yield from of_service(target, "evidence", folder)
     free = sensors.free_mb(folder)
     if kept.quota_mb and free is not None and folder.is_dir():
         lies = _bytes_in(folder) / 1e6
@@ -119,10 +119,10 @@ def _bytes_in(folder: Path) -> int:
     return size
 
 
-def of_service(patient: Patient, name: str, folder: Path, host: Host | None = None) -> Iterator[Finding]:
+def of_service(target: Target, name: str, folder: Path, host: Host | None = None) -> Iterator[CheckResult]:
     """Whether the service's user may write there too: root, who may everything, sees nothing of that by itself."""
-    host = host or Host(root=patient.root)
-    if not patient.has_service or not host.is_root or host.find_account(NAME) is None:
+    host = host or Host(root=target.root)
+    if not target.has_service or not host.is_root or host.find_account(NAME) is None:
         return
     try:
         closed = unwritable(host, host.account, [sensors.existing(folder)])
@@ -133,7 +133,7 @@ def of_service(patient: Patient, name: str, folder: Path, host: Host | None = No
         yield broken(name, words, f"sudo chown -R {NAME}: {folder}, then sudo bear-alarm service install")
 
 
-def _writable(patient: Patient, name: str, folder: Path) -> Finding:
+def _writable(target: Target, name: str, folder: Path) -> CheckResult:
     """Whether something can really be written there; a folder that is missing is asked for above."""
     place = sensors.existing(folder)
     missing = "" if place == folder else f" (not there yet; {place} is)"
@@ -144,7 +144,7 @@ def _writable(patient: Patient, name: str, folder: Path) -> Finding:
             file.flush()
             os.fsync(file.fileno())
     except PermissionError:
-        if patient.has_service and place.exists():
+        if target.has_service and place.exists():
             todo = "ask again as root: sudo bear-alarm doctor"
             return unknown(name, f"{folder} belongs to another user, perhaps the service's", todo)
         return broken(name, f"{folder}: this user may not write there{missing}", "name another, or change its owner")
@@ -157,7 +157,7 @@ def _writable(patient: Patient, name: str, folder: Path) -> Finding:
     return fine(name, f"{folder} can be written{missing}")
 
 
-def _journal(path: Path, patient: Patient) -> Finding:
+def _journal(path: Path, target: Target) -> CheckResult:
     """Opened for reading only, beside a running alarm."""
     from edge.record.history import WITHDRAWN, JournalReadError, NoJournalError, ReadOnly
 
@@ -194,9 +194,9 @@ COOL = "give it shade, air and a heat sink"
 SUPPLY = "use the board's own power supply and a short, thick cable"
 
 
-def check_board(patient: Patient) -> Iterator[Finding]:
+def check_board(target: Target) -> Iterator[CheckResult]:
     """Its name, processor and memory."""
-    it = about(patient.root)
+    it = about(target.root)
     parts = [it.board, it.system, f"{it.cores} core{'s' * (it.cores != 1)}"]
     if it.memory_mb:
         parts.append(f"{it.memory_mb:.0f} MB")
@@ -206,18 +206,18 @@ def check_board(patient: Patient) -> Iterator[Finding]:
         yield broken("board", f"{words}: a 32-bit system on a 64-bit kernel", todo)
     else:
         yield fine("board", words)
-    memory = sensors.memory(patient.root)
-    if memory and not patient.alarm_runs and memory.available_mb < LEAST_MEMORY_MB:
+    memory = sensors.memory(target.root)
+    if memory and not target.alarm_runs and memory.available_mb < LEAST_MEMORY_MB:
         words = f"{memory.available_mb:.0f} MB are left of {memory.total_mb:.0f}"
         yield doubt("memory", words, "end what else runs here, and use a system without a desktop")
     elif memory:
         yield fine("memory", f"{memory.available_mb:.0f} MB are left of {memory.total_mb:.0f}")
 
 
-def check_power(patient: Patient) -> Iterator[Finding]:
+def check_power(target: Target) -> Iterator[CheckResult]:
     """Temperature and voltage, now and since the machine was started."""
-    warm = sensors.temperature_c(patient.root)
-    hot = hot_from(patient.settings.health.hot_c, Reading(critical_c=sensors.critical_c(patient.root)))
+    warm = sensors.temperature_c(target.root)
+    hot = hot_from(target.settings.health.hot_c, Reading(critical_c=sensors.critical_c(target.root)))
     if warm is None:
         yield unknown("temperature", "this machine does not say")
     elif warm >= hot:
@@ -225,7 +225,7 @@ def check_power(patient: Patient) -> Iterator[Finding]:
     else:
         yield fine("temperature", f"{warm:.0f} °C; from {hot:g} on the alarm would look at fewer frames")
     whole = sensors.asked_throttling()
-    low = sensors.undervolted(patient.root)
+    low = sensors.undervolted(target.root)
     low = whole.undervolted if whole and low is None else low
     if low:
         yield doubt("voltage", "too low now: the board may stop or spoil its card at any moment", SUPPLY)
@@ -235,20 +235,20 @@ def check_power(patient: Patient) -> Iterator[Finding]:
         yield unknown("voltage", "this machine does not say")
     else:
         yield fine("voltage", "as it should be")
-    slowed = sensors.throttled(patient.root) or (whole is not None and (whole.throttled or whole.capped))
+    slowed = sensors.throttled(target.root) or (whole is not None and (whole.throttled or whole.capped))
     if slowed:
         yield doubt("throttling", "the processor is slowed down now, by heat or for want of power", f"{COOL}; {SUPPLY}")
     elif whole and (whole.throttled_before or whole.capped_before):
         words = "the processor was slowed down since the machine was started, by heat or for want of power"
         yield doubt("throttling", words, f"{COOL}; {SUPPLY}")
-    supply = about(patient.root).supply_ma
+    supply = about(target.root).supply_ma
     if supply is not None and supply < 5000:
         yield doubt("supply", f"it can give {supply} mA and the board asks for 5000", SUPPLY)
 
 
-def check_network(patient: Patient) -> Iterator[Finding]:
+def check_network(target: Target) -> Iterator[CheckResult]:
     """Radios that sleep, and whether anything leads out, where somebody is told over a network."""
-    for each in interfaces(patient.root):
+    for each in interfaces(target.root):
         if not each.wifi:
             continue
         name = f"WiFi {each.name}"
@@ -265,8 +265,8 @@ def check_network(patient: Patient) -> Iterator[Finding]:
             yield fine(name, "joined to a network")
         else:
             yield unknown(name, "joined to no network")
-    alerts = patient.settings.alerts
-    if default_route(patient.root) is None and alerts.remote:
+    alerts = target.settings.alerts
+    if default_route(target.root) is None and alerts.remote:
         yield doubt(
             "network",
             "nothing leads out of this device, and somebody is to be told over a network",
@@ -280,24 +280,24 @@ def check_network(patient: Patient) -> Iterator[Finding]:
 OTHERS = 0o004
 
 
-def check_groups(patient: Patient) -> Iterator[Finding]:
+def check_groups(target: Target) -> Iterator[CheckResult]:
     """The groups of this user, for devices that are here or asked for."""
     if os.name != "posix":
         return
     if os.geteuid() == 0:
         yield fine("user", "root, who may have everything")
     else:
-        have = _own_groups() | open_now(patient.root)
-        yield _groups("user", needed(patient), have, "sudo usermod -aG {} $USER, then log out and in again")
-    if patient.has_service:
+        have = _own_groups() | open_now(target.root)
+        yield _groups("user", needed(target), have, "sudo usermod -aG {} $USER, then log out and in again")
+    if target.has_service:
         todo = "install it again: sudo bear-alarm service install"
-        yield _groups("service user", needed(patient), _service_groups(patient), todo)
+        yield _groups("service user", needed(target), _service_groups(target), todo)
 
 
-def needed(patient: Patient) -> set[str]:
+def needed(target: Target) -> set[str]:
     """The groups that devices belong to which the alarm uses here."""
-    alerts = patient.settings.alerts
-    found = {each.group for each in devices(patient.root)}
+    alerts = target.settings.alerts
+    found = {each.group for each in devices(target.root)}
     if alerts.relays or alerts.deterrent_lamps:
         found.add("gpio")
     if alerts.sounds or alerts.deterrent:
@@ -316,7 +316,7 @@ def open_now(root: Path) -> set[str]:
     return {group for group, paths in nodes.items() if all(os.access(path, os.R_OK | os.W_OK) for path in paths)}
 
 
-def _groups(name: str, wanted: set[str], have: set[str], todo: str) -> Finding:
+def _groups(name: str, wanted: set[str], have: set[str], todo: str) -> CheckResult:
     missing = sorted(wanted - have)
     if missing:
         words = f"not in the group{'s' * (len(missing) > 1)} {', '.join(missing)}, whose devices the alarm uses"
@@ -336,27 +336,27 @@ def _own_groups() -> set[str]:
     return found
 
 
-def _service_groups(patient: Patient) -> set[str]:
+def _service_groups(target: Target) -> set[str]:
     """What the unit gives its process beside its user's own group."""
     try:
-        lines = (patient.root / UNIT).read_text(errors="replace").splitlines()
+        lines = (target.root / UNIT).read_text(errors="replace").splitlines()
     except OSError:
         return set()
     return {word for line in lines if line.startswith("SupplementaryGroups=") for word in line[20:].split()}
 
 
-def check_secrets(patient: Patient) -> Iterator[Finding]:
+def check_secrets(target: Target) -> Iterator[CheckResult]:
     """The config can be read, and its secrets by nobody else."""
-    if patient.config is None:
+    if target.config is None:
         return
-    if not os.access(patient.config, os.R_OK):
-        words = f"{patient.config} may not be read by this user"
+    if not os.access(target.config, os.R_OK):
+        words = f"{target.config} may not be read by this user"
         yield broken("config file", words, "ask as root, or change its owner")
         return
-    secrets = patient.config.with_name(SECRETS)
-    if _holds_secrets(patient.config, patient.settings) and _open_to_all(patient.config):
-        words = f"{patient.config} holds passwords or addresses that are secrets, and may be read by every user"
-        yield doubt("secrets", words, f"chmod o-rwx {patient.config}, or put them into {SECRETS} beside it")
+    secrets = target.config.with_name(SECRETS)
+    if _holds_secrets(target.config, target.settings) and _open_to_all(target.config):
+        words = f"{target.config} holds passwords or addresses that are secrets, and may be read by every user"
+        yield doubt("secrets", words, f"chmod o-rwx {target.config}, or put them into {SECRETS} beside it")
     if secrets.exists():
         if _open_to_all(secrets):
             yield doubt("secrets", f"{secrets} may be read by every user", f"chmod o-rwx {secrets}")
@@ -391,13 +391,13 @@ INSTALL = "sudo bear-alarm service install"
 MANY = 3  # restarts by itself
 
 
-def check_service(patient: Patient, host: Host | None = None) -> Iterator[Finding]:
+def check_service(target: Target, host: Host | None = None) -> Iterator[CheckResult]:
     """Installed, switched on, running, watched over, and how often it was started again."""
     if host is None:
-        if shutil.which("systemctl") is None or not (patient.root / "run/systemd/system").is_dir():
+        if shutil.which("systemctl") is None or not (target.root / "run/systemd/system").is_dir():
             yield unknown("service", "no systemd runs here")
             return
-        host = Host(root=patient.root)
+        host = Host(root=target.root)
     try:
         now = ask(host, lines=0)
     except ServiceError as error:
@@ -419,7 +419,7 @@ def check_service(patient: Patient, host: Host | None = None) -> Iterator[Findin
         yield doubt("unit", "its file was changed and systemd has not read it again", "sudo systemctl daemon-reload")
 
 
-def _state(now: State) -> Finding:
+def _state(now: State) -> CheckResult:
     said = f": {now.said}" if now.said else ""
     if now.up:
         return fine("service", f"it runs{said}")
@@ -440,14 +440,14 @@ BEFORE_US = datetime(2025, 1, 1, tzinfo=UTC)  # a clock that says less was never
 SET = "join a network for a moment, or set it: sudo timedatectl set-time 'YYYY-MM-DD hh:mm:ss'"
 
 
-def check_clock(patient: Patient, now: datetime | None = None, synced: bool | None = None) -> Iterator[Finding]:
+def check_clock(target: Target, now: datetime | None = None, synced: bool | None = None) -> Iterator[CheckResult]:
     """``now`` (UTC) and ``synced`` are the machine's where they are left out."""
     from edge.record.journal import Clock
 
     clock = Clock()
     known = clock.synced() if synced is None else synced
     now = now or datetime.now(UTC)
-    rtc = any((patient.root / "sys/class/rtc").glob("rtc*"))
+    rtc = any((target.root / "sys/class/rtc").glob("rtc*"))
     shown = f"{now.astimezone():%Y-%m-%d %H:%M}"
     if now < BEFORE_US:
         yield broken("clock", f"it says {shown}, so it was never set", SET)
@@ -464,12 +464,12 @@ def check_clock(patient: Patient, now: datetime | None = None, synced: bool | No
         yield fine("board clock", "there is one that goes on without power (if its battery is in)")
     elif sys.platform == "linux":
         yield unknown("board clock", "there is none; without a network the time is wrong after a power cut")
-    yield _zone(patient)
+    yield _zone(target)
 
 
-def _zone(patient: Patient) -> Finding:
-    alerts = patient.settings.alerts
-    hours = alerts.deterrent_hours or any(each.settings.schedule for each in patient.cameras)
+def _zone(target: Target) -> CheckResult:
+    alerts = target.settings.alerts
+    hours = alerts.deterrent_hours or any(each.settings.schedule for each in target.cameras)
     name, offset = datetime.now().astimezone().strftime("%Z %z").rsplit(" ", 1)
     if hours and not time.timezone and not time.daylight:  # London's winter is no UTC
         todo = "sudo timedatectl set-timezone Europe/Ljubljana, or whatever yours is; then restart the alarm"

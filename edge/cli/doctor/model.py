@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edge.cli.doctor.findings import Finding, broken, doubt, fine, python
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, python
+from edge.cli.doctor.target import Target
 from edge.settings import CameraSettings
 
 WITHIN_S = 180.0  # a slow card, a slow board
 LEAST_CROPS = 3  # of a frame, whatever it takes: edge.detect.frame_rate
 
 
-def check_model(patient: Patient) -> Iterator[Finding]:
+def check_model(target: Target) -> Iterator[CheckResult]:
     """Which it is, whether this processor computes it rightly, and what one crop takes."""
-    ended = python("edge.cli.doctor.try_model", patient.settings.model, WITHIN_S, patient.environment)
+    ended = python("edge.cli.doctor.try_model", target.settings.model, WITHIN_S, target.environment)
     found = ended.answer
     if not isinstance(found, dict):
         todo = "see onnxruntime above; then `bear-alarm model check`"
@@ -36,13 +36,13 @@ def check_model(patient: Patient) -> Iterator[Finding]:
         yield doubt("golden vectors", words, "nothing, if the speed below is enough; else take another board")
     else:
         yield fine("golden vectors", f"{how}, in {found['precision']}")
-    yield _speed(patient, float(found["crop_ms"]))
+    yield _speed(target, float(found["crop_ms"]))
 
 
-def _speed(patient: Patient, crop_ms: float) -> Finding:
+def _speed(target: Target, crop_ms: float) -> CheckResult:
     """What one crop takes beside what a frame may take."""
-    slow_ms = patient.settings.health.slow_ms
-    frame_s = min((each.settings.frame_s for each in patient.cameras), default=CameraSettings().frame_s)
+    slow_ms = target.settings.health.slow_ms
+    frame_s = min((each.settings.frame_s for each in target.cameras), default=CameraSettings().frame_s)
     crops = int(frame_s * 1000 / crop_ms)
     words = f"one crop takes {crop_ms:.0f} ms"
     if crop_ms > slow_ms:

@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.cli.doctor.findings import Ended, Finding, broken, doubt, fine, python
+from edge.cli.doctor.findings import CheckResult, Ended, broken, doubt, fine, python
 from edge.installing import extra, pip
 
 if TYPE_CHECKING:
-    from edge.cli.doctor.target import Patient
+    from edge.cli.doctor.target import Target
 
 # The Python all runs on, and the packages it needs: each is imported in a child, for a wrong wheel kills.
 
@@ -27,7 +27,7 @@ INSTALL = "install bear-alarm again into a new environment"
 OPENCVS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
-def check_python(bits: int = struct.calcsize("P") * 8) -> Iterator[Finding]:
+def check_python(bits: int = struct.calcsize("P") * 8) -> Iterator[CheckResult]:
     """The version, whether it is 64-bit by the size of a pointer, and where it lies."""
     version = platform.python_version()
     if sys.version_info < LEAST:
@@ -50,19 +50,19 @@ def check_python(bits: int = struct.calcsize("P") * 8) -> Iterator[Finding]:
         yield fine("bear-alarm", f"{__version__}, in the system's Python at {sys.prefix}")
 
 
-def check_first() -> Iterator[Finding]:
+def check_first() -> Iterator[CheckResult]:
     """What the doctor itself cannot go on without."""
     yield _needed("numpy", "numpy")
     yield _needed("pydantic", "pydantic")
     yield _needed("pyyaml", "yaml")
 
 
-def check_packages(patient: Patient) -> Iterator[Finding]:
+def check_packages(target: Target) -> Iterator[CheckResult]:
     """Everything else that is needed here can be imported."""
     yield _needed("onnxruntime", "onnxruntime")
     yield from _opencv()
-    alerts = patient.settings.alerts
-    if patient.settings.evidence.keep:
+    alerts = target.settings.alerts
+    if target.settings.evidence.keep:
         yield _wanted("av", "av", "evidence has no clips without it")
     if alerts.relays or alerts.deterrent_lamps:
         yield _needed("gpiozero", "gpiozero", extra("pi"))
@@ -75,19 +75,19 @@ def check_packages(patient: Patient) -> Iterator[Finding]:
         yield _needed("apprise", "apprise", pip("install", "apprise"))
 
 
-def _needed(package: str, module: str, todo: str = INSTALL) -> Finding:
+def _needed(package: str, module: str, todo: str = INSTALL) -> CheckResult:
     ended = python("edge.cli.doctor.importing", module, IMPORT_S)
     if ended.answer is not None:
         return fine(package, f"{_version(package, str(ended.answer))} can be imported")
     return broken(package, f"{_named(package)}: its import {_why(ended)}", _remedy(package, ended, todo))
 
 
-def _wanted(package: str, module: str, without: str) -> Finding:
+def _wanted(package: str, module: str, without: str) -> CheckResult:
     found = _needed(package, module, pip("install", package))
     return found if found.state == "fine" else doubt(package, f"{found.words}; {without}", found.todo)
 
 
-def _opencv() -> Iterator[Finding]:
+def _opencv() -> Iterator[CheckResult]:
     found = _needed("opencv-python-headless", "cv2")
     names = {_plain(each.name): str(each.version) for each in metadata.distributions() if each.name}
     here = [name for name in OPENCVS if name in names]

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 
 from edge.alert.redact import scrub
 from edge.cli.doctor import alerts, cameras, machine, model, packages
-from edge.cli.doctor.findings import Finding, broken, fine, unknown
-from edge.cli.doctor.target import Patient
+from edge.cli.doctor.findings import CheckResult, broken, fine, unknown
+from edge.cli.doctor.target import Target
 
 # The doctor's round: every check in its turn, each within its time, and what fails of our own said as such.
 
 
 log = logging.getLogger(__name__)
 
-Look = Callable[[Patient], Iterable[Finding]]
+Look = Callable[[Target], Iterable[CheckResult]]
 LIMIT_S = 30.0
 OUR_FAULT = "report it, with `bear-alarm doctor --bundle report.zip`"
 
@@ -32,23 +32,23 @@ class Check:
     limit_s: float = LIMIT_S  # until its next finding
 
 
-def examine(patient: Patient, groups: Iterable[tuple[str, Iterable[Check]]] | None = None) -> Iterator[Finding]:
+def examine(target: Target, groups: Iterable[tuple[str, Iterable[Check]]] | None = None) -> Iterator[CheckResult]:
     """Every finding, each as soon as it is there, group by group."""
     if groups is None:
-        groups = groups_for(patient)
+        groups = groups_for(target)
     for title, checks in groups:
         for check in checks:
-            for finding in _looked(check, patient):
+            for finding in _looked(check, target):
                 yield replace(finding, group=title)
 
 
-def _looked(check: Check, patient: Patient) -> Iterator[Finding]:
+def _looked(check: Check, target: Target) -> Iterator[CheckResult]:
     """In a thread of its own: a disk or a name server that does not answer holds up nothing but its line."""
-    found: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
+    found: queue.SimpleQueue[CheckResult | None] = queue.SimpleQueue()
 
     def look() -> None:
         try:
-            for finding in check.look(patient):
+            for finding in check.look(target):
                 found.put(finding)
         except Exception as error:  # whatever it is: the other checks go on
             log.debug("a check failed", exc_info=True)
@@ -75,7 +75,7 @@ def _looked(check: Check, patient: Patient) -> Iterator[Finding]:
 PACKAGES = "Packages"
 
 
-def groups_for(patient: Patient) -> list[tuple[str, list[Check]]]:
+def groups_for(target: Target) -> list[tuple[str, list[Check]]]:
     """Each group's title and checks; what says nothing of this device yields nothing."""
     return [
         (PACKAGES, [Check("packages", packages.check_packages, packages.IMPORT_S + 5)]),
@@ -116,20 +116,20 @@ def groups_for(patient: Patient) -> list[tuple[str, list[Check]]]:
     ]
 
 
-def check_config(patient: Patient) -> Iterator[Finding]:
+def check_config(target: Target) -> Iterator[CheckResult]:
     """The config file and every mistake in it."""
-    if patient.config is None:
+    if target.config is None:
         todo = "make one: bear-alarm config init"
         yield unknown("config", "none was found, so only what needs none was looked at", todo)
         return
-    for mistake in patient.mistakes:
+    for mistake in target.mistakes:
         yield broken("config", mistake, "correct it, and try: bear-alarm config check")
-    if not patient.mistakes:
-        names = ", ".join(each.name for each in patient.settings.cameras) or "none"
-        yield fine("config", f"{patient.config} is understood; cameras: {names}")
+    if not target.mistakes:
+        names = ", ".join(each.name for each in target.settings.cameras) or "none"
+        yield fine("config", f"{target.config} is understood; cameras: {names}")
 
 
-def check_anyone(patient: Patient) -> Iterator[Finding]:
+def check_anyone(target: Target) -> Iterator[CheckResult]:
     """Whether anybody is told at all, where a config says who."""
-    if patient.config and not patient.mistakes and not patient.settings.alerts.anyone:
+    if target.config and not target.mistakes and not target.settings.alerts.anyone:
         yield broken("nobody", "nobody is told but the terminal", "name a sound, a relay or somebody in the config")

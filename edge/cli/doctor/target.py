@@ -18,7 +18,7 @@ UNIT = Path("etc/systemd/system/bear-alarm.service")  # below the root
 
 
 @dataclass(frozen=True)
-class Patient:
+class Target:
     """One device. ``root`` is where its /sys, /proc, /etc and /dev are looked for, which tests have of their own."""
 
     settings: Settings = field(default_factory=Settings)
@@ -74,10 +74,10 @@ class Patient:
     @property
     def alarm_runs(self) -> bool:
         """Whether an alarm is at work here now: on that state folder, as its lock says, or as the service."""
-        from edge.record.database import Alive
+        from edge.record.database import RunLock
 
         try:
-            if Alive(self.state, "").others():
+            if RunLock(self.state, "").others():
                 return True
         except BearAlarmError:
             pass

@@ -33,14 +33,14 @@ def _look(source: Any, found: dict[str, Any], began: float) -> None:
 
     stillness = Stillness()
     first_at: float | None = None
-    frame, same_s = None, 0.0
+    frame, frozen_s = None, 0.0
     for frame in source:
         now = time.monotonic()
         if first_at is None:
             first_at = now
             found["first_s"] = now - began
         found["frames"] += 1
-        same_s = stillness(frame, frame.time)
+        frozen_s = stillness(frame, frame.time)
         if now - first_at >= LOOK_S or (not source.live and frame.time >= LOOK_S):
             break
     if frame is None or first_at is None:
@@ -51,7 +51,7 @@ def _look(source: Any, found: dict[str, Any], began: float) -> None:
     found |= {
         "size_wh": [width, height],
         "fps": (found["frames"] - 1) / looked_s if source.live and looked_s > 0 else None,
-        "same_s": same_s if stillness.frames >= found["frames"] > 2 else 0.0,
+        "same_s": frozen_s if stillness.frames >= found["frames"] > 2 else 0.0,
         "troubles": _unseen(grey),
         "sharpness": _sharpness(grey),
     }
