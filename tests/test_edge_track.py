@@ -199,7 +199,7 @@ def first_alarm(frames, which):
 
 
 def test_higher_scores_are_rarely_later():
-    """A score decides which track an observation joins, so it can happen; 11 without ``likely_same_ids`` and ``own``."""
+    """A score decides which track an observation joins, so it can be; 11 without ``likely_same_ids`` and ``own``."""
     scenes = [scattered(seed) for seed in range(1000)]
     alarms = [(first_alarm(frames, 1)[0], first_alarm(frames, 2)[0]) for frames in scenes]
     assert sum(lower < math.inf for lower, _ in alarms) > 500

@@ -26,7 +26,7 @@ from train.clean.suspects import CACHE
 from train.data.decisions import TABLE, append_decisions, decide
 from train.data.table import read_catalog
 from train.learn.hard_negatives import FOLDER
-from train.learn.run import STATE
+from train.learn.unfinished import STATE
 
 KEPT = "no_bear/camera-1/rock-0.jpg"
 

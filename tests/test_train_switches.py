@@ -27,13 +27,9 @@ from train.learn.dataloaders import PictureCache
 from train.learn.hard_negatives import FOLDER, Mined
 from train.learn.learner import Checkpoint
 from train.learn.recipe import Recipe
-from train.learn.run import (
-    FILE,
-    STATE,
-    Begun,
-    read_run,
-)
+from train.learn.run import read_run
 from train.learn.session import Session, mined_words
+from train.learn.unfinished import FILE, STATE, Begun
 
 SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2)
 

@@ -34,7 +34,7 @@ from train.learn.dataloaders import PictureCache
 from train.learn.hard_negatives import Mined
 from train.learn.learner import of_first, part, processes, rank, together
 from train.learn.recipe import Recipe
-from train.learn.run import Begun
+from train.learn.unfinished import Begun
 
 ITEMS, BATCH, EPOCHS = 32, 4, 2
 BOTH = pytest.mark.slow

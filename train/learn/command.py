@@ -107,8 +107,8 @@ def train(
     from train.data.split import Fold, complete, split_catalog
     from train.data.table import only_shippable, parse_labels, read_catalog
     from train.learn.recipe import Recipe, changed, check_gpu, fitted, recipe_of, recipe_values
-    from train.learn.run import FILE, Begun, read_begun
     from train.learn.threads import wait_asleep
+    from train.learn.unfinished import FILE, Begun, read_begun
 
     def divide(pictures: Catalog) -> Split:
         fold = Fold.parse(begun.fold) if begun.fold else None

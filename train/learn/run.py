@@ -48,57 +48,8 @@ from train.learn.learner import allowed_labels, first, of_first, rank, seed_ever
 from train.learn.network import Backbone, BearNet, build, find_backbone
 from train.learn.predict import answering_learner
 from train.learn.recipe import Recipe
+from train.learn.unfinished import forget
 from train.metrics import bear_probability, fit_frame_temperature, fit_temperature, fit_threshold, probabilities
-
-# Record of how a training was begun, so that it can go on after a break: RUN/unfinished.json, until it is finished.
-
-
-FILE = "unfinished.json"
-STATE = "unfinished.pt"  # the weights after the last whole epoch (``train.learn.learner``)
-
-
-@dataclass(frozen=True)
-class Begun:
-    """The switches of ``bear-alarm train``, and the digest of the pictures they were given for."""
-
-    data: str
-    recipe: dict[str, Any]
-    tune: Sequence[str]
-    test: Sequence[str]
-    fold: str | None
-    labels: Sequence[str]
-    weights: str | None
-    shippable: bool
-    catalog_sha256: str
-    hard_negatives: Sequence[dict[str, str]] = ()  # as ``train.learn.hard_negatives.noted`` has them
-
-    def write(self, out: Path) -> None:
-        """Write it into the run's folder, in place of an older one, whose state goes. Raises OptionError."""
-        (out / STATE).unlink(missing_ok=True)
-        try:
-            replace_whole(out / FILE, (json.dumps(asdict(self), indent=1) + "\n").encode(errors="backslashreplace"))
-        except OSError as error:
-            raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
-
-
-def read_begun(out: Path) -> Begun:
-    """Read how the training in a folder was begun. Raises OptionError where none was broken off there."""
-    file = out / FILE
-    if not file.is_file():
-        what = "its training is finished" if (out / "learner.pkl").is_file() else "no training was broken off there"
-        raise OptionError(f"--resume {out}: {what}; name the --out folder of a training that was broken off")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        return Begun(**{field.name: values[field.name] for field in fields(Begun)})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OptionError(f"{file}: damaged ({type(error).__name__}); begin again with --force") from None
-
-
-def forget(out: Path) -> None:
-    """Remove what a finished run needs no more."""
-    for name in (FILE, STATE):
-        (out / name).unlink(missing_ok=True)
-
 
 # Pictures of a run: the confusion matrix and the top losses, on the tuning part.
 

@@ -19,7 +19,8 @@ from train.learn.dataloaders import PictureCache
 from train.learn.hard_negatives import FOLDER, Mined, forget_others, mine, noted
 from train.learn.learner import first, of_first, processes, wait_for_all
 from train.learn.recipe import Recipe, steps_of
-from train.learn.run import STATE, Begun, train_run
+from train.learn.run import train_run
+from train.learn.unfinished import STATE, Begun
 
 if TYPE_CHECKING:
     from fastai.callback.core import Callback
