@@ -36,7 +36,7 @@ from typing import Any
 ROOT = next(each for each in Path(__file__).resolve().parents if (each / "pyproject.toml").is_file())
 PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES") or "nowhere").resolve()
 MASKS = {r"\b20\d\d-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?": "DATE", r"\d{6}-(\w+-ID)": r"TIME-\1"}
-MASKS |= {r"@[0-9a-f]{12}": "@MODEL", r"127\.0\.0\.1:\d+": "HERE", r"bears-[0-9a-f]{16}": "TOPIC"}
+MASKS |= {r"@[0-9a-f]{12}": "@MODEL", r"127\.0\.0\.1:\d{5}": "HERE", r"bears-[0-9a-f]{16}": "TOPIC"}
 TEXT = Path(__file__).with_name("same_behaviour.txt").read_text(encoding="utf-8")
 PLAN = {name: re.findall(r"^[^#\n].*", lines, re.M) for name, lines in re.findall(r"^\[(\w+)\]([^\[]*)", TEXT, re.M)}
 VOLATILE = set(PLAN["volatile"])
@@ -143,7 +143,8 @@ def commands(run: Scratch) -> Iterator[tuple[str, Any]]:
             ids = re.findall(r"[0-9a-f]{32}", (run.folder / "e.jsonl").read_text())
             run.ids = {each[:size] for each in ids for size in (8, 16, 32)}
             yield "posted to a webhook", {"posts": sorted(map(json.dumps, run.clean(told)))}
-        drop = VOLATILE.union(PLAN["diagnosis"] if "doctor" in line else PLAN["made"] if "m.onnx" in line else ())
+        more = PLAN["diagnosis"] if "doctor" in line else PLAN["made"] if "m.onnx" in line else []
+        drop = set() if line.startswith("schema") else VOLATILE.union(more)
         said = answer(ended.stdout)
         kept = {"exit": ended.returncode, "answer": kind(said) if line.startswith("bench") else run.clean(said, drop)}
         yield line, kept | {name: run.clean(run.file(name), drop) for name in files.split()} | {"to read": ended.stderr}
@@ -240,12 +241,11 @@ def record(folder: Path, groups: list[str]) -> None:
     for group in groups:
         for old in folder.glob(f"{group}-*.json"):
             old.unlink()
-        started = time.monotonic()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
             for name, item in GROUPS[group](Scratch(Path(scratch))):
-                path = folder / f"{group}-{re.sub(r'[^a-zA-Z0-9_.]+', '-', name)[:99].strip('-')}.json"
+                path = folder / f"{group}-{re.sub(r'[^a-zA-Z0-9_.-]+', '_', name)[:99]}.json"
                 path.write_text(json.dumps({"name": name} | item, indent=0), encoding="utf-8")
-                print(f"{time.monotonic() - started:6.1f} s  {group}: {name}", file=sys.stderr)
+                print(f"{time.strftime('%X')}  {group}: {name}", file=sys.stderr)
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
