@@ -37,6 +37,7 @@ define tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST)
 endef
 
