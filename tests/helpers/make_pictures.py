@@ -55,8 +55,9 @@ def zones(out: Path) -> None:
     """Save a snapshot of the demo with a zone and a mask."""
     words = ["--at", "16", "--zone", "path=0,0.5 0.6,0.5 0.6,1 0,1", "--mask", "0.75,0 1,0 1,0.35 0.75,0.35"]
     subprocess.run([*COMMAND, "snapshot", "demo", *words, "--out", str(out)], check=True, capture_output=True)
-    picture = cv2.resize(cv2.imread(str(out)), (960, 540), interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(out), picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    picture = cv2.imread(str(out))
+    assert picture is not None
+    cv2.imwrite(str(out), cv2.resize(picture, (960, 540), interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 
 def wiring() -> str:
