@@ -34,7 +34,7 @@ from tests.conftest import PICTURES
 from train.data.pictures import Picture, is_bear
 from train.data.table import MANIFEST, read_catalog
 from train.evaluate.far_bears import BINS, benchmark_scores
-from train.evaluate.trail_cameras import LEAST_PX, level, part_of
+from train.evaluate.trail_cameras import MIN_PX, level, part_of
 from train.learn.inference import CONTEXT, ask, ask_frame
 from train.learn.run import Run, read_run
 from train.metrics import threshold_at
@@ -127,7 +127,7 @@ def judged(name: str, run: Run, pictures: Path) -> str:
 def whole(run: Run, row: Picture) -> Iterator[float]:
     """Yield the surest window's log-odds of a frame, levelled as the benchmark does; none of one that is too small."""
     image = read_picture(row.file)
-    if is_bear(row.label) or max(image.shape[:2]) >= LEAST_PX:
+    if is_bear(row.label) or max(image.shape[:2]) >= MIN_PX:
         rule = run.frame
         logits, _ = ask_frame(run.net, run.backbone, frame_of(level(image), rule.sides[0], rule.windows), rule.windows)
         yield float(run.net.bear_odds(torch.from_numpy(logits)).max())

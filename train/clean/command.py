@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,6 @@ from edge.installing import extra
 if TYPE_CHECKING:
     from train.clean.suspects import Suspect
     from train.learn.run_folder import Place
-
 
 TOP = 300
 
@@ -84,7 +84,7 @@ def clean(
 
 
 def _find(place: Place, top: int) -> list[Suspect]:
-    """The labels most in doubt among those nobody decided."""
+    """Find the labels most in doubt among those without a decision."""
     if find_spec("cleanlab") is None:
         raise MissingExtraError(
             f"`bear-alarm clean` needs cleanlab, which a device goes without; run: {extra('train')}"
@@ -115,9 +115,7 @@ def _find(place: Place, top: int) -> list[Suspect]:
 
 
 def _writable(out: Path) -> Path:
-    """The page's file. Raises OptionError where it cannot be written: that should not show after the work."""
-    import tempfile
-
+    """Check that the page can be written: that should not show after the work. Raises OptionError."""
     if out.is_dir():
         raise OptionError(f"{out}: is a folder; give --out the name of a file, such as {out / 'clean.html'}")
     try:
@@ -145,10 +143,10 @@ def _write(place: Place, suspects: list[Suspect], out: Path, *, as_json: bool) -
 
 
 def _serve(place: Place, suspects: list[Suspect], port: int) -> None:
-    from train.clean.page import Desk, open_desk, page_rows
+    from train.clean.page import Review, open_server, page_rows
 
-    desk = Desk(page_rows(suspects, place.root), place.root, place.name)
-    server, url = open_desk(desk, port)
+    review = Review(page_rows(suspects, place.root), place.root, place.name)
+    server, url = open_server(review, port)
     print(url, flush=True)
     _say("Open this address on this machine; each decision is written at once. Ctrl-C ends it.")
     try:
@@ -174,15 +172,9 @@ def _apply(place: Place, file: Path) -> None:
 
 
 def _undo(place: Place, what: str) -> None:
-    from train.data.decisions import append_decisions, live, read_decisions, take_back
+    from train.clean.changes import undo_decisions
 
-    held = live(read_decisions(place.root))
-    if not held:
-        raise OptionError(f"{place.root}: no decision holds, there is nothing to take back")
-    about = held if what == "all" else held[-1:] if what == "last" else [row for row in held if row.file == what]
-    if not about:
-        raise OptionError(f"--undo {what!r}: no decision is about this file; see `bear-alarm clean {place.run} --list`")
-    append_decisions(place.root, [take_back(row, by=place.name) for row in about])
+    about = undo_decisions(place, what)
     for row in about[:10]:
         _say(f"taken back: {row.file} ({row.decision}{f' as {row.after}' if row.after else ''})")
     _say(_held(place))
@@ -198,7 +190,7 @@ def _list(place: Place) -> None:
 
 
 def _retrain(place: Place, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
-    from train.clean.retrain import check_retrain
+    from train.clean.changes import check_retrain
     from train.learn.threads import wait_asleep
 
     check_retrain(place, out, force=force)  # before the seconds that torch takes
