@@ -181,9 +181,9 @@ def test_a_run_that_was_not_exported_is_asked_itself(
     monkeypatch.setattr(train.learn.run, "read_run", lambda _: run_read)
     asked: list[int] = []
 
-    def ask(_: Any, __: Any, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ask_crops(_: Any, __: Any, crops: np.ndarray) -> np.ndarray:
         asked.append(len(crops))
-        return 1.5 * np.log(np.clip(tiny_answer(crops), 1e-9, 1)), np.zeros(len(crops))
+        return 1.5 * np.log(np.clip(tiny_answer(crops), 1e-9, 1))
 
     def ask_frame(_: Any, __: Any, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         h, w = frame.shape[0] // 32, frame.shape[1] // 32
@@ -191,7 +191,7 @@ def test_a_run_that_was_not_exported_is_asked_itself(
         answer = np.log(np.clip(tiny_answer(frame[None]), 1e-9, 1))
         return np.repeat(answer, count, 0), np.zeros((h, w), np.float32)
 
-    monkeypatch.setattr(train.learn.inference, "ask", ask)
+    monkeypatch.setattr(train.learn.inference, "ask_crops", ask_crops)
     monkeypatch.setattr(train.learn.inference, "ask_frame", ask_frame)
     report(run)
     html = (run / "report.html").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from edge.errors import CatalogError, OptionError
 from train.data.decisions import Decision, append_decisions, live, read_decisions, take_back
 from train.data.pictures import SPLITS
 from train.data.split import name_of
-from train.learn.run_folder import Place
+from train.learn.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Change:
         return sum(self.relabelled.values()) + self.deleted
 
 
-def changes(place: Place) -> Change:
+def changes(place: RunFolder) -> Change:
     """Find how the pictures' labels differ from those the run was trained with."""
     now = {name_of(picture, place.root): picture.label for picture in place.catalog.pictures}
     relabelled: Counter[str] = Counter()
@@ -52,7 +52,7 @@ def changes(place: Place) -> Change:
     return Change(dict(relabelled.most_common()), deleted, tuning)
 
 
-def check_retrain(place: Place, out: Path, *, force: bool = False) -> Change:
+def check_retrain(place: RunFolder, out: Path, *, force: bool = False) -> Change:
     """Find what would be trained on anew. Raises OptionError where nothing was decided or ``out`` holds a run."""
     if out.resolve() == place.run.resolve():
         raise OptionError(f"{out}: is the run that was cleaned; choose another --out, to compare the two")
@@ -77,7 +77,7 @@ def words(change: Change) -> str:
     )
 
 
-def undo_decisions(place: Place, what: str) -> list[Decision]:
+def undo_decisions(place: RunFolder, what: str) -> list[Decision]:
     """Take back the ``last`` decision, the one about a file, or ``all``; return them. Raises OptionError for none."""
     held = live(read_decisions(place.root))
     if not held:

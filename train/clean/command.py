@@ -17,7 +17,7 @@ from edge.installing import extra
 
 if TYPE_CHECKING:
     from train.clean.suspects import Suspect
-    from train.learn.run_folder import Place
+    from train.learn.run_folder import RunFolder
 
 TOP = 300
 
@@ -64,9 +64,9 @@ def clean(
     named = [name for name, given in chosen.items() if given]
     if len(named) > 1:
         raise OptionError(f"{named[0]} and {named[1]} are two things; do one after the other")
-    from train.learn.run_folder import find_place
+    from train.learn.run_folder import open_run_folder
 
-    place = find_place(run, data)
+    place = open_run_folder(run, data)
     if apply is not None:
         _apply(place, apply)
     elif undo is not None:
@@ -83,7 +83,7 @@ def clean(
         _write(place, _find(place, top), target, as_json=as_json)
 
 
-def _find(place: Place, top: int) -> list[Suspect]:
+def _find(place: RunFolder, top: int) -> list[Suspect]:
     """Find the labels most in doubt among those without a decision."""
     if find_spec("cleanlab") is None:
         raise MissingExtraError(
@@ -125,7 +125,7 @@ def _writable(out: Path) -> Path:
         raise OptionError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
 
 
-def _write(place: Place, suspects: list[Suspect], out: Path, *, as_json: bool) -> None:
+def _write(place: RunFolder, suspects: list[Suspect], out: Path, *, as_json: bool) -> None:
     from edge.files import replace_whole
     from train.clean.page import page, page_rows
 
@@ -142,7 +142,7 @@ def _write(place: Place, suspects: list[Suspect], out: Path, *, as_json: bool) -
         print(out)
 
 
-def _serve(place: Place, suspects: list[Suspect], port: int) -> None:
+def _serve(place: RunFolder, suspects: list[Suspect], port: int) -> None:
     from train.clean.page import Review, open_server, page_rows
 
     review = Review(page_rows(suspects, place.root), place.root, place.name)
@@ -157,7 +157,7 @@ def _serve(place: Place, suspects: list[Suspect], port: int) -> None:
         server.server_close()
 
 
-def _apply(place: Place, file: Path) -> None:
+def _apply(place: RunFolder, file: Path) -> None:
     from train.data.decisions import KINDS, UNDO, append_decisions, is_about, read_table
 
     given = read_table(file)
@@ -171,7 +171,7 @@ def _apply(place: Place, file: Path) -> None:
     _say(f"{_held(place)}; next: bear-alarm clean {place.run} --retrain")
 
 
-def _undo(place: Place, what: str) -> None:
+def _undo(place: RunFolder, what: str) -> None:
     from train.clean.changes import undo_decisions
 
     about = undo_decisions(place, what)
@@ -180,7 +180,7 @@ def _undo(place: Place, what: str) -> None:
     _say(_held(place))
 
 
-def _list(place: Place) -> None:
+def _list(place: RunFolder) -> None:
     from train.data.decisions import COLUMNS, as_row, live, read_decisions
 
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
@@ -189,7 +189,7 @@ def _list(place: Place) -> None:
     _say(_held(place))
 
 
-def _retrain(place: Place, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
+def _retrain(place: RunFolder, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
     from train.clean.changes import check_retrain
     from train.learn.threads import wait_asleep
 
@@ -216,7 +216,7 @@ def _counts(suspects: list[Suspect]) -> str:
     return ", ".join(f"{count} {why}" for why, count in counts.items() if count) or "none"
 
 
-def _held(place: Place) -> str:
+def _held(place: RunFolder) -> str:
     from train.data.decisions import KINDS, UNDO, live, read_decisions
 
     held: list[Any] = live(read_decisions(place.root))

@@ -19,7 +19,7 @@ from train.learn.dataloaders import PictureCache, Track, leave_out_broken
 from train.learn.hard_negatives import FOLDER, kept_crops, remembered
 from train.learn.learner import Progress
 from train.learn.run import ask_tune, make_folder, measure, read_run, train_run
-from train.learn.run_folder import Place
+from train.learn.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 REPORT = "cleaned.json"  # in the new run's folder
@@ -27,7 +27,7 @@ PARTS = ("clean", "degraded", "all")
 
 
 def retrain(
-    place: Place,
+    place: RunFolder,
     out: Path,
     say: Callable[[str], None],
     track: Track,
@@ -95,7 +95,7 @@ def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parts(place: Place) -> tuple[Catalog, Split]:
+def _parts(place: RunFolder) -> tuple[Catalog, Split]:
     """Split the decided pictures. Raises CatalogError where one has no bears left, or no others."""
     split = read_split(place.catalog, place.run / "split.csv")
     if not complete(split):
@@ -111,7 +111,7 @@ def _parts(place: Place) -> tuple[Catalog, Split]:
     return replace(place.catalog, pictures=pictures, digest=digest, left_out=left_out), split
 
 
-def _hard_negatives(place: Place, out: Path) -> list[Picture]:
+def _hard_negatives(place: RunFolder, out: Path) -> list[Picture]:
     """Copy the crops the run found hard into the new run's folder, as pictures to train on."""
     told = place.settings.get("hard_negatives", [])
     notes, many = (told, len(told)) if isinstance(told, list) else ([], int(told))  # once it was how many there are

@@ -180,9 +180,9 @@ class TrainedNet(Classifier):
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (N, labels) of uint8 crops (N, size, size, 3) BGR, and zeros in the place of ood (N,)."""
-        from train.learn.inference import ask
+        from train.learn.inference import ask_crops
 
-        logits = ask(self._run.net, self._run.backbone, crops)[0]
+        logits = ask_crops(self._run.net, self._run.backbone, crops)
         return probabilities(logits, self._temperature).astype(np.float32), np.zeros(len(crops), np.float32)
 
     def windows(

@@ -45,7 +45,7 @@ from train.data.split import read_split
 from train.learn.dataloaders import Example
 from train.learn.predict import OpenAsAlarm
 from train.learn.run import Run, read_run
-from train.learn.run_folder import find_place
+from train.learn.run_folder import open_run_folder
 
 BATCH = 32
 
@@ -58,7 +58,7 @@ class Labels:
     """
 
     def __init__(self, run: Path | str, data: Path | str | None = None) -> None:
-        self.place = find_place(Path(run), None if data is None else Path(data))
+        self.place = open_run_folder(Path(run), None if data is None else Path(data))
         split = read_split(self.place.catalog, self.place.run / "split.csv")
         pictures = [*split["train"], *split["tune"]]
         self._pictures = {picture.file: picture for picture in pictures}
