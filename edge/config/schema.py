@@ -19,6 +19,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationInfo,
+    model_validator,
 )
 from pydantic_core import core_schema
 
@@ -218,8 +219,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, data: Any) -> Any:
+        """Leave out settings that were left empty."""
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        """Nothing: a password may be among them."""
+        """Show nothing: a password may be among the values."""
         return []
 
 
