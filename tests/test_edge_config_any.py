@@ -7,10 +7,11 @@ import pytest
 
 from edge.config.load import load_text
 from edge.config.schema import NAME, settings
-from edge.config.template import quoted, template, uncommented
+from edge.config.template import quoted, template
 from edge.config.yaml_tree import parse
 from edge.errors import ConfigError
 from edge.settings import Settings
+from tests.config_text import uncommented
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
 from hypothesis import example, given

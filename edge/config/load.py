@@ -9,8 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import ValidationError
+
 from edge.alert.mqtt_settings import PORTS
 from edge.alert.mqtt_settings import Settings as MqttSettings
+from edge.config.check import absent, check_together, filled_under, key_of, refused, sentence
 from edge.config.find import SECRETS
 from edge.config.schema import CameraSection, Config, Looking, Section
 from edge.config.yaml_tree import Document, Key, Unreadable, key_text, parse, read_text
@@ -84,8 +87,8 @@ def fill(document: Document, secrets: SecretResolver) -> None:
         if not isinstance(value, str) or "${" not in value:
             return value
         filled, sentences = _filled(value, secrets)
-        for sentence in sentences:
-            document.add(key, sentence)
+        for words in sentences:
+            document.add(key, words)
         if sentences:
             document.wrong.add(key)
             return value
@@ -183,9 +186,6 @@ class SecretResolver:
 
 def _checked(document: Document, folder: Path) -> Config | None:
     """Return the config without the settings that are wrong, whose problems the document notes; None without any."""
-    from pydantic import ValidationError
-
-    from edge.config.check import absent, check_together, filled_under, key_of, refused, sentence
 
     def add(key: Key, words: str, *others: Key) -> None:
         """Note one problem a setting; what follows from a mistake in it or in one of the others is noise."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 from yaml.reader import ReaderError
 
+from edge.alert.redact import scrub
 from edge.errors import ConfigProblem
 
 MAX_BYTES = 1_000_000  # of a file
@@ -100,8 +101,6 @@ class Document:
 
 def key_text(key: Key) -> str:
     """Return ``cameras.yard.zones`` or ``notify[2]`` (from 1), without a secret that stands in place of a name."""
-    from edge.alert.redact import scrub
-
     words = ""
     for part in key:
         words += f"[{part + 1}]" if isinstance(part, int) else f".{scrub(part)[:60]}"
