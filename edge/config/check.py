@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from edge.alert.mqtt_settings import Settings as MqttSettings
-from edge.alert.redact import scrub, web_address
+from edge.alert.redact import scrub
 from edge.alert.sound import is_path
 from edge.config.schema import (
     DEMO,
@@ -85,9 +85,9 @@ def check_together(config: Config, add: Add) -> None:
         add(("deterrent", inner), words, ("deterrent", "play"))
     if config.webhook.secret and not config.webhook.url:
         add(("webhook", "secret"), "there is a secret but no address; give webhook.url too", ("webhook", "url"))
-    _check_heartbeat(config, add)
+    if config.webhook.secret and not config.webhook.secret.strip():
+        add(("webhook", "secret"), "it is empty; give one, or leave it out")
     _check_mqtt(config, add)
-    _check_webhook(config, add)
     _check_notify(config, add)
 
 
@@ -300,24 +300,6 @@ def _check_mqtt(config: Config, add: Add) -> None:
             pass  # no mistake, as below
         except OptionError as error:
             add(("mqtt", "ca"), said(error))
-
-
-def _check_heartbeat(config: Config, add: Add) -> None:
-    if config.health.heartbeat.url:
-        try:
-            web_address(config.health.heartbeat.url, "the heartbeat")
-        except OptionError as error:
-            add(("health", "heartbeat", "url"), said(error))
-
-
-def _check_webhook(config: Config, add: Add) -> None:
-    from edge.alert.webhook import Webhook
-
-    if config.webhook.url:
-        try:
-            Webhook(config.webhook.url, secret=config.webhook.secret)
-        except OptionError as error:
-            add(("webhook", "url"), said(error))
 
 
 def _check_notify(config: Config, add: Add) -> None:

@@ -11,6 +11,7 @@ import glob
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -253,23 +254,23 @@ def placed(word: str, folder: Path) -> Path:
         raise ValueError(f"{word!r}: no such user's home folder; give the whole path") from None
 
 
-def folder_at(word: str, folder: Path) -> Path:
+def folder_at(value: Any, folder: Path) -> Path:
     """Return a folder that is there, or may be made. Raises ValueError, OSError."""
-    path = placed(word, folder)
+    path = placed(text_of(value), folder)
     if path.exists() and not path.is_dir():
-        raise ValueError(f"{word!r} is a file; name a folder")
-    _check_above(path, word)
+        raise ValueError(f"{value!r} is a file; name a folder")
+    _check_above(path, value)
     return path
 
 
-def file_at(word: str, folder: Path) -> Path:
+def file_at(value: Any, folder: Path) -> Path:
     """Return a file that is there, or may be made; opening a pipe would hang. Raises ValueError, OSError."""
-    path = placed(word, folder)
+    path = placed(text_of(value), folder)
     if path.is_dir():
-        raise ValueError(f"{word!r} is a folder; name a file")
+        raise ValueError(f"{value!r} is a folder; name a file")
     if path.exists() and not path.is_file():
-        raise ValueError(f"{word!r} is no ordinary file; name one")
-    _check_above(path, word)
+        raise ValueError(f"{value!r} is no ordinary file; name one")
+    _check_above(path, value)
     return path
 
 
@@ -303,10 +304,6 @@ def _deterrent(value: Any, folder: Path) -> str | None:
     return str(path)
 
 
-def _ca(value: Any, folder: Path) -> Path:
-    return file_at(text_of(value), folder)
-
-
 def _discovery(value: Any, folder: Path) -> str:
     """Return Home Assistant's prefix; empty for off."""
     word = text_of(value)
@@ -331,18 +328,15 @@ def _pin_of(words: str) -> dict[str, Any]:
 
 def _broker_of(url: str) -> dict[str, Any]:
     """Return the settings of a URL, without those that it leaves as they are."""
-    found = settings_from_url(url)
-    every = {
-        "host": found.host, "port": found.port, "user": found.user, "password": found.password, "tls": found.tls,
-        "ca": None if found.ca is None else str(found.ca), "insecure": found.insecure, "prefix": found.prefix,
-        "discovery": found.discovery or "off", "every_s": found.every_s, "pictures": found.pictures,
-        "client_id": found.client_id,
-    }  # fmt: skip
-    return {name: value for name, value in every.items() if value is not None}
+    found = {name: value for name, value in asdict(settings_from_url(url)).items() if value is not None}
+    found["discovery"] = found["discovery"] or "off"
+    return {name: str(value) if name == "ca" else value for name, value in found.items()}
 
 
 Text = Annotated[str, Words(lambda value, folder: text_of(value), WORD_OR_NUMBER)]
 WebAddress = Annotated[str, Words(_web_address, WORD)]
+FilePath = Annotated[Path, Words(file_at, WORD)]
+FolderPath = Annotated[Path, Words(folder_at, WORD)]
 
 
 class PinSection(Section):
@@ -360,7 +354,7 @@ class PinSection(Section):
     @property
     def words(self) -> str:
         """The pin as ``--relay`` takes it."""
-        seconds = [f"{self.seconds:g}"] if "seconds" in self.model_fields_set and self.seconds != 10.0 else []
+        seconds = [f"{self.seconds:g}"] if self.seconds != 10.0 else []
         flags = ["low"] * (self.active == "low") + ["blink"] * self.blink
         return ":".join([str(self.pin), *seconds, *flags])
 
@@ -421,7 +415,8 @@ class MqttSection(Section):
     password: Annotated[Text | None, Field(description="Better as ${NAME}, and NAME in secrets.yml.")] = None
     tls: Annotated[bool, Field(description="Speak TLS.")] = False
     ca: Annotated[
-        Path | None, Words(_ca, WORD), Field(description="PEM file of the CA to trust (default: those of the system).")
+        FilePath | None,
+        Field(description="PEM file of the CA to trust (default: those of the system)."),
     ] = None
     insecure: Annotated[bool, Field(description="TLS without looking at the certificate.")] = False
     prefix: Annotated[Text, Field(description="What all topics begin with.")] = PREFIX
@@ -569,20 +564,12 @@ SETTINGS = frozenset(CameraSection.model_fields)
 CameraValue = Annotated[CameraSection, Short("source", WORD_OR_NUMBER)]
 
 
-def _folder(value: Any, folder: Path) -> Path:
-    return folder_at(text_of(value), folder)
-
-
-def _file(value: Any, folder: Path) -> Path:
-    return file_at(text_of(value), folder)
-
-
 def _events(value: Any, folder: Path) -> str:
-    return "-" if value == "-" else str(_file(value, folder))
+    return "-" if value == "-" else str(file_at(value, folder))
 
 
 def _model(value: Any, folder: Path) -> str:
-    path = _file(value, folder)
+    path = file_at(value, folder)
     if not path.exists():
         raise ValueError(f"{value!r}: no such model file; name one made by `bear-alarm export`")
     return str(path)
@@ -598,8 +585,7 @@ class Record(Section):
 
     enabled: Annotated[bool, Field(description="Keep pictures and clips of alarms.")] = True
     path: Annotated[
-        Path | None,
-        Words(_folder, WORD),
+        FolderPath | None,
         Field(description="Folder for them (default: ./evidence; under a service, in the state folder)."),
     ] = None
     quota_mb: Annotated[
@@ -682,13 +668,11 @@ class Config(Section):
         Field(description="Model file (default: the chosen or the bundled one)."),
     ] = None
     state: Annotated[
-        Path | None,
-        Words(_folder, WORD),
+        FolderPath | None,
         Field(description="Folder for the journal of events (default: this system's place for it)."),
     ] = None
     trace: Annotated[
-        Path | None,
-        Words(_file, WORD),
+        FilePath | None,
         Field(description="Keep what was seen and thought in this file, for `bear-alarm why`."),
     ] = None
     cameras: Annotated[
