@@ -1,5 +1,6 @@
 """Texts of configs for the tests, and what becomes of them."""
 
+import re
 from pathlib import Path
 from textwrap import dedent
 
@@ -20,3 +21,8 @@ def problems(text: str, folder: Path = Path("/nowhere")) -> list[str]:
     except ConfigError as error:
         return [line.removeprefix(f"{folder / 'bear-alarm.yml'}:").strip() for line in error.lines]
     return []
+
+
+def uncommented(text: str) -> str:
+    """The text of a template with every setting taken in."""
+    return re.sub(r"^(\s*)#(?=[^\s#])", r"\1", text, flags=re.MULTILINE)

@@ -7,10 +7,11 @@ import pytest
 
 from edge.config.load import load_text
 from edge.config.schema import NAME, settings
-from edge.config.template import quoted, template, uncommented
+from edge.config.template import quoted, template
 from edge.config.yaml_tree import parse
 from edge.errors import ConfigError
 from edge.settings import Settings
+from tests.config_text import uncommented
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
 from hypothesis import example, given
@@ -113,8 +114,7 @@ def test_any_word_for_any_setting_is_settings_or_sentences(key, word, name):
 def test_what_is_written_is_what_is_read(tree):
     def left(value):
         if isinstance(value, dict):
-            full = ((key, left(inner)) for key, inner in value.items())
-            return {key: inner for key, inner in full if inner is not None}
+            return {key: left(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [inner for inner in map(left, value) if inner is not None]
         return value or None

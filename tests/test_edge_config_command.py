@@ -15,8 +15,9 @@ from edge.alert.notify import guessable
 from edge.cli.config import asked, check, init
 from edge.config.load import load_text
 from edge.config.schema import FILLED, NAME, config_schema, editor_schema, settings
-from edge.config.template import template, uncommented
+from edge.config.template import template
 from tests.command import bear_alarm as run
+from tests.config_text import uncommented
 from tests.test_edge_command import ROOT, sentence
 
 SECRETS = "".join(f"{name}: a-b\n" for name in ("MQTT_PASSWORD", "WEBHOOK_SECRET", "PING", "CAMERA_PASSWORD"))

@@ -7,6 +7,7 @@ import pytest
 from edge.alert.sound import siren, wav_of
 from edge.config.load import load_text
 from edge.config.schema import NAME, settings
+from edge.errors import ConfigError
 from tests.test_edge_command import ROOT
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -29,6 +30,13 @@ def within(tree, key, value):
     first, *rest = key
     inner = tree.get(first)
     return tree | {first: within(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}
+
+
+def lacking(tree, key):
+    """A tree without what stands at a key."""
+    first, *rest = key
+    left = {name: value for name, value in tree.items() if name != first}
+    return left | {first: lacking(tree[first], rest)} if rest and first in tree else left
 
 
 def block(tree, indent=""):
@@ -58,7 +66,7 @@ def test_bounds_and_defaults_are_those_of_the_schema(row):
 
 
 @each_row
-def test_the_example_of_each_setting_works(row, tmp_path, monkeypatch):
+def test_the_example_of_each_setting_works_and_changes_something(row, tmp_path, monkeypatch):
     key, _, _, example = row
     if key == "mqtt.ca":  # a file of certificates is the system's matter
         return
@@ -69,10 +77,21 @@ def test_the_example_of_each_setting_works(row, tmp_path, monkeypatch):
     for name in ("bark.wav", "sounds/a.wav"):
         (tmp_path / name).write_bytes(wav_of(siren()[:1000]).lasting(0.1))
     parts = ["yard" if part == NAME else part for part in key.split(".")]
-    tree = {parts[0]: BESIDE.get(parts[0], {})}
+    tree = {"cameras": BESIDE["cameras"], parts[0]: BESIDE.get(parts[0], {})}
+    without = settings_or_none(block(lacking(tree, parts)), tmp_path)
     if parts[-1] == "follow":
         tree = within(tree, ["cameras", "yard", "source"], "uploads")
-    load_text(block(within(tree, parts, example)), tmp_path / "bear-alarm.yml")
+    found = settings_or_none(block(within(tree, parts, example)), tmp_path)
+    assert found is not None
+    assert found != without, "it changes nothing"
+
+
+def settings_or_none(text, folder):
+    """The settings that a config means; None where it is wrong, such as without a broker's host."""
+    try:
+        return load_text(text, folder / "bear-alarm.yml").settings
+    except ConfigError:
+        return None
 
 
 def test_the_small_example_passes(tmp_path):

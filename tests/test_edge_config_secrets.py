@@ -98,7 +98,7 @@ def test_what_is_no_name_is_said(value, words):
         (f"X {SECRET}", "does not hold lines"), (b"\xff\xfe" + SECRET.encode(), "UTF-16"),
         (f"Y: {SECRET}\nY: {SECRET}\n", "secrets.yml:2: it is set twice"),
         (f"X: {SECRET}\nX: {SECRET}\n", "secrets.yml:2: it is set twice"),  # and not the first of them
-        (f"X: “{SECRET}”\n", "secrets.yml:1: “ is no quote"), (f"X: &{SECRET}\n", "secrets.yml:1: text that begins"),
+        (f"X: “{SECRET}”\n", "secrets.yml:1: U+201C"), (f"X: &{SECRET}\n", "secrets.yml:1: put text"),
     ],
 )  # fmt: skip
 def test_a_file_of_secrets_that_is_wrong_is_said_without_them(content, words, tmp_path):

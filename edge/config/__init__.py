@@ -1,11 +1,11 @@
-"""One YAML file in which everything may be set and nothing must be; it becomes ``edge.settings.Settings``.
+"""Turn one YAML file, in which everything may be set and nothing must be, into ``edge.settings.Settings``.
 
-    composing  YAML as nodes, no deeper and larger than any config
-    tree       every value as text, every key with its line
-    filling    ${NAME} from the environment, systemd's credentials or secrets.yml
-    shape      what may be set (pydantic), and kinds of values
-    checks     what cannot be meant together
-    making     the settings
+    find       where it lies
+    yaml_tree  every value as text, every key with its line
+    load       ${NAME} from the environment, systemd's credentials or secrets.yml; then the settings
+    schema     what may be set (pydantic), and the JSON Schema of it
+    check      what cannot be meant together, and how mistakes are said
+    template   the file that ``config init`` writes
 
 It is found as --config, else $BEAR_ALARM_CONFIG, else ./bear-alarm.yml, else /etc/bear-alarm/config.yml.
 """
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def load_config(path: Path) -> Settings:
-    """The settings in a config. Raises ConfigError, which says all that is wrong with it; warnings are logged."""
+    """Load the settings in a config and log its warnings. Raises ConfigError, which names all that is wrong."""
     from edge.config.load import load
 
     loaded = load(path)

@@ -1,4 +1,8 @@
-"""Warn of settings that this machine cannot serve now, or that are unwise."""
+"""Check what pydantic cannot: settings that cannot be meant together, what this machine lacks, and how to say it.
+
+``check_together`` finds contradictions, ``absent`` and ``doubts`` what is missing now and may come later, and
+``sentence`` puts an error of pydantic's into words. No sentence holds a secret.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from edge.alert.mqtt_settings import Settings as MqttSettings
+from edge.alert.redact import scrub
 from edge.alert.sound import is_path
 from edge.config.schema import (
     DEMO,
@@ -35,16 +41,18 @@ if TYPE_CHECKING:
 
     from edge.settings import AlertSettings
 
+STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "picamera")
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+MASK_GRID = (128, 128)  # points on which it is judged what of a zone masks leave
+TWO_ADDRESSES = re.compile(r"[\s,;]+[\w+-]+://")  # a second address in one
+MAX_NOTIFIED = 100
 
-# What pydantic finds, in words for the person who wrote the config; no secret is in them.
-
-
-LONGEST = 400  # characters of a sentence
-LONGEST_VALUE = 60
+MAX_SENTENCE = 400  # characters of a sentence
+MAX_VALUE_SHOWN = 60
 SOURCES = ("source", "motion_source")
 ESCAPED = "the signs / ? # @ % of a password are written %2F %3F %23 %40 %25"
 NO_SPACE = re.compile(r"[\w-]+:(?!//)\S")  # yard:0
-_NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*([^\W\d_]+|%|°\s*[cC]|)")
+NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*([^\W\d_]+|%|°\s*[cC]|)")
 # How much of the unit in a setting's name one of what was written is; without a unit it is a number all the same.
 UNITS = {
     "mb": {"": 1.0, "mb": 1.0, "m": 1.0, "gb": 1000.0, "g": 1000.0, "tb": 1e6, "kb": 0.001, "gib": 1074.0},
@@ -58,145 +66,33 @@ UNITS = {
     "fps": {"": 1.0, "fps": 1.0, "hz": 1.0},
 }  # fmt: skip
 UNITS["seconds"] = UNITS["s"]
-NONE = {"": 1.0, "%": 0.01}
-
-
-def key_of(error: ErrorDetails, data: Any) -> Key:
-    """The setting that an error is of; ``data`` is what was checked, in which one value may stand for a list of it."""
-    key: Key = ()
-    for part in error["loc"]:
-        if part == "[key]" or (isinstance(part, int) and not isinstance(data, list)):
-            continue
-        key += (part,)
-        data = valued(data, (part,))
-    return key
-
-
-def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
-    """What is wrong with a setting, and what to do."""
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        return unknown(key, valued(document.data, key))
-    if kind == "missing":
-        return f"it is missing. {about(key).get('description', '')}".rstrip()
-    value = valued(document.data, key)
-    if kind == "value_error":
-        return _parsers(error, document, key)
-    if kind in {"model_type", "model_attributes_type", "dict_type"}:
-        return _not_settings(key, value)
-    if isinstance(value, dict | list):
-        return f"{kind_of(value)} where {_wanted(key)} is wanted"
-    shown = _shown(document, key, value)
-    if kind.startswith("bool"):
-        return f"{shown} is neither on nor off"
-    if kind == "literal_error":
-        return f"{shown} is none of {', '.join(about(key).get('enum', ()))}"
-    if kind.startswith(("float", "int", "finite")):
-        filled = key in document.filled
-        return (
-            f"{shown} is no {'whole ' if kind.startswith('int') else ''}number{'' if filled else _better(key, value)}"
-        )
-    if kind.startswith(("greater", "less")):
-        return f"{shown} is not {_bounds(key)}{'' if key in document.filled else _share(key, value)}"
-    return f"{shown} cannot be used here. {about(key).get('description', '')}".rstrip()
-
-
-def valued(data: Any, key: Key) -> Any:
-    """The value of a setting; of what it belongs to, where that is not a section but one value for it."""
-    for part in key:
-        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
-        if not inside or (isinstance(data, list) and isinstance(part, int) and part >= len(data)):
-            break
-        data = data[part]
-    return data
-
-
-def filled_under(document: Document, key: Key) -> list[str]:
-    """The values with names filled in that a setting is made of, as they were written."""
-    return [
-        written for inner, written in document.filled.items() if inner[: len(key)] == key or key[: len(inner)] == inner
-    ]
-
-
-def refused(document: Document, key: Key, words: str) -> str:
-    """What a parser says of a setting; nothing of it where it could be quoting what a name stands for."""
-    written = filled_under(document, key)
-    if not written:
-        return words if len(words) <= LONGEST else words[: LONGEST - 2] + " …"
-    names = ", ".join(dict.fromkeys(name for each in written for name in re.findall(r"(?<!\$)\$\{[^{}]*\}", each)))
-    if key and key[-1] in SOURCES:
-        return f"with what {names} stands for it is no address; {ESCAPED}"
-    return f"with what {names} stands for it cannot be used. {about(key).get('description', '')}".rstrip()
-
-
-def _parsers(error: ErrorDetails, document: Document, key: Key) -> str:
-    return refused(document, key, str(error.get("ctx", {}).get("error", error["msg"])))
-
-
-def _shown(document: Document, key: Key, value: Any) -> str:
-    """A value as it was written; what looks like an address with a password in it is not shown whole."""
-    from edge.alert.redact import scrub
-
-    for inner, written in document.filled.items():
-        if inner == key or key[: len(inner)] == inner:
-            return repr(written[:LONGEST_VALUE])
-    words = scrub(str(value))
-    return repr(words if len(words) <= LONGEST_VALUE else words[: LONGEST_VALUE - 2] + " …")
-
-
-def _not_settings(key: Key, value: Any) -> str:
-    names = [each[-1] for each in settings() if each[:-1] == pattern(key)]
-    such = f", such as {names[0]}: …" if names else ""
-    space = "; a space is missing behind the colon" if isinstance(value, str) and NO_SPACE.match(value) else ""
-    dash = " and without a - before them" if isinstance(value, list) else ""
-    where = key_text(key) or "a config"
-    return f"{kind_of(value)} where settings are wanted{space}; {where} takes lines of KEY: VALUE, indented{dash}{such}"
-
-
-def _wanted(key: Key) -> str:
-    types = str(about(key))
-    if "'boolean'" in types:
-        return "on or off"
-    return "a number" if "'number'" in types or "'integer'" in types else "a word"
-
-
-def _better(key: Key, value: Any) -> str:
-    """What to write in place of a number with a unit, or with a comma; what could be had, where that is in doubt."""
-    match = _NUMBER.fullmatch(str(value).strip())
-    units = UNITS.get(str(key[-1]).rpartition("_")[2], NONE)
-    factor = units.get(match[2].lower().replace(" ", "")) if match else None
-    if match and factor is not None:
-        number = float(match[1].replace(",", ".")) * factor
-        if about(key).get("minimum", number) <= number <= about(key).get("maximum", number):
-            return f"; write {number:g}"
-    return f"; give one {_bounds(key)}" if _bounds(key) else ""
-
-
-def _share(key: Key, value: Any) -> str:
-    """What to write in place of 80, where a share was meant."""
-    percent = float(value)
-    return f"; write {percent / 100:g}" if about(key).get("maximum", 0) < 1.0 < percent < 100.0 else ""
-
-
-def _bounds(key: Key) -> str:
-    low, high = about(key).get("minimum"), about(key).get("maximum")
-    if low is None or high is None:
-        return ""
-    return f"between {low:g} and {high:g}"
-
-
-# What of cameras cannot be meant together, and sources that no camera, file or folder can be.
-
-
-STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "picamera")
-WHOLE = (0.0, 0.0, 1.0, 1.0)
-FINE = (128, 128)  # points on which it is judged what of a zone masks leave
+SHARE_UNITS = {"": 1.0, "%": 0.01}  # of a setting without a unit in its name
 
 Add = Callable[..., None]  # the setting, the sentence, and further settings: a mistake in one of them says it all
 
 
+def check_together(config: Config, add: Add) -> None:
+    """Give each contradiction to ``add``, with the setting to change. Files and folders are looked at."""
+    check_cameras(config, add)
+    _check_pins(config, add)
+    _check_sound(config, add)
+    if "every_s" in config.health.heartbeat.model_fields_set and not config.health.heartbeat.url:
+        words = "there is a time but no address; give health.heartbeat.url too"
+        add(("health", "heartbeat", "every_s"), words, ("health", "heartbeat", "url"))
+    if (config.deterrent.lamps or config.deterrent.hours) and not config.deterrent.play:
+        inner = "lamps" if config.deterrent.lamps else "hours"
+        words = "this belongs to a deterrent, and there is none; give deterrent.play: on"
+        add(("deterrent", inner), words, ("deterrent", "play"))
+    if config.webhook.secret and not config.webhook.url:
+        add(("webhook", "secret"), "there is a secret but no address; give webhook.url too", ("webhook", "url"))
+    if config.webhook.secret and not config.webhook.secret.strip():
+        add(("webhook", "secret"), "it is empty; give one, or leave it out")
+    _check_mqtt(config, add)
+    _check_notify(config, add)
+
+
 def check_cameras(config: Config, add: Add) -> None:
-    """Give each contradiction to ``add``, with the setting to change; files and folders are looked at."""
+    """Give each contradiction of cameras to ``add``, and each source that no camera, file or folder can be."""
     watched = {name: camera for name, camera in config.cameras.items() if camera.enabled}
     for name, camera in config.cameras.items():
         _check_camera(("cameras", name), camera, config, add)
@@ -228,8 +124,8 @@ def _check_camera(key: Key, camera: CameraSection, config: Config, add: Add) -> 
     if masks and covered(masks, WHOLE) == 1.0:
         add((*key, "motion", "mask"), "the masks cover the whole picture together and leave nothing to look at")
     elif masks and camera.zones:
-        open_ = ~drawn(masks, FINE)
-        if not any((drawn([zone], FINE) & open_).any() for zone in camera.zones.values()):
+        open_ = ~drawn(masks, MASK_GRID)
+        if not any((drawn([zone], MASK_GRID) & open_).any() for zone in camera.zones.values()):
             add((*key, "zones"), "the masks cover all of the zones, so nothing could ever alarm")
 
 
@@ -262,7 +158,7 @@ def _check_sources(key: Key, camera: CameraSection, add: Add) -> None:
 
 
 def _wrong_stream(word: str) -> str | None:
-    """Why no camera can have this address, in words without it; None: one may."""
+    """Return why no camera can have this address, in words without it; None where one may."""
     if any(sign.isspace() or not sign.isprintable() for sign in word):
         return "a space or an unprintable sign is in it; a # begins a comment only behind a space"
     scheme, sign, _ = word.partition("://")
@@ -295,7 +191,7 @@ def _wrong_pi(word: str) -> str | None:
 
 
 def _is_there(source: str) -> bool:
-    """Whether a file or folder is there; of a pattern its folder, for to look through all of it may take long."""
+    """Return whether a file or folder is there; of a pattern its folder, because looking through it may take long."""
     whole = re.split(r"[*?[]", source)[0].rpartition("/")[0] or "/" if glob.has_magic(source) else source
     try:
         return Path(whole).exists() or Path(source).exists()
@@ -318,7 +214,7 @@ def _is_file(source: str) -> bool:
 
 
 def _check_devices(watched: dict[str, CameraSection], add: Add) -> None:
-    """A stream may be had twice, a device once, and so a folder that is followed: it is remembered what was seen."""
+    """Refuse a device, or a folder that is followed, that two cameras have; a stream may be had twice."""
     seen: dict[str, Key] = {}
     for name, camera in watched.items():
         if camera.follow:
@@ -358,43 +254,6 @@ def _check_evidence(key: Key, alarm_at: float | None, fps: float, add: Add) -> N
         )
 
 
-# What cannot be meant together, though each setting for itself can.
-
-
-TWO = re.compile(r"[\s,;]+[\w+-]+://")  # a second address in one
-MOST_NOTIFIED = 100
-
-
-def check_together(config: Config, add: Add) -> None:
-    """Give each contradiction to ``add``, with the setting to change; some need a look at files."""
-    check_cameras(config, add)
-    _check_pins(config, add)
-    _check_sound(config, add)
-    if "every_s" in config.health.heartbeat.model_fields_set and not config.health.heartbeat.url:
-        words = "there is a time but no address; give health.heartbeat.url too"
-        add(("health", "heartbeat", "every_s"), words, ("health", "heartbeat", "url"))
-    if (config.deterrent.lamps or config.deterrent.hours) and not config.deterrent.play:
-        inner = "lamps" if config.deterrent.lamps else "hours"
-        words = "this belongs to a deterrent, and there is none; give deterrent.play: on"
-        add(("deterrent", inner), words, ("deterrent", "play"))
-    if config.webhook.secret and not config.webhook.url:
-        add(("webhook", "secret"), "there is a secret but no address; give webhook.url too", ("webhook", "url"))
-    _check_heartbeat(config, add)
-    _check_mqtt(config, add)
-    _check_webhook(config, add)
-    _check_notify(config, add)
-
-
-def absent(config: Config) -> Iterator[tuple[Key, str]]:
-    """Paths that are not there, which is no mistake: the alarm names them, and tries again."""
-    paths: list[tuple[Key, str]] = [(("sound", "play", n), each) for n, each in enumerate(config.sound.play)]
-    if config.deterrent.play:
-        paths.append((("deterrent", "play"), config.deterrent.play))
-    if config.mqtt and config.mqtt.ca:
-        paths.append((("mqtt", "ca"), str(config.mqtt.ca)))
-    return (each for each in paths if is_path(each[1]) and not Path(each[1]).exists())
-
-
 def _check_pins(config: Config, add: Add) -> None:
     seen: dict[int, Key] = {}
     for at, pins in ((("relay",), config.relay), (("deterrent", "lamps"), config.deterrent.lamps)):
@@ -416,8 +275,6 @@ def _check_sound(config: Config, add: Add) -> None:
 
 
 def _check_mqtt(config: Config, add: Add) -> None:
-    from edge.alert.mqtt_settings import Settings
-
     mqtt = config.mqtt
     if mqtt is None:
         return
@@ -432,37 +289,17 @@ def _check_mqtt(config: Config, add: Add) -> None:
     for name in ("host", "user", "password", "prefix", "discovery", "client_id"):
         given: dict[str, Any] = {"host": "localhost"} | {name: getattr(mqtt, name)}
         try:
-            Settings(**given)
+            MqttSettings(**given)
         except OptionError as error:
             sound = False
             add(("mqtt", name), said(error))
     if sound and mqtt.ca:
         try:
-            Settings(mqtt.host, tls=True, ca=mqtt.ca).tls_context()
+            MqttSettings(mqtt.host, tls=True, ca=mqtt.ca).tls_context()
         except NOT_HERE:
             pass  # no mistake, as below
         except OptionError as error:
             add(("mqtt", "ca"), said(error))
-
-
-def _check_heartbeat(config: Config, add: Add) -> None:
-    from edge.alert.redact import web_address
-
-    if config.health.heartbeat.url:
-        try:
-            web_address(config.health.heartbeat.url, "the heartbeat")
-        except OptionError as error:
-            add(("health", "heartbeat", "url"), said(error))
-
-
-def _check_webhook(config: Config, add: Add) -> None:
-    from edge.alert.webhook import Webhook
-
-    if config.webhook.url:
-        try:
-            Webhook(config.webhook.url, secret=config.webhook.secret)
-        except OptionError as error:
-            add(("webhook", "url"), said(error))
 
 
 def _check_notify(config: Config, add: Add) -> None:
@@ -470,10 +307,10 @@ def _check_notify(config: Config, add: Add) -> None:
         return
     from edge.alert.notify import Notify
 
-    if len(config.notify) > MOST_NOTIFIED:
+    if len(config.notify) > MAX_NOTIFIED:
         add(
             ("notify",),
-            f"more than {MOST_NOTIFIED} addresses; each takes its time at an alarm, so tell a group instead",
+            f"more than {MAX_NOTIFIED} addresses; each takes its time at an alarm, so tell a group instead",
         )
         return
     addresses = [url.strip() for url in config.notify]
@@ -482,7 +319,7 @@ def _check_notify(config: Config, add: Add) -> None:
         if url in addresses[:number]:
             add(key, "the same address stands there twice; once is enough")
             continue
-        if TWO.search(url):
+        if TWO_ADDRESSES.search(url):
             add(key, "two addresses in one text; give each a line of its own, with - before it")
             continue
         try:
@@ -493,8 +330,18 @@ def _check_notify(config: Config, add: Add) -> None:
             add(key, said(error))
 
 
+def absent(config: Config) -> Iterator[tuple[Key, str]]:
+    """Yield paths that are not there, which is no mistake: the alarm names them and tries again."""
+    paths: list[tuple[Key, str]] = [(("sound", "play", n), each) for n, each in enumerate(config.sound.play)]
+    if config.deterrent.play:
+        paths.append((("deterrent", "play"), config.deterrent.play))
+    if config.mqtt and config.mqtt.ca:
+        paths.append((("mqtt", "ca"), str(config.mqtt.ca)))
+    return (each for each in paths if is_path(each[1]) and not Path(each[1]).exists())
+
+
 def doubts(alerts: AlertSettings) -> Iterator[str]:
-    """One sentence for each, beginning with the setting. Nothing is played, switched or sent."""
+    """Yield what this machine cannot do now or what is unwise, a sentence each. Nothing is played, switched or sent."""
     from edge.alert.command import command_in_doubt
     from edge.alert.deterrent import SWITCHED_ON, sound_files
     from edge.alert.gpio import parse_pin, reach_pins
@@ -526,3 +373,125 @@ def _tried(name: str, call: Callable[[], object]) -> Iterator[str]:
         call()
     except NOT_HERE as error:
         yield f"{name}: {said(error)}"
+
+
+def key_of(error: ErrorDetails, data: Any) -> Key:
+    """Return the setting that an error is of. In the checked ``data`` one value may stand for a list of it."""
+    key: Key = ()
+    for part in error["loc"]:
+        if part == "[key]" or (isinstance(part, int) and not isinstance(data, list)):
+            continue
+        key += (part,)
+        data = valued(data, (part,))
+    return key
+
+
+def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
+    """Say what is wrong with a setting, and what to do."""
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return unknown(key, valued(document.data, key))
+    if kind == "missing":
+        return f"it is missing. {about(key).get('description', '')}".rstrip()
+    value = valued(document.data, key)
+    if kind == "value_error":
+        return _parsers(error, document, key)
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        return _not_settings(key, value)
+    if isinstance(value, dict | list):
+        return f"{kind_of(value)} where {_wanted(key)} is wanted"
+    shown = _shown(document, key, value)
+    if kind.startswith("bool"):
+        return f"{shown} is neither on nor off"
+    if kind == "literal_error":
+        return f"{shown} is none of {', '.join(about(key).get('enum', ()))}"
+    if kind.startswith(("float", "int", "finite")):
+        filled = key in document.filled
+        return (
+            f"{shown} is no {'whole ' if kind.startswith('int') else ''}number{'' if filled else _better(key, value)}"
+        )
+    if kind.startswith(("greater", "less")):
+        return f"{shown} is not {_bounds(key)}{'' if key in document.filled else _share(key, value)}"
+    return f"{shown} cannot be used here. {about(key).get('description', '')}".rstrip()
+
+
+def valued(data: Any, key: Key) -> Any:
+    """Return the value of a setting, or the one value that stands for the section around it."""
+    for part in key:
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        if not inside or (isinstance(data, list) and isinstance(part, int) and part >= len(data)):
+            break
+        data = data[part]
+    return data
+
+
+def filled_under(document: Document, key: Key) -> list[str]:
+    """Return the values with ``${NAME}`` in them that a setting is made of, as they were written."""
+    return [
+        written for inner, written in document.filled.items() if inner[: len(key)] == key or key[: len(inner)] == inner
+    ]
+
+
+def refused(document: Document, key: Key, words: str) -> str:
+    """Return what a parser says of a setting, but a sentence of our own where it could quote a secret."""
+    written = filled_under(document, key)
+    if not written:
+        return words if len(words) <= MAX_SENTENCE else words[: MAX_SENTENCE - 2] + " …"
+    names = ", ".join(dict.fromkeys(name for each in written for name in re.findall(r"(?<!\$)\$\{[^{}]*\}", each)))
+    if key and key[-1] in SOURCES:
+        return f"with what {names} stands for it is no address; {ESCAPED}"
+    return f"with what {names} stands for it cannot be used. {about(key).get('description', '')}".rstrip()
+
+
+def _parsers(error: ErrorDetails, document: Document, key: Key) -> str:
+    return refused(document, key, str(error.get("ctx", {}).get("error", error["msg"])))
+
+
+def _shown(document: Document, key: Key, value: Any) -> str:
+    """Return a value as it was written, without the password of an address."""
+    for inner, written in document.filled.items():
+        if inner == key or key[: len(inner)] == inner:
+            return repr(written[:MAX_VALUE_SHOWN])
+    words = scrub(str(value))
+    return repr(words if len(words) <= MAX_VALUE_SHOWN else words[: MAX_VALUE_SHOWN - 2] + " …")
+
+
+def _not_settings(key: Key, value: Any) -> str:
+    names = [each[-1] for each in settings() if each[:-1] == pattern(key)]
+    such = f", such as {names[0]}: …" if names else ""
+    space = "; a space is missing behind the colon" if isinstance(value, str) and NO_SPACE.match(value) else ""
+    dash = " and without a - before them" if isinstance(value, list) else ""
+    where = key_text(key) or "a config"
+    return f"{kind_of(value)} where settings are wanted{space}; {where} takes lines of KEY: VALUE, indented{dash}{such}"
+
+
+def _wanted(key: Key) -> str:
+    types = str(about(key))
+    if "'boolean'" in types:
+        return "on or off"
+    return "a number" if "'number'" in types or "'integer'" in types else "a word"
+
+
+def _better(key: Key, value: Any) -> str:
+    """Say what to write in place of a number with a unit or a comma, or else which numbers there are."""
+    match = NUMBER.fullmatch(str(value).strip())
+    units = UNITS.get(str(key[-1]).rpartition("_")[2], SHARE_UNITS)
+    factor = units.get(match[2].lower().replace(" ", "")) if match else None
+    if match and factor is not None:
+        number = float(match[1].replace(",", ".")) * factor
+        if about(key).get("minimum", number) <= number <= about(key).get("maximum", number):
+            return f"; write {number:g}"
+    return f"; give one {_bounds(key)}" if _bounds(key) else ""
+
+
+def _share(key: Key, value: Any) -> str:
+    """Say what to write in place of 80 where a share was meant."""
+    percent = float(value)
+    return f"; write {percent / 100:g}" if about(key).get("maximum", 0) < 1.0 < percent < 100.0 else ""
+
+
+def _bounds(key: Key) -> str:
+    low, high = about(key).get("minimum"), about(key).get("maximum")
+    if low is None or high is None:
+        return ""
+    return f"between {low:g} and {high:g}"

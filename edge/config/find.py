@@ -17,7 +17,7 @@ SYSTEM = Path("/etc/bear-alarm/config.yml")  # the service's
 
 
 def find_config(given: Path | None = None) -> Path | None:
-    """Where the config is: ``given``, else what the environment names, else one of the two usual places; else None.
+    """Find the config: ``given``, else what the environment names, else one of the two usual places; else None.
 
     Raises OptionError where one is named that is not there.
     """
@@ -41,7 +41,7 @@ def find_config(given: Path | None = None) -> Path | None:
 
 
 def _there(path: Path) -> bool:
-    """Whether something is there, or may be: what may not be looked at, or leads nowhere, is said when it is read."""
+    """Return whether something is or may be there: reading says what is wrong with a link or a folder."""
     try:
         return path.expanduser().exists() or _leads_nowhere(path.expanduser())
     except (OSError, RuntimeError, ValueError):
@@ -49,7 +49,7 @@ def _there(path: Path) -> bool:
 
 
 def _leads_nowhere(path: Path) -> bool:
-    """Whether it is a link to something that is not there: a drive that is not mounted, say."""
+    """Return whether it is a link to something that is not there, such as a drive that is not mounted."""
     try:
         return path.is_symlink() and not path.exists()
     except OSError:

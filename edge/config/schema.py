@@ -1,4 +1,9 @@
-"""The whole config, as pydantic checks it."""
+"""Describe every setting of a config for pydantic, and from it the JSON Schema and what a misspelt key was meant to be.
+
+Kinds of values come first, then the sections from the smallest to ``Config``, then what is made of them. Paths count
+from the config's folder, which is the ``context`` of validation. A section's docstring and descriptions are its help
+in editors.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import glob
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -19,6 +25,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationInfo,
+    model_validator,
 )
 from pydantic_core import core_schema
 
@@ -33,13 +40,11 @@ from edge.config.yaml_tree import Key
 from edge.decide.schedule import Schedule, parse_schedule
 from edge.detect.zones import Polygon, parse_polygon
 from edge.errors import NOT_HERE, OptionError
-
-# Every setting there is, from the JSON Schema of the config; and where one that is not there was meant to stand.
-
+from edge.settings import parse_listen
 
 NAME = "NAME"  # stands for a name of the user's: of a camera, of a zone
-MOST_NAMED = 16
-SHORTEST = 2  # characters of a word that resembles too many others
+MAX_SETTINGS_SHOWN = 16
+MIN_WORD = 2  # characters of a word that resembles too many others
 NAMED_UNDER = (("cameras",), ("cameras", NAME, "zones"))
 
 Pattern = tuple[str, ...]  # cameras, NAME, fps
@@ -64,152 +69,17 @@ ELSEWHERE: dict[str, Pattern] = {
     "stream": ("cameras", NAME, "source"),
     "min_score": ("detect", "threshold"),
 }
-
-
-@cache
-def config_schema() -> dict[str, Any]:
-    """The JSON Schema of a config, draft 2020-12, as it is once ${NAME} is filled in and what is empty is left out."""
-
-    plain: dict[str, Any] = _plain(Config.model_json_schema())
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Bear Alarm"} | plain
-
-
-@cache
-def settings() -> dict[Pattern, dict[str, Any]]:
-    """Each setting and section with its part of the schema; what stands in a list is under the list's own name."""
-    schema = config_schema()
-    return dict(_walk(schema, (), schema["$defs"]))
-
-
-def pattern(key: Key) -> Pattern:
-    """A key with the user's own names taken out."""
-    found: Pattern = ()
-    for part in key:
-        if isinstance(part, str):
-            found += (NAME if found in NAMED_UNDER else part,)
-    return found
-
-
-def about(key: Key) -> dict[str, Any]:
-    """The part of the schema about a setting; empty where there is no such."""
-    return settings().get(pattern(key), {})
-
-
-def unknown(key: Key, value: Any = None) -> str:
-    """What to say of a setting that does not exist, and has this value."""
-    *_, word = pattern(key)
-    level = pattern(key)[:-1]
-    plain = word.strip().lower().replace("-", "_").replace(" ", "_")
-    here = [each[-1] for each in settings() if each[:-1] == level and each[-1] != NAME]
-    if plain in here:
-        return f"no such setting; did you mean {plain}?"
-    elsewhere = [each for each in settings() if each[-1] == plain]
-    if elsewhere and not get_close_matches(plain, here, n=1, cutoff=0.8):
-        return f"no such setting here; it belongs {' or '.join(_under(each) for each in elsewhere[:3])}"
-    if plain in ELSEWHERE:
-        return f"no such setting; did you mean {'.'.join(ELSEWHERE[plain])}?"
-    if near := get_close_matches(plain, here, n=1):
-        return f"no such setting; did you mean {near[0]}?"
-    words = {each[-1]: each for each in settings() if each[-1] != NAME}
-    if len(plain) > SHORTEST and (near := get_close_matches(plain, words, n=1, cutoff=0.66)):
-        return f"no such setting; did you mean {'.'.join(words[near[0]])}?"
-    if not level and isinstance(value, dict) and {("cameras", NAME, each) for each in value} & settings().keys():
-        return "no such setting; if it is a camera, indent it, and what belongs to it, under cameras:"
-    more = ", …" if len(here) > MOST_NAMED else ""
-    return f"no such setting; there are {', '.join(here[:MOST_NAMED])}{more}"
-
-
-def _under(where: Pattern) -> str:
-    return f"under {'.'.join(where[:-1])}" if len(where) > 1 else "at the top, not indented"
-
-
-def _walk(schema: dict[str, Any], at: Pattern, parts: dict[str, Any]) -> Iterator[tuple[Pattern, dict[str, Any]]]:
-    for option in _options(schema, parts):
-        for name, inner in option.get("properties", {}).items():
-            yield (*at, name), _merged(inner, parts)
-            yield from _walk(inner, (*at, name), parts)
-        if isinstance(inner := option.get("additionalProperties"), dict):
-            yield (*at, NAME), _merged(inner, parts)
-            yield from _walk(inner, (*at, NAME), parts)
-        if isinstance(inner := option.get("items"), dict):
-            yield from ((each, found) for each, found in _walk(inner, at, parts) if len(each) > len(at))
-
-
-def _options(schema: dict[str, Any], parts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a schema allows, without references and alternatives."""
-    if "$ref" in schema:
-        yield from _options(parts[schema["$ref"].rpartition("/")[2]], parts)
-    for each in schema.get("anyOf", ()):
-        yield from _options(each, parts)
-    yield schema
-
-
-def _merged(schema: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """What a schema says at its top, and what the section says to which it refers."""
-    own = parts[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
-    return {name: own[name] for name in ("description", "type") if name in own} | schema
-
-
-def _plain(schema: Any) -> Any:
-    """Without titles, the nulls that stand for what is left out, and defaults that a section's own settings say."""
-    if isinstance(schema, list):
-        return [_plain(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {
-        name: {inner: _plain(each) for inner, each in value.items()}
-        if name in {"properties", "$defs"}
-        else _plain(value)
-        for name, value in schema.items()
-        if name != "title" and not (name == "default" and (value is None or isinstance(value, dict)))
-    }
-    if len(found.get("allOf", ())) == 1:  # how pydantic before 2.9 wrote a reference
-        found = found.pop("allOf")[0] | found
-    if "anyOf" in found:
-        found["anyOf"] = [each for each in found["anyOf"] if each != {"type": "null"}]
-        if len(found["anyOf"]) == 1:
-            found = found.pop("anyOf")[0] | found
-    return found
-
-
-# The JSON Schema of a config for editors, which see ``${NAME}``, what is left empty, and yes and no as words.
-
-
 FILLED = r"\$\{[^{}]+\}"
 SWITCHES = "^([Yy]es|YES|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF|[Yy]|[Nn]|[Tt]rue|TRUE|[Ff]alse|FALSE)$"
 
-
-def editor_schema() -> dict[str, Any]:
-    """Draft 2020-12."""
-    found: dict[str, Any] = _lenient(config_schema())
-    return found
-
-
-def _lenient(schema: Any) -> Any:
-    """With ${NAME}, or nothing, in the place of any value."""
-    if isinstance(schema, list):
-        return [_lenient(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {name: _lenient(value) for name, value in schema.items()}
-    if "enum" in schema:
-        kept = {name: value for name, value in found.items() if name not in {"enum", "type"}}
-        return kept | {"anyOf": [{"enum": [*schema["enum"], None]}, {"type": "string", "pattern": FILLED}]}
-    if isinstance(schema.get("type"), str | list):  # not where `type` is a setting's name
-        kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-        strict = "string" not in kinds and "object" not in kinds and "array" not in kinds
-        found["type"] = [*kinds, *(["string"] if strict else []), "null"]
-        if strict:
-            found["pattern"] = f"{SWITCHES}|{FILLED}" if "boolean" in kinds else FILLED
-    return found
-
-
-# Kinds of values: what a word may stand for, and how a section may be written shorter.
-#
-# Pydantic carries them. Paths count from the config's folder, which is the ``context`` of validation.
-
-
 LONG_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"  # what phones make of two of them
+OFF = frozenset({"off", "no", "false"})
+ON = frozenset({"on", "yes", "true"})
+SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
+CAMERA_NAME = re.compile(r"\w[\w -]*")
+ZONE_NAME = re.compile(r"[A-Za-z][\w-]*")
+MAX_NAME = 64
+DEMO = "demo"
 HERE = "this"  # in place of an option's name, which the sentence then does not begin with
 
 
@@ -218,8 +88,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, data: Any) -> Any:
+        """Leave out settings that were left empty."""
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        """Nothing: a password may be among them."""
+        """Show nothing: a password may be among the values."""
         return []
 
 
@@ -291,7 +167,7 @@ class Listed:
 
 
 def said(error: Exception) -> str:
-    """What a parser says, without the option that it names first."""
+    """Return what a parser says, without the option that it names first."""
     words = str(error)
     for start in (f"{HERE}: ", f"{HERE} ", "MQTT: "):
         words = words.removeprefix(start)
@@ -299,14 +175,14 @@ def said(error: Exception) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A value that must be text. Raises ValueError."""
+    """Return a value that must be text. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError(f"{kind_of(value)} where a word is wanted")
     return value
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, for people."""
+    """Say what kind of value it is."""
     if isinstance(value, Mapping):
         return "settings (key: value)"
     return "a list" if isinstance(value, list) else "a word" if isinstance(value, str) else "nothing"
@@ -320,7 +196,7 @@ def _schedule(value: Any, folder: Path) -> Schedule:
 
 
 def corners(value: Any, folder: Path) -> Polygon:
-    """'0.1,0.5 0.6,0.5 …', or a list of pairs. Raises ValueError."""
+    """Read '0.1,0.5 0.6,0.5 …', or a list of pairs. Raises ValueError."""
     if value is None:
         raise ValueError("it has no corners; give three or more, as '0.1,0.5 0.6,0.5 0.6,0.9'")
     if isinstance(value, dict):
@@ -329,7 +205,7 @@ def corners(value: Any, folder: Path) -> Polygon:
 
 
 def polygons(value: Any, folder: Path) -> tuple[Polygon, ...]:
-    """The corners of one polygon, or a list of such. Raises ValueError."""
+    """Read the corners of one polygon, or a list of such. Raises ValueError."""
     if isinstance(value, list) and value and not all(_is_pair(each) for each in value):
         return tuple(corners(each, folder) for each in value)
     return (corners(value, folder),) if value else ()
@@ -344,7 +220,7 @@ def _corner_words(value: Any) -> str:
 
 
 def _is_pair(value: Any) -> bool:
-    """One corner, or one side of a corner."""
+    """Return whether it is one corner, or one side of a corner."""
     if isinstance(value, list):
         return len(value) == 2 and all(isinstance(side, str) and len(side.split(",")) == 1 for side in value)
     return isinstance(value, str) and len(value.replace(",", " ").split()) <= 2
@@ -370,34 +246,31 @@ Share = Annotated[float, Field(ge=0.001, le=0.999)]
 Evidence = Annotated[float, Field(ge=1.21, le=6.0)]
 
 
-# Paths in a config: they count from its folder, and what can never be there is a ValueError or OSError.
-
-
 def placed(word: str, folder: Path) -> Path:
-    """The path that a word means, from the config's folder; ``~`` is the home."""
+    """Return the path that a word means, from the config's folder; ``~`` is the home. Raises ValueError."""
     try:
         return folder / Path(word).expanduser()
     except RuntimeError:
         raise ValueError(f"{word!r}: no such user's home folder; give the whole path") from None
 
 
-def folder_at(word: str, folder: Path) -> Path:
-    """A folder that is there, or may be made."""
-    path = placed(word, folder)
+def folder_at(value: Any, folder: Path) -> Path:
+    """Return a folder that is there, or may be made. Raises ValueError, OSError."""
+    path = placed(text_of(value), folder)
     if path.exists() and not path.is_dir():
-        raise ValueError(f"{word!r} is a file; name a folder")
-    _check_above(path, word)
+        raise ValueError(f"{value!r} is a file; name a folder")
+    _check_above(path, value)
     return path
 
 
-def file_at(word: str, folder: Path) -> Path:
-    """A file that is there, or may be made. A pipe would hold up whoever opens it."""
-    path = placed(word, folder)
+def file_at(value: Any, folder: Path) -> Path:
+    """Return a file that is there, or may be made; opening a pipe would hang. Raises ValueError, OSError."""
+    path = placed(text_of(value), folder)
     if path.is_dir():
-        raise ValueError(f"{word!r} is a folder; name a file")
+        raise ValueError(f"{value!r} is a folder; name a file")
     if path.exists() and not path.is_file():
-        raise ValueError(f"{word!r} is no ordinary file; name one")
-    _check_above(path, word)
+        raise ValueError(f"{value!r} is no ordinary file; name one")
+    _check_above(path, value)
     return path
 
 
@@ -405,13 +278,6 @@ def _check_above(path: Path, word: str) -> None:
     there = next((each for each in path.parents if each.exists()), None)
     if there and not there.is_dir():
         raise ValueError(f"{word!r} cannot be, for {there.name!r} is a file and no folder")
-
-
-# What may be set of alerts: what sounds and switches here, and who is told over a network.
-
-
-OFF = frozenset({"off", "no", "false"})
-ON = frozenset({"on", "yes", "true"})
 
 
 def _sound(value: Any, folder: Path) -> str:
@@ -427,7 +293,7 @@ def _sound(value: Any, folder: Path) -> str:
 
 
 def _deterrent(value: Any, folder: Path) -> str | None:
-    """ "on", or the folder; None: off."""
+    """Return "on", or the folder; None for off."""
     word = text_of(value)
     if word.lower() in ON | OFF:
         return "on" if word.lower() in ON else None
@@ -438,12 +304,8 @@ def _deterrent(value: Any, folder: Path) -> str | None:
     return str(path)
 
 
-def _ca(value: Any, folder: Path) -> Path:
-    return file_at(text_of(value), folder)
-
-
 def _discovery(value: Any, folder: Path) -> str:
-    """Home Assistant's prefix; empty: it is told nothing."""
+    """Return Home Assistant's prefix; empty for off."""
     word = text_of(value)
     return DISCOVERY if word.lower() in ON else "" if word.lower() in OFF else word
 
@@ -465,19 +327,16 @@ def _pin_of(words: str) -> dict[str, Any]:
 
 
 def _broker_of(url: str) -> dict[str, Any]:
-    """The settings of a URL, but for those that it leaves as they are."""
-    found = settings_from_url(url)
-    every = {
-        "host": found.host, "port": found.port, "user": found.user, "password": found.password, "tls": found.tls,
-        "ca": None if found.ca is None else str(found.ca), "insecure": found.insecure, "prefix": found.prefix,
-        "discovery": found.discovery or "off", "every_s": found.every_s, "pictures": found.pictures,
-        "client_id": found.client_id,
-    }  # fmt: skip
-    return {name: value for name, value in every.items() if value is not None}
+    """Return the settings of a URL, without those that it leaves as they are."""
+    found = {name: value for name, value in asdict(settings_from_url(url)).items() if value is not None}
+    found["discovery"] = found["discovery"] or "off"
+    return {name: str(value) if name == "ca" else value for name, value in found.items()}
 
 
 Text = Annotated[str, Words(lambda value, folder: text_of(value), WORD_OR_NUMBER)]
 WebAddress = Annotated[str, Words(_web_address, WORD)]
+FilePath = Annotated[Path, Words(file_at, WORD)]
+FolderPath = Annotated[Path, Words(folder_at, WORD)]
 
 
 class PinSection(Section):
@@ -494,8 +353,8 @@ class PinSection(Section):
 
     @property
     def words(self) -> str:
-        """As ``--relay`` takes it."""
-        seconds = [f"{self.seconds:g}"] if "seconds" in self.model_fields_set and self.seconds != 10.0 else []
+        """The pin as ``--relay`` takes it."""
+        seconds = [f"{self.seconds:g}"] if self.seconds != 10.0 else []
         flags = ["low"] * (self.active == "low") + ["blink"] * self.blink
         return ":".join([str(self.pin), *seconds, *flags])
 
@@ -556,7 +415,8 @@ class MqttSection(Section):
     password: Annotated[Text | None, Field(description="Better as ${NAME}, and NAME in secrets.yml.")] = None
     tls: Annotated[bool, Field(description="Speak TLS.")] = False
     ca: Annotated[
-        Path | None, Words(_ca, WORD), Field(description="PEM file of the CA to trust (default: those of the system).")
+        FilePath | None,
+        Field(description="PEM file of the CA to trust (default: those of the system)."),
     ] = None
     insecure: Annotated[bool, Field(description="TLS without looking at the certificate.")] = False
     prefix: Annotated[Text, Field(description="What all topics begin with.")] = PREFIX
@@ -593,18 +453,8 @@ Webhook = Annotated[WebhookSection, Short("url", WORD)]
 Notify = Annotated[tuple[Text, ...], Listed()]
 
 
-# What may be set of cameras: where their pictures come from, and what counts in them.
-
-
-SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
-CAMERA_NAME = re.compile(r"\w[\w -]*")
-ZONE_NAME = re.compile(r"[A-Za-z][\w-]*")
-LONGEST_NAME = 64
-DEMO = "demo"
-
-
 def is_camera(source: str) -> bool:
-    """Whether a source is a device or a stream; else it is a file, a folder or a pattern."""
+    """Return whether a source is a device or a stream; else it is a file, a folder or a pattern."""
     return source.isdecimal() or source.startswith("/dev/") or SCHEME.match(source) is not None
 
 
@@ -621,7 +471,7 @@ def _source(value: Any, folder: Path) -> str:
 def _camera_name(name: str) -> str:
     if name in SETTINGS:
         raise ValueError(f"this is a setting of a camera, not its name; write cameras: {{NAME: {{{name}: …}}}}")
-    if not CAMERA_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+    if not CAMERA_NAME.fullmatch(name) or len(name) > MAX_NAME:
         better = re.sub(r"[^\w-]+", "-", name).strip("-_")[:20]
         such = f", such as {better}" if better and "://" not in name and "@" not in name else ""
         raise ValueError(f"this is no name for a camera; letters and digits, spaces, - and _ between them{such}")
@@ -629,7 +479,7 @@ def _camera_name(name: str) -> str:
 
 
 def _zone_name(name: str) -> str:
-    if not ZONE_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+    if not ZONE_NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise ValueError("this is no name for a zone; a letter first, then letters, digits, - and _")
     return name
 
@@ -714,28 +564,18 @@ SETTINGS = frozenset(CameraSection.model_fields)
 CameraValue = Annotated[CameraSection, Short("source", WORD_OR_NUMBER)]
 
 
-def _folder(value: Any, folder: Path) -> Path:
-    return folder_at(text_of(value), folder)
-
-
-def _file(value: Any, folder: Path) -> Path:
-    return file_at(text_of(value), folder)
-
-
 def _events(value: Any, folder: Path) -> str:
-    return "-" if value == "-" else str(_file(value, folder))
+    return "-" if value == "-" else str(file_at(value, folder))
 
 
 def _model(value: Any, folder: Path) -> str:
-    path = _file(value, folder)
+    path = file_at(value, folder)
     if not path.exists():
         raise ValueError(f"{value!r}: no such model file; name one made by `bear-alarm export`")
     return str(path)
 
 
 def _listen(value: Any, folder: Path) -> str:
-    from edge.settings import parse_listen
-
     host, port = parse_listen(text_of(value))
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -745,8 +585,7 @@ class Record(Section):
 
     enabled: Annotated[bool, Field(description="Keep pictures and clips of alarms.")] = True
     path: Annotated[
-        Path | None,
-        Words(_folder, WORD),
+        FolderPath | None,
         Field(description="Folder for them (default: ./evidence; under a service, in the state folder)."),
     ] = None
     quota_mb: Annotated[
@@ -829,13 +668,11 @@ class Config(Section):
         Field(description="Model file (default: the chosen or the bundled one)."),
     ] = None
     state: Annotated[
-        Path | None,
-        Words(_folder, WORD),
+        FolderPath | None,
         Field(description="Folder for the journal of events (default: this system's place for it)."),
     ] = None
     trace: Annotated[
-        Path | None,
-        Words(_file, WORD),
+        FilePath | None,
         Field(description="Keep what was seen and thought in this file, for `bear-alarm why`."),
     ] = None
     cameras: Annotated[
@@ -869,3 +706,134 @@ class Config(Section):
         Record()
     )
     health: Annotated[Health, Field(description="How the alarm watches itself, and who may ask it.")] = Health()
+
+
+@cache
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a config in which ${NAME} is filled in and nothing is empty."""
+
+    plain: dict[str, Any] = _plain(Config.model_json_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Bear Alarm"} | plain
+
+
+@cache
+def settings() -> dict[Pattern, dict[str, Any]]:
+    """Map each setting and section to its part of the schema; what stands in a list is under the list's own name."""
+    schema = config_schema()
+    return dict(_walk(schema, (), schema["$defs"]))
+
+
+def pattern(key: Key) -> Pattern:
+    """Return a key with ``NAME`` in place of the user's own names."""
+    found: Pattern = ()
+    for part in key:
+        if isinstance(part, str):
+            found += (NAME if found in NAMED_UNDER else part,)
+    return found
+
+
+def about(key: Key) -> dict[str, Any]:
+    """Return the part of the schema about a setting; empty where there is no such."""
+    return settings().get(pattern(key), {})
+
+
+def unknown(key: Key, value: Any = None) -> str:
+    """Say what a setting that does not exist was meant to be, and where it belongs."""
+    *_, word = pattern(key)
+    level = pattern(key)[:-1]
+    plain = word.strip().lower().replace("-", "_").replace(" ", "_")
+    here = [each[-1] for each in settings() if each[:-1] == level and each[-1] != NAME]
+    if plain in here:
+        return f"no such setting; did you mean {plain}?"
+    elsewhere = [each for each in settings() if each[-1] == plain]
+    if elsewhere and not get_close_matches(plain, here, n=1, cutoff=0.8):
+        return f"no such setting here; it belongs {' or '.join(_under(each) for each in elsewhere[:3])}"
+    if plain in ELSEWHERE:
+        return f"no such setting; did you mean {'.'.join(ELSEWHERE[plain])}?"
+    if near := get_close_matches(plain, here, n=1):
+        return f"no such setting; did you mean {near[0]}?"
+    words = {each[-1]: each for each in settings() if each[-1] != NAME}
+    if len(plain) > MIN_WORD and (near := get_close_matches(plain, words, n=1, cutoff=0.66)):
+        return f"no such setting; did you mean {'.'.join(words[near[0]])}?"
+    if not level and isinstance(value, dict) and {("cameras", NAME, each) for each in value} & settings().keys():
+        return "no such setting; if it is a camera, indent it, and what belongs to it, under cameras:"
+    more = ", …" if len(here) > MAX_SETTINGS_SHOWN else ""
+    return f"no such setting; there are {', '.join(here[:MAX_SETTINGS_SHOWN])}{more}"
+
+
+def _under(where: Pattern) -> str:
+    return f"under {'.'.join(where[:-1])}" if len(where) > 1 else "at the top, not indented"
+
+
+def _walk(schema: dict[str, Any], at: Pattern, parts: dict[str, Any]) -> Iterator[tuple[Pattern, dict[str, Any]]]:
+    for option in _options(schema, parts):
+        for name, inner in option.get("properties", {}).items():
+            yield (*at, name), _merged(inner, parts)
+            yield from _walk(inner, (*at, name), parts)
+        if isinstance(inner := option.get("additionalProperties"), dict):
+            yield (*at, NAME), _merged(inner, parts)
+            yield from _walk(inner, (*at, NAME), parts)
+        if isinstance(inner := option.get("items"), dict):
+            yield from ((each, found) for each, found in _walk(inner, at, parts) if len(each) > len(at))
+
+
+def _options(schema: dict[str, Any], parts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what a schema allows, without references and alternatives."""
+    if "$ref" in schema:
+        yield from _options(parts[schema["$ref"].rpartition("/")[2]], parts)
+    for each in schema.get("anyOf", ()):
+        yield from _options(each, parts)
+    yield schema
+
+
+def _merged(schema: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """Return what a schema says at its top, and what the section says to which it refers."""
+    own = parts[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
+    return {name: own[name] for name in ("description", "type") if name in own} | schema
+
+
+def _plain(schema: Any) -> Any:
+    """Drop titles, nulls that stand for what is empty, and defaults that a section's own settings say."""
+    if isinstance(schema, list):
+        return [_plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {
+        name: {inner: _plain(each) for inner, each in value.items()}
+        if name in {"properties", "$defs"}
+        else _plain(value)
+        for name, value in schema.items()
+        if name != "title" and not (name == "default" and (value is None or isinstance(value, dict)))
+    }
+    if len(found.get("allOf", ())) == 1:  # how pydantic before 2.9 wrote a reference
+        found = found.pop("allOf")[0] | found
+    if "anyOf" in found:
+        found["anyOf"] = [each for each in found["anyOf"] if each != {"type": "null"}]
+        if len(found["anyOf"]) == 1:
+            found = found.pop("anyOf")[0] | found
+    return found
+
+
+def editor_schema() -> dict[str, Any]:
+    """Return the schema for editors, which see ``${NAME}``, empty settings, and yes and no as words."""
+    found: dict[str, Any] = _lenient(config_schema())
+    return found
+
+
+def _lenient(schema: Any) -> Any:
+    """Allow ${NAME}, or nothing, in the place of any value."""
+    if isinstance(schema, list):
+        return [_lenient(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _lenient(value) for name, value in schema.items()}
+    if "enum" in schema:
+        kept = {name: value for name, value in found.items() if name not in {"enum", "type"}}
+        return kept | {"anyOf": [{"enum": [*schema["enum"], None]}, {"type": "string", "pattern": FILLED}]}
+    if isinstance(schema.get("type"), str | list):  # not where `type` is a setting's name
+        kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+        strict = "string" not in kinds and "object" not in kinds and "array" not in kinds
+        found["type"] = [*kinds, *(["string"] if strict else []), "null"]
+        if strict:
+            found["pattern"] = f"{SWITCHES}|{FILLED}" if "boolean" in kinds else FILLED
+    return found

@@ -1,4 +1,4 @@
-"""The file that ``bear-alarm config init`` writes: every section, most of it behind a #.
+"""Write the file of ``bear-alarm config init``: every section, most of it behind a #.
 
 A # directly before a word is a setting that may be taken in; a # and a space is for people.
 """
@@ -153,12 +153,12 @@ def template(
     mqtt: str | None = None,
     webhook: str | None = None,
 ) -> str:
-    """The text of a config with one camera and, where they are given, somebody who is told."""
+    """Return the text of a config with one camera and the alerts that are given."""
+
+    from edge.alert.notify import new_topic
 
     def sign(given: str | None) -> str:
         return "#" if given is None else ""
-
-    from edge.alert.notify import new_topic
 
     return TEMPLATE.format(
         file=file if file.isprintable() else "FILE",
@@ -177,12 +177,7 @@ def template(
 
 
 def quoted(value: str) -> str:
-    """A value as YAML takes it for text, whatever is in it; ``${NAME}`` stays what it is."""
+    """Quote a value so that YAML takes it for text, whatever is in it; ``${NAME}`` stays what it is."""
     if re.fullmatch(r"[\w./:-]*[\w/]", value) and value[0] not in "-:" and value not in NULLS:
         return value
     return "'" + value.replace("'", "''") + "'"
-
-
-def uncommented(text: str) -> str:
-    """The same with every setting taken in."""
-    return re.sub(r"^(\s*)#(?=[^\s#])", r"\1", text, flags=re.MULTILINE)
