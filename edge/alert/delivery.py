@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-import os
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from edge.alert.redact import error_words, scrub
-from edge.files import hand_over, try_lock
 from edge.record.outbox import Channel, Message, NotYetError, OutboxRow, Part, Queue, RefusedError
 
 # When to try again, and how often people may be called: two small clocks without a clock of their own.
@@ -204,7 +199,6 @@ AT_ONCE = 20  # rows asked for first
 MOST_ROWS = 100_000
 STUBBORN = 3  # failures after which another row is tried beside the newest: perhaps it is not the network
 PICTURE_SPARE = 3.0  # messages that must be left for words when people are sent a picture
-TEST_OVER = "a test of a run that is over: nobody waits for it any more"
 
 
 @dataclass(slots=True)
@@ -220,17 +214,15 @@ class Count:
 class DeliveryScheduler:
     """Asks the queue what waits for one channel and says what to send; ``chance`` (0 to 1) shakes the back-off.
 
-    ``run`` is the id of this run: what it told itself it also delivers when another process has the turn.
     Times are seconds of one clock that only goes forward. What the queue raises is passed on: call again later.
     """
 
-    def __init__(self, channel: Channel, queue: Queue, chance: Callable[[], float], run: str | None = None) -> None:
+    def __init__(self, channel: Channel, queue: Queue, chance: Callable[[], float]) -> None:
         self.count = Count()
         self.waiting = 0  # rows, when it last looked
         self.oldest_s = 0.0  # how long the oldest of them had waited
         self._channel = channel
         self._queue = queue
-        self._run = run
         self._backoffs: dict[Part, BackOff] = {"word": BackOff(chance), "picture": BackOff(chance)}
         self._bucket = Bucket()
         self._many = False  # whether many words waited when the last one was planned
@@ -241,11 +233,10 @@ class DeliveryScheduler:
         # What was settled (None) or refused (why) and may not be on the disk yet: never sent again for that.
         self._settled: dict[Key, str | None] = {}
 
-    def next(self, now: float, closed: Collection[Lane] = (), *, mine: bool = True) -> Batch | float:
+    def next(self, now: float, closed: Collection[Lane] = ()) -> Batch | float:
         """What to send now, or for how many seconds there is nothing to send.
 
         ``closed``: lanes in which none may start now; people's alarms go beside another word, machines keep the order.
-        ``mine`` False: another process has the turn, and delivers what runs that are over have left.
         """
         beside = "word" in closed
         if beside and ("alarm" in closed or not self._channel.people):
@@ -258,7 +249,7 @@ class DeliveryScheduler:
         wait_s = self._backoffs["word"].wait_s(now, newest[0].age_s)
         if wait_s > 0.0:
             return wait_s
-        rows = self._look(mine)
+        rows = self._look()
         if beside:
             aside = self._set_aside()
             rows = [row for row in rows if row.part == "word" and row.event.alarms and key_of(row) not in aside]
@@ -338,26 +329,20 @@ class DeliveryScheduler:
     def _set_aside(self) -> set[Key]:
         return self._aside | {self._probed} if self._probed else self._aside
 
-    def _look(self, mine: bool) -> list[OutboxRow]:
+    def _look(self) -> list[OutboxRow]:
         """What waits here and was not settled: enough of it to plan by."""
         people, limit = self._channel.people, AT_ONCE
         while True:
             found = self._queue.waiting(self._channel.key, newest_first=people, limit=limit)
-            ours = [row for row in found if mine or row.row < 0 or row.event.boot_id == self._run]
-            rows = [row for row in ours if key_of(row) not in self._settled and not self._outlived(row)]
+            rows = [row for row in found if key_of(row) not in self._settled]
             all_ = len(found) < limit or limit >= MOST_ROWS
             if all_ or (not people and any(row.part == "word" for row in rows)):
                 break
             limit *= 8
         self.waiting = len(rows)
         self.oldest_s = max((row.age_s for row in rows), default=0.0)
-        self._settled |= {key_of(row): TEST_OVER for row in ours if self._outlived(row)}
         self._record_again([row for row in found if key_of(row) in self._settled])
         return rows
-
-    def _outlived(self, row: OutboxRow) -> bool:
-        """Whether it is a test that was interrupted: the queue holds nothing back but what runs that live will send."""
-        return row.event.kind == "test" and self._run is not None and row.event.boot_id != self._run
 
     def _record_again(self, rows: Sequence[OutboxRow]) -> None:
         """What is settled and still listed could not be written down: once more."""
@@ -495,108 +480,7 @@ class _Send:
             self._wake()
 
 
-# Whose turn it is: of several processes with one journal, one at a time delivers what runs that are over left.
-
-
-PATIENCE_S = 3.0  # so long the disk may take to lock; then it is gone on without it
-LET_GO_S = 0.5  # and to let go
-
-
-class DeliveryLock:
-    """An advisory lock file for one channel; the system lets go of it when the process ends, however it ends.
-
-    ``key`` is the channel's; ``folder`` is made where it is missing. Where nothing can be locked (a read-only disk, a
-    network drive without locks), and while the disk hangs, everybody has the turn: better told twice than not at all.
-    """
-
-    def __init__(self, folder: Path, key: str) -> None:
-        digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-        self.path = folder / f"{re.sub(r'[^a-z0-9]+', '-', key.lower()).strip('-')[:40]}-{digest}.lock"
-        self.held = False
-        self._try: _Try | None = None  # the last one, under way or over
-        self._free = False  # nothing can be locked here
-        self._late = False  # a try was not waited for, and that is said
-
-    def take(self) -> bool:
-        """Whether this process has the turn now; returns at once, and after three seconds where the disk hangs."""
-        if self.held or self._free:
-            return True
-        last = self._try
-        if last is None or last.heard:
-            last = self._try = _Try(self.path, last.file if last else None)
-        if not last.wait():
-            if not self._late:
-                self._late = True
-                log.warning("%s: the disk does not answer; a second process would tell everything twice", self.path)
-            return True
-        if self._try is not last:  # released meanwhile
-            return False
-        last.heard, self._late = True, False
-        if last.error:
-            self._free = True
-            log.warning("%s cannot be locked (%s): a second process would tell everything twice", self.path, last.error)
-        self.held = last.locked
-        return self.held or self._free
-
-    def release(self) -> None:
-        """Let another process have it; a disk that hangs does so when it can."""
-        last, self._try, self.held = self._try, None, False
-        if last:
-            last.drop()
-
-
-class _Try:
-    """One try to lock the file, in a thread of its own; ``file`` is its descriptor, where it is open already."""
-
-    def __init__(self, path: Path, file: int | None) -> None:
-        self.file = file
-        self.locked = False
-        self.error: OSError | None = None
-        self.heard = False  # somebody knows what came of it
-        self._over = threading.Event()
-        self._path = path
-        self._until = time.monotonic() + PATIENCE_S
-        threading.Thread(target=self._run, name=f"lock {path.name}", daemon=True).start()
-
-    def wait(self) -> bool:
-        """Whether it is over, within three seconds from its beginning."""
-        return self._over.wait(max(0.0, self._until - time.monotonic()))
-
-    def drop(self) -> None:
-        """Close the file as soon as the try is over; waits for that only a moment."""
-        closing = threading.Thread(target=self._close, name=f"unlock {self._path.name}", daemon=True)
-        closing.start()
-        closing.join(LET_GO_S)
-
-    def _run(self) -> None:
-        try:
-            if self.file is None:
-                self.file = _open(self._path)
-            self.locked = try_lock(self.file)
-        except OSError as error:
-            self.error = error
-        finally:
-            self._over.set()
-
-    def _close(self) -> None:
-        self._over.wait()
-        if self.file is not None:
-            os.close(self.file)
-            self.file = None
-
-
-def _open(path: Path) -> int:
-    """The lock file's descriptor; one that cannot be written can be locked all the same. Raises OSError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        hand_over(path)
-        return file
-    except OSError:
-        return os.open(path, os.O_RDONLY)
-
-
-LOOK_S = 5.0  # another process may have put something in the journal, or left the turn to us
+LOOK_S = 5.0  # what a journal could not read or write is tried again so soon
 
 Answered = Callable[[Message, str | None, float], None]  # the message, what went wrong (None: delivered), milliseconds
 
@@ -616,7 +500,6 @@ class Stats:
     oldest_s: float  # how long the oldest of them had waited
     last_error: str | None  # what went wrong last; None: the last one went well
     last_ms: float | None  # how long the last delivery took
-    mine: bool  # False: another process has the turn, and delivers what earlier runs left
 
 
 def _nobody(message: Message, error: str | None, took_ms: float) -> None:
@@ -626,9 +509,8 @@ def _nobody(message: Message, error: str | None, took_ms: float) -> None:
 class Deliverer:
     """Feeds one channel from the queue until it is closed; everything happens in threads of its own.
 
-    ``answered`` is told of each try, in the deliverer's thread. ``turn`` keeps two processes with one journal from
-    telling the same twice; what the run with the id ``run`` told itself, it delivers without it. ``deadlines_s``: how
-    long a word and a picture may take. The channel is closed with the deliverer.
+    ``answered`` is told of each try, in the deliverer's thread. ``deadlines_s``: how long a word
+    and a picture may take. The channel is closed with the deliverer.
     """
 
     def __init__(
@@ -639,18 +521,14 @@ class Deliverer:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         answered: Answered = _nobody,
-        turn: DeliveryLock | None = None,
-        run: str | None = None,
         deadlines_s: dict[Part, float] | None = None,
     ) -> None:
         self.channel = channel
         self.key = channel.key
         self._clock = clock
         self._answered = answered
-        self._turn = turn
-        self._mine = turn is None
         self._wake = threading.Event()
-        self._feed = DeliveryScheduler(channel, queue, chance, run)
+        self._feed = DeliveryScheduler(channel, queue, chance)
         self._sends = Sends(channel, clock, self._wake.set, deadlines_s)
         self._error: str | None = None
         self._failing = False  # the last one was not delivered, and not refused
@@ -681,7 +559,6 @@ class Deliverer:
             oldest_s=self._feed.oldest_s,
             last_error=self._error,
             last_ms=self._took_ms,
-            mine=self._mine,
         )
 
     def status(self) -> str:
@@ -689,8 +566,6 @@ class Deliverer:
         stats = self.stats
         counted = ((stats.waiting, "waiting"), (stats.parked, "refused"), (stats.hanging, "hanging"))
         words = [f"{stats.delivered} delivered", *(f"{number} {what}" for number, what in counted if number)]
-        if not stats.mine:
-            words.append("another process delivers what earlier runs left")
         if stats.last_error:
             words.append(f"the last was not ({stats.last_error})")
         elif stats.last_ms is not None:
@@ -720,8 +595,6 @@ class Deliverer:
         closing = threading.Thread(target=self._close_channel, name=f"close {self.key}", daemon=True)
         closing.start()
         closing.join(max(until - time.monotonic(), 0.05))
-        if self._turn:
-            self._turn.release()
         left = self._feed.waiting
         if left:
             log.info("%s: %d not delivered yet; kept for the next time", self.key, left)
@@ -747,11 +620,10 @@ class Deliverer:
         now = self._clock()
         for answer in self._sends.answers(now):
             self._take(answer, now)
-        self._mine = self._turn is None or self._turn.take()
         if self._reached.is_set():
             self._reached.clear()
             self._feed.reached()
-        while isinstance(found := self._feed.next(now, self._sends.closed(now), mine=self._mine), Batch):
+        while isinstance(found := self._feed.next(now, self._sends.closed(now)), Batch):
             self._sends.start(found)
         return min(LOOK_S, found, self._sends.due_s(now))
 

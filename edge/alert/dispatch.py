@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
     from edge.alert.gpio import Gpio
     from edge.alert.sound import Sound
+    from edge.record.database import RunLock
     from edge.record.evidence import EvidenceWriter
     from edge.record.journal import Clock, Journal
     from edge.record.outbox import Channel, Message, Route
@@ -524,16 +525,12 @@ class RemoteChannels:
         self,
         answered: Answered,
         *,
-        run: EventFactory,
-        state: Path | None,
         remember: Callable[[Sequence[Route]], Journal | None],
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
         guest: bool,
     ) -> None:
         self._answered = answered
-        self._run = run
-        self._state = state
         self._remember = remember
         self._watching = watching
         self._stats = stats
@@ -638,12 +635,11 @@ class RemoteChannels:
         return in_background(channel, "mqtt state", deadline_s=30.0, answered=partial(self._answered, "mqtt state"))
 
     def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
-        if journal is None or self._state is None:
+        if journal is None:
             return None
-        from edge.alert.delivery import Deliverer, DeliveryLock
+        from edge.alert.delivery import Deliverer
 
-        turn = DeliveryLock(self._state, channel.key)
-        return Deliverer(channel, journal, answered=partial(self._heard, channel.key), turn=turn, run=self._run.id)
+        return Deliverer(channel, journal, answered=partial(self._heard, channel.key))
 
     def _heard(self, key: str, message: Message, problem: str | None, took_ms: float) -> None:
         """What a channel answered to a message."""
@@ -775,15 +771,22 @@ class Lines:
 
 
 class JournalSink:
-    """The journal in ``state`` (None: there is none) and the lines of ``--events``."""
+    """The journal in ``state`` (None: there is none) and the lines of ``--events``.
 
-    def __init__(self, answered: Answered, *, run: EventFactory, state: Path | None, clock: Clock | None) -> None:
+    Only one alarm at a time keeps a journal there; a ``guest`` writes into it beside that alarm.
+    """
+
+    def __init__(
+        self, answered: Answered, *, run: EventFactory, state: Path | None, clock: Clock | None, guest: bool = False
+    ) -> None:
         self.journal: Journal | None = None
         self._word_first: EventBeforePicture | None = None  # on the way to the journal
         self._answered = answered
         self._run = run
         self._state = state
         self._clock = clock
+        self._guest = guest
+        self._lock: RunLock | None = None
         self._began = self._beaten = time.monotonic()
         self._beats: Worker[None] | None = None
         self._keeper: Worker[Event] | None = None
@@ -813,13 +816,19 @@ class JournalSink:
         return parts
 
     def remember(self, routes: Sequence[Route]) -> Journal | None:
-        """The journal, which queues for these routes from now on; opened with the first call."""
+        """The journal, which queues for these routes from now on; opened with the first call.
+
+        Raises OptionError where another alarm has it.
+        """
         if self._state is None:
             return None
         if self.journal is None:
+            from edge.record.database import keep_alone
             from edge.record.journal import Journal
 
-            journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock)
+            if not self._guest:
+                self._lock = keep_alone(self._state, self._run.id)
+            journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock, guest=self._guest)
             self._word_first = EventBeforePicture(journal)
             self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
             self._keeper = in_background(
@@ -895,6 +904,8 @@ class JournalSink:
         """The run is over; after those whom the journal feeds."""
         if self.journal:
             self.journal.close()
+        if self._lock:
+            self._lock.close()
 
     def _keep(self, event: Event) -> None:
         assert self.journal
@@ -978,11 +989,9 @@ class Alerting:
         self._cameras: Sequence[str] = ()
         self._exchanging = False  # those who show a state, of which the new know nothing yet
         self._at_once = LocalSinks(answered)
-        self._keeping = JournalSink(answered, run=run, state=state, clock=clock)
+        self._keeping = JournalSink(answered, run=run, state=state, clock=clock, guest=guest)
         self._away = RemoteChannels(
             answered,
-            run=run,
-            state=state,
             remember=self._keeping.remember,
             watching=self._is_watching,
             stats=self._asked,

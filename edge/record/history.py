@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from edge.errors import BearAlarmError, OptionError
-from edge.record.database import APPLICATION_ID, REVIEWS, VERSION, RunLock
+from edge.record.database import APPLICATION_ID, LOCK, REVIEWS, VERSION, watching_run
 from edge.record.review import Review
 from edge.schema import Event
 
@@ -161,7 +161,7 @@ def _excuse(path: Path) -> None:
         full = shutil.disk_usage(path.parent).free < FULL_BYTES
     except OSError:  # no such folder
         return
-    running = bool(RunLock(path.parent, "").others())
+    running = watching_run(path.parent)
     if not running and not (full and path.exists()):
         return
     why = "its disk is full: free some space" if full else "see what `bear-alarm watch` says there of its disk"
@@ -478,21 +478,19 @@ class JournalReader:
     def _state(self, last: Event) -> State:
         if last.type == "end" or last.kind == "test":
             return "over"
-        return "going on" if last.boot_id in self._alive else "cut off"
+        return "going on" if last.boot_id == self._alive else "cut off"
 
-    def _living(self) -> set[str]:
-        """The runs that go on."""
+    def _living(self) -> str | None:
+        """The run that goes on."""
+        if os.access(self._folder / LOCK, os.R_OK):
+            return watching_run(self._folder)
+        # Another user's, or an older version's: the newest run goes on if it has said so lately.
         query = "SELECT boot_id, COALESCE(alive_at, started_at) FROM runs WHERE ended_at IS NULL ORDER BY rowid DESC"
-        living = RunLock(self._folder, "").others()
-        going_on = set()
-        for number, (boot_id, alive_at) in enumerate(self._file.rows(query)):
-            # Another user's lock cannot be asked: then the newest run goes on if it has said so lately.
-            known = os.access(self._folder / "alive" / boot_id, os.W_OK)
+        for boot_id, alive_at in self._file.rows(f"{query} LIMIT 1"):
             said = utc(alive_at)
-            recent = number == 0 and said is not None and abs(self._now - said) <= ALIVE
-            if boot_id in living if known else recent:
-                going_on.add(boot_id)
-        return going_on
+            if said is not None and abs(self._now - said) <= ALIVE:
+                return str(boot_id)
+        return None
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -31,9 +31,7 @@ from edge.record.database import (
     Found,
     Mark,
     Memory,
-    RunLock,
     Store,
-    alone,
     check_whole,
     faults,
     open_store,
@@ -256,8 +254,10 @@ class Disk:
         keep: int,
         soon_s: float,
         patience_s: float,
+        guest: bool,
     ) -> None:
         self.folder = folder
+        self.replaced: str | None = None  # that a damaged journal was put aside, until somebody has had time to see it
         self.reserve = True  # the ballast is there
         self._memory = memory
         self.routes = routes
@@ -270,7 +270,8 @@ class Disk:
         self._gate = DeadlineExecutor()
         self._trouble: str | None = None
         self._late = False  # a call was not waited for, and that is said
-        self._alive = RunLock(folder, run.id)
+        self._guest = guest
+        self._tests_withdrawn = guest
         self._store: Store | None = None
         self._stale = False  # the store could not be written: good for reading until it is opened anew
         self._suspect: str | None = None  # what is known to be wrong with the file
@@ -334,14 +335,15 @@ class Disk:
         return False
 
     def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found] | None:
-        """At most ``limit`` rows of a channel but those ``settled``; None: the disk does not answer now.
-
-        Rows of other runs that live are theirs to deliver.
-        """
-
+        """At most ``limit`` rows of a channel but those ``settled``; None: the disk does not answer now."""
         return self._read(
             lambda store: store.waiting(
-                channel, newest_first=newest_first, limit=limit, besides=self._alive.others(), settled=settled
+                channel,
+                newest_first=newest_first,
+                limit=limit,
+                settled=settled,
+                run=self._run.id,
+                guest=self._guest,
             )
         )
 
@@ -374,13 +376,10 @@ class Disk:
         """The run is over."""
 
         def end() -> None:
-            try:
-                self._write(beat=True, ended=True)
-                if self._store:
-                    self._store.close()
-                    self._store = None
-            finally:
-                self._alive.close()
+            self._write(beat=True, ended=True)
+            if self._store:
+                self._store.close()
+                self._store = None
 
         self._asked(end, self._patience_s, "end")
         self._gate.close()
@@ -408,9 +407,11 @@ class Disk:
             self._store.close()
             self._store = None
         self._facts_written = False
-        self._store = open_store(self.folder, self.routes, self._clock.wall(), self._suspect)
+        self._store, replaced = open_store(
+            self.folder, self.routes, self._clock.wall(), self._suspect, guest=self._guest
+        )
+        self.replaced = replaced or self.replaced
         self._stale, self._suspect = False, None
-        self._alive.say()
         return self._store
 
     def _write_all(self, store: Store) -> bool:
@@ -422,7 +423,9 @@ class Disk:
                 lie = store.put(what)
                 if not self._facts_written:
                     store.run(self._run.id, **self._facts)
-            self._facts_written = True
+                if not self._tests_withdrawn:
+                    store.withdraw_tests(self._run.id, utc_text(self._clock.wall()))
+            self._facts_written = self._tests_withdrawn = True
             self._memory.written(what, lie)
             events |= bool(what.entries)
             self._well()
@@ -504,7 +507,7 @@ def pass_on(folder: Path, ids: Sequence[str], review: Review) -> str | None:
     if not path.is_file():
         return None
     try:
-        with faults(path), alone(folder):
+        with faults(path):
             return _write(path, ids, review)
     except DiskError as error:
         return str(error)
@@ -542,7 +545,8 @@ class Journal:
     Nothing here raises for a disk that is broken; ``durable`` and ``problem`` say how it stands. Calls wait for the
     disk, which works in a thread of its own: ``soon_s`` seconds where it hangs, and not at all while it goes on
     hanging; they belong in a worker. A disk that takes ``patience_s`` seconds is a problem. The newest ``keep`` events
-    are kept, and every one that still waits to be delivered.
+    are kept, and every one that still waits to be delivered. A ``guest`` writes beside the alarm that watches, and
+    delivers only its own tests.
     """
 
     def __init__(
@@ -556,6 +560,7 @@ class Journal:
         keep: int = KEEP_EVENTS,
         soon_s: float = SOON_S,
         patience_s: float = PATIENCE_S,
+        guest: bool = False,
     ) -> None:
         self.folder = folder
         self.routes = list(routes)
@@ -573,6 +578,7 @@ class Journal:
             keep=keep,
             soon_s=soon_s,
             patience_s=patience_s,
+            guest=guest,
         )
         self._disk.start()
 
@@ -593,6 +599,7 @@ class Journal:
 
     def beat(self) -> None:
         """Every ten minutes: that the run lives is written down, and with it what is still only in memory."""
+        self._disk.replaced = None
         self._disk.beat()
         self._notify()
 
@@ -615,6 +622,8 @@ class Journal:
         if self._disk.trouble:
             lost = f", {self._memory.lost} were given up" if self._memory.lost else ""
             return f"{self._disk.trouble}; {len(self._memory)} events are in memory only{lost}"
+        if self._disk.replaced:
+            return self._disk.replaced
         if not self._disk.reserve:
             return f"{self.folder}: the disk is nearly full, and no room is kept for further alarms; free some space"
         return None
