@@ -11,7 +11,7 @@ import pytest
 from edge.alert.delivery import Deliverer
 from edge.alert.webhook import Webhook
 from edge.run import EventFactory
-from tests.journal_stage import event, journal
+from tests.journal_stage import ask, event, journal
 from tests.outbox_world import Told, wait_for
 from tests.post_box import PostBox
 
@@ -98,3 +98,23 @@ def test_what_is_in_memory_only_is_delivered_all_the_same(tmp_path):
     assert deliverer.close(5.0)
     kept.close()
     assert [message.events[0].id for message in channel.messages] == [f"id{number}" for number in range(5)]
+
+
+def test_what_comes_from_memory_to_the_disk_while_it_is_sent_goes_once(tmp_path):
+    run, state = EventFactory("run"), tmp_path / "file" / "state"
+    (tmp_path / "file").write_text("")
+
+    def mend(message):
+        (tmp_path / "file").unlink()
+        kept.beat()
+
+    channel = Told(mend)
+    kept = journal(state, channel, run=run)
+    deliverer = Deliverer(channel, kept)
+    assert not kept(event(run)).durable
+    wait_for(lambda: channel.messages)
+    assert kept.durable
+    assert deliverer.close(5.0)
+    kept.close()
+    assert len(channel.messages) == 1
+    assert ask(state, "SELECT state FROM outbox") == [("done",)]
