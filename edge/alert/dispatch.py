@@ -695,58 +695,6 @@ class OpenEvents:
                 log.debug("what goes on cannot be shown (%s)", type(error).__name__, exc_info=error)
 
 
-# An event reaches the journal before its picture, whichever of two threads is faster.
-
-
-MOST_KNOWN = 10_000  # events of which it is remembered that the journal has them
-MOST_WAITING = 1000  # pictures: as many as events that wait to be written
-
-Key = tuple[str, int]  # an event's run and number
-
-
-class EventBeforePicture:
-    """Gives events and pictures to the journal; a picture whose event is not there yet waits for it. For any thread.
-
-    Events come through a queue, and pictures straight from whoever made them: on a busy machine, or with a slow disk,
-    the picture may be first. It would then be sent first, for the outbox knows nothing of an event still to come.
-    """
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._known: dict[Key, None] = {}  # the oldest first
-        self._waiting: dict[Key, tuple[Event, Path]] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> Event:
-        """Write an event down, and after it the picture that waited for it; the event as the journal has it."""
-        kept = self._journal(event)
-        with self._lock:
-            self._known[_key(event)] = None
-            _shorten(self._known, MOST_KNOWN)
-            waited = self._waiting.pop(_key(event), None)
-        if waited:
-            self._journal.attach(*waited)
-        return kept
-
-    def attach(self, event: Event, picture: Path) -> None:
-        """The picture of an event lies on the disk: written down now, or as soon as its event is."""
-        with self._lock:
-            if _key(event) not in self._known:
-                self._waiting[_key(event)] = event, picture
-                _shorten(self._waiting, MOST_WAITING)
-                return
-        self._journal.attach(event, picture)
-
-
-def _key(event: Event) -> Key:
-    return event.boot_id, event.seq
-
-
-def _shorten(found: dict[Key, Any], most: int) -> None:
-    while len(found) > most:
-        del found[next(iter(found))]
-
-
 # What happened is kept: the journal first, and a line for whoever reads along once the journal has it.
 
 
@@ -759,6 +707,14 @@ LAST_LINES_S = 5.0  # what writing the last ones may take
 
 def _well() -> None:
     """Nothing is wrong."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """The picture of an event, on its way to the journal behind the event."""
+
+    event: Event
+    path: Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -780,7 +736,6 @@ class JournalSink:
         self, answered: Answered, *, run: EventFactory, state: Path | None, clock: Clock | None, guest: bool = False
     ) -> None:
         self.journal: Journal | None = None
-        self._word_first: EventBeforePicture | None = None  # on the way to the journal
         self._answered = answered
         self._run = run
         self._state = state
@@ -789,7 +744,7 @@ class JournalSink:
         self._lock: RunLock | None = None
         self._began = self._beaten = time.monotonic()
         self._beats: Worker[None] | None = None
-        self._keeper: Worker[Event] | None = None
+        self._keeper: Worker[Any] | None = None  # of events and their pictures, in the order they came
         self._lines = Lines()
 
     @property
@@ -829,14 +784,9 @@ class JournalSink:
             if not self._guest:
                 self._lock = keep_alone(self._state, self._run.id)
             journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock, guest=self._guest)
-            self._word_first = EventBeforePicture(journal)
             self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
-            self._keeper = in_background(
-                self._keep,
-                "the journal",
-                depth=1000,
-                deadline_s=JOURNAL_DEADLINE_S,
-                answered=partial(self._answered, "the journal"),
+            self._keeper = Worker(
+                self._keep, "the journal", depth=1000, deadline_s=JOURNAL_DEADLINE_S, answered=self._kept
             )
         self.journal.reroute(routes)
         return self.journal
@@ -889,9 +839,9 @@ class JournalSink:
             threading.Thread(target=self.journal.examine, name="journal check", daemon=True).start()
 
     def attach(self, event: Event, picture: Path) -> None:
-        """The picture of an event lies on the disk: the journal gets it after the event, however long that takes."""
-        if self._word_first:
-            self._word_first.attach(event, picture)
+        """The picture of an event lies on the disk: it goes the way of the event, and so comes after it."""
+        if self._keeper:
+            self._keeper(_Picture(event, picture))
 
     def finish(self, within_s: float) -> None:
         """Write what waits, for at most so many seconds."""
@@ -907,14 +857,21 @@ class JournalSink:
         if self._lock:
             self._lock.close()
 
-    def _keep(self, event: Event) -> None:
+    def _keep(self, item: Event | _Picture, waited_s: float) -> None:
         assert self.journal
-        assert self._word_first
-        kept = self._word_first(event)
+        if isinstance(item, _Picture):
+            self.journal.attach(item.event, item.path)
+            return
+        late = None if item.latency_ms is None else round(item.latency_ms + waited_s * 1000.0, 2)
+        kept = self.journal(replace(item, latency_ms=late))
         if lines := self._lines.worker:
             lines(kept)
         if not kept.durable:
             raise OSError(self.journal.problem or "it is not on the disk yet")
+
+    def _kept(self, item: Event | _Picture, problem: str | None, took_ms: float) -> None:
+        if not isinstance(item, _Picture):
+            self._answered("the journal", item, problem, took_ms)
 
 
 def _either(sink: Ask, before: Ask) -> str | None:

@@ -622,7 +622,7 @@ def _replace(folder: Path, wrong: str, routes: Sequence[Route], now: datetime) -
 
 
 def copy_unsent(damaged: Path, new: Path, routes: Sequence[Route], now: str) -> str:
-    """Make the journal ``new`` with the unsent messages that can be read of ``damaged``; return in words what came.
+    """Make the journal ``new`` with the unsent messages and the reviews of ``damaged``; return in words what came.
 
     Rows keep their numbers. Where the outbox cannot be read to its end, the newest events are queued once more at the
     time ``now``: twice is better than never, and they carry the same id. Raises sqlite3.Error or OSError when the new
@@ -658,7 +658,7 @@ def _opened(damaged: Path) -> sqlite3.Connection | None:
 
 
 def _copy_unsent(source: sqlite3.Connection, to: sqlite3.Connection, routes: Sequence[Route], now: str) -> int | None:
-    """Copy the unsent messages; how many cannot be read, or None where not even that is known."""
+    """Copy what can be read; how many unsent messages cannot be, or None where not even that is known."""
     import sqlite3
 
     lost: int | None = 0
@@ -683,6 +683,11 @@ def _copy_unsent(source: sqlite3.Connection, to: sqlite3.Connection, routes: Seq
                     "INSERT OR IGNORE INTO outbox(event, channel, part, queued_at) VALUES(?, ?, ?, ?)",
                     (number, channel, part, now),
                 )
+    with suppress(sqlite3.Error):  # a person's word is kept with the event it is of
+        first = "(SELECT min(id) FROM events WHERE events.event_id = reviews.event_id)"
+        for number, *review in source.execute(f"SELECT {first}, event_id, verdict, label, at FROM reviews ORDER BY id"):
+            if number and _copy_event(source, to, number):
+                to.execute("INSERT INTO reviews(event_id, verdict, label, at) VALUES(?, ?, ?, ?)", review)
     return lost
 
 
