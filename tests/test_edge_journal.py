@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.record.database import MOST_EVENTS, Mark, Memory
+from edge.record.database import MAX_EVENTS, Mark, Memory
 from edge.record.journal import Journal
 from edge.record.outbox import Queue
 from edge.run import EventFactory
@@ -244,7 +244,7 @@ def test_the_memory_gives_up_the_oldest_first_what_is_delivered():
     memory.show()
     assert ids(memory.waiting(MQTT, 0.0, hidden=False)) == ["id2", "id3", "id4"]
     assert (len(memory), memory.lost) == (3, 2)
-    assert MOST_EVENTS >= 500
+    assert MAX_EVENTS >= 500
 
 
 def test_many_threads_write_one_journal(tmp_path):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from edge.alert.delivery import HUNG_EVER_MAX, HUNG_MAX, HUNG_RETRY_S, Deliverer, close_all
+from edge.alert.delivery import HUNG_RETRY_S, MAX_HUNG, MAX_HUNG_EVER, Deliverer, close_all
 from edge.record.outbox import RefusedError
 from tests.outbox_world import MemoryQueue, Told, event, wait_for
 
@@ -124,18 +124,18 @@ def test_few_sends_are_left_behind_and_then_it_is_tried_seldom(caplog):
         queue.put(event(len(queue.rows)))
 
     pass_by(0.0)
-    for number in range(1, HUNG_MAX + 1):
+    for number in range(1, MAX_HUNG + 1):
         wait_for(lambda number=number: deliverer.stats.hung == number)  # type: ignore[misc]
         pass_by(400.0)
     time.sleep(0.2)
-    assert len(tries) == HUNG_MAX
-    for number in range(HUNG_MAX + 1, HUNG_EVER_MAX + 1):
+    assert len(tries) == MAX_HUNG
+    for number in range(MAX_HUNG + 1, MAX_HUNG_EVER + 1):
         pass_by(HUNG_RETRY_S)
         wait_for(lambda number=number: deliverer.stats.hung == number)  # type: ignore[misc]
     pass_by(10 * HUNG_RETRY_S)
     time.sleep(0.2)
-    assert len(tries) == HUNG_EVER_MAX
-    assert f"{HUNG_MAX} sends hang" in caplog.text
+    assert len(tries) == MAX_HUNG_EVER
+    assert f"{MAX_HUNG} sends hang" in caplog.text
     go.set()
     wait_for(lambda: deliverer.stats.hanging == 0 or pass_by(400.0))
     deliverer.close(5.0)

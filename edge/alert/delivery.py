@@ -94,13 +94,13 @@ class RateLimit:
 # What one channel is sent next: words before pictures.
 
 OLD_S = 3600.0  # what waited longer goes to people in one digest
-SINGLES_MAX = 5  # newer words go one by one; of more, all but the newest go into the digest
+MAX_SINGLES = 5  # newer words go one by one; of more, all but the newest go into the digest
 APPEARS_S = 60.0  # a picture is given so long to appear on the disk
-PICTURE_TRIES_MAX = 5  # of an old picture for people
+MAX_PICTURE_TRIES = 5  # of an old picture for people
 SUSPECT_TRIES = 3  # failures after which another word is tried: perhaps it is not the network
-STRIKES_MAX = 2  # so often another word went where this one failed: it waits until nothing else does
+MAX_STRIKES = 2  # so often another word went where this one failed: it waits until nothing else does
 ROWS_FIRST = 20  # asked for first
-ROWS_MAX = 100_000
+MAX_ROWS = 100_000
 
 Key = tuple[str, int, str, str]  # what a row holds: its number changes when it comes from memory to the disk
 Lane = Literal["alarm", "word", "picture"]  # of each at most one is under way
@@ -120,7 +120,7 @@ class Batch:
 
     @property
     def lane(self) -> Lane:
-        """An alarm's word does not wait behind another word."""
+        """Return its lane: an alarm's word does not wait behind another word."""
         alarm = self.message.part == "word" and any(event.alarms for event in self.message.events)
         return "alarm" if alarm else self.message.part
 
@@ -223,7 +223,7 @@ class DeliveryScheduler:
         people, limit = self._channel.people, ROWS_FIRST
         while True:
             rows = self._queue.waiting(self._channel.key, newest_first=people, limit=limit)
-            if len(rows) < limit or limit >= ROWS_MAX or (not people and any(row.part == "word" for row in rows)):
+            if len(rows) < limit or limit >= MAX_ROWS or (not people and any(row.part == "word" for row in rows)):
                 break
             limit *= 8
         self.waiting = len(rows)
@@ -231,14 +231,14 @@ class DeliveryScheduler:
         return rows
 
     def _set_aside(self, row: OutboxRow) -> bool:
-        return key_of(row) == self._suspect or self._strikes[key_of(row)] >= STRIKES_MAX
+        return key_of(row) == self._suspect or self._strikes[key_of(row)] >= MAX_STRIKES
 
     def _word_for_people(self, words: Sequence[OutboxRow], now: float) -> Batch | float:
-        """The newest alarm, else the newest other word; all in one digest where it is old or too much was sent."""
+        """Choose the newest alarm, else the newest word; all in one digest where it is old or too much was sent."""
         want = 1.0 if any(row.event.alarms for row in words) else 1.0 + FOR_ALARMS
         if wait_s := self._rate.wait_s(now, want):
             return wait_s
-        self._many = sum(row.age_s <= OLD_S for row in words) > SINGLES_MAX
+        self._many = sum(row.age_s <= OLD_S for row in words) > MAX_SINGLES
         easy = [row for row in words if not self._set_aside(row)]
         if not easy and self._suspect:  # there is no other to try
             self._suspect = None
@@ -251,7 +251,7 @@ class DeliveryScheduler:
         return _batch(easy[::-1] if together else [first])
 
     def _picture(self, rows: Sequence[OutboxRow], now: float) -> Batch | float:
-        """The next picture; those that are gone, or of no use to people any more, are done without a word."""
+        """Choose the next picture; settle those that are gone, or of no use to people any more."""
         if self._channel.people and (wait_s := self._rate.wait_s(now, 1.0 + FOR_WORDS)):
             return wait_s
         best, over = _picture_for_people(rows) if self._channel.people else _picture_for_machines(rows)
@@ -262,7 +262,7 @@ class DeliveryScheduler:
 
 
 def _picture_for_machines(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
-    """The next picture in order, and those that are gone."""
+    """Return the next picture in order, and those that are gone."""
     gone: list[OutboxRow] = []
     for row in rows:
         if _there(row):
@@ -274,11 +274,11 @@ def _picture_for_machines(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, 
 
 
 def _picture_for_people(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
-    """One of the few newest pictures, without a new one the newest of the old; and the rest, which is not sent."""
+    """Return one of the few newest pictures, else the newest of the old; and the rest, which is not sent."""
     there = [row for row in rows if _there(row)]
-    best = [row for row in there if row.age_s <= OLD_S][:SINGLES_MAX]
-    best = best or [row for row in there if row.attempts < PICTURE_TRIES_MAX][:1]
-    best.sort(key=lambda row: row.attempts >= PICTURE_TRIES_MAX)  # one that fails for itself goes last
+    best = [row for row in there if row.age_s <= OLD_S][:MAX_SINGLES]
+    best = best or [row for row in there if row.attempts < MAX_PICTURE_TRIES][:1]
+    best.sort(key=lambda row: row.attempts >= MAX_PICTURE_TRIES)  # one that fails for itself goes last
     known = {key_of(row) for row in there}
     awaited = {key_of(row) for row in rows if key_of(row) not in known and row.age_s < APPEARS_S}
     kept = awaited | {key_of(row) for row in best}
@@ -303,8 +303,8 @@ def _batch(rows: Sequence[OutboxRow]) -> Batch:
 
 
 DEADLINES_S: dict[Part, float] = {"word": 60.0, "picture": 180.0}  # a weak network takes a minute for a picture
-HUNG_MAX = 3  # left behind, of each part; then one more an hour is tried, and at most
-HUNG_EVER_MAX = 8
+MAX_HUNG = 3  # left behind, of each part; then one more an hour is tried, and at most
+MAX_HUNG_EVER = 8
 HUNG_RETRY_S = 3600.0
 
 
@@ -345,7 +345,7 @@ class Sends:
 
     @property
     def hanging(self) -> int:
-        """How many were left behind and still run."""
+        """Return how many were left behind and still run."""
         return len(self._left)
 
     def start(self, batch: Batch) -> None:
@@ -353,7 +353,7 @@ class Sends:
         self.flying[batch.lane] = _Send(self._channel, batch, self._clock, self._wake)
 
     def closed(self, now: float) -> set[Lane]:
-        """The lanes in which none may start: one is under way, or too many hang and it is not yet time for one more.
+        """Return the lanes in which none may start now: one is under way, or too many hang.
 
         While an alarm is under way no other word may start, but an alarm may beside another word.
         """
@@ -363,12 +363,12 @@ class Sends:
         return closed
 
     def due_s(self, now: float) -> float:
-        """Seconds until one is too late."""
+        """Return the seconds until one is too late."""
         times = [send.began + self._deadlines_s[send.batch.message.part] - now for send in self.flying.values()]
         return max(0.0, min(times, default=float("inf")))
 
     def answers(self, now: float) -> list[Answer]:
-        """What has ended, well or not, and what is given up; of those left behind only what arrived after all."""
+        """Return what has ended and what is given up; of those left behind only what arrived after all."""
         found = []
         for lane, send in list(self.flying.items()):
             part = send.batch.message.part
@@ -388,7 +388,7 @@ class Sends:
 
     def _too_many(self, part: Part, now: float) -> bool:
         hanging = sum(send.batch.message.part == part for send in self._left)
-        return hanging >= HUNG_EVER_MAX or (hanging >= HUNG_MAX and now - self._left_at[part] < HUNG_RETRY_S)
+        return hanging >= MAX_HUNG_EVER or (hanging >= MAX_HUNG and now - self._left_at[part] < HUNG_RETRY_S)
 
 
 class _Send:
@@ -439,7 +439,7 @@ class Stats:
 
 
 def _nobody(message: Message, error: str | None, took_ms: float) -> None:
-    """Nobody wants to know."""
+    """Ignore the answer."""
 
 
 class Deliverer:
@@ -481,7 +481,7 @@ class Deliverer:
 
     @property
     def stats(self) -> Stats:
-        """How it stands now; safe from any thread."""
+        """Return how it stands now; safe from any thread."""
         count = self._scheduler.count
         return Stats(
             key=self.key,
@@ -498,7 +498,7 @@ class Deliverer:
         )
 
     def status(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         stats = self.stats
         counted = ((stats.waiting, "waiting"), (stats.parked, "refused"), (stats.hanging, "hanging"))
         words = [f"{stats.delivered} delivered", *(f"{number} {what}" for number, what in counted if number)]
@@ -509,7 +509,7 @@ class Deliverer:
         return f"{self.key}: {', '.join(words)}"
 
     def problem(self) -> str | None:
-        """One sentence while the channel is not reached, as far as it knows itself, or refuses words; None: well."""
+        """Return one sentence while the channel is not reached, as far as it knows, or refuses words; None: well."""
         why, refused = self._error if self._failing else self.channel.problem, self._refused
         if why:
             return f"{self.key}: not reached ({why}); messages wait and are sent later"
@@ -552,7 +552,7 @@ class Deliverer:
             self._wake.clear()
 
     def _step(self) -> float:
-        """Take the answers and start what may start; for how many seconds there is nothing to do then."""
+        """Take the answers and start what may start; return for how many seconds there is nothing to do."""
         now = self._clock()
         for answer in self._sends.answers(now):
             self._take(answer, now)
@@ -568,7 +568,7 @@ class Deliverer:
         self._wake.set()
 
     def _take(self, answer: Answer, now: float) -> None:
-        """What one answer means for the rows, the state and whoever asked."""
+        """Apply one answer to the rows and the state, and pass it on."""
         batch, error = answer.batch, answer.error
         if error is None:
             if self._failing:
@@ -595,7 +595,7 @@ class Deliverer:
                 after_s = error.after_s if isinstance(error, NotYetError) else 0.0
                 self._record(lambda: self._scheduler.failed(batch, why, now, after_s))
             self._error = why
-            if isinstance(error, HungError) and self._sends.hanging >= HUNG_MAX:
+            if isinstance(error, HungError) and self._sends.hanging >= MAX_HUNG:
                 log.error("%s: %d sends hang; it is tried seldom from now on", self.key, self._sends.hanging)
         try:
             self._answered(batch.message, why, answer.took_s * 1000.0)
@@ -603,7 +603,7 @@ class Deliverer:
             log.warning("%s: who waits for its answers failed (%s)", self.key, scrub(error_words(error)))
 
     def _record(self, write: Callable[[], None]) -> None:
-        """A journal that cannot be written must not stop what is told."""
+        """Write what became of it; a journal that cannot be written stops no delivery."""
         try:
             write()
         except Exception as error:

@@ -72,7 +72,7 @@ VERSION = len(MIGRATIONS)
 
 
 def connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
-    """A connection for any thread, one at a time; ``mode`` as in SQLite's URIs. Raises sqlite3.Error."""
+    """Open a connection for any thread, one at a time; ``mode`` as in SQLite's URIs. Raises sqlite3.Error."""
     import sqlite3
 
     address = f"file:{pathname2url(str(path.absolute()))}?mode={mode}"
@@ -90,12 +90,12 @@ def connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
 
 
 def version(db: sqlite3.Connection) -> int:
-    """The version of its tables; 0: none yet. Raises sqlite3.Error."""
+    """Return the version of its tables; 0: none yet. Raises sqlite3.Error."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def fault(db: sqlite3.Connection, limit_s: float = CHECK_S) -> str | None:
-    """Why this is no journal to go on with, or None; asked for as long as ``limit_s`` seconds. Raises sqlite3.Error."""
+    """Return why this journal cannot be used, or None; checks for ``limit_s`` seconds. Raises sqlite3.Error."""
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not tables and not version(db):
         return None
@@ -105,7 +105,7 @@ def fault(db: sqlite3.Connection, limit_s: float = CHECK_S) -> str | None:
 
 
 def checked(db: sqlite3.Connection, check: str, limit_s: float | None = None) -> str | None:
-    """What ``quick_check`` or ``integrity_check`` says first, or None when all is well or time is up."""
+    """Return what ``quick_check`` or ``integrity_check`` says first, or None when all is well or time is up."""
     import sqlite3
 
     until = time.monotonic() + limit_s if limit_s is not None else None
@@ -143,8 +143,8 @@ def prepare(db: sqlite3.Connection, *, log: bool = True) -> None:
 
 State = Literal["waiting", "done", "parked"]
 
-MOST_EVENTS = 1000  # some 2 MB
-MOST_KNOWN = 10_000  # rows on the disk of which something is remembered
+MAX_EVENTS = 1000  # some 2 MB
+MAX_KNOWN_ROWS = 10_000  # rows on the disk of which something is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +197,9 @@ class Unwritten:
 
 
 def rows_for(routes: Iterable[Route], event: Event, picture: Path | None = None) -> list[tuple[str, Part, Path | None]]:
-    """The (channel, part, picture) that is to be sent of an event: its word, or the ``picture`` given.
+    """Return the (channel, part, picture) to send of an event: its word, or the ``picture`` given.
 
-    That a channel cannot be reached is told to all the others.
+    That a channel cannot be reached goes to all the others.
     """
     rows: list[tuple[str, Part, Path | None]] = []
     for route in routes:
@@ -218,7 +218,7 @@ def rows_for(routes: Iterable[Route], event: Event, picture: Path | None = None)
 class Memory:
     """The memory outbox: at most ``most`` events, then one is given up, what is delivered first. For any thread."""
 
-    def __init__(self, most: int = MOST_EVENTS) -> None:
+    def __init__(self, most: int = MAX_EVENTS) -> None:
         self.most = most
         self.lost = 0  # events that were given up
         self._entries: dict[int, Entry] = {}  # by the order they came
@@ -249,20 +249,20 @@ class Memory:
             return entry
 
     def show(self) -> None:
-        """The disk does not take what is here: it is delivered from here."""
+        """Deliver from here, for the disk does not take it."""
         with self._lock:
             for entry in self._entries.values():
                 entry.shown = True
 
     def unwritten(self, most: int) -> Unwritten:
-        """The oldest ``most`` entries, and as many marks."""
+        """Return the oldest ``most`` entries, and as many marks."""
         with self._lock:
             oldest = islice(self._entries.items(), most)
             marks = dict(islice(self._marks.items(), most))
             return Unwritten({key: (entry, entry.rows) for key, entry in oldest}, marks)
 
     def written(self, what: Unwritten, lie: dict[int, int]) -> None:
-        """All of that is on the disk, its rows where ``lie`` says; what has become of them meanwhile is remembered."""
+        """Forget what is on the disk now, its rows where ``lie`` says, but not what became of them meanwhile."""
         with self._lock:
             for number, then in what.marks.items():
                 self._less(number, self._marks.pop(number, then), then)
@@ -282,7 +282,7 @@ class Memory:
             self._marks[row] = replace(now, tries=now.tries - then.tries)
 
     def mark(self, number: int, mark: Mark) -> None:
-        """This has become of a row, on the disk or here."""
+        """Note what became of a row, on the disk or here."""
         with self._lock:
             number = self._moved.get(number, number)
             if number >= 0:
@@ -295,16 +295,16 @@ class Memory:
                     )
 
     def marks(self) -> dict[int, Mark]:
-        """What has become of rows on the disk, and is not written there yet."""
+        """Return what became of rows on the disk, and is not written there yet."""
         with self._lock:
             return dict(self._marks)
 
     def since(self, row: int) -> float | None:
-        """When a row on the disk was queued, monotonic seconds; None: in an earlier run, or long ago."""
+        """Return when a row on the disk was queued, monotonic seconds; None: in an earlier run, or long ago."""
         return self._since.get(row)
 
     def waiting(self, channel: str, now: float, *, hidden: bool) -> list[OutboxRow]:
-        """The rows to be delivered from here, in order; ``hidden``: also those that are just being written."""
+        """Return the rows to deliver from here, in order; ``hidden``: also those that are just being written."""
         with self._lock:
             return [
                 OutboxRow(row.number, entry.event, row.part, row.picture, max(now - entry.since, 0.0), row.mark.tries)
@@ -316,7 +316,7 @@ class Memory:
 
 
 def _shorten(known: dict[int, Any]) -> None:
-    while len(known) > MOST_KNOWN:
+    while len(known) > MAX_KNOWN_ROWS:
         del known[next(iter(known))]
 
 
@@ -348,7 +348,7 @@ class Found:
 
 @contextmanager
 def faults(path: Path) -> Iterator[None]:
-    """Whatever SQLite or the system says of ``path`` becomes a DiskError."""
+    """Turn whatever SQLite or the system says of ``path`` into a DiskError."""
     import sqlite3
 
     codes: dict[int, Fault] = {
@@ -369,7 +369,7 @@ def faults(path: Path) -> Iterator[None]:
 
 
 class Store:
-    """An open journal at ``path``; whoever calls sees to it that nobody else does."""
+    """An open journal at ``path``; for one thread at a time."""
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
@@ -385,12 +385,12 @@ class Store:
 
     @property
     def moved(self) -> bool:
-        """Whether the file was taken away: SQLite would go on writing where nobody finds it."""
+        """Return True when the file was taken away: SQLite would go on writing where it is not found."""
         return self._now_there() != self._identity
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """One transaction: at its end everything is on the disk, or nothing. Raises DiskError."""
+        """Open one transaction: at its end everything is on the disk, or nothing. Raises DiskError."""
         with faults(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -408,7 +408,7 @@ class Store:
                 self._db.execute("ROLLBACK")
 
     def put(self, what: Unwritten) -> dict[int, int]:
-        """Write entries and marks, within ``writing``; where the entries' rows lie now."""
+        """Write entries and marks, within ``writing``; return where the entries' rows lie now."""
         lie = {}
         for entry, rows in what.entries.values():
             event = self._put_event(entry.event)
@@ -430,7 +430,7 @@ class Store:
         return lie
 
     def _put_event(self, event: Event) -> int:
-        """The row of an event; of one that is there already only the picture is new."""
+        """Write an event and return its row; of one that is there already only the picture is new."""
         event = replace(event, durable=True)
         row = self._db.execute(
             "INSERT INTO events(event_id, kind, type, camera, boot_id, seq, captured_at, evidence, json)"
@@ -489,7 +489,7 @@ class Store:
         )
 
     def reviews(self, after: int) -> list[Any]:
-        """Row, verdict, label, time and the event's first line, of what people said since a row. Raises DiskError.
+        """Return row, verdict, label, time and the event's first line of reviews after a row. Raises DiskError.
 
         All of it where fewer rows are left than that: the journal is another one.
         """
@@ -508,7 +508,7 @@ class Store:
         self._db.execute(f"UPDATE runs SET {names} WHERE boot_id = ?", (*columns.values(), id_))
 
     def surplus(self, keep: int) -> int:
-        """How many events there are beyond ``keep``, by their numbers. Raises DiskError."""
+        """Count the events beyond ``keep``, by their numbers. Raises DiskError."""
         with faults(self.path):
             first, last = self._db.execute("SELECT min(id), max(id) FROM events").fetchone()
         return 0 if first is None else max(last - first + 1 - keep, 0)
@@ -532,7 +532,7 @@ class Store:
         )
 
     def close(self) -> None:
-        """Let go of the file; nothing is raised."""
+        """Close the file; nothing is raised."""
         import sqlite3
 
         with suppress(sqlite3.Error):
@@ -544,7 +544,7 @@ TEST_OVER = "a test that was over before it could be delivered"
 ENDS = ("-wal", "-journal", "-shm", "")  # the files of one database
 UNSENT = ("id", "event", "channel", "part", "picture", "queued_at", "attempts", "error")
 SENT_AGAIN = 100  # newest events, where it is not known any more which were sent
-MOST_SET_ASIDE = 3  # a failing card must not fill itself with damaged journals
+MAX_SET_ASIDE = 3  # a failing card must not fill itself with damaged journals
 
 
 def open_store(
@@ -587,7 +587,7 @@ def make_folders(folder: Path) -> None:
 
 
 def _wrong(path: Path) -> str | None:
-    """Why the journal cannot be gone on with; None: it can, or there is none yet. Raises DiskError or sqlite3.Error."""
+    """Return why the journal cannot be used; None: it can, or there is none yet. Raises DiskError or sqlite3.Error."""
     if not path.exists():
         return None
     try:
@@ -710,7 +710,7 @@ def _copy_event(source: sqlite3.Connection, to: sqlite3.Connection, number: obje
 
 
 def _finish(folder: Path, now: datetime) -> Path | None:
-    """Put a new journal that is ready in place of the old one, also where a power cut came between; where that lies.
+    """Put a new journal that is ready in place of the old one, also after a power cut; return where the old one lies.
 
     The old log is gone on the disk before the new file comes: it would be played into it.
     """
@@ -729,14 +729,14 @@ def _finish(folder: Path, now: datetime) -> Path | None:
     ready.rename(place)
     _to_disk(folder)
     others = sorted(other for other in quarantine.glob("*.db") if other != aside)  # its name may go by a wrong clock
-    for old in others[: max(0, len(others) + 1 - MOST_SET_ASIDE)]:
+    for old in others[: max(0, len(others) + 1 - MAX_SET_ASIDE)]:
         for end in ENDS:
             old.with_name(old.name + end).unlink(missing_ok=True)
     return aside
 
 
 def _to_disk(folder: Path) -> None:
-    """What was made, renamed or removed in a folder outlives a power cut from here on."""
+    """Make what was made, renamed or removed in a folder outlive a power cut."""
     if sys.platform == "win32":  # where folders cannot be opened
         return
     file = os.open(folder, os.O_RDONLY)
@@ -747,7 +747,7 @@ def _to_disk(folder: Path) -> None:
 
 
 def check_whole(folder: Path) -> str | None:
-    """What a check of every page and index finds, beside whoever writes; None: all is well, or it cannot be asked."""
+    """Check every page and index beside the writer; return what is wrong, or None: nothing is known to be."""
     path = folder / NAME
     try:
         with faults(path):
