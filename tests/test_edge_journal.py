@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.record.database import MAX_EVENTS, Mark, Memory
+from edge.record.database import MAX_EVENTS, Mark, Memory, Store
 from edge.record.journal import Journal
 from edge.record.outbox import Queue
 from edge.run import EventFactory
@@ -291,4 +291,20 @@ def test_an_event_that_cannot_be_written_does_not_take_the_others_along(tmp_path
         kept(event(run, label={"not": object()}))
     assert kept(event(run, "id2")).durable
     assert ids(kept.waiting(MQTT)) == ["id2"]
+    kept.close()
+
+
+def test_what_is_settled_while_the_disk_is_read_is_not_listed(tmp_path, monkeypatch):
+    run = EventFactory()
+    kept = journal(tmp_path, Wants(MQTT), run=run)
+    kept(event(run))
+    read = Store.waiting
+
+    def read_slowly(store, channel, **how):
+        found = read(store, channel, **how)
+        kept._memory.mark(found[0].row, Mark("done", 1))  # sent from memory, and on the disk only since
+        return found
+
+    monkeypatch.setattr(Store, "waiting", read_slowly)
+    assert kept.waiting(MQTT) == []
     kept.close()

@@ -576,7 +576,7 @@ class Deliverer:
             self._error = self._refused = why = None
             self._failing = False
             self._took_ms = answer.took_s * 1000.0
-            self._record(lambda: self._scheduler.delivered(batch, now))
+            self._scheduler.delivered(batch, now)
         else:
             why = scrub(error_words(error))
             if isinstance(error, RefusedError):
@@ -584,7 +584,7 @@ class Deliverer:
                 if batch.message.part == "word":  # a picture too large, say, keeps no alarm from anybody
                     self._refused = why
                 log.warning("%s: refused for good, and parked: %s", self.key, why)
-                self._record(lambda: self._scheduler.refused(batch, why))
+                self._scheduler.refused(batch, why)
             else:
                 if why != self._error:
                     # A test is taken back where it does not arrive in time: nothing else may be promised.
@@ -593,7 +593,7 @@ class Deliverer:
                     log.warning("%s: not delivered (%s); %s", self.key, why, kept)
                 self._failing = True
                 after_s = error.after_s if isinstance(error, NotYetError) else 0.0
-                self._record(lambda: self._scheduler.failed(batch, why, now, after_s))
+                self._scheduler.failed(batch, why, now, after_s)
             self._error = why
             if isinstance(error, HungError) and self._sends.hanging >= MAX_HUNG:
                 log.error("%s: %d sends hang; it is tried seldom from now on", self.key, self._sends.hanging)
@@ -601,13 +601,6 @@ class Deliverer:
             self._answered(batch.message, why, answer.took_s * 1000.0)
         except Exception as error:
             log.warning("%s: who waits for its answers failed (%s)", self.key, scrub(error_words(error)))
-
-    def _record(self, write: Callable[[], None]) -> None:
-        """Write what became of it; a journal that cannot be written stops no delivery."""
-        try:
-            write()
-        except Exception as error:
-            log.warning("%s: what became of it cannot be written down (%s)", self.key, scrub(error_words(error)))
 
     def _close_channel(self) -> None:
         try:

@@ -151,10 +151,11 @@ class Journal:
 
     def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[OutboxRow]:
         """Return what this channel has not delivered, in the order of the journal or the newest first."""
-        marks = self._memory.marks()
-        settled = {row for row, mark in marks.items() if mark.state != "waiting"}
+        settled = {row for row, mark in self._memory.marks().items() if mark.state != "waiting"}
         found = self._disk.waiting(channel, newest_first=newest_first, limit=limit, settled=settled)
-        there = [each for each in (self._read(row, marks) for row in found or ()) if each]
+        marks = self._memory.marks()  # asked again: what was sent from memory may have come to the disk just now
+        left = [row for row in found or () if marks.get(row.row, Mark()).state == "waiting"]
+        there = [each for each in (self._read(row, marks) for row in left) if each]
         here = self._memory.waiting(channel, self._clock.monotonic(), hidden=found is None)
         return ([*reversed(here), *there] if newest_first else [*there, *here])[:limit]
 
