@@ -537,26 +537,26 @@ class RemoteChannels:
         self._guest = guest
         self._reached: dict[Hashable, _Reached] = {}
         self.missing = Unavailable()
-        self._plans: Sequence[ChannelSpec] = ()  # everyone who is wanted
+        self._plans: Sequence[ChannelSpec] = ()  # all that are wanted
 
     @property
     def workers(self) -> list[Worker[Event]]:
-        """Those that keep a live state."""
+        """Return the workers of channels that keep a live state."""
         return [each.state for each in self._reached.values() if each.state]
 
     @property
     def states(self) -> dict[Sink, Sink]:
-        """Those that keep a live state, by their workers."""
+        """Return the channels that keep a live state, by their workers."""
         return {each.state: each.channel for each in self._reached.values() if each.state and callable(each.channel)}
 
     @property
     def deliverers(self) -> list[Deliverer]:
-        """One for each place."""
+        """Return one deliverer for each channel."""
         return [each.deliverer for each in self._reached.values() if each.deliverer]
 
     @property
     def parts(self) -> dict[str, Ask]:
-        """Whom health asks, by name."""
+        """Return what health asks, by name."""
         parts: dict[str, Ask] = {each.name: each.deliverer.problem for each in self._reached.values() if each.deliverer}
         parts |= self.missing.parts
         return parts | {each.name: each.problem for each in self.workers}
@@ -571,7 +571,7 @@ class RemoteChannels:
         return plans
 
     def change(self, plans: Sequence[ChannelSpec]) -> None:
-        """Those places and no others; who stays the same is not disturbed, what waits for the others is kept.
+        """Use these channels and no others; what stays the same is not disturbed, what waits for the others is kept.
 
         ``plan`` has refused what can never work: what cannot be made by now is missing.
         """
@@ -588,7 +588,7 @@ class RemoteChannels:
         beside = {each.channel.key for each in stay.values()}
         new_plans = [plan for plan in plans if plan.key not in stay]
         channels = made([plan for plan in new_plans if plan.late is None], self.missing, beside, again=True)
-        if gone:  # that takes its time: what happens meanwhile is for those who come, and for nobody who goes
+        if gone:  # closing takes its time: what happens meanwhile is for the new ones
             routes = [*(each.channel for each in stay.values()), *channels.values()]
             self._remember([*routes, *(plan.late for plan in new_plans if plan.late)])
         # Before others come: two with one broker would say "online" and "offline" of the same device.
@@ -607,7 +607,7 @@ class RemoteChannels:
         self._reached = everyone  # in one step: others look at it meanwhile
 
     def try_again(self, now: float) -> bool:
-        """Once a minute, what cannot be made is tried again; whether one of them was made."""
+        """Try once a minute what could not be made; return whether one of them was made."""
         if not self.missing.why or not self.missing.due(now):
             return False
         before = len(self._reached)
@@ -642,7 +642,7 @@ class RemoteChannels:
         return Deliverer(channel, journal, answered=partial(self._heard, channel.key))
 
     def _heard(self, key: str, message: Message, problem: str | None, took_ms: float) -> None:
-        """What a channel answered to a message."""
+        """Pass on what a channel answered to a message."""
         who = key if message.part == "word" else f"{key}, picture"
         for event in message.events:
             self._answered(who, event, problem, took_ms)
@@ -749,29 +749,29 @@ class JournalSink:
 
     @property
     def workers(self) -> list[Worker[Event]]:
-        """Who is to be given each event: the journal, which gives it to the lines; without one the lines."""
+        """Return the worker that takes each event: the journal, which gives it to the lines, or else the lines."""
         first = self._keeper or self._lines.worker
         return [first] if first else []
 
     @property
     def answering(self) -> list[Worker[Event]]:
-        """Everyone here who answers to an event."""
+        """Return the workers that answer to an event."""
         return [each for each in (self._keeper, self._lines.worker) if each]
 
     @property
     def parts(self) -> dict[str, Ask]:
-        """Whom health asks, by name."""
+        """Return what health asks, by name."""
         parts: dict[str, Ask] = {}
         if worker := self._lines.worker:
             parts[worker.name] = partial(_either, worker.problem, self._lines.problem)
         if self.journal:
-            # A card that pauses for some seconds fails its sink, and is nobody's business yet.
+            # A card that pauses for some seconds fails its sink, which is no problem yet.
             journal = self.journal
             parts["the journal"] = lambda: journal.problem
         return parts
 
     def remember(self, routes: Sequence[Route]) -> Journal | None:
-        """The journal, which queues for these routes from now on; opened with the first call.
+        """Return the journal, which queues for these routes from now on; the first call opens it.
 
         Raises OptionError where another alarm has it.
         """
@@ -792,7 +792,7 @@ class JournalSink:
         return self.journal
 
     def lines(self, events: str | None) -> Lines:
-        """Lines that go there (- : standard output), ready for ``print_to``; those of now where they go there already.
+        """Open lines that go there (- : standard output), for ``print_to``; or return those of now that go there.
 
         Raises OptionError for where nothing can be written.
         """
@@ -815,12 +815,12 @@ class JournalSink:
         return Lines(events, worker, lambda: lines.problem)
 
     def print_to(self, lines: Lines) -> Lines:
-        """Write these from now on; those of before, to be dropped."""
+        """Write these from now on; return those of before, to be dropped."""
         before, self._lines = self._lines, lines
         return before
 
     def drop(self, lines: Lines) -> None:
-        """End these, where they are not those that are written to; beside everything else, for a disk may hang."""
+        """Close these in a thread, for a disk may hang, unless they are written to."""
 
         def close(worker: Worker[Event]) -> None:
             time.sleep(UNDER_WAY_S)
@@ -830,7 +830,7 @@ class JournalSink:
             threading.Thread(target=close, args=(lines.worker,), name="lines no more", daemon=True).start()
 
     def tick(self, now: float) -> None:
-        """Every ten minutes the journal beats, and once, a while after the start, all of it is checked."""
+        """Have the journal beat every ten minutes, and check all of it once, a minute after the start."""
         if self._beats and now - self._beaten >= BEAT_S:
             self._beaten = now
             self._beats(None)
@@ -839,7 +839,7 @@ class JournalSink:
             threading.Thread(target=self.journal.examine, name="journal check", daemon=True).start()
 
     def attach(self, event: Event, picture: Path) -> None:
-        """The picture of an event lies on the disk: it goes the way of the event, and so comes after it."""
+        """Write a picture that lies on the disk: it goes the way of its event, and so comes after it."""
         if self._keeper:
             self._keeper(_Picture(event, picture))
 
@@ -851,7 +851,7 @@ class JournalSink:
                 worker.close(until - time.monotonic())
 
     def close(self) -> None:
-        """The run is over; after those whom the journal feeds."""
+        """End the run; call it after the channels are closed."""
         if self.journal:
             self.journal.close()
         if self._lock:
