@@ -2,11 +2,13 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edge.record import database
 from edge.record.database import MAX_EVENTS, Mark, Memory, Store
 from edge.record.journal import Journal
 from edge.record.outbox import Queue
@@ -308,3 +310,34 @@ def test_what_is_settled_while_the_disk_is_read_is_not_listed(tmp_path, monkeypa
     monkeypatch.setattr(Store, "waiting", read_slowly)
     assert kept.waiting(MQTT) == []
     kept.close()
+
+
+def test_an_older_journal_is_brought_up_to_date_once_and_a_copy_is_kept(tmp_path, monkeypatch):
+    run = EventFactory("old")
+    with monkeypatch.context() as then:
+        then.setattr(database, "VERSION", 1)
+        old = journal(tmp_path, Wants(MQTT), run=run)
+        old(event(run))
+        old.close()
+    for _ in range(2):
+        kept = journal(tmp_path, Wants(MQTT))
+        assert ids(kept.waiting(MQTT)) == ["id1"]
+        kept.close()
+    assert ask(tmp_path, "PRAGMA user_version") == [(database.VERSION,)]
+    (copy,) = tmp_path.glob("journal.db.*")
+    with closing(sqlite3.connect(copy)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("SELECT event_id FROM events").fetchall() == [("id1",)]
+
+
+def test_an_older_journal_is_brought_up_to_date_where_there_is_no_room_for_a_copy(tmp_path, monkeypatch, caplog):
+    run = EventFactory("old")
+    with monkeypatch.context() as then:
+        then.setattr(database, "VERSION", 1)
+        journal(tmp_path, run=run).close()
+    monkeypatch.setattr(database, "COPY_ROOM_BYTES", 1 << 60)
+    kept = journal(tmp_path)
+    assert kept.durable
+    kept.close()
+    assert "without a copy" in caplog.text
+    assert not list(tmp_path.glob("journal.db.*"))

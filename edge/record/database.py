@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -544,6 +545,7 @@ TEST_OVER = "a test that was over before it could be delivered"
 ENDS = ("-wal", "-journal", "-shm", "")  # the files of one database
 UNSENT = ("id", "event", "channel", "part", "picture", "queued_at", "attempts", "error")
 SENT_AGAIN = 100  # newest events, where it is not known any more which were sent
+COPY_ROOM_BYTES = 16 << 20  # what a copy of an older journal leaves free
 MAX_SET_ASIDE = 3  # a failing card must not fill itself with damaged journals
 
 
@@ -568,6 +570,8 @@ def open_store(
             replaced = _replace(folder, wrong, routes, now)
         db = connect(path)
         try:
+            if 0 < version(db) < VERSION:
+                _back_up(db, path)
             prepare(db)
             for end in ENDS:
                 hand_over(path.with_name(NAME + end))
@@ -575,6 +579,28 @@ def open_store(
         except BaseException:
             db.close()
             raise
+
+
+def _back_up(db: sqlite3.Connection, path: Path) -> None:
+    """Copy a journal of an older version before its tables change; where there is no room, go on without."""
+    copy = path.with_name(f"{NAME}.version-{version(db)}")
+    part = copy.with_name(f"{copy.name}.part")
+    if copy.exists():
+        return
+    try:
+        with faults(path):
+            if shutil.disk_usage(path.parent).free < 2 * path.stat().st_size + COPY_ROOM_BYTES:
+                raise DiskError("there is no room", "full")
+            part.unlink(missing_ok=True)
+            with closing(connect(part)) as to:
+                db.backup(to)
+            part.rename(copy)
+            hand_over(copy)
+            _to_disk(copy.parent)
+    except DiskError as error:
+        log.warning("%s: it is brought up to date without a copy of before (%s)", path, error)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def make_folders(folder: Path) -> None:
