@@ -35,7 +35,7 @@ def test_a_second_watch_is_refused_in_one_sentence(tmp_path):
         assert other.take()
         ran = bear_alarm("watch", clip, "--model", model, "--no-bell", "--no-evidence", "--state", state, cwd=tmp_path)
     assert ran.returncode == 2
-    assert ran.stderr.splitlines()[-1].startswith(f"bear-alarm: {state}: another alarm watches with this state folder")
+    assert ran.stderr.splitlines()[-1].startswith(f"bear-alarm: {state}: another alarm uses this state folder")
     assert "Traceback" not in ran.stderr
     assert not (state / "journal.db").exists()
 

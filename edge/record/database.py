@@ -840,9 +840,7 @@ def keep_alone(folder: Path, run: str) -> RunLock:
     lock, disk = RunLock(folder, run), DeadlineExecutor()
     try:
         if not disk(lock.take, LOCK_DISK_S):
-            raise OptionError(
-                f"{folder}: another alarm watches with this state folder; end it, or name another --state for this one"
-            )
+            raise OptionError(f"{folder}: another alarm uses this state folder; stop it, or name another --state")
     except (DeadlineError, OSError) as error:
         why = getattr(error, "strerror", None) or "the disk does not answer"
         log.warning("%s cannot be locked (%s): a second alarm there would send everything twice", lock.path, why)
