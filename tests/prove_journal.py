@@ -184,9 +184,7 @@ def main() -> None:
     given.add_argument("--kills", type=int, default=200)
     given.add_argument("--cuts", type=int, default=1500)
     asked = given.parse_args()
-    logging.getLogger("edge.record.journal").setLevel(
-        logging.ERROR
-    )  # it says of each damaged journal that it mended it
+    logging.getLogger("edge.record.database").setLevel(logging.ERROR)  # it warns of each damaged journal
     with tempfile.TemporaryDirectory() as folder:
         for name, prove in (("kill", lambda at: killed(at, asked.kills)), ("cut", lambda at: cut(at, asked.cuts)),
                             ("full", full), ("idle", idle), ("cost", cost)):  # fmt: skip

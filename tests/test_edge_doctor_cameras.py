@@ -98,7 +98,7 @@ def test_a_camera_that_another_has_is_broken_only_where_no_alarm_runs(ribbon, tm
     from edge.record.database import RunLock
 
     alarm = RunLock(tmp_path, "a" * 32)
-    alarm.say()
+    assert alarm.take()
     try:
         (found,) = tried("picamera://0", given_state=tmp_path)
     finally:

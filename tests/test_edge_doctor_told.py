@@ -74,7 +74,7 @@ def test_pins_are_asked_of_the_kernel_and_not_switched(tmp_path):
     assert "another program (spi0 CS1)" in found["relay 22"].words
     assert found["lamp 27"].state == "fine"
     alarm = RunLock(tmp_path / "state", "a" * 32)
-    alarm.say()
+    assert alarm.take()
     found = by_name(telling_here.check_pins(with_alerts(tmp_path, relays=("22",)), Kernel(pin22="lg")))
     alarm.close()
     assert found["relay 22"].state == "fine"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import BearAlarmError
+from edge.record.database import RunLock
 from edge.schema import Event
 from tests.command import bear_alarm
 from tests.state_folder import NIGHT, StateFolder, events_of
@@ -137,10 +139,11 @@ def test_a_happening_without_its_end_goes_on_or_was_cut_off(state, ask):
     state.run("newest", alive_at=now.isoformat())
     state.event(B, "new", (now - NIGHT).total_seconds(), boot_id="newest", label="brown_bear", score=0.9)
     assert "going on" in ask("--limit", 1)
-    (state.folder / "alive").mkdir()
-    (state.folder / "alive" / "newest").touch()  # whose lock nobody holds: it was killed a moment ago
-    assert "cut off" in ask("--limit", 1)
-    (state.folder / "alive" / "newest").unlink()
+    with closing(RunLock(state.folder, "newest")) as lock:
+        assert lock.take()
+        assert "going on" in ask("--limit", 1)
+    assert "cut off" in ask("--limit", 1)  # it was killed a moment ago
+    lock.path.unlink()
     state.sql("UPDATE runs SET ended_at = ? WHERE boot_id = 'newest'", now.isoformat())
     assert "cut off" in ask("--limit", 1)
 

@@ -2,12 +2,14 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edge.record.database import MOST_EVENTS, Mark, Memory
+from edge.record import database
+from edge.record.database import MAX_EVENTS, Mark, Memory, Store
 from edge.record.journal import Journal
 from edge.record.outbox import Queue
 from edge.run import EventFactory
@@ -244,7 +246,7 @@ def test_the_memory_gives_up_the_oldest_first_what_is_delivered():
     memory.show()
     assert ids(memory.waiting(MQTT, 0.0, hidden=False)) == ["id2", "id3", "id4"]
     assert (len(memory), memory.lost) == (3, 2)
-    assert MOST_EVENTS >= 500
+    assert MAX_EVENTS >= 500
 
 
 def test_many_threads_write_one_journal(tmp_path):
@@ -292,3 +294,50 @@ def test_an_event_that_cannot_be_written_does_not_take_the_others_along(tmp_path
     assert kept(event(run, "id2")).durable
     assert ids(kept.waiting(MQTT)) == ["id2"]
     kept.close()
+
+
+def test_what_is_settled_while_the_disk_is_read_is_not_listed(tmp_path, monkeypatch):
+    run = EventFactory()
+    kept = journal(tmp_path, Wants(MQTT), run=run)
+    kept(event(run))
+    read = Store.waiting
+
+    def read_slowly(store, channel, **how):
+        found = read(store, channel, **how)
+        kept._memory.mark(found[0].row, Mark("done", 1))  # sent from memory, and on the disk only since
+        return found
+
+    monkeypatch.setattr(Store, "waiting", read_slowly)
+    assert kept.waiting(MQTT) == []
+    kept.close()
+
+
+def test_an_older_journal_is_brought_up_to_date_once_and_a_copy_is_kept(tmp_path, monkeypatch):
+    run = EventFactory("old")
+    with monkeypatch.context() as then:
+        then.setattr(database, "VERSION", 1)
+        old = journal(tmp_path, Wants(MQTT), run=run)
+        old(event(run))
+        old.close()
+    for _ in range(2):
+        kept = journal(tmp_path, Wants(MQTT))
+        assert ids(kept.waiting(MQTT)) == ["id1"]
+        kept.close()
+    assert ask(tmp_path, "PRAGMA user_version") == [(database.VERSION,)]
+    (copy,) = tmp_path.glob("journal.db.*")
+    with closing(sqlite3.connect(copy)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("SELECT event_id FROM events").fetchall() == [("id1",)]
+
+
+def test_an_older_journal_is_brought_up_to_date_where_there_is_no_room_for_a_copy(tmp_path, monkeypatch, caplog):
+    run = EventFactory("old")
+    with monkeypatch.context() as then:
+        then.setattr(database, "VERSION", 1)
+        journal(tmp_path, run=run).close()
+    monkeypatch.setattr(database, "COPY_ROOM_BYTES", 1 << 60)
+    kept = journal(tmp_path)
+    assert kept.durable
+    kept.close()
+    assert "without a copy" in caplog.text
+    assert not list(tmp_path.glob("journal.db.*"))

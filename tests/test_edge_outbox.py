@@ -1,18 +1,13 @@
-"""A channel's thread: it sends what waits, outlives a send that hangs, ends in time, and takes turns with others."""
+"""A channel's thread: it sends what waits, outlives a send that hangs, and ends in time."""
 
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from edge.alert.delivery import HUNG_EVER, MOST_HUNG, SELDOM_S, Deliverer, DeliveryLock, close_all
+from edge.alert.delivery import HUNG_RETRY_S, MAX_HUNG, MAX_HUNG_EVER, Deliverer, close_all
 from edge.record.outbox import RefusedError
 from tests.outbox_world import MemoryQueue, Told, event, wait_for
-
-ROOT = Path(__file__).parent.parent
 
 
 def test_what_is_put_is_sent_at_once_in_order_and_answered():
@@ -129,18 +124,18 @@ def test_few_sends_are_left_behind_and_then_it_is_tried_seldom(caplog):
         queue.put(event(len(queue.rows)))
 
     pass_by(0.0)
-    for number in range(1, MOST_HUNG + 1):
+    for number in range(1, MAX_HUNG + 1):
         wait_for(lambda number=number: deliverer.stats.hung == number)  # type: ignore[misc]
         pass_by(400.0)
     time.sleep(0.2)
-    assert len(tries) == MOST_HUNG
-    for number in range(MOST_HUNG + 1, HUNG_EVER + 1):
-        pass_by(SELDOM_S)
+    assert len(tries) == MAX_HUNG
+    for number in range(MAX_HUNG + 1, MAX_HUNG_EVER + 1):
+        pass_by(HUNG_RETRY_S)
         wait_for(lambda number=number: deliverer.stats.hung == number)  # type: ignore[misc]
-    pass_by(10 * SELDOM_S)
+    pass_by(10 * HUNG_RETRY_S)
     time.sleep(0.2)
-    assert len(tries) == HUNG_EVER
-    assert f"{MOST_HUNG} sends hang" in caplog.text
+    assert len(tries) == MAX_HUNG_EVER
+    assert f"{MAX_HUNG} sends hang" in caplog.text
     go.set()
     wait_for(lambda: deliverer.stats.hanging == 0 or pass_by(400.0))
     deliverer.close(5.0)
@@ -190,55 +185,6 @@ def test_a_journal_that_cannot_be_read_is_said_once_and_looked_at_again(caplog):
     queue.put(event(9))
     wait_for(lambda: len(channel.messages) == 4)
     deliverer.close(5.0)
-
-
-def test_a_journal_that_cannot_be_written_is_said_and_nothing_goes_twice(caplog):
-    queue, channel = MemoryQueue(), Told()
-    queue.broken = {"done"}
-    deliverer = Deliverer(channel, queue)
-    for seq in range(1, 6):
-        queue.put(event(seq))
-        wait_for(lambda seq=seq: len(channel.messages) == seq)  # type: ignore[misc]
-    queue.broken = set()
-    queue.put(event(6))
-    wait_for(lambda: queue.of("waiting") == [])
-    deliverer.close(5.0)
-    assert channel.seqs == [(seq,) for seq in range(1, 7)]
-    assert "cannot be written down (No space left on device)" in caplog.text
-
-
-def test_a_turn_is_free_when_its_process_is_killed(tmp_path):
-    code = (
-        f"from pathlib import Path; from edge.alert.delivery import Turn\n"
-        f"print(Turn(Path({str(tmp_path)!r}), 'mqtt 10.0.0.7:1883').take(), flush=True); input()"
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert other.stdout
-    assert other.stdout.readline() == "True\n"
-    mine = DeliveryLock(tmp_path, "mqtt 10.0.0.7:1883")
-    assert not mine.take()
-    assert DeliveryLock(tmp_path, "webhook a").take()
-    other.kill()
-    other.communicate(timeout=20)
-    wait_for(mine.take)
-    mine.release()
-
-
-def test_where_nothing_can_be_locked_everybody_has_the_turn(tmp_path, caplog):
-    (tmp_path / "file").write_text("")
-    turn = DeliveryLock(tmp_path / "file" / "folder", "told")
-    assert turn.take()
-    assert turn.take()
-    assert caplog.text.count("cannot be locked") == 1
-
-
-def test_the_lock_of_a_key_names_no_secret_signs(tmp_path):
-    turn = DeliveryLock(tmp_path, "webhook höst:443/../é 1")
-    assert turn.take()
-    assert turn.path.parent == tmp_path
-    assert turn.path.name.isascii()
 
 
 @pytest.mark.parametrize("people", [False, True])

@@ -1,13 +1,11 @@
 """What goes next over a network: in order for machines, the newest first for people, nothing lost on the way."""
 
-import math
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from edge.alert.delivery import Batch, DeliveryScheduler
+from edge.alert.delivery import Batch
 from edge.record.outbox import NotYetError
 from tests.outbox_world import Life, Net, event
 
@@ -184,48 +182,3 @@ def test_one_message_that_people_never_get_does_not_keep_the_others_from_them():
     net.poison = set()
     life.live(300.0)
     assert life.channel.seqs[4:] == [(20,)]
-
-
-def test_a_journal_that_cannot_be_written_makes_nothing_go_twice():
-    life = Life()
-    row = life.queue.put(event(1))
-    life.queue.broken = {"done"}
-    with pytest.raises(OSError, match="No space"):
-        life.look()
-    life.queue.put(event(2))
-    with pytest.raises(OSError, match="No space"):
-        life.look()
-    life.look()
-    assert life.channel.seqs == [(1,), (2,)]
-    assert row in life.queue.of("waiting")
-    life.queue.broken = set()
-    life.look()
-    assert life.queue.of("waiting") == []
-    assert life.channel.seqs == [(1,), (2,)]
-
-
-def test_without_the_turn_only_what_this_run_told_itself_is_delivered():
-    life = Life()
-    life.queue.put(event(1))
-    life.queue.put(event(2), memory=True)
-    life.queue.put(replace(event(3), boot_id="mine"))
-    feed = DeliveryScheduler(life.channel, life.queue, life.chance, "mine")
-    for seq in (2, 3):
-        parcel = feed.next(life.now, mine=False)
-        assert isinstance(parcel, Batch)
-        assert parcel.message.events[0].seq == seq
-        feed.delivered(parcel, life.now)
-    assert feed.next(life.now, mine=False) == math.inf
-    assert feed.waiting == 0
-
-
-def test_a_row_that_comes_from_memory_to_the_disk_while_it_is_sent_goes_once():
-    life = Life()
-    row = life.queue.put(event(1), memory=True)
-    parcel = life.feed.next(life.now)
-    assert isinstance(parcel, Batch)
-    life.queue.rows[7] = dict(life.queue.rows[row])
-    life.feed.delivered(parcel, life.now)
-    life.look()
-    assert life.channel.messages == []
-    assert life.queue.of("waiting") == []

@@ -1,11 +1,10 @@
 """An alarm goes to people before everything else, whatever cameras and the alarm itself have said; and at once."""
 
 import threading
-from dataclasses import replace
 
 import pytest
 
-from edge.alert.delivery import Batch, Deliverer, DeliveryScheduler
+from edge.alert.delivery import Deliverer
 from tests.outbox_world import Life, MemoryQueue, Net, Told, event, wait_for
 
 
@@ -109,30 +108,6 @@ def test_an_alarm_that_failed_just_before_the_network_was_back_is_tried_again_at
     at = [at for at, message in life.tried if any(each.seq == 99 for each in message.events)]
     assert len(at) == 5
     assert at[-1] - at[-2] <= 30.0  # one message more to people may be due
-
-
-def test_a_test_that_was_interrupted_is_no_news_later():
-    life = Life(people=True)
-    old = life.queue.put(event(1, kind="test"))
-    bear = life.queue.put(event(2))
-    own = life.queue.put(replace(event(3, kind="test"), boot_id="mine"))
-    feed = DeliveryScheduler(life.channel, life.queue, life.chance, "mine")
-    for expected in (own, bear):
-        parcel = feed.next(life.now)
-        assert isinstance(parcel, Batch)
-        assert [row.row for row in parcel.rows] == [expected]
-        feed.delivered(parcel, life.now)
-    assert life.queue.of("parked") == [old]
-    assert "a run that is over" in life.queue.rows[old]["why"]
-    assert (feed.count.delivered, feed.count.parked) == (2, 0)
-
-
-def test_a_test_is_left_to_the_process_whose_turn_it_is():
-    life = Life()
-    life.queue.put(event(1, kind="test"))
-    feed = DeliveryScheduler(life.channel, life.queue, life.chance, "mine")
-    feed.next(life.now, mine=False)
-    assert life.queue.of("parked") == []
 
 
 def test_who_is_back_is_tried_at_once_and_failing_again_goes_on_with_longer_waits():

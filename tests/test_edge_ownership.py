@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.delivery import DeliveryLock
 from edge.files import hand_over
+from edge.record.database import RunLock
 from edge.record.journal import Ballast
 from edge.run import EventFactory
 from tests.journal_stage import MQTT, Wants, event, journal
@@ -31,25 +31,25 @@ def test_what_root_makes_in_a_services_folder_is_the_services(folder):
     (folder / "journal.db").write_text("damaged, so that it is set aside and a new one made")
     kept = journal(folder, Wants(MQTT), run=run)
     kept(event(run))
-    turn = DeliveryLock(folder, MQTT)
-    assert turn.take()
+    lock = RunLock(folder, run.id)
+    assert lock.take()
     names = {path.relative_to(folder).parts[0] for path in folder.rglob("*")}
-    assert {"journal.db", "journal.db-wal", "journal.db-shm", "alive", "ballast", "opening", "quarantine"} < names
+    assert {"journal.db", "journal.db-wal", "journal.db-shm", "ballast", "quarantine", "watch.lock"} <= names
     theirs = {path for path in folder.rglob("*") if path.stat().st_uid != NOBODY}
     assert {path.parent.name for path in theirs} <= {"quarantine"}  # root's own damaged file, set aside as it was
     kept.close()
-    turn.release()
+    lock.close()
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can make what belongs to others")
 def test_the_service_then_writes_and_delivers_there(folder):
     def use():
         run = EventFactory()
-        kept, turn = journal(folder, Wants(MQTT), run=run), DeliveryLock(folder, MQTT)
+        kept, lock = journal(folder, Wants(MQTT), run=run), RunLock(folder, run.id)
         durable = kept(event(run)).durable
-        taken = turn.take() and turn.held
+        taken = lock.take()
         kept.close()
-        turn.release()
+        lock.close()
         return durable and taken
 
     assert use()

@@ -1,114 +1,114 @@
-"""A channel's own thread: it takes what waits in the journal, sends it, and never lets a send that hangs hold it up."""
+"""Deliver from the journal's outbox: one scheduler and one thread for each channel.
+
+Machines (MQTT, webhook) get everything in the journal's order. People get the newest alarm first, and what is old or
+too much in one digest. What fails is tried again after 1, 2, 4 … 300 s; what is refused for good is parked and shown.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-import os
 import random
-import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from edge.alert.redact import error_words, scrub
-from edge.files import hand_over, try_lock
 from edge.record.outbox import Channel, Message, NotYetError, OutboxRow, Part, Queue, RefusedError
 
-# When to try again, and how often people may be called: two small clocks without a clock of their own.
+log = logging.getLogger(__name__)
 
+# When to try again, and how often people may be called. Times are seconds of whatever clock the caller has.
 
-FIRST_S = 1.0  # after the first failure; then 2, 4, …
-MOST_S = 300.0
-NEWS_S = 3.0  # something new is tried so soon after a failure, whatever the back-off
-ASKED_S = 300.0  # the longest a server's Retry-After is heeded
+RETRY_MIN_S = 1.0  # after the first failure; then 2, 4, …
+RETRY_MAX_S = 300.0
+NEWS_RETRY_S = 3.0  # something new is tried so soon after a failure, whatever the back-off
+RETRY_AFTER_MAX_S = 300.0  # the longest a server's Retry-After is heeded
 
 BURST = 10  # messages to people at once
 EACH_S = 30.0  # and then one in so many seconds
-FOR_ALARMS = 5  # of the burst: what cameras and the alarm itself have to say leaves so many
+FOR_ALARMS = 5  # of the burst: other words leave so many
+FOR_WORDS = 2  # pictures leave so many
 
 
 class BackOff:
-    """After failures 1, 2, 4 … 300 s, up to a quarter less by ``chance`` (0 to 1): a crowd must not knock at once.
-
-    Times are seconds of whatever clock the caller has.
-    """
+    """Wait 1, 2, 4 … 300 s after failures, up to a quarter less by ``chance`` (0 to 1): many must not knock at once."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
         self.failures = 0  # in a row
         self._chance = chance
         self._failed_at = -math.inf
         self._due = -math.inf
-        self._sooner = -math.inf  # when something new may be tried
+        self._news_due = -math.inf
 
     def failed(self, now: float, after_s: float = 0.0) -> None:
-        """One more failure; ``after_s``: how long the other side asks to be left alone."""
+        """Count one more failure; ``after_s``: how long the other side asks to be left alone."""
         self.failures += 1
-        wait_s = min(MOST_S, FIRST_S * 2.0 ** min(self.failures - 1, 20)) * (1.0 - 0.25 * self._chance())
-        asked_s = min(after_s, ASKED_S)
+        wait_s = min(RETRY_MAX_S, RETRY_MIN_S * 2.0 ** min(self.failures - 1, 20)) * (1.0 - 0.25 * self._chance())
+        asked_s = min(after_s, RETRY_AFTER_MAX_S)
         self._failed_at = now
         self._due = now + max(wait_s, asked_s)
-        self._sooner = now + max(NEWS_S, asked_s)
+        self._news_due = now + max(NEWS_RETRY_S, asked_s)
 
     def worked(self) -> None:
-        """It worked: the next one may go at once."""
+        """Let the next one go at once."""
         self.failures = 0
-        self._due = self._failed_at = -math.inf
+        self.reached()
 
     def reached(self) -> None:
-        """The other side is back: try at once, but go on with the same steps should that fail."""
+        """Try at once, for the other side is back; should that fail, go on with the same steps."""
         self._due = self._failed_at = -math.inf
 
     def wait_s(self, now: float, newest_age_s: float) -> float:
-        """How long to wait still, when the newest of what waits has done so for ``newest_age_s``; 0: go."""
+        """Return how long to wait still, when the newest message has waited for ``newest_age_s``; 0: go."""
         new = newest_age_s < now - self._failed_at
-        return max(0.0, (min(self._due, self._sooner) if new else self._due) - now)
+        return max(0.0, (min(self._due, self._news_due) if new else self._due) - now)
 
 
-class Bucket:
-    """How many messages may still be sent: ten at once, then one in 30 seconds. A flood must not make hundreds."""
+class RateLimit:
+    """Ten messages at once, then one in 30 seconds: a flood must not make hundreds."""
 
     def __init__(self) -> None:
         self._left = float(BURST)
         self._at = -math.inf
 
     def left(self, now: float) -> float:
-        """Messages that may go now; a part of one is not there yet."""
+        """Return how many messages may go now; a part of one is not there yet."""
         if now > self._at:
             self._left = min(float(BURST), self._left + (now - self._at) / EACH_S)
             self._at = now
         return self._left
 
     def take(self, now: float) -> None:
-        """One was delivered."""
+        """Count one that was delivered."""
         self._left = max(0.0, self.left(now) - 1.0)
 
     def wait_s(self, now: float, want: float) -> float:
-        """Seconds until so many may go."""
+        """Return the seconds until so many may go."""
         return max(0.0, (want - self.left(now)) * EACH_S)
 
 
-# Which row goes next: in order for machines, the newest first for people; and words before pictures.
+# What one channel is sent next: words before pictures.
 
-
-OLD_S = 3600.0  # what waited longer is told to people in one digest
-FEW = 5  # newer ones go one by one; of more, all but the newest go into the digest
+OLD_S = 3600.0  # what waited longer goes to people in one digest
+MAX_SINGLES = 5  # newer words go one by one; of more, all but the newest go into the digest
 APPEARS_S = 60.0  # a picture is given so long to appear on the disk
-MOST_TRIES = 5  # of an old picture for people
+MAX_PICTURE_TRIES = 5  # of an old picture for people
+SUSPECT_TRIES = 3  # failures after which another word is tried: perhaps it is not the network
+MAX_STRIKES = 2  # so often another word went where this one failed: it waits until nothing else does
+ROWS_FIRST = 20  # asked for first
+MAX_ROWS = 100_000
 
 Key = tuple[str, int, str, str]  # what a row holds: its number changes when it comes from memory to the disk
+Lane = Literal["alarm", "word", "picture"]  # of each at most one is under way
 
 
 def key_of(row: OutboxRow) -> Key:
-    """What tells a row from all others of its channel, whatever its number."""
+    """Return what tells a row from all others of its channel, whatever its number."""
     return row.event.boot_id, row.event.seq, row.part, str(row.picture)
-
-
-Lane = Literal["alarm", "word", "picture"]  # of each at most one is under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,91 +120,9 @@ class Batch:
 
     @property
     def lane(self) -> Lane:
-        """An alarm's word does not wait behind another word."""
+        """Return its lane: an alarm's word does not wait behind another word."""
         alarm = self.message.part == "word" and any(event.alarms for event in self.message.events)
         return "alarm" if alarm else self.message.part
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What is to be sent, if anything, and the pictures that are not worth it or gone: done without a word."""
-
-    parcel: Batch | None = None
-    passed_over: tuple[OutboxRow, ...] = ()
-
-
-def for_machines(rows: Sequence[OutboxRow]) -> Delivery:
-    """The next one of rows in the journal's order: its first word, and only without one its first picture."""
-    word = next((row for row in rows if row.part == "word"), None)
-    if word:
-        return Delivery(_parcel((word,)))
-    gone: list[OutboxRow] = []
-    for row in rows:
-        if _there(row):
-            return Delivery(_parcel((row,)), tuple(gone))
-        if row.age_s < APPEARS_S:
-            break
-        gone.append(row)
-    return Delivery(None, tuple(gone))
-
-
-def for_people(rows: Sequence[OutboxRow], *, pressed: bool = False, aside: Collection[Key] = ()) -> Delivery:
-    """The next one of rows that come the newest first: an alarm, else another word, else a picture.
-
-    ``pressed``: all words go in one, for too much was sent already. ``aside`` are rows that failed while others went:
-    they wait until nothing else does.
-    """
-    words = [row for row in rows if row.part == "word"]
-    if easy := [row for row in words if key_of(row) not in aside]:
-        first = next((row for row in easy if row.event.alarms), easy[0])
-        alone = not pressed and first.age_s <= OLD_S
-        return Delivery(_parcel((first,) if alone else easy[::-1]))
-    if words:
-        return Delivery(_parcel(words[:1]))
-    return _picture_for_people(rows)
-
-
-def crowded(rows: Sequence[OutboxRow]) -> bool:
-    """Whether so many new words wait that people are told the newest alone, and the others in one."""
-    return sum(row.part == "word" and row.age_s <= OLD_S for row in rows) > FEW
-
-
-def _picture_for_people(rows: Sequence[OutboxRow]) -> Delivery:
-    """A few of the new pictures, without one the newest of the old; the rest lies on the device."""
-    there = [row for row in rows if _there(row)]
-    fresh = [row for row in there if row.age_s <= OLD_S][:FEW]
-    old = [] if fresh else [row for row in there if row.attempts < MOST_TRIES][:1]
-    awaited = [row for row in rows if row not in there and row.age_s < APPEARS_S]
-    kept = {key_of(row) for row in (*fresh, *old, *awaited)}
-    # One that fails for itself must not stand before the others.
-    best = sorted((*fresh, *old), key=lambda row: row.attempts >= MOST_TRIES)
-    return Delivery(_parcel(best[:1]) if best else None, tuple(row for row in rows if key_of(row) not in kept))
-
-
-def _there(row: OutboxRow) -> bool:
-    """Whether the picture lies where it should: the quota may have taken it, or the card died."""
-    try:
-        return row.picture is not None and row.picture.is_file()
-    except OSError:
-        return False
-
-
-def _parcel(rows: Sequence[OutboxRow]) -> Batch:
-    late_s = max(row.age_s for row in rows)
-    picture = rows[0].picture if rows[0].part == "picture" else None
-    return Batch(tuple(rows), Message(tuple(row.event for row in rows), rows[0].part, picture, late_s))
-
-
-# What one channel is sent next, and when; what becomes of each row. It knows no thread and reads no clock.
-
-
-log = logging.getLogger(__name__)
-
-AT_ONCE = 20  # rows asked for first
-MOST_ROWS = 100_000
-STUBBORN = 3  # failures after which another row is tried beside the newest: perhaps it is not the network
-PICTURE_SPARE = 3.0  # messages that must be left for words when people are sent a picture
-TEST_OVER = "a test of a run that is over: nobody waits for it any more"
 
 
 @dataclass(slots=True)
@@ -218,180 +136,183 @@ class Count:
 
 
 class DeliveryScheduler:
-    """Asks the queue what waits for one channel and says what to send; ``chance`` (0 to 1) shakes the back-off.
+    """Says what one channel is sent next and when, and tells the queue what became of it.
 
-    ``run`` is the id of this run: what it told itself it also delivers when another process has the turn.
-    Times are seconds of one clock that only goes forward. What the queue raises is passed on: call again later.
+    It knows no thread and reads no clock; times are seconds of one clock that only goes forward. ``chance`` (0 to 1)
+    shakes the back-off. What the queue raises is passed on: call again later.
     """
 
-    def __init__(self, channel: Channel, queue: Queue, chance: Callable[[], float], run: str | None = None) -> None:
+    def __init__(self, channel: Channel, queue: Queue, chance: Callable[[], float]) -> None:
         self.count = Count()
         self.waiting = 0  # rows, when it last looked
         self.oldest_s = 0.0  # how long the oldest of them had waited
         self._channel = channel
         self._queue = queue
-        self._run = run
         self._backoffs: dict[Part, BackOff] = {"word": BackOff(chance), "picture": BackOff(chance)}
-        self._bucket = Bucket()
-        self._many = False  # whether many words waited when the last one was planned
-        self._crowd = False  # people were told the newest of many: now the others, in one
-        self._aside: set[Key] = set()
-        self._doubted: set[Key] = set()  # failed, and then another one went: once more before they are set aside
-        self._probed: Key | None = None  # the row that just failed, while another one is tried
-        # What was settled (None) or refused (why) and may not be on the disk yet: never sent again for that.
-        self._settled: dict[Key, str | None] = {}
+        self._rate = RateLimit()
+        self._many = False  # whether many new words waited when the last one was planned
+        self._rest_together = False  # people got the newest of many: the others go in one digest
+        self._suspect: Key | None = None  # the word that just failed, while another one is tried
+        self._strikes: Counter[Key] = Counter()  # how often another word went where this one had failed
 
-    def next(self, now: float, closed: Collection[Lane] = (), *, mine: bool = True) -> Batch | float:
-        """What to send now, or for how many seconds there is nothing to send.
+    def next(self, now: float, closed: Collection[Lane] = ()) -> Batch | float:
+        """Return what to send now, or for how many seconds there is nothing to send.
 
-        ``closed``: lanes in which none may start now; people's alarms go beside another word, machines keep the order.
-        ``mine`` False: another process has the turn, and delivers what runs that are over have left.
+        ``closed``: lanes in which none may start now. An alarm to people goes beside another word; machines keep the
+        order.
         """
         beside = "word" in closed
         if beside and ("alarm" in closed or not self._channel.people):
             return math.inf
         newest = self._queue.waiting(self._channel.key, newest_first=True, limit=1)
+        self.waiting = max(self.waiting, 1) if newest else 0
         if not newest:
-            self.waiting, self.oldest_s = 0, 0.0
+            self.oldest_s = 0.0
             return math.inf
-        self.waiting = max(self.waiting, 1)
-        wait_s = self._backoffs["word"].wait_s(now, newest[0].age_s)
-        if wait_s > 0.0:
+        if wait_s := self._backoffs["word"].wait_s(now, newest[0].age_s):
             return wait_s
-        rows = self._look(mine)
-        if beside:
-            aside = self._set_aside()
-            rows = [row for row in rows if row.part == "word" and row.event.alarms and key_of(row) not in aside]
-            if not rows:
-                return math.inf
+        rows = self._look()
         words = [row for row in rows if row.part == "word"]
-        if self._probed and all(key_of(row) in self._aside | {self._probed} for row in words):
-            self._probed = None  # there is no other to try
-            self._backoffs["word"].failed(now)
-            return self._backoffs["word"].wait_s(now, math.inf)
-        if not words:
-            if "picture" in closed:
-                return math.inf
-            wait_s = self._backoffs["picture"].wait_s(now, newest[0].age_s)
-        if self._channel.people:
-            want = 1.0 + self._left_for_alarms(words) if words else PICTURE_SPARE
-            wait_s = max(wait_s, self._bucket.wait_s(now, want))
-        if wait_s > 0.0 or not rows:
-            return wait_s or math.inf
-        plan = self._plan(rows, now)
-        if plan.passed_over:
-            self.count.passed_over += len(plan.passed_over)
-            self._settle(plan.passed_over, None)
-        return plan.parcel or math.inf
+        if beside:
+            words = [row for row in words if row.event.alarms and not self._set_aside(row)]
+        if words:
+            return self._word_for_people(words, now) if self._channel.people else _batch(words[:1])
+        if beside or "picture" in closed:
+            return math.inf
+        return self._backoffs["picture"].wait_s(now, newest[0].age_s) or self._picture(rows, now)
 
-    def delivered(self, parcel: Batch, now: float) -> None:
-        """It arrived."""
-        self._backoffs[parcel.message.part].worked()
-        self._bucket.take(now)
-        self.count.delivered += len(parcel.rows)
-        if self._probed:  # it is that row, or the network came back just now
-            (self._aside if self._probed in self._doubted else self._doubted).add(self._probed)
-            self._probed = None
-        if parcel.message.part == "word":
-            self._crowd = self._many and not parcel.message.digest
-        self._settle(parcel.rows, None)
+    def delivered(self, batch: Batch, now: float) -> None:
+        """Note that it arrived."""
+        self._backoffs[batch.message.part].worked()
+        self._rate.take(now)
+        self.count.delivered += len(batch.rows)
+        if self._suspect:  # it fails for itself, or the network came back just now
+            self._strikes[self._suspect] += 1
+            self._suspect = None
+        if batch.message.part == "word":
+            self._rest_together = self._many and not batch.message.digest
+        self._queue.done([row.row for row in batch.rows])
 
-    def failed(self, parcel: Batch, why: str, now: float, after_s: float = 0.0) -> None:
-        """It did not arrive, and stays; ``after_s``: how long the other side asks to be left alone."""
+    def failed(self, batch: Batch, why: str, now: float, after_s: float = 0.0) -> None:
+        """Note that it did not arrive, and stays; ``after_s``: how long the other side asks to be left alone."""
         self.count.failed += 1
-        self._crowd = False
-        row = parcel.rows[-1]
-        stubborn = self._channel.people and parcel.message.part == "word" and row.attempts >= STUBBORN and not after_s
-        if stubborn and self._probed is None and len(parcel.rows) == 1 and key_of(row) not in self._aside:
-            self._probed = key_of(row)
+        self._rest_together = False
+        row = batch.rows[-1]
+        stubborn = self._channel.people and batch.lane != "picture" and len(batch.rows) == 1 and not after_s
+        if stubborn and row.attempts >= SUSPECT_TRIES and self._suspect is None and not self._set_aside(row):
+            self._suspect = key_of(row)  # another one is tried at once
         else:
-            self._probed = None
-            self._backoffs[parcel.message.part].failed(now, after_s)
+            self._suspect = None
+            self._backoffs[batch.message.part].failed(now, after_s)
         self._queue.again(row.row, why)
 
-    def refused(self, parcel: Batch, why: str) -> None:
-        """It will never be taken."""
-        self._backoffs[parcel.message.part].worked()
-        self.count.parked += len(parcel.rows)
-        self._settle(parcel.rows, why)
+    def refused(self, batch: Batch, why: str) -> None:
+        """Note that it will never be taken."""
+        self._backoffs[batch.message.part].worked()
+        self.count.parked += len(batch.rows)
+        for row in batch.rows:
+            self._queue.park(row.row, why)
 
     def reached(self) -> None:
-        """The other side is back: whatever the back-off says, the next one goes at once."""
+        """Send the next one at once, whatever the back-off says: the other side is back."""
         for backoff in self._backoffs.values():
             backoff.reached()
 
-    def _plan(self, rows: Sequence[OutboxRow], now: float) -> Delivery:
-        if not self._channel.people:
-            return for_machines(rows)
-        self._many = crowded(rows)
-        last = self._bucket.left(now) < 2.0 + self._left_for_alarms(rows)
-        return for_people(rows, pressed=self._crowd or last, aside=self._set_aside())
-
-    def _left_for_alarms(self, rows: Sequence[OutboxRow]) -> float:
-        """How many messages must be left when the next of these words goes: none while an alarm waits.
-
-        One that is set aside counts too: it goes after the others, and must not wait until those may go.
-        """
-        alarm = any(row.part == "word" and row.event.alarms for row in rows)
-        return 0.0 if alarm else float(FOR_ALARMS)
-
-    def _set_aside(self) -> set[Key]:
-        return self._aside | {self._probed} if self._probed else self._aside
-
-    def _look(self, mine: bool) -> list[OutboxRow]:
-        """What waits here and was not settled: enough of it to plan by."""
-        people, limit = self._channel.people, AT_ONCE
+    def _look(self) -> list[OutboxRow]:
+        """Return enough of what waits to plan by: for machines up to the first word, for people all."""
+        people, limit = self._channel.people, ROWS_FIRST
         while True:
-            found = self._queue.waiting(self._channel.key, newest_first=people, limit=limit)
-            ours = [row for row in found if mine or row.row < 0 or row.event.boot_id == self._run]
-            rows = [row for row in ours if key_of(row) not in self._settled and not self._outlived(row)]
-            all_ = len(found) < limit or limit >= MOST_ROWS
-            if all_ or (not people and any(row.part == "word" for row in rows)):
+            rows = self._queue.waiting(self._channel.key, newest_first=people, limit=limit)
+            if len(rows) < limit or limit >= MAX_ROWS or (not people and any(row.part == "word" for row in rows)):
                 break
             limit *= 8
         self.waiting = len(rows)
         self.oldest_s = max((row.age_s for row in rows), default=0.0)
-        self._settled |= {key_of(row): TEST_OVER for row in ours if self._outlived(row)}
-        self._record_again([row for row in found if key_of(row) in self._settled])
         return rows
 
-    def _outlived(self, row: OutboxRow) -> bool:
-        """Whether it is a test that was interrupted: the queue holds nothing back but what runs that live will send."""
-        return row.event.kind == "test" and self._run is not None and row.event.boot_id != self._run
+    def _set_aside(self, row: OutboxRow) -> bool:
+        return key_of(row) == self._suspect or self._strikes[key_of(row)] >= MAX_STRIKES
 
-    def _record_again(self, rows: Sequence[OutboxRow]) -> None:
-        """What is settled and still listed could not be written down: once more."""
-        self._settled = {key_of(row): self._settled[key_of(row)] for row in rows}
-        for row in rows:
-            try:
-                self._settle([row], self._settled[key_of(row)])
-            except Exception as error:  # a full disk: the next words go out all the same
-                log.debug("%s: row %d is settled and cannot be written down (%s)", self._channel.key, row.row, error)
-                return
+    def _word_for_people(self, words: Sequence[OutboxRow], now: float) -> Batch | float:
+        """Choose the newest alarm, else the newest word; all in one digest where it is old or too much was sent."""
+        want = 1.0 if any(row.event.alarms for row in words) else 1.0 + FOR_ALARMS
+        if wait_s := self._rate.wait_s(now, want):
+            return wait_s
+        self._many = sum(row.age_s <= OLD_S for row in words) > MAX_SINGLES
+        easy = [row for row in words if not self._set_aside(row)]
+        if not easy and self._suspect:  # there is no other to try
+            self._suspect = None
+            self._backoffs["word"].failed(now)
+            return self._backoffs["word"].wait_s(now, math.inf)
+        if not easy:
+            return _batch(words[:1])
+        first = next((row for row in easy if row.event.alarms), easy[0])
+        together = self._rest_together or first.age_s > OLD_S or self._rate.left(now) < want + 1.0
+        return _batch(easy[::-1] if together else [first])
 
-    def _settle(self, rows: Sequence[OutboxRow], why: str | None) -> None:
-        self._settled |= {key_of(row): why for row in rows}
-        if why is None:
-            self._queue.done([row.row for row in rows])
-            return
-        for row in rows:
-            self._queue.park(row.row, why)
+    def _picture(self, rows: Sequence[OutboxRow], now: float) -> Batch | float:
+        """Choose the next picture; settle those that are gone, or of no use to people any more."""
+        if self._channel.people and (wait_s := self._rate.wait_s(now, 1.0 + FOR_WORDS)):
+            return wait_s
+        best, over = _picture_for_people(rows) if self._channel.people else _picture_for_machines(rows)
+        if over:
+            self.count.passed_over += len(over)
+            self._queue.done([row.row for row in over])
+        return _batch([best]) if best else math.inf
+
+
+def _picture_for_machines(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
+    """Return the next picture in order, and those that are gone."""
+    gone: list[OutboxRow] = []
+    for row in rows:
+        if _there(row):
+            return row, gone
+        if row.age_s < APPEARS_S:
+            break
+        gone.append(row)
+    return None, gone
+
+
+def _picture_for_people(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
+    """Return one of the few newest pictures, else the newest of the old; and the rest, which is not sent."""
+    there = [row for row in rows if _there(row)]
+    best = [row for row in there if row.age_s <= OLD_S][:MAX_SINGLES]
+    best = best or [row for row in there if row.attempts < MAX_PICTURE_TRIES][:1]
+    best.sort(key=lambda row: row.attempts >= MAX_PICTURE_TRIES)  # one that fails for itself goes last
+    known = {key_of(row) for row in there}
+    awaited = {key_of(row) for row in rows if key_of(row) not in known and row.age_s < APPEARS_S}
+    kept = awaited | {key_of(row) for row in best}
+    return (best[0] if best else None), [row for row in rows if key_of(row) not in kept]
+
+
+def _there(row: OutboxRow) -> bool:
+    """Return whether the picture lies where it should: the quota may have taken it, or the card died."""
+    try:
+        return row.picture is not None and row.picture.is_file()
+    except OSError:
+        return False
+
+
+def _batch(rows: Sequence[OutboxRow]) -> Batch:
+    late_s = max(row.age_s for row in rows)
+    picture = rows[0].picture if rows[0].part == "picture" else None
+    return Batch(tuple(rows), Message(tuple(row.event for row in rows), rows[0].part, picture, late_s))
 
 
 # Sends that are under way, each in a thread of its own: one that hangs is left behind, and the next one goes.
 
 
 DEADLINES_S: dict[Part, float] = {"word": 60.0, "picture": 180.0}  # a weak network takes a minute for a picture
-MOST_HUNG = 3  # left behind, of each part; then one more an hour is tried, and at most
-HUNG_EVER = 8
-SELDOM_S = 3600.0
+MAX_HUNG = 3  # left behind, of each part; then one more an hour is tried, and at most
+MAX_HUNG_EVER = 8
+HUNG_RETRY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one parcel."""
+    """What became of one batch."""
 
-    parcel: Batch
+    batch: Batch
     error: BaseException | None  # None: delivered
     took_s: float
 
@@ -424,15 +345,15 @@ class Sends:
 
     @property
     def hanging(self) -> int:
-        """How many were left behind and still run."""
+        """Return how many were left behind and still run."""
         return len(self._left)
 
-    def start(self, parcel: Batch) -> None:
+    def start(self, batch: Batch) -> None:
         """Send it; returns at once."""
-        self.flying[parcel.lane] = _Send(self._channel, parcel, self._clock, self._wake)
+        self.flying[batch.lane] = _Send(self._channel, batch, self._clock, self._wake)
 
     def closed(self, now: float) -> set[Lane]:
-        """The lanes in which none may start: one is under way, or too many hang and it is not yet time for one more.
+        """Return the lanes in which none may start now: one is under way, or too many hang.
 
         While an alarm is under way no other word may start, but an alarm may beside another word.
         """
@@ -442,19 +363,19 @@ class Sends:
         return closed
 
     def due_s(self, now: float) -> float:
-        """Seconds until one is too late."""
-        times = [send.began + self._deadlines_s[send.parcel.message.part] - now for send in self.flying.values()]
+        """Return the seconds until one is too late."""
+        times = [send.began + self._deadlines_s[send.batch.message.part] - now for send in self.flying.values()]
         return max(0.0, min(times, default=float("inf")))
 
     def answers(self, now: float) -> list[Answer]:
-        """What has ended, well or not, and what is given up; of those left behind only what arrived after all."""
+        """Return what has ended and what is given up; of those left behind only what arrived after all."""
         found = []
         for lane, send in list(self.flying.items()):
-            part = send.parcel.message.part
+            part = send.batch.message.part
             if send.over:
-                found.append(Answer(send.parcel, send.error, send.ended - send.began))
+                found.append(Answer(send.batch, send.error, send.ended - send.began))
             elif (took_s := now - send.began) >= self._deadlines_s[part]:
-                found.append(Answer(send.parcel, HungError(f"no answer within {took_s:.0f} s"), took_s))
+                found.append(Answer(send.batch, HungError(f"no answer within {took_s:.0f} s"), took_s))
                 self._left.append(send)
                 self._left_at[part] = now
                 self.hung += 1
@@ -463,18 +384,18 @@ class Sends:
             del self.flying[lane]
         late = [send for send in self._left if send.over]
         self._left = [send for send in self._left if send not in late]
-        return found + [Answer(each.parcel, None, each.ended - each.began) for each in late if each.error is None]
+        return found + [Answer(each.batch, None, each.ended - each.began) for each in late if each.error is None]
 
     def _too_many(self, part: Part, now: float) -> bool:
-        hanging = sum(send.parcel.message.part == part for send in self._left)
-        return hanging >= HUNG_EVER or (hanging >= MOST_HUNG and now - self._left_at[part] < SELDOM_S)
+        hanging = sum(send.batch.message.part == part for send in self._left)
+        return hanging >= MAX_HUNG_EVER or (hanging >= MAX_HUNG and now - self._left_at[part] < HUNG_RETRY_S)
 
 
 class _Send:
     """One message on its way."""
 
-    def __init__(self, channel: Channel, parcel: Batch, clock: Callable[[], float], wake: Callable[[], None]) -> None:
-        self.parcel = parcel
+    def __init__(self, channel: Channel, batch: Batch, clock: Callable[[], float], wake: Callable[[], None]) -> None:
+        self.batch = batch
         self.began = self.ended = clock()
         self.over = False
         self.error: BaseException | None = RuntimeError("it ended without an answer")
@@ -485,7 +406,7 @@ class _Send:
 
     def _run(self) -> None:
         try:
-            self._channel.send(self.parcel.message)
+            self._channel.send(self.batch.message)
             self.error = None
         except Exception as error:
             self.error = error
@@ -495,108 +416,7 @@ class _Send:
             self._wake()
 
 
-# Whose turn it is: of several processes with one journal, one at a time delivers what runs that are over left.
-
-
-PATIENCE_S = 3.0  # so long the disk may take to lock; then it is gone on without it
-LET_GO_S = 0.5  # and to let go
-
-
-class DeliveryLock:
-    """An advisory lock file for one channel; the system lets go of it when the process ends, however it ends.
-
-    ``key`` is the channel's; ``folder`` is made where it is missing. Where nothing can be locked (a read-only disk, a
-    network drive without locks), and while the disk hangs, everybody has the turn: better told twice than not at all.
-    """
-
-    def __init__(self, folder: Path, key: str) -> None:
-        digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-        self.path = folder / f"{re.sub(r'[^a-z0-9]+', '-', key.lower()).strip('-')[:40]}-{digest}.lock"
-        self.held = False
-        self._try: _Try | None = None  # the last one, under way or over
-        self._free = False  # nothing can be locked here
-        self._late = False  # a try was not waited for, and that is said
-
-    def take(self) -> bool:
-        """Whether this process has the turn now; returns at once, and after three seconds where the disk hangs."""
-        if self.held or self._free:
-            return True
-        last = self._try
-        if last is None or last.heard:
-            last = self._try = _Try(self.path, last.file if last else None)
-        if not last.wait():
-            if not self._late:
-                self._late = True
-                log.warning("%s: the disk does not answer; a second process would tell everything twice", self.path)
-            return True
-        if self._try is not last:  # released meanwhile
-            return False
-        last.heard, self._late = True, False
-        if last.error:
-            self._free = True
-            log.warning("%s cannot be locked (%s): a second process would tell everything twice", self.path, last.error)
-        self.held = last.locked
-        return self.held or self._free
-
-    def release(self) -> None:
-        """Let another process have it; a disk that hangs does so when it can."""
-        last, self._try, self.held = self._try, None, False
-        if last:
-            last.drop()
-
-
-class _Try:
-    """One try to lock the file, in a thread of its own; ``file`` is its descriptor, where it is open already."""
-
-    def __init__(self, path: Path, file: int | None) -> None:
-        self.file = file
-        self.locked = False
-        self.error: OSError | None = None
-        self.heard = False  # somebody knows what came of it
-        self._over = threading.Event()
-        self._path = path
-        self._until = time.monotonic() + PATIENCE_S
-        threading.Thread(target=self._run, name=f"lock {path.name}", daemon=True).start()
-
-    def wait(self) -> bool:
-        """Whether it is over, within three seconds from its beginning."""
-        return self._over.wait(max(0.0, self._until - time.monotonic()))
-
-    def drop(self) -> None:
-        """Close the file as soon as the try is over; waits for that only a moment."""
-        closing = threading.Thread(target=self._close, name=f"unlock {self._path.name}", daemon=True)
-        closing.start()
-        closing.join(LET_GO_S)
-
-    def _run(self) -> None:
-        try:
-            if self.file is None:
-                self.file = _open(self._path)
-            self.locked = try_lock(self.file)
-        except OSError as error:
-            self.error = error
-        finally:
-            self._over.set()
-
-    def _close(self) -> None:
-        self._over.wait()
-        if self.file is not None:
-            os.close(self.file)
-            self.file = None
-
-
-def _open(path: Path) -> int:
-    """The lock file's descriptor; one that cannot be written can be locked all the same. Raises OSError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        hand_over(path)
-        return file
-    except OSError:
-        return os.open(path, os.O_RDONLY)
-
-
-LOOK_S = 5.0  # another process may have put something in the journal, or left the turn to us
+LOOK_S = 5.0  # what a journal could not read or write is tried again so soon
 
 Answered = Callable[[Message, str | None, float], None]  # the message, what went wrong (None: delivered), milliseconds
 
@@ -616,19 +436,17 @@ class Stats:
     oldest_s: float  # how long the oldest of them had waited
     last_error: str | None  # what went wrong last; None: the last one went well
     last_ms: float | None  # how long the last delivery took
-    mine: bool  # False: another process has the turn, and delivers what earlier runs left
 
 
 def _nobody(message: Message, error: str | None, took_ms: float) -> None:
-    """Nobody wants to know."""
+    """Ignore the answer."""
 
 
 class Deliverer:
     """Feeds one channel from the queue until it is closed; everything happens in threads of its own.
 
-    ``answered`` is told of each try, in the deliverer's thread. ``turn`` keeps two processes with one journal from
-    telling the same twice; what the run with the id ``run`` told itself, it delivers without it. ``deadlines_s``: how
-    long a word and a picture may take. The channel is closed with the deliverer.
+    ``answered`` is told of each try, in the deliverer's thread. ``deadlines_s``: how long a word
+    and a picture may take. The channel is closed with the deliverer.
     """
 
     def __init__(
@@ -639,18 +457,14 @@ class Deliverer:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         answered: Answered = _nobody,
-        turn: DeliveryLock | None = None,
-        run: str | None = None,
         deadlines_s: dict[Part, float] | None = None,
     ) -> None:
         self.channel = channel
         self.key = channel.key
         self._clock = clock
         self._answered = answered
-        self._turn = turn
-        self._mine = turn is None
         self._wake = threading.Event()
-        self._feed = DeliveryScheduler(channel, queue, chance, run)
+        self._scheduler = DeliveryScheduler(channel, queue, chance)
         self._sends = Sends(channel, clock, self._wake.set, deadlines_s)
         self._error: str | None = None
         self._failing = False  # the last one was not delivered, and not refused
@@ -667,8 +481,8 @@ class Deliverer:
 
     @property
     def stats(self) -> Stats:
-        """How it stands now; safe from any thread."""
-        count = self._feed.count
+        """Return how it stands now; safe from any thread."""
+        count = self._scheduler.count
         return Stats(
             key=self.key,
             delivered=count.delivered,
@@ -677,20 +491,17 @@ class Deliverer:
             passed_over=count.passed_over,
             hung=self._sends.hung,
             hanging=self._sends.hanging,
-            waiting=self._feed.waiting,
-            oldest_s=self._feed.oldest_s,
+            waiting=self._scheduler.waiting,
+            oldest_s=self._scheduler.oldest_s,
             last_error=self._error,
             last_ms=self._took_ms,
-            mine=self._mine,
         )
 
     def status(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         stats = self.stats
         counted = ((stats.waiting, "waiting"), (stats.parked, "refused"), (stats.hanging, "hanging"))
         words = [f"{stats.delivered} delivered", *(f"{number} {what}" for number, what in counted if number)]
-        if not stats.mine:
-            words.append("another process delivers what earlier runs left")
         if stats.last_error:
             words.append(f"the last was not ({stats.last_error})")
         elif stats.last_ms is not None:
@@ -698,7 +509,7 @@ class Deliverer:
         return f"{self.key}: {', '.join(words)}"
 
     def problem(self) -> str | None:
-        """One sentence while the channel is not reached, as far as it knows itself, or refuses words; None: well."""
+        """Return one sentence while the channel is not reached, as far as it knows, or refuses words; None: well."""
         why, refused = self._error if self._failing else self.channel.problem, self._refused
         if why:
             return f"{self.key}: not reached ({why}); messages wait and are sent later"
@@ -720,9 +531,7 @@ class Deliverer:
         closing = threading.Thread(target=self._close_channel, name=f"close {self.key}", daemon=True)
         closing.start()
         closing.join(max(until - time.monotonic(), 0.05))
-        if self._turn:
-            self._turn.release()
-        left = self._feed.waiting
+        left = self._scheduler.waiting
         if left:
             log.info("%s: %d not delivered yet; kept for the next time", self.key, left)
         return not left
@@ -743,15 +552,14 @@ class Deliverer:
             self._wake.clear()
 
     def _step(self) -> float:
-        """Take the answers and start what may start; for how many seconds there is nothing to do then."""
+        """Take the answers and start what may start; return for how many seconds there is nothing to do."""
         now = self._clock()
         for answer in self._sends.answers(now):
             self._take(answer, now)
-        self._mine = self._turn is None or self._turn.take()
         if self._reached.is_set():
             self._reached.clear()
-            self._feed.reached()
-        while isinstance(found := self._feed.next(now, self._sends.closed(now), mine=self._mine), Batch):
+            self._scheduler.reached()
+        while isinstance(found := self._scheduler.next(now, self._sends.closed(now)), Batch):
             self._sends.start(found)
         return min(LOOK_S, found, self._sends.due_s(now))
 
@@ -760,46 +568,39 @@ class Deliverer:
         self._wake.set()
 
     def _take(self, answer: Answer, now: float) -> None:
-        """What one answer means for the rows, the state and whoever asked."""
-        parcel, error = answer.parcel, answer.error
+        """Apply one answer to the rows and the state, and pass it on."""
+        batch, error = answer.batch, answer.error
         if error is None:
             if self._failing:
                 log.info("%s: reached again", self.key)
             self._error = self._refused = why = None
             self._failing = False
             self._took_ms = answer.took_s * 1000.0
-            self._record(lambda: self._feed.delivered(parcel, now))
+            self._scheduler.delivered(batch, now)
         else:
             why = scrub(error_words(error))
             if isinstance(error, RefusedError):
                 self._failing = False  # it is there, and answers
-                if parcel.message.part == "word":  # a picture too large, say, keeps no alarm from anybody
+                if batch.message.part == "word":  # a picture too large, say, keeps no alarm from anybody
                     self._refused = why
                 log.warning("%s: refused for good, and parked: %s", self.key, why)
-                self._record(lambda: self._feed.refused(parcel, why))
+                self._scheduler.refused(batch, why)
             else:
                 if why != self._error:
                     # A test is taken back where it does not arrive in time: nothing else may be promised.
-                    test = all(event.kind == "test" for event in parcel.message.events)
+                    test = all(event.kind == "test" for event in batch.message.events)
                     kept = "trying again" if test else "it is kept, and tried again"
                     log.warning("%s: not delivered (%s); %s", self.key, why, kept)
                 self._failing = True
                 after_s = error.after_s if isinstance(error, NotYetError) else 0.0
-                self._record(lambda: self._feed.failed(parcel, why, now, after_s))
+                self._scheduler.failed(batch, why, now, after_s)
             self._error = why
-            if isinstance(error, HungError) and self._sends.hanging >= MOST_HUNG:
+            if isinstance(error, HungError) and self._sends.hanging >= MAX_HUNG:
                 log.error("%s: %d sends hang; it is tried seldom from now on", self.key, self._sends.hanging)
         try:
-            self._answered(parcel.message, why, answer.took_s * 1000.0)
+            self._answered(batch.message, why, answer.took_s * 1000.0)
         except Exception as error:
             log.warning("%s: who waits for its answers failed (%s)", self.key, scrub(error_words(error)))
-
-    def _record(self, write: Callable[[], None]) -> None:
-        """A journal that cannot be written must not stop what is told."""
-        try:
-            write()
-        except Exception as error:
-            log.warning("%s: what became of it cannot be written down (%s)", self.key, scrub(error_words(error)))
 
     def _close_channel(self) -> None:
         try:

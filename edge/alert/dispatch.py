@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
     from edge.alert.gpio import Gpio
     from edge.alert.sound import Sound
+    from edge.record.database import RunLock
     from edge.record.evidence import EvidenceWriter
     from edge.record.journal import Clock, Journal
     from edge.record.outbox import Channel, Message, Route
@@ -524,42 +525,38 @@ class RemoteChannels:
         self,
         answered: Answered,
         *,
-        run: EventFactory,
-        state: Path | None,
         remember: Callable[[Sequence[Route]], Journal | None],
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
         guest: bool,
     ) -> None:
         self._answered = answered
-        self._run = run
-        self._state = state
         self._remember = remember
         self._watching = watching
         self._stats = stats
         self._guest = guest
         self._reached: dict[Hashable, _Reached] = {}
         self.missing = Unavailable()
-        self._plans: Sequence[ChannelSpec] = ()  # everyone who is wanted
+        self._plans: Sequence[ChannelSpec] = ()  # all that are wanted
 
     @property
     def workers(self) -> list[Worker[Event]]:
-        """Those that keep a live state."""
+        """Return the workers of channels that keep a live state."""
         return [each.state for each in self._reached.values() if each.state]
 
     @property
     def states(self) -> dict[Sink, Sink]:
-        """Those that keep a live state, by their workers."""
+        """Return the channels that keep a live state, by their workers."""
         return {each.state: each.channel for each in self._reached.values() if each.state and callable(each.channel)}
 
     @property
     def deliverers(self) -> list[Deliverer]:
-        """One for each place."""
+        """Return one deliverer for each channel."""
         return [each.deliverer for each in self._reached.values() if each.deliverer]
 
     @property
     def parts(self) -> dict[str, Ask]:
-        """Whom health asks, by name."""
+        """Return what health asks, by name."""
         parts: dict[str, Ask] = {each.name: each.deliverer.problem for each in self._reached.values() if each.deliverer}
         parts |= self.missing.parts
         return parts | {each.name: each.problem for each in self.workers}
@@ -574,7 +571,7 @@ class RemoteChannels:
         return plans
 
     def change(self, plans: Sequence[ChannelSpec]) -> None:
-        """Those places and no others; who stays the same is not disturbed, what waits for the others is kept.
+        """Use these channels and no others; what stays the same is not disturbed, what waits for the others is kept.
 
         ``plan`` has refused what can never work: what cannot be made by now is missing.
         """
@@ -591,7 +588,7 @@ class RemoteChannels:
         beside = {each.channel.key for each in stay.values()}
         new_plans = [plan for plan in plans if plan.key not in stay]
         channels = made([plan for plan in new_plans if plan.late is None], self.missing, beside, again=True)
-        if gone:  # that takes its time: what happens meanwhile is for those who come, and for nobody who goes
+        if gone:  # closing takes its time: what happens meanwhile is for the new ones
             routes = [*(each.channel for each in stay.values()), *channels.values()]
             self._remember([*routes, *(plan.late for plan in new_plans if plan.late)])
         # Before others come: two with one broker would say "online" and "offline" of the same device.
@@ -610,7 +607,7 @@ class RemoteChannels:
         self._reached = everyone  # in one step: others look at it meanwhile
 
     def try_again(self, now: float) -> bool:
-        """Once a minute, what cannot be made is tried again; whether one of them was made."""
+        """Try once a minute what could not be made; return whether one of them was made."""
         if not self.missing.why or not self.missing.due(now):
             return False
         before = len(self._reached)
@@ -638,15 +635,14 @@ class RemoteChannels:
         return in_background(channel, "mqtt state", deadline_s=30.0, answered=partial(self._answered, "mqtt state"))
 
     def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
-        if journal is None or self._state is None:
+        if journal is None:
             return None
-        from edge.alert.delivery import Deliverer, DeliveryLock
+        from edge.alert.delivery import Deliverer
 
-        turn = DeliveryLock(self._state, channel.key)
-        return Deliverer(channel, journal, answered=partial(self._heard, channel.key), turn=turn, run=self._run.id)
+        return Deliverer(channel, journal, answered=partial(self._heard, channel.key))
 
     def _heard(self, key: str, message: Message, problem: str | None, took_ms: float) -> None:
-        """What a channel answered to a message."""
+        """Pass on what a channel answered to a message."""
         who = key if message.part == "word" else f"{key}, picture"
         for event in message.events:
             self._answered(who, event, problem, took_ms)
@@ -699,58 +695,6 @@ class OpenEvents:
                 log.debug("what goes on cannot be shown (%s)", type(error).__name__, exc_info=error)
 
 
-# An event reaches the journal before its picture, whichever of two threads is faster.
-
-
-MOST_KNOWN = 10_000  # events of which it is remembered that the journal has them
-MOST_WAITING = 1000  # pictures: as many as events that wait to be written
-
-Key = tuple[str, int]  # an event's run and number
-
-
-class EventBeforePicture:
-    """Gives events and pictures to the journal; a picture whose event is not there yet waits for it. For any thread.
-
-    Events come through a queue, and pictures straight from whoever made them: on a busy machine, or with a slow disk,
-    the picture may be first. It would then be sent first, for the outbox knows nothing of an event still to come.
-    """
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._known: dict[Key, None] = {}  # the oldest first
-        self._waiting: dict[Key, tuple[Event, Path]] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> Event:
-        """Write an event down, and after it the picture that waited for it; the event as the journal has it."""
-        kept = self._journal(event)
-        with self._lock:
-            self._known[_key(event)] = None
-            _shorten(self._known, MOST_KNOWN)
-            waited = self._waiting.pop(_key(event), None)
-        if waited:
-            self._journal.attach(*waited)
-        return kept
-
-    def attach(self, event: Event, picture: Path) -> None:
-        """The picture of an event lies on the disk: written down now, or as soon as its event is."""
-        with self._lock:
-            if _key(event) not in self._known:
-                self._waiting[_key(event)] = event, picture
-                _shorten(self._waiting, MOST_WAITING)
-                return
-        self._journal.attach(event, picture)
-
-
-def _key(event: Event) -> Key:
-    return event.boot_id, event.seq
-
-
-def _shorten(found: dict[Key, Any], most: int) -> None:
-    while len(found) > most:
-        del found[next(iter(found))]
-
-
 # What happened is kept: the journal first, and a line for whoever reads along once the journal has it.
 
 
@@ -765,6 +709,14 @@ def _well() -> None:
     """Nothing is wrong."""
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """The picture of an event, on its way to the journal behind the event."""
+
+    event: Event
+    path: Path
+
+
 @dataclass(frozen=True, eq=False)
 class Lines:
     """Who writes lines of events, and where to; None: nobody, nowhere."""
@@ -775,65 +727,72 @@ class Lines:
 
 
 class JournalSink:
-    """The journal in ``state`` (None: there is none) and the lines of ``--events``."""
+    """The journal in ``state`` (None: there is none) and the lines of ``--events``.
 
-    def __init__(self, answered: Answered, *, run: EventFactory, state: Path | None, clock: Clock | None) -> None:
+    Only one alarm at a time keeps a journal there; a ``guest`` writes into it beside that alarm.
+    """
+
+    def __init__(
+        self, answered: Answered, *, run: EventFactory, state: Path | None, clock: Clock | None, guest: bool = False
+    ) -> None:
         self.journal: Journal | None = None
-        self._word_first: EventBeforePicture | None = None  # on the way to the journal
         self._answered = answered
         self._run = run
         self._state = state
         self._clock = clock
+        self._guest = guest
+        self._lock: RunLock | None = None
         self._began = self._beaten = time.monotonic()
         self._beats: Worker[None] | None = None
-        self._keeper: Worker[Event] | None = None
+        self._keeper: Worker[Any] | None = None  # of events and their pictures, in the order they came
         self._lines = Lines()
 
     @property
     def workers(self) -> list[Worker[Event]]:
-        """Who is to be given each event: the journal, which gives it to the lines; without one the lines."""
+        """Return the worker that takes each event: the journal, which gives it to the lines, or else the lines."""
         first = self._keeper or self._lines.worker
         return [first] if first else []
 
     @property
     def answering(self) -> list[Worker[Event]]:
-        """Everyone here who answers to an event."""
+        """Return the workers that answer to an event."""
         return [each for each in (self._keeper, self._lines.worker) if each]
 
     @property
     def parts(self) -> dict[str, Ask]:
-        """Whom health asks, by name."""
+        """Return what health asks, by name."""
         parts: dict[str, Ask] = {}
         if worker := self._lines.worker:
             parts[worker.name] = partial(_either, worker.problem, self._lines.problem)
         if self.journal:
-            # A card that pauses for some seconds fails its sink, and is nobody's business yet.
+            # A card that pauses for some seconds fails its sink, which is no problem yet.
             journal = self.journal
             parts["the journal"] = lambda: journal.problem
         return parts
 
     def remember(self, routes: Sequence[Route]) -> Journal | None:
-        """The journal, which queues for these routes from now on; opened with the first call."""
+        """Return the journal, which queues for these routes from now on; the first call opens it.
+
+        Raises OptionError where another alarm has it.
+        """
         if self._state is None:
             return None
         if self.journal is None:
+            from edge.record.database import keep_alone
             from edge.record.journal import Journal
 
-            journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock)
-            self._word_first = EventBeforePicture(journal)
+            if not self._guest:
+                self._lock = keep_alone(self._state, self._run.id)
+            journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock, guest=self._guest)
             self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
-            self._keeper = in_background(
-                self._keep,
-                "the journal",
-                depth=1000,
-                deadline_s=JOURNAL_DEADLINE_S,
-                answered=partial(self._answered, "the journal"),
+            self._keeper = Worker(
+                self._keep, "the journal", depth=1000, deadline_s=JOURNAL_DEADLINE_S, answered=self._kept
             )
         self.journal.reroute(routes)
         return self.journal
 
     def lines(self, events: str | None) -> Lines:
-        """Lines that go there (- : standard output), ready for ``print_to``; those of now where they go there already.
+        """Open lines that go there (- : standard output), for ``print_to``; or return those of now that go there.
 
         Raises OptionError for where nothing can be written.
         """
@@ -856,12 +815,12 @@ class JournalSink:
         return Lines(events, worker, lambda: lines.problem)
 
     def print_to(self, lines: Lines) -> Lines:
-        """Write these from now on; those of before, to be dropped."""
+        """Write these from now on; return those of before, to be dropped."""
         before, self._lines = self._lines, lines
         return before
 
     def drop(self, lines: Lines) -> None:
-        """End these, where they are not those that are written to; beside everything else, for a disk may hang."""
+        """Close these in a thread, for a disk may hang, unless they are written to."""
 
         def close(worker: Worker[Event]) -> None:
             time.sleep(UNDER_WAY_S)
@@ -871,7 +830,7 @@ class JournalSink:
             threading.Thread(target=close, args=(lines.worker,), name="lines no more", daemon=True).start()
 
     def tick(self, now: float) -> None:
-        """Every ten minutes the journal beats, and once, a while after the start, all of it is checked."""
+        """Have the journal beat every ten minutes, and check all of it once, a minute after the start."""
         if self._beats and now - self._beaten >= BEAT_S:
             self._beaten = now
             self._beats(None)
@@ -880,9 +839,9 @@ class JournalSink:
             threading.Thread(target=self.journal.examine, name="journal check", daemon=True).start()
 
     def attach(self, event: Event, picture: Path) -> None:
-        """The picture of an event lies on the disk: the journal gets it after the event, however long that takes."""
-        if self._word_first:
-            self._word_first.attach(event, picture)
+        """Write a picture that lies on the disk: it goes the way of its event, and so comes after it."""
+        if self._keeper:
+            self._keeper(_Picture(event, picture))
 
     def finish(self, within_s: float) -> None:
         """Write what waits, for at most so many seconds."""
@@ -892,18 +851,27 @@ class JournalSink:
                 worker.close(until - time.monotonic())
 
     def close(self) -> None:
-        """The run is over; after those whom the journal feeds."""
+        """End the run; call it after the channels are closed."""
         if self.journal:
             self.journal.close()
+        if self._lock:
+            self._lock.close()
 
-    def _keep(self, event: Event) -> None:
+    def _keep(self, item: Event | _Picture, waited_s: float) -> None:
         assert self.journal
-        assert self._word_first
-        kept = self._word_first(event)
+        if isinstance(item, _Picture):
+            self.journal.attach(item.event, item.path)
+            return
+        late = None if item.latency_ms is None else round(item.latency_ms + waited_s * 1000.0, 2)
+        kept = self.journal(replace(item, latency_ms=late))
         if lines := self._lines.worker:
             lines(kept)
         if not kept.durable:
             raise OSError(self.journal.problem or "it is not on the disk yet")
+
+    def _kept(self, item: Event | _Picture, problem: str | None, took_ms: float) -> None:
+        if not isinstance(item, _Picture):
+            self._answered("the journal", item, problem, took_ms)
 
 
 def _either(sink: Ask, before: Ask) -> str | None:
@@ -978,11 +946,9 @@ class Alerting:
         self._cameras: Sequence[str] = ()
         self._exchanging = False  # those who show a state, of which the new know nothing yet
         self._at_once = LocalSinks(answered)
-        self._keeping = JournalSink(answered, run=run, state=state, clock=clock)
+        self._keeping = JournalSink(answered, run=run, state=state, clock=clock, guest=guest)
         self._away = RemoteChannels(
             answered,
-            run=run,
-            state=state,
             remember=self._keeping.remember,
             watching=self._is_watching,
             stats=self._asked,

@@ -1,14 +1,19 @@
-"""Opening the journal: checked, and where it is damaged set aside, with what can still be read in a new one."""
+"""The journal's database: its tables, what waits in memory to be written, and the lock of the alarm that watches.
+
+SQLite's write-ahead log recovers what a power cut leaves. A file that is damaged all the same is moved aside, and a new
+one begins with the unsent messages that can still be read. Commands beside the alarm rely on SQLite's own locking.
+"""
 
 from __future__ import annotations
 
 import errno
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import pathname2url
 
+from edge.background import DeadlineError, DeadlineExecutor
+from edge.errors import OptionError
 from edge.files import hand_over, try_lock
 from edge.record.outbox import OutboxRow, Part, Route
 from edge.schema import Event, readable, utc_text
@@ -24,6 +31,7 @@ from edge.schema import Event, readable, utc_text
 if TYPE_CHECKING:
     import sqlite3
 
+log = logging.getLogger(__name__)
 
 # The journal's tables, the migrations that lead there, and the settings every connection to it has.
 
@@ -65,7 +73,7 @@ VERSION = len(MIGRATIONS)
 
 
 def connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
-    """A connection for any thread, one at a time; ``mode`` as in SQLite's URIs. Raises sqlite3.Error."""
+    """Open a connection for any thread, one at a time; ``mode`` as in SQLite's URIs. Raises sqlite3.Error."""
     import sqlite3
 
     address = f"file:{pathname2url(str(path.absolute()))}?mode={mode}"
@@ -83,12 +91,12 @@ def connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
 
 
 def version(db: sqlite3.Connection) -> int:
-    """The version of its tables; 0: none yet. Raises sqlite3.Error."""
+    """Return the version of its tables; 0: none yet. Raises sqlite3.Error."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def fault(db: sqlite3.Connection, limit_s: float = CHECK_S) -> str | None:
-    """Why this is no journal to go on with, or None; asked for as long as ``limit_s`` seconds. Raises sqlite3.Error."""
+    """Return why this journal cannot be used, or None; checks for ``limit_s`` seconds. Raises sqlite3.Error."""
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not tables and not version(db):
         return None
@@ -98,7 +106,7 @@ def fault(db: sqlite3.Connection, limit_s: float = CHECK_S) -> str | None:
 
 
 def checked(db: sqlite3.Connection, check: str, limit_s: float | None = None) -> str | None:
-    """What ``quick_check`` or ``integrity_check`` says first, or None when all is well or time is up."""
+    """Return what ``quick_check`` or ``integrity_check`` says first, or None when all is well or time is up."""
     import sqlite3
 
     until = time.monotonic() + limit_s if limit_s is not None else None
@@ -119,124 +127,25 @@ def prepare(db: sqlite3.Connection, *, log: bool = True) -> None:
     """Bring the tables to this version; ``log``: with the write-ahead log. Raises sqlite3.Error."""
     if log and db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         db.execute("PRAGMA journal_mode = WAL").close()
-    while (now := version(db)) < VERSION:
-        with closing(db.cursor()) as cursor:
-            cursor.execute("BEGIN IMMEDIATE")
-            for statement in MIGRATIONS[now].split(";"):
+    if version(db) >= VERSION:
+        return
+    with closing(db.cursor()) as cursor:
+        cursor.execute("BEGIN IMMEDIATE")
+        for number in range(version(db), VERSION):  # asked again: another process may have just done it
+            for statement in MIGRATIONS[number].split(";"):
                 cursor.execute(statement)
-            cursor.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            cursor.execute(f"PRAGMA user_version = {now + 1}")
-            cursor.execute("COMMIT")
-
-
-# Several alarms on one folder: who lives, and who may open the journal; by locks that end with their process.
-
-
-LONG_DEAD_S = 3600.0  # a file nobody holds may be of a process that is just about to take it
-OPENING_S = 15.0  # how long another one may take to check or mend the journal
-
-
-class RunLock:
-    """Says to other processes on this folder that this run lives, as long as it does, and tells which others do.
-
-    Where nothing can be written it says nothing: then others take this run for dead, and may send its events again.
-    """
-
-    def __init__(self, folder: Path, run: str) -> None:
-        self._folder = folder / "alive"
-        self._own = self._folder / run
-        self._held: int | None = None
-
-    def say(self) -> None:
-        """Take the lock, if it is not held already."""
-        if self._held is not None and self._own.exists():
-            return
-        self.close()
-        with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            hand_over(self._folder)
-            file = os.open(self._own, os.O_RDWR | os.O_CREAT, 0o644)
-            hand_over(self._own)
-            if _taken(file, 1.0):
-                self._held = file
-            else:
-                os.close(file)
-
-    def others(self) -> set[str]:
-        """The ids of the other runs whose process lives."""
-        found = set()
-        with suppress(OSError):
-            for path in self._folder.iterdir():
-                if path != self._own and self._lives(path):
-                    found.add(path.name)
-        return found
-
-    def _lives(self, path: Path) -> bool:
-        try:
-            file = os.open(path, os.O_RDONLY)
-        except OSError:  # it has just ended
-            return False
-        try:
-            if not _taken(file, 0.0, shared=True):
-                return True
-            long_dead = time.time() - os.fstat(file).st_mtime > LONG_DEAD_S
-        finally:
-            os.close(file)
-        if long_dead:
-            with suppress(OSError):
-                path.unlink()
-        return False
-
-    def close(self) -> None:
-        """This run is over."""
-        if self._held is not None:
-            with suppress(OSError):
-                self._own.unlink()
-            os.close(self._held)
-            self._held = None
-            with suppress(OSError):  # Windows removes no file that is open
-                self._own.unlink()
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Only one process at a time opens, checks or mends the journal; on a disk that takes no lock it goes on without.
-
-    Raises TimeoutError when another one takes longer than a quarter of a minute.
-    """
-    file: int | None = None
-    with suppress(OSError):
-        file = os.open(folder / "opening", os.O_RDWR | os.O_CREAT, 0o644)
-        hand_over(folder / "opening")
-    try:
-        if file is not None and not _taken(file, OPENING_S):
-            raise TimeoutError(f"another process has been opening the journal in {folder} for {OPENING_S:.0f} s")
-        yield
-    finally:
-        if file is not None:
-            os.close(file)
-
-
-def _taken(file: int, within_s: float, *, shared: bool = False) -> bool:
-    """Whether the open file could be locked."""
-    until = time.monotonic() + within_s
-    while True:
-        if try_lock(file, shared=shared):
-            return True
-        if time.monotonic() >= until:
-            return False
-        time.sleep(0.01)
+        cursor.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        cursor.execute(f"PRAGMA user_version = {VERSION}")
+        cursor.execute("COMMIT")
 
 
 # What is not on the disk yet, or cannot be: events and their rows, and what has become of rows; nothing here waits.
 
 
-log = logging.getLogger(__name__)
-
 State = Literal["waiting", "done", "parked"]
 
-MOST_EVENTS = 1000  # some 2 MB
-MOST_KNOWN = 10_000  # rows on the disk of which something is remembered
+MAX_EVENTS = 1000  # some 2 MB
+MAX_KNOWN_ROWS = 10_000  # rows on the disk of which something is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +198,9 @@ class Unwritten:
 
 
 def rows_for(routes: Iterable[Route], event: Event, picture: Path | None = None) -> list[tuple[str, Part, Path | None]]:
-    """The (channel, part, picture) that is to be sent of an event: its word, or the ``picture`` given.
+    """Return the (channel, part, picture) to send of an event: its word, or the ``picture`` given.
 
-    That a channel cannot be reached is told to all the others.
+    That a channel cannot be reached goes to all the others.
     """
     rows: list[tuple[str, Part, Path | None]] = []
     for route in routes:
@@ -310,7 +219,7 @@ def rows_for(routes: Iterable[Route], event: Event, picture: Path | None = None)
 class Memory:
     """The memory outbox: at most ``most`` events, then one is given up, what is delivered first. For any thread."""
 
-    def __init__(self, most: int = MOST_EVENTS) -> None:
+    def __init__(self, most: int = MAX_EVENTS) -> None:
         self.most = most
         self.lost = 0  # events that were given up
         self._entries: dict[int, Entry] = {}  # by the order they came
@@ -341,20 +250,20 @@ class Memory:
             return entry
 
     def show(self) -> None:
-        """The disk does not take what is here: it is delivered from here."""
+        """Deliver from here, for the disk does not take it."""
         with self._lock:
             for entry in self._entries.values():
                 entry.shown = True
 
     def unwritten(self, most: int) -> Unwritten:
-        """The oldest ``most`` entries, and as many marks."""
+        """Return the oldest ``most`` entries, and as many marks."""
         with self._lock:
             oldest = islice(self._entries.items(), most)
             marks = dict(islice(self._marks.items(), most))
             return Unwritten({key: (entry, entry.rows) for key, entry in oldest}, marks)
 
     def written(self, what: Unwritten, lie: dict[int, int]) -> None:
-        """All of that is on the disk, its rows where ``lie`` says; what has become of them meanwhile is remembered."""
+        """Forget what is on the disk now, its rows where ``lie`` says, but not what became of them meanwhile."""
         with self._lock:
             for number, then in what.marks.items():
                 self._less(number, self._marks.pop(number, then), then)
@@ -374,7 +283,7 @@ class Memory:
             self._marks[row] = replace(now, tries=now.tries - then.tries)
 
     def mark(self, number: int, mark: Mark) -> None:
-        """This has become of a row, on the disk or here."""
+        """Note what became of a row, on the disk or here."""
         with self._lock:
             number = self._moved.get(number, number)
             if number >= 0:
@@ -387,16 +296,16 @@ class Memory:
                     )
 
     def marks(self) -> dict[int, Mark]:
-        """What has become of rows on the disk, and is not written there yet."""
+        """Return what became of rows on the disk, and is not written there yet."""
         with self._lock:
             return dict(self._marks)
 
     def since(self, row: int) -> float | None:
-        """When a row on the disk was queued, monotonic seconds; None: in an earlier run, or long ago."""
+        """Return when a row on the disk was queued, monotonic seconds; None: in an earlier run, or long ago."""
         return self._since.get(row)
 
     def waiting(self, channel: str, now: float, *, hidden: bool) -> list[OutboxRow]:
-        """The rows to be delivered from here, in order; ``hidden``: also those that are just being written."""
+        """Return the rows to deliver from here, in order; ``hidden``: also those that are just being written."""
         with self._lock:
             return [
                 OutboxRow(row.number, entry.event, row.part, row.picture, max(now - entry.since, 0.0), row.mark.tries)
@@ -408,156 +317,8 @@ class Memory:
 
 
 def _shorten(known: dict[int, Any]) -> None:
-    while len(known) > MOST_KNOWN:
+    while len(known) > MAX_KNOWN_ROWS:
         del known[next(iter(known))]
-
-
-# What can still be read of a damaged journal, written into a new one.
-
-
-AGAIN = 100  # newest events told again where nobody knows any more whether they were
-LIMIT_S = 20.0  # the alarm must start; what takes longer stays in the quarantine
-FAR = 1 << 40  # an id beyond all, where the last one cannot be read
-MOST_FAILURES = 20_000  # queries in a table, each around a damaged page
-
-
-@dataclass(slots=True)
-class Saved:
-    """What a salvage brought."""
-
-    events: int = 0
-    unsent: int = 0
-    whole: bool = True  # nothing was unreadable
-
-    def __str__(self) -> str:
-        rest = "" if self.whole else "; the rest cannot be read"
-        return f"{self.events} events, {self.unsent} of their messages unsent, were saved{rest}"
-
-
-def salvage(damaged: Path, new: Path, routes: Sequence[Route], now: str, limit_s: float = LIMIT_S) -> Saved:
-    """Make the journal ``new`` with all that can be read of ``damaged`` within so many seconds.
-
-    Rows keep their numbers. Where rows of the outbox are lost, the newest events are queued once more at the time
-    ``now``: twice is better than never, and they carry the same id. Raises sqlite3.Error or OSError when the new one
-    cannot be written.
-    """
-    saved = Saved()
-    until = time.monotonic() + limit_s
-    with closing(connect(new)) as to:
-        prepare(to, log=False)
-        to.execute("BEGIN IMMEDIATE")
-        source = _opened(damaged)
-        if source is None:
-            saved.whole = False
-        else:
-            with closing(source):
-                _copy(source, to, until, saved)
-        if not saved.whole:
-            _queue_again(to, routes, now)
-        saved.events = to.execute("SELECT count(*) FROM events").fetchone()[0]
-        saved.unsent = to.execute("SELECT count(*) FROM outbox WHERE state = 'waiting'").fetchone()[0]
-        to.execute("COMMIT")
-    return saved
-
-
-def _opened(damaged: Path) -> sqlite3.Connection | None:
-    """The damaged one, with its log where that can be read, else without; None: nothing can be read."""
-    import sqlite3
-
-    for mode in ("ro", "ro&immutable=1"):
-        with suppress(sqlite3.Error):
-            db = connect(damaged, mode)
-            db.text_factory = lambda raw: raw.decode("utf-8", "replace")
-            with suppress(sqlite3.Error):
-                if db.execute("SELECT count(*) FROM sqlite_schema WHERE name IN ('events', 'outbox')").fetchone()[0]:
-                    return db
-            db.close()
-    return None
-
-
-def _copy(source: sqlite3.Connection, to: sqlite3.Connection, until: float, saved: Saved) -> None:
-    import sqlite3
-
-    def lost() -> None:
-        saved.whole = False
-
-    columns = (
-        "boot_id, started_at, machine_boot, version, clock_synced, clock_how, synced_at, offset_s, alive_at, ended_at"
-    )
-    for row in _readable(source, f"SELECT rowid, {columns} FROM runs", "rowid", until, lost):
-        to.execute(f"INSERT OR IGNORE INTO runs(rowid, {columns}) VALUES({', '.join('?' * len(row))})", row)
-    for number, line in _readable(source, "SELECT id, json FROM events", "id", until, lost):
-        try:
-            event = Event.from_json(line)
-            values = (event.id, event.kind, event.type, event.camera, event.boot_id, event.seq, event.captured_at)
-            to.execute(
-                "INSERT OR IGNORE INTO events(id, event_id, kind, type, camera, boot_id, seq, captured_at, evidence,"
-                " json) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *values, event.evidence, line),
-            )  # fmt: skip
-        except (ValueError, TypeError, AttributeError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
-            log.debug("event %s cannot be understood: %s", number, error)
-            saved.whole = False
-    columns = "event, channel, part, picture, queued_at, attempts, state, error, settled_at"
-    for row in _readable(source, f"SELECT id, {columns} FROM outbox", "id", until, lost):
-        event, part, state = row[1], row[3], row[7]
-        if part not in ("word", "picture") or state not in ("waiting", "done", "parked"):
-            saved.whole = False
-        elif to.execute("SELECT 1 FROM events WHERE id = ?", (event,)).fetchone():
-            to.execute(f"INSERT OR IGNORE INTO outbox(id, {columns}) VALUES({', '.join('?' * len(row))})", row)
-
-    with suppress(sqlite3.Error):
-        if version(source) < REVIEWS:
-            return
-    columns = "event_id, verdict, label, at"
-    for row in _readable(source, f"SELECT id, {columns} FROM reviews", "id", until, lost):
-        with suppress(sqlite3.IntegrityError):
-            to.execute(f"INSERT INTO reviews(id, {columns}) VALUES(?, ?, ?, ?, ?)", row)
-
-
-def _readable(
-    source: sqlite3.Connection, query: str, key: str, until: float, lost: Callable[[], None]
-) -> Iterator[Any]:
-    """The rows that can be read: from the first one up to a damage, from the last one down, then what lies between."""
-    import sqlite3
-
-    first, last, known = 0, FAR, False
-    try:
-        for row in source.execute(f"{query} ORDER BY {key}"):
-            yield row
-            first = row[0]
-            if time.monotonic() > until:
-                lost()
-                break
-        return
-    except sqlite3.Error:
-        lost()
-    with suppress(sqlite3.Error):
-        for row in source.execute(f"{query} WHERE {key} > ? ORDER BY {key} DESC", (first,)):
-            yield row
-            last, known = row[0], True
-    todo, failures = [(first + 1, last - 1)], 0
-    while todo and failures < MOST_FAILURES and time.monotonic() < until:
-        begin, end = todo.pop()
-        try:
-            rows = source.execute(f"{query} WHERE {key} BETWEEN ? AND ?", (begin, end)).fetchall()
-        except sqlite3.Error:
-            failures += 1
-            if begin < end:
-                middle = (begin + end) // 2
-                halves = [(begin, middle), (middle + 1, end)]
-                todo += halves if known else reversed(halves)  # where no last one is known, many above it are none
-            continue
-        yield from rows
-
-
-def _queue_again(to: sqlite3.Connection, routes: Sequence[Route], now: str) -> None:
-    newest = to.execute("SELECT id, json FROM events ORDER BY id DESC LIMIT ?", (AGAIN,)).fetchall()
-    for number, line in reversed(newest):
-        for channel, part, _ in rows_for(routes, Event.from_json(line)):
-            to.execute(
-                "INSERT OR IGNORE INTO outbox(event, channel, part, queued_at) VALUES(?, ?, ?, ?)",
-                (number, channel, part, now),
-            )
 
 
 # The journal's database while it is open: one connection, one user at a time; every fault comes out as DiskError.
@@ -588,7 +349,7 @@ class Found:
 
 @contextmanager
 def faults(path: Path) -> Iterator[None]:
-    """Whatever SQLite or the system says of ``path`` becomes a DiskError."""
+    """Turn whatever SQLite or the system says of ``path`` into a DiskError."""
     import sqlite3
 
     codes: dict[int, Fault] = {
@@ -609,7 +370,7 @@ def faults(path: Path) -> Iterator[None]:
 
 
 class Store:
-    """An open journal at ``path``; whoever calls sees to it that nobody else does."""
+    """An open journal at ``path``; for one thread at a time."""
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
@@ -625,12 +386,12 @@ class Store:
 
     @property
     def moved(self) -> bool:
-        """Whether the file was taken away: SQLite would go on writing where nobody finds it."""
+        """Return True when the file was taken away: SQLite would go on writing where it is not found."""
         return self._now_there() != self._identity
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """One transaction: at its end everything is on the disk, or nothing. Raises DiskError."""
+        """Open one transaction: at its end everything is on the disk, or nothing. Raises DiskError."""
         with faults(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -648,7 +409,7 @@ class Store:
                 self._db.execute("ROLLBACK")
 
     def put(self, what: Unwritten) -> dict[int, int]:
-        """Write entries and marks, within ``writing``; where the entries' rows lie now."""
+        """Write entries and marks, within ``writing``; return where the entries' rows lie now."""
         lie = {}
         for entry, rows in what.entries.values():
             event = self._put_event(entry.event)
@@ -670,7 +431,7 @@ class Store:
         return lie
 
     def _put_event(self, event: Event) -> int:
-        """The row of an event; of one that is there already only the picture is new."""
+        """Write an event and return its row; of one that is there already only the picture is new."""
         event = replace(event, durable=True)
         row = self._db.execute(
             "INSERT INTO events(event_id, kind, type, camera, boot_id, seq, captured_at, evidence, json)"
@@ -697,30 +458,39 @@ class Store:
         )
 
     def waiting(
-        self, channel: str, *, newest_first: bool, limit: int, besides: set[str], settled: set[int]
+        self, channel: str, *, newest_first: bool, limit: int, settled: set[int], run: str, guest: bool
     ) -> list[Found]:
-        """At most ``limit`` rows a channel has not delivered, but those ``settled`` or of the runs ``besides``.
+        """Return at most ``limit`` rows that a channel has not delivered, but those ``settled``. Raises DiskError.
 
-        Raises DiskError.
+        A test is sent only by the ``run`` that made it; a ``guest`` sends nothing else.
         """
         found: list[Found] = []
         with faults(self.path):
             rows = self._db.execute(
-                "SELECT outbox.id, part, picture, queued_at, attempts, json, boot_id FROM outbox"
+                "SELECT outbox.id, part, picture, queued_at, attempts, json FROM outbox"
                 " JOIN events ON events.id = outbox.event WHERE channel = ? AND state = 'waiting'"
+                " AND (boot_id = ? OR NOT (? OR kind = 'test'))"
                 f" ORDER BY outbox.id {'DESC' if newest_first else 'ASC'}",
-                (channel,),
+                (channel, run, guest),
             )
             with closing(rows):
-                for *row, run in rows:
+                for row in rows:
                     if len(found) >= limit:
                         break
-                    if run not in besides and row[0] not in settled:
+                    if row[0] not in settled:
                         found.append(Found(*row))
         return found
 
+    def withdraw_tests(self, run: str, now: str) -> None:
+        """Park the tests of other runs, within ``writing``: they were interrupted, and are no news later."""
+        self._db.execute(
+            "UPDATE outbox SET state = 'parked', error = ?, settled_at = ? WHERE state = 'waiting'"
+            " AND event IN (SELECT id FROM events WHERE kind = 'test' AND boot_id <> ?)",
+            (TEST_OVER, now, run),
+        )
+
     def reviews(self, after: int) -> list[Any]:
-        """Row, verdict, label, time and the event's first line, of what people said since a row. Raises DiskError.
+        """Return row, verdict, label, time and the event's first line of reviews after a row. Raises DiskError.
 
         All of it where fewer rows are left than that: the journal is another one.
         """
@@ -739,7 +509,7 @@ class Store:
         self._db.execute(f"UPDATE runs SET {names} WHERE boot_id = ?", (*columns.values(), id_))
 
     def surplus(self, keep: int) -> int:
-        """How many events there are beyond ``keep``, by their numbers. Raises DiskError."""
+        """Count the events beyond ``keep``, by their numbers. Raises DiskError."""
         with faults(self.path):
             first, last = self._db.execute("SELECT min(id), max(id) FROM events").fetchone()
         return 0 if first is None else max(last - first + 1 - keep, 0)
@@ -763,7 +533,7 @@ class Store:
         )
 
     def close(self) -> None:
-        """Let go of the file; nothing is raised."""
+        """Close the file; nothing is raised."""
         import sqlite3
 
         with suppress(sqlite3.Error):
@@ -771,41 +541,79 @@ class Store:
 
 
 NAME = "journal.db"
+TEST_OVER = "a test that was over before it could be delivered"
 ENDS = ("-wal", "-journal", "-shm", "")  # the files of one database
-MOST_SET_ASIDE = 3  # a failing card must not fill itself with damaged journals
+UNSENT = ("id", "event", "channel", "part", "picture", "queued_at", "attempts", "error")
+SENT_AGAIN = 100  # newest events, where it is not known any more which were sent
+COPY_ROOM_BYTES = 16 << 20  # what a copy of an older journal leaves free
+MAX_SET_ASIDE = 3  # a failing card must not fill itself with damaged journals
 
 
-def open_store(folder: Path, routes: Sequence[Route], now: datetime, suspect: str | None = None) -> Store:
-    """The journal in ``folder``, made where there is none. ``suspect``: what is known to be wrong with it.
+def open_store(
+    folder: Path, routes: Sequence[Route], now: datetime, suspect: str | None = None, *, guest: bool = False
+) -> tuple[Store, str | None]:
+    """Open the journal in ``folder``, made where there is none; and say in one sentence if it was damaged.
 
-    A damaged one, or what is none, is moved to ``folder/quarantine``, and that is said. Raises DiskError: of the kind
-    "newer" when a newer version made it, which is left as it is.
+    A damaged one, or what is none, is moved to ``folder/quarantine``; a ``guest`` leaves that to the alarm.
+    ``suspect``: what is known to be wrong with it. Raises DiskError: of the kind "newer" when a newer version made it,
+    which is left as it is.
     """
     path = folder / NAME
     with faults(path):
-        for each in reversed([folder, *folder.parents]):
-            if not each.exists():
-                each.mkdir(exist_ok=True)
-                hand_over(each)
-                _to_disk(each.parent)
-        with alone(folder):
+        make_folders(folder)
+        replaced = None
+        if not guest:
             _finish(folder, now)
-            wrong = suspect or _wrong(path)
-            if wrong:
-                _replace(folder, wrong, routes, now)
-            db = connect(path)
-            try:
-                prepare(db)
-                for end in ENDS:
-                    hand_over(path.with_name(NAME + end))
-                return Store(db, path)
-            except BaseException:
-                db.close()
-                raise
+        if wrong := suspect or _wrong(path):
+            if guest:
+                raise DiskError(f"{path}: it is damaged ({wrong}); start the alarm, which puts it aside", "broken")
+            replaced = _replace(folder, wrong, routes, now)
+        db = connect(path)
+        try:
+            if 0 < version(db) < VERSION:
+                _back_up(db, path)
+            prepare(db)
+            for end in ENDS:
+                hand_over(path.with_name(NAME + end))
+            return Store(db, path), replaced
+        except BaseException:
+            db.close()
+            raise
+
+
+def _back_up(db: sqlite3.Connection, path: Path) -> None:
+    """Copy a journal of an older version before its tables change; where there is no room, go on without."""
+    copy = path.with_name(f"{NAME}.version-{version(db)}")
+    part = copy.with_name(f"{copy.name}.part")
+    if copy.exists():
+        return
+    try:
+        with faults(path):
+            if shutil.disk_usage(path.parent).free < 2 * path.stat().st_size + COPY_ROOM_BYTES:
+                raise DiskError("there is no room", "full")
+            part.unlink(missing_ok=True)
+            with closing(connect(part)) as to:
+                db.backup(to)
+            part.rename(copy)
+            hand_over(copy)
+            _to_disk(copy.parent)
+    except DiskError as error:
+        log.warning("%s: it is brought up to date without a copy of before (%s)", path, error)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, so that they outlive a power cut. Raises OSError."""
+    for each in reversed([folder, *folder.parents]):
+        if not each.exists():
+            each.mkdir(exist_ok=True)
+            hand_over(each)
+            _to_disk(each.parent)
 
 
 def _wrong(path: Path) -> str | None:
-    """Why the journal cannot be gone on with; None: it can, or there is none yet. Raises DiskError or sqlite3.Error."""
+    """Return why the journal cannot be used; None: it can, or there is none yet. Raises DiskError or sqlite3.Error."""
     if not path.exists():
         return None
     try:
@@ -826,19 +634,109 @@ def _wrong(path: Path) -> str | None:
         return str(error.__cause__)
 
 
-def _replace(folder: Path, wrong: str, routes: Sequence[Route], now: datetime) -> None:
-    """Make a new journal of what can be read of the old one, then put it in its place."""
+def _replace(folder: Path, wrong: str, routes: Sequence[Route], now: datetime) -> str:
+    """Make a new journal with the unsent messages of the old one, then put it in its place; say so in one sentence."""
     part, ready = folder / f"{NAME}.part", folder / f"{NAME}.saved"
     part.unlink(missing_ok=True)
-    saved = salvage(folder / NAME, part, routes, utc_text(now))
+    saved = copy_unsent(folder / NAME, part, routes, utc_text(now))
     part.rename(ready)
     _to_disk(folder)
     aside = _finish(folder, now)
-    log.warning("%s was damaged (%s) and is kept in %s; %s", folder / NAME, wrong, aside, saved)
+    said = f"{folder / NAME} was damaged ({wrong}) and is kept in {aside}; {saved}"
+    log.warning("%s", said)
+    return said
+
+
+def copy_unsent(damaged: Path, new: Path, routes: Sequence[Route], now: str) -> str:
+    """Make the journal ``new`` with the unsent messages and the reviews of ``damaged``; return in words what came.
+
+    Rows keep their numbers. Where the outbox cannot be read to its end, the newest events are queued once more at the
+    time ``now``: twice is better than never, and they carry the same id. Raises sqlite3.Error or OSError when the new
+    one cannot be written.
+    """
+    with closing(connect(new)) as to:
+        prepare(to, log=False)
+        to.execute("BEGIN IMMEDIATE")
+        source = _opened(damaged)
+        lost = 0 if source else None
+        if source:
+            with closing(source):
+                lost = _copy_unsent(source, to, routes, now)
+        count = to.execute("SELECT count(*) FROM outbox").fetchone()[0]
+        to.execute("COMMIT")
+    rest = {None: "; nothing else can be read", 0: ""}.get(lost, f"; {lost} cannot be read")
+    return f"{count} unsent messages were saved{rest}"
+
+
+def _opened(damaged: Path) -> sqlite3.Connection | None:
+    """Open the damaged one, with its log where that can be read, else without; None: nothing can be read."""
+    import sqlite3
+
+    for mode in ("ro", "ro&immutable=1"):
+        with suppress(sqlite3.Error):
+            db = connect(damaged, mode)
+            db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+            with suppress(sqlite3.Error):
+                if db.execute("SELECT count(*) FROM sqlite_schema WHERE name IN ('events', 'outbox')").fetchone()[0]:
+                    return db
+            db.close()
+    return None
+
+
+def _copy_unsent(source: sqlite3.Connection, to: sqlite3.Connection, routes: Sequence[Route], now: str) -> int | None:
+    """Copy what can be read; how many unsent messages cannot be, or None where not even that is known."""
+    import sqlite3
+
+    lost: int | None = 0
+    rows: list[tuple[object, ...]] = []
+    try:
+        rows.extend(source.execute(f"SELECT {', '.join(UNSENT)} FROM outbox WHERE state = 'waiting' ORDER BY id"))
+    except sqlite3.Error:
+        lost = None
+    for row in rows:
+        if _copy_event(source, to, row[1]) is None:
+            lost = None if lost is None else lost + 1
+        elif row[3] in ("word", "picture"):
+            to.execute(f"INSERT OR IGNORE INTO outbox({', '.join(UNSENT)}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)", row)
+    if lost is None:
+        newest: list[tuple[int]] = []
+        with suppress(sqlite3.Error):
+            newest.extend(source.execute("SELECT id FROM events ORDER BY id DESC LIMIT ?", (SENT_AGAIN,)))
+        for (number,) in reversed(newest):
+            event = _copy_event(source, to, number)
+            for channel, part, _ in rows_for(routes, event) if event else ():
+                to.execute(
+                    "INSERT OR IGNORE INTO outbox(event, channel, part, queued_at) VALUES(?, ?, ?, ?)",
+                    (number, channel, part, now),
+                )
+    with suppress(sqlite3.Error):  # a person's word is kept with the event it is of
+        first = "(SELECT min(id) FROM events WHERE events.event_id = reviews.event_id)"
+        for number, *review in source.execute(f"SELECT {first}, event_id, verdict, label, at FROM reviews ORDER BY id"):
+            if number and _copy_event(source, to, number):
+                to.execute("INSERT INTO reviews(event_id, verdict, label, at) VALUES(?, ?, ?, ?)", review)
+    return lost
+
+
+def _copy_event(source: sqlite3.Connection, to: sqlite3.Connection, number: object) -> Event | None:
+    """Copy one event; None where it cannot be read."""
+    import sqlite3
+
+    try:
+        (line,) = source.execute("SELECT json FROM events WHERE id = ?", (number,)).fetchone()
+        event = Event.from_json(line)
+        values = (event.id, event.kind, event.type, event.camera, event.boot_id, event.seq, event.captured_at)
+        to.execute(
+            "INSERT OR IGNORE INTO events(id, event_id, kind, type, camera, boot_id, seq, captured_at, evidence, json)"
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *values, event.evidence, line),
+        )  # fmt: skip
+    except (sqlite3.DatabaseError, sqlite3.InterfaceError, ValueError, TypeError, AttributeError) as error:
+        log.debug("event %s cannot be read: %s", number, error)
+        return None
+    return event
 
 
 def _finish(folder: Path, now: datetime) -> Path | None:
-    """Put a new journal that is ready in place of the old one, also where a power cut came between; where that lies.
+    """Put a new journal that is ready in place of the old one, also after a power cut; return where the old one lies.
 
     The old log is gone on the disk before the new file comes: it would be played into it.
     """
@@ -857,14 +755,14 @@ def _finish(folder: Path, now: datetime) -> Path | None:
     ready.rename(place)
     _to_disk(folder)
     others = sorted(other for other in quarantine.glob("*.db") if other != aside)  # its name may go by a wrong clock
-    for old in others[: max(0, len(others) + 1 - MOST_SET_ASIDE)]:
+    for old in others[: max(0, len(others) + 1 - MAX_SET_ASIDE)]:
         for end in ENDS:
             old.with_name(old.name + end).unlink(missing_ok=True)
     return aside
 
 
 def _to_disk(folder: Path) -> None:
-    """What was made, renamed or removed in a folder outlives a power cut from here on."""
+    """Make what was made, renamed or removed in a folder outlive a power cut."""
     if sys.platform == "win32":  # where folders cannot be opened
         return
     file = os.open(folder, os.O_RDONLY)
@@ -875,7 +773,7 @@ def _to_disk(folder: Path) -> None:
 
 
 def check_whole(folder: Path) -> str | None:
-    """What a check of every page and index finds, beside whoever writes; None: all is well, or it cannot be asked."""
+    """Check every page and index beside the writer; return what is wrong, or None: nothing is known to be."""
     path = folder / NAME
     try:
         with faults(path):
@@ -889,3 +787,77 @@ def check_whole(folder: Path) -> str | None:
             return str(error.__cause__)
         log.warning("the journal cannot be checked: %s", error)
         return None
+
+
+# The lock of the one alarm that watches with a state folder; a command beside it needs none.
+
+LOCK = "watch.lock"
+LOCK_S = 2.0  # an alarm that is just ending lets go within this time
+LOCK_DISK_S = 5.0  # how long the disk may take
+
+
+class RunLock:
+    """Keeps a second alarm off the state folder, and tells other commands which run watches.
+
+    The system lets go of it when the process ends, however it ends.
+    """
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self.path = folder / LOCK
+        self._run = run
+        self._file: int | None = None
+
+    def take(self, within_s: float = LOCK_S) -> bool:
+        """Return False when another alarm has it all this time. Raises OSError where nothing can be locked."""
+        make_folders(self.path.parent)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            hand_over(self.path)
+            until = time.monotonic() + within_s
+            while not (taken := try_lock(file)) and time.monotonic() < until:
+                time.sleep(0.05)
+            if taken:
+                os.ftruncate(file, 0)
+                os.write(file, self._run.encode())
+                self._file, file = file, -1
+            return taken
+        finally:
+            if file >= 0:
+                os.close(file)
+
+    def close(self) -> None:
+        """Let another alarm have it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def keep_alone(folder: Path, run: str) -> RunLock:
+    """Take the lock of a state folder for an alarm. Raises OptionError while another alarm has it.
+
+    On a disk that takes no lock, or hangs, the alarm goes on without.
+    """
+    lock, disk = RunLock(folder, run), DeadlineExecutor()
+    try:
+        if not disk(lock.take, LOCK_DISK_S):
+            raise OptionError(f"{folder}: another alarm uses this state folder; stop it, or name another --state")
+    except (DeadlineError, OSError) as error:
+        why = getattr(error, "strerror", None) or "the disk does not answer"
+        log.warning("%s cannot be locked (%s): a second alarm there would send everything twice", lock.path, why)
+    finally:
+        disk.close()
+    return lock
+
+
+def watching_run(folder: Path) -> str | None:
+    """Return the id of the run that watches with this state folder; None: there is none, or it cannot be asked."""
+    try:
+        file = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return None if try_lock(file, shared=True) else os.read(file, 100).decode(errors="replace")
+    except OSError:
+        return None
+    finally:
+        os.close(file)

@@ -1,4 +1,4 @@
-"""What the journal knows, happening by happening, for people who ask; also while the alarm writes it."""
+"""Read the journal incident by incident, also while the alarm writes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from edge.errors import BearAlarmError, OptionError
-from edge.record.database import APPLICATION_ID, REVIEWS, VERSION, RunLock
+from edge.record.database import APPLICATION_ID, LOCK, REVIEWS, VERSION, watching_run
 from edge.record.review import Review
 from edge.schema import Event
 
@@ -69,13 +69,13 @@ class ReadOnly:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()
         if self._copy:
             self._copy.cleanup()
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
-        """The answer to one query. Raises JournalReadError."""
+        """Return the answer to one query. Raises JournalReadError."""
         import sqlite3
 
         try:
@@ -108,7 +108,7 @@ class ReadOnly:
             raise self._cannot(error) from None
 
     def _check(self) -> int:
-        """The version of its tables, which is one that can be read."""
+        """Return the version of its tables, which is one that can be read."""
         version, mark = (int(self.rows(f"PRAGMA {name}")[0][0]) for name in ("user_version", "application_id"))
         if not version and not mark and not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1"):
             _excuse(self.path)
@@ -123,7 +123,7 @@ class ReadOnly:
         return version
 
     def _cannot(self, error: Exception) -> JournalReadError:
-        """One sentence on what the database or the disk says."""
+        """Make one sentence of what the database or the disk says."""
         import sqlite3
 
         # Python's own complaints (text that is no UTF-8) carry no code: what was read is damaged.
@@ -140,7 +140,7 @@ class ReadOnly:
 
 
 def _look(path: Path) -> None:
-    """What the file system says of it, which SQLite would put less clearly."""
+    """Ask the file system first, which SQLite would put less clearly. Raises JournalReadError."""
     try:
         with path.open("rb"):
             pass
@@ -156,12 +156,12 @@ def _look(path: Path) -> None:
 
 
 def _excuse(path: Path) -> None:
-    """Why nothing was written, where that can be seen from outside. Raises UnwrittenError."""
+    """Raise UnwrittenError with the reason why nothing was written, where that can be seen from outside."""
     try:
         full = shutil.disk_usage(path.parent).free < FULL_BYTES
     except OSError:  # no such folder
         return
-    running = bool(RunLock(path.parent, "").others())
+    running = watching_run(path.parent)
     if not running and not (full and path.exists()):
         return
     why = "its disk is full: free some space" if full else "see what `bear-alarm watch` says there of its disk"
@@ -173,7 +173,7 @@ def _excuse(path: Path) -> None:
 
 
 def _owner(path: Path) -> str:
-    """Whose it is, where it is another user's, and how to ask as that user."""
+    """Say whose it is, where it is another user's, and how to ask as that user."""
     for place in (path, *path.parents):
         try:
             owner, number = place.owner(), place.stat().st_uid
@@ -186,7 +186,7 @@ def _owner(path: Path) -> str:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    """The file opened in this mode, and read from once."""
+    """Open the file in this mode, and read from it once."""
     import sqlite3
 
     db = sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, timeout=PATIENCE_S, isolation_level=None)
@@ -199,7 +199,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _beside(path: Path) -> Path:
-    """The file of what was written last."""
+    """Return the file of what was written last."""
     return path.with_name(f"{path.name}-wal")
 
 
@@ -243,7 +243,7 @@ class Times:
                 learned[machine] = _Set(float(offset_s))
 
     def __call__(self, event: Event) -> tuple[datetime, Clock]:
-        """When an event was (UTC), and what is known of its clock. Raises ValueError or OverflowError."""
+        """Return when an event was (UTC), and what is known of its clock. Raises ValueError or OverflowError."""
         at = datetime.fromisoformat(event.captured_at)
         at = at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
         if event.clock_synced is not False:
@@ -260,7 +260,7 @@ class Times:
 
 
 def utc(text: str | None) -> datetime | None:
-    """A time of the journal; None where there is none, or none that can be read."""
+    """Parse a time of the journal; None where there is none, or none that can be read."""
     try:
         at = datetime.fromisoformat(text or "")
     except ValueError:
@@ -301,7 +301,7 @@ class Delivery:
 
     @property
     def withdrawn(self) -> bool:
-        """Whether it was taken back here; nobody has refused it."""
+        """Return True when it was taken back here; it was not refused."""
         return self.state == "parked" and (self.error or "").startswith(WITHDRAWN)
 
 
@@ -316,38 +316,38 @@ class PastEvent:
 
     @property
     def first(self) -> Told:
-        """Its first event."""
+        """Return its first event."""
         return self.told[0]
 
     @property
     def last(self) -> Told:
-        """Its last event."""
+        """Return its last event."""
         return self.told[-1]
 
     @property
     def id(self) -> str:
-        """What all its events share."""
+        """Return the id that all its events share."""
         return self.first.event.id
 
     @property
     def label(self) -> str | None:
-        """What it was taken for when that was last said."""
+        """Return the last label that was said."""
         return next((told.event.label for told in reversed(self.told) if told.event.label), None)
 
     @property
     def top_score(self) -> float | None:
-        """The highest bear probability, 0 to 1."""
+        """Return the highest bear probability, 0 to 1."""
         given = (score for told in self.told for score in (told.event.top_score, told.event.score))
         return max((score for score in given if score is not None), default=None)
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """Every zone it was seen in, in order."""
+        """Return every zone it was seen in, in order."""
         return tuple(dict.fromkeys(name for told in self.told for name in told.event.zones))
 
     @property
     def lasted_s(self) -> float | None:
-        """Seconds from its first event to its last; None where there is but one."""
+        """Return the seconds from its first event to its last; None where there is but one."""
         if len(self.told) == 1:
             return None
         begin, end = self.first.event.media_time_s, self.last.event.media_time_s
@@ -382,7 +382,7 @@ class JournalReader:
     def incidents(
         self, *, kind: str | None = None, camera: str | None = None, since: datetime | None = None, limit: int = 0
     ) -> list[PastEvent]:
-        """The newest ``limit`` of them (0: all) that began at or after ``since``, oldest first."""
+        """Return the newest ``limit`` of them (0: all) that began at or after ``since``, oldest first."""
         chosen = {column: value for column, value in (("kind", kind), ("camera", camera)) if value is not None}
         where = f"WHERE {' AND '.join(f'{column} = ?' for column in chosen)}" if chosen else ""
         query = f"SELECT MIN(id) FROM events {where} GROUP BY event_id ORDER BY 1 DESC"
@@ -397,7 +397,7 @@ class JournalReader:
         return self._gather(wanted[:limit] if limit else wanted)
 
     def find(self, word: str) -> PastEvent:
-        """The one whose id begins with ``word``; ``last``: the newest. Raises OptionError where it is not just one."""
+        """Find the one whose id begins with ``word``; ``last``: the newest. Raises OptionError for none or many."""
         prefix = word.strip().lower()
         if prefix == "last":
             newest = self.incidents(limit=1)
@@ -417,11 +417,11 @@ class JournalReader:
         raise OptionError(f"{word!r}: no such event in the journal; {hint}")
 
     def cameras(self) -> list[str]:
-        """The name of every camera of which something was told."""
+        """Return the name of every camera that has events."""
         return [str(row[0]) for row in self._file.rows("SELECT DISTINCT camera FROM events ORDER BY 1")]
 
     def _gather(self, ids: Iterable[str]) -> list[PastEvent]:
-        """The happenings of these ids with all that belongs to them, oldest first."""
+        """Return the incidents of these ids with all that belongs to them, oldest first."""
         rows: dict[str, list[tuple[int, Told]]] = defaultdict(list)
         for row, told in self._told("event_id", list(ids)):
             rows[told.event.id].append((row, told))
@@ -438,7 +438,7 @@ class JournalReader:
         ]
 
     def _told(self, column: str, values: Sequence[object]) -> list[tuple[int, Told]]:
-        """The events where ``column`` is one of ``values``, by row; what cannot be understood is said and left out."""
+        """Return the events where ``column`` is one of ``values``, by row; warn of what cannot be read, and skip it."""
         told = []
         for begin in range(0, len(values), AT_ONCE):
             some = values[begin : begin + AT_ONCE]
@@ -452,7 +452,7 @@ class JournalReader:
         return sorted(told, key=lambda one: one[0])
 
     def _deliveries(self, rows: Sequence[int]) -> dict[int, list[Delivery]]:
-        """What was to be sent of the events in these rows."""
+        """Return what was to be sent of the events in these rows."""
         found: dict[int, list[Delivery]] = defaultdict(list)
         columns = "event, seq, channel, part, outbox.state, attempts, error, queued_at, settled_at"
         for begin in range(0, len(rows), AT_ONCE):
@@ -478,21 +478,19 @@ class JournalReader:
     def _state(self, last: Event) -> State:
         if last.type == "end" or last.kind == "test":
             return "over"
-        return "going on" if last.boot_id in self._alive else "cut off"
+        return "going on" if last.boot_id == self._alive else "cut off"
 
-    def _living(self) -> set[str]:
-        """The runs that go on."""
+    def _living(self) -> str | None:
+        """Return the run that goes on."""
+        if os.access(self._folder / LOCK, os.R_OK):
+            return watching_run(self._folder)
+        # Another user's, or an older version's: the newest run goes on if it has said so lately.
         query = "SELECT boot_id, COALESCE(alive_at, started_at) FROM runs WHERE ended_at IS NULL ORDER BY rowid DESC"
-        living = RunLock(self._folder, "").others()
-        going_on = set()
-        for number, (boot_id, alive_at) in enumerate(self._file.rows(query)):
-            # Another user's lock cannot be asked: then the newest run goes on if it has said so lately.
-            known = os.access(self._folder / "alive" / boot_id, os.W_OK)
+        for boot_id, alive_at in self._file.rows(f"{query} LIMIT 1"):
             said = utc(alive_at)
-            recent = number == 0 and said is not None and abs(self._now - said) <= ALIVE
-            if boot_id in living if known else recent:
-                going_on.add(boot_id)
-        return going_on
+            if said is not None and abs(self._now - said) <= ALIVE:
+                return str(boot_id)
+        return None
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -31,9 +31,7 @@ from edge.record.database import (
     Found,
     Mark,
     Memory,
-    RunLock,
     Store,
-    alone,
     check_whole,
     faults,
     open_store,
@@ -47,11 +45,490 @@ from edge.schema import Event, utc_text
 if TYPE_CHECKING:
     from edge.record.review import Review
 
+log = logging.getLogger(__name__)
+
+KEEP_EVENTS = 50_000  # some 60 MB
+SOON_S = 3.0  # a card may take a breath; an alarm is not held up by a longer one
+PATIENCE_S = 10.0  # such a disk is said to be no good
+
+
+class Journal:
+    """Keeps events in ``folder/journal.db`` and is the ``edge.record.outbox.Queue`` of the ``routes``. For any thread.
+
+    Nothing here raises for a disk that is broken; ``durable`` and ``problem`` say how it stands. Calls wait for the
+    disk, which works in a thread of its own: ``soon_s`` seconds where it hangs, and not at all while it goes on
+    hanging; they belong in a worker. A disk that takes ``patience_s`` seconds is a problem. The newest ``keep`` events
+    are kept, and every one that still waits to be delivered. A ``guest`` writes beside the alarm that watches, and
+    delivers only its own tests.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        routes: Sequence[Route] = (),
+        *,
+        run: EventFactory,
+        clock: Clock | None = None,
+        ballast: Ballast | None = None,
+        keep: int = KEEP_EVENTS,
+        soon_s: float = SOON_S,
+        patience_s: float = PATIENCE_S,
+        guest: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.routes = list(routes)
+        self._clock = clock or Clock()
+        self._began = self._clock.monotonic()
+        self._memory = Memory()
+        self._listeners: list[Callable[[], None]] = []
+        self._disk = Disk(
+            folder,
+            self._memory,
+            self.routes,
+            run,
+            self._clock,
+            ballast=ballast or Ballast(folder),
+            keep=keep,
+            soon_s=soon_s,
+            patience_s=patience_s,
+            guest=guest,
+        )
+        self._disk.start()
+
+    def __call__(self, event: Event) -> Event:
+        """Write the event, with a row for each channel that wants it; return it as it now stands.
+
+        ``durable`` is True when COMMIT returned; else the event is kept in memory and delivered from there.
+        """
+        return replace(event, durable=self._keep(event, None).durable)
+
+    def attach(self, event: Event, picture: Path) -> None:
+        """Write that the picture of an event lies at this path, and queue it for the channels that take pictures."""
+        self._keep(replace(event, evidence=str(picture)), picture)
+
+    def reroute(self, routes: Sequence[Route]) -> None:
+        """Queue further events for these; what waits for others stays."""
+        self.routes = self._disk.routes = list(routes)
+
+    def beat(self) -> None:
+        """Write that the run lives, and what is still only in memory; call it every ten minutes."""
+        self._disk.replaced = None
+        self._disk.beat()
+        self._notify()
+
+    def examine(self) -> str | None:
+        """Check the whole journal beside the running alarm, and replace a damaged one; return what is wrong."""
+        return self._disk.examine()
+
+    def close(self) -> None:
+        """End the run."""
+        self._disk.close()
+
+    @property
+    def durable(self) -> bool:
+        """Return True when events are on the disk as soon as they count as published."""
+        return self._disk.trouble is None
+
+    @property
+    def problem(self) -> str | None:
+        """Return what is wrong now, in one sentence for people; None: nothing."""
+        if self._disk.trouble:
+            lost = f", {self._memory.lost} were given up" if self._memory.lost else ""
+            return f"{self._disk.trouble}; {len(self._memory)} events are in memory only{lost}"
+        if self._disk.replaced:
+            return self._disk.replaced
+        if not self._disk.reserve:
+            return f"{self.folder}: the disk is nearly full, and no room is kept for further alarms; free some space"
+        return None
+
+    def listen(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called, from any thread, when there may be something new; it must return at once."""
+        self._listeners.append(call)
+
+    def unlisten(self, call: Callable[[], None]) -> None:
+        """Stop calling it, if it was to be called."""
+        self._listeners = [each for each in self._listeners if each != call]  # another thread may go through it
+
+    def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[OutboxRow]:
+        """Return what this channel has not delivered, in the order of the journal or the newest first."""
+        settled = {row for row, mark in self._memory.marks().items() if mark.state != "waiting"}
+        found = self._disk.waiting(channel, newest_first=newest_first, limit=limit, settled=settled)
+        marks = self._memory.marks()  # asked again: what was sent from memory may have come to the disk just now
+        left = [row for row in found or () if marks.get(row.row, Mark()).state == "waiting"]
+        there = [each for each in (self._read(row, marks) for row in left) if each]
+        here = self._memory.waiting(channel, self._clock.monotonic(), hidden=found is None)
+        return ([*reversed(here), *there] if newest_first else [*there, *here])[:limit]
+
+    def reviews(self, after: int = 0) -> list[Said]:
+        """Return the reviews after a row; none while the disk does not answer."""
+        return understood(self._disk.reviews(after) or ())
+
+    def done(self, rows: Sequence[int]) -> None:
+        """Note that these were delivered."""
+        now = utc_text(self._clock.wall())
+        for row in rows:
+            self._memory.mark(row, Mark("done", 1, None, now))
+        self._settle()
+
+    def again(self, row: int, why: str) -> None:
+        """Note that this one failed and stays; written with what comes next, for a broker may be away for days."""
+        self._memory.mark(row, Mark("waiting", 1, why))
+
+    def park(self, row: int, why: str) -> None:
+        """Note that this one was refused for good: it is kept and shown, and not tried again."""
+        self._memory.mark(row, Mark("parked", 1, why, utc_text(self._clock.wall())))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Write what became of rows; tell the listeners where events came to the disk, with other numbers."""
+        if self._disk.write():
+            self._notify()
+
+    def _keep(self, event: Event, picture: Path | None) -> Entry:
+        """Keep an event, or the picture of one, on the disk or else in memory."""
+        event.to_json()  # one that cannot be written fails here, and does not take those after it along
+        rows = rows_for(self.routes, event, picture)
+        entry = self._memory.add(event, rows, utc_text(self._clock.wall()), self._clock.monotonic())
+        self._disk.write()
+        self._notify()
+        return entry
+
+    def _read(self, found: Found, marks: dict[int, Mark]) -> OutboxRow | None:
+        """Return a row of the disk as a channel sees it; park one without an event, or it would hold up the others."""
+        try:
+            event = Event.from_json(found.json)
+            queued_at = datetime.fromisoformat(found.queued_at)
+        except ValueError as error:
+            self.park(found.row, f"there is no event in it ({error})")
+            return None
+        since = self._memory.since(found.row)
+        if since is not None:
+            age_s = self._clock.monotonic() - since
+        else:
+            age_s = (self._clock.wall() - queued_at).total_seconds()
+            if age_s < 0:  # the clock starts behind an earlier run's: it has waited since this one began at least
+                age_s = self._clock.monotonic() - self._began
+        attempts = found.attempts + marks.get(found.row, Mark()).tries
+        picture = None if found.picture is None else Path(found.picture)
+        return OutboxRow(found.row, event, found.part, picture, max(age_s, 0.0), attempts)
+
+    def _notify(self) -> None:
+        for call in self._listeners:
+            call()
+
+
+# The journal's way to the disk: opened when it can be, mended where that helps, and never waited for long.
+
+
+TRIM_EVENTS = 5_000  # at most at a time
+AT_ONCE = 100  # events in one transaction
+TRIES = 4  # the ballast given up, a moved or a damaged file opened anew, and once more
+START_S = 30.0  # what is damaged is mended first; an alarm whose disk hangs starts all the same
+MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux
+
+T = TypeVar("T")
+
+
+class Disk:
+    """Writes down what is in ``memory``; what fails is kept there. Nothing raises for a disk that is broken.
+
+    After ``soon_s`` seconds a call goes on without the disk; one that takes ``patience_s`` seconds is said.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        memory: Memory,
+        routes: Sequence[Route],
+        run: EventFactory,
+        clock: Clock,
+        *,
+        ballast: Ballast,
+        keep: int,
+        soon_s: float,
+        patience_s: float,
+        guest: bool,
+    ) -> None:
+        self.folder = folder
+        self.replaced: str | None = None  # that a damaged journal was put aside, until somebody has had time to see it
+        self.reserve = True  # the ballast is there
+        self._memory = memory
+        self.routes = routes
+        self._run = run
+        self._clock = clock
+        self._ballast = ballast
+        self._keep = keep  # events
+        self._soon_s = soon_s
+        self._patience_s = patience_s
+        self._gate = DeadlineExecutor()
+        self._trouble: str | None = None
+        self._late = False  # a call was not waited for, and that is said
+        self._guest = guest
+        self._tests_withdrawn = guest
+        self._store: Store | None = None
+        self._stale = False  # the store could not be written: good for reading until it is opened anew
+        self._suspect: str | None = None  # what is known to be wrong with the file
+        self._began_at = clock.wall(), clock.monotonic()
+        self._facts: dict[str, object] = {
+            "started_at": utc_text(self._began_at[0]),
+            "machine_boot": _machine_boot(),
+            "version": __version__,
+            "clock_synced": clock.synced(),
+            "clock_how": clock.how,
+        }
+        self._facts_written = False
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why events are in memory only; None: they are on the disk, or soon will be."""
+        if self._gate.busy_s >= self._patience_s:
+            return f"{self.folder}: the disk has not answered for {self._patience_s:.0f} s"
+        return self._trouble
+
+    def start(self) -> None:
+        """Open the journal and write down that the run lives; what hangs is left behind after half a minute."""
+        self._asked(lambda: self._write(beat=True), START_S, "beat")
+
+    def write(self) -> bool:
+        """Bring all that is in memory to the disk, oldest first; return whether there were events.
+
+        When it fails, or a call hangs in the disk, what is in memory is given out from there.
+        """
+        return bool(self._asked(self._write, self._soon_s, "write"))
+
+    def beat(self) -> None:
+        """Write all, and that the run lives; remove what is old, and make the ballast again."""
+        self._asked(lambda: self._write(beat=True), self._patience_s, "beat")
+
+    def _asked(self, work: Callable[[], T], within_s: float, name: str | None = None) -> T | None:
+        """Do work in the disk's thread; when it hangs return None, and deliver from memory."""
+        try:
+            return self._gate(work, within_s, name)
+        except DeadlineError:
+            self._memory.show()
+            if not self._late:
+                self._late = True
+                log.warning("%s: the disk does not answer; what comes goes on from memory until it does", self.folder)
+            return None
+
+    def _write(self, *, beat: bool = False, ended: bool = False) -> bool:
+        self._note(beat, ended)
+        for _ in range(TRIES):
+            try:
+                events = self._write_all(self._ready())
+                if beat:
+                    self._tidy(self._ready())
+            except DiskError as error:
+                if not self._mended(error):
+                    self._failed(str(error))
+                    return False
+            else:
+                return events
+        self._failed(f"{self.folder}: the journal cannot be mended")
+        return False
+
+    def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found] | None:
+        """Return at most ``limit`` rows of a channel but those ``settled``; None: the disk does not answer now."""
+        return self._read(
+            lambda store: store.waiting(
+                channel,
+                newest_first=newest_first,
+                limit=limit,
+                settled=settled,
+                run=self._run.id,
+                guest=self._guest,
+            )
+        )
+
+    def reviews(self, after: int) -> list[Any] | None:
+        """Return the reviews after a row (``Store.reviews``); None while the disk does not answer."""
+        return self._read(lambda store: store.reviews(after))
+
+    def _read(self, ask: Callable[[Store], list[T]]) -> list[T] | None:
+        def look() -> list[T]:
+            if self._store is None:
+                return []
+            try:
+                return ask(self._store)
+            except DiskError as error:
+                self._mended(error)  # with the next thing that is written
+                self._failed(str(error))
+                return []
+
+        return self._asked(look, self._soon_s)
+
+    def examine(self) -> str | None:
+        """Check every page and index beside the running alarm, and replace a damaged journal; return what is wrong."""
+        found = check_whole(self.folder)
+        if found:
+            self._suspect = found
+            self.beat()
+        return found
+
+    def close(self) -> None:
+        """End the run."""
+
+        def end() -> None:
+            self._write(beat=True, ended=True)
+            if self._store:
+                self._store.close()
+                self._store = None
+
+        self._asked(end, self._patience_s, "end")
+        self._gate.close()
+
+    def _note(self, beat: bool, ended: bool) -> None:
+        """Note what is to be written of the run itself."""
+        now = utc_text(self._clock.wall())
+        if "synced_at" not in self._facts and self._clock.synced():
+            wall, monotonic = self._clock.wall(), self._clock.monotonic()
+            jump_s = (wall - self._began_at[0]).total_seconds() - (monotonic - self._began_at[1])
+            self._facts |= {"clock_synced": True, "clock_how": self._clock.how, "synced_at": now, "offset_s": jump_s}
+            self._facts_written = False
+        if beat or "alive_at" not in self._facts:
+            self._facts["alive_at"] = now
+            self._facts_written = False
+        if ended:
+            self._facts["ended_at"] = now
+
+    def _ready(self) -> Store:
+        """Return the open journal. Raises DiskError."""
+        if self._store and not (self._stale or self._suspect or self._store.moved):
+            return self._store
+        # Closed first: at its end SQLite removes the log beside a file of this name.
+        if self._store:
+            self._store.close()
+            self._store = None
+        self._facts_written = False
+        self._store, replaced = open_store(
+            self.folder, self.routes, self._clock.wall(), self._suspect, guest=self._guest
+        )
+        self.replaced = replaced or self.replaced
+        self._stale, self._suspect = False, None
+        return self._store
+
+    def _write_all(self, store: Store) -> bool:
+        """Write everything in memory, in its order; return whether there were events. Raises DiskError."""
+        events = False
+        # A disk that refused is tried with little, or every event would cost what all those in memory cost.
+        while (what := self._memory.unwritten(1 if self._trouble else AT_ONCE)) or not self._facts_written:
+            with store.writing():
+                lie = store.put(what)
+                if not self._facts_written:
+                    store.run(self._run.id, **self._facts)
+                if not self._tests_withdrawn:
+                    store.withdraw_tests(self._run.id, utc_text(self._clock.wall()))
+            self._facts_written = self._tests_withdrawn = True
+            self._memory.written(what, lie)
+            events |= bool(what.entries)
+            self._well()
+        return events
+
+    def _tidy(self, store: Store) -> None:
+        """Remove old events and make the ballast again, where there is anything to do. Raises DiskError."""
+        if store.surplus(self._keep) > self._keep // 100:
+            with store.writing():
+                store.trim(self._keep, TRIM_EVENTS)
+        self.reserve = self._ballast.top_up()
+
+    def _mended(self, error: DiskError) -> bool:
+        """Return whether something was done that makes another try worth while."""
+        if error.fault == "full" or (error.fault == "broken" and self._ballast.full):
+            self.reserve = False
+            return self._ballast.release()
+        if error.fault == "damaged":
+            self._suspect = str(error.__cause__)
+            return True
+        self._stale |= error.fault == "broken"
+        return False
+
+    def _failed(self, why: str) -> None:
+        self._memory.show()
+        if self._trouble is None:
+            log.warning("%s; events are kept in memory only until it is better", why)
+        self._trouble = why
+
+    def _well(self) -> None:
+        if self._trouble is not None or self._late:
+            log.warning("%s: the journal is written again", self.folder)
+        self._trouble, self._late = None, False
+
+
+def _machine_boot() -> str | None:
+    """Return what tells one start of the machine from the next, where the system has such a thing."""
+    with suppress(OSError):
+        return MACHINE_BOOT.read_text().strip()
+    return None
+
+
+# Keep people's reviews in the journal: one row for each, of which the last of an event counts.
+#
+# The record is the review beside the evidence (``edge.record.review``); these rows are how a running alarm hears of it.
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One review of an event."""
+
+    row: int  # counts up
+    event: Event  # its first one
+    verdict: str
+    label: str | None  # what is there, where it was relabelled
+    at: datetime  # UTC, by the device's clock
+
+
+def understood(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[Said]:
+    """Parse rows of ``Store.reviews``, in order; skip what cannot be understood."""
+    found = []
+    for number, verdict, label, at, line in rows:
+        try:
+            event = Event.from_json(line)
+        except ValueError as error:
+            log.debug("review %s is of an event that cannot be understood: %s", number, error)
+            continue
+        if (when := utc(at)) is not None:
+            found.append(Said(number, event, verdict, label, when))
+    return found
+
+
+def pass_on(folder: Path, ids: Sequence[str], review: Review) -> str | None:
+    """Write a review of these events into the journal in ``folder``, where there is one that knows them.
+
+    Why a running alarm does not hear of it, in words; None: it does, or there is none.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        with faults(path):
+            return _write(path, ids, review)
+    except DiskError as error:
+        return str(error)
+
+
+def _write(path: Path, ids: Sequence[str], review: Review) -> str | None:
+    with closing(database.connect(path, "rw")) as db:
+        if db.execute("PRAGMA application_id").fetchone()[0] != database.APPLICATION_ID:
+            return f"{path}: it is no journal of Bear Alarm"
+        if database.version(db) > database.VERSION:
+            return f"{path}: a newer version of Bear Alarm made it; use that one"
+        if database.version(db) < database.REVIEWS:  # only an alarm changes the tables: an older one may run on them
+            return "its journal is of an older version; start the alarm with this version, and review once more"
+        db.execute("BEGIN IMMEDIATE")
+        for id_ in ids:
+            db.execute(
+                "INSERT INTO reviews(event_id, verdict, label, at) SELECT ?, ?, ?, ?"
+                " WHERE EXISTS (SELECT 1 FROM events WHERE event_id = ?)",
+                (id_, review.verdict, review.label, review.at, id_),
+            )
+        db.execute("COMMIT")
+        for end in ENDS:
+            hand_over(path.with_name(NAME + end))
+    return None
+
 
 # A file that is only there to be given up: on a full disk it makes room for the alarms that still come.
 
-
-log = logging.getLogger(__name__)
 
 BALLAST_BYTES = 1 << 20  # some hundred alarms
 ROOM_BYTES = 8 << 20  # so much must be free before it is made again, so that it does not itself fill the disk
@@ -68,7 +545,7 @@ class Ballast:
 
     @property
     def free(self) -> int | None:
-        """Bytes free on its disk; None when that cannot be asked."""
+        """Return the bytes free on its disk; None when that cannot be asked."""
         try:
             return shutil.disk_usage(self.path.parent).free
         except OSError:
@@ -76,19 +553,19 @@ class Ballast:
 
     @property
     def full(self) -> bool:
-        """Whether the disk is as good as full."""
+        """Return True when the disk is as good as full."""
         return (self.free or 0) < min(FULL_BYTES, self.room)
 
     @property
     def kept(self) -> bool:
-        """Whether it is there, whole."""
+        """Return True when it is there, whole."""
         try:
             return self.path.stat().st_size >= self.size
         except OSError:
             return False
 
     def release(self) -> bool:
-        """Give it up; whether that made room."""
+        """Give it up; return whether that made room."""
         try:
             self.path.unlink()
         except OSError:
@@ -99,7 +576,7 @@ class Ballast:
         return True
 
     def top_up(self) -> bool:
-        """Make it again where it is missing and there is room; whether it is there now. Writes nothing if it was."""
+        """Make it where it is missing and there is room; return whether it is there now. Writes nothing if it was."""
         if self.kept:
             return True
         if (self.free or 0) < self.room + self.size:
@@ -168,7 +645,7 @@ class Clock:
         self._was_set = False
 
     def synced(self) -> bool | None:
-        """Whether the clock is known to be right; None: not known. Fit for ``EventFactory(clock_synced=…)``."""
+        """Return whether the clock is right; None: not known. Fit for ``EventFactory(clock_synced=…)``."""
         now = self.monotonic()
         apart_s = self.wall().timestamp() - now
         if self.monotonic() - now < LOOKED_S:
@@ -182,17 +659,17 @@ class Clock:
 
     @property
     def how(self) -> str:
-        """How the last answer is known, in a few words."""
+        """Say in a few words how the last answer is known."""
         return self._answer[1]
 
 
 def _going_on() -> float:
-    """Seconds that also count while the machine sleeps, where the system has such a clock."""
+    """Return seconds that also count while the machine sleeps, where the system has such a clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def _asker() -> Callable[[], Answer]:
-    """How this system is asked: Linux by adjtimex, which every user may call; the others do not say."""
+    """Return the question for this system: adjtimex on Linux, which every user may call; the others do not say."""
     if sys.platform != "linux":
         return lambda: (None, UNKNOWN)
     import ctypes
@@ -224,471 +701,3 @@ def _asker() -> Callable[[], Answer]:
         return True, f"adjtimex: right within {now.maxerror / 1e6:.1f} s"
 
     return ask
-
-
-# The journal's way to the disk: opened when it can be, mended where that helps, and never waited for long.
-
-
-TRIM_EVENTS = 5_000  # at most at a time
-AT_ONCE = 100  # events in one transaction
-TRIES = 4  # the ballast given up, a moved or a damaged file opened anew, and once more
-START_S = 30.0  # what is damaged is mended first; an alarm whose disk hangs starts all the same
-MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux
-
-T = TypeVar("T")
-
-
-class Disk:
-    """Writes down what is in ``memory``; what fails is kept there. Nothing raises for a disk that is broken.
-
-    After ``soon_s`` seconds a call goes on without the disk; one that takes ``patience_s`` seconds is said.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        memory: Memory,
-        routes: Sequence[Route],
-        run: EventFactory,
-        clock: Clock,
-        *,
-        ballast: Ballast,
-        keep: int,
-        soon_s: float,
-        patience_s: float,
-    ) -> None:
-        self.folder = folder
-        self.reserve = True  # the ballast is there
-        self._memory = memory
-        self.routes = routes
-        self._run = run
-        self._clock = clock
-        self._ballast = ballast
-        self._keep = keep  # events
-        self._soon_s = soon_s
-        self._patience_s = patience_s
-        self._gate = DeadlineExecutor()
-        self._trouble: str | None = None
-        self._late = False  # a call was not waited for, and that is said
-        self._alive = RunLock(folder, run.id)
-        self._store: Store | None = None
-        self._stale = False  # the store could not be written: good for reading until it is opened anew
-        self._suspect: str | None = None  # what is known to be wrong with the file
-        self._began_at = clock.wall(), clock.monotonic()
-        self._facts: dict[str, object] = {
-            "started_at": utc_text(self._began_at[0]),
-            "machine_boot": _machine_boot(),
-            "version": __version__,
-            "clock_synced": clock.synced(),
-            "clock_how": clock.how,
-        }
-        self._facts_written = False
-
-    @property
-    def trouble(self) -> str | None:
-        """Why events are in memory only; None: they are on the disk, or soon will be."""
-        if self._gate.busy_s >= self._patience_s:
-            return f"{self.folder}: the disk has not answered for {self._patience_s:.0f} s"
-        return self._trouble
-
-    def start(self) -> None:
-        """Open the journal and write down that the run lives; what hangs is left behind after half a minute."""
-        self._asked(lambda: self._write(beat=True), START_S, "beat")
-
-    def write(self) -> bool:
-        """Bring all that is in memory to the disk, oldest first; whether that were events.
-
-        When it fails, or a call hangs in the disk, what is in memory is given out from there.
-        """
-        return bool(self._asked(self._write, self._soon_s, "write"))
-
-    def beat(self) -> None:
-        """``write``, and that the run lives; what is old goes, and the ballast comes back."""
-        self._asked(lambda: self._write(beat=True), self._patience_s, "beat")
-
-    def _asked(self, work: Callable[[], T], within_s: float, name: str | None = None) -> T | None:
-        """What the disk's thread makes of it; None, and what is in memory is given out from there, when it hangs."""
-        try:
-            return self._gate(work, within_s, name)
-        except DeadlineError:
-            self._memory.show()
-            if not self._late:
-                self._late = True
-                log.warning("%s: the disk does not answer; what comes goes on from memory until it does", self.folder)
-            return None
-
-    def _write(self, *, beat: bool = False, ended: bool = False) -> bool:
-        self._note(beat, ended)
-        for _ in range(TRIES):
-            try:
-                events = self._write_all(self._ready())
-                if beat:
-                    self._tidy(self._ready())
-            except DiskError as error:
-                if not self._mended(error):
-                    self._failed(str(error))
-                    return False
-            else:
-                return events
-        self._failed(f"{self.folder}: the journal cannot be mended")
-        return False
-
-    def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found] | None:
-        """At most ``limit`` rows of a channel but those ``settled``; None: the disk does not answer now.
-
-        Rows of other runs that live are theirs to deliver.
-        """
-
-        return self._read(
-            lambda store: store.waiting(
-                channel, newest_first=newest_first, limit=limit, besides=self._alive.others(), settled=settled
-            )
-        )
-
-    def reviews(self, after: int) -> list[Any] | None:
-        """Return the reviews after a row (``Store.reviews``); None while the disk does not answer."""
-        return self._read(lambda store: store.reviews(after))
-
-    def _read(self, ask: Callable[[Store], list[T]]) -> list[T] | None:
-        def look() -> list[T]:
-            if self._store is None:
-                return []
-            try:
-                return ask(self._store)
-            except DiskError as error:
-                self._mended(error)  # with the next thing that is written
-                self._failed(str(error))
-                return []
-
-        return self._asked(look, self._soon_s)
-
-    def examine(self) -> str | None:
-        """Check every page and index beside the running alarm; what is wrong, then mended as far as it goes."""
-        found = check_whole(self.folder)
-        if found:
-            self._suspect = found
-            self.beat()
-        return found
-
-    def close(self) -> None:
-        """The run is over."""
-
-        def end() -> None:
-            try:
-                self._write(beat=True, ended=True)
-                if self._store:
-                    self._store.close()
-                    self._store = None
-            finally:
-                self._alive.close()
-
-        self._asked(end, self._patience_s, "end")
-        self._gate.close()
-
-    def _note(self, beat: bool, ended: bool) -> None:
-        """What is to be written of the run itself."""
-        now = utc_text(self._clock.wall())
-        if "synced_at" not in self._facts and self._clock.synced():
-            wall, monotonic = self._clock.wall(), self._clock.monotonic()
-            jump_s = (wall - self._began_at[0]).total_seconds() - (monotonic - self._began_at[1])
-            self._facts |= {"clock_synced": True, "clock_how": self._clock.how, "synced_at": now, "offset_s": jump_s}
-            self._facts_written = False
-        if beat or "alive_at" not in self._facts:
-            self._facts["alive_at"] = now
-            self._facts_written = False
-        if ended:
-            self._facts["ended_at"] = now
-
-    def _ready(self) -> Store:
-        """The open journal. Raises DiskError."""
-        if self._store and not (self._stale or self._suspect or self._store.moved):
-            return self._store
-        # Closed first: at its end SQLite removes the log beside a file of this name.
-        if self._store:
-            self._store.close()
-            self._store = None
-        self._facts_written = False
-        self._store = open_store(self.folder, self.routes, self._clock.wall(), self._suspect)
-        self._stale, self._suspect = False, None
-        self._alive.say()
-        return self._store
-
-    def _write_all(self, store: Store) -> bool:
-        """Everything in memory, in its order; whether that were events. Raises DiskError."""
-        events = False
-        # A disk that refused is tried with little, or every event would cost what all those in memory cost.
-        while (what := self._memory.unwritten(1 if self._trouble else AT_ONCE)) or not self._facts_written:
-            with store.writing():
-                lie = store.put(what)
-                if not self._facts_written:
-                    store.run(self._run.id, **self._facts)
-            self._facts_written = True
-            self._memory.written(what, lie)
-            events |= bool(what.entries)
-            self._well()
-        return events
-
-    def _tidy(self, store: Store) -> None:
-        """Old events go and the ballast comes back, where there is anything to do. Raises DiskError."""
-        if store.surplus(self._keep) > self._keep // 100:
-            with store.writing():
-                store.trim(self._keep, TRIM_EVENTS)
-        self.reserve = self._ballast.top_up()
-
-    def _mended(self, error: DiskError) -> bool:
-        """Whether something was done that makes another go worth while."""
-        if error.fault == "full" or (error.fault == "broken" and self._ballast.full):
-            self.reserve = False
-            return self._ballast.release()
-        if error.fault == "damaged":
-            self._suspect = str(error.__cause__)
-            return True
-        self._stale |= error.fault == "broken"
-        return False
-
-    def _failed(self, why: str) -> None:
-        self._memory.show()
-        if self._trouble is None:
-            log.warning("%s; events are kept in memory only until it is better", why)
-        self._trouble = why
-
-    def _well(self) -> None:
-        if self._trouble is not None or self._late:
-            log.warning("%s: the journal is written again", self.folder)
-        self._trouble, self._late = None, False
-
-
-def _machine_boot() -> str | None:
-    """What tells one start of the machine from the next, where the system has such a thing."""
-    with suppress(OSError):
-        return MACHINE_BOOT.read_text().strip()
-    return None
-
-
-# Keep people's reviews in the journal: one row for each, of which the last of an event counts.
-#
-# The record is the review beside the evidence (``edge.record.review``); these rows are how a running alarm hears of it.
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One review of an event."""
-
-    row: int  # counts up
-    event: Event  # its first one
-    verdict: str
-    label: str | None  # what is there, where it was relabelled
-    at: datetime  # UTC, by the device's clock
-
-
-def understood(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[Said]:
-    """Rows of ``Store.reviews``, in order; what cannot be understood is left out."""
-    found = []
-    for number, verdict, label, at, line in rows:
-        try:
-            event = Event.from_json(line)
-        except ValueError as error:
-            log.debug("review %s is of an event that cannot be understood: %s", number, error)
-            continue
-        if (when := utc(at)) is not None:
-            found.append(Said(number, event, verdict, label, when))
-    return found
-
-
-def pass_on(folder: Path, ids: Sequence[str], review: Review) -> str | None:
-    """Write a review of these events into the journal in ``folder``, where there is one that knows them.
-
-    Why a running alarm does not hear of it, in words; None: it does, or there is none.
-    """
-    path = folder / NAME
-    if not path.is_file():
-        return None
-    try:
-        with faults(path), alone(folder):
-            return _write(path, ids, review)
-    except DiskError as error:
-        return str(error)
-
-
-def _write(path: Path, ids: Sequence[str], review: Review) -> str | None:
-    with closing(database.connect(path, "rw")) as db:
-        if db.execute("PRAGMA application_id").fetchone()[0] != database.APPLICATION_ID:
-            return f"{path}: it is no journal of Bear Alarm"
-        if database.version(db) > database.VERSION:
-            return f"{path}: a newer version of Bear Alarm made it; use that one"
-        if database.version(db) < database.REVIEWS:  # only an alarm changes the tables: an older one may run on them
-            return "its journal is of an older version; start the alarm with this version, and review once more"
-        db.execute("BEGIN IMMEDIATE")
-        for id_ in ids:
-            db.execute(
-                "INSERT INTO reviews(event_id, verdict, label, at) SELECT ?, ?, ?, ?"
-                " WHERE EXISTS (SELECT 1 FROM events WHERE event_id = ?)",
-                (id_, review.verdict, review.label, review.at, id_),
-            )
-        db.execute("COMMIT")
-        for end in ENDS:
-            hand_over(path.with_name(NAME + end))
-    return None
-
-
-KEEP_EVENTS = 50_000  # some 60 MB
-SOON_S = 3.0  # a card may take a breath; an alarm is not held up by a longer one
-PATIENCE_S = 10.0  # such a disk is said to be no good
-
-
-class Journal:
-    """Keeps events in ``folder/journal.db`` and is the ``edge.record.outbox.Queue`` of the ``routes``. For any thread.
-
-    Nothing here raises for a disk that is broken; ``durable`` and ``problem`` say how it stands. Calls wait for the
-    disk, which works in a thread of its own: ``soon_s`` seconds where it hangs, and not at all while it goes on
-    hanging; they belong in a worker. A disk that takes ``patience_s`` seconds is a problem. The newest ``keep`` events
-    are kept, and every one that still waits to be delivered.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        routes: Sequence[Route] = (),
-        *,
-        run: EventFactory,
-        clock: Clock | None = None,
-        ballast: Ballast | None = None,
-        keep: int = KEEP_EVENTS,
-        soon_s: float = SOON_S,
-        patience_s: float = PATIENCE_S,
-    ) -> None:
-        self.folder = folder
-        self.routes = list(routes)
-        self._clock = clock or Clock()
-        self._began = self._clock.monotonic()
-        self._memory = Memory()
-        self._listeners: list[Callable[[], None]] = []
-        self._disk = Disk(
-            folder,
-            self._memory,
-            self.routes,
-            run,
-            self._clock,
-            ballast=ballast or Ballast(folder),
-            keep=keep,
-            soon_s=soon_s,
-            patience_s=patience_s,
-        )
-        self._disk.start()
-
-    def __call__(self, event: Event) -> Event:
-        """Write the event down, with a row for each channel that wants it; the event as it now stands.
-
-        ``durable`` is True when COMMIT returned; else the event is kept in memory and delivered from there.
-        """
-        return replace(event, durable=self._keep(event, None).durable)
-
-    def attach(self, event: Event, picture: Path) -> None:
-        """The picture of an event lies at this path from now on: written down, and sent to who takes pictures."""
-        self._keep(replace(event, evidence=str(picture)), picture)
-
-    def reroute(self, routes: Sequence[Route]) -> None:
-        """Queue further events for these; what waits for others stays."""
-        self.routes = self._disk.routes = list(routes)
-
-    def beat(self) -> None:
-        """Every ten minutes: that the run lives is written down, and with it what is still only in memory."""
-        self._disk.beat()
-        self._notify()
-
-    def examine(self) -> str | None:
-        """Check the whole journal beside the running alarm; what is wrong, which is mended as far as it goes."""
-        return self._disk.examine()
-
-    def close(self) -> None:
-        """The run is over."""
-        self._disk.close()
-
-    @property
-    def durable(self) -> bool:
-        """Whether events are on the disk when they count as told."""
-        return self._disk.trouble is None
-
-    @property
-    def problem(self) -> str | None:
-        """What is wrong now, in one sentence for people; None: nothing."""
-        if self._disk.trouble:
-            lost = f", {self._memory.lost} were given up" if self._memory.lost else ""
-            return f"{self._disk.trouble}; {len(self._memory)} events are in memory only{lost}"
-        if not self._disk.reserve:
-            return f"{self.folder}: the disk is nearly full, and no room is kept for further alarms; free some space"
-        return None
-
-    def listen(self, call: Callable[[], None]) -> None:
-        """``call`` is called, from any thread, when there may be something new; it must return at once."""
-        self._listeners.append(call)
-
-    def unlisten(self, call: Callable[[], None]) -> None:
-        """No longer call it; one that was never to be called is nothing."""
-        self._listeners = [each for each in self._listeners if each != call]  # another thread may go through it
-
-    def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[OutboxRow]:
-        """What this channel has not delivered, in the order of the journal or the newest first."""
-        marks = self._memory.marks()
-        settled = {row for row, mark in marks.items() if mark.state != "waiting"}
-        found = self._disk.waiting(channel, newest_first=newest_first, limit=limit, settled=settled)
-        there = [each for each in (self._read(row, marks) for row in found or ()) if each]
-        here = self._memory.waiting(channel, self._clock.monotonic(), hidden=found is None)
-        return ([*reversed(here), *there] if newest_first else [*there, *here])[:limit]
-
-    def reviews(self, after: int = 0) -> list[Said]:
-        """Return the reviews after a row; none while the disk does not answer."""
-        return understood(self._disk.reviews(after) or ())
-
-    def done(self, rows: Sequence[int]) -> None:
-        """These were delivered."""
-        now = utc_text(self._clock.wall())
-        for row in rows:
-            self._memory.mark(row, Mark("done", 1, None, now))
-        self._settle()
-
-    def again(self, row: int, why: str) -> None:
-        """This one failed and stays; put down with whatever is written next, for a broker may be away for days."""
-        self._memory.mark(row, Mark("waiting", 1, why))
-
-    def park(self, row: int, why: str) -> None:
-        """This one was refused for good: it is kept and shown, and tried no more."""
-        self._memory.mark(row, Mark("parked", 1, why, utc_text(self._clock.wall())))
-        self._settle()
-
-    def _settle(self) -> None:
-        """What has become of rows to the disk; events that came there with it have other numbers now, which is told."""
-        if self._disk.write():
-            self._notify()
-
-    def _keep(self, event: Event, picture: Path | None) -> Entry:
-        """An event, or the picture of one, to the disk or else to memory."""
-        event.to_json()  # one that cannot be written fails here, and does not take those after it along
-        rows = rows_for(self.routes, event, picture)
-        entry = self._memory.add(event, rows, utc_text(self._clock.wall()), self._clock.monotonic())
-        self._disk.write()
-        self._notify()
-        return entry
-
-    def _read(self, found: Found, marks: dict[int, Mark]) -> OutboxRow | None:
-        """A row of the disk as a channel sees it; one that holds no event is parked, or it would hold up the others."""
-        try:
-            event = Event.from_json(found.json)
-            queued_at = datetime.fromisoformat(found.queued_at)
-        except ValueError as error:
-            self.park(found.row, f"there is no event in it ({error})")
-            return None
-        since = self._memory.since(found.row)
-        if since is not None:
-            age_s = self._clock.monotonic() - since
-        else:
-            age_s = (self._clock.wall() - queued_at).total_seconds()
-            if age_s < 0:  # the clock starts behind an earlier run's: it has waited since this one began at least
-                age_s = self._clock.monotonic() - self._began
-        attempts = found.attempts + marks.get(found.row, Mark()).tries
-        picture = None if found.picture is None else Path(found.picture)
-        return OutboxRow(found.row, event, found.part, picture, max(age_s, 0.0), attempts)
-
-    def _notify(self) -> None:
-        for call in self._listeners:
-            call()

@@ -52,7 +52,7 @@ class Message:
 
     @property
     def digest(self) -> bool:
-        """Whether several old events are told in one."""
+        """Return True when several old events are sent in one."""
         return len(self.events) > 1
 
 
@@ -63,7 +63,7 @@ class Route(Protocol):
     pictures: bool  # whether it takes pictures too
 
     def wants(self, event: Event) -> bool:
-        """Whether this event goes to it."""
+        """Return True when this event goes to it."""
 
 
 class Channel(Route, Protocol):
@@ -73,7 +73,7 @@ class Channel(Route, Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot be reached, as far as it knows without sending, in one sentence; None: nothing is known."""
+        """Return in one sentence why it cannot be reached, as far as it knows without sending; None: not known."""
 
     def send(self, message: Message) -> None:
         """Send it and wait until it is delivered: PUBACK, 2xx, or what the other side's word for it is.
@@ -83,32 +83,32 @@ class Channel(Route, Protocol):
         """
 
     def listen(self, call: Callable[[], None]) -> None:
-        """``call`` is called, from any thread, when the other side was away and is back; it must return at once.
+        """Have ``call`` called, from any thread, when the other side was away and is back; it must return at once.
 
         A channel that holds no connection never calls.
         """
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
 
 
 class Queue(Protocol):
     """The rows that wait, channel by channel; safe to call from any thread. The journal keeps them."""
 
     def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[OutboxRow]:
-        """What this channel has not delivered yet, in the order of the journal or the newest first."""
+        """Return what this channel has not delivered yet, in the order of the journal or the newest first."""
 
     def done(self, rows: Sequence[int]) -> None:
-        """These were delivered."""
+        """Note that these were delivered: they are not listed again, even where that cannot be written yet."""
 
     def again(self, row: int, why: str) -> None:
-        """This one failed and stays; ``why`` in one sentence without secrets."""
+        """Note that this one failed and stays; ``why`` in one sentence without secrets."""
 
     def park(self, row: int, why: str) -> None:
-        """This one was refused for good: it is kept and shown, and tried no more."""
+        """Note that this one was refused for good: it is kept and shown, and not tried again."""
 
     def listen(self, call: Callable[[], None]) -> None:
-        """``call`` is called, from any thread, when there is something new; it must return at once."""
+        """Have ``call`` called, from any thread, when there is something new; it must return at once."""
 
     def unlisten(self, call: Callable[[], None]) -> None:
-        """No longer call it."""
+        """Stop calling it."""

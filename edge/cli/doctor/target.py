@@ -74,10 +74,10 @@ class Target:
     @property
     def alarm_runs(self) -> bool:
         """Whether an alarm is at work here now: on that state folder, as its lock says, or as the service."""
-        from edge.record.database import RunLock
+        from edge.record.database import watching_run
 
         try:
-            if RunLock(self.state, "").others():
+            if watching_run(self.state):
                 return True
         except BearAlarmError:
             pass
