@@ -99,7 +99,7 @@ def try_everyone(
     if alerting.journal and alerting.journal.problem:
         log.warning("%s", alerting.journal.problem)
     if not settings.anyone:
-        log.info("Nobody but this terminal would be told; `bear-alarm watch --help` lists who can be.")
+        log.info("Nobody but this terminal would be told; `bear-alarm watch --help-all` lists who can be.")
     raise typer.Exit(0 if told else 1)
 
 
