@@ -78,7 +78,7 @@ class ShadowDecider(Decider, Generic[K]):
 
 
 STEP = 0.1  # logit-seconds between the levels tried
-MOST_PEAKS = 10
+MAX_PEAKS = 10
 PERIODS_H = {"hour": 1.0, "day": 24.0, "week": 168.0, "month": 730.0, "year": 8760.0}
 
 _BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/|a |an |per )\s*(\w+?)\s*")
@@ -221,7 +221,7 @@ def choose(heard: Iterable[Heard], rule: Rule, levels: Sequence[float], budget: 
         quiet=_from(found, lambda level: level.alarms == 0),
         bound=3.0 / hours * PERIODS_H[budget.period] if hours > 0 else math.inf,
         needed_hours=budget.quiet_hours,
-        peaks=tuple(heapq.nlargest(MOST_PEAKS, (peak for clip in clips for peak in clip.peaks), _height)),
+        peaks=tuple(heapq.nlargest(MAX_PEAKS, (peak for clip in clips for peak in clip.peaks), _height)),
     )
 
 
@@ -275,13 +275,13 @@ class Peaks(ShadowDecider[float]):
             if number not in self._going or standing.sum > self._going[number].sum:
                 self._going[number] = self._peak(standing, time)
         # Hours of footage must not fill the memory.
-        if len(self._over) > 100 * MOST_PEAKS:
-            self._over = heapq.nlargest(MOST_PEAKS, self._over, _height)
+        if len(self._over) > 100 * MAX_PEAKS:
+            self._over = heapq.nlargest(MAX_PEAKS, self._over, _height)
         return verdicts
 
     def highest(self) -> tuple[Peak, ...]:
         """The highest peaks, highest first."""
-        return tuple(heapq.nlargest(MOST_PEAKS, [*self._over, *self._going.values()], _height))
+        return tuple(heapq.nlargest(MAX_PEAKS, [*self._over, *self._going.values()], _height))
 
     def _peak(self, standing: EvidenceState, time: float) -> Peak:
         return Peak(self.clip, round(time, 2), standing.sum, standing.bear or 0.0, standing.box_xywh)

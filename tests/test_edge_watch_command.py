@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from edge.alert.command import command_in_doubt
-from edge.cli.watch import LEAST_FPS
+from edge.cli.watch import MIN_FPS
 from edge.decide.evidence import Evidence
 from edge.pictures import read_picture
 from edge.schema import Event
@@ -183,7 +183,7 @@ def test_a_snapshot_shows_what_the_alarm_sees(clip, model, tmp_path):
 
 def test_two_sure_frames_alarm_at_the_least_frame_rate():
     gathered = Evidence(RULE)
-    assert [gathered(RULE.cap, at) for at in (0.0, 1 / LEAST_FPS)] == [False, True]
+    assert [gathered(RULE.cap, at) for at in (0.0, 1 / MIN_FPS)] == [False, True]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the POSIX shell's words")

@@ -25,6 +25,7 @@ import typer
 from numpy.typing import NDArray
 
 from edge.camera import open_source
+from edge.cli.progress import counted
 from edge.detect.classifier import Classifier
 from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget, ScanTimer
@@ -39,10 +40,10 @@ log = logging.getLogger(__name__)
 
 MANY = 12  # crops a frame is given at most
 ACROSS, DOWN = 4, 3  # of them over a frame
-LEAST_ROUNDS = 5
+MIN_ROUNDS = 5
 FPS = CameraSettings.fps
 STILL = 3  # of the demo's first frames: further on the grass sways in them
-LEAST = 3  # crops a frame is given in any case (edge.detect.frame_rate)
+MIN_CROPS = 3  # crops a frame is given in any case (edge.detect.frame_rate)
 USABLE = 0.7  # of all cores: the rest is for the system, writing and sending
 CHILD_S = 300.0
 FLOAT = "float"
@@ -251,7 +252,7 @@ def rounds(seconds: float) -> Iterator[int]:
     """0, 1, 2 … until so many seconds are gone and there were five after the first."""
     until = time.monotonic() + seconds
     for number in itertools.count():
-        if number > LEAST_ROUNDS and time.monotonic() >= until:
+        if number > MIN_ROUNDS and time.monotonic() >= until:
             return
         yield number
 
@@ -321,7 +322,7 @@ def report(found: Bench) -> dict[str, Any]:
     follows = {
         "crops_in_a_frame": found.crops_within(FRAME_S),
         "cameras_quiet": round(found.cameras(), 1),
-        "cameras_moving": round(found.cameras(LEAST), 1),
+        "cameras_moving": round(found.cameras(MIN_CROPS), 1),
         "cameras_busy": round(found.cameras(found.crops_within(FRAME_S)), 1),
         "words": what_follows(found),
     }
@@ -337,7 +338,7 @@ def bench_text(found: Bench) -> str:
     rows += [("look at it as a whole", found.scan), ("compress it for evidence", found.jpeg)]
     wide = max(len(words) for words, _ in rows)
     lines = [
-        f"{first.model} on {found.machine}, {_plural(found.cores, 'core')}",
+        f"{first.model} on {found.machine}, {counted(found.cores, 'core')}",
         f"{found.rounds} rounds in {found.seconds:.0f} s; frames are 1280x720",
         "",
         f"  {'':<{wide}}  {'median':>9}  eight of ten rounds",
@@ -357,7 +358,7 @@ def what_follows(found: Bench) -> list[str]:
     words = [*_precisions(found), *_models(found)]
     crops, frame_s = found.crops_within(FRAME_S), found.ways[0].crop_ms / 1000.0
     if crops * frame_s <= FRAME_S:
-        words.append(f"{FRAME_S:g} s for a frame leave room for {_plural(crops, 'crop')}.")
+        words.append(f"{FRAME_S:g} s for a frame leave room for {counted(crops, 'crop')}.")
     else:
         words.append(
             f"A frame is given {crops} crops in any case, which take {crops * frame_s:.2f} s here: fewer frames are "
@@ -365,10 +366,10 @@ def what_follows(found: Bench) -> list[str]:
         )
     quiet = found.cameras()
     if quiet >= 1.0:
-        least, many = (int(found.cameras(each)) or "none" for each in (LEAST, crops))
-        busy = f"{least} with {LEAST} crops in every frame (one animal)"
-        busy += f", {many} with {crops} (rain)" if crops > LEAST else ""
-        words.append(f"At 10 frames a second it can watch {_plural(int(quiet), 'quiet camera')}, {busy}.")
+        least, many = (int(found.cameras(each)) or "none" for each in (MIN_CROPS, crops))
+        busy = f"{least} with {MIN_CROPS} crops in every frame (one animal)"
+        busy += f", {many} with {crops} (rain)" if crops > MIN_CROPS else ""
+        words.append(f"At 10 frames a second it can watch {counted(int(quiet), 'quiet camera')}, {busy}.")
         words.append(
             "That is worked out from the steps above; `bear-alarm watch CLIP` says what a frame of yours takes."
         )
@@ -412,7 +413,7 @@ def _models(found: Bench) -> list[str]:
 
 
 def _way_words(way: Way, first: Way, *, named: bool) -> str:
-    crops, threads = _plural(way.crops, "crop"), _plural(way.threads, "thread")
+    crops, threads = counted(way.crops, "crop"), counted(way.threads, "thread")
     model = f"{way.model}, " if named else ""
     usual = " (as the alarm runs)" if way == first else ""
     return f"score {crops}, {model}{way.precision}, {threads}{usual}"
@@ -420,10 +421,6 @@ def _way_words(way: Way, first: Way, *, named: bool) -> str:
 
 def _cost(cost: Cost) -> str:
     return f"{cost.median_ms:>6.1f} ms  {cost.low_ms:.1f} to {cost.high_ms:.1f}"
-
-
-def _plural(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 if __name__ == "__main__":

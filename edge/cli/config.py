@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODE = 0o640  # whoever names an address may have put a password into it
-MOST_TRIES = 3
+MAX_TRIES = 3
 
 app = typer.Typer(
     add_completion=False,
@@ -116,7 +116,7 @@ def _check_for_anything(path: Path, settings: Settings) -> None:
 def summary(settings: Settings) -> str:
     """A config in one line: its cameras, who is told, what is kept; no secrets."""
     names = [camera.name for camera in settings.cameras]
-    cameras = f"{len(names)} camera{'s' if len(names) > 1 else ''}: {', '.join(names)}" if names else "no camera"
+    cameras = f"{counted(len(names), 'camera')}: {', '.join(names)}" if names else "no camera"
     kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
     return "; ".join([cameras, f"told: {', '.join(_told(settings)) or 'the terminal'}", kept])
 
@@ -150,7 +150,7 @@ def _asked(file: Path) -> str:
     from edge.config.load import load_text
     from edge.config.template import template
 
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         text = template(file=str(file), **asked(_ask, log.info))
         try:
             load_text(text, file)
@@ -189,7 +189,7 @@ def _expanded(path: Path) -> Path:
 
 
 DEVICES = Path("/dev")
-MOST = 9  # devices that are offered
+MAX_DEVICES = 9  # devices that are offered
 PI_CAMERA = "picamera://0"
 NTFY = "ntfy"
 
@@ -203,7 +203,7 @@ def found_cameras(devices: Path = DEVICES) -> list[str]:
         names = [path.name for path in devices.iterdir() if re.fullmatch(r"video\d+", path.name)]
     except OSError:
         names = []
-    return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MOST])]
+    return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MAX_DEVICES])]
 
 
 def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:

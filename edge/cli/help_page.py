@@ -16,7 +16,7 @@ import typer
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-LEAST, MOST = 40, 100  # columns; longer lines are hard to read
+MIN_COLUMNS, MAX_COLUMNS = 40, 100  # columns; longer lines are hard to read
 NAMES = 26  # columns for names; a longer one has a line of its own
 TYPES = {"str": "TEXT", "text": "TEXT", "file": "PATH", "directory": "PATH", "int": "NUMBER", "integer": "NUMBER"}
 TYPES |= {"float": "NUMBER"}
@@ -60,7 +60,7 @@ def page(command: Any, ctx: Any, columns: int, common: Sequence[str] = ()) -> st
 
     ``common``: show only these options, in this order, and where the others are.
     """
-    width = min(max(columns, LEAST), MOST)
+    width = min(max(columns, MIN_COLUMNS), MAX_COLUMNS)
     params = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
     arguments = [param for param in params if param.param_type_name == "argument"]
     options = [param for param in params if param.param_type_name == "option"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LABEL = 14  # characters before what a line says; with a digest behind it, 80
-MOST = 2  # sources and licences that are named
+MAX_NAMED = 2  # sources and licences that are named
 
 app = typer.Typer(
     add_completion=False,
@@ -194,7 +194,7 @@ def width() -> int:
 def most(counts: dict[str, int]) -> str:
     """The largest two of the counts, and how many more there are."""
     ranked = sorted(counts.items(), key=lambda item: -item[1])
-    named = ranked if len(ranked) <= MOST + 1 else ranked[:MOST]
+    named = ranked if len(ranked) <= MAX_NAMED + 1 else ranked[:MAX_NAMED]
     more = f" and {len(ranked) - len(named)} more" if len(named) < len(ranked) else ""
     return ", ".join(f"{name} {n}" for name, n in named) + more
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 SETTLE_FRAMES = 15  # a live camera finds its exposure and the background its noise
 SETTLE_S = 3.0  # of a file before the frame in question
 ROWS = 24  # of the table
-LEAST_WORDS = 0.1  # a place of the frame scan with a lower bear probability is drawn without it; the table has it
+MIN_WORDS = 0.1  # a place of the frame scan with a lower bear probability is drawn without it; the table has it
 
 SourceArg = Annotated[
     str | None,
@@ -137,7 +137,7 @@ def marks(scores: list[Score], card: Card) -> list[Mark]:
     for score in sorted(scores, key=lambda score: (score.region.kind == "motion", score.bear)):
         moves = score.region.kind == "motion"
         if score is not best and score.region.box_xywh != WHOLE:
-            words = f"{score.bear:.2f}" if moves or score.bear >= LEAST_WORDS else ""
+            words = f"{score.bear:.2f}" if moves or score.bear >= MIN_WORDS else ""
             drawn.append(Mark(score.region.box_xywh, words, MOVING if moves else FOUND))
     bear = best.bear >= card.thresholds["crop"].value
     words = f"{best.label.replace('_', ' ') if bear else 'most bear-like'} {best.bear:.2f}"

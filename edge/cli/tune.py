@@ -16,6 +16,7 @@ import typer
 from edge.cli.options import ConfigOpt, config_for, settings_of
 from edge.cli.progress import counted
 from edge.errors import OptionError, SourceError
+from edge.local_time import lasting
 
 if TYPE_CHECKING:
     from edge.settings import CameraSettings
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_LINES = 8  # of the table of levels
-MOST_PEAKS = 5
+MAX_LINES = 8  # of the table of levels
+MAX_PEAKS = 5
 NEAR = 0.25  # share of the usual h from which a peak is worth a look
 
 
@@ -198,7 +199,7 @@ def tuned_text(found: Tuned, clips: int, traces: int = 0) -> str:
     """What was found, for a person: the table, what to do, what it costs, and what to look at first."""
     usual, budget = found.levels[0], found.budget
     read = " and ".join(counted(number, what) for number, what in ((clips, "clip"), (traces, "trace")) if number)
-    lines = [f"{read}, {_time(found.hours)} of footage taken as free of bears", ""]
+    lines = [f"{read}, {lasting(found.hours * 3600.0)} of footage taken as free of bears", ""]
     lines.append(f"  {'--alarm-at':>10}  {'alarms':>6}  {f'at most {budget.each}':>16}  a sure bear alarms within")
     for level in _telling(found):
         mark = "   (as it is)" if level is usual else ""
@@ -219,7 +220,7 @@ def _telling(found: Tuned) -> list[Level]:
     levels = found.levels
     changed = [levels[0], *(two for one, two in itertools.pairwise(levels) if one.alarms != two.alarms)]
     wanted = [level for level in (found.chosen, found.quiet) if level]
-    return sorted({level.alarm_at: level for level in [*changed[:MOST_LINES], *wanted]}.values(), key=_alarm_at)
+    return sorted({level.alarm_at: level for level in [*changed[:MAX_LINES], *wanted]}.values(), key=_alarm_at)
 
 
 def _alarm_at(level: Level) -> float:
@@ -233,9 +234,10 @@ def _not_supported(found: Tuned) -> list[str]:
     if found.hours < found.needed_hours:
         most = f"{_rate(found.bound)} {budget.each} (3/T, 95 %)"
         cannot += (
-            f": it is {_time(found.hours)} long, and so little, even without an alarm, only shows that there are at "
+            f": it is {lasting(found.hours * 3600.0)} long, and so little, even without an alarm, only shows that "
+            "there are at "
         )
-        cannot += f"most {most}. It takes {_time(found.needed_hours)} without one"
+        cannot += f"most {most}. It takes {lasting(found.needed_hours * 3600.0)} without one"
     if quiet is None:
         level = f"{found.levels[-1].alarm_at:g}"
         noisy = (
@@ -251,7 +253,7 @@ def _not_supported(found: Tuned) -> list[str]:
 def _look_at(found: Tuned) -> list[str]:
     """What came nearest to an alarm: were it a bear, all of it would be wrong."""
     usual = found.levels[0].alarm_at
-    near = [peak for peak in found.peaks if peak.sum >= NEAR * usual][:MOST_PEAKS]
+    near = [peak for peak in found.peaks if peak.sum >= NEAR * usual][:MAX_PEAKS]
     if not near:
         return ["", "Nothing came near an alarm."]
     first = near[0]
@@ -284,12 +286,6 @@ def _cost(usual: Level, level: Level) -> str:
 def _rate(alarms: float) -> str:
     """Two digits: more would be no truer."""
     return f"{float(f'{alarms:.2g}'):,g}" if alarms < 1e5 else f"{float(f'{alarms:.2g}'):,.0f}"
-
-
-def _time(hours: float) -> str:
-    from edge.local_time import lasting
-
-    return lasting(hours * 3600.0)
 
 
 def report(found: Tuned, model: str, fps: float) -> dict[str, Any]:

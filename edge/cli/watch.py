@@ -61,9 +61,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LEAST_FPS = (
-    0.25  # slower, the first of two sure frames is forgotten too far (edge.decide.evidence) for the two to alarm
-)
+MIN_FPS = 0.25  # slower, the first of two sure frames is forgotten too far (edge.decide.evidence) for the two to alarm
 
 WHERE, HOW = "Where and when", "How it looks and decides"  # panels of the help page
 RECORD = "What is kept"
@@ -113,12 +111,12 @@ def watch_settings(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=LEAST_FPS, max=60.0, help="Frames analysed a second. [default: 10]", rich_help_panel=HOW),
+        typer.Option(min=MIN_FPS, max=60.0, help="Frames analysed a second. [default: 10]", rich_help_panel=HOW),
     ] = None,
     idle_fps: Annotated[
         float | None,
         typer.Option(
-            min=LEAST_FPS,
+            min=MIN_FPS,
             max=60.0,
             help="Frames per second while nothing moves, on a live camera (default: half of --fps).",
             rich_help_panel=HOW,
@@ -692,7 +690,7 @@ def dump_on_request(recorder: Callable[[], Trace | None]) -> Iterator[None]:
 OVER = "over after"  # how the detail of a trouble that is over begins; one that ends with the watching has another
 
 AN_AID = "An aid, not a life-safety device."
-LEAST_LOST_S = 1.0  # without a picture: less is not worth a line
+MIN_LOST_S = 1.0  # without a picture: less is not worth a line
 
 
 class Terminal:
@@ -883,7 +881,7 @@ def _lost(opened: Source) -> str | None:
     from edge.camera.reconnect import ReconnectingSource
 
     kept = opened.sub if isinstance(opened, DualStreamSource) else opened  # without which nothing is seen at all
-    if not isinstance(kept, ReconnectingSource) or kept.lost_s < LEAST_LOST_S:
+    if not isinstance(kept, ReconnectingSource) or kept.lost_s < MIN_LOST_S:
         return None
     return f"{lasting(kept.lost_s)} without a picture, reopened {counted(kept.reopened, 'time')}"
 

@@ -144,7 +144,7 @@ class Survey:
 FORMAT_VERSION = "1.6"
 ANIMAL = "1"
 DETECTION_CATEGORIES = {ANIMAL: "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own; we only give the first
-LEAST_CLASS_CONF = 0.005  # below it no species is listed, as MegaDetector does
+MIN_CLASS_CONF = 0.005  # below it no species is listed, as MegaDetector does
 OWN = "bear_alarm"
 
 
@@ -225,7 +225,7 @@ class Results:
             found["classifications"] = [
                 [self._ids[label], round(p, DECIMALS)]
                 for label, p in likely
-                if label in self._ids and p >= LEAST_CLASS_CONF
+                if label in self._ids and p >= MIN_CLASS_CONF
             ]
         if finding.clip is not None:
             found["frame_number"] = finding.clip.best

@@ -418,7 +418,7 @@ BACKLOG_BYTES = 4_000_000  # waiting for the disk
 SETTLE_MOMENTS = 32
 SETTLE_S = 3.0
 OVERHEAD_BYTES = 130  # of a line in memory: its bytes object, its time, their tuple, its place in the ring
-MOST_TROUBLES = 5  # named in a summary
+MAX_TROUBLES = 5  # named in a summary
 
 
 class Trace:
@@ -610,7 +610,7 @@ class _While:
         if standing and share(standing) > (self.share[0].value if self.share else 0.0):
             self.share = Peak(share(standing), moment.time, moment.wall, standing.box_xywh), line
         for trouble in moment.troubles:
-            if len(self.troubles) < MOST_TROUBLES:
+            if len(self.troubles) < MAX_TROUBLES:
                 self.troubles[trouble] = None
 
     def lines(self, reason: str) -> list[bytes]:

@@ -229,7 +229,7 @@ def _troubles(before: Moment, after: Moment) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(one.detail for one in told if one.detail), *after.troubles]))
 
 
-LEAST_ID = 6  # characters of an event's id
+MIN_ID = 6  # characters of an event's id
 NEAR_S = 1.0  # a moment this near is the one that was meant
 CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?\s*(Z|[+-]\d{2}:\d{2})?", re.IGNORECASE)
 FORMS = (
@@ -333,17 +333,17 @@ def _event(reels: Sequence[TraceRun], word: str) -> Match | None:
     if not re.fullmatch(r"[0-9a-fA-F-]+", word) or re.fullmatch(r"\d{4}-\d\d-\d\d", word):
         return None
     known = events(reels)
-    found = [id_ for id_ in known if id_.lower().startswith(word.lower())] if len(word) >= LEAST_ID else []
+    found = [id_ for id_ in known if id_.lower().startswith(word.lower())] if len(word) >= MIN_ID else []
     if len(found) == 1:
         reel, moment, _ = known[found[0]]
         return Match(reel, moment, event=found[0])
     if len(found) > 1:
         raise OptionError(f"{word!r} begins {len(found)} events ({_listed(found, known)}); give more of the id")
-    near = get_close_matches(word[:8], [id_[:8] for id_ in known], n=3, cutoff=0.5) if len(word) >= LEAST_ID else []
+    near = get_close_matches(word[:8], [id_[:8] for id_ in known], n=3, cutoff=0.5) if len(word) >= MIN_ID else []
     if word.isdecimal() and not near:  # seconds
         return None
-    if len(word) < LEAST_ID:
-        raise OptionError(f"{word!r}: give {LEAST_ID} characters or more of an event's id; {_some(known)}")
+    if len(word) < MIN_ID:
+        raise OptionError(f"{word!r}: give {MIN_ID} characters or more of an event's id; {_some(known)}")
     close = [id_ for id_ in known if id_[:8] in near]
     hint = f"did you mean {_listed(close, known)}?" if close else _some(known)
     raise OptionError(f"{word!r}: no such event in this trace; {hint}")
