@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def clock(wall: datetime, *, date: bool = True) -> str:
-    """A time (with its zone) as ``2026-11-24 04:12:07 (03:12:07Z)``; only with a Z where this place has UTC."""
+    """Return a time (with its zone) as ``2026-11-24 04:12:07 (03:12:07Z)``; only with a Z where this place has UTC."""
     local = wall.astimezone()
     words = f"{local:%Y-%m-%d %H:%M:%S}" if date else f"{local:%H:%M:%S}"
     return f"{words}Z" if not local.utcoffset() else f"{words} ({wall.astimezone(UTC):%H:%M:%SZ})"
