@@ -440,7 +440,7 @@ def complaints(posts: Sequence[CameraThread]) -> list[str]:
     return [str(post.failed) for post in posts if isinstance(post.failed, SourceError)]
 
 
-# What watches one camera: put together from its settings, and changed while it watches.
+# What watches one camera: put together from its settings.
 
 
 MOST_CROPS = 12  # a frame

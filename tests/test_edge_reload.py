@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 
 from edge.cli import watch as reloading
 from edge.cli.watch import Stop, _watch
-from edge.device.watchdog import Notifier
+from edge.device.watchdog import RESTART, Notifier
 from edge.errors import OptionError
 from edge.settings import Settings
 from edge.status import Status
@@ -255,3 +256,7 @@ def test_where_the_new_alarm_cannot_be_made_the_one_of_before_is_made_again(monk
     assert [each.trace for each in made] == [bad.trace, good.trace]
     assert (after.classifier, after.settings.waits) == ("old", True)
     assert "no such loudspeaker" in (reload.problem() or "")
+    before.settings = bad  # nor can that one by now
+    with pytest.raises(typer.Exit) as left:
+        reload.restarted(before, new, lambda event: None)
+    assert left.value.exit_code == RESTART

@@ -322,7 +322,7 @@ TICK_S = 0.1
 JUDGE_S = 1.0  # how often it is judged whether all goes on
 DRAIN_S = 35.0  # an alarm's command may take 30
 DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
-DRAIN_RELOAD_S = 1.0  # while no camera is watched; what waits then is in the journal
+DRAIN_RELOAD_S = 2.0  # while no camera is watched; what waits then is in the journal
 MAX_UNSEEN_S = 3.0  # after a reload; a camera that takes longer is named
 MAX_READ_S = 60.0  # a file that takes so long to be read lies on a disk that hangs
 
@@ -375,10 +375,9 @@ def run_alarm(
                 end, taken_s = _run(alarm, reload, stop, notifier, show=not quiet)
                 if reload is None or not isinstance(end, Checked):
                     break
-                sum_up(alarm, taken_s, say, terminal.pictures, verbose=verbose)
-                terminal.pictures.clear()
+                _report(alarm, taken_s, say, terminal, verbose=verbose)
                 alarm = reload.restarted(alarm, end, terminal)
-    sum_up(alarm, taken_s, say, terminal.pictures, verbose=verbose)
+    _report(alarm, taken_s, say, terminal, verbose=verbose)
     for line in next_steps() if demo else ():
         say("%s", line)
     if isinstance(end, str):
@@ -507,7 +506,10 @@ class Reload:
         self._problem = f"the changed config is not used: {first}{rest}; mend it and reload"
 
     def restarted(self, before: Alarm, new: Checked, terminal: Sink) -> Alarm:
-        """Return the next alarm: of the new settings, or where that cannot be made, of those before."""
+        """Return the next alarm: of the new settings, or where that cannot be made, of those before.
+
+        Raises typer.Exit with the code that has a service start it again where neither can.
+        """
         from edge.alarm import Alarm
 
         waits = new.settings.waits or before.condition is not None  # a camera that does not open at once is only down
@@ -517,7 +519,12 @@ class Reload:
         except Exception as error:
             self.refuse(error)
             self._holds = "The config of before holds again"
+        try:
             return Alarm(replace(before.settings, waits=waits), classifier=before.classifier, terminal=terminal)
+        except Exception as error:
+            log.error("%s\nThe alarm cannot go on in this process, and ends to be started again.", error)
+            log.debug("%s", self.config, exc_info=error)
+            raise typer.Exit(RESTART) from error
 
     def _good(self, alarm: Alarm) -> Checked | None:
         """Return what was read, once the alarm has told that the config is no problem any more."""
@@ -552,6 +559,17 @@ class Reload:
         self._unseen_since = None
         still = f"; no picture yet of {', '.join(missing)}" if missing else ""
         log.info("%s; nothing was seen for %.1f s%s.", self._holds, lasted_s, still)
+
+
+def _report(alarm: Alarm, taken_s: float, say: Say, terminal: Terminal, *, verbose: bool) -> None:
+    """Say what one alarm saw and what went wrong, when it is closed."""
+    for post in alarm.posts:
+        for problem in post.source.problems:
+            log.warning("%s", problem)
+    sum_up(alarm, taken_s, say, terminal.pictures, verbose=verbose)
+    terminal.pictures.clear()
+    for line in alarm.losses():
+        say("%s", line)
 
 
 def _end_at_last(order: Order, within_s: float = LAST_S) -> None:
@@ -601,7 +619,7 @@ class Stop(threading.Event):
 
 @contextmanager
 def stop_on_signal(*, reloads: bool = False) -> Iterator[Stop]:
-    """Set by SIGINT, SIGTERM and SIGHUP; another of them, a second or more later, ends the program the hard way.
+    """Set an event on SIGINT, SIGTERM and SIGHUP; another of them, a second later, ends the program the hard way.
 
     ``reloads``: SIGHUP only sets ``hung_up``, and is nothing once it ends, for as long as a terminal that was there is
     not closed.
@@ -661,7 +679,7 @@ def stop_on_signal(*, reloads: bool = False) -> Iterator[Stop]:
 
 
 def _terminals() -> list[int]:
-    """Which of what is read and written is a terminal; one that was closed is none any more."""
+    """Return which of the three streams is a terminal; one that was closed is none any more."""
     return [number for number in range(3) if os.isatty(number)]
 
 
@@ -700,7 +718,7 @@ class Terminal:
         self.pictures: list[str] = []
 
     def __call__(self, event: Event) -> None:
-        """Say it: loudly what wants somebody."""
+        """Say it, as a warning where somebody is wanted."""
         wrong = event.alarms or (event.kind != "bear" and event.type == "new")
         log.log(logging.WARNING if wrong else logging.INFO, "%s", alert(event))
         if event.alarms and event.evidence and len(self.pictures) < 2:
@@ -708,7 +726,7 @@ class Terminal:
 
 
 def alert(event: Event) -> str:
-    """One line for people: what, where, when by this place's clock, how sure, and where the picture lies."""
+    """Return one line for people: what, where, when by this place's clock, how sure, and where the picture lies."""
     when = f"{event.media_time_s or 0.0:.1f} s"
     if event.media_time_s is None:
         when = clock(datetime.fromisoformat(event.captured_at), date=False)
@@ -739,12 +757,12 @@ def _animal(event: Event) -> str:
 
 
 def _from_here(path: Path) -> str:
-    """The path as it is typed here: short where it lies below the working folder."""
+    """Return the path as it is typed here: short where it lies below the working folder."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _head(event: Event) -> str:
-    """The first words of an alert: capitals for what wants somebody, red for what alarms."""
+    """Return the first words of an alert: capitals where somebody is wanted, red for an alarm."""
     over = (event.detail or "").startswith(OVER)
     ends = {"camera": "camera well again" if over else "camera", "health": "well again"}
     if event.kind == "bear":
@@ -761,7 +779,7 @@ def _head(event: Event) -> str:
 
 
 def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
-    """What is watched with which model, its licence and limits, and how fast the alarm can be at best."""
+    """Say what is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
     from edge.camera.files import PictureSource
     from edge.camera.folder import FolderSource
@@ -791,7 +809,7 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
 
 
 def model_line(classifier: Classifier) -> str:
-    """The model's name and, shortly, what may be done with it; ``bear-alarm model show`` has all of it."""
+    """Return the model's name and, shortly, what may be done with it; ``bear-alarm model show`` has all of it."""
     card = classifier.card
     if card.notice and "evaluation only" in card.notice.lower():
         return (
@@ -803,7 +821,7 @@ def model_line(classifier: Classifier) -> str:
 
 
 def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (), *, verbose: bool = False) -> None:
-    """The end: footage, alarms and where things lie; ``verbose``: speed and memory too.
+    """Say the sum: footage, alarms and where things lie; ``verbose``: speed and memory too.
 
     ``pictures`` are those of the alarms; where there is one, it is named.
     """
@@ -876,7 +894,7 @@ def next_steps() -> tuple[str, str]:
 
 
 def _lost(opened: Source) -> str | None:
-    """How long a camera gave no picture, in words; None for one that always did, and for files."""
+    """Return how long a camera gave no picture, in words; None for one that always did, and for files."""
     from edge.camera.dual_stream import DualStreamSource
     from edge.camera.reconnect import ReconnectingSource
 
@@ -891,7 +909,7 @@ def _alarms(told: Counter[str]) -> str:
 
 
 def _of_one(opened: Source, watcher: Watcher) -> str:
-    """What one of several sources gave."""
+    """Return what one of several sources gave."""
     tally = watcher.tally
     # From the first frame to the last: of one there is no rate.
     rate = f" ({(tally.frames - 1) / tally.footage_s:.1f} a second)" if tally.footage_s > 0 else ""
@@ -908,7 +926,7 @@ GOODBYE_S = 0.5
 
 @contextmanager
 def progress(alarm: Alarm, show: bool) -> Iterator[None]:
-    """A bar over the seconds of footage, on a terminal, for files that take over two seconds.
+    """Show a bar over the seconds of footage, on a terminal, for files that take over two seconds.
 
     It is drawn in a thread of its own: a terminal that is paused holds up nobody.
     """
