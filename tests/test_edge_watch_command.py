@@ -111,6 +111,7 @@ def test_a_failing_alarm_command_is_said_and_the_rest_goes_on(clip, model, tmp_p
     assert code == 0
     assert len(out.splitlines()) == 2
     assert "--on-alarm failed: `exit …` ended with exit code 3" in err
+    assert "--on-alarm: 0 done" in err.splitlines()[-1]  # the sum says it again
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ class Bench:
     seconds: float
 
     def way(self, precision: str | None = None, *, threads: int = 1, crops: int = 1, model: str = "") -> Way | None:
-        """The way with these properties; left out, those of the first."""
+        """Return the way with these properties; left out, those of the first."""
         wanted = (model or self.ways[0].model, precision or self.ways[0].precision, threads, crops)
         found = (each for each in self.ways if (each.model, each.precision, each.threads, each.crops) == wanted)
         return next(found, None)
@@ -128,7 +128,7 @@ class Bench:
 
     @property
     def slowed(self) -> float:
-        """How many times as long the alarm's own way took at the end as at the beginning."""
+        """Return how many times as long the alarm's own way took at the end as at the beginning."""
         assert self.ways[0].cost
         return self.ways[0].cost.slowed
 
@@ -163,7 +163,7 @@ class Steps:
         return len(scanner(self._still[0].image))
 
     def read(self) -> Frame:
-        """The next frame of the clip, from its beginning again after its end."""
+        """Return the next frame of the clip, from its beginning again after its end."""
         try:
             return next(self._frames)
         except StopIteration:
@@ -226,7 +226,7 @@ def measure(
 
 
 def precisions(path: Path) -> list[tuple[str, bool]]:
-    """How this machine can run a model file, the alarm's own way first: a name, and whether that is in float."""
+    """Return how this machine can run a model file, the alarm's own way first: a name, and whether that is in float."""
     classifier = Classifier(path)
     if classifier.fallback:
         return [(FLOAT, True)]
@@ -258,7 +258,7 @@ def rounds(seconds: float) -> Iterator[int]:
 
 
 def peak_mb(path: Path, in_float: bool) -> float | None:
-    """The most memory that a process of its own takes to look at a frame and score a full set of crops."""
+    """Return the most memory that a process of its own takes to look at a frame and score a full set of crops."""
     command = [sys.executable, "-m", "edge.cli.bench", str(path.absolute()), *([FLOAT] if in_float else [])]
     home = Path(__file__).parents[2]
     try:
@@ -330,7 +330,7 @@ def report(found: Bench) -> dict[str, Any]:
 
 
 def bench_text(found: Bench) -> str:
-    """The table and what follows, for a person."""
+    """Return the table and what follows, for a person."""
     first = found.ways[0]
     many = any(way.model != first.model for way in found.ways)
     rows = [(_way_words(way, first, named=many), way.cost) for way in found.ways]
@@ -384,7 +384,7 @@ def what_follows(found: Bench) -> list[str]:
 
 
 def _precisions(found: Bench) -> list[str]:
-    """Whether the file is faster as it is or in float."""
+    """Return whether the file is faster as it is or in float."""
     first, other = found.ways[0], found.way("float")
     if first.precision == "float":
         return ["This processor computes int8 wrongly, so the model runs in float."]
@@ -402,7 +402,7 @@ def _precisions(found: Bench) -> list[str]:
 
 
 def _models(found: Bench) -> list[str]:
-    """How the other models compare, each as it is."""
+    """Return how the other models compare, each as it is."""
     first = found.ways[0]
     others = {way.model: way for way in reversed(found.ways) if way.model != first.model}
     words = []

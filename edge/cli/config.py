@@ -114,7 +114,7 @@ def _check_for_anything(path: Path, settings: Settings) -> None:
 
 
 def summary(settings: Settings) -> str:
-    """A config in one line: its cameras, who is told, what is kept; no secrets."""
+    """Return a config in one line: its cameras, who is told, what is kept; no secrets."""
     names = [camera.name for camera in settings.cameras]
     cameras = f"{counted(len(names), 'camera')}: {', '.join(names)}" if names else "no camera"
     kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
@@ -146,7 +146,7 @@ def _facts(path: Path, settings: Settings, warnings: Sequence[str]) -> dict[str,
 
 
 def _asked(file: Path) -> str:
-    """The template with the answers in it; asked again where they cannot be used."""
+    """Return the template with the answers in it; asked again where they cannot be used."""
     from edge.config.load import load_text
     from edge.config.template import template
 
@@ -207,7 +207,7 @@ def found_cameras(devices: Path = DEVICES) -> list[str]:
 
 
 def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
-    """The answers to both questions, as ``edge.config.template.template`` takes them."""
+    """Return the answers to both questions, as ``edge.config.template.template`` takes them."""
     found = found_cameras()
     if found:
         say("Cameras that may be there:")
@@ -229,7 +229,7 @@ def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
 
 
 def told(word: str) -> dict[str, str]:
-    """What of the template an answer belongs to."""
+    """Return what of the template an answer belongs to."""
     if word.lower() in {"", "none", "no", "nobody"}:
         return {}
     scheme, sign, _ = word.partition("://")
@@ -242,5 +242,5 @@ def told(word: str) -> dict[str, str]:
 
 
 def at_a_terminal() -> bool:
-    """Whether somebody is there to answer."""
+    """Return whether somebody is there to answer."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

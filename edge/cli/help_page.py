@@ -44,7 +44,7 @@ HelpAllOpt = Annotated[
 
 
 def use_page(command: Any) -> Any:
-    """The same command, which from now on shows this page for ``--help``; its sub-commands too."""
+    """Return the same command, which from now on shows this page for ``--help``; its sub-commands too."""
     for each in (command, *getattr(command, "commands", {}).values()):
         each.format_help = MethodType(_format_help, each)
     return command
@@ -138,7 +138,7 @@ def _value(option: Any, ctx: Any) -> str:
 
 
 def _meaning(param: Any) -> str:
-    """Its help, then its limits, its default, its variable and whether it is required."""
+    """Return its help, then its limits, its default, its variable and whether it is required."""
     more = []
     bounds = param if hasattr(param, "min") else getattr(param, "type", None)  # older typers have it with the type
     least, most = getattr(bounds, "min", None), getattr(bounds, "max", None)

@@ -79,7 +79,7 @@ ConfigOpt = Annotated[
 
 
 def config_for(given: Path | None, sources: Sequence[str] = ()) -> Path | None:
-    """The config to go by, if any. Raises ConfigError for one that is named and not there.
+    """Return the config to go by, if any. Raises ConfigError for one that is named and not there.
 
     One that was only found is left aside, and that is said, where recorded sources are tried out: a demo must not call
     the neighbours.
@@ -113,7 +113,7 @@ def settings_at_hand() -> Settings:
 
 
 def configured(settings: Settings, word: str) -> Camera | None:
-    """The camera of the config that a word on the command line names; a file of that name goes before it."""
+    """Return the camera of the config that a word on the command line names; a file of that name goes before it."""
     if Path(word).expanduser().exists():
         return None
     return next((camera for camera in settings.cameras if camera.name == word), None)
@@ -327,7 +327,7 @@ def named(word: str) -> tuple[str | None, str]:
 
 
 def names(source: list[str]) -> list[str]:
-    """A name for each source, its own where it was given one; the second of the same name is name-2.
+    """Return a name for each source, its own where it was given one; the second of the same name is name-2.
 
     Raises OptionError when two were given the same name.
     """

@@ -118,7 +118,7 @@ def _camera(source: str | None, config: Path | None) -> tuple[str, CameraSetting
 
 
 def legend() -> list[tuple[str, Colour]]:
-    """What the colours of the boxes mean, shortly."""
+    """Return what the colours of the boxes mean, shortly."""
     from edge.drawing import ALARM, FOUND, MOVING
 
     return [("most bear-like", ALARM), ("moves", MOVING), ("in the whole picture", FOUND)]
@@ -147,7 +147,7 @@ def marks(scores: list[Score], card: Card) -> list[Mark]:
 def _settled(
     frames: Iterable[Frame], source: str, count: int | None, at: float | None, masks: Sequence[Polygon]
 ) -> tuple[Frame, Motion]:
-    """The frame in question, and what moves in it against those before."""
+    """Return the frame in question, and what moves in it against those before."""
     from edge.detect.motion import MotionFinder
 
     finder = MotionFinder(masks=masks)

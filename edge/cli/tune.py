@@ -138,7 +138,7 @@ def tune(
 
 
 def _configured_trace(config: Path | None) -> list[Path]:
-    """The trace that the config names. Raises OptionError where it names none."""
+    """Return the trace that the config names. Raises OptionError where it names none."""
     trace = settings_of(config_for(config)).trace
     if trace is None:
         raise OptionError(
@@ -150,7 +150,7 @@ def _configured_trace(config: Path | None) -> list[Path]:
 def _as_watched(
     camera: str | None, config: Path | None, traced: Sequence[str] = ()
 ) -> tuple[CameraSettings, str | None]:
-    """How a camera of the config is watched, and with which model; the defaults where none is named.
+    """Return how a camera of the config is watched, and with which model; the defaults where none is named.
 
     ``traced``: the camera whose trace is read, which no config needs to name. Raises OptionError for one that is not
     there.
@@ -196,7 +196,7 @@ def check_clips(clips: list[str]) -> None:
 
 
 def tuned_text(found: Tuned, clips: int, traces: int = 0) -> str:
-    """What was found, for a person: the table, what to do, what it costs, and what to look at first."""
+    """Return what was found, for a person: the table, what to do, what it costs, and what to look at first."""
     usual, budget = found.levels[0], found.budget
     read = " and ".join(counted(number, what) for number, what in ((clips, "clip"), (traces, "trace")) if number)
     lines = [f"{read}, {lasting(found.hours * 3600.0)} of footage taken as free of bears", ""]
@@ -216,7 +216,7 @@ def tuned_text(found: Tuned, clips: int, traces: int = 0) -> str:
 
 
 def _telling(found: Tuned) -> list[Level]:
-    """The levels at which something changes, the first of them where there are many."""
+    """Return the levels at which something changes, the first of them where there are many."""
     levels = found.levels
     changed = [levels[0], *(two for one, two in itertools.pairwise(levels) if one.alarms != two.alarms)]
     wanted = [level for level in (found.chosen, found.quiet) if level]
@@ -228,7 +228,7 @@ def _alarm_at(level: Level) -> float:
 
 
 def _not_supported(found: Tuned) -> list[str]:
-    """What the footage cannot say, how much it would take, and what can be done meanwhile."""
+    """Return what the footage cannot say, how much it would take, and what can be done meanwhile."""
     usual, quiet, budget = found.levels[0], found.quiet, found.budget
     cannot = f"{budget} is not supported by this footage"
     if found.hours < found.needed_hours:
@@ -251,7 +251,7 @@ def _not_supported(found: Tuned) -> list[str]:
 
 
 def _look_at(found: Tuned) -> list[str]:
-    """What came nearest to an alarm: were it a bear, all of it would be wrong."""
+    """Return what came nearest to an alarm: were it a bear, all of it would be wrong."""
     usual = found.levels[0].alarm_at
     near = [peak for peak in found.peaks if peak.sum >= NEAR * usual][:MAX_PEAKS]
     if not near:
@@ -270,7 +270,7 @@ def _at(peak: Peak) -> str:
 
 
 def _look(peak: Peak) -> str:
-    """The command that shows it."""
+    """Return the command that shows it."""
     if peak.why is not None:
         return f"bear-alarm why {peak.why} --trace {shlex.quote(peak.clip)}"
     return f"bear-alarm snapshot {shlex.quote(peak.clip)} --at {peak.time_s:.1f}"
@@ -284,7 +284,7 @@ def _cost(usual: Level, level: Level) -> str:
 
 
 def _rate(alarms: float) -> str:
-    """Two digits: more would be no truer."""
+    """Round to two digits: more would be no truer."""
     return f"{float(f'{alarms:.2g}'):,g}" if alarms < 1e5 else f"{float(f'{alarms:.2g}'):,.0f}"
 
 

@@ -204,7 +204,7 @@ def _supported(together: list[FileResult], card: Card) -> Iterator[FileResult]:
 def _look_into(
     classifier: Classifier, path: Path, fps: float, stop: Event
 ) -> tuple[StillResult, ClipFrames, tuple[str, ...]]:
-    """The frame of a clip with the highest score, and which were looked at. Raises SourceError for none."""
+    """Return the frame of a clip with the highest score, and which were looked at. Raises SourceError for none."""
     best: StillResult | None = None
     number, numbers = 0, []
     with VideoSource(path, name=path.stem, fps=fps) as source:
