@@ -1,4 +1,4 @@
-"""The whole alarm, put together from settings, and changed while it watches.
+"""The whole alarm, put together from settings.
 
 ``Alarm`` is what ``bear-alarm watch`` runs: a post for each camera (``post``), everyone who is told (``alerting``), the
 pictures (``edge.record.evidence``), the model; and how all of it is (``edge.status``).
@@ -32,13 +32,12 @@ from edge.record.evidence import EvidenceWriter
 from edge.record.journal import Clock
 from edge.record.trace import Trace
 from edge.run import EventFactory
-from edge.settings import Camera, HealthSettings, Settings, parse_listen
+from edge.settings import Camera, HealthSettings, Settings
 from edge.status import Ask, CameraStatus, ChannelStatus, SinkStatus, Status
 from edge.watch import FRESH_S, Watcher
 
 if TYPE_CHECKING:
     from edge.decide.evidence import Rule
-    from edge.record.evidence import CameraEvidence
     from edge.record.journal import Journal, Said
     from edge.schema import CameraFault, Event, Frame
     from edge.settings import CameraSettings, EvidenceSettings
@@ -70,11 +69,15 @@ class SelfMonitor:
     ) -> None:
         self.settings = settings
         self.reading = Reading()
-        self._state = state
-        self._status = status
         self._board = Board(root, state)
         self._effort = ThermalThrottle(settings.hot_c)
-        self._machine = self._made_parts(settings)
+        self._machine = parts(
+            lambda: self.reading,
+            settings,
+            state=state,
+            share=self.share,
+            crop_ms=lambda: status().crop_ms,
+        )
         self._looked: float | None = None
         self._pulse = ModelSelfTest(classifier)
         self._heartbeat: Heartbeat | None = None
@@ -122,46 +125,6 @@ class SelfMonitor:
         if self._heartbeat:
             found[PART] = self._heartbeat.problem
         return found
-
-    def change(self, settings: HealthSettings) -> tuple[Callable[[], None], Callable[[], None]]:
-        """Go on with other settings once the first of these is called, which cannot fail; or not: the second.
-
-        Raises OptionError.
-        """
-        before, heartbeat = self.settings, self._heartbeat
-        if settings.listen:
-            parse_listen(settings.listen)
-        beats = (settings.heartbeat_url, settings.heartbeat_s) != (before.heartbeat_url, before.heartbeat_s)
-        if beats:
-            heartbeat = _heartbeat(settings, self._status)
-
-        def apply() -> None:
-            old = self._heartbeat if beats else None
-            if settings != before:  # they remember: dips of the voltage, the errors that were there at the start
-                self._machine = self._made_parts(settings)
-            if settings.listen != before.listen:  # the one before goes first: both may want the same port
-                if self._server:
-                    self._server.close()
-                self._server = _server(settings, self._status)
-            self._heartbeat, self.settings = heartbeat, settings
-            self._effort.hot_c = settings.hot_c
-            if old:
-                old.close()
-
-        def drop() -> None:
-            if beats and heartbeat:
-                heartbeat.close()
-
-        return apply, drop
-
-    def _made_parts(self, settings: HealthSettings) -> dict[str, Ask]:
-        return parts(
-            lambda: self.reading,
-            settings,
-            state=self._state,
-            share=self.share,
-            crop_ms=lambda: self._status().crop_ms,
-        )
 
     def close(self) -> None:
         """No more of it."""
@@ -370,6 +333,11 @@ class CameraThread:
         return self._thread.is_alive()
 
     @property
+    def awaits_frame(self) -> bool:
+        """Whether it is a live camera that has given no frame yet."""
+        return self.alive and self.source.live and not self.watcher.single_images and self.watcher.frame_at is None
+
+    @property
     def played(self) -> bool:
         """Whether it was a clip, a folder or the like, and is over."""
         return self._ended and not self.source.live and self.failed is None
@@ -472,7 +440,7 @@ def complaints(posts: Sequence[CameraThread]) -> list[str]:
     return [str(post.failed) for post in posts if isinstance(post.failed, SourceError)]
 
 
-# What watches one camera: put together from its settings, and changed while it watches.
+# What watches one camera: put together from its settings.
 
 
 MOST_CROPS = 12  # a frame
@@ -561,54 +529,6 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     )
 
 
-def change_watcher(watcher: Watcher, before: Camera, after: Camera, old: Shared, new: Shared) -> None:
-    """Change how a camera is watched, from its next frame on; what is known of its place and its bears is kept.
-
-    From any thread. What is followed now is judged by the rule under which it was first seen.
-    """
-    from edge.detect.frame_scan import scan_of
-    from edge.detect.motion import MotionFinder
-    from edge.detect.sequences import ArrivingMotion
-    from edge.detect.zones import PrivacyMask
-    from edge.device.health import slowest_fps
-
-    was, settings = before.settings, after.settings
-    rule = rule_for(new.classifier, settings)
-    own = replace(rule, one_picture=True) if watcher.single_images else rule
-    masks = settings.masks
-    # Other masks need another background: what was hidden was never learnt.
-    finder = ArrivingMotion if watcher.single_images else MotionFinder
-    motion = finder(masks=masks) if masks != was.masks else None
-    scan = scan_of(new.classifier, masks)
-    context = new.classifier.card.crop.context
-    # Never by what the watcher has now: the change before may wait for its next frame as well.
-    other = new.writer is not old.writer or masks != was.masks or context != old.classifier.card.crop.context
-    kept = new.writer.camera(masks, context=context, clips=not watcher.single_images) if new.writer and other else None
-
-    def apply(_: object) -> None:
-        watcher.scorer, watcher.rule, watcher.trace = new.classifier, own, new.trace
-        watcher.decider.rule, watcher.decider.zones = own, settings.zones
-        watcher.decider.schedule = settings.schedule
-        watcher.cover = PrivacyMask(masks)
-        watcher.motion, watcher.scan = motion or watcher.motion, scan
-        watcher.publisher.model, watcher.publisher.context = new.classifier.name, context
-        if other:
-            let_go_of(watcher.publisher.evidence)
-            watcher.publisher.evidence = kept
-        if watcher.pace:
-            watcher.pace.change(settings.quiet_fps, settings.fps, slowest_fps(rule.frames_needed))
-            watcher.budget.seconds = settings.frame_s
-
-    watcher.before_next(apply)
-
-
-def let_go_of(evidence: CameraEvidence | None) -> None:
-    """Have it finish its clips, and hold no pictures any more: its writer knows it for as long as it lives itself."""
-    if evidence:
-        evidence.finish()
-        evidence.ring = None
-
-
 # Hand people's reviews to the camera that raised the alarm, within two seconds.
 
 
@@ -678,17 +598,23 @@ def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
 
 
 START_S = 15.0  # what opening a camera may take
-OLD_S = 5.0  # what an evidence writer that is done with may take
 
 
 class Alarm:
     """Watches the cameras of ``settings`` and tells who is to be told, from ``start`` to ``close``.
 
-    ``terminal`` is told last of each event. Raises SourceError, ModelError, OptionError and MissingExtraError for what
-    cannot work, having let go of everything. ``change`` is for the thread that calls ``tick``.
+    ``terminal`` is told last of each event. ``classifier``: the settings' model where it is loaded already. Raises
+    SourceError, ModelError, OptionError and MissingExtraError for what cannot work, having let go of everything.
     """
 
-    def __init__(self, settings: Settings, *, terminal: Sink | None = None, root: Path = Path("/")) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        classifier: Classifier | None = None,
+        terminal: Sink | None = None,
+        root: Path = Path("/"),
+    ) -> None:
         self.settings = settings
         self.clock = Clock()
         self.run = EventFactory(clock_synced=self.clock.synced)
@@ -700,22 +626,21 @@ class Alarm:
         self.reviews: ReviewPoller | None = None  # where there is a journal
         self.failed: list[BaseException] = []  # of sources that ended with an error
         self._began = time.monotonic()
-        self._alarms_before = 0  # of cameras that are not watched any more
         self._opened: list[Source] = []
         self._more: dict[str, Ask] = {}
         try:
-            self._build(terminal, root)
+            self._build(classifier, terminal, root)
         except BaseException:
             self.close(0.0)
             raise
 
-    def _build(self, terminal: Sink | None, root: Path) -> None:
+    def _build(self, classifier: Classifier | None, terminal: Sink | None, root: Path) -> None:
         settings = self.settings
         followed = any(camera.follow for camera in settings.cameras)
         folder = made_state_folder(settings.state) if followed else None
         for camera in settings.cameras:
             self._opened.append(open_kept(camera, state=folder, waits=settings.waits))
-        self.classifier: Classifier = load(settings.model)
+        self.classifier = classifier or load(settings.model)
         for camera in settings.cameras:
             rule_for(self.classifier, camera.settings)
         self.trace = Trace(settings.trace) if settings.trace else None
@@ -733,7 +658,7 @@ class Alarm:
         )
         self.writer = evidence_writer(settings.evidence, written=self.alerting.attach)
         self.alerting.evidence = self.writer
-        self._shared = self._shares()
+        self._shared = Shared(self.classifier, self.run, self.writer, self.trace, self._share)
         for camera, opened in zip(settings.cameras, tuple(self._opened), strict=True):
             self.posts.append(self._post(camera, opened))
         self.alerting.watching = self._watching
@@ -802,67 +727,11 @@ class Alarm:
                 for each in alerting.deliverers
             ),
             problems=alerting.problems,
-            alarms=self._alarms_before + _alarms(posts),
+            alarms=sum(post.watcher.publisher.told["new"] for post in posts),
             crop_ms=max(known) * 1000.0 if known else None,
             durable=alerting.journal.durable if alerting.journal else None,
         )
         return self.condition.add_to(status, now) if self.condition else status
-
-    def change(self, settings: Settings, classifier: Classifier | None = None) -> None:
-        """Go on with other settings, and another model where one is given; cameras that stay lose no frame.
-
-        Raises what making it would; then all is as it was. ``state`` and ``trace`` hold from the next start on.
-        """
-        assert self.alerting
-        before, old = self.settings, self._shared
-        new_classifier = classifier or self.classifier
-        for camera in settings.cameras:
-            rule_for(new_classifier, camera.settings)
-        kept = {post.camera.name: post for post in self.posts}
-        stays = {camera.name for camera in settings.cameras if _same_source(kept.get(camera.name), camera)}
-        gone = [post for post in self.posts if post.camera.name not in stays]
-        new = [camera for camera in settings.cameras if camera.name not in stays]
-        later = [camera for camera in new if any(_same_folder(post.camera, camera) for post in gone)]
-        opened = self._open_new([camera for camera in new if camera not in later])
-        writer = self.writer
-        apply_health = drop_health = _nothing
-        try:
-            if settings.evidence != before.evidence:
-                writer = evidence_writer(settings.evidence, written=self.alerting.attach)
-            if self.condition:
-                apply_health, drop_health = self.condition.change(settings.health)
-            names = [camera.name for camera in settings.cameras]
-            self.alerting.change(settings.alerts, names, new_classifier.name)
-        except BaseException:
-            drop_health()
-            for source in opened.values():
-                source.close()
-            if writer and writer is not self.writer:
-                writer.close(0.0)
-            raise
-        # From here on nothing can fail.
-        self.settings, self.classifier = replace(settings, state=before.state, trace=before.trace), new_classifier
-        old_writer, self.writer = self.writer, writer
-        self.alerting.evidence = writer
-        apply_health()
-        self._shared = self._shares()
-        end_all(gone)
-        for post in gone:
-            let_go_of(post.watcher.publisher.evidence)
-        opened |= self._open_new(later)  # which knows now what was looked at
-        posts = []
-        for camera in settings.cameras:
-            post = kept[camera.name] if camera.name in stays else self._post(camera, opened[camera.name])
-            if camera.name in stays:
-                change_watcher(post.watcher, post.camera, camera, old, self._shared)
-                post.camera = camera
-            posts.append(post)
-        self._alarms_before, self.posts = self._alarms_before + _alarms(gone), posts
-        for camera, post in zip(settings.cameras, posts, strict=True):
-            if camera.name not in stays:
-                post.start()
-        if old_writer and old_writer is not writer:
-            threading.Thread(target=old_writer.close, args=(OLD_S,), name="old evidence", daemon=True).start()
 
     def let_go(self) -> None:
         """Let go of all cameras, side by side, and end the watching."""
@@ -883,21 +752,6 @@ class Alarm:
             self.condition.close()
         if self.alerting:
             self.alerting.close(until - time.monotonic())
-
-    def _open_new(self, cameras: Sequence[Camera]) -> dict[str, Source]:
-        """Sources of cameras that are new; one that stands for another is opened when that was let go of."""
-        opened: dict[str, Source] = {}
-        try:
-            for camera in cameras:
-                opened[camera.name] = open_kept(camera, state=self.state, waits=True)
-        except BaseException:
-            for source in opened.values():
-                source.close()
-            raise
-        return opened
-
-    def _shares(self) -> Shared:
-        return Shared(self.classifier, self.run, self.writer, self.trace, self._share)
 
     def _share(self) -> float:
         return self.condition.share() if self.condition else 1.0
@@ -920,24 +774,3 @@ class Alarm:
     def _watching(self, camera: str) -> bool:
         now = time.monotonic()
         return any(post.fresh(now) for post in tuple(self.posts) if post.camera.name == camera)
-
-
-def _nothing() -> None:
-    """There is nothing to change."""
-
-
-def _alarms(posts: Sequence[CameraThread]) -> int:
-    return sum(post.watcher.publisher.told["new"] for post in posts)
-
-
-def _same_source(post: CameraThread | None, camera: Camera) -> bool:
-    """Whether a camera's frames come from where they came before; a clip that was played is not played again."""
-    if post is None or not (post.alive or post.played):
-        return False
-    return replace(post.camera, settings=camera.settings) == camera
-
-
-def _same_folder(one: Camera, other: Camera) -> bool:
-    """Whether both follow the same folder, as what is renamed does: one goes on where the other has ended."""
-    followed = one.follow and other.follow and not other.motion_source  # which is refused
-    return followed and Path(one.source).expanduser().absolute() == Path(other.source).expanduser().absolute()

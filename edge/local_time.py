@@ -13,9 +13,9 @@ def clock(wall: datetime, *, date: bool = True) -> str:
 
 
 def lasting(seconds: float) -> str:
-    """Return a length of time: ``0.5 s``, ``12 min``, ``3.2 h``, ``8.0 days``."""
+    """Return a length of time: ``0.5 s``, ``42 s``, ``12 min``, ``3.2 h``, ``8.0 days``."""
     for unit_s, unit in ((86_400.0, "days"), (3_600.0, "h"), (60.0, "min")):
         if seconds >= 2 * unit_s:
             number = seconds / unit_s
             return f"{number:.0f} {unit}" if number >= 10 or unit == "min" else f"{number:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return f"{seconds:.1f}".removesuffix(".0") + " s"

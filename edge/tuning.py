@@ -63,7 +63,7 @@ class ShadowDecider(Decider, Generic[K]):
         look: CutThumbnail | None = None,
         seeing: bool = True,
     ) -> list[Decision]:
-        """What this decider tells after a frame, after the others had their say."""
+        """Return what this decider tells after a frame, after the others had their say."""
         for name, other in self.others.items():
             told = other(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
             self.news[name] += [time for verdict in told if verdict.alarms]
@@ -78,7 +78,7 @@ class ShadowDecider(Decider, Generic[K]):
 
 
 STEP = 0.1  # logit-seconds between the levels tried
-MOST_PEAKS = 10
+MAX_PEAKS = 10
 PERIODS_H = {"hour": 1.0, "day": 24.0, "week": 168.0, "month": 730.0, "year": 8760.0}
 
 _BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/|a |an |per )\s*(\w+?)\s*")
@@ -168,7 +168,7 @@ def parse_budget(words: str, option: str = "--budget") -> Budget:
 
 
 def levels_of(rule: Rule, fps: float) -> tuple[float, ...]:
-    """The h that are tried: the rule's own, then in steps of 0.1 while a sure bear still alarms, and in time.
+    """Return the h that are tried: the rule's own, then in steps of 0.1 while a sure bear still alarms, and in time.
 
     ``fps``: frames analysed a second; where they are few, evidence is forgotten between them.
     """
@@ -193,7 +193,7 @@ def listen(
     levels: Sequence[float],
     settings: CameraSettings | None = None,
 ) -> Heard:
-    """The alarm's own loop over one clip, and what each level would have made of it."""
+    """Return the alarm's own loop over one clip, and what each level would have made of it."""
     settings = settings or CameraSettings()
     decider = Peaks(clip, rule, levels, settings.zones)
     watcher = Watcher(scorer, rule, EventPublisher(), settings, decider=decider)
@@ -205,7 +205,7 @@ def listen(
 
 
 def choose(heard: Iterable[Heard], rule: Rule, levels: Sequence[float], budget: Budget) -> Tuned:
-    """The least h whose rate of alarms is bounded by the budget, if the footage supports one."""
+    """Return the least h whose rate of alarms is bounded by the budget, if the footage supports one."""
     clips = list(heard)
     hours = sum(clip.seconds for clip in clips) / 3600.0
     found = []
@@ -221,7 +221,7 @@ def choose(heard: Iterable[Heard], rule: Rule, levels: Sequence[float], budget: 
         quiet=_from(found, lambda level: level.alarms == 0),
         bound=3.0 / hours * PERIODS_H[budget.period] if hours > 0 else math.inf,
         needed_hours=budget.quiet_hours,
-        peaks=tuple(heapq.nlargest(MOST_PEAKS, (peak for clip in clips for peak in clip.peaks), _height)),
+        peaks=tuple(heapq.nlargest(MAX_PEAKS, (peak for clip in clips for peak in clip.peaks), _height)),
     )
 
 
@@ -232,7 +232,7 @@ def _from(levels: Sequence[Level], good: Callable[[Level], bool]) -> Level | Non
 
 
 def most_alarms(count: int) -> float:
-    """The mean at which ``count`` or fewer alarms come with a chance of 5 % (Garwood 1936), 3 for none."""
+    """Return the mean at which ``count`` or fewer alarms come with a chance of 5 % (Garwood 1936), 3 for none."""
     if count == 0:
         return 3.0
 
@@ -275,13 +275,13 @@ class Peaks(ShadowDecider[float]):
             if number not in self._going or standing.sum > self._going[number].sum:
                 self._going[number] = self._peak(standing, time)
         # Hours of footage must not fill the memory.
-        if len(self._over) > 100 * MOST_PEAKS:
-            self._over = heapq.nlargest(MOST_PEAKS, self._over, _height)
+        if len(self._over) > 100 * MAX_PEAKS:
+            self._over = heapq.nlargest(MAX_PEAKS, self._over, _height)
         return verdicts
 
     def highest(self) -> tuple[Peak, ...]:
-        """The highest peaks, highest first."""
-        return tuple(heapq.nlargest(MOST_PEAKS, [*self._over, *self._going.values()], _height))
+        """Return the highest peaks, highest first."""
+        return tuple(heapq.nlargest(MAX_PEAKS, [*self._over, *self._going.values()], _height))
 
     def _peak(self, standing: EvidenceState, time: float) -> Peak:
         return Peak(self.clip, round(time, 2), standing.sum, standing.bear or 0.0, standing.box_xywh)
@@ -296,7 +296,7 @@ AWAY_S = 1.0  # for so long a bear is missed where moments of its event were not
 
 
 def reels_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, TraceRun]]:
-    """The reels of one camera, from traces and the older files beside them. Raises OptionError.
+    """Return the reels of one camera, from traces and the older files beside them. Raises OptionError.
 
     An older file that is named beside its newer one is read once.
     """
@@ -390,7 +390,7 @@ def _length_s(reel: TraceRun) -> float:
 
 
 def _explained(peak: Peak, moment: Moment) -> Peak:
-    """The peak with the time of its moment, and how ``bear-alarm why`` is asked for it."""
+    """Return the peak with the time of its moment, and how ``bear-alarm why`` is asked for it."""
     if moment.media_time_s is not None:
         return replace(peak, time_s=round(moment.media_time_s, 2), why=f"{moment.media_time_s:.1f}")
     return replace(peak, time_s=round(moment.time, 2), why=f"{moment.wall:%Y-%m-%dT%H:%M:%SZ}")

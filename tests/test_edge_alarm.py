@@ -1,20 +1,15 @@
 """The whole alarm in one process: heat and voltage, who is told exchanged while it runs, and what a service hears."""
 
 import time
-from dataclasses import replace
 
 import pytest
 
 from edge.alarm import Alarm
-from edge.alert.dispatch import Alerting
-from edge.errors import OptionError
-from edge.run import EventFactory
 from edge.schema import Event
-from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, HealthSettings, Settings
+from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, Settings
 from tests.boards import lay, pi
 from tests.live_yard import LiveYard, soon, watching
 from tests.service_manager import Manager
-from tests.sink_world import event
 from tests.yard import yard_model
 
 ZONE = "sys/class/thermal/thermal_zone0/temp"
@@ -85,65 +80,6 @@ def test_low_voltage_is_told_with_what_to_do(made):
     assert "power supply" in told[0].detail
     assert alarm.status().fps_share == 0.5
     assert alarm.status().undervolted is True
-
-
-def test_a_config_that_cannot_be_taken_over_leaves_the_running_alarm_as_it_was(made, tmp_path):
-    alarm, _, _ = made
-    before = alarm.settings
-    frames = alarm.status().cameras[0].frames
-    never = replace(before.cameras[0], settings=CameraSettings(fps=0.25, alarm_at=6.0))
-    for bad in (
-        replace(before, cameras=(never,)),
-        replace(before, alerts=AlertSettings(bell=False, sounds=("trumpet",))),
-        replace(before, health=HealthSettings(listen="nowhere:nothing")),
-        replace(before, cameras=(*before.cameras, Camera("clip", str(tmp_path / "missing.mp4")))),
-    ):
-        with pytest.raises((OptionError, OSError)):
-            alarm.change(bad)
-        assert alarm.settings is before
-    assert [post.camera.name for post in alarm.posts] == ["yard"]
-    assert soon(lambda: alarm.status().cameras[0].frames > frames + 3)
-
-
-def test_who_stays_is_not_disturbed_and_a_pin_changes_hands_without_a_lost_alarm(pins, tmp_path):
-    told = tmp_path / "told"
-    before = AlertSettings(bell=False, relays=("17:30", "4"), on_alarm=f"echo one >> {told}")
-    everyone = Alerting(before, EventFactory())
-    kept = everyone.workers[1]
-    everyone.change(replace(before, relays=("17:1:low", "4"), on_alarm=f"echo two >> {told}"), [], None)
-    assert [each.name for each in everyone.workers] == ["relay 17:1:low", "relay 4", "--on-alarm"]
-    assert everyone.workers[1] is kept
-    everyone.tell(event())
-    assert soon(lambda: told.exists() and told.read_text() == "two\n")
-    assert soon(lambda: pins.pin(17).state == 0)
-    assert soon(lambda: pins.pin(4).state == 1)
-    with pytest.raises(OptionError):
-        everyone.change(replace(before, relays=("17:30", "99")), [], None)
-    assert [each.name for each in everyone.workers] == ["relay 17:1:low", "relay 4", "--on-alarm"]
-    everyone.change(AlertSettings(bell=False), [], None)
-    assert everyone.sinks == []
-    assert soon(lambda: pins.pin(4).state == 0)
-    everyone.close(2.0)
-
-
-def test_a_pin_that_cannot_be_had_is_given_back_to_who_had_it(pins, monkeypatch):
-    everyone = Alerting(AlertSettings(bell=False, relays=("17:30",)), EventFactory())
-    held: list[object] = []
-    from edge.alert import deterrent
-
-    def fails(*_, **__):
-        held.extend(everyone.sinks)
-        everyone.tell(event())  # while nobody has the pin
-        raise OptionError("no such noises")
-
-    monkeypatch.setattr(deterrent, "open_deterrent", fails)
-    with pytest.raises(OptionError, match="no such noises"):
-        everyone.change(AlertSettings(bell=False, deterrent="on", deterrent_lamps=("17",)), [], None)
-    assert [each.name for each in everyone.workers] == ["relay 17:30"]
-    assert held != everyone.sinks
-    assert soon(lambda: pins.pin(17).state == 1)  # the alarm of meanwhile was kept for it
-    everyone.silence()
-    everyone.close(2.0)
 
 
 @pytest.fixture

@@ -323,11 +323,9 @@ def test_what_can_never_work_is_still_a_mistake_with_a_player_or_without(tmp_pat
             World(tmp_path, **settings)
 
 
-def test_a_changed_config_with_a_sink_that_does_not_work_holds(tmp_path, no_player):
+def test_beside_a_sink_that_does_not_work_the_others_do(tmp_path, no_player):
     got = tmp_path / "got"
-    world = World(tmp_path)
-    more = AlertSettings(bell=False, events=str(world.lines), sounds=("siren",), on_alarm=f"cat > {got}")
-    world.everyone.change(more, [], None)
+    world = World(tmp_path, sounds=("siren",), on_alarm=f"cat > {got}")
     world.look()
     world.everyone.tell(event())
     assert soon(got.exists)

@@ -74,7 +74,7 @@ def test_the_newest_comes_last_below_its_day_with_the_cameras_in_columns(state, 
     assert ask().splitlines() == [
         "Tuesday 2026-11-24",
         "  03:12:07  a1a1a1a1  yard              brown bear 0.98      42 s",
-        "  04:12:07  b2b2b2b2  by the old brid…  camera gone      2 d 23 h",
+        "  04:12:07  b2b2b2b2  by the old brid…  camera gone      3.0 days",
         "",
         "Wednesday 2026-11-25",
         "  03:12:07  b3b3b3b3  yard              test",

@@ -15,14 +15,16 @@ ROOMS = sorted(COMMANDS)
 
 
 def pages(name: str, capsys: Any) -> dict[str, tuple[Any, str]]:
-    """The command and its page, for one row of the table and each of its sub-commands."""
+    """The command and its page with all options, for one row of the table and each of its sub-commands."""
     try:
         command = load(name)
     except MissingExtraError as error:
         pytest.skip(str(error))
     found = {}
     for inner, each in [("", command), *getattr(command, "commands", {}).items()]:
-        command.main(args=[*inner.split(), "--help"], prog_name=f"bear-alarm {name}", standalone_mode=False)
+        every = any("--help-all" in param.opts for param in each.params)
+        asked = "--help-all" if every else "--help"
+        command.main(args=[*inner.split(), asked], prog_name=f"bear-alarm {name}", standalone_mode=False)
         found[f"{name} {inner}".strip()] = each, capsys.readouterr().out
     return found
 
@@ -48,6 +50,7 @@ def test_a_page_says_what_an_option_takes_its_limits_default_and_variable(monkey
     monkeypatch.setenv("COLUMNS", "80")
     found = pages("watch", capsys)["watch"][1]
     assert re.search(r"^  --follow +[A-Z]", found, re.MULTILINE)
+    assert "--evidence, --record-path PATH" in found
     assert re.search(r"^  --bell / --no-bell +[A-Z]", found, re.MULTILINE)
     assert re.search(r"^  -q, --quiet ", found, re.MULTILINE)
     flat = " ".join(found.split())
@@ -66,6 +69,20 @@ def test_a_wide_terminal_is_not_filled_and_a_narrow_one_breaks_no_word(monkeypat
     assert max(map(len, pages("watch", capsys)["watch"][1].splitlines())) <= 100
     monkeypatch.setenv("COLUMNS", "20")
     assert "/etc/bear-alarm/config.yml" in pages("watch", capsys)["watch"][1]
+
+
+def test_the_page_of_watch_fits_on_a_screen_with_what_people_use_most(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    command = load("watch")
+    command.main(args=["--help"], prog_name="bear-alarm watch", standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert 24 <= len(lines) <= 40
+    assert [line for line in lines if len(line) > 80] == []
+    shown = [match[1] for line in lines if (match := re.match(r"  (--[a-z-]+)", line))]
+    assert shown[0] == "--config"
+    assert shown[-1] == "--help-all"
+    assert 5 <= len(shown) <= 12
+    assert {"--model", "--evidence", "--events", "--sound", "--on-alarm", "--follow", "--zone", "--fps"} <= set(shown)
 
 
 def test_the_front_page_fits_80_columns():

@@ -174,7 +174,7 @@ def test_the_command_says_what_the_footage_supports_and_what_it_costs(clips, mod
     code, out, err = tune(*clips, "--model", model, "--budget", "1000/hour", cwd=tmp_path)
     assert code == 0, err
     for words in (
-        "2 clips, 9.0 s of footage taken as free of bears",
+        "2 clips, 9 s of footage taken as free of bears",
         "1000 an hour is not supported by this footage",
         "(3/T, 95 %)",
         "This footage is quiet from --alarm-at",
@@ -253,7 +253,7 @@ def test_footage_that_is_never_quiet_is_said_to_be_so_before_any_arithmetic():
         "It alarms here even at --alarm-at 6, so no level can be advised. Look at what raised it (below)"
     )
     assert after < said.index(
-        "1 a week is not supported by this footage: it is 36.0 s long, and so little, even without an alarm, only "
+        "1 a week is not supported by this footage: it is 36 s long, and so little, even without an alarm, only "
         "shows that there are at most 50,000 a week (3/T, 95 %). It takes 21 days without one."
     )
     assert "80,000  0.6 s or 2 frames" in said  # two digits are enough

@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from edge.alert.command import command_in_doubt
-from edge.cli.watch import LEAST_FPS
+from edge.cli.watch import MIN_FPS
 from edge.decide.evidence import Evidence
 from edge.pictures import read_picture
 from edge.schema import Event
@@ -111,6 +111,7 @@ def test_a_failing_alarm_command_is_said_and_the_rest_goes_on(clip, model, tmp_p
     assert code == 0
     assert len(out.splitlines()) == 2
     assert "--on-alarm failed: `exit …` ended with exit code 3" in err
+    assert "--on-alarm: 0 done" in err.splitlines()[-1]  # the sum says it again
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_a_snapshot_shows_what_the_alarm_sees(clip, model, tmp_path):
 
 def test_two_sure_frames_alarm_at_the_least_frame_rate():
     gathered = Evidence(RULE)
-    assert [gathered(RULE.cap, at) for at in (0.0, 1 / LEAST_FPS)] == [False, True]
+    assert [gathered(RULE.cap, at) for at in (0.0, 1 / MIN_FPS)] == [False, True]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the POSIX shell's words")

@@ -227,12 +227,10 @@ class Unavailable:
         self.why = {name: why for name, why in self.why.items() if name in names}
 
 
-# Those who are told here and at once, each with a worker: made from plans, and exchanged while the alarm runs.
+# Those who are told here and at once, each with a worker.
 
 
 SILENT_S = 0.5
-UNDER_WAY_S = 0.05  # an event that is just being handed round is round by then
-LAST_S = 5.0  # what those who are told no more may take for what they have in hand
 
 Answered = Callable[[str, "Event", str | None, float], None]  # who, the event, what went wrong, milliseconds
 
@@ -254,7 +252,6 @@ class LocalSinks:
         self._answered = answered
         self._plans: dict[Hashable, SinkSpec] = {}  # all sinks of the settings, in the order of notification
         self._told: dict[Hashable, _Told] = {}
-        self._leaving: tuple[_Told, ...] = ()  # told no more, and perhaps not silent yet
 
     @property
     def workers(self) -> list[Worker[Event]]:
@@ -274,44 +271,10 @@ class LocalSinks:
         """Parts whose problem does not pass within a moment."""
         return {*self.missing.why, *(each.worker.name for each in self._told.values() if each.local.problem())}
 
-    def change(self, settings: AlertSettings, hold: Callable[[], object]) -> Callable[[], object]:
-        """Those that these settings name, and no others; who stays the same is not disturbed.
-
-        ``hold`` is called before anything is taken from somebody who is told: from then on the caller must keep events
-        for ``workers`` as they are afterwards. What is returned lets go of those who are told no more; call it once
-        nobody hands them events. Raises OptionError for what can never work; all is then as it was.
-        """
-        plans = {plan.key: plan for plan in local_plans(settings)}
-        missing = dict(self.missing.why)
-        gone = [each for key, each in self._told.items() if key not in plans]
-        new = [plan for key, plan in plans.items() if key not in self._told]
-        taken = frozenset[int]().union(*(plan.pins for plan in new))
-        late = [plan for plan in new if plan.pins]
-        try:
-            made = self._made([plan for plan in new if not plan.pins])
-        except BaseException:
-            self.missing.why = missing
-            raise
-        freed = [each for each in gone if each.plan.pins & taken]
-        if freed:
-            hold()
-            time.sleep(UNDER_WAY_S)
-            _close(freed, LAST_S)
-        try:
-            made |= self._made(late)
-        except BaseException:
-            _close(list(made.values()), 0.0)
-            self.missing.why = missing
-            back = self._made([each.plan for each in freed], again=True)
-            self._told = {key: each for key, each in self._told.items() if each not in freed}
-            self._take(back)
-            raise
-        self._plans = plans
-        self.missing.keep({plan.name for plan in plans.values()})
-        self._take(made)
-        rest = [each for each in gone if each not in freed]
-        self._leaving += tuple(rest)
-        return partial(self._let_go, rest)
+    def make(self, settings: AlertSettings) -> None:
+        """Make the sinks that these settings name. Raises OptionError for what can never work."""
+        self._plans = {plan.key: plan for plan in local_plans(settings)}
+        self._take(self._made(list(self._plans.values())))
 
     def try_again(self, now: float) -> bool:
         """Once a minute, what does not work is tried again; whether ``workers`` are others by that."""
@@ -327,8 +290,7 @@ class LocalSinks:
     def silence(self) -> None:
         """Noises and relays off, for good, within half a second."""
         threads = []
-        everyone = (*self._told.values(), *self._leaving)
-        for call in [each.local.silence for each in everyone if each.local.silence]:
+        for call in [each.local.silence for each in self._told.values() if each.local.silence]:
             thread = threading.Thread(target=call, name="silence", daemon=True)
             try:
                 thread.start()
@@ -339,15 +301,6 @@ class LocalSinks:
         until = time.monotonic() + SILENT_S
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
-
-    def _let_go(self, told: Sequence[_Told]) -> None:
-        def close() -> None:
-            time.sleep(UNDER_WAY_S)
-            _close(told, LAST_S)
-            self._leaving = tuple(each for each in self._leaving if each not in told)
-
-        if told:
-            threading.Thread(target=close, name="told no more", daemon=True).start()
 
     def _take(self, made: dict[Hashable, _Told]) -> None:
         """Tell these too."""
@@ -407,17 +360,6 @@ def _problem(sink: Ask, before: Ask) -> str | None:
 # Who is told over a network: a library is loaded, and a connection made, only for what is named.
 
 
-@dataclass(slots=True)
-class _Broker:
-    """What the journal needs to know of MQTT before that is connected."""
-
-    key: str
-    pictures: bool
-
-    def wants(self, event: Event) -> bool:
-        return True
-
-
 @dataclass(frozen=True)
 class ChannelSpec:
     """A channel that is to be; plans with the same ``key`` are the same channel."""
@@ -425,7 +367,7 @@ class ChannelSpec:
     key: Hashable
     name: str  # for people, without secrets
     make: Callable[[], Channel]
-    late: Route | None = None  # None: making it connects nothing, so it may be made to see whether it can be
+    connects: bool = False  # when it is made; what does not may be made to see whether it can be
 
 
 def channel_plans(
@@ -446,14 +388,14 @@ def channel_plans(
         broker = settings.mqtt
         with suppress(*NOT_HERE):  # it is missing then, and tried again
             broker.tls_context()
-        late = _Broker(f"mqtt {broker.where}/{broker.prefix}", broker.pictures)
+        name = f"mqtt {broker.where}/{broker.prefix}"
 
         def mqtt() -> Channel:
             from edge.alert.mqtt import Mqtt
 
             return Mqtt(broker, cameras, model=model, watching=watching, stats=stats, guest=guest)
 
-        plans.append(ChannelSpec(("mqtt", broker, tuple(cameras), model), late.key, mqtt, late))
+        plans.append(ChannelSpec(("mqtt", broker, tuple(cameras), model), name, mqtt, connects=True))
     if settings.webhook:
         url, secret = settings.webhook, settings.webhook_secret
 
@@ -502,10 +444,7 @@ def made(
     return found
 
 
-# Those who are told over a network: a channel and its deliverer for each, exchanged while the alarm runs.
-
-
-LET_GO_S = 2.0  # what is under way when a channel is told no more; the rest waits in the journal
+# Those who are told over a network: a channel and its deliverer for each.
 
 
 @dataclass(frozen=True, eq=False)
@@ -561,57 +500,37 @@ class RemoteChannels:
         parts |= self.missing.parts
         return parts | {each.name: each.problem for each in self.workers}
 
-    def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> list[ChannelSpec]:
+    def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
         """Plan the channels of these settings. Raises OptionError, without secrets, for a value that can never work."""
-        plans = channel_plans(
+        self._plans = channel_plans(
             settings, cameras, model=model, watching=self._watching, stats=self._stats, guest=self._guest
         )
-        for channel in made([plan for plan in plans if plan.late is None], Unavailable()).values():
+        for channel in made([plan for plan in self._plans if not plan.connects], Unavailable()).values():
             channel.close()
-        return plans
 
-    def change(self, plans: Sequence[ChannelSpec]) -> None:
-        """Use these channels and no others; what stays the same is not disturbed, what waits for the others is kept.
-
-        ``plan`` has refused what can never work: what cannot be made by now is missing.
-        """
-        names = {plan.key: plan.name for plan in plans}
-        self._plans = plans
-        self.missing.keep(names.values())
+    def make(self) -> None:
+        """Make the channels that were planned and are not there yet; what cannot be made now is missing."""
         lacking = set(self.missing.why)
-        gone = {key: each for key, each in self._reached.items() if key not in names}
-        stay = {
-            key: each if each.name == names[key] else replace(each, name=each.channel.key)
-            for key, each in self._reached.items()
-            if key in names
-        }
-        beside = {each.channel.key for each in stay.values()}
-        new_plans = [plan for plan in plans if plan.key not in stay]
-        channels = made([plan for plan in new_plans if plan.late is None], self.missing, beside, again=True)
-        if gone:  # closing takes its time: what happens meanwhile is for the new ones
-            routes = [*(each.channel for each in stay.values()), *channels.values()]
-            self._remember([*routes, *(plan.late for plan in new_plans if plan.late)])
-        # Before others come: two with one broker would say "online" and "offline" of the same device.
-        self._close(list(gone.values()), LET_GO_S)
-        self._reached = stay
-        channels |= made([plan for plan in new_plans if plan.late], self.missing, beside, again=True)
+        beside = {each.channel.key for each in self._reached.values()}
+        names = {plan.key: plan.name for plan in self._plans}
+        channels = made(
+            [plan for plan in self._plans if plan.key not in self._reached], self.missing, beside, again=True
+        )
         new = {
-            key: _Reached(name if name in lacking else channels[key].key, channels[key], self._worker(channels[key]))
-            for key, name in names.items()
-            if key in channels
+            key: _Reached(names[key] if names[key] in lacking else channel.key, channel, self._worker(channel))
+            for key, channel in channels.items()
         }
-        everyone = self._reached | new
-        journal = self._remember([each.channel for each in everyone.values()])
+        journal = self._remember([each.channel for each in (*self._reached.values(), *new.values())])
         for key, each in new.items():
-            everyone[key] = replace(each, deliverer=self._deliverer(each.channel, journal))
-        self._reached = everyone  # in one step: others look at it meanwhile
+            new[key] = replace(each, deliverer=self._deliverer(each.channel, journal))
+        self._reached = self._reached | new  # in one step: others look at it meanwhile
 
     def try_again(self, now: float) -> bool:
         """Try once a minute what could not be made; return whether one of them was made."""
         if not self.missing.why or not self.missing.due(now):
             return False
         before = len(self._reached)
-        self.change(self._plans)
+        self.make()
         return len(self._reached) > before
 
     def close(self, within_s: float) -> None:
@@ -702,7 +621,6 @@ BEAT_S = 600.0  # how often the journal is told that the run lives: the only wri
 EXAMINE_S = 60.0  # after the start, when alarms are live, the whole journal is checked
 JOURNAL_DEADLINE_S = 12.0  # a little more than the journal itself is patient with a disk
 LINES_S = 30.0  # what a file of lines may take
-LAST_LINES_S = 5.0  # what writing the last ones may take
 
 
 def _well() -> None:
@@ -719,9 +637,8 @@ class _Picture:
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Who writes lines of events, and where to; None: nobody, nowhere."""
+    """The worker that writes lines of events, if any are wanted."""
 
-    where: str | None = None
     worker: Worker[Event] | None = None
     problem: Ask = _well  # what is known to be wrong before it is needed
 
@@ -791,15 +708,10 @@ class JournalSink:
         self.journal.reroute(routes)
         return self.journal
 
-    def lines(self, events: str | None) -> Lines:
-        """Open lines that go there (- : standard output), for ``print_to``; or return those of now that go there.
-
-        Raises OptionError for where nothing can be written.
-        """
-        if events == self._lines.where:
-            return self._lines
+    def write_lines(self, events: str | None) -> None:
+        """Write lines there too (- : standard output). Raises OptionError for where nothing can be written."""
         if not events:
-            return Lines()
+            return
         from edge.alert.jsonl import JsonLines
 
         lines, name = JsonLines(events), f"--events {events}"
@@ -812,22 +724,7 @@ class JournalSink:
             at_end=lines.close,
             answered=partial(self._answered, name),
         )
-        return Lines(events, worker, lambda: lines.problem)
-
-    def print_to(self, lines: Lines) -> Lines:
-        """Write these from now on; return those of before, to be dropped."""
-        before, self._lines = self._lines, lines
-        return before
-
-    def drop(self, lines: Lines) -> None:
-        """Close these in a thread, for a disk may hang, unless they are written to."""
-
-        def close(worker: Worker[Event]) -> None:
-            time.sleep(UNDER_WAY_S)
-            worker.close(LAST_LINES_S)
-
-        if lines.worker and lines is not self._lines:
-            threading.Thread(target=close, args=(lines.worker,), name="lines no more", daemon=True).start()
+        self._lines = Lines(worker, lambda: lines.problem)
 
     def tick(self, now: float) -> None:
         """Have the journal beat every ten minutes, and check all of it once, a minute after the start."""
@@ -888,38 +785,15 @@ def _unheard(who: str, event: Event, problem: str | None, took_ms: float) -> Non
     """Nobody wants to know."""
 
 
-class _Held:
-    """Keeps events while somebody is exchanged; then passes them on, and also what comes a moment too late."""
-
-    def __init__(self, tell: Sink) -> None:
-        self._tell = tell
-        self._lock = threading.Lock()
-        self._events: list[Event] | None = []
-
-    def __call__(self, event: Event) -> None:
-        """Keep it, or pass it on."""
-        with self._lock:
-            if self._events is not None:
-                self._events.append(event)
-                return
-        self._tell(event)
-
-    def release(self) -> None:
-        """Pass on what was kept."""
-        with self._lock:
-            events, self._events = self._events or [], None
-        for event in events:
-            self._tell(event)
-
-
 class Alerting:
     """Everyone who is told: ``sinks`` for the tellers, the ``journal``, and the deliverers that it feeds.
 
-    ``sinks`` stays the same list while those in it change. ``state`` None: no journal, which only goes without a
-    network. Set later: ``watching``, whether a camera's frames are being looked at; ``stats``, what MQTT says of the
-    whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and channel what became of an event.
-    A ``guest`` is beside an alarm that watches, and leaves MQTT's states alone. ``terminal`` is told last. What cannot
-    work here and now is ``missing``, a problem, and tried again. Raises OptionError for what can never work.
+    ``sinks`` stays the same list while those in it change, as what was missing is made. ``state`` None: no journal,
+    which only goes without a network. Set later: ``watching``, whether a camera's frames are being looked at;
+    ``stats``, what MQTT says of the whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and
+    channel what became of an event. A ``guest`` is beside an alarm that watches, and leaves MQTT's states alone.
+    ``terminal`` is told last. What cannot work here and now is ``missing``, a problem, and tried again. Raises
+    OptionError for what can never work.
     """
 
     def __init__(
@@ -943,7 +817,7 @@ class Alerting:
         self.sinks: list[Sink] = []
         self._began = time.monotonic()
         self._looked = 0.0
-        self._cameras: Sequence[str] = ()
+        self._cameras = tuple(cameras)
         self._exchanging = False  # those who show a state, of which the new know nothing yet
         self._at_once = LocalSinks(answered)
         self._keeping = JournalSink(answered, run=run, state=state, clock=clock, guest=guest)
@@ -958,10 +832,14 @@ class Alerting:
         self._terminal: Worker[Event] | None = None
         self._health = Health(run, {}, at_once=AT_ONCE)
         try:
-            self.change(settings, cameras, model)
+            self._away.plan(settings, cameras, model)
+            self._keeping.write_lines(settings.events)
+            self._at_once.make(settings)
+            self._away.make()
+            self._going_on.show_to(self._away.states, cameras)
             if terminal:
                 self._terminal = in_background(terminal, "the terminal")
-                self._point()
+            self._point()
         except BaseException:
             self.close(0.0)
             raise
@@ -991,33 +869,6 @@ class Alerting:
     def problems(self) -> dict[str, str]:
         """What is told to be wrong and not over, by part."""
         return self._health.problems
-
-    def change(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
-        """Tell these from now on; those who stay are not disturbed, and what happens meanwhile is told to the new.
-
-        Raises OptionError for what can never work; then all is as it was.
-        """
-        plans = self._away.plan(settings, cameras, model)
-        lines = self._keeping.lines(settings.events)
-        held = _Held(self.tell)
-        try:
-            let_go = self._at_once.change(settings, lambda: self._hold(held))
-        except BaseException:
-            self._keeping.drop(lines)
-            raise
-        finally:
-            self._point()
-            held.release()
-        self._keeping.drop(self._keeping.print_to(lines))
-        let_go()
-        self._cameras = tuple(cameras)
-        self._exchanging = True
-        try:
-            self._away.change(plans)
-            self._going_on.show_to(self._away.states, cameras)
-        finally:
-            self._exchanging = False
-            self._point()
 
     def expected(self, event: Event) -> dict[str, bool]:
         """Who answers to this event, in the order they are told, and whether one that fails is tried again."""
@@ -1095,9 +946,6 @@ class Alerting:
 
     def _asked(self) -> Mapping[str, object]:
         return self.stats()
-
-    def _hold(self, held: Sink) -> None:
-        self.sinks[:] = [held]
 
     def _point(self) -> None:
         # Without a journal there is no network, and so nobody who shows a state.

@@ -13,29 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.options import (
-    BellOpt,
-    ConfigOpt,
-    DeterrentHoursOpt,
-    DeterrentLampOpt,
-    DeterrentOpt,
-    EventsOpt,
-    MqttOpt,
-    NotifyOpt,
-    OnAlarmOpt,
-    OnTroubleOpt,
-    RelayOpt,
-    SoundDeviceOpt,
-    SoundOpt,
-    SoundSecondsOpt,
-    StateOpt,
-    WebhookOpt,
-    WebhookSecretOpt,
-    alert_settings,
-    config_for,
-    settings_of,
-)
+from edge.cli.options import ConfigOpt, StateOpt, alert_settings, config_for, options_of, settings_of
 from edge.cli.watch import stop_on_signal
+from edge.settings import AlertSettings
 
 if TYPE_CHECKING:
     from edge.alert.dispatch import Alerting
@@ -59,25 +39,13 @@ def alert() -> None:
 
 
 @app.command("test")
+@options_of(alerts=alert_settings)
 def try_everyone(
     config: ConfigOpt = None,
     wait: Annotated[float, typer.Option(min=1.0, max=300.0, help="Seconds to wait for answers over a network.")] = 20.0,
     state: StateOpt = None,
-    events: EventsOpt = None,
-    on_alarm: OnAlarmOpt = None,
-    on_trouble: OnTroubleOpt = None,
-    sound: SoundOpt = None,
-    sound_seconds: SoundSecondsOpt = None,
-    sound_device: SoundDeviceOpt = None,
-    relay: RelayOpt = None,
-    deterrent: DeterrentOpt = None,
-    deterrent_lamp: DeterrentLampOpt = None,
-    deterrent_hours: DeterrentHoursOpt = None,
-    bell: BellOpt = None,
-    mqtt: MqttOpt = None,
-    notify: NotifyOpt = None,
-    webhook: WebhookOpt = None,
-    webhook_secret: WebhookSecretOpt = None,
+    *,
+    alerts: Callable[..., AlertSettings],
 ) -> None:
     """Tell everyone as of a bear, marked as a test, and show what each of them answers.
 
@@ -93,24 +61,7 @@ def try_everyone(
     base = settings_of(path)
     if path:
         log.info("Settings from %s.", path)
-    settings = alert_settings(
-        base.alerts,
-        bell=bell,
-        on_alarm=on_alarm,
-        on_trouble=on_trouble,
-        sound=sound,
-        sound_seconds=sound_seconds,
-        sound_device=sound_device,
-        relay=relay,
-        deterrent=deterrent,
-        deterrent_lamp=deterrent_lamp,
-        deterrent_hours=deterrent_hours,
-        mqtt=mqtt,
-        notify=notify,
-        webhook=webhook,
-        webhook_secret=webhook_secret,
-        events=events,
-    )
+    settings = alerts(base.alerts)
     clock = Clock()
     run = EventFactory(clock_synced=clock.synced)
     answers = Answers()
@@ -148,7 +99,7 @@ def try_everyone(
     if alerting.journal and alerting.journal.problem:
         log.warning("%s", alerting.journal.problem)
     if not settings.anyone:
-        log.info("Nobody but this terminal would be told; `bear-alarm watch --help` lists who can be.")
+        log.info("Nobody but this terminal would be told; `bear-alarm watch --help-all` lists who can be.")
     raise typer.Exit(0 if told else 1)
 
 

@@ -61,11 +61,11 @@ class LazyGroup(TyperGroup):
     """The table of ``edge.cli.commands`` as a group: a command's module is imported when it is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Every command's name, in the table's order."""
+        """Return every command's name, in the table's order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command called ``cmd_name``, imported now; None when there is none."""
+        """Return the command called ``cmd_name``, imported now; None when there is none."""
         if cmd_name not in COMMANDS:
             return None
         if cmd_name not in self.commands:
@@ -73,7 +73,7 @@ class LazyGroup(TyperGroup):
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command the words name, or a usage error that suggests the right one."""
+        """Return the command the words name, or a usage error that suggests the right one."""
         word = args[0]
         if word not in COMMANDS and not word.startswith("-") and not ctx.resilient_parsing:
             near = get_close_matches(word, COMMANDS, n=1)
@@ -102,7 +102,7 @@ def _completion(name: str, line: str) -> Any:
 
 
 def load(name: str) -> Any:
-    """The click command of one row of the table. Raises MissingExtraError when its room is not installed."""
+    """Return the click command of one row of the table. Raises MissingExtraError when its room is not installed."""
     where = COMMANDS[name][2]
     try:
         if where is None:
@@ -118,7 +118,7 @@ def load(name: str) -> Any:
 
 
 def as_command(name: str, found: Any) -> Any:
-    """A typer app as a group, a plain function as a command, called ``name``."""
+    """Return a typer app as a group, a plain function as a command, called ``name``."""
     if isinstance(found, typer.Typer):
         group = get_command(found)
         group.name = name
@@ -135,12 +135,12 @@ def _from_entry_point(name: str) -> Any:
 
 
 def is_missing_extra(error: ModuleNotFoundError) -> bool:
-    """Whether a failed import is a part of the train extra."""
+    """Return whether a failed import is a part of the train extra."""
     return (error.name or "").partition(".")[0] in TRAIN_EXTRA
 
 
 def missing_extra(command: str, error: ModuleNotFoundError) -> MissingExtraError:
-    """One sentence with the pip line."""
+    """Return one sentence with the pip line."""
     part = (error.name or "").partition(".")[0]
     return MissingExtraError(f"`{PROGRAM} {command}` needs {part}, which a device goes without; run: {extra('train')}")
 

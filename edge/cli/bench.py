@@ -25,6 +25,7 @@ import typer
 from numpy.typing import NDArray
 
 from edge.camera import open_source
+from edge.cli.progress import counted
 from edge.detect.classifier import Classifier
 from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget, ScanTimer
@@ -39,10 +40,10 @@ log = logging.getLogger(__name__)
 
 MANY = 12  # crops a frame is given at most
 ACROSS, DOWN = 4, 3  # of them over a frame
-LEAST_ROUNDS = 5
+MIN_ROUNDS = 5
 FPS = CameraSettings.fps
 STILL = 3  # of the demo's first frames: further on the grass sways in them
-LEAST = 3  # crops a frame is given in any case (edge.detect.frame_rate)
+MIN_CROPS = 3  # crops a frame is given in any case (edge.detect.frame_rate)
 USABLE = 0.7  # of all cores: the rest is for the system, writing and sending
 CHILD_S = 300.0
 FLOAT = "float"
@@ -102,7 +103,7 @@ class Bench:
     seconds: float
 
     def way(self, precision: str | None = None, *, threads: int = 1, crops: int = 1, model: str = "") -> Way | None:
-        """The way with these properties; left out, those of the first."""
+        """Return the way with these properties; left out, those of the first."""
         wanted = (model or self.ways[0].model, precision or self.ways[0].precision, threads, crops)
         found = (each for each in self.ways if (each.model, each.precision, each.threads, each.crops) == wanted)
         return next(found, None)
@@ -127,7 +128,7 @@ class Bench:
 
     @property
     def slowed(self) -> float:
-        """How many times as long the alarm's own way took at the end as at the beginning."""
+        """Return how many times as long the alarm's own way took at the end as at the beginning."""
         assert self.ways[0].cost
         return self.ways[0].cost.slowed
 
@@ -162,7 +163,7 @@ class Steps:
         return len(scanner(self._still[0].image))
 
     def read(self) -> Frame:
-        """The next frame of the clip, from its beginning again after its end."""
+        """Return the next frame of the clip, from its beginning again after its end."""
         try:
             return next(self._frames)
         except StopIteration:
@@ -225,7 +226,7 @@ def measure(
 
 
 def precisions(path: Path) -> list[tuple[str, bool]]:
-    """How this machine can run a model file, the alarm's own way first: a name, and whether that is in float."""
+    """Return how this machine can run a model file, the alarm's own way first: a name, and whether that is in float."""
     classifier = Classifier(path)
     if classifier.fallback:
         return [(FLOAT, True)]
@@ -251,13 +252,13 @@ def rounds(seconds: float) -> Iterator[int]:
     """0, 1, 2 … until so many seconds are gone and there were five after the first."""
     until = time.monotonic() + seconds
     for number in itertools.count():
-        if number > LEAST_ROUNDS and time.monotonic() >= until:
+        if number > MIN_ROUNDS and time.monotonic() >= until:
             return
         yield number
 
 
 def peak_mb(path: Path, in_float: bool) -> float | None:
-    """The most memory that a process of its own takes to look at a frame and score a full set of crops."""
+    """Return the most memory that a process of its own takes to look at a frame and score a full set of crops."""
     command = [sys.executable, "-m", "edge.cli.bench", str(path.absolute()), *([FLOAT] if in_float else [])]
     home = Path(__file__).parents[2]
     try:
@@ -321,7 +322,7 @@ def report(found: Bench) -> dict[str, Any]:
     follows = {
         "crops_in_a_frame": found.crops_within(FRAME_S),
         "cameras_quiet": round(found.cameras(), 1),
-        "cameras_moving": round(found.cameras(LEAST), 1),
+        "cameras_moving": round(found.cameras(MIN_CROPS), 1),
         "cameras_busy": round(found.cameras(found.crops_within(FRAME_S)), 1),
         "words": what_follows(found),
     }
@@ -329,7 +330,7 @@ def report(found: Bench) -> dict[str, Any]:
 
 
 def bench_text(found: Bench) -> str:
-    """The table and what follows, for a person."""
+    """Return the table and what follows, for a person."""
     first = found.ways[0]
     many = any(way.model != first.model for way in found.ways)
     rows = [(_way_words(way, first, named=many), way.cost) for way in found.ways]
@@ -337,7 +338,7 @@ def bench_text(found: Bench) -> str:
     rows += [("look at it as a whole", found.scan), ("compress it for evidence", found.jpeg)]
     wide = max(len(words) for words, _ in rows)
     lines = [
-        f"{first.model} on {found.machine}, {_plural(found.cores, 'core')}",
+        f"{first.model} on {found.machine}, {counted(found.cores, 'core')}",
         f"{found.rounds} rounds in {found.seconds:.0f} s; frames are 1280x720",
         "",
         f"  {'':<{wide}}  {'median':>9}  eight of ten rounds",
@@ -357,7 +358,7 @@ def what_follows(found: Bench) -> list[str]:
     words = [*_precisions(found), *_models(found)]
     crops, frame_s = found.crops_within(FRAME_S), found.ways[0].crop_ms / 1000.0
     if crops * frame_s <= FRAME_S:
-        words.append(f"{FRAME_S:g} s for a frame leave room for {_plural(crops, 'crop')}.")
+        words.append(f"{FRAME_S:g} s for a frame leave room for {counted(crops, 'crop')}.")
     else:
         words.append(
             f"A frame is given {crops} crops in any case, which take {crops * frame_s:.2f} s here: fewer frames are "
@@ -365,10 +366,10 @@ def what_follows(found: Bench) -> list[str]:
         )
     quiet = found.cameras()
     if quiet >= 1.0:
-        least, many = (int(found.cameras(each)) or "none" for each in (LEAST, crops))
-        busy = f"{least} with {LEAST} crops in every frame (one animal)"
-        busy += f", {many} with {crops} (rain)" if crops > LEAST else ""
-        words.append(f"At 10 frames a second it can watch {_plural(int(quiet), 'quiet camera')}, {busy}.")
+        least, many = (int(found.cameras(each)) or "none" for each in (MIN_CROPS, crops))
+        busy = f"{least} with {MIN_CROPS} crops in every frame (one animal)"
+        busy += f", {many} with {crops} (rain)" if crops > MIN_CROPS else ""
+        words.append(f"At 10 frames a second it can watch {counted(int(quiet), 'quiet camera')}, {busy}.")
         words.append(
             "That is worked out from the steps above; `bear-alarm watch CLIP` says what a frame of yours takes."
         )
@@ -383,7 +384,7 @@ def what_follows(found: Bench) -> list[str]:
 
 
 def _precisions(found: Bench) -> list[str]:
-    """Whether the file is faster as it is or in float."""
+    """Return whether the file is faster as it is or in float."""
     first, other = found.ways[0], found.way("float")
     if first.precision == "float":
         return ["This processor computes int8 wrongly, so the model runs in float."]
@@ -401,7 +402,7 @@ def _precisions(found: Bench) -> list[str]:
 
 
 def _models(found: Bench) -> list[str]:
-    """How the other models compare, each as it is."""
+    """Return how the other models compare, each as it is."""
     first = found.ways[0]
     others = {way.model: way for way in reversed(found.ways) if way.model != first.model}
     words = []
@@ -412,7 +413,7 @@ def _models(found: Bench) -> list[str]:
 
 
 def _way_words(way: Way, first: Way, *, named: bool) -> str:
-    crops, threads = _plural(way.crops, "crop"), _plural(way.threads, "thread")
+    crops, threads = counted(way.crops, "crop"), counted(way.threads, "thread")
     model = f"{way.model}, " if named else ""
     usual = " (as the alarm runs)" if way == first else ""
     return f"score {crops}, {model}{way.precision}, {threads}{usual}"
@@ -420,10 +421,6 @@ def _way_words(way: Way, first: Way, *, named: bool) -> str:
 
 def _cost(cost: Cost) -> str:
     return f"{cost.median_ms:>6.1f} ms  {cost.low_ms:.1f} to {cost.high_ms:.1f}"
-
-
-def _plural(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 if __name__ == "__main__":

@@ -203,12 +203,12 @@ def threads() -> int:
 
 
 def name_in_results(picture: Path, base: Path | None) -> str:
-    """The file's name in the results: relative to the folder given, with forward slashes (Timelapse's way)."""
+    """Return the file's name in the results: relative to the folder given, with forward slashes (Timelapse's way)."""
     return (picture.relative_to(base) if base else picture).as_posix()
 
 
 def to_json(finding: FileResult, row: Row) -> str:
-    """The line of ``--jsonl`` for a file that was read."""
+    """Return the line of ``--jsonl`` for a file that was read."""
     seen = finding.seen
     assert seen is not None
     return json.dumps(
@@ -231,7 +231,7 @@ def to_json(finding: FileResult, row: Row) -> str:
 
 
 def to_text(finding: FileResult, row: Row, width: int) -> str:
-    """The line for a person for a file that was read."""
+    """Return the line for a person for a file that was read."""
     assert row.verdict is not None
     where = "" if row.second is None or row.verdict == "none" else f" at {row.second:g} s"
     label = row.label.replace("_", " ")
@@ -239,7 +239,7 @@ def to_text(finding: FileResult, row: Row, width: int) -> str:
 
 
 def how_counted(card: Card) -> str:
-    """From which score on a file counts as a bear or as maybe one."""
+    """Return from which score on a file counts as a bear or as maybe one."""
     from edge.detect.stills import MAYBE
 
     threshold = card.thresholds["frame"].value

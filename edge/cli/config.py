@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODE = 0o640  # whoever names an address may have put a password into it
-MOST_TRIES = 3
+MAX_TRIES = 3
 
 app = typer.Typer(
     add_completion=False,
@@ -114,9 +114,9 @@ def _check_for_anything(path: Path, settings: Settings) -> None:
 
 
 def summary(settings: Settings) -> str:
-    """A config in one line: its cameras, who is told, what is kept; no secrets."""
+    """Return a config in one line: its cameras, who is told, what is kept; no secrets."""
     names = [camera.name for camera in settings.cameras]
-    cameras = f"{len(names)} camera{'s' if len(names) > 1 else ''}: {', '.join(names)}" if names else "no camera"
+    cameras = f"{counted(len(names), 'camera')}: {', '.join(names)}" if names else "no camera"
     kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
     return "; ".join([cameras, f"told: {', '.join(_told(settings)) or 'the terminal'}", kept])
 
@@ -146,11 +146,11 @@ def _facts(path: Path, settings: Settings, warnings: Sequence[str]) -> dict[str,
 
 
 def _asked(file: Path) -> str:
-    """The template with the answers in it; asked again where they cannot be used."""
+    """Return the template with the answers in it; asked again where they cannot be used."""
     from edge.config.load import load_text
     from edge.config.template import template
 
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         text = template(file=str(file), **asked(_ask, log.info))
         try:
             load_text(text, file)
@@ -189,7 +189,7 @@ def _expanded(path: Path) -> Path:
 
 
 DEVICES = Path("/dev")
-MOST = 9  # devices that are offered
+MAX_DEVICES = 9  # devices that are offered
 PI_CAMERA = "picamera://0"
 NTFY = "ntfy"
 
@@ -203,11 +203,11 @@ def found_cameras(devices: Path = DEVICES) -> list[str]:
         names = [path.name for path in devices.iterdir() if re.fullmatch(r"video\d+", path.name)]
     except OSError:
         names = []
-    return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MOST])]
+    return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MAX_DEVICES])]
 
 
 def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
-    """The answers to both questions, as ``edge.config.template.template`` takes them."""
+    """Return the answers to both questions, as ``edge.config.template.template`` takes them."""
     found = found_cameras()
     if found:
         say("Cameras that may be there:")
@@ -229,7 +229,7 @@ def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
 
 
 def told(word: str) -> dict[str, str]:
-    """What of the template an answer belongs to."""
+    """Return what of the template an answer belongs to."""
     if word.lower() in {"", "none", "no", "nobody"}:
         return {}
     scheme, sign, _ = word.partition("://")
@@ -242,5 +242,5 @@ def told(word: str) -> dict[str, str]:
 
 
 def at_a_terminal() -> bool:
-    """Whether somebody is there to answer."""
+    """Return whether somebody is there to answer."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

@@ -24,8 +24,10 @@ import typer
 from typer.core import TyperGroup
 
 from edge.cli.options import settings_at_hand
+from edge.cli.progress import counted
 from edge.errors import OptionError
 from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
+from edge.local_time import lasting
 from edge.record.evidence_store import SAMPLE
 from edge.record.review import Review, Verdict, read_review, write_review
 from edge.schema import BoxXYWH, utc_text
@@ -133,7 +135,7 @@ def nothing(journal: JournalReader, kind: Kind | None, camera: str | None, after
     return f"No event{asked}; the last one of all was on {last.at.astimezone():%Y-%m-%d at %H:%M} ({last.event.kind})."
 
 
-MOST = 50  # happenings listed unless more are asked for
+MAX_LISTED = 50  # happenings listed unless more are asked for
 
 
 class Group(TyperGroup):
@@ -184,7 +186,8 @@ def events(
     kind: KindOpt = None,
     camera: CameraOpt = None,
     limit: Annotated[
-        int | None, typer.Option(min=0, help=f"Only so many, the newest; 0 for all (default: {MOST}; in JSON, all).")
+        int | None,
+        typer.Option(min=0, help=f"Only so many, the newest; 0 for all (default: {MAX_LISTED}; in JSON, all)."),
     ] = None,
     unreviewed: Annotated[
         bool, typer.Option("--unreviewed", help="Only bears that wait for `events review`, with pictures to look at.")
@@ -206,7 +209,7 @@ def events(
         raise OptionError(f"--unreviewed --kind {kind.value}: only bears are reviewed; leave --kind out")
     kind = Kind.bear if unreviewed else kind
     after = parse_since(since)
-    most = limit if limit is not None else 0 if as_json else MOST
+    most = limit if limit is not None else 0 if as_json else MAX_LISTED
     folder, shown, more = state_folder(state), [], False
     with opened(state) as journal:
         if journal:
@@ -285,9 +288,7 @@ def export(
                 raise OptionError(nothing(journal, kind, camera, after))
     words = readme(found, datetime.now(UTC))
     kept, gone = pack(found, state_folder(state or ctx.obj), out, words, force=force)
-    log.info(
-        "%s: %d event%s with %d file%s of evidence.", out, len(found), "s" * (len(found) != 1), kept, "s" * (kept != 1)
-    )
+    log.info("%s: %s with %s of evidence.", out, counted(len(found), "event"), counted(kept, "file"))
     if gone:
         log.warning("%d files of evidence were cleared away meanwhile and are not in it", gone)
 
@@ -618,8 +619,8 @@ def _box(words: str | None) -> BoxXYWH | None:
 
 ID = 8  # characters of an id that are shown
 WIDEST_CAMERA = 16  # characters
-MOST_TROUBLE = 48  # characters of what was wrong
-LEAST_NOTES = 40  # characters a line must leave for notes that take several lines; else they come below it
+MAX_TROUBLE = 48  # characters of what was wrong
+MIN_NOTES = 40  # characters a line must leave for notes that take several lines; else they come below it
 MARKS: dict[Clock, str] = {"corrected": "~", "doubtful": "?"}
 LEGEND = {
     "~": "~ the clock was set only later: the time is corrected by what it had been wrong.",
@@ -658,7 +659,7 @@ def _head(incident: PastEvent, *, named: bool) -> list[str]:
     camera = incident.first.event.camera
     if len(camera) > WIDEST_CAMERA:
         camera = f"{camera[: WIDEST_CAMERA - 1]}…"
-    lasted = "" if incident.lasted_s is None else spell(incident.lasted_s)
+    lasted = "" if incident.lasted_s is None else lasting(incident.lasted_s)
     return [clock(incident.first), incident.id[:ID], *([camera] if named else []), what(incident), lasted]
 
 
@@ -719,7 +720,7 @@ def _trouble(incident: PastEvent) -> str:
     if event.kind != "health" or not event.detail:
         return ""
     words = event.detail.removeprefix(event.label or "").lstrip(": ")
-    return textwrap.shorten(re.split(r" \(|; ", words)[0].rstrip("."), MOST_TROUBLE, placeholder=" …")
+    return textwrap.shorten(re.split(r" \(|; ", words)[0].rstrip("."), MAX_TROUBLE, placeholder=" …")
 
 
 def _silent(incident: PastEvent) -> bool:
@@ -749,7 +750,7 @@ def beside(line: str, notes: str, wide: int) -> list[str]:
     room = wide - len(line) - 2
     if not notes or len(notes) <= room:
         return [f"{line}  {notes}".rstrip()]
-    if room >= LEAST_NOTES:
+    if room >= MIN_NOTES:
         first, *rest = textwrap.wrap(notes, room)
         return [f"{line}  {first}", *(" " * (len(line) + 2) + more for more in rest)]
     return [line.rstrip(), *textwrap.wrap(notes, wide, initial_indent=" " * 12, subsequent_indent=" " * 12)]
@@ -770,17 +771,6 @@ def local(at: datetime) -> str:
     return at.astimezone().isoformat(" ", "seconds")
 
 
-def spell(seconds: float) -> str:
-    """How long, in the two largest units: "42 s", "12 min", "3 h 05 min", "2 d 4 h"."""
-    whole = round(seconds)
-    if whole < 100:
-        return f"{whole} s"
-    minutes, hours = round(whole / 60), whole // 3600
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{hours} h {whole % 3600 // 60:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
 def size(path: Path) -> str:
     """How large a file is; "gone" where it went meanwhile."""
     try:
@@ -793,14 +783,14 @@ def size(path: Path) -> str:
 # All there is to say of one happening, in words and as JSON, and the page that goes with what is exported.
 
 
-MOST_PLACES = 6  # of the way, in words
+MAX_PLACES = 6  # of the way, in words
 
 
 def shown(incident: PastEvent, kept: Sequence[Kept]) -> str:
     """All there is to say of one happening."""
     first = incident.first.event
     lines = [f"{incident.id}  {first.kind}, {first.camera}", ""]
-    lasted = "" if incident.lasted_s is None else f", lasted {spell(incident.lasted_s)}"
+    lasted = "" if incident.lasted_s is None else f", lasted {lasting(incident.lasted_s)}"
     ended = f", {words}" if (words := unfinished(incident)) else ""
     lines += _row("when", moment(incident.first) + lasted + ended)
     lines += _row("what", what(incident) + (f", by {first.model}" if first.model else ""))
@@ -828,7 +818,7 @@ def way(path: Sequence[Sequence[float]]) -> str:
     """Where it went: where in the picture it was at the beginning, at some places between, and at the end."""
     from edge.cli.why import place
 
-    steps = sorted({round(at * (len(path) - 1) / MOST_PLACES) for at in range(MOST_PLACES + 1)})
+    steps = sorted({round(at * (len(path) - 1) / MAX_PLACES) for at in range(MAX_PLACES + 1)})
     places = [place((x, y, w, h)) for x, y, w, h in (path[at][1:5] for at in steps)]
     places = [each for at, each in enumerate(places) if at == 0 or each != places[at - 1]]
     lasted = f"{path[-1][0] - path[0][0]:.0f} s"
@@ -870,7 +860,7 @@ def _event(told: Told) -> str:
 def _at_once(rows: Sequence[Delivery]) -> str:
     """What was told at the first attempt, and when the last of it was."""
     counts = {part: sum(row.part == part for row in rows) for part in dict.fromkeys(row.part for row in rows)}
-    parts = [f"{count} {part}{'s' * (count != 1)}" for part, count in counts.items()]
+    parts = [counted(count, part) for part, count in counts.items()]
     last = max((row.settled_at for row in rows if row.settled_at), default="")
     return f"{' and '.join(parts)} told at the first attempt, the last {_local(last)}" if rows else ""
 
@@ -883,7 +873,7 @@ def _of(row: Delivery, seen: dict[int, Told]) -> str:
 
 def _delivery(row: Delivery) -> str:
     """How a delivery stands."""
-    tried = f"{row.attempts} attempt{'s' * (row.attempts != 1)}"
+    tried = counted(row.attempts, "attempt")
     # The other side's words: what would move the cursor about is left out.
     why = f": {''.join(sign for sign in row.error if sign.isprintable())}" if row.error else ""
     if row.state == "done":

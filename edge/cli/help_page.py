@@ -8,47 +8,83 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
+from collections.abc import Callable, Sequence
 from types import MethodType
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-LEAST, MOST = 40, 100  # columns; longer lines are hard to read
+import typer
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MIN_COLUMNS, MAX_COLUMNS = 40, 100  # columns; longer lines are hard to read
 NAMES = 26  # columns for names; a longer one has a line of its own
 TYPES = {"str": "TEXT", "text": "TEXT", "file": "PATH", "directory": "PATH", "int": "NUMBER", "integer": "NUMBER"}
 TYPES |= {"float": "NUMBER"}
 
 
+def common_options(*names: str) -> Callable[[Command], Command]:
+    """Let ``--help`` show these options alone, in this order; ``--help-all`` shows all of them."""
+
+    def decorate(command: Command) -> Command:
+        command.common_options = names  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _show_all(ctx: typer.Context, wanted: bool) -> None:
+    if wanted:
+        print(page(ctx.command, ctx, shutil.get_terminal_size().columns))
+        raise typer.Exit
+
+
+HelpAllOpt = Annotated[
+    bool, typer.Option("--help-all", callback=_show_all, is_eager=True, help="Show every option and exit.")
+]
+
+
 def use_page(command: Any) -> Any:
-    """The same command, which from now on shows this page for ``--help``; its sub-commands too."""
+    """Return the same command, which from now on shows this page for ``--help``; its sub-commands too."""
     for each in (command, *getattr(command, "commands", {}).values()):
         each.format_help = MethodType(_format_help, each)
     return command
 
 
 def _format_help(command: Any, ctx: Any, formatter: Any) -> None:
-    formatter.write(page(command, ctx, shutil.get_terminal_size().columns))
+    common = getattr(command.callback, "common_options", ())
+    formatter.write(page(command, ctx, shutil.get_terminal_size().columns, common))
 
 
-def page(command: Any, ctx: Any, columns: int) -> str:
-    """The page of one command in lines of ``columns`` characters. A path or word that is longer stays whole."""
-    width = min(max(columns, LEAST), MOST)
+def page(command: Any, ctx: Any, columns: int, common: Sequence[str] = ()) -> str:
+    """Return the page of one command in lines of ``columns`` characters; a path or word that is longer stays whole.
+
+    ``common``: show only these options, in this order, and where the others are.
+    """
+    width = min(max(columns, MIN_COLUMNS), MAX_COLUMNS)
     params = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
     arguments = [param for param in params if param.param_type_name == "argument"]
+    options = [param for param in params if param.param_type_name == "option"]
     inner = getattr(command, "commands", {})
     usage = ["Usage:", ctx.command_path, "[OPTIONS]", *map(_in_usage, arguments)]
     if inner:
         usage.append("[COMMAND …]" if command.invoke_without_command else "COMMAND …")
     lines = _wrapped(" ".join(usage), width, "  ")
-    for paragraph in (command.help or "").split("\n\n"):
+    for paragraph in (command.help or "").split("\n\n")[: 1 if common else None]:
         lines += ["", *_wrapped(paragraph, width)]
     sections: dict[str, list[tuple[str, str]]] = {}
     for each in arguments:
         sections.setdefault("Arguments", []).append((_name(each), _meaning(each)))
     for name, each in inner.items():
         sections.setdefault("Commands", []).append((name, (each.help or "").split("\n\n")[0]))
-    for each in params:
-        if each.param_type_name == "option":
-            section = getattr(each, "rich_help_panel", None) or "Options"
-            sections.setdefault(section, []).append((_spelled(each, ctx), _meaning(each)))
+    if common:
+        by_name = {name: each for each in options for name in each.opts}
+        sections["Options"] = [(_spelled(by_name[name], ctx), _meaning(by_name[name])) for name in common]
+        more = f"Show all {len(options)} options: also for schedules, relays, lamps, phones and Home Assistant."
+        sections["Options"].append(("--help-all", more))
+        options = []
+    for each in options:
+        section = getattr(each, "rich_help_panel", None) or "Options"
+        sections.setdefault(section, []).append((_spelled(each, ctx), _meaning(each)))
     for title, rows in sections.items():
         lines += ["", f"{title}:"]
         for name, meaning in rows:
@@ -102,7 +138,7 @@ def _value(option: Any, ctx: Any) -> str:
 
 
 def _meaning(param: Any) -> str:
-    """Its help, then its limits, its default, its variable and whether it is required."""
+    """Return its help, then its limits, its default, its variable and whether it is required."""
     more = []
     bounds = param if hasattr(param, "min") else getattr(param, "type", None)  # older typers have it with the type
     least, most = getattr(bounds, "min", None), getattr(bounds, "max", None)

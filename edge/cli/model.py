@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LABEL = 14  # characters before what a line says; with a digest behind it, 80
-MOST = 2  # sources and licences that are named
+MAX_NAMED = 2  # sources and licences that are named
 
 app = typer.Typer(
     add_completion=False,
@@ -93,7 +93,7 @@ def use(
 
 
 def usable(path: Path) -> bool:
-    """Whether a model file loads and computes rightly here."""
+    """Return whether a model file loads and computes rightly here."""
     from edge.detect.classifier import Classifier
 
     try:
@@ -110,12 +110,12 @@ def _open(model: str | None) -> Classifier:
 
 
 def verdict(classifier: Classifier) -> str:
-    """One sentence on a model that was accepted."""
+    """Return one sentence on a model that was accepted."""
     return f"{classifier.path}: good. {classifier.name} {computed(classifier)}"
 
 
 def computed(classifier: Classifier) -> str:
-    """How this machine computes the model, and how exactly."""
+    """Return how this machine computes the model, and how exactly."""
     card = classifier.card
     how = "in float, since this processor computes int8 wrongly" if classifier.fallback else f"in {card.precision}"
     return (
@@ -125,7 +125,7 @@ def computed(classifier: Classifier) -> str:
 
 
 def facts(classifier: Classifier) -> dict[str, Any]:
-    """The card and what this machine makes of it, ready for JSON; golden pictures are only counted."""
+    """Return the card and what this machine makes of it, ready for JSON; golden pictures are only counted."""
     card = asdict(classifier.card)
     card["golden"], card["golden_frames"] = len(classifier.card.golden), len(classifier.card.golden_frames)
     return {
@@ -140,7 +140,7 @@ def facts(classifier: Classifier) -> dict[str, Any]:
 
 
 def card_text(classifier: Classifier) -> str:
-    """The card for a person: one screen, as wide as the terminal; ``--json`` has all of it."""
+    """Return the card for a person: one screen, as wide as the terminal; ``--json`` has all of it."""
     from edge.detect.card import input_format
 
     card = classifier.card
@@ -181,7 +181,7 @@ def card_text(classifier: Classifier) -> str:
 
 
 def row(name: str, words: str) -> list[str]:
-    """A label and what it says, wrapped beside it."""
+    """Return a label and what it says, wrapped beside it."""
     first, rest = f"  {name + ' ':<{LABEL}}", " " * (LABEL + 2)
     return textwrap.wrap(words, width(), initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
 
@@ -192,15 +192,15 @@ def width() -> int:
 
 
 def most(counts: dict[str, int]) -> str:
-    """The largest two of the counts, and how many more there are."""
+    """Return the largest two of the counts, and how many more there are."""
     ranked = sorted(counts.items(), key=lambda item: -item[1])
-    named = ranked if len(ranked) <= MOST + 1 else ranked[:MOST]
+    named = ranked if len(ranked) <= MAX_NAMED + 1 else ranked[:MAX_NAMED]
     more = f" and {len(ranked) - len(named)} more" if len(named) < len(ranked) else ""
     return ", ".join(f"{name} {n}" for name, n in named) + more
 
 
 def parity(found: Parity) -> list[tuple[str, str]]:
-    """What the export measured between torch, fp32 and int8."""
+    """Return what the export measured between torch, fp32 and int8."""
     lines = [("fp32", f"probabilities within {found.fp32_max_abs_dp:.1e} of torch's")]
     if found.int8_max_abs_dp is not None:
         same = found.int8_decision_agreement
@@ -223,7 +223,7 @@ def parity(found: Parity) -> list[tuple[str, str]]:
 
 
 def points(loss: float, *, bound: bool = False) -> str:
-    """A loss of recall in words: points gained or lost; as an upper bound, at least gained or at most lost."""
+    """Return a loss of recall in words: points gained or lost; as an upper bound, at least gained or at most lost."""
     least_or_most = ("at least " if loss < 0 else "at most ") if bound else ""
     return f"{least_or_most}{abs(loss) * 100:.2f} points {'gained' if loss < 0 else 'lost'}"
 

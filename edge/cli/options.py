@@ -1,122 +1,136 @@
-"""What a SOURCE on the command line is called: ``yard=rtsp://…`` brings its name, any other has its own."""
+"""What commands share of their options: the config and the state folder, who is notified, names of sources.
+
+An option is written once, as a keyword of the function that makes settings of it (``alert_settings``); a command takes
+all of that function's options with ``options_of``.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 import logging
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.errors import OptionError
+from edge.decide.schedule import parse_schedule
+from edge.errors import BearAlarmError, OptionError
+from edge.files import need_folder
+from edge.settings import AlertSettings, Camera, Settings
 
 if TYPE_CHECKING:
     from edge.alert.mqtt_settings import Settings as MqttSettings
-    from edge.settings import AlertSettings, Camera, Settings
+
+log = logging.getLogger(__name__)
+
+LOCAL, REMOTE = "Who is told, here and at once", "Who is told, over a network"  # panels of the help page
+
+Command = Callable[..., None]
 
 
-# Who is told, as options: ``watch`` and ``alert test`` take the same ones.
+def options_of(**sources: Callable[..., Any]) -> Callable[[Command], Command]:
+    """Give a command the options of other functions, their keyword-only parameters.
+
+    With ``alerts=alert_settings`` the command's parameter ``alerts`` is that function with what was typed filled in.
+    """
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        theirs = {name: _options(source) for name, source in sources.items()}
+
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            filled = {
+                name: functools.partial(source, **{each.name: given.pop(each.name) for each in theirs[name]})
+                for name, source in sources.items()
+            }
+            command(**given, **filled)
+
+        taken = [each for each in own if each.name not in sources] + list(itertools.chain(*theirs.values()))
+        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in taken]
+        # What typer looks at.
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        return called
+
+    return decorate
 
 
-TELL, AWAY = "Who is told, here and at once", "Who is told, over a network"  # panels of the help page
+def _options(source: Callable[..., Any]) -> list[inspect.Parameter]:
+    found = inspect.signature(source, eval_str=True).parameters.values()
+    return [each for each in found if each.kind is inspect.Parameter.KEYWORD_ONLY]
 
-EventsOpt = Annotated[
-    str | None, typer.Option(help="Append events to this file, one line of JSON each; - for standard output.")
-]
-OnAlarmOpt = Annotated[
-    str | None,
-    typer.Option(help="Command to run at each alarm; the event's JSON is its standard input.", rich_help_panel=TELL),
-]
-OnTroubleOpt = Annotated[
-    str | None,
+
+# The config and the state folder.
+
+ConfigOpt = Annotated[
+    Path | None,
     typer.Option(
-        help="Command to run when a camera or the alarm itself fails or is well again; the event's JSON is its input.",
-        rich_help_panel=TELL,
+        help="Config file (default: $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml, the first that "
+        "exists). Options override the config file."
     ),
 ]
-SoundOpt = Annotated[
-    list[str] | None,
-    typer.Option(help="Sound to play at each alarm: siren, chirp, horn, or a WAV file.", rich_help_panel=TELL),
-]
-SoundSecondsOpt = Annotated[
-    float | None,
-    typer.Option(min=0.5, max=300.0, help="How long it sounds from an alarm on. [default: 20]", rich_help_panel=TELL),
-]
-SoundDeviceOpt = Annotated[
-    str | None,
-    typer.Option(help="Output of ALSA to play on; `aplay -L` lists them.", rich_help_panel=TELL),
-]
-RelayOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Raspberry Pi pin to switch at each alarm, as BCM numbers it: 17, 17:30 (seconds), 17:30:low:blink. "
-        "May be given again.",
-        rich_help_panel=TELL,
-    ),
-]
-DeterrentOpt = Annotated[
-    str | None,
-    typer.Option(
-        help="Drive bears off with changing noises: on, or a folder of WAV files. Off unless it is given.",
-        rich_help_panel=TELL,
-    ),
-]
-DeterrentLampOpt = Annotated[
-    list[str] | None,
-    typer.Option(help="Pin of a lamp that flashes with the deterrent, as --relay takes it.", rich_help_panel=TELL),
-]
-DeterrentHoursOpt = Annotated[
-    str | None,
-    typer.Option(
-        help="When the deterrent may be loud, as --schedule takes it (default: always).", rich_help_panel=TELL
-    ),
-]
-BellOpt = Annotated[
-    bool | None,
-    typer.Option(
-        "--bell/--no-bell", help="Ring the terminal's bell at each alarm. [default: on]", rich_help_panel=TELL
-    ),
-]
-MqttOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        envvar="BEAR_ALARM_MQTT",
-        show_envvar=True,
-        help="MQTT broker: mqtt://USER:PASSWORD@HOST/PREFIX or mqtts://…; Home Assistant finds it by itself.",
-        rich_help_panel=AWAY,
-    ),
-]
-NotifyOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        envvar="BEAR_ALARM_NOTIFY",
-        show_envvar=True,
-        help="Phone, chat, mail or desktop, as an Apprise URL: ntfy://…, tgram://…, mailto://…, dbus://. Repeatable.",
-        rich_help_panel=AWAY,
-    ),
-]
-WebhookOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        envvar="BEAR_ALARM_WEBHOOK",
-        show_envvar=True,
-        help="Address that each event is posted to as JSON.",
-        rich_help_panel=AWAY,
-    ),
-]
-WebhookSecretOpt = Annotated[
-    str | None,
-    typer.Option(
-        envvar="BEAR_ALARM_WEBHOOK_SECRET",
-        show_envvar=True,
-        help="Secret the posts are signed with (HMAC-SHA256).",
-        rich_help_panel=AWAY,
-    ),
-]
+
+
+def config_for(given: Path | None, sources: Sequence[str] = ()) -> Path | None:
+    """Return the config to go by, if any. Raises ConfigError for one that is named and not there.
+
+    One that was only found is left aside, and that is said, where recorded sources are tried out: a demo must not call
+    the neighbours.
+    """
+    from edge.config import ENVIRONMENT, find_config
+
+    found = find_config(given)
+    named = given is not None or bool(os.environ.get(ENVIRONMENT))
+    if found and not named and sources and _recorded(sources):
+        log.info("%s is left aside, for this is a recording; --config %s goes by it.", found, found)
+        return None
+    return found
+
+
+def settings_of(path: Path | None) -> Settings:
+    """What the config says, or the defaults where there is none. Raises ConfigError with everything wrong in it."""
+    if path is None:
+        return Settings()
+    from edge.config import load_config
+
+    return load_config(path)
+
+
+def settings_at_hand() -> Settings:
+    """What the config says, for a command that only looks at what an alarm has left; one that is no good is said."""
+    try:
+        return settings_of(config_for(None))
+    except BearAlarmError as error:
+        log.warning("%s\nGoing on without a config.", error)
+        return Settings()
+
+
+def configured(settings: Settings, word: str) -> Camera | None:
+    """Return the camera of the config that a word on the command line names; a file of that name goes before it."""
+    if Path(word).expanduser().exists():
+        return None
+    return next((camera for camera in settings.cameras if camera.name == word), None)
+
+
+def _recorded(sources: Sequence[str]) -> bool:
+    from edge.camera import is_live
+
+    words = [word for _, word in map(named, sources)]
+    try:
+        if any(is_live(word) for word in words):
+            return False
+    except (OSError, ValueError):  # what is no word for a source is said when it is opened
+        return False
+    return all(word == "demo" or Path(word).expanduser().exists() or "*" in word for word in words)
+
+
 StateOpt = Annotated[
     Path | None,
     typer.Option(
@@ -127,30 +141,113 @@ StateOpt = Annotated[
 ]
 
 
+# Who is notified: options of ``watch`` and ``alert test``.
+
+
 def alert_settings(
     base: AlertSettings | None = None,
     *,
-    bell: bool | None,
-    on_alarm: str | None,
-    on_trouble: str | None,
-    sound: Sequence[str] | None,
-    sound_seconds: float | None,
-    sound_device: str | None,
-    relay: Sequence[str] | None,
-    deterrent: str | None,
-    deterrent_lamp: Sequence[str] | None,
-    deterrent_hours: str | None,
-    mqtt: Sequence[str] | None,
-    notify: Sequence[str] | None,
-    webhook: Sequence[str] | None,
-    webhook_secret: str | None,
-    events: str | None = None,
+    events: Annotated[
+        str | None, typer.Option(help="Append events to this file, one line of JSON each; - for standard output.")
+    ] = None,
+    on_alarm: Annotated[
+        str | None,
+        typer.Option(
+            help="Command to run at each alarm; the event's JSON is its standard input.", rich_help_panel=LOCAL
+        ),
+    ] = None,
+    on_trouble: Annotated[
+        str | None,
+        typer.Option(
+            help="Command to run when a camera or the alarm itself fails or is well again; the event's JSON is its "
+            "input.",
+            rich_help_panel=LOCAL,
+        ),
+    ] = None,
+    sound: Annotated[
+        list[str] | None,
+        typer.Option(help="Sound to play at each alarm: siren, chirp, horn, or a WAV file.", rich_help_panel=LOCAL),
+    ] = None,
+    sound_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5, max=300.0, help="How long it sounds from an alarm on. [default: 20]", rich_help_panel=LOCAL
+        ),
+    ] = None,
+    sound_device: Annotated[
+        str | None,
+        typer.Option(help="Output of ALSA to play on; `aplay -L` lists them.", rich_help_panel=LOCAL),
+    ] = None,
+    relay: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Raspberry Pi pin to switch at each alarm, as BCM numbers it: 17, 17:30 (seconds), 17:30:low:blink. "
+            "May be given again.",
+            rich_help_panel=LOCAL,
+        ),
+    ] = None,
+    deterrent: Annotated[
+        str | None,
+        typer.Option(
+            help="Drive bears off with changing noises: on, or a folder of WAV files. Off unless it is given.",
+            rich_help_panel=LOCAL,
+        ),
+    ] = None,
+    deterrent_lamp: Annotated[
+        list[str] | None,
+        typer.Option(help="Pin of a lamp that flashes with the deterrent, as --relay takes it.", rich_help_panel=LOCAL),
+    ] = None,
+    deterrent_hours: Annotated[
+        str | None,
+        typer.Option(
+            help="When the deterrent may be loud, as --schedule takes it (default: always).", rich_help_panel=LOCAL
+        ),
+    ] = None,
+    bell: Annotated[
+        bool | None,
+        typer.Option(
+            "--bell/--no-bell", help="Ring the terminal's bell at each alarm. [default: on]", rich_help_panel=LOCAL
+        ),
+    ] = None,
+    mqtt: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="BEAR_ALARM_MQTT",
+            show_envvar=True,
+            help="MQTT broker: mqtt://USER:PASSWORD@HOST/PREFIX or mqtts://…; Home Assistant finds it by itself.",
+            rich_help_panel=REMOTE,
+        ),
+    ] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="BEAR_ALARM_NOTIFY",
+            show_envvar=True,
+            help="Phone, chat, mail or desktop, as an Apprise URL: ntfy://…, tgram://…, mailto://…, dbus://. "
+            "Repeatable.",
+            rich_help_panel=REMOTE,
+        ),
+    ] = None,
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="BEAR_ALARM_WEBHOOK",
+            show_envvar=True,
+            help="Address that each event is posted to as JSON.",
+            rich_help_panel=REMOTE,
+        ),
+    ] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BEAR_ALARM_WEBHOOK_SECRET",
+            show_envvar=True,
+            help="Secret the posts are signed with (HMAC-SHA256).",
+            rich_help_panel=REMOTE,
+        ),
+    ] = None,
 ) -> AlertSettings:
-    """Who is told: what these options say, else what ``base`` does. Raises OptionError for what makes no sense."""
-    from edge.decide.schedule import parse_schedule
-    from edge.files import need_folder
-    from edge.settings import AlertSettings
-
+    """Return who is notified: by these options, else by ``base``. Raises OptionError for what makes no sense."""
     for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
         if word is not None and not word.strip():
             raise OptionError(f"{option} is empty; give it a value, or leave the option out")
@@ -216,79 +313,7 @@ def _broker(url: str) -> MqttSettings:
     return settings_from_url(url)
 
 
-# Which config a command goes by: found where docs/configuration.md says, and named where it matters.
-
-
-log = logging.getLogger(__name__)
-
-ConfigOpt = Annotated[
-    Path | None,
-    typer.Option(
-        help="Config file (default: $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml, the first that "
-        "exists). Options override the config file."
-    ),
-]
-
-
-def config_for(given: Path | None, sources: Sequence[str] = ()) -> Path | None:
-    """The config to go by, if any. Raises ConfigError for one that is named and not there.
-
-    One that was only found is left aside, and that is said, where recorded sources are tried out: a demo must not call
-    the neighbours.
-    """
-    import os
-
-    from edge.config import ENVIRONMENT, find_config
-
-    found = find_config(given)
-    named = given is not None or bool(os.environ.get(ENVIRONMENT))
-    if found and not named and sources and _recorded(sources, found):
-        log.info("%s is left aside, for this is a recording; --config %s goes by it.", found, found)
-        return None
-    return found
-
-
-def settings_of(path: Path | None) -> Settings:
-    """What the config says, or the defaults where there is none. Raises ConfigError with everything wrong in it."""
-    from edge.settings import Settings
-
-    if path is None:
-        return Settings()
-    from edge.config import load_config
-
-    return load_config(path)
-
-
-def settings_at_hand() -> Settings:
-    """What the config says, for a command that only looks at what an alarm has left; one that is no good is said."""
-    from edge.errors import BearAlarmError
-    from edge.settings import Settings
-
-    try:
-        return settings_of(config_for(None))
-    except BearAlarmError as error:
-        log.warning("%s\nGoing on without a config.", error)
-        return Settings()
-
-
-def configured(settings: Settings, word: str) -> Camera | None:
-    """The camera of the config that a word on the command line names; a file of that name goes before it."""
-    if Path(word).expanduser().exists():
-        return None
-    return next((camera for camera in settings.cameras if camera.name == word), None)
-
-
-def _recorded(sources: Sequence[str], config: Path) -> bool:
-    from edge.camera import is_live
-
-    words = [word for _, word in map(named, sources)]
-    try:
-        if any(is_live(word) for word in words):
-            return False
-    except (OSError, ValueError):  # what is no word for a source is said when it is opened
-        return False
-    return all(word == "demo" or Path(word).expanduser().exists() or "*" in word for word in words)
-
+# What a SOURCE on the command line is called.
 
 NAME = re.compile(r"\w[\w -]*")
 
@@ -302,7 +327,7 @@ def named(word: str) -> tuple[str | None, str]:
 
 
 def names(source: list[str]) -> list[str]:
-    """A name for each source, its own where it was given one; the second of the same name is name-2.
+    """Return a name for each source, its own where it was given one; the second of the same name is name-2.
 
     Raises OptionError when two were given the same name.
     """

@@ -20,7 +20,7 @@ LINE_S = 30.0  # until the first line where there is no terminal; each is said a
 
 
 def track(iterable: Iterable[T], words: str, total: int | None = None) -> Iterator[T]:
-    """The items of ``iterable``, with a bar called ``words`` once they have taken over two seconds.
+    """Yield the items of ``iterable``, with a bar called ``words`` once they have taken over two seconds.
 
     ``total`` is how many are to come; left out, it is asked of the iterable, and a bar without an
     end shows where nobody knows. Where stderr is no terminal, lines say how far it is.

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 SETTLE_FRAMES = 15  # a live camera finds its exposure and the background its noise
 SETTLE_S = 3.0  # of a file before the frame in question
 ROWS = 24  # of the table
-LEAST_WORDS = 0.1  # a place of the frame scan with a lower bear probability is drawn without it; the table has it
+MIN_WORDS = 0.1  # a place of the frame scan with a lower bear probability is drawn without it; the table has it
 
 SourceArg = Annotated[
     str | None,
@@ -118,7 +118,7 @@ def _camera(source: str | None, config: Path | None) -> tuple[str, CameraSetting
 
 
 def legend() -> list[tuple[str, Colour]]:
-    """What the colours of the boxes mean, shortly."""
+    """Return what the colours of the boxes mean, shortly."""
     from edge.drawing import ALARM, FOUND, MOVING
 
     return [("most bear-like", ALARM), ("moves", MOVING), ("in the whole picture", FOUND)]
@@ -137,7 +137,7 @@ def marks(scores: list[Score], card: Card) -> list[Mark]:
     for score in sorted(scores, key=lambda score: (score.region.kind == "motion", score.bear)):
         moves = score.region.kind == "motion"
         if score is not best and score.region.box_xywh != WHOLE:
-            words = f"{score.bear:.2f}" if moves or score.bear >= LEAST_WORDS else ""
+            words = f"{score.bear:.2f}" if moves or score.bear >= MIN_WORDS else ""
             drawn.append(Mark(score.region.box_xywh, words, MOVING if moves else FOUND))
     bear = best.bear >= card.thresholds["crop"].value
     words = f"{best.label.replace('_', ' ') if bear else 'most bear-like'} {best.bear:.2f}"
@@ -147,7 +147,7 @@ def marks(scores: list[Score], card: Card) -> list[Mark]:
 def _settled(
     frames: Iterable[Frame], source: str, count: int | None, at: float | None, masks: Sequence[Polygon]
 ) -> tuple[Frame, Motion]:
-    """The frame in question, and what moves in it against those before."""
+    """Return the frame in question, and what moves in it against those before."""
     from edge.detect.motion import MotionFinder
 
     finder = MotionFinder(masks=masks)

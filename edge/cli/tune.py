@@ -16,6 +16,7 @@ import typer
 from edge.cli.options import ConfigOpt, config_for, settings_of
 from edge.cli.progress import counted
 from edge.errors import OptionError, SourceError
+from edge.local_time import lasting
 
 if TYPE_CHECKING:
     from edge.settings import CameraSettings
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_LINES = 8  # of the table of levels
-MOST_PEAKS = 5
+MAX_LINES = 8  # of the table of levels
+MAX_PEAKS = 5
 NEAR = 0.25  # share of the usual h from which a peak is worth a look
 
 
@@ -137,7 +138,7 @@ def tune(
 
 
 def _configured_trace(config: Path | None) -> list[Path]:
-    """The trace that the config names. Raises OptionError where it names none."""
+    """Return the trace that the config names. Raises OptionError where it names none."""
     trace = settings_of(config_for(config)).trace
     if trace is None:
         raise OptionError(
@@ -149,7 +150,7 @@ def _configured_trace(config: Path | None) -> list[Path]:
 def _as_watched(
     camera: str | None, config: Path | None, traced: Sequence[str] = ()
 ) -> tuple[CameraSettings, str | None]:
-    """How a camera of the config is watched, and with which model; the defaults where none is named.
+    """Return how a camera of the config is watched, and with which model; the defaults where none is named.
 
     ``traced``: the camera whose trace is read, which no config needs to name. Raises OptionError for one that is not
     there.
@@ -195,10 +196,10 @@ def check_clips(clips: list[str]) -> None:
 
 
 def tuned_text(found: Tuned, clips: int, traces: int = 0) -> str:
-    """What was found, for a person: the table, what to do, what it costs, and what to look at first."""
+    """Return what was found, for a person: the table, what to do, what it costs, and what to look at first."""
     usual, budget = found.levels[0], found.budget
     read = " and ".join(counted(number, what) for number, what in ((clips, "clip"), (traces, "trace")) if number)
-    lines = [f"{read}, {_time(found.hours)} of footage taken as free of bears", ""]
+    lines = [f"{read}, {lasting(found.hours * 3600.0)} of footage taken as free of bears", ""]
     lines.append(f"  {'--alarm-at':>10}  {'alarms':>6}  {f'at most {budget.each}':>16}  a sure bear alarms within")
     for level in _telling(found):
         mark = "   (as it is)" if level is usual else ""
@@ -215,11 +216,11 @@ def tuned_text(found: Tuned, clips: int, traces: int = 0) -> str:
 
 
 def _telling(found: Tuned) -> list[Level]:
-    """The levels at which something changes, the first of them where there are many."""
+    """Return the levels at which something changes, the first of them where there are many."""
     levels = found.levels
     changed = [levels[0], *(two for one, two in itertools.pairwise(levels) if one.alarms != two.alarms)]
     wanted = [level for level in (found.chosen, found.quiet) if level]
-    return sorted({level.alarm_at: level for level in [*changed[:MOST_LINES], *wanted]}.values(), key=_alarm_at)
+    return sorted({level.alarm_at: level for level in [*changed[:MAX_LINES], *wanted]}.values(), key=_alarm_at)
 
 
 def _alarm_at(level: Level) -> float:
@@ -227,15 +228,16 @@ def _alarm_at(level: Level) -> float:
 
 
 def _not_supported(found: Tuned) -> list[str]:
-    """What the footage cannot say, how much it would take, and what can be done meanwhile."""
+    """Return what the footage cannot say, how much it would take, and what can be done meanwhile."""
     usual, quiet, budget = found.levels[0], found.quiet, found.budget
     cannot = f"{budget} is not supported by this footage"
     if found.hours < found.needed_hours:
         most = f"{_rate(found.bound)} {budget.each} (3/T, 95 %)"
         cannot += (
-            f": it is {_time(found.hours)} long, and so little, even without an alarm, only shows that there are at "
+            f": it is {lasting(found.hours * 3600.0)} long, and so little, even without an alarm, only shows that "
+            "there are at "
         )
-        cannot += f"most {most}. It takes {_time(found.needed_hours)} without one"
+        cannot += f"most {most}. It takes {lasting(found.needed_hours * 3600.0)} without one"
     if quiet is None:
         level = f"{found.levels[-1].alarm_at:g}"
         noisy = (
@@ -249,9 +251,9 @@ def _not_supported(found: Tuned) -> list[str]:
 
 
 def _look_at(found: Tuned) -> list[str]:
-    """What came nearest to an alarm: were it a bear, all of it would be wrong."""
+    """Return what came nearest to an alarm: were it a bear, all of it would be wrong."""
     usual = found.levels[0].alarm_at
-    near = [peak for peak in found.peaks if peak.sum >= NEAR * usual][:MOST_PEAKS]
+    near = [peak for peak in found.peaks if peak.sum >= NEAR * usual][:MAX_PEAKS]
     if not near:
         return ["", "Nothing came near an alarm."]
     first = near[0]
@@ -268,7 +270,7 @@ def _at(peak: Peak) -> str:
 
 
 def _look(peak: Peak) -> str:
-    """The command that shows it."""
+    """Return the command that shows it."""
     if peak.why is not None:
         return f"bear-alarm why {peak.why} --trace {shlex.quote(peak.clip)}"
     return f"bear-alarm snapshot {shlex.quote(peak.clip)} --at {peak.time_s:.1f}"
@@ -282,14 +284,8 @@ def _cost(usual: Level, level: Level) -> str:
 
 
 def _rate(alarms: float) -> str:
-    """Two digits: more would be no truer."""
+    """Round to two digits: more would be no truer."""
     return f"{float(f'{alarms:.2g}'):,g}" if alarms < 1e5 else f"{float(f'{alarms:.2g}'):,.0f}"
-
-
-def _time(hours: float) -> str:
-    from edge.local_time import lasting
-
-    return lasting(hours * 3600.0)
 
 
 def report(found: Tuned, model: str, fps: float) -> dict[str, Any]:

@@ -46,10 +46,6 @@ class FrameRateControl:
             self._fps = fps
             self.set_fps(fps)
 
-    def change(self, idle_fps: float, active_fps: float, least: float) -> None:
-        """Other rates from the next frame on, frames a second."""
-        self.idle_fps, self.active_fps, self.least = idle_fps, active_fps, least
-
 
 class ScanTimer:
     """When to look at the whole frame: at once where it is asked, in every frame while the picture moves, else rarely.

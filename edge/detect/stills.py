@@ -110,7 +110,7 @@ def _result(card: Card, bear: float, probabilities: dict[str, float], ood: float
 
 FILES = SUFFIXES | CLIPS
 Regions = Callable[[Path, tuple[int, int]], list[BoxXYWH]]  # of a picture of this size, what to look at closer
-MOST_WORDS = 200  # characters of OpenCV's or onnxruntime's own words
+MAX_WORDS = 200  # characters of OpenCV's or onnxruntime's own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def find_in(classifier: Classifier, path: Path, fps: float, stop: Event, regions
         if isinstance(error, MemoryError):
             failure = f"{path}: too little memory to look at it; close other programs and try again"
         else:
-            why = " ".join(str(error).split())[:MOST_WORDS] or type(error).__name__
+            why = " ".join(str(error).split())[:MAX_WORDS] or type(error).__name__
             failure = f"{path}: could not be looked at ({why}); try again, or convert it with another program"
         return FileResult(path, failure=failure, taken=exif.taken, camera=exif.camera)
     ms = (time.perf_counter() - started) * 1000
@@ -204,7 +204,7 @@ def _supported(together: list[FileResult], card: Card) -> Iterator[FileResult]:
 def _look_into(
     classifier: Classifier, path: Path, fps: float, stop: Event
 ) -> tuple[StillResult, ClipFrames, tuple[str, ...]]:
-    """The frame of a clip with the highest score, and which were looked at. Raises SourceError for none."""
+    """Return the frame of a clip with the highest score, and which were looked at. Raises SourceError for none."""
     best: StillResult | None = None
     number, numbers = 0, []
     with VideoSource(path, name=path.stem, fps=fps) as source:

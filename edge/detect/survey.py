@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 
 def row_of(finding: FileResult, name: str) -> Row:
-    """A file's row, under this name. Its camera is the one in the Exif, else its folder."""
+    """Return a file's row, under this name. Its camera is the one in the Exif, else its folder."""
     folder, seen = Path(name).parent, finding.seen
     return Row(
         file=name,
@@ -61,7 +61,7 @@ def row_of(finding: FileResult, name: str) -> Row:
 
 
 def csv_bytes(rows: Iterable[Row]) -> bytes:
-    """The table as CSV (RFC 4180, UTF-8) with a heading."""
+    """Return the table as CSV (RFC 4180, UTF-8) with a heading."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(Row._fields)
@@ -115,7 +115,7 @@ class Survey:
         self._found[key] = count + 1, max(top, row.score or 0.0)
 
     def lines(self) -> list[str]:
-        """The counts as a table of text."""
+        """Return the counts as a table of text."""
         table = [("camera", "day", "label", "files", "highest score")]
         table += [
             (*key, str(count), "" if key[2] == UNREADABLE else f"{top:.3f}")
@@ -144,7 +144,7 @@ class Survey:
 FORMAT_VERSION = "1.6"
 ANIMAL = "1"
 DETECTION_CATEGORIES = {ANIMAL: "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own; we only give the first
-LEAST_CLASS_CONF = 0.005  # below it no species is listed, as MegaDetector does
+MIN_CLASS_CONF = 0.005  # below it no species is listed, as MegaDetector does
 OWN = "bear_alarm"
 
 
@@ -217,7 +217,7 @@ class Results:
         self._images[row.file] = _text(image)
 
     def _detection(self, finding: FileResult, row: Row) -> dict[str, Any]:
-        """An animal, classified where a species of bear is more likely than everything else."""
+        """Return an animal, classified where a species of bear is more likely than everything else."""
         assert finding.seen is not None
         likely = sorted(finding.seen.probabilities.items(), key=lambda item: -item[1])
         found: dict[str, Any] = {"category": ANIMAL, "conf": row.score, "bbox": row.box}
@@ -225,7 +225,7 @@ class Results:
             found["classifications"] = [
                 [self._ids[label], round(p, DECIMALS)]
                 for label, p in likely
-                if label in self._ids and p >= LEAST_CLASS_CONF
+                if label in self._ids and p >= MIN_CLASS_CONF
             ]
         if finding.clip is not None:
             found["frame_number"] = finding.clip.best
@@ -250,7 +250,7 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def _row(image: dict[str, Any]) -> Row | None:
-    """The row of a file as ``add`` entered it; None where it has to be looked at, maybe again."""
+    """Return the row of a file as ``add`` entered it; None where it has to be looked at, maybe again."""
     try:
         own = dict(image[OWN])
         return None if image.get("failure") else Row(image["file"], box=tuple(own.pop("box")), **own)
@@ -259,7 +259,7 @@ def _row(image: dict[str, Any]) -> Row | None:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """A file in this format, whoever wrote it. Raises OptionError when it is something else."""
+    """Return a file in this format, whoever wrote it. Raises OptionError when it is something else."""
     try:
         held = json.loads(path.read_bytes())
         if isinstance(held["info"], dict) and all(isinstance(image["file"], str) for image in held["images"]):

@@ -8,185 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Protocol
-from xml.sax.saxutils import escape, quoteattr
+from typing import Literal
+from xml.sax.saxutils import escape
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from edge.drawing import FONT, plain
 from edge.errors import OptionError
 from edge.files import replace_whole
 from edge.local_time import clock
 from edge.record.trace import Moment, share
 from edge.record.trace_query import Match, TraceRun
-from edge.schema import Picture
 
-# A tiny drawing surface with two backends, SVG and pixels, so that a plot is laid out once.
-#
-# Coordinates are units with the origin at the top left; one unit is one pixel of the SVG and ``SCALE`` of the PNG.
-
-
-Point = tuple[float, float]  # x, y
+Point = tuple[float, float]  # x, y; units of the SVG, the origin at the top left
 Colour = str  # #rrggbb
 Anchor = Literal["start", "middle", "end"]
-
-SCALE = 2  # pixels of the PNG a unit: sharp on paper and on dense screens
-CAPITALS_PX = 21.0  # height of that font's capitals at scale 1
-
-
-class Canvas(Protocol):
-    """What a plot draws on."""
-
-    def line(self, points: Sequence[Point], colour: Colour, width: float = 1.0, *, dashed: bool = False) -> None:
-        """A line through the points."""
-
-    def area(self, points: Sequence[Point], colour: Colour, opacity: float = 1.0) -> None:
-        """A filled polygon."""
-
-    def dot(self, at: Point, radius: float, colour: Colour) -> None:
-        """A filled circle."""
-
-    def words(
-        self, at: Point, words: str, size: float = 12.0, colour: Colour = "#222222", anchor: Anchor = "start",
-        *, bold: bool = False,
-    ) -> None:  # fmt: skip
-        """One line of words; ``at`` is on its baseline."""
-
-    def width(self, words: str, size: float = 12.0) -> float:
-        """About how wide these words come out."""
-
-    def finished(self) -> bytes:
-        """The file's content."""
-
-
-class SvgCanvas:
-    """Draws into an SVG document that needs nothing beside it; ``title`` is read to those who cannot see it."""
-
-    def __init__(self, width: int, height: int, title: str) -> None:
-        size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        fonts = "system-ui, 'DejaVu Sans', Arial, sans-serif"
-        self._parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{fonts}">',
-            f"<title>{_text(title)}</title>",
-            f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        ]
-
-    def line(self, points: Sequence[Point], colour: Colour, width: float = 1.0, *, dashed: bool = False) -> None:
-        """A line through the points."""
-        dashes = ' stroke-dasharray="5 4"' if dashed else ""
-        self._parts.append(
-            f'<polyline points="{_points(points)}" fill="none" stroke="{colour}" stroke-width="{width:g}" '
-            f'stroke-linejoin="round"{dashes}/>'
-        )
-
-    def area(self, points: Sequence[Point], colour: Colour, opacity: float = 1.0) -> None:
-        """A filled polygon."""
-        self._parts.append(f'<polygon points="{_points(points)}" fill="{colour}" fill-opacity="{opacity:g}"/>')
-
-    def dot(self, at: Point, radius: float, colour: Colour) -> None:
-        """A filled circle."""
-        self._parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius:g}" fill="{colour}"/>')
-
-    def words(
-        self, at: Point, words: str, size: float = 12.0, colour: Colour = "#222222", anchor: Anchor = "start",
-        *, bold: bool = False,
-    ) -> None:  # fmt: skip
-        """One line of words; ``at`` is on its baseline."""
-        weight = ' font-weight="600"' if bold else ""
-        self._parts.append(
-            f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" font-size="{size:g}" fill="{colour}" '
-            f"text-anchor={quoteattr(anchor)}{weight}>{_text(words)}</text>"
-        )
-
-    def width(self, words: str, size: float = 12.0) -> float:
-        """About how wide these words come out: fonts differ."""
-        return 0.56 * size * len(words)
-
-    def finished(self) -> bytes:
-        """The document in UTF-8."""
-        return ('<?xml version="1.0" encoding="UTF-8"?>\n' + "\n".join(self._parts) + "\n</svg>\n").encode()
-
-
-class PixelCanvas:
-    """Draws into a picture, ``uint8 (SCALE*height, SCALE*width, 3)`` BGR, that becomes a PNG."""
-
-    SHIFT = 4  # OpenCV's fractional bits, so that lines lie where they should between pixels
-
-    def __init__(self, width: int, height: int) -> None:
-        self.picture: Picture = np.full((height * SCALE, width * SCALE, 3), 255, np.uint8)
-
-    def line(self, points: Sequence[Point], colour: Colour, width: float = 1.0, *, dashed: bool = False) -> None:
-        """A line through the points."""
-        thick = max(1, round(width * SCALE))
-        pieces = _dashes(points) if dashed else [points]
-        lines = [self._pixels(piece) for piece in pieces]
-        cv2.polylines(self.picture, lines, False, _bgr(colour), thick, cv2.LINE_AA, self.SHIFT)
-
-    def area(self, points: Sequence[Point], colour: Colour, opacity: float = 1.0) -> None:
-        """A filled polygon."""
-        over = self.picture.copy() if opacity < 1 else self.picture
-        cv2.fillPoly(over, [self._pixels(points)], _bgr(colour), cv2.LINE_AA, self.SHIFT)
-        if opacity < 1:
-            cv2.addWeighted(over, opacity, self.picture, 1 - opacity, 0, self.picture)
-
-    def dot(self, at: Point, radius: float, colour: Colour) -> None:
-        """A filled circle."""
-        fine = SCALE << self.SHIFT
-        centre = (round(at[0] * fine), round(at[1] * fine))
-        cv2.circle(self.picture, centre, round(radius * fine), _bgr(colour), -1, cv2.LINE_AA, self.SHIFT)
-
-    def words(
-        self, at: Point, words: str, size: float = 12.0, colour: Colour = "#222222", anchor: Anchor = "start",
-        *, bold: bool = False,
-    ) -> None:  # fmt: skip
-        """One line of words; ``at`` is on its baseline."""
-        left = at[0] - self.width(words, size) * {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
-        corner = (round(left * SCALE), round(at[1] * SCALE))
-        thick = max(1, round(SCALE * size / 12 * (1.2 if bold else 0.6)))
-        cv2.putText(self.picture, plain(words), corner, FONT, _font_scale(size), _bgr(colour), thick, cv2.LINE_AA)
-
-    def width(self, words: str, size: float = 12.0) -> float:
-        """How wide these words come out."""
-        return float(cv2.getTextSize(plain(words), FONT, _font_scale(size), 1)[0][0]) / SCALE
-
-    def finished(self) -> bytes:
-        """The picture as PNG."""
-        return cv2.imencode(".png", self.picture)[1].tobytes()
-
-    def _pixels(self, points: Sequence[Point]) -> NDArray[np.int32]:
-        return (np.array(points) * (SCALE << self.SHIFT)).round().astype(np.int32)
-
-
-def _dashes(points: Sequence[Point]) -> list[list[Point]]:
-    """A line cut into dashes of 5 units with gaps of 4."""
-    dashes: list[list[Point]] = []
-    for (x0, y0), (x1, y1) in pairwise(points):
-        length = float(np.hypot(x1 - x0, y1 - y0))
-        for start in np.arange(0.0, length, 9.0):
-            ends = (float(start) / length, min(float(start) + 5.0, length) / length)
-            dashes.append([(x0 + (x1 - x0) * end, y0 + (y1 - y0) * end) for end in ends])
-    return dashes
-
-
-def _points(points: Sequence[Point]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-
-
-def _text(words: str) -> str:
-    """Words as XML takes them: no control characters, no halves of a character."""
-    printable = "".join(sign if sign.isprintable() else "?" for sign in words)
-    return escape(printable.encode("utf-8", "replace").decode())
-
-
-def _bgr(colour: Colour) -> tuple[int, int, int]:
-    return int(colour[5:7], 16), int(colour[3:5], 16), int(colour[1:3], 16)
-
-
-def _font_scale(size: float) -> float:
-    return size * 0.72 * SCALE / CAPITALS_PX
-
 
 WIDTH, HEIGHT = 960, 560
 LEFT, RIGHT = 62.0, 925.0
@@ -196,7 +29,7 @@ EVIDENCE = (108.0, 300.0)  # top and bottom of the upper panel
 SCORES = (348.0, 488.0)
 WHOLE_S = 120.0  # so much is drawn whole
 AROUND_S = 30.0  # else this much on either side
-MOST_SHARE = 2.0  # evidence beyond twice an alarm's says no more
+MAX_SHARE = 2.0  # evidence beyond twice an alarm's says no more
 
 INK, GREY, GRID = "#222222", "#50555a", "#e3e5e8"
 ALARM = "#b00020"
@@ -210,9 +43,11 @@ BANDS = {
     "dead": ("no picture", "#50555a", 0.5),
 }
 
+Drawing = Callable[["SvgCanvas", Point], None]  # a sign of the legend, its middle at the point
+
 
 def draw(found: Match, path: Path) -> None:
-    """Write the plot around a moment as ``.svg`` or ``.png``. Raises OptionError where there is nothing to draw."""
+    """Write the plot around a moment as SVG. Raises OptionError where there is nothing to draw."""
     if found.moment is None:
         raise OptionError(
             f"{path}: nothing to draw, for no moment was kept then; ask for an event, or leave --plot out"
@@ -220,7 +55,7 @@ def draw(found: Match, path: Path) -> None:
     media_s = found.moment.media_time_s
     when = clock(found.moment.wall) if media_s is None else f"{media_s:.1f} s"
     title = f"{found.reel.camera} around {when}"
-    canvas: Canvas = SvgCanvas(WIDTH, HEIGHT, title) if path.suffix.lower() == ".svg" else PixelCanvas(WIDTH, HEIGHT)
+    canvas = SvgCanvas(WIDTH, HEIGHT, title)
     plot(canvas, found.reel, found.moment, title)
     replace_whole(path, canvas.finished())
 
@@ -237,7 +72,7 @@ class _Axis:
         return LEFT + min(max(part, 0.0), 1.0) * (RIGHT - LEFT)
 
 
-def plot(canvas: Canvas, reel: TraceRun, moment: Moment, title: str) -> None:
+def plot(canvas: SvgCanvas, reel: TraceRun, moment: Moment, title: str) -> None:
     """Draw the time around ``moment``: the whole of a short trace, else half a minute on either side."""
     first, last = reel.moments[0].time, reel.moments[-1].time
     if last - first > WHOLE_S:
@@ -246,7 +81,7 @@ def plot(canvas: Canvas, reel: TraceRun, moment: Moment, title: str) -> None:
     x = _Axis(moments[0].time, max(moments[-1].time, moments[0].time + 1.0))
     canvas.words((LEFT, 26), title, 16, bold=True)
     bands = _bands(canvas, x, moments)
-    _panel(canvas, EVIDENCE, [(0.0, "0"), (0.5, "50 %"), (1.0, "100 %"), (1.5, "150 %"), (2.0, "200 %+")], MOST_SHARE)
+    _panel(canvas, EVIDENCE, [(0.0, "0"), (0.5, "50 %"), (1.0, "100 %"), (1.5, "150 %"), (2.0, "200 %+")], MAX_SHARE)
     _panel(canvas, SCORES, [(0.0, "0"), (0.25, ""), (0.5, "0.5"), (0.75, ""), (1.0, "1")], 1.0)
     _time_axis(canvas, x, moment)
     _scores(canvas, x, moments)
@@ -260,10 +95,7 @@ def plot(canvas: Canvas, reel: TraceRun, moment: Moment, title: str) -> None:
     _legend(canvas, HEIGHT - 14.0, [(BANDS[name][0], _swatch(name)) for name in bands])
 
 
-Drawing = Callable[[Canvas, Point], None]  # a legend's sign, its middle at the point
-
-
-def _panel(canvas: Canvas, rows: tuple[float, float], ticks: Sequence[tuple[float, str]], most: float) -> None:
+def _panel(canvas: SvgCanvas, rows: tuple[float, float], ticks: Sequence[tuple[float, str]], most: float) -> None:
     for value, words in ticks:
         y = _y(rows, value / most)
         canvas.line([(LEFT, y), (RIGHT, y)], GREY if value == 0 else GRID, 1.0)
@@ -274,7 +106,7 @@ def _y(rows: tuple[float, float], part: float) -> float:
     return rows[1] - min(max(part, 0.0), 1.0) * (rows[1] - rows[0])
 
 
-def _time_axis(canvas: Canvas, x: _Axis, moment: Moment) -> None:
+def _time_axis(canvas: SvgCanvas, x: _Axis, moment: Moment) -> None:
     offset = moment.wall.timestamp() - moment.time if moment.media_time_s is None else moment.media_time_s - moment.time
     zone = (moment.wall.astimezone().utcoffset() or timedelta()).total_seconds() if moment.media_time_s is None else 0.0
     span = x.until_s - x.since_s
@@ -291,7 +123,7 @@ def _time_axis(canvas: Canvas, x: _Axis, moment: Moment) -> None:
         tick += step
 
 
-def _bands(canvas: Canvas, x: _Axis, moments: Sequence[Moment]) -> list[str]:
+def _bands(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> list[str]:
     """Shade what the time was like; the names of what there was."""
     spans = _spans(moments)
     for name, runs in spans.items():
@@ -330,7 +162,7 @@ def _hole(usual_s: float) -> float:
     return max(1.0, 3.0 * usual_s)
 
 
-def _scores(canvas: Canvas, x: _Axis, moments: Sequence[Moment]) -> None:
+def _scores(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> None:
     limits = [(moment.time, moment.threshold) for moment in moments if moment.threshold is not None]
     for index, (time_s, limit) in enumerate(limits):
         if index and limit == limits[index - 1][1]:
@@ -349,7 +181,7 @@ def _scores(canvas: Canvas, x: _Axis, moments: Sequence[Moment]) -> None:
 def _mark(kind: str, colour: Colour) -> Drawing:
     """The sign of a kind: its shape says as much as its colour."""
 
-    def mark(canvas: Canvas, at: Point) -> None:
+    def mark(canvas: SvgCanvas, at: Point) -> None:
         a, b = at
         if kind == "motion":
             canvas.dot(at, 2.6, colour)
@@ -361,9 +193,9 @@ def _mark(kind: str, colour: Colour) -> Drawing:
     return mark
 
 
-def _evidence(canvas: Canvas, x: _Axis, moments: Sequence[Moment]) -> list[tuple[str, Drawing]]:
+def _evidence(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> list[tuple[str, Drawing]]:
     """A line for each track, the strongest in colour; their legend."""
-    alarm = _y(EVIDENCE, 1.0 / MOST_SHARE)
+    alarm = _y(EVIDENCE, 1.0 / MAX_SHARE)
     canvas.line([(LEFT, alarm), (RIGHT, alarm)], ALARM, 1.5, dashed=True)
     canvas.words((RIGHT, alarm - 5), "alarm", 11, ALARM, "end")
     peaks: dict[int, float] = {}
@@ -374,7 +206,7 @@ def _evidence(canvas: Canvas, x: _Axis, moments: Sequence[Moment]) -> list[tuple
     colours = {number: TRACKS[i] if i < len(TRACKS) else "#9aa0a6" for i, number in enumerate(ranked)}
     for number in reversed(ranked):
         for piece in _pieces(moments, number):
-            points = [(x(time_s), _y(EVIDENCE, part / MOST_SHARE)) for time_s, part in piece]
+            points = [(x(time_s), _y(EVIDENCE, part / MAX_SHARE)) for time_s, part in piece]
             canvas.line(points if len(points) > 1 else [points[0], points[0]], colours[number], 2.0)
     return [(f"track {number}", _stroke(colours[number])) for number in sorted(ranked[: len(TRACKS)])]
 
@@ -394,7 +226,7 @@ def _pieces(moments: Sequence[Moment], track: int) -> Iterator[list[tuple[float,
         yield piece
 
 
-def _events(canvas: Canvas, x: _Axis, moments: Sequence[Moment]) -> None:
+def _events(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> None:
     """A line for each event that was told, its name in the first free row."""
     free = [0.0] * len(EVENT_ROWS)
     for moment in moments:
@@ -405,7 +237,7 @@ def _events(canvas: Canvas, x: _Axis, moments: Sequence[Moment]) -> None:
             colour, at = ALARM if loud else GREY, x(moment.time)
             quietly = told.type if told.kind == "bear" else told.kind
             words = f"{'ALARM again' if told.escalated and loud else 'ALARM' if loud else quietly} {told.id[:8]}"
-            wide = canvas.width(words, 11)
+            wide = _width(words, 11)
             side: Anchor = "start" if at + wide <= RIGHT else "end"
             left = at if side == "start" else at - wide
             row = next((row for row, until in enumerate(free) if left >= until), None)
@@ -417,7 +249,7 @@ def _events(canvas: Canvas, x: _Axis, moments: Sequence[Moment]) -> None:
                 free[row] = left + wide + 8
 
 
-def _asked(canvas: Canvas, x: _Axis, moment: Moment) -> None:
+def _asked(canvas: SvgCanvas, x: _Axis, moment: Moment) -> None:
     """A notch below the moment that is explained."""
     at, bottom = x(moment.time), SCORES[1]
     canvas.area([(at, bottom + 1), (at + 6, bottom + 11), (at - 6, bottom + 11)], INK)
@@ -425,13 +257,13 @@ def _asked(canvas: Canvas, x: _Axis, moment: Moment) -> None:
         canvas.line([(at, top), (at, end)], INK, 0.8)
 
 
-def _legend(canvas: Canvas, baseline: float, items: Sequence[tuple[str, Drawing]]) -> None:
+def _legend(canvas: SvgCanvas, baseline: float, items: Sequence[tuple[str, Drawing]]) -> None:
     """Signs and their names in one row that ends at the right."""
-    left = RIGHT - sum(canvas.width(name, 11) + 34 for name, _ in items) + 14
+    left = RIGHT - sum(_width(name, 11) + 34 for name, _ in items) + 14
     for name, drawing in items:
         drawing(canvas, (left + 8, baseline - 4))
         canvas.words((left + 20, baseline), name, 11, GREY)
-        left += canvas.width(name, 11) + 34
+        left += _width(name, 11) + 34
 
 
 def _stroke(colour: Colour) -> Drawing:
@@ -439,8 +271,67 @@ def _stroke(colour: Colour) -> Drawing:
 
 
 def _swatch(name: str) -> Drawing:
-    def swatch(canvas: Canvas, at: Point) -> None:
+    def swatch(canvas: SvgCanvas, at: Point) -> None:
         (a, b), (_, colour, opacity) = at, BANDS[name]
         canvas.area([(a - 8, b - 5), (a + 8, b - 5), (a + 8, b + 5), (a - 8, b + 5)], colour, opacity)
 
     return swatch
+
+
+class SvgCanvas:
+    """Draw into an SVG document that needs nothing beside it; screen readers read ``title``."""
+
+    def __init__(self, width: int, height: int, title: str) -> None:
+        size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+        fonts = "system-ui, 'DejaVu Sans', Arial, sans-serif"
+        self._parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{fonts}">',
+            f"<title>{_text(title)}</title>",
+            f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        ]
+
+    def line(self, points: Sequence[Point], colour: Colour, width: float = 1.0, *, dashed: bool = False) -> None:
+        """Draw a line through the points."""
+        dashes = ' stroke-dasharray="5 4"' if dashed else ""
+        self._parts.append(
+            f'<polyline points="{_points(points)}" fill="none" stroke="{colour}" stroke-width="{width:g}" '
+            f'stroke-linejoin="round"{dashes}/>'
+        )
+
+    def area(self, points: Sequence[Point], colour: Colour, opacity: float = 1.0) -> None:
+        """Fill a polygon."""
+        self._parts.append(f'<polygon points="{_points(points)}" fill="{colour}" fill-opacity="{opacity:g}"/>')
+
+    def dot(self, at: Point, radius: float, colour: Colour) -> None:
+        """Fill a circle."""
+        self._parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius:g}" fill="{colour}"/>')
+
+    def words(
+        self, at: Point, words: str, size: float = 12.0, colour: Colour = "#222222", anchor: Anchor = "start",
+        *, bold: bool = False,
+    ) -> None:  # fmt: skip
+        """Write one line; ``at`` is on its baseline."""
+        weight = ' font-weight="600"' if bold else ""
+        self._parts.append(
+            f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" font-size="{size:g}" fill="{colour}" '
+            f'text-anchor="{anchor}"{weight}>{_text(words)}</text>'
+        )
+
+    def finished(self) -> bytes:
+        """Return the document in UTF-8."""
+        return ('<?xml version="1.0" encoding="UTF-8"?>\n' + "\n".join(self._parts) + "\n</svg>\n").encode()
+
+
+def _points(points: Sequence[Point]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _text(words: str) -> str:
+    """Escape words for XML: no control characters, no halves of a character."""
+    printable = "".join(sign if sign.isprintable() else "?" for sign in words)
+    return escape(printable.encode("utf-8", "replace").decode())
+
+
+def _width(words: str, size: float) -> float:
+    """Return about how wide these words come out: fonts differ."""
+    return 0.56 * size * len(words)

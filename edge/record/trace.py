@@ -101,12 +101,12 @@ class TraceFile:
 
 
 def old(path: Path) -> Path:
-    """Where the file before this one lies."""
+    """Return where the file before this one lies."""
     return path.with_name(f"{path.name}.1")
 
 
 def is_trace(head: bytes) -> bool:
-    """Whether a file that begins so (40 bytes are enough) may be a trace, or what a power cut left of one."""
+    """Return whether a file that begins so (40 bytes are enough) may be a trace, or what a power cut left of one."""
     begun = head.lstrip(b"\0\r\n")[: len(BEGINNING)]
     return begun == BEGINNING[: len(begun)]
 
@@ -168,7 +168,7 @@ class Told:
 
     @classmethod
     def of(cls, event: Event, frame: Frame) -> Told:
-        """What is kept of an event that was told with a frame."""
+        """Return what is kept of an event that was told with a frame."""
         at = datetime.fromisoformat(event.captured_at)
         apart = frame.media_time_s is None and abs(at - frame.wall) >= APART
         return cls(
@@ -177,7 +177,7 @@ class Told:
         )  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
-        """Its fields that say something, ready for JSON."""
+        """Return its fields that say something, ready for JSON."""
         found = {name: getattr(self, name) for name in self.__slots__}
         found["at"] = utc_text(self.at) if self.at else None
         return {name: value for name, value in found.items() if value not in (None, ())}
@@ -215,7 +215,7 @@ class Moment:
         threshold: float | None = None,
         frame_ms: float = 0.0,
     ) -> Moment:
-        """The moment of one turn of the loop."""
+        """Return the moment of one turn of the loop."""
         looks = [Look(s.region.kind, s.region.box_xywh, s.bear, s.label, s.ood) for s in scores]
         told = [Told.of(event, frame) for event in events]
         return cls(
@@ -225,16 +225,16 @@ class Moment:
 
     @property
     def top(self) -> Look | None:
-        """The most bear-like place; None where nothing was looked at."""
+        """Return the most bear-like place; None where nothing was looked at."""
         return max(self.scored, key=lambda look: look.bear, default=None)
 
     @property
     def strongest(self) -> EvidenceState | None:
-        """The track with the highest share of what raises an alarm; None where there is no track."""
+        """Return the track with the highest share of what raises an alarm; None where there is no track."""
         return max(self.standings, key=share, default=None)
 
     def to_json(self) -> str:
-        """One line of JSON in ASCII, no newline at the end; boxes to 0.0001, media times to 0.001 s.
+        """Return one line of JSON in ASCII, no newline at the end; boxes to 0.0001, media times to 0.001 s.
 
         The time and the scores are finer, for ``tune`` adds them up again.
         """
@@ -316,7 +316,7 @@ class Summary:
     most: float | None = None  # the most evidence of one track in the zones, S, logit-seconds
 
     def to_json(self) -> str:
-        """One line of JSON in ASCII, no newline at the end."""
+        """Return one line of JSON in ASCII, no newline at the end."""
         found: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kind": "summary"}
         for name in self.__slots__:
             value = getattr(self, name)
@@ -334,7 +334,7 @@ class Summary:
 
     @staticmethod
     def from_json(line: str | bytes) -> Summary:
-        """The summary a line holds. Raises ValueError when it is not one."""
+        """Return the summary a line holds. Raises ValueError when it is not one."""
         summary: Summary = _read(line, "summary")
         if summary.since.tzinfo is None or summary.until.tzinfo is None:
             raise ValueError(f"not a whole summary (its times have no zone): {summary.camera} {summary.since}")
@@ -342,7 +342,7 @@ class Summary:
 
 
 def share(standing: EvidenceState) -> float:
-    """A track's evidence as a share of what raises the alarm, S/h, 0 and up."""
+    """Return a track's evidence as a share of what raises the alarm, S/h, 0 and up."""
     return standing.sum / standing.alarm_at if standing.alarm_at > 0 else 0.0
 
 
@@ -392,7 +392,7 @@ def _type(kind: str) -> Any:
 
 
 def _check_moment(moment: Moment) -> Moment:
-    """The moment, if what is sorted and drawn by it are numbers and its time has a zone. Raises ValueError."""
+    """Return the moment, if what is sorted and drawn by it are numbers and its time has a zone. Raises ValueError."""
     boxes = [*(look.box_xywh for look in moment.scored), *(standing.box_xywh for standing in moment.standings)]
     numbers = (moment.time, moment.media_time_s or 0.0, *chain.from_iterable(boxes))
     if not all(map(math.isfinite, numbers)) or min(moment.size_wh) < 1 or moment.wall.tzinfo is None:
@@ -418,7 +418,7 @@ BACKLOG_BYTES = 4_000_000  # waiting for the disk
 SETTLE_MOMENTS = 32
 SETTLE_S = 3.0
 OVERHEAD_BYTES = 130  # of a line in memory: its bytes object, its time, their tuple, its place in the ring
-MOST_TROUBLES = 5  # named in a summary
+MAX_TROUBLES = 5  # named in a summary
 
 
 class Trace:
@@ -564,7 +564,7 @@ class _Ring:
         return due
 
     def take_since(self, since_s: float) -> list[bytes]:
-        """The lines from a time on (frame's clock, seconds), oldest first; they are kept here no longer."""
+        """Return the lines from a time on (frame's clock, seconds), oldest first; they are kept here no longer."""
         taken: list[bytes] = []
         while self._kept and self._kept[-1][0] >= since_s:
             taken.append(self._kept.pop()[1])
@@ -572,7 +572,7 @@ class _Ring:
         return taken[::-1]
 
     def sum_up(self, reason: str) -> list[bytes]:
-        """The summary since the last one, before it the moments it names; nothing where no frame came."""
+        """Return the summary since the last one, before it the moments it names; nothing where no frame came."""
         summed, self._while = self._while, None
         return summed.lines(reason) if summed else []
 
@@ -610,11 +610,11 @@ class _While:
         if standing and share(standing) > (self.share[0].value if self.share else 0.0):
             self.share = Peak(share(standing), moment.time, moment.wall, standing.box_xywh), line
         for trouble in moment.troubles:
-            if len(self.troubles) < MOST_TROUBLES:
+            if len(self.troubles) < MAX_TROUBLES:
                 self.troubles[trouble] = None
 
     def lines(self, reason: str) -> list[bytes]:
-        """Lines of the moments with the most evidence and the most bear-like place, and of the summary."""
+        """Return lines of the moments with the most evidence and the most bear-like place, and of the summary."""
         first, last = self.first, self.last
         summary = Summary(
             first.camera, reason, first.wall, last.wall, first.time, last.time, self.frames, self.crops, self.moved,

@@ -31,24 +31,24 @@ class TraceRun:
 
     @property
     def live(self) -> bool:
-        """Whether it was a live camera, of which only some moments are kept."""
+        """Return whether it was a live camera, of which only some moments are kept."""
         return not any(moment.media_time_s is not None for moment in self.moments[:1])
 
     @property
     def span(self) -> tuple[datetime, datetime]:
-        """From when to when it reaches, UTC."""
+        """Return from when to when it reaches, UTC."""
         starts = [moment.wall for moment in self.moments[:1]] + [summary.since for summary in self.summaries]
         ends = [moment.wall for moment in self.moments[-1:]] + [summary.until for summary in self.summaries]
         ends += [told.at for moment in self.moments[-1:] for told in moment.told if told.at]  # while no frame came
         return min(starts), max(ends)
 
     def between(self, since_s: float, until_s: float) -> list[Moment]:
-        """The moments kept from one time to another, both included (frame's clock, seconds)."""
+        """Return the moments kept from one time to another, both included (frame's clock, seconds)."""
         first = bisect_left(self.moments, since_s, key=lambda moment: moment.time)
         return self.moments[first : bisect_right(self.moments, until_s, key=lambda moment: moment.time)]
 
     def told(self) -> Iterator[tuple[Moment, Told]]:
-        """Every event that was told, with its moment, in order."""
+        """Yield every event that was told, with its moment, in order."""
         for moment in self.moments:
             for told in moment.told:
                 yield moment, told
@@ -61,7 +61,7 @@ def notability(moment: Moment) -> tuple[bool, float, float]:
 
 
 def read_trace(path: Path) -> list[TraceRun]:
-    """The reels of a trace and of the older file beside it, in the order they began. Raises OptionError."""
+    """Return the reels of a trace and of the older file beside it, in the order they began. Raises OptionError."""
     path = path.expanduser()
     reels: dict[tuple[str, str], TraceRun] = {}
     problem = ""
@@ -106,13 +106,13 @@ def read_trace(path: Path) -> list[TraceRun]:
 
 
 def _joined(one: Moment, other: Moment) -> Moment:
-    """Two records of one frame as one: the fuller, with all that was told."""
+    """Return two records of one frame as one: the fuller, with all that was told."""
     fuller = max(one, other, key=lambda moment: len(moment.scored) + len(moment.standings))
     return replace(fuller, told=tuple(dict.fromkeys([*one.told, *other.told])))
 
 
 def of_camera(reels: Sequence[TraceRun], camera: str | None) -> list[TraceRun]:
-    """The reels of one camera, or all. Raises OptionError for a camera that is not there."""
+    """Return the reels of one camera, or all. Raises OptionError for a camera that is not there."""
     names = list(dict.fromkeys(reel.camera for reel in reels))
     if camera is not None and camera not in names:
         near = get_close_matches(camera, names, n=1)
@@ -122,7 +122,7 @@ def of_camera(reels: Sequence[TraceRun], camera: str | None) -> list[TraceRun]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Lines of the older file, then of the file. Raises OptionError for what cannot be read or is no trace."""
+    """Yield lines of the older file, then of the file. Raises OptionError for what cannot be read or is no trace."""
     for part in (old(path), path):
         if not part.exists():
             continue
@@ -136,7 +136,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _record(line: bytes) -> Moment | Summary | str:
-    """A moment, a summary, or the name of the run that begins here. Raises ValueError for anything else."""
+    """Return a moment, a summary, or the name of the run that begins here. Raises ValueError for anything else."""
     line = line.strip(b"\0\r\n ")
     if b'"kind":"moment"' in line[:40]:  # nearly all are, and are parsed once
         return Moment.from_json(line)
@@ -165,12 +165,12 @@ class Gap:
 
     @property
     def seconds(self) -> float:
-        """How long it was, by the clock."""
+        """Return how long it was, by the clock."""
         return (self.until - self.since).total_seconds()
 
 
 def gap_over(reel: TraceRun, since: datetime, until: datetime, now: datetime | None = None) -> Gap | None:
-    """The longest gap of one camera that has a part in a while (UTC; an instant where both are the same).
+    """Return the longest gap of one camera that has a part in a while (UTC; an instant where both are the same).
 
     ``now``: where the camera was gone at the end of its reel, it still is, and was until then.
     """
@@ -200,14 +200,14 @@ def _gaps(reel: TraceRun, now: datetime | None) -> Iterator[Gap]:
 
 
 def _is_gone(last: Moment) -> bool:
-    """Whether something was told to be wrong with the camera while no frame came, and not told to be over."""
+    """Return whether something was told to be wrong with the camera while no frame came, and not told to be over."""
     told = [one for one in last.told if one.kind == "camera" and one.at and one.at > last.wall]
     over = {one.id for one in told if one.type == "end"}
     return any(one.id not in over for one in told)
 
 
 def _pieces(gap: Gap, walls: Sequence[datetime]) -> Iterator[Gap]:
-    """A gap without the pictures that were taken in it and came at another time; ``walls``: of all, in order."""
+    """Yield a gap without the pictures that were taken in it and came at another time; ``walls``: of all, in order."""
     inside = walls[bisect_right(walls, gap.since) : bisect_left(walls, gap.until)]
     for since, until in pairwise([gap.since, *inside, gap.until]):
         piece = replace(gap, since=since, until=until)
@@ -216,20 +216,20 @@ def _pieces(gap: Gap, walls: Sequence[datetime]) -> Iterator[Gap]:
 
 
 def _summed(summary: Summary) -> Gap | None:
-    """The longest gap of the while that a summary is of."""
+    """Return the longest gap of the while that a summary is of."""
     if summary.gap_at is None or summary.gap_s <= SILENT_S:
         return None
     return Gap(summary.gap_at, summary.gap_at + timedelta(seconds=summary.gap_s), summary.troubles)
 
 
 def _troubles(before: Moment, after: Moment) -> tuple[str, ...]:
-    """What was told of the camera while no frame came, and what was still wrong with it after that."""
+    """Return what was told of the camera while no frame came, and what was still wrong with it after that."""
     meanwhile = [told for told in before.told if told.at and told.at > before.wall]
     told = [one for one in (*meanwhile, *after.told) if one.kind == "camera" and one.type == "new"]
     return tuple(dict.fromkeys([*(one.detail for one in told if one.detail), *after.troubles]))
 
 
-LEAST_ID = 6  # characters of an event's id
+MIN_ID = 6  # characters of an event's id
 NEAR_S = 1.0  # a moment this near is the one that was meant
 CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?\s*(Z|[+-]\d{2}:\d{2})?", re.IGNORECASE)
 FORMS = (
@@ -259,7 +259,7 @@ class Match:
 def find(
     reels: Sequence[TraceRun], word: str | None, camera: str | None = None, *, now: datetime | None = None
 ) -> Match:
-    """What ``word`` means; None: the last event, else the moment of highest evidence. Raises OptionError.
+    """Return what ``word`` means; None: the last event, else the moment of highest evidence. Raises OptionError.
 
     ``now`` (UTC): a time of day is the last one there was, by now where the trace is younger than a day, else by its
     own end.
@@ -294,7 +294,7 @@ def find(
 
 
 def events(reels: Sequence[TraceRun]) -> dict[str, tuple[TraceRun, Moment, Told]]:
-    """Every event of these reels, where it was first told."""
+    """Return every event of these reels, where it was first told."""
     known: dict[str, tuple[TraceRun, Moment, Told]] = {}
     for reel in reels:
         for moment, told in reel.told():
@@ -329,28 +329,28 @@ def _newest(reels: Sequence[TraceRun]) -> Match:
 
 
 def _event(reels: Sequence[TraceRun], word: str) -> Match | None:
-    """The event whose id begins with the word; None where the word is no id. Raises OptionError."""
+    """Return the event whose id begins with the word; None where the word is no id. Raises OptionError."""
     if not re.fullmatch(r"[0-9a-fA-F-]+", word) or re.fullmatch(r"\d{4}-\d\d-\d\d", word):
         return None
     known = events(reels)
-    found = [id_ for id_ in known if id_.lower().startswith(word.lower())] if len(word) >= LEAST_ID else []
+    found = [id_ for id_ in known if id_.lower().startswith(word.lower())] if len(word) >= MIN_ID else []
     if len(found) == 1:
         reel, moment, _ = known[found[0]]
         return Match(reel, moment, event=found[0])
     if len(found) > 1:
         raise OptionError(f"{word!r} begins {len(found)} events ({_listed(found, known)}); give more of the id")
-    near = get_close_matches(word[:8], [id_[:8] for id_ in known], n=3, cutoff=0.5) if len(word) >= LEAST_ID else []
+    near = get_close_matches(word[:8], [id_[:8] for id_ in known], n=3, cutoff=0.5) if len(word) >= MIN_ID else []
     if word.isdecimal() and not near:  # seconds
         return None
-    if len(word) < LEAST_ID:
-        raise OptionError(f"{word!r}: give {LEAST_ID} characters or more of an event's id; {_some(known)}")
+    if len(word) < MIN_ID:
+        raise OptionError(f"{word!r}: give {MIN_ID} characters or more of an event's id; {_some(known)}")
     close = [id_ for id_ in known if id_[:8] in near]
     hint = f"did you mean {_listed(close, known)}?" if close else _some(known)
     raise OptionError(f"{word!r}: no such event in this trace; {hint}")
 
 
 def _at_seconds(last: TraceRun, reels: Sequence[TraceRun], seconds: float) -> Match:
-    """The moment of a clip, in the last run; of several clips the ones that are so long."""
+    """Return the moment of a clip, in the last run; of several clips the ones that are so long."""
     clips = [reel for reel in reels if reel.run == last.run and not reel.live]
     found = []
     for reel in clips:
@@ -364,7 +364,7 @@ def _at_seconds(last: TraceRun, reels: Sequence[TraceRun], seconds: float) -> Ma
 
 
 def _at_wall(reels: Sequence[TraceRun], word: str, since: datetime, until: datetime, now: datetime) -> Match:
-    """The most notable moment of a while, else the nearest one, else what a summary says of it."""
+    """Return the most notable moment of a while, else the nearest one, else what a summary says of it."""
     found = [(reel, m) for reel in reels for m in reel.moments if since <= m.wall < until]
     found = found or [(reel, moment) for reel in reels if (moment := _nearest(reel, since))]
     known = [(reel, gap_over(reel, since, until, now if reel.run == reels[-1].run else None)) for reel in reels]
@@ -399,12 +399,12 @@ def _at_wall(reels: Sequence[TraceRun], word: str, since: datetime, until: datet
 
 
 def nearest_kept(reel: TraceRun, wall: datetime) -> Moment | None:
-    """The moment of a reel that is nearest to a time, however far; None where none was kept."""
+    """Return the moment of a reel that is nearest to a time, however far; None where none was kept."""
     return min(reel.moments, key=lambda moment: abs(moment.wall - wall), default=None)
 
 
 def _nearest(reel: TraceRun, wall: datetime) -> Moment | None:
-    """The moment at a time: the nearest within a second, or the earlier of two frames that follow each other."""
+    """Return the moment at a time: the nearest within a second, or the earlier of two frames that follow each other."""
     earlier = max((m for m in reel.moments if m.wall <= wall), key=lambda m: m.wall, default=None)
     later = min((m for m in reel.moments if m.wall > wall), key=lambda m: m.wall, default=None)
     near = [m for m in (earlier, later) if m and abs((m.wall - wall).total_seconds()) <= NEAR_S]
@@ -424,7 +424,7 @@ def _seconds(word: str) -> float | None:
 
 
 def _span(word: str, end: datetime) -> tuple[datetime, datetime]:
-    """The while a time means: a minute, a second, or with a fraction an instant. Raises OptionError."""
+    """Return the while a time means: a minute, a second, or with a fraction an instant. Raises OptionError."""
     of_day = CLOCK.fullmatch(word)
     try:
         if of_day:
@@ -448,7 +448,7 @@ def _span(word: str, end: datetime) -> tuple[datetime, datetime]:
 
 
 def _range(reels: Sequence[TraceRun]) -> str:
-    """From when to when each camera's trace reaches."""
+    """Return from when to when each camera's trace reaches."""
     words = []
     for name in dict.fromkeys(reel.camera for reel in reels):
         own = [reel for reel in reels if reel.camera == name]
