@@ -81,7 +81,7 @@ class Machine:
         """It, as the service's rooms see it."""
         return Host(
             root=self.root, run=self, find_account=lambda _: self.account, has_group=self.groups.__contains__,
-            platform="linux", bits=64, is_root=True, private=(), home=(self.root / "home",),
+            platform="linux", is_root=True, private=(), home=(self.root / "home",),
             monotonic=lambda: self.now_s, sleep=self._pass,
         )  # fmt: skip
 

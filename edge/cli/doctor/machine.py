@@ -21,7 +21,7 @@ from edge.config import SECRETS
 from edge.device import sensors
 from edge.device.health import hot_from
 from edge.device.sensors import Reading, about, default_route, interfaces
-from edge.device.systemd import NAME, Host, ServiceError, State, ask, unwritable
+from edge.device.systemd import NAME, WRITE, Host, ServiceError, State, ask, denied
 from edge.errors import OptionError
 from edge.files import JOURNAL
 from edge.settings import Settings
@@ -125,7 +125,7 @@ def of_service(target: Target, name: str, folder: Path, host: Host | None = None
     if not target.has_service or not host.is_root or host.find_account(NAME) is None:
         return
     try:
-        closed = unwritable(host, host.account, [sensors.existing(folder)])
+        closed = denied(host, [sensors.existing(folder)], WRITE)
     except ServiceError:
         return
     if closed:
