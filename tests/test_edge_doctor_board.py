@@ -161,7 +161,7 @@ def test_a_user_without_groups_is_told_which():
         "import grp, os, pathlib\nfrom edge.cli.doctor import target, machine\nfrom edge.settings import *\n"
         "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "settings = Settings(alerts=AlertSettings(relays=('17',)))\n"
-        "one = target.Patient(settings, root=pathlib.Path('/nowhere'))\n"
+        "one = target.Target(settings, root=pathlib.Path('/nowhere'))\n"
         "print([(each.state, each.words, each.todo) for each in machine.check_groups(one)])"
     )
     ran = subprocess.run(

@@ -203,6 +203,8 @@ def _harmless(device):
         "zones: {yard: mail me 123456@b.example}",
         "telephone: 123456",
         "alerts: {pin: 123456}",
+        "mqtt: bob:123456@host",
+        "cameras: {yard: 10.0.0.9/live?k=123456}",
         "health: {psk: 123456}",
         "cameras: {yard: {source: demo, mask: mail me 123456@b.example}}",
     ],
@@ -214,17 +216,17 @@ def test_a_config_shows_nothing_that_is_not_known_to_be_harmless(text):
 def test_a_number_of_a_setting_is_shown():
     text = "health: {hot_c: 75}\ncameras: {yard: {source: 0, fps: 5, zones: {hive: '0,0 1,0 1,1'}}}\n"
     assert json.loads(Redactor().config(text)) == {
-        "health": {"hot_c": "75"}, "cameras": {"yard": {"source": "0", "fps": "5", "zones": {"hive": "0,0 1,0 1,1"}}},
+        "health": {"hot_c": 75}, "cameras": {"yard": {"source": 0, "fps": 5, "zones": {"hive": "0,0 1,0 1,1"}}},
     }  # fmt: skip
 
 
 def test_secrets_of_a_config_with_mistakes_are_known_too(tmp_path):
     config = "mqtt: {hots: h, user: bobsuser, password: mqttpass1}\nnotify: [ntfy://topic55]\n"
     put(tmp_path, **{"bear-alarm.yml": config})
-    known = set(secrets_of_device(Settings(), tmp_path / "bear-alarm.yml"))
+    known = set(secrets_of_device(tmp_path / "bear-alarm.yml"))
     assert {"bobsuser", "mqttpass1", "ntfy://topic55"} <= known
     put(tmp_path, **{"bear-alarm.yml": "mqtt: {user\npassword: mqttpass1\n"})  # no YAML at all
-    assert "mqttpass1" in set(secrets_of_device(Settings(), tmp_path / "bear-alarm.yml"))
+    assert "mqttpass1" in set(secrets_of_device(tmp_path / "bear-alarm.yml"))
 
 
 def test_a_serial_number_and_names_of_people_are_not_told(tmp_path, monkeypatch):
