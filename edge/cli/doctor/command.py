@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NEEDED = ("numpy", "pydantic", "pyyaml")  # by the doctor too
+NEEDED = ("numpy", "pydantic", "pyyaml", "psutil")  # by the doctor too
 MIN_WIDTH, MAX_WIDTH = 60, 110
 
 

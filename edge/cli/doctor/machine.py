@@ -20,7 +20,7 @@ from edge.cli.doctor.target import UNIT, Target
 from edge.config import SECRETS
 from edge.device import sensors
 from edge.device.health import hot_from
-from edge.device.sensors import Reading, about, default_route, interfaces
+from edge.device.sensors import Reading, about
 from edge.device.systemd import NAME, WRITE, Host, ServiceError, State, ask, denied
 from edge.errors import OptionError
 from edge.files import JOURNAL
@@ -48,7 +48,7 @@ def check_disk(target: Target) -> Iterator[CheckResult]:
     except OptionError as error:
         yield broken("state folder", *_split(str(error)))
         return
-    mount = sensors.mount_of(target.root, state)
+    mount = sensors.mount_of(state)
     if mount and mount.read_only:
         words = f"{mount.folder} is read-only, so no event outlives the power"
         yield broken("disk", words, f"see `dmesg` for why; then sudo mount -o remount,rw {mount.folder}")
@@ -66,10 +66,13 @@ def check_disk(target: Target) -> Iterator[CheckResult]:
         yield fine("room", f"{free:.0f} MB are free at {state}")
     disk = sensors.disk_of(target.root, mount) if mount else None
     if disk:
-        yield from _health(disk, long_up=(sensors.uptime_s(target.root) or 0.0) > LONG_UP_S)
+        yield from _health(
+            disk,
+            up_s=time.monotonic(),  # which Linux counts from the start of the machine
+        )
 
 
-def _health(disk: sensors.Disk, *, long_up: bool) -> Iterator[CheckResult]:
+def _health(disk: sensors.Disk, *, up_s: float) -> Iterator[CheckResult]:
     sound = True
     if disk.fs_errors:
         sound, when = False, f", the first on {disk.first_error:%Y-%m-%d}" if disk.first_error else ""
@@ -80,7 +83,9 @@ def _health(disk: sensors.Disk, *, long_up: bool) -> Iterator[CheckResult]:
         yield doubt(f"disk {disk.name}", "it says itself that it is nearly worn out", NEW_CARD)
     if sound:
         what = " ".join(each for each in (disk.kind, disk.model, disk.made) if each)
-        day = f"; {disk.written_mb_a_day:.0f} MB are written a day" if disk.written_mb_a_day and long_up else ""
+        day = ""
+        if disk.written_mb and up_s > LONG_UP_S:
+            day = f"; {disk.written_mb * 86_400.0 / up_s:.0f} MB are written a day"
         failed = f"; {disk.io_errors} commands were refused since the start, as a few are" if disk.io_errors else ""
         yield fine(f"disk {disk.name}", f"no errors are known{f' ({what})' if what else ''}{failed}{day}")
 
@@ -198,27 +203,25 @@ def _split(sentence: str) -> tuple[str, str]:
 def check_board(target: Target) -> Iterator[CheckResult]:
     """Check its name, processor and memory."""
     it = about(target.root)
-    parts = [it.board, it.system, f"{it.cores} core{'s' * (it.cores != 1)}"]
-    if it.memory_mb:
-        parts.append(f"{it.memory_mb:.0f} MB")
+    parts = [it.board, it.system, f"{it.cores} core{'s' * (it.cores != 1)}", f"{it.memory_mb:.0f} MB"]
     words = ", ".join(each for each in parts if each)
     if it.half:
         todo = "put a 64-bit system on the card: Raspberry Pi OS Lite (64-bit)"
         yield broken("board", f"{words}: a 32-bit system on a 64-bit kernel", todo)
     else:
         yield fine("board", words)
-    memory = sensors.memory(target.root)
-    if memory and not target.alarm_runs and memory.available_mb < MIN_MEMORY_MB:
+    memory = sensors.memory()
+    if not target.alarm_runs and memory.available_mb < MIN_MEMORY_MB:
         words = f"{memory.available_mb:.0f} MB are left of {memory.total_mb:.0f}"
         yield doubt("memory", words, "end what else runs here, and use a system without a desktop")
-    elif memory:
+    else:
         yield fine("memory", f"{memory.available_mb:.0f} MB are left of {memory.total_mb:.0f}")
 
 
 def check_power(target: Target) -> Iterator[CheckResult]:
     """Check temperature and voltage, now and since the machine was started."""
-    warm = sensors.temperature_c(target.root)
-    hot = hot_from(target.settings.health.hot_c, Reading(critical_c=sensors.critical_c(target.root)))
+    warm = sensors.temperature_c()
+    hot = hot_from(target.settings.health.hot_c, Reading(critical_c=sensors.critical_c()))
     if warm is None:
         yield unknown("temperature", "this machine does not say")
     elif warm >= hot:
@@ -249,9 +252,7 @@ def check_power(target: Target) -> Iterator[CheckResult]:
 
 def check_network(target: Target) -> Iterator[CheckResult]:
     """Check for radios that sleep, and for a way out where somebody is notified over a network."""
-    for each in interfaces(target.root):
-        if not each.wifi:
-            continue
+    for each in sensors.radios(target.root):
         name = f"WiFi {each.name}"
         if sensors.power_save(each.name):
             todo = (
@@ -267,7 +268,7 @@ def check_network(target: Target) -> Iterator[CheckResult]:
         else:
             yield unknown(name, "joined to no network")
     alerts = target.settings.alerts
-    if default_route(target.root) is None and alerts.remote:
+    if alerts.remote and not sensors.leads_out():
         yield doubt(
             "network",
             "nothing leads out of this device, and somebody is to be told over a network",

@@ -59,6 +59,7 @@ def check_first() -> Iterator[CheckResult]:
     yield _needed("numpy", "numpy")
     yield _needed("pydantic", "pydantic")
     yield _needed("pyyaml", "yaml")
+    yield _needed("psutil", "psutil")
 
 
 def check_packages(target: Target) -> Iterator[CheckResult]:
