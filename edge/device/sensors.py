@@ -50,8 +50,8 @@ SLOWED = re.compile(r"(thermal-)?cpufreq-")
 FIRMWARE = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
 PI_SUPPLY = Path("proc/device-tree/chosen/power/max_current")
 
-IN_MEMORY = {"tmpfs", "ramfs"}  # gone with the power
-OVERLAYS = {"overlay", "overlayfs", "aufs"}
+IN_MEMORY = {"tmpfs", "ramfs", "rootfs"}  # gone with the power
+OVERLAYS = {"overlay", "overlayfs", "aufs", "unionfs"}
 SECTOR_BYTES = 512  # as the kernel counts in stat, whatever the disk's own are
 LIFE_OVER = 11  # eMMC: more than all of its estimated life
 RESERVE_LOW = 2  # eMMC, pre_eol_info: 80 % of the reserve are used; 3: 90 %
@@ -350,19 +350,24 @@ def existing(path: Path) -> Path:
 
 def mount_of(path: Path) -> Mount | None:
     """Find the file system in which the path lies or would lie."""
-    import psutil
-
     try:
         full = Path(os.path.realpath(path))
     except (OSError, ValueError):  # the working folder is gone
         return None
     best: Mount | None = None
-    for each in psutil.disk_partitions(all=True):
-        folder = Path(each.mountpoint)
+    for each in mounts():
         # Of two at the same place the later one hides the other.
-        if full.is_relative_to(folder) and (best is None or len(folder.parts) >= len(best.folder.parts)):
-            best = Mount(folder, each.fstype, each.device, "ro" in each.opts.split(","))
+        if full.is_relative_to(each.folder) and (best is None or len(each.folder.parts) >= len(best.folder.parts)):
+            best = each
     return best
+
+
+def mounts() -> list[Mount]:
+    """List the file systems that are mounted, the oldest first."""
+    import psutil
+
+    found = psutil.disk_partitions(all=True)
+    return [Mount(Path(each.mountpoint), each.fstype, each.device, "ro" in each.opts.split(",")) for each in found]
 
 
 def disk_of(root: Path, mount: Mount) -> Disk | None:

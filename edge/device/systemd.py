@@ -22,7 +22,8 @@ from pathlib import Path
 
 import edge
 from edge.config import SECRETS, SYSTEM
-from edge.device.watchdog import MOUNTS, REBOOT, mounted
+from edge.device import sensors
+from edge.device.watchdog import REBOOT
 from edge.errors import BearAlarmError
 from edge.files import SERVICE, replace_whole
 from edge.settings import Settings
@@ -35,7 +36,7 @@ ENVIRONMENT = Path("/opt/bear-alarm")  # where every user can read an environmen
 GROUPS = ("video", "gpio", "audio")  # cameras, relays, loudspeaker: those this machine has
 BESIDE = (SECRETS, "model.onnx", "model.previous.onnx")  # the last two: `XDG_CONFIG_HOME=/etc … model use`
 READABLE_MODE = 0o640  # by root, who changes it, and the service; it may hold passwords
-NEEDED_IMPORTS = "import cv2, numpy, onnxruntime, pydantic, sqlite3, ssl, typer, yaml, edge.watch"
+NEEDED_IMPORTS = "import cv2, numpy, onnxruntime, psutil, pydantic, sqlite3, ssl, typer, yaml, edge.watch"
 
 PROGRAM_LIMIT_S = (
     300.0  # a worn card gives 1 MB/s, and what the alarm needs is 150 MB; systemctl takes its time as well
@@ -141,6 +142,7 @@ class Host:
     is_root: bool = os.name == "posix" and os.geteuid() == 0
     private: tuple[Path, ...] = (Path("/tmp"), Path("/var/tmp"))  # the service has its own of these
     home: tuple[Path, ...] = (Path("/home"), Path("/root"), Path("/run/user"))  # which it does not see
+    mount_points: Callable[[], list[Path]] = lambda: [each.folder for each in sensors.mounts()]
     monotonic: Callable[[], float] = time.monotonic  # seconds
     sleep: Callable[[float], None] = time.sleep
 
@@ -636,11 +638,7 @@ def removing(host: Host, *, purge: bool) -> list[InstallStep]:
 
 def _check_drives(host: Host) -> None:
     """Raise ServiceError where a drive or another folder is mounted in what would be removed."""
-    try:
-        points = [point for point, _ in mounted(host.at(MOUNTS))]
-    except OSError:
-        return
-    for point in points:
+    for point in host.mount_points():
         if point.is_relative_to(STATE) or point.is_relative_to(CONFIG.parent):
             raise ServiceError(f"{point}: something is mounted there, and --purge would empty it; unmount it first")
 
