@@ -94,13 +94,14 @@ def test_words_on_a_terminal_come_in_groups_with_a_verdict_and_no_colour(tmp_pat
     assert lines[-1].startswith("1 broken")
 
 
-def test_a_numpy_that_kills_its_process_ends_the_round_with_a_sentence(tmp_path):
-    (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
+@pytest.mark.parametrize("package", ["numpy", "psutil"])
+def test_a_package_that_kills_its_process_ends_the_round_with_a_sentence(package, tmp_path):
+    (tmp_path / f"{package}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     ran = in_a_process("doctor", "--json", PYTHONPATH=path)
     assert ran.returncode == 1, ran.stderr
     found = {each["name"]: each for each in json.loads(ran.stdout)["findings"]}
-    assert "illegal instruction" in found["numpy"]["words"]
+    assert "illegal instruction" in found[package]["words"]
     assert "model" not in found
     assert "Nothing else can be looked at" in ran.stderr
     ran = in_a_process("doctor", "--bundle", tmp_path / "report.zip", PYTHONPATH=path)
