@@ -15,7 +15,7 @@ from edge.detect.card import Card, Parity
 from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from edge.files import need_folder, replace_whole
-from export.crop_sets import calibration_crops, collect_for_parity
+from export.crop_sets import calibration_crops, parity_crops
 from export.describe import Described, answers
 from export.frame_sets import (
     calibration_frames,
@@ -32,9 +32,9 @@ from train.data.pictures import Catalog, is_bear
 from train.data.split import Split
 from train.data.table import read_catalog
 from train.learn.dataloaders import Track
-from train.learn.inference import ask, collect_tune
+from train.learn.inference import EvalCrops, ask_crops
+from train.learn.ood import fit_ood_score, warn_of_other_method
 from train.learn.run import Run
-from train.learn.strangeness import strangeness
 from train.metrics import bear_probability, probabilities
 
 log = logging.getLogger(__name__)
@@ -55,26 +55,25 @@ def export_run(
     Raises ParityError when a gate does not hold and ``force`` is not set; nothing is written then.
     """
     targets = target_files(out, precisions)
-    split, size = run.split(catalog), run.recipe.size
-    tune = collect_tune(split["tune"], size, run.recipe.seed, lambda rows: track(rows, "crops of the tuning part"))
-    test = collect_for_parity(split["test"], size, run.recipe.seed, track)
+    split, size, seed = run.split(catalog), run.recipe.size, run.recipe.seed
+    warn_of_other_method(run.folder)
+    tune = EvalCrops.of_tune(track(split["tune"], "crops of the tuning part"), size, seed)
+    test = parity_crops(split["test"], size, seed, track)
     log.info("The trained network answers %s crops; some minutes in all.", f"{len(test.crops):,}")
-    temperature = run.temperature
-    test_logits, _ = ask(run.net, run.backbone, test.crops)
-    torch_p = probabilities(test_logits, temperature)
-    method, strange = strangeness(run, split, track)
-    described = Described(run, split, tune, temperature, licence, method)
+    torch_p = probabilities(ask_crops(run.net, run.backbone, test.crops), run.temperature)
+    ood_score = fit_ood_score(run.net, run.backbone, split["train"], size, seed, track)
+    described = Described(run, split, tune, licence)
     with tempfile.TemporaryDirectory() as scratch:
         fp32_path, int8_path = Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
         log.info("Writing the graph, and asking it the same.")
-        export_graph(run.net, run.backbone, temperature, run.frame, fp32_path, strange)
+        export_graph(run.net, run.backbone, run.temperature, run.frame, fp32_path, ood_score)
         fp32_p, _ = answers(fp32_path, test.crops)
         tuned = {"fp32": answers(fp32_path, tune.crops)}
         parity = {"fp32": compare(torch_p, fp32_p, test.bears, test.pictures, test.sources)}
         if "int8" in targets:
             log.info("int8: finding the ranges of each layer, and asking once more.")
-            frames = calibration_frames(split["tune"], run.recipe.seed)
-            quantize(fp32_path, int8_path, calibration_crops(tune, run.recipe.seed), frames)
+            frames = calibration_frames(split["tune"], seed)
+            quantize(fp32_path, int8_path, calibration_crops(tune, seed), frames)
             int8_p, _ = answers(int8_path, test.crops)
             tuned["int8"] = answers(int8_path, tune.crops)
             at = gate_thresholds(
@@ -134,7 +133,7 @@ def compare_frames(
 
 
 def target_files(out: Path, precisions: Iterable[str]) -> dict[str, Path]:
-    """Where each precision's file goes: the first to ``out``, the others beside it.
+    """Name each precision's file: the first is ``out``, the others lie beside it.
 
     Raises OptionError where nothing can be written: that should not show after the work.
     """
@@ -153,7 +152,7 @@ def target_files(out: Path, precisions: Iterable[str]) -> dict[str, Path]:
 
 
 def parity_line(precision: str, parity: Parity) -> str:
-    """The parity figures in one line."""
+    """Write the parity figures in one line."""
     words = f"{precision}: torch-fp32 max|dp| {parity.fp32_max_abs_dp:.1e}"
     if parity.int8_recall_loss is not None and parity.int8_recall_loss_upper95 is not None:
         words += (
@@ -165,7 +164,7 @@ def parity_line(precision: str, parity: Parity) -> str:
 
 
 def run_catalog(run: Run, given: Path | None, aliases: Mapping[str, str]) -> Catalog:
-    """The run's table of pictures, read in ``given`` or the place they were trained from.
+    """Read the run's table of pictures, in ``given`` or where it was trained from.
 
     A folder may have moved and have another name. Raises CatalogError when it is not there.
     """

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from edge.detect.card import Card, Mode, Parity, Threshold
 
 
-LEAST_RECALL = 0.5  # of the tuning bears, below which a model is of no use
-FEWEST_BEARS = 20  # pictures of the tuning part
+MIN_RECALL = 0.5  # of the tuning bears, below which a model is of no use
+MIN_BEARS = 20  # pictures of the tuning part
 
 
 class Precision(StrEnum):
@@ -64,7 +64,7 @@ def export(
 
 
 def parity_rows(parity: Parity) -> Iterator[tuple[str, str, str, str]]:
-    """Figure, value, what is allowed, verdict: the gates of one file, and what belongs to them."""
+    """Yield figure, value, what is allowed and verdict of each gate of one file, and what belongs to them."""
     from export.verify import MAX_FP32_DP, MAX_RECALL_LOSS, MIN_AGREEMENT, lost_bound
 
     def verdict(holds: bool) -> str:
@@ -93,7 +93,7 @@ def parity_rows(parity: Parity) -> Iterator[tuple[str, str, str, str]]:
 
 
 def threshold_line(mode: str, limit: Threshold) -> str:
-    """One threshold and what it was fitted on. Crops of one picture are counted as crops, never as pictures."""
+    """Write one threshold and what it was fitted on. Crops of one picture count as crops, never as pictures."""
     bears, others = f"{limit.n_bear} bears", f"{limit.n_no_bear} others"
     if limit.bear_pictures not in (None, limit.n_bear) or limit.no_bear_pictures not in (None, limit.n_no_bear):
         bears = f"{limit.n_bear} crops of {limit.bear_pictures} pictures"
@@ -105,16 +105,16 @@ def threshold_line(mode: str, limit: Threshold) -> str:
 
 
 def doubts(limits: Mapping[Mode, Threshold]) -> Iterator[str]:
-    """What the tuning part says against using a model, a sentence each."""
+    """Yield a sentence for each thing that the tuning part says against using a model."""
     for mode, limit in limits.items():
-        if limit.recall < LEAST_RECALL:
+        if limit.recall < MIN_RECALL:
             yield (
                 f"Do not rely on it: at its {mode} threshold it finds {100 * limit.recall:.0f} % of the tuning bears. "
                 "Train with more pictures of bears, or longer."
             )
     fewest = min((limit.bear_pictures or limit.n_bear for limit in limits.values()), default=0)
-    if fewest < FEWEST_BEARS:
-        yield f"Its thresholds come from {fewest} pictures of bears: {FEWEST_BEARS} and more tell something."
+    if fewest < MIN_BEARS:
+        yield f"Its thresholds come from {fewest} pictures of bears: {MIN_BEARS} and more tell something."
 
 
 def _show(card: Card, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The crops that calibrate and judge an export: clean and degraded, seeded, from one part of the split."""
+"""The crops that judge an export, and those that calibrate its int8 form: seeded, from one part of the split."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from export.verify import MIN_CROPS
 from train.data.pictures import Picture as Row
 from train.data.pictures import is_bear
 from train.learn.dataloaders import Track
-from train.learn.inference import CropSet, collect
+from train.learn.inference import EvalCrops
 
 CALIBRATION_CROPS = 400
 
 
-def collect_for_parity(rows: list[Row], size: int, seed: int, track: Track) -> CropSet:
-    """At least MIN_CROPS degraded crops of the test groups, half of them bears' where there are enough pictures."""
+def parity_crops(rows: list[Row], size: int, seed: int, track: Track[Row]) -> EvalCrops:
+    """Cut at least MIN_CROPS degraded crops of the test part, half of them bears' where it has enough pictures."""
     bears = sum(is_bear(row.label) for row in rows)
-    bear_copies = max(2, -(-MIN_CROPS // (2 * max(bears, 1))))
-    other_copies = max(2, -(-MIN_CROPS // (2 * max(len(rows) - bears, 1))))
-    found = collect(rows, size, seed, bear_copies, other_copies, lambda items: track(items, "crops of the test part"))
+    of_bears, of_others = (max(2, -(-MIN_CROPS // (2 * max(count, 1)))) for count in (bears, len(rows) - bears))
+    shown = track(rows, "crops of the test part")
+    found = EvalCrops.of(shown, size, seed, lambda row: of_bears if is_bear(row.label) else of_others)
     return found.where(found.degraded)
 
 
-def calibration_crops(tune: CropSet, seed: int) -> NDArray[np.uint8]:
-    """A seeded draw of degraded and clean tuning crops for the int8 ranges."""
+def calibration_crops(tune: EvalCrops, seed: int) -> NDArray[np.uint8]:
+    """Draw degraded and clean tuning crops, seeded, for the int8 ranges."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(tune.crops))
     degraded = [n for n in order if tune.degraded[n]][: CALIBRATION_CROPS * 3 // 4]

@@ -34,9 +34,9 @@ from train.data.licences import OWN, may_ship
 from train.data.outsiders import in_domain, kind_of
 from train.data.pictures import ALARM_LABELS, LABELS, is_bear
 from train.data.split import Split
-from train.learn.inference import CONTEXT, CropSet
+from train.learn.inference import CONTEXT, EvalCrops
+from train.learn.ood import METHOD, QUANTILE, ood_threshold
 from train.learn.run import Run
-from train.learn.strangeness import PASSES, threshold
 from train.metrics import bear_probability, fit_threshold
 
 TOLERANCE = {"fp32": 0.01, "int8": 0.12}  # int8 logits differ by up to 0.25 between Arm and x86
@@ -44,7 +44,7 @@ BATCH = 16
 
 
 def answers(path: Path, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Probabilities (N, L) and ood (N,) of an ONNX file that has no card yet."""
+    """Return probabilities (N, L) and ood (N,) of an ONNX file that has no card yet."""
     session = session_of(path)
     parts = [
         session.run(["probabilities", "ood"], {"crops": crops[start : start + BATCH]})
@@ -56,24 +56,10 @@ def answers(path: Path, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], 
 class Described:
     """What a run's cards have in common, and how each file's own figures are fitted."""
 
-    def __init__(
-        self,
-        run: Run,
-        split: Split,
-        tune: CropSet,
-        temperature: float,
-        licence: str | None,
-        method: str,
-    ):
-        self.run, self.split, self.tune = run, split, tune
-        self.temperature, self.licence, self.method = temperature, licence, method
+    def __init__(self, run: Run, split: Split, tune: EvalCrops, licence: str | None):
+        self.run, self.split, self.tune, self.licence = run, split, tune, licence
         self.rate = run.recipe.false_positive_rate
-        self.golden = golden_inputs(run.net, run.backbone, temperature, run.recipe.size, run.recipe.seed)
-
-    def crop_threshold(self, tune_p: NDArray[np.float64]) -> Threshold:
-        """The alarm's threshold from probabilities (N, L) of the tuning crops, clean and degraded."""
-        bear = bear_probability(tune_p)
-        return fit_threshold(bear, self.tune.bears, self.rate, self.tune.sources, self.tune.pictures)
+        self.golden = golden_inputs(run.net, run.backbone, run.temperature, run.recipe.size, run.recipe.seed)
 
     def card(
         self,
@@ -92,7 +78,6 @@ class Described:
         golden_p, golden_ood = answers(path, enlarged(self.golden, self.run.recipe.size))
         frame = golden_frame(self.golden)
         golden_bear = picture_scores([file_way(path)(fit_to(frame, FRAME_WH))])[0]
-        crop = self.crop_threshold(tune_p)
         vectors = tuple(
             GoldenVector(encode(picture), tuple(round(float(p), 6) for p in row), round(float(ood), 4))
             for picture, row, ood in zip(self.golden, golden_p, golden_ood, strict=True)
@@ -105,8 +90,11 @@ class Described:
             alarm_labels=ALARM_LABELS,
             input_sizes=(self.run.recipe.size,),
             crop=CropRule(CONTEXT, True, "INTER_AREA", "INTER_LINEAR"),
-            temperature=self.temperature,
-            thresholds={"crop": crop, "frame": self.frame_threshold(frames)},
+            temperature=self.run.temperature,
+            thresholds={
+                "crop": self.tune.threshold(bear_probability(tune_p), self.rate),
+                "frame": self.frame_threshold(frames),
+            },
             prior=round(float(self.tune.bears.mean()), 4),
             ood=self.out_of_domain(tune_ood),
             backbone=self.run.recipe.backbone,
@@ -136,20 +124,20 @@ class Described:
         return card
 
     def out_of_domain(self, tune_ood: NDArray[np.float32]) -> OutOfDomain:
-        """The value that 95 % of the in-domain tuning crops pass, of the clean and of the degraded ones each."""
+        """Fit the threshold that 95 % of the clean, and of the degraded tuning crops pass, outsiders not counted."""
         tune, inside = self.tune, self.inside
-        value = threshold(tune_ood[inside].astype(np.float64), tune.degraded[inside])
+        value = ood_threshold(tune_ood[inside].astype(np.float64), tune.degraded[inside])
         return OutOfDomain(
-            self.method,
+            METHOD,
             float(np.ceil(value * 1e4) / 1e4),
-            PASSES,
+            QUANTILE,
             crops=int(inside.sum()),
             pictures=len(np.unique(tune.pictures[inside])),
             sources=tuple(sorted({row.source for row in in_domain(self.split["tune"])})),
         )
 
     def drift_reference(self, tune_p: NDArray[np.float64], tune_ood: NDArray[np.float32]) -> DriftReference:
-        """How the in-domain tuning crops score and how bright they are, for a device to compare its weeks with."""
+        """Count how the in-domain tuning crops score and how bright they are; a device compares its weeks with that."""
         inside = self.inside
         return DriftReference(
             ood=spread(tune_ood[inside]),
@@ -161,7 +149,7 @@ class Described:
 
     @cached_property
     def inside(self) -> NDArray[np.bool_]:
-        """(N,) which tuning crops are of the domain: all, where it holds none."""
+        """Return (N,): which tuning crops are of the domain; all where none is."""
         of_domain = np.array([kind_of(row) is None for row in self.split["tune"]])[self.tune.pictures]
         return of_domain if of_domain.any() else np.ones(len(of_domain), bool)
 
@@ -188,12 +176,12 @@ class Described:
 
 
 def unclear(licences: dict[str, int]) -> bool:
-    """Whether any training picture's licence keeps the model from being passed on, or is not known not to."""
+    """Return whether a licence among these keeps the model from being passed on, or may do so."""
     return not all(may_ship(licence) for licence in licences)
 
 
 def licence_line(licences: dict[str, int]) -> str:
-    """One line on what the model may be used for, from its pictures' licences."""
+    """Write one line on what the model may be used for, from its pictures' licences."""
     total = sum(licences.values())
     vague = sum(count for licence, count in licences.items() if unclear({licence: 1}))
     if vague:

@@ -10,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge.detect.classifier import SCAN
+from edge.pictures import read_picture
 from edge.schema import Picture
 from train.data.pictures import Picture as Row
 from train.data.pictures import is_bear
@@ -26,7 +27,7 @@ Way = Callable[[Picture], NDArray[np.float64]]  # a frame (H, W, 3) -> probabili
 def calibration_frames(rows: list[Row], seed: int) -> list[Picture]:
     """Draw tuning pictures, seeded, as the frame scan sees them, for the int8 ranges. Raises PictureError."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION_FRAMES]
-    return [frame for number in drawn for frame in frames_of(rows[number])]
+    return [frame for number in drawn for frame in frames_of(read_picture(rows[number].file))]
 
 
 def learned_places(split: Split) -> list[Row]:
@@ -62,7 +63,7 @@ def scan_all(rows: Iterable[Row], ways: Mapping[str, Way]) -> dict[str, list[NDA
     """Return the windows' probabilities (K, L) of each picture by each way. Raises PictureError."""
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in ways}
     for row in rows:
-        frames = frames_of(row)
+        frames = frames_of(read_picture(row.file))
         for name, way in ways.items():
             found[name].append(np.concatenate([way(frame) for frame in frames]))
     return found

@@ -25,7 +25,7 @@ SURE = 0.97
 
 
 def golden_inputs(net: BearNet, backbone: Backbone, temperature: float, size: int, seed: int) -> list[Picture]:
-    """One input (SIDE, SIDE, 3) uint8 BGR a label, and one of plain noise."""
+    """Make one input (SIDE, SIDE, 3) uint8 BGR for each label, and one of plain noise."""
     generator = torch.Generator().manual_seed(seed)
     return [
         *(_grow(net, backbone, temperature, size, column, generator) for column in range(len(net.labels))),
@@ -34,13 +34,13 @@ def golden_inputs(net: BearNet, backbone: Backbone, temperature: float, size: in
 
 
 def encode(picture: Picture) -> str:
-    """The picture as a base64 PNG."""
+    """Encode a picture as a base64 PNG."""
     _, png = cv2.imencode(".png", picture)
     return base64.b64encode(png.tobytes()).decode("ascii")
 
 
 def enlarged(pictures: list[Picture], size: int) -> np.ndarray:
-    """The inputs as the network takes them: uint8 (N, size, size, 3)."""
+    """Enlarge the inputs to what the network takes: uint8 (N, size, size, 3)."""
     return np.stack([fit(picture, size) for picture in pictures])
 
 
@@ -51,7 +51,7 @@ def golden_frame(inputs: list[Picture]) -> Picture:
 
 
 def _noise(generator: torch.Generator) -> Tensor:
-    """Smooth coloured noise (1, 3, SIDE, SIDE), RGB in 0 to 1."""
+    """Draw smooth coloured noise (1, 3, SIDE, SIDE), RGB in 0 to 1."""
     coarse = torch.rand((1, 3, 6, 6), generator=generator)
     return F.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic").clamp(0.05, 0.95)
 

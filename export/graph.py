@@ -26,11 +26,11 @@ from edge.detect.card import CARD_KEY, CELL_PX, Card, FrameRule, input_format
 from edge.detect.classifier import SCAN
 from train.learn.inference import bear_direction, feature_map, window_features
 from train.learn.network import Backbone, BearNet
-from train.learn.strangeness import Energy
+from train.learn.ood import OodScore
 
 OPSET = 18
 FRAME_OUTPUTS = "windows", "heat"
-MOST_CELLS = 128  # along a side of the feature map
+MAX_CELLS = 128  # along a side of the feature map
 
 
 class Deployed(nn.Module):
@@ -42,13 +42,12 @@ class Deployed(nn.Module):
         backbone: Backbone,
         temperature: float,
         frame: FrameRule,
-        strange: nn.Module | None = None,
+        ood_score: OodScore,
     ):
         super().__init__()
         self.net = copy.deepcopy(net)
         pad_as_for_cells(self.net.body)
-        self.strange = strange or Energy()
-        self.temperature, self.frame = temperature, frame
+        self.ood_score, self.temperature, self.frame = ood_score, temperature, frame
         features = feature_map(self.net, torch.zeros(1, 3, CELL_PX, CELL_PX)).shape[1]
         self.register_buffer("bears", bear_direction(self.net, features)[None, :, None, None])  # (1, F, 1, 1)
         # (x / 255 - mean) / std as one multiplication and one addition
@@ -57,16 +56,15 @@ class Deployed(nn.Module):
         self.register_buffer("shift", -torch.tensor(backbone.mean)[:, None, None] / std)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Probabilities (N, L), ood (N,), windows (N, K, L) and heat (N, h, w) of uint8 crops (N, H, W, 3) BGR."""
+        """Return probabilities (N, L), ood (N,), windows (N, K, L), heat (N, h, w) of crops (N, H, W, 3) uint8 BGR."""
         rgb = crops.permute(0, 3, 1, 2).flip(1).float()
         features = feature_map(self.net, rgb * self.scale + self.shift)
         pooled = features.mean((2, 3))
-        raw = self.net.heads(pooled)
-        answer = torch.softmax(self.net.label_logits(raw) / self.temperature, dim=1)
+        answer = torch.softmax(self.net.label_logits(self.net.heads(pooled)) / self.temperature, dim=1)
         windows = window_features(features, self.frame.windows)
         seen = self.net.label_logits(self.net.heads(windows.flatten(0, 1))) / self.frame.temperature
         scanned = torch.softmax(seen, dim=1).unflatten(0, (windows.shape[0], windows.shape[1]))
-        return answer, self.strange(pooled, self.net.energy(raw)), scanned, F.conv2d(features, self.bears)[:, 0]
+        return answer, self.ood_score(pooled), scanned, F.conv2d(features, self.bears)[:, 0]
 
 
 def pad_as_for_cells(body: nn.Module) -> None:
@@ -93,17 +91,13 @@ def export_graph(
     temperature: float,
     frame: FrameRule,
     path: Path,
-    strange: nn.Module | None = None,
+    ood_score: OodScore,
 ) -> None:
-    """Write the fp32 graph to ``path``, weights inside the file.
-
-    ``strange`` maps pooled features (N, F) and energies (N,) to the output ``ood`` (N,) (``train.learn.strangeness``);
-    left out, it is the energy.
-    """
-    deployed = Deployed(net, backbone, temperature, frame, strange).eval().to(memory_format=torch.contiguous_format)
+    """Write the fp32 graph to ``path``, weights inside the file; ``ood_score`` makes its output ``ood`` (N,)."""
+    deployed = Deployed(net, backbone, temperature, frame, ood_score).eval().to(memory_format=torch.contiguous_format)
     least = max(frame.windows)
     example = torch.randint(0, 255, (2, (least + 1) * CELL_PX, (least + 3) * CELL_PX, 3), dtype=torch.uint8)
-    h, w = (torch.export.Dim(name, min=least, max=MOST_CELLS) for name in ("h", "w"))
+    h, w = (torch.export.Dim(name, min=least, max=MAX_CELLS) for name in ("h", "w"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -204,7 +198,7 @@ def put_card(path: Path, card: Card) -> None:
 
 
 def domains(graph: onnx.GraphProto) -> Iterator[str]:
-    """The operator domains of all nodes, those inside of branches and loops included."""
+    """Yield the operator domains of all nodes, also of those inside branches and loops."""
     for node in graph.node:
         yield "" if node.domain == "ai.onnx" else node.domain
         for attribute in node.attribute:

@@ -1,8 +1,8 @@
 """fp32 ONNX + calibration crops and frames -> int8, static QDQ, per channel.
 
 Weights int8 per output channel, activations uint8; pooling, the head and everything after it
-stay in float (quantizing Softmax puts sums off by up to 0.26). The head's weights are only stored
-as int8, which keeps the file small.
+stay in float (quantizing Softmax puts sums off by up to 0.26). The weights of the heads are only
+stored as int8, which keeps the file small.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ FLOAT = 3  # convolutions, from the input on, that stay in float: int8 costs mos
 AVERAGED = 0.1  # how much each batch moves the average of the ranges; the widest would be that of an outlier
 RECIPE = (
     f"static QDQ, MinMax averaged over batches; body after its first {FLOAT} convolutions: per-channel int8 weights, "
-    "uint8 activations (U8S8); pooling, heads and softmax computed in float, large head weights stored as per-row int8"
+    "uint8 activations (U8S8); pooling, heads and softmax computed in float, head weights stored as per-row int8"
 )
 CALIBRATION_BATCH = 16
-LARGE_HEAD = 100_000  # weights; smaller heads are not worth storing in int8
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -43,7 +42,7 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         self._batches: Iterator[dict[str, NDArray[np.uint8]]] = iter([{"crops": batch} for batch in mixed])
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """The next batch, None at the end."""
+        """Return the next batch, None at the end."""
         return next(self._batches, None)
 
 
@@ -113,7 +112,7 @@ def _body_nodes(path: Path) -> list[str]:
 
 
 def _shrink_heads(path: Path) -> None:
-    """Store large fully connected weights as int8 with a scale a row; the product stays in float."""
+    """Store fully connected weights as int8 with a scale a row; the product stays in float."""
     model = onnx.load(path)
     graph = model.graph
     # The quantizer sorts the nodes, and does not know what branches take.
@@ -124,8 +123,6 @@ def _shrink_heads(path: Path) -> None:
     for node in [node for node in graph.node if node.op_type == "Gemm" and node.input[1] in stored]:
         initializer = stored[node.input[1]]
         weights = numpy_helper.to_array(initializer)  # (rows, features)
-        if weights.size < LARGE_HEAD:
-            continue
         scale = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
         name = initializer.name
         graph.initializer.remove(initializer)

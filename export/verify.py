@@ -38,19 +38,19 @@ class Answers:
 
     @property
     def hit(self) -> NDArray[np.bool_]:
-        """(N,) which crops it takes for a bear."""
+        """Return (N,): which crops it takes for a bear."""
         found: NDArray[np.bool_] = self.bear >= self.threshold
         return found
 
     def false_positive_rate(self, bears: NDArray[np.bool_]) -> float:
-        """The share of the crops without a bear that it takes for one."""
+        """Return the share of the crops without a bear that it takes for one."""
         return float(self.hit[~bears].mean()) if (~bears).any() else 0.0
 
 
 def gate_thresholds(
     fp32: NDArray[np.float64], int8: NDArray[np.float64], bears: NDArray[np.bool_], rate: float
 ) -> tuple[float, float]:
-    """The thresholds the gate compares fp32 and int8 at, from their bear probabilities (N,) on the tuning crops.
+    """Fit the thresholds at which the gate compares fp32 and int8, from their bear probabilities (N,) on tuning crops.
 
     fp32's is the lowest with at most ``rate`` false positives; int8's the lowest that lets through no more crops
     without a bear than fp32's does. There is no half-way step as in ``fit_threshold``: where the bears leave
@@ -64,7 +64,7 @@ def gate_thresholds(
 def recall_loss(
     reference: Answers, other: Answers, bears: NDArray[np.bool_], pictures: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """How much recall ``other`` loses against ``reference``, and the upper 95 % bound.
+    """Return how much recall ``other`` loses against ``reference``, and the upper 95 % bound.
 
     Paired on the same crops. Crops of one picture are not independent, so the variance is that of
     the pictures' sums (a ratio estimator over clusters, Cochran 1977, ch. 6).
@@ -91,7 +91,7 @@ def compare(
     pictures: NDArray[np.int64],
     sources: Sequence[str],
 ) -> Parity:
-    """How the fp32 graph compares with the network: probabilities (N, labels) on the same N crops."""
+    """Compare the fp32 graph with the network: probabilities (N, labels) on the same N crops."""
     difference = float(np.abs(torch_p - fp32_p).max())
     return Parity(
         crops=len(bears),
@@ -111,7 +111,7 @@ def compare_int8(
     bears: NDArray[np.bool_],
     pictures: NDArray[np.int64],
 ) -> Parity:
-    """``parity`` of the fp32 graph with the int8 graph's figures beside it, on the same N crops.
+    """Add the int8 graph's figures to the ``parity`` of the fp32 graph, on the same N crops.
 
     ``fp32`` and ``int8`` go by ``gate_thresholds``, which may differ from the thresholds an alarm goes by.
     """
@@ -157,7 +157,7 @@ def lost_bound(parity: Parity) -> float | None:
 
 
 def refuse(parity: Parity, on: str = "") -> None:
-    """Raises ParityError naming the first gate that does not hold, of crops and then of whole pictures."""
+    """Raise ParityError naming the first gate that does not hold, of crops and then of whole pictures."""
     # Written so that NaN, which compares as false, is refused too.
     if not parity.fp32_max_abs_dp <= MAX_FP32_DP:
         raise ParityError(

@@ -22,8 +22,9 @@ from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
 from train.data.pictures import Picture
 from train.data.table import read_catalog
-from train.evaluate.far_bears import SEED, benchmark_scores, figures, still_scores
+from train.evaluate.far_bears import SEED, benchmark_scores, figures
 from train.evaluate.held_out import known_sources
+from train.evaluate.stills import still_scores
 from train.evaluate.text import benchmark_text, share
 from train.metrics import clustered_rate, recall_at
 

@@ -170,7 +170,7 @@ def judge(classifier: Classifier, shots: list[Shot]) -> list[Found]:
             file.write_bytes(dated(one.data, text) if text else one.data)
             files.append(file)
         card = CardPictures(map(read_head, files))
-        looked = list(in_order(partial(look_at, classifier, card), files, THREADS))
+        looked = list(in_order(partial(score_model, classifier, card), files, THREADS))
         closer = [FileResult(file, seen=seen) for file, (_, _, _, seen) in zip(files, looked, strict=True)]
         bursts = support(closer, card.burst, classifier.card)
         return [
@@ -179,7 +179,7 @@ def judge(classifier: Classifier, shots: list[Shot]) -> list[Found]:
         ]
 
 
-def look_at(
+def score_model(
     classifier: Classifier, card: CardPictures, file: Path
 ) -> tuple[tuple[int, int], list[BoxXYWH], StillResult, StillResult]:
     """Size and regions of a picture, what the whole of it shows, and what is seen with the regions."""

@@ -34,8 +34,8 @@ from tests.conftest import PICTURES
 from train.data.pictures import Picture, is_bear
 from train.data.table import MANIFEST, read_catalog
 from train.evaluate.far_bears import BINS, benchmark_scores
-from train.evaluate.trail_cameras import LEAST_PX, level, part_of
-from train.learn.inference import CONTEXT, ask, ask_frame
+from train.evaluate.trail_cameras import MIN_PX, level, part_of
+from train.learn.inference import CONTEXT, ask_crops, ask_frame
 from train.learn.run import Run, read_run
 from train.metrics import threshold_at
 
@@ -127,7 +127,7 @@ def judged(name: str, run: Run, pictures: Path) -> str:
 def whole(run: Run, row: Picture) -> Iterator[float]:
     """Yield the surest window's log-odds of a frame, levelled as the benchmark does; none of one that is too small."""
     image = read_picture(row.file)
-    if is_bear(row.label) or max(image.shape[:2]) >= LEAST_PX:
+    if is_bear(row.label) or max(image.shape[:2]) >= MIN_PX:
         rule = run.frame
         logits, _ = ask_frame(run.net, run.backbone, frame_of(level(image), rule.sides[0], rule.windows), rule.windows)
         yield float(run.net.bear_odds(torch.from_numpy(logits)).max())
@@ -137,7 +137,7 @@ def at_box(run: Run, row: Picture) -> float:
     """Return the log-odds of the crop at the largest true box."""
     image = read_picture(row.file)
     largest = max(row.boxes, key=lambda box: box[2] * box[3])
-    logits, _ = ask(run.net, run.backbone, cut(image, largest, run.recipe.size, CONTEXT)[None])
+    logits = ask_crops(run.net, run.backbone, cut(image, largest, run.recipe.size, CONTEXT)[None])
     return float(run.net.bear_odds(torch.from_numpy(logits))[0])
 
 
@@ -145,7 +145,7 @@ def far(run: Run, tuned: Sequence[Picture]) -> Iterator[float]:
     """Yield recall of the tuning part's animals made far, by size, where 1 % of all sizes' others pass."""
 
     def score(crops: NDArray[np.uint8]) -> NDArray[np.floating]:
-        return run.net.bear_odds(torch.from_numpy(ask(run.net, run.backbone, crops)[0])).numpy()
+        return run.net.bear_odds(torch.from_numpy(ask_crops(run.net, run.backbone, crops))).numpy()
 
     made = benchmark_scores(score, tuned, size=run.recipe.size, context=CONTEXT).made
     limit = threshold_at(made.score[~made.bear], 0.01)

@@ -18,8 +18,9 @@ from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
 from train.data.table import MANIFEST, read_catalog
 from train.evaluate.clips import read_clips
+from train.evaluate.command import evaluate_trail
 from train.evaluate.held_out import Judge, held_out, judges_of
-from train.evaluate.trail_cameras import evaluate_trail, part_of
+from train.evaluate.trail_cameras import part_of
 
 
 def main() -> None:

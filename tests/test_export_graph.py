@@ -1,4 +1,4 @@
-"""The exported graph answers as the network does, also how strange a crop is; int8 leaves that part in float."""
+"""The exported graph answers as the network does, also the out-of-domain score; int8 leaves that part in float."""
 
 from __future__ import annotations
 
@@ -23,23 +23,12 @@ from export.graph import domains, export_graph, pad_as_for_cells, put_card
 from export.quantize import quantize
 from tests.tiny import tiny_card
 from train.data.pictures import ALARM_LABELS, LABELS
-from train.learn.inference import (
-    ask,
-    ask_frame,
-)
-from train.learn.network import (
-    BearNet,
-    build,
-    find_backbone,
-)
-from train.learn.strangeness import (
-    features_of,
-    fit_method,
-    scores,
-)
+from train.learn.inference import ask_crops, ask_frame
+from train.learn.network import BearNet, build, find_backbone
+from train.learn.ood import OodScore, draw_bank, pooled_features
 from train.metrics import probabilities
 
-SIZE, WIDE = 64, 256  # so many features that the bank's layer is one that int8 stores small
+SIZE, WIDE = 64, 256
 BACKBONE = find_backbone("efficientnet_lite0")
 
 
@@ -78,35 +67,33 @@ def crops(count: int, seed: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def files(net: BearNet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, nn.Module]]:
-    """An fp32 graph with the nearest neighbour, and one with ViM, each with its method."""
-    folder, seen = tmp_path_factory.mktemp("graphs"), features_of(net, BACKBONE, crops(600, 0))
-    found = {}
-    for name in ("nearest neighbour", "vim"):
-        method = fit_method(name, net, seen, ["no_bear"] * 600)
-        path = folder / f"{name}.onnx"
-        export_graph(net, BACKBONE, 1.3, FRAME, path, method)
-        found[name] = path, method
-    return found
+def score(net: BearNet) -> OodScore:
+    """The out-of-domain score of some crops."""
+    return draw_bank(pooled_features(net, BACKBONE, crops(600, 0)))
 
 
-@pytest.mark.parametrize("name", ["nearest neighbour", "vim"])
+@pytest.fixture(scope="module")
+def file(net: BearNet, score: OodScore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An fp32 graph."""
+    path = tmp_path_factory.mktemp("graphs") / "fp32.onnx"
+    export_graph(net, BACKBONE, 1.3, FRAME, path, score)
+    return path
+
+
 @pytest.mark.parametrize("count", [1, 7])
-def test_the_graph_answers_as_the_network_does(net: BearNet, files, name: str, count: int) -> None:
-    path, method = files[name]
+def test_the_graph_answers_as_the_network_does(net: BearNet, score: OodScore, file: Path, count: int) -> None:
     shown = crops(count, 5)
-    p, ood = answers(path, shown)
-    logits, _ = ask(net, BACKBONE, shown)
-    np.testing.assert_allclose(p, probabilities(logits, 1.3), atol=1e-5)
+    p, ood = answers(file, shown)
+    np.testing.assert_allclose(p, probabilities(ask_crops(net, BACKBONE, shown), 1.3), atol=1e-5)
     assert ood.dtype == np.float32
     assert ood.shape == (count,)
-    np.testing.assert_allclose(ood, scores(method, features_of(net, BACKBONE, shown)), atol=2e-3)
+    np.testing.assert_allclose(ood, score(pooled_features(net, BACKBONE, shown)).numpy(), atol=2e-3)
     assert len(set(ood.tolist())) == count  # never a constant
 
 
-def test_the_file_says_what_it_takes_and_names_no_operators_it_does_not_use(files, tmp_path: Path) -> None:
+def test_the_file_says_what_it_takes_and_names_no_operators_it_does_not_use(file: Path, tmp_path: Path) -> None:
     int8 = tmp_path / "int8.onnx"
-    quantize(files["vim"][0], int8, crops(64, 2))
+    quantize(file, int8, crops(64, 2))
     named = {opset.domain for opset in onnx.load(int8).opset_import}
     assert len(named) > 1  # what the quantizer adds, else this shows nothing
     before, _ = answers(int8, crops(4, 3))
@@ -138,8 +125,8 @@ def reference(net: BearNet, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("size_hw", [(96, 128), (128, 96), (160, 224)])
-def test_the_frame_scan_answers_as_the_network_does_window_by_window(net: BearNet, files, size_hw: tuple) -> None:
-    session = session_of(files["vim"][0])
+def test_the_frame_scan_answers_as_the_network_does_window_by_window(net: BearNet, file: Path, size_hw: tuple) -> None:
+    session = session_of(file)
     frame = np.random.default_rng(3).integers(0, 255, (*size_hw, 3), np.uint8)
     windows, heat, ood = session.run(["windows", "heat", "ood"], {"crops": frame[None], SCAN: np.array(True)})
     expected, cells = reference(net, frame)
@@ -151,24 +138,23 @@ def test_the_frame_scan_answers_as_the_network_does_window_by_window(net: BearNe
     np.testing.assert_allclose(own, cells, atol=1e-4)
 
 
-def test_crops_do_not_pay_for_windows_nor_need_room_for_them(files) -> None:
-    session = session_of(files["vim"][0])
+def test_crops_do_not_pay_for_windows_nor_need_room_for_them(file: Path) -> None:
+    session = session_of(file)
     assert [each.name for each in session.get_inputs()] == ["crops"]  # the switch need not be given
     windows, heat = session.run(["windows", "heat"], {"crops": crops(2, 1)})  # 2 x 2 cells: no window of 3
     assert (windows.size, heat.size) == (0, 0)
 
 
-def test_int8_keeps_the_frame_scan_and_its_windows_in_float(files, tmp_path: Path) -> None:
+def test_int8_keeps_the_frame_scan_and_its_windows_in_float(file: Path, tmp_path: Path) -> None:
     frames = [np.random.default_rng(n).integers(0, 255, (96, 128, 3), np.uint8) for n in range(20)]
-    quantize(files["vim"][0], tmp_path / "int8.onnx", crops(64, 2), frames)
+    quantize(file, tmp_path / "int8.onnx", crops(64, 2), frames)
     graph = onnx.load(tmp_path / "int8.onnx").graph
     [branch] = [node for node in graph.node if node.op_type == "If"]
     inside = [node.op_type for attribute in branch.attribute for node in attribute.g.node]
     assert "AveragePool" in inside
     assert not {"QuantizeLinear"} & set(inside)
     exact, coarse = (
-        np.concatenate([file_way(path)(frame) for frame in frames])
-        for path in (files["vim"][0], tmp_path / "int8.onnx")
+        np.concatenate([file_way(path)(frame) for frame in frames]) for path in (file, tmp_path / "int8.onnx")
     )
     assert np.abs(exact - coarse).max() < 0.1
     assert np.corrcoef(exact[:, 0], coarse[:, 0])[0, 1] > 0.9
@@ -194,16 +180,8 @@ def test_operators_inside_a_branch_count_as_used() -> None:
     assert set(domains(onnx.helper.make_graph([node], "g", [], []))) == {"", "com.microsoft"}
 
 
-def test_without_a_method_it_is_the_energy(net: BearNet, tmp_path: Path) -> None:
-    export_graph(net, BACKBONE, 1.0, FRAME, tmp_path / "energy.onnx")
-    shown = crops(5, 6)
-    np.testing.assert_allclose(answers(tmp_path / "energy.onnx", shown)[1], ask(net, BACKBONE, shown)[1], atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["nearest neighbour", "vim"])
-def test_int8_computes_strangeness_in_float(files, name: str, tmp_path: Path) -> None:
-    path, _ = files[name]
-    quantize(path, tmp_path / "int8.onnx", crops(64, 2))
+def test_int8_computes_the_out_of_domain_score_in_float(file: Path, tmp_path: Path) -> None:
+    quantize(file, tmp_path / "int8.onnx", crops(64, 2))
     graph = onnx.load(tmp_path / "int8.onnx").graph
     kinds = [node.op_type for node in graph.node]
     assert "QuantizeLinear" in kinds
@@ -218,15 +196,13 @@ def test_int8_computes_strangeness_in_float(files, name: str, tmp_path: Path) ->
     assert {"Sqrt", "Gemm"} <= set(way)
     assert "QuantizeLinear" not in way
     shown = crops(200, 3)
-    exact, coarse = (answers(file, shown)[1] for file in (path, tmp_path / "int8.onnx"))
+    exact, coarse = (answers(path, shown)[1] for path in (file, tmp_path / "int8.onnx"))
     assert np.corrcoef(exact, coarse)[0, 1] > 0.9
 
 
-def test_the_neighbours_are_stored_small(files, tmp_path: Path) -> None:
-    path, method = files["nearest neighbour"]
-    quantize(path, tmp_path / "int8.onnx", crops(64, 2))
-    bank = method.far.weight
-    assert bank.numel() >= 100_000
+def test_the_neighbours_are_stored_small(score: OodScore, file: Path, tmp_path: Path) -> None:
+    quantize(file, tmp_path / "int8.onnx", crops(64, 2))
+    bank = score.far.weight
     stored = [onnx.numpy_helper.to_array(each) for each in onnx.load(tmp_path / "int8.onnx").graph.initializer]
     assert any(each.dtype == np.int8 and each.shape == tuple(bank.shape) for each in stored)
     assert not any(each.dtype == np.float32 and each.shape == tuple(bank.shape) for each in stored)

@@ -1,4 +1,4 @@
-"""What an export writes into the card of strangeness: the threshold of the domain, and the drift reference."""
+"""What a card says of the domain: the threshold of its out-of-domain scores, and the drift reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytest.importorskip("fastai")
 from edge.detect.drift import drifts
 from export.describe import Described, licence_line
 from train.data.pictures import LABELS, Picture
-from train.learn.inference import CropSet
+from train.learn.inference import EvalCrops
 
 
 def described(notes: list[str]) -> Described:
@@ -22,9 +22,8 @@ def described(notes: list[str]) -> Described:
     rows = [Picture(Path(f"{n}.jpg"), "no_bear", f"source {n % 2}", "", note=note) for n, note in enumerate(notes)]
     count = 3 * len(rows)
     found = Described.__new__(Described)
-    found.method = "vim"
     found.split = {"train": [], "tune": rows, "test": []}
-    found.tune = CropSet(
+    found.tune = EvalCrops(
         np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8),
         ("no_bear",) * count,
         np.zeros(count, bool),
@@ -41,7 +40,7 @@ def test_95_percent_of_the_clean_and_of_the_degraded_domain_pass() -> None:
     ood[120:] = 50  # outsiders must not move it
     ood[np.flatnonzero(found.tune.degraded[:120])] += 2
     card = found.out_of_domain(ood)
-    assert (card.method, card.quantile, card.crops, card.pictures) == ("vim", 0.95, 120, 40)
+    assert (card.method, card.quantile, card.crops, card.pictures) == ("nearest neighbour", 0.95, 120, 40)
     assert card.sources == ("source 0", "source 1")
     for part in (found.tune.degraded[:120], ~found.tune.degraded[:120]):
         assert (ood[:120][part] <= card.threshold).mean() >= 0.95

@@ -23,22 +23,17 @@ from edge.detect.stills import look
 from edge.pictures import read_picture
 from edge.schema import WHOLE, Region
 from export.artefact import export_run
-from export.crop_sets import collect_for_parity
+from export.crop_sets import parity_crops
 from tests.test_export_graph import SmallBody
 from train.data.pictures import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest
 from train.data.split import split_catalog, write_split
 from train.data.table import read_catalog
 from train.learn.inference import SIDES, WINDOWS
 from train.learn.network import BearNet
+from train.learn.ood import fit_ood_score, pooled_features
 from train.learn.predict import answering_learner
 from train.learn.recipe import Recipe
 from train.learn.run import Run
-from train.learn.strangeness import (
-    RESULT,
-    features_of,
-    scores,
-    strangeness,
-)
 
 SIZE, TEMPERATURE, FRAME_TEMPERATURE = 32, 0.75, 1.4
 
@@ -83,7 +78,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Catalog]:
 @pytest.fixture(scope="module")
 def exported(made: tuple[Run, Catalog]) -> dict[Path, Card]:
     run, catalog = made
-    (run.folder / RESULT).unlink(missing_ok=True)
     return export_run(run, catalog, run.folder / "bear.onnx", ["fp32", "int8"], force=True, track=plain)
 
 
@@ -111,8 +105,8 @@ def test_the_device_reads_it_and_answers_as_the_network_does(
     assert classifier.card == exported[path]
     crops = np.random.default_rng(5).integers(0, 255, (6, SIZE, SIZE, 3), np.uint8)
     _, ood = classifier(crops)
-    _, method = strangeness(run, run.split(catalog), plain)
-    np.testing.assert_allclose(ood, scores(method, features_of(run.net, run.backbone, crops)), atol=2e-3)
+    score = fit_ood_score(run.net, run.backbone, run.split(catalog)["train"], SIZE, run.recipe.seed, plain)
+    np.testing.assert_allclose(ood, score(pooled_features(run.net, run.backbone, crops)).numpy(), atol=2e-3)
     assert (ood > classifier.card.ood.threshold).mean() > 0.5  # noise is nothing like the pictures
 
 
@@ -121,7 +115,7 @@ def test_the_learner_answers_as_fp32_does_and_as_int8_but_for_what_its_card_says
 ) -> None:
     run, catalog = made
     rows = run.split(catalog)["test"]
-    crops = collect_for_parity(rows, SIZE, run.recipe.seed, plain).crops
+    crops = parity_crops(rows, SIZE, run.recipe.seed, plain).crops
     rgb = [np.ascontiguousarray(crop[..., ::-1]) for crop in crops]
     files = {card.precision: Classifier(path) for path, card in exported.items()}
     stated = files["int8"].card.parity.int8_max_abs_dp
@@ -163,9 +157,16 @@ def test_what_the_device_sees_can_be_compared_with_the_reference(exported: dict[
         assert drifts(card.drift, far, np.full(300, 0.5), np.full(300, 0.99))["ood"].shown
 
 
-def test_the_winner_of_a_comparison_goes_into_the_graph(made: tuple[Run, Catalog]) -> None:
+def test_a_run_that_was_compared_by_an_older_version_is_exported_with_a_warning(
+    made: tuple[Run, Catalog], caplog: pytest.LogCaptureFixture
+) -> None:
     run, catalog = made
-    (run.folder / RESULT).write_text(json.dumps({"winner": "vim", "learner_sha256": "abc"}))
-    written = export_run(run, catalog, run.folder / "vim.onnx", ["fp32"], force=True, track=plain)
-    assert [card.ood.method for card in written.values()] == ["vim"]
-    (run.folder / RESULT).unlink()
+    noted = run.folder / "ood.json"
+    noted.write_text(json.dumps({"winner": "vim", "learner_sha256": "abc"}))
+    written = export_run(run, catalog, run.folder / "again.onnx", ["fp32"], force=True, track=plain)
+    noted.unlink()
+    assert [card.ood.method for card in written.values()] == ["nearest neighbour"]
+    [said] = [each.getMessage() for each in caplog.records if "ood.json" in each.getMessage()]
+    assert said == (
+        f"{noted}: an older version chose the score 'vim', which is gone; the file gets 'nearest neighbour'"
+    )

@@ -23,7 +23,6 @@ pytest.importorskip("fastai")
         ("evaluate {made}/pictures --model {model}/bear.onnx", "Wilson"),
         ("compare {model}/bear.fp32.onnx {model}/bear.onnx {made}/pictures {test_part}", "bear"),
         ("clean {made}/run --list", "decision"),
-        ("ood {made}/run --out {here}/ood.json", "crops pass"),
         ("gather folder {made}/pictures --out {here}/gathered --licence own", "truncated"),
         ("notebooks {here}/notebooks", "try.ipynb"),
         ("tune {here}/yard.avi", "alarm"),

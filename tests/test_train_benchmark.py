@@ -70,7 +70,7 @@ def test_scenes_are_no_subjects(note: str, named: str, scene: bool) -> None:
 
 
 def test_each_bin_holds_enough_crops_of_its_size(pool: list[Picture]) -> None:
-    found = list(views(sort_out(pool), 32, 1.2, seed=1, least=30))
+    found = list(views(sort_out(pool), 32, 1.2, seed=1, min_crops=30))
     counts = Counter((view.bin, view.bear) for view in found)
     assert set(counts) == {(name, bear) for name in BINS for bear in (True, False)}
     assert min(counts.values()) >= 30
@@ -84,7 +84,7 @@ def test_each_bin_holds_enough_crops_of_its_size(pool: list[Picture]) -> None:
 def test_crops_are_the_same_each_time_and_whatever_else_is_there(pool: list[Picture]) -> None:
     def crops(pictures: list[Picture]) -> dict[tuple[str, str], list[bytes]]:
         found: dict[tuple[str, str], list[bytes]] = {}
-        for view in views(sort_out(pictures), 32, 1.2, seed=1, least=9):
+        for view in views(sort_out(pictures), 32, 1.2, seed=1, min_crops=9):
             found.setdefault((view.picture, view.bin), []).append(view.crop.tobytes())
         return found
 
@@ -144,8 +144,8 @@ def test_figures_of_a_model_that_knows_and_one_that_does_not(pool: list[Picture]
     def red(crops: np.ndarray) -> np.ndarray:
         return crops[..., 2].mean((1, 2)) / 255 - crops[..., 1].mean((1, 2)) / 510
 
-    knows = figures(benchmark_scores(red, pool, size=32, least=30), 0.9)
-    blind = figures(benchmark_scores(lambda crops: np.full(len(crops), 0.5), pool, size=32, least=30), 0.4)
+    knows = figures(benchmark_scores(red, pool, size=32, min_crops=30), 0.9)
+    blind = figures(benchmark_scores(lambda crops: np.full(len(crops), 0.5), pool, size=32, min_crops=30), 0.4)
     for one in knows.bins:
         assert one.own is not None
         assert one.auc is not None
@@ -193,7 +193,7 @@ def test_bins_that_few_reach_are_filled_and_others_stay_as_they_are(tmp_path: Pa
 
     def crops(pictures: list[Picture]) -> dict[tuple[str, str], list[bytes]]:
         found: dict[tuple[str, str], list[bytes]] = {}
-        for view in views(sort_out(pictures), 32, 1.2, seed=1, least=30):
+        for view in views(sort_out(pictures), 32, 1.2, seed=1, min_crops=30):
             found.setdefault((Path(view.picture).name, view.bin), []).append(view.crop.tobytes())
         return found
 
@@ -216,7 +216,7 @@ def test_bins_that_none_reaches_fall_short_and_say_so(tmp_path: Path, pool: list
     for number in range(6):
         cv2.imwrite(str(tmp_path / f"bear{number}.jpg"), read_picture(pool[number].file)[:40, :60])
         small.append(replace(pool[number], file=tmp_path / f"bear{number}.jpg"))
-    found = benchmark_scores(lambda crops: crops[..., 2].mean((1, 2)) / 255, [*small, *pool[6:]], size=32, least=12)
+    found = benchmark_scores(lambda crops: crops[..., 2].mean((1, 2)) / 255, [*small, *pool[6:]], size=32, min_crops=12)
     told = figures(found, 0.5)
     assert told.doubts[0] == ">90 px: 0 crops of 0 pictures of bears, short of 12"
     assert "Note: >90 px: 0 crops of 0 pictures of bears, short of 12." in benchmark_text(told)

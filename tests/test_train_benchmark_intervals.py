@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from train.metrics import (
     auc,
     before_temperature,
+    bootstrap,
+    bootstrap_weights,
+    cluster_numbers,
     clustered_auc,
     clustered_rate,
     design_effect,
-    drawn,
-    draws,
-    numbered,
     recall_at,
     recalls,
     threshold_at,
@@ -69,13 +69,16 @@ def test_at_most_the_rate_passes(others: list[float], rate: float) -> None:
 def test_drawn_recalls_against_a_plain_loop() -> None:
     rng = np.random.default_rng(2)
     bears, others = rng.normal(1, 1, 40).round(1), rng.normal(0, 1, 90).round(1)
-    bear_of, other_of = numbered(rng.integers(0, 15, 40)), numbered(rng.integers(0, 30, 90))
-    found = drawn(recalls, bears, others, bear_of, other_of, 0.05, replicates=50, seed=3)
+    bear_of, other_of = cluster_numbers(rng.integers(0, 15, 40)), cluster_numbers(rng.integers(0, 30, 90))
+    found = bootstrap(recalls, bears, others, bear_of, other_of, 0.05, replicates=50, seed=3)
     # The same draws, row by row: crops are repeated as often as they were drawn. Rows are sorted by score inside, which
     # changes no draw, for pictures are drawn by number.
     again = np.random.default_rng(3)
     order, rising = np.argsort(others, kind="stable")[::-1], np.argsort(bears, kind="stable")
-    other_weights, bear_weights = draws(again, other_of[order], 50), draws(again, bear_of[rising], 50)
+    other_weights, bear_weights = (
+        bootstrap_weights(again, other_of[order], 50),
+        bootstrap_weights(again, bear_of[rising], 50),
+    )
     for one, of_others, of_bears in zip(found, other_weights, bear_weights, strict=True):
         falling = np.sort(np.repeat(others[order], of_others))[::-1]
         limit = falling[int(0.05 * len(falling) + 1e-9)]

@@ -17,7 +17,7 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from torch import nn
 
-from train.learn.learner import FieldLook, KeepKnowledge, WeightAverage
+from train.learn.learner import FieldLook, KnowledgeDistillation, WeightAverage
 from train.learn.network import find_backbone
 
 
@@ -33,7 +33,7 @@ class Asked(nn.Module):
 @pytest.mark.parametrize("training", [True, False])
 def test_the_untouched_network_answers_batches_that_are_learned_from(training: bool) -> None:
     teacher, pictures = Asked(), torch.rand(2, 3, 8, 8)
-    keep = KeepKnowledge(teacher)
+    keep = KnowledgeDistillation(teacher)
     keep.learn = SimpleNamespace(training=training, xb=(pictures,), loss_func=SimpleNamespace(teacher=None))
     keep.before_batch()
     if training:

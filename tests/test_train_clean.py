@@ -30,9 +30,9 @@ from train.clean.suspects import (
     find_suspects,
     fit,
     judge,
+    near_duplicates,
     out_of_fold,
     right_probability,
-    twins,
 )
 from train.data.pictures import BEAR_ANY, LABELS, TRAINING_LABELS, Picture, is_bear
 from train.learn.learner import allowed_labels
@@ -199,7 +199,7 @@ def test_twins_are_near_duplicates_with_other_labels_also_mirrored() -> None:
     features = np.repeat(np.eye(4, 8, dtype=np.float32), [2, 2, 1, 2], axis=0)
     labels = ["brown_bear", "no_bear", "brown_bear", BEAR_ANY, "no_bear", "brown_bear", "no_bear"]
     pictures = [Picture(Path(f"{n}.jpg"), label, f"s{n}", "") for n, label in enumerate(labels)]
-    found = twins(embedded(pictures, features, tiny))
+    found = near_duplicates(embedded(pictures, features, tiny))
     assert [(twin.first, twin.second) for twin in found] == [(0, 1)]  # one grey is no picture's twin
     assert found[0].correlation == pytest.approx(1.0)
 

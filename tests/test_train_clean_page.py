@@ -17,7 +17,7 @@ pytest.importorskip("cleanlab")
 pytest.importorskip("playwright")
 
 from tests.clean_world import ODD, rows_of, six_pictures
-from train.clean.page import Desk, open_desk, page
+from train.clean.page import Review, open_server, page
 from train.clean.suspects import BEAR_INSIDE, NO_BEAR_HERE
 from train.data.decisions import append_decisions, digest_of, live, read_decisions, read_table
 from train.data.pictures import TRAINING_LABELS
@@ -189,7 +189,7 @@ def test_a_picture_is_shown_with_its_twin_and_its_name_is_only_a_name(
 @pytest.fixture
 def served(rows: list[dict[str, Any]], root: Path) -> Iterator[str]:
     """The page served from the loopback address."""
-    server, url = open_desk(Desk(rows, root, "run 1234"))
+    server, url = open_server(Review(rows, root, "run 1234"))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield url
@@ -215,7 +215,7 @@ def test_what_could_not_be_written_is_said_and_written_when_the_command_is_back(
     window: Any, rows: list[dict[str, Any]], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secrets, "token_urlsafe", lambda _: "token")
-    server, url = open_desk(Desk(rows, root, "run 1234"))
+    server, url = open_server(Review(rows, root, "run 1234"))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     window.goto(url)
@@ -227,7 +227,7 @@ def test_what_could_not_be_written_is_said_and_written_when_the_command_is_back(
     assert read_decisions(root) == []
     window.close()
     again = window.context.new_page()
-    server, _ = open_desk(Desk(rows, root, "run 1234"), int(url.split("/")[2].partition(":")[2]))
+    server, _ = open_server(Review(rows, root, "run 1234"), int(url.split("/")[2].partition(":")[2]))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     again.goto(url)

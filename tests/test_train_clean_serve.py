@@ -16,7 +16,7 @@ pytest.importorskip("cleanlab")
 
 from edge.errors import OptionError
 from tests.clean_world import rows_of, six_pictures
-from train.clean.page import MOST_BYTES, Desk, open_desk
+from train.clean.page import MAX_BYTES, Review, open_server
 from train.data.decisions import live, read_decisions
 
 
@@ -35,7 +35,7 @@ def rows(root: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 def served(rows: list[dict[str, Any]], root: Path) -> Iterator[str]:
     """The page served from the loopback address."""
-    server, url = open_desk(Desk(rows, root, "run 1234"))
+    server, url = open_server(Review(rows, root, "run 1234"))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield url
@@ -70,7 +70,7 @@ def test_whoever_does_not_know_the_token_or_is_another_site_gets_nothing(
     assert ask(f"{base}/decide", "POST", good)[0] == 404
     assert ask(f"{served}decide", "POST", good, Origin="http://elsewhere.example")[0] == 403
     assert ask(f"{served}decide", "POST", good, Content_Type="text/plain")[0] == 403
-    assert ask(f"{served}decide", "POST", " " * (MOST_BYTES + 1))[0] == 413
+    assert ask(f"{served}decide", "POST", " " * (MAX_BYTES + 1))[0] == 413
     for bad in (
         "{", "[]", "{}", json.dumps(row | {"file": "../x"}), json.dumps(row | {"before": "brown_bear"}),
         json.dumps(row | {"decision": "burn"}), json.dumps(row | {"bytes": 5}), "[" * 30000,
@@ -105,4 +105,4 @@ def test_what_cannot_be_written_now_is_no_nonsense(
 
 def test_a_port_that_is_taken_is_a_sentence(served: str, rows: list[dict[str, Any]], root: Path) -> None:
     with pytest.raises(OptionError, match="cannot be served on"):
-        open_desk(Desk(rows, root, "run"), int(served.split("/")[2].partition(":")[2]))
+        open_server(Review(rows, root, "run"), int(served.split("/")[2].partition(":")[2]))

@@ -18,23 +18,23 @@ pytest.importorskip("cleanlab")
 pytest.importorskip("playwright")
 
 from tests.clean_world import rows_of, six_pictures
-from train.clean.page import Desk, open_desk
+from train.clean.page import Review, open_server
 from train.data.decisions import digest_of, read_decisions
 
 BROWSER = pytest.mark.needs_tool("chromium")
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def review(tmp_path: Path) -> Review:
     """Six small pictures and the page's rows."""
     root = six_pictures(tmp_path)
-    return Desk(rows_of(root), root, "run 1234")
+    return Review(rows_of(root), root, "run 1234")
 
 
 @contextmanager
-def served(desk: Desk, port: int = 0) -> Iterator[str]:
+def served(review: Review, port: int = 0) -> Iterator[str]:
     """The page's address while it is served."""
-    server, url = open_desk(desk, port)
+    server, url = open_server(review, port)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -83,19 +83,19 @@ def kept(window: Any) -> int:
     return found
 
 
-def rows_in(desk: Desk) -> list[tuple[str, str]]:
+def rows_in(review: Review) -> list[tuple[str, str]]:
     """The decisions that were written, sorted."""
-    return sorted((row.file, row.decision) for row in read_decisions(desk.root))
+    return sorted((row.file, row.decision) for row in read_decisions(review.root))
 
 
 @BROWSER
 def test_while_the_disk_is_full_decisions_wait_and_the_reason_is_said(
-    profile: Any, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    profile: Any, review: Review, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with served(desk) as url:
+    with served(review) as url:
         window = profile.new_page()
         window.goto(url)
         with monkeypatch.context() as patch:
@@ -104,21 +104,23 @@ def test_while_the_disk_is_full_decisions_wait_and_the_reason_is_said(
             shows(window, "1 not written yet: .*No space left on device", ["deleted", ""])
             window.keyboard.press("k")
             shows(window, "2 not written yet", ["deleted", "kept", ""])
-            assert rows_in(desk) == []
+            assert rows_in(review) == []
             assert kept(window) == 2
             window.reload()
             shows(window, "2 not written yet", ["deleted", "kept", ""])
         shows(window, "^written$", ["deleted", "kept", ""])
-        assert [decision for _, decision in rows_in(desk)] == ["delete", "keep"]
+        assert [decision for _, decision in rows_in(review)] == ["delete", "keep"]
         assert kept(window) == 0
 
 
 @BROWSER
-def test_a_decision_that_is_refused_is_taken_off_its_card_and_said_until_the_next_one(profile: Any, desk: Desk) -> None:
-    with served(desk) as url:
+def test_a_decision_that_is_refused_is_taken_off_its_card_and_said_until_the_next_one(
+    profile: Any, review: Review
+) -> None:
+    with served(review) as url:
         window = profile.new_page()
         window.goto(url)
-        row = next(row for row in desk.rows if window.locator("#words").inner_text().startswith(row["file"] + ":"))
+        row = next(row for row in review.rows if window.locator("#words").inner_text().startswith(row["file"] + ":"))
         row["bytes"] += 1  # the picture is no more as this page shows it
         window.keyboard.press("d")
         shows(window, "^refused: .*not as this page shows it", ["", ""])
@@ -126,17 +128,17 @@ def test_a_decision_that_is_refused_is_taken_off_its_card_and_said_until_the_nex
         row["bytes"] -= 1
         window.keyboard.press("k")
         shows(window, "^written$", ["", "kept", ""])
-        assert [decision for _, decision in rows_in(desk)] == ["keep"]
+        assert [decision for _, decision in rows_in(review)] == ["keep"]
 
 
 @BROWSER
 @pytest.mark.parametrize("closed", [True, False])
 def test_two_windows_keep_what_the_other_one_could_not_write(
-    profile: Any, desk: Desk, monkeypatch: pytest.MonkeyPatch, closed: bool
+    profile: Any, review: Review, monkeypatch: pytest.MonkeyPatch, closed: bool
 ) -> None:
     monkeypatch.setattr(secrets, "token_urlsafe", lambda _: "token")
     one, other = profile.new_page(), profile.new_page()
-    with served(desk) as url:
+    with served(review) as url:
         for window in (one, other):
             window.goto(url)
     one.keyboard.press("d")
@@ -147,11 +149,11 @@ def test_two_windows_keep_what_the_other_one_could_not_write(
     shows(other, "2 not written yet", ["deleted", "kept", ""])
     if closed:
         one.close()
-    with served(desk, int(url.split("/")[2].partition(":")[2])):
+    with served(review, int(url.split("/")[2].partition(":")[2])):
         shows(other, "^written$", ["deleted", "kept", ""])
         if not closed:
             shows(one, "^written$", ["deleted", "kept", ""])
-        assert [decision for _, decision in rows_in(desk)] == ["delete", "keep"]
+        assert [decision for _, decision in rows_in(review)] == ["delete", "keep"]
         assert kept(other) == 0
         third = profile.new_page()
         third.goto(url)
@@ -159,16 +161,16 @@ def test_two_windows_keep_what_the_other_one_could_not_write(
 
 
 @BROWSER
-def test_what_a_page_of_an_older_version_kept_is_written(profile: Any, desk: Desk) -> None:
-    with served(desk) as url:
+def test_what_a_page_of_an_older_version_kept_is_written(profile: Any, review: Review) -> None:
+    with served(review) as url:
         window = profile.new_page()
         window.goto(url)
-        first = desk.rows[0]
+        first = review.rows[0]
         row = {"time": "2026-11-28T08:00:00.000000+00:00", "decision": "delete", "before": first["label"], "after": ""}
         row |= {"file": first["file"], "sha256": first["sha256"], "bytes": str(first["bytes"]), "by": "run 1234"}
         window.evaluate("(row) => localStorage.setItem(STORE, JSON.stringify({ log: [row] }))", row)
         window.reload()
         shows(window, "^written$", ["deleted", ""])
         assert kept(window) == 0
-    assert [(row.file, row.decision) for row in read_decisions(desk.root)] == [(first["file"], "delete")]
-    assert digest_of(desk.root / first["file"]) == first["sha256"]
+    assert [(row.file, row.decision) for row in read_decisions(review.root)] == [(first["file"], "delete")]
+    assert digest_of(review.root / first["file"]) == first["sha256"]

@@ -13,24 +13,26 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("scipy")
 import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
 from edge.detect.classifier import Classifier
 from tests.benchmark_pool import make_pool, write_model
 from tests.command import Ran, bear_alarm
 from train.data.table import read_catalog
-from train.evaluate.compare import PRIMARY, Guard, Looked, compare, guards_of, judge, look_at
+from train.evaluate.compare import FAR_RULE, PRIMARY, Guard, ModelScores, compare, judge, score_model
 from train.evaluate.compare_command import compare as command
-from train.evaluate.compare_command import comparison_text, figure_line
 from train.evaluate.held_out import Unseen
+from train.evaluate.text import comparison_text, figure_line
 from train.metrics import (
     Difference,
     Pair,
     auc_difference,
     mean_recall_difference,
-    midranks,
     rate_difference,
     recall_difference,
     sign_flips,
@@ -100,7 +102,7 @@ def test_equal_areas_are_seldom_told_apart() -> None:
 def test_only_the_order_of_scores_matters(seed: int, monotone: Any) -> None:
     one = pair(seed, pictures=15)
     other = Pair(one.old, monotone(one.new), one.bear, one.picture)
-    assert midranks(monotone(one.new)) == pytest.approx(midranks(one.new))
+    assert rankdata(monotone(one.new)) == pytest.approx(rankdata(one.new))
     for difference in (recall_difference, mean_recall_difference):
         assert difference(one, 0.1, replicates=40) == difference(other, 0.1, replicates=40)
 
@@ -121,14 +123,14 @@ def of(low: float, high: float, p: float) -> Difference:
     ],
 )
 def test_the_rule(primary: Difference, lost: tuple[float, float], verdict: str) -> None:
-    found, why = judge(primary, [Guard("stills", lost[1], lost[0], 0.02)])
+    found, why = judge(primary, [Guard("stills", lost[1], lost[0], 0.02)], PRIMARY)
     assert found == verdict
     assert "points" in why
 
 
 def test_without_the_primary_endpoint_no_model_is_better() -> None:
-    assert judge(None, [Guard("stills", 0.01, -0.01, 0.02)])[0] == "not shown to be better"
-    verdict, why = judge(None, [Guard("stills", 0.06, 0.03, 0.02)])
+    assert judge(None, [Guard("stills", 0.01, -0.01, 0.02)], PRIMARY)[0] == "not shown to be better"
+    verdict, why = judge(None, [Guard("stills", 0.06, 0.03, 0.02)], PRIMARY)
     assert verdict == "shown to be worse"
     assert "at least 3.0 points" in why
 
@@ -145,7 +147,7 @@ def test_without_the_primary_endpoint_no_model_is_better() -> None:
 def test_what_a_better_model_may_lose(what: str, margin: float, sign: int) -> None:
     def guard(least: float, most: float) -> Guard:
         low, high = sorted((sign * least, sign * most))
-        return next(iter(guards_of({what: of(low, high, 0.5)})))
+        return FAR_RULE.guards_of({what: of(low, high, 0.5)})[0]
 
     assert guard(-0.5, margin - 0.001).holds
     assert not guard(-0.5, margin + 0.001).holds
@@ -195,13 +197,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def looked(shop: Path) -> tuple[Looked, Looked, Unseen]:
+def looked(shop: Path) -> tuple[ModelScores, ModelScores, Unseen]:
     pictures = list(read_catalog(shop / "pool").pictures)
-    good, blind = (look_at(Classifier(shop / f"{name}.onnx"), pictures, least=1) for name in ("good", "blind"))
+    good, blind = (score_model(Classifier(shop / f"{name}.onnx"), pictures, min_crops=1) for name in ("good", "blind"))
     return good, blind, Unseen(tuple(pictures), "of nowhere else")
 
 
-def test_a_worse_model_is_shown_to_be_worse(looked: tuple[Looked, Looked, Unseen]) -> None:
+def test_a_worse_model_is_shown_to_be_worse(looked: tuple[ModelScores, ModelScores, Unseen]) -> None:
     good, blind, pictures = looked
     found = compare(good, blind, pictures, replicates=200)
     assert found.verdict == "shown to be worse"
@@ -216,10 +218,10 @@ def test_a_worse_model_is_shown_to_be_worse(looked: tuple[Looked, Looked, Unseen
     assert back.figures[PRIMARY].value == pytest.approx(-found.figures[PRIMARY].value)
 
 
-def test_too_few_pictures_show_nothing(looked: tuple[Looked, Looked, Unseen], shop: Path) -> None:
+def test_too_few_pictures_show_nothing(looked: tuple[ModelScores, ModelScores, Unseen], shop: Path) -> None:
     pictures = looked[2].pictures
     few = [*pictures[:2], *pictures[12:14], *pictures[-3:]]
-    good, blind = (look_at(Classifier(shop / f"{name}.onnx"), few, least=1) for name in ("good", "blind"))
+    good, blind = (score_model(Classifier(shop / f"{name}.onnx"), few, min_crops=1) for name in ("good", "blind"))
     found = compare(blind, good, Unseen(tuple(few), ""), replicates=200)
     assert found.figures[PRIMARY].value == 1
     assert found.verdict == "not shown to be better"
@@ -230,7 +232,7 @@ def typed(shop: Path, *words: str) -> Ran:
 
 
 def test_a_better_model_may_be_shipped(
-    looked: tuple[Looked, Looked, Unseen],
+    looked: tuple[ModelScores, ModelScores, Unseen],
     shop: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -238,11 +240,11 @@ def test_a_better_model_may_be_shipped(
     known = {one.name: one for one in looked[:2]}
     both = Barrier(2, timeout=60)  # broken where one model waits for the other to be done
 
-    def at_once(model: Classifier, *_: object) -> Looked:
+    def at_once(model: Classifier, *_: object) -> ModelScores:
         both.wait()
         return known[model.name]
 
-    monkeypatch.setattr("train.evaluate.compare.look_at", at_once)
+    monkeypatch.setattr("train.evaluate.compare.score_model", at_once)
     models = shop / "blind.onnx", shop / "good.onnx"
     command(*models, shop / "pool", as_json=True, require_better=True)
     found = json.loads(capsys.readouterr().out)

@@ -25,16 +25,17 @@ from train.evaluate.compare import (
     STILLS,
     TOYS,
     TRAIL_PRIMARY,
+    TRAIL_RULE,
     Guard,
-    Looked,
+    ModelScores,
     frame_differences,
     judge,
-    limits_of,
 )
 from train.evaluate.compare_command import compare as command
-from train.evaluate.far_bears import benchmark_scores, still_scores
+from train.evaluate.far_bears import benchmark_scores
 from train.evaluate.held_out import split_digest
 from train.evaluate.report import compared
+from train.evaluate.stills import still_scores
 from train.evaluate.trail_cameras import Frame
 from train.metrics import Difference
 
@@ -97,7 +98,7 @@ def of(old: float, new: float, low: float = -0.5, high: float = 0.5, p: float = 
     ],
 )
 def test_what_a_better_model_may_not_lose(figure: str, difference: Difference, holds: bool, broken: bool) -> None:
-    [guard] = limits_of({figure: difference})
+    [guard] = TRAIL_RULE.guards_of({figure: difference})
     assert (guard.holds, guard.broken) == (holds, broken)
     better = of(0.5, 0.8, 0.1, 0.5, 0.001)
     verdict = "shown to be better" if holds else "shown to be worse" if broken else "not shown to be better"
@@ -122,7 +123,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_folds_of_two_recipes_are_compared_frame_by_frame(
     world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("train.evaluate.far_bears.LEAST", 3)
+    monkeypatch.setattr("train.evaluate.far_bears.MIN_CROPS", 3)
     command(world / "blind", world / "good", world / "pool", as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert next(iter(found["figures"])) == TRAIL_PRIMARY
@@ -148,7 +149,7 @@ def test_the_report_of_a_fold_goes_by_its_frames_too(world: Path) -> None:
     test = read_split(catalog, run / "split.csv")["test"]
     model = Classifier(run / "bear.onnx")
     last = Classifier(write_model(world / "last.onnx", blind=True, name="last"))
-    looked = Looked(model.name, model.card, benchmark_scores(model, test, least=3), still_scores(model, test))
+    looked = ModelScores(model.name, model.card, benchmark_scores(model, test, min_crops=3), still_scores(model, test))
     files = SimpleNamespace(test=test, settings={"split_sha256": split_digest(run / "split.csv")})
     found, _ = compared(last, model, looked, files, lambda items, _: iter(items), 3)  # type: ignore[arg-type]
     assert found is not None

@@ -9,7 +9,8 @@ import pytest
 from edge.errors import OptionError
 from tests.benchmark_pool import write_model
 from train.evaluate.compare import Comparison, Guard
-from train.evaluate.compare_command import compare, comparison_text
+from train.evaluate.compare_command import compare
+from train.evaluate.text import comparison_text
 
 
 def test_a_model_is_not_compared_with_itself(tmp_path: Path) -> None:

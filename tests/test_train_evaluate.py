@@ -288,7 +288,11 @@ def test_evaluating_needs_no_torch(tmp_path, pool):
     model = write_tiny_model(tmp_path / "m.onnx", tiny_card())
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "for name in ('torch', 'fastai', 'onnx', 'pandas', 'PIL'):\n    sys.modules[name] = None\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('torch', 'fastai', 'onnx', 'pandas', 'PIL'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
         "from train.evaluate.command import evaluate\n"
         f"evaluate(Path({str(pool)!r}), model={str(model)!r}, as_json=True)"
     )

@@ -12,7 +12,7 @@ from tests.command import ROOT, bear_alarm
 
 GATHER = ("folder", "card", "clips", "lila", "sort", "inaturalist", "gbif", "commons", "web")
 COMMANDS = [
-    ["train"], ["clean"], ["export"], ["evaluate"], ["report"], ["compare"], ["ood"], ["notebooks"],
+    ["train"], ["clean"], ["export"], ["evaluate"], ["report"], ["compare"], ["notebooks"],
     ["feedback"], ["feedback", "import"], ["gather"],
     *(["gather", each] for each in GATHER),
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from edge.errors import OptionError
 from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
 from train.learn.dataloaders import degrade
 from train.learn.learner import BearLoss
-from train.learn.network import BearNet, build, find_backbone, fold_batch_norms, interpolate, load_weights
+from train.learn.network import BearNet, build, find_backbone, fold_batch_norms, interpolate_weights, load_weights
 from train.metrics import (
     bear_probability,
     fit_frame_temperature,
@@ -54,13 +54,13 @@ def test_what_is_surely_no_bear_has_a_finite_logit() -> None:
 
 def test_a_bear_of_unknown_species_trains_by_the_sum() -> None:
     net = small_net()
-    loss, raw = BearLoss(net, distill=0.0, temperature=2.0), torch.randn(3, 1000)
+    loss, raw = BearLoss(net, distill=0.0), torch.randn(3, 1000)
     got = loss(raw, torch.full((3,), TRAINING_LABELS.index(BEAR_ANY)))
     torch.testing.assert_close(got, -torch.log(torch.softmax(raw, 1)[:, 294:298].sum(1)).mean())
 
 
 def test_distillation_is_nothing_where_nothing_changed() -> None:
-    loss, raw = BearLoss(small_net(), distill=0.3, temperature=2.0), torch.randn(3, 1000)
+    loss, raw = BearLoss(small_net(), distill=0.3), torch.randn(3, 1000)
     target = torch.zeros(3, dtype=torch.long)
     bare = loss(raw, target)
     loss.teacher = raw.clone()
@@ -82,9 +82,9 @@ def test_folding_the_batch_norms_changes_no_answer() -> None:
 def test_interpolation_ends_at_both_ends() -> None:
     new, old = nn.Linear(2, 2), nn.Linear(2, 2)
     before = new.weight.detach().clone()
-    interpolate(new, old, 0.0)
+    interpolate_weights(new, old, 0.0)
     torch.testing.assert_close(new.weight, before)
-    interpolate(new, old, 1.0)
+    interpolate_weights(new, old, 1.0)
     torch.testing.assert_close(new.weight, old.weight)
 
 

@@ -30,7 +30,7 @@ from train.learn.network import (
 from train.learn.recipe import Recipe
 
 BACKBONE = BACKBONES["efficientnet_lite0"]
-RECIPE = Recipe(size=32, batch=4, per_epoch=16, epochs=2, frozen=0.0, untouched=0.0, augment="none", resize="squish")
+RECIPE = Recipe(size=32, batch=4, per_epoch=16, epochs=2, frozen=0.0, untouched=0.0, degraded=0.0, zoom_out=0.0)
 RED, BLUE = (30, 30, 200), (200, 30, 30)  # BGR
 
 
@@ -119,7 +119,7 @@ def test_the_untouched_network_sees_crops_before_the_field_gets_at_them(
         return first(body, pictures)
 
     monkeypatch.setattr(Body, "forward", forward)
-    trained(rows, augment="field", degraded=1.0, zoom_out=0.0, epochs=1)
+    trained(rows, degraded=1.0, epochs=1)
     taught = next(brightest for brightest, learning in seen if not learning)
     learned = next(brightest for brightest, learning in seen if learning)
     assert taught > 0

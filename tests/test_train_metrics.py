@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+pytest.importorskip("sklearn")
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
 
 from edge.detect.tracker import iou
-from train.metrics import auc, hanley_mcneil, quiet, wilson
+from train.metrics import auc, false_alarm_bound, hanley_mcneil, sign_flips, wilson
 
 
 @pytest.mark.parametrize(
@@ -20,6 +24,29 @@ def test_wilson_as_published(k, n, low, high):
     rate = wilson(k, n)
     assert rate is not None
     assert (rate.low, rate.high) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (0, 9), (7, 9), (9, 9), (81, 263), (499, 500)])
+def test_wilson_is_scipys(k, n):
+    rate = wilson(k, n)
+    assert rate is not None
+    assert (rate.low, rate.high) == pytest.approx(tuple(binomtest(k, n).proportion_ci(method="wilson")), abs=1e-12)
+
+
+def test_auc_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    bears, others = rng.integers(2, 9, 40), rng.integers(0, 7, 70)
+    truth = np.repeat([1, 0], [40, 70])
+    found = auc(bears.tolist(), others.tolist())
+    assert found is not None
+    assert found.value == pytest.approx(roc_auc_score(truth, np.concatenate([bears, others])))
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (3, 9), (12, 12), (2, 40)])
+def test_one_crop_a_picture_has_mcnemars_exact_test(gained, lost):
+    steps = np.repeat([1, -1, 0], [gained, lost, 50])
+    expected = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert sign_flips(steps) == pytest.approx(expected)
 
 
 def test_nothing_counted_is_no_rate():
@@ -66,11 +93,11 @@ def test_without_skill_the_variance_is_mann_and_whitneys(m, n):
 
 
 def test_quiet_hours_bound_the_rate_at_three_over_t():
-    assert quiet(0, 0).per_day_upper95 is None
-    assert quiet(0, 72).per_day_upper95 == pytest.approx(1.0)
+    assert false_alarm_bound(0, 0).per_day_upper95 is None
+    assert false_alarm_bound(0, 72).per_day_upper95 == pytest.approx(1.0)
     # One-sided 95 % upper bound of a Poisson mean, Garwood 1936: 4.744 for one event, 10.513 for five.
-    assert quiet(1, 24).per_day_upper95 == pytest.approx(4.744, abs=2e-3)
-    assert quiet(5, 24).per_day_upper95 == pytest.approx(10.513, abs=2e-3)
+    assert false_alarm_bound(1, 24).per_day_upper95 == pytest.approx(4.744, abs=2e-3)
+    assert false_alarm_bound(5, 24).per_day_upper95 == pytest.approx(10.513, abs=2e-3)
 
 
 def test_iou():

@@ -19,7 +19,7 @@ from edge.detect.classifier import BUNDLED, Classifier
 from edge.errors import PictureError
 from tests.drawn import zone_plate
 from tests.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model
-from train.notebooks.trial import MOST_BYTES, STRANGE, judge, page_of, percent, read_upload, refusal_of, too_large
+from train.notebooks.trial import MAX_BYTES, STRANGE, judge, page_of, percent, read_upload, refusal_of, too_large
 
 BEAR = plain(BEAR_COLOUR)
 
@@ -74,7 +74,7 @@ def test_an_upload_is_read_upright_bgr(suffix: str) -> None:
         (coded(BEAR)[:-200], "its end is missing"),
         (coded(BEAR, ".png")[:-60], "no picture that I can read|its end is missing"),
         (coded(plain(BEAR_COLOUR, 20, 20)), "20x20 pixels"),
-        (b"x" * (MOST_BYTES + 1), "32 MB is too large"),
+        (b"x" * (MAX_BYTES + 1), "32 MB is too large"),
         (vast_png(), "million pixels"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_refusal_takes_the_answers_place_and_the_next_picture_its(app: Any) ->
     assert "film.mov: 900 MB is too large" in app.told.value
     send(app, coded(BEAR), "bear.jpg")
     assert "too large" not in app.told.value
-    assert app.input.most_bytes == MOST_BYTES
+    assert app.input.most_bytes == MAX_BYTES
 
 
 def test_a_fault_of_ours_is_a_sentence_too(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-from edge.errors import OptionError
-from train.data.outsiders import COVERS, cover_lens, in_domain, kind_of, of_catalog, of_folder, words_of
+from train.data.outsiders import in_domain, kind_of, words_of
 from train.data.pictures import Picture
 from train.data.table import read_catalog
 
@@ -109,55 +106,9 @@ def test_a_folder_per_label_names_the_kind_too() -> None:
     assert kind_of(row("", named="kangaroo")) == "other continents' animals"
 
 
-def test_the_domain_is_the_rest_and_who_was_trained_on_is_known() -> None:
+def test_the_domain_is_the_rest() -> None:
     rows = [row("thermal"), row("deer"), row("gorilla")]
     assert in_domain(rows) == [rows[1]]
-    found = of_catalog(rows[:2], rows[2:])
-    assert [(one.kind, one.seen) for one in found] == [("thermal", True), ("other continents' animals", False)]
-
-
-def test_folders_are_kinds(tmp_path: Path) -> None:
-    for name in ("indoor/a.jpg", "indoor/deep/b.png", "old_drawings/c.jpg", ".hidden/d.jpg", "indoor/._a.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "notes.txt").write_text("no folder")
-    assert [(one.kind, one.file.name) for one in of_folder(tmp_path)] == [
-        ("indoor", "a.jpg"),
-        ("indoor", "b.png"),
-        ("old drawings", "c.jpg"),
-    ]
-
-
-def test_a_folder_without_pictures_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="no pictures in its sub-folders"):
-        of_folder(tmp_path)
-    with pytest.raises(OptionError, match="no such folder"):
-        of_folder(tmp_path / "nowhere")
-
-
-def scene() -> np.ndarray:
-    """A crop (96, 96, 3) full of detail."""
-    coarse = np.random.default_rng(0).integers(0, 255, (24, 24, 3), np.uint8)
-    return np.asarray(cv2.resize(coarse, (96, 96), interpolation=cv2.INTER_NEAREST))
-
-
-@pytest.mark.parametrize("how", COVERS)
-def test_a_covered_lens_shows_hardly_any_detail(how) -> None:
-    image = scene()
-    before = cv2.Laplacian(image, cv2.CV_32F).std()
-    for seed in range(5):
-        shown = how(image.astype(np.float32), np.random.default_rng(seed))
-        assert shown.shape == image.shape
-        assert cv2.Laplacian(shown.astype(np.float32), cv2.CV_32F).std() < 0.4 * before
-
-
-def test_covers_are_seeded_and_of_the_same_shape() -> None:
-    image = scene()
-    one, two = (cover_lens(image, np.random.default_rng(4)) for _ in range(2))
-    assert one.dtype == np.uint8
-    assert one.shape == image.shape
-    np.testing.assert_array_equal(one, two)
-    assert len({cover_lens(image, np.random.default_rng(n)).tobytes() for n in range(12)}) == 12
 
 
 def test_the_pictures_hold_outsiders(pictures: Path) -> None:

@@ -11,7 +11,7 @@ from train.metrics import (
     Z95,
     Pair,
     auc_difference,
-    drawn,
+    bootstrap,
     mean_recall,
     mean_recall_difference,
     mean_recalls,
@@ -133,7 +133,7 @@ def test_mean_recall_against_a_threshold_at_every_rate(bears: list[int], others:
 def test_a_drawn_mean_recall_is_that_of_the_drawn_pictures() -> None:
     """Copies of one picture are drawn together, and each draw has the others of its own."""
     bears, others = np.array([0.9, 0.9, 0.1, 0.1]), np.array([0.5, 0.5])
-    found = drawn(mean_recalls, bears, others, np.array([0, 0, 1, 1]), np.array([0, 1]), 0.5, replicates=400)
+    found = bootstrap(mean_recalls, bears, others, np.array([0, 0, 1, 1]), np.array([0, 1]), 0.5, replicates=400)
     assert sorted(set(found)) == [0, 0.5, 1]
     assert (found == 0.5).mean() == pytest.approx(0.5, abs=0.08)
 

@@ -17,15 +17,17 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+
 from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from tests.benchmark_pool import make_pool, painted, write_model
 from tests.tiny import FRAME, NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model
 from train.data.split import write_split
 from train.data.table import read_catalog
-from train.evaluate.report import confusion_counts, find_out, loss, misses, top_losses, write_page
+from train.evaluate.report import confusion_counts, find_out, loss, misses, top_losses
 from train.evaluate.report_command import report
-from train.evaluate.report_html import deviate, operating_points, page, svg, table, thumbnail, thumbs
+from train.evaluate.report_page import write_page
+from train.evaluate.report_plots import deviate, operating_points, svg, thumbnail
 from train.evaluate.report_run import exported, read_files
 
 
@@ -132,7 +134,7 @@ def test_figures_on_the_page_are_those_of_the_model(place: Path) -> None:
     run = read_files(place / "run", None, {})
     path = exported(run)
     assert path == place / "run" / "bear.onnx"
-    found = find_out(run, Classifier(path), [], None, plain, least=5)
+    found = find_out(run, Classifier(path), [], None, plain, min_crops=5)
     assert found.last is None
     assert found.fp32 is None
     rows, columns, counts = confusion_counts(found)
@@ -152,7 +154,7 @@ def test_clips_and_an_fp32_file_beside_the_model(place: Path, tmp_path: Path) ->
     card = replace(tiny_card(), precision="int8", quantization="none", parity=parity, digests=digests)
     model = write_tiny_model(tmp_path / "m.onnx", card)
     write_tiny_model(tmp_path / "m.fp32.onnx", replace(card, precision="fp32", name="exact"))
-    found = find_out(run, Classifier(model), [], None, plain, least=5)
+    found = find_out(run, Classifier(model), [], None, plain, min_crops=5)
     assert found.fp32 is not None
     assert found.fp32[0].startswith("exact@")
     assert all(one.value == 0 for one in found.fp32[2].values())
@@ -160,7 +162,7 @@ def test_clips_and_an_fp32_file_beside_the_model(place: Path, tmp_path: Path) ->
     assert "On the same far animals: exact@" in words
     assert "+0.20" in words  # the gate's bound
     write_tiny_model(tmp_path / "m.fp32.onnx", replace(card, precision="fp32", digests={"split_sha256": "other"}))
-    other = find_out(run, Classifier(model), [], None, plain, least=5)
+    other = find_out(run, Classifier(model), [], None, plain, min_crops=5)
     assert other.fp32 is None
 
 
@@ -179,9 +181,9 @@ def test_a_run_that_was_not_exported_is_asked_itself(
     monkeypatch.setattr(train.learn.run, "read_run", lambda _: run_read)
     asked: list[int] = []
 
-    def ask(_: Any, __: Any, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ask_crops(_: Any, __: Any, crops: np.ndarray) -> np.ndarray:
         asked.append(len(crops))
-        return 1.5 * np.log(np.clip(tiny_answer(crops), 1e-9, 1)), np.zeros(len(crops))
+        return 1.5 * np.log(np.clip(tiny_answer(crops), 1e-9, 1))
 
     def ask_frame(_: Any, __: Any, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         h, w = frame.shape[0] // 32, frame.shape[1] // 32
@@ -189,7 +191,7 @@ def test_a_run_that_was_not_exported_is_asked_itself(
         answer = np.log(np.clip(tiny_answer(frame[None]), 1e-9, 1))
         return np.repeat(answer, count, 0), np.zeros((h, w), np.float32)
 
-    monkeypatch.setattr(train.learn.inference, "ask", ask)
+    monkeypatch.setattr(train.learn.inference, "ask_crops", ask_crops)
     monkeypatch.setattr(train.learn.inference, "ask_frame", ask_frame)
     report(run)
     html = (run / "report.html").read_text(encoding="utf-8")
@@ -265,16 +267,25 @@ def test_operating_points_by_hand() -> None:
 
 def test_a_bear_of_unknown_species_loses_nothing_for_its_species(place: Path) -> None:
     run = read_files(place / "run", None, {})
-    found = find_out(run, Classifier(place / "run" / "bear.onnx"), [], None, plain, least=5)
+    found = find_out(run, Classifier(place / "run" / "bear.onnx"), [], None, plain, min_crops=5)
     row = next(row for row in found.stills.rows if row.mode == "crop" and row.file.endswith("far.png"))
     assert loss(row, "bear_any", found.classifier.card) == pytest.approx(-np.log(row.score))
     assert loss(row, "no_bear", found.classifier.card) > 3
 
 
-def test_words_are_escaped_and_pictures_are_small() -> None:
-    assert "<b>" not in table(("<b>",), [["<b>", ("<b>", "met")]])
-    assert "<b>" not in thumbs([("data:,", ["<b>"])])
-    assert "<b>" not in page("<b>", [("a", "<b>", "")])
+def test_words_are_escaped_wherever_they_enter(place: Path) -> None:
+    run = read_files(place / "run", None, {})
+    run = replace(run, settings=run.settings | {"recipe": {"seed": "<i>seed"}, "created": "<i>created"})
+    found = find_out(run, Classifier(place / "run" / "bear.onnx"), [], None, plain, min_crops=5)
+    rows = tuple(replace(row, note="<i>note", source="<i>source") for row in found.stills.rows)
+    stills = replace(found.stills, rows=rows)
+    words = write_page(replace(found, stills=stills, doubts=("<i>doubt",), last_why="<i>why"), "<i>command")
+    assert "<i>" not in words
+    for where in ("seed", "created", "note", "source", "doubt", "why", "command"):
+        assert f"&lt;i&gt;{where}" in words
+
+
+def test_plots_and_pictures_are_small() -> None:
     assert len(thumbnail(np.random.default_rng(0).integers(0, 255, (2000, 1000, 3), np.uint8))) < 20_000
     from matplotlib.figure import Figure
 

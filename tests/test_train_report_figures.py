@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from tests.benchmark_pool import make_pool, write_model
 from tests.test_train_report import make_run
 from tests.tiny import tiny_card, write_tiny_model
 from train.data.table import read_catalog
-from train.evaluate import report_html
-from train.evaluate.compare import PRIMARY, Looked
-from train.evaluate.far_bears import StillScores, benchmark_scores
-from train.evaluate.report import aims, at_least, calibration, find_out, in_float, write_page
+from train.evaluate import report_plots
+from train.evaluate.compare import PRIMARY, ModelScores
+from train.evaluate.far_bears import benchmark_scores
+from train.evaluate.report import aims, at_least, calibration, find_out, in_float
+from train.evaluate.report_page import write_page
 from train.evaluate.report_run import read_files
-from train.evaluate.stills import Judged
+from train.evaluate.stills import Judged, StillScores
 from train.metrics import Rate
 
 
@@ -68,7 +70,7 @@ def test_the_aim_of_calibration_goes_by_the_error_without_chance(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run = read_files(make_run(tmp_path / "run", make_pool(tmp_path / "pool", bears=3, others=4)), None, {})
-    found = find_out(run, Classifier(write_model(tmp_path / "m.onnx")), [], None, plain, least=2)
+    found = find_out(run, Classifier(write_model(tmp_path / "m.onnx")), [], None, plain, min_crops=2)
     rows = [judged(0.8, number % 5 > 0, number) for number in range(100)]
     right = calibration(rows, 2.0, [1])["crops as they are"][1]
     for error, high, words in ((0.02, 0.025, "met"), (0.02, 0.05, "met, the"), (0.05, 0.06, "not met, the")):
@@ -78,8 +80,8 @@ def test_the_aim_of_calibration_goes_by_the_error_without_chance(
         )
         assert aim.words.startswith(words)
         assert aim.found.startswith(f"{100 * error:.1f} %")
-    page = write_page(found, "")
-    assert "a perfect model&#x27;s as counted" in page
+    page = unescape(write_page(found, ""))
+    assert "a perfect model's as counted" in page
     assert "too few others for 1 %" in page
     assert "are too few others for 1 %" in page  # of stills
 
@@ -91,16 +93,16 @@ def test_the_det_curve_falls_as_more_passes(monkeypatch: pytest.MonkeyPatch) -> 
         drawn.append(figure)
         return ""
 
-    monkeypatch.setattr(report_html, "svg", kept)
+    monkeypatch.setattr(report_plots, "svg", kept)
     scores, bears = np.array([0.9, 0.8, 0.7, 0.6, 0.2]), np.array([True, True, False, True, False])
-    report_html.curves({"stills": (scores, bears)})
+    report_plots.curves({"stills": (scores, bears)})
     (left, right) = drawn[0].axes
     recall, precision = (np.asarray(values) for values in left.lines[0].get_data())
     passed, missed = (np.asarray(values) for values in right.lines[0].get_data())
     assert list(recall) == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1, 1])
     assert list(precision) == pytest.approx([1, 1, 2 / 3, 3 / 4, 3 / 5])
-    assert list(missed) == pytest.approx(report_html.deviate(np.array([2 / 3, 1 / 3, 1 / 3, 0, 0])))
-    assert list(passed) == pytest.approx(report_html.deviate(np.array([0, 0, 0.5, 0.5, 1])))
+    assert list(missed) == pytest.approx(report_plots.deviate(np.array([2 / 3, 1 / 3, 1 / 3, 0, 0])))
+    assert list(passed) == pytest.approx(report_plots.deviate(np.array([0, 0, 0.5, 0.5, 1])))
 
 
 def test_int8_is_new_and_fp32_is_old(tmp_path: Path) -> None:
@@ -108,10 +110,10 @@ def test_int8_is_new_and_fp32_is_old(tmp_path: Path) -> None:
     card = replace(tiny_card(), precision="int8", quantization="none")
     model = Classifier(write_tiny_model(tmp_path / "m.onnx", card))
     write_tiny_model(tmp_path / "m.fp32.onnx", replace(card, precision="fp32", quantization=None, name="exact"))
-    scores = benchmark_scores(model, pictures, least=2)
+    scores = benchmark_scores(model, pictures, min_crops=2)
     blind = replace(scores, made=replace(scores.made, score=np.full_like(scores.made.score, 0.5)))
     none = StillScores(np.empty(0), np.empty(0, bool), np.empty(0, bool), np.empty(0, str))
-    found = in_float(model, Looked(model.name, card, blind, none), pictures, plain, least=2)
+    found = in_float(model, ModelScores(model.name, card, blind, none), pictures, plain, min_crops=2)
     assert found is not None
     name, exact, differences = found
     assert name.startswith("exact@")
@@ -130,7 +132,7 @@ def test_pictures_that_reach_no_27_pixels_still_make_a_page(tmp_path: Path) -> N
     digests = {"split_sha256": json.loads((run / "settings.json").read_text())["split_sha256"]}
     model = write_tiny_model(run / "bear.onnx", replace(tiny_card(), digests=digests))
     last = Classifier(write_model(tmp_path / "old.onnx", name="old"))
-    found = find_out(read_files(run, None, {}), Classifier(model), [], last, plain, least=2)
+    found = find_out(read_files(run, None, {}), Classifier(model), [], last, plain, min_crops=2)
     assert found.last is not None
     assert found.last.verdict == "not shown to be better"
     page = write_page(found, "")

@@ -63,7 +63,7 @@ def session(pictures: Path, tmp_path: Path) -> Session:
         (["--image-size", "100"], "--image-size: size is 100 pixels, and must be a multiple of 32; take 96"),
         (["--lr", "nan"], "--lr: lr_head is nan, and must be a number"),
         (["--recipe", "none.json"], "none.json: the recipe cannot be read"),
-        (["--resize", "stretch"], "'stretch' is not one of"),
+        (["--seeds", "many"], "Invalid value for '--seeds'"),
     ],
 )
 def test_a_wrong_switch_is_one_sentence(pictures: Path, tmp_path: Path, words: list[str], sentence: str) -> None:

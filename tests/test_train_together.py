@@ -32,7 +32,7 @@ from train.data.pictures import Picture
 from train.learn import session as sessions
 from train.learn.dataloaders import PictureCache
 from train.learn.hard_negatives import Mined
-from train.learn.learner import of_first, part, processes, rank, together
+from train.learn.learner import end_processes, of_first, processes, rank, together
 from train.learn.recipe import Recipe
 from train.learn.unfinished import Begun
 
@@ -114,7 +114,7 @@ def told(folder: Path) -> None:
     found = {"processes": processes(), "mined": mined(folder), "mistake": mistake()} | fitted()
     found["threads"] = threads()
     (folder / f"process-{rank()}.json").write_text(json.dumps(found))
-    part()
+    end_processes()
 
 
 def threads() -> list[str]:
@@ -186,7 +186,7 @@ def test_one_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert processes() == 1
     assert of_first(lambda: 5, cpu=True) == 5
-    part()
+    end_processes()
 
 
 if __name__ == "__main__":

@@ -111,14 +111,14 @@ def test_places_hold_no_bear(tmp_path: Path) -> None:
     for label, colour in (("no_bear", BLUE), ("brown_bear", GREEN), ("teddy_bear", GREEN)):
         for n in range(3):
             rows.append(Picture(place(tmp_path, colour, 100 + n + len(label)).file, label, "yard", ""))
-    recipe = Recipe(size=SIZE, per_epoch=32, batch=32, zoom_out=1.0, resize="squish", augment="field", degraded=0.0)
+    recipe = Recipe(size=SIZE, per_epoch=32, batch=32, zoom_out=1.0, degraded=0.0)
     tune = [Picture(place(tmp_path, RED).file, "no_bear", "wood", "")]
     dls = make_dataloaders(rows, tune, find_backbone("efficientnet_lite0"), recipe)
     (away,) = [one for one in dls.train.after_item.fs if isinstance(one, ZoomOut)]
     assert [example.file for example in away.places] == [row.file for row in rows if row.label == "no_bear"]
 
 
-@pytest.mark.parametrize(("augment", "share", "there"), [("field", 0.5, 1), ("field", 0.0, 0), ("light", 0.5, 0)])
-def test_it_is_part_of_the_fields_augmentation(augment: str, share: float, there: int) -> None:
-    recipe = Recipe(augment=augment, zoom_out=share)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("share", "there"), [(0.5, 1), (0.0, 0)])
+def test_it_is_there_where_a_share_is_asked_for(share: float, there: int) -> None:
+    recipe = Recipe(zoom_out=share)
     assert sum(isinstance(one, ZoomOut) for one in item_transforms(recipe, PictureCache())) == there

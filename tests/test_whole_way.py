@@ -15,7 +15,7 @@ pytest.importorskip("onnxscript")
 from tests.command import Ran, in_a_process
 from tests.command import bear_alarm as typed
 from tests.trained_world import BROKEN, SAID
-from train.notebooks.cells import ROCK, meadow, paint, practice_clip
+from train.notebooks.practice import ROCK, meadow, paint, practice_clip
 
 
 def bear_alarm(*words: object, code: int = 0) -> Ran:

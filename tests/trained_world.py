@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from tests.command import in_a_process
-from train.notebooks.cells import MISFILED, ROCK, paint, practice_pictures, practice_recipe
+from train.notebooks.practice import MISFILED, ROCK, paint, practice_pictures, practice_recipe
 
 HIDDEN, NONE = MISFILED, "brown_bear/camera-2/rock.jpg"  # a bear inside no_bear, and a bear that is none
 BROKEN = "no_bear/camera-3/rock-5.jpg"  # a card is seldom whole

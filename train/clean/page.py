@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import secrets
@@ -12,27 +11,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from edge.errors import BearAlarmError, OptionError, PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE
 from train.clean.suspects import REASONS, Suspect, viewed
 from train.data.decisions import Decision, append_decisions, as_row, from_row, read_decisions
 from train.data.pictures import TRAINING_LABELS, Picture, name_inside
+from train.pages import data_uri, render, resized
 
 THUMB_PX = 288  # longer side of a thumbnail: some 12 kB, so that 300 of them make a page of 5 MB
 QUALITY = 72
-HERE = Path(__file__).parent
 
 
 def page_rows(suspects: Sequence[Suspect], root: Path) -> list[dict[str, Any]]:
-    """What the page shows of each picture, ready for JSON; the thumbnails are data URIs."""
+    """Collect what the page shows of each picture, ready for JSON; the thumbnails are data URIs."""
     return [row for suspect in suspects if (row := _row(suspect, root))]
 
 
 def page(rows: Sequence[dict[str, Any]], run: str, *, served: bool = False, decisions: Iterable[Decision] = ()) -> str:
-    """The page's HTML. ``run`` names the run and its pictures: what a browser keeps is kept under that name."""
+    """Write the page's HTML. ``run`` names the run and its pictures: what a browser keeps is kept under that name."""
     data = {
         "rows": rows,
         "labels": TRAINING_LABELS,
@@ -42,27 +39,12 @@ def page(rows: Sequence[dict[str, Any]], run: str, *, served: bool = False, deci
         "served": served,
         "decisions": [as_row(decision) for decision in decisions],
     }
-    parts = {
-        "style": (HERE / "page.css").read_text(encoding="utf-8"),
-        "script": "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("page_log.js", "page.js")),
-        # A file may be called </script>.html: no "<" stands in the JSON as itself.
-        "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
-    }
-    before, _, rest = (HERE / "page.html").read_text(encoding="utf-8").partition("{{style}}")
-    middle, _, rest = rest.partition("{{data}}")
-    last, _, after = rest.partition("{{script}}")
-    return "".join([before, parts["style"], middle, parts["data"], last, parts["script"], after])
+    return render(Path(__file__).with_name("page.html"), data=data)
 
 
 def thumbnail(file: Path) -> str:
-    """A picture as a JPEG data URI, ``THUMB_PX`` on its longer side. Raises PictureError when it is broken."""
-    image = read_picture(file)
-    scale = THUMB_PX / max(image.shape[:2])
-    if scale < 1:
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype("uint8")
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    """Make a JPEG data URI of a picture, ``THUMB_PX`` on its longer side. Raises PictureError when it is broken."""
+    return data_uri(resized(read_picture(file), THUMB_PX), QUALITY)
 
 
 def _row(suspect: Suspect, root: Path) -> dict[str, Any] | None:
@@ -100,20 +82,20 @@ def _name(picture: Picture, root: Path) -> str:
 
 
 LOOPBACK = "127.0.0.1"
-MOST_BYTES = 64 * 1024  # of one decision
+MAX_BYTES = 64 * 1024  # of one decision
 PLAIN = "text/plain; charset=utf-8"
 QUIET_S = 30.0  # a connection that says nothing is closed
 
 
-class Desk:
-    """What the server hands out and takes: the page's rows and the table they are decided in."""
+class Review:
+    """What the server shows and accepts: the page's rows, and the table they are decided in."""
 
     def __init__(self, rows: Sequence[dict[str, Any]], root: Path, run: str):
         self.rows, self.root, self.run = rows, root, run
         self._about = {(row["file"], row["sha256"]): row for row in rows}
 
     def html(self) -> str:
-        """The page with what has been decided by now."""
+        """Write the page with what has been decided by now."""
         shown = [row for row in read_decisions(self.root) if row.key in self._about]
         return page(self.rows, self.run, served=True, decisions=shown)
 
@@ -133,14 +115,14 @@ class Desk:
         append_decisions(self.root, [decision])
 
 
-def open_desk(desk: Desk, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
-    """A server on the loopback address, and the page's URL: whoever does not know its token gets nothing.
+def open_server(review: Review, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
+    """Open a server on the loopback address; return it and the page's URL, whose token it asks for.
 
     Raises OptionError when the port is taken.
     """
     token = secrets.token_urlsafe(16)
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), _handler(desk, token))
+        server = ThreadingHTTPServer((LOOPBACK, port), _handler(review, token))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OptionError(f"port {port} cannot be served on ({reason}); choose another --port, or none") from None
@@ -148,39 +130,39 @@ def open_desk(desk: Desk, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
     return server, f"http://{LOOPBACK}:{server.server_address[1]}/{token}/"
 
 
-def _handler(desk: Desk, token: str) -> type[BaseHTTPRequestHandler]:
+def _handler(review: Review, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """GET the page, POST a decision; only for this machine's own browser that knows the token."""
 
         timeout = QUIET_S
 
         def do_GET(self) -> None:
-            """The page."""
+            """Send the page."""
             if self._mine(f"/{token}/"):
-                self._answer(desk.html, "text/html; charset=utf-8", HTTPStatus.INTERNAL_SERVER_ERROR)
+                self._answer(review.html, "text/html; charset=utf-8", HTTPStatus.INTERNAL_SERVER_ERROR)
 
         def do_POST(self) -> None:
-            """One decision."""
+            """Take one decision."""
             if not self._mine(f"/{token}/decide"):
                 return
             length = self.headers.get("Content-Length", "")
             own = {f"http://{host}" for host in self._hosts()}
             if self.headers.get("Origin") not in own or self.headers.get_content_type() != "application/json":
                 self._send(HTTPStatus.FORBIDDEN, "decisions come from this page only")
-            elif not length.isdecimal() or int(length) > MOST_BYTES:
-                self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has at most {MOST_BYTES} bytes")
+            elif not length.isdecimal() or int(length) > MAX_BYTES:
+                self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has at most {MAX_BYTES} bytes")
             else:
                 self._answer(lambda: self._take(self.rfile.read(int(length))))
 
         def log_message(self, format: str, *args: Any) -> None:
-            """No line for each request: the table says what was decided."""
+            """Write no line for each request: the table says what was decided."""
 
         def _take(self, body: bytes) -> str:
-            desk.take(json.loads(body))
+            review.take(json.loads(body))
             return "written"
 
         def _mine(self, path: str) -> bool:
-            """Whether the request knows the token and names this server, and not a name that leads here."""
+            """Return True if the request knows the token and names this server, not a name that leads here."""
             if self.headers.get("Host") in self._hosts() and secrets.compare_digest(
                 self.path.partition("?")[0].encode(), path.encode()
             ):
@@ -195,7 +177,7 @@ def _handler(desk: Desk, token: str) -> type[BaseHTTPRequestHandler]:
         def _answer(
             self, work: Callable[[], str], kind: str = PLAIN, failed: HTTPStatus = HTTPStatus.INSUFFICIENT_STORAGE
         ) -> None:
-            """What ``work`` gives; ``failed`` where the table cannot be used now, 400 where it is asked nonsense."""
+            """Send what ``work`` gives; ``failed`` where the table cannot be used now, 400 where it makes no sense."""
             try:
                 status, text = HTTPStatus.OK, work()
             except BearAlarmError as error:

@@ -2,88 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import tempfile
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge.errors import CatalogError, OptionError
+from edge.errors import CatalogError
 from edge.files import replace_whole
+from train.clean.changes import check_retrain, words
 from train.data.pictures import SPLITS, Catalog, Picture, table_digest
-from train.data.split import Split, complete, name_of, read_split
+from train.data.split import Split, complete, read_split
 from train.learn.dataloaders import PictureCache, Track, leave_out_broken
 from train.learn.hard_negatives import FOLDER, kept_crops, remembered
 from train.learn.learner import Progress
 from train.learn.run import ask_tune, make_folder, measure, read_run, train_run
-from train.learn.run_folder import Place
-
-# What the decisions changed since a run was trained. Needs no torch.
-
-
-@dataclass(frozen=True)
-class Change:
-    """What the decisions did to the pictures of a run."""
-
-    relabelled: dict[str, int]  # "no_bear -> brown_bear": how many
-    deleted: int
-    tuning: int  # of both, how many in the tuning part
-
-    @property
-    def count(self) -> int:
-        """Pictures that are not as the run knew them."""
-        return sum(self.relabelled.values()) + self.deleted
-
-
-def changes(place: Place) -> Change:
-    """How the pictures' labels differ from those the run was trained with."""
-    now = {name_of(picture, place.root): picture.label for picture in place.catalog.pictures}
-    relabelled: Counter[str] = Counter()
-    deleted = tuning = 0
-    try:
-        with (place.run / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as opened:
-            knew = [(row["file"], row["label"], row["split"]) for row in csv.DictReader(opened)]
-    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise CatalogError(f"{place.run / 'split.csv'}: cannot be read ({error}); train the run again") from None
-    for file, label, part in knew:
-        if part not in SPLITS or now.get(file) == label:
-            continue
-        tuning += part == "tune"
-        if file in now:
-            relabelled[f"{label} -> {now[file]}"] += 1
-        else:
-            deleted += 1
-    return Change(dict(relabelled.most_common()), deleted, tuning)
-
-
-def check_retrain(place: Place, out: Path, *, force: bool = False) -> Change:
-    """What would be trained on anew. Raises OptionError where nothing was decided or ``out`` holds a run."""
-    if out.resolve() == place.run.resolve():
-        raise OptionError(f"{out}: is the run that was cleaned; choose another --out, to compare the two")
-    if (out / "learner.pkl").exists() and not force:
-        raise OptionError(f"{out}: already holds a trained run; choose another --out, or replace it with --force")
-    change = changes(place)
-    if not change.count:
-        raise OptionError(
-            f"{place.run}: its pictures are labelled as it was trained with; decide something first "
-            f"(bear-alarm clean {place.run})"
-        )
-    return change
-
-
-def words(change: Change) -> str:
-    """What was decided, in one line."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in change.relabelled.items())
-    relabelled = sum(change.relabelled.values())
-    return (
-        f"{relabelled} relabelled{f' ({kinds})' if kinds else ''}, {change.deleted} deleted; "
-        f"{change.tuning} of them are tuning pictures"
-    )
-
+from train.learn.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 REPORT = "cleaned.json"  # in the new run's folder
@@ -91,7 +27,7 @@ PARTS = ("clean", "degraded", "all")
 
 
 def retrain(
-    place: Place,
+    place: RunFolder,
     out: Path,
     say: Callable[[str], None],
     track: Track,
@@ -141,7 +77,7 @@ def retrain(
 
 
 def table(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Rows of figure, before, after, in per cent."""
+    """List figure, before and after, in per cent."""
     before, after = (100 * report[when]["error_rate"] for when in ("before", "after"))
     rows = [("error rate", f"{before:.1f}", f"{after:.1f}")]
     for part in PARTS:
@@ -159,8 +95,8 @@ def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parts(place: Place) -> tuple[Catalog, Split]:
-    """The run's own parts of the decided pictures. Raises CatalogError where one has no bears left, or no others."""
+def _parts(place: RunFolder) -> tuple[Catalog, Split]:
+    """Split the decided pictures. Raises CatalogError where one has no bears left, or no others."""
     split = read_split(place.catalog, place.run / "split.csv")
     if not complete(split):
         lacking = next(part for part in SPLITS if not complete({part: split[part]}))
@@ -175,8 +111,8 @@ def _parts(place: Place) -> tuple[Catalog, Split]:
     return replace(place.catalog, pictures=pictures, digest=digest, left_out=left_out), split
 
 
-def _hard_negatives(place: Place, out: Path) -> list[Picture]:
-    """The crops the run found hard, copied into the new run's folder, as pictures to train on."""
+def _hard_negatives(place: RunFolder, out: Path) -> list[Picture]:
+    """Copy the crops the run found hard into the new run's folder, as pictures to train on."""
     told = place.settings.get("hard_negatives", [])
     notes, many = (told, len(told)) if isinstance(told, list) else ([], int(told))  # once it was how many there are
     rows = remembered(notes, place.run / FOLDER)

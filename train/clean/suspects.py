@@ -64,7 +64,7 @@ class _Views:
 
 
 def viewed(picture: Picture) -> BoxXYWH:
-    """The part of a picture that its label is judged by: the largest bear's box, else the whole."""
+    """Return the part of a picture that its label is judged by: the largest bear's box, else the whole."""
     return max(picture.boxes, key=lambda box: box[2] * box[3], default=WHOLE)
 
 
@@ -78,7 +78,7 @@ def embed(
     cache: Path | None = None,
     network: str = "",
 ) -> Embedded:
-    """Every picture's features through ``net`` at ``size`` pixels; broken ones are left out with one warning.
+    """Compute every picture's features through ``net`` at ``size`` pixels; broken ones are left out with one warning.
 
     ``cache`` is a file to keep them in, valid for the network whose digest is ``network`` only.
     """
@@ -97,8 +97,8 @@ def embed(
         rows.append(picture)
         digests.append(digest)
         if len(waiting) >= BATCH:
-            _look(waiting, net, backbone, size, views)
-    _look(waiting, net, backbone, size, views)
+            _embed_waiting(waiting, net, backbone, size, views)
+    _embed_waiting(waiting, net, backbone, size, views)
     if broken:
         log.warning("%d pictures are damaged or empty and are left out (%s …)", len(broken), ", ".join(broken[:3]))
     if cache and len(views.features) > known:
@@ -113,7 +113,7 @@ def embed(
     )
 
 
-def _look(
+def _embed_waiting(
     waiting: list[tuple[str, Image, BoxXYWH]], net: BearNet, backbone: Backbone, size: int, views: _Views
 ) -> None:
     """Ask the network about the pictures that wait, and empty the list."""
@@ -137,7 +137,7 @@ def _key(digest: str, box: BoxXYWH) -> str:
 
 
 def _read(cache: Path, network: str) -> _Views:
-    """The cache, empty where it is not there, damaged, or of another network."""
+    """Read the cache, empty where it is not there, damaged, or of another network."""
     try:
         with np.load(cache, allow_pickle=False) as held:
             if str(held["network"]) != f"{VERSION} {network}":
@@ -172,7 +172,7 @@ FOLDS = 5
 
 
 def cut_into_folds(pictures: Sequence[Picture], seed: int, count: int = FOLDS) -> tuple[NDArray[np.intp], str]:
-    """The fold of each picture, (N,) 0 to ``count`` - 1, and what was kept whole: "source" or "unit" (a group).
+    """Cut into folds: each picture's, (N,) 0 to ``count`` - 1, and what was kept whole, "source" or "unit" (a group).
 
     Whatever fold is held out, the rest has bears and others. Raises CatalogError where no such folds exist.
     """
@@ -228,7 +228,7 @@ def out_of_fold(
     trusted: NDArray[np.bool_] | None = None,
     decay: float = DECAY,
 ) -> NDArray[np.float64]:
-    """(N, len(LABELS)) probabilities of pictures, each from a head fitted without its fold.
+    """Judge pictures, each by a head fitted without its fold: probabilities (N, len(LABELS)).
 
     ``features`` (N, F), ``labels`` among TRAINING_LABELS, ``folds`` (N,); only ``trusted`` (N,) pictures are
     learned from, by default all.
@@ -248,7 +248,7 @@ def out_of_fold(
 
 
 def fit(features: torch.Tensor, targets: torch.Tensor, decay: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights (F, L) and bias (L,) of a multinomial logistic regression by L-BFGS.
+    """Fit weights (F, L) and bias (L,) of a multinomial logistic regression by L-BFGS.
 
     ``features`` (N, F) standardised, ``targets`` (N,) into TRAINING_LABELS. A picture known only as "bear" allows
     every alarm label: its loss is -log of their summed probability. Bears and others count as much together,
@@ -276,7 +276,7 @@ def fit(features: torch.Tensor, targets: torch.Tensor, decay: float) -> tuple[to
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """So small a problem is done before threads have found each other; on a busy machine a hundred times before."""
+    """Use one thread: so small a problem is done before threads have found each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -286,7 +286,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def right_probability(probabilities: NDArray[np.float64], labels: Sequence[str]) -> NDArray[np.float64]:
-    """(N,) probability of the given label, of all alarm labels together for "bear"."""
+    """Return the probability of the given label, (N,), of all alarm labels together for "bear"."""
     allowed = allowed_labels().numpy()[[TRAINING_LABELS.index(label) for label in labels]]
     right: NDArray[np.float64] = np.clip((probabilities * allowed).sum(axis=1), 1e-9, 1.0)
     return right
@@ -301,7 +301,7 @@ CHUNK = 1024
 
 
 @dataclass(frozen=True)
-class Twin:
+class NearDuplicate:
     """Two pictures, by number, and how alike they are."""
 
     first: int
@@ -311,12 +311,12 @@ class Twin:
 
 
 def contradict(one: str, other: str) -> bool:
-    """Whether two labels cannot both be right: "bear" agrees with every bear."""
+    """Return True if two labels cannot both be right: "bear" agrees with every bear."""
     return one != other and not (is_bear(one) and is_bear(other) and BEAR_ANY in (one, other))
 
 
-def twins(embedded: Embedded) -> list[Twin]:
-    """Pairs of near-duplicates whose labels contradict, the most alike first."""
+def near_duplicates(embedded: Embedded) -> list[NearDuplicate]:
+    """Find pairs of near-duplicates whose labels contradict, the most alike first."""
     features = embedded.features[:, :-1]  # without the log-odds of a bear
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
     plain, mirrored = _normalised(embedded.tiny), _normalised(embedded.tiny[:, :, ::-1])
@@ -330,12 +330,12 @@ def twins(embedded: Embedded) -> list[Twin]:
                 continue
             correlation = float(max(plain[first] @ plain[second], plain[first] @ mirrored[second]))
             if correlation >= SAME:
-                found.append(Twin(first, int(second), float(likeness[row, second]), correlation))
+                found.append(NearDuplicate(first, int(second), float(likeness[row, second]), correlation))
     return sorted(found, key=lambda twin: -twin.correlation)
 
 
 def _normalised(tiny: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(N, TINY * TINY) rows of mean 0 and length 1; a picture of one grey has none and is like no other."""
+    """Give rows mean 0 and length 1, (N, TINY * TINY); a picture of one grey has none and is like no other."""
     rows = tiny.reshape(-1, TINY * TINY).astype(np.float64)
     rows -= rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -368,7 +368,7 @@ class Suspect:
 
 
 @dataclass(frozen=True)
-class Judged:
+class OutOfFold:
     """Out-of-fold probabilities of pictures, and what cleanlab says of their labels."""
 
     probabilities: NDArray[np.float64]  # (N, len(LABELS))
@@ -377,7 +377,7 @@ class Judged:
     kept_whole: str  # "source" or "unit": what no fold cuts
 
 
-def judge(features: NDArray[np.float32], pictures: Sequence[Picture], seed: int) -> Judged:
+def judge(features: NDArray[np.float32], pictures: Sequence[Picture], seed: int) -> OutOfFold:
     """Probabilities and label quality of pictures from heads that never saw their source.
 
     The first round's likely wrong labels are not learned from in the second. Raises CatalogError where the
@@ -392,7 +392,7 @@ def judge(features: NDArray[np.float32], pictures: Sequence[Picture], seed: int)
         coarse = np.stack([probabilities[:, :3].sum(axis=1), probabilities[:, 3], probabilities[:, 4]], axis=1)
         quality, wrong = confident(groups, coarse)
         trusted = _still_learnable(~wrong, groups, folds)
-    return Judged(probabilities, quality, wrong, kept_whole)
+    return OutOfFold(probabilities, quality, wrong, kept_whole)
 
 
 def confident(
@@ -414,7 +414,7 @@ def confident(
 
 
 def find_suspects(embedded: Embedded, seed: int, top: int, shown: NDArray[np.bool_] | None = None) -> list[Suspect]:
-    """The ``top`` pictures whose labels look most wrong: bears inside no_bear first, then the others.
+    """Find the ``top`` pictures whose labels look most wrong: bears inside no_bear first, then the others.
 
     Only pictures in ``shown`` (N,) are listed, by default all: those that were decided stay learned from.
     """
@@ -423,7 +423,7 @@ def find_suspects(embedded: Embedded, seed: int, top: int, shown: NDArray[np.boo
     shown = np.ones(len(pictures), bool) if shown is None else shown
     reasons: dict[int, list[str]] = {}
     flagged: set[int] = set(np.flatnonzero(judged.wrong).tolist())
-    pairs = twins(embedded)
+    pairs = near_duplicates(embedded)
     others = {twin.first: twin for twin in pairs} | {twin.second: twin for twin in reversed(pairs)}
     for number in _first(sorted(others, key=lambda n: judged.quality[n]), shown, round(TWIN_SHARE * top)):
         reasons.setdefault(number, []).append(TWIN)
@@ -462,16 +462,16 @@ def _group(label: str) -> int:
     return 0 if is_bear(label) else GROUPS.index(label)
 
 
-def _by_alarm(judged: Judged, pictures: Sequence[Picture]) -> list[int]:
-    """All pictures by how unlikely "bear" or "no bear" is as labelled: that is what makes or misses an alarm."""
+def _by_alarm(judged: OutOfFold, pictures: Sequence[Picture]) -> list[int]:
+    """Rank pictures by how unlikely "bear" or "no bear" is as labelled: that is what makes or misses an alarm."""
     bear = judged.probabilities[:, :3].sum(axis=1)
     right = np.where([is_bear(picture.label) for picture in pictures], bear, 1 - bear)
     order: list[int] = np.argsort(right, kind="stable").tolist()
     return order
 
 
-def _reason(number: int, judged: Judged, pictures: Sequence[Picture]) -> str:
-    """What is in doubt about a picture in the question "bear, toy or none"."""
+def _reason(number: int, judged: OutOfFold, pictures: Sequence[Picture]) -> str:
+    """Name what is in doubt about a picture in the question "bear, toy or none"."""
     label = pictures[number].label
     bear, toy, none = (float(judged.probabilities[number, part].sum()) for part in (slice(0, 3), 3, 4))
     likely = int(np.argmax((bear, toy, none)))
@@ -482,7 +482,7 @@ def _reason(number: int, judged: Judged, pictures: Sequence[Picture]) -> str:
     return TOY if bear < (none if label == "teddy_bear" else toy) else BEAR_INSIDE
 
 
-def _species(judged: Judged, pictures: Sequence[Picture]) -> list[int]:
+def _species(judged: OutOfFold, pictures: Sequence[Picture]) -> list[int]:
     """Pictures of a named species that look like another one, worst first."""
     numbers = [n for n, picture in enumerate(pictures) if is_bear(picture.label) and picture.label != BEAR_ANY]
     if not numbers:
@@ -493,7 +493,13 @@ def _species(judged: Judged, pictures: Sequence[Picture]) -> list[int]:
 
 
 def _suspect(
-    number: int, why: tuple[str, ...], flagged: bool, twin: Twin | None, own: float, embedded: Embedded, judged: Judged
+    number: int,
+    why: tuple[str, ...],
+    flagged: bool,
+    twin: NearDuplicate | None,
+    own: float,
+    embedded: Embedded,
+    judged: OutOfFold,
 ) -> Suspect:
     picture = embedded.pictures[number]
     row = judged.probabilities[number]

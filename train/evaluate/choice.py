@@ -1,4 +1,7 @@
-"""Which pictures are judged: the options of ``evaluate`` and ``compare``, and what they leave."""
+"""Which pictures are judged: the options that ``evaluate`` and ``compare`` share, and what they leave.
+
+Apart from both, and light: their help must not wait for numpy.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from edge.errors import CatalogError, OptionError
 if TYPE_CHECKING:
     from train.data.pictures import Catalog, Picture
 
-
 SourceOpt = Annotated[list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")]
 SplitOpt = Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")]
 SplitFileOpt = Annotated[Path | None, typer.Option(help="split.csv of the run that decided the parts.")]
@@ -24,7 +26,7 @@ LabelOpt = Annotated[list[str] | None, typer.Option(help="What a folder's name m
 def choose(
     path: Path, sources: Sequence[str], split: str | None, split_file: Path | None, labels: Sequence[str]
 ) -> Catalog:
-    """The table, with the pictures that the options leave; its digest is the whole table's.
+    """Read the table, with the pictures that the options leave; its digest is the whole table's.
 
     Raises OptionError or CatalogError when the options name what is not there.
     """

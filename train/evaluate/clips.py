@@ -28,85 +28,7 @@ from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event, Frame, Region
 from edge.tuning import ShadowDecider
 from edge.watch import Watcher
-from train.metrics import Quiet, Rate, quiet, wilson
-
-# What the motion stage makes of boxed bears: how close its regions come, and what recall it costs.
-
-
-CLOSE_IOU = 0.3  # a region this close to the box is a hit
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What the motion stage makes of boxed bears."""
-
-    boxes: int
-    median_iou: float | None  # best region against the box
-    close: Rate | None  # boxes with a region of IoU >= 0.3
-    reached: Rate | None  # boxes whose middle lies in some region
-    recall: Rate | None  # boxes reached by a region that scores at the crop threshold or above
-    recall_on_boxes: Rate | None  # the same of the true boxes: what the gate costs is the difference
-
-
-@dataclass(frozen=True)
-class Boxed:
-    """One boxed bear and what came through the gate."""
-
-    iou: float
-    reached: bool
-    alarm: bool  # a region that reaches it scores at the crop threshold or above
-    alarm_on_box: bool
-
-
-def through_gate(classifier: Classifier, file: Path, boxes: Iterable[tuple[float, BoxXYWH]]) -> list[Boxed]:
-    """The motion stage and the classifier on the frames of a clip nearest to ``boxes`` (seconds, box)."""
-    find, waiting, found = MotionFinder(), sorted(boxes), []
-    last: tuple[Frame, tuple[Region, ...]] | None = None
-    with open_source(str(file)) as source:
-        for frame in source:
-            now = (frame, find(frame).regions)
-            while waiting and waiting[0][0] <= frame.time:
-                time_s, box = waiting.pop(0)
-                # The frame before may be the nearer one.
-                before = last is not None and time_s - last[0].time < frame.time - time_s
-                found.append(compare(classifier, *(last if before and last else now), box))
-            last = now
-    if last is not None:
-        found += [compare(classifier, *last, box) for time_s, box in waiting if time_s - last[0].time < 1.0]
-    return found
-
-
-def compare(classifier: Classifier, frame: Frame, regions: Sequence[Region], box: BoxXYWH) -> Boxed:
-    """One true box against the regions that moved in that frame."""
-    limit = classifier.card.thresholds["crop"].value
-    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
-    reach = [
-        region
-        for region in regions
-        if region.box_xywh[0] <= x <= region.box_xywh[0] + region.box_xywh[2]
-        and region.box_xywh[1] <= y <= region.box_xywh[1] + region.box_xywh[3]
-    ]
-    scores = classifier.score(frame.image, [*reach, Region(box, "motion")])
-    return Boxed(
-        iou=max((iou(region.box_xywh, box) for region in regions), default=0.0),
-        reached=bool(reach),
-        alarm=any(score.bear >= limit for score in scores[:-1]),
-        alarm_on_box=scores[-1].bear >= limit,
-    )
-
-
-def gate(boxed: Sequence[Boxed]) -> Gate:
-    """The figures of the motion gate."""
-    n = len(boxed)
-    return Gate(
-        boxes=n,
-        median_iou=median(one.iou for one in boxed) if boxed else None,
-        close=wilson(sum(one.iou >= CLOSE_IOU for one in boxed), n),
-        reached=wilson(sum(one.reached for one in boxed), n),
-        recall=wilson(sum(one.alarm for one in boxed), n),
-        recall_on_boxes=wilson(sum(one.alarm_on_box for one in boxed), n),
-    )
-
+from train.metrics import FalseAlarms, Rate, false_alarm_bound, wilson
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +49,7 @@ class Clip:
 
     @property
     def has_bear(self) -> bool:
-        """Whether a bear comes into view."""
+        """Return True if a bear comes into view."""
         return self.bear_from_s is not None
 
 
@@ -150,7 +72,7 @@ class Outcome:
 
     alarmed: Rate | None  # bear clips with an alarm
     median_seconds_to_alarm: float | None  # over the clips that alarmed
-    quiet: Quiet  # bear-free clips
+    quiet: FalseAlarms  # bear-free clips
 
 
 @dataclass(frozen=True)
@@ -174,7 +96,7 @@ Watch = Callable[[Classifier, Path], tuple[list[Event], float] | Watched]
 
 
 def read_clips(table: Path) -> list[Clip]:
-    """The clips of a ``videos.csv``. Raises CatalogError when it, or a file it names, cannot be used."""
+    """Read the clips of a ``videos.csv``. Raises CatalogError when it, or a file it names, cannot be used."""
     boxes = _read_boxes(table.with_name(BOXES))
     clips: list[Clip] = []
     known: dict[Path, int] = {}
@@ -217,7 +139,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _length_s(file: Path) -> float:
-    """A clip's own length; 0 where it does not say or cannot be read, which is told when it is watched."""
+    """Read a clip's length; 0 where it does not say or cannot be read, which is told when it is watched."""
     try:
         with open_source(str(file)) as source:
             return source.length_s or 0.0
@@ -284,19 +206,21 @@ def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch |
 
 
 def together(results: Sequence[ClipResult]) -> Outcome:
-    """Recall, speed and quiet over clips."""
+    """Measure recall, speed and quiet over clips."""
     bears = [result for result in results if result.has_bear]
     free = [result for result in results if not result.has_bear]
     times = [result.seconds_to_alarm for result in bears if result.seconds_to_alarm is not None]
     return Outcome(
         alarmed=wilson(len(times), len(bears)),
         median_seconds_to_alarm=median(times) if times else None,
-        quiet=quiet(sum(result.wrong_alarms for result in free), sum(result.duration_s for result in free) / 3600),
+        quiet=false_alarm_bound(
+            sum(result.wrong_alarms for result in free), sum(result.duration_s for result in free) / 3600
+        ),
     )
 
 
 def watch_clip(classifier: Classifier, file: Path) -> Watched:
-    """What the alarm does on one clip at its default settings, scored once; and what it would do without its brakes."""
+    """Run the alarm on one clip at its default settings, scored once; also as it would be without its brakes."""
     rule = Rule.from_card(classifier.card)
     events: list[Event] = []
     decider = ShadowDecider(
@@ -318,13 +242,13 @@ def watch_clip(classifier: Classifier, file: Path) -> Watched:
 
 
 def judge_clip(clip: Clip, events: Sequence[Event], footage_s: float | None = None) -> ClipResult:
-    """Which alarms answer to the bear, and how soon the first came."""
+    """Find which alarms answer to the bear, and how soon the first came."""
     alarms = [event.media_time_s or 0.0 for event in events if (event.kind, event.type) == ("bear", "new")]
     return judge_alarms(clip, alarms, footage_s)
 
 
 def judge_alarms(clip: Clip, alarms: Sequence[float], footage_s: float | None = None) -> ClipResult:
-    """The same of the seconds into the clip at which new alarms came.
+    """Judge the seconds into the clip at which new alarms came.
 
     ``footage_s``: the seconds that were read, which count where the table promises more or says nothing.
     """
@@ -343,4 +267,82 @@ def judge_alarms(clip: Clip, alarms: Sequence[float], footage_s: float | None = 
         alarms_s=tuple(round(at, 2) for at in alarms),
         seconds_to_alarm=None if begins is None or not right else round(min(right) - begins, 2),
         wrong_alarms=len(alarms) - len(right),
+    )
+
+
+# What the motion stage makes of boxed bears: how close its regions come, and what recall it costs.
+
+
+CLOSE_IOU = 0.3  # a region this close to the box is a hit
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the motion stage makes of boxed bears."""
+
+    boxes: int
+    median_iou: float | None  # best region against the box
+    close: Rate | None  # boxes with a region of IoU >= 0.3
+    reached: Rate | None  # boxes whose middle lies in some region
+    recall: Rate | None  # boxes reached by a region that scores at the crop threshold or above
+    recall_on_boxes: Rate | None  # the same of the true boxes: what the gate costs is the difference
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """One boxed bear and what came through the gate."""
+
+    iou: float
+    reached: bool
+    alarm: bool  # a region that reaches it scores at the crop threshold or above
+    alarm_on_box: bool
+
+
+def through_gate(classifier: Classifier, file: Path, boxes: Iterable[tuple[float, BoxXYWH]]) -> list[Boxed]:
+    """Run motion stage and classifier on the frames of a clip nearest to ``boxes`` (seconds, box)."""
+    find, waiting, found = MotionFinder(), sorted(boxes), []
+    last: tuple[Frame, tuple[Region, ...]] | None = None
+    with open_source(str(file)) as source:
+        for frame in source:
+            now = (frame, find(frame).regions)
+            while waiting and waiting[0][0] <= frame.time:
+                time_s, box = waiting.pop(0)
+                # The frame before may be the nearer one.
+                before = last is not None and time_s - last[0].time < frame.time - time_s
+                found.append(compare_box(classifier, *(last if before and last else now), box))
+            last = now
+    if last is not None:
+        found += [compare_box(classifier, *last, box) for time_s, box in waiting if time_s - last[0].time < 1.0]
+    return found
+
+
+def compare_box(classifier: Classifier, frame: Frame, regions: Sequence[Region], box: BoxXYWH) -> Boxed:
+    """Compare one true box with the regions that moved in that frame."""
+    limit = classifier.card.thresholds["crop"].value
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
+    reach = [
+        region
+        for region in regions
+        if region.box_xywh[0] <= x <= region.box_xywh[0] + region.box_xywh[2]
+        and region.box_xywh[1] <= y <= region.box_xywh[1] + region.box_xywh[3]
+    ]
+    scores = classifier.score(frame.image, [*reach, Region(box, "motion")])
+    return Boxed(
+        iou=max((iou(region.box_xywh, box) for region in regions), default=0.0),
+        reached=bool(reach),
+        alarm=any(score.bear >= limit for score in scores[:-1]),
+        alarm_on_box=scores[-1].bear >= limit,
+    )
+
+
+def gate(boxed: Sequence[Boxed]) -> Gate:
+    """Make the figures of the motion gate."""
+    n = len(boxed)
+    return Gate(
+        boxes=n,
+        median_iou=median(one.iou for one in boxed) if boxed else None,
+        close=wilson(sum(one.iou >= CLOSE_IOU for one in boxed), n),
+        reached=wilson(sum(one.reached for one in boxed), n),
+        recall=wilson(sum(one.alarm for one in boxed), n),
+        recall_on_boxes=wilson(sum(one.alarm_on_box for one in boxed), n),
     )

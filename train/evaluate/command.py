@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from train.data.pictures import Picture
     from train.evaluate.clips import Clip, Clips
     from train.evaluate.far_bears import Figures
-    from train.evaluate.held_out import Learned
+    from train.evaluate.held_out import Judge, Learned
     from train.evaluate.stills import Stills
-
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ def evaluate(
     from train.evaluate.clips import evaluate_clips
     from train.evaluate.held_out import learned, split_digest
     from train.evaluate.stills import evaluate_stills
-    from train.evaluate.text import clips_text, learned_text, stills_text
+    from train.evaluate.text import benchmark_text, clips_text, learned_text, stills_text
 
     narrowed = bool(source or split or split_file)
     table = find_clips(path) if clips and not narrowed else None
@@ -68,7 +67,6 @@ def evaluate(
         if benchmark:
             raise OptionError(f"--benchmark measures one model file, and {model} is a folder; leave it out")
         from train.evaluate.held_out import judges_of
-        from train.evaluate.trail_cameras import evaluate_trail
 
         print(evaluate_trail(judges_of(Path(model), table_of), footage, as_json=as_json))
         return
@@ -91,15 +89,45 @@ def evaluate(
     if found is not None:
         print(stills_text(classifier.card, found))
     if far is not None:
-        from train.evaluate.text import benchmark_text
-
         print("\n" + benchmark_text(far))
     if seen is not None:
         print(clips_text(seen))
 
 
+def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: bool) -> str:
+    """Judge one model, or the folds of a recipe, on trail cameras; the words to print.
+
+    As JSON they hold every frame's scores, from which the figures can be made again. Each model watches all clips.
+    Raises CatalogError where there is no frame of a trail camera among the pictures.
+    """
+    from edge.cli.progress import track
+    from train.evaluate.clips import evaluate_clips
+    from train.evaluate.text import clips_line, trail_text
+    from train.evaluate.trail_cameras import see_all, trail_figures
+
+    frames = see_all(judges, track)
+    if not any(one.part == "trail camera" and one.bear for one in frames):
+        raise CatalogError(
+            "no bear on a frame of a trail camera is among these pictures; the table's column condition says which "
+            "pictures are such frames"
+        )
+    figures = trail_figures(frames)
+    seen = {
+        one.classifier.name: evaluate_clips(one.classifier, track(clips, f"{one.classifier.name}: watching clips"))
+        for one in (judges if clips else ())
+    }
+    if as_json:
+        found = {
+            "figures": asdict(figures),
+            "clips": {name: asdict(one) for name, one in seen.items()},
+            "frames": [asdict(one) for one in frames],
+        }
+        return json.dumps(found, indent=1, ensure_ascii=False)
+    return "\n".join([trail_text(figures), *(f"\n{clips_line(name, clips, one)}" for name, one in seen.items())])
+
+
 def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Learned | None = None) -> Figures:
-    """Benchmarks A and B of these pictures; among the doubts, that the model knows their sources."""
+    """Measure benchmarks A and B of these pictures; among the doubts, that the model knows their sources."""
     from edge.cli.progress import track
     from train.evaluate.far_bears import benchmark_scores, figures
 
@@ -113,7 +141,7 @@ def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Lear
 
 
 def has_stills(path: Path) -> bool:
-    """Whether there are pictures to read: not for a videos.csv, nor for a folder that holds clips alone."""
+    """Return True if there are pictures to read: not for a videos.csv, nor for a folder that holds clips alone."""
     from train.evaluate.clips import TABLE
 
     if path.name == TABLE:
@@ -124,7 +152,7 @@ def has_stills(path: Path) -> bool:
 
 
 def find_clips(path: Path) -> Path | None:
-    """The videos.csv that ``path`` is, holds, or has beside it; also in a folder ``videos``."""
+    """Find the videos.csv that ``path`` is, holds, or has beside it; also in a folder ``videos``."""
     from train.evaluate.clips import TABLE
 
     if path.name == TABLE:
@@ -134,7 +162,7 @@ def find_clips(path: Path) -> Path | None:
 
 
 def read_footage(table: Path | None) -> list[Clip]:
-    """The clips of a table, none where there is no table."""
+    """Read the clips of a table, none where there is no table."""
     from train.evaluate.clips import read_clips
 
     return [] if table is None else read_clips(table)
@@ -148,7 +176,7 @@ def report(
     far: Figures | None = None,
     known: Learned | None = None,
 ) -> dict[str, Any]:
-    """All figures, ready for JSON."""
+    """Collect all figures, ready for JSON."""
     found: dict[str, Any] = {
         "model": classifier.name,
         "model_file": str(classifier.path),

@@ -1,9 +1,8 @@
 """Is a new model better than the one in use? Both on the same held-out pictures, one verdict by a rule made beforehand.
 
-Where there are frames of trail cameras, endpoint and guards are those of ``train.evaluate.compare``. Elsewhere
-the endpoint is recall averaged over the false-positive rates up to 5 %, on benchmark A's crops of 27 px and more, and
-the guards are what the new model loses at 1 %, on stills, and what more it takes for bears at its own thresholds
-(docs/judging.md says when each was set, and what was known by then).
+There are two rules. Where there are frames of trail cameras, it goes by recall averaged over the false-alarm rates up
+to 2 % on them. Elsewhere it goes by recall averaged over the false-positive rates up to 5 % on benchmark A's crops of
+27 px and more. docs/judging.md says when each was set, and what was known by then.
 """
 
 from __future__ import annotations
@@ -18,19 +17,9 @@ from numpy.typing import NDArray
 from edge.detect.card import Card
 from edge.detect.classifier import Classifier
 from train.data.pictures import Picture
-from train.evaluate.far_bears import (
-    BINS,
-    LEAST,
-    RATE,
-    Benchmark,
-    Follow,
-    FollowPictures,
-    Scores,
-    StillScores,
-    benchmark_scores,
-    still_scores,
-)
+from train.evaluate.far_bears import BINS, MIN_CROPS, RATE, Benchmark, Follow, Scores, benchmark_scores
 from train.evaluate.held_out import Judge, Unseen
+from train.evaluate.stills import FollowPictures, StillScores, still_scores
 from train.evaluate.trail_cameras import Frame, Track, at_once, see_all, supported
 from train.metrics import (
     REPLICATES,
@@ -43,14 +32,9 @@ from train.metrics import (
     too_few,
 )
 
-# Endpoint and guards of ``compare`` on frames of trail cameras.
-#
-# The endpoint is recall averaged over the false-alarm rates up to 2 % (``train.metrics.mean_recall``) on frames of
-# trail cameras, each judged by a model that saw none of its camera. With 53 bears and some 650 others 1 % are six
-# frames: recall at one rate hangs on one of them, the average on the highest thirteen. Chosen, as the guards were,
-# before any model but the bundled one had been looked at.
+Verdict = Literal["shown to be better", "not shown to be better", "shown to be worse"]
 
-
+# Figures that a rule goes by, as they are called in the tables and in --json.
 TRAIL_PRIMARY_RATE = 0.02
 TRAIL_PRIMARY = "trail cameras: mean recall up to 2 %"
 AT_1 = "trail cameras: recall at 1 %"
@@ -60,8 +44,77 @@ OWN_ALARMS = "trail cameras: false alarms at its own threshold"
 NIGHT = "trail cameras, night: false alarms at its threshold"
 DARK = "trail cameras, dark animals: false alarms at its threshold"
 STILLS = "stills: recall at 1 %"
+STILL_ALARMS = "stills: false positives at its own threshold"
 TOYS = "stills: toys taken for bears at its own threshold"
+PRIMARY_RATE = 0.05
+PRIMARY = "mean recall up to 5 %, 27 px and more"
+AT_RATE = "recall at 1 %, 27 px and more"
+CROP_ALARMS = "false positives at its own crop threshold, 27 px and more"
 SMALL = "recall at 1 %, 45 px and less"
+PRIMARY_BINS, SMALL_BINS = tuple(BINS)[1:], tuple(BINS)[:2]
+NO_FRAMES = "too few frames of trail cameras for an endpoint of their own: the verdict goes by animals made far"
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """All scores of one model."""
+
+    name: str
+    card: Card
+    benchmark: Benchmark
+    stills: StillScores
+    frames: tuple[Frame, ...] = ()  # of trail cameras; of several folds each judged the ones that it has not seen
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One thing a better model may not lose, and how much of it the interval allows for."""
+
+    what: str
+    worst: float  # points lost at the interval's bad end, or beyond a limit
+    at_least: float  # points lost at its good end, or beyond a limit where the loss is shown
+    margin: float
+
+    @property
+    def holds(self) -> bool:
+        """Return True if a loss beyond the margin is ruled out."""
+        return self.worst <= self.margin
+
+    @property
+    def broken(self) -> bool:
+        """Return True if a loss beyond the margin is shown."""
+        return self.at_least > self.margin
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Old and new, figure by figure, and the verdict."""
+
+    old: str
+    new: str
+    verdict: Verdict
+    why: str
+    pictures: int
+    sources: tuple[str, ...]
+    figures: dict[str, Difference]  # the primary one first, where there is one
+    guards: tuple[Guard, ...]
+    checked: str = ""  # how it is known that neither model has seen the pictures, in words after "pictures"
+    doubts: tuple[str, ...] = ()  # what the pictures do not allow
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Points (0.01 = 1) that the new model may lose: the 95 % interval's bad end must stay within them."""
+
+    figure: str
+    margin: float
+    of_bears: bool = False  # the figure is a recall, else a share of false positives
+
+    def guard(self, one: Difference) -> Guard:
+        """Return how far the interval lets the new model lose."""
+        sign = -1 if self.of_bears else 1
+        good, bad = sorted((sign * one.low, sign * one.high))
+        return Guard(self.figure, bad, good, self.margin)
 
 
 @dataclass(frozen=True)
@@ -70,24 +123,155 @@ class Limit:
 
     figure: str
     most: float  # a share: of bears lost, or of others taken for one
-    of_bears: bool = False  # the figure is a recall
+    of_bears: bool = False
 
-    def beyond(self, one: Difference) -> float:
-        """Return by how much the new model is beyond both the limit and the old model; 0 within either."""
+    def guard(self, one: Difference) -> Guard:
+        """Return how far the new model is beyond both the limit and the old model; 0 within either."""
         old, new = (1 - one.old, 1 - one.new) if self.of_bears else (one.old, one.new)
-        return max(0.0, min(new - self.most, new - old))
+        beyond = max(0.0, min(new - self.most, new - old))
+        is_shown = one.loss if self.of_bears else one.gain
+        share = 1 - self.most if self.of_bears else self.most
+        return Guard(f"{self.figure} (limit {100 * share:g} %)", beyond, beyond if is_shown else 0.0, 0.0)
 
-    def worse(self, one: Difference) -> bool:
-        """Return True if the new model is shown to be worse than the old one."""
-        return one.loss if self.of_bears else one.gain
+
+@dataclass(frozen=True)
+class NotWorse:
+    """A recall at which the new model may not be shown to be worse."""
+
+    figure: str
+
+    def guard(self, one: Difference) -> Guard:
+        """Return how much the new model loses at the interval's good end, where a loss is shown."""
+        lost = max(0.0, -one.high) if one.loss else 0.0
+        return Guard(f"{self.figure} (not shown worse)", lost, lost, 0.0)
 
 
-LIMITS = (
-    Limit(STILLS, 0.025, of_bears=True),
-    Limit(TOYS, 0.02),
-    Limit(NIGHT, 0.01),
-    Limit(DARK, 0.01),
+@dataclass(frozen=True)
+class Rule:
+    """The endpoint a verdict goes by, and what a better model may not lose."""
+
+    endpoint: str
+    guards: tuple[Margin | Limit | NotWorse, ...]
+
+    def guards_of(self, figures: Mapping[str, Difference]) -> tuple[Guard, ...]:
+        """Return the guards that these figures allow to be checked."""
+        return tuple(one.guard(figures[one.figure]) for one in self.guards if one.figure in figures)
+
+
+# With 53 bears and some 650 others 1 % are six frames: recall at one rate hangs on one of them, the average up to 2 %
+# on the highest thirteen. Chosen, as the guards were, before any model but the bundled one had been looked at.
+TRAIL_RULE = Rule(
+    TRAIL_PRIMARY,
+    (Limit(STILLS, 0.025, of_bears=True), Limit(TOYS, 0.02), Limit(NIGHT, 0.01), Limit(DARK, 0.01), NotWorse(SMALL)),
 )
+FAR_RULE = Rule(
+    PRIMARY,
+    (
+        Margin(AT_RATE, 0.05, of_bears=True),  # so much hangs on the few others that decide the threshold for 1 %
+        Margin(STILLS, 0.02, of_bears=True),
+        Margin(STILL_ALARMS, 0.01),
+        Margin(CROP_ALARMS, 0.02),  # a single crop raises no alarm, a still does
+    ),
+)
+
+
+def score_model(
+    classifier: Classifier,
+    pictures: Sequence[Picture],
+    follow: Follow = iter,
+    follow_pictures: FollowPictures = iter,
+    min_crops: int = MIN_CROPS,
+    folds: Sequence[Judge] = (),
+    follow_frames: Track[Frame | None] = at_once,
+) -> ModelScores:
+    """Score both benchmarks, with at least ``min_crops`` crops a bin, the stills, and the frames of trail cameras.
+
+    ``folds``: further models of the same recipe, and the frames that they are to judge.
+    """
+    return ModelScores(
+        name=classifier.name,
+        card=classifier.card,
+        benchmark=benchmark_scores(classifier, pictures, min_crops=min_crops, follow=follow),
+        stills=still_scores(classifier, pictures, follow_pictures),
+        frames=tuple(see_all([Judge(classifier, tuple(pictures)), *folds], follow_frames)),
+    )
+
+
+def compare(old: ModelScores, new: ModelScores, seen: Unseen, replicates: int = REPLICATES) -> Comparison:
+    """Compare every figure of both models with its paired test, and give the verdict."""
+    figures = differences(old, new, replicates)
+    rule = TRAIL_RULE if TRAIL_PRIMARY in figures else FAR_RULE
+    guards = rule.guards_of(figures)
+    verdict, why = judge(figures.get(rule.endpoint), guards, rule.endpoint)
+    doubts = [NO_FRAMES] if rule is FAR_RULE else []
+    return Comparison(
+        old=old.name,
+        new=new.name,
+        verdict=verdict,
+        why=why,
+        pictures=len(seen.pictures),
+        sources=tuple(sorted({picture.source for picture in seen.pictures})),
+        figures=figures,
+        guards=guards,
+        checked=seen.checked,
+        doubts=(*seen.warnings, *too_few_others(new), *doubts),
+    )
+
+
+def too_few_others(looked: ModelScores) -> Iterable[str]:
+    """Say where 1 % is a share of fewer others than a threshold for it takes."""
+    made, stills = looked.benchmark.made, looked.stills
+    large = ~made.bear & np.isin(np.array(made.bin), PRIMARY_BINS)
+    for what, others in (("crops of 27 px and more", made.picture[large]), ("stills", stills.files[~stills.bear])):
+        if len(others) and too_few(others, RATE):
+            many = len(np.unique(others))
+            yield f"too few others for {100 * RATE:g} % among {what}: {many} pictures, it takes {3 / RATE:.0f}"
+
+
+def judge(primary: Difference | None, guards: Sequence[Guard], what: str) -> tuple[Verdict, str]:
+    """Give the verdict and its reason in words; without the primary endpoint no model is shown to be better."""
+    if primary is None:
+        lost = next((guard for guard in guards if guard.broken), None)
+        none = "no crops of 27 px and more of both bears and others"
+        if lost is None:
+            return "not shown to be better", none
+        return "shown to be worse", f"{lost.what}: at least {100 * lost.at_least:.1f} points worse ({none})"
+    found = f"{what}: {100 * primary.value:+.1f} points [{100 * primary.low:+.1f}, {100 * primary.high:+.1f}]"
+    found += f", p {primary.p:.3f}"
+    lost = next((guard for guard in guards if guard.broken), None)
+    if primary.loss:
+        return "shown to be worse", found
+    if lost is not None:
+        return "shown to be worse", f"{lost.what}: at least {100 * lost.at_least:.1f} points worse ({found})"
+    if not primary.gain:
+        return "not shown to be better", found
+    may_be_lost = next((guard for guard in guards if not guard.holds), None)
+    if may_be_lost is None:
+        return "shown to be better", found
+    but = f"is {100 * may_be_lost.worst:.1f} points beyond it"
+    if may_be_lost.margin:
+        but = f"may be up to {100 * may_be_lost.worst:.1f} points worse (allowed {100 * may_be_lost.margin:g})"
+    return "not shown to be better", f"{found}, but {may_be_lost.what} {but}"
+
+
+def differences(old: ModelScores, new: ModelScores, replicates: int = REPLICATES) -> dict[str, Difference]:
+    """Compare figure by figure, the primary one first; what there is nothing of is left out."""
+    still = stills_pair(old.stills, new.stills)
+    real = pair_up(old.benchmark.real, new.benchmark.real)
+    crop = old.card.thresholds["crop"].value, new.card.thresholds["crop"].value
+    whole = old.card.thresholds["frame"].value, new.card.thresholds["frame"].value
+    found = {
+        STILLS: recall_difference(still, RATE, replicates),
+        "stills: recall at its own threshold": at_own(still, whole, bears=True),
+        STILL_ALARMS: at_own(still, whole, bears=False),
+        TOYS: at_own(still.where(old.stills.toy), whole, bears=False),
+        "trail camera: boxes found at its own crop threshold": at_own(real, crop, bears=True),
+    }
+    return (
+        frame_differences(old.frames, new.frames, replicates)
+        | crop_differences(old.benchmark.made, new.benchmark.made, crop, replicates)
+        | {name: one for name, one in found.items() if one is not None}
+    )
 
 
 def frame_differences(
@@ -129,159 +313,10 @@ def shared(old: Iterable[Frame], new: Iterable[Frame]) -> list[tuple[Frame, Fram
     return [(one, others[one.file]) for one in old if one.part == "trail camera" and one.file in others]
 
 
-def beyond_limits(figures: Mapping[str, Difference]) -> Iterable[tuple[str, float, bool]]:
-    """Yield each guard the figures allow: its words, how far the new model is beyond it, and if it is shown worse.
-
-    Small windows have no limit of their own: there the new model may not be shown to be worse.
-    """
-    for limit in LIMITS:
-        if limit.figure in figures:
-            one = figures[limit.figure]
-            share = 1 - limit.most if limit.of_bears else limit.most
-            words = f"{limit.figure} (limit {100 * share:g} %)"
-            yield words, limit.beyond(one), limit.worse(one)
-    if SMALL in figures:
-        one = figures[SMALL]
-        yield f"{SMALL} (not shown worse)", max(0.0, -one.high) if one.loss else 0.0, one.loss
-
-
-Verdict = Literal["shown to be better", "not shown to be better", "shown to be worse"]
-PRIMARY = "mean recall up to 5 %, 27 px and more"
-PRIMARY_RATE = 0.05
-AT_RATE = "recall at 1 %, 27 px and more"
-PRIMARY_BINS, SMALL_BINS = tuple(BINS)[1:], tuple(BINS)[:2]
-NO_FRAMES = "too few frames of trail cameras for an endpoint of their own: the verdict goes by animals made far"
-# Points (0.01 = 1) that the new model may lose: the 95 % interval's bad end must stay within them.
-STILL_RECALL_MARGIN = 0.02
-STILL_ALARM_MARGIN = 0.01
-CROP_RECALL_MARGIN = 0.05  # so much hangs on the few others that decide the threshold for 1 %
-CROP_ALARM_MARGIN = 0.02  # a single crop raises no alarm, a still does
-
-
-@dataclass(frozen=True)
-class Looked:
-    """All that one model said of the pictures."""
-
-    name: str
-    card: Card
-    benchmark: Benchmark
-    stills: StillScores
-    frames: tuple[Frame, ...] = ()  # of trail cameras; of several folds each judged the ones that it has not seen
-
-
-@dataclass(frozen=True)
-class Guard:
-    """One thing a better model may not lose, and how much of it the interval allows for."""
-
-    what: str
-    worst: float  # points lost at the interval's bad end, or beyond a limit
-    at_least: float  # points lost at its good end, or beyond a limit where the loss is shown
-    margin: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether a loss beyond the margin is ruled out."""
-        return self.worst <= self.margin
-
-    @property
-    def broken(self) -> bool:
-        """Whether a loss beyond the margin is shown."""
-        return self.at_least > self.margin
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Old and new, figure by figure, and the verdict."""
-
-    old: str
-    new: str
-    verdict: Verdict
-    why: str
-    pictures: int
-    sources: tuple[str, ...]
-    figures: dict[str, Difference]  # the primary one first, where there is one
-    guards: tuple[Guard, ...]
-    checked: str = ""  # how it is known that neither model has seen the pictures, in words after "pictures"
-    doubts: tuple[str, ...] = ()  # what the pictures do not allow
-
-
-def look_at(
-    classifier: Classifier,
-    pictures: Sequence[Picture],
-    follow: Follow = iter,
-    follow_pictures: FollowPictures = iter,
-    least: int = LEAST,
-    folds: Sequence[Judge] = (),
-    follow_frames: Track[Frame | None] = at_once,
-) -> Looked:
-    """Score both benchmarks, with at least ``least`` crops a bin, the stills, and the frames of trail cameras.
-
-    ``folds``: further models of the same recipe, and the frames that they are to judge.
-    """
-    return Looked(
-        name=classifier.name,
-        card=classifier.card,
-        benchmark=benchmark_scores(classifier, pictures, least=least, follow=follow),
-        stills=still_scores(classifier, pictures, follow_pictures),
-        frames=tuple(see_all([Judge(classifier, tuple(pictures)), *folds], follow_frames)),
-    )
-
-
-def compare(old: Looked, new: Looked, seen: Unseen, replicates: int = REPLICATES) -> Comparison:
-    """Every figure of both models with its paired test, and the verdict."""
-    figures = differences(old, new, replicates)
-    primary = TRAIL_PRIMARY if TRAIL_PRIMARY in figures else PRIMARY
-    guards = tuple(limits_of(figures) if primary != PRIMARY else guards_of(figures))
-    verdict, why = judge(figures.get(primary), guards, primary)
-    doubts = [] if primary != PRIMARY else [NO_FRAMES]
-    return Comparison(
-        old=old.name,
-        new=new.name,
-        verdict=verdict,
-        why=why,
-        pictures=len(seen.pictures),
-        sources=tuple(sorted({picture.source for picture in seen.pictures})),
-        figures=figures,
-        guards=guards,
-        checked=seen.checked,
-        doubts=(*seen.warnings, *too_few_others(new), *doubts),
-    )
-
-
-def too_few_others(looked: Looked) -> Iterable[str]:
-    """Where 1 % is a share of fewer others than a threshold for it takes."""
-    made, stills = looked.benchmark.made, looked.stills
-    large = ~made.bear & np.isin(np.array(made.bin), PRIMARY_BINS)
-    for what, others in (("crops of 27 px and more", made.picture[large]), ("stills", stills.files[~stills.bear])):
-        if len(others) and too_few(others, RATE):
-            many = len(np.unique(others))
-            yield f"too few others for {100 * RATE:g} % among {what}: {many} pictures, it takes {3 / RATE:.0f}"
-
-
-def differences(old: Looked, new: Looked, replicates: int = REPLICATES) -> dict[str, Difference]:
-    """Figure -> old, new and their difference; the primary one first. What there is nothing of is left out."""
-    still = stills_pair(old.stills, new.stills)
-    real = pair_up(old.benchmark.real, new.benchmark.real)
-    crop = old.card.thresholds["crop"].value, new.card.thresholds["crop"].value
-    whole = old.card.thresholds["frame"].value, new.card.thresholds["frame"].value
-    found = {
-        "stills: recall at 1 %": recall_difference(still, RATE, replicates),
-        "stills: recall at its own threshold": at_own(still, whole, bears=True),
-        "stills: false positives at its own threshold": at_own(still, whole, bears=False),
-        "stills: toys taken for bears at its own threshold": at_own(still.where(old.stills.toy), whole, bears=False),
-        "trail camera: boxes found at its own crop threshold": at_own(real, crop, bears=True),
-    }
-    return (
-        frame_differences(old.frames, new.frames, replicates)
-        | crop_differences(old.benchmark.made, new.benchmark.made, crop, replicates)
-        | {name: one for name, one in found.items() if one is not None}
-    )
-
-
 def crop_differences(
     old: Scores, new: Scores, thresholds: tuple[float, float], replicates: int = REPLICATES
 ) -> dict[str, Difference]:
-    """The differences on benchmark A's crops, the primary endpoint first."""
+    """Compare benchmark A's crops, the primary endpoint first."""
     made, bins = pair_up(old, new), np.array(old.bin)
     large = made.where(np.isin(bins, PRIMARY_BINS))
     found: dict[str, Difference | None] = {
@@ -293,71 +328,24 @@ def crop_differences(
         found[f"recall at 1 %, {name}"] = recall_difference(made.where(bins == name), RATE, replicates)
     found["AUC, 27 px and more"] = auc_difference(large)
     found["recall at its own crop threshold, 27 px and more"] = at_own(large, thresholds, bears=True)
-    found["false positives at its own crop threshold, 27 px and more"] = at_own(large, thresholds, bears=False)
+    found[CROP_ALARMS] = at_own(large, thresholds, bears=False)
     return {name: one for name, one in found.items() if one is not None}
 
 
 def pair_up(old: Scores, new: Scores) -> Pair:
-    """Two models' scores of the same crops, which are drawn alike whatever the input size."""
+    """Pair two models' scores of the same crops, which are drawn alike whatever the input size."""
     if not np.array_equal(old.side_px, new.side_px):
         raise RuntimeError("the two models were not given the same crops")
     return Pair(old.score, new.score, old.bear, old.picture)
 
 
 def stills_pair(old: StillScores, new: StillScores) -> Pair:
-    """Two models' scores of the same stills."""
+    """Pair two models' scores of the same stills."""
     return Pair(old.score, new.score, old.bear, old.files)
 
 
 def at_own(pair: Pair, thresholds: tuple[float, float], *, bears: bool) -> Difference | None:
-    """Difference in the share of bears (or others) at or above each model's own threshold."""
+    """Compare the share of bears (or others) at or above each model's own threshold."""
     side: NDArray[np.bool_] = pair.bear if bears else ~pair.bear
     part = pair.where(side)
     return rate_difference(part.old >= thresholds[0], part.new >= thresholds[1], part.picture)
-
-
-def guards_of(figures: dict[str, Difference]) -> Iterable[Guard]:
-    """The guards that these figures allow to be checked."""
-    for what, margin, sign in (
-        (AT_RATE, CROP_RECALL_MARGIN, -1),
-        ("stills: recall at 1 %", STILL_RECALL_MARGIN, -1),
-        ("stills: false positives at its own threshold", STILL_ALARM_MARGIN, 1),
-        ("false positives at its own crop threshold, 27 px and more", CROP_ALARM_MARGIN, 1),
-    ):
-        if what in figures:
-            bounds = sorted((sign * figures[what].low, sign * figures[what].high))
-            yield Guard(what, bounds[1], bounds[0], margin)
-
-
-def limits_of(figures: dict[str, Difference]) -> Iterable[Guard]:
-    """Yield the guards where there are frames of trail cameras."""
-    for what, beyond, worse in beyond_limits(figures):
-        yield Guard(what, beyond, beyond if worse else 0.0, 0.0)
-
-
-def judge(primary: Difference | None, guards: Sequence[Guard], what: str = PRIMARY) -> tuple[Verdict, str]:
-    """The verdict and its reason in words; without the primary endpoint no model is shown to be better."""
-    if primary is None:
-        lost = next((guard for guard in guards if guard.broken), None)
-        none = "no crops of 27 px and more of both bears and others"
-        if lost is None:
-            return "not shown to be better", none
-        return "shown to be worse", f"{lost.what}: at least {100 * lost.at_least:.1f} points worse ({none})"
-    size = f"{what}: {100 * primary.value:+.1f} points [{100 * primary.low:+.1f}, {100 * primary.high:+.1f}]"
-    size += f", p {primary.p:.3f}"
-    broken = [guard for guard in guards if guard.broken]
-    if primary.loss:
-        return "shown to be worse", size
-    if broken:
-        lost = broken[0]
-        return "shown to be worse", f"{lost.what}: at least {100 * lost.at_least:.1f} points worse ({size})"
-    if not primary.gain:
-        return "not shown to be better", size
-    open_ = [guard for guard in guards if not guard.holds]
-    if open_:
-        lost = open_[0]
-        but = f"may be up to {100 * lost.worst:.1f} points worse (allowed {100 * lost.margin:g})"
-        if not lost.margin:
-            but = f"is {100 * lost.worst:.1f} points beyond it"
-        return "not shown to be better", f"{size}, but {lost.what} {but}"
-    return "shown to be better", size

@@ -10,17 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
 from edge.cli.progress import counted
 from train.evaluate.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
-
-if TYPE_CHECKING:
-    from train.evaluate.compare import Comparison, Guard
-    from train.metrics import Difference
-
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -52,9 +47,10 @@ def compare(
     from edge.detect.classifier import Classifier
     from edge.errors import ModelError, OptionError
     from train.evaluate.compare import compare as compare_models
-    from train.evaluate.compare import look_at
-    from train.evaluate.far_bears import LEAST
+    from train.evaluate.compare import score_model
+    from train.evaluate.far_bears import MIN_CROPS
     from train.evaluate.held_out import Judge, in_common, judges_of, split_digest, unseen
+    from train.evaluate.text import comparison_text
 
     for name in (old, new):
         if not name.exists():
@@ -79,28 +75,28 @@ def compare(
     stop = Event()
 
     def beside(items: Iterable[T]) -> Iterator[T]:
-        """The items until Ctrl-C, which only the main thread hears."""
+        """Yield the items until Ctrl-C, which only the main thread hears."""
         return itertools.takewhile(lambda _: not stop.is_set(), items)
 
     # A thread a model: onnxruntime lets the other run, and each model alone uses one core.
     with ThreadPoolExecutor(1) as pool:
         try:
             other = pool.submit(
-                look_at,
+                score_model,
                 after[0].classifier,
                 after[0].pictures,
                 beside,
                 beside,
-                LEAST,
+                MIN_CROPS,
                 after[1:],
                 lambda some, *_: beside(some),
             )
-            first = look_at(
+            first = score_model(
                 before[0].classifier,
                 before[0].pictures,
                 lambda views: track(views, "both models: far animals"),
                 lambda rows: track(rows, "both models: stills"),
-                LEAST,
+                MIN_CROPS,
                 before[1:],
                 lambda some, words, many: track(some, f"both models: {words}", many),
             )
@@ -115,46 +111,3 @@ def compare(
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else comparison_text(found))
     if require_better and found.verdict != "shown to be better":
         raise typer.Exit(NOT_BETTER)
-
-
-def comparison_text(found: Comparison) -> str:
-    """The verdict, then each figure of both."""
-    lines = [f"{found.new} is {found.verdict} than {found.old}."]
-    lines += [f"  {found.why}", ""]
-    lines.append(
-        f"On {counted(found.pictures, 'picture')} of {counted(len(found.sources), 'source')}, {found.checked}:"
-    )
-    lines += [f"  Note: {words}." for words in found.doubts]
-    lines.append(f"  {'':<60}{'old':>7}{'new':>7}  difference")
-    lines += [f"  {name:<60}{figure_line(name, one)}" for name, one in found.figures.items()]
-    lines += ["", "What a better model may not lose (points at the 95 % interval's bad end, or beyond a limit):"]
-    lines += [
-        f"  {guard.what:<70}{100 * guard.worst:>+7.1f}  allowed {100 * guard.margin:g}{_not_met(guard)}"
-        for guard in found.guards
-    ]
-    lines += [
-        "",
-        "In brackets: 95 % intervals, paired, over original pictures; p: two-sided, pictures swapped between them.",
-    ]
-    return "\n".join(lines)
-
-
-def _not_met(guard: Guard) -> str:
-    if guard.holds:
-        return ""
-    if guard.broken:
-        return "  NOT MET: it is worse"
-    return "  not shown: too few pictures to tell" if guard.margin else "  NOT MET: beyond its limit"
-
-
-def figure_line(name: str, one: Difference) -> str:
-    """``  66.3   81.0  +14.7 [+8.1, +21.0]  p 0.001``, in percent, points and pictures; AUC as it is."""
-    if name.startswith("AUC"):
-        return f"{one.old:>7.3f}{one.new:>7.3f}  {one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]  {_chance(one.p)}"
-    old, new, value, low, high = (100 * each for each in (one.old, one.new, one.value, one.low, one.high))
-    counts = f"  ({round(one.old * one.n)} and {round(one.new * one.n)} of {one.n})" if one.n < 100 else ""
-    return f"{old:>7.1f}{new:>7.1f}  {value:+.1f} [{low:+.1f}, {high:+.1f}]  {_chance(one.p)}{counts}"
-
-
-def _chance(p: float) -> str:
-    return f"p {p:.3f}" if p >= 0.001 else "p < 0.001"

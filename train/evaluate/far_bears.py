@@ -1,8 +1,7 @@
-"""Subject-filling stills: whole pictures, as ``classify`` looks at them."""
+"""Benchmarks of far bears: held-out animals made far (A), and real bears of trail cameras at their true boxes (B)."""
 
 from __future__ import annotations
 
-import logging
 import re
 import zlib
 from collections import Counter, defaultdict
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 
 from edge.detect.classifier import Classifier
 from edge.detect.crops import cut
-from edge.detect.stills import look
 from edge.errors import CatalogError, PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
@@ -25,6 +23,7 @@ from edge.schema import Picture as Image
 from train.data.feedback import RANDOM_NEGATIVE, is_cut, part_of
 from train.data.outsiders import words_of
 from train.data.pictures import Picture, is_bear
+from train.evaluate.crops import Score, as_jpeg, bear_score, longer_side
 from train.metrics import AtRate, Auc, Rate, clustered_auc, clustered_rate, recall_at, threshold_at, wilson
 
 # Which held-out pictures give the subjects, which the places behind them, and which are of a real trail camera.
@@ -63,20 +62,20 @@ def is_trail(picture: Picture) -> bool:
 
 
 def is_scene(picture: Picture) -> bool:
-    """Whether a picture without a bear shows a place rather than one animal that fills the frame."""
+    """Return True if a picture without a bear shows a place rather than one animal that fills the frame."""
     words = words_of(picture.note)
     return is_trail(picture) or bool(SCENE.search(words)) or any(map(_is_empty, (words, picture.named)))
 
 
 def kind_of(picture: Picture) -> str:
-    """The animal as the note's first words name it (up to a ``;``), ``toy`` for a teddy bear, else the label."""
+    """Name the animal as the note's first words do (up to a ``;``), ``toy`` for a teddy bear, else the label."""
     if picture.label == "teddy_bear":
         return TOY
     return words_of(picture.note) or picture.named or picture.label
 
 
 def sort_out(pictures: Iterable[Picture]) -> Subjects:
-    """The pictures by their use. Raises CatalogError where there are no subjects to compare.
+    """Sort the pictures by their use. Raises CatalogError where there are no subjects to compare.
 
     A picture known by its note to be of a trail camera never is a subject: its bears are benchmark B's. A whole frame
     of an alarm in which a person saw something is no place either, for that still stands in it. Frames that the table
@@ -119,7 +118,7 @@ BINS: dict[str, tuple[float, float]] = {
     "45-90 px": (45.0, 90.0),
     ">90 px": (90.0, 160.0),
 }
-LEAST = 300  # crops a bin, of bears and of others
+MIN_CROPS = 300  # crops a bin, of bears and of others
 JPEG_QUALITY = (60, 90)  # what trail and network cameras use
 RIM = 0.08  # of the subject's shorter side, blended into the place
 AROUND = 2.0  # the place that is rendered, times the subject's longer side
@@ -140,21 +139,21 @@ class View:
 
 
 def bin_of(side_px: float) -> str:
-    """The size bin of a box by its longer side in pixels."""
+    """Find the size bin of a box by its longer side in pixels."""
     return next((name for name, (_, most) in list(BINS.items())[:-1] if side_px < most), list(BINS)[-1])
 
 
-def views(subjects: Subjects, size: int, context: float, seed: int, least: int = LEAST) -> Iterator[View]:
-    """Benchmark A's crops, the same for every model with this input ``size`` and crop ``context``.
+def views(subjects: Subjects, size: int, context: float, seed: int, min_crops: int = MIN_CROPS) -> Iterator[View]:
+    """Make benchmark A's crops, the same for every model with this input ``size`` and crop ``context``.
 
-    Each subject is taken equally often in a bin, so that at least ``least`` crops come together, where its own pixels
+    Each subject is taken equally often in a bin, so that at least ``min_crops`` come together, where its own pixels
     suffice: nothing is enlarged. In bins that only some reach these are taken more often, which changes no crop of
     another bin; where none does, the bin falls short. A picture that cannot be read is left out.
     """
     read = reader()
     for side in (subjects.bears, subjects.others):
         boxes = sum(max(len(picture.boxes), 1) for picture in side)
-        copies = -(-least // boxes)
+        copies = -(-min_crops // boxes)
         made: dict[str, Counter[Path]] = {name: Counter() for name in BINS}
         for picture in side:
             for view in of_picture(
@@ -163,9 +162,9 @@ def views(subjects: Subjects, size: int, context: float, seed: int, least: int =
                 made[view.bin][picture.file] += 1
                 yield view
         more = {
-            name: (copies, copies + -(-(least - found.total()) * copies // found.total()))
+            name: (copies, copies + -(-(min_crops - found.total()) * copies // found.total()))
             for name, found in made.items()
-            if 0 < found.total() < least
+            if 0 < found.total() < min_crops
         }
         for picture in side:
             reached = {name: wanted for name, wanted in more.items() if made[name][picture.file]}
@@ -182,7 +181,7 @@ def of_picture(
     seed: int,
     wanted: Mapping[str, tuple[int, int]],
 ) -> Iterator[View]:
-    """The crops of one picture in each bin: copies from the first number to before the second. None if unreadable."""
+    """Make the crops of one picture in each bin, copies from one number to before another; none if unreadable."""
     try:
         image = read(picture.file)
     except PictureError:
@@ -216,22 +215,21 @@ def of_picture(
 
 
 def real_views(pictures: Sequence[Picture], size: int, context: float) -> Iterator[View]:
-    """Benchmark B's crops: trail-camera bears, cut at their true boxes."""
+    """Make benchmark B's crops: trail-camera bears, cut at their true boxes."""
     for picture in pictures:
         try:
             image = read_picture(picture.file)
         except PictureError:
             continue
-        height, width = image.shape[:2]
         for box in picture.boxes:
-            side_px = max(box[2] * width, box[3] * height)
+            side_px = longer_side(box, image)
             crop = cut(image, box, size, context)
             name = str(picture.file)
             yield View(crop, bin_of(side_px), True, name, picture.source, picture.named or picture.label, side_px)
 
 
 def take(image: Image, box_xywh: BoxXYWH) -> Image:
-    """The box's own pixels, uint8 (h, w, 3)."""
+    """Take the box's own pixels, uint8 (h, w, 3)."""
     height, width = image.shape[:2]
     left, top, w, h = box_xywh
     x, y = min(round(left * width), width - 1), min(round(top * height), height - 1)
@@ -239,7 +237,7 @@ def take(image: Image, box_xywh: BoxXYWH) -> Image:
 
 
 def render(subject: Image, place: Image, side_px: float, size: int, context: float, rng: np.random.Generator) -> Image:
-    """``subject`` standing in ``place``, ``side_px`` long, photographed and cut as the alarm cuts a region.
+    """Photograph ``subject`` in ``place``, ``side_px`` long, and cut it as the alarm cuts a region.
 
     (size, size, 3). The place keeps its own scale, and is a random window of ``AROUND`` times the subject.
     """
@@ -254,14 +252,12 @@ def render(subject: Image, place: Image, side_px: float, size: int, context: flo
     alpha = feather(h, w)
     scene[y : y + h, x : x + w] = alpha * small + (1 - alpha) * scene[y : y + h, x : x + w]
     shown = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
-    quality = int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1))
-    packed = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    photograph = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    photograph = as_jpeg(shown, int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1)))
     return cut(photograph, (x / side, y / side, w / side, h / side), size, context)
 
 
 def feather(height: int, width: int) -> np.ndarray:
-    """(height, width, 1) weight of the subject, 1 inside and falling towards its rim."""
+    """Weigh the subject, 1 inside and falling towards its rim: (height, width, 1)."""
     rim = max(1.0, RIM * min(height, width))
     across, down = (np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) for n in (width, height))
     alpha = np.minimum(np.clip(across / rim, 0, 1)[None, :], np.clip(down / rim, 0, 1)[:, None])
@@ -269,7 +265,7 @@ def feather(height: int, width: int) -> np.ndarray:
 
 
 def window(place: Image, side: int, rng: np.random.Generator) -> Image:
-    """A random square window (side, side, 3) of a place, mirrored at its borders where it is too small."""
+    """Take a random square window (side, side, 3) of a place, mirrored at its borders where it is too small."""
     height, width = place.shape[:2]
     down, right = max(0, side - height), max(0, side - width)
     if down or right:
@@ -280,14 +276,14 @@ def window(place: Image, side: int, rng: np.random.Generator) -> Image:
 
 
 def reader() -> Callable[[Path], Image]:
-    """``read_picture`` that keeps the last pictures: the places are few and asked for again and again."""
+    """Make a ``read_picture`` that keeps the last pictures: the places are few and asked for again and again."""
     return lru_cache(maxsize=READ)(read_picture)
 
 
 def _place(
     places: Sequence[Picture], subject: Picture, read: Callable[[Path], Image], rng: np.random.Generator
 ) -> Image | None:
-    """A place for a subject that can be read and is not the subject itself."""
+    """Find a place for a subject that can be read and is not the subject itself."""
     for index in rng.permutation(len(places)):
         if places[index].file == subject.file:
             continue
@@ -303,7 +299,7 @@ def _place(
 
 SEED = 20261128
 BATCH = 32
-Score = Callable[[NDArray[np.uint8]], NDArray[np.floating]]  # crops (N, size, size, 3) BGR -> p(bear) (N,)
+NO_CROP = np.empty((0, 0, 3), np.uint8)  # of a view that was scored
 Follow = Callable[[Iterable[View]], Iterable[View]]  # a progress bar around the crops, or plain iter
 
 
@@ -320,7 +316,7 @@ class Scores:
     side_px: NDArray[np.float64]  # (N,)
 
     def where(self, chosen: NDArray[np.bool_]) -> Scores:
-        """The rows where ``chosen``."""
+        """Return the rows where ``chosen``."""
         kept = np.flatnonzero(chosen)
 
         def some(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -337,11 +333,11 @@ class Scores:
         )
 
     def in_bin(self, name: str) -> Scores:
-        """The rows of one size bin."""
+        """Return the rows of one size bin."""
         return self.where(np.array([one == name for one in self.bin], bool))
 
     def of_kind(self, name: str) -> Scores:
-        """The rows of one kind of subject."""
+        """Return the rows of one kind of subject."""
         return self.where(np.array([one == name for one in self.kind], bool))
 
 
@@ -351,7 +347,7 @@ class Benchmark:
 
     made: Scores  # A
     real: Scores  # B
-    least: int = LEAST  # crops a bin that A was to have, of bears and of others
+    min_crops: int = MIN_CROPS  # crops a bin that A was to have, of bears and of others
 
 
 def benchmark_scores(
@@ -361,10 +357,10 @@ def benchmark_scores(
     size: int = 224,
     context: float = 1.1,
     seed: int = SEED,
-    least: int = LEAST,
+    min_crops: int = MIN_CROPS,
     follow: Follow = iter,
 ) -> Benchmark:
-    """Scores on both benchmarks of held-out ``pictures``; a Classifier brings its own ``size`` and ``context``.
+    """Score both benchmarks of held-out ``pictures``; a Classifier brings its own ``size`` and ``context``.
 
     The crops depend on pictures, size, context and seed alone, so two models see the same ones, in the same
     order. Raises CatalogError where the pictures hold no bears or no other animals that fill the frame.
@@ -374,29 +370,19 @@ def benchmark_scores(
     score = bear_score(model) if isinstance(model, Classifier) else model
     subjects = sort_out(pictures)
     return Benchmark(
-        made=score_views(score, follow(views(subjects, size, context, seed, least))),
+        made=score_views(score, follow(views(subjects, size, context, seed, min_crops))),
         real=score_views(score, real_views(subjects.real, size, context)),
-        least=least,
+        min_crops=min_crops,
     )
 
 
-def bear_score(classifier: Classifier) -> Score:
-    """The classifier as a function from crops to bear probabilities."""
-    columns = list(classifier.card.alarm_columns)
-
-    def score(crops: NDArray[np.uint8]) -> NDArray[np.floating]:
-        return np.minimum(classifier(crops)[0][:, columns].sum(axis=1), 1.0)
-
-    return score
-
-
 def score_views(score: Score, crops: Iterable[View]) -> Scores:
-    """The scores of some crops, cut and scored batch by batch: all of them at once would take a gigabyte."""
+    """Score some crops, cut and scored batch by batch: all of them at once would take a gigabyte."""
     found: list[NDArray[np.floating]] = []
     about: list[View] = []
     for batch in batches(crops):
         found.append(np.asarray(score(np.stack([view.crop for view in batch]))))
-        about += [View(NOTHING, *_facts(view)) for view in batch]
+        about += [replace(view, crop=NO_CROP) for view in batch]
     names = {name: number for number, name in enumerate(dict.fromkeys(view.picture for view in about))}
     return Scores(
         score=np.concatenate(found).astype(np.float64) if found else np.empty(0),
@@ -409,15 +395,8 @@ def score_views(score: Score, crops: Iterable[View]) -> Scores:
     )
 
 
-NOTHING = np.empty((0, 0, 3), np.uint8)
-
-
-def _facts(view: View) -> tuple[str, bool, str, str, str, float]:
-    return view.bin, view.bear, view.picture, view.source, view.kind, view.side_px
-
-
 def batches(crops: Iterable[View]) -> Iterator[list[View]]:
-    """``BATCH`` crops at a time."""
+    """Yield ``BATCH`` crops at a time."""
     some: list[View] = []
     for view in crops:
         some.append(view)
@@ -476,7 +455,7 @@ class Figures:
 
 
 def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figures:
-    """All figures at ``rate`` false positives, and at the model's own crop threshold."""
+    """Make all figures at ``rate`` false positives, and at the model's own crop threshold."""
     made, real = found.made, found.real
     threshold = threshold_at(made.score[~made.bear], rate)
     bins = tuple(bin_figures(name, made, threshold, card_threshold, rate) for name in BINS)
@@ -503,20 +482,20 @@ def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figu
     )
     pictures = {kind: len(np.unique(made.of_kind(kind).picture)) for kind in kinds}
     return Figures(
-        bins, dict(kinds), boxes, threshold, card_threshold, pictures, tuple(doubts(bins, found.least, rate))
+        bins, dict(kinds), boxes, threshold, card_threshold, pictures, tuple(doubts(bins, found.min_crops, rate))
     )
 
 
-def doubts(bins: Iterable[BinFigures], least: int, rate: float = RATE) -> Iterator[str]:
-    """One sentence for each bin that falls short of ``least`` crops, one for those with too few others for ``rate``."""
+def doubts(bins: Iterable[BinFigures], min_crops: int, rate: float = RATE) -> Iterator[str]:
+    """Yield a sentence for each bin short of ``min_crops`` crops, one for those with too few others for ``rate``."""
     few: dict[str, list[str]] = defaultdict(list)
     for one in bins:
         for what, crops, pictures in (
             ("bears", one.bears, one.bear_pictures),
             ("others", one.others, one.other_pictures),
         ):
-            if crops < least:
-                yield f"{one.bin}: {crops} crops of {pictures} pictures of {what}, short of {least}"
+            if crops < min_crops:
+                yield f"{one.bin}: {crops} crops of {pictures} pictures of {what}, short of {min_crops}"
         if one.own is not None and one.own.too_few:
             few[f"{one.other_pictures} pictures"].append(one.bin)
     for many, names in few.items():
@@ -525,7 +504,7 @@ def doubts(bins: Iterable[BinFigures], least: int, rate: float = RATE) -> Iterat
 
 
 def bin_figures(name: str, made: Scores, threshold: float, card_threshold: float, rate: float) -> BinFigures:
-    """Benchmark A's figures in one bin; ``threshold`` is that of all bins together."""
+    """Make benchmark A's figures in one bin; ``threshold`` is that of all bins together."""
     inside = made.in_bin(name)
     bears, others = inside.where(inside.bear), inside.where(~inside.bear)
     return BinFigures(
@@ -543,7 +522,7 @@ def bin_figures(name: str, made: Scores, threshold: float, card_threshold: float
 
 
 def at_all(made: Scores, bears: Scores, others: Scores, threshold: float, rate: float) -> AtRate | None:
-    """This bin's recall at the threshold of all bins' others, and what of its own others that lets through."""
+    """Measure this bin's recall at the threshold of all bins' others, and what of its own others that lets through."""
     every = made.where(~made.bear)
     found = recall_at(bears.score, every.score, bears.picture, every.picture, rate)
     passed = clustered_rate(others.score >= threshold, others.picture)
@@ -551,38 +530,5 @@ def at_all(made: Scores, bears: Scores, others: Scores, threshold: float, rate: 
 
 
 def count(scores: Scores, threshold: float) -> Rate | None:
-    """x of n at a threshold."""
+    """Count x of n at a threshold."""
     return wilson(int((scores.score >= threshold).sum()), len(scores.score))
-
-
-log = logging.getLogger(__name__)
-
-FollowPictures = Callable[[Iterable[Picture]], Iterable[Picture]]
-
-
-@dataclass(frozen=True, eq=False)
-class StillScores:
-    """What a model says of whole pictures, one row each; those of trail cameras are left out."""
-
-    score: NDArray[np.float64]  # (N,) the still score
-    bear: NDArray[np.bool_]
-    toy: NDArray[np.bool_]
-    files: NDArray[np.str_]
-
-
-def still_scores(classifier: Classifier, pictures: Iterable[Picture], follow: FollowPictures = iter) -> StillScores:
-    """Look at every picture but a trail camera's, whose far bears are benchmark B; what cannot be read is left out."""
-    kept, scores = [], []
-    for picture in follow([picture for picture in pictures if not is_trail(picture)]):
-        try:
-            scores.append(look(classifier, read_picture(picture.file)).bear)
-        except PictureError as error:
-            log.warning("%s; it is not judged", error)
-            continue
-        kept.append(picture)
-    return StillScores(
-        np.array(scores, np.float64),
-        np.array([is_bear(picture.label) for picture in kept], bool),
-        np.array([picture.label == "teddy_bear" for picture in kept], bool),
-        np.array([str(picture.file) for picture in kept]),
-    )

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def known_sources(card: Card) -> set[str]:
-    """The sources that a model was trained on, and those its thresholds were fitted on."""
+    """List the sources that a model was trained on, and those its thresholds were fitted on."""
     return set(card.counts_by_source).union(*(limit.sources for limit in card.thresholds.values()))
 
 
@@ -53,7 +53,7 @@ def learned(card: Card, catalog: Catalog, test_of: str | None = None) -> Learned
 
 
 def held_out(pictures: Iterable[Picture], cards: Sequence[Card]) -> list[Picture]:
-    """The pictures of sources that none of the cards knows; what is left out is told.
+    """Keep the pictures of sources that none of the cards knows; what is left out is told.
 
     Raises CatalogError when nothing is left: then only a run's own split.csv can say what was held out.
     """
@@ -150,7 +150,7 @@ def check_one_recipe(runs: Sequence[Path]) -> None:
 
 
 def split_digest(path: Path) -> str:
-    """The SHA-256 of a ``split.csv``, as the cards of models exported from its run have it. Raises CatalogError."""
+    """Compute the SHA-256 of a ``split.csv``, as the cards of its run's models have it. Raises CatalogError."""
     try:
         return digest_of(path)
     except OSError as error:

@@ -38,7 +38,8 @@ def report(
     from edge.files import replace_whole
     from train.data.table import parse_labels
     from train.evaluate.command import find_clips, read_footage
-    from train.evaluate.report import find_out, write_page
+    from train.evaluate.report import find_out
+    from train.evaluate.report_page import write_page
     from train.evaluate.report_run import exported, read_files
 
     target = out or run / "report.html"

@@ -43,7 +43,7 @@ class RunFiles:
 
 
 def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> RunFiles:
-    """The run in ``folder`` and its test pictures, in ``data`` or where they were. Raises CatalogError.
+    """Read the run in ``folder`` and its test pictures, in ``data`` or where they were. Raises CatalogError.
 
     Pictures that changed or came later do not stop a report: that is told, and they are left out.
     """
@@ -78,7 +78,7 @@ def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> R
 
 
 def exported(run: RunFiles) -> Path | None:
-    """The model file exported from this run, in its folder or beside it; int8 before fp32, None where there is none.
+    """Find the model file exported from this run, in its folder or beside it; int8 before fp32, else None.
 
     A file that is no whole model is told and left out.
     """
@@ -97,7 +97,7 @@ def exported(run: RunFiles) -> Path | None:
 
 
 def belongs(digests: Mapping[str, str], run: RunFiles) -> bool:
-    """Whether a model's card is of this run: split alike and the same Learner, where card and run both say which."""
+    """Return True if a card is of this run: split alike and the same Learner, where card and run both say which."""
     split, learner = (run.settings.get(name) for name in ("split_sha256", "learner_sha256"))
     same = not learner or digests.get("learner_sha256", learner) == learner
     return bool(split) and digests.get("split_sha256") == split and same
@@ -180,9 +180,9 @@ class TrainedNet(Classifier):
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (N, labels) of uint8 crops (N, size, size, 3) BGR, and zeros in the place of ood (N,)."""
-        from train.learn.inference import ask
+        from train.learn.inference import ask_crops
 
-        logits = ask(self._run.net, self._run.backbone, crops)[0]
+        logits = ask_crops(self._run.net, self._run.backbone, crops)
         return probabilities(logits, self._temperature).astype(np.float32), np.zeros(len(crops), np.float32)
 
     def windows(

@@ -1,19 +1,20 @@
 """How good a model is on stills it has not seen: whole pictures, crops from boxes, and shrunk crops.
 
 Every picture becomes one or more ``Judged`` rows; the figures are counts over slices of those rows.
-Runs on the base install: the model is an ONNX file and torch is not needed.
+The model is an ONNX file: torch is not needed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.detect.classifier import Classifier
 from edge.detect.crops import cut, fit, square
@@ -23,6 +24,8 @@ from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from train.data.pictures import Picture, is_bear
+from train.evaluate.crops import bear_of, longer_side
+from train.evaluate.far_bears import is_trail
 from train.metrics import Auc, Rate, clustered_auc, clustered_rate
 
 log = logging.getLogger(__name__)
@@ -75,7 +78,7 @@ class Stills:
     rows: tuple[Judged, ...]
 
     def slices(self, mode: Mode) -> list[Slice]:
-        """The figures of one mode, the whole first, then by class, source, size, condition and note."""
+        """Make the figures of one mode, the whole first, then by class, source, size, condition and note."""
         cells: dict[tuple[str, str], list[Judged]] = defaultdict(list)
         for row in self.rows:
             if row.mode == mode:
@@ -108,7 +111,7 @@ def evaluate_stills(classifier: Classifier, pictures: Iterable[Picture]) -> Stil
 
 
 def judge(classifier: Classifier, picture: Picture, image: Image) -> Iterator[Judged]:
-    """The rows of one picture: the still, its crops, and its crops shrunk."""
+    """Yield the rows of one picture: the still, its crops, and its crops shrunk."""
     sides = [longer_side(box, image) for box in picture.boxes]
     still = look(classifier, image)
     answers = tuple(still.probabilities[label] for label in classifier.card.labels)
@@ -127,26 +130,19 @@ def judge(classifier: Classifier, picture: Picture, image: Image) -> Iterator[Ju
             if side is None or side >= target:
                 views.append(shrunk(image, box, target, classifier.size, context))
                 about.append(("shrunk", float(target), box))
-    columns = list(classifier.card.alarm_columns)
     probabilities, _ = classifier(np.stack(views))
-    for (mode, side, box), one in zip(about, probabilities, strict=True):
-        score = float(min(one[columns].sum(), 1.0))
+    scores = bear_of(probabilities, list(classifier.card.alarm_columns)).tolist()
+    for (mode, side, box), one, score in zip(about, probabilities, scores, strict=True):
         yield row(picture, mode, score, score >= limit, side, tuple(float(p) for p in one), box)
 
 
 def shrunk(image: Image, box: BoxXYWH, target_px: int, size: int, context: float) -> Image:
-    """The crop as a camera sees it from where the region is ``target_px`` wide, (size, size, 3)."""
+    """Cut the crop as a camera sees it from where the region is ``target_px`` wide, (size, size, 3)."""
     height, width = image.shape[:2]
     x, y, w, h = (0, 0, width, height) if box == WHOLE else square(box, (width, height), context)
     side = target_px if box == WHOLE else round(target_px * context)
     small = cv2.resize(image[y : y + h, x : x + w], (side, side), interpolation=cv2.INTER_AREA)
     return fit(small.astype("uint8"), size)
-
-
-def longer_side(box: BoxXYWH, image: Image) -> float:
-    """The box's longer side in pixels."""
-    height, width = image.shape[:2]
-    return max(box[2] * width, box[3] * height)
 
 
 def row(
@@ -158,7 +154,7 @@ def row(
     probabilities: tuple[float, ...] = (),
     box_xywh: BoxXYWH = WHOLE,
 ) -> Judged:
-    """One row, with the picture's attributes."""
+    """Make one row, with the picture's attributes."""
     return Judged(
         mode=mode,
         file=str(picture.file),
@@ -176,12 +172,12 @@ def row(
 
 
 def size_class(side_px: float) -> str:
-    """The size classes by which recall is reported."""
+    """Name the size class by which recall is reported."""
     return SIZES[(side_px >= SMALL_PX) + (side_px >= LARGE_PX)]
 
 
 def keys(judged: Judged) -> Iterator[tuple[str, str]]:
-    """The slices a row belongs to. A picture is shrunk to several sizes: only within one does it count once."""
+    """Yield the slices a row belongs to. A picture is shrunk to several sizes: only within one does it count once."""
     if judged.mode == "shrunk":
         yield "size", size_class(judged.side_px or 0.0)
         return
@@ -198,7 +194,7 @@ def keys(judged: Judged) -> Iterator[tuple[str, str]]:
 
 
 def figures(by: str, value: str, rows: Sequence[Judged]) -> Slice:
-    """Recall, false-positive rate and AUC of some rows, each None where there is nothing to count.
+    """Measure recall, false-positive rate and AUC of some rows, each None where there is nothing to count.
 
     Intervals count original pictures: several boxes of one are not as many pictures.
     """
@@ -215,4 +211,50 @@ def figures(by: str, value: str, rows: Sequence[Judged]) -> Slice:
             [judged.file for judged in bears],
             [judged.file for judged in others],
         ),
+    )
+
+
+# Whole pictures alone, scored in one pass: what ``compare`` asks of both models.
+
+FollowPictures = Callable[[Iterable[Picture]], Iterable[Picture]]
+
+
+@dataclass(frozen=True, eq=False)
+class StillScores:
+    """What a model says of whole pictures, one row each; those of trail cameras are left out."""
+
+    score: NDArray[np.float64]  # (N,) the still score
+    bear: NDArray[np.bool_]
+    toy: NDArray[np.bool_]
+    files: NDArray[np.str_]
+
+
+def still_scores(classifier: Classifier, pictures: Iterable[Picture], follow: FollowPictures = iter) -> StillScores:
+    """Look at every picture but a trail camera's, whose far bears are benchmark B; what cannot be read is left out."""
+    kept, scores = [], []
+    for picture in follow([picture for picture in pictures if not is_trail(picture)]):
+        try:
+            scores.append(look(classifier, read_picture(picture.file)).bear)
+        except PictureError as error:
+            log.warning("%s; it is not judged", error)
+            continue
+        kept.append(picture)
+    return StillScores(
+        np.array(scores, np.float64),
+        np.array([is_bear(picture.label) for picture in kept], bool),
+        np.array([picture.label == "teddy_bear" for picture in kept], bool),
+        np.array([str(picture.file) for picture in kept]),
+    )
+
+
+def scores_of(stills: Stills, pictures: Sequence[Picture]) -> StillScores:
+    """Collect the stills' scores from rows that are there already, without those of trail cameras."""
+    trail = {str(picture.file) for picture in pictures if is_trail(picture)}
+    toys = {str(picture.file) for picture in pictures if picture.label == "teddy_bear"}
+    rows = [row for row in stills.rows if row.mode == "still" and row.file not in trail]
+    return StillScores(
+        np.array([row.score for row in rows], np.float64),
+        np.array([row.bear for row in rows], bool),
+        np.array([row.file in toys for row in rows], bool),
+        np.array([row.file for row in rows]),
     )

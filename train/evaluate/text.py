@@ -1,30 +1,30 @@
-"""The benchmark's tables for a terminal."""
+"""What ``evaluate`` and ``compare`` print: tables that fit a terminal. The report shows some of them too."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from edge.cli.progress import counted
 from edge.detect.card import Card
-from train.evaluate.clips import Clips, Outcome
+from train.evaluate.clips import Clip, Clips, Outcome
+from train.evaluate.compare import Comparison, Guard
 from train.evaluate.far_bears import RATE, TARGETS, Figures
 from train.evaluate.held_out import Learned
 from train.evaluate.stills import LARGE_PX, SMALL_PX, Mode, Slice, Stills
-from train.metrics import AtRate, Auc, Rate
-
-# The figures of ``evaluate`` for a person: tables that fit a terminal.
-
+from train.evaluate.trail_cameras import RATES, Row, TrailFigures, from_27_px_s
+from train.metrics import AtRate, Auc, Difference, Rate
 
 TITLES: dict[Mode, str] = {
     "still": "Stills: whole pictures, by the frame scan",
     "crop": "Crops: true boxes; pictures without a box whole",
     "shrunk": "Crops seen from afar: shrunk to 20, 36 and 60 px",
 }
-MOST_LINES = 12  # of one kind of slice; the rest is in --json
+MAX_LINES = 12  # of one kind of slice; the rest is in --json
 
 
 def learned_text(known: Learned, pictures: int) -> str:
-    """The warning that these figures flatter the model, and a line for each source that its card names."""
+    """Warn that these figures flatter the model, with a line for each source that its card names."""
     table = " (this is the very table of its training)" if known.table else ""
     share = f"{known.pictures:,} of {counted(pictures, 'picture')}"
     lines = [f"WARNING: the model was made from the sources of {share}{table}: these figures flatter it."]
@@ -35,7 +35,7 @@ def learned_text(known: Learned, pictures: int) -> str:
 
 
 def stills_text(card: Card, stills: Stills) -> str:
-    """Three tables, one a mode. Sizes are the longer box side in source pixels."""
+    """Write three tables, one a mode. Sizes are the longer box side in source pixels."""
     lines = [f"{stills.pictures} pictures" + (f", {len(stills.unreadable)} unreadable" if stills.unreadable else "")]
     for mode, title in TITLES.items():
         slices = stills.slices(mode)
@@ -55,15 +55,15 @@ def stills_text(card: Card, stills: Stills) -> str:
 
 
 def slice_lines(slices: Sequence[Slice]) -> list[str]:
-    """One line a slice, at most a dozen of one kind."""
+    """Write a line a slice, at most a dozen of one kind."""
     lines, by = [], ""
     count = 0
     for one in slices:
         if one.by != by:
             by, count = one.by, 0
         count += 1
-        if count > MOST_LINES:
-            if count == MOST_LINES + 1:
+        if count > MAX_LINES:
+            if count == MAX_LINES + 1:
                 lines.append(f"  {'':<10}… more in --json")
             continue
         name = f"{one.by if count == 1 else '':<10}{one.value if len(one.value) <= 23 else one.value[:22] + '…'}"
@@ -72,25 +72,25 @@ def slice_lines(slices: Sequence[Slice]) -> list[str]:
 
 
 def rate(found: Rate | None) -> str:
-    """``0.950 (19/20) [0.76-0.99]``."""
+    """Write ``0.950 (19/20) [0.76-0.99]``."""
     if found is None:
         return "-"
     return f"{found.value:.3f} ({found.k}/{found.n}) [{found.low:.2f}-{found.high:.2f}]"
 
 
 def area(found: Auc | None) -> str:
-    """``0.991 [0.984-0.995]``."""
+    """Write ``0.991 [0.984-0.995]``."""
     return "-" if found is None else f"{found.value:.3f} [{found.low:.3f}-{found.high:.3f}]"
 
 
 def alarmed(clips: Outcome) -> str:
-    """``0.950 (19/20) [0.76-0.99], median 1.2 s``."""
+    """Write ``0.950 (19/20) [0.76-0.99], median 1.2 s``."""
     typical = clips.median_seconds_to_alarm
     return rate(clips.alarmed) + (f", median {typical:.1f} s" if typical is not None else "")
 
 
 def clips_text(clips: Clips) -> str:
-    """A line a clip, then what they say together."""
+    """Write a line a clip, then what they say together."""
     lines = ["", "Clips: the whole alarm", f"  {'':<34}{'seconds':>8}  {'to alarm':>9}  alarms at (s)"]
     for one in clips.results:
         late = "-" if one.seconds_to_alarm is None else f"{one.seconds_to_alarm:.1f}"
@@ -123,7 +123,7 @@ KINDS_SHOWN = 16
 
 
 def benchmark_text(found: Figures) -> str:
-    """Benchmark A by size bin, its false positives by animal, and benchmark B as x of n."""
+    """Write benchmark A by size bin, its false positives by animal, and benchmark B as x of n."""
     lines = [
         f"Benchmark A: held-out animals, made far (recall at {RATE:.0%} false positives)",
         f"  {'':<10}{'crops (pictures)':<28}{'of this size':<25}{'of all sizes together':<25}{'AUC':<22}aim",
@@ -164,20 +164,132 @@ def benchmark_text(found: Figures) -> str:
 
 
 def at(found: AtRate | None) -> str:
-    """``95.1 % [92.0-97.3]``."""
+    """Write ``95.1 % [92.0-97.3]``."""
     return "-" if found is None else share(found.recall)
 
 
 def let_through(found: AtRate | None) -> str:
-    """``0.9 % [0.5-1.8]``: what the threshold passes of the others, and the interval of what it passes elsewhere."""
+    """Write ``0.9 % [0.5-1.8]``: what the threshold passes of the others, the interval of what it passes elsewhere."""
     return "-" if found is None else share(found.false_positives)
 
 
 def share(found: Rate | None) -> str:
-    """``95.1 % [92.0-97.3]``."""
+    """Write ``95.1 % [92.0-97.3]``."""
     return "-" if found is None else f"{100 * found.value:.1f} % [{100 * found.low:.1f}-{100 * found.high:.1f}]"
 
 
 def k_of_n(found: Rate | None) -> str:
-    """``4 of 6``."""
+    """Write ``4 of 6``."""
     return "-" if found is None else f"{found.k} of {found.n}"
+
+
+def comparison_text(found: Comparison) -> str:
+    """Write the verdict, then each figure of both."""
+    lines = [f"{found.new} is {found.verdict} than {found.old}."]
+    lines += [f"  {found.why}", ""]
+    lines.append(
+        f"On {counted(found.pictures, 'picture')} of {counted(len(found.sources), 'source')}, {found.checked}:"
+    )
+    lines += [f"  Note: {words}." for words in found.doubts]
+    lines.append(f"  {'':<60}{'old':>7}{'new':>7}  difference")
+    lines += [f"  {name:<60}{figure_line(name, one)}" for name, one in found.figures.items()]
+    lines += ["", "What a better model may not lose (points at the 95 % interval's bad end, or beyond a limit):"]
+    lines += [
+        f"  {guard.what:<70}{100 * guard.worst:>+7.1f}  allowed {100 * guard.margin:g}{_not_met(guard)}"
+        for guard in found.guards
+    ]
+    lines += [
+        "",
+        "In brackets: 95 % intervals, paired, over original pictures; p: two-sided, pictures swapped between them.",
+    ]
+    return "\n".join(lines)
+
+
+def _not_met(guard: Guard) -> str:
+    if guard.holds:
+        return ""
+    if guard.broken:
+        return "  NOT MET: it is worse"
+    return "  not shown: too few pictures to tell" if guard.margin else "  NOT MET: beyond its limit"
+
+
+def figure_line(name: str, one: Difference) -> str:
+    """Write ``  66.3   81.0  +14.7 [+8.1, +21.0]  p 0.001``, in percent, points and pictures; AUC as it is."""
+    if name.startswith("AUC"):
+        return f"{one.old:>7.3f}{one.new:>7.3f}  {one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]  {_chance(one.p)}"
+    old, new, value, low, high = (100 * each for each in (one.old, one.new, one.value, one.low, one.high))
+    counts = f"  ({round(one.old * one.n)} and {round(one.new * one.n)} of {one.n})" if one.n < 100 else ""
+    return f"{old:>7.1f}{new:>7.1f}  {value:+.1f} [{low:+.1f}, {high:+.1f}]  {_chance(one.p)}{counts}"
+
+
+def _chance(p: float) -> str:
+    return f"p {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
+OTHERS_SHOWN = 12  # names of the others that decide; the rest is in --json
+
+
+def trail_text(found: TrailFigures) -> str:
+    """Write the benchmark of trail cameras in Markdown, which reads in a terminal and in a page alike."""
+    lines = [", ".join(found.models), ""]
+    lines += ["| false alarms on frames of trail cameras | bears found | false alarms |", "|---|---|---|"]
+    lines += [
+        f"| {rate} (threshold {one.threshold:.3f}) | {x_of_n(one.recall)} | {x_of_n(one.false_positives)} |"
+        for rate, one in found.rates.items()
+    ]
+    if left_out := [f"{100 * rate:g} %" for rate in RATES if f"{100 * rate:g} %" not in found.rates]:
+        lines += ["", f"Not given: {', '.join(left_out)}, which would hang on fewer than three false alarms."]
+    lines += ["", *trail_table("bears found", found.bears), "", *trail_table("no bear, taken for one", found.others)]
+    lines += ["", *trail_table("bears found at the true boxes, at the threshold for crops", found.at_boxes)]
+    if found.beside is not None:
+        lines += ["", f"Frames with a bear in which something beside it is taken for one: {x_of_n(found.beside)}"]
+    if found.far:
+        lines += ["", *trail_table("the far camera", found.far)]
+    if found.missed:
+        missed = (f"{Path(file).name} ({why})" for file, why in found.missed)
+        lines += ["", f"Missed where 1 % of all others pass, the best score first: {', '.join(missed)}"]
+    if found.decide:
+        lines += [
+            "",
+            f"The others that decide 1 %: {', '.join(Path(file).name for file in found.decide[:OTHERS_SHOWN])}",
+        ]
+    lines += ["", "In brackets: 95 % intervals over cameras and observations, as far as the table names them."]
+    return "\n".join(lines)
+
+
+def trail_table(what: str, rows: Sequence[Row]) -> Iterable[str]:
+    """Yield one table of rows; the second column is left out where no row has it."""
+    both = any(row.at_rate for row in rows)
+    yield f"| {what} | at its own threshold |" + (" where 1 % of all others pass |" if both else "")
+    yield "|---|---|" + ("---|" if both else "")
+    for row in rows:
+        yield f"| {row.what} | {x_of_n(row.own)} |" + (f" {x_of_n(row.at_rate)} |" if both else "")
+
+
+def x_of_n(rate: Rate | None) -> str:
+    """Say ``37 of 53, 69.8 % [53.9–82.0]``."""
+    if rate is None:
+        return "–"
+    low, high = 100 * rate.low, 100 * rate.high
+    return f"{rate.k} of {rate.n}, {100 * rate.value:.1f} % [{low:.1f}–{high:.1f}]"
+
+
+def clips_line(model: str, clips: Sequence[Clip], found: Clips) -> str:
+    """Say which bears in clips alarmed, how long after they were 27 pixels long, and which other clips were quiet."""
+    begins = {clip.file.name: clip.bear_from_s or 0.0 for clip in clips}
+    large = from_27_px_s()
+    bears = [one for one in found.results if one.has_bear]
+    free = [one for one in found.results if not one.has_bear]
+    late = []
+    for one in bears:
+        if one.seconds_to_alarm is None:
+            late.append(f"{one.file} missed")
+            continue
+        after_s = one.seconds_to_alarm - max(0.0, large.get(one.file, 0.0) - begins[one.file])
+        late.append(f"{one.file} {max(0.0, after_s):.1f} s")
+    loud = [one.file for one in free if one.wrong_alarms]
+    quiet = f"{len(free) - len(loud)} of {len(free)}" + (f" (not {', '.join(loud)})" if loud else "")
+    alarmed = sum(one.seconds_to_alarm is not None for one in bears)
+    return (
+        f"{model}: {alarmed} of {len(bears)} clips with a bear alarmed ({', '.join(late)}), {quiet} without one quiet"
+    )

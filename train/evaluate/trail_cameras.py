@@ -12,12 +12,11 @@ One ``Frame`` holds all that one model said of one frame; every figure follows f
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -26,16 +25,15 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from edge.cli.progress import track
 from edge.detect.classifier import Classifier
 from edge.detect.frame_scan import FrameScanner
-from edge.errors import CatalogError, PictureError
+from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import BoxXYWH, Region, Score
 from edge.schema import Picture as Image
 from train.data.pictures import Picture, is_bear
 from train.data.split import camera, is_judged
-from train.evaluate.clips import Clip, Clips, evaluate_clips
+from train.evaluate.crops import as_jpeg, longer_side
 from train.evaluate.far_bears import is_trail
 from train.evaluate.held_out import Judge
 from train.metrics import AtRate, Rate, clustered_rate, recall_at, threshold_at
@@ -46,7 +44,7 @@ log = logging.getLogger(__name__)
 TAGS = Path(__file__).with_name("trail_cameras.csv")
 LONGER_PX = 500
 JPEG_QUALITY = 85
-LEAST_PX = 200  # longer side of a frame without a bear: smaller ones are thumbnails, or of another kind of camera
+MIN_PX = 200  # longer side of a frame without a bear: smaller ones are thumbnails, or of another kind of camera
 SQUASHED = (256, 256)  # a collection that squeezed its frames into squares
 THREADS = 2
 NIGHT = re.compile(r"\b(?:night|infrared|IR|flash)\b", re.IGNORECASE)
@@ -117,10 +115,9 @@ def see(classifier: Classifier, picture: Picture) -> Frame | None:
         log.warning("%s; it is not judged", error)
         return None
     bear, shape = is_bear(picture.label), image.shape[:2]
-    if not bear and max(shape) < LEAST_PX:
+    if not bear and max(shape) < MIN_PX:
         return None
     image = level(image)
-    height, width = image.shape[:2]
     light, hidden = tags().get(picture.file.name, ("grey" if picture.grey_or_ir else "colour", ()))
     boxes = picture.boxes if bear else ()
     card, found = classifier.card, FrameScanner(classifier)(image)
@@ -135,7 +132,7 @@ def see(classifier: Classifier, picture: Picture) -> Frame | None:
         squashed=shape == SQUASHED,
         night=picture.grey_or_ir or light in ("flash", "infrared") or bool(NIGHT.search(picture.note)),
         dark_animal=not bear and bool(DARK_ANIMAL.search(picture.note)),
-        side_px=round(max((max(w * width, h * height) for _, _, w, h in boxes), default=0.0), 1),
+        side_px=round(max((longer_side(box, image) for box in boxes), default=0.0), 1),
         model=classifier.name,
         score=found[0].bear,
         threshold=card.thresholds["frame"].value,
@@ -150,8 +147,7 @@ def level(image: Image) -> Image:
     scale = LONGER_PX / max(image.shape[:2])
     if scale < 1:
         image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return as_jpeg(image, JPEG_QUALITY)
 
 
 def beside(scores: Iterable[Score], boxes: Sequence[BoxXYWH]) -> Iterator[float]:
@@ -183,7 +179,7 @@ def _tagged() -> list[dict[str, str]]:
 
 
 RATES = (0.005, 0.01, 0.02)  # of the others that may pass
-LEAST_PASSED = 3  # false alarms that a rate must allow: on fewer a threshold hangs on chance
+MIN_PASSED = 3  # false alarms that a rate must allow: on fewer a threshold hangs on chance
 RATE = 0.01  # of the rows by light, size and what hides the bear
 NO_END = 10**9
 SIZES_PX = (0, 27, 45, 90, 180, NO_END)
@@ -249,8 +245,8 @@ def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
 
 
 def supported(rate: float, others: int) -> bool:
-    """Return True if so many others allow this rate at least ``LEAST_PASSED`` false alarms."""
-    return rate * others >= LEAST_PASSED - 1e-9
+    """Return True if so many others allow this rate at least ``MIN_PASSED`` false alarms."""
+    return rate * others >= MIN_PASSED - 1e-9
 
 
 def in_words(low: float, high: float) -> str:
@@ -315,101 +311,3 @@ def _at_boxes(bears: Sequence[Frame]) -> Iterator[Row]:
         found = clustered_rate([hit for hit, _ in boxes], [where for _, where in boxes])
         if found is not None and what in kinds:
             yield Row(what, found, None)
-
-
-# The trail-camera benchmark for a person: tables in Markdown, which read in a terminal and in a page alike.
-
-
-SHOWN = 12  # names of the others that decide; the rest is in --json
-
-
-def trail_text(found: TrailFigures) -> str:
-    """Return the tables, what decides the threshold, and which bears are missed."""
-    lines = [", ".join(found.models), ""]
-    lines += ["| false alarms on frames of trail cameras | bears found | false alarms |", "|---|---|---|"]
-    lines += [
-        f"| {rate} (threshold {one.threshold:.3f}) | {x_of_n(one.recall)} | {x_of_n(one.false_positives)} |"
-        for rate, one in found.rates.items()
-    ]
-    if left_out := [f"{100 * rate:g} %" for rate in RATES if f"{100 * rate:g} %" not in found.rates]:
-        lines += ["", f"Not given: {', '.join(left_out)}, which would hang on fewer than three false alarms."]
-    lines += ["", *table("bears found", found.bears), "", *table("no bear, taken for one", found.others)]
-    lines += ["", *table("bears found at the true boxes, at the threshold for crops", found.at_boxes)]
-    if found.beside is not None:
-        lines += ["", f"Frames with a bear in which something beside it is taken for one: {x_of_n(found.beside)}"]
-    if found.far:
-        lines += ["", *table("the far camera", found.far)]
-    if found.missed:
-        missed = (f"{Path(file).name} ({why})" for file, why in found.missed)
-        lines += ["", f"Missed where 1 % of all others pass, the best score first: {', '.join(missed)}"]
-    if found.decide:
-        lines += ["", f"The others that decide 1 %: {', '.join(Path(file).name for file in found.decide[:SHOWN])}"]
-    lines += ["", "In brackets: 95 % intervals over cameras and observations, as far as the table names them."]
-    return "\n".join(lines)
-
-
-def table(what: str, rows: Sequence[Row]) -> Iterable[str]:
-    """Yield one table of rows; the second column is left out where no row has it."""
-    both = any(row.at_rate for row in rows)
-    yield f"| {what} | at its own threshold |" + (" where 1 % of all others pass |" if both else "")
-    yield "|---|---|" + ("---|" if both else "")
-    for row in rows:
-        yield f"| {row.what} | {x_of_n(row.own)} |" + (f" {x_of_n(row.at_rate)} |" if both else "")
-
-
-def x_of_n(rate: Rate | None) -> str:
-    """Say ``37 of 53, 69.8 % [53.9–82.0]``."""
-    if rate is None:
-        return "–"
-    low, high = 100 * rate.low, 100 * rate.high
-    return f"{rate.k} of {rate.n}, {100 * rate.value:.1f} % [{low:.1f}–{high:.1f}]"
-
-
-def clips_line(model: str, clips: Sequence[Clip], found: Clips) -> str:
-    """Say which bears in clips alarmed, how long after they were 27 pixels long, and which other clips were quiet."""
-    begins = {clip.file.name: clip.bear_from_s or 0.0 for clip in clips}
-    large = from_27_px_s()
-    bears = [one for one in found.results if one.has_bear]
-    free = [one for one in found.results if not one.has_bear]
-    late = []
-    for one in bears:
-        if one.seconds_to_alarm is None:
-            late.append(f"{one.file} missed")
-            continue
-        after_s = one.seconds_to_alarm - max(0.0, large.get(one.file, 0.0) - begins[one.file])
-        late.append(f"{one.file} {max(0.0, after_s):.1f} s")
-    loud = [one.file for one in free if one.wrong_alarms]
-    quiet = f"{len(free) - len(loud)} of {len(free)}" + (f" (not {', '.join(loud)})" if loud else "")
-    alarmed = sum(one.seconds_to_alarm is not None for one in bears)
-    return (
-        f"{model}: {alarmed} of {len(bears)} clips with a bear alarmed ({', '.join(late)}), {quiet} without one quiet"
-    )
-
-
-# The trail-camera benchmark of one model or of the folds of a recipe: frames, figures, clips, and what is printed.
-
-
-def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: bool) -> str:
-    """Make all of it, as text, or as JSON with every frame's scores, from which the figures can be made again.
-
-    Each model watches all clips. Raises CatalogError where there is no frame of a trail camera among the pictures.
-    """
-    frames = see_all(judges, track)
-    if not any(one.part == "trail camera" and one.bear for one in frames):
-        raise CatalogError(
-            "no bear on a frame of a trail camera is among these pictures; the table's column condition says which "
-            "pictures are such frames"
-        )
-    figures = trail_figures(frames)
-    seen = {
-        one.classifier.name: evaluate_clips(one.classifier, track(clips, f"{one.classifier.name}: watching clips"))
-        for one in (judges if clips else ())
-    }
-    if as_json:
-        found = {
-            "figures": asdict(figures),
-            "clips": {name: asdict(one) for name, one in seen.items()},
-            "frames": [asdict(one) for one in frames],
-        }
-        return json.dumps(found, indent=1, ensure_ascii=False)
-    return "\n".join([trail_text(figures), *(f"\n{clips_line(name, clips, one)}" for name, one in seen.items())])

@@ -1,9 +1,8 @@
-"""The ``train`` command."""
+"""The ``train`` command: its switches, and what they ask of the pictures. Light, for ``--help``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,23 +11,6 @@ import typer
 if TYPE_CHECKING:
     from train.data.pictures import Catalog
     from train.data.split import Split
-
-
-class ResizeName(StrEnum):
-    """How a training picture becomes a square."""
-
-    random = "random"
-    crop = "crop"
-    pad = "pad"
-    squish = "squish"
-
-
-class AugmentName(StrEnum):
-    """What training pictures go through."""
-
-    none = "none"
-    light = "light"
-    field = "field"
 
 
 def train(
@@ -61,17 +43,6 @@ def train(
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(help="The network's input side in pixels, a multiple of 32; default: the backbone's.")
-    ] = None,
-    resize: Annotated[
-        ResizeName | None,
-        typer.Option(help="How training pictures become squares: random (default), crop, pad or squish."),
-    ] = None,
-    augment: Annotated[
-        AugmentName | None,
-        typer.Option(
-            help="What training pictures go through: none, light, or field (default): also smaller in another "
-            "place, and the field's look."
-        ),
     ] = None,
     lr: Annotated[
         float | None, typer.Option(help="The head's learning rate; the body gets half of it. Default 0.0004.")
@@ -107,6 +78,7 @@ def train(
     from train.data.split import Fold, complete, split_catalog
     from train.data.table import only_shippable, parse_labels, read_catalog
     from train.learn.recipe import Recipe, changed, check_gpu, fitted, recipe_of, recipe_values
+    from train.learn.seeds import seed_folder
     from train.learn.threads import wait_asleep
     from train.learn.unfinished import FILE, Begun, read_begun
 
@@ -118,8 +90,6 @@ def train(
         "backbone": backbone,
         "pretrained": pretrained,
         "size": image_size,
-        "resize": resize.value if resize else None,
-        "augment": augment.value if augment else None,
         "fp16": fp16,
         "epochs": epochs,
         "per_epoch": per_epoch,
@@ -128,7 +98,7 @@ def train(
     if resume:
         named = any(one is not None for one in (data, fold, weights, lr, recipe_file, *given.values()))
         if named or seeds > 1 or any((tune, test, label, hard_negatives, quick, shippable)):
-            raise OptionError("--resume goes on with the pictures and options it was begun with; leave them out")
+            raise OptionError("--resume goes on with the pictures and options it was begun with; give none of them")
         begun, out = read_begun(resume), resume
         recipe, size_named = changed(Recipe(), begun.recipe, str(resume / FILE)), True
     else:
@@ -137,7 +107,7 @@ def train(
         values = recipe_values(recipe_file) if recipe_file else {}  # once: it may be a pipe
         recipe = recipe_of(values, str(recipe_file), quick=quick, given=given, lr=lr)
         size_named = image_size is not None or "size" in values
-        for folder in [out / f"seed-{recipe.seed + n}" for n in range(seeds)] if seeds > 1 else [out]:
+        for folder in [seed_folder(out, recipe.seed + n) for n in range(seeds)] if seeds > 1 else [out]:
             if (folder / "learner.pkl").exists() and not force:
                 raise OptionError(
                     f"{folder}: already holds a trained run; choose another --out, or replace it with --force"
@@ -170,7 +140,7 @@ def train(
     from edge.cli.progress import track
     from train.learn.dataloaders import PictureCache, leave_out_broken
     from train.learn.hard_negatives import FOLDER, remembered
-    from train.learn.learner import first, part
+    from train.learn.learner import end_processes, first
     from train.learn.network import find_backbone, weights_file
     from train.learn.run import make_folder
     from train.learn.session import Session
@@ -195,4 +165,4 @@ def train(
             session.train_seeds(recipe, seeds)
         else:
             session.train(recipe, out)
-    part()
+    end_processes()

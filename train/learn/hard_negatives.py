@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 FOLDER = "hard-negatives"  # in the run's folder
 SOURCE = "hard negatives"
-LEAST = 0.2  # p(bear) from which a crop is hard
-MOST = 600  # crops kept of all: the highest
+MIN_BEAR = 0.2  # probability from which a crop is hard
+MAX_CROPS = 600  # crops kept of all: the highest
 PER_PICTURE = 3  # places the frame scan finds, and as many small windows
 APART = 0.3  # crops of one picture that overlap more than this (IoU) are one
 WINDOWS = 12  # small ones of each picture: what moved far away, as a leaf does
@@ -73,7 +73,7 @@ def mine(
     classifier: Classifier,
     out: Path,
     track: Track,
-    least: float = LEAST,
+    least: float = MIN_BEAR,
     *,
     held_out: Iterable[Path] = (),
     shippable: bool = False,
@@ -97,13 +97,13 @@ def mine(
         for image in pictures_of(path):
             looked_at += 1
             found += hard_crops(classifier, image, path, least, rng)
-        found = sorted(found, key=lambda one: -one.bear)[:MOST]
+        found = sorted(found, key=lambda one: -one.bear)[:MAX_CROPS]
     rows = tuple(_write(found, licences, out / FOLDER))
     return Mined(rows, looked_at, found[0].bear if found else 0.0, len(files) - len(apart), len(apart) - len(free))
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The pictures and clips that some words name; folders are looked through for both."""
+    """List the pictures and clips that some paths name; folders are searched for both."""
     files: dict[Path, None] = {}
     for path in paths:
         if not path.exists():
@@ -122,7 +122,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
 
 
 def same_bytes(files: Sequence[Path], others: Iterable[Path]) -> set[Path]:
-    """Those of ``files`` that hold what one of ``others`` holds. Only files of an equal size are read."""
+    """Return those of ``files`` that hold the same bytes as one of ``others``. Only files of an equal size are read."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for other in others:
         by_size[other.stat().st_size].append(other)
@@ -139,7 +139,7 @@ def same_bytes(files: Sequence[Path], others: Iterable[Path]) -> set[Path]:
 
 
 def licences_of(files: Sequence[Path]) -> dict[Path, str]:
-    """Each file's licence: by the table of the nearest folder above that has one; "" where none has."""
+    """Return each file's licence, by the table of the nearest folder above that has one; "" where none has."""
     tables: dict[Path, dict[Path, str]] = {}
     found: dict[Path, str] = {}
     for file in files:
@@ -152,7 +152,7 @@ def licences_of(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def pictures_of(path: Path) -> Iterator[Picture]:
-    """The picture, or a clip's frames, one a second. What breaks off or is damaged is left out and said."""
+    """Yield the picture, or a clip's frames, one a second. What is damaged or breaks off is skipped with a warning."""
     try:
         if path.suffix.lower() in SUFFIXES:
             yield read_picture(path)
@@ -187,7 +187,7 @@ def hard_crops(
 
 
 def _apart(scores: Iterable[Score], least: float) -> list[tuple[float, BoxXYWH]]:
-    """The highest that hardly overlap, at most ``PER_PICTURE``."""
+    """Return the highest that hardly overlap, at most ``PER_PICTURE``."""
     kept: list[tuple[float, BoxXYWH]] = []
     for score in sorted(scores, key=lambda one: -one.bear):
         box = score.region.box_xywh
@@ -199,7 +199,7 @@ def _apart(scores: Iterable[Score], least: float) -> list[tuple[float, BoxXYWH]]
 
 
 def small_windows(size_wh: tuple[int, int], rng: np.random.Generator) -> Iterator[BoxXYWH]:
-    """Squares of 16 to 64 px anywhere in a picture, small ones as often as large ones by the logarithm of the side."""
+    """Draw squares of 16 to 64 px anywhere in a picture; the logarithm of their side is uniform."""
     width, height = size_wh
     low, high = np.log(WINDOW_PX)
     for side in np.exp(rng.uniform(low, high, WINDOWS)):
@@ -209,12 +209,12 @@ def small_windows(size_wh: tuple[int, int], rng: np.random.Generator) -> Iterato
 
 
 def noted(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """Rows of hard negatives as a run's settings keep them; ``remembered`` reads that."""
+    """Return rows of hard negatives as a run's settings keep them; ``remembered`` reads that."""
     return [{"file": row.file.name, "group": row.group, "licence": row.licence, "note": row.note} for row in rows]
 
 
 def remembered(notes: Iterable[Mapping[str, str]], folder: Path) -> tuple[Row, ...]:
-    """The rows that a run's settings name, but for those whose crop is gone from its folder of hard negatives."""
+    """Read the rows that a run's settings name, without those whose crop is gone from its folder of hard negatives."""
     kept = [note for note in notes if OWN.fullmatch(note["file"]) and (folder / note["file"]).is_file()]
     return tuple(
         Row(folder / note["file"], "no_bear", SOURCE, note["group"], note["licence"], note=note["note"])
@@ -223,7 +223,7 @@ def remembered(notes: Iterable[Mapping[str, str]], folder: Path) -> tuple[Row, .
 
 
 def kept_crops(rows: Iterable[Row], run: Path) -> list[Row]:
-    """The rows, their crops copied into the run's own folder where they lie elsewhere. Raises OptionError, OSError."""
+    """Copy crops that lie elsewhere into the run's own folder; return the rows there. Raises OptionError, OSError."""
     kept = []
     for row in rows:
         own = run / FOLDER / row.file.name

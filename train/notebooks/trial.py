@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import numpy as np
 from ipywidgets import HTML, VBox, Widget
 
 from edge.detect.classifier import Classifier, load
@@ -17,8 +17,13 @@ from edge.errors import BearAlarmError, PictureError
 from edge.schema import Picture
 from train.data.gather.keep import EMPTY, TOO_LARGE, TOO_SMALL, TRUNCATED, RefusedError, check
 from train.notebooks.picture_input import PictureInput
+from train.pages import data_uri, render, resized
 
-MOST_BYTES = 32_000_000  # a camera's largest JPEG has half of it
+if TYPE_CHECKING:
+    from edge.detect.classifier import Classifier
+
+
+MAX_BYTES = 32_000_000  # a camera's largest JPEG has half of it
 SHOWN_PX = 640  # longer side of the picture on the page
 STRANGE = "This picture is unlike my training data"
 BOX_BGR = (60, 60, 220)
@@ -39,7 +44,7 @@ class Verdict:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The prediction, what the alarm would do, and a warning where the picture is strange to the model."""
+        """Say the prediction, what the alarm would do, and a warning if the picture is strange to the model."""
         seen = f"I see: {self.label.replace('_', ' ')}."
         figure = f"the probability of a bear is {percent(self.bear)}"
         if self.alarm:
@@ -51,11 +56,11 @@ class Verdict:
 
 
 def read_upload(data: bytes, name: str) -> Picture:
-    """The picture in an uploaded file's bytes, uint8 (H, W, 3) BGR, upright.
+    """Read the picture in an uploaded file's bytes, uint8 (H, W, 3) BGR, upright.
 
     Raises PictureError with one sentence for anything that is no whole, still picture of a usual size.
     """
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise PictureError(too_large(len(data), name))
     shown = shortened(name)
     try:
@@ -72,12 +77,12 @@ def read_upload(data: bytes, name: str) -> Picture:
 
 
 def too_large(size: int, name: str) -> str:
-    """The sentence about a file of ``size`` bytes that is more than this page takes."""
-    return f"{shortened(name)}: {size / 1e6:.0f} MB is too large; give a picture of at most {MOST_BYTES / 1e6:.0f} MB"
+    """Refuse a file of ``size`` bytes, which is more than this page takes."""
+    return f"{shortened(name)}: {size / 1e6:.0f} MB is too large; give a picture of at most {MAX_BYTES / 1e6:.0f} MB"
 
 
 def shortened(name: str) -> str:
-    """A file's name as a sentence begins with it."""
+    """Write a file's name as a sentence begins with it."""
     return f"{name[:60]}…" if len(name) > 60 else name or "the picture"
 
 
@@ -100,52 +105,36 @@ def judge(classifier: Classifier, image: Picture) -> tuple[Verdict, StillResult]
 
 
 def percent(share: float) -> str:
-    """A probability as people read it: never 100 % when it is not."""
+    """Write a probability as people read it: never 100 % when it is not."""
     return f"{min(share, 0.999) * 100:.1f} %" if share < 1 else "100 %"
 
 
 def page_of(verdict: Verdict, found: StillResult, image: Picture) -> str:
-    """The verdict as HTML: picture with the part the verdict is about, sentences, a bar for each label."""
-    head, *rest = verdict.sentences
-    lines = "".join(
-        f'<p class="bear-alarm-{"strange" if STRANGE in line else "verdict"}">{escape(line)}</p>' for line in rest
-    )
-    bars = "".join(
-        f"<tr><td>{escape(label.replace('_', ' '))}</td><td>"
-        f'<div style="background:#c96f2b;height:0.8em;width:{max(share, 0.003) * 12:.2f}em"></div></td>'
-        f'<td style="text-align:right">{percent(share)}</td></tr>'
-        for label, share in verdict.probabilities
-    )
-    notice = f"<p><small>{escape(verdict.notice)}</small></p>" if verdict.notice else ""
-    return (
-        f'<div class="bear-alarm-answer"><h3>{escape(head)}</h3>{lines}'
-        f'<table class="bear-alarm-probabilities">{bars}</table>'
-        f'<p><img alt="the picture, with the part that was looked at closest" src="{_preview(image, found)}"></p>'
-        f"{notice}</div>"
-    )
+    """Write the verdict as HTML: picture with the part the verdict is about, sentences, a bar for each label."""
+    return _page(verdict=verdict, picture=_preview(image, found), strange=STRANGE, refusal="")
 
 
 def refusal_of(sentence: str) -> str:
-    """A sentence about something that went wrong, as HTML."""
-    return f'<div class="bear-alarm-answer"><p class="bear-alarm-refused">{escape(sentence)}</p></div>'
+    """Write a sentence about something that went wrong, as HTML."""
+    return _page(refusal=sentence)
+
+
+def _page(**values: Any) -> str:
+    return render(Path(__file__).with_name("trial.html"), {"percent": percent}, **values)
 
 
 def _preview(image: Picture, found: StillResult) -> str:
-    """The picture as a data URI, its longer side at most ``SHOWN_PX``, the scored part framed."""
-    height, width = image.shape[:2]
-    scale = min(1.0, SHOWN_PX / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    """Make the picture a data URI, its longer side at most ``SHOWN_PX``, the scored part framed."""
+    small = resized(image, SHOWN_PX).copy()
+    height, width = small.shape[:2]
     x, y, w, h = found.box_xywh
-    first = round(x * size[0]), round(y * size[1])
-    last = round((x + w) * size[0]) - 1, round((y + h) * size[1]) - 1
+    first = round(x * width), round(y * height)
+    last = round((x + w) * width) - 1, round((y + h) * height) - 1
     cv2.rectangle(small, first, last, BOX_BGR, 2)
-    _, coded = cv2.imencode(".jpg", np.asarray(small, np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return f"data:image/jpeg;base64,{base64.b64encode(coded.tobytes()).decode()}"
+    return data_uri(small, 85)
 
 
-# The page on which a model is tried: a file or a shot from the camera in, the verdict out.
-
+# The page itself: a file or a shot from the camera in, the verdict out.
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +147,7 @@ class TrialApp:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
-        self.input = PictureInput(self.answer, self.refuse_size, MOST_BYTES)
+        self.input = PictureInput(self.answer, self.refuse_size, MAX_BYTES)
         self.told = HTML()
         model = HTML(f"<small>Model: {escape(classifier.name)}. Pictures are not kept.</small>")
         self.box = VBox([self.input, self.told, model])
@@ -181,7 +170,7 @@ class TrialApp:
 
 
 def trial_app(model: str | None = None) -> Widget:
-    """The page over the model that the alarm uses: ``model``, else $BEAR_ALARM_MODEL, the chosen or the bundled one.
+    """Open the page on the model that the alarm uses: ``model``, else $BEAR_ALARM_MODEL, the chosen or bundled one.
 
     Where the model cannot be used the page is that one sentence.
     """

@@ -1,44 +1,21 @@
-"""Commands in a notebook, as they are typed in a terminal."""
+"""Painted pictures to practise on: brown furry blobs play the bears. They teach the steps, and nothing about bears.
+
+    folder/brown_bear/camera-1/bear-0.jpg …     folder/no_bear/camera-1/rock-0.jpg, empty-0.jpg …
+
+One bear lies among the pictures without bears, as it happens when labels are gathered.
+"""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import cv2
 import numpy as np
 
-from edge.errors import BearAlarmError, OptionError
+from edge.errors import OptionError
 from edge.files import replace_whole
 from edge.schema import Picture
-
-# Mistakes of the user in a notebook: one sentence under the cell, and no traceback.
-
-
-def plain_errors() -> None:
-    """From now on a BearAlarmError in this notebook is its sentence. The cell has failed all the same."""
-    from IPython import get_ipython
-
-    shell: Any = get_ipython()
-    if shell is not None:
-        shell.set_custom_exc((BearAlarmError,), _say)
-
-
-def _say(_shell: Any, _kind: type, error: BaseException, _traceback: TracebackType | None, **_: Any) -> list[str]:
-    sys.stderr.write(f"{error}\n")
-    return [str(error)]
-
-
-# Painted pictures to practise on: brown furry blobs play the bears. They teach the steps, and nothing about bears.
-#
-#     folder/brown_bear/camera-1/bear-0.jpg …     folder/no_bear/camera-1/rock-0.jpg, empty-0.jpg …
-#
-# One bear lies among the pictures without bears, as it happens when labels are gathered.
-
 
 CAMERAS, EACH = 6, 6  # pictures of each kind at each camera
 SIDE_PX = 96
@@ -96,7 +73,7 @@ def practice_clip(file: Path) -> Path:
 
 
 def paint(rng: np.random.Generator, colour: tuple[int, int, int] | None, side: int = SIDE_PX) -> Picture:
-    """A meadow, uint8 (side, side, 3) BGR, with a furry blob of one colour in it, or with nothing."""
+    """Paint a meadow, uint8 (side, side, 3) BGR, with a furry blob of one colour in it, or with nothing."""
     picture = meadow(rng, side, side)
     if colour:
         mask = _blob(side, 0.34, 0.24, rng)
@@ -105,12 +82,12 @@ def paint(rng: np.random.Generator, colour: tuple[int, int, int] | None, side: i
 
 
 def meadow(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Green noise, float (height, width, 3) BGR."""
+    """Paint green noise, float (height, width, 3) BGR."""
     return np.asarray(cv2.GaussianBlur(rng.normal(MEADOW, 18, (height, width, 3)), (0, 0), 1.2))
 
 
 def _blob(side: int, half_width: float, half_height: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """An ellipse of ones in zeros, float32 (side, side); halves are shares of ``side``, moved and turned by ``rng``."""
+    """Draw an ellipse of ones in zeros, float32 (side, side), moved and turned by ``rng``; halves are shares of it."""
     mask = np.zeros((side, side), np.float32)
     middle = rng.uniform(0.4, 0.6, 2) if rng else (0.5, 0.5)
     turn = float(rng.uniform(-15, 15)) if rng else 0.0
@@ -121,18 +98,3 @@ def _blob(side: int, half_width: float, half_height: float, rng: np.random.Gener
 def _save(picture: Picture, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_whole(file, cv2.imencode(".jpg", picture)[1].tobytes())
-
-
-def bear_alarm(*words: object) -> None:
-    """Run ``bear-alarm WORDS`` with this notebook's Python and show under the cell what it says.
-
-    Raises OptionError when it ends with another exit code than 0: what was wrong then stands above.
-    """
-    command = [sys.executable, "-m", "edge", *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
-        assert running.stdout is not None
-        for line in running.stdout:
-            sys.stdout.write(line)
-    if running.returncode:
-        said = " ".join(str(word) for word in words)
-        raise OptionError(f"`bear-alarm {said}` ended with exit code {running.returncode}; mend what it says above")

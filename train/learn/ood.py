@@ -1,0 +1,100 @@
+"""The out-of-domain score: how unlike the training pictures a crop is. It is part of the exported graph.
+
+The distance to the nearest training crops (Sun et al. 2022, "Out-of-distribution detection with deep nearest
+neighbors"). The other scores that were compared, and what they found: docs/out-of-domain.md.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge.schema import Picture
+from train.data.outsiders import in_domain
+from train.data.pictures import Picture as Row
+from train.learn.dataloaders import Track
+from train.learn.inference import answers, cut_crops
+from train.learn.network import Backbone, BearNet
+
+METHOD = "nearest neighbour"  # as the card calls it
+NEAREST = 5  # the neighbour that counts
+BANK = 512  # training crops that are kept as neighbours; 0.66 MB for 1,280 features at a byte each
+QUANTILE = 0.95  # of the tuning crops in the domain pass the threshold
+MAX_PICTURES = 1500  # training pictures the bank is drawn from; more moved no figure
+ROUND = 64  # crops that the network answers at a time: memory stays small
+
+log = logging.getLogger(__name__)
+
+
+class OodScore(nn.Module):
+    """Distance (N,), 0 to 2, of pooled features (N, F) to the k-th nearest of a bank (M, F), all at length one."""
+
+    def __init__(self, bank: Tensor, k: int):
+        super().__init__()
+        # 1 - cosine as a fully connected layer: an int8 export then stores its weights as int8, a scale a row.
+        self.far = nn.Linear(bank.shape[1], len(bank))  # (N, F) -> (N, M)
+        self.far.weight = nn.Parameter(-bank.clone(), requires_grad=False)
+        self.far.bias = nn.Parameter(torch.ones(len(bank)), requires_grad=False)
+        self.k = k
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return the scores (N,)."""
+        away = self.far(pooled / (pooled.norm(dim=1, keepdim=True) + 1e-9))
+        kth = away.topk(self.k, dim=1, largest=False).values[:, -1]
+        return torch.sqrt(torch.abs(2 * kth))
+
+
+def draw_bank(pooled: Tensor) -> OodScore:
+    """Draw the bank of a score at random from pooled features (N, F); a cover of far-apart ones does worse."""
+    drawn = torch.randperm(len(pooled), generator=torch.Generator().manual_seed(0))[:BANK]
+    bank = pooled[drawn]
+    return OodScore(bank / bank.norm(dim=1, keepdim=True).clamp_min(1e-9), min(NEAREST, len(bank))).eval()
+
+
+def fit_ood_score(
+    net: BearNet, backbone: Backbone, rows: Sequence[Row], size: int, seed: int, track: Track[Row]
+) -> OodScore:
+    """Fit the score to training pictures of the domain, each clean and once degraded. Raises PictureError."""
+    rows = in_domain(rows)
+    if len(rows) > MAX_PICTURES:
+        chosen = np.random.default_rng([seed, 1]).choice(len(rows), MAX_PICTURES, replace=False)
+        rows = [rows[n] for n in sorted(chosen)]
+    parts, waiting = list[Tensor](), list[Picture]()
+    for _, _, crops in cut_crops(track(rows, "fitting the out-of-domain score"), size, (seed, 2), lambda row: 1):
+        waiting += crops
+        if len(waiting) >= ROUND:
+            parts.append(pooled_features(net, backbone, np.stack(waiting)))
+            waiting = []
+    if waiting:
+        parts.append(pooled_features(net, backbone, np.stack(waiting)))
+    return draw_bank(torch.cat(parts))
+
+
+def pooled_features(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> Tensor:
+    """Return what the head looks at, (N, F), of uint8 crops (N, size, size, 3) BGR."""
+    # Copied out of inference mode: the bank is made of these and is exported with the graph.
+    return torch.cat([pooled for pooled, _ in answers(net, backbone, crops)]).clone()
+
+
+def ood_threshold(scores: NDArray[np.float64], degraded: NDArray[np.bool_]) -> float:
+    """Return the lowest value that ``QUANTILE`` of the clean, and of the degraded crops, do not exceed."""
+    parts = [part for part in (scores[~degraded], scores[degraded]) if len(part)]
+    return max(float(np.quantile(part, QUANTILE, method="inverted_cdf")) for part in parts)
+
+
+def warn_of_other_method(run: Path) -> None:
+    """Warn in one sentence where an older version noted another score for this run (RUN/ood.json)."""
+    noted = run / "ood.json"
+    try:
+        method = str(json.loads(noted.read_text(encoding="utf-8"))["winner"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if method != METHOD:
+        log.warning("%s: an older version chose the score %r, which is gone; the file gets %r", noted, method, METHOD)
