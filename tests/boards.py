@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
-MEMINFO = "MemTotal: {total} kB\nMemFree: 1000 kB\nMemAvailable: {left} kB\n"
+import psutil
+import pytest
+
+MEMINFO = "MemTotal: {total} kB\nMemFree: 1000 kB\nMemAvailable: {left} kB\n" + "".join(
+    f"{name}: 0 kB\n" for name in ("Buffers", "Cached", "SReclaimable", "Shmem", "Slab", "Active", "Inactive")
+)
 ARM_OLD = "fp asimd evtstrm crc32 cpuid"
 ARM_NEW = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
-PI_MOUNTS = """21 26 0:20 / /proc rw,relatime - proc proc rw
-26 1 179:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 rw
-27 26 0:22 / /tmp rw,nosuid shared:2 - tmpfs tmpfs rw,size=400000k
-28 26 179:1 / /boot/firmware rw,relatime shared:3 - vfat /dev/mmcblk0p1 rw,errors=remount-ro
-29 26 8:1 / /mnt/my\\040stick ro,relatime - ext4 /dev/sda1 ro
+PI_MOUNTS = """proc /proc proc rw,relatime 0 0
+/dev/mmcblk0p2 / ext4 rw,noatime 0 0
+tmpfs /tmp tmpfs rw,nosuid,size=400000k 0 0
+/dev/mmcblk0p1 /boot/firmware vfat rw,relatime,errors=remount-ro 0 0
+/dev/sda1 /mnt/my\\040stick ext4 ro,relatime 0 0
 """
+
+CPU_C = "sys/class/hwmon/hwmon0/temp1_input"  # of a Raspberry Pi
 
 
 def lay(root: Path, files: Mapping[str, str | bytes]) -> Path:
@@ -42,12 +50,9 @@ def pi(
             "proc/device-tree/model": model.encode() + b"\0",
             "proc/cpuinfo": "".join(f"processor\t: {n}\nFeatures\t: {features}\n\n" for n in range(4)),
             "proc/meminfo": MEMINFO.format(total=total_kb, left=total_kb // 2),
-            "proc/uptime": "86400.00 300000.00\n",
-            "proc/self/mountinfo": PI_MOUNTS,
+            "proc/self/mounts": PI_MOUNTS,
             "proc/sys/kernel/osrelease": "6.12.25+rpt-rpi-2712\n",
             "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nHOME_URL="https://www.debian.org/"\n',
-            "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
-            "sys/class/thermal/thermal_zone0/temp": milli_c,
             "sys/class/thermal/cooling_device0/type": "pwm-fan\n",
             "sys/class/thermal/cooling_device0/cur_state": "2\n",
             "sys/class/hwmon/hwmon0/name": "cpu_thermal\n",
@@ -66,7 +71,7 @@ def pi(
         },
     )
     link(root, f"{card}/block/mmcblk0/device", "../..")
-    link(root, "sys/dev/block/179:2", f"../../../{card}/block/mmcblk0/mmcblk0p2")
+    link(root, "sys/class/block/mmcblk0p2", f"../../../{card}/block/mmcblk0/mmcblk0p2")
     return root
 
 
@@ -85,13 +90,11 @@ def pc(root: Path) -> Path:
             "sys/class/dmi/id/product_name": "20XW00\n",
             "proc/cpuinfo": "processor\t: 0\nmodel name\t: a CPU @ 2.60GHz\nflags\t\t: fpu sse4_1 avx avx2 avx_vnni\n",
             "proc/meminfo": MEMINFO.format(total=16_000_000, left=9_000_000),
-            "proc/self/mountinfo": "26 1 0:31 /root / rw - btrfs /dev/sda2 rw,subvol=/root\n",
-            "sys/class/thermal/thermal_zone0/type": "acpitz\n",
-            "sys/class/thermal/thermal_zone0/temp": "110000\n",
-            "sys/class/thermal/thermal_zone1/type": "x86_pkg_temp\n",
-            "sys/class/thermal/thermal_zone1/temp": "61000\n",
-            "sys/class/thermal/thermal_zone2/type": "iwlwifi_1\n",
-            "sys/class/thermal/thermal_zone2/temp": "90000\n",
+            "proc/self/mounts": "/dev/sda2 / btrfs rw,subvol=/root 0 0\n",
+            "sys/class/hwmon/hwmon1/name": "nvme\n",
+            "sys/class/hwmon/hwmon1/temp1_input": "110000\n",
+            "sys/class/hwmon/hwmon2/name": "iwlwifi_1\n",
+            "sys/class/hwmon/hwmon2/temp1_input": "120000\n",
             "sys/class/hwmon/hwmon3/name": "coretemp\n",
             "sys/class/hwmon/hwmon3/temp1_input": "99000\n",
             "sys/class/hwmon/hwmon3/temp1_crit": "100000\n",
@@ -111,3 +114,27 @@ def link(root: Path, name: str, to: str) -> None:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(to)
+
+
+def boot(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let psutil look at the machine in ``root``, as ``edge.device.sensors`` asks it."""
+    if not (root / "proc/meminfo").exists():
+        lay(root, {"proc/meminfo": MEMINFO.format(total=1_000_000, left=500_000)})
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(root / "proc"))
+    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: temperatures(root), raising=False)
+    return root
+
+
+def temperatures(root: Path) -> dict[str, list[SimpleNamespace]]:
+    """What psutil makes of the files of hwmon; its own code is bound to /sys."""
+    found: dict[str, list[SimpleNamespace]] = {}
+    for path in sorted(root.glob("sys/class/hwmon/hwmon*/temp*_input")):
+        critical = path.with_name(path.name.replace("_input", "_crit"))
+        try:
+            degrees = float(path.read_bytes()) / 1000
+            limit = float(critical.read_bytes()) / 1000 if critical.exists() else None
+            name = path.with_name("name").read_text().strip()
+        except (OSError, ValueError):
+            continue
+        found.setdefault(name, []).append(SimpleNamespace(current=degrees, critical=limit))
+    return found

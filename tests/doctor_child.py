@@ -1,4 +1,4 @@
-"""In a child process of ``edge.cli.doctor.findings``: says what it was asked and how it was called."""
+"""In a child process of ``edge.cli.doctor.child``: says what it was asked and how it was called."""
 
 import os
 import sys

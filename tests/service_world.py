@@ -46,6 +46,7 @@ class Machine:
     real_reading: bool = False  # ask the kernel what another user may read
     asked: list[tuple[str, ...]] = field(default_factory=list)
     now_s: float = 8_199.0
+    mount_points: list[Path] = field(default_factory=list)
     late: bool = False  # nothing is started yet, whatever was asked
 
     def __post_init__(self) -> None:
@@ -81,8 +82,8 @@ class Machine:
         """It, as the service's rooms see it."""
         return Host(
             root=self.root, run=self, find_account=lambda _: self.account, has_group=self.groups.__contains__,
-            platform="linux", bits=64, is_root=True, private=(), home=(self.root / "home",),
-            monotonic=lambda: self.now_s, sleep=self._pass,
+            platform="linux", is_root=True, private=(), home=(self.root / "home",),
+            mount_points=lambda: self.mount_points, monotonic=lambda: self.now_s, sleep=self._pass,
         )  # fmt: skip
 
     def _pass(self, seconds: float) -> None:

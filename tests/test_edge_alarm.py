@@ -7,20 +7,19 @@ import pytest
 from edge.alarm import Alarm
 from edge.schema import Event
 from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, Settings
-from tests.boards import lay, pi
+from tests.boards import boot, lay, pi
 from tests.live_yard import LiveYard, soon, watching
 from tests.service_manager import Manager
 from tests.yard import yard_model
 
-ZONE = "sys/class/thermal/thermal_zone0/temp"
 SENSOR = "sys/class/hwmon/hwmon0/temp1_input"
 VOLTAGE = "sys/class/hwmon/hwmon1/in0_lcrit_alarm"
 
 
 @pytest.fixture
-def made(tmp_path):
+def made(tmp_path, monkeypatch):
     """An alarm before a live yard on a Raspberry Pi that is not there; what it tells; and its machine."""
-    machine = pi(tmp_path / "pi", milli_c="61000\n")
+    machine = boot(pi(tmp_path / "pi", milli_c="61000\n"), monkeypatch)
     told: list[Event] = []
     with LiveYard() as yard:
         settings = Settings(
@@ -58,14 +57,14 @@ def test_in_heat_fewer_frames_are_looked_at_and_that_is_told_until_it_is_over(ma
     pass_by(alarm, 120.0, clock)
     assert alarm.status().fps_share == 1.0
     assert alarm.status().temperature_c == 61.0
-    lay(machine, {ZONE: "82500\n", SENSOR: "82500\n"})
+    lay(machine, {SENSOR: "82500\n"})
     pass_by(alarm, 90.0, clock)
     assert labels(told, "new") == ["hot"]
     assert "82 °C" in told[0].detail
     assert "half" in told[0].detail
     assert alarm.status().fps_share == 0.5
     assert soon(lambda: alarm.status().cameras[0].fps == 5.0)
-    lay(machine, {ZONE: "60000\n", SENSOR: "60000\n"})
+    lay(machine, {SENSOR: "60000\n"})
     pass_by(alarm, 200.0, clock)
     assert labels(told, "end") == ["hot"]
     assert soon(lambda: alarm.status().cameras[0].fps == 10.0)

@@ -15,18 +15,23 @@ from hypothesis import strategies as st
 
 from edge.device import sensors
 from edge.device.sensors import Board, Reading, about
-from tests.boards import ARM_OLD, lay, pc, pi, zero
+from tests.boards import ARM_OLD, CPU_C, MEMINFO, boot, lay, pc, pi, zero
 
 ROOT = Path(__file__).parent.parent
 STATE = Path("/var/lib/bear-alarm")
 
 
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one that is asked."""
+    return boot(tmp_path, monkeypatch)
+
+
 def test_a_raspberry_pi_5_says_how_it_is(tmp_path: Path) -> None:
     root = pi(tmp_path)
-    assert sensors.temperature_c(root) == 54.35
+    assert sensors.temperature_c() == 54.35
     assert sensors.undervolted(root) is False
     assert sensors.throttled(root) is None  # its fan turns, which slows nothing down
-    assert sensors.uptime_s(root) == 86_400.0
     found = about(root, machine="aarch64", bits=64)
     assert (found.board, found.system) == ("Raspberry Pi 5 Model B Rev 1.0", "Debian GNU/Linux 12 (bookworm)")
     assert found.kernel == "6.12.25+rpt-rpi-2712"
@@ -44,33 +49,40 @@ def test_a_pi_zero_2_has_no_dot_products_and_little_memory(tmp_path: Path) -> No
 
 
 def test_a_32_bit_python_on_a_64_bit_kernel_is_noticed(tmp_path: Path) -> None:
-    assert about(tmp_path, machine="aarch64", bits=32).half
-    assert not about(tmp_path, machine="armv7l", bits=32).half
+    root = pi(tmp_path)
+    assert about(root, machine="aarch64", bits=32).half
+    assert not about(root, machine="armv7l", bits=32).half
 
 
 def test_a_pc_has_a_processor_among_its_thermometers_that_says_when_it_is_too_hot(tmp_path: Path) -> None:
     root = pc(tmp_path)
-    assert sensors.temperature_c(root) == 61.0  # not the mainboard's, nor the radio's
-    assert sensors.critical_c(root) == 100.0
-    assert sensors.critical_c(pi(tmp_path / "pi")) is None  # its 110 °C switch it off; it is slow from 80 on
+    assert sensors.temperature_c() == 99.0  # not the disk's, nor the radio's
+    assert sensors.critical_c() == 100.0
     assert sensors.undervolted(root) is None
     found = about(root, machine="x86_64", bits=64)
     assert (found.board, found.dot_products) == ("LENOVO 20XW00", True)
 
 
-def test_where_there_are_no_zones_hwmon_is_asked(tmp_path: Path) -> None:
+def test_what_a_raspberry_pi_calls_critical_switches_it_off(tmp_path: Path) -> None:
+    pi(tmp_path)  # at 110 °C; it is slow from 80 on
+    assert sensors.critical_c() is None
+
+
+def test_of_many_sensors_the_processors_are_asked(tmp_path: Path) -> None:
     k10 = {"name": "k10temp\n", "temp1_input": "71250\n", "temp3_input": "-274000\n"}
     lay(tmp_path, {f"sys/class/hwmon/hwmon2/{name}": words for name, words in k10.items()})
     lay(tmp_path, {"sys/class/hwmon/hwmon1/name": "nvme\n", "sys/class/hwmon/hwmon1/temp1_input": "82000\n"})
-    assert sensors.temperature_c(tmp_path) == 71.25
+    assert sensors.temperature_c() == 71.25
 
 
 def test_a_machine_that_says_nothing_is_unknown(tmp_path: Path) -> None:
+    lay(tmp_path, {"proc/meminfo": MEMINFO.format(total=2000, left=1000), "proc/self/mounts": ""})
     reading = Board(tmp_path, tmp_path).read(10.0)
     assert reading.disk_free_mb is not None  # the system itself is asked for that
-    assert reading == Reading(at=10.0, disk_free_mb=reading.disk_free_mb)
+    known = Reading(at=10.0, memory_mb=2.048, memory_free_mb=1.024, disk_free_mb=reading.disk_free_mb)
+    assert reading == known
     found = about(tmp_path)
-    assert (found.board, found.system, found.kernel, found.features, found.memory_mb) == (None, None, None, (), None)
+    assert (found.board, found.system, found.kernel, found.features) == (None, None, None, ())
     assert found.dot_products is None
     assert found.cores >= 1
 
@@ -124,9 +136,8 @@ def test_what_the_supply_of_a_pi_5_can_give(tmp_path: Path) -> None:
 
 
 NAMES = sorted(str(path.relative_to("/")) for path in map(Path, (
-    "/proc/device-tree/model", "/proc/cpuinfo", "/proc/meminfo", "/proc/uptime", "/proc/loadavg",
-    "/proc/self/mountinfo", "/etc/os-release", "/sys/class/thermal/thermal_zone0/type",
-    "/sys/class/thermal/thermal_zone0/temp", "/sys/class/hwmon/hwmon1/in0_lcrit_alarm", "/sys/class/hwmon/hwmon1/name",
+    "/proc/device-tree/model", "/proc/cpuinfo", "/proc/self/mounts", "/etc/os-release", "/sys/class/hwmon/hwmon0/name",
+    "/sys/class/hwmon/hwmon0/temp1_crit", "/sys/class/hwmon/hwmon1/in0_lcrit_alarm", "/sys/class/hwmon/hwmon1/name",
     "/sys/devices/platform/soc/soc:firmware/get_throttled", "/sys/fs/ext4/mmcblk0p2/errors_count",
     "/sys/fs/ext4/mmcblk0p2/first_error_time", "/sys/class/hwmon/hwmon0/temp1_input",
     "/sys/devices/platform/axi/mmc_host/mmc0/mmc0:aaaa/block/mmcblk0/stat",
@@ -144,22 +155,22 @@ def test_garbled_files_are_unknown_and_never_raise(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]
 ) -> None:
     root = lay(pi(tmp_path_factory.mktemp("board")), files)
-    board = Board(root, STATE)
-    found = board._look(0.0)  # what Board.read would keep from its caller is seen here
+    with pytest.MonkeyPatch.context() as patch:
+        boot(root, patch)
+        found = Board(root, STATE)._look(0.0)  # of which Board.read lets its caller see no error
+        about(root)
     assert found.temperature_c is None or -40.0 <= found.temperature_c <= 130.0
-    assert found.memory_free_mb is None or found.memory_free_mb >= 0.0
-    about(root)
 
 
 def test_files_that_may_not_be_read_or_are_no_files_are_unknown(tmp_path: Path) -> None:
     root = pi(tmp_path)
-    (root / "proc/meminfo").unlink()
-    (root / "proc/meminfo").mkdir()
-    (root / "sys/class/thermal/thermal_zone0/temp").unlink()
-    (root / "sys/class/thermal/thermal_zone0/temp").symlink_to("temp")  # a ring
-    (root / "sys/class/hwmon/hwmon0/temp1_input").unlink()
+    (root / CPU_C).unlink()
+    (root / CPU_C).symlink_to("temp1_input")  # a ring
+    (root / "sys/class/hwmon/hwmon1/in0_lcrit_alarm").unlink()
+    (root / "sys/class/hwmon/hwmon1/in0_lcrit_alarm").mkdir()
+    (root / sensors.FIRMWARE).unlink()
     reading = Board(root, STATE).read(0.0)
-    assert (reading.temperature_c, reading.memory_free_mb, reading.undervolted) == (None, None, False)
+    assert (reading.temperature_c, reading.undervolted, reading.read_only) == (None, None, False)
     assert sensors.number(tmp_path / "a\0b") is None
 
 
@@ -173,7 +184,7 @@ def test_a_board_is_read_every_5_s_at_most(tmp_path: Path) -> None:
     root = pi(tmp_path, milli_c="50000\n")
     board = Board(root, STATE)
     assert board.read(100.0).temperature_c == 50.0
-    lay(root, {"sys/class/thermal/thermal_zone0/temp": "81000\n"})
+    lay(root, {CPU_C: "81000\n"})
     assert board.read(104.9).temperature_c == 50.0
     assert board.read(105.0).temperature_c == 81.0
 
@@ -184,7 +195,7 @@ def test_a_disk_that_hangs_holds_nobody_up_and_what_was_known_grows_old(tmp_path
     known = board.read(0.0)
     assert known.temperature_c == 54.35
     board.within_s = 0.05
-    temp = root / "sys/class/thermal/thermal_zone0/temp"
+    temp = root / CPU_C
     temp.unlink()
     os.mkfifo(temp)
     began = time.monotonic()
@@ -195,6 +206,6 @@ def test_a_disk_that_hangs_holds_nobody_up_and_what_was_known_grows_old(tmp_path
     with temp.open("w") as file:
         file.write("70000\n")  # the call that hung is let go
     temp.unlink()
-    lay(root, {"sys/class/thermal/thermal_zone0/temp": "71000\n"})
+    lay(root, {CPU_C: "71000\n"})
     board.within_s = 20.0
     assert board.read(72.0).temperature_c == 71.0

@@ -15,7 +15,7 @@ from edge.detect.frame_rate import FrameRateControl
 from edge.device.health import CALM_S, SURE_S, ThermalThrottle, slowest_fps
 from edge.device.sensors import Board, Reading
 from edge.errors import OptionError
-from tests.boards import lay, pi
+from tests.boards import CPU_C, boot, lay, pi
 
 FINE = Reading(temperature_c=50.0, undervolted=False)
 
@@ -140,13 +140,13 @@ def test_it_rises_no_more_often_than_once_a_minute_and_by_one_step(steps: list[t
     assert all(later - earlier >= CALM_S - 1e-6 for earlier, later in itertools.pairwise(rises))
 
 
-def test_from_the_files_of_a_board_to_the_share(tmp_path: Path) -> None:
-    root = pi(tmp_path, milli_c="82000\n")
+def test_from_the_files_of_a_board_to_the_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = boot(pi(tmp_path, milli_c="82000\n"), monkeypatch)
     board, effort = Board(root, tmp_path), ThermalThrottle(hot_c=80.0)
     assert effort(board.read(0.0), 0.0) == 0.5
-    lay(root, {"sys/class/thermal/thermal_zone0/temp": "85500\n"})
+    lay(root, {CPU_C: "85500\n"})
     assert effort(board.read(5.0), 5.0) == 0.25
-    lay(root, {"sys/class/thermal/thermal_zone0/temp": "60000\n", "sys/class/hwmon/hwmon1/in0_lcrit_alarm": "1\n"})
+    lay(root, {CPU_C: "60000\n", "sys/class/hwmon/hwmon1/in0_lcrit_alarm": "1\n"})
     assert [effort(board.read(now), now) for now in (10.0, 70.0, 200.0)] == [0.25, 0.5, 0.5]
     assert effort.why and effort.why.startswith("the supply voltage is too low")  # noqa: PT018
 

@@ -12,7 +12,7 @@ from edge.device.sensors import Board, Reading
 from edge.run import EventFactory
 from edge.settings import HealthSettings
 from edge.status import Health
-from tests.boards import lay, pi
+from tests.boards import CPU_C, boot, lay, pi
 
 FINE = Reading(
     temperature_c=50.0, undervolted=False, memory_mb=4000.0, memory_free_mb=2000.0, disk_free_mb=9000.0,
@@ -162,15 +162,15 @@ def test_slow_scoring_is_told_while_it_lasts() -> None:
     assert machine.at() == {}
 
 
-def test_from_the_files_of_a_board_to_an_event_and_its_end(tmp_path: Path) -> None:
-    root = pi(tmp_path, milli_c="81000\n")
+def test_from_the_files_of_a_board_to_an_event_and_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = boot(pi(tmp_path, milli_c="81000\n"), monkeypatch)
     board, now = Board(root, tmp_path), 0.0
     found = parts(lambda: board.read(now), HealthSettings(low_disk_mb=0.0), state=tmp_path)
     health, told = Health(EventFactory(), found), []
     for second in range(0, 300, 5):
         now = float(second)
         if second == 150:
-            lay(root, {"sys/class/thermal/thermal_zone0/temp": "60000\n"})
+            lay(root, {CPU_C: "60000\n"})
         told += [(second, event.type, event.label, event.detail) for event in health(now)]
     assert told == [
         (60, "new", "hot", "the processor has 81 °C; give it shade or a heat sink"),

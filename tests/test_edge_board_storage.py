@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,46 +12,50 @@ import pytest
 
 from edge.device import sensors
 from edge.device.sensors import Board
-from tests.boards import PI_MOUNTS, lay, link, pc, pi
+from tests.boards import PI_MOUNTS, boot, lay, link, pc, pi
 
 STATE = Path("/var/lib/bear-alarm")
 CARD = "sys/devices/platform/axi/mmc_host/mmc0/mmc0:aaaa"
 
 
-def mount(root: Path, path: Path = STATE) -> sensors.Mount:
-    found = sensors.mount_of(root, path)
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one that is asked."""
+    return boot(tmp_path, monkeypatch)
+
+
+def mount(path: Path = STATE) -> sensors.Mount:
+    found = sensors.mount_of(path)
     assert found
     return found
 
 
 def test_the_longest_mount_point_holds_a_path(tmp_path: Path) -> None:
-    root = pi(tmp_path)
-    assert mount(root) == sensors.Mount(Path("/"), "ext4", "/dev/mmcblk0p2", "179:2", read_only=False)
-    stick = mount(root, Path("/mnt/my stick/evidence"))
+    pi(tmp_path)
+    assert mount() == sensors.Mount(Path("/"), "ext4", "/dev/mmcblk0p2", read_only=False)
+    stick = mount(Path("/mnt/my stick/evidence"))
     assert (stick.source, stick.read_only, stick.fleeting) == ("/dev/sda1", True, False)
-    assert mount(root, Path("/mnt/my stick2")).source == "/dev/mmcblk0p2"
-    assert mount(root, Path("/tmp/bear-alarm")).fleeting
+    assert mount(Path("/mnt/my stick2")).source == "/dev/mmcblk0p2"
+    assert mount(Path("/tmp/bear-alarm")).fleeting
 
 
 def test_a_file_system_that_an_error_made_read_only_is_so(tmp_path: Path) -> None:
-    root = lay(
-        pi(tmp_path), {"proc/self/mountinfo": PI_MOUNTS.replace("mmcblk0p2 rw", "mmcblk0p2 ro,errors=remount-ro")}
-    )
-    assert mount(root).read_only
+    root = lay(pi(tmp_path), {"proc/self/mounts": PI_MOUNTS.replace("ext4 rw", "ext4 ro")})
+    assert mount().read_only
     assert Board(root, STATE).read(0.0).read_only is True
-    assert mount(root, Path("/boot/firmware")).read_only is False  # errors=remount-ro is only what it would do
+    assert mount(Path("/boot/firmware")).read_only is False  # errors=remount-ro is only what it would do
 
 
 def test_of_two_at_one_place_the_later_one_counts(tmp_path: Path) -> None:
-    more = "30 26 0:30 / / rw - overlay overlay rw,lowerdir=/lower\n"
-    root = lay(pi(tmp_path), {"proc/self/mountinfo": PI_MOUNTS + more})
-    assert mount(root).fleeting
-    assert sensors.disk_of(root, mount(root)) is None
+    more = "overlay / overlay rw,lowerdir=/lower 0 0\n"
+    root = lay(pi(tmp_path), {"proc/self/mounts": PI_MOUNTS + more})
+    assert mount().fleeting
+    assert sensors.disk_of(root, mount()) is None
 
 
 def test_an_sd_card_says_what_it_is_and_what_was_written(tmp_path: Path) -> None:
     root = pi(tmp_path)
-    found = sensors.disk_of(root, mount(root))
+    found = sensors.disk_of(root, mount())
     assert found == sensors.Disk(
         name="mmcblk0",
         part="mmcblk0p2",
@@ -63,7 +68,6 @@ def test_an_sd_card_says_what_it_is_and_what_was_written(tmp_path: Path) -> None
         first_error=None,
         io_errors=None,
         written_mb=1024.0,
-        written_mb_a_day=1024.0,  # it runs since a day
     )
     assert not found.worn
 
@@ -80,7 +84,7 @@ def test_an_sd_card_says_what_it_is_and_what_was_written(tmp_path: Path) -> None
 )
 def test_an_emmc_says_how_worn_it_is(tmp_path: Path, life: str, reserve: str, percent: int | None, worn: bool) -> None:
     root = lay(pi(tmp_path), {f"{CARD}/type": "MMC\n", f"{CARD}/life_time": life, f"{CARD}/pre_eol_info": reserve})
-    found = sensors.disk_of(root, mount(root))
+    found = sensors.disk_of(root, mount())
     assert found
     assert (found.kind, found.life_used_percent, found.worn) == ("MMC", percent, worn)
 
@@ -88,14 +92,14 @@ def test_an_emmc_says_how_worn_it_is(tmp_path: Path, life: str, reserve: str, pe
 def test_errors_of_the_file_system_have_their_number_and_their_first_time(tmp_path: Path) -> None:
     ext4 = "sys/fs/ext4/mmcblk0p2"
     root = lay(pi(tmp_path), {f"{ext4}/errors_count": "3\n", f"{ext4}/first_error_time": "1700000000\n"})
-    found = sensors.disk_of(root, mount(root))
+    found = sensors.disk_of(root, mount())
     assert found
     assert (found.fs_errors, found.first_error) == (3, datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC))
 
 
-def test_a_file_system_with_numbers_of_its_own_is_found_by_its_device(tmp_path: Path) -> None:
+def test_a_disk_with_parts_is_found_by_its_part(tmp_path: Path) -> None:
     root = pc(tmp_path)
-    found = sensors.disk_of(root, mount(root))
+    found = sensors.disk_of(root, mount())
     assert found
     assert (found.name, found.part, found.model, found.io_errors) == ("sda", "sda2", "Samsung SSD 860", 31)
     assert found.fs_errors is None
@@ -107,47 +111,32 @@ def test_room_is_that_of_the_nearest_folder_that_is_there(tmp_path: Path) -> Non
 
 
 NET = "sys/class/net"
-ROUTE = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 
 
-def test_networks_are_told_apart_and_none_is_none(tmp_path: Path) -> None:
-    assert sensors.interfaces(tmp_path) == []
-    assert sensors.default_route(tmp_path) is None
+def test_radios_are_told_from_other_networks(tmp_path: Path) -> None:
+    assert sensors.radios(tmp_path) == []
     lay(
         tmp_path,
         {
-            f"{NET}/lo/type": "772\n",
-            f"{NET}/eth0/type": "1\n",
-            f"{NET}/eth0/operstate": "down\n",
-            f"{NET}/wlan0/type": "1\n",
+            f"{NET}/eth0/operstate": "up\n",
             f"{NET}/wlan0/operstate": "up\n",
             f"{NET}/wlan0/phy80211/name": "phy0\n",
-            f"{NET}/usb0/type": "1\n",
-            f"{NET}/usb0/operstate": "unknown\n",
-            f"{NET}/usb0/carrier": "1\n",
+            f"{NET}/wlan1/operstate": "down\n",
+            f"{NET}/wlan1/wireless/x": "",
             "proc/net/wireless": "Inter-| sta-|\n face | tus |\n wlan0: 0000   41.  -69.  -256        0\n",
-            "proc/net/route": ROUTE + "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n",
         },
     )
-    assert sensors.interfaces(tmp_path) == [
-        sensors.Interface("eth0", wifi=False, linked=False, signal_dbm=None),
-        sensors.Interface("usb0", wifi=False, linked=True, signal_dbm=None),
-        sensors.Interface("wlan0", wifi=True, linked=True, signal_dbm=-69.0),
+    assert sensors.radios(tmp_path) == [
+        sensors.Radio("wlan0", linked=True, signal_dbm=-69.0),
+        sensors.Radio("wlan1", linked=False, signal_dbm=None),
     ]
-    assert sensors.default_route(tmp_path) is None  # a way to the neighbours only
 
 
-def test_the_way_out_is_found_in_both_kinds_of_addresses(tmp_path: Path) -> None:
-    none, six = "0" * 32, "fe80" + "0" * 28
-    lay(tmp_path, {"proc/net/ipv6_route": f"{none} 00 {none} 00 {none} ffffffff 00000001 00000000 00200200       lo\n"})
-    assert sensors.default_route(tmp_path) is None  # the kernel's way of saying that there is none
-    lay(tmp_path, {"proc/net/route": ROUTE + "*\t00000000\t00000000\t0201\t0\t0\t0\t00000000\t0\t0\t0\n"})
-    assert sensors.default_route(tmp_path) is None  # refused on purpose
-    (tmp_path / "proc/net/route").unlink()
-    lay(tmp_path, {"proc/net/ipv6_route": f"{none} 00 {none} 00 {six} 00000400 00000001 00000000 00000003    wlan0\n"})
-    assert sensors.default_route(tmp_path) == "wlan0"
-    lay(tmp_path, {"proc/net/route": ROUTE + "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"})
-    assert sensors.default_route(tmp_path) == "eth0"
+def test_whether_something_leads_out_is_asked_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensors, "FAR_AWAY", ((socket.AF_INET, "127.0.0.1"),))
+    assert sensors.leads_out()
+    monkeypatch.setattr(sensors, "FAR_AWAY", ((socket.AF_INET, "255.255.255.255"),))  # refused, as without a way
+    assert not sensors.leads_out()
 
 
 @pytest.fixture
@@ -198,9 +187,9 @@ def test_a_program_that_hangs_or_is_missing_says_nothing(path: Path, monkeypatch
 def test_a_disk_without_parts_is_its_own(tmp_path: Path) -> None:
     lay(
         tmp_path,
-        {"proc/self/mountinfo": "26 1 254:0 / / rw - ext4 /dev/vda rw\n", "sys/devices/v/block/vda/stat": "1 1"},
+        {"proc/self/mounts": "/dev/vda / ext4 rw 0 0\n", "sys/devices/v/block/vda/stat": "1 1"},
     )
-    link(tmp_path, "sys/dev/block/254:0", "../../devices/v/block/vda")
-    found = sensors.disk_of(tmp_path, mount(tmp_path))
+    link(tmp_path, "sys/class/block/vda", "../../devices/v/block/vda")
+    found = sensors.disk_of(tmp_path, mount())
     assert found
     assert (found.name, found.part, found.written_mb, found.kind) == ("vda", "vda", None, None)

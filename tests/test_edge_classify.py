@@ -236,7 +236,7 @@ def test_threads_go_by_cores_and_memory(monkeypatch, cores, mb, threads):
     from edge.device.sensors import Memory
 
     monkeypatch.setattr("edge.device.sensors.cores", lambda: cores)
-    monkeypatch.setattr("edge.device.sensors.memory", lambda _: Memory(mb, mb / 2))
+    monkeypatch.setattr("edge.device.sensors.memory", lambda: Memory(mb, mb / 2))
     assert command.threads() == threads
 
 

@@ -9,7 +9,7 @@ from edge.camera import is_live
 from edge.config.check import STREAMS
 from edge.config.load import load_text
 from edge.config.schema import settings
-from edge.device.telemetry import LEAST_S, MOST_S
+from edge.device.telemetry import MAX_PERIOD_S, MIN_PERIOD_S
 from tests.config_text import made, problems
 
 
@@ -141,7 +141,7 @@ def test_a_pipe_holds_up_nobody(text, tmp_path):
 
 def test_the_heartbeats_bounds_are_its_own():
     found = settings()["health", "heartbeat", "every_s"]
-    assert (found["minimum"], found["maximum"]) == (LEAST_S, MOST_S)
+    assert (found["minimum"], found["maximum"]) == (MIN_PERIOD_S, MAX_PERIOD_S)
 
 
 def test_an_alarm_runs_on_what_passes(tmp_path, monkeypatch):

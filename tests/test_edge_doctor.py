@@ -10,8 +10,9 @@ import threading
 
 import pytest
 
-from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, lines_of, python, run, unknown, verdict
-from edge.cli.doctor.run import Check, examine
+from edge.cli.doctor.child import call, run
+from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, lines_of, unknown, verdict
+from edge.cli.doctor.run import Check, run_checks
 from edge.cli.doctor.target import Target
 from tests.broker import until
 from tests.sink_world import alive
@@ -32,8 +33,8 @@ def test_a_check_that_raises_or_hangs_is_a_finding_and_the_others_go_on():
     def works(_):
         yield doubt("card", "is old", "take another")
 
-    checks = [Check("raiser", raises), Check("hanger", hangs, 0.05), Check("worker", works)]
-    found = list(examine(Target(), [("Group", checks)]))
+    checks = [Check("Group", "raiser", raises), Check("Group", "hanger", hangs, 0.05), Check("Group", "worker", works)]
+    found = list(run_checks(Target(), checks))
     held.set()
     assert [(each.name, each.state) for each in found] == [
         ("half", "fine"), ("raiser", "broken"), ("hanger", "unknown"), ("card", "doubt"),
@@ -46,8 +47,8 @@ def test_a_check_that_raises_or_hangs_is_a_finding_and_the_others_go_on():
 @pytest.mark.skipif(os.name != "posix", reason="an alarm of POSIX")
 def test_a_child_that_hangs_ends_by_itself_where_the_doctor_was_killed(tmp_path):
     code = (
-        "import os; from edge.cli.doctor import findings; findings.LEFT_S = 0.0; print(os.getpid(), flush=True); "
-        f"findings.python('tests.doctor_child', {{'hang': {str(tmp_path / 'pid')!r}}}, 2.0)"
+        "import os; from edge.cli.doctor import child; child.SPARE_S = 0.0; print(os.getpid(), flush=True); "
+        f"child.call('tests.doctor_child:main', {{'hang': {str(tmp_path / 'pid')!r}}}, 2.0)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL) as doctor:
         assert until((tmp_path / "pid").exists)
@@ -85,10 +86,10 @@ def test_a_name_longer_than_its_column_does_not_run_into_the_words():
 def test_a_child_answers_and_its_question_is_not_on_the_command_line(monkeypatch):
     secret = "rtsp://user:pass@host"
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    ended = python("tests.doctor_child", {"echo": secret}, 60.0)
+    ended = call("tests.doctor_child:main", {"echo": secret}, 60.0)
     assert ended.answer["echo"] == secret
     assert secret not in ended.answer["command"]
-    assert python("tests.doctor_child", {"raise": "no camera here"}, 60.0).why.endswith("no camera here")
+    assert call("tests.doctor_child:main", {"raise": "no camera here"}, 60.0).why.endswith("no camera here)")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -99,8 +100,8 @@ def test_how_a_child_died_is_put_into_words():
     assert killed_by(signal.SIGILL).signal == "SIGILL"
     assert "illegal instruction" in killed_by(signal.SIGILL).why
     assert "for want of memory" in killed_by(signal.SIGKILL).why
-    assert run(["sh", "-c", "echo 'first'; echo 'the last words' >&2; exit 3"], 20.0).why == "the last words"
-    assert run(["sh", "-c", "exit 3"], 20.0).why == "ended with code 3"
+    assert run(["sh", "-c", "echo 'first'; echo 'the last words' >&2; exit 3"], 20.0).why == "fails (the last words)"
+    assert run(["sh", "-c", "exit 3"], 20.0).why == "fails (exit code 3)"
     assert run(["sh", "-c", "exit 3"], 20.0).answer is None
 
 

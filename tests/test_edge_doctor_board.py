@@ -14,12 +14,20 @@ from edge.cli.doctor import machine as permissions
 from edge.decide.schedule import parse_schedule
 from edge.device.systemd import Done, Host
 from edge.settings import AlertSettings, Camera, CameraSettings, Settings
+from tests.boards import boot
 from tests.doctor_world import by_name, device, put, states
 from tests.small_disk import ROOT
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-HOT = {"sys__class__thermal__thermal_zone0__type": "cpu-thermal", "sys__class__thermal__thermal_zone0__temp": "84500"}
+HOT = {"sys__class__hwmon__hwmon0__name": "cpu_thermal", "sys__class__hwmon__hwmon0__temp1_input": "84500"}
 LOW = {"sys__class__hwmon__hwmon1__name": "rpi_volt", "sys__class__hwmon__hwmon1__in0_lcrit_alarm": "1"}
+
+
+@pytest.fixture(autouse=True)
+def this_machine(tmp_path, monkeypatch):
+    """The one that psutil looks at."""
+    boot(tmp_path, monkeypatch)
+    monkeypatch.setattr("edge.device.sensors.leads_out", lambda: False)
 
 
 def test_heat_and_a_weak_supply_are_doubts_with_a_remedy(tmp_path):
@@ -49,9 +57,8 @@ def test_a_file_that_makes_the_kernel_complain_is_not_read(tmp_path, monkeypatch
 
 
 def test_a_laptop_that_is_as_warm_as_laptops_are_is_fine(tmp_path):
-    warm = {"thermal__thermal_zone0__type": "x86_pkg_temp", "thermal__thermal_zone0__temp": "88000"}
-    own = {"hwmon__hwmon0__name": "coretemp", "hwmon__hwmon0__temp1_crit": "100000"}
-    put(tmp_path, **{f"sys__class__{name}": text for name, text in (warm | own).items()})
+    own = {"name": "coretemp", "temp1_input": "88000", "temp1_crit": "100000"}
+    put(tmp_path, **{f"sys__class__hwmon__hwmon0__{name}": text for name, text in own.items()})
     found = by_name(machine.check_power(device(tmp_path)))["temperature"]
     assert (found.state, "from 95 on" in found.words) == ("fine", True)
 
@@ -161,7 +168,7 @@ def test_a_user_without_groups_is_told_which():
         "import grp, os, pathlib\nfrom edge.cli.doctor import target, machine\nfrom edge.settings import *\n"
         "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "settings = Settings(alerts=AlertSettings(relays=('17',)))\n"
-        "one = target.Patient(settings, root=pathlib.Path('/nowhere'))\n"
+        "one = target.Target(settings, root=pathlib.Path('/nowhere'))\n"
         "print([(each.state, each.words, each.todo) for each in machine.check_groups(one)])"
     )
     ran = subprocess.run(

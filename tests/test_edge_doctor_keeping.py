@@ -13,11 +13,12 @@ from edge.cli.doctor.target import Target
 from edge.detect.classifier import BUNDLED
 from edge.device.systemd import Account, Host
 from edge.settings import EvidenceSettings, HealthSettings, Settings
+from tests.boards import boot
 from tests.doctor_world import by_name, device, put, states
 from tests.small_disk import fill, remount, there
 from tests.state_folder import StateFolder
 
-DISK = "31 1 179:2 / / rw,noatime - ext4 /dev/mmcblk0p2 {}\n"
+DISK = "/dev/mmcblk0p2 / ext4 {},noatime 0 0\n"
 
 
 def said_of(disk):
@@ -93,24 +94,26 @@ def test_no_journal_yet_is_fine_and_makes_no_folder(tmp_path):
     assert not (tmp_path / "state").exists()
 
 
-def test_a_worn_card_is_a_doubt(tmp_path):
-    put(tmp_path, proc__self__mountinfo=DISK.format("rw"), sys__fs__ext4__mmcblk0p2__errors_count="3")
+def test_a_worn_card_is_a_doubt(tmp_path, monkeypatch):
+    boot(tmp_path, monkeypatch)
+    put(tmp_path, proc__self__mounts=DISK.format("rw"), sys__fs__ext4__mmcblk0p2__errors_count="3")
     put(tmp_path, sys__class__block__mmcblk0p2__stat="1 2 3 4 5 6 7 8 9 10 11")
     found = by_name(machine.check_disk(device(tmp_path)))["disk mmcblk0p2"]
     assert found.state == "doubt"
     assert "3 errors" in found.words
     assert "new card" in found.todo
-    put(tmp_path, proc__self__mountinfo=DISK.format("ro,errors=remount-ro"))
+    put(tmp_path, proc__self__mounts=DISK.format("ro"))
     assert by_name(machine.check_disk(device(tmp_path)))["disk"].state == "broken"
 
 
-def test_commands_that_a_disk_refused_are_a_fact_and_an_overlay_is_said_to_be_one(tmp_path):
-    put(tmp_path, proc__self__mountinfo=DISK.format("rw"), sys__class__block__mmcblk0p2__stat="1 2 3 4 5 6 7 8 9 10 11")
+def test_commands_that_a_disk_refused_are_a_fact_and_an_overlay_is_said_to_be_one(tmp_path, monkeypatch):
+    boot(tmp_path, monkeypatch)
+    put(tmp_path, proc__self__mounts=DISK.format("rw"), sys__class__block__mmcblk0p2__stat="1 2 3 4 5 6 7 8 9 10 11")
     put(tmp_path, sys__class__block__mmcblk0p2__device__ioerr_cnt="0x3")  # as many as probing makes
     found = by_name(machine.check_disk(device(tmp_path)))["disk mmcblk0p2"]
     assert found.state == "fine"
     assert "3 commands were refused" in found.words
-    put(tmp_path, proc__self__mountinfo="31 1 0:50 / / rw - overlay overlay rw,upperdir=/x\n")
+    put(tmp_path, proc__self__mounts="overlay / overlay rw,upperdir=/x 0 0\n")
     found = by_name(machine.check_disk(device(tmp_path)))["disk"]
     assert found.state == "doubt"
     assert "in an overlay" in found.words

@@ -11,15 +11,16 @@ import pytest
 from edge.alert.mqtt_settings import Settings as Mqtt
 from edge.device.systemd import (
     NOBODY,
+    READ,
     Account,
     Program,
     ServiceError,
     check_named,
     check_program,
     closed_by,
+    denied,
     named,
     this_program,
-    unreadable,
 )
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
 from tests.service_world import ROOT, Machine, installed, program
@@ -56,16 +57,18 @@ def refusal(machine, settings=None, **more):
 
 
 def test_the_kernel_is_asked_as_that_user(place):
-    host = Machine(place / "m", real_reading=True).host
+    machine = Machine(place / "m", SOMEBODY, real_reading=True)
     (hidden := closed(place / "home" / "pi") / "bear.onnx").touch()
     (own := place / "secret").touch(0o600)
     (shared := place / "shared").touch(0o640)
     (link := place / "link").symlink_to(hidden)
     gone = place / "gone"
-    assert unreadable(host, SOMEBODY, [hidden, own, place, shared, link, gone]) == [hidden, own, shared, link, gone]
-    assert closed_by(host, SOMEBODY, hidden) == closed_by(host, SOMEBODY, link) == place / "home" / "pi"
-    assert closed_by(host, SOMEBODY, own) == own
-    assert unreadable(host, Account(NOBODY, NOBODY, (0,)), [shared]) == []  # as one of its group
+    assert denied(machine.host, [hidden, own, place, shared, link, gone], READ) == [hidden, own, shared, link, gone]
+    said = f", for {place / 'home' / 'pi'} is closed to others"
+    assert closed_by(machine.host, hidden) == closed_by(machine.host, link) == said
+    assert closed_by(machine.host, own) == ""
+    machine.account = Account(NOBODY, NOBODY, (0,))
+    assert denied(machine.host, [shared], READ) == []  # as one of its group
 
 
 def test_a_program_in_a_closed_home_is_refused_and_the_place_where_it_can_be_is_offered(machine, place):
@@ -129,9 +132,7 @@ def test_a_file_of_the_configuration_that_the_service_cannot_read_is_named(what,
     settings = FILES[what]
     (own := place / "own").touch(0o600)
     (hidden := closed(place / "home" / "pi") / "file").touch()
-    assert f"{own} cannot be read by the user bear-alarm; let everybody: sudo chmod a+rX '{own}'" in refusal(
-        runs, settings(own)
-    )
+    assert f"{own} cannot be read by the user bear-alarm; put it into /etc/bear-alarm" in refusal(runs, settings(own))
     told = refusal(runs, settings(hidden))
     assert f"{hidden} cannot be read by the user bear-alarm, for {hidden.parent} is closed to others" in told
     assert refusal(runs, settings(place / "gone")) == f"{place / 'gone'}: no such file, but the configuration names it"
@@ -161,7 +162,7 @@ def test_passwords_beside_a_configuration_elsewhere_must_be_readable_and_are_not
     runs.config.touch(0o644)
     (secrets := place / "secrets.yml").touch(0o600)
     told = refusal(runs)
-    assert f"{secrets} cannot be read by the user bear-alarm; put the configuration, and secrets.yml" in told
+    assert f"{secrets} cannot be read by the user bear-alarm; put it into /etc/bear-alarm" in told
     assert "chmod" not in told
     secrets.unlink()
     runs.config.chmod(0o600)
@@ -186,7 +187,7 @@ def test_a_folder_it_writes_to_must_be_its_own_and_is_opened_for_it(runs, place)
     inner = closed(place / "pi") / "bears"  # as sticks are that a desktop mounts: giving away the inner one is no help
     inner.mkdir(mode=0o777)
     told = refusal(runs, Settings(evidence=EvidenceSettings(folder=inner)))
-    assert f"for {inner.parent} is closed to others; name a folder elsewhere" in told
+    assert f"for {inner.parent} is closed to others; give a folder to that user: sudo install" in told
     installed(runs, settings)
     assert f"ReadWritePaths=-{stick}\n" in runs.unit
     assert "inner" not in runs.unit

@@ -1,25 +1,21 @@
-"""``bear-alarm service`` as somebody types it; and the files it writes for systems that are not this one."""
+"""``bear-alarm service`` as somebody types it."""
 
 import json
-import plistlib
 import subprocess
 import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from edge.cli import service
 from edge.cli.app import as_command
-from edge.device import other_systems
 from edge.device.systemd import ServiceError
 from edge.errors import OptionError
 from tests.service_world import ABSENT, ROOT, Machine
 
 CAMERA = "cameras:\n  yard: 0\n"
-TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 
 
 @pytest.fixture
@@ -122,57 +118,12 @@ def test_a_purge_that_nobody_can_confirm_needs_yes(machine, monkeypatch, capsys)
     assert not state.exists()
 
 
-def test_the_file_of_launchd_is_one(machine, capsys):
-    typed("install", "--print", "--kind", "launchd")
-    found = plistlib.loads(capsys.readouterr().out.encode())
-    assert found["ProgramArguments"][-3:] == ["watch", "--config", str(machine.config)]
-    assert Path(found["ProgramArguments"][0]).is_absolute()
-    assert found["KeepAlive"] is True
-    assert found["RunAtLoad"] is True
-
-
-def test_the_task_of_windows_is_one(machine, monkeypatch, capsys):
-    monkeypatch.setenv("USERDOMAIN", "HIVE")
-    monkeypatch.setenv("USERNAME", "pi")
-    typed("install", "--print", "--kind", "windows")
-    root = ElementTree.fromstring(capsys.readouterr().out.replace('encoding="UTF-16"', ""))
-    words = root.findtext(f".//{TASK}Arguments")
-    assert words
-    assert words.endswith(f"watch --config {machine.config}")
-    assert root.findtext(f".//{TASK}ExecutionTimeLimit") == "PT0S"
-    assert root.findtext(f".//{TASK}Repetition/{TASK}Interval") == "PT1M"
-    assert root.findtext(f".//{TASK}MultipleInstancesPolicy") == "IgnoreNew"
-    assert {each.text for each in root.iter(f"{TASK}UserId")} == {r"HIVE\pi"}
-
-
-def test_what_a_path_is_made_of_means_nothing_to_them():
-    words = [r"C:\My Bears & Co\bear-alarm.exe", "watch", "--config", r"C:\a b\<x>.yml"]
-    root = ElementTree.fromstring(other_systems.task(words, Path("x")).replace('encoding="UTF-16"', ""))
-    assert root.findtext(f".//{TASK}Command") == words[0]
-    assert root.findtext(f".//{TASK}Arguments") == r'watch --config "C:\a b\<x>.yml"'
-    assert plistlib.loads(other_systems.agent(words, Path("/Users/pi")).encode())["ProgramArguments"] == words
-
-
-@pytest.mark.parametrize(("platform", "line"), [("darwin", "launchctl bootstrap"), ("win32", "schtasks /Create")])
-def test_there_the_file_is_written_and_handing_it_over_is_said(platform, line, machine, monkeypatch, capsys, tmp_path):
-    host = replace(machine.host, platform=platform)
-    monkeypatch.setattr(service, "machine", lambda: host)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path / "me")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "me"))
-    typed("install", "--dry-run")
-    assert not (tmp_path / "me").exists()
-    typed("install")
-    assert line in capsys.readouterr().out
-    assert [path for path in (tmp_path / "me").rglob("*") if path.suffix in (".plist", ".xml")]
-    with pytest.raises(OptionError, match="that is for systemd"):
-        typed("status")
-    with pytest.raises(OptionError, match="that is for systemd"):
-        typed("uninstall")
-
-
-def test_the_file_of_another_system_can_only_be_printed(machine):
-    with pytest.raises(OptionError, match="--kind windows: this system is not of that kind; give --print"):
-        typed("install", "--kind", "windows")
+def test_elsewhere_the_page_that_says_how_is_named(machine, monkeypatch):
+    monkeypatch.setattr(service, "machine", lambda: replace(machine.host, platform="darwin"))
+    for words in (["install"], ["status"], ["uninstall"]):
+        with pytest.raises(ServiceError, match=r"no systemd runs .*docs/service\.md"):
+            typed(*words)
+    typed("install", "--print")
 
 
 @pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="a systemd runs on this machine")

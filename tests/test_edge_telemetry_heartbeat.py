@@ -120,7 +120,7 @@ def test_it_beats_while_all_is_well_and_is_silent_while_not(caplog):
     states = [WELL, WELL, ILL, ILL, ILL, WELL]
     with Monitor() as box, beats(place(box), lambda: states.pop(0)) as (_, times):
         waits = [times.step() for _ in range(6)]
-        assert waits == [300.0, 300.0, telemetry.LOOK_S, telemetry.LOOK_S, telemetry.LOOK_S, 300.0]
+        assert waits == [300.0, 300.0, telemetry.ILL_RETRY_S, telemetry.ILL_RETRY_S, telemetry.ILL_RETRY_S, 300.0]
         assert [each.path for each in box.asked] == [f"/{SECRET}"] * 3
     assert box.asked[0].headers["User-Agent"].startswith("bear-alarm/")
     assert [each.message for each in caplog.records] == [
@@ -134,7 +134,7 @@ def test_an_alarm_that_cannot_say_how_it_is_is_not_well(caplog):
         raise ZeroDivisionError
 
     with Monitor() as box, beats(place(box), fails) as (_, times):
-        assert [times.step() for _ in range(3)] == [telemetry.LOOK_S] * 3
+        assert [times.step() for _ in range(3)] == [telemetry.ILL_RETRY_S] * 3
         assert not box.asked
     assert len(caplog.records) == 1
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edge.device.watchdog import (
@@ -232,17 +233,19 @@ def test_a_disk_that_hangs_holds_up_the_main_loop_once_and_for_two_seconds(tmp_p
         pass
 
 
-def test_which_disks_forget(tmp_path):
-    mounts = tmp_path / "mounts"
-    mounts.write_text(
-        "20 1 8:1 / / rw - ext4 /dev/root rw\n"
-        "21 20 0:30 / /run rw shared:1 - tmpfs tmpfs rw\n"
-        "22 20 8:2 / /var/lib/bear\\040alarm rw - ext4 /dev/sda1 rw\n"
-        "23 20 0:31 / /var rw,noatime - overlay overlay rw\n"
+def test_which_disks_forget(tmp_path, monkeypatch):
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mounts").write_text(
+        "/dev/sda2 / ext4 rw 0 0\n"
+        "tmpfs /run tmpfs rw 0 0\n"
+        "/dev/sda1 /var/lib/bear\\040alarm ext4 rw 0 0\n"
+        "overlay /var overlay rw,noatime 0 0\n"
     )
     places = ["/etc", "/run/x", "/var/lib/bear alarm/x", "/var/lib/other"]
-    assert [forgets(Path(each), mounts) for each in places] == [False, True, False, True]
-    assert forgets(tmp_path, tmp_path / "nothing")
+    assert [forgets(Path(each)) for each in places] == [False, True, False, True]
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "nothing"))
+    assert forgets(tmp_path)
 
 
 @pytest.mark.skipif(machine_boot() is None, reason="this system has no id for each start")

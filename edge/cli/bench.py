@@ -193,7 +193,7 @@ def measure(
     ``root``: where ``sys`` and ``proc`` lie. ``say`` is given the numbers of the rounds and gives them on, so that it
     can show them. Raises ModelError, SourceError.
     """
-    machine, before_c = about(root), temperature_c(root)
+    machine, before_c = about(root), temperature_c()
     memory = {name: peak_mb(models[0], in_float) for name, in_float in precisions(models[0])}
     with Steps() as steps:
         ways: list[Way] = []
@@ -219,7 +219,7 @@ def measure(
         scan,
         memory,
         before_c,
-        temperature_c(root),
+        temperature_c(),
         len(took[0]),
         round(time.monotonic() - started, 1),
     )

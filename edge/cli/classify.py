@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 10.0
 MB_A_THREAD = 450.0  # of main memory: a picture of 24 megapixels takes 72 MB and more while it is looked at
-THREADS_UNKNOWN = 4  # at most, where the system does not say how much memory there is
 WIDEST_NAME = 60
 VERDICTS = {"bear": "BEAR", "maybe": "maybe", "none": "-"}
 OFTEN_MISSED = "bears shorter than a tenth of the picture are often missed"
@@ -197,9 +196,7 @@ def threads() -> int:
     """Return the number of threads: one for each core, as far as memory allows."""
     from edge.device.sensors import cores, memory
 
-    found = memory(Path("/"))
-    most = int(found.total_mb / MB_A_THREAD) if found else THREADS_UNKNOWN
-    return max(1, min(cores(), most))
+    return max(1, min(cores(), int(memory().total_mb / MB_A_THREAD)))
 
 
 def name_in_results(picture: Path, base: Path | None) -> str:

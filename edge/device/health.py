@@ -1,4 +1,10 @@
-"""What is wrong with the machine, as parts for ``edge.status``: a sentence each while it is, None while all is well."""
+"""What heat, low voltage and a full or failing disk do to the alarm: fewer frames, and a sentence for ``edge.status``.
+
+A Raspberry Pi's firmware slows the processor from 80 °C on, hard from 85 °C on, and at low voltage; what it then cannot
+do in time it would do late. Half as many frames are half the work, and a bear takes seconds, not frames. A PC's
+processor works at 80 °C and more all day and slows itself down at what its sensor calls critical, mostly 100 °C: there
+it is hot no sooner than 5 °C below that.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +16,26 @@ from typing import Literal
 from edge.device.sensors import Reading
 from edge.settings import HealthSettings
 
-# How much of the frame rate to keep up in heat and at low voltage: better slowly than not at all.
-#
-# A Raspberry Pi's firmware takes the processor back from 80 °C and hard from 85 °C on, and at low voltage; what it then
-# cannot do in time it would do late. Half as many frames are half the work, and a bear takes seconds, not frames.
-#
-# A PC's processor works at 80 °C and more all day and slows itself down at what its sensor calls critical, mostly 100
-# °C: there it is hot no sooner than 5 °C below that.
+Ask = Callable[[], str | None]
+Read = Callable[[], Reading]
+Cause = Literal["heat", "voltage", "slowed"]
 
-
+# Shares of the frame rate.
 WHOLE, HALF, QUARTER = 1.0, 0.5, 0.25
-VERY_C = 5.0  # so much hotter than hot
+VERY_HOT_C = 5.0  # so much hotter than hot
 COOLER_C = 5.0  # so much below a limit it must be again
 CALM_S = 60.0  # and for so long, before one step more is looked at
-MOST_CALM_S = 3600.0  # doubled up to this for each time it was too much again
-AGAIN_S = 3600.0  # within so long of the step
+CALM_MAX_S = 3600.0  # doubled up to this for each time it was too much again
+TOO_MUCH_WITHIN_S = 3600.0  # of the step
 SURE_S = 4.0  # within so long a sure bear alarms at the slowest rate
 RATES = (0.25, 0.5, 1.0, 1.5, 2.0)  # frames a second, tried from the slowest
 
-Cause = Literal["heat", "voltage", "slowed"]
+DIPS = 2  # readings with a low voltage: one alone is a lamp that was switched on
+DIPS_WITHIN_S = 600.0
+DIP_LASTS_S = 120.0  # a voltage that dips now and then is one problem, and its dips are shorter than a reading's age
+MIN_MEMORY_SHARE, MIN_MEMORY_MB = 0.08, 200.0  # less than the smaller is left: the next program may end this one
+BACK_FACTOR = 1.1  # so much better than the limit it must be again: a number that sways about it is one problem
+
 SHADE = "give it shade or a heat sink"
 SUPPLY = "use a stronger power supply and a short, thick cable"
 WAS_HOT_WORDS = "the processor was too hot a moment ago"
@@ -36,7 +43,7 @@ SLOWED_WORDS = "the processor is slowed down by its own system"
 
 
 class ThermalThrottle:
-    """From readings to the share of the frame rate to keep up: 1, a half or a quarter. Call it every few seconds.
+    """Turns readings into the share of the frame rate to keep up: 1, a half or a quarter. Call it every few seconds.
 
     Hot (from ``hot_c``, °C) or undervolted: a half; very hot (5 °C more) or throttled: a quarter, both at once. Up it
     goes one step at a time, each after a minute in which it was 5 °C below the limit: twice as long, up to an hour, for
@@ -53,13 +60,13 @@ class ThermalThrottle:
         self._cause: Cause | None = None
 
     def __call__(self, reading: Reading, now: float) -> float:
-        """The share at ``now``, in seconds of a clock that only goes forward."""
+        """Return the share at ``now``, in seconds of a clock that only goes forward."""
         self._reading = reading
         wanted = self._allowed(reading)
         if wanted < self.share:
             self.share, self._calm_since = wanted, None
-            again = self._rose_at is not None and now - self._rose_at < AGAIN_S
-            self._calm_s = min(2.0 * self._calm_s, MOST_CALM_S) if again else CALM_S
+            again = self._rose_at is not None and now - self._rose_at < TOO_MUCH_WITHIN_S
+            self._calm_s = min(2.0 * self._calm_s, CALM_MAX_S) if again else CALM_S
             self._rose_at = None
         elif self._allowed(reading, COOLER_C) <= self.share:
             self._calm_since = None
@@ -75,7 +82,7 @@ class ThermalThrottle:
 
     @property
     def why(self) -> str | None:
-        """Why not every frame is looked at, in one sentence; None: all are."""
+        """Say why not every frame is looked at; None: all are."""
         if self.share >= WHOLE or not self._cause:
             return None
         degrees, now = self._reading.temperature_c, self._because(self._reading)
@@ -89,10 +96,10 @@ class ThermalThrottle:
         return f"{words[cause]}{slower(self.share)}; {advice}"
 
     def _allowed(self, reading: Reading, margin_c: float = 0.0) -> float:
-        """The share that a reading allows; ``margin_c``: so much cooler than the limits."""
+        """Return the share that a reading allows; ``margin_c``: so much cooler than the limits."""
         degrees = -273.0 if reading.temperature_c is None else reading.temperature_c + margin_c
         hot_c = hot_from(self.hot_c, reading)
-        if reading.throttled or degrees >= hot_c + VERY_C:
+        if reading.throttled or degrees >= hot_c + VERY_HOT_C:
             return QUARTER
         return HALF if reading.undervolted or degrees >= hot_c else WHOLE
 
@@ -105,24 +112,24 @@ class ThermalThrottle:
 
 
 def heat_words(temperature_c: float) -> str:
-    """What the thermometer says."""
+    """Say what the thermometer says."""
     return f"the processor has {temperature_c:.0f} °C"
 
 
 def hot_from(hot_c: float, reading: Reading) -> float:
-    """From which temperature on this processor is hot, °C; ``hot_c``: as it is set."""
-    return hot_c if reading.critical_c is None else max(hot_c, reading.critical_c - VERY_C)
+    """Return from which temperature on this processor is hot, °C; ``hot_c``: as it is set."""
+    return hot_c if reading.critical_c is None else max(hot_c, reading.critical_c - VERY_HOT_C)
 
 
 def slower(share: float) -> str:
-    """What follows for the frames, as the middle of a sentence; empty where nothing does."""
+    """Say what follows for the frames, as the middle of a sentence; empty where nothing does."""
     if share >= WHOLE:
         return ""
     return f", so {'half' if share >= HALF else 'a quarter'} of the frames are looked at"
 
 
 def slowest_fps(frames_needed: Callable[[float], int | None]) -> float:
-    """The slowest frames a second at which a sure bear still alarms within ``SURE_S``: the least of the frame rate.
+    """Return the slowest frames a second at which a sure bear still alarms within ``SURE_S``.
 
     ``frames_needed``: ``edge.decide.evidence.Rule.frames_needed`` of the rule in use.
     """
@@ -133,16 +140,6 @@ def slowest_fps(frames_needed: Callable[[float], int | None]) -> float:
     return 2.5  # frames 0.4 s apart count in full: no rule is made with which a sure bear would take longer
 
 
-Ask = Callable[[], str | None]
-Read = Callable[[], Reading]
-
-DIPS = 2  # readings with a low voltage: one alone is a lamp that was switched on
-DIPS_S = 600.0  # within so long
-DIP_LASTS_S = 120.0  # a voltage that dips now and then is one problem, and its dips are shorter than a reading's age
-MEMORY_SHARE, MEMORY_MOST_MB = 0.08, 200.0  # less than that is left: the next program may end this one
-BACK = 1.1  # so much better than the limit it must be again: a number that sways about it is one problem
-
-
 def parts(
     read: Read,
     settings: HealthSettings,
@@ -151,7 +148,7 @@ def parts(
     share: Callable[[], float] = lambda: 1.0,
     crop_ms: Callable[[], float | None] = lambda: None,
 ) -> dict[str, Ask]:
-    """Whom ``edge.status.Health`` is to ask of the machine, by the event's label.
+    """List what ``edge.status.Health`` is to ask of the machine, by the event's label: a sentence, or None while well.
 
     ``read``: the machine now (``Board.read``); ``share`` of the frame rate that is kept up; ``crop_ms``: what scoring
     one crop takes, lately.
@@ -183,7 +180,7 @@ class Hot:
         self._is = False
 
     def __call__(self) -> str | None:
-        """One sentence while it is hot."""
+        """Return one sentence while it is hot."""
         reading = self.read()
         degrees = reading.temperature_c
         limit_c = hot_from(self.hot_c, reading) - (COOLER_C if self._is else 0.0)
@@ -205,11 +202,11 @@ class Undervolted:
         self._dips: deque[float] = deque(maxlen=200)  # when it was low, by the readings
 
     def __call__(self) -> str | None:
-        """One sentence while it is low, and for two minutes after."""
+        """Return one sentence while it is low, and for two minutes after."""
         reading = self.read()
         if reading.undervolted and (not self._dips or reading.at > self._dips[-1]):
             self._dips.append(reading.at)
-        while self._dips and reading.at - self._dips[0] > DIPS_S:
+        while self._dips and reading.at - self._dips[0] > DIPS_WITHIN_S:
             self._dips.popleft()
         if len(self._dips) < DIPS or reading.at - self._dips[-1] > DIP_LASTS_S:
             return None
@@ -226,9 +223,9 @@ class Slow:
         self._is = False
 
     def __call__(self) -> str | None:
-        """One sentence while it is slow."""
+        """Return one sentence while it is slow."""
         took = self.crop_ms()
-        self._is = took is not None and took > self.slow_ms / (BACK if self._is else 1.0)
+        self._is = took is not None and took > self.slow_ms / (BACK_FACTOR if self._is else 1.0)
         if not self._is:
             return None
         return (
@@ -245,13 +242,13 @@ class MemoryLow:
         self._is = False
 
     def __call__(self) -> str | None:
-        """One sentence while there is too little."""
+        """Return one sentence while there is too little."""
         reading = self.read()
         free, whole = reading.memory_free_mb, reading.memory_mb
         if free is None or whole is None:
             self._is = False
             return None
-        self._is = free < min(MEMORY_SHARE * whole, MEMORY_MOST_MB) * (BACK if self._is else 1.0)
+        self._is = free < min(MIN_MEMORY_SHARE * whole, MIN_MEMORY_MB) * (BACK_FACTOR if self._is else 1.0)
         if not self._is:
             return None
         return (
@@ -270,10 +267,10 @@ class DiskLow:
         self._is = False
 
     def __call__(self) -> str | None:
-        """One sentence while there is too little room."""
+        """Return one sentence while there is too little room."""
         reading = self.read()
         free = reading.disk_free_mb
-        self._is = free is not None and free < self.low_mb * (BACK if self._is else 1.0)
+        self._is = free is not None and free < self.low_mb * (BACK_FACTOR if self._is else 1.0)
         if reading.read_only:
             return f"{self.where}the disk is read-only, so nothing is kept; a card that fails does that: replace it"
         if not self._is:
@@ -293,7 +290,7 @@ class StorageFails:
         self._first: int | None = None  # errors that were there when the alarm started
 
     def __call__(self) -> str | None:
-        """One sentence from the first new error on."""
+        """Return one sentence from the first new error on."""
         reading = self.read()
         errors = reading.fs_errors
         if errors is not None:

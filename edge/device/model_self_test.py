@@ -60,22 +60,22 @@ class ModelSelfTest:
         self._thread.start()
 
     def close(self) -> None:
-        """No more of them; one that hangs is left behind."""
+        """Stop; an inference that hangs is left behind."""
         self._over.set()
         if self._thread:
             self._thread.join(END_S)
 
     def age_s(self, now: float) -> float | None:
-        """Seconds since an inference last finished, at ``now`` of the clock; None: none has yet."""
+        """Return the seconds since an inference last finished, at ``now`` of the clock; None: none has yet."""
         finished_at = self._finished_at
         return None if finished_at is None else max(0.0, now - finished_at)
 
     def problem(self) -> str | None:
-        """One sentence while the model fails or answers wrongly; None while all is well."""
+        """Return one sentence while the model fails or answers wrongly; None while all is well."""
         return self._problem
 
     def beat(self) -> None:
-        """One inference now, in this thread; whatever goes wrong is kept as the problem."""
+        """Do one inference now, in this thread; whatever goes wrong is kept as the problem."""
         try:
             scorer = self._source()
             began = self._clock()
@@ -106,7 +106,7 @@ class ModelSelfTest:
 
 
 def _wrong(score: Score, first: Score | None) -> str | None:
-    """What is wrong with an answer to the same picture as the first."""
+    """Say what is wrong with an answer to the same picture as the first."""
     todo = "this machine computes wrongly: check its power supply and its heat, and start it again"
     if not all(map(math.isfinite, (*score.probabilities, score.bear, score.ood))):
         return f"the model's answer is no number; {todo}"
@@ -124,7 +124,7 @@ def _wrong(score: Score, first: Score | None) -> str | None:
 
 
 def drawn_bear() -> Picture:
-    """A picture (96, 96, 3) of a bear that is hardly one: an answer near 0 or 1 would hide what has changed."""
+    """Draw a picture (96, 96, 3) of a bear that is hardly one: an answer near 0 or 1 would hide what has changed."""
     y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
     grain = np.random.default_rng(1).normal(0.0, 24.0, (SIDE_PX, SIDE_PX, 1))
     picture = np.clip(np.array([60.0, 110.0, 70.0]) + grain, 0, 255).astype(np.uint8)

@@ -1,14 +1,16 @@
-"""Installing: everything is checked first, then done step by step, then it is looked whether the alarm runs."""
+"""The alarm as a systemd service: check what would stop it, install it, show how it is, remove it.
+
+Everything is checked before anything is changed. ``Host`` is the machine; a test gives one of its own.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import stat
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -17,38 +19,61 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import edge
 from edge.config import SECRETS, SYSTEM
-from edge.device.watchdog import MOUNTS, REBOOT, mounted
+from edge.device import sensors
+from edge.device.watchdog import REBOOT
 from edge.errors import BearAlarmError
 from edge.files import SERVICE, replace_whole
 from edge.settings import Settings
-
-# The alarm as a service of this machine: it starts by itself after a power cut and is started again when it ends.
-#
-# systemd runs it on Linux; for macOS (launchd) and Windows (Task Scheduler) the file they want is written.
-
 
 NAME = "bear-alarm"  # of the service, its user and its folders
 UNIT = f"{NAME}.service"
 CONFIG = SYSTEM  # /etc/bear-alarm/config.yml
 STATE = SERVICE  # /var/lib/bear-alarm
-ENVIRONMENT = Path("/opt/bear-alarm")  # where an environment can be read by every user
+ENVIRONMENT = Path("/opt/bear-alarm")  # where every user can read an environment
 GROUPS = ("video", "gpio", "audio")  # cameras, relays, loudspeaker: those this machine has
+BESIDE = (SECRETS, "model.onnx", "model.previous.onnx")  # the last two: `XDG_CONFIG_HOME=/etc … model use`
+READABLE_MODE = 0o640  # by root, who changes it, and the service; it may hold passwords
+NEEDED_IMPORTS = "import cv2, numpy, onnxruntime, psutil, pydantic, sqlite3, ssl, typer, yaml, edge.watch"
+
+PROGRAM_LIMIT_S = (
+    300.0  # a worn card gives 1 MB/s, and what the alarm needs is 150 MB; systemctl takes its time as well
+)
+MIN_PERSON_UID = 1000  # users from this number on are people
+NOBODY = 65534  # a user who may do what everybody may
+START_WAIT_S = 30.0
+START_POLL_S = 0.5
+
+PROPERTIES = (
+    "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "StatusText", "NRestarts", "ExecMainStatus",
+    "MainPID", "ActiveEnterTimestampMonotonic", "WatchdogUSec", "WatchdogTimestampMonotonic", "NeedDaemonReload",
+    "FragmentPath", "MemoryCurrent", "InvocationID",
+)  # fmt: skip
+LOG_LINES = 5
+LOG_MAX_CHARS = 200  # of a line
+LABEL_CHARS = 12  # before what a line says
+ACTIVE, INACTIVE, MISSING = 0, 3, 4  # exit codes, as `systemctl status` has them
+UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+ENDS = {
+    "exit-code": "it ended with exit code {code}",
+    "watchdog": "it hung, and was ended",
+    "timeout": "it took too long, and was ended",
+    "signal": "it was killed",
+    "core-dump": "it crashed",
+    "oom-kill": "it was ended, for memory was short",
+    "start-limit-hit": "it failed too often",
+}
+
+Say = Callable[[str], object]
 
 
 class ServiceError(BearAlarmError, RuntimeError):
-    """The service cannot be installed, looked at or removed as things are."""
+    """The service cannot be installed, shown or removed as things are."""
 
 
-# The machine a service is put on: its files, users and programs. A test gives one of its own.
-
-
-LIMIT_S = 300.0  # a worn card gives 1 MB/s, and what the alarm needs is 150 MB; systemctl takes its time as well
-PEOPLE = 1000  # users from this number on are people
-NOBODY = 65534  # a user who may do what everybody may
+# The machine: its files, users and programs.
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +100,18 @@ def run(words: Sequence[str], *, account: Account | None = None) -> Done:
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent"} if account else None
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, check=False, env=env,
+            words, capture_output=True, text=True, errors="replace", timeout=PROGRAM_LIMIT_S, check=False, env=env,
             stdin=subprocess.DEVNULL, cwd="/" if account else None, **as_other,  # type: ignore[call-overload]
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Done(124, err=f"it took longer than {LIMIT_S:g} s")
+        return Done(124, err=f"it took longer than {PROGRAM_LIMIT_S:g} s")
     except OSError as error:
         return Done(127, err=f"{error.strerror}")
     return Done(done.returncode, done.stdout, done.stderr)
 
 
 def find_account(name: str) -> Account | None:
-    """The user of this name, with the groups it has and the service adds; None where there is none."""
+    """Find the user of this name, with its groups and those the service adds; None where there is none."""
     import grp
     import pwd
 
@@ -99,14 +124,10 @@ def find_account(name: str) -> Account | None:
 
 
 def has_group(name: str) -> bool:
-    """Whether this machine has a group of this name."""
+    """Look for a group of this name."""
     import grp
 
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        return False
-    return True
+    return any(group.gr_name == name for group in grp.getgrall())
 
 
 @dataclass(frozen=True)
@@ -118,25 +139,25 @@ class Host:
     find_account: Callable[[str], Account | None] = find_account
     has_group: Callable[[str], bool] = has_group
     platform: str = sys.platform
-    bits: int = 8 * struct.calcsize("P")  # of this Python's addresses
     is_root: bool = os.name == "posix" and os.geteuid() == 0
     private: tuple[Path, ...] = (Path("/tmp"), Path("/var/tmp"))  # the service has its own of these
     home: tuple[Path, ...] = (Path("/home"), Path("/root"), Path("/run/user"))  # which it does not see
+    mount_points: Callable[[], list[Path]] = lambda: [each.folder for each in sensors.mounts()]
     monotonic: Callable[[], float] = time.monotonic  # seconds
     sleep: Callable[[float], None] = time.sleep
 
     def at(self, path: Path | str) -> Path:
-        """Where a path of that machine is found on this one."""
+        """Return where a path of that machine is found on this one."""
         return self.root / str(path).lstrip("/") if self.root != Path("/") else Path(path)
 
     @property
     def unit_path(self) -> Path:
-        """Where the unit file lies."""
-        return self.at(f"/etc/systemd/system/{NAME}.service")
+        """Return where the unit file lies."""
+        return self.at(f"/etc/systemd/system/{UNIT}")
 
     @property
     def account(self) -> Account:
-        """The service's user; where it is not made yet, one who may do what everybody may."""
+        """Return the service's user; where it is not made yet, one who may do what everybody may."""
         return self.find_account(NAME) or Account(NOBODY, NOBODY)
 
     def do(self, *words: str) -> Done:
@@ -148,133 +169,9 @@ class Host:
         return done
 
 
-def need_systemd(host: Host) -> None:
-    """Raises ServiceError where no systemd runs."""
-    if host.platform != "linux" or not host.at("/run/systemd/system").is_dir():
-        raise ServiceError(
-            "no systemd runs on this machine (/run/systemd/system is missing), so nothing would start the service; "
-            "for a machine where one does, `bear-alarm service install --print` shows the unit file"
-        )
-
-
-# What another user may read and write: the kernel is asked as that user, for modes alone do not tell (ACLs).
-
-
-# Each path that is not there or may not be used as asked: its number.
-ASK = 'n=0; for path; do {} || echo "$n"; n=$((n+1)); done'
-READ = ASK.format('{ test -r "$path" && { test ! -d "$path" || test -x "$path"; }; }')
-WRITE = ASK.format('{ test -w "$path" && test -x "$path"; }')
-ENTER = ASK.format('test -x "$path"')
-
-
-def _denied(host: Host, account: Account, paths: Sequence[Path], ask: str) -> list[Path]:
-    done = host.run(["/bin/sh", "-c", ask, "sh", *map(str, paths)], account=account)
-    if done.code:
-        raise ServiceError(f"what other users may read cannot be asked here: {' '.join(done.err.split())}")
-    return [paths[int(number)] for number in done.out.split()]
-
-
-def unreadable(host: Host, account: Account, paths: Sequence[Path]) -> list[Path]:
-    """Those this user cannot read: files, and folders with what is in them. Only root may ask. Raises ServiceError."""
-    return _denied(host, account, paths, READ) if paths else []
-
-
-def unwritable(host: Host, account: Account, folders: Sequence[Path]) -> list[Path]:
-    """Those folders this user cannot write into, or that are missing. Only root may ask. Raises ServiceError."""
-    return _denied(host, account, folders, WRITE) if folders else []
-
-
-def closed_by(host: Host, account: Account, path: Path) -> Path:
-    """What keeps this user from a path: the first folder on the way that it may not enter, else the path itself."""
-    for way in (path.absolute(), path.resolve()):  # a link's own folder, then its target's
-        folders = list(reversed(way.parents))
-        if closed := _denied(host, account, folders, ENTER):
-            return closed[0]
-    return path.resolve()
-
-
-# The files and folders a configuration names, which the service's user must be able to read or write.
-
-
-@dataclass(frozen=True)
-class Named:
-    """Absolute paths."""
-
-    reads: tuple[Path, ...]  # files and folders
-    writes: tuple[Path, ...]  # folders, outside of the service's own
-    secret: tuple[Path, ...]  # of those it reads: what may hold passwords
-
-
-def named(settings: Settings, config: Path) -> Named:
-    """What is named; a sound's own name, a stream and a device are no files."""
-    alerts, kept = settings.alerts, settings.evidence
-    sources = [word for each in settings.cameras for word in (each.source, each.motion_source) if word]
-    words = [settings.model, *alerts.sounds, alerts.deterrent, *sources]
-    secret = [config, *(each for each in [config.with_name(SECRETS)] if each.exists())]
-    reads = [*secret, *(Path(word) for word in words if word and _is_file(word))]
-    if alerts.mqtt and alerts.mqtt.ca:
-        reads.append(alerts.mqtt.ca)
-    files = [settings.trace, Path(alerts.events) if alerts.events and alerts.events != "-" else None]
-    folders = [settings.state, kept.folder if kept.keep else None, *(each.parent for each in files if each)]
-    writes = [each for each in folders if each and not (each == STATE or each.is_relative_to(STATE))]
-    return Named(tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes)), tuple(secret))
-
-
-def _is_file(word: str) -> bool:
-    """Whether a word names a file or folder of this machine: absolute, as the configuration makes its paths."""
-    return word.startswith("/") and not word.startswith("/dev/")
-
-
-def check_named(host: Host, found: Named, ours: tuple[Path, ...]) -> None:
-    """Raises ServiceError for what the service's user cannot use; ``ours`` gets its rights from us. Only for root."""
-    account = host.account
-    for path in (*found.reads, *found.writes):
-        if any(path.is_relative_to(each) for each in host.private):
-            raise ServiceError(f"{path}: the service has a folder for temporary files of its own; move this elsewhere")
-    if ours and (gate := closed_by(host, account, ours[0])) != ours[0].resolve():
-        raise ServiceError(f"{gate} is closed to the user {NAME}; let everybody enter it: sudo chmod a+x '{gate}'")
-    for path in unreadable(host, account, [each for each in found.reads if each not in ours]):
-        gate = closed_by(host, account, path) if path.exists() else path
-        if not path.exists():
-            raise ServiceError(f"{path}: no such file, but the configuration names it")
-        if gate == path.resolve() and path in found.secret:
-            raise ServiceError(
-                f"{path} cannot be read by the user {NAME}; put the configuration, and {SECRETS} where there is one, "
-                f"into {CONFIG.parent}, where the service and root alone can read them"
-            )
-        if gate == path.resolve():
-            raise ServiceError(f"{path} cannot be read by the user {NAME}; let everybody: sudo chmod a+rX '{path}'")
-        raise ServiceError(
-            f"{path} cannot be read by the user {NAME}, for {gate} is closed to others; put it into /etc/{NAME} and "
-            "name it there"
-        )
-    for path in unwritable(host, account, found.writes):
-        if path.exists() and (gate := closed_by(host, account, path)) != path.resolve():
-            raise ServiceError(
-                f"{path} cannot be written by the user {NAME}, for {gate} is closed to others; name a folder elsewhere"
-            )
-        if host.find_account(NAME) is None:
-            continue  # it cannot own a folder yet; asked again once it can
-        raise ServiceError(
-            f"{path} cannot be written by the user {NAME}; give it to that user: "
-            f"sudo install -d -o {NAME} -g {NAME} '{path}'"
-        )
-
-
-def under_home(host: Host, *paths: Path) -> bool:
-    """Whether one of these lies where a service ordinarily does not look."""
-    return any(path.resolve().is_relative_to(home) for path in paths for home in host.home)
-
-
-# Where this bear-alarm lies, and whether a service may run it from there.
-
-
-NEEDS = "import cv2, numpy, onnxruntime, pydantic, sqlite3, ssl, typer, yaml, edge.watch"
-
-
 @dataclass(frozen=True)
 class Program:
-    """How it is started, and what lies where."""
+    """How this bear-alarm is started, and where it lies."""
 
     command: tuple[str, ...]  # the first word is an absolute path
     python: Path  # the interpreter
@@ -282,12 +179,12 @@ class Program:
 
     @property
     def shown(self) -> str:
-        """Its command, as somebody would type it."""
+        """Return its command, as a person would type it."""
         return " ".join(f"'{word}'" if " " in word else word for word in self.command)
 
 
 def this_program() -> Program:
-    """The one that runs now."""
+    """Return the one that runs now."""
     python = Path(sys.executable)
     script = Path(sysconfig.get_path("scripts")) / NAME
     command = (str(script),) if script.is_file() else (str(python), "-m", "edge")
@@ -295,202 +192,149 @@ def this_program() -> Program:
     return Program(command, python, tuple(dict.fromkeys(folders)))
 
 
+# What would stop the service.
+
+
+def need_systemd(host: Host) -> None:
+    """Raise ServiceError where no systemd runs."""
+    if host.platform != "linux" or not host.at("/run/systemd/system").is_dir():
+        raise ServiceError(
+            "no systemd runs on this machine (/run/systemd/system is missing), so nothing would start the service; "
+            "for a machine where one does, `bear-alarm service install --print` shows the unit file; for macOS and "
+            "Windows see docs/service.md"
+        )
+
+
+def need_root(host: Host, program: Program, words: Sequence[str]) -> None:
+    """Raise ServiceError for every user but root, with the line to type: sudo knows no PATH of ours."""
+    if not host.is_root:
+        typed = " ".join(f"'{word}'" if " " in word else word for word in words)
+        raise ServiceError(f"only root may do that; run: sudo {program.shown} {typed}")
+
+
+def check_cameras(config: Path, settings: Settings) -> None:
+    """Raise ServiceError for a configuration without a camera."""
+    if not settings.cameras:
+        raise ServiceError(f"{config}: it names no camera, so the service would have nothing to watch; name one")
+
+
+def missing_config(program: Program, path: Path = CONFIG) -> ServiceError:
+    """Return the error for a service without a configuration."""
+    return ServiceError(
+        f"{path}: a service needs a configuration, and there is none; run: sudo {program.shown} config init {path}"
+    )
+
+
+# The kernel is asked as the service's user, for modes alone do not tell (ACLs). Each script prints the numbers of the
+# paths that are missing or may not be used as asked.
+_ASK = 'n=0; for path; do {} || echo "$n"; n=$((n+1)); done'
+READ = _ASK.format('{ test -r "$path" && { test ! -d "$path" || test -x "$path"; }; }')
+WRITE = _ASK.format('{ test -w "$path" && test -x "$path"; }')
+ENTER = _ASK.format('test -x "$path"')
+
+
+def denied(host: Host, paths: Sequence[Path], script: str) -> list[Path]:
+    """List the paths that the service's user may not READ, WRITE or ENTER. Only root may ask. Raises ServiceError."""
+    if not paths:
+        return []
+    done = host.run(["/bin/sh", "-c", script, "sh", *map(str, paths)], account=host.account)
+    if done.code:
+        raise ServiceError(f"what other users may read cannot be asked here: {' '.join(done.err.split())}")
+    return [paths[int(number)] for number in done.out.split()]
+
+
+def closed_by(host: Host, path: Path) -> str:
+    """Say which folder above a path keeps the service's user from it; "" where the path itself does."""
+    for way in (path.absolute(), path.resolve()):  # a link's own folder, then its target's
+        if closed := denied(host, list(reversed(way.parents)), ENTER):
+            return f", for {closed[0]} is closed to others"
+    return ""
+
+
 def check_program(host: Host, program: Program) -> None:
-    """Raises ServiceError where the service's user cannot run it, with the place where it can. Only root may ask."""
-    account = host.account
+    """Raise ServiceError where the service's user cannot run it, with the place where it can. Only root may ask."""
     for path in program.folders:
         if any(path.resolve().is_relative_to(each) for each in host.private):
             raise _elsewhere(f"{path} is in a folder for temporary files, of which a service has its own")
-    if missed := unreadable(host, account, [Path(program.command[0]), program.python, *program.folders]):
-        gate = closed_by(host, account, missed[0])
-        raise _elsewhere(f"{missed[0]} cannot be read by the user {NAME}, for {gate} is closed to others")
-    # The last word: packages may lie in somebody's home, or be his alone.
-    done = host.run([str(program.python), "-c", NEEDS], account=account)
+    if missed := denied(host, [Path(program.command[0]), program.python, *program.folders], READ):
+        raise _elsewhere(f"{missed[0]} cannot be read by the user {NAME}{closed_by(host, missed[0])}")
+    # Packages may lie in a home folder, or be readable by their owner alone.
+    done = host.run([str(program.python), "-c", NEEDED_IMPORTS], account=host.account)
     if done.code:
         last = (done.err.strip().splitlines() or ["it ended without a word"])[-1]
         raise _elsewhere(f"{program.python} does not find all it needs when the user {NAME} starts it ({last})")
 
 
 def _elsewhere(why: str) -> ServiceError:
-    """The refusal, and the lines that put it where every user can read it."""
+    """Return the refusal, and the lines that put the program where every user can read it."""
     return ServiceError(
         f"this bear-alarm cannot be a service where it lies: {why}; put one into {ENVIRONMENT}, where it can:\n"
         f"  sudo python3 -m venv {ENVIRONMENT}\n"
-        f"  sudo {ENVIRONMENT}/bin/pip install {_origin()}\n"
+        f"  sudo {ENVIRONMENT}/bin/pip install '{_requirement()}'\n"
         f"  sudo {ENVIRONMENT}/bin/{NAME} service install"
     )
 
 
-def _origin() -> str:
-    """What pip was given here, quoted: a folder or a wheel, with the extra for pins where this one has it."""
+def _requirement() -> str:
+    """Return what pip was given here, with the extra for pins where this environment has it."""
+    name = f"{NAME}[pi]" if importlib.util.find_spec("gpiozero") else NAME
     try:
-        told = distribution(NAME).read_text("direct_url.json")
+        origin = distribution(NAME).read_text("direct_url.json")  # the folder or wheel it was installed from
     except PackageNotFoundError:
-        told = None
-    url = urlsplit(json.loads(told)["url"]) if told else None
-    checkout = Path(edge.__file__).parent.parent
-    if url and url.scheme == "file":
-        place = unquote(url.path)
-    elif (checkout / "pyproject.toml").is_file():
-        place = str(checkout)
-    else:
-        place = url.geturl() if url else NAME
-    return f"'{place}{'[pi]' if importlib.util.find_spec('gpiozero') else ''}'"
-
-
-# How the service is, as systemd and its log tell it.
-
-
-ASKED = (
-    "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "StatusText", "NRestarts", "ExecMainStatus",
-    "MainPID", "ActiveEnterTimestampMonotonic", "WatchdogUSec", "WatchdogTimestampMonotonic", "NeedDaemonReload",
-    "FragmentPath", "MemoryCurrent", "InvocationID",
-)  # fmt: skip
-LOG_LINES = 5
-WAIT_S = 30.0
-LOOK_S = 0.5
-ACTIVE, INACTIVE, MISSING = 0, 3, 4  # exit codes, as `systemctl status` has them
-UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+        origin = None
+    return f"{name} @ {json.loads(origin)['url']}" if origin else name
 
 
 @dataclass(frozen=True)
-class State:
-    """What systemd knows of it. Ages are seconds."""
+class Named:
+    """The files and folders a configuration names, absolute."""
 
-    installed: bool
-    enabled: bool  # started at boot
-    active: str  # active, reloading, activating, deactivating, inactive, failed
-    sub: str  # running, auto-restart, start, dead, …
-    result: str  # of its last end: success, exit-code, watchdog, timeout, signal, …
-    exit_status: int | None  # of its last end
-    said: str  # its own words on how it is
-    restarts: int  # by systemd, since it was last started by hand or at boot
-    pid: int | None
-    active_s: float | None  # since it is active
-    watchdog_s: float | None  # it must be fed within so many seconds; None: nobody waits
-    fed_s: float | None  # since it was fed
-    memory_mb: float | None
-    outdated: bool  # the unit file was changed, and systemd has not read it again
-    path: str  # of the unit file
-    start: str  # names its last start; another one has another
-    log: tuple[str, ...] = ()  # the newest last
-
-    @property
-    def up(self) -> bool:
-        """Whether the alarm runs."""
-        return self.active in ("active", "reloading", "refreshing")
-
-    @property
-    def code(self) -> int:
-        """The exit code that says the same: 0 runs, 3 does not, 4 is not installed."""
-        return ACTIVE if self.up else INACTIVE if self.installed else MISSING
-
-    def facts(self) -> dict[str, object]:
-        """For machines."""
-        return {"schema_version": 1, "kind": "service"} | asdict(self)
+    reads: tuple[Path, ...]  # files and folders, the configuration first
+    writes: tuple[Path, ...]  # folders, outside of the service's own
 
 
-def ask(host: Host, *, lines: int = LOG_LINES) -> State:
-    """How it is now. Raises ServiceError where systemctl does not answer."""
-    out = host.do("systemctl", "show", UNIT, f"--property={','.join(ASKED)}").out
-    told = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-    now = host.monotonic()
-
-    def age_s(name: str) -> float | None:
-        at = _number(told.get(name))
-        return max(now - at / 1e6, 0.0) if at else None
-
-    installed = told.get("LoadState") not in (None, "", "not-found")
-    memory = _number(told.get("MemoryCurrent"))
-    status = _number(told.get("ExecMainStatus"))
-    up = told.get("ActiveState") in ("active", "reloading", "refreshing")
-    return State(
-        installed=installed,
-        enabled=told.get("UnitFileState") == "enabled",
-        active=told.get("ActiveState", "inactive"),
-        sub=told.get("SubState", "dead"),
-        result=told.get("Result", ""),
-        exit_status=None if status is None else int(status),
-        said=told.get("StatusText", ""),
-        restarts=int(_number(told.get("NRestarts")) or 0),
-        pid=int(_number(told.get("MainPID")) or 0) or None,
-        active_s=age_s("ActiveEnterTimestampMonotonic") if up else None,
-        watchdog_s=span_s(told.get("WatchdogUSec", "")),
-        fed_s=age_s("WatchdogTimestampMonotonic") if up else None,
-        memory_mb=None if memory is None or memory >= 2**63 else memory / 2**20,
-        outdated=told.get("NeedDaemonReload") == "yes",
-        path=told.get("FragmentPath", ""),
-        start=told.get("InvocationID", ""),
-        log=_log(host, lines) if installed and lines else (),
-    )
+def named(settings: Settings, config: Path) -> Named:
+    """Collect what the service's user must read or write; a stream, a device and a built-in sound are no files."""
+    alerts, kept = settings.alerts, settings.evidence
+    sources = [word for each in settings.cameras for word in (each.source, each.motion_source) if word]
+    words = [settings.model, *alerts.sounds, alerts.deterrent, *sources]
+    reads = [config, *(each for each in [config.with_name(SECRETS)] if each.exists())]
+    reads += [Path(word) for word in words if word and word.startswith("/") and not word.startswith("/dev/")]
+    if alerts.mqtt and alerts.mqtt.ca:
+        reads.append(alerts.mqtt.ca)
+    files = [settings.trace, Path(alerts.events) if alerts.events and alerts.events != "-" else None]
+    folders = [settings.state, kept.folder if kept.keep else None, *(each.parent for each in files if each)]
+    writes = [each for each in folders if each and not each.is_relative_to(STATE)]
+    return Named(tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes)))
 
 
-def started(host: Host, before: State, *, wait_s: float = WAIT_S) -> State:
-    """How it is once a start later than ``before`` runs or has failed, or ``wait_s`` have passed."""
-    until = host.monotonic() + wait_s
-    while True:
-        now = ask(host, lines=0)
-        settled = now.start != before.start and (now.up or now.active == "failed" or now.restarts)
-        if settled or host.monotonic() >= until:
-            return now
-        host.sleep(LOOK_S)
+def check_named(host: Host, found: Named, ours: Sequence[Path]) -> None:
+    """Raise ServiceError for what the service's user cannot use. Only root may ask.
 
-
-def span_s(words: str) -> float | None:
-    """Seconds of a time as systemd writes it, such as ``1min 30s``; None for 0, infinity and what is no time."""
-    total = 0.0
-    for part in words.split():
-        figure = part.rstrip("abcdefghijklmnopqrstuvwxyz")
-        scale, number = UNITS_S.get(part[len(figure) :]), _number(figure)
-        if scale is None or number is None:
-            return None
-        total += number * scale
-    return total or None
-
-
-def _log(host: Host, lines: int) -> tuple[str, ...]:
-    done = host.run(["journalctl", f"--unit={NAME}", f"--lines={lines}", "--no-pager", "--quiet", "--output=short-iso"])
-    if done.code:
-        return ()
-    return tuple(line for line in done.out.splitlines() if line.strip())[-lines:]
-
-
-def _number(words: str | None) -> float | None:
-    """The figure, and None for ``[not set]`` and the like."""
-    try:
-        return float(words or "")
-    except ValueError:
-        return None
-
-
-# Words and paths as unit files of systemd want them: blanks, quotes, %, $ and backslashes mean what they are.
-
-
-PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@")
-
-REFUSED = frozenset("\"'\\")  # in the path of a program
-
-
-def word(text: str) -> str:
-    """One word of a setting that takes words. Raises ServiceError for line breaks and other control characters."""
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        raise ServiceError(f"{text!r}: a service cannot name what has control characters in it; rename it")
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return escaped if text and set(text) <= PLAIN else f'"{escaped}"'
-
-
-def command(words: Sequence[str]) -> str:
-    """A command line for ExecStart=. The first word is an absolute path; $ is special in the others alone.
-
-    Raises ServiceError for a program systemd would not start.
+    ``ours``: files that get their rights from the installation.
     """
-    first, *more = words
-    if set(first) & REFUSED:
-        raise ServiceError(f"{first}: systemd starts nothing whose path has a quote or a backslash in it; rename it")
-    return " ".join([word(first), *(word(each).replace("$", "$$") for each in more)])
+    for path in (*found.reads, *found.writes):
+        if any(path.is_relative_to(each) for each in host.private):
+            raise ServiceError(f"{path}: the service has a folder for temporary files of its own; move this elsewhere")
+    for folder in denied(host, list(dict.fromkeys(path.parent for path in ours)), ENTER):
+        raise ServiceError(f"{folder} is closed to the user {NAME}; let every user enter it: sudo chmod a+x '{folder}'")
+    for path in denied(host, [each for each in found.reads if each not in ours], READ):
+        if not path.exists():
+            raise ServiceError(f"{path}: no such file, but the configuration names it")
+        raise ServiceError(
+            f"{path} cannot be read by the user {NAME}{closed_by(host, path)}; put it into {CONFIG.parent} and name it "
+            "there"  # never chmod: it may hold passwords
+        )
+    for path in denied(host, found.writes, WRITE):
+        gate = closed_by(host, path) if path.exists() else ""
+        if gate or host.find_account(NAME):  # a user that is not made yet cannot own a folder: it is asked again then
+            raise ServiceError(
+                f"{path} cannot be written by the user {NAME}{gate}; give a folder to that user: "
+                f"sudo install -d -o {NAME} -g {NAME} '{'FOLDER' if gate else path}'"
+            )
 
 
-# The unit file: what systemd is told of the service, with the reason beside each line that needs one.
+# The unit file.
 
 
 # The shell is asked, for systemd cannot start a command for one exit code alone; + is: as root, outside of the fence.
@@ -511,14 +355,23 @@ class InstallPlan:
     sees_home: bool = False  # it has to read something under /home
     reboot: bool = False  # the machine, where nothing else helps
 
-    @property
-    def words(self) -> Sequence[str]:
-        """The command the service runs."""
-        return (*self.program, "watch", "--config", str(self.config))
+
+def plan(host: Host, program: Program, config: Path, settings: Settings, *, reboot: bool | None = None) -> InstallPlan:
+    """Find what this machine's unit depends on. ``reboot`` None: as the configuration says."""
+    found = named(settings, config)
+    paths = [path.resolve() for path in (*program.folders, *found.reads, *found.writes)]
+    return InstallPlan(
+        program.command,
+        config,
+        groups=tuple(filter(host.has_group, GROUPS)),
+        writes=found.writes,
+        sees_home=any(path.is_relative_to(home) for path in paths for home in host.home),
+        reboot=settings.health.reboot if reboot is None else reboot,
+    )
 
 
 def unit(plan: InstallPlan) -> str:
-    """The text of bear-alarm.service, for systemd 252 (Debian 12) and newer. Raises ServiceError."""
+    """Write the text of bear-alarm.service, for systemd 252 (Debian 12) and newer. Raises ServiceError."""
     groups = f"SupplementaryGroups={' '.join(plan.groups)}\n" if plan.groups else ""
     # The minus: a drive that is not there must not keep the alarm from starting.
     writes = "".join(f"ReadWritePaths={word(f'-{path}')}\n" for path in plan.writes)
@@ -539,7 +392,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={command(plan.words)}
+ExecStart={command([*plan.program, "watch", "--config", str(plan.config)])}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=5
@@ -619,11 +472,26 @@ WantedBy=multi-user.target
 """
 
 
-# What installing and removing does, as steps that can be shown, done or both.
+def command(words: Sequence[str]) -> str:
+    """Quote a command line for ExecStart=. The first word is an absolute path; $ is special in the others alone.
+
+    Raises ServiceError for a program systemd would not start.
+    """
+    first, *more = words
+    if set(first) & set("\"'\\"):
+        raise ServiceError(f"{first}: systemd starts nothing whose path has a quote or a backslash in it; rename it")
+    return " ".join([word(first), *(word(each).replace("$", "$$") for each in more)])
 
 
-BESIDE = (SECRETS, "model.onnx", "model.previous.onnx")  # the last two: `XDG_CONFIG_HOME=/etc … model use`
-READABLE = 0o640  # by root, who changes it, and the service; it may hold passwords
+def word(text: str) -> str:
+    """Quote one word of a setting. Raises ServiceError for line breaks and other control characters."""
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise ServiceError(f"{text!r}: a service cannot name what has control characters in it; rename it")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return escaped if re.fullmatch(r"[A-Za-z0-9/._+=:,@-]+", text) else f'"{escaped}"'
+
+
+# Install and remove, as steps that can be shown, done or both.
 
 
 @dataclass(frozen=True)
@@ -634,21 +502,49 @@ class InstallStep:
     do: Callable[[], object]
 
 
-def plan(host: Host, program: Program, config: Path, settings: Settings, *, reboot: bool | None = None) -> InstallPlan:
-    """What this machine's unit depends on. ``reboot`` None: as the configuration says."""
-    found = named(settings, config)
-    return InstallPlan(
-        program.command,
-        config,
-        groups=tuple(filter(host.has_group, GROUPS)),
-        writes=found.writes,
-        sees_home=under_home(host, *program.folders, *found.reads, *found.writes),
-        reboot=settings.health.reboot if reboot is None else reboot,
-    )
+def install(
+    host: Host,
+    program: Program,
+    config: Path,
+    settings: Settings,
+    *,
+    reboot: bool | None = None,
+    dry_run: bool = False,
+    say: Say = print,
+) -> State | None:
+    """Make it a service that runs, say each step, and return how it is; None for a dry run. Raises ServiceError.
+
+    On a machine that has it, write what has changed and restart the alarm.
+    """
+    need_systemd(host)
+    if host.is_root:
+        check_program(host, program)
+        check_named(host, named(settings, config), ours(host, config))
+    if reboot and not settings.health.reboot:
+        say(f"note: the alarm asks for a reboot only where {config} says so too (health: reboot: yes)")
+    made = plan(host, program, config, settings, reboot=reboot)
+    before = None if dry_run else ask(host, lines=0)
+    _walk(installing(host, made, settings), dry_run, say)
+    if before is None:
+        if not host.is_root:
+            say("Not looked at, for only root can: whether the service may read all it needs.")
+        return None
+    now = started(host, before)
+    if now.up and now.start != before.start:
+        say(f"it runs{f': {now.said}' if now.said else ''}")
+    elif now.active == "failed" or now.restarts:
+        raise ServiceError(
+            f"{UNIT} is installed, but does not stay up: {ended(now) or 'it ended'}; it is tried again every 5 s. "
+            f"`journalctl -u {NAME} -n 30` says what is wrong"
+        )
+    else:
+        say(f"it is still starting, which may take minutes from a slow card; look again: {NAME} service status")
+    say(f"What happened, later: sudo {program.shown} events --state {settings.state or STATE}")
+    return now
 
 
 def ours(host: Host, config: Path) -> tuple[Path, ...]:
-    """The files whose rights are set here: what lies in the service's folder, of which secrets must stay secret."""
+    """List the files whose rights are set here: those in the service's folder, whose secrets must stay secret."""
     if config.parent != host.at(CONFIG).parent:
         return ()
     paths = (config, *(config.with_name(name) for name in BESIDE))
@@ -656,7 +552,7 @@ def ours(host: Host, config: Path) -> tuple[Path, ...]:
 
 
 def installing(host: Host, made: InstallPlan, settings: Settings) -> list[InstallStep]:
-    """From nothing, or from an older service, to one that runs. What is right already is left out."""
+    """List the steps from nothing, or from an older service, to one that runs, without what is right already."""
     steps = []
     if host.find_account(NAME) is None:
         words = [
@@ -666,57 +562,31 @@ def installing(host: Host, made: InstallPlan, settings: Settings) -> list[Instal
         steps.append(InstallStep(f"user {NAME} made", lambda: host.do(*words)))
     kept = ours(host, made.config)
     for path in kept:
-        if stat.S_IMODE(path.stat().st_mode) != READABLE or not _of_service(host, path):
+        if stat.S_IMODE(path.stat().st_mode) != READABLE_MODE or not _is_services(host, path):
             words_of = f"{path} can be read by root and the service alone"
-            steps.append(InstallStep(words_of, lambda path=path: _hand_to_service(host, path)))  # type: ignore[misc]
+            steps.append(InstallStep(words_of, lambda path=path: _hand_over(host, path)))  # type: ignore[misc]
     found = named(settings, made.config)
     if found.writes:
         steps.append(InstallStep("its folders can be written by the service", lambda: check_named(host, found, kept)))
     text = unit(made).encode()
     if not host.unit_path.is_file() or host.unit_path.read_bytes() != text:
         steps.append(InstallStep(f"{host.unit_path} written", lambda: _write(host.unit_path, text)))
-    steps += [
+    return [
+        *steps,
         InstallStep("systemctl daemon-reload", lambda: host.do("systemctl", "daemon-reload")),
         InstallStep("started at every boot from now on", lambda: host.do("systemctl", "enable", UNIT)),
         InstallStep("started", lambda: host.do("systemctl", "restart", "--no-block", UNIT)),
     ]
-    return steps
 
 
-def removing(host: Host, *, purge: bool) -> list[InstallStep]:
-    """From a service to none. Its journal, evidence, configuration and user stay unless ``purge``.
-
-    Raises ServiceError where it would empty a drive.
-    """
-    steps = []
-    if purge:
-        _check_drives(host)
-    if host.unit_path.is_file():
-        steps += [
-            InstallStep(
-                "stopped, and no longer started at boot", lambda: host.do("systemctl", "disable", "--now", UNIT)
-            ),
-            InstallStep(f"{host.unit_path} removed", host.unit_path.unlink),
-            InstallStep("systemctl daemon-reload", lambda: host.do("systemctl", "daemon-reload")),
-            InstallStep("its failures forgotten", lambda: host.run(["systemctl", "reset-failed", UNIT])),
-        ]
-    if purge:
-        for folder in (host.at(STATE), host.at(CONFIG).parent, host.unit_path.with_name(f"{UNIT}.d")):
-            if folder.is_dir() or folder.is_symlink():
-                steps.append(InstallStep(f"{folder} removed", lambda folder=folder: _remove(folder)))  # type: ignore[misc]
-        if (account := host.find_account(NAME)) and account.uid < PEOPLE:  # somebody may be called so
-            steps.append(InstallStep(f"user {NAME} removed", lambda: host.do("userdel", NAME)))
-    return steps
-
-
-def _of_service(host: Host, path: Path) -> bool:
+def _is_services(host: Host, path: Path) -> bool:
     account, found = host.find_account(NAME), path.stat()
     return account is not None and (found.st_uid, found.st_gid) == (0, account.gid)
 
 
-def _hand_to_service(host: Host, path: Path) -> None:
+def _hand_over(host: Host, path: Path) -> None:
     os.chown(path, 0, host.account.gid)
-    path.chmod(READABLE)
+    path.chmod(READABLE_MODE)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -725,50 +595,190 @@ def _write(path: Path, data: bytes) -> None:
     path.chmod(0o644)  # whatever the umask
 
 
-def _check_drives(host: Host) -> None:
-    """Raises ServiceError where a drive or another folder is mounted in what would be removed."""
-    try:
-        points = [point for point, _ in mounted(host.at(MOUNTS))]
-    except OSError:
+def uninstall(host: Host, *, purge: bool = False, dry_run: bool = False, say: Say = print) -> None:
+    """Remove the service, and say each step. Raises ServiceError."""
+    need_systemd(host)
+    steps = removing(host, purge=purge)
+    if not steps:
+        say(f"{NAME} is not installed as a service; there is nothing to remove.")
         return
-    for point in points:
+    _walk(steps, dry_run, say)
+    if not purge:
+        kept = [str(path) for path in (STATE, CONFIG.parent) if host.at(path).exists()]
+        if kept:
+            say(f"{' and '.join(kept)} stay as they are; with --purge they go too")
+
+
+def removing(host: Host, *, purge: bool) -> list[InstallStep]:
+    """List the steps from a service to none. Journal, evidence, configuration and user stay unless ``purge``.
+
+    Raises ServiceError where it would empty a drive.
+    """
+    steps = []
+    if purge:
+        _check_drives(host)
+    if host.unit_path.is_file():
+        stop = "stopped, and no longer started at boot"
+        steps += [
+            InstallStep(stop, lambda: host.do("systemctl", "disable", "--now", UNIT)),
+            InstallStep(f"{host.unit_path} removed", host.unit_path.unlink),
+            InstallStep("systemctl daemon-reload", lambda: host.do("systemctl", "daemon-reload")),
+            InstallStep("its failures forgotten", lambda: host.run(["systemctl", "reset-failed", UNIT])),
+        ]
+    if purge:
+        for folder in (host.at(STATE), host.at(CONFIG).parent, host.unit_path.with_name(f"{UNIT}.d")):
+            if folder.is_symlink():  # what it leads to may be shared
+                steps.append(InstallStep(f"{folder} removed", folder.unlink))
+            elif folder.is_dir():
+                steps.append(InstallStep(f"{folder} removed", lambda folder=folder: shutil.rmtree(folder)))  # type: ignore[misc]
+        if (account := host.find_account(NAME)) and account.uid < MIN_PERSON_UID:  # a person may be called so
+            steps.append(InstallStep(f"user {NAME} removed", lambda: host.do("userdel", NAME)))
+    return steps
+
+
+def _check_drives(host: Host) -> None:
+    """Raise ServiceError where a drive or another folder is mounted in what would be removed."""
+    for point in host.mount_points():
         if point.is_relative_to(STATE) or point.is_relative_to(CONFIG.parent):
             raise ServiceError(f"{point}: something is mounted there, and --purge would empty it; unmount it first")
 
 
-def _remove(folder: Path) -> None:
-    """A folder with all that is in it; of a link the link alone, for what it leads to may be shared."""
-    if folder.is_symlink():
-        folder.unlink()
-    else:
-        shutil.rmtree(folder)
+def _walk(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
+    for step in steps:
+        try:
+            if not dry_run:
+                step.do()
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
+            raise ServiceError(f"this could not be done: {step.words} ({why})") from None
+        say(f"{'would be done: ' if dry_run else ''}{step.words}")
 
 
-# The service's state as a person reads it: one screen.
+# How the service is, as systemd and its log tell it.
 
 
-WIDEST = 200  # characters of a line of the log
-LABEL = 12  # characters before what a line says
-ENDS = {
-    "exit-code": "it ended with exit code {code}",
-    "watchdog": "it hung, and was ended",
-    "timeout": "it took too long, and was ended",
-    "signal": "it was killed",
-    "core-dump": "it crashed",
-    "oom-kill": "it was ended, for memory was short",
-    "start-limit-hit": "it failed too often",
-}
+UP = ("active", "reloading", "refreshing")
+
+
+@dataclass(frozen=True)
+class State:
+    """What systemd knows of it. Ages are seconds."""
+
+    installed: bool
+    enabled: bool  # started at boot
+    active: str  # active, reloading, activating, deactivating, inactive, failed
+    sub: str  # running, auto-restart, start, dead, …
+    result: str  # of its last end: success, exit-code, watchdog, timeout, signal, …
+    exit_status: int | None  # of its last end
+    said: str  # its own words on how it is
+    restarts: int  # by systemd, since it was last started by hand or at boot
+    pid: int | None
+    active_s: float | None  # since it is active
+    watchdog_s: float | None  # it must be fed within so many seconds; None: nobody waits
+    fed_s: float | None  # since it was fed
+    memory_mb: float | None
+    outdated: bool  # the unit file was changed, and systemd has not read it again
+    path: str  # of the unit file
+    start: str  # names its last start; another one has another
+    log: tuple[str, ...] = ()  # the newest last
+
+    @property
+    def up(self) -> bool:
+        """Return whether the alarm runs."""
+        return self.active in UP
+
+    @property
+    def code(self) -> int:
+        """Return the exit code that says the same: 0 runs, 3 does not, 4 is not installed."""
+        return ACTIVE if self.up else INACTIVE if self.installed else MISSING
+
+    def facts(self) -> dict[str, object]:
+        """Return all of it for machines."""
+        return {"schema_version": 1, "kind": "service"} | asdict(self)
+
+
+def ask(host: Host, *, lines: int = LOG_LINES) -> State:
+    """Ask systemd how it is now. Raises ServiceError where systemctl does not answer."""
+    out = host.do("systemctl", "show", UNIT, f"--property={','.join(PROPERTIES)}").out
+    told = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    now = host.monotonic()
+
+    def age_s(name: str) -> float | None:
+        at = _number(told.get(name))
+        return max(now - at / 1e6, 0.0) if at else None
+
+    installed = told.get("LoadState") not in (None, "", "not-found")
+    memory = _number(told.get("MemoryCurrent"))
+    status = _number(told.get("ExecMainStatus"))
+    up = told.get("ActiveState") in UP
+    return State(
+        installed=installed,
+        enabled=told.get("UnitFileState") == "enabled",
+        active=told.get("ActiveState", "inactive"),
+        sub=told.get("SubState", "dead"),
+        result=told.get("Result", ""),
+        exit_status=None if status is None else int(status),
+        said=told.get("StatusText", ""),
+        restarts=int(_number(told.get("NRestarts")) or 0),
+        pid=int(_number(told.get("MainPID")) or 0) or None,
+        active_s=age_s("ActiveEnterTimestampMonotonic") if up else None,
+        watchdog_s=span_s(told.get("WatchdogUSec", "")),
+        fed_s=age_s("WatchdogTimestampMonotonic") if up else None,
+        memory_mb=None if memory is None or memory >= 2**63 else memory / 2**20,
+        outdated=told.get("NeedDaemonReload") == "yes",
+        path=told.get("FragmentPath", ""),
+        start=told.get("InvocationID", ""),
+        log=_log(host, lines) if installed and lines else (),
+    )
+
+
+def started(host: Host, before: State, *, wait_s: float = START_WAIT_S) -> State:
+    """Wait until a start later than ``before`` runs or has failed, or for ``wait_s``; return how it is then."""
+    until = host.monotonic() + wait_s
+    while True:
+        now = ask(host, lines=0)
+        settled = now.start != before.start and (now.up or now.active == "failed" or now.restarts)
+        if settled or host.monotonic() >= until:
+            return now
+        host.sleep(START_POLL_S)
+
+
+def span_s(words: str) -> float | None:
+    """Read seconds from a time as systemd writes it, such as ``1min 30s``; None for 0, infinity and what is no time."""
+    total = 0.0
+    for part in words.split():
+        figure = part.rstrip("abcdefghijklmnopqrstuvwxyz")
+        scale, number = UNITS_S.get(part[len(figure) :]), _number(figure)
+        if scale is None or number is None:
+            return None
+        total += number * scale
+    return total or None
+
+
+def _log(host: Host, lines: int) -> tuple[str, ...]:
+    done = host.run(["journalctl", f"--unit={NAME}", f"--lines={lines}", "--no-pager", "--quiet", "--output=short-iso"])
+    if done.code:
+        return ()
+    return tuple(line for line in done.out.splitlines() if line.strip())[-lines:]
+
+
+def _number(words: str | None) -> float | None:
+    """Read a figure; None for ``[not set]`` and the like."""
+    try:
+        return float(words or "")
+    except ValueError:
+        return None
 
 
 def shown(state: State) -> str:
-    """All of it."""
+    """Write it for a person: one screen."""
     if not state.installed:
         return f"{NAME} is not installed as a service; `sudo {NAME} service install` does it."
     lines = [_line("service", f"{_running(state)}; {_boot(state)}")]
     if state.said:
         lines.append(_line("says", state.said))
-    if ended := _ended(state):
-        lines.append(_line("last end", ended))
+    if last := ended(state):
+        lines.append(_line("last end", last))
     times = "once" if state.restarts == 1 else f"{state.restarts} times"
     lines.append(_line("restarts", f"{times if state.restarts else 'none'} since it was last started by hand or boot"))
     if state.up:
@@ -784,17 +794,8 @@ def shown(state: State) -> str:
     return "\n".join(lines)
 
 
-def trouble(state: State) -> str:
-    """One sentence on a service that does not come up."""
-    why = _ended(state) or "it ended"
-    return (
-        f"{UNIT} is installed, but does not stay up: {why}; it is tried again every 5 s. "
-        f"`journalctl -u {NAME} -n 30` says what is wrong"
-    )
-
-
 def lasting(seconds: float) -> str:
-    """A time in its two largest units."""
+    """Write a time in its two largest units."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -806,11 +807,11 @@ def lasting(seconds: float) -> str:
 
 
 def _line(label: str, words: str) -> str:
-    return f"{label:<{LABEL}}{words}"
+    return f"{label:<{LABEL_CHARS}}{words}"
 
 
 def _short(line: str) -> str:
-    return line if len(line) <= WIDEST else f"{line[: WIDEST - 1]}…"
+    return line if len(line) <= LOG_MAX_CHARS else f"{line[: LOG_MAX_CHARS - 1]}…"
 
 
 def _running(state: State) -> str:
@@ -830,8 +831,8 @@ def _boot(state: State) -> str:
     return "starts at boot" if state.enabled else f"does not start at boot: sudo systemctl enable {NAME}"
 
 
-def _ended(state: State) -> str:
-    """How it ended last, where that was no ordinary end."""
+def ended(state: State) -> str:
+    """Say how it ended last, where that was no ordinary end."""
     return ENDS[state.result].format(code=state.exit_status) if state.result in ENDS else ""
 
 
@@ -840,129 +841,3 @@ def _watchdog(state: State) -> str:
         return "none"
     fed = f"fed {lasting(state.fed_s)} ago; " if state.fed_s is not None else ""
     return f"{fed}after {state.watchdog_s:.0f} s without, it is ended and started again"
-
-
-Say = Callable[[str], object]
-
-
-def need_root(host: Host, program: Program, words: Sequence[str]) -> None:
-    """Raises ServiceError for everybody but root, with the line to type: sudo knows no PATH of ours."""
-    if not host.is_root:
-        typed = " ".join(f"'{word}'" if " " in word else word for word in words)
-        raise ServiceError(f"only root may do that; run: sudo {program.shown} {typed}")
-
-
-def check_machine(host: Host) -> None:
-    """Raises ServiceError where no service can run."""
-    need_systemd(host)
-    if host.bits < 64:
-        raise ServiceError(
-            f"this is a {host.bits}-bit system, for which there is no onnxruntime; install the 64-bit Raspberry Pi OS"
-        )
-
-
-def check_cameras(config: Path, settings: Settings) -> None:
-    """Raises ServiceError for a configuration without a camera: nobody would be there to name one."""
-    if not settings.cameras:
-        raise ServiceError(f"{config}: it names no camera, so the service would have nothing to watch; name one")
-
-
-def missing_config(program: Program, path: Path = CONFIG) -> ServiceError:
-    """The sentence on a service without a configuration."""
-    return ServiceError(
-        f"{path}: a service needs a configuration, and there is none; run: sudo {program.shown} config init {path}"
-    )
-
-
-def install(
-    host: Host,
-    program: Program,
-    config: Path,
-    settings: Settings,
-    *,
-    reboot: bool | None = None,
-    dry_run: bool = False,
-    say: Say = print,
-) -> State | None:
-    """Make it a service that runs, and say each step. How it is then; None for a dry run. Raises ServiceError.
-
-    Again on a machine that has it, it writes the unit anew and starts the alarm again.
-    """
-    check_machine(host)
-    if host.is_root:
-        check_program(host, program)
-        check_named(host, named(settings, config), ours(host, config))
-    if reboot and not settings.health.reboot:
-        say(f"note: the alarm asks for a reboot only where {config} says so too (health: reboot: yes)")
-    made = plan(host, program, config, settings, reboot=reboot)
-    before = None if dry_run else ask(host, lines=0)
-    _walk(installing(host, made, settings), dry_run, say)
-    if before is None:
-        if not host.is_root:
-            say("Not looked at, for only root can: whether the service may read all it needs.")
-        return None
-    now = started(host, before)
-    if now.up and now.start != before.start:
-        say(f"it runs{f': {now.said}' if now.said else ''}")
-    elif now.active == "failed" or now.restarts:
-        raise ServiceError(trouble(now))
-    else:
-        say(f"it is still starting, which may take minutes from a slow card; look again: {NAME} service status")
-    say(f"What happened, later: sudo {program.shown} events --state {settings.state or STATE}")
-    return now
-
-
-def uninstall(host: Host, *, purge: bool = False, dry_run: bool = False, say: Say = print) -> None:
-    """Take it away again, and say each step. Raises ServiceError."""
-    need_systemd(host)
-    steps = removing(host, purge=purge)
-    if not steps:
-        say(f"{NAME} is not installed as a service; there is nothing to remove.")
-        return
-    _walk(steps, dry_run, say)
-    if not purge:
-        kept = [str(path) for path in (STATE, CONFIG.parent) if host.at(path).exists()]
-        if kept:
-            say(f"{' and '.join(kept)} stay as they are; with --purge they go too")
-
-
-def unused_choice(settings: Settings, homes: Sequence[Path]) -> str | None:
-    """A note where whoever installs has chosen a model, which the service knows nothing of."""
-    if settings.model or CONFIG.with_name("model.onnx").exists():
-        return None
-    for home in homes:
-        chosen = home / ".config" / NAME / "model.onnx"
-        try:
-            there = chosen.is_file()
-        except OSError:
-            continue
-        if there:
-            return (
-                f"The service does not use the model chosen by this user ({chosen}). To choose it for the service: "
-                f"sudo XDG_CONFIG_HOME={CONFIG.parent.parent} {NAME} model use {chosen}"
-            )
-    return None
-
-
-def homes() -> list[Path]:
-    """The home folders of whoever types this: of the user sudo was called by, and of this one."""
-    found = []
-    if os.name == "posix" and (name := os.environ.get("SUDO_USER")):
-        import pwd
-
-        with contextlib.suppress(KeyError):
-            found.append(Path(pwd.getpwnam(name).pw_dir))
-    with contextlib.suppress(RuntimeError):
-        found.append(Path.home())
-    return found
-
-
-def _walk(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
-    for step in steps:
-        try:
-            if not dry_run:
-                step.do()
-        except OSError as error:
-            why = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
-            raise ServiceError(f"this could not be done: {step.words} ({why})") from None
-        say(f"{'would be done: ' if dry_run else ''}{step.words}")

@@ -1,7 +1,7 @@
-"""``/healthz`` and ``/metrics`` on an address of this machine, for a monitor that asks; nothing else is served.
+"""How the alarm is, for programs that watch it: ``/healthz`` and ``/metrics`` to be asked, a heartbeat to be missed.
 
 Nothing here can hold up the alarm: it reads ``Status``, at most once a second, in threads of its own, of which there
-are never more than a few. There is no password, so by default only this machine may ask.
+are never more than a few. The server has no password, so by default only this machine may ask.
 """
 
 from __future__ import annotations
@@ -17,45 +17,485 @@ import re
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from typing import IO, Any, BinaryIO, Literal, TypeVar
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import IO, Any, BinaryIO
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import edge
-from edge import __version__
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
 from edge.errors import OptionError
 from edge.settings import parse_listen
-from edge.status import CameraStatus, ChannelStatus, SinkStatus, Status
-
-# A dead man's switch: a URL is asked for every so often, only while all is well. Silence is the alarm.
-#
-# For healthchecks.io, Uptime Kuma's push monitors and the like: whoever watches that URL raises an alarm when it has
-# not been asked for in time. So an alarm that is ill, hangs, has no power or no network is told of in the same way,
-# also where it could not say so itself. What is wrong is told by ``health`` events and by ``/healthz``; a second URL
-# for bad news (``/fail``) would only be a little sooner, on one service of many, and flap with every camera.
-
+from edge.status import Status
 
 log = logging.getLogger(__name__)
 
+PORT_RETRY_MIN_S = 1.0  # until a port that could not be had is tried again: one just given up is free in a moment
+PORT_RETRY_MAX_S = 60.0  # then twice as long each time, up to this
+STATUS_MAX_AGE_S = 1.0  # a status so old is as good as a new one
+STATUS_PATIENCE_S = 3.0  # for a status that another request is already asking for
+POLL_S = 0.25
+MAX_CLIENTS = 8
+CLIENT_LIMIT_S = 5.0  # for all a client has to send and take: after that its line is cut
+LEAVE_LIMIT_S = 1.0  # until the one that was cut for a new one has left
+REQUEST_MAX_BYTES = 16_384  # all headers included
+REQUEST_LINE_MAX_BYTES = 4_096
+TEXT = "text/plain; charset=utf-8"
+METRICS_TEXT = "text/plain; version=0.0.4; charset=utf-8"  # the text exposition format of Prometheus
+HERE = frozenset({"localhost", "127.0.0.1", "[::1]"})  # what a browser on this machine calls this machine
+
 PART = "heartbeat"  # of edge.status: what this says of itself must not keep it silent
-TIMEOUT_S = 10.0
-LOOK_S = 15.0  # until an alarm that is ill is looked at again
-FIRST_S = 10.0  # until a beat that failed is tried again; then twice as long each time
-LONG_S = 3600.0  # of failing until it is told: a network that is away is nobody's news
+MIN_PERIOD_S, MAX_PERIOD_S = 10.0, 86_400.0  # between two beats
+BEAT_TIMEOUT_S = 10.0
+BEAT_RETRY_MIN_S = 10.0  # until a beat that failed is tried again; then twice as long each time
+ILL_RETRY_S = 15.0  # until an alarm that is ill is looked at again
+FAILING_REPORT_S = 3600.0  # of failing until it is a problem: a network that is away for a moment is none
 ANSWER_MAX_BYTES = 200  # of an answer that are read
-LEAST_S, MOST_S = 10.0, 86_400.0  # between two beats
+
+
+# The server of /healthz and /metrics.
+
+
+class Server:
+    """Answers on ``listen``, ADDRESS:PORT, until it is closed; a port that cannot be had is tried again and again.
+
+    Raises OptionError for what is no address. ``again_s``: seconds between two tries, after the first few.
+    """
+
+    def __init__(self, listen: str, status: Callable[[], Status], *, again_s: float = PORT_RETRY_MAX_S) -> None:
+        self._host, self._wanted_port = parse_listen(listen)
+        self._shown = f"[{self._host}]" if ":" in self._host else self._host
+        self._again_s = again_s
+        self._latest = _Latest(status)
+        self._closed = threading.Event()
+        self._problem: str | None = None
+        self._listener = self._open()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int | None:
+        """Return the port it listens on; None while it has none."""
+        return self._listener.port if self._listener else None
+
+    def problem(self) -> str | None:
+        """Say why it cannot be asked now, in one sentence; None while all is well."""
+        return self._problem
+
+    def close(self) -> None:
+        """Stop listening. May be called twice."""
+        self._closed.set()
+        self._thread.join(5.0)
+
+    def _open(self) -> _Listener | None:
+        try:
+            listener = _Listener(self._host, self._wanted_port, self._latest)
+        except OSError as error:
+            what = f"{self._shown}:{self._wanted_port} cannot be listened on ({error_words(error)})"
+            problem = f"{what}; give another port, or end what has it"
+            if self._problem is None:
+                log.warning("%s; tried again", problem)
+            self._problem = problem
+            return None
+        self._problem = None
+        log.info("telling how the alarm is on http://%s:%d/healthz and /metrics", self._shown, listener.port)
+        if not listener.loopback:
+            log.warning(
+                "whoever reaches %s:%d can read how the alarm is: it has no password", self._shown, listener.port
+            )
+        return listener
+
+    def _run(self) -> None:
+        pause_s = PORT_RETRY_MIN_S
+        while not self._closed.is_set():
+            if self._listener is None:
+                if self._closed.wait(min(pause_s, self._again_s)):
+                    return
+                pause_s = min(2.0 * pause_s, self._again_s)
+                self._listener = self._open()
+                continue
+            listener, pause_s = self._listener, PORT_RETRY_MIN_S
+            try:
+                with listener:
+                    listener.serve_until(self._closed)
+            except OSError as error:  # the network's interface went away under it
+                log.warning("%s:%d: %s; reopened", self._shown, listener.port, error_words(error))
+                self._listener = None
+                self._problem = f"{self._shown}:{listener.port} was lost ({error_words(error)}) and is reopened"
+
+
+class _Latest:
+    """The status, asked for at most once a second, and by one thread at a time."""
+
+    def __init__(self, status: Callable[[], Status], clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask = status
+        self._clock = clock
+        self._asking = threading.Lock()
+        self._found: Status | None = None
+        self._at = 0.0
+        self._said: str | None = None
+
+    def __call__(self) -> Status:
+        """Return the status. Raises TimeoutError, RuntimeError with a sentence where there is none."""
+        if not self._asking.acquire(timeout=STATUS_PATIENCE_S):
+            raise TimeoutError("the alarm does not say how it is: something in it hangs")
+        try:
+            if self._found is None or not 0.0 <= self._clock() - self._at < STATUS_MAX_AGE_S:
+                self._found = None
+                self._found, self._at = self._ask(), self._clock()
+            return self._found
+        except Exception as error:
+            words = f"the alarm cannot report its state: internal error ({type(error).__name__})"
+            if words != self._said:
+                log.error("%s", words, exc_info=error)
+            self._said = words
+            raise RuntimeError(words) from None
+        finally:
+            self._asking.release()
+
+
+class _Listener(ThreadingHTTPServer):
+    """Serves each client in a thread of its own; the slow and the hanging keep no other client waiting.
+
+    A client has 5 s for everything, and of more than eight the one that came first is cut off. Raises OSError where the
+    port cannot be had. Use it in a ``with``.
+    """
+
+    allow_reuse_address = os.name != "nt"  # on Windows it would let two programs have the same port
+    request_queue_size = 16
+    block_on_close = False
+    timeout = POLL_S
+
+    def __init__(self, host: str, port: int, latest: _Latest) -> None:
+        self.latest = latest
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._slots = threading.Semaphore(MAX_CLIENTS)
+        self._lock = threading.Lock()
+        self._since: dict[socket.socket, float] = {}  # clients whose line is not cut yet, the oldest first
+        # Numbers alone: no name server is asked.
+        place: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4]
+        super().__init__(place, _Handler)
+        self.port = int(self.server_address[1])
+        self.address = str(self.server_address[0])
+        self.loopback = ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
+
+    def server_bind(self) -> None:
+        """Bind without HTTPServer's question for this machine's name, which may hang."""
+        socketserver.TCPServer.server_bind(self)
+
+    def serve_until(self, closed: threading.Event) -> None:
+        """Serve clients until the event is set. Raises OSError."""
+        while not closed.is_set():
+            self.handle_request()
+            self._cut(older_than_s=CLIENT_LIMIT_S)
+        self._cut(older_than_s=0.0)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept the next client."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(POLL_S)  # no more handles are to be had, and the client still waits: do not run in a circle
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve one client in a thread; this one waits for a second at most, where all are taken."""
+        if not self._slots.acquire(blocking=False):
+            self._cut(oldest=True)
+            if not self._slots.acquire(timeout=LEAVE_LIMIT_S):
+                super().shutdown_request(request)
+                return
+        with self._lock:
+            self._since[request] = time.monotonic()
+        request.settimeout(CLIENT_LIMIT_S)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no more threads are to be had
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Let a client go that had a thread."""
+        with self._lock:
+            self._since.pop(request, None)
+        super().shutdown_request(request)
+        self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log an error of ours; a client that has gone, or was cut off, is none."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            log.error("a request could not be answered: internal error (%s)", type(error).__name__, exc_info=error)
+
+    def _cut(self, *, older_than_s: float = float("inf"), oldest: bool = False) -> None:
+        """Cut lines: their threads find them closed, and end."""
+        now = time.monotonic()
+        with self._lock:
+            late = [each for each, since in self._since.items() if now - since >= older_than_s]
+            for request in late or [*self._since][: int(oldest)]:
+                del self._since[request]
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request: its answer, and the line is closed."""
+
+    server: _Listener
+    default_request_version = "HTTP/1.0"  # else what cannot be read is answered without a status
+
+    def setup(self) -> None:
+        """Read no more than a request is long."""
+        super().setup()
+        self.rfile: Any = _Bounded(self.rfile, REQUEST_MAX_BYTES)
+
+    def handle_one_request(self) -> None:
+        """Answer the one request of this connection."""
+        self.command, self.path, self.request_version, self.requestline = "", "", "HTTP/1.0", ""
+        self.raw_requestline = self.rfile.readline(REQUEST_LINE_MAX_BYTES + 1)
+        if len(self.raw_requestline) > REQUEST_LINE_MAX_BYTES:
+            self._answer(HTTPStatus.REQUEST_URI_TOO_LONG, "a request is not that long")
+        elif self.raw_requestline and self.parse_request():
+            if self.rfile.spent:
+                self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "a request is not that long")
+            else:
+                self._serve()
+        self.close_connection = True
+
+    def _serve(self) -> None:
+        try:
+            place = urlsplit(self.path)
+        except ValueError:  # brackets with no address in them
+            self._answer(HTTPStatus.BAD_REQUEST, "there is /healthz and /metrics")
+            return
+        # A page of some other site, made to look like this machine's by its name server, is kept out.
+        if self.server.loopback and not self._is_meant():
+            self._answer(HTTPStatus.FORBIDDEN, "ask for localhost or 127.0.0.1")
+        elif self.command not in {"GET", "HEAD"}:
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", allow="GET, HEAD")
+        elif place.path == "/healthz":
+            self._health("json" in parse_qs(place.query, keep_blank_values=True))
+        elif place.path == "/metrics":
+            self._metrics()
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "there is /healthz and /metrics")
+
+    def _is_meant(self) -> bool:
+        hosts = self.headers.get_all("Host") or ["localhost"]  # who names none is no browser
+        host = hosts[0].strip().lower()
+        name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+        return len(hosts) == 1 and name in {*HERE, self.server.address}
+
+    def _health(self, as_json: bool) -> None:
+        status = None
+        try:
+            status = self.server.latest()
+            ill = status.ill
+        except (TimeoutError, RuntimeError) as error:
+            ill = [str(error)]
+        code = HTTPStatus.SERVICE_UNAVAILABLE if ill else HTTPStatus.OK
+        if as_json or "application/json" in self.headers.get("Accept", ""):
+            found = {"ok": not ill, "reasons": ill, "status": asdict(status) if status else None}
+            self._answer(code, json.dumps(found, ensure_ascii=False, default=str), "application/json")
+        else:
+            self._answer(code, "\n".join(ill) or "ok")
+
+    def _metrics(self) -> None:
+        try:
+            text = metrics_text(self.server.latest())
+        except (TimeoutError, RuntimeError) as error:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        else:
+            self._answer(HTTPStatus.OK, text, METRICS_TEXT)
+
+    def _answer(self, code: HTTPStatus, words: str, kind: str = TEXT, allow: str | None = None) -> None:
+        body = (words.rstrip("\n") + "\n").encode(errors="replace")
+        self.send_response(code)
+        headers = {
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Connection": "close",
+        }
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if allow:
+            self.send_header("Allow", allow)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what the library refuses, in plain words; what was asked is not said again."""
+        self._answer(HTTPStatus(code), HTTPStatus(code).phrase)
+
+    def version_string(self) -> str:
+        """Name what answers."""
+        return f"bear-alarm/{edge.__version__}"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing: a monitor asks thousands of times a day."""
+
+
+class _Bounded:
+    """Reads the lines of a stream up to ``most`` bytes; ``spent`` where it had more to say."""
+
+    def __init__(self, stream: BinaryIO, most: int) -> None:
+        self._stream = stream
+        self._left = most
+        self.spent = False
+        self.closed = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Read the next line, or what of it may still be read; nothing once all is spent."""
+        if self._left <= 0:
+            self.spent = True
+            return b""
+        line = self._stream.readline(self._left if limit < 0 else min(limit, self._left))
+        self._left -= len(line)
+        return line
+
+    def close(self) -> None:
+        """Close the stream."""
+        self.closed = True
+        self._stream.close()
+
+
+# The figures: for Prometheus, and in short for MQTT.
+
+
+def metrics_text(status: Status) -> str:
+    """Write every figure as Prometheus reads it, each with its HELP and TYPE.
+
+    In base units: seconds, bytes, degrees Celsius, shares from 0 to 1. What is not known is left out. Sentences are no
+    labels, for each new one would be a new series: ``/healthz`` has them.
+    """
+    lines: list[str] = []
+
+    def add(name: str, kind: str, words: str, samples: Iterable[tuple[Mapping[str, str], float | None]]) -> None:
+        full = f"bear_alarm_{name}"
+        known = [f"{full}{_labels(labels)} {_number(value)}" for labels, value in samples if value is not None]
+        if known:
+            lines.extend([f"# HELP {full} {words}", f"# TYPE {full} {kind}", *known])
+
+    def one(name: str, words: str, value: float | None, kind: str = "gauge") -> None:
+        add(name, kind, words, [({}, value)])
+
+    one("up", "Whether the alarm can be relied on now; 0: /healthz says why it cannot.", not status.ill)
+    info = {"version": status.version, "model": status.model}
+    add("info", "gauge", "The version that runs and its model, always 1.", [(info, 1)])
+    one("uptime_seconds", "Since the alarm was started.", status.uptime_s)
+    one("alarms_total", "Bears told since the start.", status.alarms, "counter")
+    parts = [({"part": name}, 1) for name in status.problems]
+    add("problem", "gauge", "Parts of the alarm that are told to be unwell, each 1.", parts)
+    crop_s = None if status.crop_ms is None else round(status.crop_ms / 1000.0, 7)
+    one("crop_seconds", "What scoring one crop takes, lately.", crop_s)
+    one("inference_age_seconds", "Since a heartbeat inference finished.", status.inference_age_s)
+    words = "Share of the frame rates that are set which is kept up in heat and at low voltage, 0 to 1."
+    one("fps_ratio", words, status.fps_share)
+    one("temperature_celsius", "Of the processor.", status.temperature_c)
+    one("undervolted", "Whether the power supply is too weak now.", status.undervolted)
+    free = None if status.disk_free_mb is None else status.disk_free_mb * 1e6
+    one("disk_free_bytes", "Left on the disk of the state folder.", free)
+    one("durable", "Whether events are on the disk when they count as told.", status.durable)
+
+    def each(what: str, names: Iterable[str], parts: Iterable[Any], rows: Iterable[Any]) -> None:
+        labels = [{what: name} for name in _different(names)]
+        for name, kind, words, value in rows:
+            add(f"{what}_{name}", kind, words, zip(labels, map(value, parts), strict=True))
+
+    each("camera", [camera.name for camera in status.cameras], status.cameras, [
+        ("fresh", "gauge", "Whether its frames are being looked at.", lambda it: it.fresh),
+        ("live", "gauge", "Whether it is a camera or stream, and no file.", lambda it: it.live),
+        ("frame_age_seconds", "gauge", "Since the last frame was handed over.", lambda it: it.frame_age_s),
+        ("alive_age_seconds", "gauge", "Since its loop or reconnecting last went on.", lambda it: it.alive_age_s),
+        ("frames_total", "counter", "Frames looked at since the start.", lambda it: it.frames),
+        ("fps", "gauge", "Frames a second that are asked of it now.", lambda it: it.fps),
+        ("reopened_total", "counter", "How often it was reopened.", lambda it: it.reopened),
+        ("trouble", "gauge", "Whether something is told to be wrong with it.", lambda it: it.trouble is not None),
+    ])  # fmt: skip
+    each("sink", [sink.name for sink in status.sinks], status.sinks, [
+        ("failures_total", "counter", "Calls that failed.", lambda it: it.failures),
+        ("dropped_total", "counter", "Events that were never told.", lambda it: it.dropped),
+        ("hung_total", "counter", "Calls that passed their deadline.", lambda it: it.hung),
+        ("trouble", "gauge", "Whether it says that it cannot work.", lambda it: it.problem is not None),
+    ])  # fmt: skip
+    each("channel", [channel.key for channel in status.channels], status.channels, [
+        ("waiting", "gauge", "Messages that are not delivered yet.", lambda it: it.waiting),
+        ("parked", "gauge", "Messages that were refused for good.", lambda it: it.parked),
+        ("trouble", "gauge", "Whether it cannot be reached.", lambda it: it.problem is not None),
+    ])  # fmt: skip
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _different(names: Iterable[str]) -> list[str]:
+    """Number names that are the same: Prometheus would refuse the whole page."""
+    found: list[str] = []
+    for name in names:
+        spellings = (name, *(f"{name} #{number}" for number in range(2, len(found) + 3)))
+        found.append(next(each for each in spellings if each not in found))
+    return found
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    def escaped(value: str) -> str:
+        return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+    pairs = ",".join(f'{name}="{escaped(value)}"' for name, value in labels.items())
+    return f"{{{pairs}}}" if pairs else ""
+
+
+def _number(value: float) -> str:
+    number = float(value)
+    if number.is_integer():
+        return str(int(number))
+    return {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}.get(repr(number), repr(number))
+
+
+def stats_of(status: Status) -> dict[str, object]:
+    """Return what MQTT's ``stats`` says of the alarm itself, flat enough for a template of Home Assistant."""
+    return {
+        "well": not status.ill,
+        "reason": "; ".join(status.ill) or None,
+        "problems": dict(status.problems),
+        "version": status.version,
+        "model": status.model,
+        "uptime_s": round(status.uptime_s),
+        "alarms": status.alarms,
+        "crop_ms": _rounded(status.crop_ms),
+        "fps_share": round(status.fps_share, 2),
+        "temperature_c": _rounded(status.temperature_c),
+        "undervolted": status.undervolted,
+        "disk_free_mb": _rounded(status.disk_free_mb),
+        "durable": status.durable,
+        "cameras": {
+            each.name: {"fresh": each.fresh, "fps": round(each.fps, 1), "trouble": each.trouble}
+            for each in status.cameras
+        },
+        "waiting": sum(each.waiting for each in status.channels),
+        "parked": sum(each.parked for each in status.channels),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+# The heartbeat: a URL is asked for every so often, only while all is well. Silence is the alarm.
 
 
 class Heartbeat:
     """Asks for ``url`` every ``every_s`` seconds while ``status`` says that all is well, in a thread of its own.
+
+    For healthchecks.io, Uptime Kuma's push monitors and the like, which raise an alarm when they are not asked in time:
+    so an alarm that is ill, hangs, has no power or no network is noticed in the same way.
 
     ``sleep`` waits so many seconds and says whether to stop; ``clock`` is in seconds, and both are for tests.
     Proxies are those of the environment. Raises OptionError for a URL or time it cannot use.
@@ -67,13 +507,13 @@ class Heartbeat:
         every_s: float,
         status: Callable[[], Status],
         *,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float = BEAT_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], bool] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        if not LEAST_S <= every_s <= MOST_S:
-            raise OptionError(f"a heartbeat every {every_s:g} s makes no sense; give {LEAST_S:g} s to a day")
+        if not MIN_PERIOD_S <= every_s <= MAX_PERIOD_S:
+            raise OptionError(f"a heartbeat every {every_s:g} s makes no sense; give {MIN_PERIOD_S:g} s to a day")
         self._shown = address_of(url)
         self._secrets = secrets_of(url)
         self._to = web_address(url, "the heartbeat")
@@ -95,27 +535,27 @@ class Heartbeat:
         return f"Heartbeat({self._shown}/…)"
 
     def problem(self) -> str | None:
-        """What is wrong where no beat has arrived for an hour, in one sentence; None while all is well."""
+        """Say what is wrong where no beat has arrived for an hour; None while all is well."""
         since = self._failing_since
-        if since is None or self._clock() - since < max(LONG_S, 3.0 * self._every_s):
+        if since is None or self._clock() - since < max(FAILING_REPORT_S, 3.0 * self._every_s):
             return None
         return f"the heartbeat has not reached {self._shown} for {(self._clock() - since) / 60.0:.0f} min ({self._why})"
 
     def close(self) -> None:
-        """Beat no more; a beat that is under way is left to itself. May be called twice."""
+        """Stop beating, without waiting for a beat that is under way. May be called twice."""
         self._closed.set()
         self._thread.join(1.0)
 
     def _run(self) -> None:
         # A camera takes a moment to open, and until then all is not well.
-        if self._sleep(min(FIRST_S, self._every_s)):
+        if self._sleep(min(BEAT_RETRY_MIN_S, self._every_s)):
             return
-        pause = FIRST_S
+        pause = BEAT_RETRY_MIN_S
         while not self._closed.is_set():
             if not self._well():
-                wait = LOOK_S
+                wait = ILL_RETRY_S
             elif self._beat():
-                wait, pause = self._every_s, FIRST_S
+                wait, pause = self._every_s, BEAT_RETRY_MIN_S
             else:
                 wait, pause = pause * (0.75 + 0.5 * self._chance()), min(pause * 2.0, self._every_s)
             if self._sleep(min(wait, self._every_s)):
@@ -177,7 +617,7 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        """The next request. Raises HTTPError where it would lead elsewhere."""
+        """Make the next request. Raises HTTPError where it would lead elsewhere."""
         before, after = urlsplit(req.full_url), urlsplit(urljoin(req.full_url, newurl))
         if (
             after.scheme not in {"https", before.scheme}
@@ -189,7 +629,7 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
 
 
 def _refusal(body: bytes) -> str | None:
-    """What a 200 says that means no: healthchecks.io answers a check it does not know with "OK (not found)"."""
+    """Find a 200 that means no: healthchecks.io answers a check it does not know with "OK (not found)"."""
     match = re.match(rb"OK \(([a-z ]{3,40})\)", body)
     return f"it answers {match[1].decode()!r}: copy the address again" if match else None
 
@@ -207,496 +647,3 @@ def _why(error: BaseException) -> str:
     if isinstance(reason, TimeoutError):
         return "no answer in time"
     return error_words(reason) if isinstance(reason, BaseException) else str(reason)
-
-
-# A listening socket whose clients are few and have little time: the slow and the hanging keep nobody else waiting.
-
-
-MOST_CLIENTS = 8
-CLIENT_S = 5.0  # for all a client has to send and take: after that its line is cut
-ROOM_S = 1.0  # until the one that was cut for a new one has left
-
-
-class Listener(socketserver.TCPServer):
-    """Listens on an address; ``handle(request, address, listener)`` is called for each client in a thread of its own.
-
-    Of more than eight clients the one that has been there longest is cut off. Raises OSError where the port cannot be
-    had. Use it in a ``with``.
-    """
-
-    # On Windows it would let two programs have the same port.
-    allow_reuse_address = os.name != "nt"
-    request_queue_size = 16
-
-    def __init__(self, host: str, port: int, handle: Callable[[Any, Any, Any], None], closed: threading.Event) -> None:
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._handle = handle
-        self._closed = closed
-        self._slots = threading.Semaphore(MOST_CLIENTS)
-        self._lock = threading.Lock()
-        self._since: dict[socket.socket, float] = {}  # clients whose line is not cut yet, the oldest first
-        # The numbers alone: nobody is asked for a name.
-        place: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4]
-        super().__init__(place, socketserver.BaseRequestHandler)
-
-    @property
-    def port(self) -> int:
-        """The port it has."""
-        return int(self.server_address[1])
-
-    @property
-    def address(self) -> str:
-        """The address it has, in numbers."""
-        return str(self.server_address[0])
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine reaches it."""
-        return ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
-
-    def answer_until_closed(self, poll_s: float) -> None:
-        """Serve clients until the event it was given is set; looked at every so many seconds. Raises OSError."""
-        self.timeout = poll_s
-        while not self._closed.is_set():
-            self.handle_request()
-            self._cut(older_than_s=CLIENT_S)
-        self._cut(older_than_s=0.0)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """The next client."""
-        try:
-            return super().get_request()
-        except OSError:
-            # No more handles are to be had: the client still waits, and this thread must not run in a circle.
-            self._closed.wait(0.5)
-            raise
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve one client in a thread; this one only waits, for a second at most, where all are taken."""
-        if not self._slots.acquire(blocking=False):
-            self._cut(oldest=True)
-            if not self._slots.acquire(timeout=ROOM_S):
-                self.shutdown_request(request)
-                return
-        with self._lock:
-            self._since[request] = time.monotonic()
-        try:
-            threading.Thread(target=self._serve, args=(request, client_address), name="asked", daemon=True).start()
-        except RuntimeError:  # no more threads are to be had
-            self._leave(request)
-
-    def _serve(self, request: socket.socket, client_address: Any) -> None:
-        try:
-            request.settimeout(CLIENT_S)
-            self._handle(request, client_address, self)
-        except OSError:  # it has gone, or was cut off
-            pass
-        except Exception as error:
-            log.error("a request could not be answered: internal error (%s)", type(error).__name__, exc_info=error)
-        finally:
-            self._leave(request)
-
-    def _leave(self, request: socket.socket) -> None:
-        with self._lock:
-            self._since.pop(request, None)
-        self.shutdown_request(request)
-        self._slots.release()
-
-    def _cut(self, *, older_than_s: float = float("inf"), oldest: bool = False) -> None:
-        """Cut lines: their threads find them closed, and leave."""
-        now = time.monotonic()
-        with self._lock:
-            late = [each for each, since in self._since.items() if now - since >= older_than_s]
-            for request in late or [*self._since][: int(oldest)]:
-                del self._since[request]
-                with contextlib.suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
-
-
-class Bounded:
-    """The lines of a stream, ``most`` bytes of them and no more; ``spent`` where it had more to say."""
-
-    def __init__(self, stream: BinaryIO, most: int) -> None:
-        self._stream = stream
-        self._left = most
-        self.spent = False
-        self.closed = False
-
-    def readline(self, limit: int = -1) -> bytes:
-        """The next line, or what of it may still be read; nothing once all is spent."""
-        if self._left <= 0:
-            self.spent = True
-            return b""
-        line = self._stream.readline(self._left if limit < 0 else min(limit, self._left))
-        self._left -= len(line)
-        return line
-
-    def close(self) -> None:
-        """Close the stream."""
-        self.closed = True
-        self._stream.close()
-
-
-# The alarm's figures for Prometheus, in its text exposition format 0.0.4, and in short for MQTT.
-#
-# Base units, as Prometheus wants them: seconds, bytes, degrees Celsius, shares from 0 to 1. What is not known is left
-# out. Sentences are no labels, for each new one would be a new series: ``/healthz`` has them.
-
-
-PREFIX = "bear_alarm_"
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-Kind = Literal["gauge", "counter"]
-Value = float | bool | None
-T = TypeVar("T")
-Row = tuple[str, Kind, str, Callable[[T], Value]]  # name, kind, what HELP says, and the value of one part
-
-
-def metrics_text(status: Status) -> str:
-    """Every figure of ``status``, each with its HELP and TYPE; the last line ends with a line feed."""
-    families = [*_whole(status), *_cameras(status), *_sinks(status), *_channels(status)]
-    return "".join(line + "\n" for family in families for line in family)
-
-
-def stats_of(status: Status) -> dict[str, object]:
-    """What MQTT's ``stats`` says of the alarm itself, flat enough for a template of Home Assistant."""
-    return {
-        "well": not status.ill,
-        "reason": "; ".join(status.ill) or None,
-        "problems": dict(status.problems),
-        "version": status.version,
-        "model": status.model,
-        "uptime_s": round(status.uptime_s),
-        "alarms": status.alarms,
-        "crop_ms": _rounded(status.crop_ms),
-        "fps_share": round(status.fps_share, 2),
-        "temperature_c": _rounded(status.temperature_c),
-        "undervolted": status.undervolted,
-        "disk_free_mb": _rounded(status.disk_free_mb),
-        "durable": status.durable,
-        "cameras": {
-            each.name: {"fresh": each.fresh, "fps": round(each.fps, 1), "trouble": each.trouble}
-            for each in status.cameras
-        },
-        "waiting": sum(each.waiting for each in status.channels),
-        "parked": sum(each.parked for each in status.channels),
-    }
-
-
-def _whole(status: Status) -> Iterable[list[str]]:
-    yield _one("up", "Whether the alarm can be relied on now; 0: /healthz says why it cannot.", not status.ill)
-    labels = {"version": status.version, "model": status.model}
-    yield _family("info", "gauge", "The version that runs and its model, always 1.", [(labels, 1)])
-    yield _one("uptime_seconds", "Since the alarm was started.", status.uptime_s)
-    yield _one("alarms_total", "Bears told since the start.", status.alarms, "counter")
-    parts = [({"part": name}, 1) for name in status.problems]
-    yield _family("problem", "gauge", "Parts of the alarm that are told to be unwell, each 1.", parts)
-    yield _one("crop_seconds", "What scoring one crop takes, lately.", _thousandth(status.crop_ms))
-    yield _one("inference_age_seconds", "Since a heartbeat inference finished.", status.inference_age_s)
-    words = "Share of the frame rates that are set which is kept up in heat and at low voltage, 0 to 1."
-    yield _one("fps_ratio", words, status.fps_share)
-    yield _one("temperature_celsius", "Of the processor.", status.temperature_c)
-    yield _one("undervolted", "Whether the power supply is too weak now.", status.undervolted)
-    free = None if status.disk_free_mb is None else status.disk_free_mb * 1e6
-    yield _one("disk_free_bytes", "Left on the disk of the state folder.", free)
-    yield _one("durable", "Whether events are on the disk when they count as told.", status.durable)
-
-
-def _cameras(status: Status) -> Iterable[list[str]]:
-    rows: list[Row[CameraStatus]] = [
-        ("fresh", "gauge", "Whether its frames are being looked at.", lambda each: each.fresh),
-        ("live", "gauge", "Whether it is a camera or stream, and no file.", lambda each: each.live),
-        ("frame_age_seconds", "gauge", "Since the last frame was handed over.", lambda each: each.frame_age_s),
-        ("alive_age_seconds", "gauge", "Since its loop or reconnecting last went on.", lambda each: each.alive_age_s),
-        ("frames_total", "counter", "Frames looked at since the start.", lambda each: each.frames),
-        ("fps", "gauge", "Frames a second that are asked of it now.", lambda each: each.fps),
-        ("reopened_total", "counter", "How often it was reopened.", lambda each: each.reopened),
-        ("trouble", "gauge", "Whether something is told to be wrong with it.", lambda each: each.trouble is not None),
-    ]
-    return _each("camera", [each.name for each in status.cameras], status.cameras, rows)
-
-
-def _sinks(status: Status) -> Iterable[list[str]]:
-    rows: list[Row[SinkStatus]] = [
-        ("failures_total", "counter", "Calls that failed.", lambda each: each.failures),
-        ("dropped_total", "counter", "Events that were never told.", lambda each: each.dropped),
-        ("hung_total", "counter", "Calls that passed their deadline.", lambda each: each.hung),
-        ("trouble", "gauge", "Whether it says that it cannot work.", lambda each: each.problem is not None),
-    ]
-    return _each("sink", [each.name for each in status.sinks], status.sinks, rows)
-
-
-def _channels(status: Status) -> Iterable[list[str]]:
-    rows: list[Row[ChannelStatus]] = [
-        ("waiting", "gauge", "Messages that are not delivered yet.", lambda each: each.waiting),
-        ("parked", "gauge", "Messages that were refused for good.", lambda each: each.parked),
-        ("trouble", "gauge", "Whether it cannot be reached.", lambda each: each.problem is not None),
-    ]
-    return _each("channel", [each.key for each in status.channels], status.channels, rows)
-
-
-def _each(what: str, names: Sequence[str], parts: Sequence[T], rows: Sequence[Row[T]]) -> Iterable[list[str]]:
-    """The metrics of all parts of one kind: a part's name is the label."""
-    labels = [{what: name} for name in _different(names)]
-    for name, kind, words, value in rows:
-        yield _family(f"{what}_{name}", kind, words, zip(labels, map(value, parts), strict=True))
-
-
-def _one(name: str, words: str, value: Value, kind: Kind = "gauge") -> list[str]:
-    return _family(name, kind, words, [({}, value)])
-
-
-def _family(name: str, kind: Kind, words: str, samples: Iterable[tuple[Mapping[str, str], Value]]) -> list[str]:
-    """The lines of one metric; none where nothing is known."""
-    full = PREFIX + name
-    known = [f"{full}{_in_braces(labels)} {_number(value)}" for labels, value in samples if value is not None]
-    return [f"# HELP {full} {words}", f"# TYPE {full} {kind}", *known] if known else []
-
-
-def _different(names: Iterable[str]) -> list[str]:
-    """The names, numbered where two are the same: that would make Prometheus refuse the whole page."""
-    found: list[str] = []
-    for name in names:
-        spellings = (name, *(f"{name} #{number}" for number in range(2, len(found) + 3)))
-        found.append(next(each for each in spellings if each not in found))
-    return found
-
-
-def _in_braces(labels: Mapping[str, str]) -> str:
-    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
-    return f"{{{pairs}}}" if pairs else ""
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def _number(value: float | bool) -> str:
-    number = float(value)
-    if number.is_integer():
-        return str(int(number))
-    return {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}.get(repr(number), repr(number))
-
-
-def _thousandth(value: float | None) -> float | None:
-    return None if value is None else round(value / 1000.0, 7)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
-
-
-SOON_S = 1.0  # until a port that could not be had is tried again: one that was just given up is free in a moment
-AGAIN_S = 60.0  # then twice as long each time, up to this
-KNOWN_S = 1.0  # for so long a status is as good as a new one
-PATIENCE_S = 3.0  # for a status that somebody else is already asking for
-POLL_S = 0.25
-REQUEST_MAX_BYTES = 16_384  # of a request, all its headers included
-REQUEST_LINE_MAX_BYTES = 4_096  # of its first line
-TEXT = "text/plain; charset=utf-8"
-HERE = frozenset({"localhost", "127.0.0.1", "[::1]"})  # what a browser on this machine calls this machine
-
-
-class Server:
-    """Answers on ``listen``, ADDRESS:PORT, until it is closed; a port that cannot be had is tried again and again.
-
-    Raises OptionError for what is no address. ``again_s``: seconds between two tries, after the first few.
-    """
-
-    def __init__(self, listen: str, status: Callable[[], Status], *, again_s: float = AGAIN_S) -> None:
-        self._host, self._wanted_port = parse_listen(listen)
-        self._shown = f"[{self._host}]" if ":" in self._host else self._host
-        self._again_s = again_s
-        self._latest = _Latest(status)
-        self._closed = threading.Event()
-        self._problem: str | None = None
-        self._listener = self._open()
-        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int | None:
-        """The port it listens on; None while it has none."""
-        return self._listener.port if self._listener else None
-
-    def problem(self) -> str | None:
-        """Why nobody can ask now, in one sentence; None while all is well."""
-        return self._problem
-
-    def close(self) -> None:
-        """Listen no more. May be called twice."""
-        self._closed.set()
-        self._thread.join(5.0)
-
-    def _open(self) -> Listener | None:
-        try:
-            listener = Listener(self._host, self._wanted_port, self._handler, self._closed)
-        except OSError as error:
-            what = f"{self._shown}:{self._wanted_port} cannot be listened on ({error_words(error)})"
-            problem = f"{what}; give another port, or end what has it"
-            if self._problem is None:
-                log.warning("%s; tried again", problem)
-            self._problem = problem
-            return None
-        self._problem = None
-        log.info("telling how the alarm is on http://%s:%d/healthz and /metrics", self._shown, listener.port)
-        if not listener.loopback:
-            log.warning(
-                "whoever reaches %s:%d can read how the alarm is: it has no password", self._shown, listener.port
-            )
-        return listener
-
-    def _run(self) -> None:
-        pause_s = SOON_S
-        while not self._closed.is_set():
-            if self._listener is None:
-                if self._closed.wait(min(pause_s, self._again_s)):
-                    return
-                pause_s = min(2.0 * pause_s, self._again_s)
-                self._listener = self._open()
-                continue
-            listener, pause_s = self._listener, SOON_S
-            try:
-                with listener:
-                    listener.answer_until_closed(POLL_S)
-            except OSError as error:  # the network's interface went away under it
-                log.warning("%s:%d: %s; reopened", self._shown, listener.port, error_words(error))
-                self._listener = None
-                self._problem = f"{self._shown}:{listener.port} was lost ({error_words(error)}) and is reopened"
-
-    def _handler(self, request: Any, address: Any, listener: Any) -> None:
-        _Handler(request, address, listener, self._latest)
-
-
-class _Latest:
-    """The status, asked for at most once a second, and by one thread at a time."""
-
-    def __init__(self, status: Callable[[], Status], clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask = status
-        self._clock = clock
-        self._asking = threading.Lock()
-        self._found: Status | None = None
-        self._at = 0.0
-        self._said: str | None = None
-
-    def __call__(self) -> Status:
-        """The status. Raises TimeoutError, RuntimeError with a sentence where there is none."""
-        if not self._asking.acquire(timeout=PATIENCE_S):
-            raise TimeoutError("the alarm does not say how it is: something in it hangs")
-        try:
-            if self._found is None or not 0.0 <= self._clock() - self._at < KNOWN_S:
-                self._found = None
-                self._found, self._at = self._ask(), self._clock()
-            return self._found
-        except Exception as error:
-            words = f"the alarm cannot report its state: internal error ({type(error).__name__})"
-            if words != self._said:
-                log.error("%s", words, exc_info=error)
-            self._said = words
-            raise RuntimeError(words) from None
-        finally:
-            self._asking.release()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """One request: its answer, and the line is closed."""
-
-    default_request_version = "HTTP/1.0"  # else what cannot be read is answered without a status
-
-    def __init__(self, request: Any, address: Any, listener: Listener, latest: _Latest) -> None:
-        self.latest = latest
-        self.listener = listener
-        super().__init__(request, address, listener)
-
-    def setup(self) -> None:
-        """Nobody may send more than a request is long."""
-        super().setup()
-        self.rfile: Any = Bounded(self.rfile, REQUEST_MAX_BYTES)
-
-    def handle_one_request(self) -> None:
-        """Answer the one request of this connection."""
-        self.command, self.path, self.request_version, self.requestline = "", "", "HTTP/1.0", ""
-        self.raw_requestline = self.rfile.readline(REQUEST_LINE_MAX_BYTES + 1)
-        if len(self.raw_requestline) > REQUEST_LINE_MAX_BYTES:
-            self._answer(HTTPStatus.REQUEST_URI_TOO_LONG, "a request is not that long")
-        elif self.raw_requestline and self.parse_request():
-            if self.rfile.spent:
-                self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "a request is not that long")
-            else:
-                self._serve()
-        self.close_connection = True
-
-    def _serve(self) -> None:
-        try:
-            place = urlsplit(self.path)
-        except ValueError:  # brackets with no address in them
-            self._answer(HTTPStatus.BAD_REQUEST, "there is /healthz and /metrics")
-            return
-        # A page of some other site, made to look like this machine's by its name server, is kept out.
-        if self.listener.loopback and not self._is_meant():
-            self._answer(HTTPStatus.FORBIDDEN, "ask for localhost or 127.0.0.1")
-        elif self.command not in {"GET", "HEAD"}:
-            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", allow="GET, HEAD")
-        elif place.path == "/healthz":
-            self._tell_health("json" in parse_qs(place.query, keep_blank_values=True))
-        elif place.path == "/metrics":
-            self._tell_metrics()
-        else:
-            self._answer(HTTPStatus.NOT_FOUND, "there is /healthz and /metrics")
-
-    def _is_meant(self) -> bool:
-        hosts = self.headers.get_all("Host") or ["localhost"]  # who names none is no browser
-        host = hosts[0].strip().lower()
-        name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
-        return len(hosts) == 1 and name in {*HERE, self.listener.address}
-
-    def _tell_health(self, as_json: bool) -> None:
-        status = None
-        try:
-            status = self.latest()
-            ill = status.ill
-        except (TimeoutError, RuntimeError) as error:
-            ill = [str(error)]
-        code = HTTPStatus.SERVICE_UNAVAILABLE if ill else HTTPStatus.OK
-        if as_json or "application/json" in self.headers.get("Accept", ""):
-            found = {"ok": not ill, "reasons": ill, "status": asdict(status) if status else None}
-            self._answer(code, json.dumps(found, ensure_ascii=False, default=str), "application/json")
-        else:
-            self._answer(code, "\n".join(ill) or "ok")
-
-    def _tell_metrics(self) -> None:
-        try:
-            text = metrics_text(self.latest())
-        except (TimeoutError, RuntimeError) as error:
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        else:
-            self._answer(HTTPStatus.OK, text, CONTENT_TYPE)
-
-    def _answer(self, code: HTTPStatus, words: str, kind: str = TEXT, allow: str | None = None) -> None:
-        body = (words.rstrip("\n") + "\n").encode(errors="replace")
-        self.send_response(code)
-        headers = {
-            "Content-Type": kind,
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Connection": "close",
-        }
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if allow:
-            self.send_header("Allow", allow)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the library refuses, in plain words; what was asked is not said again."""
-        self._answer(HTTPStatus(code), HTTPStatus(code).phrase)
-
-    def version_string(self) -> str:
-        """What answers."""
-        return f"bear-alarm/{__version__}"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a monitor asks thousands of times a day."""

@@ -1,9 +1,9 @@
-"""Whether the alarm still works, so that one that hangs is started again, and one whose camera is dead is not.
+"""Restart an alarm that hangs, and not one whose camera is dead.
 
-Watchdog      fed while loops go on and the model answers         edge.device.watchdog
-Notifier      the service manager it is fed to                    edge.device.watchdog
-Pulse         one real inference every 20 s                       edge.device.watchdog
-Escalation    reopen -> restart -> reboot                         edge.device.watchdog
+Watchdog      feeds the service manager while loops go on and the model answers
+Notifier      the line to the service manager: systemd's protocol
+Escalation    no camera gives a frame for long: restart, then reboot
+RecoveryLog   what was done about it, kept on the disk
 """
 
 from __future__ import annotations
@@ -20,23 +20,238 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from edge.errors import OptionError
 from edge.files import replace_whole
 from edge.status import CameraStatus, Status
 
-if TYPE_CHECKING:
-    pass
+log = logging.getLogger(__name__)
+
+# A loop goes on at least once a second while its camera is away: nothing there waits for a driver
+# (edge.camera.reconnect). After a fault of ours it rests for up to 30 s.
+ALIVE_S = 60.0
+# And so much longer as scoring one picture may take: one that arrived in a folder is given up to 100 crops at once
+# (edge.alarm), on a slow board with four cameras 1 to 2 s each. An alarm that is ended over it begins with it again.
+CROPS = 100
+SLOWEST_CROP_S = 2.0  # what is slower hangs; also taken while none was scored yet
+# A heartbeat inference comes every 20 s and takes 1 to 2 s on such a board; more than two of them missed.
+INFERENCE_S = 60.0
+# For one time within which it must be fed: the main loop may be away for most of it, as in a reload whose old cameras
+# and new folders all hang.
+FEEDS = 12
+SAY_S = 10.0  # a trouble that counts seconds need not be said each second
+
+SLOW_START_S = 300.0  # a worn card gives 1 MB/s, and onnxruntime, OpenCV and the model are 150 MB
+STATUS_MAX_CHARS = 400  # systemd throws away a message of more than 4096 bytes
+
+RESTART = 75  # exit code: EX_TEMPFAIL of sysexits.h; a service manager starts it again whatever the code
+REBOOT = 86  # exit code: the unit reboots the machine on this one, where that was opted in
+FILE = "escalation.json"
+VERSION = 1  # of that file
+DAY_S = 86_400.0
+RETRY_S = 60.0  # how soon a disk that did not take the note is tried again
+DISK_S = 2.0  # how long it is waited for: the main loop feeds the watchdog
+STEADY_S = 60.0  # for so long frames must have come before an outage is over
+MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+Order = Literal["restart", "reboot"]
+T = TypeVar("T")
 
 
-# What was done about an outage, kept on the disk: the process that was started again must know why it was.
+# Feeding.
 
 
-VERSION = 1
-MOUNTS = Path("/proc/self/mountinfo")
-# In memory, or over a disk that is never written: a card that is to last is often set up so.
-FORGETFUL = frozenset({"tmpfs", "ramfs", "overlay", "aufs", "unionfs", "rootfs"})
+class Watchdog:
+    """Feeds the service manager's watchdog while the alarm can be relied on to see a bear, or to say that it cannot.
+
+    Called from the main loop, once a second or more often: that it is called at all is the first proof. The others:
+    each live camera's loop went on lately, with frames or with reconnecting, and a heartbeat inference finished
+    lately. A dead camera is no reason: it is reported, and starting again would not help.
+
+    Without a service manager nothing is fed, and ``problem`` judges all the same.
+    """
+
+    def __init__(self, notifier: Notifier, *, alive_s: float = ALIVE_S, inference_s: float = INFERENCE_S) -> None:
+        self.notifier = notifier
+        self.alive_s = alive_s
+        self.inference_s = inference_s
+        self._problems: list[str] = []
+        self._began: float | None = None
+        self._fed_at: float | None = None
+        self._said_at = 0.0
+
+    def __call__(self, status: Status, now: float) -> bool:
+        """Judge, and feed it when that is due; return whether it was fed. ``now``: time.monotonic(), seconds."""
+        if self._began is None:
+            self._began = self._said_at = now  # what was said when it became ready stands for a while
+        before, self._problems = self._problems, self._judge(status, now)
+        self._say(before)
+        if self._problems != before or now - self._said_at >= SAY_S:
+            self._said_at = now
+            self.notifier.status("; ".join(self._problems) or summary(status))
+        due_s = self.notifier.watchdog_s
+        if self._problems or due_s is None:
+            return False
+        if self._fed_at is not None and now - self._fed_at < due_s / FEEDS:
+            return False
+        if not self.notifier.feed():
+            return False  # with the next call
+        self._fed_at = now
+        return True
+
+    def problem(self) -> str | None:
+        """Say why it is not fed, as of the last call; None: all goes on."""
+        return "; ".join(self._problems) or None
+
+    def _judge(self, status: Status, now: float) -> list[str]:
+        assert self._began is not None
+        live = [each for each in status.cameras if each.live]
+        crop_s = SLOWEST_CROP_S if status.crop_ms is None else min(status.crop_ms / 1000.0, SLOWEST_CROP_S)
+        found = [
+            f"{each.name}: its loop has not gone on for {self.alive_s:g} s, so a bear there is not seen; it hangs"
+            for each in live
+            if each.alive_age_s > self.alive_s + CROPS * crop_s
+        ]
+        age_s = now - self._began if status.inference_age_s is None else status.inference_age_s
+        if live and age_s > self.inference_s:
+            found.append(f"the model has not answered for {self.inference_s:g} s, so no bear is known; it hangs")
+        return found
+
+    def _say(self, before: list[str]) -> None:
+        """Log it once: nothing can be said any more when the service manager acts."""
+        fed = self.notifier.watchdog_s is not None
+        for words in self._problems:
+            if words not in before:
+                log.error("%s%s", words, "; the watchdog is not fed, and the alarm is started again" if fed else "")
+        for words in before:
+            if words not in self._problems:
+                log.warning("no longer: %s", words)
+
+
+def summary(status: Status) -> str:
+    """Write one line for people: what is wrong, else what is watched."""
+    if ill := status.ill:
+        return ill[0] if len(ill) == 1 else f"{ill[0]} (and {len(ill) - 1} more)"
+    told = f"; bears told since the start: {status.alarms}" if status.alarms else ""
+    return f"watching {', '.join(each.name for each in status.cameras) or 'nothing'}{told}"
+
+
+class Notifier:
+    """Tells the service manager that it is ready, how it is, and that it lives. Never raises and never waits.
+
+    sd_notify(3): a datagram of ``NAME=value`` lines to the socket that $NOTIFY_SOCKET names; without one nothing
+    happens. The libraries for it (sdnotify, cysystemd) send with a socket that blocks, raise or swallow every error, or
+    need a compiler on the board; none sends again what did not arrive.
+
+    What must arrive (ready, reloading, stopping, the status) is sent again with the next message when the socket was
+    full or gone. Only from one thread.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        watchdog_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.watchdog_s = watchdog_s  # to be fed within so many seconds; None: there is no watchdog
+        self._address = _address(address) if address else None
+        self._clock = clock
+        self._owed: dict[str, str] = {}  # what has not arrived yet: "state" and "status" -> lines
+        self._status: str | None = None  # the last one that was asked for
+        self._failing: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Notifier:
+        """Read now, once, what systemd has set for this process."""
+        address = environment.get("NOTIFY_SOCKET")
+        return cls(address, watchdog_s=_watchdog_s(environment) if address else None)
+
+    @property
+    def present(self) -> bool:
+        """Return whether a service manager listens, which restarts what ends."""
+        return self._address is not None
+
+    def ready(self, text: str) -> bool:
+        """Say that it watches, from the start or after a reload; ``text`` for people. Return whether that arrived."""
+        self._owed["state"] = "READY=1"
+        self._set_status(text)
+        return self._send()
+
+    def status(self, text: str) -> bool:
+        """Send one line for people when it has changed. Return whether all that was asked for has arrived."""
+        if text != self._status:
+            self._set_status(text)
+        return self._send() if self._owed else True
+
+    def feed(self) -> bool:
+        """Say that it lives. Return whether that arrived."""
+        return self._send("WATCHDOG=1")
+
+    def extend(self, seconds: float) -> bool:
+        """Ask for so many seconds from now to start, reload or stop, if that is later than the unit allows."""
+        return self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
+    def reloading(self) -> bool:
+        """Say that the configuration is being read again; ``ready`` says when that is done."""
+        self._owed["state"] = f"RELOADING=1\nMONOTONIC_USEC={round(self._clock() * 1e6)}"
+        return self._send()
+
+    def stopping(self) -> bool:
+        """Say that it ends, and means to."""
+        self._owed["state"] = "STOPPING=1"
+        return self._send()
+
+    def _set_status(self, text: str) -> None:
+        # A line break would begin another assignment.
+        self._owed["status"] = f"STATUS={' '.join(text.split())[:STATUS_MAX_CHARS]}"
+        self._status = text
+
+    def _send(self, line: str | None = None) -> bool:
+        """Send the line, and what is owed; return whether it arrived."""
+        if self._address is None:
+            self._owed.clear()
+            return False
+        message = "\n".join([*self._owed.values(), *([line] if line else [])])
+        try:
+            # One for each message: a restarted manager listens under the same name, on another socket.
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line_out:
+                line_out.setblocking(False)
+                line_out.sendto(message.encode(errors="replace"), self._address)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if why != self._failing:
+                log.warning("the service manager cannot be told (%s); it is tried again", why)
+            self._failing = why
+            return False
+        self._failing = None
+        self._owed.clear()
+        return True
+
+
+def _address(named: str) -> str | None:
+    """Return the socket's address as the kernel takes it; None, and said, for one that is none."""
+    if named.startswith("@"):
+        return "\0" + named[1:]
+    if named.startswith("/") and hasattr(socket, "AF_UNIX"):
+        return named
+    log.warning("$NOTIFY_SOCKET is %r, which is no socket on this machine; no service manager is told anything", named)
+    return None
+
+
+def _watchdog_s(environment: Mapping[str, str]) -> float | None:
+    """Read within how many seconds this very process is to be fed, by $WATCHDOG_USEC and $WATCHDOG_PID."""
+    given, pid = environment.get("WATCHDOG_USEC"), environment.get("WATCHDOG_PID")
+    if not given or pid not in {None, "", str(os.getpid())}:
+        return None  # it is another's: a child inherits the environment
+    if not given.isdecimal() or int(given) == 0:
+        log.warning("$WATCHDOG_USEC is %r and no time in microseconds; the watchdog is not fed", given)
+        return None
+    return int(given) / 1e6
+
+
+# Escalating: what was done is kept on the disk, for the process that was restarted must know why.
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +277,7 @@ UNREADABLE = RecoveryLog(RecoveryAction("", None, 0.0, ""), RecoveryAction("", N
 
 
 def read_note(path: Path) -> RecoveryLog:
-    """What the file says; an empty note where there is none. Raises OSError when the disk does not give it."""
+    """Read the file; an empty note where there is none. Raises OSError when the disk does not give it."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -88,31 +303,19 @@ def write_note(path: Path, note: RecoveryLog) -> Literal[True]:
     return True
 
 
-def forgets(folder: Path, mounts: Path = MOUNTS) -> bool:
-    """Whether what is written there may be gone when the machine starts again; also where that is not known."""
+def forgets(folder: Path) -> bool:
+    """Return whether what is written there may be gone when the machine starts again; also where that is not known."""
+    from edge.device.sensors import mount_of
+
     try:
-        place, found = folder.resolve(), mounted(mounts)
-    except OSError:
+        mount = mount_of(folder)
+    except Exception:  # psutil is broken, or /proc is not there
         return True
-    kind, depth = "", -1
-    for point, one in found:
-        if place.is_relative_to(point) and len(point.parts) >= depth:  # the last one lies over those before
-            kind, depth = one, len(point.parts)
-    return not kind or kind in FORGETFUL
-
-
-def mounted(mounts: Path = MOUNTS) -> list[tuple[Path, str]]:
-    """Where file systems are mounted, and of what kind each is; in that order. Raises OSError."""
-    found = []
-    for line in mounts.read_text(errors="surrogateescape").splitlines():
-        words, _, rest = line.partition(" - ")  # proc(5): id, parent, device, root, mount point, options … - kind, …
-        point = words.split()[4].encode(errors="surrogateescape").decode("unicode_escape")
-        found.append((Path(os.fsdecode(point)), rest.split()[0]))
-    return found
+    return mount is None or mount.fleeting
 
 
 def _step(found: Any) -> RecoveryAction | None:
-    """A step as JSON says it. Raises ValueError, TypeError or KeyError."""
+    """Read a step from JSON. Raises ValueError, TypeError or KeyError."""
     if found is None:
         return None
     step = RecoveryAction(str(found["wall"]), found["boot"], float(found["uptime_s"]), str(found["by"]))
@@ -121,35 +324,13 @@ def _step(found: Any) -> RecoveryAction | None:
     return step
 
 
-# When no camera gives anything for long, though each was opened anew again and again: restart, then reboot.
-#
-# A driver that hangs hangs in this process, so another may be luckier; one that hangs in the kernel, or a USB hub, only
-# a reboot mends. A camera that is dead, broken or stolen is mended by neither, and must not make a loop of them.
-
-
-log = logging.getLogger(__name__)
-
-RESTART = 75  # exit code: EX_TEMPFAIL of sysexits.h; a service manager starts it again whatever the code
-REBOOT = 86  # exit code: the unit reboots the machine on this one, where that was opted in
-
-FILE = "escalation.json"
-DAY_S = 86_400.0
-RETRY_S = 60.0  # how soon a disk that did not take the note is tried again
-DISK_S = 2.0  # how long it is waited for: the main loop feeds the watchdog
-STEADY_S = 60.0  # for so long frames must have come before an outage is over
-MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")
-
-Order = Literal["restart", "reboot"]
-T = TypeVar("T")
-
-
 def uptime_s() -> float:
-    """Seconds since the machine was started, those asleep counted."""
+    """Return the seconds since the machine was started, those asleep counted."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def machine_boot() -> str | None:
-    """What tells one start of the machine from the next; None where the system has no such thing."""
+    """Read what tells one start of the machine from the next; None where the system has no such thing."""
     with suppress(OSError):
         return MACHINE_BOOT.read_text().strip() or None
     return None
@@ -157,6 +338,9 @@ def machine_boot() -> str | None:
 
 class Escalation:
     """Orders a restart once an outage, and where that was of no use a reboot, once a day. The caller carries it out.
+
+    A driver that hangs hangs in this process, so another may be luckier; one that hangs in the kernel, or a USB hub,
+    only a reboot mends. A camera that is dead or stolen is mended by neither, and must not make a loop of them.
 
     An outage: every live camera is in trouble and has had no frame for ``restart_after_s`` (0: never). It is over when
     frames have come for a minute, for some cameras give one after each start and no more; it goes on over restarts and
@@ -179,9 +363,8 @@ class Escalation:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         forgetful: Callable[[Path], bool] = forgets,
     ) -> None:
-        from edge.background import (
-            DeadlineExecutor,  # here: a service says that it starts before it imports what is heavy
-        )
+        # Here: a service says that it starts before it imports what is heavy.
+        from edge.background import DeadlineExecutor
 
         self.path = folder / FILE
         self.restart_after_s = restart_after_s
@@ -203,7 +386,7 @@ class Escalation:
         self._failing = False
 
     def __call__(self, status: Status, now: float) -> Order | None:
-        """What is to be done now, said once; ``now``: time.monotonic(), seconds."""
+        """Return what is to be done now, once; ``now``: time.monotonic(), seconds."""
         live = [each for each in status.cameras if each.live]
         if not self.present or self.restart_after_s <= 0.0 or not live:
             return None
@@ -218,7 +401,7 @@ class Escalation:
         return self._next(now)
 
     def _flows_long(self, live: Sequence[CameraStatus], now: float) -> bool:
-        """Whether frames come, and have for a minute."""
+        """Return whether frames come, and have for a minute."""
         if not self._flows(live, now):
             if all(each.trouble and not each.fresh for each in live):
                 self._flows_since = None
@@ -227,23 +410,23 @@ class Escalation:
         return now - self._flows_since >= STEADY_S
 
     def _flows(self, live: Sequence[CameraStatus], now: float) -> bool:
-        """Whether a frame was looked at since the last look."""
+        """Return whether a frame was looked at since the last look."""
         before = self._frames
         self._frames = {each.name: each.frames for each in live}
-        # Fewer than before: it was begun anew, by a reload.
+        # Fewer than before: a reload has restarted it.
         same = {each.name for each in live if each.frames == before.get(each.name, 0)}
         self._since = {each.name: self._since.get(each.name, now) if each.name in same else now for each in live}
         return any(each.frames > before.get(each.name, 0) for each in live)
 
     def _down_s(self, live: Sequence[CameraStatus], now: float) -> float:
-        """For how long no camera has given anything, and since the last order; 0 while one of them is well."""
+        """Return for how long no camera has given anything, and since the last order; 0 while one of them is well."""
         if not all(each.trouble for each in live):
             return 0.0  # in a folder pictures may arrive once a day
         ages = [now - self._since[each.name] if each.frame_age_s is None else each.frame_age_s for each in live]
         return min([*ages, *(now - at for at in self._done.values())])
 
     def _next(self, now: float) -> Order | None:
-        """The next thing that was not done yet, noted before it is given."""
+        """Give the next order that was not given yet, noted on the disk before."""
         if {"restart", "reboot"} <= self._done.keys() or (not self.reboot and "restart" in self._done):
             return None
         self._again_at = now + RETRY_S
@@ -266,18 +449,18 @@ class Escalation:
         self._failing = False
         self._done[order], self._flowed = now, False
         what = "the alarm is started again" if order == "restart" else "the machine is started again"
-        log.error("no camera has given a frame for %.0f s, though each was opened anew; %s", self.restart_after_s, what)
+        log.error("no camera has given a frame for %.0f s, though each was reopened; %s", self.restart_after_s, what)
         return order
 
     def _restarted(self, note: RecoveryLog) -> bool:
-        """Whether the alarm was started again in this outage."""
+        """Return whether the alarm was restarted in this outage."""
         if self._flowed or note.restart is None:
             return "restart" in self._done
         # One of our own that was not given: the disk took it later than it was waited for.
         return note.restart.by != self._own or "restart" in self._done
 
     def _may_reboot(self, note: RecoveryLog, now: RecoveryAction) -> bool:
-        """Whether the machine was not started for a day, or only the restart was tried so far."""
+        """Return whether the machine has been up for a day, or only the restart was tried so far."""
         last = note.reboot
         if now.boot is None:
             return False
@@ -289,7 +472,7 @@ class Escalation:
         return last is None and tried and not self._forgetful(self.path.parent)
 
     def _settle(self, now: float) -> bool:
-        """Frames flow: nothing is left of the outage on the disk but when the machine was rebooted."""
+        """Forget the outage on the disk, but for when the machine was rebooted."""
 
         def clear() -> bool:
             note = read_note(self.path)
@@ -301,7 +484,7 @@ class Escalation:
         return done
 
     def _asked(self, work: Callable[[], T]) -> T | None:
-        """What the disk gives; None when it fails or hangs, which is said once until it has taken a note."""
+        """Ask the disk; None when it fails or hangs, which is said once until it has taken a note."""
         from edge.background import DeadlineError
 
         try:
@@ -316,214 +499,3 @@ class Escalation:
             log.warning("%s; without this note the alarm is not started again for a dead camera", why)
         self._failing = True
         return None
-
-
-# What a service manager is told: ready, how it is, still alive. systemd's protocol, sd_notify(3).
-#
-# It is a datagram of ``NAME=value`` lines to the socket that $NOTIFY_SOCKET names. The libraries for it (sdnotify,
-# cysystemd) send with a socket that blocks, raise or swallow every error, or need a compiler on the board; none sends
-# again what did not arrive. So it is written down here.
-
-
-SLOW_START_S = 300.0  # a worn card gives 1 MB/s, and onnxruntime, OpenCV and the model are 150 MB
-MOST_TEXT = 400  # characters of a status: systemd throws away a message of more than 4096 bytes
-
-
-class Notifier:
-    """Tells the service manager; where there is none, nothing happens. Never raises and never waits.
-
-    What must arrive (ready, reloading, stopping, the status) is sent again with the next message when the socket was
-    full or gone. Only from one thread.
-    """
-
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        watchdog_s: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.watchdog_s = watchdog_s  # to be fed within so many seconds; None: nobody waits for that
-        self._address = _address(address) if address else None
-        self._clock = clock
-        self._owed: dict[str, str] = {}  # what has not arrived yet: "state" and "status" -> lines
-        self._status: str | None = None  # the last one that was asked for
-        self._failing: str | None = None
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Notifier:
-        """As systemd has set it for this process; read now, once."""
-        address = environment.get("NOTIFY_SOCKET")
-        return cls(address, watchdog_s=_watchdog_s(environment) if address else None)
-
-    @property
-    def present(self) -> bool:
-        """Whether a service manager listens, who starts again what ends."""
-        return self._address is not None
-
-    def ready(self, text: str) -> bool:
-        """It watches, from the start or after a reload; ``text`` for people. Whether that arrived."""
-        self._owed["state"] = "READY=1"
-        self._set_status(text)
-        return self._send()
-
-    def status(self, text: str) -> bool:
-        """One line for people, sent when it has changed. Whether all that was asked for has arrived."""
-        if text != self._status:
-            self._set_status(text)
-        return self._send() if self._owed else True
-
-    def feed(self) -> bool:
-        """It lives: the watchdog waits anew. Whether that arrived."""
-        return self._send("WATCHDOG=1")
-
-    def extend(self, seconds: float) -> bool:
-        """Starting, reloading or stopping may take so many seconds from now, if that is later than the unit allows."""
-        return self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
-
-    def reloading(self) -> bool:
-        """The configuration is read anew; ``ready`` says when that is done."""
-        self._owed["state"] = f"RELOADING=1\nMONOTONIC_USEC={round(self._clock() * 1e6)}"
-        return self._send()
-
-    def stopping(self) -> bool:
-        """It ends, and means to."""
-        self._owed["state"] = "STOPPING=1"
-        return self._send()
-
-    def _set_status(self, text: str) -> None:
-        # A line break would begin another assignment.
-        self._owed["status"] = f"STATUS={' '.join(text.split())[:MOST_TEXT]}"
-        self._status = text
-
-    def _send(self, line: str | None = None) -> bool:
-        """The line, and what is owed; whether it arrived."""
-        if self._address is None:
-            self._owed.clear()
-            return False
-        message = "\n".join([*self._owed.values(), *([line] if line else [])])
-        try:
-            # One for each message: a manager that was started anew listens under the same name, on another socket.
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line_out:
-                line_out.setblocking(False)
-                line_out.sendto(message.encode(errors="replace"), self._address)
-        except OSError as error:
-            why = error.strerror or str(error)
-            if why != self._failing:
-                log.warning("the service manager cannot be told (%s); it is tried again", why)
-            self._failing = why
-            return False
-        self._failing = None
-        self._owed.clear()
-        return True
-
-
-def _address(named: str) -> str | None:
-    """The socket's address as the kernel takes it; None, and said, for one that is none."""
-    if named.startswith("@"):
-        return "\0" + named[1:]
-    if named.startswith("/") and hasattr(socket, "AF_UNIX"):
-        return named
-    log.warning("$NOTIFY_SOCKET is %r, which is no socket on this machine; no service manager is told anything", named)
-    return None
-
-
-def _watchdog_s(environment: Mapping[str, str]) -> float | None:
-    """Within how many seconds this very process is to be fed, by $WATCHDOG_USEC and $WATCHDOG_PID."""
-    given, pid = environment.get("WATCHDOG_USEC"), environment.get("WATCHDOG_PID")
-    if not given or pid not in {None, "", str(os.getpid())}:
-        return None  # it is another's: a child inherits the environment
-    if not given.isdecimal() or int(given) == 0:
-        log.warning("$WATCHDOG_USEC is %r and no time in microseconds; the watchdog is not fed", given)
-        return None
-    return int(given) / 1e6
-
-
-# A loop goes on at least once a second while its camera is away: nothing there waits for a driver
-# (edge.camera.reconnect). After a fault of ours it rests for up to 30 s.
-ALIVE_S = 60.0
-# And so much longer as scoring one picture may take: one that arrived in a folder is given up to 100 crops at once
-# (edge.alarm), on a slow board with four cameras 1 to 2 s each. Who is ended over it begins with it again.
-CROPS = 100
-SLOWEST_CROP_S = 2.0  # what is slower hangs; also taken while none was scored yet
-# A heartbeat inference comes every 20 s and takes 1 to 2 s on such a board; more than two of them missed.
-INFERENCE_S = 60.0
-# For one time within which it must be fed: the main loop may be away for most of it, as in a reload whose old cameras
-# and new folders all hang.
-FEEDS = 12
-SAY_S = 10.0  # a trouble that counts seconds need not be said each second
-
-
-class Watchdog:
-    """Feeds the service manager's watchdog while the alarm can be relied on to see a bear, or to say that it cannot.
-
-    Called from the main loop, once a second or more often: that it is called at all is the first proof. The others:
-    each live camera's loop went on lately, with frames or with reconnecting, and a heartbeat inference finished
-    lately. A dead camera is no reason: it is told, and starting again would help nobody.
-
-    Without a service manager nothing is fed, and ``problem`` judges all the same.
-    """
-
-    def __init__(self, notifier: Notifier, *, alive_s: float = ALIVE_S, inference_s: float = INFERENCE_S) -> None:
-        self.notifier = notifier
-        self.alive_s = alive_s
-        self.inference_s = inference_s
-        self._problems: list[str] = []
-        self._began: float | None = None
-        self._fed_at: float | None = None
-        self._said_at = 0.0
-
-    def __call__(self, status: Status, now: float) -> bool:
-        """Judge, and feed it when that is due; whether it was fed. ``now``: time.monotonic(), seconds."""
-        if self._began is None:
-            self._began = self._said_at = now  # what was said when it became ready stands for a while
-        before, self._problems = self._problems, self._judge(status, now)
-        self._say(before)
-        if self._problems != before or now - self._said_at >= SAY_S:
-            self._said_at = now
-            self.notifier.status("; ".join(self._problems) or summary(status))
-        due_s = self.notifier.watchdog_s
-        if self._problems or due_s is None:
-            return False
-        if self._fed_at is not None and now - self._fed_at < due_s / FEEDS:
-            return False
-        if not self.notifier.feed():
-            return False  # with the next call
-        self._fed_at = now
-        return True
-
-    def problem(self) -> str | None:
-        """Why it is not fed, as of the last call; None: all goes on."""
-        return "; ".join(self._problems) or None
-
-    def _judge(self, status: Status, now: float) -> list[str]:
-        assert self._began is not None
-        live = [each for each in status.cameras if each.live]
-        crop_s = SLOWEST_CROP_S if status.crop_ms is None else min(status.crop_ms / 1000.0, SLOWEST_CROP_S)
-        found = [
-            f"{each.name}: its loop has not gone on for {self.alive_s:g} s, so a bear there is not seen; it hangs"
-            for each in live
-            if each.alive_age_s > self.alive_s + CROPS * crop_s
-        ]
-        age_s = now - self._began if status.inference_age_s is None else status.inference_age_s
-        if live and age_s > self.inference_s:
-            found.append(f"the model has not answered for {self.inference_s:g} s, so no bear is known; it hangs")
-        return found
-
-    def _say(self, before: list[str]) -> None:
-        """In the log, once: nothing can be said any more when the service manager acts."""
-        fed = self.notifier.watchdog_s is not None
-        for words in self._problems:
-            if words not in before:
-                log.error("%s%s", words, "; the watchdog is not fed, and the alarm is started again" if fed else "")
-        for words in before:
-            if words not in self._problems:
-                log.warning("no longer: %s", words)
-
-
-def summary(status: Status) -> str:
-    """One line for people: what is wrong, else what is watched."""
-    if ill := status.ill:
-        return ill[0] if len(ill) == 1 else f"{ill[0]} (and {len(ill) - 1} more)"
-    told = f"; bears told since the start: {status.alarms}" if status.alarms else ""
-    return f"watching {', '.join(each.name for each in status.cameras) or 'nothing'}{told}"

@@ -1,4 +1,4 @@
-"""Who is told here: loudspeaker, pins and commands, tried without a noise and without switching anything."""
+"""What notifies: loudspeaker, pins, commands, broker, webhook and people: tried without noise, switching or sending."""
 
 from __future__ import annotations
 
@@ -23,11 +23,17 @@ if TYPE_CHECKING:
     from edge.alert.mqtt import Connection
 
 
-# Pins of a Raspberry Pi, asked of the kernel: whether one is there and who has it. Nothing is switched or claimed.
-#
-# ``linux/gpio.h``, version 2 of its interface; gpiozero would make the pin an output to find out.
+WITHIN_S = 8.0  # for an answer over the network
+PROBLEM_LASTS_S = 1.0
+WAITS = "check the network; until then events wait in the journal"
+SILENT = "check the network; until then whoever watches it is right to raise an alarm"
+CORRECT = "correct it in the config"
+NO_ANSWER = "check its settings, and try it: bear-alarm alert test"
+SOUND = "plug it in, see `aplay -l`, and name the output as `aplay -L` has it"
+FACTORY_VARIABLE = "GPIOZERO_PIN_FACTORY"
 
-
+# Pins are asked of the kernel (linux/gpio.h, version 2), which switches and claims nothing; gpiozero would make the pin
+# an output to find out.
 GET_CHIP, CHIP_BYTES = 0x8044B401, 68  # GPIO_GET_CHIPINFO_IOCTL: name[32], label[32], lines
 GET_LINE, LINE_BYTES = 0xC100B405, 256  # GPIO_V2_GET_LINEINFO_IOCTL: name[32], consumer[32], offset, attributes, flags
 USED = 1
@@ -36,16 +42,101 @@ HEADER = "pinctrl-"  # how the chip with the header's pins is labelled: pinctrl-
 Ask = Callable[[int, int, bytearray], Any]  # fcntl.ioctl
 
 
+def check_sounds(target: Target) -> Iterator[CheckResult]:
+    """Check every sound, with a moment of silence on its loudspeaker."""
+    from edge.alert.sound import Sound
+
+    alerts = target.settings.alerts
+    for what in alerts.sounds:
+        try:
+            sound = Sound(what, seconds=alerts.sound_s, device=alerts.sound_device)
+        except (OptionError, UnavailableError) as error:
+            yield broken(f"sound {what}", *_split(str(error), SOUND))
+            continue
+        try:
+            problem = sound.check()
+        finally:
+            sound.close()
+        if problem is None:
+            yield fine(f"sound {what}", f"{sound.player} plays; hear it with `bear-alarm alert test --sound {what}`")
+        elif target.alarm_runs:
+            words, todo = f"{problem}, but an alarm runs here and may have it", "stop the alarm and look again"
+            yield unknown(f"sound {what}", words, todo)
+        else:
+            words, _, todo = problem.rpartition("; ")
+            yield broken(f"sound {what}", words or problem, todo if words else SOUND)
+    if alerts.deterrent:
+        yield _deterrent(alerts.deterrent, alerts.sound_device)
+
+
+def _deterrent(word: str, device: str | None) -> CheckResult:
+    from edge.alert.deterrent import open_deterrent
+
+    try:
+        deterrent = open_deterrent(word, device=device)
+    except (OptionError, UnavailableError) as error:
+        return broken("deterrent", *_split(str(error), SOUND))
+    try:
+        return fine("deterrent", "its sounds can be read" if word != "on" else "it has its own sounds")
+    finally:
+        deterrent.close()
+
+
+def check_pins(target: Target, ask: Ask | None = None) -> Iterator[CheckResult]:
+    """Check that the pin of every relay and lamp is there and free."""
+    alerts = target.settings.alerts
+    wanted = [("relay", words) for words in alerts.relays] + [("lamp", words) for words in alerts.deterrent_lamps]
+    if not wanted:
+        return
+    from edge.alert.gpio import parse_pin
+
+    factory = os.environ.get(FACTORY_VARIABLE)
+    if factory:
+        yield doubt("pins", f"{FACTORY_VARIABLE} is {factory!r}, so perhaps no real pin is switched", "unset it")
+    if ask is None:
+        import fcntl  # there is none on Windows, which has no pins
+
+        ask = fcntl.ioctl
+    try:
+        chip = header(target.root, ask)
+    except PermissionError:
+        yield broken("pins", "this user may not use them", "sudo usermod -aG gpio $USER, then log out and in again")
+        return
+    if chip is None:
+        yield broken("pins", "this machine has none that could be switched", "take the relays out of the config")
+        return
+    for kind, words in wanted:
+        name = f"{kind} {words}"
+        try:
+            number = parse_pin(words, kind).number
+            found = line(chip, number, ask)
+        except OptionError as error:
+            yield broken(name, *_split(str(error), "correct it in the config"))
+        except OSError as error:
+            yield broken(name, f"there is no such pin on {chip.name} ({error.strerror})", "correct it in the config")
+        else:
+            yield _pin(target, name, number, found.used, found.by)
+
+
+def _pin(target: Target, name: str, number: int, used: bool, by: str) -> CheckResult:
+    if not used:
+        return fine(name, f"pin {number} is there and free; it was not switched")
+    if target.alarm_runs:
+        return fine(name, f"pin {number} is in use, by the running alarm as it seems ({by or 'no name'})")
+    todo = "end the other program, or take another pin (see `pinout` and `gpioinfo`)"
+    return broken(name, f"pin {number} is in use by another program ({by or 'no name'})", todo)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One pin."""
 
     used: bool
-    by: str  # who has it, as that program calls itself; empty where nobody has
+    by: str  # who has it, as that program calls itself; empty where none has
 
 
 def header(root: Path, ask: Ask) -> Path | None:
-    """The device of the chip that has the header's pins; None where there is none. Raises OSError."""
+    """Find the device of the chip that has the header's pins; None where there is none. Raises OSError."""
     for path in sorted((root / "dev").glob("gpiochip*")):
         answer = _asked(path, GET_CHIP, bytearray(CHIP_BYTES), ask)
         if _text(answer[32:64]).startswith(HEADER):
@@ -54,7 +145,7 @@ def header(root: Path, ask: Ask) -> Path | None:
 
 
 def line(chip: Path, number: int, ask: Ask) -> Line:
-    """How it stands with one pin, as BCM numbers them. Raises OSError where there is no such pin."""
+    """Ask how it stands with one pin, as BCM numbers them. Raises OSError where there is no such pin."""
     question = bytearray(LINE_BYTES)
     struct.pack_into("=I", question, 64, number)
     answer = _asked(chip, GET_LINE, question, ask)
@@ -75,15 +166,31 @@ def _text(data: bytearray) -> str:
     return bytes(data).partition(b"\0")[0].decode(errors="replace")
 
 
-# Who is told over a network: asked whether they are there, without sending anything. A network away is a doubt.
+def check_commands(target: Target) -> Iterator[CheckResult]:
+    """Check that the first word of a command can be run."""
+    from edge.alert.command import command_in_doubt
+
+    alerts = target.settings.alerts
+    for name, line in (("on_alarm", alerts.on_alarm), ("on_trouble", alerts.on_trouble)):
+        if not line:
+            continue
+        if doubted := command_in_doubt(line, name):
+            what, _, todo = doubted.partition("; ")
+            yield broken(f"command {name}", what.removeprefix(f"{name}: "), todo)
+        else:
+            yield fine(f"command {name}", "its program is there; it was not run")
+    events = alerts.events
+    if events and events != "-":
+        yield _line_file(Path(events).expanduser())
 
 
-WITHIN_S = 8.0
-LASTS_S = 1.0
-WAITS = "check the network; until then events wait in the journal"
-SILENT = "check the network; until then whoever watches it is right to raise an alarm"
-CORRECT = "correct it in the config"
-NO_ANSWER = "check its settings, and try it: bear-alarm alert test"
+def _line_file(path: Path) -> CheckResult:
+    if path.is_dir():
+        return broken("events", f"{path} is a folder, not a file", "name a file in it")
+    place = path if path.exists() else path.parent
+    if os.access(place, os.W_OK):
+        return fine("events", f"{path} can be written")
+    return doubt("events", f"{path} cannot be written by this user", "make its folder, or change its owner")
 
 
 def check_mqtt(target: Target) -> Iterator[CheckResult]:
@@ -132,12 +239,12 @@ def _settled(connection: Connection, called: threading.Event) -> None:
             wrong_since = None
         elif wrong_since is None:
             wrong_since = now
-        elif now - wrong_since > LASTS_S:
+        elif now - wrong_since > PROBLEM_LASTS_S:
             return
 
 
 def check_webhook(target: Target) -> Iterator[CheckResult]:
-    """The host of the webhook has an address and answers; nothing is posted."""
+    """Check that the host of the webhook has an address and answers; nothing is posted."""
     url = target.settings.alerts.webhook
     if not url:
         return
@@ -152,7 +259,7 @@ def check_webhook(target: Target) -> Iterator[CheckResult]:
 
 
 def check_heartbeat(target: Target) -> Iterator[CheckResult]:
-    """The host that is asked while all is well, or the proxy on the way to it, has an address and answers."""
+    """Check that the host of the heartbeat, or the proxy on the way to it, has an address and answers."""
     from urllib.request import getproxies, proxy_bypass
 
     url = target.settings.health.heartbeat_url
@@ -171,7 +278,7 @@ def check_heartbeat(target: Target) -> Iterator[CheckResult]:
 
 
 def check_people(target: Target) -> Iterator[CheckResult]:
-    """Every Apprise URL is one that Apprise can use; nothing is sent."""
+    """Check that Apprise can use every URL; nothing is sent."""
     urls = target.settings.alerts.notify
     for number, url in enumerate(urls, 1):
         from edge.alert.notify import Notify, guessable
@@ -190,9 +297,9 @@ def check_people(target: Target) -> Iterator[CheckResult]:
 
 
 def _answers(name: str, url: str, away: str) -> CheckResult:
-    """Whether somebody listens at a URL's host and port, with a certificate that is good where it should have one.
+    """Connect to a URL's host and port, and check its certificate where it should have one.
 
-    ``away``: what to do where nobody does.
+    ``away``: what to do where nothing answers.
     """
     where = address_of(url)
     try:
@@ -211,126 +318,5 @@ def _answers(name: str, url: str, away: str) -> CheckResult:
 
 
 def _split(sentence: str, otherwise: str = NO_ANSWER) -> tuple[str, str]:
-    what, _, todo = sentence.partition("; ")
-    return what, todo or otherwise
-
-
-SOUND = "plug it in, see `aplay -l`, and name the output as `aplay -L` has it"
-NAMED_FACTORY = "GPIOZERO_PIN_FACTORY"
-
-
-def check_sounds(target: Target) -> Iterator[CheckResult]:
-    """Every sound, with a moment of silence on its loudspeaker."""
-    from edge.alert.sound import Sound
-
-    alerts = target.settings.alerts
-    for what in alerts.sounds:
-        try:
-            sound = Sound(what, seconds=alerts.sound_s, device=alerts.sound_device)
-        except (OptionError, UnavailableError) as error:
-            yield broken(f"sound {what}", *_split_or(str(error), SOUND))
-            continue
-        try:
-            problem = sound.check()
-        finally:
-            sound.close()
-        if problem is None:
-            yield fine(f"sound {what}", f"{sound.player} plays; hear it with `bear-alarm alert test --sound {what}`")
-        elif target.alarm_runs:
-            words, todo = f"{problem}, but an alarm runs here and may have it", "stop the alarm and look again"
-            yield unknown(f"sound {what}", words, todo)
-        else:
-            words, _, todo = problem.rpartition("; ")
-            yield broken(f"sound {what}", words or problem, todo if words else SOUND)
-    if alerts.deterrent:
-        yield _deterrent(alerts.deterrent, alerts.sound_device)
-
-
-def _deterrent(word: str, device: str | None) -> CheckResult:
-    from edge.alert.deterrent import open_deterrent
-
-    try:
-        deterrent = open_deterrent(word, device=device)
-    except (OptionError, UnavailableError) as error:
-        return broken("deterrent", *_split_or(str(error), SOUND))
-    try:
-        return fine("deterrent", "its sounds can be read" if word != "on" else "it has its own sounds")
-    finally:
-        deterrent.close()
-
-
-def check_pins(target: Target, ask: Ask | None = None) -> Iterator[CheckResult]:
-    """Every relay and lamp: whether its pin is there and free."""
-    alerts = target.settings.alerts
-    wanted = [("relay", words) for words in alerts.relays] + [("lamp", words) for words in alerts.deterrent_lamps]
-    if not wanted:
-        return
-    from edge.alert.gpio import parse_pin
-
-    factory = os.environ.get(NAMED_FACTORY)
-    if factory:
-        yield doubt("pins", f"{NAMED_FACTORY} is {factory!r}, so perhaps no real pin is switched", "unset it")
-    if ask is None:
-        import fcntl  # there is none on Windows, which has no pins
-
-        ask = fcntl.ioctl
-    try:
-        chip = header(target.root, ask)
-    except PermissionError:
-        yield broken("pins", "this user may not use them", "sudo usermod -aG gpio $USER, then log out and in again")
-        return
-    if chip is None:
-        yield broken("pins", "this machine has none that could be switched", "take the relays out of the config")
-        return
-    for kind, words in wanted:
-        name = f"{kind} {words}"
-        try:
-            number = parse_pin(words, kind).number
-            found = line(chip, number, ask)
-        except OptionError as error:
-            yield broken(name, *_split_or(str(error), "correct it in the config"))
-        except OSError as error:
-            yield broken(name, f"there is no such pin on {chip.name} ({error.strerror})", "correct it in the config")
-        else:
-            yield _pin(target, name, number, found.used, found.by)
-
-
-def _pin(target: Target, name: str, number: int, used: bool, by: str) -> CheckResult:
-    if not used:
-        return fine(name, f"pin {number} is there and free; it was not switched")
-    if target.alarm_runs:
-        return fine(name, f"pin {number} is in use, by the running alarm as it seems ({by or 'no name'})")
-    todo = "end the other program, or take another pin (see `pinout` and `gpioinfo`)"
-    return broken(name, f"pin {number} is in use by another program ({by or 'no name'})", todo)
-
-
-def check_commands(target: Target) -> Iterator[CheckResult]:
-    """Whether the first word of a command can be run."""
-    from edge.alert.command import command_in_doubt
-
-    alerts = target.settings.alerts
-    for name, line in (("on_alarm", alerts.on_alarm), ("on_trouble", alerts.on_trouble)):
-        if not line:
-            continue
-        if doubted := command_in_doubt(line, name):
-            what, _, todo = doubted.partition("; ")
-            yield broken(f"command {name}", what.removeprefix(f"{name}: "), todo)
-        else:
-            yield fine(f"command {name}", "its program is there; it was not run")
-    events = alerts.events
-    if events and events != "-":
-        yield _line_file(Path(events).expanduser())
-
-
-def _line_file(path: Path) -> CheckResult:
-    if path.is_dir():
-        return broken("events", f"{path} is a folder, not a file", "name a file in it")
-    place = path if path.exists() else path.parent
-    if os.access(place, os.W_OK):
-        return fine("events", f"{path} can be written")
-    return doubt("events", f"{path} cannot be written by this user", "make its folder, or change its owner")
-
-
-def _split_or(sentence: str, otherwise: str) -> tuple[str, str]:
     what, _, todo = sentence.partition("; ")
     return what, todo or otherwise

@@ -1,27 +1,35 @@
-"""The cameras: each is opened in a child process, for a driver may hang, and what it gives is looked at."""
+"""The cameras: each is opened in a child process, for a driver may hang, and what it gives is looked at for 2 s."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge.alert.redact import scrub, secrets_of
-from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, python, unknown
+from edge.cli.doctor.child import call
+from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, unknown
 from edge.cli.doctor.target import Target
 from edge.settings import Camera
-
-# Video devices of Linux: which there are, whether this user may open them, and who is using one.
-
 
 # Nodes of a Raspberry Pi that are no USB camera; edge.camera.live knows them too, and needs OpenCV.
 NO_CAMERA = re.compile(r"unicam|rp1[-_]cfe|bcm2835|pispbe|rpi-?(vid|hevc)|hevc-dec|codec", re.IGNORECASE)
 PI_PROGRAMS = ("rpicam-vid", "libcamera-vid")
 OURS = re.compile(r"bear-alarm|-m\0edge\b")
+WITHIN_S = 30.0  # to open takes 10 s at most, the first frame 8, and it is looked at for 2
+LATE_S = 10.0  # a first frame later than this
+MIN_FPS_SHARE = 0.6  # of the frames that were asked for
+# Of 145 sharp pictures of bears and places none lay below; blurred by 1 % of their width the median was 0.10.
+BLURRED_SHARPNESS = 0.11
+STOP = "stop the alarm to try the camera here: sudo systemctl stop bear-alarm"
+LOOK_S = 2.0  # from the first frame on
+MIN_EDGED_SHARE = 0.1  # of blocks, to judge sharpness by
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ class Device:
 
     @classmethod
     def of(cls, source: str, root: Path = Path("/")) -> Device | None:
-        """The device a source names: 0, /dev/video0, a link to it; None for a stream, a file or another system."""
+        """Find the device a source names: 0, /dev/video0, a link to it; None for a stream, a file or another system."""
         word = f"/dev/video{source}" if source.isdecimal() else source
         if not word.startswith("/dev/") or os.name != "posix":
             return None
@@ -45,7 +53,7 @@ class Device:
 
     @classmethod
     def at(cls, path: Path, root: Path) -> Device:
-        """The device at a path."""
+        """Describe the device at a path."""
         try:
             group = path.group()
         except (OSError, KeyError, NotImplementedError):  # not there, a number without a name, Windows
@@ -69,13 +77,13 @@ class Holder:
 
 
 def devices(root: Path = Path("/")) -> list[Device]:
-    """All of them, by number."""
+    """List all video devices of Linux, by number."""
     found = [path for path in (root / "dev").glob("video*") if re.fullmatch(r"video\d+", path.name)]
     return [Device.at(path, root) for path in sorted(found, key=lambda path: int(path.name[5:]))]
 
 
 def holder(device: Device, root: Path = Path("/")) -> Holder | None:
-    """Who has it open; None: nobody, or a process of another user, which only root can see."""
+    """Find who has it open; None: nobody, or a process of another user, which only root can see."""
     for process in (root / "proc").glob("[0-9]*"):
         if process.name == str(os.getpid()):
             continue
@@ -92,20 +100,12 @@ def holder(device: Device, root: Path = Path("/")) -> Holder | None:
 
 
 def pi_program() -> str | None:
-    """The program that gives the pictures of a Raspberry Pi's own camera, where it is installed."""
+    """Find the program that gives the pictures of a Raspberry Pi's own camera, where it is installed."""
     return next((name for name in PI_PROGRAMS if shutil.which(name)), None)
 
 
-WITHIN_S = 30.0  # to open takes 10 s at most, the first frame 8, and it is looked at for 2
-LATE_S = 10.0  # a first frame later than this
-LEAST_SHARE = 0.6  # of the frames that were asked for
-# Of 145 sharp pictures of bears and places none lay below; blurred by 1 % of their width the median was 0.10.
-BLURRED = 0.11
-STOP = "stop the alarm to try the camera here: sudo systemctl stop bear-alarm"
-
-
 def check_cameras(target: Target) -> Iterator[CheckResult]:
-    """Each that is configured or named is tried; where there is none, what there is."""
+    """Try each that is configured or named; where there is none, say what there is."""
     if not target.cameras and target.mistakes:
         yield unknown("cameras", "not known, for the config has mistakes", "correct it, and ask again")
         return
@@ -129,7 +129,7 @@ def _tried(target: Target, camera: Camera, source: str, name: str) -> Iterator[C
         todo = f"sudo usermod -aG {device.group} $USER, then log out and in again"
         yield broken(name, f"{device.path} may not be read by this user: it is the group {device.group}'s", todo)
         return
-    ended = python("edge.cli.doctor.try_camera", _asks(camera, source), WITHIN_S)
+    ended = call("edge.cli.doctor.cameras:try_camera", _asks(camera, source), WITHIN_S)
     found = ended.answer
     if isinstance(found, dict) and "://" in source:  # what its address ends with may be a key of any name
         hidden = secrets_of(source)
@@ -137,7 +137,7 @@ def _tried(target: Target, camera: Camera, source: str, name: str) -> Iterator[C
         found["problems"] = [scrub(each, hidden) for each in found.get("problems", ())]
     if not isinstance(found, dict):
         todo = "unplug it and plug it in again; then try another cable, socket or driver"
-        yield broken(name, f"trying it {ended.why if ended.code is None or ended.signal else 'failed'}", todo)
+        yield broken(name, f"trying it {ended.why}", todo)
     elif found["problem"] or not found["frames"]:
         yield _failed(target, device, name, found)
     else:
@@ -149,7 +149,7 @@ def _asks(camera: Camera, source: str) -> dict[str, Any]:
 
 
 def _failed(target: Target, device: Device | None, name: str, found: dict[str, Any]) -> CheckResult:
-    """Why it gives nothing; one that is in use is not broken."""
+    """Say why it gives nothing; one that is in use is not broken."""
     words = found["problem"] or "gave no frame"
     user = holder(device, target.root) if device else None
     if user:
@@ -165,13 +165,13 @@ def _failed(target: Target, device: Device | None, name: str, found: dict[str, A
 
 
 def _seen(camera: Camera, name: str, found: dict[str, Any]) -> Iterator[CheckResult]:
-    """What is to be said of a camera that gives frames."""
+    """Judge a camera that gives frames."""
     width, height = found["size_wh"]
     words = f"gives {width}x{height}"
     fps, wanted = found["fps"], camera.settings.fps
     if fps is not None:
         words += f" at {fps:.1f} frames a second, {wanted:g} asked for; the first after {found['first_s']:.1f} s"
-    if fps is not None and fps < LEAST_SHARE * wanted:
+    if fps is not None and fps < MIN_FPS_SHARE * wanted:
         yield doubt(name, words, "give it more light, a better cable or network, or set fps lower")
     elif found["live"] and found["first_s"] > LATE_S:
         yield doubt(name, words, "let the camera send key frames more often (once a second)")
@@ -186,13 +186,12 @@ def _seen(camera: Camera, name: str, found: dict[str, Any]) -> Iterator[CheckRes
         what, _, todo = trouble.partition(": ")
         yield doubt(name, what, todo)
     sharpness = found["sharpness"]
-    if not found["troubles"] and sharpness is not None and sharpness < BLURRED:
+    if not found["troubles"] and sharpness is not None and sharpness < BLURRED_SHARPNESS:
         words = f"the picture looks out of focus (sharpness {sharpness:.2f}, most have 0.2 and more)"
         yield doubt(name, words, "turn its focus, wipe its lens, and look: bear-alarm snapshot")
 
 
 def _followed(camera: Camera) -> CheckResult:
-
     name, folder = f"camera {camera.name}", Path(camera.source).expanduser()
     try:
         count = sum(1 for _ in folder.iterdir())
@@ -202,7 +201,7 @@ def _followed(camera: Camera) -> CheckResult:
 
 
 def _offered(target: Target) -> Iterator[CheckResult]:
-    """What could be watched, where nothing is configured."""
+    """List what could be watched, where nothing is configured."""
     found = devices(target.root)
     for each in found:
         if not each.allowed:
@@ -217,3 +216,73 @@ def _offered(target: Target) -> Iterator[CheckResult]:
         yield unknown("ribbon camera", f"{pi_program()} is installed, for a Raspberry Pi's own camera", todo)
     if not found and not pi_program():
         yield unknown("cameras", "none is configured and none is plugged in", "name one: bear-alarm doctor rtsp://…")
+
+
+def try_camera(asks: dict[str, Any]) -> dict[str, Any]:
+    """Open the camera ``asks["source"]``, at ``asks["fps"]`` frames a second, and look for 2 s. Runs in the child."""
+    from edge.camera import open_source
+    from edge.errors import SourceError
+
+    began = time.monotonic()
+    found: dict[str, Any] = {"problem": None, "frames": 0}
+    try:
+        with open_source(asks["source"], fps=asks["fps"], name=asks["name"]) as source:
+            found |= {"live": source.live, "open_s": time.monotonic() - began}
+            _watch(source, found, began)
+            found["problems"] = list(source.problems)
+    except SourceError as error:
+        found["problem"] = str(error)
+    return found
+
+
+def _watch(source: Any, found: dict[str, Any], began: float) -> None:
+    """Count frames, and judge the last."""
+    from edge.camera.live import Stillness
+    from edge.detect.motion import small_grey
+
+    stillness = Stillness()
+    first_at: float | None = None
+    frame, frozen_s = None, 0.0
+    for frame in source:
+        now = time.monotonic()
+        if first_at is None:
+            first_at = now
+            found["first_s"] = now - began
+        found["frames"] += 1
+        frozen_s = stillness(frame, frame.time)
+        if now - first_at >= LOOK_S or (not source.live and frame.time >= LOOK_S):
+            break
+    if frame is None or first_at is None:
+        return
+    grey = small_grey(frame.image if frame.luma is None else frame.luma)
+    width, height = frame.size_wh
+    looked_s = time.monotonic() - first_at
+    found |= {
+        "size_wh": [width, height],
+        "fps": (found["frames"] - 1) / looked_s if source.live and looked_s > 0 else None,
+        "same_s": frozen_s if stillness.frames >= found["frames"] > 2 else 0.0,
+        "troubles": _lens_troubles(grey),
+        "sharpness": _sharpness(grey),
+    }
+
+
+def _lens_troubles(grey: Any) -> list[str]:
+    """Find black, white or covered at one glance: what the alarm would say after some seconds."""
+    from edge.detect.camera_check import LensCheck, LensSettings
+
+    at_once = LensSettings(lasts_s=dict.fromkeys(LensSettings().lasts_s, 0.0))
+    return [trouble.detail for trouble in LensCheck(at_once)(grey, 0.0)]
+
+
+def _sharpness(grey: Any) -> float | None:
+    """Measure the sharpness of the blocks that have edges; None if hardly any has."""
+    import numpy as np
+
+    from edge.detect.camera_check import BRIGHT, DARK, Look
+
+    look = Look.at(grey)
+    edged = (look.mean > DARK) & (look.mean < BRIGHT) & (look.structure >= 2.0)
+    if np.mean(edged) < MIN_EDGED_SHARE:
+        return None
+    value = float(np.median(look.sharpness[edged]))
+    return value if math.isfinite(value) else None

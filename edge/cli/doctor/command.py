@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.doctor.findings import CheckResult, verdict
+from edge.cli.doctor.findings import CheckResult, lines_of, verdict
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NEEDED = ("numpy", "pydantic", "pyyaml")  # by the doctor too
-LEAST_WIDTH, MOST_WIDTH = 60, 110
+NEEDED = ("numpy", "pydantic", "pyyaml", "psutil")  # by the doctor too
+MIN_WIDTH, MAX_WIDTH = 60, 110
 
 
 def doctor(
@@ -67,10 +67,10 @@ def doctor(
             found.append(finding)
             report(finding)
         if not any(each.state == "broken" and each.name in NEEDED for each in found):
-            from edge.cli.doctor.run import examine
+            from edge.cli.doctor.run import run_checks
 
             target = admitted(source or [], path, state, try_cameras=not no_camera)
-            for finding in examine(target):
+            for finding in run_checks(target):
                 found.append(finding)
                 report(finding)
     if not target:
@@ -89,7 +89,7 @@ def doctor(
 
 
 def first() -> Iterator[CheckResult]:
-    """What has to work before anything of ours is imported that needs numpy."""
+    """Check what has to work before anything of ours is imported that needs numpy."""
     from edge.cli.doctor.packages import check_first, check_python
 
     for finding in (*check_python(), *check_first()):
@@ -97,7 +97,7 @@ def first() -> Iterator[CheckResult]:
 
 
 def admitted(source: list[str], config: Path | None, state: Path | None, *, try_cameras: bool) -> Target:
-    """The device with what its config says; with the defaults where that has mistakes."""
+    """Describe the device with what its config says; with the defaults where that has mistakes."""
     from edge.cli.doctor.target import Target
     from edge.config import load_config
     from edge.errors import ConfigError
@@ -114,7 +114,7 @@ def admitted(source: list[str], config: Path | None, state: Path | None, *, try_
 
 
 def _cameras(source: list[str], settings: Settings) -> Iterator[Camera]:
-    """The cameras named on the command line, each called as `watch` calls it. Raises OptionError as that does."""
+    """List the cameras named on the command line, each called as `watch` calls it. Raises OptionError as that does."""
     from edge.cli.options import named
     from edge.settings import Camera
 
@@ -128,16 +128,13 @@ def _cameras(source: list[str], settings: Settings) -> Iterator[Camera]:
 
 
 def _called(words: list[str]) -> Iterator[str]:
-    """The names of SOURCE words, from a child process; they are numbered where it dies of a broken OpenCV."""
-    from edge.cli.doctor.findings import python
-    from edge.cli.doctor.packages import IMPORT_S
+    """Name SOURCE words as ``watch`` does; number them where OpenCV, which that brings, would kill or fail."""
+    from edge.cli.doctor.packages import imported
+    from edge.cli.options import names
 
-    found = python("edge.cli.doctor.naming", words, IMPORT_S).answer if words else None
-    if not isinstance(found, dict):
-        return iter([str(number) for number, _ in enumerate(words, 1)])
-    if found["problem"]:
-        raise OptionError(found["problem"])
-    return iter(found["names"])
+    if words and imported("cv2").code == 0:
+        return iter(names(words))
+    return iter([str(number) for number, _ in enumerate(words, 1)])
 
 
 class Report:
@@ -150,21 +147,19 @@ class Report:
 
     def __call__(self, finding: CheckResult) -> None:
         """Print one."""
-        from edge.cli.doctor.findings import lines_of
-
         if self._silent:
             return
         if finding.group != self._group:
             print(f"{'' if not self._group else chr(10)}{finding.group}")
             self._group = finding.group
-        width = max(LEAST_WIDTH, min(MOST_WIDTH, shutil.get_terminal_size().columns))
+        width = max(MIN_WIDTH, min(MAX_WIDTH, shutil.get_terminal_size().columns))
         for line in lines_of(finding, width, encoding=sys.stdout.encoding or "ascii", colour=self._colour):
             print(line, flush=True)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """What the parts say while they are tried is in the findings."""
+    """Silence our log: what the parts say while they are tried is in the findings."""
     ours = logging.getLogger("edge")
     before = ours.level
     if before > logging.DEBUG:
@@ -176,7 +171,7 @@ def quiet() -> Iterator[None]:
 
 
 def check_place(path: Path) -> None:
-    """Whether the bundle may be put there. Raises OptionError."""
+    """Raise OptionError where the bundle may not be put there."""
     if path.suffix.lower() != ".zip":
         raise OptionError(f"{path}: a bundle is a zip; name it something.zip")
     if path.is_dir() or (path.exists() and not _is_bundle(path)):
@@ -186,7 +181,7 @@ def check_place(path: Path) -> None:
 
 
 def _is_bundle(path: Path) -> bool:
-    """Whether it is one that may be written over: somebody's zip of pictures is none."""
+    """Return whether it is a bundle, which may be replaced."""
     try:
         with zipfile.ZipFile(path) as file:
             return "findings.json" in file.namelist()

@@ -1,4 +1,4 @@
-"""The board: what it is, how warm, how well fed, how much memory is left, and whether its radio sleeps."""
+"""The machine: its disk, board, power, network, permissions, service and clock."""
 
 from __future__ import annotations
 
@@ -15,33 +15,40 @@ from pathlib import Path
 
 from edge.alert.redact import scrub
 from edge.cli.doctor.cameras import devices
-from edge.cli.doctor.findings import UNIT, CheckResult, broken, doubt, fine, unknown
-from edge.cli.doctor.target import Target
+from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, unknown
+from edge.cli.doctor.target import UNIT, Target
 from edge.config import SECRETS
 from edge.device import sensors
 from edge.device.health import hot_from
-from edge.device.sensors import Reading, about, default_route, interfaces
-from edge.device.systemd import NAME, Host, ServiceError, State, ask, unwritable
+from edge.device.sensors import Reading, about
+from edge.device.systemd import NAME, WRITE, Host, ServiceError, State, ask, denied
 from edge.errors import OptionError
 from edge.files import JOURNAL
 from edge.settings import Settings
 
-# Where events and evidence are kept: room, health of the disk, and whether they can be written.
-
-
-MOST_CHECKED = 200 << 20  # bytes; a larger journal takes too long to look through
+MAX_CHECKED_BYTES = 200 << 20  # a larger journal takes too long to look through
 LONG_UP_S = 86_400.0  # a shorter time tells little of a day
+MIN_MEMORY_MB = 150.0  # the alarm with a camera takes about as much
+WEAK_DBM = -75.0  # WiFi: below, it breaks off now and then
+MANY_RESTARTS = 3  # by itself
+READABLE_BY_ALL = 0o004
+FIRST_RELEASE = datetime(2025, 1, 1, tzinfo=UTC)  # a clock that says less was never set
 NEW_CARD = "keep a copy of what matters, and put in a new card or disk"
+COOL = "give it shade, air and a heat sink"
+SUPPLY = "use the board's own power supply and a short, thick cable"
+LOG = "see `journalctl -u bear-alarm -n 50`"
+INSTALL = "sudo bear-alarm service install"
+SET_CLOCK = "join a network for a moment, or set it: sudo timedatectl set-time 'YYYY-MM-DD hh:mm:ss'"
 
 
 def check_disk(target: Target) -> Iterator[CheckResult]:
-    """The disk below the state folder."""
+    """Check the disk below the state folder."""
     try:
         state = target.state
     except OptionError as error:
         yield broken("state folder", *_split(str(error)))
         return
-    mount = sensors.mount_of(target.root, state)
+    mount = sensors.mount_of(state)
     if mount and mount.read_only:
         words = f"{mount.folder} is read-only, so no event outlives the power"
         yield broken("disk", words, f"see `dmesg` for why; then sudo mount -o remount,rw {mount.folder}")
@@ -59,10 +66,13 @@ def check_disk(target: Target) -> Iterator[CheckResult]:
         yield fine("room", f"{free:.0f} MB are free at {state}")
     disk = sensors.disk_of(target.root, mount) if mount else None
     if disk:
-        yield from _health(disk, long_up=(sensors.uptime_s(target.root) or 0.0) > LONG_UP_S)
+        yield from _health(
+            disk,
+            up_s=time.monotonic(),  # which Linux counts from the start of the machine
+        )
 
 
-def _health(disk: sensors.Disk, *, long_up: bool) -> Iterator[CheckResult]:
+def _health(disk: sensors.Disk, *, up_s: float) -> Iterator[CheckResult]:
     sound = True
     if disk.fs_errors:
         sound, when = False, f", the first on {disk.first_error:%Y-%m-%d}" if disk.first_error else ""
@@ -73,13 +83,15 @@ def _health(disk: sensors.Disk, *, long_up: bool) -> Iterator[CheckResult]:
         yield doubt(f"disk {disk.name}", "it says itself that it is nearly worn out", NEW_CARD)
     if sound:
         what = " ".join(each for each in (disk.kind, disk.model, disk.made) if each)
-        day = f"; {disk.written_mb_a_day:.0f} MB are written a day" if disk.written_mb_a_day and long_up else ""
+        day = ""
+        if disk.written_mb and up_s > LONG_UP_S:
+            day = f"; {disk.written_mb * 86_400.0 / up_s:.0f} MB are written a day"
         failed = f"; {disk.io_errors} commands were refused since the start, as a few are" if disk.io_errors else ""
         yield fine(f"disk {disk.name}", f"no errors are known{f' ({what})' if what else ''}{failed}{day}")
 
 
 def check_state(target: Target) -> Iterator[CheckResult]:
-    """The state folder can be written, and the journal in it is whole."""
+    """Check that the state folder can be written, and that the journal in it is whole."""
     try:
         state = target.state
     except OptionError:
@@ -90,7 +102,7 @@ def check_state(target: Target) -> Iterator[CheckResult]:
 
 
 def check_evidence(target: Target) -> Iterator[CheckResult]:
-    """The folder of evidence can be written, and the disk has room for what it may take."""
+    """Check that the folder of evidence can be written, and that the disk has room for what it may take."""
     kept = target.settings.evidence
     if not kept.keep:
         yield fine("evidence", "none is kept, as it is set")
@@ -110,7 +122,7 @@ def check_evidence(target: Target) -> Iterator[CheckResult]:
 
 
 def _bytes_in(folder: Path) -> int:
-    """What lies there; a running alarm may throw something away at this moment."""
+    """Add up what lies there; a running alarm may throw something away at this moment."""
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -120,12 +132,12 @@ def _bytes_in(folder: Path) -> int:
 
 
 def of_service(target: Target, name: str, folder: Path, host: Host | None = None) -> Iterator[CheckResult]:
-    """Whether the service's user may write there too: root, who may everything, sees nothing of that by itself."""
+    """Check that the service's user may write there too, which root does not see by itself."""
     host = host or Host(root=target.root)
     if not target.has_service or not host.is_root or host.find_account(NAME) is None:
         return
     try:
-        closed = unwritable(host, host.account, [sensors.existing(folder)])
+        closed = denied(host, [sensors.existing(folder)], WRITE)
     except ServiceError:
         return
     if closed:
@@ -134,7 +146,7 @@ def of_service(target: Target, name: str, folder: Path, host: Host | None = None
 
 
 def _writable(target: Target, name: str, folder: Path) -> CheckResult:
-    """Whether something can really be written there; a folder that is missing is asked for above."""
+    """Write something there; of a folder that is missing the nearest above is tried."""
     place = sensors.existing(folder)
     missing = "" if place == folder else f" (not there yet; {place} is)"
     try:
@@ -158,7 +170,7 @@ def _writable(target: Target, name: str, folder: Path) -> CheckResult:
 
 
 def _journal(path: Path, target: Target) -> CheckResult:
-    """Opened for reading only, beside a running alarm."""
+    """Read the journal beside a running alarm."""
     from edge.record.history import WITHDRAWN, JournalReadError, NoJournalError, ReadOnly
 
     try:
@@ -167,7 +179,7 @@ def _journal(path: Path, target: Target) -> CheckResult:
             waiting = int(journal.rows("SELECT count(*) FROM outbox WHERE state = 'waiting'")[0][0])
             refused = "SELECT count(*) FROM outbox WHERE state = 'parked' AND coalesce(error, '') NOT LIKE ?"
             parked = int(journal.rows(refused, [f"{WITHDRAWN}%"])[0][0])  # nobody refused what a test took back
-            whole = path.stat().st_size > MOST_CHECKED or str(journal.rows("PRAGMA quick_check(1)")[0][0])
+            whole = path.stat().st_size > MAX_CHECKED_BYTES or str(journal.rows("PRAGMA quick_check(1)")[0][0])
     except NoJournalError:
         return fine("journal", f"{path.name} is begun with the first event")
     except JournalReadError as error:
@@ -183,41 +195,33 @@ def _journal(path: Path, target: Target) -> CheckResult:
 
 
 def _split(sentence: str) -> tuple[str, str]:
-    """What is wrong and what to do, as our errors have it in one sentence."""
+    """Split what is wrong from what to do, which our errors have in one sentence."""
     what, _, todo = sentence.rpartition("; ")
     return (what, todo) if what else (sentence, "check the folder, and name another with --state")
 
 
-LEAST_MEMORY_MB = 150.0  # the alarm with a camera takes about as much
-WEAK_DBM = -75.0  # WiFi: below, it breaks off now and then
-COOL = "give it shade, air and a heat sink"
-SUPPLY = "use the board's own power supply and a short, thick cable"
-
-
 def check_board(target: Target) -> Iterator[CheckResult]:
-    """Its name, processor and memory."""
+    """Check its name, processor and memory."""
     it = about(target.root)
-    parts = [it.board, it.system, f"{it.cores} core{'s' * (it.cores != 1)}"]
-    if it.memory_mb:
-        parts.append(f"{it.memory_mb:.0f} MB")
+    parts = [it.board, it.system, f"{it.cores} core{'s' * (it.cores != 1)}", f"{it.memory_mb:.0f} MB"]
     words = ", ".join(each for each in parts if each)
     if it.half:
         todo = "put a 64-bit system on the card: Raspberry Pi OS Lite (64-bit)"
         yield broken("board", f"{words}: a 32-bit system on a 64-bit kernel", todo)
     else:
         yield fine("board", words)
-    memory = sensors.memory(target.root)
-    if memory and not target.alarm_runs and memory.available_mb < LEAST_MEMORY_MB:
+    memory = sensors.memory()
+    if not target.alarm_runs and memory.available_mb < MIN_MEMORY_MB:
         words = f"{memory.available_mb:.0f} MB are left of {memory.total_mb:.0f}"
         yield doubt("memory", words, "end what else runs here, and use a system without a desktop")
-    elif memory:
+    else:
         yield fine("memory", f"{memory.available_mb:.0f} MB are left of {memory.total_mb:.0f}")
 
 
 def check_power(target: Target) -> Iterator[CheckResult]:
-    """Temperature and voltage, now and since the machine was started."""
-    warm = sensors.temperature_c(target.root)
-    hot = hot_from(target.settings.health.hot_c, Reading(critical_c=sensors.critical_c(target.root)))
+    """Check temperature and voltage, now and since the machine was started."""
+    warm = sensors.temperature_c()
+    hot = hot_from(target.settings.health.hot_c, Reading(critical_c=sensors.critical_c()))
     if warm is None:
         yield unknown("temperature", "this machine does not say")
     elif warm >= hot:
@@ -247,10 +251,8 @@ def check_power(target: Target) -> Iterator[CheckResult]:
 
 
 def check_network(target: Target) -> Iterator[CheckResult]:
-    """Radios that sleep, and whether anything leads out, where somebody is told over a network."""
-    for each in interfaces(target.root):
-        if not each.wifi:
-            continue
+    """Check for radios that sleep, and for a way out where somebody is notified over a network."""
+    for each in sensors.radios(target.root):
         name = f"WiFi {each.name}"
         if sensors.power_save(each.name):
             todo = (
@@ -266,7 +268,7 @@ def check_network(target: Target) -> Iterator[CheckResult]:
         else:
             yield unknown(name, "joined to no network")
     alerts = target.settings.alerts
-    if default_route(target.root) is None and alerts.remote:
+    if alerts.remote and not sensors.leads_out():
         yield doubt(
             "network",
             "nothing leads out of this device, and somebody is to be told over a network",
@@ -274,14 +276,8 @@ def check_network(target: Target) -> Iterator[CheckResult]:
         )
 
 
-# Whether this user, and the service's, may have what the alarm needs, and others may not read the secrets.
-
-
-OTHERS = 0o004
-
-
 def check_groups(target: Target) -> Iterator[CheckResult]:
-    """The groups of this user, for devices that are here or asked for."""
+    """Check the groups of this user and the service's, for devices that are here or configured."""
     if os.name != "posix":
         return
     if os.geteuid() == 0:
@@ -295,7 +291,7 @@ def check_groups(target: Target) -> Iterator[CheckResult]:
 
 
 def needed(target: Target) -> set[str]:
-    """The groups that devices belong to which the alarm uses here."""
+    """List the groups of the devices that the alarm uses here."""
     alerts = target.settings.alerts
     found = {each.group for each in devices(target.root)}
     if alerts.relays or alerts.deterrent_lamps:
@@ -306,7 +302,7 @@ def needed(target: Target) -> set[str]:
 
 
 def open_now(root: Path) -> set[str]:
-    """The groups whose devices this user may open without being in them: a desktop gives them to who sits at it."""
+    """List the groups whose devices this user may open without them: a desktop lends them to who sits at it."""
     nodes: dict[str, list[Path]] = {}
     for pattern in ("video[0-9]*", "gpiochip*", "snd/controlC*"):
         for path in (root / "dev").glob(pattern):
@@ -337,7 +333,7 @@ def _own_groups() -> set[str]:
 
 
 def _service_groups(target: Target) -> set[str]:
-    """What the unit gives its process beside its user's own group."""
+    """Read what the unit gives its process beside its user's own group."""
     try:
         lines = (target.root / UNIT).read_text(errors="replace").splitlines()
     except OSError:
@@ -346,7 +342,7 @@ def _service_groups(target: Target) -> set[str]:
 
 
 def check_secrets(target: Target) -> Iterator[CheckResult]:
-    """The config can be read, and its secrets by nobody else."""
+    """Check that the config can be read, and that no other user reads its secrets."""
     if target.config is None:
         return
     if not os.access(target.config, os.R_OK):
@@ -366,13 +362,13 @@ def check_secrets(target: Target) -> Iterator[CheckResult]:
 
 def _open_to_all(path: Path) -> bool:
     try:
-        return os.name == "posix" and bool(path.stat().st_mode & OTHERS)
+        return os.name == "posix" and bool(path.stat().st_mode & READABLE_BY_ALL)
     except OSError:
         return False
 
 
 def _holds_secrets(config: Path, settings: Settings) -> bool:
-    """Whether a secret of the settings stands in the file itself, and not as ``${NAME}``."""
+    """Return whether a secret of the settings stands in the file itself, and not as ``${NAME}``."""
     alerts = settings.alerts
     found = [alerts.webhook, alerts.webhook_secret, alerts.mqtt and alerts.mqtt.password, *alerts.notify]
     found += [each.source for each in settings.cameras if "@" in each.source]
@@ -383,16 +379,8 @@ def _holds_secrets(config: Path, settings: Settings) -> bool:
     return any(each and each in text for each in found)
 
 
-# The service of this machine, as systemd describes it.
-
-
-LOG = "see `journalctl -u bear-alarm -n 50`"
-INSTALL = "sudo bear-alarm service install"
-MANY = 3  # restarts by itself
-
-
 def check_service(target: Target, host: Host | None = None) -> Iterator[CheckResult]:
-    """Installed, switched on, running, watched over, and how often it was started again."""
+    """Check that it is installed, enabled, running and watched, and how often it was restarted."""
     if host is None:
         if shutil.which("systemctl") is None or not (target.root / "run/systemd/system").is_dir():
             yield unknown("service", "no systemd runs here")
@@ -411,7 +399,7 @@ def check_service(target: Target, host: Host | None = None) -> Iterator[CheckRes
     yield _state(now)
     if not now.enabled:
         yield doubt("after a power cut", "it is not started by itself", "sudo systemctl enable bear-alarm")
-    if now.restarts >= MANY:
+    if now.restarts >= MANY_RESTARTS:
         yield doubt("restarts", f"it was started again {now.restarts} times by itself", LOG)
     if now.watchdog_s is None:
         yield doubt("watchdog", "nobody notices when it hangs", f"install it again: {INSTALL}")
@@ -423,7 +411,7 @@ def _state(now: State) -> CheckResult:
     said = f": {now.said}" if now.said else ""
     if now.up:
         return fine("service", f"it runs{said}")
-    if now.active == "activating" and (now.sub == "auto-restart" or now.restarts >= MANY):
+    if now.active == "activating" and (now.sub == "auto-restart" or now.restarts >= MANY_RESTARTS):
         why = f"{now.result or 'no reason given'}, {now.restarts} times by now"
         return broken("service", f"it ends again and again and is started again ({why}){said}", LOG)
     if now.active == "activating":
@@ -433,15 +421,8 @@ def _state(now: State) -> CheckResult:
     return broken("service", f"it does not run ({now.active})", "sudo systemctl start bear-alarm")
 
 
-# The clock: whether it is right, whether it outlives the power, and the time zone that schedules count in.
-
-
-BEFORE_US = datetime(2025, 1, 1, tzinfo=UTC)  # a clock that says less was never set
-SET = "join a network for a moment, or set it: sudo timedatectl set-time 'YYYY-MM-DD hh:mm:ss'"
-
-
 def check_clock(target: Target, now: datetime | None = None, synced: bool | None = None) -> Iterator[CheckResult]:
-    """``now`` (UTC) and ``synced`` are the machine's where they are left out."""
+    """Check that the clock is right and outlives the power. ``now`` (UTC) and ``synced`` None: the machine's."""
     from edge.record.journal import Clock
 
     clock = Clock()
@@ -449,8 +430,8 @@ def check_clock(target: Target, now: datetime | None = None, synced: bool | None
     now = now or datetime.now(UTC)
     rtc = any((target.root / "sys/class/rtc").glob("rtc*"))
     shown = f"{now.astimezone():%Y-%m-%d %H:%M}"
-    if now < BEFORE_US:
-        yield broken("clock", f"it says {shown}, so it was never set", SET)
+    if now < FIRST_RELEASE:
+        yield broken("clock", f"it says {shown}, so it was never set", SET_CLOCK)
     elif known:
         yield fine("clock", f"{shown}, {clock.how}")
     elif known is None:
@@ -459,7 +440,7 @@ def check_clock(target: Target, now: datetime | None = None, synced: bool | None
         yield fine("clock", f"{shown} by the clock on the board; nothing keeps it right now", "compare it with a watch")
     else:
         words = f"{shown}; nothing keeps it, and it stands still without power: events will have wrong times"
-        yield doubt("clock", words, f"{SET}; a clock with a battery (RTC) helps where there is no network")
+        yield doubt("clock", words, f"{SET_CLOCK}; a clock with a battery (RTC) helps where there is no network")
     if rtc:
         yield fine("board clock", "there is one that goes on without power (if its battery is in)")
     elif sys.platform == "linux":

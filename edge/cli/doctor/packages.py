@@ -1,4 +1,4 @@
-"""The model file, tried in a child: found, whole, computed rightly on this processor, and how fast."""
+"""Python and the packages: each is imported in a child process, for a wheel of another processor kills."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.cli.doctor.findings import CheckResult, Ended, broken, doubt, fine, python
+from edge.cli.doctor.child import Ended, run
+from edge.cli.doctor.findings import CheckResult, broken, doubt, fine
 from edge.installing import extra, pip
 
 if TYPE_CHECKING:
     from edge.cli.doctor.target import Target
 
-# The Python all runs on, and the packages it needs: each is imported in a child, for a wrong wheel kills.
-
-
+GROUP = "Packages"
 IMPORT_S = 90.0  # a slow SD card, the first time
-LEAST = (3, 11)
+MIN_PYTHON = (3, 11)
 INSTALL = "install bear-alarm again into a new environment"
 OPENCVS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
+def imported(module: str) -> Ended:
+    """Import a module in a child; -P: a numpy.py in the working folder is none of ours."""
+    return run([sys.executable, "-P", "-c", f"import {module}"], IMPORT_S)
+
+
 def check_python(bits: int = struct.calcsize("P") * 8) -> Iterator[CheckResult]:
-    """The version, whether it is 64-bit by the size of a pointer, and where it lies."""
+    """Check the version, whether it is 64-bit by the size of a pointer, and where it lies."""
     version = platform.python_version()
-    if sys.version_info < LEAST:
-        yield broken("python", f"{version} is too old", f"install Python {LEAST[0]}.{LEAST[1]} or newer")
+    if sys.version_info < MIN_PYTHON:
+        yield broken("python", f"{version} is too old", f"install Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer")
     else:
         yield fine("python", f"{version}, {platform.system()} {platform.machine()}")
     if bits == 64:
@@ -51,14 +55,15 @@ def check_python(bits: int = struct.calcsize("P") * 8) -> Iterator[CheckResult]:
 
 
 def check_first() -> Iterator[CheckResult]:
-    """What the doctor itself cannot go on without."""
+    """Check what the doctor itself cannot go on without."""
     yield _needed("numpy", "numpy")
     yield _needed("pydantic", "pydantic")
     yield _needed("pyyaml", "yaml")
+    yield _needed("psutil", "psutil")
 
 
 def check_packages(target: Target) -> Iterator[CheckResult]:
-    """Everything else that is needed here can be imported."""
+    """Check that everything else that is needed here can be imported."""
     yield _needed("onnxruntime", "onnxruntime")
     yield from _opencv()
     alerts = target.settings.alerts
@@ -76,10 +81,10 @@ def check_packages(target: Target) -> Iterator[CheckResult]:
 
 
 def _needed(package: str, module: str, todo: str = INSTALL) -> CheckResult:
-    ended = python("edge.cli.doctor.importing", module, IMPORT_S)
-    if ended.answer is not None:
-        return fine(package, f"{_version(package, str(ended.answer))} can be imported")
-    return broken(package, f"{_named(package)}: its import {_why(ended)}", _remedy(package, ended, todo))
+    ended = imported(module)
+    if ended.code == 0:
+        return fine(package, f"{_version(package, 'it')} can be imported")
+    return broken(package, f"{_named(package)}: its import {ended.why}", _remedy(package, ended, todo))
 
 
 def _wanted(package: str, module: str, without: str) -> CheckResult:
@@ -129,10 +134,6 @@ def _remedy(package: str, ended: Ended, todo: str) -> str:
     return todo
 
 
-def _why(ended: Ended) -> str:
-    return ended.why if ended.code is None or ended.signal else f"fails ({ended.why})"
-
-
 def _version(package: str, otherwise: str) -> str:
     try:
         return metadata.version(package)
@@ -141,7 +142,7 @@ def _version(package: str, otherwise: str) -> str:
 
 
 def _named(package: str) -> str:
-    """The package with its version, and which wheel it came from: that names the processor it is made for."""
+    """Name the package with its version, and which wheel it came from: that names the processor it is made for."""
     try:
         found = metadata.distribution(package)
     except metadata.PackageNotFoundError:
@@ -152,7 +153,3 @@ def _named(package: str) -> str:
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
-
-
-WITHIN_S = 180.0  # a slow card, a slow board
-LEAST_CROPS = 3  # of a frame, whatever it takes: edge.detect.frame_rate

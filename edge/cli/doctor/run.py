@@ -1,4 +1,4 @@
-"""Findings for people: a mark and words, what to do in the line below."""
+"""The doctor's list of checks, and the round that runs them: each within its time, and none ends the others."""
 
 from __future__ import annotations
 
@@ -6,44 +6,83 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from edge.alert.redact import scrub
 from edge.cli.doctor import alerts, cameras, machine, model, packages
 from edge.cli.doctor.findings import CheckResult, broken, fine, unknown
 from edge.cli.doctor.target import Target
 
-# The doctor's round: every check in its turn, each within its time, and what fails of our own said as such.
-
-
 log = logging.getLogger(__name__)
 
-Look = Callable[[Target], Iterable[CheckResult]]
 LIMIT_S = 30.0
 OUR_FAULT = "report it, with `bear-alarm doctor --bundle report.zip`"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One thing to look at, and how long that may take."""
 
+    group: str
     name: str
-    look: Look
+    look: Callable[[Target], Iterable[CheckResult]]
     limit_s: float = LIMIT_S  # until its next finding
 
 
-def examine(target: Target, groups: Iterable[tuple[str, Iterable[Check]]] | None = None) -> Iterator[CheckResult]:
-    """Every finding, each as soon as it is there, group by group."""
-    if groups is None:
-        groups = groups_for(target)
-    for title, checks in groups:
-        for check in checks:
-            for finding in _looked(check, target):
-                yield replace(finding, group=title)
+def check_config(target: Target) -> Iterator[CheckResult]:
+    """Check the config file: every mistake in it is a finding."""
+    if target.config is None:
+        todo = "make one: bear-alarm config init"
+        yield unknown("config", "none was found, so only what needs none was looked at", todo)
+        return
+    for mistake in target.mistakes:
+        yield broken("config", mistake, "correct it, and try: bear-alarm config check")
+    if not target.mistakes:
+        names = ", ".join(each.name for each in target.settings.cameras) or "none"
+        yield fine("config", f"{target.config} is understood; cameras: {names}")
 
 
-def _looked(check: Check, target: Target) -> Iterator[CheckResult]:
-    """In a thread of its own: a disk or a name server that does not answer holds up nothing but its line."""
+def check_anyone(target: Target) -> Iterator[CheckResult]:
+    """Check that a config names at least one way to notify."""
+    if target.config and not target.mistakes and not target.settings.alerts.anyone:
+        yield broken("nobody", "nobody is told but the terminal", "name a sound, a relay or somebody in the config")
+
+
+CHECKS = (
+    Check(packages.GROUP, "packages", packages.check_packages, packages.IMPORT_S + 5),
+    Check("Config", "config", check_config),
+    Check("Config", "secrets", machine.check_secrets),
+    Check("Model", "model", model.check_model, model.WITHIN_S + 5),
+    Check("Cameras", "cameras", cameras.check_cameras, cameras.WITHIN_S + 5),
+    Check("Board", "board", machine.check_board),
+    Check("Board", "power", machine.check_power),
+    Check("Board", "clock", machine.check_clock),
+    Check("Board", "network", machine.check_network),
+    Check("Memory of events", "disk", machine.check_disk),
+    Check("Memory of events", "state folder", machine.check_state),
+    Check("Memory of events", "evidence", machine.check_evidence),
+    Check("Who is told", "sounds", alerts.check_sounds),
+    Check("Who is told", "pins", alerts.check_pins),
+    Check("Who is told", "commands", alerts.check_commands),
+    Check("Who is told", "mqtt", alerts.check_mqtt),
+    Check("Who is told", "webhook", alerts.check_webhook),
+    Check("Who is told", "notify", alerts.check_people),
+    Check("Who is told", "heartbeat", alerts.check_heartbeat),
+    Check("Who is told", "nobody", check_anyone),
+    Check("Service", "permissions", machine.check_groups),
+    Check("Service", "service", machine.check_service),
+)
+
+
+def run_checks(target: Target, checks: Iterable[Check] = CHECKS) -> Iterator[CheckResult]:
+    """Yield every finding as soon as it is there."""
+    for check in checks:
+        for finding in _within_its_time(check, target):
+            yield replace(finding, group=check.group)
+
+
+def _within_its_time(check: Check, target: Target) -> Iterator[CheckResult]:
+    """Run a check in a thread: a disk or a name server that does not answer holds up nothing but its own line."""
     found: queue.SimpleQueue[CheckResult | None] = queue.SimpleQueue()
 
     def look() -> None:
@@ -67,69 +106,3 @@ def _looked(check: Check, target: Target) -> Iterator[CheckResult]:
         if finding is None:
             return
         yield finding
-
-
-# The list of everything that is looked at, in groups.
-
-
-PACKAGES = "Packages"
-
-
-def groups_for(target: Target) -> list[tuple[str, list[Check]]]:
-    """Each group's title and checks; what says nothing of this device yields nothing."""
-    return [
-        (PACKAGES, [Check("packages", packages.check_packages, packages.IMPORT_S + 5)]),
-        ("Config", [Check("config", check_config), Check("secrets", machine.check_secrets)]),
-        ("Model", [Check("model", model.check_model, model.WITHIN_S + 5)]),
-        ("Cameras", [Check("cameras", cameras.check_cameras, cameras.WITHIN_S + 5)]),
-        (
-            "Board",
-            [
-                Check("board", machine.check_board),
-                Check("power", machine.check_power),
-                Check("clock", machine.check_clock),
-                Check("network", machine.check_network),
-            ],
-        ),
-        (
-            "Memory of events",
-            [
-                Check("disk", machine.check_disk),
-                Check("state folder", machine.check_state),
-                Check("evidence", machine.check_evidence),
-            ],
-        ),
-        (
-            "Who is told",
-            [
-                Check("sounds", alerts.check_sounds),
-                Check("pins", alerts.check_pins),
-                Check("commands", alerts.check_commands),
-                Check("mqtt", alerts.check_mqtt),
-                Check("webhook", alerts.check_webhook),
-                Check("notify", alerts.check_people),
-                Check("heartbeat", alerts.check_heartbeat),
-                Check("nobody", check_anyone),
-            ],
-        ),
-        ("Service", [Check("permissions", machine.check_groups), Check("service", machine.check_service)]),
-    ]
-
-
-def check_config(target: Target) -> Iterator[CheckResult]:
-    """The config file and every mistake in it."""
-    if target.config is None:
-        todo = "make one: bear-alarm config init"
-        yield unknown("config", "none was found, so only what needs none was looked at", todo)
-        return
-    for mistake in target.mistakes:
-        yield broken("config", mistake, "correct it, and try: bear-alarm config check")
-    if not target.mistakes:
-        names = ", ".join(each.name for each in target.settings.cameras) or "none"
-        yield fine("config", f"{target.config} is understood; cameras: {names}")
-
-
-def check_anyone(target: Target) -> Iterator[CheckResult]:
-    """Whether anybody is told at all, where a config says who."""
-    if target.config and not target.mistakes and not target.settings.alerts.anyone:
-        yield broken("nobody", "nobody is told but the terminal", "name a sound, a relay or somebody in the config")

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.cli.doctor.findings import run
+from edge.cli.doctor.child import run
 from edge.config import SYSTEM
 from edge.device.systemd import NAME
 from edge.errors import BearAlarmError, OptionError
@@ -31,17 +31,17 @@ class Target:
 
     @property
     def cameras(self) -> tuple[Camera, ...]:
-        """Those to try."""
+        """Return those to try."""
         return self.sources or self.settings.cameras
 
     @property
     def has_service(self) -> bool:
-        """Whether the systemd unit is installed here."""
+        """Return whether the systemd unit is installed here."""
         return (self.root / UNIT).is_file()
 
     @property
     def state(self) -> Path:
-        """The state folder of the alarm that is looked at: the one named, the config's, the service's, or one's own.
+        """Find the state folder of the alarm: the one named, the config's, the service's, or this user's own.
 
         Raises OptionError where there is none.
         """
@@ -59,7 +59,7 @@ class Target:
 
     @property
     def evidence(self) -> Path:
-        """The folder of evidence, whether it is there or not. Raises OptionError where there is no state folder."""
+        """Return the folder of evidence, there or not. Raises OptionError where there is no state folder."""
         kept = self.settings.evidence
         if kept.folder:
             return kept.folder.expanduser().absolute()
@@ -67,13 +67,13 @@ class Target:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the service's environment has and ours has not: there its chosen model lies."""
+        """Return the variable of the service's environment under which its chosen model lies."""
         served = self.has_service and self.config in (None, SYSTEM)
         return {"XDG_CONFIG_HOME": str(self.root / "etc")} if served else {}
 
     @property
     def alarm_runs(self) -> bool:
-        """Whether an alarm is at work here now: on that state folder, as its lock says, or as the service."""
+        """Return whether an alarm runs here now: on that state folder, as its lock says, or as the service."""
         from edge.record.database import watching_run
 
         try:
