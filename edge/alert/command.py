@@ -23,7 +23,7 @@ class AlarmCommandGate:
         self._stream = stream
 
     def wanted(self, event: Event) -> bool:
-        """Whether this is an alarm or the start of a trouble."""
+        """Return whether this is an alarm or the start of a trouble."""
         return event.alarms or (event.kind in {"camera", "health"} and event.type == "new")
 
     def __call__(self, event: Event) -> None:
@@ -85,7 +85,7 @@ class Command:
 
 
 def variables(event: Event) -> dict[str, str]:
-    """What a command finds in its environment: BEAR_KIND, BEAR_CAMERA and so on, "" where the event has none."""
+    """Return what a command finds in its environment: BEAR_KIND, BEAR_CAMERA and so on, "" where the event has none."""
     found = {
         "KIND": event.kind,
         "TYPE": event.type,

@@ -47,7 +47,7 @@ def _of_one(message: Message, now: datetime, zone: tzinfo | None) -> tuple[str, 
 
 
 def _of_many(events: Sequence[Event], now: datetime, zone: tzinfo | None) -> tuple[str, str]:
-    """How many of what, then the alarms line by line, the newest first, then the rest of them."""
+    """Return how many of what, then the alarms line by line, the newest first, then the rest of them."""
     alarms = [event for event in events if event.alarms]
     counts = [_counted(len(alarms), "alarm")]
     counts += [_counted(n, what) for what, n in Counter(_class(e) for e in events if not e.alarms).items()]
@@ -209,7 +209,7 @@ class Notify:
         """Nothing is held between two messages."""
 
     def _refusal(self, scheme: str) -> BearAlarmError:
-        """Why there is no service, for the person who gave the URL."""
+        """Return why there is no service, for the person who gave the URL."""
         from apprise import Apprise
 
         words = f"Apprise cannot use the URL {self._shown}"
@@ -286,7 +286,7 @@ def _names(service: dict[str, Any]) -> list[str]:
 
 
 def _tone(events: tuple[Event, ...]) -> str:
-    """How a message looks where colours are: an alarm among them makes it one."""
+    """Return how a message looks where colours are: an alarm among them makes it one."""
     if any(event.alarms for event in events):
         return "alarm"
     return "good" if events[-1].type == "end" else "bad"
@@ -307,7 +307,7 @@ class _Ear(logging.Handler):
 
 @contextmanager
 def _listening() -> Iterator[list[str]]:
-    """What Apprise logs in this thread as a warning or an error: it says nowhere else why something failed."""
+    """Return what Apprise logs in this thread as a warning or an error: it says nowhere else why something failed."""
     ear = _Ear()
     spoken = logging.getLogger("apprise")
     spoken.addHandler(ear)

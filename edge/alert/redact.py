@@ -53,7 +53,7 @@ def scrub(words: str, secrets: Iterable[str] = ()) -> str:
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """What of a URL nobody may see: user, password, path, values of the query, what stands behind #; and the whole."""
+    """Return the secrets of a URL: user, password, path, values of the query, what stands behind #; and the whole."""
     scheme, place, tail = _parts(url)
     rest = place + tail
     found = {url, rest, tail, *(each for each in re.split(r"[/?#&]", tail) if len(each) >= LEAST_PATH)}
@@ -77,7 +77,7 @@ def address_of(url: str) -> str:
 
 
 def error_words(error: BaseException) -> str:
-    """What an exception says, or its name where it says nothing; the system's words without its numbers."""
+    """Return what an exception says, or its name where it says nothing; the system's words without its numbers."""
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)
     return str(error) or type(error).__name__

@@ -263,7 +263,7 @@ class Wav:
 
     @property
     def seconds(self) -> float:
-        """How long it sounds once."""
+        """Return how long it sounds once."""
         return len(self.data) / self.block / self.rate
 
     def lasting(self, seconds: float) -> bytes:
@@ -388,7 +388,7 @@ class SoundFile:
 
     @property
     def handles(self) -> tuple[int, ...]:
-        """What a player has to inherit to read it. Raises OSError once it is closed."""
+        """Return what a player has to inherit to read it. Raises OSError once it is closed."""
         if self._memory is None:
             return ()
         if self._memory.closed:
@@ -433,7 +433,7 @@ class Playing:
         self._process.kill()
 
     def ended(self) -> bool:
-        """Whether it has ended; also hears what it says, for a full pipe would make it wait."""
+        """Return whether it has ended; also hears what it says, for a full pipe would make it wait."""
         if self._process.stderr:
             self._said = (self._said + (self._process.stderr.read() or b""))[-SAID_BYTES:]
         return self._process.poll() is not None

@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 import edge
-from edge.detect.zones import Polygon
+from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.installing import pip
-from edge.record.pictures import Blackout, CompressedFrame, at_most
+from edge.record.pictures import CompressedFrame, at_most
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -53,12 +53,12 @@ class CannotError(RuntimeError):
 
 
 def half_written(path: Path) -> Path:
-    """What the clip is called until it is whole."""
+    """Return what the clip is called until it is whole."""
     return path.with_name(f".{path.name}.part")
 
 
 def packed(shots: Iterable[CompressedFrame], masks: Sequence[Polygon]) -> Iterator[bytes]:
-    """What this program reads, piece by piece."""
+    """Return what this program reads, piece by piece."""
     yield json.dumps({"masks": masks}).encode() + b"\n"
     for shot in shots:
         yield HEAD.pack(shot.time, len(shot.jpeg))
@@ -96,7 +96,7 @@ def encode(shots: Iterable[CompressedFrame], path: Path, masks: Sequence[Polygon
         import av
     except ImportError as error:
         raise CannotError(f"PyAV is missing ({error}); install it with: {pip('install', 'av')}") from None
-    hidden = Blackout(masks)
+    hidden = PrivacyMask(masks, BLACK)
     part = half_written(path)
     count, began, last = 0, 0.0, -1
     try:

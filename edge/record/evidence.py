@@ -18,13 +18,13 @@ from typing import Any, Protocol
 from edge.background import Worker
 from edge.detect.crops import square
 from edge.detect.tracker import Track, inside
-from edge.detect.zones import Polygon
+from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.drawing import Mark, annotate
 from edge.errors import OptionError
 from edge.files import make_folder, mistaken
 from edge.record.clip import ClipError, ClipMaker
 from edge.record.evidence_store import MB, NoRoomError, Store, sample_path, visit_folder
-from edge.record.pictures import Blackout, ClipBuffer, CompressedFrame, Ring, at_most, jpeg
+from edge.record.pictures import ClipBuffer, CompressedFrame, Ring, at_most, jpeg
 from edge.schema import BoxXYWH, Event, Frame, LazyImage, Luma, Picture, Score, readable, utc_text
 
 # What a camera hands to the threads that write: files of one event, and frames to make a clip of.
@@ -50,7 +50,7 @@ class ClipJob:
 
     @property
     def bytes(self) -> int:
-        """What the frames take, which a clip of them never exceeds by much."""
+        """Return what the frames take, which a clip of them never exceeds by much."""
         return sum(shot.bytes for shot in self.shots)
 
 
@@ -65,7 +65,7 @@ class EvidenceSink(Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing can be written now; None while all is well."""
+        """Return why nothing can be written now; None while all is well."""
 
 
 # A few frames a day that raised no alarm, at random moments: to be reviewed, and for training later.
@@ -84,7 +84,7 @@ class Negatives:
     at which a bear is followed passes without a picture.
     """
 
-    def __init__(self, root: Path, per_day: float, hidden: Blackout, dice: random.Random | None = None) -> None:
+    def __init__(self, root: Path, per_day: float, hidden: PrivacyMask, dice: random.Random | None = None) -> None:
         self.root = root
         self.per_day = per_day
         self.hidden = hidden
@@ -94,7 +94,7 @@ class Negatives:
         self._held: tuple[float, WriteJob] | None = None  # and until when, seconds
 
     def __call__(self, frame: Frame, scores: Sequence[Score], *, bear: bool) -> WriteJob | None:
-        """What is to be written now; ``bear``: one is followed, or was a moment ago."""
+        """Return what is to be written now; ``bear``: one is followed, or was a moment ago."""
         if self.per_day <= 0:
             return None
         if not self._drawn:
@@ -155,7 +155,7 @@ class Crop:
 
 
 class EventRecorder:
-    """What is gathered of one event from its alarm on; ``began`` is that frame's time in seconds."""
+    """Return what is gathered of one event from its alarm on; ``began`` is that frame's time in seconds."""
 
     def __init__(self, folder: Path, event: Event, began: float) -> None:
         self.folder = folder
@@ -178,7 +178,7 @@ class EventRecorder:
         self._stepped_at = float("-inf")
 
     def wants_still(self, event: Event) -> bool:
-        """Whether an event is worth a picture: the alarm, what has become more serious, a score higher than shown."""
+        """Return True for the alarm, for what has become more serious, and for a score higher than shown."""
         return self.still is None or event.escalated is not None or (event.score or 0.0) > self.shown
 
     def told(self, event: Event, time: float) -> None:
@@ -205,12 +205,12 @@ class EventRecorder:
         return frozenset(self._tracks)
 
     def follow(self, track: Track, time: float) -> None:
-        """Where the bear is at a time in seconds."""
+        """Return where the bear is at a time in seconds."""
         self.seen_at = max(self.seen_at, track.last_hit)
         self._box = track.box_xywh
         self._step(time, track.now.bear if track.now else None)
 
-    def look(self, frame: Frame, scores: Sequence[Score], context: float, hidden: Blackout) -> None:
+    def look(self, frame: Frame, scores: Sequence[Score], context: float, hidden: PrivacyMask) -> None:
         """Keep what the classifier saw of the bear in this frame, if it is the best look so far.
 
         ``context`` is of the crops that the classifier gets.
@@ -252,7 +252,7 @@ class EventRecorder:
             self._path, self._step_s = self._path[::2], 2 * self._step_s
 
     def _near(self, box_xywh: BoxXYWH) -> bool:
-        """Whether a box touches the bear's last one when each is grown by its own size on every side."""
+        """Return whether a box touches the bear's last one when each is grown by its own size on every side."""
         if self._box is None:
             return False
         (x0, y0, w0, h0), (x1, y1, w1, h1) = self._box, box_xywh
@@ -261,7 +261,7 @@ class EventRecorder:
         )
 
 
-def still(image: Picture, marks: Sequence[Mark], event: Event, hidden: Blackout) -> bytes:
+def still(image: Picture, marks: Sequence[Mark], event: Event, hidden: PrivacyMask) -> bytes:
     """The annotated picture of an event as a JPEG."""
     when = event.captured_at if event.media_time_s is None else f"{event.media_time_s:.1f} s"
     words = f"{event.camera}  {when}  {event.label} {event.score or 0.0:.2f}  {event.model or ''}".replace("_", " ")
@@ -319,7 +319,7 @@ class CameraEvidence:
         self.ring = Ring(pre_s, RING_BYTES) if clips else None
         self.busy: frozenset[Path] = frozenset()  # folders that are still written to
         self._desk = desk
-        self._hidden = Blackout(masks)
+        self._hidden = PrivacyMask(masks, BLACK)
         self._negatives = Negatives(root, negatives_per_day, self._hidden, dice)
         self._visits: dict[str, EventRecorder] = {}  # by event id, the last one told last
         self._shot_at = float("-inf")
@@ -327,7 +327,7 @@ class CameraEvidence:
         self._said = False  # that something went wrong here
 
     def place(self, event: Event, frame: Frame) -> str | None:
-        """Where the still of this event will lie; the last one's, where it brings none of its own."""
+        """Return where the still of this event will lie; the last one's, where it brings none of its own."""
         visit = self._visits.pop(event.id, None)
         if visit is None:
             visit = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), event, frame.time)
@@ -583,7 +583,7 @@ class EvidenceWriter:
         self._turns(True)
 
     def camera(self, masks: Sequence[Polygon] = (), *, context: float = 1.0, clips: bool = True) -> CameraEvidence:
-        """What one camera is told through; ``context`` is of the crops its classifier gets."""
+        """Return what one camera is told through; ``context`` is of the crops its classifier gets."""
         made = CameraEvidence(
             self.folder,
             self,
@@ -624,7 +624,7 @@ class EvidenceWriter:
         return self._problem
 
     def problem(self) -> str | None:
-        """Why nothing can be written now, in a sentence; None while all is well. Whoever asks has it tried again."""
+        """Return why nothing can be written now, None while all is well; after a while the disk is tried again."""
         now, trouble = time.monotonic(), self.trouble
         if trouble != self._problem:  # it hangs
             if not self._said_hung:

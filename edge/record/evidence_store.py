@@ -37,7 +37,7 @@ def visit_folder(root: Path, camera: str, wall: datetime, event_id: str) -> Path
 
 
 def sample_path(root: Path, camera: str, wall: datetime, number: int) -> Path:
-    """Where a random negative lies; ``number`` (0 to 65535) tells those of one second apart."""
+    """Return where a random negative lies; ``number`` (0 to 65535) tells those of one second apart."""
     at = wall.astimezone(UTC)
     return root / NEGATIVES / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{_plain(camera)}-{number:04x}.jpg"
 
@@ -68,7 +68,7 @@ def unlock(folder: Path) -> None:
 
 
 def locked(folder: Path) -> bool:
-    """Whether this event's folder is kept whatever happens; False where there is none."""
+    """Return whether this event's folder is kept whatever happens; False where there is none."""
     return (folder / KEEP).exists()
 
 
@@ -89,7 +89,7 @@ class NoRoomError(RuntimeError):
 
 
 def free_bytes(folder: Path) -> int:
-    """What is free on the disk on which a folder lies. Raises OSError."""
+    """Return what is free on the disk on which a folder lies. Raises OSError."""
     return shutil.disk_usage(folder).free
 
 
@@ -164,7 +164,7 @@ class Store:
                 self._throw_away(oldest)
 
     def try_out(self, need: int) -> None:
-        """Whether so many bytes would be taken. Raises NoRoomError or OSError."""
+        """Return whether so many bytes would be taken. Raises NoRoomError or OSError."""
         self.make_room(need)
         probe = self.root / ".try.part"
         probe.write_bytes(b".")
@@ -180,7 +180,7 @@ class Store:
             self._scanned_at = self._clock()
 
     def short(self, need: int) -> int:
-        """How many bytes too many there would be, by the worse of both bounds."""
+        """Return how many bytes too many there would be, by the worse of both bounds."""
         return max(self.bytes + need - self.quota_bytes, self.reserve_bytes + need - self._free(self.root))
 
     def _find_home(self) -> None:
@@ -196,7 +196,7 @@ class Store:
             self._mount = next((path for path in (whole, *whole.parents) if os.path.ismount(path)), None)
 
     def _unlocked(self) -> bool:
-        """Whether something that was locked no longer is; it is the oldest again."""
+        """Return whether something that was locked no longer is; it is the oldest again."""
         back = {unit: size for unit, size in self._locked.items() if not locked(unit)}
         self._units = back | self._units
         self._locked = {unit: size for unit, size in self._locked.items() if unit not in back}

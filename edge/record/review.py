@@ -64,7 +64,7 @@ class Review:
 
 
 def review_path(unit: Path) -> Path:
-    """Where the review of an event's folder, or of a random negative, lies."""
+    """Return where the review of an event's folder, or of a random negative, lies."""
     return unit.with_suffix("." + REVIEW) if SAMPLE.fullmatch(unit.name) else unit / REVIEW
 
 
@@ -172,7 +172,7 @@ def _alone(unit: Path) -> Iterator[None]:
 
 
 def _taken(file: int) -> bool:
-    """Whether it is locked now, or cannot be."""
+    """Return whether it is locked now, or cannot be."""
     try:
         return try_lock(file)
     except OSError:
