@@ -84,7 +84,7 @@ def negative(root: Path, minutes: int, camera: str = "yard") -> Path:
     wall = datetime(2026, 1, 1, 23, 50, tzinfo=UTC) + timedelta(minutes=minutes)
     frame = Frame(scene(seed=minutes), 10.0, wall, camera, 0)
     score = Score(Region((0.25, 0.5, 0.2, 0.25), "motion"), (0.3, 0.7), 0.3, "brown_bear", 0.0)
-    papers = Negatives(root, 4.0, PrivacyMask((), BLACK), random.Random(minutes))._papers(frame, [score])
+    papers = Negatives(root, 4.0, PrivacyMask((), BLACK), random.Random(minutes))._job(frame, [score])
     for path, make in papers.files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(make())

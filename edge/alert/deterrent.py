@@ -80,7 +80,7 @@ class Budget:
 
 
 class Noise(Protocol):
-    """Return what makes one sound: ``edge.alert.sound.Sound``."""
+    """Makes one sound: ``edge.alert.sound.Sound``."""
 
     def start(self, seconds: float) -> None:
         """Sound for so long; returns once it does."""
@@ -93,7 +93,7 @@ class Noise(Protocol):
 
 
 class Lamp(Protocol):
-    """Return what flashes: ``edge.alert.gpio.Gpio``."""
+    """Flashes: ``edge.alert.gpio.Gpio``."""
 
     def start(self, seconds: float, pulse: Flash | None = None) -> None:
         """Be on, or flash, for so long; returns at once."""

@@ -107,7 +107,7 @@ class Mqtt:
 
     @property
     def problem(self) -> str | None:
-        """Return why there is no connection, in without secrets; None when there is, or none was tried."""
+        """Return why there is no connection, without secrets; None when there is, or none was tried."""
         return self._connection.problem
 
     @property

@@ -307,7 +307,7 @@ class _Ear(logging.Handler):
 
 @contextmanager
 def _listening() -> Iterator[list[str]]:
-    """Return what Apprise logs in this thread as a warning or an error: it says nowhere else why something failed."""
+    """Collect Apprise's warnings and errors of this thread: it says nowhere else why something failed."""
     ear = _Ear()
     spoken = logging.getLogger("apprise")
     spoken.addHandler(ear)

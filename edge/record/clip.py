@@ -58,7 +58,7 @@ def half_written(path: Path) -> Path:
 
 
 def packed(shots: Iterable[CompressedFrame], masks: Sequence[Polygon]) -> Iterator[bytes]:
-    """Return what this program reads, piece by piece."""
+    """Yield what this program reads, piece by piece."""
     yield json.dumps({"masks": masks}).encode() + b"\n"
     for shot in shots:
         yield HEAD.pack(shot.time, len(shot.jpeg))

@@ -164,7 +164,7 @@ class Store:
                 self._throw_away(oldest)
 
     def try_out(self, need: int) -> None:
-        """Return whether so many bytes would be taken. Raises NoRoomError or OSError."""
+        """Try whether so many bytes would be taken. Raises NoRoomError or OSError."""
         self.make_room(need)
         probe = self.root / ".try.part"
         probe.write_bytes(b".")
@@ -196,7 +196,7 @@ class Store:
             self._mount = next((path for path in (whole, *whole.parents) if os.path.ismount(path)), None)
 
     def _unlocked(self) -> bool:
-        """Return whether something that was locked no longer is; it is the oldest again."""
+        """Find what is no longer locked, and return whether there is any; it is the oldest again."""
         back = {unit: size for unit, size in self._locked.items() if not locked(unit)}
         self._units = back | self._units
         self._locked = {unit: size for unit, size in self._locked.items() if unit not in back}
