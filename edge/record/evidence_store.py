@@ -16,9 +16,13 @@ from pathlib import Path
 from edge.errors import OptionError
 from edge.files import replace_whole
 
-# Where evidence lies, and which names are ours: nothing of another name is ever counted or thrown away.
+log = logging.getLogger(__name__)
 
+MB = 1_000_000
+RESCAN_S = 86_400.0  # others may have thrown away or written something
+STALE_S = 3600.0  # a half-written file of a program that is no more
 
+# Which names are ours: nothing of another name is ever counted or thrown away.
 NEGATIVES = "negatives"
 KEEP = "keep"  # in an event's folder: never throw it away
 GONE = ".gone-"  # before the name of what is being thrown away
@@ -26,8 +30,7 @@ GONE = ".gone-"  # before the name of what is being thrown away
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 VISIT = re.compile(r"\d{6}-[\w.-]+-[0-9a-f]{8}")  # an event's folder
 SAMPLE = re.compile(r"\d{6}-[\w.-]+-[0-9a-f]{4}\.jpg")  # a random negative
-
-_LONGEST_NAME = 60  # of a camera; file systems end at 255 bytes
+MAX_NAME = 60  # of a camera; file systems end at 255 bytes
 
 
 def visit_folder(root: Path, camera: str, wall: datetime, event_id: str) -> Path:
@@ -43,10 +46,7 @@ def sample_path(root: Path, camera: str, wall: datetime, number: int) -> Path:
 
 
 def _plain(camera: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", camera)[:_LONGEST_NAME] or "camera"
-
-
-# Locking an event's folder: it is never thrown away, however full the disk is.
+    return re.sub(r"[^\w.-]+", "_", camera)[:MAX_NAME] or "camera"
 
 
 def lock(folder: Path) -> None:
@@ -75,13 +75,6 @@ def locked(folder: Path) -> bool:
 def _folder(folder: Path) -> None:
     if not folder.is_dir():
         raise OptionError(f"{folder}: no such folder; its evidence is gone, or was never written")
-
-
-log = logging.getLogger(__name__)
-
-MB = 1_000_000
-RESCAN_S = 86_400.0  # others may have thrown away or written something
-STALE_S = 3600.0  # a half-written file of a program that is no more
 
 
 class NoRoomError(RuntimeError):
