@@ -18,13 +18,14 @@ PACKAGE := pyproject.toml README.md LICENSE $(shell find train export edge -type
 # Four workers on two cores: much of a test is waiting. The slowest are listed.
 PYTEST = pytest -n 4 --dist loadgroup --durations=25 --durations-min=2
 
-.PHONY: help demo test test-all prove test-edge install uninstall clean check-python
+.PHONY: help demo test test-all prove docs test-edge install uninstall clean check-python
 
 help:
 	@echo 'make demo        the alarm on the bundled clip, in an environment of its own (no torch)'
 	@echo 'make test        ruff, mypy and every quick test, in .venv: some minutes (the first time it brings torch)'
 	@echo 'make test-all    every test: brokers, browsers, notebooks, kill -9 (REQUIRE="ffmpeg" or REQUIRE=all forbids skips)'
 	@echo 'make prove       what takes longer than a test, measured on this machine, as docs/proofs.md keeps it'
+	@echo 'make docs        the documents as a site with search, in site/'
 	@echo 'make test-edge   the quick tests of what runs on the device, without torch: fit for a Raspberry Pi (MARKS= for all)'
 	@echo 'make install     puts `bear-alarm` on your PATH (EXTRAS=train to make models too)'
 	@echo 'make uninstall   takes it away again'
@@ -37,6 +38,7 @@ define tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST)
 endef
 
@@ -48,6 +50,9 @@ test-all: .venv/.ready
 
 prove: .venv/.ready
 	@for each in tests/prove_*.py; do echo; .venv/bin/python "$$each" || exit 1; done
+
+docs: .venv/.ready
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
 
 test-edge: .venv-edge/.ready
 	.venv-edge/bin/ruff check .
@@ -113,5 +118,5 @@ uninstall:
 	@rm -rf '$(dir $(HOME_VENV))'
 
 clean:
-	rm -rf .venv .venv-demo .venv-edge .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist evidence/demo
+	rm -rf .venv .venv-demo .venv-edge site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist evidence/demo
 	find train export edge tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,7 +28,7 @@ GRID = 12  # places tried along each side of a zone where none at its corners is
 
 
 def plain(words: str) -> str:
-    """Words in the letters that OpenCV has: an accent is dropped, what is left over is a question mark."""
+    """Return words in the letters that OpenCV has: an accent is dropped, what is left over is a question mark."""
     letters = "".join(sign for sign in normalize("NFKD", words.translate(ASCII)) if not combining(sign))
     return letters.encode("ascii", "replace").decode()
 
@@ -48,11 +48,11 @@ class Lettering:
         return wide, tall, base
 
     def beside(self, box: Corners, words: str, colour: Colour) -> None:
-        """Words at a box; left out where no place beside it is free."""
+        """Write words at a box, or nothing if no place beside it is free."""
         self._put(words, colour, lambda wh: around(box, wh, self.size_wh))
 
     def within(self, polygon: Polygon, words: str, colour: Colour) -> None:
-        """A polygon's name: at one of its corners, inside it if that may be, else wherever in it there is room."""
+        """Write a polygon's name at one of its corners, inside it if possible, else where there is room."""
         self._put(words, colour, lambda wh: within(polygon, wh, self.size_wh))
 
     def band(self, top: int, height: int) -> None:
@@ -78,12 +78,12 @@ class Lettering:
 
 
 def first_free(places: Iterable[Corners], taken: Sequence[Corners]) -> Corners | None:
-    """The first place that lies over none of those taken; None where there is none."""
+    """Return the first place that lies over none of those taken; None where there is none."""
     return next((place for place in places if not any(_overlap(place, other) for other in taken)), None)
 
 
 def around(box: Corners, words_wh: tuple[int, int], picture_wh: tuple[int, int]) -> Iterator[Corners]:
-    """Where words may stand beside a box.
+    """Yield where words may stand beside a box.
 
     Above it, else inside it at the top, below it, or inside it at the bottom; at its left side, else at its right.
     """
@@ -96,7 +96,7 @@ def around(box: Corners, words_wh: tuple[int, int], picture_wh: tuple[int, int])
 
 
 def within(polygon: Polygon, words_wh: tuple[int, int], picture_wh: tuple[int, int]) -> Iterator[Corners]:
-    """Where a polygon's name may stand, the best first: what lies in it by its middle before what does not."""
+    """Yield where a polygon's name may stand, the best first: what lies in it by its middle before what does not."""
     (wide, tall), (width, height) = words_wh, picture_wh
     xs, ys = (
         [round(at * side) for at in axis] for axis, side in zip(zip(*polygon, strict=True), picture_wh, strict=True)
@@ -150,7 +150,7 @@ def annotate(
     masks: Sequence[Polygon] = (),
     legend: Sequence[tuple[str, Colour]] = (),
 ) -> Picture:
-    """A copy of the picture with masks, zones, boxes and a caption along the lower edge.
+    """Return a copy of the picture with masks, zones, boxes and a caption along the lower edge.
 
     Later marks lie over earlier ones and choose first where their words stand; after the last one come the names of
     the zones. Words that find no free place are left out. ``legend`` names the colours of boxes; with one, zones and
@@ -190,7 +190,7 @@ def _stripes(shape_hw: tuple[int, ...], line: int) -> NDArray[np.bool_]:
 
 
 def _outline(drawn: Picture, polygon: Polygon, line: int) -> None:
-    """A zone: its area tinted, its edge in colour upon a darker one."""
+    """Draw a zone: its area tinted, its edge in colour upon a darker one."""
     height, width = drawn.shape[:2]
     corners = np.array([(x * (width - 1), y * (height - 1)) for x, y in polygon]).round().astype(np.int32)
     inside = covering([polygon], (width, height))
@@ -200,7 +200,7 @@ def _outline(drawn: Picture, polygon: Polygon, line: int) -> None:
 
 
 def _foot(words: Lettering, caption: str, legend: Sequence[tuple[str, Colour]]) -> None:
-    """The caption along the lower edge, and the legend at its right, or above it where that has no room."""
+    """Draw the caption along the lower edge, and the legend at its right, or above it if there is no room."""
     width, height = words.size_wh
     wide, tall, base = words.measure(caption or "0")
     band = min(height, tall + 2 * base)

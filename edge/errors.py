@@ -66,7 +66,7 @@ class ConfigError(BearAlarmError, ValueError):
 
     @property
     def lines(self) -> list[str]:
-        """Each problem as ``bear-alarm.yml:12: cameras.yard.fps: what is wrong``."""
+        """Return each problem as ``bear-alarm.yml:12: cameras.yard.fps: what is wrong``."""
         found = []
         for each in self.problems:
             where = f"{self.path}:{each.line}" if each.line else str(self.path)

@@ -50,7 +50,7 @@ MAKE_S = 10.0  # a network share may be slow; one whose server is gone keeps a c
 
 
 def mistaken(error: OSError) -> bool:
-    """Whether the path can never be right: it is a folder, lies in a file, is a pipe, or its name is too long.
+    """Return True if the path can never be right: it is a folder, lies in a file, is a pipe, or its name is too long.
 
     A disk that is full, read-only, broken or not there is none, and neither is one without permission: where a disk
     is not mounted, a folder of root's lies in its place. The alarm starts without such a disk.
@@ -80,7 +80,7 @@ if sys.platform == "win32":
     _PLACE = 1 << 40  # a byte that no file of ours reaches: what is locked cannot be read on Windows
 
     def try_lock(file: int, *, shared: bool = False) -> bool:
-        """Whether the descriptor's file is locked now; False where another holds it. Raises OSError without locks."""
+        """Lock the descriptor's file; return False if another holds it. Raises OSError without locks."""
         os.lseek(file, _PLACE, os.SEEK_SET)
         try:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
@@ -96,7 +96,7 @@ else:
     import fcntl
 
     def try_lock(file: int, *, shared: bool = False) -> bool:
-        """Whether the descriptor's file is locked now; False where another holds it. Raises OSError without locks."""
+        """Lock the descriptor's file; return False if another holds it. Raises OSError without locks."""
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -139,7 +139,7 @@ SERVICE = Path("/var/lib/bear-alarm")  # a systemd service's, which the person a
 
 
 def state_folder(given: Path | None = None) -> Path:
-    """The state folder, whether it is there or not: ``given``, else what the environment says, else this user's own.
+    """Return the state folder, there or not: ``given``, else the environment's, else this user's own.
 
     In this order: $BEAR_ALARM_STATE, $STATE_DIRECTORY (systemd's; the first of several), $XDG_STATE_HOME, then the
     system's place for such things in the user's home. Raises OptionError where there is no home either.
@@ -156,7 +156,7 @@ def state_folder(given: Path | None = None) -> Path:
 
 
 def made_state_folder(given: Path | None = None) -> Path:
-    """The state folder, made where it is missing. Raises OptionError for one that can never be.
+    """Return the state folder, made where it is missing. Raises OptionError for one that can never be.
 
     A disk that is full, read-only or broken is no mistake of anybody's: the journal waits for better times.
     """
@@ -175,7 +175,7 @@ def made_state_folder(given: Path | None = None) -> Path:
 
 
 def _of_user() -> Path:
-    """The folder for the state of this user's programs."""
+    """Return the folder for the state of this user's programs."""
     # The XDG specification says to ignore relative paths.
     xdg = Path(os.environ.get("XDG_STATE_HOME", ""))
     if xdg.is_absolute():
@@ -195,7 +195,10 @@ def _of_user() -> Path:
 
 
 def _absolute(path: Path) -> Path:
-    """The path with the home folder in place of ``~``, whatever the working folder becomes. Raises OptionError."""
+    """Return the path with the home folder in place of ``~``, whatever the working folder becomes.
+
+    Raises OptionError.
+    """
     try:
         return path.expanduser().absolute()
     except RuntimeError:

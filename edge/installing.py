@@ -17,7 +17,7 @@ PIPX = "pipx_metadata.json"  # which pipx leaves in each environment it makes
 
 
 def pip(*words: str) -> str:
-    """The command line that gives these words to this environment's pip, such as ``pip("install", "av")``."""
+    """Return the command line that gives these words to this environment's pip, such as ``pip("install", "av")``."""
     environment = Path(sys.prefix)
     if (environment / PIPX).is_file():
         line = ["pipx", "runpip", environment.name, *words]

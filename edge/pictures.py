@@ -37,7 +37,7 @@ class Segment(NamedTuple):
 
 
 def segments(data: bytes | bytearray, at: int = 2) -> Iterator[Segment]:
-    """The segments from ``at`` on (2: behind the start marker), as far as the bytes go; picture data is passed by."""
+    """Yield the segments from ``at`` on (2: behind the start marker); skip the picture data."""
     while marker := _MARKER.search(data, at):
         start, body = marker.span()
         kind = data[body - 1]
@@ -47,7 +47,7 @@ def segments(data: bytes | bytearray, at: int = 2) -> Iterator[Segment]:
 
 
 def jpeg_is_whole(data: bytes) -> bool:
-    """Whether a JPEG runs to its end marker; OpenCV fills what is missing with grey and only warns."""
+    """Return True if a JPEG runs to its end marker; OpenCV fills what is missing with grey and only warns."""
     return any(segment.kind == EOI for segment in segments(data))
 
 
@@ -60,7 +60,7 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def jpeg_or_none(data: bytes) -> bytes | None:
-    """The bytes themselves where they are a JPEG's, else None."""
+    """Return the bytes themselves where they are a JPEG's, else None."""
     return data if data.startswith(b"\xff\xd8") else None
 
 
@@ -68,7 +68,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 def find_pictures(paths: Iterable[Path], suffixes: Collection[str] = SUFFIXES) -> list[Path]:
-    """Every picture among files and folders (folders through and through), sorted; a file named is taken as it is.
+    """Return every picture among files and folders and below, sorted; a file that is named is always taken.
 
     Hidden files are left out: a Mac leaves ``._IMG_0001.JPG`` on cards. Raises PictureError when a path
     does not exist or a folder holds no file with one of the ``suffixes``.
@@ -92,7 +92,7 @@ def find_pictures(paths: Iterable[Path], suffixes: Collection[str] = SUFFIXES) -
 
 
 def read_picture(path: Path | str) -> Picture:
-    """The picture in a file, uint8 (H, W, 3) BGR, upright by its EXIF orientation.
+    """Return the picture in a file, uint8 (H, W, 3) BGR, upright by its EXIF orientation.
 
     Raises PictureError when the file is missing, empty, truncated or not a picture.
     """
@@ -100,7 +100,7 @@ def read_picture(path: Path | str) -> Picture:
 
 
 def picture_bytes(path: Path | str) -> bytes:
-    """What a picture's file holds. Raises PictureError when it is missing or cannot be read."""
+    """Return what a picture's file holds. Raises PictureError when it is missing or cannot be read."""
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
@@ -203,7 +203,7 @@ def capture_time(data: bytes) -> datetime | None:
 
 
 def _exif(data: bytes) -> bytes | None:
-    """The TIFF block of a JPEG's Exif segment, which lies before the picture."""
+    """Return the TIFF block of a JPEG's Exif segment, which lies before the picture."""
     if jpeg_or_none(data):
         for segment in takewhile(lambda each: each.kind not in {SOS, EOI}, segments(data)):
             if segment.kind == APP1 and data.startswith(b"Exif\0\0", segment.body + 2):
@@ -212,7 +212,7 @@ def _exif(data: bytes) -> bytes | None:
 
 
 def _texts(block: bytes) -> Iterator[tuple[int, str]]:
-    """The texts that matter of the first directory, then of the Exif directory: tag and printable words."""
+    """Yield the texts that matter of the first directory, then of the Exif directory: tag and printable words."""
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None:
         return
@@ -232,13 +232,13 @@ def _texts(block: bytes) -> Iterator[tuple[int, str]]:
 
 
 def words(text: bytes) -> str:
-    """An Exif text up to its end, on one line, without what could steer a terminal."""
+    """Return an Exif text up to its end, on one line, without what could steer a terminal."""
     signs = text.partition(b"\0")[0].decode("utf-8", "replace")
     return " ".join("".join(sign if sign.isprintable() else " " for sign in signs).split())
 
 
 def moment(text: str) -> datetime | None:
-    """An Exif time; None for "0000:00:00 00:00:00" of a clock that was never set, and for nonsense."""
+    """Return an Exif time; None for "0000:00:00 00:00:00" of a clock that was never set, and for nonsense."""
     match = re.match(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)", text, re.ASCII)
     try:
         return datetime(*map(int, match.groups())) if match else None  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ class EventFactory:
     def event(
         self, kind: EventKind, type_: EventType, id_: str, camera: str, wall: datetime | None = None, **more: Any
     ) -> Event:
-        """The next event; ``wall`` left out, it is of now. ``more`` are further fields of ``Event``."""
+        """Return the next event; ``wall`` defaults to now; ``more``: further fields of ``Event``."""
         return Event(
             kind=kind,
             type=type_,

@@ -43,7 +43,7 @@ class LazyImage:
         self.size_wh = size_wh
 
     def __call__(self) -> Picture:
-        """The picture."""
+        """Return the picture."""
         if self._picture is None:
             assert self._make is not None
             self._picture, self._make = self._make(), None
@@ -74,7 +74,7 @@ class Frame:
 
     @property
     def image(self) -> Picture:
-        """The picture in full resolution, BGR; made now where the source left it for later."""
+        """Return the picture in full resolution, BGR; decode it now if the source has not."""
         return self.picture() if isinstance(self.picture, LazyImage) else self.picture
 
     @property
@@ -166,18 +166,18 @@ class Event:
 
     @property
     def alarms(self) -> bool:
-        """Whether this is worth a noise: a new bear, one that has become more serious, or a test of the alarm."""
+        """Return True if this is worth a noise: a new bear, one that became more serious, or a test."""
         if self.kind == "test":
             return True
         return self.kind == "bear" and self.quiet is None and (self.type == "new" or self.escalated is not None)
 
     def to_json(self) -> str:
-        """One line of JSON, no newline at the end; text throughout, whatever bytes a file's name holds."""
+        """Return one line of JSON, no newline at the end; text throughout, whatever bytes a file's name holds."""
         return readable(json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")))
 
     @staticmethod
     def from_json(line: str) -> Event:
-        """The event a line of JSONL holds. Raises ValueError when it is not one."""
+        """Return the event a line of JSONL holds. Raises ValueError when it is not one."""
         found: dict[str, Any] = json.loads(line)
         if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(f"not an event of schema version {SCHEMA_VERSION}: {line[:80]!r}")
@@ -191,7 +191,7 @@ class Event:
 
 
 def readable(words: str) -> str:
-    """Words whose bytes that are no UTF-8 (of a file's name) are escapes, which in JSON mean the same."""
+    """Return words whose bytes that are no UTF-8 (of a file's name) are escapes, which in JSON mean the same."""
     return words.encode("utf-8", "backslashreplace").decode()
 
 

@@ -72,17 +72,17 @@ class AlertSettings:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing makes a noise or switches anything."""
+        """Return True if nothing makes a noise or switches anything."""
         return not (self.sounds or self.relays or self.deterrent)
 
     @property
     def anyone(self) -> bool:
-        """Whether anybody is told but the terminal."""
+        """Return True if anything but the terminal is notified."""
         return self.remote or not self.silent or bool(self.on_alarm or self.events)
 
     @property
     def remote(self) -> bool:
-        """Whether anything goes over a network."""
+        """Return True if anything goes over a network."""
         return bool(self.mqtt or self.webhook or self.notify)
 
 
@@ -135,7 +135,7 @@ HERE = "127.0.0.1"
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
-    """The address and port of ``[ADDRESS:]PORT``; a port alone listens on 127.0.0.1, port 0 on any that is free.
+    """Return the address and port of ``[ADDRESS:]PORT``; a port alone listens on 127.0.0.1, port 0 on any that is free.
 
     An address of IPv6 stands in brackets. Names other than localhost are none: they would need a name server.
     Raises OptionError.

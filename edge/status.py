@@ -51,7 +51,7 @@ class Health:
         self._cases: dict[str, _Case] = {}
 
     def __call__(self, now: float) -> list[Event]:
-        """What is to be told now; ``now`` in seconds."""
+        """Return the events to publish now (seconds)."""
         left = {name: self._cases.pop(name) for name in self._cases.keys() - self.parts.keys()}
         over = [
             self._event("end", case.told, name, f"{name}: not in use any more")
@@ -63,7 +63,7 @@ class Health:
 
     @property
     def problems(self) -> dict[str, str]:
-        """What is told and not over, by part."""
+        """Return the problems that were published and last, by part."""
         return {name: case.problem or "" for name, case in tuple(self._cases.items()) if case.told}
 
     def _ask(self, name: str, ask: Ask, case: _Case, now: float) -> Event | None:
@@ -160,7 +160,7 @@ class Status:
 
     @property
     def ill(self) -> list[str]:
-        """Why the alarm cannot be relied on now, a sentence each: a camera that sees nothing, and every problem.
+        """Return why the alarm cannot be relied on now, a sentence each: a camera that sees nothing, and every problem.
 
         What only asks for a new card one day is told, and stands in ``problems`` alone.
         """
@@ -169,5 +169,5 @@ class Status:
 
 
 def _named(camera: str, words: str) -> str:
-    """The words with the camera's name before them, which most troubles begin with themselves."""
+    """Return the words with the camera's name before them, which most problems have already."""
     return words if words.startswith(camera) else f"{camera}: {words}"

@@ -152,7 +152,7 @@ class Watcher:
         return scores
 
     def decide(self, frame: Frame, scores: Sequence[Score]) -> list[Decision]:
-        """What this frame's scores add up to."""
+        """Add up this frame's scores and return the decisions."""
         night = bool(self.night.night)
         self.tracker.threshold = self.rule.threshold_for(night=night)
         return self.decider(
@@ -165,7 +165,7 @@ class Watcher:
         )
 
     def look_after(self, frame: Frame, motion: Motion) -> list[Event]:
-        """How often to look from now on; and once a second: is anything wrong with the camera?"""
+        """Set how often to look from now on; check the camera once a second."""
         if self.pace:
             self.pace(bool(motion.regions or motion.moving or self.tracker.tracks), frame.time)
         # A live source reports by the monotonic clock, also while no frame comes; a file has only its own.
@@ -182,15 +182,15 @@ class Watcher:
 
     @property
     def frame_at(self) -> float | None:
-        """When the last frame was handed over, time.monotonic(); None before the first."""
+        """Return when the last frame was handed over, time.monotonic(); None before the first."""
         return self._last[0].handed_over if self._last else None
 
     def fresh(self, now: float, within_s: float = FRESH_S) -> bool:
-        """Whether a frame was looked at within so many seconds of ``now``, time.monotonic()."""
+        """Return True if a frame was looked at within so many seconds of ``now``, time.monotonic()."""
         return self._last is not None and now - self._last[0].handed_over <= within_s
 
     def report(self, trouble: CameraFault | None, at: float, camera: str, part: str = "") -> None:
-        """What the source, or one part of it, says of itself, also while no frame comes; None: all is well again.
+        """Note what the source, or a part of it, reports, also while no frame comes; None: it is well again.
 
         ``at`` is the monotonic clock, in seconds, as a frame's ``handed_over`` is. Only from the loop's own thread.
         """
@@ -202,7 +202,7 @@ class Watcher:
             self._record_now(self._hear(camera, at, None))
 
     def failed(self, camera: str, error: Exception) -> None:
-        """A fault of ours ended the loop, and it is begun again: a trouble until frames are looked at again."""
+        """Report that an internal error ended the loop; it lasts until frames are looked at again."""
         words = f"{camera}: the alarm itself failed ({type(error).__name__}) and is started again"
         self._source_troubles[OURS] = CameraFault("gone", words)
         self.tracker = Tracker(self.rule.threshold)
@@ -211,7 +211,7 @@ class Watcher:
         self._last = None
 
     def close(self) -> None:
-        """The source has ended: end what is still going on."""
+        """End what is still going on: the source has ended."""
         events = self._end_bears(ENDED_WORDS, self.decider.close())
         self._unseen.forget()
         at = self._checked_at or 0.0
@@ -233,31 +233,31 @@ class Watcher:
         return events
 
     def _is_old(self, frame: Frame) -> bool:
-        """Whether this is what a camera gives that is told to be frozen, and no sign of life."""
+        """Return True if a camera that was reported as frozen gave this: it is no sign of life."""
         return frame.frozen_s >= SAME_S and any(trouble.kind == "frozen" for trouble in self.troubles.now)
 
     def _known(self, frame: Frame, verdicts: Sequence[Decision]) -> list[Decision]:
-        """The verdicts without ends that may only mean that the camera sees nothing."""
+        """Return the decisions without ends that may only mean that the camera sees nothing."""
         return self._unseen(verdicts, frame, seeing=self._sees(frame))
 
     def _sees(self, frame: Frame) -> bool:
-        """Whether what is not found in this frame is not there, as far as is known of the camera."""
+        """Return True if what is not found in this frame is not there, as far as is known of the camera."""
         seeing = not any(trouble.kind in UNSEEING for trouble in self._seen)
         return seeing and frame.frozen_s < SAME_S and (self.single_images or not frame.again)
 
     def _end_bears(self, why: str, ended: Sequence[Decision]) -> list[Event]:
-        """Every bear's event that is open is over, and says why."""
+        """End every open bear event, and say why."""
         ends = self._unseen.shut(ended)
         return [self.publisher.bear(self._last[0], verdict, why=why) for verdict in ends] if self._last else []
 
     def _keep(self, frame: Frame, motion: Motion, scores: Sequence[Score]) -> None:
-        """Every frame may become evidence: what was before an alarm is wanted only after it."""
+        """Keep the frame: what was before an alarm becomes evidence only after it."""
         if self.publisher.evidence:
             moving = bool(motion.regions or motion.moving or self.tracker.tracks)
             self.publisher.evidence.look(frame, moving=moving, scores=scores, tracks=self.tracker.tracks)
 
     def _record_now(self, events: Sequence[Event]) -> None:
-        """What was told between two frames, of which the next may be hours away."""
+        """Record what was published between two frames: the next may be hours away."""
         self._between += events if self.trace else []
         if self.trace and events and self._last:
             self.trace(Moment.of(*self._last, events=self._between))

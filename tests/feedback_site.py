@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.demo.cast import Animal, Path2D, load_stamp
-from edge.demo.scenery import MOODS, clearing, fractal, paste
 from edge.schema import BoxXYWH, Frame, Picture
+from tests.scenery.cast import Animal, Path2D, load_stamp
+from tests.scenery.scenery import MOODS, clearing, fractal, paste
 
 FIRST = datetime(2026, 5, 1, 5, 0, tzinfo=UTC)  # of day 1
 CAMERA = "gate"

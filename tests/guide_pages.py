@@ -126,7 +126,7 @@ class Reader:
         self.env = {
             "PATH": str(tools), "HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
             "COLUMNS": "160", "LC_ALL": "C.UTF-8", "GPIOZERO_PIN_FACTORY": "mock",
-            "BEAR_ALARM_RPICAM_VID": f"'{sys.executable}' -m edge.fakes.rpicam_vid",
+            "BEAR_ALARM_RPICAM_VID": f"'{sys.executable}' '{ROOT / 'tests/helpers/fake_rpicam_vid.py'}'",
         }  # fmt: skip
 
     def follow(self, step: Step) -> str:

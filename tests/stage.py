@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 import cv2
 import numpy as np
 
-from edge.demo.cast import Animal, Path2D
-from edge.demo.scenery import clearing
 from edge.schema import Frame, Picture
+from tests.scenery.cast import Animal, Path2D
+from tests.scenery.scenery import clearing
 
 SIZE_WH = (1280, 720)
 WALL = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)

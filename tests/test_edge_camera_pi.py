@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from edge.camera.picamera import PiSource, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
+from edge.camera.source import DEMO
 from edge.errors import SourceError
-from edge.fakes import rpicam_vid
 from edge.pictures import decode_picture
+from tests.helpers import fake_rpicam_vid
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the Raspberry Pi's camera program runs on Linux")
 
-FAKE = f"{sys.executable} -m edge.fakes.rpicam_vid"
+FAKE = f"{sys.executable} {fake_rpicam_vid.__file__}"
 SMALL = "picamera://0?width=256&height=144"
 SMALL_JPEG = f"{SMALL}&mode=mjpeg"
 
@@ -37,7 +38,7 @@ def number_of(picture):
 
 def rows_of(picture):
     """A picture as I420 without padding."""
-    return np.frombuffer(rpicam_vid.i420(picture, row=2), np.uint8)
+    return np.frombuffer(fake_rpicam_vid.i420(picture, row=2), np.uint8)
 
 
 def smooth(width, height):
@@ -141,7 +142,7 @@ def test_the_rate_may_change_on_the_way():
 
 
 def test_a_refused_codec_falls_back_to_jpegs(monkeypatch):
-    monkeypatch.setenv(rpicam_vid.VARIABLE, "refuse=yuv420")
+    monkeypatch.setenv(fake_rpicam_vid.VARIABLE, "refuse=yuv420")
     with pi() as source:
         assert next(iter(source)).image.shape == (144, 256, 3)
         assert source.codec == "mjpeg"
@@ -163,7 +164,7 @@ def test_a_refused_codec_falls_back_to_jpegs(monkeypatch):
     ],
 )
 def test_a_camera_that_does_not_start_is_one_sentence(monkeypatch, faults, word, cause):
-    monkeypatch.setenv(rpicam_vid.VARIABLE, faults)
+    monkeypatch.setenv(fake_rpicam_vid.VARIABLE, faults)
     with pytest.raises(SourceError, match=cause):
         pi(word, start_s=1.0 if faults == "stop=0" else 10.0)
     assert nothing_left()
@@ -179,7 +180,7 @@ def test_a_camera_that_does_not_start_is_one_sentence(monkeypatch, faults, word,
     ],
 )
 def test_a_camera_that_stops_is_one_sentence(monkeypatch, faults, cause, word):
-    monkeypatch.setenv(rpicam_vid.VARIABLE, faults)
+    monkeypatch.setenv(fake_rpicam_vid.VARIABLE, faults)
     numbers: list[int] = []
     with pi(word, silent_s=0.5) as source, pytest.raises(SourceError, match=cause) as caught:
         numbers.extend(number_of(frame.luma) for frame in source)
@@ -189,13 +190,13 @@ def test_a_camera_that_stops_is_one_sentence(monkeypatch, faults, cause, word):
 
 
 def test_a_flood_of_complaints_stops_nothing(monkeypatch):
-    monkeypatch.setenv(rpicam_vid.VARIABLE, "flood")
+    monkeypatch.setenv(fake_rpicam_vid.VARIABLE, "flood")
     with pi() as source:
         assert len([frame for frame, _ in zip(source, range(6), strict=False)]) == 6
 
 
 def test_a_program_that_will_not_end_is_killed(monkeypatch):
-    monkeypatch.setenv(rpicam_vid.VARIABLE, "stubborn")
+    monkeypatch.setenv(fake_rpicam_vid.VARIABLE, "stubborn")
     source = pi()
     source.close()
     assert source._child._process.returncode == -9
@@ -224,7 +225,7 @@ def test_opening_again_and_again_leaves_no_pipe_behind():
 
 
 def test_closing_ends_an_iteration_in_another_thread(monkeypatch):
-    monkeypatch.setenv(rpicam_vid.VARIABLE, "stop=2")
+    monkeypatch.setenv(fake_rpicam_vid.VARIABLE, "stop=2")
     source = pi(silent_s=60.0)
     threading.Timer(0.3, source.close).start()
     assert 1 <= len(list(source)) <= 2
@@ -241,17 +242,17 @@ def nothing_left():
 
 
 def test_the_fake_plays_a_clip_turned_and_refuses_what_it_does_not_know(monkeypatch, capfd):
-    monkeypatch.setenv(rpicam_vid.VARIABLE, "clip=demo")
+    monkeypatch.setenv(fake_rpicam_vid.VARIABLE, "clip=demo")
     with pi("picamera://0?width=640&height=360&rotation=180") as source:
         turned = cv2.rotate(next(iter(source)).image, cv2.ROTATE_180)
-    first = next(rpicam_vid.clip(str(rpicam_vid.DEMO), 640, 360))
+    first = next(fake_rpicam_vid.clip(str(DEMO), 640, 360))
     assert np.abs(turned.astype(int) - first).mean() < 6.0
     with pytest.raises(SystemExit):
-        rpicam_vid.main(["--shutter-of-gold", "1"])
+        fake_rpicam_vid.main(["--shutter-of-gold", "1"])
     assert "ERROR: ***" in capfd.readouterr().err
 
 
 def test_the_fake_writes_to_a_file_for_a_time(tmp_path):
     words = "--codec yuv420 --width 128 --height 64 --framerate 100 --nopreview -t 50 -o"
-    rpicam_vid.main([*words.split(), str(tmp_path / "raw.yuv")])
+    fake_rpicam_vid.main([*words.split(), str(tmp_path / "raw.yuv")])
     assert (tmp_path / "raw.yuv").stat().st_size % (128 * 64 * 3 // 2) == 0

@@ -14,12 +14,12 @@ from edge.alert.events import EventPublisher
 from edge.camera import open_source
 from edge.camera.source import DEMO
 from edge.decide.evidence import Rule
-from edge.demo.compose import Scene, truth_json, write_clip
-from edge.demo.scene import SIZE_WH, Shot
-from edge.demo.score import judge, listen
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.schema import BoxXYWH, Event, EventType, Picture, Region, Score
 from edge.watch import Watcher
+from tests.scenery.compose import Scene, truth_json, write_clip
+from tests.scenery.scene import SIZE_WH, Shot
+from tests.scenery.score import judge, listen
 
 SMALL_WH = (427, 240)
 NAMES = {"toy", "fox", "boar", "bear"}

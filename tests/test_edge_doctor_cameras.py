@@ -15,8 +15,9 @@ from edge.cli.doctor.target import Target
 from edge.settings import Camera, CameraSettings
 from tests.broker import free_port
 from tests.doctor_world import by_name, put, states
+from tests.helpers import fake_rpicam_vid
 
-FAKE = f"{sys.executable} -m edge.fakes.rpicam_vid"
+FAKE = f"{sys.executable} {fake_rpicam_vid.__file__}"
 
 
 def tried(*sources, **more):

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.camera import open_source
-from edge.demo.scene import Scene
-from edge.demo.scenery import clearing, fractal, paste
 from edge.detect.camera_check import LensCheck, LensSettings, Look, likeness
 from edge.detect.motion import small_grey
+from tests.scenery.scene import Scene
+from tests.scenery.scenery import clearing, fractal, paste
 
 PLACE_WH = (480, 270)
 VIEW_WH = (320, 180)  # what the lens check is given; pictures of this size cost the tests least

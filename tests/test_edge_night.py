@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.demo.scene import Scene
 from edge.detect.camera_check import Night, is_night
+from tests.scenery.scene import Scene
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from edge.alert.notify import title_and_body
 from edge.cli.main import escaped
-from edge.demo.scene import Scene
 from edge.record.outbox import Message
 from edge.run import EventFactory
 from edge.schema import Event
 from tests.command import bear_alarm
+from tests.scenery.scene import Scene
 
 ODD = os.fsdecode(b"B\xe4r.jpg")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")

@@ -18,9 +18,9 @@ from edge.camera.picamera import (
     parse_pi,
 )
 from edge.errors import SourceError
-from edge.fakes import rpicam_vid
+from tests.helpers import fake_rpicam_vid
 
-FAKE = f"{sys.executable} -m edge.fakes.rpicam_vid"
+FAKE = f"{sys.executable} {fake_rpicam_vid.__file__}"
 
 
 def smooth(width, height):
@@ -62,8 +62,8 @@ def test_an_address_that_makes_no_sense_is_one_sentence(word, cause):
 def test_a_width_with_padded_rows_is_asked_for_as_jpeg():
     assert codecs(parse_pi("picamera://0", (1280, 720))) == ["yuv420", "mjpeg"]
     assert codecs(parse_pi("picamera://0", (832, 480))) == ["mjpeg"]  # padded on a Pi 5, not on a Pi 4
-    assert len(rpicam_vid.i420(smooth(128, 4))) == 128 * 4 * 3 // 2
-    assert len(rpicam_vid.i420(smooth(100, 4))) == 128 * 4 * 3 // 2
+    assert len(fake_rpicam_vid.i420(smooth(128, 4))) == 128 * 4 * 3 // 2
+    assert len(fake_rpicam_vid.i420(smooth(100, 4))) == 128 * 4 * 3 // 2
 
 
 def test_the_command_line_is_endless_and_goes_to_the_pipe():

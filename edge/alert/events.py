@@ -66,7 +66,7 @@ class EventPublisher:
         self._troubles: dict[int, str] = {}
 
     def bear(self, frame: Frame, verdict: Decision, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
-        """A verdict as an event to every sink, then its evidence to the writer; ``why`` an end was not seen."""
+        """Publish a decision as an event to every sink; ``why``: the reason why an end was not seen."""
         id_ = self._happenings.pop(verdict.incident, None) or uuid.uuid4().hex
         self._happenings[verdict.incident] = id_  # the last one told is the last to be forgotten
         if len(self._happenings) > REMEMBERED:
@@ -83,7 +83,7 @@ class EventPublisher:
     def trouble(
         self, camera: str, report: Report, media_time_s: float | None = None, *, stopped: bool = False
     ) -> Event:
-        """What is wrong with the camera, or is no more, as an event to every sink.
+        """Publish a fault of the camera, or its end, as an event to every sink.
 
         ``stopped``: an end that only says that nobody watches any more.
         """
@@ -129,7 +129,7 @@ class EventPublisher:
         )
 
     def _marks(self, frame: Frame, verdict: Decision, scores: Sequence[Score]) -> tuple[Mark, ...]:
-        """What moved, and the bear's box with what the classifier was given."""
+        """Return what moved, and the bear's box with what the classifier was given."""
         marks = [Mark(s.region.box_xywh, "", MOVING) for s in scores if s.region.kind == "motion"]
         width, height = frame.size_wh
         x, y, w, h = square(verdict.box_xywh, (width, height), self.context)

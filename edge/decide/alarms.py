@@ -49,7 +49,7 @@ class Decision:
 
     @property
     def alarms(self) -> bool:
-        """Whether it is worth a noise (``Event.alarms``)."""
+        """Return True if it is worth a noise (``Event.alarms``)."""
         return self.quiet is None and (self.type == "new" or self.escalated is not None)
 
 
@@ -80,7 +80,7 @@ class Incident:
     ended: bool = False
 
     def verdict(self, type_: EventType, score: float, **more: Any) -> Decision:
-        """A step in its life, with the bear probability of now (0 to 1); ``more`` are a Verdict's further fields."""
+        """Return a step of it, with the bear probability of now (0 to 1); ``more``: further fields of Decision."""
         return Decision(type_, self.number, self.track, self.label, score, self.top_score, self.box_xywh, **more)
 
     def looked_for(self, time: float, *, found: bool, seeing: bool) -> None:
@@ -91,13 +91,13 @@ class Incident:
             self.missed_at = time
 
     def came_back(self, since: float) -> None:
-        """What was lost is there again since a time (seconds)."""
+        """Note that what was lost is there again since a time (seconds)."""
         if self.missed_at is not None and since - self.missed_at >= LOST_S:
             self.away_s = since - self.missed_at
         self.missed_at = None
 
     def quiet_for(self, time: float) -> bool:
-        """Whether the last noise is so old that one that came back is worth another.
+        """Return True if the last noise is so long ago that a bear that came back is worth another.
 
         Longer at a spot where one happening follows another; and as long again as it has lasted by then, so that what
         comes and goes all night is heard ever more seldom.
@@ -107,7 +107,7 @@ class Incident:
     def worse(
         self, rule: Rule, zones: Sequence[str], score: float, time: float, *, settled: bool, moved: bool
     ) -> str | None:
-        """Why it is worth another alarm, if it is; and it is taken as raised.
+        """Return why it is worth another alarm, or None; note the alarm as raised.
 
         ``settled``: not told just now. ``moved``: what never did has not come back, but was there and not known.
         """
@@ -208,7 +208,10 @@ class TrackEvidence:
         return track.paused and (self.twice is not None or not track.scanned(time, SCANNED_S))
 
     def standing(self, track: Track, time: float, *, night: bool, outside: bool, quiet: str | None) -> EvidenceState:
-        """How the evidence stands after a frame. ``outside``: the track stands in none of the zones there are."""
+        """Return how the evidence stands after a frame.
+
+        ``outside``: the track stands in none of the zones there are.
+        """
         rule, said, held = self.rule, self.counted(track, time, night=night), []
         plain = rule.threshold_for(night=night)
         threshold = rule.threshold_for(still=self._doubted(track, time), night=night)
@@ -307,7 +310,7 @@ class Decider:
         look: CutThumbnail | None = None,
         seeing: bool = True,
     ) -> list[Decision]:
-        """What is to be told after this frame (time in seconds).
+        """Return the decisions to publish after this frame (time in seconds).
 
         ``wall`` (with its time zone) is needed for the schedule and for repeat offenders, ``look`` for the latter.
         ``seeing``: False where the camera shows nothing new; what is not seen then has not gone.
@@ -327,14 +330,14 @@ class Decider:
         return verdicts
 
     def close(self) -> list[Decision]:
-        """The source has ended, or is gone for now, and with it what was still going on."""
+        """End every open incident: the source has ended, or is gone for now."""
         ended = [self._end(incident) for incident in self._happenings if not incident.ended]
         for incident in self._happenings:
             incident.missed_at = None
         return ended
 
     def standings(self) -> tuple[EvidenceState, ...]:
-        """How the evidence of each live track stands after the last frame, oldest track first."""
+        """Return how the evidence of each live track stands after the last frame, oldest track first."""
         now = self._now
         return tuple(
             self._suspects.get(number, TrackEvidence(self.rule)).standing(
@@ -348,7 +351,7 @@ class Decider:
         )
 
     def _look_for(self, time: float, seeing: bool) -> None:
-        """Whether a bear is in the frame at all: one that is seen elsewhere may be the one that is missed here."""
+        """Note whether a bear is in the frame at all: one seen elsewhere may be the one missed here."""
         hits = {track.number for track in self._now.tracks.values() if track.last_hit == time}
         found = any(incident.tracks & hits for incident in self._happenings)
         for incident in self._happenings:
@@ -368,7 +371,7 @@ class Decider:
         return not incident.ended and (left or not incident.tracks)
 
     def _consider(self, track: Track, now: _Now) -> Decision | None:
-        """One track's score of this frame, added up."""
+        """Add one track's score of this frame to its evidence."""
         score = track.now
         if score is None:
             return None
@@ -422,7 +425,10 @@ class Decider:
         return (alone and not suspect.twice) or suspect.evidence.sum >= suspect.alarm_at
 
     def _begin(self, suspect: TrackEvidence, track: Track, score: Score, zones: tuple[str, ...], now: _Now) -> Incident:
-        """A happening of its own. What comes back to one spot again and again is found again for longer each time."""
+        """Begin an incident.
+
+        What comes back to one spot again and again belongs to the same visit for longer each time.
+        """
         # Of pictures that arrive one by one only a person's word holds a spot back: a second may not come.
         if self.repeat_alarms and now.look and not (self.rule.one_picture or track.moved or suspect.twice):
             self.repeat_alarms.alarmed(track.box_xywh, now.look(track.box_xywh), now.time)
@@ -472,7 +478,7 @@ class Decider:
         return self._verdict("update", incident, score, zones=zones, escalated=why)
 
     def _same(self, track: Track, now: _Now) -> Incident | None:
-        """The happening a newly alarming track belongs to, if any."""
+        """Return the incident that a newly alarming track belongs to, or None."""
         open_ones = [h for h in self._happenings if not h.ended]
         for incident in open_ones:
             others = [now.tracks[number] for number in incident.tracks if number in now.tracks]
@@ -496,7 +502,7 @@ class Decider:
         now: _Now,
         onset_s: float,
     ) -> Decision | None:
-        """A track joins a happening that was told already: an update, at once only where it had ended."""
+        """Let a track join an incident that was published: an update, at once only if it had ended."""
         incident.tracks.add(track.number)
         reopened, incident.ended = incident.ended, False
         incident.there_at = now.time
@@ -509,7 +515,7 @@ class Decider:
         return self._verdict("update", incident, score, zones=zones, onset_s=onset_s)
 
     def _retire(self, time: float) -> None:
-        """What has ended and can no longer be found again is past."""
+        """Forget the incidents that have ended and can no longer go on."""
         for incident in [h for h in self._happenings if h.ended and time - h.seen_at > h.again_s]:
             self._happenings.remove(incident)
             self._past.append(incident)
@@ -527,7 +533,7 @@ class Decider:
 
 
 def _near(one: BoxXYWH, other: BoxXYWH) -> bool:
-    """Whether two boxes touch when each is grown by its own size on every side."""
+    """Return True if two boxes touch when each is grown by its own size on every side."""
     grown = [(x - w, y - h, 3 * w, 3 * h) for x, y, w, h in (one, other)]
     return inside(grown[0], grown[1]) > 0
 
@@ -548,7 +554,7 @@ class EndHold:
         self._sure_at = 0.0  # from when on what is seen can be trusted
 
     def __call__(self, verdicts: Sequence[Decision], frame: Frame, *, seeing: bool) -> list[Decision]:
-        """What to tell now; ``seeing``: nothing is known to be wrong with the camera, this frame aside."""
+        """Return the decisions to publish now; ``seeing``: nothing is known to be wrong with the camera."""
         if not seeing or frame.frozen_s >= SAME_S:
             self._sure_at = frame.time + SURE_S
         sure = frame.time >= self._sure_at
@@ -563,7 +569,7 @@ class EndHold:
         return told
 
     def shut(self, ended: Sequence[Decision] = ()) -> list[Decision]:
-        """The ends of all that is open, for nobody sees it; ``ended``: those of happenings the decision has closed."""
+        """Return the ends of all open incidents; ``ended``: those of incidents that the decision has closed."""
         ends = {verdict.incident: verdict for verdict in (*(held for _, held in self._held.values()), *ended)}
         for number in ends:
             self._shut.pop(number, None)

@@ -115,7 +115,7 @@ class Rule:
         return max(threshold, self.still_threshold) if still else threshold
 
     def evidence(self, bear: float, *, ood: float = 0.0, still: bool = False, night: bool = False) -> float:
-        """What one bear probability says, in logits, -c to +c; above 0 where it passes the threshold.
+        """Return what one bear probability says, in logits, -c to +c; above 0 where it passes the threshold.
 
         ``still``: nothing moves there. A stump is looked at again and again and is the same each time, so it has
         the higher threshold to pass. Beyond it each look counts double, for and against: a bear that lies there must
@@ -144,7 +144,7 @@ class Evidence:
         return self.sum >= self.rule.alarm_at
 
     def after(self, said: float, time: float) -> float:
-        """What S would be with one more score."""
+        """Return what S would be with one more score."""
         if self.time is None:
             return max(0.0, self.rule.first_s * said)
         weight = min(max(time - self.time, 0.0), self.rule.step_max_s)

@@ -57,7 +57,7 @@ class RepeatAlarmFilter:
         self._spots: list[_Spot] = []
 
     def alarmed(self, box_xywh: BoxXYWH, thumbnail: Thumbnail, time: float) -> None:
-        """An alarm was raised at a time (seconds) by what never moved, with the usual evidence.
+        """Note an alarm at a time (seconds) by something that never moved, with the usual evidence.
 
         What was raised in spite of ``twice`` is not to be passed: being held back must end within the day.
         """
@@ -69,7 +69,7 @@ class RepeatAlarmFilter:
             del spot.alarms[1 + gaps.index(min(gaps))]
 
     def said(self, event: str, box_xywh: BoxXYWH, at: float, time: float, *, wrong: bool) -> None:
-        """A person said ``at`` (seconds; now it is ``time``) whether the alarm of an event there was wrong.
+        """Note that a person said at ``at`` (seconds; now is ``time``) whether an alarm there was wrong.
 
         For a day after a "wrong", what does not move there needs twice the evidence. Whatever else is said of that
         event takes it back.
@@ -80,7 +80,7 @@ class RepeatAlarmFilter:
             self._spot(box_xywh, time).wrongs[event] = at
 
     def twice(self, box_xywh: BoxXYWH, look: CutThumbnail, time: float, wall: datetime) -> str | None:
-        """Why what never moved in this box needs twice the evidence, in words; None: it does not.
+        """Return why something that never moved in this box needs twice the evidence; None if it does not.
 
         ``look`` is only called for a spot with a history. ``wall`` (with its time zone) is for the words.
         """
@@ -101,7 +101,7 @@ class RepeatAlarmFilter:
         return None
 
     def _spot(self, box_xywh: BoxXYWH, time: float) -> _Spot:
-        """The spot a box lies on, a new one where there is none; the longest untouched goes when there are too many."""
+        """Return the spot a box lies on, or a new one; forget the longest untouched if there are too many."""
         self._forget(time)
         spot = max(self._spots, key=lambda spot: iou(spot.box_xywh, box_xywh), default=None)
         if spot is None or iou(spot.box_xywh, box_xywh) < SAME_SPOT_IOU:
@@ -120,7 +120,7 @@ class RepeatAlarmFilter:
 
 
 def thumbnail(image: Picture, box_xywh: BoxXYWH) -> Thumbnail:
-    """The small grey picture by which two crops are compared: (16, 16), zero mean and unit variance."""
+    """Return the small grey picture by which two crops are compared: (16, 16), zero mean and unit variance."""
     height, width = image.shape[:2]
     x, y, w, h = box_xywh
     left, right = (min(max(round(at * width), 0), width) for at in (x, x + w))
@@ -136,7 +136,7 @@ def thumbnail(image: Picture, box_xywh: BoxXYWH) -> Thumbnail:
 
 
 def alike(one: Thumbnail, other: Thumbnail) -> bool:
-    """Whether two crops are near-identical: correlated, and no cell much changed."""
+    """Return True if two crops are near-identical: correlated, and no cell much changed."""
     # Two blank crops correlate with nothing.
     return float((one * other).mean()) >= LIKE and float(np.abs(one - other).max()) <= MOST_CHANGE
 
@@ -146,12 +146,12 @@ def _again_and_again(times: list[float]) -> bool:
 
 
 def _ends(times: list[float]) -> float:
-    """When alarms at these times, in order, no longer hold their spot back, as one after another is forgotten."""
+    """Return when alarms at these times, in order, no longer hold their spot back."""
     last = next(i for i in range(len(times)) if not _again_and_again(times[i + 1 :]))
     return times[last] + KEPT_S
 
 
 def _words(why: str, since_s: float, until_s: float, wall: datetime) -> str:
-    """The reason for people, in local times of day; seconds from ``wall``."""
+    """Return the reason for people, in local times of day; seconds from ``wall``."""
     since, until = ((wall + timedelta(seconds=ahead)).astimezone().strftime("%H:%M") for ahead in (since_s, until_s))
     return f"{why.format(since)}: it needs twice the evidence until {until}"

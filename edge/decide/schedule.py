@@ -31,7 +31,7 @@ class Window:
     end_min: int  # 1 to 1440, not itself within; below the start where it goes over midnight
 
     def holds(self, day: int, minute: int) -> bool:
-        """Whether a minute (0 to 1439) of a day (0 is Monday) lies in it."""
+        """Return True if a minute (0 to 1439) of a day (0 is Monday) lies in it."""
         if self.start_min < self.end_min:
             return day in self.days and self.start_min <= minute < self.end_min
         evening = day in self.days and minute >= self.start_min
@@ -47,13 +47,13 @@ class Schedule:
     windows: tuple[Window, ...]
 
     def holds(self, wall: datetime) -> bool:
-        """Whether a moment (with its time zone, as ``Frame.wall``) lies in the schedule, in local time."""
+        """Return True if a moment (with its time zone, as ``Frame.wall``) lies in the schedule, in local time."""
         local = wall.astimezone()
         return any(window.holds(local.weekday(), local.hour * 60 + local.minute) for window in self.windows)
 
 
 def parse_schedule(words: str, option: str = "--schedule") -> Schedule:
-    """The schedule that words describe. Raises OptionError that names ``option``."""
+    """Return the schedule that words describe. Raises OptionError that names ``option``."""
     parts = [" ".join(part.lower().split()) for part in words.split(";") if part.strip()]
     if not parts:
         raise OptionError(f"{option} is empty; give times, {EXAMPLE}")

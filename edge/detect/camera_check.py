@@ -98,7 +98,7 @@ class LensCheck:
         self._turned: tuple[float, CameraFault] | None = None  # when a turned camera was noticed
 
     def __call__(self, grey: Grey, time: float) -> tuple[CameraFault, ...]:
-        """What is wrong with this picture, float32 (h, 320), taken at ``time`` seconds."""
+        """Return what is wrong with this picture, float32 (h, 320), taken at ``time`` seconds."""
         look, dt, self._time = Look.at(grey), max(time - self._time, 0.0), time
         wrong = self._unseen(look)
         if wrong:
@@ -126,7 +126,7 @@ class LensCheck:
         self._since = {}
 
     def _unseen(self, look: Look) -> dict[TroubleKind, str]:
-        """What is wrong with a picture in which nothing can be made out, whatever was there before."""
+        """Return what is wrong with a picture in which nothing can be made out, whatever was there before."""
         s = self.settings
         light = float(np.median(look.mean))
         white = float(np.mean(look.mean > 250))
@@ -150,7 +150,7 @@ class LensCheck:
         }
 
     def _missed(self, look: Look, usual: Look) -> dict[TroubleKind, str]:
-        """What is usual at this place and not to be seen now."""
+        """Return what is usual at this place and cannot be seen now."""
         s = self.settings
         lit = (look.mean > DARK) & (look.mean < BRIGHT)
         blurry = False
@@ -184,7 +184,7 @@ class LensCheck:
         return wrong
 
     def _learn(self, look: Look, usual: Look, dt: float) -> None:
-        """What is usual follows what is seen, more slowly downwards; dark and blinded blocks tell nothing."""
+        """Let the usual view follow what is seen, more slowly downwards; skip dark and blinded blocks."""
         s = self.settings
         age = self._time - self._begun
         first = dt / age if 0 < age < s.settle_s else 0.0  # a plain mean to begin with
@@ -196,7 +196,7 @@ class LensCheck:
 
 
 def likeness(one: Grey, other: Grey) -> float | None:
-    """The median correlation of two edge maps over the cells in which both have edges, -1 to 1.
+    """Return the median correlation of two edge maps over the cells in which both have edges, -1 to 1.
 
     None where too little of what ``other`` shows can be compared.
     """
@@ -242,7 +242,7 @@ LASTS_S = 10.0  # headlights and lightning make no day, a shadow no night
 
 
 def is_night(image: Picture | Luma | NDArray[np.float32]) -> bool:
-    """Whether one picture is infrared or dark: (H, W, 3) BGR, or (h, w) grey, which can only be dark."""
+    """Return True if one picture is infrared or dark: (H, W, 3) BGR, or (h, w) grey, which can only be dark."""
     colour, light = _measured(image)
     return light < NIGHT_BELOW or (colour is not None and colour <= COLOURLESS)
 
@@ -268,7 +268,7 @@ class Night:
         self._since: float | None = None  # when the picture began to look otherwise
 
     def __call__(self, image: Picture | Luma | NDArray[np.float32], time: float) -> bool:
-        """Whether it is night, with this picture taken at ``time`` seconds: (H, W, 3) BGR or (h, w) grey.
+        """Return True if it is night, with this picture taken at ``time`` seconds: (H, W, 3) BGR or (h, w) grey.
 
         Grey pictures between coloured ones leave it to those whether it is infrared.
         """
@@ -292,7 +292,7 @@ class Night:
 
 
 def _measured(image: Picture | Luma | NDArray[np.float32]) -> tuple[float | None, float]:
-    """What three quarters of the pixels' channels differ by at most (None: grey), and the mean brightness."""
+    """Return what three quarters of the pixels' channels differ by at most (None: grey), and the mean brightness."""
     step = max(1, min(image.shape[:2]) // SAMPLE_PX)
     sample = image[step // 2 :: step, step // 2 :: step]
     if sample.ndim == 2:
@@ -353,13 +353,13 @@ class FaultDebouncer:
 
     @property
     def now(self) -> tuple[CameraFault, ...]:
-        """The troubles that have been told and last."""
+        """Return the faults that were published and last."""
         return tuple(case.trouble for case in self._cases.values() if case.number)
 
     def __call__(
         self, troubles: Sequence[CameraFault], time: float, *, at_once: Collection[TroubleKind] = ()
     ) -> list[Report]:
-        """What is to be told at this moment (seconds); ``at_once``: kinds that need no grace, for they are sure."""
+        """Return the reports to publish now (seconds); ``at_once``: kinds that are sure and need no grace time."""
         kinds = {trouble.kind for trouble in troubles}
         # While no picture comes, nothing else can be known to be over.
         gone_by = [self._gone_by(kind, time) for kind in self._cases if kind not in kinds and "gone" not in kinds]
@@ -367,14 +367,14 @@ class FaultDebouncer:
         return [report for report in (*gone_by, *lasting) if report]
 
     def close(self, time: float) -> list[Report]:
-        """The camera is let go of: what was told and lasts is over."""
+        """End every fault that was published and lasts: the camera is closed."""
         told = [case for case in self._cases.values() if case.number]
         reports = [Report("end", case.number, case.trouble, max(time - case.since, 0.0)) for case in told]
         self._cases.clear()
         return reports
 
     def _lasting(self, trouble: CameraFault, time: float, at_once: bool) -> Report | None:
-        """A trouble that is there now; told once it has lasted."""
+        """Return a report of a fault that is there now, once it has lasted; else None."""
         case = self._cases.setdefault(trouble.kind, _Case(trouble, time, time))
         if not case.number and time - case.seen_at >= self.clear_s:
             case.since = time
@@ -388,7 +388,7 @@ class FaultDebouncer:
         return Report("new", case.number, trouble, time - case.since)
 
     def _gone_by(self, kind: TroubleKind, time: float) -> Report | None:
-        """A trouble that is not there now; told to be over once that has lasted."""
+        """Return a report that a fault is over, once it has been gone for long enough; else None."""
         case = self._cases[kind]
         if not case.number or time - case.seen_at < min(
             self.clear_s * 2 ** min(case.returns, MOST_RETURNS), MOST_CLEAR_S

@@ -185,17 +185,17 @@ class Card:
     golden_frames: tuple[GoldenFrame, ...] = ()  # empty in cards of version 1
 
     def to_json(self) -> str:
-        """The card as it is stored in the file."""
+        """Return the card as it is stored in the file."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @cached_property
     def alarm_columns(self) -> tuple[int, ...]:
-        """Where the alarm labels stand among the probabilities."""
+        """Return where the alarm labels stand among the probabilities."""
         return tuple(self.labels.index(label) for label in self.alarm_labels)
 
     @cached_property
     def bear_means(self) -> str:
-        """The alarm labels in words."""
+        """Return the alarm labels in words."""
         return ", ".join(label.replace("_", " ") for label in self.alarm_labels)
 
 

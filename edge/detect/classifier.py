@@ -62,7 +62,7 @@ class Classifier:
 
     @property
     def name(self) -> str:
-        """The model's name and short digest, as events carry it."""
+        """Return the model's name and short digest, as events carry it."""
         return f"{self.card.name}@{self.digest[:12]}"
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -82,7 +82,7 @@ class Classifier:
         return probabilities, ood
 
     def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
-        """What the classifier says of each region of one picture, in the same order."""
+        """Return what the classifier says of each region of one picture, in the same order."""
         # Cut as they are scored: all crops of a picture at once would take memory for nothing.
         parts = (regions[start : start + BATCH] for start in range(0, len(regions), BATCH))
         return [score for part in parts for score in self._score_part(image, part)]
@@ -105,7 +105,7 @@ class Classifier:
         return [scored(self.card, *each) for each in zip(regions, probabilities, ood, strict=True)]
 
     def _golden_error(self) -> float:
-        """The largest difference in probability between the card's golden vectors and this machine."""
+        """Return the largest difference in probability between the card's golden vectors and this machine."""
         try:
             return self._golden_difference()
         except ModelError:
@@ -205,7 +205,7 @@ BUNDLED = Path(__file__).parents[1] / "models" / "bear.onnx"
 
 
 def user_folder() -> Path | None:
-    """Where this user's settings live (XDG base directories; %APPDATA% on Windows); None without a home."""
+    """Return where this user's settings live (XDG base directories; %APPDATA% on Windows); None without a home."""
     for variable in ("XDG_CONFIG_HOME", "APPDATA"):
         if os.environ.get(variable):
             return Path(os.environ[variable]) / "bear-alarm"
@@ -216,19 +216,19 @@ def user_folder() -> Path | None:
 
 
 def chosen() -> Path | None:
-    """Where ``bear-alarm model use`` puts the chosen model, whether one is there or not."""
+    """Return where ``bear-alarm model use`` puts the chosen model, whether one is there or not."""
     folder = user_folder()
     return None if folder is None else folder / "model.onnx"
 
 
 def previous() -> Path | None:
-    """Where the model chosen before it is kept."""
+    """Return where the model chosen before it is kept."""
     folder = user_folder()
     return None if folder is None else folder / "model.previous.onnx"
 
 
 def find(model: str | None = None) -> Path:
-    """The model file: ``model``, else $BEAR_ALARM_MODEL, else the chosen one, else the bundled one.
+    """Return the model file: ``model``, else $BEAR_ALARM_MODEL, else the chosen one, else the bundled one.
 
     Raises ModelError when the one named is not a file, or none is named and none ships.
     """
@@ -249,7 +249,7 @@ def find(model: str | None = None) -> Path:
 
 
 def load(model: str | None = None, *, threads: int = 1) -> Classifier:
-    """The classifier ``find`` names. A chosen model gone bad gives way to the last good one, and that is said.
+    """Return the classifier ``find`` names. A chosen model gone bad gives way to the last good one, and that is said.
 
     A model the user named is never replaced: its ModelError stands.
     """

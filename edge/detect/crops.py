@@ -18,7 +18,7 @@ SMALLEST_SIDE_PX = 12  # below this a crop is a smear of two or three pixels
 
 
 def square(box_xywh: BoxXYWH, size_wh: tuple[int, int], context: float) -> tuple[int, int, int, int]:
-    """The pixel rectangle (left, top, width, height) to cut for a region.
+    """Return the pixel rectangle (left, top, width, height) to cut for a region.
 
     A square of ``context`` times the region's longer side around its centre, moved inside the
     picture. Where the picture is too small for a square, the rectangle ends at its borders.
@@ -34,7 +34,7 @@ def square(box_xywh: BoxXYWH, size_wh: tuple[int, int], context: float) -> tuple
 
 
 def cut(image: Picture, box_xywh: BoxXYWH, size: int, context: float = 1.0) -> Picture:
-    """The region of ``image`` as the network takes it: uint8 (size, size, 3) BGR.
+    """Return the region of ``image`` as the network takes it: uint8 (size, size, 3) BGR.
 
     The rectangle of ``square`` is resized with INTER_AREA when it shrinks and INTER_LINEAR when it
     grows; what is not square (only when the picture ends) is squeezed. The whole picture
@@ -48,7 +48,7 @@ def cut(image: Picture, box_xywh: BoxXYWH, size: int, context: float = 1.0) -> P
 
 
 def fit(image: Picture, size: int) -> Picture:
-    """The picture resized to (size, size, 3), squeezed where it is not square."""
+    """Return the picture resized to (size, size, 3), squeezed where it is not square."""
     return fit_to(image, (size, size))
 
 

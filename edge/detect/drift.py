@@ -33,7 +33,7 @@ class Drift:
 
     @property
     def shown(self) -> bool | None:
-        """Whether it is more than chance brings and more than little; None where nobody can tell."""
+        """Return whether it is more than chance brings and more than little; None if unknown."""
         return None if math.isnan(self.psi) else self.psi > max(self.noise, LITTLE)
 
 
@@ -54,7 +54,7 @@ def spread(values: NDArray[np.floating] | Sequence[float], bins: int = BINS) -> 
 
 
 def drift(reference: Spread, values: NDArray[np.floating] | Sequence[float], crops: int) -> Drift:
-    """How far values (N,) have moved from a reference over ``crops`` independent crops.
+    """Return how far values (N,) have moved from a reference over ``crops`` independent crops.
 
     Empty bins count as half a value. Crops that follow each other show the same thing: give one value
     a track or a minute, or ``noise`` is too small. Where the reference is one bin without an end, as older cards have
@@ -77,13 +77,13 @@ def drifts(
     bear: Sequence[float] | NDArray[np.floating],
     brightness: Sequence[float] | NDArray[np.floating],
 ) -> dict[str, Drift]:
-    """Each figure's drift from a card's reference, by its name."""
+    """Return each figure's drift from a card's reference, by its name."""
     values = {"ood": ood, "bear": bear, "brightness": brightness}
     return {name: drift(getattr(reference, name), each, reference.pictures) for name, each in values.items()}
 
 
 def brightness(crop: Picture) -> float:
-    """The mean of a crop's pixels, 0 to 1."""
+    """Return the mean of a crop's pixels, 0 to 1."""
     return float(crop.mean()) / 255
 
 
@@ -95,7 +95,7 @@ def _numbers(values: NDArray[np.floating] | Sequence[float]) -> NDArray[np.float
 
 
 def _rounded_up(edge: float) -> float:
-    """The edge with ``DIGITS`` significant ones, not below it: the values on it stay in the bin below."""
+    """Return the edge with ``DIGITS`` significant ones, not below it: the values on it stay in the bin below."""
     short = float(f"{edge:.{DIGITS}g}")
     if short < edge:
         short = float(f"{short + 10.0 ** (math.floor(math.log10(abs(edge))) + 1 - DIGITS):.{DIGITS}g}")
@@ -103,7 +103,7 @@ def _rounded_up(edge: float) -> float:
 
 
 def _counts(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of values in each bin."""
+    """Return the share of values in each bin."""
     # Bins are closed above: a value on an edge belongs to the bin below it.
     places = np.searchsorted(edges, values, side="left")
     shares: NDArray[np.float64] = np.bincount(places, minlength=len(edges) + 1) / len(values)
@@ -111,7 +111,7 @@ def _counts(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[
 
 
 def _chi_square(freedom: int) -> float:
-    """The ``CHANCE`` quantile of the chi-square distribution (Wilson & Hilferty 1931, good to a hundredth)."""
+    """Return the ``CHANCE`` quantile of the chi-square distribution (Wilson & Hilferty 1931, good to a hundredth)."""
     if freedom < 1:
         return 0.0
     spare = 2 / (9 * freedom)

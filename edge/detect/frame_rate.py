@@ -97,7 +97,7 @@ class CropBudget:
 
     @property
     def crop_s(self) -> float | None:
-        """What scoring one crop has taken lately, in seconds; None before the first."""
+        """Return what scoring one crop has taken lately, in seconds; None before the first."""
         return self._crop_s
 
     @property
@@ -112,7 +112,7 @@ class CropBudget:
         return max(self.least, int(min(self.most, (self.seconds - other_s) / self._crop_s)))
 
     def note(self, crops: int, took_s: float) -> None:
-        """What scoring so many crops has taken, in seconds."""
+        """Note how long scoring so many crops took, in seconds."""
         if crops:
             each = took_s / crops
             self._crop_s = each if self._crop_s is None else self._crop_s + 0.1 * (each - self._crop_s)

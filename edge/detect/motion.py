@@ -49,7 +49,7 @@ def blobs(
     near_px: float,
     near_share: float,
 ) -> list[PixelBox]:
-    """The boxes of what is foreground, largest area first; no part grows into what is not ``seen`` (0)."""
+    """Return the boxes of what is foreground, largest area first; no part grows into what is not ``seen`` (0)."""
     if not cv2.countNonZero(foreground):
         return []
     closed = cv2.morphologyEx(foreground, cv2.MORPH_CLOSE, CLOSING)
@@ -120,7 +120,7 @@ PARTS = 16  # the sway is told in sixteenths of a pixel
 
 
 def middle(change: Grey, seen: Seen | None) -> np.float32:
-    """The lower median of every 4th row and column, 0 where all of it is masked."""
+    """Return the lower median of every 4th row and column, 0 where all of it is masked."""
     sample = change[::STEP, ::STEP]
     values = sample.ravel() if seen is None else sample[seen[::STEP, ::STEP] > 0]
     return _lower_median(values) if len(values) else np.float32(0)
@@ -153,7 +153,7 @@ def relit(background: Grey, grey: Grey, seen: Seen | None) -> tuple[np.float32, 
 
 
 def sway(background: Grey, grey: Grey, seen: Seen | None) -> tuple[float, float] | None:
-    """How far right and down the picture lies of the background in its light, in pixels; None beyond 3.
+    """Return how far right and down the picture lies of the background in its light, in pixels; None beyond 3.
 
     Every whole shift up to 4 is tried and the best refined by a parabola through its neighbours' costs.
     """
@@ -178,7 +178,7 @@ def sway(background: Grey, grey: Grey, seen: Seen | None) -> tuple[float, float]
 
 
 def steadied(grey: Grey, shift: tuple[float, float]) -> tuple[Grey, Seen]:
-    """The picture moved back by ``shift`` (bilinear, borders repeated), and 1 where it has pixels to show."""
+    """Return the picture moved back by ``shift`` (bilinear, borders repeated), and 1 where it has pixels to show."""
     height, width = grey.shape
     right, x_part, xs = _taps(width, shift[0])
     down, y_part, ys = _taps(height, shift[1])
@@ -196,7 +196,7 @@ def _taps(length: int, shift: float) -> tuple[NDArray[np.intp], float, NDArray[n
 
 
 def _lowest(before: float, at: float, after: float) -> float:
-    """Where a parabola through three costs one apart is lowest, from the middle one: -0.5 to 0.5."""
+    """Return where a parabola through three costs one apart is lowest, from the middle one: -0.5 to 0.5."""
     bend = before - 2 * at + after
     return min(max((before - after) / (2 * bend), -0.5), 0.5) if bend > 0 else 0.0
 
@@ -279,7 +279,7 @@ class Place:
             self._few = grey.size * s.touched_share / (CELLS_WH[0] * CELLS_WH[1])
 
     def compare(self, grey: Grey, *, swaying: bool = True) -> Change:
-        """What is different, after what the pole (with ``swaying``) and the light explain."""
+        """Return what is different, after what the pole (with ``swaying``) and the light explain."""
         s, seen = self.settings, self._seen
         change = grey - self.background
         change -= middle(change, seen)
@@ -298,11 +298,11 @@ class Place:
         return found
 
     def _explains(self, other: Change, found: Change) -> bool:
-        """Whether the other leaves less than half of what was found, or no longer everything."""
+        """Return True if the other leaves less than half of what was found, or no longer everything."""
         return 2 * other.count < found.count or other.changed < self.settings.everywhere <= found.changed
 
     def _swayed(self, grey: Grey, background: Grey, shift: tuple[float, float]) -> Change:
-        """The picture moved back by ``shift`` against the background in this light."""
+        """Return the picture moved back by ``shift`` against the background in this light."""
         back, shows = steadied(grey, shift)
         if self._seen is not None:
             # A mask stays where it is in the picture: what it hides may not come from beside it, nor go there.
@@ -316,7 +316,7 @@ class Place:
         return found
 
     def _relit(self, found: Change, gain: np.float32, offset: np.float32) -> Change:
-        """The same picture against the background in another light."""
+        """Return the same picture against the background in another light."""
         lit = np.clip(gain * self.background + offset, 0, 255)  # what is white cannot get whiter
         other = self._against(found.grey, found.grey - lit, gain * self.deviation, found.shows, found.edges)
         other.gain, other.shift = float(gain), found.shift
@@ -356,7 +356,7 @@ class Place:
 
 
 def _shares(foreground: Mask, seen: Seen | None) -> NDArray[np.float32]:
-    """The share of each cell's unmasked pixels that is foreground, (n,) cells that tell anything."""
+    """Return the share of each cell's unmasked pixels that is foreground, (n,) cells that tell anything."""
     # Averaging areas down to the grid gives each cell's share in one call.
     shares = _grid(foreground)
     if seen is None:
@@ -407,7 +407,7 @@ class MotionFinder:
         self._moving = False
 
     def __call__(self, frame: Frame) -> Motion:
-        """What moved since the frames before."""
+        """Return what moved since the frames before."""
         grey = small_grey(_looked_at(frame), self.settings.width_px)
         dt, self._time = max(frame.time - self._time, 0.0), frame.time
         if self._place is None or self._place.background.shape != grey.shape or frame.again:
@@ -424,7 +424,7 @@ class MotionFinder:
         return self._motion(found, grey)
 
     def _first(self, grey: Grey) -> Motion:
-        """Nothing known before holds any more."""
+        """Begin with an unknown background."""
         self._seen = None
         if self.masks:
             height, width = grey.shape
@@ -439,7 +439,7 @@ class MotionFinder:
         self._swayed_since = None
 
     def _all_changed(self, place: Place, grey: Grey) -> Motion:
-        """A jump the first time, movement when it comes again soon."""
+        """Answer a change everywhere: a jump the first time, movement if it comes again soon."""
         if self._kept is None:
             self._kept = (self._time, place)
         self._moving = self._time - self._changed_at <= self.settings.moving_s
@@ -448,7 +448,7 @@ class MotionFinder:
         return Motion((), reset=not self._moving, moving=self._moving, grey=grey)
 
     def _while_moving(self, last: Place, grey: Grey, dt: float) -> Motion:
-        """Each frame against the one before, until nothing changes everywhere for a second."""
+        """Compare each frame with the one before, until nothing changes everywhere for a second."""
         if before := self._before(grey, dt):
             return before
         if last.compare(grey, swaying=False).changed >= self.settings.everywhere:
@@ -458,7 +458,7 @@ class MotionFinder:
         return Motion((), reset=not self._moving, moving=self._moving, grey=grey)
 
     def _before(self, grey: Grey, dt: float) -> Motion | None:
-        """What moved against the place before the last jump, where it looks like that again: it was a flash."""
+        """Return what moved against the place before the last jump, where it looks like that again: it was a flash."""
         if self._kept is None or self._time - self._kept[0] > self.settings.flash_s:
             self._kept = None
             return None
@@ -471,7 +471,7 @@ class MotionFinder:
         return self._motion(found, grey)
 
     def _stands_anew(self, found: Change) -> bool:
-        """Whether the picture has lain beside its place for so long that it will not come back."""
+        """Return True if the picture has lain beside its place for so long that it will not come back."""
         if max(map(abs, found.shift)) < self.settings.swayed_px:
             self._swayed_since = None
         elif self._swayed_since is None:
@@ -479,7 +479,7 @@ class MotionFinder:
         return self._swayed_since is not None and self._time - self._swayed_since > self.settings.swayed_s
 
     def _motion(self, found: Change, grey: Grey) -> Motion:
-        """The boxes of what is foreground, as fractions of the frame."""
+        """Return the boxes of what is foreground, as fractions of the frame."""
         s = self.settings
         height, width = grey.shape
         right, down = found.shift
@@ -501,7 +501,7 @@ class MotionFinder:
 
 
 def small_grey(picture: Picture | Luma, width_px: int = 320) -> Grey:
-    """The grey picture motion is looked for on: float32 (h, width_px), the height by the picture's shape."""
+    """Return the grey picture motion is looked for on: float32 (h, width_px), the height by the picture's shape."""
     height, width = picture.shape[:2]
     rows = (2 * width_px * height + width) // (2 * width)  # rounded, half up
     size_wh = (width_px, min(max(rows, LEAST_HEIGHT_PX), MOST_HEIGHT_PX))
@@ -512,7 +512,7 @@ def small_grey(picture: Picture | Luma, width_px: int = 320) -> Grey:
 
 
 def _looked_at(frame: Frame) -> Picture | Luma:
-    """What of a frame motion looks at. Raises PictureError where it is no picture."""
+    """Return what of a frame motion looks at. Raises PictureError where it is no picture."""
     looked_at = frame.luma if frame.luma is not None else frame.image
     wanted = "uint8 (h, w)" if frame.luma is not None else "uint8 (H, W, 3) in BGR order"
     dimensions = 2 if frame.luma is not None else 3

@@ -72,7 +72,7 @@ class Track:
         return time - self.scanned_at <= within_s
 
     def touches(self, box_xywh: BoxXYWH) -> float:
-        """The largest share in which a box and one of the recent hits' boxes cover each other, 0 to 1."""
+        """Return the largest share in which a box and one of the recent hits' boxes cover each other, 0 to 1."""
         # A hit of the whole frame or of a large part does not make all that lies in it this animal.
         most = max(LARGE, _area(self.box_xywh))
         near = [own for _, own in self.reach if _area(own) <= most and inside(own, self.box_xywh) >= TOUCHING]
@@ -89,7 +89,7 @@ class Tracker:
         self._count = 0
 
     def regions(self, moving: Sequence[Region]) -> list[Region]:
-        """The tracks (kind "track") that none of this frame's motion regions covers: look at them again."""
+        """Return the tracks (kind "track") that none of this frame's motion regions covers: look at them again."""
         return [
             Region(track.box_xywh, "track")
             for track in self.tracks
@@ -101,7 +101,7 @@ class Tracker:
         return any(_overlap(track.box_xywh, region.box_xywh) for track in self.tracks)
 
     def __call__(self, scores: Sequence[Score], time: float) -> list[Track]:
-        """The live tracks after this frame's scores (time in seconds), oldest first."""
+        """Return the live tracks after this frame's scores (time in seconds), oldest first."""
         self.tracks = [track for track in self.tracks if time - track.last_hit <= self.lost_s]
         for track in self.tracks:
             track.now, track.own, track.likely_same_ids, track.absorbed = None, False, [], []
@@ -138,7 +138,7 @@ class Tracker:
         return self.tracks
 
     def _join(self, homes: Sequence[Track], score: Score, time: float, seen: dict[int, list[Score]]) -> None:
-        """An observation is of the first of these tracks; a hit could as well be of the others."""
+        """Give an observation to the first of these tracks; note that a hit could be of the others too."""
         track = homes[0]
         seen.setdefault(track.number, []).append(score)
         track.own = track.own or _own(track, score.region)
@@ -150,12 +150,12 @@ class Tracker:
             track.reach.append((time + REACH_S, score.region.box_xywh))
 
     def _homes(self, score: Score, time: float) -> list[Track]:
-        """The tracks this observation may be of, the likeliest first."""
+        """Return the tracks this observation may be of, the likeliest first."""
         found = [(self._affinity(track, score, time), track) for track in self.tracks]
         return [track for share, track in sorted(found, key=lambda pair: -pair[0]) if share > 0]
 
     def _affinity(self, track: Track, score: Score, time: float) -> float:
-        """How surely an observation is of this track, 0 (not) to 1."""
+        """Return how surely an observation is of this track, 0 (not) to 1."""
         box = score.region.box_xywh
         overlap = iou(track.box_xywh, box)
         if score.bear < self.threshold:
@@ -232,7 +232,7 @@ def iou(one: BoxXYWH, other: BoxXYWH) -> float:
 
 
 def inside(one: BoxXYWH, other: BoxXYWH) -> float:
-    """The share of the smaller box that the larger one covers, 0 to 1."""
+    """Return the share of the smaller box that the larger one covers, 0 to 1."""
     smaller = min(_area(one), _area(other))
     return _common(one, other) / smaller if smaller > 0 else 0.0
 
@@ -256,7 +256,7 @@ def _beside(track: Track, score: Score, bear: float) -> bool:
 
 
 def _own(track: Track, region: Region) -> bool:
-    """Whether a region is the track's own box, whatever was scored in it."""
+    """Return True if a region is the track's own box, whatever was scored in it."""
     return iou(track.box_xywh, region.box_xywh) >= (OWN_SCAN_IOU if region.kind == "sweep" else OWN_IOU)
 
 
@@ -270,7 +270,7 @@ def _order(score: Score) -> tuple[int, float]:
 
 
 def _walked(was: BoxXYWH, box: BoxXYWH, seconds: float) -> bool:
-    """Whether an animal could have gone from one box to the other: half its length, and one more each second."""
+    """Return True if an animal could have gone from one box to the other: half its length, and one more each second."""
     longer = max(*was[2:], *box[2:])
     shorter = min(max(was[2:]), max(box[2:]))
     dx = was[0] + was[2] / 2 - box[0] - box[2] / 2

@@ -29,7 +29,7 @@ class Zone:
     corners: Polygon
 
     def holds(self, box_xywh: BoxXYWH) -> bool:
-        """Whether an animal stands in it: the middle of its box's lower edge, where its feet are, or the box's centre.
+        """Return True if an animal stands in it: the middle of its box's lower edge (its feet) or its centre.
 
         The centre counts too, since a tall fence or grass hides feet, and what the frame scan finds lies there roughly.
         """
@@ -37,7 +37,7 @@ class Zone:
         return contains(self.corners, (x + w / 2, y + h)) or contains(self.corners, (x + w / 2, y + h / 2))
 
     def touches(self, box_xywh: BoxXYWH) -> bool:
-        """Whether any part of it lies in a box, judged on a grid of 16 x 16 points and at its corners."""
+        """Return True if any part of it lies in a box, judged on a grid of 16 x 16 points and at its corners."""
         x, y, w, h = box_xywh
         return covered([self.corners], box_xywh) > 0 or any(
             x <= at_x <= x + w and y <= at_y <= y + h for at_x, at_y in self.corners
@@ -58,7 +58,7 @@ def parse_polygon(words: str, option: str) -> Polygon:
 
 
 def _corners(words: str) -> Polygon:
-    """The pairs of numbers in some words; none where it is in doubt which belong together."""
+    """Return the pairs of numbers in some words; none where it is in doubt which belong together."""
     groups = [part.removeprefix(",").removesuffix(",") for part in words.split() if part != ","]
     try:
         numbers = [[float(number) for number in group.split(",")] for group in groups]
@@ -72,7 +72,7 @@ def _corners(words: str) -> Polygon:
 
 
 def _too_high(corners: Polygon, highest: float) -> str:
-    """What numbers far above 1 look like, and what to write."""
+    """Return what numbers far above 1 look like, and what to write."""
     if highest > 100.0:
         return "these look like pixels; give fractions from 0 to 1: each x by the picture's width, each y by its height"
     better = " ".join(f"{x / 100:.4g},{y / 100:.4g}" for x, y in corners[:MOST_CORNERS])
@@ -80,7 +80,7 @@ def _too_high(corners: Polygon, highest: float) -> str:
 
 
 def parse_masks(words: Sequence[str]) -> tuple[Polygon, ...]:
-    """The polygons of ``--mask``. Raises OptionError where they are none, or leave nothing to look at."""
+    """Return the polygons of ``--mask``. Raises OptionError where they are none, or leave nothing to look at."""
     masks = tuple(parse_polygon(each, "--mask") for each in words)
     if masks and covered(masks, (0.0, 0.0, 1.0, 1.0)) == 1.0:
         raise OptionError("--mask: together the masks cover the whole picture and leave nothing to look at")
@@ -88,7 +88,7 @@ def parse_masks(words: Sequence[str]) -> tuple[Polygon, ...]:
 
 
 def parse_zones(words: Sequence[str], option: str = "--zone") -> tuple[Zone, ...]:
-    """The zones of ``--zone``; those without a name are zone, zone-2 and so on. Raises OptionError."""
+    """Return the zones of ``--zone``; those without a name are zone, zone-2 and so on. Raises OptionError."""
     zones: list[Zone] = []
     for each in words:
         zone, number = parse_zone(each, option), 1
@@ -103,7 +103,7 @@ def parse_zones(words: Sequence[str], option: str = "--zone") -> tuple[Zone, ...
 
 
 def parse_zone(words: str, option: str = "--zone") -> Zone:
-    """A zone of 'NAME=x,y x,y x,y …', or of the corners alone. Raises OptionError."""
+    """Return a zone of 'NAME=x,y x,y x,y …', or of the corners alone. Raises OptionError."""
     name, equals, corners = words.rpartition("=")
     name = name.strip()
     if equals and not re.fullmatch(r"[A-Za-z][\w-]*", name):
@@ -116,13 +116,13 @@ def parse_zone(words: str, option: str = "--zone") -> Zone:
 
 
 def area(corners: Polygon) -> float:
-    """The area a polygon encloses, as a share of the frame (shoelace formula)."""
+    """Return the area a polygon encloses, as a share of the frame (shoelace formula)."""
     pairs = zip(corners, (*corners[1:], corners[0]), strict=True)
     return abs(math.fsum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairs)) / 2
 
 
 def contains(corners: Polygon, point: tuple[float, float]) -> bool:
-    """Whether a point lies in a polygon (even-odd rule); a point past the frame's edge counts as on the edge."""
+    """Return True if a point lies in a polygon (even-odd rule); a point past the frame's edge counts as on the edge."""
     x, y = (min(max(at, 0.0), 1.0) for at in point)
     # On the frame's very edge the rule would be up to rounding.
     x, y = min(max(x, 1e-9), 1.0 - 1e-9), min(max(y, 1e-9), 1.0 - 1e-9)
@@ -134,14 +134,14 @@ def contains(corners: Polygon, point: tuple[float, float]) -> bool:
 
 
 def drawn(polygons: Sequence[Polygon], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pixels of a picture of this size have their centre in one of the polygons: bool (H, W)."""
+    """Return which pixels of a picture of this size have their centre in one of the polygons: bool (H, W)."""
     width, height = size_wh
     xs, ys = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
     return _grid(polygons, xs, ys)
 
 
 def covered(polygons: Sequence[Polygon], box_xywh: BoxXYWH) -> float:
-    """The share of a box that polygons cover together, 0 to 1, judged on a grid of 16 x 16 points."""
+    """Return the share of a box that polygons cover together, 0 to 1, judged on a grid of 16 x 16 points."""
     x, y, w, h = box_xywh
     steps = (np.arange(16) + 0.5) / 16
     return float(np.mean(_grid(polygons, x + w * steps, y + h * steps)))

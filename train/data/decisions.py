@@ -35,7 +35,7 @@ WAIT_S = 10.0  # how long another writer is waited for; a row takes milliseconds
 
 
 def read_rows(table: Path, columns: Sequence[str], row_of: Callable[[dict[str, str]], T]) -> list[T]:
-    """The table's rows. An unfinished last line, as a power cut leaves it, is passed over.
+    """Return the table's rows. An unfinished last line, as a power cut leaves it, is passed over.
 
     Raises CatalogError with line and reason when another row is damaged, or columns are missing.
     """
@@ -92,7 +92,7 @@ def append_rows(
 def _parse(
     table: Path, data: bytes, columns: Sequence[str], row_of: Callable[[dict[str, str]], T]
 ) -> tuple[list[T], int]:
-    """The rows, and how many bytes of ``data`` are whole lines."""
+    """Return the rows, and how many bytes of ``data`` are whole lines."""
     if not data.strip(b"\r\n\xef\xbb\xbf"):
         return [], 0
     lines = data.splitlines(keepends=True)  # of bytes: at line ends only
@@ -137,7 +137,7 @@ class _Counted(Iterator[str]):
 
     @property
     def more(self) -> bool:
-        """Whether lines are left."""
+        """Return True if lines are left."""
         return self.lines < len(self._lines)
 
     def __next__(self) -> str:
@@ -226,7 +226,7 @@ class Decision:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The picture it is about: name and content."""
+        """Return the picture it is about: name and content."""
         return self.file, self.sha256
 
 
@@ -244,12 +244,12 @@ def decide(
 
 
 def take_back(decision: Decision, *, by: str = "") -> Decision:
-    """The row that takes a decision back, now."""
+    """Return the row that takes a decision back, now."""
     return replace(decision, time=now(), decision=UNDO, by=by)
 
 
 def is_about(decision: Decision, root: Path) -> bool:
-    """Whether the picture it is about is there, under its name and unchanged."""
+    """Return True if the picture it is about is there, under its name and unchanged."""
     file = root / decision.file
     try:
         return file.stat().st_size == decision.size and digest_of(file) == decision.sha256
@@ -258,7 +258,7 @@ def is_about(decision: Decision, root: Path) -> bool:
 
 
 def now() -> str:
-    """The present time as a decision's: UTC, to the microsecond."""
+    """Return the present time as a decision's: UTC, to the microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
@@ -269,7 +269,7 @@ def digest_of(file: Path) -> str:
 
 
 def read_decisions(root: Path) -> list[Decision]:
-    """Every row of the table in ``root``, in order; none where there is no table.
+    """Return every row of the table in ``root``, in order; none where there is no table.
 
     Raises CatalogError with line and reason when a row is damaged.
     """
@@ -277,7 +277,7 @@ def read_decisions(root: Path) -> list[Decision]:
 
 
 def read_table(table: Path) -> list[Decision]:
-    """Every row of a table of decisions, such as the one a page hands out. Raises CatalogError."""
+    """Return every row of a table of decisions, such as the one a page hands out. Raises CatalogError."""
     return read_rows(table, COLUMNS, from_row)
 
 
@@ -291,7 +291,7 @@ def append_decisions(root: Path, decisions: Iterable[Decision]) -> list[Decision
 
 
 def live(rows: Iterable[Decision]) -> list[Decision]:
-    """The decisions that hold, oldest first: the last one about each picture, after what was taken back.
+    """Return the decisions that hold, oldest first: the last one about each picture, after what was taken back.
 
     ``before`` is the table's label, also where a picture was decided anew.
     """
@@ -308,7 +308,7 @@ def live(rows: Iterable[Decision]) -> list[Decision]:
 def match(
     pictures: Sequence[Picture], root: Path, decisions: Sequence[Decision]
 ) -> tuple[dict[Picture, Decision], list[Decision]]:
-    """Which decision each picture has, and the decisions that no picture is there for.
+    """Return which decision each picture has, and the decisions that no picture is there for.
 
     The file of that name, while it holds that picture and has the label it had; else files of other names that
     hold it. Only files as large as a decided one are read.
@@ -339,7 +339,7 @@ def match(
 
 
 def decided(pictures: Sequence[Picture], root: Path) -> list[Picture]:
-    """The pictures with the decisions of the table in ``root`` applied: relabelled, without the deleted ones.
+    """Return the pictures with the decisions of the table in ``root`` applied: relabelled, without the deleted ones.
 
     A picture that is no bear any more loses its bears' boxes. Decisions about files that are gone or changed
     are passed over with one warning. Raises CatalogError when the table is damaged.
@@ -367,12 +367,12 @@ def _applied(picture: Picture, decision: Decision | None) -> Picture | None:
 
 
 def from_row(row: Mapping[str, str]) -> Decision:
-    """A decision from the columns of its table. Raises ValueError or KeyError where it makes no sense."""
+    """Return a decision from the columns of its table. Raises ValueError or KeyError where it makes no sense."""
     return Decision(**{name: row[name] for name in COLUMNS if name != "bytes"}, size=int(row["bytes"]))
 
 
 def as_row(decision: Decision) -> dict[str, str]:
-    """The columns of its table."""
+    """Return the columns of its table."""
     return {name: str(getattr(decision, "size" if name == "bytes" else name)) for name in COLUMNS}
 
 

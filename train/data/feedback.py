@@ -49,7 +49,7 @@ class Refused:
 
 
 def verdict_of(case: Case, names: Mapping[str, str], *, unreviewed_negatives: bool) -> Verdict | Refused:
-    """What the case's pictures are. ``names``: further names of labels, such as fox -> no_bear.
+    """Return what the case's pictures are. ``names``: further names of labels, such as fox -> no_bear.
 
     A confirmed bear is a bear of unknown kind: the kind that the model told is its own guess, and nobody's word.
     """
@@ -110,12 +110,12 @@ def is_cut(part: str) -> bool:
 
 
 def day_of(case: Case, zone: tzinfo | None) -> str:
-    """The local day of the alarm, 2026-11-28; ``zone`` None: this machine's."""
+    """Return the local day of the alarm, 2026-11-28; ``zone`` None: this machine's."""
     return f"{case.at.astimezone(zone):%Y-%m-%d}"
 
 
 def row_of(case: Case, look: Look, verdict: Verdict, *, site: str, zone: tzinfo | None, split: str) -> Row:
-    """One row, its file named after case and look, so that the same picture has the same name each time."""
+    """Return one row, its file named after case and look, so that the same picture has the same name each time."""
     day = day_of(case, zone)
     kind, _, key = case.key.partition("=")
     name = f"{case.at:%H%M%S}-{kind}-{_plain(key)[:16]}-{_plain(look.part)}.jpg"
@@ -133,12 +133,12 @@ def row_of(case: Case, look: Look, verdict: Verdict, *, site: str, zone: tzinfo 
 
 
 def boxes_of(look: Look) -> Sequence[tuple[str, BoxXYWH]]:
-    """The bear's box, where the picture is a whole frame."""
+    """Return the bear's box, where the picture is a whole frame."""
     return [("bear", look.box_xywh)] if look.box_xywh is not None else []
 
 
 def relabelled(row: Row, case: Case, verdict: Verdict) -> Row:
-    """A row that is there, of this case, as another review has it: file, group and source stay."""
+    """Return a row that is there, of this case, as another review has it: file, group and source stay."""
     score = _SCORE.search(row["note"])
     note = _note(case, verdict, part_of(row["note"]) or "", score[1] if score else _told(case.score))
     return row | {"label": verdict.label, "note": note}
@@ -191,7 +191,7 @@ class Ledger:
 
     @property
     def dry(self) -> bool:
-        """Whether nothing is written."""
+        """Return True if nothing is written."""
         return self._table is None
 
     def put(self, row: Mapping[str, str], boxes: Boxes | None = ()) -> None:
@@ -319,7 +319,7 @@ class Brought:
     kept: list[str] = field(default_factory=list)  # what stays as it is for want of an answer, a sentence each
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return all of it, ready for JSON."""
         plain = {name: value for name, value in vars(self).items() if isinstance(value, int)}
         return plain | {
             "pictures": dict(sorted(self.pictures.items())),
@@ -348,7 +348,7 @@ def bring(shelf: Shelf, data: Path, wanted: Wanted, *, dry: bool = False, track:
 
 
 def missing_cameras(shelf: Shelf, cameras: Collection[str]) -> tuple[list[str], list[str]]:
-    """Those of ``cameras`` that no evidence is of, and the cameras that there are, if any is missing; sorted."""
+    """Return those of ``cameras`` that no evidence is of, and the cameras that there are, if any is missing; sorted."""
     seen: set[str] = set()
     for unit in shelf.units:
         if seen.issuperset(cameras):

@@ -98,7 +98,7 @@ def import_(
 
 
 def zone_of(name: str | None) -> tzinfo | None:
-    """The time zone of that name; None: this machine's. Raises OptionError."""
+    """Return the time zone of that name; None: this machine's. Raises OptionError."""
     if name is None:
         return None
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError

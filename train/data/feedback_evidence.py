@@ -42,7 +42,7 @@ class Unit:
     _read: Read
 
     def read(self, name: str) -> bytes:
-        """What one of its files holds. Raises PictureError where it cannot be read."""
+        """Return what one of its files holds. Raises PictureError where it cannot be read."""
         return self._read(name)
 
 
@@ -205,7 +205,7 @@ class Case:
 
 
 def open_case(unit: Unit) -> Case | None:
-    """The case; None for what is no bear's event. Raises PictureError or OptionError for what cannot be read."""
+    """Return the case; None for what is no bear's event. Raises PictureError or OptionError for what cannot be read."""
     return _event(unit) if unit.kind == "event" else _negative(unit)
 
 
@@ -285,7 +285,7 @@ def _review(unit: Unit, name: str) -> Review | None:
 
 
 def _alarmed_at(name: str) -> datetime | None:
-    """The alarm's time as the event's folder says it: ``event.json`` has that of the event told last."""
+    """Return the alarm's time as the event's folder says it: ``event.json`` has that of the event told last."""
     found = _FOLDER_TIME.search(name)
     try:
         at = datetime.strptime("".join(found.groups()), "%Y-%m-%d%H%M%S") if found else None
@@ -305,7 +305,7 @@ def _box(found: list[Any]) -> BoxXYWH:
 
 
 def _number(found: Any) -> float:
-    """A finite number. Raises ValueError, TypeError."""
+    """Return a finite number. Raises ValueError, TypeError."""
     try:
         number = float(found)
     except OverflowError:

@@ -74,12 +74,12 @@ def negative_looks(case: Case, box_xywh: BoxXYWH | None, *, framed: bool) -> lis
 
 
 def alike(one: Look, other: Look) -> bool:
-    """Whether two looks show the same, but for a breath of wind and the sensor's noise."""
+    """Return True if two looks show the same, but for a breath of wind and the sensor's noise."""
     return float(np.abs(one.thumb - other.thumb).mean()) < ALIKE
 
 
 def _candidates(case: Case, framed: bool, most: int, problem: Problem) -> Iterator[Look]:
-    """The best first: the whole frame of a bear, the best crop, then the clip."""
+    """Yield the best first: the whole frame of a bear, the best crop, then the clip."""
     makers = [_full, _crop] if framed else [_crop, _full]
     for make in makers:
         try:
@@ -106,7 +106,7 @@ def _crop(case: Case, _: bool) -> Look | None:
 
 
 def _full(case: Case, framed: bool) -> Look | None:
-    """The whole frame of the alarm. Its box is where the way begins, or the one a person drew."""
+    """Return the whole frame of the alarm. Its box is where the way begins, or the one a person drew."""
     begin = case.path[0] if case.path and case.path[0].at_s == 0.0 else None
     drawn = case.review.box_xywh if case.review else None
     box = drawn or (begin.box_xywh if begin else None)
@@ -135,7 +135,7 @@ def _clip(case: Case, name: str, from_s: float, framed: bool, most: int) -> Iter
 
 
 def _frames(data: bytes, times_s: Sequence[float], name: str) -> list[Picture | None]:
-    """The frame nearest to each time, None where there is none near. Raises PictureError for a broken clip."""
+    """Return the frame nearest to each time, None where there is none near. Raises PictureError for a broken clip."""
     try:
         import av
     except ImportError:
@@ -190,7 +190,7 @@ def _cut(image: Picture, box_xywh: BoxXYWH) -> Picture:
 
 
 def _inside(box_xywh: BoxXYWH) -> BoxXYWH:
-    """The part of a box inside the frame. Raises PictureError where there is none."""
+    """Return the part of a box inside the frame. Raises PictureError where there is none."""
     x, y, w, h = box_xywh
     left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, 1.0), min(y + h, 1.0)
     if not (left < right and top < bottom):
@@ -199,7 +199,7 @@ def _inside(box_xywh: BoxXYWH) -> BoxXYWH:
 
 
 def _side(box_xywh: BoxXYWH, image: Picture) -> float:
-    """The longer side of a box, pixels."""
+    """Return the longer side of a box, pixels."""
     return max(box_xywh[2] * image.shape[1], box_xywh[3] * image.shape[0])
 
 

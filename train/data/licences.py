@@ -81,7 +81,7 @@ class Licence:
 
     @property
     def url(self) -> str:
-        """Where a Creative Commons licence can be read; "" for others, or without a version."""
+        """Return where a Creative Commons licence can be read; "" for others, or without a version."""
         if self.kind == "CC0":
             return "https://creativecommons.org/publicdomain/zero/1.0/"
         if not self.kind.startswith("CC ") or not self.version:
@@ -90,7 +90,7 @@ class Licence:
 
 
 def find_licence(words: str | None, url: str | None = "") -> Licence:
-    """The licence that words or an address name; kind ``unknown`` or ``not stated``, which do not ship, else.
+    """Return the licence that words or an address name; kind ``unknown`` or ``not stated``, which do not ship, else.
 
     Where words and address name two different ones, the one that does not ship counts. An address where licences
     live (Creative Commons, rightsstatements.org) that is not understood makes the whole unknown.
@@ -118,12 +118,15 @@ def _by_words(words: str) -> Licence:
 
 
 def may_ship(words: str) -> bool:
-    """Whether a model trained on a picture of this licence may be passed on. "" (no table) is the owner's affair."""
+    """Return True if a model trained on a picture of this licence may be passed on.
+
+    "" (no table) is the owner's affair.
+    """
     return not words or find_licence(words).ships
 
 
 def stated(words: str, url: str) -> str:
-    """What a table's two columns say of a picture: its words, unless the address names what does not ship."""
+    """Return what a table's two columns say of a picture: its words, unless the address names what does not ship."""
     found = find_licence(words, url)
     return found.name if may_ship(words) and not found.ships and (words or url) else words
 
@@ -183,6 +186,6 @@ class Licences(StrEnum):
         }[self.value]
 
     def takes(self, licence: Licence) -> bool:
-        """Whether a picture of this licence is wanted."""
+        """Return True if a picture of this licence is wanted."""
         stated = licence.kind.startswith("CC ")
         return licence.ships or (stated and self is not Licences.shippable) or self is Licences.any

@@ -72,12 +72,12 @@ def words_of(note: str) -> str:
 
 
 def in_domain(rows: Iterable[Row]) -> list[Row]:
-    """The pictures that are no outsiders."""
+    """Return the pictures that are no outsiders."""
     return [row for row in rows if kind_of(row) is None]
 
 
 def of_catalog(trained: Sequence[Row], others: Sequence[Row]) -> list[Outsider]:
-    """The outsiders among a run's pictures: those it was trained on, and those it was not."""
+    """Return the outsiders among a run's pictures: those it was trained on, and those it was not."""
     return [
         Outsider(kind, row.file, seen)
         for rows, seen in ((trained, True), (others, False))
@@ -87,7 +87,7 @@ def of_catalog(trained: Sequence[Row], others: Sequence[Row]) -> list[Outsider]:
 
 
 def of_folder(folder: Path) -> list[Outsider]:
-    """The outsiders in a folder with one sub-folder a kind (indoor, drawings, …). Raises OptionError."""
+    """Return the outsiders in a folder with one sub-folder a kind (indoor, drawings, …). Raises OptionError."""
     if not folder.is_dir():
         raise OptionError(f"{folder}: no such folder; --outsiders takes a folder with one sub-folder a kind")
     found = [
@@ -137,7 +137,7 @@ def mud(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The sun in the lens: almost all is white."""
+    """Return the sun in the lens: almost all is white."""
     side = image.shape[0]
     soft = cv2.GaussianBlur(image, (0, 0), side * 0.04)
     return soft + (255 - soft) * rng.uniform(0.85, 1.0)
@@ -154,7 +154,7 @@ def frost(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _behind(
     image: np.ndarray, colour: np.ndarray, radius: float, softness: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """The picture behind a soft-edged disc of one colour, ``radius`` in half diagonals."""
+    """Return the picture behind a soft-edged disc of one colour, ``radius`` in half diagonals."""
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     middle = rng.uniform(0.3, 0.7, 2)

@@ -44,7 +44,7 @@ class Picture:
 
     @property
     def unit(self) -> str:
-        """The finest thing a split may not cut: the group, or the whole source where there is none."""
+        """Return the finest thing a split may not cut: the group, or the whole source where there is none."""
         return f"{self.source}/{self.group}" if self.group else self.source
 
     @property
@@ -65,7 +65,7 @@ class Catalog:
     called: str = ""  # the source of pictures that name none
 
     def count(self, by: str) -> dict[str, int]:
-        """How many pictures for each value of a field: ``label``, ``source``, ``licence`` …"""
+        """Return how many pictures for each value of a field: ``label``, ``source``, ``licence`` …"""
         return dict(Counter(str(getattr(picture, by)) for picture in self.pictures).most_common())
 
 
@@ -75,7 +75,7 @@ def called(label: str) -> str:
 
 
 def is_bear(label: str) -> bool:
-    """Whether a label raises an alarm."""
+    """Return True if a label raises an alarm."""
     return label in ALARM_LABELS or label == BEAR_ANY
 
 
@@ -96,7 +96,7 @@ def check_trainable(catalog: Catalog) -> None:
 
 
 def name_inside(file: Path, root: Path) -> str | None:
-    """A file's name relative to the folder it lies in, None where it lies elsewhere."""
+    """Return a file's name relative to the folder it lies in, None where it lies elsewhere."""
     for path, folder in ((file, root), (file.resolve(), root.resolve())):
         if path.is_relative_to(folder):
             return path.relative_to(folder).as_posix()

@@ -167,7 +167,7 @@ Split = dict[str, list[Picture]]
 def split_catalog(
     catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test: Iterable[str] = (), fold: Fold | None = None
 ) -> Split:
-    """The pictures of each part. Sources named in ``tune`` and ``test`` go there whole, the rest to train.
+    """Return the pictures of each part. Sources named in ``tune`` and ``test`` go there whole, the rest to train.
 
     Without names: the table's own split column where it has all three, else whole sources where
     every part can have bears and others, else whole groups. Frames of trail cameras go their own way
@@ -298,7 +298,7 @@ def _require_both(split: Split, catalog: Catalog) -> None:
 
 
 def name_of(picture: Picture, root: Path) -> str:
-    """How a picture is called in ``split.csv``: relative to the pictures' folder where it lies inside."""
+    """Return how a picture is called in ``split.csv``: relative to the pictures' folder where it lies inside."""
     return name_inside(picture.file, root) or str(picture.file)
 
 
@@ -324,7 +324,7 @@ def write_split(split: Split, root: Path, path: Path, left_out: Iterable[Picture
 
 
 def read_split(catalog: Catalog, path: Path) -> Split:
-    """The split a run was trained with, as pictures of the catalogue; those it left out are in no part.
+    """Return the split a run was trained with, as pictures of the catalogue; those it left out are in no part.
 
     Raises CatalogError when the catalogue holds a picture that the run does not know, or the file is damaged.
     """

@@ -53,12 +53,12 @@ def parse_labels(options: Iterable[str]) -> dict[str, str]:
 
 
 def plain_name(name: str) -> str:
-    """A name as labels are written: "Polar Bear" -> "polar_bear"."""
+    """Return a name as labels are written: "Polar Bear" -> "polar_bear"."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def label_of(name: str, names: Mapping[str, str]) -> str | None:
-    """The label that a name, such as a folder's, means by ``names``; None where it means none."""
+    """Return the label that a name, such as a folder's, means by ``names``; None where it means none."""
     label = names.get(plain_name(name), plain_name(name))
     return label if label in TRAINING_LABELS else None
 
@@ -92,7 +92,7 @@ UNSORTED = "unsorted"  # gathered pictures that nobody has labelled yet: trainin
 
 
 def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None, called: str | None = None) -> Catalog:
-    """The table of a manifest CSV or a folder-per-label.
+    """Return the table of a manifest CSV or a folder-per-label.
 
     ``aliases`` maps further names to labels (``{"dog": "no_bear"}``). Pictures that name no source are of
     source ``called``, by default the folder's or the manifest's name. Raises CatalogError with one sentence
@@ -139,7 +139,7 @@ def licences_in(folder: Path) -> dict[Path, str]:
 
 
 def source_name(path: Path) -> str:
-    """What pictures that name no source are called by: their folder's name, or the manifest's."""
+    """Return what pictures that name no source are called by: their folder's name, or the manifest's."""
     manifest = path / MANIFEST if path.is_dir() else path
     return manifest.stem if manifest.exists() else path.resolve().name
 
@@ -152,7 +152,7 @@ def _resolve(named: str, names: Mapping[str, str], where: object) -> str:
 
 
 def unknown_label(named: str) -> str:
-    """The sentence about a label that nobody knows: what was meant, or how to say what it is."""
+    """Return the sentence about a label that nobody knows: what was meant, or how to say what it is."""
     near = get_close_matches(plain_name(named), [*TRAINING_LABELS, *ALIASES], 1, 0.75)
     if near:
         return f"unknown label {named!r}; did you mean {near[0]}? Labels are {IN_WORDS}"
@@ -340,7 +340,7 @@ Boxes = Sequence[tuple[str, BoxXYWH]]  # what is in it, and where
 
 
 def plain_text(words: str) -> str:
-    """Words as one line of UTF-8 can hold them: control characters become a space, surrogates U+FFFD."""
+    """Return words as one line of UTF-8 can hold them: control characters become a space, surrogates U+FFFD."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _CONTROL.sub(" ", words))
 
 
@@ -368,7 +368,7 @@ def check_no_loose(root: Path, option: str) -> None:
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Values]) -> bytes:
-    """A CSV table as UTF-8, lines end in LF; what a row lacks is empty."""
+    """Return a CSV table as UTF-8, lines end in LF; what a row lacks is empty."""
     lines = _Lines()
     writer = csv.DictWriter(lines, columns, restval="", lineterminator="\r\n")
     writer.writeheader()
@@ -453,12 +453,12 @@ class Table:
 
     @property
     def rows(self) -> Sequence[Values]:
-        """The pictures' rows, in the table's order."""
+        """Return the pictures' rows, in the table's order."""
         return self._pictures.rows
 
     @property
     def left_out(self) -> Sequence[Values]:
-        """What was looked at and left out: address or path, page, kind, words."""
+        """Return what was looked at and left out: address or path, page, kind, words."""
         return self._out.rows
 
     def add(self, row: Values, boxes: Boxes = ()) -> None:

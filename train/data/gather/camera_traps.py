@@ -43,12 +43,12 @@ class TrapSet:
         return dict(sorted(counted.items(), key=lambda pair: -pair[1]))
 
     def category(self, annotation: Mapping[str, Any]) -> str:
-        """The name of what was seen."""
+        """Return the name of what was seen."""
         return self.categories.get(str(annotation.get("category_id")), "")
 
 
 def read_set(path: Path) -> TrapSet:
-    """A set's JSON, or the zip that holds it alone. Raises CatalogError where it is none."""
+    """Return a set's JSON, or the zip that holds it alone. Raises CatalogError where it is none."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
@@ -136,7 +136,7 @@ def from_set(
 
 
 def _in_turn(places: Mapping[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
-    """One picture of each place, then the next of each; shuffled the same way each time."""
+    """Return one picture of each place, then the next of each; shuffled the same way each time."""
     shuffled = [sorted(places[place], key=lambda each: _shuffle(each[0])) for place in sorted(places, key=_shuffle)]
     return [each for round_ in zip_longest(*shuffled) for each in round_ if each is not None]
 
@@ -146,7 +146,7 @@ def _shuffle(name: str) -> str:
 
 
 def _boxes(traps: TrapSet, number: str, labels: Mapping[str, str], label: str) -> tuple[Boxes, Boxes]:
-    """The boxes of a picture's label: as fractions where the set tells the picture's size, else in pixels."""
+    """Return the boxes of a picture's label: as fractions where the set tells the picture's size, else in pixels."""
     image = traps.images[number]
     w, h = float(image.get("width") or 0), float(image.get("height") or 0)
     boxes: list[tuple[str, BoxXYWH]] = []

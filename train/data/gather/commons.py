@@ -101,7 +101,7 @@ def _file(page: dict[str, Any], label: str, licences: Licences) -> Iterator[Foun
 
 
 def plain(markup: str) -> str:
-    """Words without their HTML; a name stands in links and boxes."""
+    """Return words without their HTML; a name stands in links and boxes."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())[:120]
 
 

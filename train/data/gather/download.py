@@ -71,7 +71,7 @@ class Downloader:
         self._hosts: dict[str, _Host] = defaultdict(lambda: _Host(threading.Semaphore(self.per_host)))
 
     def all(self, wanted: Iterable[T], address: Callable[[T], str | Failed]) -> Iterator[tuple[T, bytes | Failed]]:
-        """Each thing with the bytes of its address, or why there are none, in order; a few are fetched ahead.
+        """Yield each thing with the bytes of its address, or why there are none, in order; a few are fetched ahead.
 
         A thing that has no address but a failure comes with that. Left early, or by Ctrl-C, it stops what is under way.
         """
@@ -92,7 +92,7 @@ class Downloader:
             self._stop.clear()
 
     def fetch(self, url: str | Failed) -> bytes | Failed:
-        """The bytes at an address, or why there are none."""
+        """Return the bytes at an address, or why there are none."""
         if isinstance(url, Failed):
             return url
         name = _asked_at(url)
@@ -124,7 +124,7 @@ class Downloader:
         return said
 
     def _once(self, url: str) -> bytes | Failed | tuple[int, float | None]:
-        """The bytes, a failure for good, or status and seconds to wait of a host that is busy."""
+        """Return the bytes, a failure for good, or status and seconds to wait of a host that is busy."""
         with self.client.stream("GET", url) as answer:
             status = answer.status_code
             if status in BUSY:
@@ -193,7 +193,7 @@ def retry_after(words: str | None) -> float | None:
 
 
 def user_agent(contact: str = "") -> str:
-    """Who asks, as the services want to know it."""
+    """Return who asks, as the services want to know it."""
     return f"bear-alarm/{__version__} (gathers training pictures for a person{'; ' + contact if contact else ''})"
 
 

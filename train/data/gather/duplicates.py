@@ -45,18 +45,18 @@ class Look:
 
     @property
     def coarse(self) -> NDArray[np.float32]:
-        """The whole at a glance, (SIDE_PX, SIDE_PX), 0 to 255."""
+        """Return the whole at a glance, (SIDE_PX, SIDE_PX), 0 to 255."""
         small = cv2.resize(self.grey.astype(np.float32), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
         return np.asarray(small, np.float32)
 
     @property
     def fine(self) -> NDArray[np.float32]:
-        """Each patch of PATCH_PX by PATCH_PX as its mean, (FINE_PX, FINE_PX), 0 to 255."""
+        """Return each patch of PATCH_PX by PATCH_PX as its mean, (FINE_PX, FINE_PX), 0 to 255."""
         return np.asarray(cv2.blur(self.grey.astype(np.float32), (PATCH_PX, PATCH_PX)), np.float32)
 
     @property
     def screen(self) -> NDArray[np.uint8]:
-        """Every fourth patch of ``fine`` in both directions, which together cover it; rounded, flat, SIDE_PX².
+        """Return every fourth patch of ``fine`` in both directions, which together cover it; rounded, flat, SIDE_PX².
 
         Its order is such that any beginning of it is spread over the whole picture.
         """
@@ -78,7 +78,7 @@ class Looks:
         self._held: OrderedDict[str, Look] = OrderedDict()
 
     def __call__(self, name: str) -> Look | None:
-        """A picture's look, None where it cannot be opened."""
+        """Return a picture's look, None where it cannot be opened."""
         look = self._held.get(name)
         if look is None:
             look = self._open(name)
@@ -109,7 +109,7 @@ AT_ONCE = 256  # pictures that are screened at once
 
 
 def same_picture(one: Look, other: Look, *, fixed_camera: bool) -> bool:
-    """Whether two pictures whose hashes are near are copies of each other."""
+    """Return True if two pictures whose hashes are near are copies of each other."""
     if fixed_camera:
         alike = _apart(one.coarse, other.coarse) <= MEAN_LEVELS
         return alike and float(np.abs(one.fine - other.fine).max()) <= PATCH_LEVELS
@@ -117,7 +117,7 @@ def same_picture(one: Look, other: Look, *, fixed_camera: bool) -> bool:
 
 
 def _apart(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """How many levels two grey pictures differ on average, their light evened out."""
+    """Return how many levels two grey pictures differ on average, their light evened out."""
     return float(np.abs(_evened(one) - _evened(other)).mean())
 
 
@@ -127,7 +127,7 @@ def _evened(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _apart_fitted(one: Look, other: Look) -> float:
-    """The same after ``other`` was moved and stretched to fit; infinite where it cannot be made to fit."""
+    """Return the same after ``other`` was moved and stretched to fit; infinite where it cannot be made to fit."""
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
     fit, everywhere = np.eye(2, 3, dtype=np.float32), np.ones((SIDE_PX, SIDE_PX), np.uint8)
     try:
@@ -143,7 +143,7 @@ def _apart_fitted(one: Look, other: Look) -> float:
 
 
 def phash(image: Picture) -> int:
-    """The perceptual hash, 64 bits. Raises MissingExtraError without imagehash."""
+    """Return the perceptual hash, 64 bits. Raises MissingExtraError without imagehash."""
     small = cv2.resize(image, (128, 128), interpolation=cv2.INTER_AREA)
     grey = need("PIL.Image").fromarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))
     return int(str(need("imagehash").phash(grey)), 16)
@@ -185,7 +185,7 @@ class Duplicates:
             self._names[slot] = ""
 
     def find(self, image: Picture, code: int, source: str, fixed_camera: bool) -> str | None:
-        """The name of a picture that this one is a copy of, the nearest first; None where it is new."""
+        """Return the name of a picture that this one is a copy of, the nearest first; None where it is new."""
         near = self._near(code)
         if not near:
             return None
@@ -214,7 +214,7 @@ class Duplicates:
         return [slot for slot in slots if slot not in refuted]
 
     def _near(self, code: int) -> list[int]:
-        """The slots whose hashes are near, the nearest first."""
+        """Return the slots whose hashes are near, the nearest first."""
         apart = np.bitwise_xor(self._hashes[: len(self._names)], np.uint64(code)).view(np.uint8).reshape(-1, 8)
         bits = np.unpackbits(apart, axis=1).sum(axis=1)
         order = np.argsort(bits, kind="stable")

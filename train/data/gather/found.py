@@ -22,7 +22,7 @@ from train.data.table import plain_text
 
 
 def need(module: str) -> Any:
-    """The module, imported now. Raises MissingExtraError with the pip line where it is not installed."""
+    """Return the module, imported now. Raises MissingExtraError with the pip line where it is not installed."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -86,22 +86,22 @@ class Found:
 
     @property
     def noted(self) -> str:
-        """The note for the table: what is on the picture, then that a trail camera took it."""
+        """Return the note for the table: what is on the picture, then that a trail camera took it."""
         return "; ".join(filter(None, (self.note, TRAIL_CAMERA if self.trail_camera else "")))
 
     @property
     def key(self) -> str:
-        """What it is known by in the table, whichever size of it was fetched and from whom it was heard."""
+        """Return what it is known by in the table, whichever size of it was fetched and from whom it was heard."""
         return plain_text(photo_key(self.url)) if self.url else self.known_by
 
     @property
     def address(self) -> str:
-        """Where it was looked for: its address, its path, or what else it is known by."""
+        """Return where it was looked for: its address, its path, or what else it is known by."""
         return self.url or (str(self.file.absolute()) if self.file else self.known_by)
 
 
 def understood(records: Iterable[T], read: Callable[[T], Iterable[Found]], source: str) -> Iterator[Found]:
-    """What ``read`` makes of each record that a source answered with.
+    """Yield what ``read`` makes of each record that a source answered with.
 
     Of a record that is not as the source documents it the rest is left out: it is offered as ``failed``, and counted.
     """
@@ -122,7 +122,7 @@ def photo_key(url: str) -> str:
 
 
 def safe_name(words: str, fallback: str = "picture") -> str:
-    """A file's stem from any words: letters, digits, dots and dashes, no longer than ``LONGEST_NAME``.
+    """Return a file's stem from any words: letters, digits, dots and dashes, no longer than ``LONGEST_NAME``.
 
     Two words that differ only in what was left out get different stems.
     """
@@ -134,7 +134,7 @@ def safe_name(words: str, fallback: str = "picture") -> str:
 
 
 def name_in(url: str) -> str:
-    """The file's name at the end of an address, without its suffix; "" of what is no address."""
+    """Return the file's name at the end of an address, without its suffix; "" of what is no address."""
     try:
         return Path(unquote(urlsplit(url).path)).stem
     except ValueError:  # "http://[photo]/1.jpg"; whoever fetches it says so
@@ -142,7 +142,7 @@ def name_in(url: str) -> str:
 
 
 def host_in(url: str) -> str:
-    """The host of an address; "" of what is no address."""
+    """Return the host of an address; "" of what is no address."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -173,11 +173,11 @@ class Tally:
 
     @property
     def kept(self) -> int:
-        """How many came in, better copies of what was there included."""
+        """Return how many came in, better copies of what was there included."""
         return self.counts[NEW] + self.counts[BETTER]
 
     def lines(self, out: Path, total: int) -> list[str]:
-        """What to say at the end."""
+        """Return what to say at the end."""
         there = f", {self.counts[THERE]} were there already" if self.counts[THERE] else ""
         new = f"{self.counts[NEW]} new picture{'' if self.counts[NEW] == 1 else 's'}"
         lines = [f"{new} in {out}, which now has {total}{there}."]

@@ -117,7 +117,7 @@ def _place(location: Any) -> str:
 
 
 def _session(contact: str) -> Any:
-    """A session that asks once a second at most, as iNaturalist wishes, and keeps nothing on the disk."""
+    """Return a session that asks once a second at most, as iNaturalist wishes, and keeps nothing on the disk."""
     limiter, session = need("requests_ratelimiter"), need("pyinaturalist.session")
     return session.ClientSession(
         cache_file=":memory:",

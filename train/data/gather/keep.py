@@ -46,7 +46,7 @@ from train.data.table import ALIASES, UNSORTED, Table, Values, plain_text, unkno
 
 
 def plain_label(words: str, more: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """The label, and a note on what is on the picture where the words say more than the label.
+    """Return the label, and a note on what is on the picture where the words say more than the label.
 
     ``grizzly`` → brown_bear, grizzly; ``dog=no_bear`` → no_bear, dog. Raises OptionError with one sentence.
     """
@@ -74,7 +74,7 @@ def category_labels(options: Iterable[str], categories: Iterable[str]) -> dict[s
 
 
 def known_label(words: str) -> str:
-    """The label that a table or a person means, by whatever name it is known: ``Bear`` is bear_any."""
+    """Return the label that a table or a person means, by whatever name it is known: ``Bear`` is bear_any."""
     return ALIASES.get(_plain(words), _plain(words))
 
 
@@ -113,12 +113,12 @@ class Checked:
 
     @property
     def words(self) -> str:
-        """What the table keeps of the check."""
+        """Return what the table keeps of the check."""
         return f"{self.size_wh[0]}x{self.size_wh[1]} {self.suffix[1:]} sha256={self.sha256}"
 
 
 def check(data: bytes) -> Checked:
-    """The picture in a file's bytes. Raises RefusedError, MissingExtraError without Pillow."""
+    """Return the picture in a file's bytes. Raises RefusedError, MissingExtraError without Pillow."""
     if not data:
         raise RefusedError(EMPTY, "0 bytes")
     what = _opened(data)
@@ -209,23 +209,23 @@ _SIZE = re.compile(r"\b(\d+)x(\d+)\b")
 
 
 def labels_differ(found: Found, there: Values) -> bool:
-    """Whether both have a label, and not the same one by whatever name."""
+    """Return True if both have a label, and not the same one by whatever name."""
     its_label, label = known_label(there["label"]), known_label(found.label)
     return UNSORTED not in (its_label, label) and its_label != label
 
 
 def brings_label(found: Found, there: Values) -> bool:
-    """Whether nobody had labelled the picture that is there, and now it has a label."""
+    """Return True if nobody had labelled the picture that is there, and now it has a label."""
     return known_label(there["label"]) == UNSORTED != known_label(found.label)
 
 
 def brings_licence(found: Found, there: Values) -> bool:
-    """Whether a model may be passed on with the offered copy and not with the one that is there."""
+    """Return True if a model may be passed on with the offered copy and not with the one that is there."""
     return find_licence(found.licence, found.licence_url).ships and not _ships(there)
 
 
 def is_better(found: Found, checked: Checked, there: Values) -> bool:
-    """Whether a copy should take the place of the one that is there: by licence, else by size."""
+    """Return True if a copy should take the place of the one that is there: by licence, else by size."""
     if find_licence(found.licence, found.licence_url).ships != _ships(there):
         return brings_licence(found, there)
     size = _SIZE.search(there.get("checks") or "")
@@ -276,7 +276,7 @@ class Keeper:
             self._remember(row)
 
     def wants(self, found: Found) -> bool:
-        """Whether a picture is neither there nor left out already; one that is, is counted.
+        """Return True if a picture is neither there nor left out already; one that is, is counted.
 
         One that is there is wanted again with a label or a licence that it lacks.
         """
@@ -338,7 +338,7 @@ class Keeper:
     def _compare(
         self, there: Values, found: Found, checked: Checked, row: dict[str, str], data: bytes | None
     ) -> tuple[str, str]:
-        """What becomes of a copy of the picture ``there``; ``data``: None where its bytes are the same."""
+        """Return what becomes of a copy of the picture ``there``; ``data``: None where its bytes are the same."""
         if labels_differ(found, there):
             return OTHER_LABEL, f"stands in the table as {there['label']} ({there['file']}) and would be {found.label}"
         if is_better(found, checked, there):
@@ -370,7 +370,7 @@ class Keeper:
         }
 
     def _part(self, found: Found) -> str:
-        """Where the table says parts: that of the same group, else train; tests are not enlarged unasked."""
+        """Return where the table says parts: that of the same group, else train; tests are not enlarged unasked."""
         if self._parts != set(SPLITS):
             return ""
         same = (row for row in self._rows.values() if _source(row) == found.source)
@@ -493,7 +493,7 @@ class Keeper:
 
 
 def sha256_of(row: Values) -> str:
-    """The digest of a row's file as it was gathered; "" where the table does not say."""
+    """Return the digest of a row's file as it was gathered; "" where the table does not say."""
     found = _SHA.search(row.get("checks") or "")
     return found[1] if found else ""
 

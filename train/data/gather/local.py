@@ -90,7 +90,7 @@ def from_clip(
 
 
 def encode(frame: Picture) -> bytes:
-    """A frame, uint8 (H, W, 3) BGR, as JPEG."""
+    """Return a frame, uint8 (H, W, 3) BGR, as JPEG."""
     ok, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not ok:
         raise SourceError("a frame cannot be written as JPEG")
@@ -109,7 +109,7 @@ DATE_TIME = 0x0132  # when the file was last changed; many programs write no oth
 
 
 def read_exif(data: bytes) -> Exif:
-    """The picture's Exif; empty where there is none or it is damaged."""
+    """Return the picture's Exif; empty where there is none or it is damaged."""
     pil = need("PIL.Image")
     try:
         with pil.open(io.BytesIO(data)) as opened:
@@ -146,7 +146,7 @@ def from_folder(
     note: str = "",
     trail_camera: bool = False,
 ) -> Iterator[Found]:
-    """The pictures of a folder, through and through, as one source.
+    """Yield the pictures of a folder, through and through, as one source.
 
     ``label``: of all of them; or a function from the name of the sub-folder that a picture lies in to its label
     and a note, which raises CatalogError for one it does not know. Deeper sub-folders are groups, unless ``group``
@@ -200,7 +200,7 @@ def from_card(
     note: str = "",
     track: Track = lambda files, _: iter(files),
 ) -> Iterator[Found]:
-    """A camera's pictures: the camera is the source, each burst a group.
+    """Yield a camera's pictures: the camera is the source, each burst a group.
 
     The camera is called ``camera``, else as Exif says (make, model, serial), else by its folder on the card
     (100RECNX → RECNX), else like the card. Raises PictureError where there are no pictures.
@@ -224,7 +224,7 @@ def from_card(
 
 
 def bursts(shots: Iterable[Shot], gap_s: float = BURST_S) -> Iterator[tuple[Shot, str]]:
-    """Each picture with its burst: same camera, no more than ``gap_s`` after the one before.
+    """Yield each picture with its burst: same camera, no more than ``gap_s`` after the one before.
 
     A burst is named by its first picture's time. Pictures without a time are one group for each folder.
     """
@@ -260,7 +260,10 @@ def _exif(file: Path) -> Exif:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The folder's pictures, sorted, without hidden files and folders. Raises PictureError where there are none."""
+    """Return the folder's pictures, sorted, without hidden files and folders.
+
+    Raises PictureError where there are none.
+    """
     if not folder.is_dir():
         raise PictureError(f"{folder}: no such folder; give the folder or card that holds the pictures")
     return [

@@ -56,7 +56,7 @@ def _result(result: dict[str, Any], label: str, seen: set[str]) -> Iterator[Foun
 
 
 def ddgs_images(query: str, page: int) -> list[dict[str, Any]]:
-    """One page of ddgs' answers. Raises SourceError where none comes."""
+    """Return one page of ddgs' answers. Raises SourceError where none comes."""
     ddgs = need("ddgs")
     try:
         return list(ddgs.DDGS().images(query, page=page, max_results=None, safesearch="moderate"))

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from edge.demo.cast import Animal, Path2D
-from edge.demo.light import Grain, Light
-from edge.demo.scenery import MOODS, clearing, fractal, paste
 from edge.schema import BoxXYWH, Picture
+from tests.scenery.cast import Animal, Path2D
+from tests.scenery.light import Grain, Light
+from tests.scenery.scenery import MOODS, clearing, fractal, paste
 
 FPS = 10  # as many as the alarm looks at
 SIZE_WH = (1280, 720)

@@ -1,6 +1,6 @@
 """A stand-in for ``rpicam-vid``: the same command line, a moving picture, faults on request. To try without a camera:
 
-    BEAR_ALARM_RPICAM_VID='python3 -m edge.fakes.rpicam_vid' bear-alarm watch picamera://0
+    BEAR_ALARM_RPICAM_VID='python3 tests/helpers/fake_rpicam_vid.py' bear-alarm watch picamera://0
 
 python3 must be that of the environment bear-alarm is installed in (bears/bin/python, .venv/bin/python).
 
@@ -31,11 +31,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.camera.source import DEMO
 from edge.schema import Picture
 
 VARIABLE = "BEAR_ALARM_FAKE_CAMERA"
 ROW = 64  # bytes a row is padded to, as on a Pi 4
-DEMO = Path(__file__).parent.parent / "demo" / "demo.mp4"
 FAILED = 255  # what the real one ends with
 
 Planes = NDArray[np.uint8]  # I420, rows padded

@@ -1,6 +1,6 @@
 """A seeded clip of a forest clearing: a toy bear lies there, a fox, a boar and at last a bear walk through.
 
-    python -m edge.demo.compose --seed 0 --out clip.mp4
+    python -m tests.scenery.compose --seed 0 --out clip.mp4
 
 writes the clip and, beside it, clip.json: what is where in every frame. Stamps and demo frames
 never enter training: the alarm is tested on what its model has not seen.
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import cv2
 
-from edge.demo.scene import Scene, Shot, Truth
 from edge.errors import OptionError
 from edge.files import need_folder
+from tests.scenery.scene import Scene, Shot, Truth
 
 __all__ = ["Scene", "Shot", "Truth", "write_clip"]
 
@@ -76,7 +76,7 @@ def _with_opencv(scene: Scene, out: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Compose one clip from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m edge.demo.compose", description="Compose a demo clip.")
+    parser = argparse.ArgumentParser(prog="python -m tests.scenery.compose", description="Compose a demo clip.")
     parser.add_argument("--seed", type=int, default=0, help="which clip: every seed has its own paths, sizes and light")
     parser.add_argument("--out", type=Path, required=True, help="the .mp4 file to write, with its truth as .json")
     parser.add_argument("--quality", type=int, default=27, help="constant rate factor of H.264, smaller is better")

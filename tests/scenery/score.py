@@ -1,6 +1,6 @@
 """The alarm against the truth of many scenes: does it hear the bear in time, and nothing else?
 
-    python -m edge.demo.score --seeds 100-119
+    python -m tests.scenery.score --seeds 100-119
 
 Frames go into the real watch loop as they are drawn, with no clip between.
 """
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from edge.alert.events import EventPublisher
 from edge.decide.evidence import Rule
-from edge.demo.scene import Scene, Truth
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.frame_scan import Scorer
 from edge.errors import BearAlarmError
 from edge.schema import BoxXYWH, Event, Frame
 from edge.watch import Watcher
+from tests.scenery.scene import Scene, Truth
 
 IN_TIME_S = 1.0  # after the bear is fully in view
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -105,7 +105,9 @@ def _seeds(text: str) -> list[int]:
 
 def main(argv: list[str] | None = None) -> int:
     """Score a range of seeds from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m edge.demo.score", description="Score the alarm on demo scenes.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.scenery.score", description="Score the alarm on demo scenes."
+    )
     parser.add_argument(
         "--seeds", type=_seeds, default=_seeds("100-119"), help="one seed or a range, both ends included"
     )

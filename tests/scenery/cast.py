@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.demo.scenery import Sprite, paste
 from edge.schema import BoxXYWH, Picture
+from tests.scenery.scenery import Sprite, paste
 
 STAMPS = Path(__file__).with_name("stamps")
 FACES_LEFT = {"fox"}  # the other stamps look to the right
