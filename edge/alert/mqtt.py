@@ -728,7 +728,7 @@ class Announcer:
 
 KEEPALIVE_S = 30  # after 1.5 times as long without a word the broker says the last will
 BACK_OFF_S = (1, 10)  # as Home Assistant: who is back later leaves it with what it knew before
-STUCK_S = 300.0  # no attempt to connect for so long: paho's thread is not there any more
+STUCK_S = 300.0  # no attempt to connect for so long: paho's thread hangs, or never began
 QUICK_S = 10.0  # a connection that ends so soon after a message ended because of it
 MAX_BROKEN = 5  # connections in a row that one message may end
 HEADER_BYTES = 16  # of a PUBLISH beside topic and payload, at most
@@ -786,6 +786,7 @@ class Connection:
         self._closing = False
         self._changing = threading.Lock()  # of client: paho's loop cannot be stopped while it is being started
         self._tried_at = time.monotonic()
+        self._thread: threading.Thread | None = None  # paho's; None: it has not tried to connect yet
         self._largest: int | None = None  # bytes of a packet the broker takes
         self._refusals: dict[int, int] = {}  # message id: reason code
         self._flights: dict[Part, _Flight] = {}
@@ -793,13 +794,15 @@ class Connection:
 
     def tend(self) -> None:
         """Begin, or begin anew where that is needed. For one thread only; never waits for the network."""
-        if not self.up and time.monotonic() - self._tried_at > STUCK_S:
-            log.error("MQTT: no attempt to connect for %.0f s; beginning anew", STUCK_S)
-            self._renew = True
         with self._changing:
-            if self._closing or not self._renew:
+            if self._closing:
                 return
-            self._renew, self.up = False, False
+            stuck = not self.up and time.monotonic() - self._tried_at > STUCK_S
+            if stuck or (self._thread and not self._thread.is_alive()):
+                log.error("MQTT: the network thread is not there any more; beginning anew")
+            elif not self._renew:
+                return
+            self._renew, self.up, self._thread = False, False, None
             self._tried_at = time.monotonic()
             before, self._client = self._client, None
             if before:
@@ -908,7 +911,8 @@ class Connection:
     # In paho's thread, from here on: it may hold its own locks, so nothing here takes one or waits.
 
     def _on_try(self, client: Client, _: Any) -> None:
-        self._tried_at = time.monotonic()
+        if client is self._client:
+            self._tried_at, self._thread = time.monotonic(), threading.current_thread()
 
     def _on_socket(self, client: Client, _: Any, opened: Any) -> None:
         if isinstance(opened, socket.socket):  # small packets one behind another must not wait 40 ms for each other
