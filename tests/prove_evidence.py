@@ -104,7 +104,7 @@ def idle_day(root: Path) -> None:
     writer = EvidenceWriter(root, reserve_mb=0.0)
     one = next(iter(stage.film(0.2)))
     evidence = writer.camera()
-    data = dict(evidence._negatives._papers(one, watch_scores()).files)
+    data = dict(evidence._negatives._job(one, watch_scores()).files)
     size = sum(len(make()) for make in data.values())
     writer.close(10.0)
     print(

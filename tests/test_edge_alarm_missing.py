@@ -14,7 +14,7 @@ import pytest
 from edge.alert import dispatch, notify, sound
 from edge.alert.dispatch import AGAIN_S, START_S, Alerting, local_plans
 from edge.alert.mqtt_settings import settings_from_url
-from edge.alert.sound import Player, make, wav_of
+from edge.alert.sound import SOUNDS, Player
 from edge.errors import OptionError, UnavailableError
 from edge.run import EventFactory
 from edge.settings import AlertSettings
@@ -261,7 +261,7 @@ def test_files_of_a_disk_that_is_mounted_later(tmp_path, no_player):
     assert len(world.everyone.missing) == 3
     world.everyone.tell(event())
     assert soon(got.exists)
-    (usb / "horn.wav").write_bytes(wav_of(make("horn")).lasting(0.1))
+    shutil.copy(SOUNDS / "horn.wav", usb)
     shutil.copy(certifi.where(), usb / "ca.pem")
     world.look(AGAIN_S + 1.0)
     assert world.everyone.missing == {}

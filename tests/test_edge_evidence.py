@@ -230,7 +230,7 @@ def test_frames_that_wait_to_become_clips_are_bounded(tmp_path, caplog):
         for i in range(4)
     ]
     for film in films:
-        writer.film(film)
+        writer.make_clip(film)
     assert caplog.text.count("clip.mp4: no clip is made, for too many others wait to be") == 2
     assert writer.failures == 2
     gate.set()
@@ -248,7 +248,7 @@ def test_keeping_evidence_that_fails_never_reaches_the_alarm(tmp_path, caplog, m
         raise ZeroDivisionError("ours")
 
     writer = EvidenceWriter(tmp_path, **QUICK)
-    monkeypatch.setattr("edge.record.evidence.Visit.look", broken)
+    monkeypatch.setattr("edge.record.evidence.EventRecorder.look", broken)
     monkeypatch.setattr("edge.record.evidence.compressed", broken)
     told = watch(writer, walk(24, BEAR))
     assert [event.type for event in told] == ["new", "end"]

@@ -29,7 +29,7 @@ class Desk:
     def write(self, papers):
         self.papers.append(papers)
 
-    def film(self, film):
+    def make_clip(self, film):
         self.films.append(film)
 
     def problem(self):

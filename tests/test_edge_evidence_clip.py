@@ -171,10 +171,10 @@ def test_a_machine_without_pyav_or_without_h264(tmp_path, monkeypatch):
 def test_an_alarm_that_is_killed_leaves_no_half_clip_and_no_program(tmp_path):
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom edge.record.clip import ClipMaker\n"
-        "from edge.record.pictures import Shot\n"
+        "from edge.record.pictures import CompressedFrame\n"
         "class Slow(list):\n"
         "    def __iter__(self):\n"
-        "        yield Shot(0.0, b'x' * 10)\n"
+        "        yield CompressedFrame(0.0, b'x' * 10)\n"
         "        print(maker._child.pid, flush=True)\n"
         "        time.sleep(60)\n"
         "maker = ClipMaker()\nmaker(Slow(), Path(sys.argv[1]))\n"

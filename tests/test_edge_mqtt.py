@@ -184,7 +184,8 @@ def test_a_word_does_not_wait_for_a_picture_on_its_way(broker, listener, tmp_pat
 
 
 def test_the_last_will_says_offline_when_the_process_is_killed(broker, listener):
-    code = f"from edge.alert.mqtt import *; m = Mqtt(settings_from_url({broker.url!r}), ['yard']); input()"
+    imports = "from edge.alert.mqtt import Mqtt; from edge.alert.mqtt_settings import settings_from_url"
+    code = f"{imports}; m = Mqtt(settings_from_url({broker.url!r}), ['yard']); input()"
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE) as child:
         assert listener.hears(AVAILABLE, "online")
         child.kill()

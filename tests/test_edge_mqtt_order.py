@@ -215,6 +215,7 @@ def test_over_a_real_broker_home_assistant_hears_the_same_after_a_kill(tmp_path,
     with Broker(tmp_path) as broker, Listener(broker) as listener:
         code = (
             "import sys; from edge.schema import Event; from edge.alert.mqtt import *;"
+            "from edge.alert.mqtt_settings import *;"
             "mqtt = Mqtt(settings_from_url(sys.argv[1]), ['yard']);"
             "[mqtt(Event.from_json(line)) for line in sys.stdin]"
         )

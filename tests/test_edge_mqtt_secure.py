@@ -162,6 +162,19 @@ def test_a_network_thread_that_died_is_replaced(tmp_path, monkeypatch, caplog):
     assert "beginning anew" in caplog.text
 
 
+@pytest.mark.needs_tool("mosquitto")
+def test_a_network_thread_that_dies_while_connected_is_replaced(tmp_path):
+    with Broker(tmp_path) as broker:
+        mqtt = Mqtt(settings_from_url(f"{broker.url}?every=0.1"))
+        assert until(lambda: mqtt.connected)
+        client = mqtt._connection._client
+        assert client
+        client._thread_terminate = True  # as after an error in it: the connection stays, and nothing is read
+        assert until(lambda: mqtt._connection.connects == 2)
+        mqtt.send(word())
+        mqtt.close()
+
+
 def test_closing_while_the_network_thread_starts_waits_for_its_start(monkeypatch):
     starting, start, threads = threading.Event(), threading.Thread.start, []
 

@@ -4,7 +4,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from edge.alert.redact import MOST, address_of, scrub, secrets_of
+from edge.alert.redact import MAX_SENTENCE, address_of, scrub, secrets_of
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given
@@ -34,12 +34,12 @@ from hypothesis import strategies as st
         ("Authorization: Bearer abc.def-123", "Authorization: ***"),
         ('{"access_token": "abc"}', '{"access_token": ***}'),
         ("one\ntwo\x1b[31m\x00three", "one two [31m three"),
-        ("x" * 1000, "x" * (MOST - 2) + " …"),
+        ("x" * 1000, "x" * (MAX_SENTENCE - 2) + " …"),
     ],
 )
 def test_what_is_left(words, clean):
     assert clean in scrub(words)
-    assert len(scrub(words)) <= MOST
+    assert len(scrub(words)) <= MAX_SENTENCE
 
 
 @pytest.mark.parametrize(
@@ -99,5 +99,5 @@ def test_no_secret_is_left_of_a_url_nobody_has_named(user, password, path, value
 @given(st.text(max_size=400))
 def test_any_words_are_one_short_printable_line(words):
     left = scrub(words)
-    assert len(left) <= MOST
+    assert len(left) <= MAX_SENTENCE
     assert left.isprintable()

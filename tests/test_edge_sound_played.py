@@ -216,15 +216,15 @@ def test_the_siren_ends_with_the_program(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="the sound lies in memory on Linux")
 def test_when_the_program_is_killed_the_siren_still_ends_by_itself(tmp_path):
     pids, size = tmp_path / "pids", tmp_path / "size"
-    # It plays at the pace of a card: 88,200 bytes a second.
+    # It plays at the pace of a card: 44,100 bytes a second.
     play = script(
-        tmp_path, "play", f'echo $$ > {pids}; sleep 0.5; n=$(wc -c < "$1"); echo $n > {size}; sleep $((n / 88200))'
+        tmp_path, "play", f'echo $$ > {pids}; sleep 0.5; n=$(wc -c < "$1"); echo $n > {size}; sleep $((n / 44100))'
     )
     with program(play, 2.0, "stay") as process:
         process.send_signal(signal.SIGKILL)
         process.wait(20.0)
     assert soon(lambda: not alive(int(lines(pids)[0])))
-    assert int(lines(size)[0]) == pytest.approx(2 * 88_200, rel=0.01)  # the file outlived us, and is finite
+    assert int(lines(size)[0]) == pytest.approx(2 * 44_100, rel=0.01)  # the file outlived us, and is finite
 
 
 def test_a_stint_goes_on_for_longer_when_asked_and_ends_when_told():

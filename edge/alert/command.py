@@ -1,4 +1,4 @@
-"""``--on-alarm CMD`` and ``--on-trouble CMD``: any command, with the event on its standard input."""
+"""``--on-alarm CMD`` and ``--on-trouble CMD``: any command, with the event on its standard input; and the bell."""
 
 from __future__ import annotations
 
@@ -13,25 +13,14 @@ from typing import TextIO
 
 from edge.schema import Event
 
-# The terminal's bell.
-
-
-class AlarmCommandGate:
-    """Rings for a bear, and where a camera or the alarm itself fails; nothing but a terminal gets the character."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream
-
-    def wanted(self, event: Event) -> bool:
-        """Whether this is an alarm or the start of a trouble."""
-        return event.alarms or (event.kind in {"camera", "health"} and event.type == "new")
-
-    def __call__(self, event: Event) -> None:
-        """Ring, if this event is wanted."""
-        stream = self._stream or sys.__stderr__
-        if self.wanted(event) and stream is not None and stream.isatty():
-            stream.write("\a")
-            stream.flush()
+# Builtins and reserved words of POSIX shells, and signs that make a word more than a name.
+_WORDS = """
+! . : [ [[ { alias bg break builtin case cd command continue echo eval exec exit export false fg for function getopts
+hash if jobs kill local printf pwd read readonly return select set shift source test time times trap true type ulimit
+umask unalias unset until wait while
+"""
+SHELL_WORDS = frozenset(_WORDS.split())
+SHELL_SIGNS = frozenset("$`=;&|<>(){}*?[]#\n")
 
 
 class CommandError(RuntimeError):
@@ -85,7 +74,7 @@ class Command:
 
 
 def variables(event: Event) -> dict[str, str]:
-    """What a command finds in its environment: BEAR_KIND, BEAR_CAMERA and so on, "" where the event has none."""
+    """Return what a command finds in its environment: BEAR_KIND, BEAR_CAMERA and so on, "" where the event has none."""
     found = {
         "KIND": event.kind,
         "TYPE": event.type,
@@ -111,19 +100,6 @@ def _stderr() -> int:
     return 2
 
 
-# Whether a command line may do nothing when a bear comes: its first word is no program.
-
-
-# Builtins and reserved words of POSIX shells, and signs that make a word more than a name.
-_WORDS = """
-! . : [ [[ { alias bg break builtin case cd command continue echo eval exec exit export false fg for function getopts
-hash if jobs kill local printf pwd read readonly return select set shift source test time times trap true type ulimit
-umask unalias unset until wait while
-"""
-SHELL_WORDS = frozenset(_WORDS.split())
-SHELL_SIGNS = frozenset("$`=;&|<>(){}*?[]#\n")
-
-
 def command_in_doubt(line: str, option: str = "--on-alarm") -> str | None:
     """One sentence when the first word of an option's command line is nothing the shell could run; None when it may be.
 
@@ -141,3 +117,21 @@ def command_in_doubt(line: str, option: str = "--on-alarm") -> str | None:
         f"{option}: `{first}` is no program on the PATH and no executable file, so it may do nothing when needed; "
         "check its name, and that it may be executed"
     )
+
+
+class AlarmCommandGate:
+    """Rings for a bear, and where a camera or the alarm itself fails; nothing but a terminal gets the character."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    def wanted(self, event: Event) -> bool:
+        """Return whether this is an alarm or the start of a trouble."""
+        return event.alarms or (event.kind in {"camera", "health"} and event.type == "new")
+
+    def __call__(self, event: Event) -> None:
+        """Ring, if this event is wanted."""
+        stream = self._stream or sys.__stderr__
+        if self.wanted(event) and stream is not None and stream.isatty():
+            stream.write("\a")
+            stream.flush()

@@ -101,7 +101,7 @@ class Gpio:
 
     @property
     def on(self) -> bool:
-        """Whether it is on now."""
+        """Return whether it is on now."""
         return bool(self._device.value)
 
     def start(self, seconds: float, pulse: Pulse | None = None) -> None:

@@ -99,7 +99,7 @@ def _open(path: Path) -> FileIO:
 
 
 def _moved(path: Path, file: FileIO) -> bool:
-    """Whether the file no longer lies there: rotated away, deleted, or another disk is mounted in its place."""
+    """Return whether the file no longer lies there: rotated away, deleted, or another disk is mounted in its place."""
     try:
         return not os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:

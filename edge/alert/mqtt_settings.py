@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 PREFIX = "bear-alarm"
-DISCOVERY = "homeassistant"  # the prefix Home Assistant listens to unless it was told another
+DISCOVERY = "homeassistant"  # the prefix Home Assistant listens to unless it is set to another
 EVERY_S = 30.0
 EXAMPLE = "write mqtt://USER:PASSWORD@HOST:1883/PREFIX, or mqtts:// for TLS"
 OPTIONS = ("ca", "insecure", "discovery", "every", "pictures", "client_id")
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 SWITCH = {"1": True, "yes": True, "on": True, "true": True, "0": False, "no": False, "off": False, "false": False}
-LONGEST = 65_535  # bytes of any string in MQTT
+MAX_BYTES = 65_535  # bytes of any string in MQTT
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def _is_host(host: str) -> bool:
 
 def _is_text(text: str) -> bool:
     try:
-        return "\0" not in text and len(text.encode()) <= LONGEST
+        return "\0" not in text and len(text.encode()) <= MAX_BYTES
     except UnicodeEncodeError:
         return False
 

@@ -1,4 +1,4 @@
-"""An address of the web as a user writes it, made ready for whoever posts to it or asks for it."""
+"""Words about an error without the secrets that libraries put into them, and web addresses taken apart."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
 from edge.errors import OptionError
 
-# Words about an error, without the secrets that libraries put into them.
-
-
 HIDDEN = "***"
-MOST = 300  # characters of a sentence
-LEAST = 3  # characters of a secret: shorter ones are in every word, and hide nothing
-LEAST_PATH = 8  # of one between slashes: "hook" is a word, and no token is that short
+MAX_SENTENCE = 300  # characters of a sentence
+MIN_SECRET = 3  # characters of a secret: shorter ones are in every word, and hide nothing
+MIN_PATH = 8  # of one between slashes: "hook" is a word, and no token is that short
 ENDS = ")]}>'\",.;:?!"  # what may stand behind a URL in a sentence
+PATH_SIGNS = "/%:@!$&'()*+,;=~?-._"  # what may stand in a path and query as it is
 
 # Schemes whose host is a host. Of others (tgram, slack, discord) it may be the token itself.
 PUBLIC_HOSTS = frozenset(
@@ -49,20 +47,20 @@ def scrub(words: str, secrets: Iterable[str] = ()) -> str:
     words = _PATH.sub(rf"\1{HIDDEN}", words)
     words = _PAIR.sub(rf"\1\2{HIDDEN}", words)
     words = _SCHEMES.sub(rf"\1 {HIDDEN}", words)
-    return words if len(words) <= MOST else words[: MOST - 2] + " …"
+    return words if len(words) <= MAX_SENTENCE else words[: MAX_SENTENCE - 2] + " …"
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """What of a URL nobody may see: user, password, path, values of the query, what stands behind #; and the whole."""
+    """Return the secrets of a URL: user, password, path, values of the query, what stands behind #; and the whole."""
     scheme, place, tail = _parts(url)
     rest = place + tail
-    found = {url, rest, tail, *(each for each in re.split(r"[/?#&]", tail) if len(each) >= LEAST_PATH)}
+    found = {url, rest, tail, *(each for each in re.split(r"[/?#&]", tail) if len(each) >= MIN_PATH)}
     found |= {each.partition("=")[2] for each in re.split(r"[?&#;]", tail)}
     for user in (place.rpartition("@")[0], rest.rpartition("@")[0]):
         found |= {user, *user.split(":", 1)}
     if scheme.lower() not in PUBLIC_HOSTS:
         found |= set(re.split(r"[@:]", place))
-    return tuple(each for each in found if len(each) >= LEAST)
+    return tuple(each for each in found if len(each) >= MIN_SECRET)
 
 
 def address_of(url: str) -> str:
@@ -77,7 +75,7 @@ def address_of(url: str) -> str:
 
 
 def error_words(error: BaseException) -> str:
-    """What an exception says, or its name where it says nothing; the system's words without its numbers."""
+    """Return what an exception says, or its name where it says nothing; the system's words without its numbers."""
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)
     return str(error) or type(error).__name__
@@ -107,10 +105,7 @@ def _spellings(secrets: Iterable[str]) -> set[str]:
         plain = {secret, unquote(secret), unquote_plus(secret)}
         found |= plain | {quote(each) for each in plain} | {quote(each, safe="") for each in plain}
         found |= {quote_plus(each) for each in plain} | {repr(each)[1:-1] for each in plain}
-    return {each for each in found if len(each) >= LEAST}
-
-
-PATH_SIGNS = "/%:@!$&'()*+,;=~?-._"  # what may stand in a path and query as it is
+    return {each for each in found if len(each) >= MIN_SECRET}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from edge.schema import BoxXYWH, Picture
 
 Polygon = tuple[tuple[float, float], ...]  # corners x, y; fractions of the frame
 MOST_CORNERS = 100
-GREY = 114  # what is hidden looks like: no light, no dark, no colour
+GREY, BLACK = 114, 0  # of what is hidden: for the classifier neither light nor dark; for people plainly nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +161,26 @@ def _grid(polygons: Sequence[Polygon], xs: NDArray[np.float64], ys: NDArray[np.f
 
 
 class PrivacyMask:
-    """Hides what masks cover: nothing counts there, whatever window or crop reaches into it."""
+    """Hides what masks cover, whatever picture, crop or window reaches into it; ``fill`` is its grey level."""
 
-    def __init__(self, masks: Sequence[Polygon]) -> None:
+    def __init__(self, masks: Sequence[Polygon], fill: int = GREY) -> None:
         self.masks = tuple(masks)
+        self.fill = fill
         self._hidden: NDArray[np.bool_] | None = None
 
-    def __call__(self, image: Picture) -> Picture:
-        """Return the picture, (H, W, 3) BGR; a copy with plain grey where masks lie, if there are any."""
-        if not self.masks:
+    def __call__(self, image: Picture, rect: tuple[int, int, int, int] | None = None) -> Picture:
+        """Return the picture (H, W, 3), or a copy of its rectangle (left, top, width, height in pixels), masked.
+
+        A whole picture is copied only where there are masks.
+        """
+        if rect is None and not self.masks:
             return image
         height, width = image.shape[:2]
-        if self._hidden is None or self._hidden.shape != (height, width):
-            self._hidden = drawn(self.masks, (width, height))
-        covered_up = image.copy()
-        covered_up[self._hidden] = GREY
-        return covered_up
+        x, y, w, h = rect or (0, 0, width, height)
+        shown = image[y : y + h, x : x + w].copy()
+        if self.masks:
+            hidden = self._hidden  # may be called from two threads
+            if hidden is None or hidden.shape != (height, width):
+                hidden = self._hidden = drawn(self.masks, (width, height))
+            shown[hidden[y : y + h, x : x + w]] = self.fill
+        return shown

@@ -1,4 +1,13 @@
-"""The alarm's side of the clip maker: starts its program, feeds it, and ends it when it takes too long."""
+"""A clip from compressed frames, made by a program of its own: no crash and no peak of memory touches the alarm.
+
+``ClipMaker`` is the alarm's side: it starts the program, feeds it, and ends it when it takes too long. The program is
+
+    python -m edge.record.clip clip.mp4 < frames
+
+It reads a line of JSON (``{"masks": [...]}``), then for each frame its time (float64, seconds), its length (uint32),
+both big-endian, and its JPEG; a length of 0 is the end. It writes H.264, yuv420p, with the index first, as browsers and
+phones want it; whole or not at all. Exit codes: 0 written, 2 what came is no clip, 3 this machine cannot encode.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +28,22 @@ import cv2
 import numpy as np
 
 import edge
-from edge.detect.zones import Polygon
+from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.installing import pip
-from edge.record.pictures import Blackout, CompressedFrame, at_most
+from edge.record.pictures import CompressedFrame, at_most
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-# A clip from compressed frames: a program of its own, so that no crash and no peak of memory touches the alarm.
-#
-#     python -m edge.record.clip clip.mp4 < frames
-#
-# Reads a line of JSON (``{"masks": [...]}``), then for each frame its time (float64, seconds), its length (uint32),
-# both big-endian, and its JPEG; a length of 0 is the end. Writes H.264, yuv420p, with the index first, as browsers and
-# phones want it; whole or not at all. Exit codes: 0 written, 2 what came is no clip, 3 this machine cannot encode.
+log = logging.getLogger(__name__)
 
+LIMIT_S = 300.0  # a minute of 720p may take a third of it on a small board
+PROGRAM = (sys.executable, "-m", "edge.record.clip")
 
 HEAD = struct.Struct(">dI")  # time, length
 NOTHING, CANNOT = 2, 3  # exit codes
-MOST_WIDTH = 1280
+MAX_WIDTH = 1280
 TICKS = 1000  # a second
 NICENESS = 15
 # The first that is there: H.264 plays everywhere, VP9 in browsers and on most phones.
@@ -46,139 +51,6 @@ ENCODERS = (
     ("libx264", {"preset": "veryfast", "crf": "25", "bf": "0", "threads": "1", "g": "25", "rc-lookahead": "5"}),
     ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "6", "crf": "36", "b": "0", "threads": "1", "g": "25"}),
 )
-
-
-class CannotError(RuntimeError):
-    """No encoder is installed."""
-
-
-def half_written(path: Path) -> Path:
-    """What the clip is called until it is whole."""
-    return path.with_name(f".{path.name}.part")
-
-
-def packed(shots: Iterable[CompressedFrame], masks: Sequence[Polygon]) -> Iterator[bytes]:
-    """What this program reads, piece by piece."""
-    yield json.dumps({"masks": masks}).encode() + b"\n"
-    for shot in shots:
-        yield HEAD.pack(shot.time, len(shot.jpeg))
-        yield shot.jpeg
-    yield HEAD.pack(0.0, 0)
-
-
-def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], Iterator[CompressedFrame]]:
-    """The masks and the frames. Raises ValueError for anything but what ``packed`` gives, also where it ends early."""
-    said = json.loads(stream.readline())
-    masks = tuple(tuple((float(x), float(y)) for x, y in corners) for corners in said["masks"])
-
-    def shots() -> Iterator[CompressedFrame]:
-        while True:
-            head = stream.read(HEAD.size)
-            if len(head) < HEAD.size:
-                raise ValueError("the frames end early")
-            time, length = HEAD.unpack(head)
-            if length == 0:
-                return
-            jpeg = stream.read(length)
-            if len(jpeg) < length:
-                raise ValueError("a frame is cut short")
-            yield CompressedFrame(time, jpeg)
-
-    return masks, shots()
-
-
-def encode(shots: Iterable[CompressedFrame], path: Path, masks: Sequence[Polygon] = ()) -> int:
-    """Write the clip; gives how many frames are in it. Frames that cannot be decoded are left out.
-
-    Every frame gets the first one's size. Raises CannotError, ValueError when there are fewer than two frames, OSError.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise CannotError(f"PyAV is missing ({error}); install it with: {pip('install', 'av')}") from None
-    hidden = Blackout(masks)
-    part = half_written(path)
-    count, began, last = 0, 0.0, -1
-    try:
-        with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
-            stream: VideoStream | None = None
-            for shot in shots:
-                image = cv2.imdecode(np.frombuffer(shot.jpeg, np.uint8), cv2.IMREAD_COLOR)
-                if image is None:
-                    continue
-                picture = np.asarray(at_most(np.asarray(image, np.uint8), MOST_WIDTH, even=True))
-                if stream is None:
-                    stream, began = _stream(out, picture.shape[1], picture.shape[0]), shot.time
-                elif (stream.width, stream.height) != (picture.shape[1], picture.shape[0]):
-                    picture = np.asarray(cv2.resize(picture, (stream.width, stream.height)), np.uint8)
-                ticks = round((shot.time - began) * TICKS)
-                if ticks <= last:
-                    continue
-                frame = av.VideoFrame.from_ndarray(hidden(picture), format="bgr24")
-                frame.pts, frame.time_base = ticks, Fraction(1, TICKS)
-                out.mux(stream.encode(frame))
-                count, last = count + 1, ticks
-            if stream is None or count < 2:
-                raise ValueError(f"{count} frames are no clip")
-            out.mux(stream.encode(None))
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return count
-
-
-def _stream(out: Any, width: int, height: int) -> VideoStream:
-    """A stream of the first encoder that there is. Raises CannotError."""
-    import av
-
-    for name, options in ENCODERS:
-        try:
-            av.Codec(name, "w")
-        except ValueError:  # UnknownCodecError is one
-            continue
-        stream: VideoStream = out.add_stream(name, rate=5, options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.color_range, stream.codec_context.colorspace = (
-            1,
-            6,
-        )  # 16 to 235, BT.601: as it is converted
-        stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
-        return stream
-    raise CannotError(f"PyAV was built without libx264; install its wheel: {pip('install', '--force-reinstall', 'av')}")
-
-
-def _step_back() -> None:
-    """The alarm first: less of the processor, and the first to go when memory is short."""
-    if sys.platform == "win32":
-        return
-    os.nice(NICENESS)
-    score = Path("/proc/self/oom_score_adj")
-    if score.exists():
-        score.write_text("1000")
-
-
-def main() -> int:
-    """From standard input to the file that is named; one sentence on standard error where that fails."""
-    _step_back()
-    cv2.setNumThreads(1)
-    try:
-        masks, shots = unpacked(sys.stdin.buffer)
-        encode(shots, Path(sys.argv[1]), masks)
-    except CannotError as error:
-        sys.stderr.write(f"{error}\n")
-        return CANNOT
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        sys.stderr.write(f"{error or type(error).__name__}\n")
-        return NOTHING
-    return 0
-
-
-log = logging.getLogger(__name__)
-
-LIMIT_S = 300.0  # a minute of 720p may take a third of it on a small board
-PROGRAM = (sys.executable, "-m", "edge.record.clip")
 
 
 class ClipError(RuntimeError):
@@ -273,6 +145,134 @@ def _feed(child: subprocess.Popen[bytes], shots: Sequence[CompressedFrame], mask
         lines = pipe.read().decode(errors="replace").strip().splitlines()
     child.wait()
     return lines[-1] if lines else ""
+
+
+# The program.
+
+
+class CannotError(RuntimeError):
+    """No encoder is installed."""
+
+
+def half_written(path: Path) -> Path:
+    """Return what the clip is called until it is whole."""
+    return path.with_name(f".{path.name}.part")
+
+
+def packed(shots: Iterable[CompressedFrame], masks: Sequence[Polygon]) -> Iterator[bytes]:
+    """Yield what this program reads, piece by piece."""
+    yield json.dumps({"masks": masks}).encode() + b"\n"
+    for shot in shots:
+        yield HEAD.pack(shot.time, len(shot.jpeg))
+        yield shot.jpeg
+    yield HEAD.pack(0.0, 0)
+
+
+def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], Iterator[CompressedFrame]]:
+    """The masks and the frames. Raises ValueError for anything but what ``packed`` gives, also where it ends early."""
+    said = json.loads(stream.readline())
+    masks = tuple(tuple((float(x), float(y)) for x, y in corners) for corners in said["masks"])
+
+    def shots() -> Iterator[CompressedFrame]:
+        while True:
+            head = stream.read(HEAD.size)
+            if len(head) < HEAD.size:
+                raise ValueError("the frames end early")
+            time, length = HEAD.unpack(head)
+            if length == 0:
+                return
+            jpeg = stream.read(length)
+            if len(jpeg) < length:
+                raise ValueError("a frame is cut short")
+            yield CompressedFrame(time, jpeg)
+
+    return masks, shots()
+
+
+def encode(shots: Iterable[CompressedFrame], path: Path, masks: Sequence[Polygon] = ()) -> int:
+    """Write the clip; gives how many frames are in it. Frames that cannot be decoded are left out.
+
+    Every frame gets the first one's size. Raises CannotError, ValueError when there are fewer than two frames, OSError.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise CannotError(f"PyAV is missing ({error}); install it with: {pip('install', 'av')}") from None
+    hidden = PrivacyMask(masks, BLACK)
+    part = half_written(path)
+    count, began, last = 0, 0.0, -1
+    try:
+        with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
+            stream: VideoStream | None = None
+            for shot in shots:
+                image = cv2.imdecode(np.frombuffer(shot.jpeg, np.uint8), cv2.IMREAD_COLOR)
+                if image is None:
+                    continue
+                picture = np.asarray(at_most(np.asarray(image, np.uint8), MAX_WIDTH, even=True))
+                if stream is None:
+                    stream, began = _stream(out, picture.shape[1], picture.shape[0]), shot.time
+                elif (stream.width, stream.height) != (picture.shape[1], picture.shape[0]):
+                    picture = np.asarray(cv2.resize(picture, (stream.width, stream.height)), np.uint8)
+                ticks = round((shot.time - began) * TICKS)
+                if ticks <= last:
+                    continue
+                frame = av.VideoFrame.from_ndarray(hidden(picture), format="bgr24")
+                frame.pts, frame.time_base = ticks, Fraction(1, TICKS)
+                out.mux(stream.encode(frame))
+                count, last = count + 1, ticks
+            if stream is None or count < 2:
+                raise ValueError(f"{count} frames are no clip")
+            out.mux(stream.encode(None))
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _stream(out: Any, width: int, height: int) -> VideoStream:
+    """A stream of the first encoder that there is. Raises CannotError."""
+    import av
+
+    for name, options in ENCODERS:
+        try:
+            av.Codec(name, "w")
+        except ValueError:  # UnknownCodecError is one
+            continue
+        stream: VideoStream = out.add_stream(name, rate=5, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        # 16 to 235, BT.601: as it is converted.
+        stream.codec_context.color_range, stream.codec_context.colorspace = 1, 6
+        stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
+        return stream
+    raise CannotError(f"PyAV was built without libx264; install its wheel: {pip('install', '--force-reinstall', 'av')}")
+
+
+def _step_back() -> None:
+    """The alarm first: less of the processor, and the first to go when memory is short."""
+    if sys.platform == "win32":
+        return
+    os.nice(NICENESS)
+    score = Path("/proc/self/oom_score_adj")
+    if score.exists():
+        score.write_text("1000")
+
+
+def main() -> int:
+    """From standard input to the file that is named; one sentence on standard error where that fails."""
+    _step_back()
+    cv2.setNumThreads(1)
+    try:
+        masks, shots = unpacked(sys.stdin.buffer)
+        encode(shots, Path(sys.argv[1]), masks)
+    except CannotError as error:
+        sys.stderr.write(f"{error}\n")
+        return CANNOT
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        sys.stderr.write(f"{error or type(error).__name__}\n")
+        return NOTHING
+    return 0
 
 
 if __name__ == "__main__":

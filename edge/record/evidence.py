@@ -1,4 +1,8 @@
-"""The threads that write evidence, within its quota, for all cameras."""
+"""Evidence of each alarm: pictures, the best crop, a clip and the event itself, in one folder within a quota.
+
+``CameraEvidence`` sees every frame and event of one camera and chooses what to keep, ``EventRecorder`` follows one
+event, and ``EvidenceWriter`` writes for all cameras: pictures in one thread, clips, which take longer, in another.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,21 @@ from typing import Any, Protocol
 from edge.background import Worker
 from edge.detect.crops import square
 from edge.detect.tracker import Track, inside
-from edge.detect.zones import Polygon
+from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.drawing import Mark, annotate
 from edge.errors import OptionError
 from edge.files import make_folder, mistaken
 from edge.record.clip import ClipError, ClipMaker
 from edge.record.evidence_store import MB, NoRoomError, Store, sample_path, visit_folder
-from edge.record.pictures import Blackout, ClipBuffer, CompressedFrame, Ring, at_most, jpeg
+from edge.record.pictures import ClipBuffer, CompressedFrame, Ring, at_most, jpeg
 from edge.schema import BoxXYWH, Event, Frame, LazyImage, Luma, Picture, Score, readable, utc_text
 
-# What a camera hands to the threads that write: files of one event, and frames to make a clip of.
+log = logging.getLogger(__name__)
+
+QUOTA_MB = 2000.0
+RESERVE_MB = 200.0
+NEGATIVES_PER_DAY = 4.0
+PRE_S, POST_S, MAX_CLIP_S = 5.0, 10.0, 60.0  # of a clip: before the alarm, after the bear was last seen, in all
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,90 +59,214 @@ class ClipJob:
 
     @property
     def bytes(self) -> int:
-        """What the frames take, which a clip of them never exceeds by much."""
+        """Return what the frames take, which a clip of them never exceeds by much."""
         return sum(shot.bytes for shot in self.shots)
 
 
 class EvidenceSink(Protocol):
     """Takes what is to be written; each call returns at once."""
 
-    def write(self, papers: WriteJob) -> None:
-        """Files of one event, or a negative."""
+    def write(self, job: WriteJob) -> None:
+        """Take files of one event, or a negative."""
 
-    def film(self, film: ClipJob) -> None:
-        """A clip to make."""
+    def make_clip(self, job: ClipJob) -> None:
+        """Take the frames of a clip."""
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing can be written now; None while all is well."""
+        """Return why nothing can be written now; None while all is well."""
 
 
-# A few frames a day that raised no alarm, at random moments: to be reviewed, and for training later.
+# One camera's evidence: the last seconds in memory, and from an alarm on what is to be kept of it.
+
+ACTIVE_S, IDLE_S = 0.2, 1.0  # between two shots, while something moves and while nothing does
+SLACK_S = 0.01  # without it a camera at 10 frames a second would give every third one
+WIDTH = 640  # of shots that we compress ourselves
+QUALITY = 78
+MAX_OWN_BYTES = 400_000  # of a shot the camera compressed: a trail camera's stills are too large
+RING_BYTES = 8_000_000
+CLIP_BYTES = 16_000_000
+KNOWN_S = 600.0  # how long after its end a bear may be found again
+MAX_KNOWN = 100
+FULL_QUALITY = 92
 
 
-DAY_S = 86_400.0
-WAIT_S = 30.0  # an alarm within this makes it no negative
-NEGATIVE_WIDTH = 1280
-NEGATIVE_QUALITY = 80
+class CameraEvidence:
+    """Sees every frame and every event of one camera, hands on what is to be written, and never waits.
 
-
-class Negatives:
-    """Frames in, now and then the papers of one; ``per_day`` on average, 0 for none.
-
-    A Poisson process has no memory: neither a restart nor the hour of the day changes what is likely next. A moment
-    at which a bear is followed passes without a picture.
+    ``sink`` takes what is to be written; ``full`` keeps the whole frame of an alarm as well; without ``clips`` none are
+    held in memory. What goes wrong here is said and never reaches the alarm. Call it from one thread; ``busy`` may be
+    asked from any.
     """
 
-    def __init__(self, root: Path, per_day: float, hidden: Blackout, dice: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        sink: EvidenceSink,
+        *,
+        masks: Sequence[Polygon] = (),
+        context: float = 1.0,
+        clips: bool = True,
+        full: bool = False,
+        negatives_per_day: float = 0.0,
+        pre_s: float = PRE_S,
+        post_s: float = POST_S,
+        dice: random.Random | None = None,
+    ) -> None:
         self.root = root
-        self.per_day = per_day
-        self.hidden = hidden
-        self._dice = dice or random.Random()
-        self._due = math.inf
-        self._drawn = False
-        self._held: tuple[float, WriteJob] | None = None  # and until when, seconds
+        self.context = context
+        self.full = full
+        self.pre_s, self.post_s = pre_s, post_s  # of a clip: before the alarm, after the bear was last seen
+        self.ring = Ring(pre_s, RING_BYTES) if clips else None
+        self.busy: frozenset[Path] = frozenset()  # folders that are still written to
+        self._sink = sink
+        self._mask = PrivacyMask(masks, BLACK)
+        self._negatives = Negatives(root, negatives_per_day, self._mask, dice)
+        self._recorders: dict[str, EventRecorder] = {}  # by event id, the last one told last
+        self._shot_at = float("-inf")
+        self._looked_at = float("-inf")
+        self._said = False  # that something went wrong here
 
-    def __call__(self, frame: Frame, scores: Sequence[Score], *, bear: bool) -> WriteJob | None:
-        """What is to be written now; ``bear``: one is followed, or was a moment ago."""
-        if self.per_day <= 0:
-            return None
-        if not self._drawn:
-            self._draw(frame.time)
-        if bear:
-            self._held = None
-            if frame.time >= self._due:
-                self._draw(frame.time)
-            return None
-        found = None
-        if self._held and frame.time >= self._held[0]:
-            found, self._held = self._held[1], None
-        if frame.time >= self._due and scores:
-            self._held = self._held or (frame.time + WAIT_S, self._papers(frame, scores))
-            self._draw(frame.time)
-        return found
+    def place(self, event: Event, frame: Frame) -> str | None:
+        """Return where the still of this event will lie; the last one's, where it brings none of its own."""
+        recorder = self._recorders.pop(event.id, None)
+        if recorder is None:
+            recorder = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), event, frame.time)
+        self._recorders[event.id] = recorder
+        if event.type != "end" and recorder.wants_still(event):
+            recorder.still = recorder.folder / ("alarm.jpg" if recorder.still is None else f"alarm-{event.seq}.jpg")
+            recorder.shown = max(recorder.shown, event.score or 0.0)
+            recorder.still_waits = True
+        # A path at which nothing will lie would only mislead.
+        return None if recorder.still is None or self._sink.trouble else str(recorder.still)
 
-    def _draw(self, time: float) -> None:
-        self._drawn, self._due = True, time + self._dice.expovariate(self.per_day / DAY_S)
+    def told(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
+        """Keep what belongs to a published event that ``place`` has seen."""
+        self._safely(lambda: self._told(event, frame, marks, scores))
 
-    def _papers(self, frame: Frame, scores: Sequence[Score]) -> WriteJob:
-        best = max(scores, key=lambda score: score.bear)
-        note = {
-            "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
-            "label": best.label, "score": round(best.bear, 4),
-            "box_xywh": [round(side, 5) for side in best.region.box_xywh], "frame_wh": frame.size_wh,
-        }  # fmt: skip
-        data = jpeg(
-            at_most(self.hidden(frame.image), NEGATIVE_WIDTH), NEGATIVE_QUALITY, note
-        )  # now: a frame is large to hold
-        path = sample_path(self.root, frame.camera, frame.wall, self._dice.randrange(1 << 16))
-        return WriteJob(path, ((path, lambda: data),))
+    def look(self, frame: Frame, *, moving: bool, scores: Sequence[Score] = (), tracks: Sequence[Track] = ()) -> None:
+        """Take every frame, after its events. ``moving``: something moves or is followed; ``tracks``: the live."""
+        self._safely(lambda: self._look(frame, moving, scores, tracks))
+
+    def finish(self) -> None:
+        """Make the clips of what there is: no more frames will come."""
+        for recorder in list(self._recorders.values()):
+            self._finish_clip(recorder)
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        """Watching goes on whatever becomes of the evidence."""
+        try:
+            work()
+        except Exception as error:
+            level = logging.DEBUG if self._said else logging.WARNING
+            log.log(level, "internal error while keeping evidence (%s: %s)", type(error).__name__, error, exc_info=True)
+            self._said = True
+
+    def _told(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
+        recorder = self._recorders[event.id]
+        again = recorder.ended_at is not None and event.type != "end"
+        recorder.told(event, frame.time)
+        if self.ring is not None and recorder.buffer is None and (again or event.type == "new"):
+            before = [shot for shot in self.ring.shots() if shot.time >= frame.time - self.pre_s]
+            self._begin_clip(recorder, frame.time, before, event.seq)
+        files: list[tuple[Path, Callable[[], bytes]]] = []
+        pictured = recorder.still if recorder.still_waits else None
+        recorder.look(frame, scores, self.context, self._mask)
+        if pictured:
+            image = frame.image  # in this thread: what was left for later is not made in two
+            files.append((pictured, partial(still, image, marks, event, self._mask)))
+            if self.full and event.type == "new":
+                files.append((recorder.folder / "full.jpg", partial(self._whole, image)))
+        if crop := recorder.take_crop():
+            files.append((recorder.folder / "crop.jpg", crop.as_jpeg))
+        state = recorder.as_json(event)
+        files.append((recorder.folder / "event.json", lambda: state))
+        recorder.still_waits = False
+        self._note_busy()
+        self._sink.write(WriteJob(recorder.folder, tuple(files), event if pictured else None))
+        # An end that comes with a frame already seen: no more frames will come, the source has ended or is gone.
+        if event.type == "end" and frame.time <= self._looked_at:
+            self._finish_clip(recorder)
+
+    def _look(self, frame: Frame, moving: bool, scores: Sequence[Score], tracks: Sequence[Track]) -> None:
+        self._looked_at = frame.time
+        open_ones = [recorder for recorder in self._recorders.values() if recorder.ended_at is None]
+        for recorder in open_ones:
+            others = frozenset().union(*(other.tracks for other in open_ones if other is not recorder))
+            if track := recorder.mine(tracks, others, frame.time):
+                recorder.follow(track, frame.time)
+                recorder.look(frame, scores, self.context, self._mask)
+        filming = [recorder for recorder in self._recorders.values() if recorder.buffer is not None]
+        if self.ring is not None:
+            self._shoot(frame, self.ring, filming, scores, active=moving or bool(filming))
+        for recorder in filming:
+            if frame.time >= min(recorder.seen_at + self.post_s, recorder.clip_ends):
+                self._finish_clip(recorder)
+        lately = [v for v in self._recorders.values() if v.ended_at is None or frame.time - v.ended_at < WAIT_S]
+        if job := self._negatives(frame, scores, bear=bool(lately)):
+            self._sink.write(job)
+        if self._recorders and not open_ones:
+            self._forget(frame.time)
+
+    def _shoot(
+        self, frame: Frame, ring: Ring, filming: Sequence[EventRecorder], scores: Sequence[Score], *, active: bool
+    ) -> None:
+        gap_s = ACTIVE_S if active else IDLE_S
+        if self._shot_at - 1.0 < frame.time < self._shot_at + gap_s - SLACK_S:
+            return
+        # When it was due, so that the rate holds on average; after a pause from now on.
+        due = self._shot_at + gap_s
+        self._shot_at = due if frame.time < due + gap_s else frame.time
+        shot = CompressedFrame(frame.time, compressed(frame, coloured=active or bool(scores)))
+        ring.add(shot)
+        for recorder in filming:
+            if recorder.buffer is not None:
+                recorder.buffer.add(shot)
+
+    def _begin_clip(self, recorder: EventRecorder, time: float, shots: Sequence[CompressedFrame], seq: int) -> None:
+        recorder.buffer, recorder.clip_ends = ClipBuffer(shots, CLIP_BYTES), time - self.pre_s + MAX_CLIP_S
+        recorder.clip = recorder.folder / (f"clip-{seq}.mp4" if recorder.clips else "clip.mp4")
+        begins = shots[0].time if shots else time
+        recorder.clips.append({"file": recorder.clip.name, "from_s": round(begins - recorder.began, 3)})
+
+    def _finish_clip(self, recorder: EventRecorder) -> None:
+        buffer, recorder.buffer = recorder.buffer, None
+        if buffer is not None and recorder.clip and len(buffer) > 1:
+            self._sink.make_clip(ClipJob(recorder.folder, recorder.clip, buffer.shots(), self._mask.masks))
+        self._note_busy()
+
+    def _whole(self, image: Picture) -> bytes:
+        return jpeg(self._mask(image), FULL_QUALITY)
+
+    def _note_busy(self) -> None:
+        self.busy = frozenset(v.folder for v in self._recorders.values() if v.buffer is not None or v.ended_at is None)
+
+    def _forget(self, time: float) -> None:
+        """Visits that nobody can come back to, the oldest first."""
+        for id_, recorder in list(self._recorders.items()):
+            if recorder.ended_at is None or recorder.buffer is not None:
+                continue
+            if time - recorder.ended_at > KNOWN_S or len(self._recorders) > MAX_KNOWN:
+                del self._recorders[id_]
+
+
+def compressed(frame: Frame, *, coloured: bool = True) -> bytes:
+    """A frame as a JPEG: the camera's own where it is small enough, else at most 640 pixels wide.
+
+    Without ``coloured`` it may be grey, where its colours are yet to be worked out. Raises OSError.
+    """
+    if frame.jpeg is not None and len(frame.jpeg) <= MAX_OWN_BYTES:
+        return frame.jpeg
+    image: Picture | Luma = (
+        frame.image if coloured or frame.luma is None or not isinstance(frame.picture, LazyImage) else (frame.luma)
+    )
+    return jpeg(at_most(image, WIDTH, even=True), QUALITY)
 
 
 # One event as evidence follows it: its folder, the path of its box, and the best look at the bear.
 
-
-STEP_S = 0.5  # between two places of the way
-MOST_STEPS = 400  # of a long visit every second one goes, again and again
+STEP_S = 0.5  # between two places of the path
+MAX_STEPS = 400  # of a long event every second one goes, again and again
 LARGER = 1.2  # times the pixels: worth another crop of a bear as sure
 SURER = 0.05  # bear probability
 SCAN_LESS = 0.2  # what the frame scan says is of a window around the bear, not of its crop
@@ -150,12 +283,12 @@ class Crop:
     note: dict[str, Any]
 
     def as_jpeg(self) -> bytes:
-        """The picture with its note."""
+        """Return the picture with its note."""
         return jpeg(self.picture, CROP_QUALITY, self.note)
 
 
 class EventRecorder:
-    """What is gathered of one event from its alarm on; ``began`` is that frame's time in seconds."""
+    """Gathers one event from its alarm on; ``began`` is that frame's time in seconds."""
 
     def __init__(self, folder: Path, event: Event, began: float) -> None:
         self.folder = folder
@@ -167,9 +300,9 @@ class EventRecorder:
         self.still_waits = False  # to be written
         self._crop: Crop | None = None  # better than what was written
         self._best = (-1.0, 0)  # worth and pixels of the best crop so far
-        self.reel: ClipBuffer | None = None
-        self.reel_ends = 0.0  # at the latest, seconds
-        self.clip: Path | None = None  # of the reel
+        self.buffer: ClipBuffer | None = None
+        self.clip_ends = 0.0  # at the latest, seconds
+        self.clip: Path | None = None  # of the buffer
         self.clips: list[dict[str, Any]] = []
         self._tracks: set[int] = set()
         self._box: BoxXYWH | None = event.box_xywh
@@ -178,11 +311,11 @@ class EventRecorder:
         self._stepped_at = float("-inf")
 
     def wants_still(self, event: Event) -> bool:
-        """Whether an event is worth a picture: the alarm, what has become more serious, a score higher than shown."""
+        """Return True for the alarm, for what has become more serious, and for a score higher than shown."""
         return self.still is None or event.escalated is not None or (event.score or 0.0) > self.shown
 
     def told(self, event: Event, time: float) -> None:
-        """An event of this visit was told: whose track it is, and whether it goes on."""
+        """Note whose track an event of this recorder is, and whether it goes on."""
         if event.track is not None:
             self._tracks.add(event.track)
         self._box = event.box_xywh or self._box
@@ -192,7 +325,7 @@ class EventRecorder:
             self._step(time, event.score)
 
     def mine(self, tracks: Sequence[Track], others: Collection[int], time: float) -> Track | None:
-        """The likeliest of a frame's tracks that is this visit's bear; ``others``: those of other visits."""
+        """Find the likeliest of a frame's tracks that is this bear; ``others``: tracks of other recorders."""
         mine = [t for t in tracks if t.number in self._tracks or not self._tracks.isdisjoint(t.absorbed)]
         if not mine:  # lost and found again: another track, the same bear
             mine = [t for t in tracks if t.number not in others and t.last_hit == time and self._near(t.box_xywh)]
@@ -205,12 +338,12 @@ class EventRecorder:
         return frozenset(self._tracks)
 
     def follow(self, track: Track, time: float) -> None:
-        """Where the bear is at a time in seconds."""
+        """Note where the bear is at a time in seconds."""
         self.seen_at = max(self.seen_at, track.last_hit)
         self._box = track.box_xywh
         self._step(time, track.now.bear if track.now else None)
 
-    def look(self, frame: Frame, scores: Sequence[Score], context: float, hidden: Blackout) -> None:
+    def look(self, frame: Frame, scores: Sequence[Score], context: float, mask: PrivacyMask) -> None:
         """Keep what the classifier saw of the bear in this frame, if it is the best look so far.
 
         ``context`` is of the crops that the classifier gets.
@@ -229,15 +362,15 @@ class EventRecorder:
             "label": score.label, "score": round(score.bear, 4), "frame_wh": frame.size_wh,
             "box_xywh": [round(side, 5) for side in score.region.box_xywh],
         }  # fmt: skip
-        self._crop = Crop(hidden(frame.image, rect), note)
+        self._crop = Crop(mask(frame.image, rect), note)
 
     def take_crop(self) -> Crop | None:
-        """The best look, once, if it is better than the one taken last."""
+        """Return the best look, once, if it is better than the one taken last."""
         crop, self._crop = self._crop, None
         return crop
 
     def as_json(self, event: Event) -> bytes:
-        """The event as it stands, which ``Event.from_json`` reads, with its clips and the path of its box."""
+        """Return the event as it stands, which ``Event.from_json`` reads, with its clips and the path of its box."""
         path = [[None if each is None else round(each, 4) for each in step] for step in self._path]
         # A place of the path: seconds from the alarm, x, y, width, height, bear probability.
         found = asdict(event) | {"clips": self.clips, "path": path}
@@ -248,11 +381,11 @@ class EventRecorder:
             return
         self._stepped_at = time
         self._path.append((time - self.began, *self._box, bear))
-        if len(self._path) > MOST_STEPS:
+        if len(self._path) > MAX_STEPS:
             self._path, self._step_s = self._path[::2], 2 * self._step_s
 
     def _near(self, box_xywh: BoxXYWH) -> bool:
-        """Whether a box touches the bear's last one when each is grown by its own size on every side."""
+        """Return whether a box touches the bear's last one when each is grown by its own size on every side."""
         if self._box is None:
             return False
         (x0, y0, w0, h0), (x1, y1, w1, h1) = self._box, box_xywh
@@ -261,262 +394,82 @@ class EventRecorder:
         )
 
 
-def still(image: Picture, marks: Sequence[Mark], event: Event, hidden: Blackout) -> bytes:
-    """The annotated picture of an event as a JPEG."""
+def still(image: Picture, marks: Sequence[Mark], event: Event, mask: PrivacyMask) -> bytes:
+    """Return the annotated picture of an event as a JPEG."""
     when = event.captured_at if event.media_time_s is None else f"{event.media_time_s:.1f} s"
     words = f"{event.camera}  {when}  {event.label} {event.score or 0.0:.2f}  {event.model or ''}".replace("_", " ")
-    return jpeg(annotate(hidden(image), marks, words), STILL_QUALITY)
+    return jpeg(annotate(mask(image), marks, words), STILL_QUALITY)
 
 
 def _worth(score: Score) -> float:
     return score.bear - (SCAN_LESS if score.region.kind == "sweep" else 0.0)
 
 
-# One camera's evidence: the last seconds in memory, and from an alarm on what is to be kept of it.
+# A few frames a day that raised no alarm, at random moments: to be reviewed, and for training later.
+
+DAY_S = 86_400.0
+WAIT_S = 30.0  # an alarm within this makes it no negative
+NEGATIVE_WIDTH = 1280
+NEGATIVE_QUALITY = 80
 
 
-log = logging.getLogger(__name__)
+class Negatives:
+    """Frames in, now and then a job to write one; ``per_day`` on average, 0 for none.
 
-PRE_S, POST_S, MOST_S = 5.0, 10.0, 60.0  # of a clip: before the alarm, after the bear was last seen, in all
-ACTIVE_S, IDLE_S = 0.2, 1.0  # between two shots, while something moves and while nothing does
-SLACK_S = 0.01  # without it a camera at 10 frames a second would give every third one
-WIDTH = 640  # of shots that we compress ourselves
-QUALITY = 78
-MOST_OWN_BYTES = 400_000  # of a shot the camera compressed: a trail camera's stills are too large
-RING_BYTES = 8_000_000
-REEL_BYTES = 16_000_000
-KNOWN_S = 600.0  # how long after its end a bear may be found again
-MOST_KNOWN = 100
-FULL_QUALITY = 92
-
-
-class CameraEvidence:
-    """Given every frame and every event of one camera; it hands on what is to be written and never waits.
-
-    ``desk`` takes what is to be written; ``full`` keeps the whole frame of an alarm as well; without ``clips`` none are
-    held in memory. What goes wrong here is said and never reaches the alarm. Call it from one thread; ``busy`` may be
-    asked from any.
+    A Poisson process has no memory: neither a restart nor the hour of the day changes what is likely next. A moment
+    at which a bear is followed passes without a picture.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        desk: EvidenceSink,
-        *,
-        masks: Sequence[Polygon] = (),
-        context: float = 1.0,
-        clips: bool = True,
-        full: bool = False,
-        negatives_per_day: float = 0.0,
-        pre_s: float = PRE_S,
-        post_s: float = POST_S,
-        dice: random.Random | None = None,
-    ) -> None:
+    def __init__(self, root: Path, per_day: float, mask: PrivacyMask, dice: random.Random | None = None) -> None:
         self.root = root
-        self.context = context
-        self.full = full
-        self.pre_s, self.post_s = pre_s, post_s  # of a clip: before the alarm, after the bear was last seen
-        self.ring = Ring(pre_s, RING_BYTES) if clips else None
-        self.busy: frozenset[Path] = frozenset()  # folders that are still written to
-        self._desk = desk
-        self._hidden = Blackout(masks)
-        self._negatives = Negatives(root, negatives_per_day, self._hidden, dice)
-        self._visits: dict[str, EventRecorder] = {}  # by event id, the last one told last
-        self._shot_at = float("-inf")
-        self._looked_at = float("-inf")
-        self._said = False  # that something went wrong here
+        self.per_day = per_day
+        self.mask = mask
+        self._dice = dice or random.Random()
+        self._due = math.inf
+        self._drawn = False
+        self._held: tuple[float, WriteJob] | None = None  # and until when, seconds
 
-    def place(self, event: Event, frame: Frame) -> str | None:
-        """Where the still of this event will lie; the last one's, where it brings none of its own."""
-        visit = self._visits.pop(event.id, None)
-        if visit is None:
-            visit = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), event, frame.time)
-        self._visits[event.id] = visit
-        if event.type != "end" and visit.wants_still(event):
-            visit.still = visit.folder / ("alarm.jpg" if visit.still is None else f"alarm-{event.seq}.jpg")
-            visit.shown = max(visit.shown, event.score or 0.0)
-            visit.still_waits = True
-        # A path at which nothing will lie would only mislead.
-        return None if visit.still is None or self._desk.trouble else str(visit.still)
+    def __call__(self, frame: Frame, scores: Sequence[Score], *, bear: bool) -> WriteJob | None:
+        """Return what is to be written now; ``bear``: one is followed, or was a moment ago."""
+        if self.per_day <= 0:
+            return None
+        if not self._drawn:
+            self._draw(frame.time)
+        if bear:
+            self._held = None
+            if frame.time >= self._due:
+                self._draw(frame.time)
+            return None
+        found = None
+        if self._held and frame.time >= self._held[0]:
+            found, self._held = self._held[1], None
+        if frame.time >= self._due and scores:
+            self._held = self._held or (frame.time + WAIT_S, self._job(frame, scores))
+            self._draw(frame.time)
+        return found
 
-    def told(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
-        """An event that ``place`` has seen was told to everyone: keep what belongs to it."""
-        self._safely(lambda: self._told(event, frame, marks, scores))
+    def _draw(self, time: float) -> None:
+        self._drawn, self._due = True, time + self._dice.expovariate(self.per_day / DAY_S)
 
-    def look(self, frame: Frame, *, moving: bool, scores: Sequence[Score] = (), tracks: Sequence[Track] = ()) -> None:
-        """Every frame, after its events were told. ``moving``: something moves or is followed; ``tracks``: the live."""
-        self._safely(lambda: self._look(frame, moving, scores, tracks))
-
-    def finish(self) -> None:
-        """No more frames will come: make the clips of what there is."""
-        for visit in list(self._visits.values()):
-            self._finish_reel(visit)
-
-    def _safely(self, work: Callable[[], None]) -> None:
-        """Watching goes on whatever becomes of the evidence."""
-        try:
-            work()
-        except Exception as error:
-            level = logging.DEBUG if self._said else logging.WARNING
-            log.log(level, "internal error while keeping evidence (%s: %s)", type(error).__name__, error, exc_info=True)
-            self._said = True
-
-    def _told(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
-        visit = self._visits[event.id]
-        again = visit.ended_at is not None and event.type != "end"
-        visit.told(event, frame.time)
-        if self.ring is not None and visit.reel is None and (again or event.type == "new"):
-            before = [shot for shot in self.ring.shots() if shot.time >= frame.time - self.pre_s]
-            self._begin_reel(visit, frame.time, before, event.seq)
-        files: list[tuple[Path, Callable[[], bytes]]] = []
-        pictured = visit.still if visit.still_waits else None
-        visit.look(frame, scores, self.context, self._hidden)
-        if pictured:
-            image = frame.image  # in this thread: what was left for later is not made in two
-            files.append((pictured, partial(still, image, marks, event, self._hidden)))
-            if self.full and event.type == "new":
-                files.append((visit.folder / "full.jpg", partial(self._whole, image)))
-        if crop := visit.take_crop():
-            files.append((visit.folder / "crop.jpg", crop.as_jpeg))
-        state = visit.as_json(event)
-        files.append((visit.folder / "event.json", lambda: state))
-        visit.still_waits = False
-        self._note_busy()
-        self._desk.write(WriteJob(visit.folder, tuple(files), event if pictured else None))
-        # An end that comes with a frame already seen: no more frames will come, the source has ended or is gone.
-        if event.type == "end" and frame.time <= self._looked_at:
-            self._finish_reel(visit)
-
-    def _look(self, frame: Frame, moving: bool, scores: Sequence[Score], tracks: Sequence[Track]) -> None:
-        self._looked_at = frame.time
-        open_ones = [visit for visit in self._visits.values() if visit.ended_at is None]
-        for visit in open_ones:
-            others = frozenset().union(*(other.tracks for other in open_ones if other is not visit))
-            if track := visit.mine(tracks, others, frame.time):
-                visit.follow(track, frame.time)
-                visit.look(frame, scores, self.context, self._hidden)
-        reels = [visit for visit in self._visits.values() if visit.reel is not None]
-        if self.ring is not None:
-            self._shoot(frame, self.ring, reels, scores, active=moving or bool(reels))
-        for visit in reels:
-            if frame.time >= min(visit.seen_at + self.post_s, visit.reel_ends):
-                self._finish_reel(visit)
-        lately = [v for v in self._visits.values() if v.ended_at is None or frame.time - v.ended_at < WAIT_S]
-        if papers := self._negatives(frame, scores, bear=bool(lately)):
-            self._desk.write(papers)
-        if self._visits and not open_ones:
-            self._forget(frame.time)
-
-    def _shoot(
-        self, frame: Frame, ring: Ring, reels: Sequence[EventRecorder], scores: Sequence[Score], *, active: bool
-    ) -> None:
-        gap_s = ACTIVE_S if active else IDLE_S
-        if self._shot_at - 1.0 < frame.time < self._shot_at + gap_s - SLACK_S:
-            return
-        # When it was due, so that the rate holds on average; after a pause from now on.
-        due = self._shot_at + gap_s
-        self._shot_at = due if frame.time < due + gap_s else frame.time
-        shot = CompressedFrame(frame.time, compressed(frame, coloured=active or bool(scores)))
-        ring.add(shot)
-        for visit in reels:
-            if visit.reel is not None:
-                visit.reel.add(shot)
-
-    def _begin_reel(self, visit: EventRecorder, time: float, shots: Sequence[CompressedFrame], seq: int) -> None:
-        visit.reel, visit.reel_ends = ClipBuffer(shots, REEL_BYTES), time - self.pre_s + MOST_S
-        visit.clip = visit.folder / (f"clip-{seq}.mp4" if visit.clips else "clip.mp4")
-        begins = shots[0].time if shots else time
-        visit.clips.append({"file": visit.clip.name, "from_s": round(begins - visit.began, 3)})
-
-    def _finish_reel(self, visit: EventRecorder) -> None:
-        reel, visit.reel = visit.reel, None
-        if reel is not None and visit.clip and len(reel) > 1:
-            self._desk.film(ClipJob(visit.folder, visit.clip, reel.shots(), self._hidden.masks))
-        self._note_busy()
-
-    def _whole(self, image: Picture) -> bytes:
-        return jpeg(self._hidden(image), FULL_QUALITY)
-
-    def _note_busy(self) -> None:
-        self.busy = frozenset(v.folder for v in self._visits.values() if v.reel is not None or v.ended_at is None)
-
-    def _forget(self, time: float) -> None:
-        """Visits that nobody can come back to, the oldest first."""
-        for id_, visit in list(self._visits.items()):
-            if visit.ended_at is None or visit.reel is not None:
-                continue
-            if time - visit.ended_at > KNOWN_S or len(self._visits) > MOST_KNOWN:
-                del self._visits[id_]
+    def _job(self, frame: Frame, scores: Sequence[Score]) -> WriteJob:
+        best = max(scores, key=lambda score: score.bear)
+        note = {
+            "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
+            "label": best.label, "score": round(best.bear, 4),
+            "box_xywh": [round(side, 5) for side in best.region.box_xywh], "frame_wh": frame.size_wh,
+        }  # fmt: skip
+        # Now, for a frame is large to hold.
+        data = jpeg(at_most(self.mask(frame.image), NEGATIVE_WIDTH), NEGATIVE_QUALITY, note)
+        path = sample_path(self.root, frame.camera, frame.wall, self._dice.randrange(1 << 16))
+        return WriteJob(path, ((path, lambda: data),))
 
 
-def compressed(frame: Frame, *, coloured: bool = True) -> bytes:
-    """A frame as a JPEG: the camera's own where it is small enough, else at most 640 pixels wide.
+# What writes for all cameras.
 
-    Without ``coloured`` it may be grey, where its colours are yet to be worked out. Raises OSError.
-    """
-    if frame.jpeg is not None and len(frame.jpeg) <= MOST_OWN_BYTES:
-        return frame.jpeg
-    image: Picture | Luma = (
-        frame.image if coloured or frame.luma is None or not isinstance(frame.picture, LazyImage) else (frame.luma)
-    )
-    return jpeg(at_most(image, WIDTH, even=True), QUALITY)
-
-
-# What waits to be written: the pictures of alarms outlast a disk that pauses, and a folder's papers join.
-
-
-class WriteQueue:
-    """Papers in the order they came, at most ``depth`` of them; safe to use from any thread.
-
-    Papers without a still join those of the same folder that wait: of each file only the newest counts. Where too many
-    wait, those without a still go first, then an update's still, then an alarm's; among equals the oldest.
-    """
-
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
-        self.dropped = 0  # papers that were given up
-        self._waiting: deque[WriteJob] = deque()
-        self._lock = threading.Lock()
-
-    def put(self, papers: WriteJob) -> bool:
-        """Take it; whether one more waits now. Returns at once."""
-        with self._lock:
-            if papers.still_of is None and self._joined(papers):
-                return False
-            self._waiting.append(papers)
-            if len(self._waiting) <= self.depth:
-                return True
-            self._waiting.remove(min(self._waiting, key=_priority))
-            self.dropped += 1
-            return False
-
-    def take(self) -> WriteJob | None:
-        """The one that waits longest; None: none does."""
-        with self._lock:
-            return self._waiting.popleft() if self._waiting else None
-
-    def _joined(self, papers: WriteJob) -> bool:
-        for number, waiting in reversed(list(enumerate(self._waiting))):
-            if waiting.unit == papers.unit:
-                files = dict(waiting.files) | dict(papers.files)  # each keeps its place, for the still comes first
-                self._waiting[number] = replace(waiting, files=tuple(files.items()))
-                return True
-        return False
-
-
-def _priority(papers: WriteJob) -> int:
-    if papers.still_of is None:
-        return 0
-    return 2 if papers.still_of.type == "new" else 1
-
-
-QUOTA_MB = 2000.0
-RESERVE_MB = 200.0
-NEGATIVES_PER_DAY = 4.0
-RETRY_S = 60.0  # between two looks at the disk, whether an alarm comes or not: somebody waits to hear how it is
+RETRY_S = 60.0  # between two looks at the disk, whether an alarm comes or not: a person waits to hear how it is
 HANGS_S = 60.0  # a disk that has taken nothing for so long
 RETRY_BYTES = 500_000  # a still and a crop
-MOST_FILM_BYTES = 48_000_000  # of frames that wait in memory to be made into clips
+MAX_CLIPS_BYTES = 48_000_000  # of frames that wait in memory to be made into clips
 
 
 class EvidenceWriter:
@@ -572,18 +525,18 @@ class EvidenceWriter:
         self._said_dropped = 0
         self._lock = threading.Lock()
         self._in_work: Counter[Path] = Counter()  # folders of what is being written or waits to become a clip
-        self._pile = WriteQueue(depth)
-        # One turn for each that waits on the pile, and now and then one to look at the disk.
+        self._queue = WriteQueue(depth)
+        # One turn for each job that waits, and now and then one to look at the disk.
         self._turns: Worker[bool] = Worker(lambda look, _: self._turn(look), "evidence", depth=depth + 8)
-        self._films: Worker[ClipJob] = Worker(lambda film, _: self._make(film), "clips", depth=1000)
-        self._film_bytes = 0
+        self._clips: Worker[ClipJob] = Worker(lambda job, _: self._make(job), "clips", depth=1000)
+        self._clip_bytes = 0
         if refused:
             self._failed(refused)
         # While nothing happens yet: a card with thousands of events takes seconds to look through.
         self._turns(True)
 
     def camera(self, masks: Sequence[Polygon] = (), *, context: float = 1.0, clips: bool = True) -> CameraEvidence:
-        """What one camera is told through; ``context`` is of the crops its classifier gets."""
+        """Make the evidence of one camera; ``context`` is of the crops its classifier gets."""
         made = CameraEvidence(
             self.folder,
             self,
@@ -599,32 +552,32 @@ class EvidenceWriter:
         self._cameras.append(made)
         return made
 
-    def write(self, papers: WriteJob) -> None:
+    def write(self, job: WriteJob) -> None:
         """Queue files; returns at once."""
-        if self._pile.put(papers):
+        if self._queue.put(job):
             self._turns(False)
 
-    def film(self, film: ClipJob) -> None:
+    def make_clip(self, job: ClipJob) -> None:
         """Queue a clip; returns at once. Where too many frames wait, this one is given up."""
         with self._lock:
-            if self._film_bytes + film.bytes > MOST_FILM_BYTES:
+            if self._clip_bytes + job.bytes > MAX_CLIPS_BYTES:
                 self.failures += 1
-                log.warning("%s: no clip is made, for too many others wait to be", film.path)
+                log.warning("%s: no clip is made, for too many others wait to be", job.path)
                 return
-            self._film_bytes += film.bytes
-            self._in_work[film.unit] += 1
-        self._films(film)
+            self._clip_bytes += job.bytes
+            self._in_work[job.unit] += 1
+        self._clips(job)
 
     @property
     def trouble(self) -> str | None:
-        """As ``problem``, but only known, not asked: an alarm on its way waits for no disk and no terminal."""
+        """Return what ``problem`` said last: an alarm on its way waits for no disk and no terminal."""
         since = self._since
         if since is not None and time.monotonic() - since > HANGS_S:
             return f"evidence is not kept: {self.folder}: its disk hangs, for more than {HANGS_S:g} s by now"
         return self._problem
 
     def problem(self) -> str | None:
-        """Why nothing can be written now, in a sentence; None while all is well. Whoever asks has it tried again."""
+        """Return why nothing can be written now, None while all is well; after a while the disk is tried again."""
         now, trouble = time.monotonic(), self.trouble
         if trouble != self._problem:  # it hangs
             if not self._said_hung:
@@ -641,9 +594,9 @@ class EvidenceWriter:
         for camera in self._cameras:
             camera.finish()
         written = self._turns.close(until - time.monotonic())
-        filmed = self._films.close(until - time.monotonic())
+        clipped = self._clips.close(until - time.monotonic())
         self._maker.stop()
-        return written and filmed
+        return written and clipped
 
     def _busy(self) -> list[Path]:
         with self._lock:
@@ -652,16 +605,16 @@ class EvidenceWriter:
 
     def _turn(self, look: bool) -> None:
         """Write what waits longest; where nothing does, see how the disk is if that is asked for."""
-        papers = self._pile.take()
-        dropped = self._pile.dropped
+        job = self._queue.take()
+        dropped = self._queue.dropped
         if dropped > self._said_dropped:
             self.failures += dropped - self._said_dropped
             self._said_dropped = dropped
             log.warning("evidence: the disk is too slow: %d sets of pictures were given up so far", dropped)
         self._since = time.monotonic()
         try:
-            if papers:
-                self._write(papers)
+            if job:
+                self._write(job)
                 self._worked()
             elif look:
                 self.store.make_room(0)
@@ -669,7 +622,7 @@ class EvidenceWriter:
                     self.store.try_out(RETRY_BYTES)
                     self._worked()
         except (NoRoomError, OptionError, OSError) as error:
-            self.failures += papers is not None
+            self.failures += job is not None
             self._failed(error)
         finally:
             self._since = None
@@ -677,38 +630,38 @@ class EvidenceWriter:
                 self._said_hung = False
                 log.warning("%s: its disk answers again", self.folder)
 
-    def _write(self, papers: WriteJob) -> None:
+    def _write(self, job: WriteJob) -> None:
         """Raises NoRoomError, OptionError or OSError."""
         with self._lock:
-            self._in_work[papers.unit] += 1
+            self._in_work[job.unit] += 1
         try:
-            for number, (path, make) in enumerate(papers.files):
-                self.store.write(papers.unit, path, make())
-                if number == 0 and papers.still_of:
-                    self._tell(papers.still_of, path)
+            for number, (path, make) in enumerate(job.files):
+                self.store.write(job.unit, path, make())
+                if number == 0 and job.still_of:
+                    self._tell(job.still_of, path)
         finally:
-            self._release(papers.unit)
+            self._release(job.unit)
 
-    def _make(self, film: ClipJob) -> None:
+    def _make(self, job: ClipJob) -> None:
         try:
-            self.store.make_room(film.bytes)
+            self.store.make_room(job.bytes)
             try:
-                made = self._maker(film.shots, film.path, film.masks)
+                made = self._maker(job.shots, job.path, job.masks)
             except ClipError:
-                if self.store.short(film.bytes) <= 0:
+                if self.store.short(job.bytes) <= 0:
                     raise
-                self.store.make_room(film.bytes)  # the disk has filled up meanwhile
-                made = self._maker(film.shots, film.path, film.masks)
+                self.store.make_room(job.bytes)  # the disk has filled up meanwhile
+                made = self._maker(job.shots, job.path, job.masks)
             if made:
-                self.store.grown(film.unit, film.path.stat().st_size)
+                self.store.grown(job.unit, job.path.stat().st_size)
         except (ClipError, NoRoomError, OSError) as error:
             self.failures += 1
-            # Whoever knows that nothing can be written need not hear it of each clip.
-            log.log(logging.DEBUG if self._problem else logging.WARNING, "%s: no clip is made: %s", film.path, error)
+            # That nothing can be written is known already.
+            log.log(logging.DEBUG if self._problem else logging.WARNING, "%s: no clip is made: %s", job.path, error)
         finally:
-            self._release(film.unit)
+            self._release(job.unit)
             with self._lock:
-                self._film_bytes -= film.bytes
+                self._clip_bytes -= job.bytes
 
     def _release(self, unit: Path) -> None:
         with self._lock:
@@ -720,7 +673,7 @@ class EvidenceWriter:
             return
         try:
             self.written(event, path)
-        except Exception as error:  # whoever wants to know, the rest of the evidence is written
+        except Exception as error:  # the rest of the evidence is written all the same
             log.warning("%s is written, but could not be announced: %s", path, error or type(error).__name__)
 
     def _failed(self, error: Exception) -> None:
@@ -737,3 +690,48 @@ class EvidenceWriter:
         if self._problem is not None:
             self._problem = None
             log.warning("evidence is kept again, in %s", self.folder)
+
+
+class WriteQueue:
+    """Jobs in the order they came, at most ``depth`` of them; safe to use from any thread.
+
+    A job without a still joins one of the same folder that waits: of each file only the newest counts. Where too many
+    wait, those without a still go first, then an update's still, then an alarm's; among equals the oldest.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.dropped = 0  # jobs that were given up
+        self._waiting: deque[WriteJob] = deque()
+        self._lock = threading.Lock()
+
+    def put(self, job: WriteJob) -> bool:
+        """Take it at once; True when one more waits now."""
+        with self._lock:
+            if job.still_of is None and self._joined(job):
+                return False
+            self._waiting.append(job)
+            if len(self._waiting) <= self.depth:
+                return True
+            self._waiting.remove(min(self._waiting, key=_priority))
+            self.dropped += 1
+            return False
+
+    def take(self) -> WriteJob | None:
+        """Return the one that waits longest; None: none does."""
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def _joined(self, job: WriteJob) -> bool:
+        for number, waiting in reversed(list(enumerate(self._waiting))):
+            if waiting.unit == job.unit:
+                files = dict(waiting.files) | dict(job.files)  # each keeps its place, for the still comes first
+                self._waiting[number] = replace(waiting, files=tuple(files.items()))
+                return True
+        return False
+
+
+def _priority(job: WriteJob) -> int:
+    if job.still_of is None:
+        return 0
+    return 2 if job.still_of.type == "new" else 1

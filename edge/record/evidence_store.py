@@ -16,9 +16,13 @@ from pathlib import Path
 from edge.errors import OptionError
 from edge.files import replace_whole
 
-# Where evidence lies, and which names are ours: nothing of another name is ever counted or thrown away.
+log = logging.getLogger(__name__)
 
+MB = 1_000_000
+RESCAN_S = 86_400.0  # others may have thrown away or written something
+STALE_S = 3600.0  # a half-written file of a program that is no more
 
+# Which names are ours: nothing of another name is ever counted or thrown away.
 NEGATIVES = "negatives"
 KEEP = "keep"  # in an event's folder: never throw it away
 GONE = ".gone-"  # before the name of what is being thrown away
@@ -26,8 +30,7 @@ GONE = ".gone-"  # before the name of what is being thrown away
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 VISIT = re.compile(r"\d{6}-[\w.-]+-[0-9a-f]{8}")  # an event's folder
 SAMPLE = re.compile(r"\d{6}-[\w.-]+-[0-9a-f]{4}\.jpg")  # a random negative
-
-_LONGEST_NAME = 60  # of a camera; file systems end at 255 bytes
+MAX_NAME = 60  # of a camera; file systems end at 255 bytes
 
 
 def visit_folder(root: Path, camera: str, wall: datetime, event_id: str) -> Path:
@@ -37,16 +40,13 @@ def visit_folder(root: Path, camera: str, wall: datetime, event_id: str) -> Path
 
 
 def sample_path(root: Path, camera: str, wall: datetime, number: int) -> Path:
-    """Where a random negative lies; ``number`` (0 to 65535) tells those of one second apart."""
+    """Return where a random negative lies; ``number`` (0 to 65535) tells those of one second apart."""
     at = wall.astimezone(UTC)
     return root / NEGATIVES / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{_plain(camera)}-{number:04x}.jpg"
 
 
 def _plain(camera: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", camera)[:_LONGEST_NAME] or "camera"
-
-
-# Locking an event's folder: it is never thrown away, however full the disk is.
+    return re.sub(r"[^\w.-]+", "_", camera)[:MAX_NAME] or "camera"
 
 
 def lock(folder: Path) -> None:
@@ -68,7 +68,7 @@ def unlock(folder: Path) -> None:
 
 
 def locked(folder: Path) -> bool:
-    """Whether this event's folder is kept whatever happens; False where there is none."""
+    """Return whether this event's folder is kept whatever happens; False where there is none."""
     return (folder / KEEP).exists()
 
 
@@ -77,19 +77,12 @@ def _folder(folder: Path) -> None:
         raise OptionError(f"{folder}: no such folder; its evidence is gone, or was never written")
 
 
-log = logging.getLogger(__name__)
-
-MB = 1_000_000
-RESCAN_S = 86_400.0  # others may have thrown away or written something
-STALE_S = 3600.0  # a half-written file of a program that is no more
-
-
 class NoRoomError(RuntimeError):
     """Nothing may be written: only locked evidence is left, the disk is full of other things, or it is not there."""
 
 
 def free_bytes(folder: Path) -> int:
-    """What is free on the disk on which a folder lies. Raises OSError."""
+    """Return what is free on the disk on which a folder lies. Raises OSError."""
     return shutil.disk_usage(folder).free
 
 
@@ -164,7 +157,7 @@ class Store:
                 self._throw_away(oldest)
 
     def try_out(self, need: int) -> None:
-        """Whether so many bytes would be taken. Raises NoRoomError or OSError."""
+        """Try whether so many bytes would be taken. Raises NoRoomError or OSError."""
         self.make_room(need)
         probe = self.root / ".try.part"
         probe.write_bytes(b".")
@@ -180,7 +173,7 @@ class Store:
             self._scanned_at = self._clock()
 
     def short(self, need: int) -> int:
-        """How many bytes too many there would be, by the worse of both bounds."""
+        """Return how many bytes too many there would be, by the worse of both bounds."""
         return max(self.bytes + need - self.quota_bytes, self.reserve_bytes + need - self._free(self.root))
 
     def _find_home(self) -> None:
@@ -196,7 +189,7 @@ class Store:
             self._mount = next((path for path in (whole, *whole.parents) if os.path.ismount(path)), None)
 
     def _unlocked(self) -> bool:
-        """Whether something that was locked no longer is; it is the oldest again."""
+        """Find what is no longer locked, and return whether there is any; it is the oldest again."""
         back = {unit: size for unit, size in self._locked.items() if not locked(unit)}
         self._units = back | self._units
         self._locked = {unit: size for unit, size in self._locked.items() if unit not in back}

@@ -1,47 +1,23 @@
-"""Compressed frames in memory: the last seconds of a camera, and a clip in the making; both bounded."""
+"""Pictures as evidence keeps them: JPEGs with a note inside, and a camera's compressed frames in bounded memory."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from edge.detect.zones import Polygon, drawn
 from edge.errors import PictureError
 from edge.schema import Luma, Picture
 
-# Pictures as evidence keeps them: black where masks lie, and with a note inside that says what they are.
-
-
+OVERHEAD_BYTES = 200  # of a shot in memory beside its picture: objects, and their places
 _COMMENT = b"\xff\xfe"
-_MOST_NOTE = 65_533  # bytes of a JPEG's comment (ITU-T T.81, B.2.4.5)
-
-
-class Blackout:
-    """Makes what masks hide black, whatever the picture's size: nobody's business, in evidence as well."""
-
-    def __init__(self, masks: Sequence[Polygon]) -> None:
-        self.masks = tuple(masks)
-        self._hidden: NDArray[np.bool_] | None = None
-
-    def __call__(self, image: Picture, rect: tuple[int, int, int, int] | None = None) -> Picture:
-        """A copy of the picture, or of its rectangle (left, top, width, height in pixels), black where masks lie."""
-        x, y, w, h = rect or (0, 0, image.shape[1], image.shape[0])
-        shown = image[y : y + h, x : x + w].copy()
-        if self.masks:
-            size_wh = image.shape[1], image.shape[0]
-            hidden = self._hidden
-            if hidden is None or hidden.shape != image.shape[:2]:
-                hidden = self._hidden = drawn(self.masks, size_wh)
-            shown[hidden[y : y + h, x : x + w]] = 0
-        return shown
+_MAX_NOTE_BYTES = 65_533  # of a JPEG's comment (ITU-T T.81, B.2.4.5)
 
 
 def at_most(image: Picture | Luma, width: int, *, even: bool = False) -> Picture | Luma:
@@ -64,13 +40,13 @@ def jpeg(image: Picture | Luma, quality: int, note: Mapping[str, Any] | None = N
     if note is None:
         return whole
     words = json.dumps(note, ensure_ascii=True, separators=(",", ":")).encode()
-    if len(words) > _MOST_NOTE:
+    if len(words) > _MAX_NOTE_BYTES:
         raise OSError(f"a note of {len(words)} bytes does not fit in a JPEG's comment")
     return b"".join((whole[:2], _COMMENT, (len(words) + 2).to_bytes(2, "big"), words, whole[2:]))
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """What ``jpeg`` noted in a picture: camera, time, score, box. Raises PictureError when there is no note."""
+    """Return what ``jpeg`` noted in a picture: camera, time, score, box. Raises PictureError when there is no note."""
     try:
         with path.open("rb") as file:
             begin = file.read(6)
@@ -85,9 +61,6 @@ def read_note(path: Path) -> dict[str, Any]:
     return found
 
 
-OVERHEAD_BYTES = 200  # of a shot in memory beside its picture: objects, and their places
-
-
 class CompressedFrame(NamedTuple):
     """One compressed frame."""
 
@@ -96,7 +69,7 @@ class CompressedFrame(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """What it takes in memory."""
+        """Return what it takes in memory."""
         return len(self.jpeg) + OVERHEAD_BYTES
 
 
@@ -123,7 +96,7 @@ class Ring:
             self.bytes -= self._shots.popleft().bytes
 
     def shots(self) -> tuple[CompressedFrame, ...]:
-        """What there is, oldest first."""
+        """Return what there is, oldest first."""
         return tuple(self._shots)
 
 
@@ -154,7 +127,7 @@ class ClipBuffer:
             self._thin()
 
     def shots(self) -> tuple[CompressedFrame, ...]:
-        """What there is, oldest first."""
+        """Return what there is, oldest first."""
         return tuple(self._shots)
 
     def _thin(self) -> None:

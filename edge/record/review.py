@@ -31,8 +31,8 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 SCHEMA_VERSION = 1
 REVIEW = "review.json"
 LABEL = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
-MOST_WORDS = 2000  # characters of a note
-MOST_BYTES = 1_000_000  # of a review with all before it
+MAX_NOTE = 2000  # characters of a note
+MAX_BYTES = 1_000_000  # of a review with all before it
 WAIT_S = 10.0  # how long another reviewer is waited for; a review takes milliseconds
 
 
@@ -57,14 +57,14 @@ class Review:
         for name in ("at", "by", "note"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} {getattr(self, name)!r} is no text")
-        if len(self.note) > MOST_WORDS:
-            raise ValueError(f"note has {len(self.note)} characters, more than {MOST_WORDS}")
+        if len(self.note) > MAX_NOTE:
+            raise ValueError(f"note has {len(self.note)} characters, more than {MAX_NOTE}")
         if self.box_xywh is not None:
             object.__setattr__(self, "box_xywh", _box(self.box_xywh))
 
 
 def review_path(unit: Path) -> Path:
-    """Where the review of an event's folder, or of a random negative, lies."""
+    """Return where the review of an event's folder, or of a random negative, lies."""
     return unit.with_suffix("." + REVIEW) if SAMPLE.fullmatch(unit.name) else unit / REVIEW
 
 
@@ -115,7 +115,7 @@ def _add(path: Path, review: Review) -> Path:
 def _parse(data: bytes, name: object) -> list[Review]:
     """Every review, the one that holds last."""
     try:
-        if len(data) > MOST_BYTES:
+        if len(data) > MAX_BYTES:
             raise ValueError(f"{len(data)} bytes are too many")
         found = json.loads(data)
         if not isinstance(found, dict) or not isinstance(found.get("earlier", []), list):
@@ -172,7 +172,7 @@ def _alone(unit: Path) -> Iterator[None]:
 
 
 def _taken(file: int) -> bool:
-    """Whether it is locked now, or cannot be."""
+    """Return whether it is locked now, or cannot be."""
     try:
         return try_lock(file)
     except OSError:
