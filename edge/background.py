@@ -1,7 +1,18 @@
-"""A thread with a bounded queue in front of it, so that the alarm waits for no sink, disk or command."""
+"""Work in other threads, so that the alarm waits for no disk, driver, sink or command.
+
+``call_in_thread``      one call in a thread of its own: everything else here is built on it
+``call_with_deadline``  the same, awaited for so many seconds; a call that hangs is left behind
+``DeadlineExecutor``    calls one after the other, none of them awaited for longer than its deadline
+``StoppableThread``     something that goes on for a while, until its time is over
+``Worker``              a bounded queue and who works it off; a call that hangs is replaced
+``in_order``            many items in several threads, the results in the order of the items
+
+Threads are daemons: one that hangs does not keep the program from ending.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import threading
 import time
@@ -14,21 +25,52 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from edge.schema import Event
 
-# The disk in a thread of its own, one call at a time: a failing card may keep a call for minutes, and nobody waits.
-
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R")
+Item = TypeVar("Item")
+Sink = Callable[["Event"], Any]
+Answered = Callable[[Item, str | None, float], None]  # the item, what went wrong (None: nothing), milliseconds
 
-IDLE_S = 15.0  # the thread waits so long for more: a new one for each call takes a millisecond
+IDLE_S = 15.0  # an executor's thread waits so long for more: a new one for each call takes a millisecond
+MAX_HUNG = 3  # calls of a worker that hang at the same time: each keeps a thread, and what it was given
+AT_END_S = 2.0  # the limit for a sink's own end
+SINK_DEADLINE_S = 30.0
+MAX_AHEAD = 32  # items a thread may be ahead of the slowest one, so that a long clip does not stop the others
 
 
 class DeadlineError(Exception):
-    """A call has been in the disk for too long; whoever came after it was not waited for."""
+    """A call took too long, and was left behind."""
+
+
+def call_in_thread(work: Callable[[], T], name: str) -> Future[T]:
+    """Start ``work()`` in a thread of its own. Raises RuntimeError where the system has no thread left."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+def call_with_deadline(work: Callable[[], T], within_s: float, name: str) -> T:
+    """Return what ``work()`` returns, or raise what it raises. Raises DeadlineError when it takes longer."""
+    future = call_in_thread(work, name)
+    if not concurrent.futures.wait([future], max(within_s, 0.0)).done:
+        raise DeadlineError(f"{name}: no answer within {within_s:g} s")
+    return future.result()
 
 
 @dataclass(eq=False, slots=True)
-class _GateCall:
-    """One thing to be done, and what came of it."""
+class _ExecutorCall:
+    """One call asked of an executor, and what came of it."""
 
     work: Callable[[], Any]
     name: str | None
@@ -38,47 +80,36 @@ class _GateCall:
 
 
 class DeadlineExecutor:
-    """Does what is asked, one after the other, in a thread that lives as long as there is something to do."""
+    """Calls one after the other in one thread, such as all that is asked of one disk."""
 
     def __init__(self) -> None:
-        lock = threading.Lock()
-        self._changed = threading.Condition(lock)  # for who waits for an answer
-        self._asked = threading.Condition(lock)  # for the thread
+        self._changed = threading.Condition()
         self._serving = self._closed = False
-        self._calls: deque[_GateCall] = deque()
+        self._calls: deque[_ExecutorCall] = deque()
         self._since: float | None = None  # when the call under way began, time.monotonic()
 
     @property
     def busy_s(self) -> float:
-        """For how many seconds the call under way has been; 0: there is none."""
+        """Seconds since the call under way began; 0 while there is none."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
     def __call__(self, work: Callable[[], T], within_s: float, name: str | None = None) -> T:
-        """What ``work()`` gives, or raises. Raises HangingError once one call, this or another, takes ``within_s``.
+        """Return what ``work()`` returns, or raise what it raises.
 
-        Work with a ``name`` is done all the same when it can be, once for all who asked for it before it began; other
-        work is not worth doing later.
+        Raises DeadlineError once one call, this or another, takes ``within_s`` seconds. Work with a ``name`` is done
+        all the same as soon as it can be, once for all that asked for it before it began; other work is dropped.
         """
         with self._changed:
             call = next((each for each in self._calls if name and each.name == name), None)
             if call is None:
-                call = _GateCall(work, name)
+                call = _ExecutorCall(work, name)
                 self._calls.append(call)
-            alone = not self._serving and not self._start()
-            if alone:
+            if self._serve_in_thread():
+                self._await(call, within_s)
+            else:
                 self._calls.remove(call)
-            elif self._since is None:
-                self._since = time.monotonic()
-                self._asked.notify()
-            while not (call.over or alone):
-                left_s = within_s - self.busy_s
-                if left_s <= 0.0:
-                    if name is None and call in self._calls:
-                        self._calls.remove(call)
-                    raise DeadlineError
-                self._changed.wait(left_s)
-        if alone:
+        if not call.over:
             return work()
         if call.error:
             raise call.error
@@ -86,19 +117,32 @@ class DeadlineExecutor:
         return result
 
     def close(self) -> None:
-        """From now on the thread ends as soon as there is nothing to do; what is asked later is done all the same."""
+        """Let the thread end as soon as there is nothing to do; later calls are done all the same."""
         with self._changed:
             self._closed = True
-            self._asked.notify()
+            self._changed.notify_all()
 
-    def _start(self) -> bool:
-        """Whether there is a thread to do it; at the very end of a program none is to be had."""
-        try:
-            threading.Thread(target=self._serve, name="the disk", daemon=True).start()
-        except RuntimeError:
-            return False
-        self._serving = True
+    def _serve_in_thread(self) -> bool:
+        """Have a thread at work; False where there is none to be had, as at the very end of a program."""
+        if not self._serving:
+            try:
+                call_in_thread(self._serve, "the disk")
+            except RuntimeError:
+                return False
+            self._serving = True
+        if self._since is None:
+            self._since = time.monotonic()
+            self._changed.notify_all()
         return True
+
+    def _await(self, call: _ExecutorCall, within_s: float) -> None:
+        while not call.over:
+            left_s = within_s - self.busy_s
+            if left_s <= 0.0:
+                if call.name is None and call in self._calls:
+                    self._calls.remove(call)
+                raise DeadlineError
+            self._changed.wait(left_s)
 
     def _serve(self) -> None:
         while call := self._next():
@@ -107,53 +151,18 @@ class DeadlineExecutor:
             except BaseException as error:
                 call.error = error
             with self._changed:
-                call.over = True
-                self._since = None
+                call.over, self._since = True, None
                 self._changed.notify_all()
 
-    def _next(self) -> _GateCall | None:
-        """Wait for what is asked; None: nothing was, for a while."""
+    def _next(self) -> _ExecutorCall | None:
+        """Wait for a call; None when none came for a while, or none will."""
         with self._changed:
-            if not self._calls and not self._closed:
-                self._asked.wait(IDLE_S)
+            self._changed.wait_for(lambda: self._calls or self._closed, IDLE_S)
             if not self._calls:
-                self._serving = False
+                self._serving, self._since = False, None
                 return None
             self._since = time.monotonic()
             return self._calls.popleft()
-
-
-# Work done in several threads, handed over in order: OpenCV and onnxruntime let other threads run meanwhile.
-
-
-R = TypeVar("R")
-
-AHEAD = 32  # items a thread may be ahead of the slowest one, so that a long clip does not stop the others
-
-
-def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Generator[R, None, None]:
-    """Yield ``work`` of each item in the items' order, from so many threads.
-
-    Items are taken as they are needed: at most ``AHEAD`` a thread wait. Closing the iterator drops what has not
-    begun, and does not wait for what has.
-    """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
-    waiting: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= AHEAD * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-# Something that goes on for a while beside everything else: a siren, a lamp, a programme of noises.
-
-
-log = logging.getLogger(__name__)
 
 
 class StoppableThread:
@@ -243,15 +252,6 @@ class StoppableThread:
                     self._going = False
                     self._changed.notify_all()
                     return
-
-
-Item = TypeVar("Item")
-Sink = Callable[["Event"], Any]
-Answered = Callable[[Item, str | None, float], None]  # the item, what went wrong (None: nothing), milliseconds
-
-MOST_LEFT = 3  # calls that hang at the same time: each keeps a thread, and what it was given
-AT_END_S = 2.0  # what may be waited for a sink's own end
-SINK_DEADLINE_S = 30.0
 
 
 @dataclass(eq=False, slots=True)
@@ -345,7 +345,7 @@ class Worker(Generic[Item]):
     def problem(self) -> str | None:
         """One sentence while calls hang, or when the last one failed; None while all is well."""
         if self._left:
-            return f"{self.name} hangs: {self._hung_words} ({self._left} of {MOST_LEFT})"
+            return f"{self.name} hangs: {self._hung_words} ({self._left} of {MAX_HUNG})"
         return f"{self.name} failed: {self._failing}" if self._failing else None
 
     def status(self) -> str:
@@ -444,7 +444,7 @@ class Worker(Generic[Item]):
             if late:
                 self._say_hung(late.item)
             for item in lost:
-                self._answer(item, f"dropped, for {MOST_LEFT} calls before it hang", 0.0)
+                self._answer(item, f"dropped, for {MAX_HUNG} calls before it hang", 0.0)
             del late, lost
 
     def _look(self) -> tuple[_Call[Item] | None, list[Item]]:
@@ -478,7 +478,7 @@ class Worker(Generic[Item]):
         self.hung += 1
         self._left += 1
         self.last_error = self._hung_words
-        self._stalled = self._left >= MOST_LEFT
+        self._stalled = self._left >= MAX_HUNG
         if not self._stalled:
             try:
                 self._start(self._serve)
@@ -493,7 +493,7 @@ class Worker(Generic[Item]):
 
     def _say_hung(self, item: Item) -> None:
         then = "what comes is dropped until one returns" if self._stalled else "going on without it"
-        log.warning("%s hangs: %s (%d of %d); %s", self.name, self._hung_words, self._left, MOST_LEFT, then)
+        log.warning("%s hangs: %s (%d of %d); %s", self.name, self._hung_words, self._left, MAX_HUNG, then)
         self._answer(item, self._hung_words, (self.deadline_s or 0.0) * 1000.0)
 
     def _answer(self, item: Item, problem: str | None, took_ms: float) -> None:
@@ -522,3 +522,22 @@ def in_background(
         sink(replace(event, latency_ms=late))
 
     return Worker(call, name, depth=depth, deadline_s=deadline_s, answered=answered, at_end=at_end, wanted=wanted)
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Generator[R, None, None]:
+    """Yield ``work`` of each item in the items' order, from so many threads.
+
+    Items are taken as they are needed: at most ``MAX_AHEAD`` a thread wait. Closing the iterator drops what has not
+    begun, and does not wait for what has.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= MAX_AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
