@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edge.background import AT_END_S, SINK_DEADLINE_S, DeadlineError, DeadlineExecutor, Worker
-from edge.camera.reconnect import REPORT_S, Reporter, ReportThrottle
-from edge.camera.source import Closing
+from edge.camera.reconnect import REPORT_S, ReportThrottle
+from edge.camera.source import Reporter, Source
 from edge.errors import OptionError, PictureError, SourceError
 from edge.files import replace_whole
 from edge.pictures import SUFFIXES, capture_time, decode_picture, jpeg_or_none
@@ -557,7 +557,7 @@ SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked t
 NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
 
 
-class FolderSource(Closing):
+class FolderSource(Source):
     """The pictures that arrive in ``folder`` and below it, each once, in the order they were written; for ever.
 
     ``Frame.time`` is the monotonic clock when it is handed over, further on by ``apart_s`` at each ``again``;
@@ -576,7 +576,7 @@ class FolderSource(Closing):
     """
 
     live = True
-    length_s: float | None = None
+    single_images = True
 
     def __init__(
         self,
@@ -609,7 +609,7 @@ class FolderSource(Closing):
         self._looked = False
         self._gone: str | None = None  # why there is nothing to look through
         self._alive = time.monotonic()  # when the looking last got on
-        self.alive_at = self._alive  # when whoever takes the pictures last asked for one
+        self.alive_at: float = self._alive  # when whoever takes the pictures last asked for one
         self._due = ReportThrottle()
         # What was handed over; the clock and the count go on where a loop that failed is begun anew.
         self._index, self._at, self._apart_s = 0, 0.0, 0.0
@@ -630,8 +630,12 @@ class FolderSource(Closing):
             self.close()
             raise SourceError(self._gone or self._hanging())
 
+    def report_to(self, report: Reporter, report_main: Reporter) -> None:
+        """Report what is wrong with the folder from now on."""
+        self.report = report
+
     def __repr__(self) -> str:
-        return f"FollowSource({str(self.folder)!r}, name={self.name!r}, fps={self.fps:g})"
+        return f"FolderSource({str(self.folder)!r}, name={self.name!r}, fps={self.fps:g})"
 
     def __iter__(self) -> Iterator[Frame]:
         """The pictures as they arrive. Raises SourceError when the folder is gone and nobody is to be told."""
