@@ -37,7 +37,7 @@ class Device:
         self.flows_since = None  # frames come
         self.lied = False  # the disk once failed, so an end of an outage may have been lost
         self.rebooted_at, self.orders = None, []
-        patch.setattr("edge.background.Gate", AtOnce)
+        patch.setattr("edge.background.DeadlineExecutor", AtOnce)
         patch.setattr(room, "read_note", lambda path: self.asked(read_note, path, reading=True))
         patch.setattr(room, "write_note", lambda path, note: self.asked(write_note, path, note))
         self.boot()
