@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -254,28 +256,29 @@ class StoppableThread:
                     return
 
 
-@dataclass(eq=False, slots=True)
 class _Call(Generic[Item]):
     """One item being worked on."""
 
-    item: Item
-    put_at: float  # time.monotonic(), seconds
-    began: float
-    returned: bool = False
-    left: bool = False  # it hangs: others go on without it
+    def __init__(self, item: Item, put_at: float) -> None:
+        self.item = item
+        self.waited_s = time.monotonic() - put_at
+        self.over = threading.Event()
+        self.left = False  # it hangs: others go on without it
+        self.problem: str | None = None
+        self.took_ms = 0.0
 
 
 class Worker(Generic[Item]):
     """Calls ``work(item, waited_s)`` in its own thread; calling the worker only puts the item in the queue.
 
-    Work that raises is said and counted in ``failures``; the next item is tried again. When ``depth`` items
+    Work that raises is logged and counted in ``failures``; the next item is tried again. When ``depth`` items
     wait, the oldest is given up and counted in ``dropped``: the newest matters most.
 
     A call that takes longer than ``deadline_s`` seconds (None: it may take for ever) is counted in ``hung`` and left
     behind in its thread, and another thread goes on with the next item. When three hang, items are dropped until
-    one of them returns. ``answered``, which must return at once, hears of each item that was called or dropped so,
-    from any thread. ``at_end`` is called once, by ``close``. What is not ``wanted`` (None: everything is) is neither
-    queued nor counted: nothing was tried then, so nothing is known to be well again.
+    one of them returns. ``answered``, which must return at once, hears of each item that was called or dropped so.
+    ``at_end`` is called once, by ``close``. What is not ``wanted`` (None: everything is) is neither queued nor
+    counted: nothing was tried then, so nothing is known to be well again.
     """
 
     def __init__(
@@ -302,20 +305,15 @@ class Worker(Generic[Item]):
         self._wanted = wanted
         self._work = work
         self._at_end = at_end
-        self._waiting: deque[tuple[Item, float]] = deque()
-        lock = threading.Lock()
-        self._changed = threading.Condition(lock)  # for whoever works, and for close
-        self._began = threading.Condition(lock)  # for the watch
-        self._call: _Call[Item] | None = None
+        self._waiting: deque[tuple[Item, float]] = deque()  # with the time it was put, time.monotonic()
+        self._changed = threading.Condition()
+        self._busy = False  # an item is being worked on
+        self._lane: queue.SimpleQueue[_Call[Item] | None] | None = None  # to the thread that works; None: there is none
         self._left = 0  # calls that hang now
-        self._stalled = False  # too many of them: nobody works
-        self._watch_sleeps = False
         self._closing = self._over = False
         self._failing: str | None = None  # what the last call raised
-        self._said_dropped = 0
-        self._start(self._serve)
-        if deadline_s is not None:
-            self._start(self._watch)
+        self._logged_dropped = 0
+        call_in_thread(self._serve, name)
 
     def __call__(self, item: Item) -> None:
         """Put the item in the queue, if it is wanted; returns at once."""
@@ -330,8 +328,6 @@ class Worker(Generic[Item]):
                 self.dropped += 1
             self._waiting.append((item, time.monotonic()))
             self._changed.notify_all()
-            if self._stalled:
-                self._began.notify()
 
     def wants(self, item: Item) -> bool:
         """Whether the item would be worked on, and answered."""
@@ -359,142 +355,119 @@ class Worker(Generic[Item]):
         return f"{self.name}: {', '.join(words)}{error}"
 
     def close(self, within_s: float) -> bool:
-        """Finish what waits, for at most so many seconds; False, and said, when something was left or hangs."""
+        """Finish what waits, for at most so many seconds; False, and logged, when something was left or hangs."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            self._began.notify()
-            self._changed.wait_for(lambda: not self._waiting and not self._call, max(within_s, 0.0))
-            left = len(self._waiting) + (self._call is not None) + self._left
+            self._changed.wait_for(lambda: not self._waiting and not self._busy, max(within_s, 0.0))
+            left = len(self._waiting) + self._busy + self._left
             at_end, self._at_end = self._at_end, None
         if left:
             log.warning("%s: %d left undone, for time is up", self.name, left)
         if at_end:
-            last = threading.Thread(target=at_end, name=f"{self.name}, the end", daemon=True)
-            last.start()  # a sink that hangs may hang here as well
-            last.join(AT_END_S)
+            try:  # a sink that hangs may hang here as well
+                call_with_deadline(at_end, AT_END_S, f"{self.name}, the end")
+            except Exception as error:
+                log.warning("%s: its end failed: %s", self.name, error or type(error).__name__)
         return not left
 
-    def _start(self, run: Callable[[], None]) -> None:
-        threading.Thread(target=run, name=self.name, daemon=True).start()
-
     def _serve(self) -> None:
-        """One item after the other; ends when all is done, or when it was left behind."""
+        """In the worker's thread: one item after the other, until it is closed and all is done."""
         while self._one():
             pass
+        if self._lane:
+            self._lane.put(None)
 
     def _one(self) -> bool:
+        """Wait for an item and see to it; False: there will be none."""
         # Nothing of the item outlives this call: held while waiting for the next one, a frame would cost 2.7 MB.
-        call = self._next()
-        if call is None:
-            return False
-        problem: str | None = None
-        try:
-            self._work(call.item, call.began - call.put_at)
-        except (Exception, SystemExit) as error:  # whatever one sink does, the others and the loop go on
-            problem = str(error) or type(error).__name__
-        took_s = time.monotonic() - call.began
-        if problem is not None or call.left:
-            late = f" (after {took_s:.0f} s)" if call.left else ""
-            log.warning("%s %s%s", self.name, f"failed: {problem}" if problem else "came back", late)
-        return self._ended(call, problem, took_s * 1000.0)
-
-    def _next(self) -> _Call[Item] | None:
-        """Wait for the next item; None: there will be none."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             if not self._waiting:
                 self._over = True
-                self._began.notify()
-                return None
+                return False
             item, put_at = self._waiting.popleft()
-            self._call = call = _Call(item, put_at, time.monotonic())
-            if self._watch_sleeps:
-                self._began.notify()
-            more = self.dropped - self._said_dropped
-            self._said_dropped = self.dropped
-        if more:  # said here: a terminal that takes no words must not hold up whoever puts
+            self._busy = True
+            more = self.dropped - self._logged_dropped
+            self._logged_dropped = self.dropped
+        if more:  # logged here: a terminal that takes no words must not hold up the loop
             log.warning("%s is too slow: %d left undone so far", self.name, self.dropped)
-        return call
+        if self._left >= MAX_HUNG:
+            with self._changed:
+                self.dropped += 1
+            self._answer(item, f"dropped, for {MAX_HUNG} calls before it hang", 0.0)
+        else:
+            self._see_to(_Call(item, put_at))
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
+        return True
 
-    def _ended(self, call: _Call[Item], problem: str | None, took_ms: float) -> bool:
-        """Count it; whether this thread goes on."""
+    def _see_to(self, call: _Call[Item]) -> None:
+        """Have the item worked on; a call past the deadline is left behind."""
+        if self.deadline_s is None or not self._hand_over(call):
+            self._carry_out(call)
+        call.over.wait(self.deadline_s)
+        with self._changed:
+            call.left = not call.over.is_set()
+            if call.left:
+                self._lane = None
+                self._left += 1
+                self.hung += 1
+                self.last_error = call.problem = self._hung_words
+                call.took_ms = (self.deadline_s or 0.0) * 1000.0
+        problem, took_ms = call.problem, call.took_ms
+        if call.left:
+            then = "what comes is dropped until one returns" if self._left >= MAX_HUNG else "going on without it"
+            log.warning("%s hangs: %s (%d of %d); %s", self.name, problem, self._left, MAX_HUNG, then)
+        elif problem:
+            log.warning("%s failed: %s", self.name, problem)
+        self._answer(call.item, problem, took_ms)
+
+    def _hand_over(self, call: _Call[Item]) -> bool:
+        """Give the call to the thread that works; False where there is none to be had."""
+        if self._lane is None:
+            lane: queue.SimpleQueue[_Call[Item] | None] = queue.SimpleQueue()
+            try:
+                call_in_thread(partial(self._work_in, lane), self.name)
+            except RuntimeError:
+                return False
+            self._lane = lane
+        self._lane.put(call)
+        return True
+
+    def _work_in(self, lane: queue.SimpleQueue[_Call[Item] | None]) -> None:
+        """In the thread that works: one call after the other; ends at None, or when it was left behind."""
+        left = False
+        while not left and (call := lane.get()):
+            self._carry_out(call)
+            left = call.left
+            del call
+
+    def _carry_out(self, call: _Call[Item]) -> None:
+        problem: str | None = None
+        began = time.monotonic()
+        try:
+            self._work(call.item, call.waited_s)
+        except (Exception, SystemExit) as error:  # whatever one sink does, the others and the loop go on
+            problem = str(error) or type(error).__name__
+        took_s = time.monotonic() - began
         with self._changed:
             self.done += problem is None
             self.failures += problem is not None
             self.last_error = problem or self.last_error
             if call.left:
-                # Where nobody worked any more this thread does again; else another has taken its place.
-                goes_on, self._stalled = self._stalled, False
                 self._left -= 1
-                return goes_on
-            call.returned = True
-            self._failing = problem
-            self.last_ms = took_ms
-        self._answer(call.item, problem, took_ms)
-        with self._changed:
-            self._call = None
-            self._changed.notify_all()
-        return True
-
-    def _watch(self) -> None:
-        """Sleeps while nothing is called; a call past the deadline is left behind."""
-        while not self._over:
-            late, lost = self._look()
-            if late:
-                self._say_hung(late.item)
-            for item in lost:
-                self._answer(item, f"dropped, for {MAX_HUNG} calls before it hang", 0.0)
-            del late, lost
-
-    def _look(self) -> tuple[_Call[Item] | None, list[Item]]:
-        """Wait until there is something to see to; a call to leave behind, items that nobody will work on."""
-        assert self.deadline_s is not None
-        with self._began:
-            if self._stalled and self._waiting:
-                lost = [item for item, _ in self._waiting]
-                self._waiting.clear()
-                self.dropped += len(lost)
-                self._changed.notify_all()
-                return None, lost
-            if self._call and not self._call.returned:
-                left_s = self._call.began + self.deadline_s - time.monotonic()
-                if left_s <= 0.0:
-                    return self._leave(), []
-                self._began.wait(left_s)
-            elif self._stalled and self._closing:
-                self._over = True
-            elif not self._over:
-                self._watch_sleeps = True
-                self._began.wait()
-                self._watch_sleeps = False
-        return None, []
-
-    def _leave(self) -> _Call[Item] | None:
-        """The call hangs: another thread goes on."""
-        late, self._call = self._call, None
-        assert late is not None
-        late.left = True
-        self.hung += 1
-        self._left += 1
-        self.last_error = self._hung_words
-        self._stalled = self._left >= MAX_HUNG
-        if not self._stalled:
-            try:
-                self._start(self._serve)
-            except RuntimeError:  # no more threads are to be had
-                self._stalled = True
-        self._changed.notify_all()
-        return late
+            else:
+                self._failing = call.problem = problem
+                self.last_ms = call.took_ms = took_s * 1000.0
+                call.over.set()
+        if call.left:
+            log.warning("%s %s (after %.0f s)", self.name, f"failed: {problem}" if problem else "came back", took_s)
 
     @property
     def _hung_words(self) -> str:
         return f"no answer within {self.deadline_s:g} s"
-
-    def _say_hung(self, item: Item) -> None:
-        then = "what comes is dropped until one returns" if self._stalled else "going on without it"
-        log.warning("%s hangs: %s (%d of %d); %s", self.name, self._hung_words, self._left, MAX_HUNG, then)
-        self._answer(item, self._hung_words, (self.deadline_s or 0.0) * 1000.0)
 
     def _answer(self, item: Item, problem: str | None, took_ms: float) -> None:
         if self.answered is None:
