@@ -243,7 +243,7 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
     from edge.camera import is_live, open_camera, open_source, shown
     from edge.camera.dual_stream import DualStreamSource
     from edge.camera.folder import FolderSource, seen_file
-    from edge.camera.reconnect import ReconnectingSource
+    from edge.camera.reconnect import ReconnectingSource, ignore
 
     name, word, fps = camera.name, camera.source, camera.settings.fps
     if camera.follow:
@@ -254,7 +254,7 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
         if not waits and not Path(word).expanduser().is_dir():
             raise OptionError(f"--follow: {shown(word)} is no folder; it takes a folder in which pictures arrive")
         remember = seen_file(state, Path(word)) if state else None
-        return FolderSource(word, name=name, remember=remember, report=_nobody if waits else None)
+        return FolderSource(word, name=name, remember=remember, report=ignore if waits else None)
 
     def kept(one: str) -> Source:
         try:
@@ -293,10 +293,6 @@ def connect(source: Source, watcher: Watcher) -> None:
         watcher.report(trouble, at, source.name, "main")
 
     source.report_to(report, report_main)
-
-
-def _nobody(trouble: CameraFault | None, at: float) -> None:
-    """Until its watcher listens, nobody does."""
 
 
 # One camera's post: its frames, whoever watches them, and the thread in which that happens, for ever begun anew.

@@ -118,6 +118,7 @@ class Watch:
             None, lambda: open_camera(url, name="yard", fps=10), name="yard", fps=10, report=self.note,
             chance=lambda: 1.0, **options,
         )  # fmt: skip
+        self.kept.open()
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 

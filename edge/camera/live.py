@@ -335,27 +335,28 @@ class Connection(LatestFrame):
         with self.ready:
             return self.ready.wait_for(lambda: not self.held, within_s)
 
+    def _run(self) -> None:
+        super()._run()
+        if self._device and _stopping.get(self._device) is self:
+            del _stopping[self._device]
+
     def _read(self) -> Generator[Frame, None, None]:
         """In the reader thread: open, read, let go."""
+        self._await_earlier()
+        source = self._open()
         try:
-            self._await_earlier()
-            source = self._open()
-            try:
-                with self.ready:
-                    self.source, self.opened_at = source, self._clock()
-                    self.ready.notify_all()
-                    stopping = self.stopping
-                source.fps = self._fps or source.fps
-                if not stopping:
-                    for frame in source:
-                        self.frame_at = self._clock()
-                        yield frame
-                        del frame
-            finally:
-                source.close()
+            with self.ready:
+                self.source, self.opened_at = source, self._clock()
+                self.ready.notify_all()
+                stopping = self.stopping
+            source.fps = self._fps or source.fps
+            if not stopping:
+                for frame in source:
+                    self.frame_at = self._clock()
+                    yield frame
+                    del frame
         finally:
-            if self._device and _stopping.get(self._device) is self:
-                del _stopping[self._device]
+            source.close()
 
     def _await_earlier(self) -> None:
         """Wait for a reader that was left behind on this device. Raises SourceError when it does not come back."""
@@ -433,7 +434,7 @@ class LiveSource(Source):
             yield replace(frame, index=index, handed_over=time.monotonic())
             del frame
             index += 1
-            # At a slow rate there are pauses between frames that nobody wants.
+            # At a slow rate there are pauses between the frames that are asked for.
             patience_s = max(self.silent_s, 2.0 / self.fps)
 
     def close(self) -> None:

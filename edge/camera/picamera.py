@@ -136,7 +136,7 @@ class PiSource(Source):
             for frame in itertools.chain([self._first], self._frames):
                 if self._closed:
                     return
-                # At a slow rate there are pauses between frames that nobody wants.
+                # At a slow rate there are pauses between the frames that are asked for.
                 self._patience_s = max(self.silent_s, 2.0 / self.fps)
                 yield replace(frame, index=index, handed_over=time.monotonic())
                 index += 1

@@ -34,7 +34,7 @@ WINDOW_S = 180.0  # what was lost longer ago is no longer held against it
 # From this share of the window lost in short gaps on, the camera comes and goes; below half of it, it is steady again.
 UNSTEADY_SHARE = 0.2
 MIN_GAP_S = 0.7  # a shorter gap is a hiccup
-SLOW_FACTOR = 3.0  # times the time between two frames: at a slow rate there are pauses that nobody wants
+SLOW_FACTOR = 3.0  # times the time between two frames: at a slow rate there are pauses by intention
 LONG_GAP_S = 2.0  # and one so long is none of a slow camera, however usual
 USUAL_GAPS = 16  # gaps between frames that are known; a quarter of them are shorter than what is usual
 SHORT_GAP_S = 10.0  # a longer gap is reported as what it is
@@ -227,7 +227,7 @@ class ReconnectingSource(Source):
 
     @property
     def _patience_s(self) -> float:
-        # At a slow rate there are pauses between frames that nobody wants.
+        # At a slow rate there are pauses between the frames that are asked for.
         return max(self.silent_s, 2.0 / self._fps)
 
     def _gone(self, now: float, *, hanging: bool = False) -> CameraFault:
