@@ -249,7 +249,7 @@ class StoppableThread:
                 failed = True
                 log.warning("%s failed: %s", self.name, error or type(error).__name__)
             with self._changed:
-                # Asked again between the work's last look and now: it begins anew.
+                # Asked again between the work's last look and now: it begins again.
                 if failed or self.over or self.asked == asked:
                     self._going = False
                     self._changed.notify_all()

@@ -11,6 +11,7 @@ import pytest
 from edge.camera import live
 from edge.camera.capture import CaptureSource
 from edge.camera.live import Connection, LatestFrame, LiveSource, State
+from edge.camera.reconnect import ReconnectingSource
 from edge.errors import SourceError
 
 
@@ -244,6 +245,16 @@ def test_the_newest_item_is_kept_and_its_iterator_closed_in_its_own_thread():
     with newest.ready:
         assert newest.ready.wait_for(lambda: newest.over, 5)
     assert (closed, newest.over, newest.error) == ([("counter", False)], True, None)
+
+
+def test_a_live_camera_that_is_kept_has_one_reader_thread():
+    def open_():
+        return CaptureSource("97", name="yard", fps=1000, open_=lambda: FakeVideo(pause_s=0.001))
+
+    with ReconnectingSource(None, open_, name="yard", device="97") as source:
+        source.open()
+        assert [next(iter(source)).index, len(readers())] == [0, 1]
+    assert readers() == []
 
 
 def test_a_connection_connects_streams_and_is_lost_in_one_thread():

@@ -61,7 +61,7 @@ def open_source(
             return _open_file(source, called, fps)
     except SourceError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a zero byte, the home of nobody
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a zero byte, the home of an unknown user
         why = error.strerror if isinstance(error, OSError) else error  # which would hold the word once more
         raise SourceError(f"{shown(source)!r}: no such camera, file or folder ({why})") from None
     from edge.camera.live import LiveSource

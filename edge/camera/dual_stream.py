@@ -27,14 +27,14 @@ class DualStreamSource(Source):
 
     The two lie at most ``oldest_s`` apart. Where main has no such picture, not yet, or the same for ``SAME_S`` while
     sub's change, the sub-stream's own is handed over. The first frame with main's picture after that has ``again``, so
-    that all is looked at anew in full resolution. Main goes on at its own rate, of which only the newest frame is kept.
+    that all is looked at again in full resolution. Main goes on at its own rate; only its newest frame is kept.
 
     ``report`` is called from the iterating thread, as ``ReconnectingSource``'s is, with what is wrong with main (kind
     "main_gone"): what main reports of itself, or that it gave no picture to use for ``silent_s`` seconds. What is
     wrong with sub is sub's to report; while sub gives no frame, nothing is said of main.
 
     Both must show the same view, which may be squeezed, and have times of the monotonic clock. ``ReconnectingSource``
-    around each opens each anew on its own. Raises SourceError where iterating ``sub`` does.
+    around each opens each again on its own. Raises SourceError where iterating ``sub`` does.
     """
 
     live = True
@@ -162,7 +162,7 @@ class DualStreamSource(Source):
         self._stood_s = main.frozen_s if stands else 0.0
         frozen = self._said is not None and self._said.kind == "frozen"
         if stands or frozen or abs(seen.time - main.time) > self.oldest_s:
-            self._main = None  # a large picture that nobody will use
+            self._main = None  # a large picture that will not be used
         return self._main
 
     def _judge(self, main: Frame | None, now: float) -> None:

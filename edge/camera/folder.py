@@ -118,7 +118,7 @@ class FolderSource(Source):
         self._alive = time.monotonic()  # when the looking last got on
         self.alive_at: float = self._alive  # when a picture was last asked for
         self._due = ReportThrottle()
-        # What was handed over; the clock and the count go on where a loop that failed is begun anew.
+        # What was handed over; the clock and the count go on where a loop that failed is begun again.
         self._index, self._at, self._apart_s = 0, 0.0, 0.0
         self._last: Arrived | None = None  # without its pixels
         self._shape: tuple[int, ...] = ()

@@ -1,7 +1,7 @@
 """A live camera: one reader thread, and one slot that holds its newest frame.
 
 Opening, reading and closing may each hang in a driver, so all of them happen in the reader thread (``Connection``)
-and whoever wants frames waits only as long as it likes. ``LiveSource`` gives the frames of one connection; what opens
+and what takes the frames waits only as long as it wants. ``LiveSource`` gives the frames of one connection; what opens
 a lost camera again, for ever, is ``edge.camera.reconnect``.
 """
 
@@ -110,14 +110,14 @@ class Stillness:
 
 
 class Frozen:
-    """Whether a camera stands still, and whether to open it anew; times in seconds of one clock.
+    """Decides whether a camera stands still, and whether to open it again; times in seconds of one clock.
 
-    The first time it is opened anew and nothing said; it is ``certain`` where that was of no use: the same picture
+    The first time it is opened again and nothing reported; it is ``certain`` where that was of no use: the same picture
     again, or soon another that stands still. That lasts until two pictures in a row differ.
 
-    An H.264 camera of a still place may send the same bytes for many seconds and be well. So it is opened anew at
+    An H.264 camera of a still place may send the same bytes for many seconds and be well. So it is opened again at
     ever longer intervals, and a run of the same that ended by itself makes it wait twice as long the next time, until
-    the picture has lived for a while. One that was told, or went on over an opening, was no still place: nothing is
+    the picture has lived for a while. One that was reported, or went on over an opening, was no still place: nothing is
     learnt from it.
     """
 
@@ -131,14 +131,14 @@ class Frozen:
         """The camera was away for another reason."""
         self._still.reset()
         self._doubted = False
-        self._stuck = False  # the same picture after it was opened anew
+        self._stuck = False  # the same picture after it was opened again
         self._certain_at = 0.0  # since when it is certain
         self.certain = False
         self.frozen_s = 0.0  # for how long the picture has been the same
         self.stood_s = 0.0  # for how long it was, where this frame has ended that and nothing excuses it
 
     def __call__(self, frame: Frame, time: float, opened: float, number: int) -> bool:
-        """Whether to open it anew, after the frame of this number (1, 2, …) since it was opened at ``opened``."""
+        """Decide whether to open it again, after the frame of this number (1, 2, …) since ``opened``."""
         before_s, self.frozen_s = self.frozen_s, self._still(frame, time)
         passed_s, self._time, self.stood_s = time - self._time, time, 0.0
         if self._still.frames == 1 and number > 1:

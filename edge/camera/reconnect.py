@@ -97,7 +97,7 @@ class ReconnectingSource(Source):
         self._sequence = FrameSequencer()
         self._lost = GapMonitor()
         self._due = ReportThrottle()
-        self._flowed_at: float | None = None  # when the last frame was handed over; None: nobody iterates
+        self._flowed_at: float | None = None  # when the last frame was handed over; None: nothing iterates
         self._tries = 0
 
     def __repr__(self) -> str:
