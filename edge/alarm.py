@@ -203,10 +203,10 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
     ``waits``: a live one that cannot be opened now, or whose stream ends, is a camera that is down; else it must open
     once.
     """
-    from edge.camera import is_live, open_source, shown
+    from edge.camera import is_live, open_camera, open_source, shown
     from edge.camera.dual_stream import DualStreamSource
     from edge.camera.folder import FolderSource, seen_file
-    from edge.camera.reconnect import ReconnectingSource
+    from edge.camera.reconnect import ReconnectingSource, ignore
 
     name, word, fps = camera.name, camera.source, camera.settings.fps
     if camera.follow:
@@ -217,16 +217,20 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
         if not waits and not Path(word).expanduser().is_dir():
             raise OptionError(f"--follow: {shown(word)} is no folder; it takes a folder in which pictures arrive")
         remember = seen_file(state, Path(word)) if state else None
-        return FolderSource(word, name=name, remember=remember, report=_nobody if waits else None)
+        return FolderSource(word, name=name, remember=remember, report=ignore if waits else None)
 
     def kept(one: str) -> Source:
-        def again() -> Source:
+        try:
+            live = is_live(one)
+        except (OSError, ValueError):  # a word that names nothing: opening it says so
+            live = False
+        if not live:
             return open_source(one, fps=fps, name=name)
-
-        if waits and is_live(one):
-            return ReconnectingSource(None, again, name=name, fps=fps, endless=True)
-        first = again()
-        return ReconnectingSource(first, again, name=name, fps=fps) if first.live else first
+        reopen = partial(open_camera, one, name=name, fps=fps)
+        source = ReconnectingSource(None, reopen, name=name, fps=fps, device=one, endless=waits)
+        if not waits:
+            source.open()
+        return source
 
     main = kept(word)
     if camera.motion_source is None:
@@ -244,9 +248,6 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
 
 def connect(source: Source, watcher: Watcher) -> None:
     """A kept source's troubles go to its watcher; of two streams each has its own."""
-    from edge.camera.dual_stream import DualStreamSource
-    from edge.camera.folder import FolderSource
-    from edge.camera.reconnect import ReconnectingSource
 
     def report(trouble: CameraFault | None, at: float) -> None:
         watcher.report(trouble, at, source.name)
@@ -254,38 +255,7 @@ def connect(source: Source, watcher: Watcher) -> None:
     def report_main(trouble: CameraFault | None, at: float) -> None:
         watcher.report(trouble, at, source.name, "main")
 
-    if isinstance(source, DualStreamSource):
-        source.report = report_main
-    heard = source.sub if isinstance(source, DualStreamSource) else source
-    if isinstance(heard, ReconnectingSource | FolderSource):
-        heard.report = report
-
-
-def alive_at(source: Source) -> float | None:
-    """When the source's own loop last went on, time.monotonic(); None for one that says nothing of it.
-
-    It goes on while a camera is down and opened anew, and stands still where a thread hangs.
-    """
-    from edge.camera.dual_stream import DualStreamSource
-    from edge.camera.folder import FolderSource
-    from edge.camera.reconnect import ReconnectingSource
-
-    heard = source.sub if isinstance(source, DualStreamSource) else source
-    return heard.alive_at if isinstance(heard, ReconnectingSource | FolderSource) else None
-
-
-def reopened(source: Source) -> int:
-    """How often a live camera was opened anew; of two streams both."""
-    from edge.camera.dual_stream import DualStreamSource
-    from edge.camera.reconnect import ReconnectingSource
-
-    if isinstance(source, DualStreamSource):
-        return reopened(source.main) + reopened(source.sub)
-    return source.reopened if isinstance(source, ReconnectingSource) else 0
-
-
-def _nobody(trouble: CameraFault | None, at: float) -> None:
-    """Until its watcher listens, nobody does."""
+    source.report_to(report, report_main)
 
 
 # One camera's post: its frames, whoever watches them, and the thread in which that happens, for ever begun anew.
@@ -352,7 +322,7 @@ class CameraThread:
             return False
         if not self.watcher.single_images:
             return self.watcher.fresh(now)
-        looked_at = alive_at(self.source)
+        looked_at = self.source.alive_at
         return looked_at is not None and now - looked_at <= FRESH_S and not self.watcher.troubles.now
 
     def let_go(self) -> None:
@@ -368,7 +338,7 @@ class CameraThread:
     def status(self, now: float) -> CameraStatus:
         """How it is; from any thread."""
         frame_at = self.watcher.frame_at
-        beat = max(at for at in (self._alive_at, frame_at, alive_at(self.source)) if at is not None)
+        beat = max(at for at in (self._alive_at, frame_at, self.source.alive_at) if at is not None)
         told = self.watcher.troubles.now
         return CameraStatus(
             name=self.camera.name,
@@ -379,7 +349,7 @@ class CameraThread:
             frames=self.watcher.tally.frames,
             fps=self.source.fps,
             trouble="; ".join(trouble.detail for trouble in told) or None,
-            reopened=reopened(self.source),
+            reopened=self.source.reopened,
             blind=any(trouble.kind in UNSEEING for trouble in told),
         )
 
@@ -479,7 +449,6 @@ def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
 def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
     """The watcher of one camera. Raises OptionError."""
     from edge.alert.events import EventPublisher
-    from edge.camera.folder import FolderSource
     from edge.decide.alarms import Decider
     from edge.decide.repeat_alarms import RepeatAlarmFilter
     from edge.detect.camera_check import LensCheck
@@ -488,7 +457,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     from edge.device.health import slowest_fps
 
     settings, classifier, writer = camera.settings, shared.classifier, shared.writer
-    single_images = isinstance(source, FolderSource)
+    single_images = source.single_images
     live = source.live and not single_images
     rule = rule_for(classifier, settings)
     own = replace(rule, one_picture=True) if single_images else rule

@@ -1,34 +1,78 @@
-"""A thread with a bounded queue in front of it, so that the alarm waits for no sink, disk or command."""
+"""Work in other threads, so that the alarm waits for no disk, driver, sink or command.
+
+``call_in_thread``      one call in a thread of its own: everything else here is built on it
+``call_with_deadline``  the same, awaited for so many seconds; a call that hangs is left behind
+``DeadlineExecutor``    calls one after the other, none of them awaited for longer than its deadline
+``StoppableThread``     something that goes on for a while, until its time is over
+``Worker``              a bounded queue and who works it off; a call that hangs is replaced
+``in_order``            many items in several threads, the results in the order of the items
+
+Threads are daemons: one that hangs does not keep the program from ending.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from edge.schema import Event
 
-# The disk in a thread of its own, one call at a time: a failing card may keep a call for minutes, and nobody waits.
-
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R")
+Item = TypeVar("Item")
+Sink = Callable[["Event"], Any]
+Answered = Callable[[Item, str | None, float], None]  # the item, what went wrong (None: nothing), milliseconds
 
-IDLE_S = 15.0  # the thread waits so long for more: a new one for each call takes a millisecond
+IDLE_S = 15.0  # an executor's thread waits so long for more: a new one for each call takes a millisecond
+MAX_HUNG = 3  # calls of a worker that hang at the same time: each keeps a thread, and what it was given
+AT_END_S = 2.0  # the limit for a sink's own end
+SINK_DEADLINE_S = 30.0
+MAX_AHEAD = 32  # items a thread may be ahead of the slowest one, so that a long clip does not stop the others
 
 
 class DeadlineError(Exception):
-    """A call has been in the disk for too long; whoever came after it was not waited for."""
+    """A call took too long, and was left behind."""
+
+
+def call_in_thread(work: Callable[[], T], name: str) -> Future[T]:
+    """Start ``work()`` in a thread of its own. Raises RuntimeError where the system has no thread left."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+def call_with_deadline(work: Callable[[], T], within_s: float, name: str) -> T:
+    """Return what ``work()`` returns, or raise what it raises. Raises DeadlineError when it takes longer."""
+    future = call_in_thread(work, name)
+    if not concurrent.futures.wait([future], max(within_s, 0.0)).done:
+        raise DeadlineError(f"{name}: no answer within {within_s:g} s")
+    return future.result()
 
 
 @dataclass(eq=False, slots=True)
-class _GateCall:
-    """One thing to be done, and what came of it."""
+class _ExecutorCall:
+    """One call asked of an executor, and what came of it."""
 
     work: Callable[[], Any]
     name: str | None
@@ -38,47 +82,36 @@ class _GateCall:
 
 
 class DeadlineExecutor:
-    """Does what is asked, one after the other, in a thread that lives as long as there is something to do."""
+    """Calls one after the other in one thread, such as all that is asked of one disk."""
 
     def __init__(self) -> None:
-        lock = threading.Lock()
-        self._changed = threading.Condition(lock)  # for who waits for an answer
-        self._asked = threading.Condition(lock)  # for the thread
+        self._changed = threading.Condition()
         self._serving = self._closed = False
-        self._calls: deque[_GateCall] = deque()
+        self._calls: deque[_ExecutorCall] = deque()
         self._since: float | None = None  # when the call under way began, time.monotonic()
 
     @property
     def busy_s(self) -> float:
-        """For how many seconds the call under way has been; 0: there is none."""
+        """Seconds since the call under way began; 0 while there is none."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
     def __call__(self, work: Callable[[], T], within_s: float, name: str | None = None) -> T:
-        """What ``work()`` gives, or raises. Raises HangingError once one call, this or another, takes ``within_s``.
+        """Return what ``work()`` returns, or raise what it raises.
 
-        Work with a ``name`` is done all the same when it can be, once for all who asked for it before it began; other
-        work is not worth doing later.
+        Raises DeadlineError once one call, this or another, takes ``within_s`` seconds. Work with a ``name`` is done
+        all the same as soon as it can be, once for all that asked for it before it began; other work is dropped.
         """
         with self._changed:
             call = next((each for each in self._calls if name and each.name == name), None)
             if call is None:
-                call = _GateCall(work, name)
+                call = _ExecutorCall(work, name)
                 self._calls.append(call)
-            alone = not self._serving and not self._start()
-            if alone:
+            if self._serve_in_thread():
+                self._await(call, within_s)
+            else:
                 self._calls.remove(call)
-            elif self._since is None:
-                self._since = time.monotonic()
-                self._asked.notify()
-            while not (call.over or alone):
-                left_s = within_s - self.busy_s
-                if left_s <= 0.0:
-                    if name is None and call in self._calls:
-                        self._calls.remove(call)
-                    raise DeadlineError
-                self._changed.wait(left_s)
-        if alone:
+        if not call.over:
             return work()
         if call.error:
             raise call.error
@@ -86,19 +119,32 @@ class DeadlineExecutor:
         return result
 
     def close(self) -> None:
-        """From now on the thread ends as soon as there is nothing to do; what is asked later is done all the same."""
+        """Let the thread end as soon as there is nothing to do; later calls are done all the same."""
         with self._changed:
             self._closed = True
-            self._asked.notify()
+            self._changed.notify_all()
 
-    def _start(self) -> bool:
-        """Whether there is a thread to do it; at the very end of a program none is to be had."""
-        try:
-            threading.Thread(target=self._serve, name="the disk", daemon=True).start()
-        except RuntimeError:
-            return False
-        self._serving = True
+    def _serve_in_thread(self) -> bool:
+        """Have a thread at work; False where there is none to be had, as at the very end of a program."""
+        if not self._serving:
+            try:
+                call_in_thread(self._serve, "the disk")
+            except RuntimeError:
+                return False
+            self._serving = True
+        if self._since is None:
+            self._since = time.monotonic()
+            self._changed.notify_all()
         return True
+
+    def _await(self, call: _ExecutorCall, within_s: float) -> None:
+        while not call.over:
+            left_s = within_s - self.busy_s
+            if left_s <= 0.0:
+                if call.name is None and call in self._calls:
+                    self._calls.remove(call)
+                raise DeadlineError
+            self._changed.wait(left_s)
 
     def _serve(self) -> None:
         while call := self._next():
@@ -107,53 +153,18 @@ class DeadlineExecutor:
             except BaseException as error:
                 call.error = error
             with self._changed:
-                call.over = True
-                self._since = None
+                call.over, self._since = True, None
                 self._changed.notify_all()
 
-    def _next(self) -> _GateCall | None:
-        """Wait for what is asked; None: nothing was, for a while."""
+    def _next(self) -> _ExecutorCall | None:
+        """Wait for a call; None when none came for a while, or none will."""
         with self._changed:
-            if not self._calls and not self._closed:
-                self._asked.wait(IDLE_S)
+            self._changed.wait_for(lambda: self._calls or self._closed, IDLE_S)
             if not self._calls:
-                self._serving = False
+                self._serving, self._since = False, None
                 return None
             self._since = time.monotonic()
             return self._calls.popleft()
-
-
-# Work done in several threads, handed over in order: OpenCV and onnxruntime let other threads run meanwhile.
-
-
-R = TypeVar("R")
-
-AHEAD = 32  # items a thread may be ahead of the slowest one, so that a long clip does not stop the others
-
-
-def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Generator[R, None, None]:
-    """Yield ``work`` of each item in the items' order, from so many threads.
-
-    Items are taken as they are needed: at most ``AHEAD`` a thread wait. Closing the iterator drops what has not
-    begun, and does not wait for what has.
-    """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
-    waiting: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= AHEAD * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-# Something that goes on for a while beside everything else: a siren, a lamp, a programme of noises.
-
-
-log = logging.getLogger(__name__)
 
 
 class StoppableThread:
@@ -238,44 +249,36 @@ class StoppableThread:
                 failed = True
                 log.warning("%s failed: %s", self.name, error or type(error).__name__)
             with self._changed:
-                # Asked again between the work's last look and now: it begins anew.
+                # Asked again between the work's last look and now: it begins again.
                 if failed or self.over or self.asked == asked:
                     self._going = False
                     self._changed.notify_all()
                     return
 
 
-Item = TypeVar("Item")
-Sink = Callable[["Event"], Any]
-Answered = Callable[[Item, str | None, float], None]  # the item, what went wrong (None: nothing), milliseconds
-
-MOST_LEFT = 3  # calls that hang at the same time: each keeps a thread, and what it was given
-AT_END_S = 2.0  # what may be waited for a sink's own end
-SINK_DEADLINE_S = 30.0
-
-
-@dataclass(eq=False, slots=True)
 class _Call(Generic[Item]):
     """One item being worked on."""
 
-    item: Item
-    put_at: float  # time.monotonic(), seconds
-    began: float
-    returned: bool = False
-    left: bool = False  # it hangs: others go on without it
+    def __init__(self, item: Item, put_at: float) -> None:
+        self.item = item
+        self.waited_s = time.monotonic() - put_at
+        self.over = threading.Event()
+        self.left = False  # it hangs: others go on without it
+        self.problem: str | None = None
+        self.took_ms = 0.0
 
 
 class Worker(Generic[Item]):
     """Calls ``work(item, waited_s)`` in its own thread; calling the worker only puts the item in the queue.
 
-    Work that raises is said and counted in ``failures``; the next item is tried again. When ``depth`` items
+    Work that raises is logged and counted in ``failures``; the next item is tried again. When ``depth`` items
     wait, the oldest is given up and counted in ``dropped``: the newest matters most.
 
     A call that takes longer than ``deadline_s`` seconds (None: it may take for ever) is counted in ``hung`` and left
     behind in its thread, and another thread goes on with the next item. When three hang, items are dropped until
-    one of them returns. ``answered``, which must return at once, hears of each item that was called or dropped so,
-    from any thread. ``at_end`` is called once, by ``close``. What is not ``wanted`` (None: everything is) is neither
-    queued nor counted: nothing was tried then, so nothing is known to be well again.
+    one of them returns. ``answered``, which must return at once, hears of each item that was called or dropped so.
+    ``at_end`` is called once, by ``close``. What is not ``wanted`` (None: everything is) is neither queued nor
+    counted: nothing was tried then, so nothing is known to be well again.
     """
 
     def __init__(
@@ -302,20 +305,15 @@ class Worker(Generic[Item]):
         self._wanted = wanted
         self._work = work
         self._at_end = at_end
-        self._waiting: deque[tuple[Item, float]] = deque()
-        lock = threading.Lock()
-        self._changed = threading.Condition(lock)  # for whoever works, and for close
-        self._began = threading.Condition(lock)  # for the watch
-        self._call: _Call[Item] | None = None
+        self._waiting: deque[tuple[Item, float]] = deque()  # with the time it was put, time.monotonic()
+        self._changed = threading.Condition()
+        self._busy = False  # an item is being worked on
+        self._lane: queue.SimpleQueue[_Call[Item] | None] | None = None  # to the thread that works; None: there is none
         self._left = 0  # calls that hang now
-        self._stalled = False  # too many of them: nobody works
-        self._watch_sleeps = False
         self._closing = self._over = False
         self._failing: str | None = None  # what the last call raised
-        self._said_dropped = 0
-        self._start(self._serve)
-        if deadline_s is not None:
-            self._start(self._watch)
+        self._logged_dropped = 0
+        call_in_thread(self._serve, name)
 
     def __call__(self, item: Item) -> None:
         """Put the item in the queue, if it is wanted; returns at once."""
@@ -330,8 +328,6 @@ class Worker(Generic[Item]):
                 self.dropped += 1
             self._waiting.append((item, time.monotonic()))
             self._changed.notify_all()
-            if self._stalled:
-                self._began.notify()
 
     def wants(self, item: Item) -> bool:
         """Whether the item would be worked on, and answered."""
@@ -345,7 +341,7 @@ class Worker(Generic[Item]):
     def problem(self) -> str | None:
         """One sentence while calls hang, or when the last one failed; None while all is well."""
         if self._left:
-            return f"{self.name} hangs: {self._hung_words} ({self._left} of {MOST_LEFT})"
+            return f"{self.name} hangs: {self._hung_words} ({self._left} of {MAX_HUNG})"
         return f"{self.name} failed: {self._failing}" if self._failing else None
 
     def status(self) -> str:
@@ -359,142 +355,119 @@ class Worker(Generic[Item]):
         return f"{self.name}: {', '.join(words)}{error}"
 
     def close(self, within_s: float) -> bool:
-        """Finish what waits, for at most so many seconds; False, and said, when something was left or hangs."""
+        """Finish what waits, for at most so many seconds; False, and logged, when something was left or hangs."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            self._began.notify()
-            self._changed.wait_for(lambda: not self._waiting and not self._call, max(within_s, 0.0))
-            left = len(self._waiting) + (self._call is not None) + self._left
+            self._changed.wait_for(lambda: not self._waiting and not self._busy, max(within_s, 0.0))
+            left = len(self._waiting) + self._busy + self._left
             at_end, self._at_end = self._at_end, None
         if left:
             log.warning("%s: %d left undone, for time is up", self.name, left)
         if at_end:
-            last = threading.Thread(target=at_end, name=f"{self.name}, the end", daemon=True)
-            last.start()  # a sink that hangs may hang here as well
-            last.join(AT_END_S)
+            try:  # a sink that hangs may hang here as well
+                call_with_deadline(at_end, AT_END_S, f"{self.name}, the end")
+            except Exception as error:
+                log.warning("%s: its end failed: %s", self.name, error or type(error).__name__)
         return not left
 
-    def _start(self, run: Callable[[], None]) -> None:
-        threading.Thread(target=run, name=self.name, daemon=True).start()
-
     def _serve(self) -> None:
-        """One item after the other; ends when all is done, or when it was left behind."""
+        """In the worker's thread: one item after the other, until it is closed and all is done."""
         while self._one():
             pass
+        if self._lane:
+            self._lane.put(None)
 
     def _one(self) -> bool:
+        """Wait for an item and see to it; False: there will be none."""
         # Nothing of the item outlives this call: held while waiting for the next one, a frame would cost 2.7 MB.
-        call = self._next()
-        if call is None:
-            return False
-        problem: str | None = None
-        try:
-            self._work(call.item, call.began - call.put_at)
-        except (Exception, SystemExit) as error:  # whatever one sink does, the others and the loop go on
-            problem = str(error) or type(error).__name__
-        took_s = time.monotonic() - call.began
-        if problem is not None or call.left:
-            late = f" (after {took_s:.0f} s)" if call.left else ""
-            log.warning("%s %s%s", self.name, f"failed: {problem}" if problem else "came back", late)
-        return self._ended(call, problem, took_s * 1000.0)
-
-    def _next(self) -> _Call[Item] | None:
-        """Wait for the next item; None: there will be none."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             if not self._waiting:
                 self._over = True
-                self._began.notify()
-                return None
+                return False
             item, put_at = self._waiting.popleft()
-            self._call = call = _Call(item, put_at, time.monotonic())
-            if self._watch_sleeps:
-                self._began.notify()
-            more = self.dropped - self._said_dropped
-            self._said_dropped = self.dropped
-        if more:  # said here: a terminal that takes no words must not hold up whoever puts
+            self._busy = True
+            more = self.dropped - self._logged_dropped
+            self._logged_dropped = self.dropped
+        if more:  # logged here: a terminal that takes no words must not hold up the loop
             log.warning("%s is too slow: %d left undone so far", self.name, self.dropped)
-        return call
+        if self._left >= MAX_HUNG:
+            with self._changed:
+                self.dropped += 1
+            self._answer(item, f"dropped, for {MAX_HUNG} calls before it hang", 0.0)
+        else:
+            self._see_to(_Call(item, put_at))
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
+        return True
 
-    def _ended(self, call: _Call[Item], problem: str | None, took_ms: float) -> bool:
-        """Count it; whether this thread goes on."""
+    def _see_to(self, call: _Call[Item]) -> None:
+        """Have the item worked on; a call past the deadline is left behind."""
+        if self.deadline_s is None or not self._hand_over(call):
+            self._carry_out(call)
+        call.over.wait(self.deadline_s)
+        with self._changed:
+            call.left = not call.over.is_set()
+            if call.left:
+                self._lane = None
+                self._left += 1
+                self.hung += 1
+                self.last_error = call.problem = self._hung_words
+                call.took_ms = (self.deadline_s or 0.0) * 1000.0
+        problem, took_ms = call.problem, call.took_ms
+        if call.left:
+            then = "what comes is dropped until one returns" if self._left >= MAX_HUNG else "going on without it"
+            log.warning("%s hangs: %s (%d of %d); %s", self.name, problem, self._left, MAX_HUNG, then)
+        elif problem:
+            log.warning("%s failed: %s", self.name, problem)
+        self._answer(call.item, problem, took_ms)
+
+    def _hand_over(self, call: _Call[Item]) -> bool:
+        """Give the call to the thread that works; False where there is none to be had."""
+        if self._lane is None:
+            lane: queue.SimpleQueue[_Call[Item] | None] = queue.SimpleQueue()
+            try:
+                call_in_thread(partial(self._work_in, lane), self.name)
+            except RuntimeError:
+                return False
+            self._lane = lane
+        self._lane.put(call)
+        return True
+
+    def _work_in(self, lane: queue.SimpleQueue[_Call[Item] | None]) -> None:
+        """In the thread that works: one call after the other; ends at None, or when it was left behind."""
+        left = False
+        while not left and (call := lane.get()):
+            self._carry_out(call)
+            left = call.left
+            del call
+
+    def _carry_out(self, call: _Call[Item]) -> None:
+        problem: str | None = None
+        began = time.monotonic()
+        try:
+            self._work(call.item, call.waited_s)
+        except (Exception, SystemExit) as error:  # whatever one sink does, the others and the loop go on
+            problem = str(error) or type(error).__name__
+        took_s = time.monotonic() - began
         with self._changed:
             self.done += problem is None
             self.failures += problem is not None
             self.last_error = problem or self.last_error
             if call.left:
-                # Where nobody worked any more this thread does again; else another has taken its place.
-                goes_on, self._stalled = self._stalled, False
                 self._left -= 1
-                return goes_on
-            call.returned = True
-            self._failing = problem
-            self.last_ms = took_ms
-        self._answer(call.item, problem, took_ms)
-        with self._changed:
-            self._call = None
-            self._changed.notify_all()
-        return True
-
-    def _watch(self) -> None:
-        """Sleeps while nothing is called; a call past the deadline is left behind."""
-        while not self._over:
-            late, lost = self._look()
-            if late:
-                self._say_hung(late.item)
-            for item in lost:
-                self._answer(item, f"dropped, for {MOST_LEFT} calls before it hang", 0.0)
-            del late, lost
-
-    def _look(self) -> tuple[_Call[Item] | None, list[Item]]:
-        """Wait until there is something to see to; a call to leave behind, items that nobody will work on."""
-        assert self.deadline_s is not None
-        with self._began:
-            if self._stalled and self._waiting:
-                lost = [item for item, _ in self._waiting]
-                self._waiting.clear()
-                self.dropped += len(lost)
-                self._changed.notify_all()
-                return None, lost
-            if self._call and not self._call.returned:
-                left_s = self._call.began + self.deadline_s - time.monotonic()
-                if left_s <= 0.0:
-                    return self._leave(), []
-                self._began.wait(left_s)
-            elif self._stalled and self._closing:
-                self._over = True
-            elif not self._over:
-                self._watch_sleeps = True
-                self._began.wait()
-                self._watch_sleeps = False
-        return None, []
-
-    def _leave(self) -> _Call[Item] | None:
-        """The call hangs: another thread goes on."""
-        late, self._call = self._call, None
-        assert late is not None
-        late.left = True
-        self.hung += 1
-        self._left += 1
-        self.last_error = self._hung_words
-        self._stalled = self._left >= MOST_LEFT
-        if not self._stalled:
-            try:
-                self._start(self._serve)
-            except RuntimeError:  # no more threads are to be had
-                self._stalled = True
-        self._changed.notify_all()
-        return late
+            else:
+                self._failing = call.problem = problem
+                self.last_ms = call.took_ms = took_s * 1000.0
+                call.over.set()
+        if call.left:
+            log.warning("%s %s (after %.0f s)", self.name, f"failed: {problem}" if problem else "came back", took_s)
 
     @property
     def _hung_words(self) -> str:
         return f"no answer within {self.deadline_s:g} s"
-
-    def _say_hung(self, item: Item) -> None:
-        then = "what comes is dropped until one returns" if self._stalled else "going on without it"
-        log.warning("%s hangs: %s (%d of %d); %s", self.name, self._hung_words, self._left, MOST_LEFT, then)
-        self._answer(item, self._hung_words, (self.deadline_s or 0.0) * 1000.0)
 
     def _answer(self, item: Item, problem: str | None, took_ms: float) -> None:
         if self.answered is None:
@@ -522,3 +495,22 @@ def in_background(
         sink(replace(event, latency_ms=late))
 
     return Worker(call, name, depth=depth, deadline_s=deadline_s, answered=answered, at_end=at_end, wanted=wanted)
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Generator[R, None, None]:
+    """Yield ``work`` of each item in the items' order, from so many threads.
+
+    Items are taken as they are needed: at most ``MAX_AHEAD`` a thread wait. Closing the iterator drops what has not
+    begun, and does not wait for what has.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= MAX_AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

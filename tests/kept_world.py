@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Closing
+from edge.camera.source import Source
 from edge.errors import SourceError
 from edge.schema import CameraFault, Frame
 from tests.tiny import BEAR_COLOUR
@@ -62,7 +62,7 @@ class World:
 
 
 def ours():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("kept")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("camera")]
 
 
 class Camera:
@@ -94,11 +94,10 @@ class Camera:
         return Connection(self)
 
 
-class Connection(Closing):
+class Connection(Source):
     """One opening of a made-up camera, with a clock of its own that starts anew."""
 
     live = True
-    length_s: float | None = None
 
     def __init__(self, camera):
         self.camera, self.world, self.name, self.fps = camera, camera.world, "yard", camera.fps
@@ -212,11 +211,10 @@ class Diary:
             assert frame.again or at - earlier < 5.5, (earlier, at)
 
 
-class Blocking(Closing):
+class Blocking(Source):
     """A source whose reads, or whose closing, hang until it is let go; in real time."""
 
     live = True
-    length_s: float | None = None
 
     def __init__(self, go, *, frames=3, closing=False):
         self.name, self.fps, self.problems = "yard", 10.0, []

@@ -226,12 +226,22 @@ def test_any_word_is_a_source_or_one_sentence_without_its_secret(tmp_path, monke
 
 def test_a_pi_camera_is_its_own_module(monkeypatch):
     class PiSource:
+        problems = ()
+
         def __init__(self, word, *, name, fps, size_wh):
-            self.given = (word, name, fps, size_wh)
+            given.append((word, name, fps, size_wh))
+
+        def __iter__(self):
+            return iter(())
+
+        def close(self):
+            pass
+
+    given: list[Any] = []
 
     monkeypatch.setitem(sys.modules, "edge.camera.picamera", SimpleNamespace(PiSource=PiSource))
-    source: Any = open_source("picamera://1?mode=yuv", fps=5)
-    assert source.given == ("picamera://1?mode=yuv", "picamera1", 5, (1280, 720))
+    with open_source("picamera://1?mode=yuv", fps=5):
+        assert given == [("picamera://1?mode=yuv", "picamera1", 5, (1280, 720))]
 
 
 def test_the_rate_may_be_changed_while_a_file_is_played(tmp_path):

@@ -3,12 +3,15 @@
 import gc
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge.camera import live
-from edge.camera.live import LatestFrame, LiveSource
+from edge.camera.capture import CaptureSource
+from edge.camera.live import Connection, LatestFrame, LiveSource, State
+from edge.camera.reconnect import ReconnectingSource
 from edge.errors import SourceError
 
 
@@ -46,7 +49,12 @@ class BlockedVideo(FakeVideo):
 
 
 def source_of(video, word="rtsp://anna:secret@yard/1", **options):
-    return LiveSource(word, name="yard", open_=lambda: video, **({"fps": 1000} | options))
+    fps = options.pop("fps", 1000)
+
+    def open_():
+        return CaptureSource(word, name="yard", fps=fps, open_=lambda: video)
+
+    return LiveSource(open_, word, name="yard", fps=fps, **options)
 
 
 def test_a_live_source_drops_what_is_stale():
@@ -192,12 +200,12 @@ def test_a_camera_that_hangs_while_it_is_opened_is_left_behind_too(hasty):
 
     def open_():
         assert go.wait(30)
-        return late
+        return CaptureSource("98", name="yard", fps=10, open_=lambda: late)
 
     monkey = pytest.MonkeyPatch()
     monkey.setattr(live, "OPEN_S", -1.9)  # two seconds are added for the driver
     with pytest.raises(SourceError, match="did not open within"):
-        LiveSource("98", name="yard", fps=10, open_=open_)
+        LiveSource(open_, "98", name="yard", fps=10)
     monkey.undo()
     assert len(readers()) == 1
     let_go(go)
@@ -216,7 +224,7 @@ def test_another_camera_is_not_held_up_by_one_that_hangs(hasty):
 def test_the_newest_item_is_kept_and_its_iterator_closed_in_its_own_thread():
     closed, go, given = [], threading.Event(), threading.Event()
 
-    def count():
+    def count() -> Any:
         try:
             yield from range(5)
             given.set()
@@ -229,9 +237,40 @@ def test_the_newest_item_is_kept_and_its_iterator_closed_in_its_own_thread():
     assert newest.take(0.01) is None
     newest.start()
     assert given.wait(5)
-    assert newest.take(1.0) == 4
+    last: Any = newest.take(1.0)
+    assert last == 4
     assert newest.take() is None
     newest.stop()
     go.set()
-    newest.thread.join(5)
+    with newest.ready:
+        assert newest.ready.wait_for(lambda: newest.over, 5)
     assert (closed, newest.over, newest.error) == ([("counter", False)], True, None)
+
+
+def test_a_live_camera_that_is_kept_has_one_reader_thread():
+    def open_():
+        return CaptureSource("97", name="yard", fps=1000, open_=lambda: FakeVideo(pause_s=0.001))
+
+    with ReconnectingSource(None, open_, name="yard", device="97") as source:
+        source.open()
+        assert [next(iter(source)).index, len(readers())] == [0, 1]
+    assert readers() == []
+
+
+def test_a_connection_connects_streams_and_is_lost_in_one_thread():
+    go, before = threading.Event(), len(readers())
+
+    def open_():
+        assert go.wait(5)
+        return CaptureSource("97", name="yard", fps=1000, open_=lambda: FakeVideo(pause_s=0.001))
+
+    connection = Connection(open_, "yard", device="97")
+    assert connection.state is State.CONNECTING
+    go.set()
+    connection.await_open()
+    assert (connection.state, connection.held) == (State.STREAMING, True)
+    assert connection.take(5.0) is not None
+    assert len(readers()) == before + 1
+    connection.stop()
+    assert connection.join(5)
+    assert (connection.state, connection.error) == (State.LOST, None)

@@ -15,7 +15,7 @@ from edge.alarm import connect
 from edge.alert.events import EventPublisher
 from edge.camera.dual_stream import DualStreamSource
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Closing
+from edge.camera.source import Source
 from edge.errors import SourceError
 from edge.schema import CameraFault, Event, Frame, LazyImage
 from edge.watch import Watcher
@@ -24,11 +24,10 @@ from tests.test_edge_watch import RULE, Colours
 MAIN_WH, SUB_WH = (320, 180), (64, 48)
 
 
-class FakeStream(Closing):
+class FakeStream(Source):
     """Frames of one size, their number as grey, until it is muted, closed or told to fail."""
 
     live = True
-    length_s: float | None = None
 
     def __init__(self, size_wh, *, fps=100.0, behind_s=0.0, luma=False):
         self.name, self.fps, self.size_wh, self.behind_s, self.luma = "fake", fps, size_wh, behind_s, luma
@@ -202,7 +201,7 @@ def test_what_the_large_stream_says_of_itself_is_told_from_the_small_ones_thread
     with source:
         frames = iter(source)
         until(frames, lambda frame: frame.size_wh == MAIN_WH)
-        source.main._spell.source.fails = "yard: the stream broke off; check the network"
+        source.main._connection.source.fails = "yard: the stream broke off; check the network"
         until(frames, lambda _: told)
     assert "the main stream: the stream broke off; check the network" in told[0].detail
     assert set(threads) == {threading.current_thread()}

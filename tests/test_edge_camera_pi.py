@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.camera.live import LiveSource
 from edge.camera.picamera import PiSource, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
 from edge.camera.source import DEMO
 from edge.errors import SourceError
@@ -101,12 +102,12 @@ def test_colours_are_those_ffmpeg_makes_of_full_range():
 
 def waiting(source):
     """The brightness of the picture that nobody has taken yet."""
-    shot = source._slot
-    return i420_luma(shot[0].copy(), shot[1]) if shot else np.zeros((144, 256), np.uint8)
+    frame = source._connection._slot
+    return frame.luma if frame else np.zeros((144, 256), np.uint8)
 
 
 def test_only_the_newest_picture_is_kept_and_what_was_taken_stays():
-    with pi() as source:
+    with LiveSource(pi, SMALL, name="pi", fps=30.0) as source:
         frames = iter(source)
         held = [next(frames) for _ in range(3)]
         numbers = [number_of(frame.luma) for frame in held]

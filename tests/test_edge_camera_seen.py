@@ -240,7 +240,7 @@ FOLLOWER = """
 import sys
 from pathlib import Path
 from edge.alarm import open_kept
-from edge.camera import seen
+from edge.camera import folder as seen
 from edge.settings import Camera
 seen.WRITE_S = 0.0
 for frame in open_kept(Camera("inbox", sys.argv[1], follow=True), state=Path(sys.argv[2])):

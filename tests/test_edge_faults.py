@@ -14,7 +14,7 @@ from edge import settings
 from edge.alarm import MOST_RESTART_S, RESTART_S, CameraThread, end_all
 from edge.alert.events import ENDED_WORDS, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Closing
+from edge.camera.source import Source
 from edge.decide.alarms import Decider
 from edge.detect.camera_check import LensCheck
 from edge.schema import CameraFault, Event, Frame
@@ -205,11 +205,10 @@ class Failing(Colours):
         return super().score(image, regions)
 
 
-class Bears(Closing):
+class Bears(Source):
     """A live camera before which a bear walks; its clock goes on by what is waited, too."""
 
     live = True
-    length_s: float | None = None
 
     def __init__(self, seconds: int) -> None:
         self.name, self.fps, self.slow_s = "yard", 10.0, 0.0

@@ -8,7 +8,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from edge.background import AHEAD, in_order
+from edge.background import MAX_AHEAD, in_order
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.stills import find_in
 from tests.card import card
@@ -35,9 +35,9 @@ def test_only_so_many_files_are_taken_ahead():
     found = in_order(lambda number: number, numbers(), 3)
     for expected in range(500):
         assert next(found) == expected
-        assert len(taken) <= expected + 1 + 3 * AHEAD
+        assert len(taken) <= expected + 1 + 3 * MAX_AHEAD
     found.close()
-    assert len(taken) < 500 + 4 * AHEAD
+    assert len(taken) < 500 + 4 * MAX_AHEAD
 
 
 def test_several_threads_find_bit_for_bit_what_one_does(tmp_path):

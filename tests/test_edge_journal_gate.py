@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from edge.background import DeadlineError, DeadlineExecutor
+from edge.background import DeadlineError, DeadlineExecutor, call_in_thread, call_with_deadline
 from tests.outbox_world import wait_for
 
 
@@ -19,6 +19,19 @@ def test_it_gives_what_the_work_gives_and_raises_what_it_raises():
     gate.close()
     assert gate(lambda: 8, 10.0) == 8
     wait_for(lambda: not gate._serving)
+
+
+def test_one_call_has_a_thread_of_its_own_and_is_left_behind_when_it_hangs():
+    go = threading.Event()
+    assert call_with_deadline(lambda: threading.current_thread().name, 10.0, "one call") == "one call"
+    with pytest.raises(ZeroDivisionError):
+        call_with_deadline(lambda: 1 / 0, 10.0, "one call")
+    with pytest.raises(DeadlineError, match=r"one call: no answer within 0\.05 s"):
+        call_with_deadline(lambda: go.wait(30), 0.05, "one call")
+    late = call_in_thread(lambda: go.wait(30), "another")
+    assert not late.done()
+    go.set()
+    assert late.result(10.0)
 
 
 def test_after_a_call_that_hangs_nobody_waits_and_what_has_a_name_is_done_once_in_the_end():

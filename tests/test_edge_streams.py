@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.camera import open_source
+from edge.camera import open_camera, open_source
 from edge.camera.reconnect import ReconnectingSource
 from edge.errors import SourceError
 
@@ -115,8 +115,10 @@ class Watch:
         self.frames, self.reports = [], []
         # A short pause at first, so that the tests are fast; what the pauses are has tests of its own.
         self.kept = ReconnectingSource(
-            open_source(url, fps=10), lambda: open_source(url, fps=10), report=self.note, chance=lambda: 1.0, **options
-        )
+            None, lambda: open_camera(url, name="yard", fps=10), name="yard", fps=10, report=self.note,
+            chance=lambda: 1.0, **options,
+        )  # fmt: skip
+        self.kept.open()
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
@@ -228,7 +230,9 @@ def test_a_film_behind_http_just_ends(tmp_path):
         reports = []
         url = f"http://127.0.0.1:{server.server_address[1]}/a.avi"
         kept = ReconnectingSource(
-            open_source(url), lambda: pytest.fail("opened anew"), report=lambda *said: reports.append(said)
+            open_camera(url, name="yard", fps=10),
+            lambda: pytest.fail("opened anew"),
+            report=lambda *said: reports.append(said),
         )
         assert list(kept)
         assert reports == []

@@ -18,6 +18,7 @@ from edge.alert.dispatch import Alerting
 from edge.alert.events import EventPublisher
 from edge.camera.folder import FolderSource
 from edge.camera.reconnect import ReconnectingSource
+from edge.camera.source import Source
 from edge.cli.options import named, names
 from edge.decide.schedule import parse_schedule
 from edge.detect.classifier import Classifier
@@ -50,11 +51,10 @@ def watch(settings=None, rule=RULE, frames=None, **options):
     return told, watcher
 
 
-class Live:
+class Live(Source):
     """A live source with nothing behind it."""
 
     live = True
-    length_s: float | None = None
 
     def __init__(self):
         self.name, self.fps = "yard", 10.0
@@ -64,12 +64,6 @@ class Live:
         yield from ()
 
     def close(self):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
         pass
 
 

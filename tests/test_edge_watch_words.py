@@ -91,7 +91,8 @@ def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), 
     said: list[str] = []
     posts = []
     for name, frames, seconds, told in cameras:
-        source = SimpleNamespace(name=name, live=single_images)
+        source = SimpleNamespace(name=name, live=single_images, lost_s=0.0, reopened=0)
+        source.primary = source
         tally = LoopStats(frames, 2 * frames, seconds)
         tally.frame_ms.extend([12.0] * frames)
         watcher = SimpleNamespace(

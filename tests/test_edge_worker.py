@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from edge.background import MOST_LEFT, Worker, in_background
+from edge.background import MAX_HUNG, Worker, in_background
 from edge.schema import Event
 from tests.sink_world import event, soon
 
@@ -143,11 +143,11 @@ def test_with_three_left_behind_items_are_dropped_until_one_returns(caplog):
     for item in ("bad 1", "bad 2", "bad 3", "lost"):
         worker(item)
     assert soon(lambda: worker.dropped == 1)
-    assert (worker.hung, worker.hanging) == (3, MOST_LEFT)
+    assert (worker.hung, worker.hanging) == (3, MAX_HUNG)
     assert soon(lambda: "what comes is dropped until one returns" in caplog.text)
     worker("lost too")
     assert soon(lambda: worker.dropped == 2)
-    assert threads("mail") == MOST_LEFT + 1  # and the watch
+    assert threads("mail") == MAX_HUNG + 1  # and the watch
     doors.doors["bad 2"].set()
     assert soon(lambda: worker.hanging == 2)
     worker("next")
@@ -174,7 +174,7 @@ def test_closing_does_not_wait_for_what_hangs_and_says_so(caplog):
     assert not worker.close(30.0)
     assert time.monotonic() - started < 20.0
     assert "mail: 3 left undone" in caplog.text
-    assert soon(lambda: threads("mail") == MOST_LEFT)  # the watch has gone
+    assert soon(lambda: threads("mail") == MAX_HUNG)  # the watch has gone
     doors.open()
     assert soon(lambda: threads("mail") == 0)
 
@@ -283,7 +283,7 @@ def test_a_hanging_a_throwing_and_a_slow_sink_do_not_delay_the_others_and_are_sh
     # The bad ones take 200 ms and more a call: whoever waited for one of them would see that.
     assert statistics.median(beside) < 3.0 * statistics.median(alone) + 5.0
     assert sorted(beside)[len(beside) * 9 // 10] < 3.0 * sorted(alone)[len(alone) * 9 // 10] + 50.0
-    assert made["hanging"].hung == MOST_LEFT
+    assert made["hanging"].hung == MAX_HUNG
     assert made["hanging"].dropped > 0
     assert "hung" in made["hanging"].status()
     assert made["throwing"].failures == 100

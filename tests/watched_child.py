@@ -40,17 +40,20 @@ def main(how, folder):
     import numpy as np
 
     from edge.camera.reconnect import ReconnectingSource
-    from edge.camera.source import Closing
+    from edge.camera.source import Source
     from edge.device.model_self_test import ModelSelfTest
     from edge.errors import SourceError
     from edge.schema import Frame, Score
     from edge.status import Status
     from tests.service_manager import camera
 
-    class Film(Closing):
+    class Film(Source):
         """A camera that is a list of pictures, shown for ever."""
 
-        live, length_s, name, fps, problems, closed = True, None, "yard", 20.0, (), False
+        live, name, fps, closed = True, "yard", 20.0, False
+
+        def __init__(self):
+            self.problems = []
 
         def __iter__(self):
             index = 0

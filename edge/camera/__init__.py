@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import glob
 import os
+from functools import partial
 from pathlib import Path
 
 # FFmpeg and OpenCV write to stderr what a user can do nothing about; we say in a sentence what is wrong.
@@ -38,7 +39,7 @@ from edge.camera.source import (
 from edge.errors import SourceError
 from edge.pictures import SUFFIXES
 
-__all__ = ["Source", "is_live", "open_source", "shown", "source_name"]
+__all__ = ["Source", "is_live", "open_camera", "open_source", "shown", "source_name"]
 
 
 def open_source(
@@ -48,39 +49,56 @@ def open_source(
     name: str | None = None,
     size_wh: tuple[int, int] | None = DEFAULT_SIZE_WH,
 ) -> Source:
-    """The source a word on the command line means, analysed at ``fps`` frames a second.
+    """Open the source that a word on the command line means, analysed at ``fps`` frames a second.
 
     A USB camera is asked for ``size_wh`` pixels; None leaves its size alone. Raises SourceError, in one sentence,
     for what cannot be opened.
     """
-    cv2.setNumThreads(1)
-    try:
-        source.encode()
-    except UnicodeEncodeError:
-        words = source.encode(errors="replace").decode()
-        raise SourceError(f"{words}: this name has bytes that are no text (UTF-8); rename it") from None
+    _check_text(source)
     called = name or source_name(source)
-    if PI_CAMERA.match(source):
-        from edge.camera.picamera import PiSource
-
-        return PiSource(source, name=called, fps=fps, size_wh=size_wh or DEFAULT_SIZE_WH)
     try:
         if not is_live(source):
             return _open_file(source, called, fps)
     except SourceError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a zero byte, the home of nobody
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a zero byte, the home of an unknown user
         why = error.strerror if isinstance(error, OSError) else error  # which would hold the word once more
         raise SourceError(f"{shown(source)!r}: no such camera, file or folder ({why})") from None
     from edge.camera.live import LiveSource
 
-    return LiveSource(source, name=called, fps=fps, size_wh=size_wh)
+    open_ = partial(open_camera, source, name=called, fps=fps, size_wh=size_wh)
+    return LiveSource(open_, source, name=called, fps=fps)
+
+
+def open_camera(source: str, *, name: str, fps: float, size_wh: tuple[int, int] | None = DEFAULT_SIZE_WH) -> Source:
+    """Open a camera or stream that is read by the thread that iterates it, and may hang there. Raises SourceError.
+
+    It belongs into a reader thread: ``edge.camera.live``, ``edge.camera.reconnect``.
+    """
+    _check_text(source)
+    cv2.setNumThreads(1)
+    if PI_CAMERA.match(source):
+        from edge.camera.picamera import PiSource
+
+        return PiSource(source, name=name, fps=fps, size_wh=size_wh or DEFAULT_SIZE_WH)
+    from edge.camera.capture import CaptureSource
+
+    return CaptureSource(source, name=name, fps=fps, size_wh=size_wh)
+
+
+def _check_text(source: str) -> None:
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        words = source.encode(errors="replace").decode()
+        raise SourceError(f"{words}: this name has bytes that are no text (UTF-8); rename it") from None
 
 
 def _open_file(source: str, name: str, fps: float) -> Source:
     """A clip, a picture, a folder or a pattern. Raises SourceError."""
     from edge.camera.files import PictureSource, VideoSource
 
+    cv2.setNumThreads(1)
     if source == "demo":
         if not DEMO.is_file():
             raise SourceError(f"{DEMO}: the bundled demo clip is missing; install bear-alarm again")

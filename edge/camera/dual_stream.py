@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import concurrent.futures
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -10,9 +10,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from edge.background import call_in_thread
 from edge.camera.live import LatestFrame
-from edge.camera.reconnect import ReconnectingSource, Reporter, ReportThrottle, nobody
-from edge.camera.source import Closing, Source
+from edge.camera.reconnect import ReportThrottle, ignore
+from edge.camera.source import Reporter, Source
 from edge.schema import CameraFault, Frame, Luma
 
 OLDEST_S = 1.0  # a picture of the main stream further away shows another moment
@@ -21,19 +22,19 @@ SILENT_S = 5.0  # without one for so long, the main stream is gone
 CLOSE_S = 1.0
 
 
-class DualStreamSource(Closing):
+class DualStreamSource(Source):
     """The frames of ``sub``, each with the picture of ``main``'s newest frame: ``luma`` and time are the sub-stream's.
 
     The two lie at most ``oldest_s`` apart. Where main has no such picture, not yet, or the same for ``SAME_S`` while
     sub's change, the sub-stream's own is handed over. The first frame with main's picture after that has ``again``, so
-    that all is looked at anew in full resolution. Main goes on at its own rate, of which only the newest frame is kept.
+    that all is looked at again in full resolution. Main goes on at its own rate; only its newest frame is kept.
 
     ``report`` is called from the iterating thread, as ``ReconnectingSource``'s is, with what is wrong with main (kind
     "main_gone"): what main reports of itself, or that it gave no picture to use for ``silent_s`` seconds. What is
     wrong with sub is sub's to report; while sub gives no frame, nothing is said of main.
 
     Both must show the same view, which may be squeezed, and have times of the monotonic clock. ``ReconnectingSource``
-    around each opens each anew on its own. Raises SourceError where iterating ``sub`` does.
+    around each opens each again on its own. Raises SourceError where iterating ``sub`` does.
     """
 
     live = True
@@ -46,7 +47,7 @@ class DualStreamSource(Closing):
         name: str,
         oldest_s: float = OLDEST_S,
         silent_s: float = SILENT_S,
-        report: Reporter = nobody,
+        report: Reporter = ignore,
     ) -> None:
         self.main = main
         self.sub = sub
@@ -62,17 +63,36 @@ class DualStreamSource(Closing):
         self._used_at = 0.0  # when main last gave a picture to use, or began to be waited for; monotonic
         self._said: CameraFault | None = None  # what main says of itself, from its own thread
         self._due = ReportThrottle()
-        if isinstance(main, ReconnectingSource):
-            main.report = self._note
+        main.report_to(self._note, self._note)
         self.fps = sub.fps
 
     def __repr__(self) -> str:
-        return f"PairedSource({self.main!r}, {self.sub!r}, name={self.name!r})"
+        return f"DualStreamSource({self.main!r}, {self.sub!r}, name={self.name!r})"
 
     @property
-    def lost_s(self) -> float:
+    def lost_s(self) -> float:  # type: ignore[override]
         """Seconds in which the sub-stream gave no picture, so far: without it nothing is seen at all."""
-        return self.sub.lost_s if isinstance(self.sub, ReconnectingSource) else 0.0
+        return self.sub.lost_s
+
+    @property
+    def reopened(self) -> int:  # type: ignore[override]
+        """How often either stream was opened again."""
+        return self.main.reopened + self.sub.reopened
+
+    @property
+    def alive_at(self) -> float | None:  # type: ignore[override]
+        """When the sub-stream's loop last went on."""
+        return self.sub.alive_at
+
+    def report_to(self, report: Reporter, report_main: Reporter) -> None:
+        """Report what is wrong with either stream from now on."""
+        self.report = report_main
+        self.sub.report_to(report, report_main)
+
+    @property
+    def primary(self) -> Source:
+        """The sub-stream."""
+        return self.sub
 
     @property
     def fps(self) -> float:
@@ -85,7 +105,7 @@ class DualStreamSource(Closing):
         self.main.fps = max(fps, 2.0 / self.oldest_s)
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, as the sub-stream gives them."""
+        """Yield the frames, as the sub-stream gives them."""
         self._newest = LatestFrame(self._follow, f"camera {self.name} main")  # iterated again, it needs another
         self._newest.start()
         self._main, self._stood_s = None, 0.0
@@ -120,17 +140,16 @@ class DualStreamSource(Closing):
         """Let go of both streams; an iteration under way ends."""
         self._newest.stop()
         # Both at once: each may take a second to be let go of.
-        closing = threading.Thread(target=self.main.close, name=f"camera {self.name} main closing", daemon=True)
-        closing.start()
+        closing = call_in_thread(self.main.close, f"camera {self.name} main closing")
         self.sub.close()
-        closing.join(CLOSE_S)
+        concurrent.futures.wait([closing], CLOSE_S)
 
     def _follow(self) -> Generator[Frame, None, None]:
-        """The main stream, in a thread of its own."""
+        """Yield the main stream, in a thread of its own."""
         yield from self.main
 
     def _note(self, trouble: CameraFault | None, _: float) -> None:
-        """In main's thread: what it says of itself, for the next frame of the sub-stream."""
+        """Note what main says of itself, in its thread, for the next frame of the sub-stream."""
         self._said = trouble
 
     def _near(self, seen: Frame) -> Frame | None:
@@ -143,7 +162,7 @@ class DualStreamSource(Closing):
         self._stood_s = main.frozen_s if stands else 0.0
         frozen = self._said is not None and self._said.kind == "frozen"
         if stands or frozen or abs(seen.time - main.time) > self.oldest_s:
-            self._main = None  # a large picture that nobody will use
+            self._main = None  # a large picture that will not be used
         return self._main
 
     def _judge(self, main: Frame | None, now: float) -> None:

@@ -11,23 +11,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.camera.source import Closing
+from edge.camera.source import Source
 from edge.errors import PictureError, SourceError
 from edge.pictures import decode_picture, jpeg_or_none, picture_bytes
 from edge.schema import Frame
 
 USUAL_FPS = 25.0  # where a file does not say, or says nonsense
-MOST_FPS = 480.0
+MAX_FPS = 480.0
 PICTURE_S = 1.0  # a folder plays one picture a second
 
 
-class VideoSource(Closing):
+class VideoSource(Source):
     """A video file, thinned to ``fps``. Frames that are not wanted are grabbed and never decoded to pictures.
 
     ``Frame.time`` is the media time, which always goes forward also where the file's time stamps do not.
     """
-
-    live = False
 
     def __init__(self, path: Path, *, name: str, fps: float) -> None:
         self.path = path
@@ -47,7 +45,7 @@ class VideoSource(Closing):
         if not self._video.isOpened():
             raise SourceError(f"{path}: cannot be read as a video; it is truncated, damaged or no video at all")
         said = self._video.get(cv2.CAP_PROP_FPS)
-        self.file_fps = said if math.isfinite(said) and 0.1 <= said <= MOST_FPS else USUAL_FPS
+        self.file_fps = said if math.isfinite(said) and 0.1 <= said <= MAX_FPS else USUAL_FPS
         count = self._video.get(cv2.CAP_PROP_FRAME_COUNT)
         self._count = int(count) if math.isfinite(count) and 0 < count < 1e9 else None
         self.length_s = self._count / self.file_fps if self._count else None
@@ -102,10 +100,10 @@ class VideoSource(Closing):
             self._video.release()
 
 
-class PictureSource(Closing):
+class PictureSource(Source):
     """Pictures played one a second, all of them whatever ``fps`` is; what cannot be read is named in ``problems``."""
 
-    live = False
+    slides = True
     fps = 1.0 / PICTURE_S
 
     def __init__(self, paths: Sequence[Path], source: str, *, name: str) -> None:

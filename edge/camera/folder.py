@@ -1,10 +1,16 @@
 """Pictures that arrive in a folder: uploads by FTP, base stations of trail cameras, folders that are synchronised.
 
-It is looked through again and again, since network shares tell nobody of a change.
+``FolderSource`` gives them as frames, one at a time. A thread of its own looks through the folder again and again,
+since network shares tell of no change, and a share whose server is away blocks for minutes. It asks
+
+``FolderScanner``   which pictures have arrived whole
+``ProcessedFiles``  which of them have been dealt with, also after a power cut
+``CrashGuard``      over which of them the whole program has died
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import errno
 import json
 import logging
@@ -21,207 +27,296 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge.background import AT_END_S, SINK_DEADLINE_S, DeadlineError, DeadlineExecutor, Worker
-from edge.camera.reconnect import REPORT_S, Reporter, ReportThrottle
-from edge.camera.source import Closing
+from edge.background import AT_END_S, SINK_DEADLINE_S, DeadlineError, DeadlineExecutor, Worker, call_in_thread
+from edge.camera.reconnect import REPORT_S, ReportThrottle
+from edge.camera.source import Reporter, Source
 from edge.errors import OptionError, PictureError, SourceError
 from edge.files import replace_whole
 from edge.pictures import SUFFIXES, capture_time, decode_picture, jpeg_or_none
 from edge.schema import CameraFault, Frame, Picture
 
-# Which files of a folder have been dealt with, also after a power cut.
-#
-# On the disk that is a text file: a head of JSON, then a line of 16 hexadecimal digits for each file. Lines are added,
-# at most once in ten seconds, and brought to the disk together; a torn one is passed over, and the picture it stood for
-# is looked at again. When most lines are of files that are gone, all of it is written anew, whole or not at all. A
-# thread of its own writes, so that no disk holds up the looking.
-
-
 log = logging.getLogger(__name__)
+
+FOLLOW_FPS = 2.0  # pictures of one burst: two sure ones half a second apart raise the alarm (edge.decide.evidence)
+POLL_S = 1.0
+GONE_S = 10.0
+APART_S = 60.0  # pictures further apart have no background in common
+MAX_TRIES = 2  # of a picture over which the loop fails
+LOOK_SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked through less often
+NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
+
+BROKEN_S = 30.0  # what has not been whole for so long, and has not grown, stays broken
+RETRY_S = (1.0, 300.0)  # what could not be read is tried again after the first, then ever later up to the last
+MAX_TIME_S = 253e9  # the year 9987
+MAX_CLOCK_ERROR = timedelta(days=31)  # a camera's clock further from the file's time is wrong
+UNFINISHED = frozenset({"part", "partial", "filepart", "tmp", "temp", "crdownload", "upload"})
+CLIPS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".asf", ".mts"})
+SUFFIXES_WITH_END = (".jpg", ".jpeg", ".png")  # formats that tell their end
 
 WRITE_S = 10.0
 MISSING_S = 24 * 3600.0  # a sub-folder's disk may be away for so long
 VERSION = 1
-SPARE = 1000  # lines of files that are gone: fewer are not worth writing anew
+MAX_SPARE_LINES = 1000  # lines of files that are gone: fewer are not worth rewriting the file
+
+MAX_CRASHES = 3  # times that a picture is begun with
+DISK_S = 2.0  # a disk that takes longer is not waited for
 
 _LINE = re.compile(rb"[0-9a-f]{16}")
 
 
-def mark_of(path: str, size: int, written_ns: int) -> int:
-    """64 bits for a file as it is: its path within the folder, its bytes, its time (nanoseconds)."""
-    words = f"{path}\0{size}\0{written_ns}".encode(errors="surrogateescape")
-    return int.from_bytes(blake2b(words, digest_size=8).digest(), "big")
+class FolderSource(Source):
+    """The pictures that arrive in ``folder`` and below it, each once, in the order they were written; for ever.
 
+    ``Frame.time`` is the monotonic clock when it is handed over, further on by ``apart_s`` at each ``again``; ``wall``
+    the camera's own time (Exif) where that is within a month of the file's time, else the file's. ``again`` is set
+    where a picture has nothing to do with the one before: ``apart_s`` or more between them (by any of the three
+    clocks), or another sub-folder. Others are handed over at no more than ``fps`` a second. None is dropped: it waits
+    until it is taken.
 
-def seen_file(state: Path, folder: Path) -> Path:
-    """Where in the state folder it is remembered what was seen of a folder; each has a file of its own."""
-    number = mark_of(str(folder.expanduser().absolute()), 0, 0)
-    name = re.sub(r"[^\w.-]+", "_", folder.name)
-    return state / f"seen-{name}-{number:016x}.txt"
+    What lies there at the start is passed over, but for ``from_start``. With ``remember``, a file of its own, it goes
+    on where the last run stopped: what arrived meanwhile is looked at, and what was looked at is not (but perhaps the
+    pictures of the last ten seconds before a power cut). A picture over which the loop failed is handed over once more
+    to the next one, and then counts as looked at; so does one over which the whole process died three times.
 
-
-class ProcessedFiles:
-    """Marks of the files that have been dealt with and are still there; with a ``path`` also on the disk.
-
-    What was ``given`` is not given again; on the disk it is only once it was ``looked_at``. Any thread may call;
-    nothing here raises, for pictures are looked at also where that cannot be remembered.
+    A folder that is gone or does not answer for ``gone_s`` raises SourceError; with ``report`` it is reported
+    instead, as ``ReconnectingSource`` does, and awaited for ever.
     """
 
-    def __init__(self, folder: Path, path: Path | None = None) -> None:
-        self.path = path
-        self.marks: set[int] = set()
-        self.begun = False  # what lay there at first has been passed over
-        self.mount = ""  # where the folder's disk hangs
-        self.recalled = False  # all of this is of an earlier run
-        self._folder = str(folder.absolute())
-        self._given: set[int] = set()  # and not looked at yet
-        self._where: Mapping[int, str] = {}  # the folders of marks, where they are known
-        self._missing: dict[int, float] = {}  # marks whose files were not found, and since when
-        self._new: list[int] = []  # not on the disk yet
-        self._lines = 0  # on the disk
-        self._anew = True  # all of it is to be written
-        self._wrote_at = -WRITE_S
-        self._asked = self._writing = self._failing = False
-        self._worker: Worker[None] | None = None
-        self._lock = threading.Lock()  # held for moments: never while the disk is asked
-        if path:
-            self._read(path)
+    live = True
+    single_images = True
 
-    def begin(self, mount: str, passed_over: Iterable[int]) -> None:
-        """What lies there at first is passed over."""
-        with self._lock:
-            self.begun, self.mount, self._anew = True, mount, True
-            self.marks.update(passed_over)
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        name: str,
+        fps: float = FOLLOW_FPS,
+        from_start: bool = False,
+        poll_s: float = POLL_S,
+        broken_s: float = BROKEN_S,
+        gone_s: float = GONE_S,
+        apart_s: float = APART_S,
+        remember: Path | None = None,
+        report: Reporter | None = None,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.name = name
+        self.fps = fps
+        self.poll_s = poll_s
+        self.gone_s = gone_s
+        self.apart_s = apart_s
+        self.report = report
+        self.problems: list[str] = []  # what is skipped is said at once: this may run for months
+        self._seen = ProcessedFiles(self.folder, remember)
+        self._guard = CrashGuard(remember.with_suffix(".in-hand") if remember else None)
+        self._scanner = FolderScanner(self.folder, from_start=from_start, broken_s=broken_s, seen=self._seen)
+        self._ready = threading.Condition()
+        self._slot: Arrived | None = None
+        self._closed = False
+        self._looked = False
+        self._gone: str | None = None  # why there is nothing to look through
+        self._alive = time.monotonic()  # when the looking last got on
+        self.alive_at: float = self._alive  # when a picture was last asked for
+        self._due = ReportThrottle()
+        # What was handed over; the clock and the count go on where a loop that failed is begun again.
+        self._index, self._at, self._apart_s = 0, 0.0, 0.0
+        self._last: Arrived | None = None  # without its pixels
+        self._shape: tuple[int, ...] = ()
+        self._in_hand: Arrived | None = None  # not looked at yet
+        self._tries = 0  # of the one in hand
+        self._watching = call_in_thread(self._watch, f"camera {name}")
+        with self._ready:
+            # A first look at many files may take long; what counts is that it gets on. With a report the wait is short.
+            began = self._alive
+            while not (self._looked or self._gone or time.monotonic() - (began if report else self._alive) > gone_s):
+                self._ready.wait(REPORT_S)
+        if not self._looked and report is None:
+            self.close()
+            raise SourceError(self._gone or self._hanging())
 
-    def keep(self, present: Mapping[int, str], whole: Collection[str], now: float) -> None:
-        """Forget what is gone from a folder that was listed ``whole``, or has been missing for a day.
+    def report_to(self, report: Reporter, report_main: Reporter) -> None:
+        """Report what is wrong with the folder from now on."""
+        self.report = report
 
-        ``present``: marks and the folders they lie in; ``now``: seconds that only go forward. One thread calls.
-        """
-        with self._lock:
-            missing = self.marks - present.keys()
-        self._missing = {mark: self._missing.get(mark, now) for mark in missing}
-        gone = {
-            mark for mark, since in self._missing.items() if self._where.get(mark) in whole or now - since >= MISSING_S
-        }
-        self._where = {mark: self._where[mark] for mark in missing - gone if mark in self._where} | dict(present)
-        with self._lock:
-            self.marks -= gone
+    def __repr__(self) -> str:
+        return f"FolderSource({str(self.folder)!r}, name={self.name!r}, fps={self.fps:g})"
 
-    def given(self, mark: int) -> None:
-        """A picture is handed over."""
-        with self._lock:
-            self.marks.add(mark)
-            self._given.add(mark)
-
-    def looked_at(self, mark: int) -> None:
-        """A picture was looked at, or never will be: dealt with for good."""
-        with self._lock:
-            if mark in self._given:
-                self._given.discard(mark)
-            else:  # what was given is known, or its file is gone meanwhile
-                self.marks.add(mark)
-            if self.path:
-                self._new.append(mark)
-
-    def write(self, *, at_once: bool = False) -> None:
-        """Have what is new brought to the disk, where that is due; returns at once."""
-        with self._lock:
-            now = time.monotonic()
-            due = at_once or (now - self._wrote_at >= WRITE_S and not self._writing)
-            if self._asked or not (self.path and self.begun and due and (self._new or self._anew)):
-                return
-            self._asked, self._wrote_at = True, now
-            if self._worker is None:
-                self._worker = Worker(self._bring, f"writing to {self.path}", depth=1, deadline_s=SINK_DEADLINE_S)
-            worker = self._worker
-        worker(None)
-
-    def close(self, within_s: float = AT_END_S) -> None:
-        """Bring all of it to the disk, for at most so many seconds."""
-        self.write(at_once=True)
-        with self._lock:
-            worker, self._worker = self._worker, None
-        if worker:
-            worker.close(within_s)
-
-    def _bring(self, _: None, __: float) -> None:
-        """In the worker's thread: one writes, and in a disk that hangs no second one."""
-        with self._lock:
-            self._asked = False
-            if self._writing or self.path is None:
-                return
-            self._writing = True
-            new, self._new = self._new, []
-            anew = self._anew or self._lines > 2 * len(self.marks) + SPARE
-            known = self.marks - self._given if anew else set()
-            head = {"bear_alarm_seen": VERSION, "folder": self._folder, "mount": self.mount}
-            self._anew = False
-        lines = None
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the pictures as they arrive. Raises SourceError when the folder is gone, and without a ``report``."""
         try:
-            if anew:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                replace_whole(self.path, json.dumps(head).encode() + b"\n" + _lines(known))
-                lines = len(known)
-            else:
-                _append(self.path, _lines(new))
-                lines = self._lines + len(new)
-        except (OSError, OptionError) as error:
-            if not self._failing:
-                log.warning("%s: which pictures were looked at cannot be remembered (%s)", self.path, error)
+            yield from self._frames()
         finally:
-            with self._lock:
-                self._writing, self._failing = False, lines is None
-                self._lines = self._lines if lines is None else lines
-                self._anew = self._anew or lines is None  # in memory nothing is lost
+            if self._closed:
+                self._guard.done()
+                self._seen.close()
+            else:
+                self._seen.write(at_once=True)
 
-    def _read(self, path: Path) -> None:
-        try:
-            first, *lines = path.read_bytes().split(b"\n")
-            head: Any = json.loads(first)
-            if head["bear_alarm_seen"] != VERSION:
-                raise ValueError("of another version")
-            folder, mount = str(head["folder"]), str(head["mount"])
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s: cannot be read (%s); what lies in the folder now is passed over", path, error)
-            return
-        if folder != self._folder:
-            log.warning("%s: remembers %s; what lies in %s now is passed over", path, folder, self._folder)
-            return
-        whole = [line for line in lines if _LINE.fullmatch(line)]
-        self.begun, self.recalled, self.mount = True, True, mount
-        self.marks = {int(line, 16) for line in whole}
-        # A torn line at the end would spoil the next.
-        self._lines, self._anew = len(whole), [*whole, b""] != lines
+    def _frames(self) -> Iterator[Frame]:
+        failed = self._once_more()
+        while not self._closed:
+            arrived, failed, once_more = failed or self._next(), None, failed is not None
+            if self._closed:
+                return
+            if arrived is None:
+                self._report_folder()
+                continue
+            far = self._last is not None and self._strange(self._last, arrived, time.monotonic() - self._at)
+            again = far or once_more or bool(self._shape and self._shape != arrived.picture.shape)
+            if self._last is not None and not again and self._pause(self._at + 1.0 / self.fps):
+                return
+            self._in_hand, self._tries = arrived, self._tries + 1
+            # Without its pixels: a trail camera's picture may take 60 MB, and the next may come tomorrow.
+            self._last, self._shape = replace(arrived, picture=NO_PICTURE, jpeg=None), arrived.picture.shape
+            self._at = at = time.monotonic()
+            # Pictures of other moments may come in one upload: for the tracker they lie apart.
+            self._apart_s += self.apart_s if again else 0.0
+            self._index += 1
+            yield Frame(
+                arrived.picture,
+                at + self._apart_s,
+                arrived.wall,
+                self.name,
+                self._index - 1,
+                at,
+                again=again,
+                file=str(arrived.path.relative_to(self.folder)),
+                jpeg=arrived.jpeg,
+            )
+            self._done(arrived)
+            arrived = None
 
+    def _next(self) -> Arrived | None:
+        """Take the next picture; None when none has come for a while, or it has been closed."""
+        self.alive_at = time.monotonic()
+        with self._ready:
+            self._ready.wait_for(lambda: self._slot or self._closed, REPORT_S)
+            arrived, self._slot = self._slot, None
+            self._ready.notify_all()
+        return arrived
 
-def _append(path: Path, lines: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(0, os.SEEK_END)
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
+    def _once_more(self) -> Arrived | None:
+        """Return the picture over which the loop before this one failed, if it did, and only once."""
+        failed = self._in_hand
+        if failed is None or self._tries < MAX_TRIES:
+            return failed
+        log.error("%s: the alarm failed over this picture twice; it counts as looked at", failed.path)
+        self._done(failed)
+        return None
 
+    def _done(self, arrived: Arrived) -> None:
+        self._in_hand, self._tries = None, 0
+        self._seen.looked_at(arrived.mark)
+        self._guard.done()
+        with self._ready:
+            self._ready.notify_all()
 
-def _lines(marks: Iterable[int]) -> bytes:
-    return "".join(f"{mark:016x}\n" for mark in marks).encode()
+    def close(self) -> None:
+        """Stop looking; an iteration under way ends. A look that hangs in a dead share is left behind."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+        concurrent.futures.wait([self._watching], 1.0)
+        self._guard.done()
+        self._seen.close()
 
+    def _strange(self, last: Arrived, arrived: Arrived, passed_s: float) -> bool:
+        """Decide whether a picture has no background in common with the last one."""
+        far = max(passed_s, last.apart_s(arrived)) >= self.apart_s
+        return far or last.path.parent != arrived.path.parent
 
-# Which pictures have arrived whole in a folder and below it, judged by looking through it again and again.
-#
-# A file has arrived when its size and time stand still from one look to the next and it can be decoded to its end; one
-# that was renamed into place (its inode changed after its content) at once, where the format tells its end.
+    def _pause(self, until: float) -> bool:
+        """Wait; True when it has been closed meanwhile."""
+        with self._ready:
+            return self._ready.wait_for(lambda: self._closed, max(0.0, until - time.monotonic()))
 
+    def _report_folder(self) -> None:
+        """Raise or report what is wrong with the folder, if anything is."""
+        now = time.monotonic()
+        why = self._gone or (self._hanging() if now - self._alive > self.gone_s else None)
+        if why and self.report is None:
+            self.close()
+            raise SourceError(why)
+        trouble = CameraFault("gone", why) if why else None
+        if self.report and self._due(trouble, now):
+            self.report(trouble, now)
 
-BROKEN_S = 30.0  # what has not been whole for so long, and has not grown, stays broken
-RETRY_S = (1.0, 300.0)  # what could not be read is tried again after the first, then ever later up to the last
-LAST_S = 253e9  # the year 9987
-UNFINISHED = frozenset({"part", "partial", "filepart", "tmp", "temp", "crdownload", "upload"})
-CLIPS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".asf", ".mts"})
-ENDS = (".jpg", ".jpeg", ".png")  # formats that tell their end
-BELIEVED = timedelta(days=31)  # a camera's clock further from the file's time is wrong
+    def _hanging(self) -> str:
+        return f"{self.folder}: the folder has not answered for {self.gone_s:g} s; check the network share or the disk"
+
+    def _watch(self) -> None:
+        """The looking thread."""
+        gone_since: float | None = None
+        while not self._closed:
+            began, took_s = self._beat(), 0.0
+            try:
+                files = self._scanner.look(began, self._beat)
+            except Exception as error:  # whatever one look meets, the next is begun: pictures go on arriving
+                if not isinstance(error, OSError):
+                    log.error("%s: looking through the folder failed (%s)", self.folder, error or type(error).__name__)
+                    error = OSError(f"{type(error).__name__}")
+                gone_since = began if gone_since is None else gone_since
+                # What was never there is the user's mistake, and said at once.
+                if not self._looked or began - gone_since >= self.gone_s:
+                    self._say_gone(error)
+            else:
+                gone_since, self._gone, took_s = None, None, self._beat() - began
+                with self._ready:
+                    self._looked = True
+                    self._ready.notify_all()
+                for file in files:
+                    if self._wait_done():
+                        self._hand_over(self._read(file))
+                        self._seen.write()
+            self._seen.write()
+            self._rest(max(self.poll_s, took_s * (1.0 / LOOK_SHARE - 1.0)))
+        self._guard.done()  # where closing did not wait for this
+
+    def _say_gone(self, error: OSError) -> None:
+        why = (
+            f"is gone ({error.strerror or error}); check the disk or the share"
+            if self._looked
+            else f"is no folder to follow ({error.strerror or error})"
+        )
+        with self._ready:
+            self._gone = f"{self.folder}: {why}"
+            self._ready.notify_all()
+
+    def _read(self, file: File) -> Arrived | None:
+        """The picture, if it is whole and the alarm has not died over it before."""
+        if not self._guard.begin(file.mark):
+            log.error(
+                "%s: the alarm has died over this picture %d times; it counts as looked at", file.path, MAX_CRASHES
+            )
+            self._seen.looked_at(file.mark)
+            return None
+        arrived = self._scanner.read(file, self._beat())
+        if arrived is None:
+            self._guard.done()
+        return arrived
+
+    def _wait_done(self) -> bool:
+        """Wait until the last picture has been looked at: what is read ahead would be suspected of a crash as well."""
+        with self._ready:
+            while self._guard.in_hand is not None and not self._closed:
+                self._ready.wait(REPORT_S)
+                self._beat()
+        return not self._closed
+
+    def _hand_over(self, arrived: Arrived | None) -> None:
+        with self._ready:
+            self._slot = arrived
+            self._ready.notify_all()
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._closed and (left := until - self._beat()) > 0.0:
+            with self._ready:
+                self._ready.wait_for(lambda: self._closed, min(left, REPORT_S))
+
+    def _beat(self) -> float:
+        self._alive = time.monotonic()
+        return self._alive
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +333,7 @@ class Arrived:
     @property
     def wall(self) -> datetime:
         """When it was taken, by the camera's clock where that can be right, else when the file was written. UTC."""
-        near = self.taken and abs(self.taken - self.written) <= BELIEVED
+        near = self.taken and abs(self.taken - self.written) <= MAX_CLOCK_ERROR
         return self.taken if self.taken and near else self.written
 
     def apart_s(self, other: Arrived) -> float:
@@ -276,16 +371,19 @@ class _Waiting:
     since: float  # seconds
     next_at: float  # seconds; what stands still is tried
     pause_s: float = RETRY_S[0]
-    said: bool = False
+    logged: bool = False
 
 
 class FolderScanner:
     """``look`` through the folder from time to time, then ``read`` each file it gives.
 
+    A file has arrived when its size and time stand still from one look to the next and it can be decoded to its end;
+    one that was renamed into place (its inode changed after its content) at once, where the format tells its end.
+
     Times are seconds of one clock that only goes forward. What lies there at the first look is passed over, but for
     ``from_start``, or where ``seen`` knows of an earlier run: then for what that has looked at. A file that stays
-    broken for ``broken_s`` is said (logged) and passed over; one that cannot be read for so long is said, and tried
-    again ever more seldom. That there are video clips is said once.
+    broken for ``broken_s`` is logged and passed over; one that cannot be read for so long is logged, and tried
+    again ever more seldom. That there are video clips is logged once.
     """
 
     def __init__(
@@ -295,16 +393,16 @@ class FolderScanner:
         self.from_start = from_start
         self.broken_s = broken_s
         self.seen = seen or ProcessedFiles(folder)
-        self._clips_said = False
-        self._unlisted_said: str | None = None
+        self._clips_logged = False
+        self._unlisted_logged: str | None = None
         self._waiting: dict[str, _Waiting] = {}
 
     def look(self, now: float, alive: Callable[[], object] = lambda: None) -> list[File]:
-        """Files that may be whole, oldest first. Raises OSError when the folder, or the disk it lay on, is gone."""
+        """List files that may be whole, oldest first. Raises OSError when the folder, or its disk, is gone."""
         mount = self._check_mount()
         files, whole, clip, unlisted = scan(self.folder, alive)
-        self._say_clip(clip)
-        self._say_unlisted(unlisted)
+        self._log_clip(clip)
+        self._log_unlisted(unlisted)
         marks = {file.mark: file.folder for file in files}
         # All gone at once is rather a stick pulled out than the folder emptied: nothing is forgotten. So for each.
         whole &= set(marks.values())
@@ -316,7 +414,7 @@ class FolderScanner:
         return sorted(new, key=lambda file: (file.written_ns, file.path))
 
     def read(self, file: File, now: float) -> Arrived | None:
-        """The picture in a file that ``look`` gave; None when it is not whole, or not yet."""
+        """Read the picture in a file that ``look`` gave; None when it is not whole, or not yet."""
         path = Path(file.path)
         try:
             data = path.read_bytes()
@@ -330,7 +428,7 @@ class FolderScanner:
         self._waiting.pop(file.path, None)
         self.seen.given(file.mark)
         # A disk may hold any number as a time; there are years that no clock shows.
-        written = datetime.fromtimestamp(min(max(file.written_ns / 1e9, 0.0), LAST_S), UTC)
+        written = datetime.fromtimestamp(min(max(file.written_ns / 1e9, 0.0), MAX_TIME_S), UTC)
         return Arrived(picture, path, written, taken, file.mark, jpeg_or_none(data))
 
     def _stands(self, file: File, now: float) -> bool:
@@ -338,7 +436,7 @@ class FolderScanner:
         waiting = self._waiting.get(file.path)
         if waiting is None or waiting.mark != file.mark:
             self._waiting[file.path] = _Waiting(file.mark, file.folder, now, now)
-            return file.renamed and file.path.lower().endswith(ENDS)
+            return file.renamed and file.path.lower().endswith(SUFFIXES_WITH_END)
         return now >= waiting.next_at
 
     def _not_whole(self, file: File, why: str, now: float) -> None:
@@ -357,8 +455,8 @@ class FolderScanner:
             return
         waiting.next_at = now + waiting.pause_s
         waiting.pause_s = min(2.0 * waiting.pause_s, RETRY_S[1])
-        if not waiting.said and now - waiting.since >= self.broken_s:
-            waiting.said = True
+        if not waiting.logged and now - waiting.since >= self.broken_s:
+            waiting.logged = True
             log.warning(
                 "%s: cannot be read (%s), so it is not looked at; it is tried again, ever more seldom",
                 file.path,
@@ -373,19 +471,19 @@ class FolderScanner:
             if path in present or (waiting.folder not in whole and now - waiting.since < MISSING_S)
         }
 
-    def _say_clip(self, clip: str | None) -> None:
-        if clip and not self._clips_said:
-            self._clips_said = True
+    def _log_clip(self, clip: str | None) -> None:
+        if clip and not self._clips_logged:
+            self._clips_logged = True
             log.warning(
                 "%s: clips that arrive are not looked at, only pictures; set the camera to take pictures, or look at "
                 "a clip with `bear-alarm watch CLIP`",
                 clip,
             )
 
-    def _say_unlisted(self, unlisted: str | None) -> None:
-        if unlisted and unlisted != self._unlisted_said:
+    def _log_unlisted(self, unlisted: str | None) -> None:
+        if unlisted and unlisted != self._unlisted_logged:
             log.warning("%s; it is not looked at until it can be", unlisted)
-        self._unlisted_said = unlisted
+        self._unlisted_logged = unlisted
 
     def _check_mount(self) -> str:
         """Notice a disk that was unmounted, whose empty mount point can still be listed, and one mounted later."""
@@ -399,7 +497,7 @@ class FolderScanner:
 
 
 def scan(folder: Path, alive: Callable[[], object] = lambda: None) -> Listing:
-    """Every finished picture in a folder and below it.
+    """List every finished picture in a folder and below it.
 
     Hidden files and folders, those of network drives (``@eaDir``, ``#recycle``), unfinished downloads and links to
     folders are left out. Raises OSError when the folder itself cannot be listed. ``alive`` is called for each folder.
@@ -456,7 +554,7 @@ def is_finished(name: str, kinds: Collection[str] = SUFFIXES) -> bool:
 
 
 def mount_point(folder: Path) -> str:
-    """The path at which the disk that holds a folder hangs. Raises OSError when the folder is gone."""
+    """Return the path at which the disk that holds a folder hangs. Raises OSError when the folder is gone."""
     path = folder.resolve()
     device = path.stat().st_dev
     while path != path.parent and path.parent.stat().st_dev == device:
@@ -464,58 +562,204 @@ def mount_point(folder: Path) -> str:
     return str(path)
 
 
-# Which pictures were begun with and never finished: one over which the whole program dies must not kill it for ever.
-#
-# A decoder or the memory may end the process in the middle of a picture, and a service starts it again with the same
-# one first. So it is written down before, and one that was begun with three times is given up.
+class ProcessedFiles:
+    """Marks of the files that have been dealt with and are still there; with a ``path`` also on the disk.
+
+    On the disk that is a text file: a head of JSON, then a line of 16 hexadecimal digits for each file. Lines are
+    added, at most once in ten seconds, and brought to the disk together; a torn one is passed over, and the picture it
+    stood for is looked at again. When most lines are of files that are gone, the file is rewritten, whole or not at
+    all. A thread of its own writes, so that no disk holds up the looking.
+
+    What was ``given`` is not given again; on the disk it is only once it was ``looked_at``. Any thread may call;
+    nothing here raises, for pictures are looked at also where that cannot be remembered.
+    """
+
+    def __init__(self, folder: Path, path: Path | None = None) -> None:
+        self.path = path
+        self.marks: set[int] = set()
+        self.begun = False  # what lay there at first has been passed over
+        self.mount = ""  # where the folder's disk hangs
+        self.recalled = False  # all of this is of an earlier run
+        self._folder = str(folder.absolute())
+        self._given: set[int] = set()  # and not looked at yet
+        self._where: Mapping[int, str] = {}  # the folders of marks, where they are known
+        self._missing: dict[int, float] = {}  # marks whose files were not found, and since when
+        self._new: list[int] = []  # not on the disk yet
+        self._lines = 0  # on the disk
+        self._rewrite = True  # all of it is to be written
+        self._wrote_at = -WRITE_S
+        self._asked = self._writing = self._failing = False
+        self._worker: Worker[None] | None = None
+        self._lock = threading.Lock()  # held for moments: never while the disk is asked
+        if path:
+            self._read(path)
+
+    def begin(self, mount: str, passed_over: Iterable[int]) -> None:
+        """Pass over what lies there at first."""
+        with self._lock:
+            self.begun, self.mount, self._rewrite = True, mount, True
+            self.marks.update(passed_over)
+
+    def keep(self, present: Mapping[int, str], whole: Collection[str], now: float) -> None:
+        """Forget what is gone from a folder that was listed ``whole``, or has been missing for a day.
+
+        ``present``: marks and the folders they lie in; ``now``: seconds that only go forward. One thread calls.
+        """
+        with self._lock:
+            missing = self.marks - present.keys()
+        self._missing = {mark: self._missing.get(mark, now) for mark in missing}
+        gone = {
+            mark for mark, since in self._missing.items() if self._where.get(mark) in whole or now - since >= MISSING_S
+        }
+        self._where = {mark: self._where[mark] for mark in missing - gone if mark in self._where} | dict(present)
+        with self._lock:
+            self.marks -= gone
+
+    def given(self, mark: int) -> None:
+        """Note that a picture is handed over."""
+        with self._lock:
+            self.marks.add(mark)
+            self._given.add(mark)
+
+    def looked_at(self, mark: int) -> None:
+        """Note that a picture was looked at, or never will be: dealt with for good."""
+        with self._lock:
+            if mark in self._given:
+                self._given.discard(mark)
+            else:  # what was given is known, or its file is gone meanwhile
+                self.marks.add(mark)
+            if self.path:
+                self._new.append(mark)
+
+    def write(self, *, at_once: bool = False) -> None:
+        """Have what is new brought to the disk, where that is due; returns at once."""
+        with self._lock:
+            now = time.monotonic()
+            due = at_once or (now - self._wrote_at >= WRITE_S and not self._writing)
+            if self._asked or not (self.path and self.begun and due and (self._new or self._rewrite)):
+                return
+            self._asked, self._wrote_at = True, now
+            if self._worker is None:
+                self._worker = Worker(self._bring, f"writing to {self.path}", depth=1, deadline_s=SINK_DEADLINE_S)
+            worker = self._worker
+        worker(None)
+
+    def close(self, within_s: float = AT_END_S) -> None:
+        """Bring all of it to the disk, for at most so many seconds."""
+        self.write(at_once=True)
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker:
+            worker.close(within_s)
+
+    def _bring(self, _: None, __: float) -> None:
+        """In the worker's thread: one writes, and in a disk that hangs no second one."""
+        with self._lock:
+            self._asked = False
+            if self._writing or self.path is None:
+                return
+            self._writing = True
+            new, self._new = self._new, []
+            rewrite = self._rewrite or self._lines > 2 * len(self.marks) + MAX_SPARE_LINES
+            known = self.marks - self._given if rewrite else set()
+            head = {"bear_alarm_seen": VERSION, "folder": self._folder, "mount": self.mount}
+            self._rewrite = False
+        lines = None
+        try:
+            if rewrite:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                replace_whole(self.path, json.dumps(head).encode() + b"\n" + _lines(known))
+                lines = len(known)
+            else:
+                _append(self.path, _lines(new))
+                lines = self._lines + len(new)
+        except (OSError, OptionError) as error:
+            if not self._failing:
+                log.warning("%s: which pictures were looked at cannot be remembered (%s)", self.path, error)
+        finally:
+            with self._lock:
+                self._writing, self._failing = False, lines is None
+                self._lines = self._lines if lines is None else lines
+                self._rewrite = self._rewrite or lines is None  # in memory nothing is lost
+
+    def _read(self, path: Path) -> None:
+        try:
+            first, *lines = path.read_bytes().split(b"\n")
+            head: Any = json.loads(first)
+            if head["bear_alarm_seen"] != VERSION:
+                raise ValueError("of another version")
+            folder, mount = str(head["folder"]), str(head["mount"])
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s: cannot be read (%s); what lies in the folder now is passed over", path, error)
+            return
+        if folder != self._folder:
+            log.warning("%s: remembers %s; what lies in %s now is passed over", path, folder, self._folder)
+            return
+        whole = [line for line in lines if _LINE.fullmatch(line)]
+        self.begun, self.recalled, self.mount = True, True, mount
+        self.marks = {int(line, 16) for line in whole}
+        # A torn line at the end would spoil the next.
+        self._lines, self._rewrite = len(whole), [*whole, b""] != lines
 
 
-MOST = 3  # times that a picture is begun with
-DISK_S = 2.0  # a disk that takes longer is not waited for
+def mark_of(path: str, size: int, written_ns: int) -> int:
+    """64 bits for a file as it is: its path within the folder, its bytes, its time (nanoseconds)."""
+    words = f"{path}\0{size}\0{written_ns}".encode(errors="surrogateescape")
+    return int.from_bytes(blake2b(words, digest_size=8).digest(), "big")
+
+
+def seen_file(state: Path, folder: Path) -> Path:
+    """Where in the state folder it is remembered what was seen of a folder; each has a file of its own."""
+    number = mark_of(str(folder.expanduser().absolute()), 0, 0)
+    name = re.sub(r"[^\w.-]+", "_", folder.name)
+    return state / f"seen-{name}-{number:016x}.txt"
+
+
+def _append(path: Path, lines: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _lines(marks: Iterable[int]) -> bytes:
+    return "".join(f"{mark:016x}\n" for mark in marks).encode()
 
 
 class CrashGuard:
-    """How often each picture in hand was begun with, by its mark; with a ``path`` also after the process has died.
+    """Counts how often a picture was begun with, by its mark; with a ``path`` also after the process has died.
 
-    While there are ``suspects``, pictures of an earlier run that were never finished, take one at a time: what is read
-    ahead would be suspected as well. Any thread may call; nothing here raises. Not for power cuts: nothing is waited
+    A decoder or the memory may end the process in the middle of a picture, and a service starts it again with the same
+    one first. So it is written down before, and a picture that was begun with three times is given up.
+
+    One picture is in hand at a time. Any thread may call; nothing here raises. Not for power cuts: nothing is waited
     for until it is on the disk, and what is torn is forgotten.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        self.in_hand: set[int] = set()  # begun with in this run
-        self._gate = DeadlineExecutor()
+        self.in_hand: int | None = None
+        self._executor = DeadlineExecutor()
         self._counts = self._read() if path else {}
         self._failing = False
 
-    @property
-    def suspects(self) -> bool:
-        """Whether an earlier run died over one of those that are not finished yet."""
-        return bool(self._counts.keys() - self.in_hand) or any(count > 1 for count in self._counts.values())
-
     def begin(self, mark: int) -> bool:
-        """A picture is begun with; False where that was done often enough, and it is forgotten."""
-        if self._counts.get(mark, 0) >= MOST:
-            self.done(mark)
-            return False
-        self._counts[mark] = self._counts.get(mark, 0) + 1
-        self.in_hand.add(mark)
+        """Take a picture in hand; False where that was done often enough, and it is forgotten."""
+        count = self._counts.pop(mark, 0)
+        begun = count < MAX_CRASHES
+        if begun:
+            self._counts[mark], self.in_hand = count + 1, mark
         self._write()
-        return True
+        return begun
 
-    def done(self, mark: int) -> None:
-        """It is finished with, whatever came of it."""
-        self.in_hand.discard(mark)
-        if self._counts.pop(mark, None) is not None:
+    def done(self) -> None:
+        """Finish with the picture in hand, whatever came of it; also where the process ends, and means to."""
+        mark, self.in_hand = self.in_hand, None
+        if mark is not None and self._counts.pop(mark, None) is not None:
             self._write()
-
-    def stop(self) -> None:
-        """The process ends, and means to: nobody died over what is in hand."""
-        for mark in tuple(self.in_hand):
-            self.in_hand.discard(mark)
-            self._counts.pop(mark, None)
-        self._write()
 
     def _write(self) -> None:
         path = self.path
@@ -523,7 +767,7 @@ class CrashGuard:
             return
         text = json.dumps({f"{mark:016x}": count for mark, count in self._counts.copy().items()})
         try:
-            self._gate(lambda: _replace(path, text), DISK_S)
+            self._executor(lambda: _replace(path, text), DISK_S)
         except (OSError, DeadlineError) as error:
             if not self._failing:
                 log.warning("%s: which pictures are in hand cannot be written down (%s)", path, error or "it hangs")
@@ -534,7 +778,7 @@ class CrashGuard:
     def _read(self) -> dict[int, int]:
         assert self.path
         try:
-            found = json.loads(self._gate(self.path.read_text, DISK_S))
+            found = json.loads(self._executor(self.path.read_text, DISK_S))
             return {int(mark, 16): int(count) for mark, count in found.items()}
         except (OSError, DeadlineError, ValueError, AttributeError, TypeError):
             return {}  # there was none, or a power cut tore it
@@ -545,272 +789,3 @@ def _replace(path: Path, text: str) -> None:
     beside = path.with_name(f"{path.name}.new")
     beside.write_text(text)
     beside.replace(path)
-
-
-FOLLOW_FPS = 2.0  # pictures of one burst: two sure ones half a second apart raise the alarm (edge.decide.evidence)
-POLL_S = 1.0
-GONE_S = 10.0
-APART_S = 60.0  # pictures further apart have no background in common
-MOST_TRIES = 2  # of a picture over which the loop fails
-SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked through less often
-
-NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
-
-
-class FolderSource(Closing):
-    """The pictures that arrive in ``folder`` and below it, each once, in the order they were written; for ever.
-
-    ``Frame.time`` is the monotonic clock when it is handed over, further on by ``apart_s`` at each ``again``;
-    ``wall`` the camera's own time (Exif) where that is
-    within a month of the file's time, else the file's. ``again`` is set where a picture has nothing to do with the one
-    before: ``apart_s`` or more between them (by any of the three clocks), or another sub-folder. Others are handed over
-    at no more than ``fps`` a second. None is dropped: it waits until it is taken.
-
-    What lies there at the start is passed over, but for ``from_start``. With ``remember``, a file of its own, it goes
-    on where the last run stopped: what arrived meanwhile is looked at, and what was looked at is not (but perhaps the
-    pictures of the last ten seconds before a power cut). A picture over which the loop failed is handed over once more
-    to the next one, and then counts as looked at; so does one over which the whole process died three times.
-
-    A folder that is gone or does not answer for ``gone_s`` raises SourceError; with ``report`` it is told instead, as
-    ``KeptSource`` does, and awaited for ever.
-    """
-
-    live = True
-    length_s: float | None = None
-
-    def __init__(
-        self,
-        folder: Path | str,
-        *,
-        name: str,
-        fps: float = FOLLOW_FPS,
-        from_start: bool = False,
-        poll_s: float = POLL_S,
-        broken_s: float = BROKEN_S,
-        gone_s: float = GONE_S,
-        apart_s: float = APART_S,
-        remember: Path | None = None,
-        report: Reporter | None = None,
-    ) -> None:
-        self.folder = Path(folder).expanduser()
-        self.name = name
-        self.fps = fps
-        self.poll_s = poll_s
-        self.gone_s = gone_s
-        self.apart_s = apart_s
-        self.report = report
-        self.problems: list[str] = []  # what is skipped is said at once: this may run for months
-        self._seen = ProcessedFiles(self.folder, remember)
-        self._attempts = CrashGuard(remember.with_suffix(".in-hand") if remember else None)
-        self._arrivals = FolderScanner(self.folder, from_start=from_start, broken_s=broken_s, seen=self._seen)
-        self._ready = threading.Condition()
-        self._slot: Arrived | None = None
-        self._closed = False
-        self._looked = False
-        self._gone: str | None = None  # why there is nothing to look through
-        self._alive = time.monotonic()  # when the looking last got on
-        self.alive_at = self._alive  # when whoever takes the pictures last asked for one
-        self._due = ReportThrottle()
-        # What was handed over; the clock and the count go on where a loop that failed is begun anew.
-        self._index, self._at, self._apart_s = 0, 0.0, 0.0
-        self._last: Arrived | None = None  # without its pixels
-        self._shape: tuple[int, ...] = ()
-        self._in_hand: Arrived | None = None  # not looked at yet
-        self._tries = 0  # of the one in hand
-        # A share whose server is away blocks whoever asks it anything, so all of that happens in a thread.
-        self._taken_from = False  # somebody iterates, and says in the end what is in hand
-        self._thread = threading.Thread(target=self._watch, name=f"camera {name}", daemon=True)
-        self._thread.start()
-        with self._ready:
-            # A first look at many files may take long; what counts is that it gets on. Whoever is told waits no longer.
-            began = self._alive
-            while not (self._looked or self._gone or time.monotonic() - (began if report else self._alive) > gone_s):
-                self._ready.wait(REPORT_S)
-        if not self._looked and report is None:
-            self.close()
-            raise SourceError(self._gone or self._hanging())
-
-    def __repr__(self) -> str:
-        return f"FollowSource({str(self.folder)!r}, name={self.name!r}, fps={self.fps:g})"
-
-    def __iter__(self) -> Iterator[Frame]:
-        """The pictures as they arrive. Raises SourceError when the folder is gone and nobody is to be told."""
-        self._taken_from = True
-        try:
-            yield from self._frames()
-        finally:
-            self._taken_from = False
-            if self._closed:
-                self._attempts.stop()
-                self._seen.close()
-            else:
-                self._seen.write(at_once=True)
-
-    def _frames(self) -> Iterator[Frame]:
-        failed = self._once_more()
-        while not self._closed:
-            arrived, failed, once_more = failed or self._next(), None, failed is not None
-            if self._closed:
-                return
-            if arrived is None:
-                self._judge()
-                continue
-            far = self._last is not None and self._strange(self._last, arrived, time.monotonic() - self._at)
-            again = far or once_more or bool(self._shape and self._shape != arrived.picture.shape)
-            if self._last is not None and not again and self._pause(self._at + 1.0 / self.fps):
-                return
-            self._in_hand, self._tries = arrived, self._tries + 1
-            # Without its pixels: a trail camera's picture may take 60 MB, and the next may come tomorrow.
-            self._last, self._shape = replace(arrived, picture=NO_PICTURE, jpeg=None), arrived.picture.shape
-            self._at = at = time.monotonic()
-            # Pictures of other moments may come in one upload: for whoever follows tracks they lie apart.
-            self._apart_s += self.apart_s if again else 0.0
-            self._index += 1
-            yield Frame(
-                arrived.picture,
-                at + self._apart_s,
-                arrived.wall,
-                self.name,
-                self._index - 1,
-                at,
-                again=again,
-                file=str(arrived.path.relative_to(self.folder)),
-                jpeg=arrived.jpeg,
-            )
-            self._done(arrived)
-            arrived = None
-
-    def _next(self) -> Arrived | None:
-        """The next picture; None when none has come for a while, or it has been closed."""
-        self.alive_at = time.monotonic()
-        with self._ready:
-            self._ready.wait_for(lambda: self._slot or self._closed, REPORT_S)
-            arrived, self._slot = self._slot, None
-            self._ready.notify_all()
-        return arrived
-
-    def _once_more(self) -> Arrived | None:
-        """The picture over which the loop before this one failed, if it did, and only once."""
-        failed = self._in_hand
-        if failed is None or self._tries < MOST_TRIES:
-            return failed
-        log.error("%s: the alarm failed over this picture twice; it counts as looked at", failed.path)
-        self._done(failed)
-        return None
-
-    def _done(self, arrived: Arrived) -> None:
-        self._in_hand, self._tries = None, 0
-        self._attempts.done(arrived.mark)
-        self._seen.looked_at(arrived.mark)
-
-    def close(self) -> None:
-        """Stop looking; an iteration under way ends. A look that hangs in a dead share is left behind."""
-        with self._ready:
-            self._closed = True
-            self._ready.notify_all()
-        if self._thread is not threading.current_thread():
-            self._thread.join(1.0)
-        self._untouched()
-        self._seen.close()
-
-    def _untouched(self) -> None:
-        """It is closed, and nobody takes pictures: what was read ahead for the first of them killed nobody."""
-        if not self._taken_from and self._attempts.in_hand:
-            self._attempts.stop()
-
-    def _strange(self, last: Arrived, arrived: Arrived, passed_s: float) -> bool:
-        """Whether a picture has no background in common with the last one."""
-        far = max(passed_s, last.apart_s(arrived)) >= self.apart_s
-        return far or last.path.parent != arrived.path.parent
-
-    def _pause(self, until: float) -> bool:
-        """Wait; True when it has been closed meanwhile."""
-        with self._ready:
-            return self._ready.wait_for(lambda: self._closed, max(0.0, until - time.monotonic()))
-
-    def _judge(self) -> None:
-        """Nothing has arrived: raise or tell what is wrong with the folder, if anything is."""
-        now = time.monotonic()
-        why = self._gone or (self._hanging() if now - self._alive > self.gone_s else None)
-        if why and self.report is None:
-            self.close()
-            raise SourceError(why)
-        trouble = CameraFault("gone", why) if why else None
-        if self.report and self._due(trouble, now):
-            self.report(trouble, now)
-
-    def _hanging(self) -> str:
-        return f"{self.folder}: the folder has not answered for {self.gone_s:g} s; check the network share or the disk"
-
-    def _watch(self) -> None:
-        """The looking thread."""
-        gone_since: float | None = None
-        while not self._closed:
-            began, took_s = self._beat(), 0.0
-            try:
-                files = self._arrivals.look(began, self._beat)
-            except Exception as error:  # whatever one look meets, the next is begun: pictures go on arriving
-                if not isinstance(error, OSError):
-                    log.error("%s: looking through the folder failed (%s)", self.folder, error or type(error).__name__)
-                    error = OSError(f"{type(error).__name__}")
-                gone_since = began if gone_since is None else gone_since
-                # What was never there is the user's mistake, and said at once.
-                if not self._looked or began - gone_since >= self.gone_s:
-                    self._say_gone(error)
-            else:
-                gone_since, self._gone, took_s = None, None, self._beat() - began
-                with self._ready:
-                    self._looked = True
-                    self._ready.notify_all()
-                for file in files:
-                    if self._wait_taken():
-                        self._hand_over(self._read(file))
-                        self._seen.write()
-            self._seen.write()
-            self._rest(max(self.poll_s, took_s * (1.0 / SHARE - 1.0)))
-        self._untouched()  # where the one who closed it did not wait for us
-
-    def _say_gone(self, error: OSError) -> None:
-        why = (
-            f"is gone ({error.strerror or error}); check the disk or the share"
-            if self._looked
-            else f"is no folder to follow ({error.strerror or error})"
-        )
-        with self._ready:
-            self._gone = f"{self.folder}: {why}"
-            self._ready.notify_all()
-
-    def _read(self, file: File) -> Arrived | None:
-        """The picture, if it is whole and the alarm has not died over it before."""
-        if not self._attempts.begin(file.mark):
-            log.error("%s: the alarm has died over this picture %d times; it counts as looked at", file.path, MOST)
-            self._seen.looked_at(file.mark)
-            return None
-        arrived = self._arrivals.read(file, self._beat())
-        if arrived is None:
-            self._attempts.done(file.mark)
-        return arrived
-
-    def _wait_taken(self) -> bool:
-        """Wait until the last picture has been taken, so that only one waits; False when it has been closed."""
-        attempts = self._attempts
-        with self._ready:
-            while (self._slot is not None or (attempts.in_hand and attempts.suspects)) and not self._closed:
-                self._ready.wait(REPORT_S)
-                self._beat()
-        return not self._closed
-
-    def _hand_over(self, arrived: Arrived | None) -> None:
-        with self._ready:
-            self._slot = arrived
-            self._ready.notify_all()
-
-    def _rest(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._closed and (left := until - self._beat()) > 0.0:
-            with self._ready:
-                self._ready.wait_for(lambda: self._closed, min(left, REPORT_S))
-
-    def _beat(self) -> float:
-        self._alive = time.monotonic()
-        return self._alive

@@ -1,8 +1,15 @@
-"""The Raspberry Pi's own camera through its own program: no Python camera package, no decoding while nothing moves."""
+"""The Raspberry Pi's own camera through its own program: no Python camera package, no decoding while nothing moves.
+
+The options are those of rpicam-apps (and of libcamera-apps before it). ``yuv420`` writes the sensor processor's
+buffers as they are: I420, full range (libcamera's sYCC), rows padded to 64 bytes on a Pi 4 or Zero 2 W and to 128 on
+a Pi 5.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -13,100 +20,21 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, get_args
+from typing import IO, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.camera.source import Closing
+from edge.background import call_in_thread
+from edge.camera.source import Source
 from edge.errors import SourceError
 from edge.pictures import EOI, SOF, SOI, segments
 from edge.schema import Frame, LazyImage, Luma, Picture
-
-# JPEGs one after the other in a stream of bytes, as MJPEG comes through a pipe.
-
-
-MOST_BYTES = 16 << 20  # a picture of 50 megapixels has less
-SIZE_BYTES = 7  # of a start of frame, to the end of its height and width
-
-
-class JpegCutter:
-    """Bytes in, whole JPEGs out, each with its width and height; never holds more than ``most`` bytes.
-
-    Segments are walked, for a thumbnail carries an end marker of its own. What lies between two pictures, or
-    belongs to one that was cut short, is dropped.
-    """
-
-    def __init__(self, most: int = MOST_BYTES) -> None:
-        self.most = most
-        self._held = bytearray()
-        self._at = 0  # where the walk goes on; 0: no picture has begun
-        self._size_wh = (0, 0)
-
-    def __call__(self, data: bytes | memoryview) -> list[tuple[bytes, tuple[int, int]]]:
-        """The pictures that these bytes complete."""
-        self._held += data
-        whole = []
-        while (end := self._walk()) is not None:
-            if self._size_wh != (0, 0):
-                whole.append((bytes(self._held[:end]), self._size_wh))
-            del self._held[:end]
-            self._begin(0)
-        if len(self._held) > self.most:
-            self._held.clear()
-            self._begin(0)
-        return whole
-
-    @property
-    def held(self) -> int:
-        """Bytes that wait for their end."""
-        return len(self._held)
-
-    def _begin(self, at: int) -> None:
-        self._at, self._size_wh = at, (0, 0)
-
-    def _walk(self) -> int | None:
-        """Where the picture that begins the held bytes ends; None when its end has not come."""
-        held = self._held
-        if self._at == 0:
-            start = held.find(b"\xff\xd8\xff")
-            if start < 0:
-                del held[:-2]  # a start may be half here
-                return None
-            del held[:start]
-            self._begin(2)
-        while True:
-            for segment in segments(held, self._at):
-                if segment.kind == EOI:
-                    return segment.end
-                if segment.kind == SOI:  # the next picture begins: this one was cut short
-                    del held[: segment.start]
-                    self._begin(2)
-                    break
-                if segment.end > len(held) or (segment.kind in SOF and segment.body + SIZE_BYTES > len(held)):
-                    self._at = segment.start
-                    return None
-                if segment.kind in SOF:
-                    high, wide = held[segment.body + 3 : segment.body + 5], held[segment.body + 5 : segment.body + 7]
-                    self._size_wh = int.from_bytes(wide, "big"), int.from_bytes(high, "big")
-                self._at = segment.end
-            else:
-                # Only entropy-coded data is left; its last byte may be half a marker.
-                self._at = max(self._at, len(held) - 1)
-                return None
-
-
-# Raspberry Pi's own camera program as a child process: its command line, its pipe, what it says of trouble.
-#
-# The options are those of rpicam-apps (and of libcamera-apps before it). ``yuv420`` writes the sensor processor's
-# buffers as they are: I420, full range (libcamera's sYCC), rows padded to 64 bytes on a Pi 4 or Zero 2 W and to 128 on
-# a Pi 5.
-
 
 log = logging.getLogger(__name__)
 
@@ -117,12 +45,167 @@ PROGRAM = "rpicam-vid"
 OLD_PROGRAM = "libcamera-vid"  # its name before 2023
 PROGRAM_VARIABLE = "BEAR_ALARM_RPICAM_VID"  # another command line in its place, such as the fake's
 UNPADDED = 128  # a width that is a multiple of this comes without padding on every board
-LEAST_FPS, MOST_FPS = 5.0, 30.0  # slower, the exposure may grow so long that an animal is a smear
+MIN_FPS, MAX_FPS = 5.0, 30.0  # slower, the exposure may grow so long that an animal is a smear
 PIPE_BYTES = 1 << 20  # the most an ordinary user may ask for: fewer switches between the two processes
 LOOK_S = 0.2  # how soon a reader notices that it should end
 END_S = 1.0  # how long the program has to end by itself
 
 _GIVES = re.compile(r"configuring streams: \(0\) (\d+)x(\d+)-")
+
+START_S = 10.0  # how long the camera may take to its first frame
+SILENT_S = 4.0  # without a frame for so long, a camera is gone; sooner than a wrapper gives up, for we know more
+SPEAK_S = 0.5  # how long the program's own words may lag behind its first frame
+CHUNK_BYTES = 1 << 16
+SLACK_S = 0.01
+LUMA_PX = 320  # motion looks at no more
+
+# OpenCV's I420 conversion takes brightness from 16 to 235 and colour from 16 to 240, the camera gives 0 to 255.
+_LEVELS = np.arange(256)
+_NARROW_Y = np.round(16 + _LEVELS * 219 / 255).astype(np.uint8)
+_NARROW_UV = np.round(128 + (_LEVELS - 128) * 224 / 255).astype(np.uint8)
+
+_REDUCED = (
+    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
+    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+)
+
+Buffer = NDArray[np.uint8]
+
+MAX_JPEG_BYTES = 16 << 20  # a picture of 50 megapixels has less
+SIZE_BYTES = 7  # of a start of frame, to the end of its height and width
+
+
+class PiSource(Source):
+    """``picamera://N[?width=…&height=…&rotation=180&mode=yuv|mjpeg]`` at up to ``fps`` frames a second.
+
+    It is opened and read in the caller's thread; what is not read waits in the pipe and holds up the program.
+    ``Frame.time`` is the monotonic clock when the frame had been read. In mode ``yuv`` ``Frame.luma`` is a view of the
+    full-size brightness; in mode ``mjpeg`` it is decoded at a half to an eighth, at least 320 wide. ``Frame.picture``
+    is a ``LazyImage`` in both. ``auto`` takes yuv, and mjpeg where that is refused or the width is no multiple of 128.
+    Raises SourceError when no frame comes, at the start or for ``silent_s`` seconds, or when the program ends.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        word: str,
+        *,
+        name: str,
+        fps: float,
+        size_wh: tuple[int, int] = (1280, 720),
+        mode: Mode = "auto",
+        program: str = PROGRAM,
+        start_s: float = START_S,
+        silent_s: float = SILENT_S,
+    ) -> None:
+        self.word = word
+        self.name = name
+        self.fps = fps
+        self.silent_s = silent_s
+        self.address = parse_pi(word, size_wh, mode)
+        self.problems: list[str] = []
+        self._closed = False
+        program_words, asked = find_program(program, word), codecs(self.address)
+        while not self._start(program_words, asked.pop(0), start_s, final=not asked):
+            self.problems.append(f"{word}: raw pictures are refused ({self._child.said}); takes JPEGs, which cost more")
+
+    def _start(self, program: list[str], codec: Codec, start_s: float, *, final: bool) -> bool:
+        """Run the program until its first frame; False when it refuses the codec and another is left to try."""
+        self.codec: Codec = codec
+        self._child = Child(command(program, self.address, codec, self.fps), self.word)
+        self._patience_s = start_s
+        self._frames = self._read_yuv() if codec == "yuv420" else self._read_mjpeg()
+        try:
+            self._first = next(self._frames)
+            # Raw pictures of another size would be read askew. Versions that do not say are believed.
+            if codec == "yuv420" and self._child.spoke.wait(SPEAK_S):
+                self._check_size()
+        except BaseException as error:
+            self._child.end()
+            if isinstance(error, SourceError) and self._child.refused and not final:
+                return False
+            raise
+        return True
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames. Raises SourceError when they stop coming."""
+        index = 0
+        try:
+            for frame in itertools.chain([self._first], self._frames):
+                if self._closed:
+                    return
+                # At a slow rate there are pauses between the frames that are asked for.
+                self._patience_s = max(self.silent_s, 2.0 / self.fps)
+                yield replace(frame, index=index, handed_over=time.monotonic())
+                index += 1
+        except SourceError:
+            if not self._closed:
+                raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the program and let go of the camera; an iteration under way ends."""
+        self._closed = True
+        self._child.end()
+
+    def _check_size(self) -> None:
+        """Raise SourceError when the camera gives another size than asked for."""
+        (width, height), gives = self.address.size_wh, self._child.gives_wh
+        if gives not in (None, (width, height)):
+            raise SourceError(
+                f"{self.word}: this camera gives {gives[0]}x{gives[1]} where {width}x{height} was asked for; "
+                f"write picamera://{self.address.number}?width={gives[0]}&height={gives[1]}"
+            )
+
+    def _read_yuv(self) -> Iterator[Frame]:
+        """Read raw pictures; colours are worked out when somebody asks. Raises SourceError at the end."""
+        size_wh = self.address.size_wh
+        size = size_wh[0] * size_wh[1] * 3 // 2
+        data, due = np.empty(size, np.uint8), 0.0
+        while (filled := self._fill(data.data)) == size:
+            now = time.monotonic()
+            # Without a little slack a camera at 10 frames a second thinned to 10 would give every second one.
+            if now < due - SLACK_S:
+                continue
+            due = max(due + 1.0 / self.fps, now)
+            later = LazyImage(partial(bgr_of_i420, data, size_wh), size_wh)
+            yield Frame(later, now, datetime.now(UTC), self.name, 0, now, luma=i420_luma(data, size_wh))
+            data = np.empty(size, np.uint8)
+        raise SourceError(self._child.why() + (f"; its last picture has {filled} of {size} bytes" if filled else ""))
+
+    def _read_mjpeg(self) -> Iterator[Frame]:
+        """Cut JPEGs from the pipe; what is none is passed over. Raises SourceError at the end."""
+        cut, due, chunk = JpegCutter(), 0.0, memoryview(bytearray(CHUNK_BYTES))
+        while got := self._fill(chunk, whole=False):
+            for jpeg, size_wh in cut(chunk[:got]):
+                now = time.monotonic()
+                if now < due - SLACK_S or (luma := jpeg_luma(jpeg, size_wh)) is None:
+                    continue
+                due = max(due + 1.0 / self.fps, now)
+                later = LazyImage(partial(jpeg_picture, jpeg, luma, size_wh), size_wh)
+                yield Frame(later, now, datetime.now(UTC), self.name, 0, now, luma=luma, jpeg=jpeg)
+        raise SourceError(self._child.why() + ("; its last picture is cut short" if cut.held > 2 else ""))
+
+    def _fill(self, view: memoryview, *, whole: bool = True) -> int:
+        """Read until the view is full, or until some bytes came; fewer, or 0, at the end. Raises SourceError."""
+        filled, until = 0, time.monotonic() + self._patience_s
+        while filled < len(view):
+            got = self._child.readinto(view[filled:])
+            if got == 0:
+                break
+            filled += got or 0
+            if got and not whole:
+                break
+            if time.monotonic() >= until:
+                said = self._child.said
+                raise SourceError(
+                    f"{self.word}: no frame for {self._patience_s:g} s; check the camera's cable"
+                    + (f" ({said})" if said else "")
+                )
+        return filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +276,7 @@ def command(program: list[str], address: PiAddress, codec: Codec, fps: float) ->
         "--codec", codec,
         "--width", str(width),
         "--height", str(height),
-        "--framerate", f"{min(max(fps, LEAST_FPS), MOST_FPS):g}",
+        "--framerate", f"{min(max(fps, MIN_FPS), MAX_FPS):g}",
         "--rotation", str(address.rotation),
         "--denoise", "cdn_off",  # noise is motion: the cheap spatial filter stays, only the slow colour one goes
         "--quality", "90",
@@ -213,6 +296,8 @@ class Child:
         self.spoke = threading.Event()  # it has said so
         self._last = self._error = ""
         self._ended = False
+        self._ending = threading.Lock()
+        self._reading = threading.Lock()  # the pipe: it is not closed in the middle of a read
         try:
             # A group of its own: Ctrl-C in the terminal is for us, and we end it.
             self._process = subprocess.Popen(
@@ -230,22 +315,22 @@ class Child:
             fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._coming = select.poll()
         self._coming.register(self._out, select.POLLIN)
-        self._listener = threading.Thread(target=self._listen, name=f"camera {word} stderr", daemon=True)
-        self._listener.start()
+        self._listener = call_in_thread(self._listen, f"camera {word} stderr")
 
     def readinto(self, view: memoryview) -> int | None:
         """Bytes read into ``view``; 0 at the end, None when nothing came for a moment."""
-        if self._ended:
-            return 0
-        if not self._coming.poll(LOOK_S * 1000.0):
-            return None
-        return os.readv(self._out, [view])
+        with self._reading:
+            if self._ended:
+                return 0
+            if not self._coming.poll(LOOK_S * 1000.0):
+                return None
+            return os.readv(self._out, [view])
 
     def why(self) -> str:
         """One sentence on why it ended; waits a moment for its last words."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
-        self._listener.join(END_S)
+        concurrent.futures.wait([self._listener], END_S)
         code, said = self._process.returncode, self._error or self._last
         words = said.lower()
         if "no cameras available" in words or "selected camera is not available" in words:
@@ -271,25 +356,24 @@ class Child:
         return "codec" in self._error.lower()
 
     def end(self) -> None:
-        """End it, by force where need be, and collect it."""
+        """End it, by force where need be, collect it, and close its pipes. May be called twice, and from any thread."""
         self._ended = True  # for a reader whose pipe somebody else holds open
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                with contextlib.suppress(subprocess.TimeoutExpired):
+        with self._ending:
+            if self._process.poll() is None:
+                self._process.terminate()
+                try:
                     self._process.wait(END_S)
-        if self._process.returncode is None:
-            log.warning("%s: the camera program hangs in the kernel and cannot be ended", self.word)
-        self._listener.join(END_S)
-
-    def close_pipes(self) -> None:
-        """Close both pipes, once no thread reads them."""
-        for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._process.wait(END_S)
+            if self._process.returncode is None:
+                log.warning("%s: the camera program hangs in the kernel and cannot be ended", self.word)
+            with self._reading:
+                _close(self._process.stdout)
+            concurrent.futures.wait([self._listener], END_S)
+            if self._listener.done():
+                _close(self._process.stderr)
 
     def _listen(self) -> None:
         """Keep what matters of standard error, however much there is of it."""
@@ -319,182 +403,75 @@ class Child:
             self.spoke.set()
 
 
-START_S = 10.0  # how long the camera may take to its first frame
-SILENT_S = 4.0  # without a frame for so long, a camera is gone; sooner than a wrapper gives up, for we know more
-SPEAK_S = 0.5  # how long the program's own words may lag behind its first frame
-CHUNK = 1 << 16
-LUMA_PX = 320  # motion looks at no more
-
-# OpenCV's I420 conversion takes brightness from 16 to 235 and colour from 16 to 240, the camera gives 0 to 255.
-_LEVELS = np.arange(256)
-_NARROW_Y = np.round(16 + _LEVELS * 219 / 255).astype(np.uint8)
-_NARROW_UV = np.round(128 + (_LEVELS - 128) * 224 / 255).astype(np.uint8)
-
-_REDUCED = (
-    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
-    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
-    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
-)
-
-Buffer = NDArray[np.uint8]
-_Shot = tuple[Buffer | bytes, tuple[int, int], float, datetime]  # raw or JPEG, its size, monotonic, UTC
+def _close(pipe: IO[bytes] | None) -> None:
+    if pipe:
+        pipe.close()
 
 
-class PiSource(Closing):
-    """``picamera://N[?width=…&height=…&rotation=180&mode=yuv|mjpeg]`` at up to ``fps`` frames a second.
+class JpegCutter:
+    """Bytes in, whole JPEGs out, each with its width and height; never holds more than ``most`` bytes.
 
-    ``Frame.time`` is the monotonic clock when the frame had been read. In mode ``yuv`` ``Frame.luma`` is a view of the
-    full-size brightness; in mode ``mjpeg`` it is decoded at a half to an eighth, at least 320 wide. ``Frame.picture``
-    is a ``LazyImage`` in both. ``auto`` takes yuv, and mjpeg where that is refused or the width is no multiple of 128.
-    Raises SourceError when no frame comes, at the start or for ``silent_s`` seconds, or when the program ends.
+    Segments are walked, for a thumbnail carries an end marker of its own. What lies between two pictures, or
+    belongs to one that was cut short, is dropped.
     """
 
-    live = True
-    length_s: float | None = None
+    def __init__(self, most: int = MAX_JPEG_BYTES) -> None:
+        self.most = most
+        self._held = bytearray()
+        self._at = 0  # where the walk goes on; 0: no picture has begun
+        self._size_wh = (0, 0)
 
-    def __init__(
-        self,
-        word: str,
-        *,
-        name: str,
-        fps: float,
-        size_wh: tuple[int, int] = (1280, 720),
-        mode: Mode = "auto",
-        program: str = PROGRAM,
-        start_s: float = START_S,
-        silent_s: float = SILENT_S,
-    ) -> None:
-        self.word = word
-        self.name = name
-        self.fps = fps
-        self.silent_s = silent_s
-        self.address = parse_pi(word, size_wh, mode)
-        self.problems: list[str] = []
-        self._ready = threading.Condition()
-        self._closed = False
-        program_words, asked = find_program(program, word), codecs(self.address)
-        while not self._start(program_words, asked.pop(0), start_s, final=not asked):
-            self.problems.append(f"{word}: raw pictures are refused ({self._child.said}); takes JPEGs, which cost more")
+    def __call__(self, data: bytes | memoryview) -> list[tuple[bytes, tuple[int, int]]]:
+        """The pictures that these bytes complete."""
+        self._held += data
+        whole = []
+        while (end := self._walk()) is not None:
+            if self._size_wh != (0, 0):
+                whole.append((bytes(self._held[:end]), self._size_wh))
+            del self._held[:end]
+            self._begin(0)
+        if len(self._held) > self.most:
+            self._held.clear()
+            self._begin(0)
+        return whole
 
-    def _start(self, program: list[str], codec: Codec, start_s: float, *, final: bool) -> bool:
-        """Run the program until its first frame; False when it refuses the codec and another is left to try."""
-        self.codec: Codec = codec
-        self._slot: _Shot | None = None
-        self._why = ""  # one sentence, once the program has ended
-        self._child = Child(command(program, self.address, codec, self.fps), self.word)
-        read = self._read_yuv if codec == "yuv420" else self._read_mjpeg
-        self._thread = threading.Thread(target=read, args=(self._child,), name=f"camera {self.name}", daemon=True)
-        self._thread.start()
-        with self._ready:
-            self._ready.wait_for(lambda: self._slot or self._why, start_s)
-            why = "" if self._slot else self._why or self._silent(start_s)
-        # Raw pictures of another size would be read askew. Versions that do not say are believed.
-        if not why and codec == "yuv420" and self._child.spoke.wait(SPEAK_S):
-            why = self._other_size()
-        if not why:
-            return True
-        self._stop()
-        if self._child.refused and not final:
-            return False
-        raise SourceError(why)
+    @property
+    def held(self) -> int:
+        """Bytes that wait for their end."""
+        return len(self._held)
 
-    def __iter__(self) -> Iterator[Frame]:
-        """The newest frame, again and again. Raises SourceError when they stop coming."""
-        index = 0
+    def _begin(self, at: int) -> None:
+        self._at, self._size_wh = at, (0, 0)
+
+    def _walk(self) -> int | None:
+        """Where the picture that begins the held bytes ends; None when its end has not come."""
+        held = self._held
+        if self._at == 0:
+            start = held.find(b"\xff\xd8\xff")
+            if start < 0:
+                del held[:-2]  # a start may be half here
+                return None
+            del held[:start]
+            self._begin(2)
         while True:
-            # At a slow rate there are pauses between frames that nobody wants.
-            patience_s = max(self.silent_s, 2.0 / self.fps)
-            with self._ready:
-                self._ready.wait_for(lambda: self._slot or self._closed or self._why, patience_s)
-                shot, self._slot = self._slot, None
-            if self._closed:
-                return
-            if shot is None:
-                why = self._why or self._silent(patience_s)
-                self.close()
-                raise SourceError(why)
-            frame = self._frame(shot, index)
-            if frame is not None:
-                yield frame
-                index += 1
-
-    def close(self) -> None:
-        """End the program and let go of the camera; an iteration under way ends."""
-        with self._ready:
-            self._closed = True
-            self._ready.notify_all()
-        self._stop()
-
-    def _stop(self) -> None:
-        self._child.end()
-        self._thread.join(1.0)
-        if not self._thread.is_alive():
-            self._child.close_pipes()
-
-    def _silent(self, seconds: float) -> str:
-        said = self._child.said
-        return f"{self.word}: no frame for {seconds:g} s; check the camera's cable" + (f" ({said})" if said else "")
-
-    def _other_size(self) -> str:
-        """What is wrong when the camera gives another size than asked for; empty when nothing is."""
-        (width, height), gives = self.address.size_wh, self._child.gives_wh
-        if gives is None or gives == (width, height):
-            return ""
-        return (
-            f"{self.word}: this camera gives {gives[0]}x{gives[1]} where {width}x{height} was asked for; "
-            f"write picamera://{self.address.number}?width={gives[0]}&height={gives[1]}"
-        )
-
-    def _frame(self, shot: _Shot, index: int) -> Frame | None:
-        """A frame whose colours are worked out when somebody asks; None for a JPEG that is none."""
-        data, size_wh, at, wall = shot
-        if not isinstance(data, bytes):
-            later = LazyImage(partial(bgr_of_i420, data, size_wh), size_wh)
-            return Frame(later, at, wall, self.name, index, time.monotonic(), luma=i420_luma(data, size_wh))
-        luma = jpeg_luma(data, size_wh)
-        if luma is None:
-            return None
-        later = LazyImage(partial(jpeg_picture, data, luma, size_wh), size_wh)
-        return Frame(later, at, wall, self.name, index, time.monotonic(), luma=luma, jpeg=data)
-
-    def _read_yuv(self, child: Child) -> None:
-        """The reader thread: one buffer is filled, one waits in the slot; what a frame has taken is its own."""
-        size_wh = self.address.size_wh
-        size = size_wh[0] * size_wh[1] * 3 // 2
-        spare, due = np.empty(size, np.uint8), 0.0
-        while (filled := _fill(child, spare.data)) == size:
-            now = time.monotonic()
-            # Without a little slack a camera at 10 frames a second thinned to 10 would give every second one.
-            if now < due - 0.01:
-                continue
-            due = max(due + 1.0 / self.fps, now)
-            replaced = self._keep((spare, size_wh, now, datetime.now(UTC)))
-            spare = np.empty(size, np.uint8) if replaced is None else np.asarray(replaced[0])
-        self._ended(child, f"; its last picture has {filled} of {size} bytes" if filled else "")
-
-    def _read_mjpeg(self, child: Child) -> None:
-        """The reader thread: JPEGs are cut from the pipe and decoded by whoever takes the frame."""
-        cut, due, chunk = JpegCutter(), 0.0, memoryview(bytearray(CHUNK))
-        while got := _fill(child, chunk, whole=False):
-            for jpeg, size_wh in cut(chunk[:got]):
-                now = time.monotonic()
-                if now >= due - 0.01:
-                    due = max(due + 1.0 / self.fps, now)
-                    self._keep((jpeg, size_wh, now, datetime.now(UTC)))
-        self._ended(child, "; its last picture is cut short" if cut.held > 2 else "")
-
-    def _keep(self, shot: _Shot) -> _Shot | None:
-        """The newest picture into the slot; gives back the one that nobody took."""
-        with self._ready:
-            replaced, self._slot = self._slot, shot
-            self._ready.notify_all()
-        return replaced
-
-    def _ended(self, child: Child, note: str) -> None:
-        why = child.why() + note
-        with self._ready:
-            self._why = why
-            self._ready.notify_all()
+            for segment in segments(held, self._at):
+                if segment.kind == EOI:
+                    return segment.end
+                if segment.kind == SOI:  # the next picture begins: this one was cut short
+                    del held[: segment.start]
+                    self._begin(2)
+                    break
+                if segment.end > len(held) or (segment.kind in SOF and segment.body + SIZE_BYTES > len(held)):
+                    self._at = segment.start
+                    return None
+                if segment.kind in SOF:
+                    high, wide = held[segment.body + 3 : segment.body + 5], held[segment.body + 5 : segment.body + 7]
+                    self._size_wh = int.from_bytes(wide, "big"), int.from_bytes(high, "big")
+                self._at = segment.end
+            else:
+                # Only entropy-coded data is left; its last byte may be half a marker.
+                self._at = max(self._at, len(held) - 1)
+                return None
 
 
 def i420_luma(data: Buffer, size_wh: tuple[int, int]) -> Luma:
@@ -528,16 +505,3 @@ def jpeg_picture(data: bytes, luma: Luma, size_wh: tuple[int, int]) -> Picture:
     if image is None or image.shape[:2] != (size_wh[1], size_wh[0]):
         image = cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR)
     return np.asarray(image, np.uint8)
-
-
-def _fill(child: Child, view: memoryview, *, whole: bool = True) -> int:
-    """Bytes read until the view is full, or until some came; fewer, or 0, at the end."""
-    filled = 0
-    while filled < len(view):
-        got = child.readinto(view[filled:])
-        if got == 0:
-            break
-        filled += got or 0
-        if got and not whole:
-            break
-    return filled

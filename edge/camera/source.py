@@ -5,12 +5,12 @@ from __future__ import annotations
 import glob
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
-from edge.schema import Frame
+from edge.schema import CameraFault, Frame
 
 DEFAULT_FPS = 10.0  # frames analysed a second
 DEFAULT_SIZE_WH = (1280, 720)  # what a USB camera is asked for; it gives what it can
@@ -21,34 +21,42 @@ SCHEME = re.compile(r"[\w+.-]+://")
 SECRET = re.compile(r"(?i)(user(name)?|usr|login\w*|pass\w*|pwd|token|auth\w*|(api)?_?key|secret|sig\w*)=[^&\s]*")
 
 
-class Source(Protocol):
-    """An iterable of frames with a name; a list of frames does as well where none of the rest is needed."""
+# What is wrong with a camera (None: nothing), and when, in seconds of the monotonic clock.
+Reporter = Callable[[CameraFault | None, float], None]
+
+
+class Source(ABC):
+    """An iterable of frames that can be closed; a list of frames does as well where none of the rest is needed.
+
+    What follows are the answers of a plain file; a source of another kind says what is different with it.
+    """
 
     name: str
-    live: bool
     fps: float  # frames handed over a second; may be changed at any time, also while iterating
-    length_s: float | None  # of a file, where it is known
     problems: list[str]  # what was wrong but did not stop it, one sentence each
+    length_s: float | None = None  # of a file, where it is known
+    live = False  # frames come when they come, and those that are not taken are lost
+    single_images = False  # each frame is a picture of its own, that may come hours after the one before
+    slides = False  # pictures played as a film
+    reopened = 0  # how often it was opened again after the first time
+    lost_s = 0.0  # seconds in which it gave no picture
+    alive_at: float | None = None  # when its own loop last went on, time.monotonic(); None: it has none
 
+    @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, in order. Raises SourceError when there are none or they stop coming."""
-
-    def close(self) -> None:
-        """Let go of the camera or file; an iteration under way ends. May be called twice, and from any thread."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class Closing(ABC):
-    """What every source shares: leaving its ``with`` block closes it."""
+        """Yield the frames, in order. Raises SourceError when there are none or they stop coming."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is held."""
+        """Let go of the camera or file; an iteration under way ends. May be called twice, and from any thread."""
+
+    @property
+    def primary(self) -> Source:
+        """The source without which nothing is seen: of two streams the smaller one, else this."""
+        return self
+
+    def report_to(self, report: Reporter, report_main: Reporter) -> None:  # noqa: B027
+        """Report what is wrong from now on; ``report_main`` takes what is wrong with the larger of two streams."""
 
     def __enter__(self) -> Self:
         return self

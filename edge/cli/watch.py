@@ -781,8 +781,6 @@ def _head(event: Event) -> str:
 def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
     """Say what is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
-    from edge.camera.files import PictureSource
-    from edge.camera.folder import FolderSource
 
     classifier = alarm.classifier
     places = []
@@ -790,11 +788,11 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
         word, name = shown(post.camera.source), post.camera.name
         places.append(word if name in word else f"{name} ({word})")
     say("Watching %s for %s.", ", ".join(places), classifier.card.bear_means)
-    if any(isinstance(post.source, PictureSource) for post in alarm.posts):
+    if any(post.source.slides for post in alarm.posts):
         say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
     say("%s", model_line(classifier))
     rule, fps = alarm.posts[0].watcher.rule, alarm.posts[0].camera.settings.fps
-    if any(isinstance(post.source, FolderSource) for post in alarm.posts):
+    if any(post.source.single_images for post in alarm.posts):
         say("One picture with a score of %.2f or more raises the alarm. %s", rule.threshold, AN_AID)
         say("Pictures of one folder are compared: what differs from earlier visits is looked at closer.")
     else:
@@ -895,11 +893,8 @@ def next_steps() -> tuple[str, str]:
 
 def _lost(opened: Source) -> str | None:
     """Return how long a camera gave no picture, in words; None for one that always did, and for files."""
-    from edge.camera.dual_stream import DualStreamSource
-    from edge.camera.reconnect import ReconnectingSource
-
-    kept = opened.sub if isinstance(opened, DualStreamSource) else opened  # without which nothing is seen at all
-    if not isinstance(kept, ReconnectingSource) or kept.lost_s < MIN_LOST_S:
+    kept = opened.primary
+    if kept.lost_s < MIN_LOST_S:
         return None
     return f"{lasting(kept.lost_s)} without a picture, reopened {counted(kept.reopened, 'time')}"
 

@@ -1,0 +1,213 @@
+"""USB cameras and network streams through OpenCV: how one is opened, and read by the thread that asks.
+
+Everything here may block in a driver for as long as that likes; ``edge.camera.live`` keeps it in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+
+from edge.camera.source import DEFAULT_SIZE_WH, STREAM, Source, shown
+from edge.errors import SourceError
+from edge.schema import Frame
+
+OPEN_S = 10.0  # the limit for opening a stream
+READ_S = 8.0  # and for each read: the first waits for a key frame
+RETRY_S = 0.05
+SYSFS = Path("/sys/class/video4linux")
+BY_ID = Path("/dev/v4l/by-id")
+BACKENDS: Mapping[str, int] = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
+MAX_DEVICES = 1000
+# Frame threads each hold back one frame; two keep up with a stream of 8 megapixels.
+DECODING_THREADS = 2
+# Nodes of a Raspberry Pi: what a ribbon-cable camera is read through, and what is no camera at all.
+PI_RIBBON = re.compile(r"unicam|rp1[-_]cfe|bcm2835-isp|pispbe")
+PI_CODEC = re.compile(r"bcm2835-codec|rpi-?(vid|hevc)|hevc-dec")
+
+
+class Capture(Protocol):
+    """What is needed of ``cv2.VideoCapture``."""
+
+    def grab(self) -> bool:
+        """Wait for the next frame; False when none came."""
+
+    def retrieve(self) -> tuple[bool, Any]:
+        """Decode the frame grabbed: whether that worked, and ``uint8 (H, W, 3)`` BGR."""
+
+    def get(self, what: int) -> float:
+        """A property of OpenCV's ``CAP_PROP_…``; 0 or less where it is not known."""
+
+    def release(self) -> None:
+        """Let go of it."""
+
+
+class CaptureSource(Source):
+    """A USB camera or a stream, opened and read in the caller's thread, thinned to ``fps`` frames a second.
+
+    ``Frame.time`` is the monotonic clock when the frame was grabbed. A camera that gives nothing blocks for ever; a
+    stream that has an end (a file behind http) just ends, but for one that ends before its first frame. Raises
+    SourceError for what cannot be opened, and for an address of one picture. ``open_`` makes the capture.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        word: str,
+        *,
+        name: str,
+        fps: float,
+        size_wh: tuple[int, int] | None = DEFAULT_SIZE_WH,
+        open_: Callable[[], Capture] | None = None,
+    ) -> None:
+        self.word = word
+        self.name = name
+        self.fps = fps
+        self.problems: list[str] = []
+        self._reading = self._closed = False
+        stream = bool(STREAM.match(word))
+        if open_ is None:
+            open_ = (lambda: open_stream(word)) if stream else (lambda: open_device(word, size_wh))
+        self._video = open_()
+        count = self._video.get(cv2.CAP_PROP_FRAME_COUNT) if stream else 0.0
+        self._ends = count > 0
+        if count == 1:
+            self._video.release()
+            raise SourceError(f"{shown(word)}: gives one picture and no stream; use the camera's MJPEG or RTSP address")
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Grab every frame, so that none waits in the driver, and decode those that are due."""
+        self._reading = True
+        index, last = 0, float("-inf")
+        try:
+            while not self._closed:
+                if not self._video.grab():
+                    if self._ends:
+                        break
+                    time.sleep(RETRY_S)
+                    continue
+                now, gap_s = time.monotonic(), 1.0 / self.fps
+                # Without a little slack a 30 fps camera thinned to 10 would give every fourth frame.
+                if now < last + gap_s - 0.01:
+                    continue
+                read, image = self._video.retrieve()
+                if not read or image is None:
+                    continue
+                # When it was due, so that the rate holds on average; not so long ago that a burst would follow.
+                last = max(last + gap_s, now - gap_s / 2)
+                yield Frame(image, now, datetime.now(UTC), self.name, index, time.monotonic())
+                index += 1
+                del image
+        finally:
+            self._video.release()
+        if index == 0 and not self._closed:
+            raise SourceError(
+                f"{shown(self.word)}: ended before its first frame; check the address, and that it is a video"
+            )
+
+    def close(self) -> None:
+        """End an iteration under way, once its read has come back; that releases the camera."""
+        self._closed = True
+        if not self._reading:
+            self._video.release()
+
+
+def open_stream(source: str) -> Capture:
+    """Open a network stream through FFmpeg. Raises SourceError."""
+    limits = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_S * 1000),
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(READ_S * 1000),
+        cv2.CAP_PROP_N_THREADS, DECODING_THREADS,
+    ]  # fmt: skip
+    video = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+    if video.isOpened():
+        return video
+    video.release()
+    raise SourceError(
+        f"{shown(source)}: the stream cannot be opened; check the address, user and password, and that the camera is on"
+    )
+
+
+def open_device(
+    source: str,
+    size_wh: tuple[int, int] | None,
+    *,
+    platform: str = sys.platform,
+    sysfs: Path = SYSFS,
+    by_id: Path = BY_ID,
+) -> Capture:
+    """Open a camera of this machine, asked for ``size_wh`` pixels where that is not None. Raises SourceError."""
+    device = device_number(source, platform)
+    if (platform == "linux" and (why := pi_node(device, sysfs))) or (isinstance(device, int) and device > MAX_DEVICES):
+        raise SourceError(f"{shown(source)}: {why or _absent(platform, sysfs, by_id)}")
+    video = cv2.VideoCapture(device, BACKENDS.get(platform, cv2.CAP_ANY))
+    if not video.isOpened():
+        video.release()
+        raise SourceError(f"{shown(source)}: {_absent(platform, sysfs, by_id)}")
+    # Uncompressed, most USB cameras give 720p at 5 to 10 frames a second. The format must come before the size.
+    if platform != "darwin":
+        video.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    if size_wh:
+        video.set(cv2.CAP_PROP_FRAME_WIDTH, size_wh[0])
+        video.set(cv2.CAP_PROP_FRAME_HEIGHT, size_wh[1])
+    return video
+
+
+def device_number(source: str, platform: str = sys.platform) -> int | str:
+    """What OpenCV calls a camera: 0 for "0" and, on Linux, for /dev/video0 and every link to it."""
+    if source.isdecimal():
+        return int(source[:9])
+    if platform != "linux":
+        return source
+    # A link in /dev/v4l/by-id or by-path stays with its camera or socket when the numbers change.
+    path = str(Path(source).resolve())
+    match = re.fullmatch(r"/dev/video(\d{1,9})", path)
+    return int(match[1]) if match else path
+
+
+def pi_node(device: int | str, sysfs: Path = SYSFS) -> str | None:
+    """Why a device number of a Raspberry Pi is no USB camera, in words; None when it may be one."""
+    driver = _driver(sysfs / f"video{device}")
+    if PI_RIBBON.search(driver):
+        return (
+            f"/dev/video{device} ({driver}) belongs to the Raspberry Pi's ribbon-cable camera, which OpenCV cannot "
+            "read; use picamera://0"
+        )
+    if PI_CODEC.search(driver):
+        return f"/dev/video{device} ({driver}) is the board's video decoder, no camera; try 0, or picamera://0"
+    return None
+
+
+def _absent(platform: str, sysfs: Path, by_id: Path) -> str:
+    """Why there may be no camera, and what there is instead."""
+    if platform == "darwin":
+        return (
+            "no such camera, or it may not be used; allow your terminal the camera in System Settings > Privacy & "
+            "Security > Camera, and start the terminal again"
+        )
+    why = "no such camera, or another program is using it"
+    try:
+        cameras = sorted(str(path) for path in by_id.glob("*-index0"))
+        ribbon = any(PI_RIBBON.search(_driver(node)) for node in sysfs.glob("video*"))
+    except OSError:
+        cameras, ribbon = [], False
+    if cameras:
+        return f"{why}; plugged in: {', '.join(cameras)}"
+    if ribbon:
+        return f"{why}; the Raspberry Pi's ribbon-cable camera is picamera://0"
+    return f"{why}; check that it is plugged in. `bear-alarm watch demo` needs none"
+
+
+def _driver(node: Path) -> str:
+    try:
+        return (node / "name").read_text(errors="replace").strip()
+    except (OSError, ValueError):
+        return ""
