@@ -72,11 +72,11 @@ endef
 	$(call venv,.venv-demo,.,once; about 150 MB to fetch)
 	@touch $@
 
-.venv/.ready: pyproject.toml edge/__init__.py
+.venv/.ready: pyproject.toml edge/version.py
 	$(call venv,.venv,-e '.[dev]',once; torch is large: this takes minutes)
 	@touch $@
 
-.venv-edge/.ready: pyproject.toml edge/__init__.py
+.venv-edge/.ready: pyproject.toml edge/version.py
 	$(call venv,.venv-edge,-e '.[dev-edge]',once; about 180 MB to fetch)
 	@touch $@
 

@@ -13,6 +13,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from edge.version import __version__
+
 if TYPE_CHECKING:
     from edge.camera import open_source
     from edge.decide.alarms import Decider
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 # onnxruntime's wheels gather and send usage data unless told not to before they are imported. Nothing here may
 # reach for a network.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
-__version__ = "0.1.0"
 
 __all__ = ["Classifier", "Decider", "Event", "Tracker", "Watcher", "__version__", "open_source"]
 

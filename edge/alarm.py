@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge import __version__
 from edge.alert.dispatch import Alerting
 from edge.background import Sink, Worker
 from edge.camera import Source
@@ -34,6 +33,7 @@ from edge.record.trace import Trace
 from edge.run import EventFactory
 from edge.settings import Camera, HealthSettings, Settings
 from edge.status import Ask, CameraStatus, ChannelStatus, SinkStatus, Status
+from edge.version import __version__
 from edge.watch import FRESH_S, Watcher
 
 if TYPE_CHECKING:

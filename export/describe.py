@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import __version__
 from edge.detect.card import (
     CARD_VERSION,
     EVALUATION_ONLY,
@@ -26,6 +25,7 @@ from edge.detect.card import (
 )
 from edge.detect.crops import fit_to
 from edge.detect.drift import brightness, spread
+from edge.version import __version__
 from export.frame_sets import file_way, learned_places, picture_scores, session_of
 from export.golden import FRAME_WH, encode, enlarged, golden_frame, golden_inputs
 from export.graph import put_card

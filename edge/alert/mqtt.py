@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import __version__
 from edge.alert.mqtt_settings import Settings
 from edge.record.outbox import Message, Part, RefusedError
 from edge.schema import Event
+from edge.version import __version__
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo

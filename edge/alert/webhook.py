@@ -23,11 +23,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import edge
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
 from edge.errors import OptionError
 from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.schema import Event
+from edge.version import __version__
 
 # Of 4xx: not now, rather than never. A password that has run out is mended by somebody, and then all is told.
 LATER = frozenset({401, 403, 407, 408, 425, 429})
@@ -111,7 +111,7 @@ class Webhook:
         key, moment = _plain(f"{event.boot_id}-{event.seq}-{part}"), str(int(self._now()))
         headers = {
             "Content-Type": kind,
-            "User-Agent": f"bear-alarm/{edge.__version__}",
+            "User-Agent": f"bear-alarm/{__version__}",
             "Connection": "close",
             "Idempotency-Key": key,
             "X-Bear-Alarm-Event": event.id,

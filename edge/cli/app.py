@@ -21,12 +21,12 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from edge import __version__
 from edge.cli.commands import COMMANDS, help_text
 from edge.cli.help_page import use_page
 from edge.cli.leave import INTERRUPTED, leave, nobody_reads, not_written, unwritable
 from edge.errors import BearAlarmError, MissingExtraError
 from edge.installing import extra
+from edge.version import __version__
 
 DEBUG = "BEAR_ALARM_DEBUG"
 COMPLETE = "_BEAR_ALARM_COMPLETE"

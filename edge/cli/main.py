@@ -9,9 +9,9 @@ import sys
 from io import TextIOWrapper
 from types import FrameType
 
-from edge import __version__
 from edge.cli.commands import help_text
 from edge.cli.leave import INTERRUPTED, leave, nobody_reads
+from edge.version import __version__
 
 
 def main() -> None:

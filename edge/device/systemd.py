@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import edge
 from edge.config import SECRETS, SYSTEM
 from edge.device import sensors
 from edge.device.watchdog import REBOOT
@@ -188,7 +187,7 @@ def this_program() -> Program:
     python = Path(sys.executable)
     script = Path(sysconfig.get_path("scripts")) / NAME
     command = (str(script),) if script.is_file() else (str(python), "-m", "edge")
-    folders = (Path(sys.prefix), Path(sys.base_prefix), Path(edge.__file__).parent)
+    folders = (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[1])
     return Program(command, python, tuple(dict.fromkeys(folders)))
 
 

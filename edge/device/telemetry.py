@@ -29,11 +29,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, Any, BinaryIO
 from urllib.parse import parse_qs, urljoin, urlsplit
 
-import edge
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
 from edge.errors import OptionError
 from edge.settings import parse_listen
 from edge.status import Status
+from edge.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -338,7 +338,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def version_string(self) -> str:
         """Name what answers."""
-        return f"bear-alarm/{edge.__version__}"
+        return f"bear-alarm/{__version__}"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: a monitor asks thousands of times a day."""
@@ -578,7 +578,7 @@ class Heartbeat:
 
     def _beat(self) -> bool:
         # A new one each time: urllib leaves in it by which proxy it went, and would go wrong the next time.
-        request = urllib.request.Request(self._to.url, headers={"User-Agent": f"bear-alarm/{edge.__version__}"})
+        request = urllib.request.Request(self._to.url, headers={"User-Agent": f"bear-alarm/{__version__}"})
         if self._to.login:
             request.add_unredirected_header("Authorization", self._to.login)
         try:

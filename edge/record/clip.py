@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import cv2
 import numpy as np
 
-import edge
 from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.installing import pip
 from edge.record.pictures import CompressedFrame, at_most
@@ -120,7 +119,7 @@ class ClipMaker:
 
     def _start(self, path: Path) -> subprocess.Popen[bytes]:
         # The same edge as this one, wherever the alarm was started.
-        home = str(Path(edge.__file__).parents[1])
+        home = str(Path(__file__).parents[2])
         known = os.environ.get("PYTHONPATH")
         env = os.environ | {"PYTHONPATH": os.pathsep.join([home, known] if known else [home])}
         return subprocess.Popen(

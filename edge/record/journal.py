@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edge import __version__
 from edge.background import DeadlineError, DeadlineExecutor
 from edge.files import hand_over
 from edge.record import database
@@ -41,6 +40,7 @@ from edge.record.history import utc
 from edge.record.outbox import OutboxRow, Route
 from edge.run import EventFactory
 from edge.schema import Event, utc_text
+from edge.version import __version__
 
 if TYPE_CHECKING:
     from edge.record.review import Review

@@ -23,11 +23,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from edge import __version__
 from edge.background import Worker
 from edge.decide.alarms import OUTSIDE_ZONES
 from edge.errors import OptionError
 from edge.schema import SCHEMA_VERSION, BoxXYWH, Event, EvidenceState, Frame, Score, utc_text
+from edge.version import __version__
 
 if TYPE_CHECKING:
     from edge.detect.motion import Motion

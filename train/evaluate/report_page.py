@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge import __version__
+from edge.version import __version__
 from train.evaluate.report import (
     Findings,
     aims,

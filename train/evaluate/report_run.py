@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import __version__
 from edge.detect.card import CARD_VERSION, Card, CropRule, OutOfDomain, Parity, Threshold
 from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, ModelError
+from edge.version import __version__
 from train.data.pictures import ALARM_LABELS, LABELS, Picture, table_digest
 from train.data.split import name_of
 from train.data.table import read_catalog

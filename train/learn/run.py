@@ -31,12 +31,12 @@ from fastai.learner import Learner, load_learner
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from edge import __version__
 from edge.detect.card import FrameRule
 from edge.detect.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from edge.files import replace_whole
 from edge.schema import Picture
+from edge.version import __version__
 from train.data.decisions import TABLE as DECISIONS
 from train.data.pictures import LABELS, TRAINING_LABELS, Catalog, check_trainable, is_bear, table_digest
 from train.data.pictures import Picture as Row

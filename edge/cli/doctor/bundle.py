@@ -20,7 +20,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from edge import __version__
 from edge.alert.redact import HIDDEN, scrub, secrets_of
 from edge.cli.doctor import model, packages
 from edge.cli.doctor.child import run
@@ -31,6 +30,7 @@ from edge.device.sensors import about, pairs
 from edge.device.systemd import NAME
 from edge.errors import BearAlarmError
 from edge.files import JOURNAL, replace_whole
+from edge.version import __version__
 
 EVENTS, LOG_LINES = 200, 500
 LOG_S = 20.0

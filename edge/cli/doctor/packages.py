@@ -11,10 +11,10 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from edge import __version__
 from edge.cli.doctor.child import Ended, run
 from edge.cli.doctor.findings import CheckResult, broken, doubt, fine
 from edge.installing import extra, pip
+from edge.version import __version__
 
 if TYPE_CHECKING:
     from edge.cli.doctor.target import Target

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from edge import __version__
 from edge.cli.progress import track
 from edge.errors import PictureError, SourceError
 from edge.pictures import picture_bytes
+from edge.version import __version__
 from train.data.gather.found import THERE, Failed, Found, Tally, need
 from train.data.gather.keep import Keeper
 from train.data.table import Table, check_no_loose, plain_text

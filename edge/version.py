@@ -1,0 +1,3 @@
+"""The version of Bear Alarm."""
+
+__version__ = "0.1.0"
