@@ -49,7 +49,7 @@ test-all: .venv/.ready
 	$(tests) $(TESTS)
 
 prove: .venv/.ready
-	@for each in tests/prove_*.py; do echo; .venv/bin/python "$$each" || exit 1; done
+	@for each in tests/proofs/prove_*.py; do echo; .venv/bin/python "$$each" || exit 1; done
 
 docs: .venv/.ready
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
@@ -57,7 +57,7 @@ docs: .venv/.ready
 test-edge: .venv-edge/.ready
 	.venv-edge/bin/ruff check .
 	.venv-edge/bin/mypy edge
-	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv-edge/bin/$(PYTEST) -m '$(MARKS)' $(or $(TESTS),$(wildcard tests/test_edge_*.py) tests/test_package.py)
+	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv-edge/bin/$(PYTEST) -m '$(MARKS)' $(or $(TESTS),$(addprefix tests/,tools camera detect decide record alert device config cli alarm test_package.py))
 
 # An environment is made once, and again when what it was made from changes.
 define venv

@@ -100,9 +100,9 @@ def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``pictures`` and the ``run`` trained on them (tests/trained_world.py); change copies only."""
-    from tests.made_once import made_once
-    from tests.trained_world import train_world
+    """A folder with ``pictures`` and the ``run`` trained on them (tests.helpers.trained_world); use copies."""
+    from tests.helpers.made_once import made_once
+    from tests.helpers.trained_world import train_world
 
     return made_once(tmp_path_factory, "trained", train_world)
 
@@ -110,8 +110,8 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported_model(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Path:
     """A folder with the model exported from that run: ``bear.onnx`` and ``bear.fp32.onnx``."""
-    from tests.made_once import made_once
-    from tests.trained_world import export_world
+    from tests.helpers.made_once import made_once
+    from tests.helpers.trained_world import export_world
 
     return made_once(tmp_path_factory, "exported", lambda folder: export_world(folder, trained_run / "run"))
 

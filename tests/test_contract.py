@@ -11,7 +11,7 @@ from edge.cli.leave import INTERRUPTED, NOBODY_READS, NOT_WRITTEN
 from edge.device.telemetry import metrics_text, stats_of
 from edge.device.watchdog import REBOOT, RESTART
 from edge.status import CameraStatus, ChannelStatus, SinkStatus, Status
-from tests.command import bear_alarm
+from tests.helpers.command import bear_alarm
 
 EVENT = {
     "kind", "type", "id", "seq", "boot_id", "camera", "captured_at", "clock_synced", "track", "label", "score",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import in_a_process
-from tests.yard import yard_clip
+from tests.helpers.command import in_a_process
+from tests.helpers.yard import yard_clip
 
 pytest.importorskip("fastai")
 

@@ -19,11 +19,11 @@ import pytest
 from edge.cli.app import load
 from edge.device.systemd import install
 from edge.settings import Settings
-from tests.broker import Broker, Listener
-from tests.command import Ran, bear_alarm
-from tests.post_box import PostBox
-from tests.service_world import Machine, program
-from tests.yard import yard_model
+from tests.helpers.broker import Broker, Listener
+from tests.helpers.command import Ran, bear_alarm
+from tests.helpers.service_world import Machine, program
+from tests.helpers.webhook_server import PostBox
+from tests.helpers.yard import yard_model
 
 ARCHIVE = Path(__file__).parent / "upgrade" / "made_by_0.1.0.tar.xz"
 MADE_IN = "/tmp/bear"  # the folder it lay in

@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("fastai")
 pytest.importorskip("onnxscript")
 
-from tests.command import Ran, in_a_process
-from tests.command import bear_alarm as typed
-from tests.trained_world import BROKEN, SAID
+from tests.helpers.command import Ran, in_a_process
+from tests.helpers.command import bear_alarm as typed
+from tests.helpers.trained_world import BROKEN, SAID
 from train.notebooks.practice import ROCK, meadow, paint, practice_clip
 
 

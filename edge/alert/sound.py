@@ -1,6 +1,6 @@
 """``--sound WHAT``: a siren, another noise, or any WAV file, from the loudspeaker.
 
-The sounds with a name lie beside this file, in ``sounds/``; tests/make_sounds.py makes them.
+The sounds with a name lie beside this file, in ``sounds/``; tests/helpers/make_sounds.py makes them.
 """
 
 from __future__ import annotations

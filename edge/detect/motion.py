@@ -1,7 +1,7 @@
 """What moved: a running average and a threshold on a small grey picture.
 
 ``docs/motion.md`` writes the arithmetic out, so that a phone can repeat it, and
-``tests/motion_vectors.json`` holds both to it. In short, for each frame:
+``tests/detect/motion_vectors.json`` holds both to it. In short, for each frame:
 
 1. ``small_grey``: a grey picture 320 wide, from ``frame.luma`` where there is one.
 2. ``edge.detect.motion``: its difference from the background, less what the light explains; where it exceeds a
@@ -30,7 +30,7 @@ from edge.schema import Frame, Luma, Picture, Region
 
 # From foreground to boxes: close the gaps, take the connected parts, join what nearly touches, keep the largest.
 #
-# ``docs/motion.md`` writes the arithmetic out; ``tests/motion_vectors.json`` holds a phone's version to it.
+# ``docs/motion.md`` writes the arithmetic out; ``tests/detect/motion_vectors.json`` holds a phone's version to it.
 
 
 Mask = NDArray[np.uint8]  # (h, w), 0 or 1
@@ -104,7 +104,7 @@ def _union(one: PixelBox, other: PixelBox) -> PixelBox:
 
 # What changes a whole picture though nothing in it moved: its light, and the camera swaying on its pole.
 #
-# ``docs/motion.md`` writes the arithmetic out; ``tests/motion_vectors.json`` holds a phone's version to it.
+# ``docs/motion.md`` writes the arithmetic out; ``tests/detect/motion_vectors.json`` holds a phone's version to it.
 
 
 Grey = NDArray[np.float32]  # (h, 320), 0 to 255
@@ -208,7 +208,7 @@ def _lower_median(values: Grey) -> np.float32:
 
 # What a place looks like while nothing moves there: a background, and how much each pixel usually differs from it.
 #
-# ``docs/motion.md`` writes the arithmetic out; ``tests/motion_vectors.json`` holds a phone's version to it.
+# ``docs/motion.md`` writes the arithmetic out; ``tests/detect/motion_vectors.json`` holds a phone's version to it.
 
 
 CELLS_WH = (8, 6)

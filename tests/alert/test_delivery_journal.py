@@ -1,0 +1,120 @@
+"""Delivering from the real journal: nothing lost when the process is killed, in order, whatever the disk does."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge.alert.delivery import Deliverer
+from edge.alert.webhook import Webhook
+from edge.run import EventFactory
+from tests.helpers.journal_stage import ask, event, journal
+from tests.helpers.outbox_world import Told, wait_for
+from tests.helpers.webhook_server import PostBox
+
+ROOT = Path(__file__).parents[2]
+
+CHILD = """
+import os, sys, time
+from pathlib import Path
+from edge.record.journal import Journal
+from edge.alert.delivery import Deliverer
+from edge.run import EventFactory
+from edge.alert.webhook import Webhook
+
+folder, port, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+run, channel = EventFactory(), Webhook(f"http://127.0.0.1:{port}/")
+journal = Journal(folder, [channel], run=run)
+deliverer = Deliverer(channel, journal)
+for number in range(last):
+    told = journal(run.event("bear", "new", f"id{number}", "yard"))
+    assert told.durable
+    os.write(1, f"{run.id} {told.seq}\\n".encode())  # whole: a kill in the middle of a line promises nothing
+    time.sleep(0.005)
+sys.exit(not deliverer.close(30.0))
+"""
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_every_event_arrives_in_order_and_twice_only_with_the_same_key(tmp_path):
+    promised: list[str] = []
+    with PostBox() as box:
+        for last, life_s in ((10_000, 0.25), (10_000, 0.4), (10_000, 0.6), (3, None)):
+            words = [sys.executable, "-c", CHILD, str(tmp_path), str(box.port), str(last)]
+            child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+            assert child.stdout
+            said = [child.stdout.readline()]
+            if life_s is not None:
+                time.sleep(life_s)
+                child.kill()
+            rest, errors = child.communicate(timeout=60)
+            assert life_s is not None or child.returncode == 0, errors
+            promised += ["".join(said).strip(), *(line for line in rest.splitlines() if line)]
+    found = [json.loads(each.body) for each in box.posted]
+    arrived = [f"{each['boot_id']} {each['seq']}" for each in found]
+    keys = [each.headers["Idempotency-Key"] for each in box.posted]
+    assert len(promised) > 20
+    assert set(promised) <= set(arrived)
+    assert len(set(zip(arrived, keys, strict=True))) == len(set(arrived))
+    once = [each for each in dict.fromkeys(arrived) if each in set(promised)]
+    for run in dict.fromkeys(each.split()[0] for each in promised):
+        assert [each for each in once if each.startswith(run)] == [each for each in promised if each.startswith(run)]
+
+
+def test_words_and_pictures_and_refusals_are_written_down(tmp_path):
+    picture = tmp_path / "seen.jpg"
+    picture.write_bytes(b"jpeg")
+    run = EventFactory("run")
+    with PostBox(200, 400) as box:
+        channel = Webhook(f"http://127.0.0.1:{box.port}/")
+        kept = journal(tmp_path, channel, run=run)
+        deliverer = Deliverer(channel, kept)
+        told = kept(event(run, "a"))
+        wait_for(lambda: len(box.posted) == 1)
+        kept(event(run, "b"))
+        wait_for(lambda: len(box.posted) == 2)
+        kept.attach(told, picture)
+        wait_for(lambda: len(box.posted) == 3)
+        assert deliverer.close(5.0)
+        kept.close()
+    assert [each.headers["X-Bear-Alarm-Part"] for each in box.posted] == ["word", "word", "picture"]
+    assert (deliverer.stats.delivered, deliverer.stats.parked) == (2, 1)
+    again = journal(tmp_path, channel, run=EventFactory("next"))
+    assert again.waiting(channel.key) == []
+    again.close()
+
+
+def test_what_is_in_memory_only_is_delivered_all_the_same(tmp_path):
+    run, channel = EventFactory("run"), Told()
+    (tmp_path / "file").write_text("")
+    kept = journal(tmp_path / "file" / "no folder", channel, run=run)
+    deliverer = Deliverer(channel, kept)
+    for number in range(5):
+        assert not kept(event(run, f"id{number}")).durable
+    wait_for(lambda: len(channel.messages) == 5)
+    assert deliverer.close(5.0)
+    kept.close()
+    assert [message.events[0].id for message in channel.messages] == [f"id{number}" for number in range(5)]
+
+
+def test_what_comes_from_memory_to_the_disk_while_it_is_sent_goes_once(tmp_path):
+    run, state = EventFactory("run"), tmp_path / "file" / "state"
+    (tmp_path / "file").write_text("")
+
+    def mend(message):
+        (tmp_path / "file").unlink()
+        kept.beat()
+
+    channel = Told(mend)
+    kept = journal(state, channel, run=run)
+    deliverer = Deliverer(channel, kept)
+    assert not kept(event(run)).durable
+    wait_for(lambda: channel.messages)
+    assert kept.durable
+    assert deliverer.close(5.0)
+    kept.close()
+    assert len(channel.messages) == 1
+    assert ask(state, "SELECT state FROM outbox") == [("done",)]

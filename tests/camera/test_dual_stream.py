@@ -1,0 +1,293 @@
+"""Two streams as one source: whose picture is cut, how far apart the two are, what happens without the large one."""
+
+import itertools
+import threading
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.alarm import connect
+from edge.alert.events import EventPublisher
+from edge.camera.dual_stream import DualStreamSource
+from edge.camera.reconnect import ReconnectingSource
+from edge.camera.source import Source
+from edge.errors import SourceError
+from edge.schema import CameraFault, Event, Frame, LazyImage
+from edge.watch import Watcher
+from tests.alarm.test_watch import RULE, Colours
+
+MAIN_WH, SUB_WH = (320, 180), (64, 48)
+
+
+class FakeStream(Source):
+    """Frames of one size, their number as grey, until it is muted, closed or told to fail."""
+
+    live = True
+
+    def __init__(self, size_wh, *, fps=100.0, behind_s=0.0, luma=False):
+        self.name, self.fps, self.size_wh, self.behind_s, self.luma = "fake", fps, size_wh, behind_s, luma
+        self.problems: list[str] = []
+        self.muted, self.closed = threading.Event(), threading.Event()
+        self.fails: str | None = None
+        self.frozen_s = 0.0
+        self.made = 0  # pictures that somebody asked for
+        self.last = -1
+
+    def __iter__(self):
+        for index in itertools.count():
+            while self.muted.is_set() and not self.closed.is_set() and not self.fails:
+                time.sleep(0.005)
+            if self.fails:
+                raise SourceError(self.fails)
+            if self.closed.wait(1.0 / self.fps):
+                return
+            self.last = index
+            luma = self.grey(index) if self.luma else None
+            later = LazyImage(partial(self.picture, index), self.size_wh)
+            at = time.monotonic() - self.behind_s
+            jpeg = b"the large one's" if self.size_wh == MAIN_WH else b"the small one's"
+            yield Frame(
+                later, at, datetime.now(UTC), self.name, index, at, luma=luma, jpeg=jpeg, frozen_s=self.frozen_s
+            )
+
+    def grey(self, index):
+        return np.full(self.size_wh[::-1], index % 256, np.uint8)
+
+    def picture(self, index):
+        self.made += 1
+        return np.dstack([self.grey(index)] * 3)
+
+    def close(self):
+        self.closed.set()
+
+
+def paired(*, main=None, sub=None, **options):
+    main, sub = main or FakeStream(MAIN_WH), sub or FakeStream(SUB_WH, luma=True)
+    return DualStreamSource(main, sub, name="yard", **options), main, sub
+
+
+def until(frames, wanted, most=1000):
+    """The first frame of which something is true."""
+    return next(frame for frame in itertools.islice(frames, most) if wanted(frame))
+
+
+def test_motion_looks_at_the_small_stream_and_crops_come_from_the_large_one():
+    source, main, sub = paired()
+    with source:
+        assert (source.live, source.length_s, source.name) == (True, None, "yard")
+        row = iter(source)
+        first = until(row, lambda frame: frame.size_wh == MAIN_WH).index
+        frames = list(itertools.islice(row, 8))
+    assert [frame.index for frame in frames] == list(range(first + 1, first + 9))
+    for frame in frames:
+        assert (frame.camera, frame.size_wh, frame.luma.shape) == ("yard", MAIN_WH, SUB_WH[::-1])
+        assert (frame.luma == frame.index).all()
+        assert frame.image.shape == (180, 320, 3)
+        assert not frame.again
+    assert all(before.time < after.time <= after.handed_over for before, after in itertools.pairwise(frames))
+    assert main.closed.is_set()
+    assert sub.closed.is_set()
+    assert frames[0].jpeg == b"the large one's"
+
+
+def test_no_large_picture_is_made_before_it_is_asked_for():
+    source, main, sub = paired()
+    with source:
+        frames = list(itertools.islice(source, 30))
+        assert frames[-1].size_wh == MAIN_WH
+        assert (main.made, sub.made) == (0, 0)
+        assert frames[-1].image is frames[-1].image
+        assert main.made == 1
+
+
+def test_a_small_stream_without_brightness_is_made_grey():
+    source, _, sub = paired(sub=FakeStream(SUB_WH))
+    with source:
+        frame = next(iter(source))
+    assert np.array_equal(frame.luma, cv2.cvtColor(sub.picture(frame.index), cv2.COLOR_BGR2GRAY))
+
+
+def test_only_the_newest_large_picture_is_used():
+    source, main, _ = paired(
+        main=FakeStream(MAIN_WH, fps=200.0, behind_s=0.3), sub=FakeStream(SUB_WH, fps=20.0, luma=True)
+    )
+    with source:
+        frames = iter(source)
+        until(frames, lambda frame: frame.size_wh == MAIN_WH)
+        for frame in itertools.islice(frames, 8):
+            newest = main.last
+            assert 0 <= newest - int(frame.image[0, 0, 0]) <= 100
+
+
+def test_a_large_picture_is_never_older_than_said():
+    source, main, sub = paired(oldest_s=0.15, silent_s=60.0)
+    with source:
+        frames = iter(source)
+        until(frames, lambda frame: frame.size_wh == MAIN_WH)
+        main.muted.set()
+        since = time.monotonic()
+        alone = until(frames, lambda frame: frame.size_wh == SUB_WH)
+        assert alone.time - since <= 0.15 + 0.2
+        for frame in itertools.islice(frames, 10):
+            assert frame.size_wh == SUB_WH
+            assert np.array_equal(frame.image, sub.picture(frame.index))
+            assert (frame.luma == frame.index % 256).all()
+        main.muted.clear()
+        back = until(frames, lambda frame: frame.size_wh == MAIN_WH)
+        assert back.again
+        assert not next(frames).again
+
+
+def test_a_large_stream_from_another_moment_is_not_used():
+    for behind_s in (0.5, -0.5):
+        source, _, _ = paired(main=FakeStream(MAIN_WH, behind_s=behind_s), oldest_s=0.2)
+        with source:
+            assert {frame.size_wh for frame in itertools.islice(source, 5)} == {SUB_WH}
+
+
+def test_a_silent_large_stream_is_a_trouble_until_it_is_back():
+    told: list[tuple[Any, float]] = []
+    source, main, _ = paired(oldest_s=0.05, silent_s=0.2, report=lambda *said: told.append(said))
+    with source:
+        frames = iter(source)
+        until(frames, lambda frame: frame.size_wh == MAIN_WH)
+        main.muted.set()
+        until(frames, lambda _: len(told) > 1)  # again and again while it lasts
+        main.muted.clear()
+        until(frames, lambda _: told[-1][0] is None)
+    assert {trouble.kind for trouble, _ in told if trouble} == {"main_gone"}
+    assert told[0][0].detail.startswith("yard: only the small stream is seen, in which far animals are missed")
+    assert "no picture of the same moment" in told[0][0].detail
+    assert [trouble for trouble, _ in told].count(None) == 1
+    assert all(0.0 <= time.monotonic() - at < 60.0 for _, at in told)
+
+
+def test_a_large_stream_that_ends_is_said_with_its_reason():
+    told: list[Any] = []
+    source, main, _ = paired(oldest_s=0.05, silent_s=60.0, report=lambda trouble, at: told.append(trouble))
+    with source:
+        frames = iter(source)
+        next(frames)
+        main.fails = "no route to the camera"
+        until(frames, lambda _: told)
+    assert "the main stream: no route to the camera" in told[0].detail
+
+
+def kept_pair(**options):
+    """Both streams as `watch` has them, and what is told of the main one."""
+    told: list[Any] = []
+    main, sub = (ReconnectingSource(FakeStream(size), away, name="yard", silent_s=0.3) for size in (MAIN_WH, SUB_WH))
+    return DualStreamSource(main, sub, name="yard", report=lambda trouble, at: told.append(trouble), **options), told
+
+
+def away():
+    raise SourceError("yard: no such camera; plug it in")
+
+
+def test_what_the_large_stream_says_of_itself_is_told_from_the_small_ones_thread():
+    source, told = kept_pair()
+    threads = []
+
+    def report(trouble, at):
+        told.append(trouble)
+        threads.append(threading.current_thread())
+
+    source.report = report
+    with source:
+        frames = iter(source)
+        until(frames, lambda frame: frame.size_wh == MAIN_WH)
+        source.main._connection.source.fails = "yard: the stream broke off; check the network"
+        until(frames, lambda _: told)
+    assert "the main stream: the stream broke off; check the network" in told[0].detail
+    assert set(threads) == {threading.current_thread()}
+
+
+def test_a_large_stream_that_stands_still_is_not_looked_at():
+    source, told = kept_pair()
+    with source:
+        frames = iter(source)
+        until(frames, lambda frame: frame.size_wh == MAIN_WH)
+        source.main.report(CameraFault("frozen", "yard: the same picture for 9 s; switch the camera off and on"), 0.0)
+        until(frames, lambda frame: frame.size_wh == SUB_WH)
+        until(frames, lambda _: told)
+        assert "the same picture for 9 s" in told[0].detail
+        source.main.report(None, 0.0)
+        assert until(frames, lambda frame: frame.size_wh == MAIN_WH).again
+
+
+def test_both_streams_troubles_reach_the_watcher_and_each_has_its_own_end():
+    source, _ = kept_pair()
+    told: list[Event] = []
+    connect(source, Watcher(Colours(), RULE, EventPublisher([told.append])))
+    main, gone = CameraFault("main_gone", "yard: only the small stream"), CameraFault("gone", "yard: no frame")
+    for second in range(60):
+        source.report(main if 5 <= second < 50 else None, 100.0 + second)
+        source.sub.report(gone if 20 <= second < 30 else None, 100.0 + second)
+    assert [(event.type, event.label) for event in told] == [
+        ("new", "main_gone"), ("new", "gone"), ("end", "gone"), ("end", "main_gone"),
+    ]  # fmt: skip
+    source.close()
+
+
+def test_closing_both_takes_a_second_though_both_hang():
+    class Deaf(FakeStream):
+        def close(self):
+            time.sleep(0.8)
+
+    source = DualStreamSource(Deaf(MAIN_WH), Deaf(SUB_WH), name="yard")
+    began = time.monotonic()
+    source.close()
+    assert time.monotonic() - began < 1.5
+
+
+def test_the_small_stream_waits_for_nothing_and_the_large_ones_first_picture_is_looked_at_whole():
+    main = FakeStream(MAIN_WH)
+    main.muted.set()
+    source, _, _ = paired(main=main)
+    with source:
+        frames = iter(source)
+        assert {frame.size_wh for frame in itertools.islice(frames, 3)} == {SUB_WH}
+        main.muted.clear()
+        assert until(frames, lambda frame: frame.size_wh == MAIN_WH).again
+
+
+def test_the_small_stream_drives_and_its_end_ends_both():
+    source, main, sub = paired()
+    sub.fails = "unplugged"
+    sub.problems.append("a word of the small one")
+    with source, pytest.raises(SourceError, match="unplugged"):
+        list(source)
+    assert main.closed.is_set()
+    assert source.problems == ["a word of the small one"]
+
+
+def test_the_rate_is_both_streams_rate():
+    source, main, sub = paired(oldest_s=1.0)
+    assert source.fps == 100.0
+    source.fps = 5.0
+    assert (source.fps, sub.fps, main.fps) == (5.0, 5.0, 5.0)
+    source.fps = 0.5
+    assert (sub.fps, main.fps) == (0.5, 2.0)  # or the newest large picture would often be too old
+    source.close()
+
+
+def test_closing_from_another_thread_ends_it():
+    for muted in (False, True):
+        source, main, _ = paired()
+        if muted:
+            main.muted.set()
+        threading.Timer(0.2, source.close).start()
+        list(source)
+        assert not any(each.name == "camera yard main" and each.is_alive() for each in still_running())
+
+
+def still_running():
+    deadline = time.monotonic() + 5.0
+    while any("camera yard" in each.name for each in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return threading.enumerate()

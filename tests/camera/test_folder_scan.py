@@ -1,0 +1,294 @@
+"""When a picture has arrived whole, that each counts once, and what is remembered of it; the camera's own time."""
+
+import errno
+import logging
+import os
+import re
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.camera import folder as arrivals
+from edge.camera.folder import FolderScanner, is_finished, mount_point
+from edge.pictures import capture_time, decode_picture
+from tests.helpers.uploads import dated, jpeg, put
+
+
+def begun(folder, **options):
+    """What watches an empty folder, after its first look."""
+    watching = FolderScanner(folder, **options)
+    assert watching.look(0.0) == []
+    return watching
+
+
+def arrived(watching, now):
+    """The names of what has arrived whole at this look."""
+    return [Path(file.path).name for file in watching.look(now) if watching.read(file, now)]
+
+
+def test_what_lies_there_at_the_start_is_passed_over_or_not(tmp_path):
+    for name, at in (("b.jpg", 200), ("a.jpg", 200), ("c.jpg", 100)):
+        put(tmp_path / name, at=at)
+    assert arrived(begun(tmp_path), 1.0) == []
+    everything = FolderScanner(tmp_path, from_start=True)
+    assert arrived(everything, 0.0) + arrived(everything, 1.0) == ["c.jpg", "a.jpg", "b.jpg"]
+    assert arrived(everything, 2.0) == []
+
+
+def test_a_file_is_whole_when_it_stands_still_and_decodes(tmp_path, caplog):
+    watching, data = begun(tmp_path), jpeg()
+    for now, end in enumerate((200, 600, len(data) - 2)):
+        (tmp_path / "a.jpg").write_bytes(data[:end])
+        assert arrived(watching, float(now)) == []
+    assert arrived(watching, 3.0) == []  # stands still, but its end is missing
+    assert watching.look(4.0) == []  # and is not read again and again
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert arrived(watching, 5.0) == []
+    assert arrived(watching, 6.0) == ["a.jpg"]
+    assert arrived(watching, 7.0) == []
+    assert caplog.records == []
+
+
+def test_a_file_renamed_into_place_counts_at_once(tmp_path):
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    watching = begun(inbox)
+    (tmp_path / "elsewhere").write_bytes(jpeg())
+    for name in (".IMG_1.jpg.Ab3x", "IMG_2.jpg.part", "IMG_3.tmp"):
+        (inbox / name).write_bytes(jpeg())
+    assert arrived(watching, 1.0) == []
+    assert arrived(watching, 2.0) == []
+    time.sleep(0.02)  # longer than the file system's clock ticks
+    for old, new in ((".IMG_1.jpg.Ab3x", "IMG_1.jpg"), ("IMG_2.jpg.part", "IMG_2.jpg"), ("IMG_3.tmp", "IMG_3.JPG")):
+        (inbox / old).rename(inbox / new)
+    (tmp_path / "elsewhere").rename(inbox / "IMG_0.jpg")
+    assert sorted(arrived(watching, 3.0)) == ["IMG_0.jpg", "IMG_1.jpg", "IMG_2.jpg", "IMG_3.JPG"]
+
+
+@pytest.mark.parametrize(
+    ("name", "finished"),
+    [
+        ("IMG_0001.JPG", True), ("a.b.png", True), ("2024-05-01 10.00.00.jpeg", True), ("part.jpg", True),
+        (".IMG.jpg", False), ("~IMG.jpg", False), ("IMG.part.jpg", False), ("IMG.jpg.filepart", False),
+        ("IMG.jpg.tmp", False), ("clip.mp4", False), ("jpg", False), (".jpg", False), ("notes", False),
+    ],
+)  # fmt: skip
+def test_names_of_finished_pictures(name, finished):
+    assert is_finished(name) is finished
+
+
+def test_new_sub_folders_are_looked_into_but_not_hidden_ones_or_thumbnails(tmp_path):
+    watching = begun(tmp_path)
+    for name in ("2024/05/a.jpg", "@eaDir/a.jpg/thumb.jpg", ".trash/a.jpg", "#recycle/a.jpg"):
+        put(tmp_path / name)
+    (tmp_path / "2024" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "nowhere.jpg").symlink_to(tmp_path / "gone.jpg")
+    assert arrived(watching, 1.0) + arrived(watching, 2.0) == ["a.jpg"]
+
+
+def test_a_file_that_is_written_over_counts_again(tmp_path):
+    watching = begun(tmp_path)
+    for now, at in ((1.0, 100), (3.0, 100), (5.0, 160)):
+        put(tmp_path / "latest.jpg", at=at)
+        found = arrived(watching, now) + arrived(watching, now + 1.0)
+        assert found == ([] if now == 3.0 else ["latest.jpg"])
+
+
+def test_a_file_that_stays_broken_is_named_once(tmp_path, caplog):
+    watching = begun(tmp_path)
+    put(tmp_path / "half.jpg", jpeg()[:-40])
+    put(tmp_path / "empty.jpg", b"")
+    with caplog.at_level(logging.WARNING):
+        for now in (1.0, 2.0, 20.0):
+            assert arrived(watching, now) == []
+        assert caplog.records == []
+        assert arrived(watching, 32.0) == []
+        assert sorted(message.partition(": ")[2] for message in caplog.messages) == [
+            "the file is empty (0 bytes); skipped",
+            f"truncated JPEG, its end is missing ({len(jpeg()) - 40} bytes); copy it again; skipped",
+        ]
+        assert arrived(watching, 70.0) == []
+    assert len(caplog.records) == 2
+    put(tmp_path / "half.jpg")  # the upload is taken up again
+    assert arrived(watching, 80.0) + arrived(watching, 81.0) == ["half.jpg"]
+
+
+def test_broken_files_leave_nothing_behind(tmp_path):
+    watching = begun(tmp_path)
+    for number in range(50):
+        put(tmp_path / f"{number}.jpg", b"no picture")
+    for now in (1.0, 2.0, 40.0):
+        arrived(watching, now)
+    assert not watching._waiting
+
+
+def test_clips_are_not_looked_at_which_is_said_once(tmp_path, caplog):
+    watching = begun(tmp_path)
+    put(tmp_path / "half.mp4.part", b"a clip")
+    put(tmp_path / ".hidden.mp4", b"a clip")
+    assert arrived(watching, 1.0) == []
+    assert caplog.messages == []
+    for name in ("sub/IMG_0001.MP4", "IMG_0002.avi"):
+        put(tmp_path / name, b"a clip")
+    for now in (2.0, 3.0, 90.0):
+        assert arrived(watching, now) == []
+    assert len(caplog.messages) == 1
+    assert re.search(r"IMG_000\d\.\w+: clips that arrive are not looked at, only pictures; set the", caplog.messages[0])
+
+
+def test_a_file_that_is_gone_before_it_is_read_is_no_problem(tmp_path, caplog):
+    watching = begun(tmp_path)
+    put(tmp_path / "a.jpg")
+    watching.look(1.0)
+    (file,) = watching.look(2.0)
+    (tmp_path / "a.jpg").unlink()
+    assert watching.read(file, 60.0) is None
+    assert caplog.records == []
+
+
+def test_months_of_pictures_leave_nothing_behind(tmp_path):
+    watching, data = begun(tmp_path), jpeg(size_wh=(16, 16))
+    given, most = 0, 0
+    for day in range(20):
+        for number in range(500):
+            (tmp_path / f"{day}-{number}.jpg").write_bytes(data)
+        watching.look(10.0 * day + 1.0)
+        given += len(arrived(watching, 10.0 * day + 2.0))
+        for old in tmp_path.glob(f"{day - 1}-*"):
+            old.unlink()
+        most = max(most, len(watching.seen.marks), len(watching._waiting))
+    assert given == 10_000
+    assert most <= 1500
+    assert arrived(watching, 1000.0) == []
+    assert len(watching.seen.marks) == 500
+
+
+def test_what_is_away_for_a_while_does_not_come_again(tmp_path):
+    stick, pulled = tmp_path / "stick", tmp_path / "pulled"
+    put(stick / "a.jpg")
+    put(stick / "b.jpg")
+    watching = begun(stick)
+    stick.rename(pulled)
+    with pytest.raises(OSError, match="No such file"):
+        watching.look(1.0)
+    stick.mkdir()  # the bare mount point
+    assert arrived(watching, 2.0) == []
+    stick.rmdir()
+    pulled.rename(stick)
+    put(stick / "c.jpg")
+    assert arrived(watching, 3.0) + arrived(watching, 4.0) == ["c.jpg"]
+
+
+def test_a_sub_folder_that_fails_for_a_while_does_not_come_again(tmp_path, monkeypatch):
+    put(tmp_path / "share" / "a.jpg")
+    put(tmp_path / "b.jpg")
+    watching, real = begun(tmp_path), os.scandir
+
+    def failing(code):
+        def scandir(path):
+            if str(path).endswith("share"):
+                raise OSError(code, os.strerror(code), path)
+            return real(path)
+
+        return scandir
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", failing(errno.EIO))
+        assert arrived(watching, 1.0) == []
+        patch.setattr(os, "scandir", failing(errno.EACCES))
+        assert arrived(watching, 1.5) == []
+    assert arrived(watching, 2.0) + arrived(watching, 3.0) == []
+
+
+def test_a_disk_that_is_unmounted_is_gone_and_one_mounted_later_is_begun_anew(tmp_path, monkeypatch):
+    assert tmp_path.is_relative_to(mount_point(tmp_path))
+    mounts = {"at": "/"}
+    monkeypatch.setattr(arrivals, "mount_point", lambda folder: mounts["at"])
+    watching = begun(tmp_path)
+    mounts["at"] = "/media/stick"
+    put(tmp_path / "old.jpg")
+    assert arrived(watching, 1.0) + arrived(watching, 2.0) == []
+    mounts["at"] = "/"
+    with pytest.raises(OSError, match="disk at /media/stick is gone"):
+        watching.look(3.0)
+    mounts["at"] = "/media/stick"
+    put(tmp_path / "new.jpg")
+    assert arrived(watching, 4.0) + arrived(watching, 5.0) == ["new.jpg"]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_cameras_own_time_is_read(order):
+    found = capture_time(dated(jpeg(), "2024:05:01 22:15:30", order=order, zone="+02:00"))
+    assert found == datetime(2024, 5, 1, 20, 15, 30, tzinfo=UTC)
+    assert (
+        capture_time(dated(jpeg(), "2024:05:01 22:15:30", order=order)) == datetime(2024, 5, 1, 22, 15, 30).astimezone()
+    )
+
+
+@pytest.mark.parametrize(
+    "taken", ["0000:00:00 00:00:00", "2024:13:01 00:00:00", "                   ", "yesterday at noon"]
+)
+def test_a_time_that_makes_no_sense_is_none(taken):
+    assert capture_time(dated(jpeg(), taken)) is None
+    assert capture_time(jpeg()) is None
+    assert capture_time(b"") is None
+
+
+def test_the_cameras_time_agrees_with_another_reader(pictures):
+    image = pytest.importorskip("PIL.Image")
+    paths = sorted(pictures.rglob("*.jpg"))[::40]
+    for path in paths:
+        with image.open(path) as opened:
+            text = str(opened.getexif().get_ifd(0x8769).get(0x9003, ""))
+        found = capture_time(path.read_bytes())
+        assert (found and found.astimezone().strftime("%Y:%m:%d %H:%M:%S")) == (
+            text[:19] if text[:4] > "1900" else None
+        )
+
+
+def test_a_camera_whose_clock_is_wrong_still_tells_what_lies_apart(tmp_path):
+    now = time.time()
+    for name, taken in (("a", "2000:01:01 00:00:00"), ("b", "2000:01:01 00:00:02"), ("c", "2000:01:01 07:00:00")):
+        put(tmp_path / f"{name}.jpg", dated(jpeg(), taken), at=now)
+    put(tmp_path / "d.jpg", dated(jpeg(), datetime.fromtimestamp(now - 3600).strftime("%Y:%m:%d %H:%M:%S")), at=now + 1)
+    watching = FolderScanner(tmp_path, from_start=True)
+    watching.look(0.0)
+    found = [each for file in watching.look(1.0) if (each := watching.read(file, 1.0))]
+    a, b, c, d = found
+    assert (a.apart_s(b), a.apart_s(c)) == (2.0, 7 * 3600.0)
+    assert a.wall == datetime.fromtimestamp(now, UTC)
+    assert d.wall - a.wall == pytest.approx(timedelta(hours=-1), abs=timedelta(seconds=2))
+
+
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+
+WHOLE = jpeg(40, (80, 60))
+
+
+@hypothesis.given(st.lists(st.tuples(st.integers(1, len(WHOLE)), st.integers(0, 3)), max_size=8))
+def test_a_picture_comes_once_and_whole_however_it_is_written(steps):
+    with tempfile.TemporaryDirectory() as name:
+        watching, now, at, given = begun(Path(name)), 0.0, 0, []
+        for size, looks in [*steps, (len(WHOLE), 3)]:
+            with (Path(name) / "a.jpg").open("ab") as file:
+                file.write(WHOLE[at : at + size])
+            at += size
+            for _ in range(looks):
+                now += 1.0
+                given += [watching.read(file, now) for file in watching.look(now)]
+        pictures = [each.picture for each in given if each]
+        assert len(pictures) == 1
+        assert np.array_equal(pictures[0], decode_picture(WHOLE, ""))
+
+
+@hypothesis.given(st.binary(max_size=80), st.integers(0, 60), st.integers(0, 120))
+def test_no_bytes_break_the_reading_of_a_time(noise, at, keep):
+    data = dated(jpeg(), "2024:05:01 22:15:30", zone="+02:00")
+    for damaged in (data[:at] + noise + data[at + len(noise) :], data[:keep], noise):
+        found = capture_time(damaged)
+        assert found is None or found.tzinfo is UTC

@@ -1,0 +1,299 @@
+"""Keeping a camera alive: what is noticed, said and opened anew, in a time that passes only when everybody waits."""
+
+import gc
+import itertools
+import re
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from edge.camera.reconnect import BACK_OFF_S, ReconnectingSource
+from edge.errors import SourceError
+from edge.schema import Frame
+from tests.helpers.kept_world import Blocking, Camera, Connection, Diary, World, ours
+
+
+def test_a_healthy_camera_is_left_alone():
+    diary = Diary(seconds=60)
+    diary.check()
+    assert diary.reports == []
+    assert diary.camera.opened == []
+    assert len(diary.frames) == pytest.approx(240, abs=2)
+    assert diary.again() == []
+
+
+@pytest.mark.parametrize("state", ["silent", "broken", "away", "garbage", "bug"])
+def test_a_camera_that_is_gone_is_noticed_and_found_again(state, caplog):
+    diary = Diary((10.0, state), (40.0, "live"), seconds=60)
+    diary.check()
+    (noticed, kind), (over, none) = diary.troubles
+    assert (kind, none) == ("gone", None)
+    assert 10.0 <= noticed.expected <= 16.0
+    assert 40.0 <= over.expected <= 50.0
+    assert diary.again() == [pytest.approx(over.expected, abs=0.01)]
+    assert all(re.fullmatch("yard: .+; .+", words) for words in diary.said)
+    assert ("ZeroDivisionError" in caplog.text) == (state == "bug")
+
+
+def test_a_stream_that_ends_is_over_unless_it_is_watched_for_ever():
+    assert Diary((10.0, "ends"), seconds=60).ended_at == pytest.approx(10.0, abs=0.5)
+    diary = Diary((10.0, "ends"), (11.0, "live"), seconds=30, endless=True)
+    diary.check()
+    assert [kind for _, kind in diary.troubles] == ["gone", None]
+    assert diary.said[0] == "yard: the stream has ended; start it again"
+    assert diary.ended_at >= 30.0
+
+
+def test_a_camera_that_is_not_there_at_the_start_is_waited_for():
+    diary = Diary((0.0, "away"), (20.0, "live"), seconds=40, first=False)
+    diary.check()
+    assert diary.troubles == [(pytest.approx(0.3, abs=0.5), "gone"), (pytest.approx(24.0, abs=5.0), None)]
+    assert diary.frames[0][1].index == 0
+
+
+def test_it_is_opened_after_half_a_second_and_then_ever_more_seldom():
+    opened = Diary((10.0, "away"), (60.0, "live"), seconds=80).camera.opened
+    assert opened[0] == pytest.approx(15.25 + 0.25, abs=0.6)  # the silence, and then half a second
+    gaps = np.diff(opened)
+    assert gaps[:4] == pytest.approx(BACK_OFF_S[1:], abs=0.01)
+    assert all(gap == pytest.approx(8.0, abs=0.01) for gap in gaps[3:])
+
+
+def test_the_back_off_is_shorter_by_chance_and_starts_anew_after_good_seconds():
+    opened = Diary((10.0, "away"), (60.0, "live"), seconds=80, chance=lambda: 1.0).camera.opened
+    assert np.diff(opened)[:4] == pytest.approx([0.75, 1.5, 3.0, 6.0], abs=0.03)
+    flaky = Diary((10.0, "broken"), (10.5, "live"), (30.0, "away"), (60.0, "live"), seconds=80).camera.opened
+    assert flaky[0] == pytest.approx(10.75, abs=0.26)
+    assert np.diff(flaky)[1:4] == pytest.approx([1.0, 2.0, 4.0], abs=0.01)
+    dying = Diary(*[(at / 2, "broken" if at % 4 == 0 else "live") for at in range(20, 200)], seconds=60).camera.opened
+    assert len(dying) < 15
+
+
+def test_a_frozen_camera_is_opened_anew_once_without_a_word():
+    diary = Diary((10.0, "frozen"), (15.5, "live"), seconds=60)
+    diary.check()
+    assert diary.reports == []
+    assert diary.camera.opened == [pytest.approx(15.25, abs=0.3)]
+    assert diary.again() == [pytest.approx(16.0, abs=0.5)]
+
+
+def test_a_camera_that_stays_frozen_is_a_trouble_until_the_picture_changes():
+    diary = Diary((10.0, "frozen"), (50.0, "live"), seconds=70)
+    diary.check()
+    assert diary.troubles == [(16.0, "frozen"), (50.25, None)]
+    assert "the same picture for 6 s" in diary.said[0]
+    assert np.diff(diary.camera.opened) == pytest.approx([10.5, 20.5], abs=0.5)
+    assert len(diary.frames) > 250  # what does not move is watched all the same
+
+
+def test_what_was_still_before_a_gap_does_not_count_after_it():
+    opened = Diary((10.0, "frozen"), (13.0, "broken"), (14.0, "frozen"), (18.0, "live"), seconds=40).camera.opened
+    assert opened == [pytest.approx(14.0, abs=1.0)]
+
+
+def test_a_frozen_camera_that_is_started_again_is_no_longer_frozen():
+    diary = Diary((10.0, "frozen"), (30.0, "away"), (40.0, "live"), seconds=60)
+    diary.check()
+    assert [kind for _, kind in diary.troubles] == ["frozen", "gone", None]
+
+
+def test_a_camera_that_freezes_again_and_again_is_a_trouble():
+    life = [(10.0 + 8.0 * i + late, state) for i in range(8) for late, state in ((0.0, "frozen"), (5.3, "live"))]
+    diary = Diary(*life, seconds=90)
+    diary.check()
+    assert [kind for _, kind in diary.troubles][:2] == ["frozen", None]
+    assert diary.troubles[0][0].expected < 25.0
+
+
+def test_a_read_that_blocks_is_waited_for_and_never_doubled():
+    diary = Diary((10.0, "deaf"), (50.0, "live"), seconds=70)
+    diary.check()
+    assert diary.camera.opened == [pytest.approx(50.3, abs=0.7)]
+    assert "driver does not let go" in diary.said[-1]
+    assert diary.again() == [pytest.approx(51.0, abs=1.0)]
+
+
+def test_opening_that_blocks_is_said_and_not_tried_twice():
+    diary = Diary((10.0, "stuck"), (50.0, "live"), seconds=70)
+    diary.check()
+    assert len([at for at in diary.camera.opened if at < 50.0]) == 1
+    assert diary.again()[0] < 60.0
+
+
+def test_a_stream_with_an_end_ends():
+    diary = Diary((10.0, "ends"), seconds=60)
+    diary.check()
+    assert diary.ended_at == pytest.approx(10.0, abs=0.3)
+    assert diary.reports == []
+
+
+def test_any_life_is_survived():
+    hypothesis = pytest.importorskip("hypothesis")
+    st = hypothesis.strategies
+    states = st.sampled_from(["live", "silent", "deaf", "broken", "garbage", "frozen", "away", "stuck"])
+    lives = st.lists(st.tuples(st.sampled_from([0.3, 2.0, 4.9, 7.0, 12.0, 40.0]), states), max_size=6)
+
+    @hypothesis.given(lives, st.floats(0.0, 1.0, exclude_max=True))
+    def survives(life, chance):
+        at, states = 5.0, []
+        for seconds, state in life:
+            states.append((at, state))
+            at += seconds
+        diary = Diary(*states, (at, "live"), seconds=at + 20.0, chance=lambda: chance)
+        diary.check()
+        hypothesis.note(f"opened at {diary.camera.opened}, said {diary.troubles}")
+        assert diary.frames[-1][0] - diary.frames[-2][0] == pytest.approx(0.25, abs=0.01)
+        for (start, state), (end, _) in zip(states, [*states, (at, "live")][1:], strict=True):
+            during = [(moment, trouble) for moment, trouble in diary.reports if start <= moment <= end]
+            if end - start >= 12.0 and state not in {"live", "frozen"}:
+                assert any(trouble and moment <= start + 10.0 for moment, trouble in during), state
+            if end - start >= 40.0 and state == "frozen":
+                assert any(t and t.kind == "frozen" and moment <= start + 20.0 for moment, t in during)
+            if end - start >= 40.0 and state == "live":
+                assert any(start <= moment <= start + 15.0 for moment, _ in diary.frames)
+        assert any(moment <= at + 15.0 for moment, _ in diary.frames if moment >= at)
+
+    survives()
+
+
+def stuck(go):
+    go.wait(30)
+    return Blocking(go)
+
+
+def away():
+    raise SourceError("yard: no such camera")
+
+
+@pytest.mark.parametrize("doing", ["giving frames", "reading", "closing", "opening", "pausing", "not begun"])
+def test_closing_ends_it_within_a_second_whatever_it_does(doing):
+    go, began = threading.Event(), threading.Event()
+    source = Blocking(go, frames=10_000 if doing == "giving frames" else 3, closing=doing == "closing")
+    first = None if doing in {"opening", "pausing"} else source
+    kept = ReconnectingSource(first, (lambda: stuck(go)) if doing == "opening" else away, name="yard", silent_s=0.1)
+    kept.report = lambda trouble, at: began.set()
+
+    def watch():
+        for _ in kept:
+            if doing != "closing":
+                began.set()
+
+    watcher = threading.Thread(target=watch, name="watcher")
+    if doing != "not begun":
+        watcher.start()
+        assert began.wait(15)
+    started = time.monotonic()
+    kept.close()
+    assert doing in {"reading", "closing", "opening"} or not ours()  # where nothing hangs, it has been let go of
+    if watcher.ident:
+        watcher.join(5)
+    assert time.monotonic() - started < 1.5
+    assert not watcher.is_alive()
+    started = time.monotonic()
+    kept.close()
+    assert time.monotonic() - started < 0.5  # what hangs was waited for
+    go.set()
+    for thread in ours():
+        thread.join(5)
+    assert not ours()
+    assert first is None or source.closed.is_set()
+
+
+def test_a_camera_whose_closing_hangs_is_not_opened_meanwhile(monkeypatch):
+    monkeypatch.setattr("edge.camera.reconnect.FIRST_S", 0.1)
+    go, opened, calls = threading.Event(), [], itertools.count()
+
+    class Clinging(Blocking):
+        def __iter__(self):
+            yield from ()
+            assert self.closed.wait(10)
+
+        def close(self):
+            self.closed.set()
+            if next(calls) == 0:
+                go.wait(30)
+
+    def reopen():
+        opened.append(go.is_set())
+        kept.close()
+        return Blocking(go)
+
+    kept = ReconnectingSource(Clinging(go), reopen, silent_s=0.05)
+    kept.report = lambda trouble, at: go.set() if "does not let go" in str(trouble) else None
+    assert list(kept) == []
+    assert opened == [True]
+    for thread in ours():
+        thread.join(5)
+
+
+def test_what_is_opened_too_late_is_closed():
+    go, made = threading.Event(), []
+
+    def late():
+        made.append(stuck(go))
+        return made[0]
+
+    kept = ReconnectingSource(None, late, name="yard")
+    thread = threading.Thread(target=lambda: list(kept))
+    thread.start()
+    time.sleep(0.05)
+    kept.close()
+    thread.join(5)
+    go.set()
+    for opener in ours():
+        opener.join(5)
+    assert made[0].closed.is_set()
+
+
+def test_the_rate_may_be_changed_and_is_kept_over_a_gap():
+    world = World()
+    camera = Camera(world, (8.0, "broken"), (9.1, "live"))
+    kept = ReconnectingSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep)
+    times = []
+    for frame in kept:
+        if frame.index == 3:
+            kept.fps = 1.0
+        times.append(world.now)
+        if len(times) > 14:
+            kept.close()
+    assert np.diff(times)[5:8] == pytest.approx([1.0] * 3)
+    assert np.diff(times)[-3:] == pytest.approx([1.0] * 3)
+    assert kept.reopened == 1
+
+
+def test_it_can_be_iterated_once_more():
+    world = World()
+    camera = Camera(world)
+    kept = ReconnectingSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep)
+    for _ in range(2):
+        for frame in kept:
+            if frame.index % 4 == 3:
+                break
+    assert (frame.index, len(camera.opened), camera.most_open) == (7, 1, 1)
+    kept.close()
+    assert list(kept) == []
+
+
+def test_nothing_grows_with_the_years():
+    def kept_alive():
+        gc.collect()
+        return sum(type(thing) in {Frame, Connection} for thing in gc.get_objects()), threading.active_count()
+
+    before = kept_alive()
+    world = World()
+    camera = Camera(world, *[(5.0 + at, ("broken", "live")[at % 2]) for at in range(400)])
+    kept = ReconnectingSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep, chance=lambda: 1.0)
+    for frame in kept:
+        if len(camera.opened) >= 20 or frame.index > 1000:
+            break
+    assert len(camera.opened) >= 20
+    during = kept_alive()
+    assert during[0] - before[0] <= 6
+    assert during[1] - before[1] <= 2
+    kept.close()
+    del kept, frame, camera
+    after = kept_alive()
+    assert after[0] <= before[0] + 1
+    assert after[1] <= before[1]  # what others left may have ended meanwhile

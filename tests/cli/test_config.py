@@ -1,0 +1,227 @@
+"""What a person sees of `config init`, `config check` and `schema config`."""
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge.alert.notify import guessable
+from edge.cli.config import asked, check, init
+from edge.config.load import load_text
+from edge.config.schema import FILLED, NAME, config_schema, editor_schema, settings
+from edge.config.template import template
+from tests.cli.test_command import ROOT, sentence
+from tests.helpers.command import bear_alarm as run
+from tests.helpers.config_text import uncommented
+
+SECRETS = "".join(f"{name}: a-b\n" for name in ("MQTT_PASSWORD", "WEBHOOK_SECRET", "PING", "CAMERA_PASSWORD"))
+
+
+def test_init_writes_what_check_passes(tmp_path):
+    path = tmp_path / "bear-alarm.yml"
+    ran = run("config", "init", path)
+    assert (ran.returncode, ran.stdout) == (0, f"{path}: written. Try it: bear-alarm config check {path}\n")
+    assert os.name != "posix" or path.stat().st_mode & 0o007 == 0
+    ran = run("config", "check", path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == f"{path}: fine; 1 camera: yard; told: the terminal; pictures in evidence\n"
+    found = json.loads(run("config", "check", path, "--json").stdout)
+    assert (found["fine"], found["cameras"], found["problems"]) == (True, ["yard"], [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+def test_nobody_else_reads_it_not_for_a_moment(tmp_path, monkeypatch):
+    """A password may have been answered: it is never on the disk with the rights that files usually have."""
+    seen = []
+    replace = Path.replace
+
+    def looked(path, to):
+        seen.append(path.stat().st_mode & 0o777)
+        return replace(path, to)
+
+    monkeypatch.setattr(Path, "replace", looked)
+    before = os.umask(0o022)
+    try:
+        init(tmp_path / "bear-alarm.yml")
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    assert seen == [0o640]
+
+
+def test_init_overwrites_only_when_told_to(tmp_path):
+    path = tmp_path / "mine.yml"
+    path.write_text("bell: no\n")
+    assert "it is there already; name another file, or write it anew with --force" in sentence("config", "init", path)
+    assert path.read_text() == "bell: no\n"
+    assert run("config", "init", path, "--force").returncode == 0
+    assert "cameras:" in path.read_text()
+    assert "a folder; name a file" in sentence("config", "init", tmp_path)
+    assert "no such folder" in sentence("config", "init", tmp_path / "no" / "x.yml")
+
+
+def test_the_template_holds_every_setting_and_passes_with_all_of_them(tmp_path):
+    (tmp_path / "secrets.yml").write_text(SECRETS)
+    (tmp_path / "bear.onnx").write_text("")
+    text = uncommented(template())
+    found = load_text(text, tmp_path / "bear-alarm.yml").settings
+    assert found.alerts.anyone
+    assert [camera.name for camera in found.cameras] == ["camera0", "trail"]
+    # Each by its last word; `ca` would need a file.
+    assert not {key[-1] for key in settings()} - {NAME, "ca", "active", "pin"} - set(re.findall(r"(\w+):", text))
+
+
+def test_check_shows_every_problem_on_a_line_of_its_own(tmp_path):
+    path = tmp_path / "bear-alarm.yml"
+    path.write_text("cameras:\n  yard:\n    source: 0\n    fsp: 3\nbel: yes\n")
+    ran = run("config", "check", path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines() == [
+        f"{path}:4: cameras.yard.fsp: no such setting; did you mean fps?",
+        f"{path}:5: bel: no such setting; did you mean bell?",
+    ]
+    ran = run("config", "check", path, "--json")
+    found = json.loads(ran.stdout)
+    assert (ran.returncode, found["fine"]) == (2, False)
+    assert found["problems"][0] == {
+        "line": 4, "column": 5, "key": "cameras.yard.fsp", "sentence": "no such setting; did you mean fps?",
+    }  # fmt: skip
+    assert run("config", "check", tmp_path / "no.yml").stderr == f"{tmp_path / 'no.yml'}: no such file\n"
+
+
+def test_check_finds_the_config_and_shows_no_secrets(tmp_path):
+    path = tmp_path / "mine.yml"
+    path.write_text(
+        "cameras: {yard: 'rtsp://u:s3cr3t@h/', bins: 1}\nmqtt: mqtt://u:s3cr3t@broker\nwebhook: https://h/s3cr3t\n"
+        "notify: ntfy://s3cr3t\nrelay: 17\nsound: siren\nrecord: off\nevents: e.jsonl\n"
+    )
+    ran = run("config", "check", BEAR_ALARM_CONFIG=str(path))
+    assert ran.returncode == 0
+    assert ran.stdout.endswith(
+        "; 2 cameras: yard, bins; told: sound siren, relay 17, MQTT at broker:1883, webhook https://h/…, "
+        f"ntfy://…, the file {tmp_path / 'e.jsonl'}; no pictures kept\n"
+    )
+    found = run("config", "check", path, "--json").stdout
+    assert "s3cr3t" not in ran.stderr + ran.stdout + found
+    assert any("short topic" in warning for warning in json.loads(found)["warnings"])
+
+
+def test_what_this_machine_cannot_do_now_is_a_warning_and_no_mistake(tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "gpiozero", None)
+    path = tmp_path / "bear-alarm.yml"
+    path.write_text(
+        "cameras: {yard: demo}\nsound: siren\nrelay: 17\ndeterrent: {play: on, lamps: 22}\n"
+        "command: no-such-program-here\nnotify: ntfy://my-bees\n"
+    )
+    check(path)
+    for words in ("sound: no program", "relay: pin 17", "deterrent.lamps: pin 22", "command.on_alarm: ", "short topic"):
+        assert words in caplog.text, words
+    said = capsys.readouterr().out
+    assert "5 warnings" in said
+    assert "fine" not in said
+
+
+def test_files_of_a_disk_that_is_not_mounted_are_warnings(tmp_path, caplog):
+    path = tmp_path / "bear-alarm.yml"
+    path.write_text(
+        "cameras: {yard: demo}\nsound: {play: [usb/horn.wav, own.wav]}\ndeterrent: usb/sounds\n"
+        "mqtt: {host: b, tls: on, ca: usb/ca.pem}\n"
+    )
+    check(path)
+    for name, file in (("sound.play", "own.wav"), ("sound.play", "usb/horn.wav"), ("deterrent.play", "usb/sounds")):
+        assert f"{name}: {tmp_path / file} is not there" in caplog.text
+    assert f"mqtt.ca: ca={tmp_path / 'usb/ca.pem'} is not there" in caplog.text
+
+
+def test_an_empty_config_is_a_mistake_and_one_without_cameras_a_warning(tmp_path, caplog):
+    path = tmp_path / "bear-alarm.yml"
+    for text in ("", "# sound: siren\n"):
+        path.write_text(text)
+        ran = run("config", "check", path)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert f"{path}: it is empty: nothing is watched" in ran.stderr
+        assert json.loads(run("config", "check", path, "--json").stdout)["fine"] is False
+    path.write_text("bell: no\n")
+    check(path)
+    assert "SOURCE" in caplog.text
+
+
+def test_a_phone_with_ntfy_gets_a_topic_that_nobody_guesses():
+    said: list[str] = []
+    answers = iter(["demo", "ntfy", "demo", "ntfy"])
+    one, two = (asked(lambda question, usual: next(answers), said.append)["notify"] for _ in range(2))
+    assert one != two
+    assert guessable(one) is None
+    assert any(one.removeprefix("ntfy://") in line for line in said)
+    assert template() != template()
+    (example,) = re.findall(r"ntfy://\S+", template())
+    assert guessable(example) is None
+
+
+def answered(path: Path, *answers: str) -> str:
+    """What a terminal shows while somebody answers the questions of `config init`."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "edge", "config", "init", str(path)]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb"}
+    shown = b""
+    with subprocess.Popen(words, env=env, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True) as process:
+        os.close(theirs)
+        waiting = list(answers)
+        until = time.monotonic() + 60.0
+        asked = 0
+        while time.monotonic() < until:
+            if not select.select([ours], [], [], 0.2)[0]:
+                continue
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:  # the other side is closed
+                break
+            if waiting and shown.count(b"]: ") > asked:
+                asked = shown.count(b"]: ")
+                os.write(ours, waiting.pop(0).encode() + b"\n")
+        process.wait(30)
+    os.close(ours)
+    return shown.decode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="terminals are of POSIX")
+def test_on_a_terminal_it_asks_which_camera_and_who_is_told(tmp_path):
+    path = tmp_path / "bear-alarm.yml"
+    shown = answered(path, "rtsp://10.0.0.20/main", "siren")
+    assert "Which camera" in shown
+    found = load_text(path.read_text(), path).settings
+    assert (found.cameras[0].source, found.alerts.sounds) == ("rtsp://10.0.0.20/main", ("siren",))
+    shown = answered(tmp_path / "b.yml", "demo", "nowhere://x", "demo", "mqtt://u:p@broker")
+    assert "knows no such service" in shown
+    found = load_text((tmp_path / "b.yml").read_text(), path).settings
+    assert found.alerts.mqtt is not None
+    assert found.alerts.mqtt.where == "broker:1883"
+
+
+def test_the_schema_is_one_and_refuses_other_keys():
+    found = json.loads(run("schema", "config").stdout)
+    assert found == editor_schema()
+    assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    sections = [each for each in (found, *found["$defs"].values()) if "properties" in each]
+    assert all(each["additionalProperties"] is False for each in sections)
+    fps = {"default": 10.0, "description": "Frames analysed a second.", "maximum": 60.0, "minimum": 0.25}
+    assert config_schema()["$defs"]["Looking"]["properties"]["fps"] == fps | {"type": "number"}
+    # An editor sees ${NAME}, and what is not filled in yet.
+    words = {"type": ["number", "string", "null"], "pattern": FILLED}
+    assert found["$defs"]["Looking"]["properties"]["fps"] == fps | words
+    # And most of them read yes and no as words.
+    bell = found["properties"]["bell"]
+    assert bell["type"] == ["boolean", "string", "null"]
+    for word in ("yes", "No", "on", "OFF", "true", "${BELL}"):
+        assert re.search(bell["pattern"], word), word
+    assert not re.search(bell["pattern"], "maybe")
+    assert found["$defs"]["PinSection"]["properties"]["active"]["anyOf"][0] == {"enum": ["high", "low", None]}
+    assert all(each.get("description") for key, each in settings().items() if key[-1] != NAME)

@@ -1,0 +1,181 @@
+"""Who is told: asked without a noise, without switching a pin and without sending anything."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from edge.alert.mqtt_settings import settings_from_url
+from edge.cli.doctor import alerts as pins
+from edge.cli.doctor import alerts as telling_away
+from edge.cli.doctor import alerts as telling_here
+from edge.cli.doctor.run import check_anyone
+from edge.record.database import RunLock
+from edge.settings import AlertSettings, HealthSettings, Settings
+from tests.helpers.broker import Broker, Listener, refusing_port
+from tests.helpers.doctor_world import by_name, device, put
+from tests.helpers.webhook_server import PostBox
+
+
+def with_alerts(root, **alerts):
+    return device(root, settings=Settings(alerts=AlertSettings(**alerts)))
+
+
+@pytest.mark.needs_tool("aplay")
+def test_a_loudspeaker_that_opens_and_one_that_does_not(tmp_path):
+    def sounds(name):
+        return by_name(telling_here.check_sounds(with_alerts(tmp_path, sounds=("chirp",), sound_device=name)))
+
+    assert sounds("null")["sound chirp"].state == "fine"
+    found = sounds("nosuchcard")["sound chirp"]
+    assert found.state == "broken"
+    assert "audio open error" in found.words
+    assert "aplay -L" in found.todo
+
+
+def test_no_player_and_no_such_sound_are_broken(tmp_path, monkeypatch):
+    alerts = {"sounds": ("siren", str(tmp_path / "no.wav")), "deterrent": str(tmp_path / "nofolder")}
+    found = by_name(telling_here.check_sounds(with_alerts(tmp_path, **alerts)))
+    assert found["deterrent"].state == "broken"
+    assert found[f"sound {tmp_path}/no.wav"].state == "broken"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "linux")
+    found = by_name(telling_here.check_sounds(with_alerts(tmp_path, sounds=("siren",))))
+    assert "no program that plays sounds" in found["sound siren"].words
+    assert "alsa-utils" in found["sound siren"].todo
+
+
+class Kernel:
+    """A chip with pins that answers as linux/gpio.h has it; nothing else may be asked of it."""
+
+    def __init__(self, **used):
+        self.used = {int(name[3:]): by for name, by in used.items()}
+
+    def __call__(self, file, what, question):
+        if what == pins.GET_CHIP:
+            struct.pack_into("32s32sI", question, 0, b"gpiochip0", b"pinctrl-bcm2711", 58)
+        elif what == pins.GET_LINE:
+            (number,) = struct.unpack_from("=I", question, 64)
+            if number in self.used:
+                struct.pack_into("32s", question, 32, self.used[number].encode())
+                struct.pack_into("=Q", question, 72, 1)
+        else:
+            raise AssertionError(f"asked for {what:#x}")
+
+
+def test_pins_are_asked_of_the_kernel_and_not_switched(tmp_path):
+    put(tmp_path, dev__gpiochip0="")
+    alerts = {"relays": ("17:30:low", "22"), "deterrent_lamps": ("27",)}
+    found = by_name(telling_here.check_pins(with_alerts(tmp_path, **alerts), Kernel(pin22="spi0 CS1")))
+    assert found["relay 17:30:low"].state == "fine"
+    assert "was not switched" in found["relay 17:30:low"].words
+    assert found["relay 22"].state == "broken"
+    assert "another program (spi0 CS1)" in found["relay 22"].words
+    assert found["lamp 27"].state == "fine"
+    alarm = RunLock(tmp_path / "state", "a" * 32)
+    assert alarm.take()
+    found = by_name(telling_here.check_pins(with_alerts(tmp_path, relays=("22",)), Kernel(pin22="lg")))
+    alarm.close()
+    assert found["relay 22"].state == "fine"
+    assert "the running alarm" in found["relay 22"].words
+
+
+def test_a_machine_without_pins_and_pins_that_are_made_up(tmp_path, monkeypatch):
+    found = by_name(telling_here.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
+    assert found["pins"].state == "broken"
+    assert list(telling_here.check_pins(with_alerts(tmp_path), Kernel())) == []
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
+    put(tmp_path, dev__gpiochip0="")
+    found = by_name(telling_here.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
+    assert (found["pins"].state, found["relay 17"].state) == ("doubt", "fine")
+
+
+def test_commands_and_the_file_of_events(tmp_path):
+    alerts = {"on_alarm": "nosuchprogram --token sekret", "on_trouble": "true", "events": str(tmp_path / "no" / "e")}
+    found = by_name(telling_here.check_commands(with_alerts(tmp_path, **alerts)))
+    assert found["command on_alarm"].state == "broken"
+    assert "sekret" not in str(found)
+    assert found["command on_trouble"].state == "fine"
+    assert found["events"].state == "doubt"
+
+
+def test_a_broker_that_is_away_is_a_doubt(tmp_path):
+    with refusing_port() as port:
+        mqtt = settings_from_url(f"mqtt://bob:sekret@127.0.0.1:{port}")
+        (found,) = telling_away.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
+    assert found.state == "doubt"
+    assert "nothing listens there" in found.words
+    assert "sekret" not in str(found)
+
+
+@pytest.mark.needs_tool("mosquitto")
+def test_a_real_broker_lets_us_in_and_hears_nothing(tmp_path):
+    with Broker(tmp_path) as broker, Listener(broker) as listener:
+        mqtt = settings_from_url(broker.url)
+        (found,) = telling_away.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
+        assert found.state == "fine"
+        assert listener.got == []
+
+
+@pytest.mark.needs_tool("mosquitto", "mosquitto_passwd")
+def test_a_wrong_password_is_no_matter_of_the_network(tmp_path):
+    with Broker(tmp_path, user="bob", password="right") as broker:
+        mqtt = settings_from_url(broker.url.replace("right", "wrongone"))
+        (found,) = telling_away.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
+        assert found.state == "broken"
+        assert "refuses the user or the password" in found.words
+        assert "wrongone" not in str(found)
+
+
+def test_a_webhook_and_a_heartbeat_answer_and_nothing_is_posted(tmp_path):
+    with PostBox() as box:
+        url = f"http://127.0.0.1:{box.port}/hook/secretpath"
+        settings = Settings(alerts=AlertSettings(webhook=url), health=HealthSettings(heartbeat_url=url))
+        target = device(tmp_path, settings=settings)
+        found = by_name((*telling_away.check_webhook(target), *telling_away.check_heartbeat(target)))
+        assert {each.state for each in found.values()} == {"fine"}
+        assert "secretpath" not in str(found)
+        assert box.posted == []
+    found = by_name((*telling_away.check_webhook(target), *telling_away.check_heartbeat(target)))
+    assert {each.state for each in found.values()} == {"doubt"}
+    assert "secretpath" not in str(found)
+    (wrong,) = telling_away.check_webhook(with_alerts(tmp_path, webhook="ftp://host/x"))
+    assert wrong.state == "broken"
+
+
+def test_a_heartbeat_that_watch_would_refuse_is_broken_and_a_proxy_is_asked_where_there_is_one(tmp_path, monkeypatch):
+    def beat(url):
+        target = device(tmp_path, settings=Settings(health=HealthSettings(heartbeat_url=url)))
+        return next(telling_away.check_heartbeat(target))
+
+    wrong = beat("http://127.0.0.1/a b")
+    assert (wrong.state, wrong.todo) == ("broken", "copy it again")
+    with refusing_port() as port:
+        assert "raise an alarm" in beat(f"http://127.0.0.1:{port}/ping/secretpath").todo
+    with PostBox() as box:
+        monkeypatch.setenv("http_proxy", f"http://me:sekret@127.0.0.1:{box.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        found = beat("http://nowhere.invalid/ping/secretpath")
+        assert (found.name, found.state) == ("heartbeat's proxy", "fine")
+        assert "sekret" not in str(found)
+
+
+def test_apprise_urls_are_only_read(tmp_path):
+    found = by_name(
+        telling_away.check_people(
+            with_alerts(tmp_path, notify=("ntfy://topicsekret-0123456", "nonsense://x", "ntfy://bees"))
+        )
+    )
+    assert found["notify 1"].state == "fine"
+    assert found["notify 2"].state == "broken"
+    assert "knows no such service" in found["notify 2"].words
+    assert found["notify 3"].state == "doubt"
+    assert "guessed" in found["notify 3"].words
+    assert "topicsekret" not in str(found)
+
+
+def test_a_config_that_tells_nobody_is_broken(tmp_path):
+    (found,) = check_anyone(device(tmp_path, config=tmp_path / "bear-alarm.yml"))
+    assert found.state == "broken"
+    assert list(check_anyone(with_alerts(tmp_path, sounds=("siren",)))) == []

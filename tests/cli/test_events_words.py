@@ -1,0 +1,142 @@
+"""`bear-alarm events` in words: troubles, tests taken back, what was told at once, and a journal not yet written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+from contextlib import closing
+from functools import partial
+
+import pytest
+
+from edge.cli import alert
+from edge.cli.events import way
+from edge.errors import BearAlarmError
+from edge.record import history
+from edge.record.database import RunLock
+from edge.record.history import NoJournalError, UnwrittenError
+from tests.helpers.state_folder import StateFolder, events_of
+
+A, B, C = "a1" * 16, "b2" * 16, "c3" * 16
+
+
+@pytest.fixture(autouse=True)
+def berlin(time_zone, monkeypatch):
+    time_zone("Europe/Berlin")
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def state(tmp_path):
+    return StateFolder(tmp_path / "state")
+
+
+@pytest.fixture
+def ask(state, capsys):
+    return partial(events_of, state, capsys)
+
+
+def test_a_test_that_was_taken_back_is_withdrawn_and_not_refused(state, ask):
+    assert alert.WITHDRAWN.startswith(history.WITHDRAWN)
+    row = state.event(A, "new", kind="test")
+    state.delivery(row, "mqtt")
+    state.delivery(row, "ntfy", state="parked", attempts=3, error=alert.WITHDRAWN)
+    state.delivery(row, "sms", state="parked", error="HTTP 403")
+    assert ask().splitlines()[1].endswith("1 told, 1 refused, 1 withdrawn")
+    said = " ".join(ask("show", "last").split())
+    assert f"withdrawn 2026-11-24 03:12:07+01:00, 3 attempts: {alert.WITHDRAWN}" in said
+    assert said.count("REFUSED") == 1
+
+
+def test_what_was_told_at_once_is_one_line_a_channel(state, ask):
+    rows = [state.event(A, "new" if n == 0 else "update", n * 60.0) for n in range(12)]
+    for number, row in enumerate(rows):
+        state.delivery(row, "mqtt", settled_at=f"2026-11-24T02:{12 + number}:09.000Z")
+    for row in rows[:2]:
+        state.delivery(row, "mqtt", part="picture", settled_at="2026-11-24T02:12:10.000Z")
+    state.delivery(rows[0], "ntfy", attempts=2)
+    state.delivery(rows[1], "ntfy", state="waiting", attempts=0)
+    told = ask("show", "last").split("Deliveries\n")[1].splitlines()
+    assert told == [
+        "  mqtt  12 words and 2 pictures told at the first attempt, the last 2026-11-24 03:23:09+01:00",
+        "  ntfy",
+        "    2026-11-24 03:12:07+01:00 new    word     told 2026-11-24 03:12:07+01:00, 2 attempts",
+        "    2026-11-24 03:13:07+01:00 update word     waiting since 2026-11-24 03:12:07+01:00, 0 attempts",
+    ]
+    assert len(json.loads(ask("show", "last", "--json"))["deliveries"]) == 16
+
+
+def test_a_trouble_says_what_it_is_and_that_it_was_open_when_the_alarm_ended(state, ask):
+    state.event(
+        A, "new", kind="health", camera="alarm", label="mqtt 127.0.0.1:1883",
+        detail="mqtt 127.0.0.1:1883: not reached (nothing listens there); messages wait and are sent later",
+    )  # fmt: skip
+    state.event(B, "new", 60.0, kind="camera", label="gone", detail="no picture")
+    state.event(C, "new", 120.0, label="brown_bear", score=0.9)
+    health, camera, bear = (" ".join(line.split()) for line in ask().splitlines()[1:])
+    assert health == "03:12:07 a1a1a1a1 alarm health mqtt 127.0.0.1:1883 not reached, still open at the end"
+    assert camera.endswith("yard camera gone still open at the end")
+    assert bear.endswith("cut off")
+    assert "still open at the end" in ask("show", "a1")
+    assert json.loads(ask("show", "a1", "--json"))["state"] == "cut off"
+
+
+@pytest.mark.parametrize(
+    ("label", "detail", "short"),
+    [
+        ("bell", "bell failed: no such file; check it", "failed: no such file"),
+        ("the journal", "/a: the disk has not answered for 10 s; 5 events", "/a: the disk has not answered for 10 s"),
+        ("evidence", "evidence " + "very " * 20 + "long", "very very very very very very very very very …"),
+        ("mqtt", None, ""),
+    ],
+)  # fmt: skip
+def test_a_trouble_in_short(label, detail, short, state, ask):
+    state.event(A, "new", kind="health", label=label, detail=detail)
+    state.event(A, "end", 5.0, kind="health", label=label, detail="well again")
+    assert ask().splitlines()[1].split("5 s")[1].strip() == short
+
+
+def test_locking_says_which_one_it_was(state, ask):
+    state.bear(A, evidence=state.evidence(A))
+    which = "a1a1a1a1 (brown bear 0.98 at yard, 2026-11-24 03:12:07): "
+    assert ask("lock", "last") == f"{which}locked, and never cleared away\n"
+    assert ask("unlock", "last") == f"{which}no longer locked\n"
+
+
+def test_the_way_is_told_in_places():
+    there = [[float(t), 0.1 * t, 0.6, 0.1, 0.3, 0.9] for t in range(9)]
+    assert way(there) == "at the bottom left, then at the bottom, then at the bottom right; 8 s"
+    assert way(there[:1]) == "at the bottom left all the while; 0 s"
+
+
+def empty(state):
+    for path in state.folder.glob("journal.db*"):
+        path.unlink()
+    state.path.touch()
+
+
+@pytest.mark.parametrize("words", [(), ("show", "last"), ("--json",)])
+def test_an_alarm_that_could_not_write_yet_is_not_said_never_to_have_run(words, state, ask):
+    empty(state)
+    with closing(RunLock(state.folder, "run")) as alive:
+        assert alive.take()
+        with pytest.raises(UnwrittenError, match="an alarm runs here and could not write anything down yet") as error:
+            ask(*words)
+        assert "name the folder" not in str(error.value)
+        state.path.unlink()  # not even that could be made
+        with pytest.raises(UnwrittenError, match="an alarm runs here"):
+            ask(*words)
+    with pytest.raises(BearAlarmError, match="name the folder of an alarm that has run"):
+        ask(*words)
+
+
+def test_an_empty_journal_on_a_full_disk_is_no_wonder(state, ask, monkeypatch):
+    empty(state)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 20, 1 << 20, 4096))
+    with pytest.raises(UnwrittenError, match="the journal is empty, and its disk is full: free some space"):
+        ask()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 0, 1 << 40))
+    with pytest.raises(NoJournalError), history.JournalReader(state.path):
+        pass

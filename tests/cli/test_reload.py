@@ -1,0 +1,262 @@
+"""SIGHUP: the config is read again while cameras are watched; a good one starts the alarm again in this process.
+
+A bad one changes nothing.
+"""
+
+import json
+import re
+import threading
+import urllib.request
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+
+from edge.cli import watch as reloading
+from edge.cli.watch import Stop, _watch
+from edge.device.watchdog import RESTART, Notifier
+from edge.errors import OptionError
+from edge.settings import Settings
+from edge.status import Status
+from tests.camera.test_streams import free_port
+from tests.helpers.fake_camera import LiveYard, soon, watching
+from tests.helpers.yard import yard_model
+
+
+@pytest.fixture
+def yard():
+    with LiveYard() as server:
+        yield server
+
+
+class Place:
+    """A folder with a model and a config that tells how the alarm is on ``port``; a call writes the config anew."""
+
+    def __init__(self, folder, cameras):
+        self.folder, self.port, self.cameras = folder, free_port(), cameras
+        yard_model(folder / "tiny.onnx")
+
+    def __call__(self, more="", cameras=None):
+        lines = "".join(f"  {name}: {source}\n" for name, source in (cameras or self.cameras).items())
+        head = f"model: tiny.onnx\nbell: no\nrecord: {{enabled: no}}\nhealth: {{listen: {self.port}}}\n"
+        (self.folder / "bear-alarm.yml").write_text(f"{head}cameras:\n{lines}{more}")
+
+
+@pytest.fixture
+def place(tmp_path, yard):
+    return Place(tmp_path, {"yard": yard.url})
+
+
+def frames(place, camera="yard", *, target=False):
+    """How many frames of a camera were looked at so far; None: it is not watched, or, ``target``, nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{place.port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        if target:
+            return None
+        raise
+    found = [line for line in lines if line.startswith(f'bear_alarm_camera_frames_total{{camera="{camera}"}}')]
+    return int(float(found[0].split()[-1])) if found else None
+
+
+def alarms(file):
+    return [json.loads(line)["type"] for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_what_is_changed_holds_from_then_on_and_the_camera_is_away_for_three_seconds_at_most(place, yard):
+    before, after = place.folder / "before.json", place.folder / "after.json"
+    place(f"command: {{on_alarm: 'cat >> {before}'}}\n")
+    with watching(cwd=place.folder) as alarm:
+        alarm.until("Watching yard")
+        assert soon(lambda: (frames(place) or 0) > 10)
+        place(f"command: {{on_alarm: 'cat >> {after}'}}\ndetect: {{schedule: daily 0-24}}\n")
+        alarm.hang_up()
+        said = alarm.until("was read again")
+        (unseen_s,) = re.findall(r"nothing was seen for ([\d.]+) s\.$", said)
+        assert float(unseen_s) <= 3.0
+        assert soon(lambda: (frames(place) or 0) > 10)
+        yard.bear = True
+        assert soon(lambda: alarms(after))
+    assert alarms(before) == []
+    assert yard.came == 2
+
+
+def test_a_bear_that_is_there_is_ended_and_told_again(place, yard):
+    """Nothing of it is lost: the journal has both events, in one file with those of before."""
+    place("events: e.jsonl\nstate: state\n")
+    with watching(cwd=place.folder) as alarm:
+        alarm.until("Watching yard")
+        yard.bear = True
+        assert soon(lambda: alarms(place.folder / "e.jsonl")[:1] == ["new"])
+        place("events: e.jsonl\nstate: state\ndetect: {fps: 8}\n")
+        alarm.hang_up()
+        alarm.until("was read again")
+        assert soon(lambda: alarms(place.folder / "e.jsonl").count("new") == 2)
+    events = [json.loads(line) for line in (place.folder / "e.jsonl").read_text().splitlines()]
+    first, second = dict.fromkeys(each["id"] for each in events)
+    assert [each["type"] for each in events if each["id"] == first][-1] == "end"
+    assert [each["type"] for each in events if each["id"] == second][-1] == "end"
+    assert all(each["durable"] for each in events)
+    assert len({each["boot_id"] for each in events}) == 2
+
+
+@pytest.mark.slow
+def test_a_bad_config_is_said_told_and_changes_nothing(place, yard):
+    told = place.folder / "told.json"
+    place(f"command: {{on_alarm: 'cat >> {told}'}}\nevents: e.jsonl\n")
+    with watching(cwd=place.folder) as alarm:
+        alarm.until("Watching yard")
+        assert soon(lambda: (frames(place) or 0) > 10)
+        place("sond: {play: [siren]}\ndetect: {fps: many}\n")
+        alarm.hang_up()
+        assert "sound" in alarm.until("sond")
+        alarm.until("fps")
+        alarm.until("Going on with the config of before")
+        alarm.until("the changed config is not used")
+        yard.bear = True
+        assert soon(lambda: alarms(told) == ["new"])
+        place(f"command: {{on_alarm: 'cat >> {told}'}}\nevents: e.jsonl\n")
+        alarm.hang_up()
+        alarm.until("was read again")
+        assert [line for line in alarm.said if "config: all is well again" in line]
+    labels = [event["label"] for event in map(json.loads, (place.folder / "e.jsonl").read_text().splitlines())]
+    assert labels.count("config") == 2
+    assert yard.came == 2
+
+
+def test_a_model_that_is_no_good_is_refused_and_another_good_one_is_taken(place, yard):
+    place("events: e.jsonl\n")
+    with watching(cwd=place.folder) as alarm:
+        alarm.until("Watching yard")
+        whole = (place.folder / "tiny.onnx").read_bytes()
+        (place.folder / "tiny.onnx").write_bytes(whole[:1000])
+        alarm.hang_up()
+        alarm.until("truncated")
+        alarm.until("Going on with the config of before")
+        (place.folder / "tiny.onnx").write_bytes(whole)
+        place("events: e.jsonl\n")
+        (place.folder / "bear-alarm.yml").write_text(
+            (place.folder / "bear-alarm.yml").read_text().replace("model: tiny.onnx\n", "")
+        )
+        alarm.hang_up()
+        alarm.until("was read again")
+        with urllib.request.urlopen(f"http://127.0.0.1:{place.port}/metrics", timeout=10) as answer:
+            assert 'model="bear@' in answer.read().decode()
+    assert yard.came == 2
+
+
+def test_cameras_come_and_go(place, yard):
+    with LiveYard() as bins:
+        place()
+        with watching(cwd=place.folder) as alarm:
+            alarm.until("Watching yard")
+            assert soon(lambda: (frames(place) or 0) > 5)
+            place(cameras={"yard": yard.url, "bins": bins.url})
+            alarm.hang_up()
+            alarm.until("was read again")
+            assert soon(lambda: (frames(place, "bins") or 0) > 5)
+            place(cameras={"bins": bins.url})
+            alarm.hang_up()
+            alarm.until("was read again")
+            assert frames(place) is None
+            assert soon(lambda: frames(place, "bins") > 5)
+    assert (yard.came, bins.came) == (2, 2)
+
+
+@pytest.mark.slow
+def test_a_camera_that_is_away_at_the_start_is_waited_for(place):
+    port = free_port()
+    place("command: {on_trouble: 'cat >> trouble.json'}\n", cameras={"yard": f"http://127.0.0.1:{port}/live.mjpg"})
+    with watching(cwd=place.folder) as alarm:
+        alarm.until("CAMERA")
+        with LiveYard(port):
+            alarm.until("camera well again")
+            assert soon(lambda: (frames(place) or 0) > 5)
+            alarm.process.terminate()
+            assert alarm.ended() == 0
+
+
+@pytest.mark.slow
+def test_quiet_it_says_nothing_of_what_goes_well(place, yard):
+    place()
+    with watching("--quiet", cwd=place.folder) as alarm:
+        assert soon(lambda: (frames(place, target=True) or 0) > 5)
+        place("trace: t.jsonl\n")
+        alarm.hang_up()
+        assert soon((place.folder / "t.jsonl").exists)
+        alarm.process.terminate()
+        assert alarm.ended() == 0
+    assert alarm.said == []
+    with watching("--quiet", "demo", cwd=place.folder) as alarm:  # its config is left aside
+        assert alarm.ended() == 0
+        with pytest.raises(AssertionError, match=r"was not said:\nBEAR  demo at [^\n]*$"):  # nothing but the alarm
+            alarm.until("bear-alarm.yml", within_s=1.0)
+
+
+def test_without_a_config_hanging_up_ends_it(place, yard):
+    with watching(yard.url, "--model", "tiny.onnx", "--no-evidence", cwd=place.folder) as alarm:
+        alarm.until("raises the alarm in")
+        alarm.hang_up()
+        assert alarm.ended() == 0
+
+
+def test_a_fault_of_ours_in_the_main_loop_does_not_end_the_watching(tmp_path, caplog):
+    stop, ticks = Stop(), []
+
+    def tick(now):
+        ticks.append(now)
+        if len(ticks) == 4:
+            stop.set()
+        raise RuntimeError("dictionary changed size during iteration")
+
+    alarm: Any = SimpleNamespace(
+        settings=Settings(), state=tmp_path, posts=[], alive=True, ask=lambda *_: None, start=lambda: None,
+        tick=tick, status=lambda now: Status("1", "m", 1.0), let_go=lambda: None,
+    )  # fmt: skip
+    assert _watch(alarm, None, stop, Notifier.from_environment({}), show=False) is None
+    assert len(ticks) == 4
+    assert caplog.text.count("the cameras are still watched") == 1  # said once
+
+
+def test_a_config_that_cannot_be_read_for_a_hanging_disk_is_a_problem(monkeypatch, tmp_path):
+    hangs = threading.Event()
+    alarm: Any = SimpleNamespace(classifier=None)
+    read: Any = lambda: hangs.wait(60.0)  # noqa: E731
+    reload = reloading.Reload(read, tmp_path / "c.yml", Notifier.from_environment({}))
+    stop = Stop()
+    stop.hung_up = True
+    assert reload(alarm, stop) is None
+    assert not stop.hung_up
+    assert reload.problem() is None
+    monkeypatch.setattr(reloading, "MAX_READ_S", 0.0)
+    assert "does not answer" in (reload.problem() or "")
+    stop.hung_up = True
+    assert reload(alarm, stop) is None
+    assert stop.hung_up  # for when that has been read
+    hangs.set()
+
+
+def test_where_the_new_alarm_cannot_be_made_the_one_of_before_is_made_again(monkeypatch, tmp_path):
+    good, bad = Settings(trace=tmp_path / "good"), Settings(trace=tmp_path / "bad")
+    made: list[Any] = []
+
+    def make(settings, **more):
+        made.append(settings)
+        if settings.trace == bad.trace:
+            raise OptionError("no such loudspeaker")
+        return SimpleNamespace(settings=settings, **more)
+
+    monkeypatch.setattr("edge.alarm.Alarm", make)
+    before: Any = SimpleNamespace(settings=good, classifier="old", condition=object())
+    new: Any = reloading.Checked(bad, "new")  # type: ignore[arg-type]
+    reload = reloading.Reload(Settings, tmp_path / "c.yml", Notifier.from_environment({}))
+    after: Any = reload.restarted(before, new, lambda event: None)
+    assert [each.trace for each in made] == [bad.trace, good.trace]
+    assert (after.classifier, after.settings.waits) == ("old", True)
+    assert "no such loudspeaker" in (reload.problem() or "")
+    before.settings = bad  # nor can that one by now
+    with pytest.raises(typer.Exit) as left:
+        reload.restarted(before, new, lambda event: None)
+    assert left.value.exit_code == RESTART

@@ -1,0 +1,213 @@
+"""The model file: which one is used, what is refused and with which sentence, and ``bear-alarm model``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from edge.cli import model as command
+from edge.detect import classifier as models
+from edge.detect.classifier import Classifier
+from edge.errors import BearAlarmError, ModelError, OptionError
+from tests.helpers.tiny import LABELS, SIZE, WEIGHTS, tiny_answer, tiny_card, write_tiny_model
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """A user with nothing chosen, whatever this machine's user has."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv(models.ENVIRONMENT, raising=False)
+    return tmp_path / "config" / "bear-alarm"
+
+
+def refused(path) -> str:
+    """The one sentence a model is refused with."""
+    with pytest.raises(ModelError) as caught:
+        Classifier(path)
+    sentence = str(caught.value)
+    assert sentence.startswith(str(path))
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize(("data", "why"), [(b"", "empty (0 bytes)"), (b"\x08\x09garbage" * 50, "truncated or not")])
+def test_bytes_that_are_no_model(tmp_path, data, why):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    assert why in refused(path)
+
+
+def test_a_missing_model(tmp_path):
+    assert "no such model file" in refused(tmp_path / "gone.onnx")
+
+
+def test_a_truncated_model(tmp_path):
+    path = write_tiny_model(tmp_path / "m.onnx", tiny_card())
+    whole = path.read_bytes()
+    for part in (0.3, 0.6, 0.99):
+        path.write_bytes(whole[: int(len(whole) * part)])
+        refused(path)
+
+
+def changed(**fields: object) -> str:
+    """The tiny card's JSON with fields as given."""
+    return json.dumps(asdict(tiny_card()) | fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "carries no bear-alarm card"),
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        (changed(card_version=3), "its card is version 3"),
+        (changed(labels=LABELS[:4], golden=[]), "no golden vectors"),
+        (changed(labels=(*LABELS[:4], "yeti")), None),
+        (changed(alarm_labels=("yeti",)), "'yeti' is not among its labels"),
+        (changed(alarm_labels=LABELS), "every label raises an alarm"),
+        (changed(input_sizes=(33,)), "not multiples of 32"),
+        (changed(thresholds={}), "no threshold for mode"),
+        (changed(prior=0.0), "prior 0.0"),
+        (changed(golden_tolerance=0.0), "golden tolerance 0.0"),
+        (changed(golden_tolerance=0.9), "golden tolerance 0.9"),
+        (changed(golden_tolerance=float("nan")), "golden"),
+        (changed(crop=asdict(tiny_card().crop) | {"context": 0.5}), "crop context 0.5"),
+        (changed(crop=asdict(tiny_card().crop) | {"square": False}), "not square"),
+        (changed(crop=asdict(tiny_card().crop) | {"shrink": "INTER_CUBIC"}), "INTER_CUBIC"),
+        (changed(golden=[asdict(tiny_card().golden[0]) | {"png_base64": "abc"}]), "golden vectors cannot be computed"),
+        (changed(golden=[asdict(tiny_card().golden[0]) | {"png_base64": ""}]), "golden vector"),
+        (changed(temperature="warm"), "temperature"),
+    ],
+)
+def test_a_card_that_cannot_be(tmp_path, text, why):
+    path = write_tiny_model(tmp_path / "m.onnx", None, text=text)
+    if why is None:  # any name will do as a label, as long as the card agrees with itself
+        assert Classifier(path).card.labels[-1] == "yeti"
+    else:
+        assert why in refused(path)
+
+
+def test_labels_that_the_network_does_not_have(tmp_path):
+    golden = tuple(replace(vector, probabilities=vector.probabilities[:4]) for vector in tiny_card().golden)
+    path = write_tiny_model(tmp_path / "m.onnx", replace(tiny_card(), labels=LABELS[:4], golden=golden))
+    assert "answers 5 labels and its card names 4" in refused(path)
+
+
+def test_a_network_that_computes_something_else(tmp_path):
+    path = write_tiny_model(tmp_path / "m.onnx", tiny_card(), weights=np.roll(WEIGHTS, 1, axis=1))
+    assert "computes the model wrongly" in refused(path)
+
+
+def test_the_committed_network_answers_by_colour(tmp_path):
+    classifier = Classifier(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
+    crops = np.random.default_rng(3).integers(0, 255, (6, SIZE, SIZE, 3), np.uint8)
+    assert classifier(crops)[0] == pytest.approx(tiny_answer(crops), abs=1e-5)
+
+
+def test_the_order_in_which_a_model_is_found(tmp_path, monkeypatch, own_folder):
+    assert models.chosen() == own_folder / "model.onnx"
+    named, environment, bundled = tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "c.onnx"
+    for path in (named, environment, bundled):
+        path.write_bytes(b"x")
+    monkeypatch.setattr(models, "BUNDLED", bundled)
+    assert models.find() == bundled
+    own_folder.mkdir(parents=True)
+    (own_folder / "model.onnx").write_bytes(b"x")
+    assert models.find() == own_folder / "model.onnx"
+    monkeypatch.setenv(models.ENVIRONMENT, str(environment))
+    assert models.find() == environment
+    assert models.find(str(named)) == named
+
+
+def test_a_model_that_is_not_there_is_said(tmp_path, monkeypatch):
+    with pytest.raises(ModelError, match=r"gone\.onnx: no such model file \(--model\)"):
+        models.find(str(tmp_path / "gone.onnx"))
+    with pytest.raises(ModelError, match="names a folder"):
+        models.find(str(tmp_path))
+    monkeypatch.setattr(models, "BUNDLED", tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="ships no model"):
+        models.find()
+
+
+def test_use_keeps_the_last_good_model_and_refuses_a_bad_one(tmp_path, own_folder, monkeypatch):
+    first = write_tiny_model(tmp_path / "1.onnx", tiny_card())
+    second = write_tiny_model(tmp_path / "2.onnx", replace(tiny_card(), name="second"))
+    command.use(str(first))
+    command.use(str(second))
+    assert models.find().read_bytes() == second.read_bytes()
+    assert (own_folder / "model.previous.onnx").read_bytes() == first.read_bytes()
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(second.read_bytes()[:-100])
+    with pytest.raises(ModelError):
+        command.use(str(bad))
+    assert models.find().read_bytes() == second.read_bytes()
+    assert sorted(path.name for path in own_folder.iterdir()) == ["model.onnx", "model.previous.onnx"]
+    monkeypatch.setattr(models, "BUNDLED", first)
+    command.use(None, bundled=True)
+    assert models.find() == first
+    with pytest.raises(OptionError, match="name one model file"):
+        command.use(None)
+
+
+def test_a_chosen_model_gone_bad_gives_way_to_the_last_good_one(tmp_path, own_folder, caplog):
+    good = write_tiny_model(tmp_path / "1.onnx", tiny_card())
+    command.use(str(good))
+    command.use(str(write_tiny_model(tmp_path / "2.onnx", replace(tiny_card(), name="second"))))
+    (own_folder / "model.onnx").write_bytes(b"")
+    assert models.load().path == own_folder / "model.previous.onnx"
+    assert "0 bytes" in caplog.text
+    with pytest.raises(BearAlarmError, match="empty"):
+        models.load(str(own_folder / "model.onnx"))
+
+
+def test_show_and_check_tell_what_the_card_says(tmp_path, capsys):
+    path = str(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
+    command.show(path)
+    shown = capsys.readouterr().out
+    told = "For tests only.", "CC0", "0.700: recall 0.900 of 20 bear pictures", "field 120", "golden vectors"
+    side = tiny_card().input_sizes[0]
+    assert f"uint8, NHWC [N, {side}, {side}, 3], BGR, 0 to 255; scaling is inside" in " ".join(shown.split())
+    for words in told:
+        assert words in shown
+    assert f"  SHA-256       {Classifier(path).digest}\n" in shown
+    command.show(path, as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["card"]["labels"] == list(LABELS)
+    assert facts["card"]["digests"]["table"] == "0" * 64
+    assert facts["float_fallback"] is False
+    command.check(path)
+    assert "good" in capsys.readouterr().out
+
+
+def test_show_fits_a_screen_however_long_the_card_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    long = replace(
+        tiny_card(),
+        licence="not free to use: " + "many words of many people, " * 4,
+        counts_by_source={f"somebody/a-long-name-of-a-data-set-{n}": n for n in range(30)},
+        counts_by_licence={f"licence {n}, with a proviso": n for n in range(9)},
+        digests={"a_very_long_name_of_a_digest_sha256": "2" * 64},
+        parity=replace(tiny_card().parity, int8_max_abs_dp=0.3, int8_decision_agreement=0.98, int8_recall_loss=-0.0169),
+    )
+    command.show(str(write_tiny_model(tmp_path / "m.onnx", long)))
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) <= 32
+    assert max(map(len, shown[1:])) <= 80  # the first names the file
+    assert "1.69 points gained" in "\n".join(shown)
+    assert "and 28 more" in " ".join(" ".join(shown).split())
+
+
+def test_points_of_recall_are_gained_or_lost():
+    assert command.points(-0.0169) == "1.69 points gained"
+    assert command.points(0.012) == "1.20 points lost"
+    assert command.points(-0.0083, bound=True) == "at least 0.83 points gained"
+    assert command.points(0.0, bound=True) == "at most 0.00 points lost"
+
+
+def test_the_shipped_model_is_good():
+    classifier = Classifier(models.BUNDLED)
+    assert classifier.golden_error <= classifier.card.golden_tolerance
+    assert classifier.card.notice
