@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tokenize
 import tomllib
 import zipfile
 from email.message import Message
@@ -192,3 +193,58 @@ def test_make_says_what_is_missing(tmp_path: Path, lacks: str, said: str):
     assert (ran.returncode == 0) == (lacks == "nothing"), ran.stderr
     assert said in ran.stderr
     assert ran.stderr.count("apt install") <= 1
+
+
+# Names that the code no longer uses, and what it says instead: a search for the old one finds nothing.
+RETIRED = [
+    "Offenders",
+    "Happening",
+    "Alongside",
+    "TroubleWatch",
+    "Teller",
+    "AtOnce",
+    "Away",
+    "Keeping",
+    "GoingOn",
+    "ChannelPlan",
+    "Post",
+    "Stint",
+    "HangingError",
+    "Newest",
+    "Spell",
+    "KeptSource",
+    "Onward",
+    "Arrivals",
+    "FollowSource",
+    "PairedSource",
+    "Later",
+    "Papers",
+    "Film",
+    "Pile",
+    "Visit",
+    "Desk",
+    "Cover",
+    "Patient",
+    "Vault",
+    "Bell",
+    "Parcel",
+    "Turn",
+    "Alive",
+    "WordFirst",
+    "akin",
+    "same_s",
+    "arriving",
+]
+
+
+@pytest.mark.parametrize("folder", ["edge", "train", "export"])
+def test_no_retired_name_comes_back(folder: str):
+    code = {path: set(re.findall(r"\b\w+\b", code_of(path))) for path in (ROOT / folder).rglob("*.py")}
+    assert not {f"{path}: {name}" for path, names in code.items() for name in names & set(RETIRED)}
+
+
+def code_of(path: Path) -> str:
+    """Return a file's code without its comments and texts."""
+    kept = (tokenize.NAME, tokenize.OP)
+    with path.open("rb") as file:
+        return " ".join(token.string for token in tokenize.tokenize(file.readline) if token.type in kept)

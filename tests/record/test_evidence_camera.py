@@ -18,7 +18,7 @@ BOX = (0.4, 0.5, 0.1, 0.2)
 SMALL = scene(160, 90)
 
 
-class Desk:
+class ReviewServer:
     """Takes papers and films, and lays them in lists."""
 
     def __init__(self):
@@ -37,7 +37,7 @@ class Desk:
 
 
 def camera(tmp_path, **options):
-    desk = Desk()
+    desk = ReviewServer()
     return CameraEvidence(tmp_path, desk, **options), desk
 
 
