@@ -106,7 +106,7 @@ class SelfMonitor:
                 log.warning("%s", self._effort.why or "all frames are looked at again")
 
     def add_to(self, status: Status, now: float) -> Status:
-        """The status with what is known here."""
+        """Return the status with what is known here."""
         return replace(
             status,
             inference_age_s=self._pulse.age_s(now),
@@ -155,7 +155,7 @@ def evidence_writer(
     default: Path = DEFAULT,
     written: Callable[[Event, Path], object] | None = None,
 ) -> EvidenceWriter | None:
-    """The writer. A disk that takes nothing now is tried again; where no folder can be, one asked for is an error.
+    """Return the writer. A disk that fails now is tried again; a folder that can never be is an error if named.
 
     A default folder that cannot be, or may not be made here, is gone without; so is all of it where none is kept.
     """
@@ -185,7 +185,7 @@ def evidence_writer(
 
 
 def _may_be_made(place: Path) -> bool:
-    """Whether this user may have a folder there; whatever else the disk says, it may be well again tomorrow."""
+    """Return True if this user may have a folder there; whatever else the disk says, it may be well again tomorrow."""
     try:
         make_folder(place)
     except OSError as error:
@@ -197,7 +197,7 @@ def _may_be_made(place: Path) -> bool:
 
 
 def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False) -> Source:
-    """A camera's source; a live one is opened anew for ever. Raises SourceError, OptionError.
+    """Return a camera's source; a live one is opened anew for ever. Raises SourceError, OptionError.
 
     ``state``: the folder in which a folder that is followed is remembered, so that the next run goes on there.
     ``waits``: a live one that cannot be opened now, or whose stream ends, is a camera that is down; else it must open
@@ -247,7 +247,7 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
 
 
 def connect(source: Source, watcher: Watcher) -> None:
-    """A kept source's troubles go to its watcher; of two streams each has its own."""
+    """Send a source's faults to its watcher; of two streams each has its own."""
 
     def report(trouble: CameraFault | None, at: float) -> None:
         watcher.report(trouble, at, source.name)
@@ -299,21 +299,21 @@ class CameraThread:
 
     @property
     def alive(self) -> bool:
-        """Whether it is still at work."""
+        """Return True if it is still at work."""
         return self._thread.is_alive()
 
     @property
     def awaits_frame(self) -> bool:
-        """Whether it is a live camera that has given no frame yet."""
+        """Return True if it is a live camera that has given no frame yet."""
         return self.alive and self.source.live and not self.watcher.single_images and self.watcher.frame_at is None
 
     @property
     def played(self) -> bool:
-        """Whether it was a clip, a folder or the like, and is over."""
+        """Return True if it was a clip, a folder or the like, and is over."""
         return self._ended and not self.source.live and self.failed is None
 
     def fresh(self, now: float) -> bool:
-        """Whether its frames are being looked at, as they come; ``now``: time.monotonic().
+        """Return True if its frames are being looked at, as they come; ``now``: time.monotonic().
 
         In a folder the next picture may arrive tomorrow: what counts is that it is looked through. A camera that is
         let go of is not looked at, though its last frame is new: that its bear's event ends does not mean "no bear".
@@ -336,7 +336,7 @@ class CameraThread:
             self._thread.join(max(within_s, 0.0))
 
     def status(self, now: float) -> CameraStatus:
-        """How it is; from any thread."""
+        """Return how it is; from any thread."""
         frame_at = self.watcher.frame_at
         beat = max(at for at in (self._alive_at, frame_at, self.source.alive_at) if at is not None)
         told = self.watcher.troubles.now
@@ -406,7 +406,7 @@ def end_all(posts: Sequence[CameraThread]) -> None:
 
 
 def complaints(posts: Sequence[CameraThread]) -> list[str]:
-    """What ended sources that gave no more frames, a sentence each."""
+    """Return what ended sources that gave no more frames, a sentence each."""
     return [str(post.failed) for post in posts if isinstance(post.failed, SourceError)]
 
 
@@ -429,7 +429,10 @@ class Shared:
 
 
 def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
-    """The rule of the model's card as this camera's settings have it. Raises OptionError for one that never alarms."""
+    """Return the rule of the model's card as this camera's settings have it.
+
+    Raises OptionError for one that never alarms.
+    """
     from edge.decide.evidence import Rule
 
     rule = Rule.from_card(
@@ -447,7 +450,7 @@ def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
 
 
 def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
-    """The watcher of one camera. Raises OptionError."""
+    """Return the watcher of one camera. Raises OptionError."""
     from edge.alert.events import EventPublisher
     from edge.decide.alarms import Decider
     from edge.decide.repeat_alarms import RepeatAlarmFilter
@@ -650,7 +653,7 @@ class Alarm:
             self.alerting.silence()
 
     def losses(self) -> list[str]:
-        """One line for each of those told that failed, hung, or left something undone."""
+        """Return one line for each of those told that failed, hung, or left something undone."""
         return self.alerting.losses() if self.alerting else []
 
     def start(self) -> None:
@@ -664,7 +667,7 @@ class Alarm:
 
     @property
     def alive(self) -> bool:
-        """Whether any camera is still watched."""
+        """Return True if any camera is still watched."""
         return any(post.alive for post in self.posts)
 
     def tick(self, now: float) -> None:
@@ -677,7 +680,7 @@ class Alarm:
             self.reviews.tick(now)
 
     def status(self, now: float | None = None) -> Status:
-        """How all of it is now; from any thread."""
+        """Return how all of it is now; from any thread."""
         now = time.monotonic() if now is None else now
         alerting, posts = self.alerting, tuple(self.posts)
         assert alerting

@@ -185,12 +185,12 @@ class StoppableThread:
 
     @property
     def going(self) -> bool:
-        """Whether it is at work."""
+        """Return True if it is at work."""
         return self._going
 
     @property
     def over(self) -> bool:
-        """Whether its time is over."""
+        """Return True if its time is over."""
         return time.monotonic() >= self._until
 
     def wait_unless_stopped(self, seconds: float) -> bool:
@@ -330,22 +330,22 @@ class Worker(Generic[Item]):
             self._changed.notify_all()
 
     def wants(self, item: Item) -> bool:
-        """Whether the item would be worked on, and answered."""
+        """Return True if the item would be worked on, and answered."""
         return self._wanted is None or self._wanted(item)
 
     @property
     def hanging(self) -> int:
-        """How many calls hang now, 0 to 3."""
+        """Return how many calls hang now, 0 to 3."""
         return self._left
 
     def problem(self) -> str | None:
-        """One sentence while calls hang, or when the last one failed; None while all is well."""
+        """Return one sentence while calls hang, or when the last one failed; None while all is well."""
         if self._left:
             return f"{self.name} hangs: {self._hung_words} ({self._left} of {MAX_HUNG})"
         return f"{self.name} failed: {self._failing}" if self._failing else None
 
     def status(self) -> str:
-        """One line for people: what was done, and what went wrong."""
+        """Return one line for people: what was done, and what went wrong."""
         words = [f"{self.done} done" + ("" if self.last_ms is None else f" (the last call took {self.last_ms:.0f} ms)")]
         counts = (self.failures, "failed"), (self.dropped, "dropped"), (self.hung, "hung")
         words += [f"{count} {what}" for count, what in counts if count]
@@ -488,7 +488,7 @@ def in_background(
     at_end: Callable[[], Any] | None = None,
     wanted: Callable[[Event], bool] | None = None,
 ) -> Worker[Event]:
-    """The sink with its own worker; its events' latency runs up to the moment the sink is called."""
+    """Return the sink with its own worker; its events' latency runs up to the moment the sink is called."""
 
     def call(event: Event, waited_s: float) -> None:
         late = None if event.latency_ms is None else round(event.latency_ms + waited_s * 1000.0, 2)

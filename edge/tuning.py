@@ -158,7 +158,10 @@ class Tuned:
 
 
 def parse_budget(words: str, option: str = "--budget") -> Budget:
-    """The budget that words such as '1/week', '2/month' or '1/day' mean. Raises OptionError that names ``option``."""
+    """Return the budget that words such as '1/week', '2/month' or '1/day' mean.
+
+    Raises OptionError that names ``option``.
+    """
     match = _BUDGET.fullmatch(words.lower())
     if not match or match[2] not in PERIODS_H or not float(match[1]) > 0:
         raise OptionError(
@@ -226,7 +229,7 @@ def choose(heard: Iterable[Heard], rule: Rule, levels: Sequence[float], budget: 
 
 
 def _from(levels: Sequence[Level], good: Callable[[Level], bool]) -> Level | None:
-    """The least level from which on all are good: alarms that come later may no longer be one, so one may be luck."""
+    """Return the lowest level from which on all are good: a single good level may be luck."""
     bad = max((number for number, level in enumerate(levels) if not good(level)), default=-1)
     return levels[bad + 1] if bad + 1 < len(levels) else None
 
@@ -311,7 +314,7 @@ def reels_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, Trac
 
 
 def least_level(reels: Sequence[TraceRun]) -> float:
-    """The level that live cameras alarmed at, below which their traces say nothing; 0 where nothing limits it."""
+    """Return the level that live cameras alarmed at: below it their traces say nothing; 0 if nothing limits it."""
     live = (moment for reel in reels if reel.live for moment in reel.moments)
     return min((standing.alarm_at for moment in live for standing in moment.standings), default=0.0)
 
@@ -356,7 +359,7 @@ def replay(path: Path, reel: TraceRun, rule: Rule, levels: Sequence[float], zone
 
 
 def _check(path: Path, reel: TraceRun, rule: Rule) -> None:
-    """Raises OptionError where the reel was decided by other thresholds, or does not say enough."""
+    """Check a recording. Raises OptionError if it was decided by other thresholds or does not say enough."""
     if reel.live and any(summary.most is None for summary in reel.summaries):
         raise OptionError(
             f"{path}: was begun by an older bear-alarm that did not note how much evidence there was; "

@@ -494,12 +494,12 @@ class Difference:
 
     @property
     def gain(self) -> bool:
-        """Whether the new one is shown to be higher: by the test and by the interval, for each alone may err."""
+        """Return True if the new one is shown to be higher: by the test and by the interval, for each alone may err."""
         return self.p <= 0.05 and self.low > 0
 
     @property
     def loss(self) -> bool:
-        """Whether the new one is shown to be lower."""
+        """Return True if the new one is shown to be lower."""
         return self.p <= 0.05 and self.high < 0
 
 
@@ -757,7 +757,7 @@ def reliability(
     expected = float(shown(0.0)[1].mean())
 
     def may_show(drawn: NDArray[np.float64]) -> bool:
-        """Whether what was counted is no outlier among larger ones."""
+        """Return True if what was counted is no outlier among larger ones."""
         return bool((drawn >= plain - 1e-12).mean() > 0.025)
 
     return Reliability(

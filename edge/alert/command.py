@@ -44,7 +44,7 @@ class Command:
 
     @property
     def shown(self) -> str:
-        """The command for people: its first word alone, for any other may be a password or a PIN."""
+        """Return the command for people: its first word alone, for any other may be a password or a PIN."""
         first, *more = self.line.split() or [""]
         words = ["…" if "=" in first else first, *(["…"] if more and "=" not in first else [])]
         return f"`{' '.join(words)}`"
@@ -101,7 +101,7 @@ def _stderr() -> int:
 
 
 def command_in_doubt(line: str, option: str = "--on-alarm") -> str | None:
-    """One sentence when the first word of an option's command line is nothing the shell could run; None when it may be.
+    """Return a sentence if the shell cannot run the first word of an option's command line, else None.
 
     Only plain words are judged: no assignments, expansions or other constructs of the shell, and not on Windows.
     """

@@ -60,7 +60,7 @@ class SinkSpec:
 
 
 def local_plans(settings: AlertSettings) -> list[SinkSpec]:
-    """Each of them; ``make`` raises OptionError for what can never work."""
+    """Return each of them; ``make`` raises OptionError for what can never work."""
     plans = [_relay(words) for words in settings.relays]
     plans += [_sound(what, settings) for what in settings.sounds]
     if settings.deterrent:
@@ -307,7 +307,7 @@ class LocalSinks:
         self._told = {key: told for key in self._plans if (told := made.get(key) or self._told.get(key))}
 
     def _made(self, plans: Sequence[SinkSpec], *, again: bool = False) -> dict[Hashable, _Told]:
-        """Each that can be made, ready and with its worker; none is made where one can never work."""
+        """Return each that can be made, ready and with its worker; none is made where one can never work."""
         made: dict[Hashable, _Told] = {}
         try:
             for plan in plans:
@@ -353,7 +353,7 @@ def _beside(name: str, call: Callable[[], object]) -> None:
 
 
 def _problem(sink: Ask, before: Ask) -> str | None:
-    """What a sink says, or what is wrong before it is needed."""
+    """Return what a sink says, or what is wrong before it is needed."""
     return sink() or before()
 
 
@@ -379,7 +379,7 @@ def channel_plans(
     stats: Callable[[], Mapping[str, object]],
     guest: bool,
 ) -> list[ChannelSpec]:
-    """One for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
+    """Return one for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
 
     So does this for an MQTT broker, which is connected to as soon as it is made.
     """
@@ -419,7 +419,7 @@ def channel_plans(
 def made(
     plans: Sequence[ChannelSpec], missing: Unavailable, beside: Collection[str] = (), *, again: bool = False
 ) -> dict[Hashable, Channel]:
-    """The channels that can be made now, by their plans' keys; the others are ``missing``.
+    """Return the channels that can be made now, by their plans' keys; the others are ``missing``.
 
     ``beside``: keys of channels that are there already, of which none may be a second. Raises OptionError, having
     closed what was made, for what can never work, unless ``again``.
@@ -595,7 +595,7 @@ class OpenEvents:
                 show(event)
 
     def show_to(self, shown: Mapping[Sink, Sink], cameras: Collection[str]) -> None:
-        """These are passed events of these cameras from now on; who is new has been told what goes on on return.
+        """Pass events of these cameras to these sinks from now on; tell new ones first what is going on.
 
         ``shown``: who takes events -> the state behind it, which is told what goes on at once, and not when there is
         time for it.
@@ -624,7 +624,7 @@ LINES_S = 30.0  # what a file of lines may take
 
 
 def _well() -> None:
-    """Nothing is wrong."""
+    """Say that nothing is wrong."""
 
 
 @dataclass(frozen=True)
@@ -772,7 +772,7 @@ class JournalSink:
 
 
 def _either(sink: Ask, before: Ask) -> str | None:
-    """What a sink says, or what is known to be wrong before it is needed."""
+    """Return what a sink says, or what is known to be wrong before it is needed."""
     return sink() or before()
 
 
@@ -846,17 +846,17 @@ class Alerting:
 
     @property
     def journal(self) -> Journal | None:
-        """The journal, where there is one."""
+        """Return the journal, where there is one."""
         return self._keeping.journal
 
     @property
     def missing(self) -> dict[str, str]:
-        """Who cannot be told here and now, and why."""
+        """Return who cannot be told here and now, and why."""
         return self._at_once.missing.why | self._away.missing.why
 
     @property
     def deliverers(self) -> list[Deliverer]:
-        """One for each place over a network."""
+        """Return one for each place over a network."""
         return self._away.deliverers
 
     @property
@@ -867,11 +867,11 @@ class Alerting:
 
     @property
     def problems(self) -> dict[str, str]:
-        """What is told to be wrong and not over, by part."""
+        """Return what is told to be wrong and not over, by part."""
         return self._health.problems
 
     def expected(self, event: Event) -> dict[str, bool]:
-        """Who answers to this event, in the order they are told, and whether one that fails is tried again."""
+        """Return who answers to this event, in the order they are told, and whether one that fails is tried again."""
         found = dict.fromkeys(self.missing, False) | {each.name: False for each in self.workers if each.wants(event)}
         found |= {each.key: True for each in self.deliverers}
         return found | {f"{each.key}, picture": True for each in self.deliverers if each.channel.pictures}
@@ -886,7 +886,7 @@ class Alerting:
         return {each.key for each in self.deliverers if each.stats.parked}
 
     def tell(self, event: Event) -> None:
-        """An event that comes from no camera, to everyone."""
+        """Publish an event that comes from no camera."""
         for sink in tuple(self.sinks):
             sink(event)
 
@@ -905,11 +905,11 @@ class Alerting:
         self._keeping.tick(now)
 
     def attach(self, event: Event, picture: Path) -> None:
-        """The picture of an event lies on the disk: who takes pictures gets it after the word."""
+        """Give an event's picture, which is on the disk, to whatever takes pictures, after the event."""
         self._keeping.attach(event, picture)
 
     def losses(self) -> list[str]:
-        """One line for each that failed, hung, or left something undone."""
+        """Return one line for each that failed, hung, or left something undone."""
         lines = [each.status() for each in self.workers if each.failures or each.dropped or each.hung]
         stats = ((each, each.stats) for each in self.deliverers)
         return lines + [each.status() for each, found in stats if found.parked or found.waiting or found.hung]

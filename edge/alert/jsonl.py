@@ -81,7 +81,7 @@ class JsonLines:
 
 
 def _open(path: Path) -> FileIO:
-    """The file, at its end. Raises OSError."""
+    """Return the file, at its end. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -116,7 +116,7 @@ class Mqtt:
         return self._connection.up
 
     def wants(self, event: Event) -> bool:
-        """Every event."""
+        """Return every event."""
         return True
 
     def send(self, message: Message) -> None:
@@ -241,7 +241,7 @@ class Mqtt:
         return True
 
     def _say(self, *, all_of_it: bool, anew: bool = False) -> None:
-        """The state as it is now, or what has changed in it; what is retained as well, where somebody listens ``anew``.
+        """Publish the state as it is now, or what has changed; with ``anew`` what is retained too.
 
         The device becomes available last: until then nobody believes what the broker kept of the run before.
         """
@@ -474,7 +474,7 @@ SERIAL = Path("/sys/firmware/devicetree/base/serial-number")  # a Raspberry Pi's
 
 
 def segment(camera: str) -> str:
-    """A camera's name as one level of a topic, of ``A-Z a-z 0-9 _ -`` alone; no two cameras share one.
+    """Return a camera's name as one level of a topic, of ``A-Z a-z 0-9 _ -`` alone; no two cameras share one.
 
     A name that cannot be taken as it is gets eight figures of its SHA-256 behind it.
     """
@@ -498,7 +498,7 @@ class Topics:
 
     @property
     def events(self) -> str:
-        """Each event's JSON."""
+        """Return each event's JSON."""
         return f"{self.prefix}/events"
 
     @property
@@ -508,7 +508,7 @@ class Topics:
 
     @property
     def test_picture(self) -> str:
-        """The picture of a test, JPEG; not retained, and no camera's, whatever one is called."""
+        """Return the picture of a test, JPEG; not retained, and no camera's, whatever one is called."""
         return f"{self.prefix}/test_picture"
 
     def seeing(self, camera: str) -> str:
@@ -532,7 +532,7 @@ class Topics:
         return f"{self.prefix}/{segment(camera)}/last_alarm"
 
     def snapshot(self, camera: str) -> str:
-        """The last evidence picture, JPEG; retained."""
+        """Return the last evidence picture, JPEG; retained."""
         return f"{self.prefix}/{segment(camera)}/snapshot"
 
 
@@ -953,7 +953,7 @@ class Connection:
             self._say_problem(lost(self.settings.where, reason.value, str(reason), was_up=was_up))
 
     def _suspect(self) -> None:
-        """A message may have ended the connection; a picture sooner than a word, also where it only takes too long."""
+        """Note that a message may have ended the connection; a picture sooner than an event."""
         picture, word = self._flights.get("picture"), self._flights.get("word")
         flight = picture or word
         if flight is None:

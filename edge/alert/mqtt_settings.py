@@ -92,7 +92,7 @@ class Settings:
 
 
 def settings_from_url(url: str) -> Settings:
-    """The settings a URL means: ``mqtt://user:password@host:1883/prefix?every=30`` or ``mqtts://…?ca=/path.pem``.
+    """Return the settings of a URL: ``mqtt://user:password@host:1883/prefix?every=30`` or ``mqtts://…?ca=/path.pem``.
 
     Raises OptionError in one sentence that shows nothing a password could be part of.
     """

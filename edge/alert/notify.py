@@ -104,10 +104,10 @@ class Notify:
         return None
 
     def listen(self, call: Callable[[], None]) -> None:
-        """Nothing is held that could come back: nobody is called."""
+        """Do nothing: no connection is held that could come back."""
 
     def close(self) -> None:
-        """Nothing is held between two messages."""
+        """Do nothing: no connection is held between two messages."""
 
     def _refusal(self, scheme: str) -> BearAlarmError:
         """Return why there is no service, for the person who gave the URL."""
@@ -129,12 +129,12 @@ class Notify:
 
 
 def new_topic() -> str:
-    """A topic for ntfy.sh that nobody guesses."""
+    """Return a topic for ntfy.sh that nobody guesses."""
     return f"bears-{secrets.token_hex(8)}"  # small letters and digits: somebody types it into a phone
 
 
 def guessable(url: str) -> str | None:
-    """One sentence for a topic of ntfy.sh that others may guess; None for any other URL."""
+    """Return one sentence for a topic of ntfy.sh that others may guess; None for any other URL."""
     try:
         parts = urlsplit(url.strip())
         topics = [part for part in (parts.netloc, *parts.path.split("/")) if part and part != "ntfy.sh"]
@@ -225,7 +225,7 @@ LINES = 8  # events named one by one in a digest
 
 
 def title_and_body(message: Message, now: datetime, zone: tzinfo | None = None) -> tuple[str, str]:
-    """A message's title and text; ``now`` is aware, and times are told in ``zone``: left out, this machine's."""
+    """Return a message's title and text; ``now`` is aware, and times are told in ``zone``: left out, this machine's."""
     title, body = _of_many(message.events, now, zone) if message.digest else _of_one(message, now, zone)
     return readable(title), readable(body)
 
@@ -267,7 +267,7 @@ def _title(event: Event) -> str:
 
 
 def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
-    """One line: what, how sure, where, when."""
+    """Return one line: what, how sure, where, when."""
     when = _when(event, now, zone)
     if event.kind == "bear":
         words = [(event.label or "bear").replace("_", " ").capitalize()]

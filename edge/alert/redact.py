@@ -35,7 +35,7 @@ _SCHEMES = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 
 
 def scrub(words: str, secrets: Iterable[str] = ()) -> str:
-    """One line of at most 300 characters in which no URL has a user, password, path or query, and no secret is left.
+    """Return one line of at most 300 characters without secrets, and without a URL's login, path and query.
 
     ``secrets`` are hidden wherever they stand, also escaped as in a URL.
     """
@@ -64,7 +64,7 @@ def secrets_of(url: str) -> tuple[str, ...]:
 
 
 def address_of(url: str) -> str:
-    """A URL as it may be shown: scheme, host and port; the scheme alone, or nothing, where the rest may be secret."""
+    """Return a URL as it may be shown: scheme, host and port; less if the rest may be secret."""
     scheme, place, tail = _parts(url)
     if "://" not in url or not re.fullmatch(r"[a-zA-Z0-9+.-]{1,32}", scheme):
         return "…"
@@ -99,7 +99,7 @@ def _address(match: re.Match[str]) -> str:
 
 
 def _spellings(secrets: Iterable[str]) -> set[str]:
-    """Each secret as it stands, and escaped and not as URLs and their libraries do it."""
+    """Return each secret as it stands, and escaped and not as URLs and their libraries do it."""
     found: set[str] = set()
     for secret in secrets:
         plain = {secret, unquote(secret), unquote_plus(secret)}
@@ -120,14 +120,14 @@ class WebAddress:
 
     @property
     def url(self) -> str:
-        """The whole without the login."""
+        """Return the whole without the login."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == _port(self.tls) else f":{self.port}"
         return f"{'https' if self.tls else 'http'}://{host}{port}{self.path}"
 
 
 def web_address(url: str, whose: str) -> WebAddress:
-    """The parts of a URL; ``whose``, for the words: "the webhook". Raises OptionError, without secrets."""
+    """Return the parts of a URL; ``whose``, for the words: "the webhook". Raises OptionError, without secrets."""
     problem = f"{whose}'s address ({address_of(url)})"
     try:
         parts = urlsplit(url)

@@ -95,7 +95,7 @@ class Sound:
 
     @property
     def player(self) -> str:
-        """The name of the program that is tried first."""
+        """Return the name of the program that is tried first."""
         return self._players[0].name
 
     def __call__(self, event: Event) -> None:
@@ -198,7 +198,7 @@ class Sound:
         return playing
 
     def _silence(self) -> None:
-        """Here and not in the thread that looks after it, which may be held up."""
+        """Stop it here, not in the thread that looks after it: that may be held up."""
         playing = self._sounding
         if playing:
             playing.kill()
@@ -267,7 +267,7 @@ class Wav:
         return len(self.data) / self.block / self.rate
 
     def lasting(self, seconds: float) -> bytes:
-        """A whole WAV file of that length: cut, or again and again."""
+        """Return a whole WAV file of that length: cut, or again and again."""
         size = max(round(seconds * self.rate), 1) * self.block
         data = (self.data * (size // len(self.data) + 1))[:size]
         padded = data + b"\0" * (size % 2)
@@ -276,7 +276,7 @@ class Wav:
 
 
 def read_wav(path: Path, most_s: float) -> Wav:
-    """The file's first ``most_s`` seconds. Raises OptionError with a sentence for what cannot be played.
+    """Return the file's first ``most_s`` seconds. Raises OptionError with a sentence for what cannot be played.
 
     UnavailableError for a file that is not there: its disk may not be mounted yet.
     """
@@ -333,7 +333,7 @@ class Player:
 
 
 def find_players(device: str | None = None, platform: str = sys.platform) -> list[Player]:
-    """Those installed, the best first. ``device`` is ALSA's name for an output, which only aplay takes.
+    """Return those installed, the best first. ``device`` is ALSA's name for an output, which only aplay takes.
 
     Raises UnavailableError when there is none, OptionError for a device on a system that has no ALSA.
     """
@@ -424,7 +424,7 @@ class Playing:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Return its process."""
         return self._process.pid
 
     def kill(self) -> None:

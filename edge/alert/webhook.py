@@ -71,7 +71,7 @@ class Webhook:
         return f"Webhook({self._shown}/…)"
 
     def wants(self, event: Event) -> bool:
-        """All of them: a machine sorts them out itself."""
+        """Return all of them: a machine sorts them out itself."""
         return True
 
     def send(self, message: Message) -> None:
@@ -102,10 +102,10 @@ class Webhook:
         return None
 
     def listen(self, call: Callable[[], None]) -> None:
-        """Nothing is held that could come back: nobody is called."""
+        """Do nothing: no connection is held that could come back."""
 
     def close(self) -> None:
-        """Nothing is held between two requests."""
+        """Do nothing: no connection is held between two requests."""
 
     def _headers(self, event: Event, part: str, kind: str, body: bytes) -> dict[str, str]:
         key, moment = _plain(f"{event.boot_id}-{event.seq}-{part}"), str(int(self._now()))
@@ -147,7 +147,7 @@ class Webhook:
 
 
 def _read(picture: Path | None) -> bytes:
-    """The picture's bytes; gone in this very moment, it is passed over at the next try."""
+    """Return the picture's bytes; gone in this very moment, it is passed over at the next try."""
     if picture is None:
         raise RefusedError("there is no picture")
     return picture.read_bytes()

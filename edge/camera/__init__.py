@@ -95,7 +95,7 @@ def _check_text(source: str) -> None:
 
 
 def _open_file(source: str, name: str, fps: float) -> Source:
-    """A clip, a picture, a folder or a pattern. Raises SourceError."""
+    """Return a clip, a picture, a folder or a pattern. Raises SourceError."""
     from edge.camera.files import PictureSource, VideoSource
 
     cv2.setNumThreads(1)
@@ -121,7 +121,7 @@ def _open_file(source: str, name: str, fps: float) -> Source:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """The pictures in a folder and below it, by path."""
+    """Return the pictures in a folder and below it, by path."""
     return sorted(path for path in folder.rglob("*") if _is_picture(path) and path.is_file())
 
 

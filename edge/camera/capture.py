@@ -43,7 +43,7 @@ class Capture(Protocol):
         """Decode the frame grabbed: whether that worked, and ``uint8 (H, W, 3)`` BGR."""
 
     def get(self, what: int) -> float:
-        """A property of OpenCV's ``CAP_PROP_…``; 0 or less where it is not known."""
+        """Return a property of OpenCV's ``CAP_PROP_…``; 0 or less where it is not known."""
 
     def release(self) -> None:
         """Let go of it."""
@@ -162,7 +162,7 @@ def open_device(
 
 
 def device_number(source: str, platform: str = sys.platform) -> int | str:
-    """What OpenCV calls a camera: 0 for "0" and, on Linux, for /dev/video0 and every link to it."""
+    """Return what OpenCV calls a camera: 0 for "0" and, on Linux, for /dev/video0 and every link to it."""
     if source.isdecimal():
         return int(source[:9])
     if platform != "linux":
@@ -174,7 +174,7 @@ def device_number(source: str, platform: str = sys.platform) -> int | str:
 
 
 def pi_node(device: int | str, sysfs: Path = SYSFS) -> str | None:
-    """Why a device number of a Raspberry Pi is no USB camera, in words; None when it may be one."""
+    """Return why a device number of a Raspberry Pi is no USB camera, in words; None when it may be one."""
     driver = _driver(sysfs / f"video{device}")
     if PI_RIBBON.search(driver):
         return (
@@ -187,7 +187,7 @@ def pi_node(device: int | str, sysfs: Path = SYSFS) -> str | None:
 
 
 def _absent(platform: str, sysfs: Path, by_id: Path) -> str:
-    """Why there may be no camera, and what there is instead."""
+    """Return why there may be no camera, and what there is instead."""
     if platform == "darwin":
         return (
             "no such camera, or it may not be used; allow your terminal the camera in System Settings > Privacy & "

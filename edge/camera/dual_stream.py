@@ -76,12 +76,12 @@ class DualStreamSource(Source):
 
     @property
     def reopened(self) -> int:  # type: ignore[override]
-        """How often either stream was opened again."""
+        """Return how often either stream was opened again."""
         return self.main.reopened + self.sub.reopened
 
     @property
     def alive_at(self) -> float | None:  # type: ignore[override]
-        """When the sub-stream's loop last went on."""
+        """Return when the sub-stream's loop last went on."""
         return self.sub.alive_at
 
     def report_to(self, report: Reporter, report_main: Reporter) -> None:
@@ -91,7 +91,7 @@ class DualStreamSource(Source):
 
     @property
     def primary(self) -> Source:
-        """The sub-stream."""
+        """Return the sub-stream."""
         return self.sub
 
     @property
@@ -153,7 +153,7 @@ class DualStreamSource(Source):
         self._said = trouble
 
     def _near(self, seen: Frame) -> Frame | None:
-        """The main stream's newest frame, where it is near this one of the sub-stream and shows what is now."""
+        """Return the main stream's newest frame, where it is near this one of the sub-stream and shows what is now."""
         self._main = main = self._newest.take() or self._main
         if main is None:
             return None
@@ -186,7 +186,7 @@ class DualStreamSource(Source):
 
 
 def _luma(frame: Frame) -> Luma:
-    """The brightness (h, w) of a frame."""
+    """Return the brightness (h, w) of a frame."""
     if frame.luma is not None:
         return frame.luma
     return np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), np.uint8)

@@ -51,7 +51,7 @@ class VideoSource(Source):
         self.length_s = self._count / self.file_fps if self._count else None
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames. Raises SourceError when there is not one."""
+        """Yield the frames. Raises SourceError when there is not one."""
         self._reading = True
         index, grabbed, at, last = 0, 0, -math.inf, -1.0 / self.fps
         try:
@@ -117,7 +117,7 @@ class PictureSource(Source):
         self._closed = False
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames. Raises SourceError when no picture can be read."""
+        """Yield the frames. Raises SourceError when no picture can be read."""
         index = 0
         for number, path in enumerate(self.paths):
             if self._closed:
@@ -140,6 +140,6 @@ class PictureSource(Source):
 
 
 def frame(image: object, name: str, index: int, at: float, jpeg: bytes | None = None, file: str | None = None) -> Frame:
-    """A frame of a file, ``at`` seconds into it."""
+    """Return a frame of a file, ``at`` seconds into it."""
     picture = np.asarray(image, np.uint8)
     return Frame(picture, at, datetime.now(UTC), name, index, time.monotonic(), media_time_s=at, jpeg=jpeg, file=file)

@@ -245,7 +245,7 @@ class FolderSource(Source):
         return f"{self.folder}: the folder has not answered for {self.gone_s:g} s; check the network share or the disk"
 
     def _watch(self) -> None:
-        """The looking thread."""
+        """Look through the folder again and again, in the thread."""
         gone_since: float | None = None
         while not self._closed:
             began, took_s = self._beat(), 0.0
@@ -283,7 +283,7 @@ class FolderSource(Source):
             self._ready.notify_all()
 
     def _read(self, file: File) -> Arrived | None:
-        """The picture, if it is whole and the alarm has not died over it before."""
+        """Return the picture, if it is whole and the alarm has not died over it before."""
         if not self._guard.begin(file.mark):
             log.error(
                 "%s: the alarm has died over this picture %d times; it counts as looked at", file.path, MAX_CRASHES
@@ -332,7 +332,10 @@ class Arrived:
 
     @property
     def wall(self) -> datetime:
-        """When it was taken, by the camera's clock where that can be right, else when the file was written. UTC."""
+        """Return when it was taken, by the camera's clock where that can be right, else when the file was written.
+
+        UTC.
+        """
         near = self.taken and abs(self.taken - self.written) <= MAX_CLOCK_ERROR
         return self.taken if self.taken and near else self.written
 
@@ -432,7 +435,7 @@ class FolderScanner:
         return Arrived(picture, path, written, taken, file.mark, jpeg_or_none(data))
 
     def _stands(self, file: File, now: float) -> bool:
-        """Whether a file is worth reading now: it stands still, and has not just been tried in vain as it is."""
+        """Return True if a file is worth reading now: it stands still, and has not just been tried in vain as it is."""
         waiting = self._waiting.get(file.path)
         if waiting is None or waiting.mark != file.mark:
             self._waiting[file.path] = _Waiting(file.mark, file.folder, now, now)
@@ -548,7 +551,7 @@ def _file(entry: os.DirEntry[str], folder: str, within: int) -> File:
 
 
 def is_finished(name: str, kinds: Collection[str] = SUFFIXES) -> bool:
-    """Whether a file's name is a picture's (or of these kinds), and not one that is given while it is written."""
+    """Return True if a file's name is a picture's (or of these kinds), and not one used while it is written."""
     stem, *between, kind = name.lower().split(".") if "." in name else ("", "")
     return f".{kind}" in kinds and not UNFINISHED.intersection(between) and bool(stem) and not stem.startswith("~")
 
@@ -711,7 +714,7 @@ def mark_of(path: str, size: int, written_ns: int) -> int:
 
 
 def seen_file(state: Path, folder: Path) -> Path:
-    """Where in the state folder it is remembered what was seen of a folder; each has a file of its own."""
+    """Return where in the state folder it is remembered what was seen of a folder; each has a file of its own."""
     number = mark_of(str(folder.expanduser().absolute()), 0, 0)
     name = re.sub(r"[^\w.-]+", "_", folder.name)
     return state / f"seen-{name}-{number:016x}.txt"

@@ -128,7 +128,7 @@ class Frozen:
         self.reset()
 
     def reset(self) -> None:
-        """The camera was away for another reason."""
+        """Forget what was seen: the camera was away for another reason."""
         self._still.reset()
         self._doubted = False
         self._stuck = False  # the same picture after it was opened again
@@ -159,7 +159,7 @@ class Frozen:
         return True
 
     def _lives(self, before_s: float, passed_s: float) -> None:
-        """The picture has changed by itself, after so long of the same, and so long since the frame before."""
+        """Note that the picture changed by itself, after so long of the same, and since the frame before (seconds)."""
         told = self.certain and self._time - self._certain_at >= CERTAIN_S
         if before_s >= FROZEN_S:
             self._again_s = FROZEN_AGAIN_S
@@ -204,7 +204,7 @@ class LatestFrame:
 
     @property
     def waiting(self) -> bool:
-        """Whether ``take`` has something to give, or nothing to wait for."""
+        """Return True if ``take`` has something to give, or nothing to wait for."""
         return self._slot is not None or self.over or self.stopping
 
     def take(self, wait_s: float = 0.0) -> Frame | None:
@@ -277,14 +277,14 @@ class Connection(LatestFrame):
 
     @property
     def state(self) -> State:
-        """What it is doing now."""
+        """Return what it is doing now."""
         if self.over:
             return State.LOST
         return State.CONNECTING if self.opened_at is None else State.STREAMING
 
     @property
     def held(self) -> bool:
-        """Whether something of it still runs: the camera may not be opened again yet."""
+        """Return True if something of it still runs: the camera may not be opened again yet."""
         return not self.over or self._closing
 
     @property

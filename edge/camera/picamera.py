@@ -219,7 +219,7 @@ class PiAddress:
 
 
 def parse_pi(word: str, size_wh: tuple[int, int], mode: Mode = "auto") -> PiAddress:
-    """The address in a word; what it leaves out is as given. Raises SourceError."""
+    """Return the address in a word; what it leaves out is as given. Raises SourceError."""
     parts = urlsplit(word)
     said = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = {"width": size_wh[0], "height": size_wh[1], "mode": mode, "rotation": 0}
@@ -247,14 +247,14 @@ def parse_pi(word: str, size_wh: tuple[int, int], mode: Mode = "auto") -> PiAddr
 
 
 def codecs(address: PiAddress) -> list[Codec]:
-    """What to ask for, best first: no encoding and no decoding, then pictures that need both."""
+    """Return what to ask for, best first: no encoding and no decoding, then pictures that need both."""
     if address.mode == "mjpeg" or address.size_wh[0] % UNPADDED:
         return ["mjpeg"]
     return ["yuv420"] if address.mode == "yuv" else ["yuv420", "mjpeg"]
 
 
 def find_program(program: str, word: str) -> list[str]:
-    """The words that start the program; where it is missing, its old name. Raises SourceError."""
+    """Return the words that start the program; where it is missing, its old name. Raises SourceError."""
     asked = os.environ.get(PROGRAM_VARIABLE, "") if program == PROGRAM else ""
     words = shlex.split(asked or program)
     names = [PROGRAM, OLD_PROGRAM] if words == [PROGRAM] else words[:1]
@@ -268,7 +268,7 @@ def find_program(program: str, word: str) -> list[str]:
 
 
 def command(program: list[str], address: PiAddress, codec: Codec, fps: float) -> list[str]:
-    """The whole command line: endless, without preview, pictures to standard output."""
+    """Return the whole command line: endless, without preview, pictures to standard output."""
     width, height = address.size_wh
     return [
         *program,
@@ -327,7 +327,7 @@ class Child:
             return os.readv(self._out, [view])
 
     def why(self) -> str:
-        """One sentence on why it ended; waits a moment for its last words."""
+        """Return one sentence on why it ended; waits a moment for its last words."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
         concurrent.futures.wait([self._listener], END_S)
@@ -347,12 +347,12 @@ class Child:
 
     @property
     def said(self) -> str:
-        """Its last complaint, else its last line."""
+        """Return its last complaint, else its last line."""
         return self._error or self._last
 
     @property
     def refused(self) -> bool:
-        """Whether it does not know the codec it was asked for."""
+        """Return True if it does not know the codec it was asked for."""
         return "codec" in self._error.lower()
 
     def end(self) -> None:
@@ -422,7 +422,7 @@ class JpegCutter:
         self._size_wh = (0, 0)
 
     def __call__(self, data: bytes | memoryview) -> list[tuple[bytes, tuple[int, int]]]:
-        """The pictures that these bytes complete."""
+        """Return the pictures that these bytes complete."""
         self._held += data
         whole = []
         while (end := self._walk()) is not None:
@@ -444,7 +444,7 @@ class JpegCutter:
         self._at, self._size_wh = at, (0, 0)
 
     def _walk(self) -> int | None:
-        """Where the picture that begins the held bytes ends; None when its end has not come."""
+        """Return where the picture that begins the held bytes ends; None when its end has not come."""
         held = self._held
         if self._at == 0:
             start = held.find(b"\xff\xd8\xff")
@@ -475,7 +475,7 @@ class JpegCutter:
 
 
 def i420_luma(data: Buffer, size_wh: tuple[int, int]) -> Luma:
-    """The brightness (H, W) of an I420 picture: a view that cannot be written."""
+    """Return the brightness (H, W) of an I420 picture: a view that cannot be written."""
     width, height = size_wh
     luma = data[: width * height].reshape(height, width)
     luma.flags.writeable = False
@@ -483,7 +483,7 @@ def i420_luma(data: Buffer, size_wh: tuple[int, int]) -> Luma:
 
 
 def bgr_of_i420(data: Buffer, size_wh: tuple[int, int]) -> Picture:
-    """The picture (H, W, 3) of full-range I420 (JPEG's YCbCr, ITU-R BT.601): H*W bytes Y, then U and V of a quarter."""
+    """Return the picture (H, W, 3) of full-range I420 (ITU-R BT.601): H*W bytes Y, then U and V of a quarter."""
     width, height = size_wh
     planes = data.reshape(height * 3 // 2, width)
     narrow = np.empty_like(planes)
@@ -493,14 +493,14 @@ def bgr_of_i420(data: Buffer, size_wh: tuple[int, int]) -> Picture:
 
 
 def jpeg_luma(data: bytes, size_wh: tuple[int, int]) -> Luma | None:
-    """A JPEG's brightness at 1/1 to 1/8, at least 320 wide where it has that (libjpeg's scaled decoding), else None."""
+    """Return a JPEG's brightness at 1/1 to 1/8, 320 wide or more if it has that (libjpeg), else None."""
     flag = next((flag for share, flag in _REDUCED if size_wh[0] >= share * LUMA_PX), cv2.IMREAD_GRAYSCALE)
     luma = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     return None if luma is None else np.asarray(luma, np.uint8)
 
 
 def jpeg_picture(data: bytes, luma: Luma, size_wh: tuple[int, int]) -> Picture:
-    """A JPEG's picture (H, W, 3); where its colours are damaged its brightness, for nothing may end the loop here."""
+    """Return a JPEG's picture (H, W, 3), or its brightness if its colours are damaged."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None or image.shape[:2] != (size_wh[1], size_wh[0]):
         image = cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR)

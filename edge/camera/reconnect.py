@@ -296,7 +296,7 @@ class GapMonitor:
         self._gaps: deque[float] = deque(maxlen=USUAL_GAPS)  # of the last frames, those that count too
 
     def __call__(self, now: float, gap_s: float, fps: float, stood_s: float = 0.0) -> None:
-        """A frame has come, so long after the one before, at so many frames a second.
+        """Note a frame, so long after the one before (seconds), at so many frames a second.
 
         ``stood_s``: the picture that has changed with it was frozen for so long; that is no picture either.
         """
@@ -320,7 +320,7 @@ class GapMonitor:
         return sum(gap_s for _, gap_s in self._short)
 
     def words(self, now: float) -> str:
-        """What is wrong, and what to do."""
+        """Return what is wrong, and what to do."""
         of_s = min(WINDOW_S, now - (now if self._began is None else self._began))
         return (
             f"the picture comes and goes, {self.lately_s:.0f} of the last {of_s:.0f} s were lost; check its plug, its "
@@ -328,7 +328,7 @@ class GapMonitor:
         )
 
     def counts(self, gap_s: float, fps: float) -> bool:
-        """Whether a gap between two frames is time lost, at so many frames a second."""
+        """Return True if a gap between two frames is time lost, at so many frames a second."""
         gaps = sorted(self._gaps)
         usual_s = gaps[len(gaps) // 4] if gaps else math.inf
         return gap_s >= max(MIN_GAP_S, SLOW_FACTOR / fps, min(SLOW_FACTOR * usual_s, LONG_GAP_S))

@@ -52,7 +52,7 @@ class Source(ABC):
 
     @property
     def primary(self) -> Source:
-        """The source without which nothing is seen: of two streams the smaller one, else this."""
+        """Return the source without which nothing is seen: of two streams the smaller one, else this."""
         return self
 
     def report_to(self, report: Reporter, report_main: Reporter) -> None:  # noqa: B027
@@ -68,12 +68,12 @@ class Source(ABC):
 
 
 def is_live(source: str) -> bool:
-    """Whether the word means a camera or a stream, there or not; else it is a file. Raises OSError, ValueError."""
+    """Return True if the word means a camera or a stream, else it is a file. Raises OSError, ValueError."""
     return bool(PI_CAMERA.match(source) or STREAM.match(source)) or source.isdecimal() or _is_device(source)
 
 
 def source_name(source: str) -> str:
-    """A short name for a source, without a stream's user and password."""
+    """Return a short name for a source, without a stream's user and password."""
     if source.isdecimal():
         return f"camera{source}"
     if match := PI_CAMERA.match(source):
@@ -89,7 +89,7 @@ def source_name(source: str) -> str:
 
 
 def shown(source: str) -> str:
-    """The source as it may be printed: users, passwords and tokens are hidden."""
+    """Return the source as it may be printed: users, passwords and tokens are hidden."""
     before, sign, after = source.rpartition("@")
     if sign and ":" in before:
         scheme = SCHEME.match(before)

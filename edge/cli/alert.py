@@ -112,7 +112,7 @@ class Answers:
         self._changed = threading.Condition()
 
     def __call__(self, who: str, event: Event, problem: str | None, took_ms: float) -> None:
-        """One answer; a later one, of a further try, counts."""
+        """Note one answer; the last of several tries counts."""
         if event.id == self.about:
             with self._changed:
                 self._heard[who] = problem, took_ms
@@ -152,7 +152,7 @@ class Answers:
         return self._heard.get(who, ("no answer", 0.0))
 
     def show(self, expected: dict[str, bool], ailing: dict[str, str]) -> bool:
-        """One line each; whether everyone was told. ``ailing``: who is known not to work, whatever they answered."""
+        """Print a line for each; return True if all were reached. ``ailing``: those known not to work."""
         width = max((len(who) for who in expected), default=0)
         told = True
         for who in expected:
@@ -166,7 +166,7 @@ class Answers:
 
 
 def _withdraw(alerting: Alerting, event: Event) -> None:
-    """What could not be delivered now must not come as news in three days."""
+    """Withdraw what could not be delivered now: it must not come as news in three days."""
     if alerting.journal is None:
         return
     for deliverer in alerting.deliverers:
@@ -176,7 +176,7 @@ def _withdraw(alerting: Alerting, event: Event) -> None:
 
 
 def _picture(path: Path) -> Path:
-    """A picture that says what it is."""
+    """Return a picture that says what it is."""
     import cv2
     import numpy as np
 

@@ -81,7 +81,7 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """The static page: it needs no command's module."""
+        """Write the static page: it needs no command's module."""
         formatter.write(help_text())
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
@@ -158,7 +158,7 @@ root = typer.Typer(cls=LazyGroup, rich_markup_mode=None, no_args_is_help=True, c
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """An alarm that sees bears, on the device, with no network."""
+    """See bears, on the device, with no network."""
 
 
 class _StderrHandler(logging.Handler):
@@ -171,7 +171,7 @@ class _StderrHandler(logging.Handler):
 
 
 def configure_logging(*, debug: bool) -> None:
-    """Words to stderr: our own from INFO on, other people's from WARNING on; all of them when debugging."""
+    """Log to stderr: our own from INFO on, other libraries' from WARNING on; everything when debugging."""
     handler = _StderrHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
@@ -216,7 +216,7 @@ def run(words: list[str]) -> NoReturn:
 
 
 def _usage(error: Any) -> NoReturn:
-    """A word or option the command does not know: the sentence, and where to read on."""
+    """Leave with the sentence about a word or option that is not known, and where to read on."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         sys.exit(2)

@@ -235,7 +235,7 @@ def precisions(path: Path) -> list[tuple[str, bool]]:
 
 
 def by_turns(works: Sequence[Callable[[], object]], rounds: Iterable[int]) -> list[list[float]]:
-    """The seconds each piece of work took, once a round and in another order each time; the first round is not kept."""
+    """Return the seconds each piece of work took, in another order each round; the first round is dropped."""
     took: list[list[float]] = [[] for _ in works]
     order = list(range(len(works)))
     for number in rounds:
@@ -317,8 +317,7 @@ def bench(
 
 
 def report(found: Bench) -> dict[str, Any]:
-    """All figures and what follows from them, ready for JSON."""
-
+    """Return all figures and what follows from them, ready for JSON."""
     follows = {
         "crops_in_a_frame": found.crops_within(FRAME_S),
         "cameras_quiet": round(found.cameras(), 1),
@@ -354,7 +353,6 @@ def bench_text(found: Bench) -> str:
 
 def what_follows(found: Bench) -> list[str]:
     """Sentences: which way is fastest here, how many crops a frame may have, how many cameras there may be."""
-
     words = [*_precisions(found), *_models(found)]
     crops, frame_s = found.crops_within(FRAME_S), found.ways[0].crop_ms / 1000.0
     if crops * frame_s <= FRAME_S:

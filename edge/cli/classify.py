@@ -161,7 +161,7 @@ def check_options(files: list[Path], out: Path | None, table: Path | None, fps: 
 def open_results(
     out: Path, classifier: Classifier, base: Path | None, fps: float, resume: bool, force: bool
 ) -> tuple[Results, dict[str, Row]]:
-    """The results file and the rows it holds already; where any are looked at again, the old file is kept beside it.
+    """Return the results file and its rows; if any are looked at again, the old file is kept beside it.
 
     Raises OptionError for a file with something else in it, unless ``force``.
     """
@@ -258,7 +258,7 @@ def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
 
 
 def write_part(table: Path, rows: list[Row]) -> Path | None:
-    """The file beside ``table`` with the rows of a run that ends early, None for no rows: ``table`` is always whole."""
+    """Write the rows of a run that ends early beside ``table``; return that file, or None for no rows."""
     from edge.detect.survey import csv_bytes
     from edge.files import replace_whole
 

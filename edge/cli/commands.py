@@ -87,7 +87,7 @@ It is an aid, not a life-safety device."""
 
 
 def help_text() -> str:
-    """What ``bear-alarm --help`` prints."""
+    """Return what ``bear-alarm --help`` prints."""
     lines = ["Usage: bear-alarm COMMAND [OPTIONS] …", "", INTRO]
     section = ""
     for name, (where, line, _) in COMMANDS.items():

@@ -197,7 +197,7 @@ Ask = Callable[[str, str], str]  # a question and the answer that Enter stands f
 
 
 def found_cameras(devices: Path = DEVICES) -> list[str]:
-    """Sources that may be there: a Raspberry Pi's camera, and each /dev/video*."""
+    """Return sources that may be there: a Raspberry Pi's camera, and each /dev/video*."""
     pi = [PI_CAMERA] if shutil.which("rpicam-vid") or shutil.which("libcamera-vid") else []
     try:
         names = [path.name for path in devices.iterdir() if re.fullmatch(r"video\d+", path.name)]

@@ -54,7 +54,7 @@ class Kind(StrEnum):
 
 
 def chosen(state: Path | None, ids: list[str]) -> list[PastEvent]:
-    """The happenings these ids name, each once. Raises OptionError."""
+    """Return the happenings these ids name, each once. Raises OptionError."""
     with opened(state, needed=True) as journal:
         assert journal
         found = {one.id: one for one in map(journal.find, ids)}
@@ -63,7 +63,7 @@ def chosen(state: Path | None, ids: list[str]) -> list[PastEvent]:
 
 @contextmanager
 def opened(state: Path | None, *, needed: bool = False) -> Iterator[JournalReader | None]:
-    """The journal; None, and said, where there is none yet and the user named no folder that should have one.
+    """Yield the journal; None, with a message, if there is none yet and no folder was named.
 
     Raises OptionError where one is needed, and JournalReadError.
     """
@@ -124,7 +124,7 @@ def check_camera(journal: JournalReader, camera: str | None) -> None:
 
 
 def nothing(journal: JournalReader, kind: Kind | None, camera: str | None, after: datetime | None) -> str:
-    """One sentence where nothing was found: what was looked for, and what there is."""
+    """Return one sentence where nothing was found: what was looked for, and what there is."""
     asked = f" of kind {kind.value}" if kind else ""
     asked += f" from camera {camera}" if camera else ""
     asked += f" since {after.astimezone():%Y-%m-%d %H:%M}" if after else ""
@@ -142,7 +142,7 @@ class Group(TyperGroup):
     """Says what to do with an id that stands where ``show``, ``lock``, ``review`` or another command belongs."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command the words name, or a usage error that suggests the right one."""
+        """Return the command the words name, or a usage error that suggests the right one."""
         word = args[0]
         if word not in self.commands and not word.startswith("-") and not ctx.resilient_parsing:
             near = get_close_matches(word, self.commands, n=1)
@@ -238,7 +238,6 @@ def events(
 @app.command()
 def show(ctx: typer.Context, id_: IdArgument, state: StateOpt = None, as_json: JsonOpt = False) -> None:
     """Print all there is to know of one: each event of it, its evidence, and who was told."""
-
     found = chosen(state or ctx.obj, [id_])[0]
     kept = evidence(found, state_folder(state or ctx.obj))
     print(json.dumps(facts(found, kept), indent=2, ensure_ascii=False) if as_json else shown(found, kept))
@@ -271,7 +270,6 @@ def export(
     state: StateOpt = None,
 ) -> None:
     """Put events with their pictures and clips into one zip, to hand on."""
-
     if bool(ids) == bool(since):
         raise OptionError("which events? name their ids, or --since for all from then on (one of the two)")
     if ids and (kind or camera):
@@ -307,7 +305,6 @@ def review(
     state: StateOpt = None,
 ) -> None:
     """Say what it was, for the next model to learn from (`bear-alarm feedback import`)."""
-
     said = reviewed(label, box, by, note, confirmed=confirmed, wrong=wrong, unsure=unsure)
     units, ids = units_of(what)
     review_all(units, chosen(state or ctx.obj, ids) if ids else [], state_folder(state or ctx.obj), said)
@@ -337,14 +334,14 @@ class Kept:
     closed: str | None = None  # why it cannot be looked at
 
     def files(self) -> list[Path]:
-        """What lies in it, the mark that locks it left out."""
+        """Return what lies in it, the mark that locks it left out."""
         if not self.there:
             return []
         found = (path for path in self.folder.iterdir() if path.name != "keep" and not path.name.startswith("."))
         return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
     def path(self) -> list[Any]:
-        """Where the animal was, as event.json says it: seconds from the alarm, box_xywh, bear probability; or empty."""
+        """Return where the animal was (event.json): seconds from the alarm, box_xywh, bear probability; or empty."""
         try:
             found = json.loads((self.folder / "event.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -354,7 +351,7 @@ class Kept:
 
 
 def evidence(incident: PastEvent, state: Path) -> list[Kept]:
-    """The folders in which its evidence lies or lay, in order; none where none was to be kept, as of a test."""
+    """Return the folders in which its evidence lies or lay, in order; none where none was to be kept, as of a test."""
     happened = [told.event for told in incident.told if told.event.kind != "test"]
     named = dict.fromkeys(event.evidence for event in happened if event.evidence)
     kept: dict[Path, Kept] = {}
@@ -369,7 +366,7 @@ def evidence(incident: PastEvent, state: Path) -> list[Kept]:
 
 
 def _looked_at(folder: Path) -> Kept:
-    """What this user sees of it. Raises OSError where that is nothing."""
+    """Return what this user sees of it. Raises OSError where that is nothing."""
     from edge.record.evidence_store import locked
 
     if not folder.is_dir():
@@ -379,7 +376,7 @@ def _looked_at(folder: Path) -> Kept:
 
 
 def _found(path: Path, state: Path) -> Path:
-    """Where a file of evidence lies now, also of a card that is read in another machine."""
+    """Return where a file of evidence lies now, also of a card that is read in another machine."""
     named = state / path  # as it is where it is absolute
     ends = [path.parts[at:] for at, part in enumerate(path.parts) if part == "evidence"]
     moved = [state.joinpath(*parts) for parts in ends]
@@ -401,14 +398,14 @@ def keep(incident: PastEvent, state: Path, *, wanted: bool) -> int:
 
 
 def _refuse_closed(found: Sequence[Kept]) -> None:
-    """Raises OptionError where one of them cannot be looked at."""
+    """Check that each of them can be read. Raises OptionError."""
     for kept in found:
         if kept.closed:
             raise OptionError(f"{kept.folder}: this evidence cannot be looked at ({kept.closed})")
 
 
 def pack(incidents: Sequence[PastEvent], state: Path, out: Path, words: str, *, force: bool) -> tuple[int, int]:
-    """A zip of their events and evidence, whole or not at all: how many files of evidence it has, how many were gone.
+    """Write a zip of events and evidence, whole or not at all; return how many files it has and how many are gone.
 
     ``words`` becomes its README.txt. Raises OptionError, also where ``out`` is there and ``force`` is not.
     """
@@ -449,7 +446,7 @@ def _write(file: Any, incidents: Sequence[PastEvent], state: Path, words: str) -
 
 
 def _named(incident: PastEvent, state: Path) -> Iterator[tuple[Path, str]]:
-    """Each file of its evidence with its name in the zip."""
+    """Yield each file of its evidence with its name in the zip."""
     camera = "".join(each if each.isalnum() or each in "-_." else "_" for each in incident.first.event.camera)
     folder = f"evidence/{incident.first.at:%Y-%m-%d-%H%M%S}-{camera}-{incident.id[:8]}"
     found = evidence(incident, state)
@@ -461,7 +458,7 @@ def _named(incident: PastEvent, state: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _add(made: zipfile.ZipFile, path: Path, name: str) -> None:
-    """One file; nothing of it is begun in the zip where it is gone. Raises OptionError where it cannot be read."""
+    """Add one file, if it is still there. Raises OptionError if it cannot be read."""
     try:
         source = path.open("rb")
         info = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
@@ -493,7 +490,7 @@ REVIEWED = "reviewed: "
 
 
 def verdict_of(*, confirmed: bool, wrong: bool, unsure: bool, label: str | None) -> Verdict:
-    """The one that was chosen. Raises OptionError unless it is one."""
+    """Return the one that was chosen. Raises OptionError unless it is one."""
     chosen: dict[Verdict, bool] = {
         "confirmed": confirmed, "wrong": wrong, "unsure": unsure, "relabelled": label is not None
     }  # fmt: skip
@@ -506,7 +503,7 @@ def verdict_of(*, confirmed: bool, wrong: bool, unsure: bool, label: str | None)
 def reviewed(
     label: str | None, box: str | None, by: str | None, note: str | None, *, confirmed: bool, wrong: bool, unsure: bool
 ) -> Review:
-    """The review, as of now. Raises OptionError where a part of it makes no sense."""
+    """Return the review, as of now. Raises OptionError where a part of it makes no sense."""
     verdict = verdict_of(confirmed=confirmed, wrong=wrong, unsure=unsure, label=label)
     label = None if label is None else re.sub(r"[\s-]+", "_", label.strip().lower())
     try:
@@ -566,7 +563,7 @@ def review_all(units: Sequence[Path], incidents: Sequence[PastEvent], state: Pat
 
 
 def _event_of(unit: Path) -> str | None:
-    """The id of the event whose folder this is; None for a random negative, or where it cannot be read."""
+    """Return the id of the event whose folder this is; None for a random negative, or where it cannot be read."""
     try:
         found = json.loads((unit / "event.json").read_bytes())
     except (OSError, ValueError):
@@ -629,7 +626,7 @@ LEGEND = {
 
 
 def listed(found: Sequence[tuple[PastEvent, list[Kept]]]) -> str:
-    """One line a happening below the day it began on, the newest last, as wide as the terminal."""
+    """Return one line a happening below the day it began on, the newest last, as wide as the terminal."""
     wide = max(60, min(120, shutil.get_terminal_size().columns))
     cameras = {incident.first.event.camera for incident, _ in found}
     alone = f", {cameras.pop()}" if len(cameras) == 1 else ""
@@ -648,14 +645,14 @@ def listed(found: Sequence[tuple[PastEvent, list[Kept]]]) -> str:
 
 
 def legend(told: Iterable[Told], wide: int) -> list[str]:
-    """What the marks behind the times mean, as far as there are any, after an empty line."""
+    """Return what the marks behind the times mean, as far as there are any, after an empty line."""
     marks = sorted({MARKS[each.clock] for each in told if each.clock in MARKS})
     lines = [line for mark in marks for line in textwrap.wrap(LEGEND[mark], wide, subsequent_indent="  ")]
     return ["", *lines] if lines else []
 
 
 def _head(incident: PastEvent, *, named: bool) -> list[str]:
-    """The columns of a line: time, id, camera (where it is to be ``named``), what, how long."""
+    """Return the columns of a line: time, id, camera (where it is to be ``named``), what, how long."""
     camera = incident.first.event.camera
     if len(camera) > WIDEST_CAMERA:
         camera = f"{camera[: WIDEST_CAMERA - 1]}…"
@@ -664,7 +661,7 @@ def _head(incident: PastEvent, *, named: bool) -> list[str]:
 
 
 def what(incident: PastEvent) -> str:
-    """What it was: "brown bear 0.98", "camera gone", "health mqtt", "test"."""
+    """Return what it was: "brown bear 0.98", "camera gone", "health mqtt", "test"."""
     label = (incident.label or "").replace("_", " ")
     if incident.first.event.kind == "test":
         return "test"
@@ -675,7 +672,7 @@ def what(incident: PastEvent) -> str:
 
 
 def named(incident: PastEvent) -> str:
-    """Which one it is, for whoever did not name it: "3f9c41aa (brown bear 0.98 at yard, 2026-11-24 03:12:07)"."""
+    """Return which one it is: "3f9c41aa (brown bear 0.98 at yard, 2026-11-24 03:12:07)"."""
     first = incident.first
     mark = MARKS.get(first.clock, "")
     when = f"{first.at.astimezone():%Y-%m-%d %H:%M:%S}{mark}"
@@ -683,7 +680,7 @@ def named(incident: PastEvent) -> str:
 
 
 def _notes(incident: PastEvent, kept: Sequence[Kept]) -> str:
-    """What else there is to say of it on its line."""
+    """Return what else there is to say of it on its line."""
     notes = [note for note in (_trouble(incident), unfinished(incident)) if note]
     notes += [f"in {' and '.join(incident.zones)}"] if incident.zones else []
     notes += ["no noise"] if _silent(incident) else []
@@ -707,7 +704,7 @@ def waits(incident: PastEvent, kept: Sequence[Kept]) -> bool:
 
 
 def unfinished(incident: PastEvent) -> str:
-    """How it stands where it has no end: a trouble lasts after an alarm that ended, a bear is seen no more."""
+    """Return how it stands where it has no end: a trouble lasts after an alarm that ended, a bear is seen no more."""
     trouble = incident.first.event.kind in {"camera", "health"}
     if incident.state == "over":
         return ""
@@ -715,7 +712,7 @@ def unfinished(incident: PastEvent) -> str:
 
 
 def _trouble(incident: PastEvent) -> str:
-    """What was wrong with a part of the alarm, in a few words; empty for all else."""
+    """Return what was wrong with a part of the alarm, in a few words; empty for all else."""
     event = incident.first.event
     if event.kind != "health" or not event.detail:
         return ""
@@ -724,7 +721,7 @@ def _trouble(incident: PastEvent) -> str:
 
 
 def _silent(incident: PastEvent) -> bool:
-    """Whether a bear made no noise, as outside the schedule."""
+    """Return True if a bear made no noise, as outside the schedule."""
     return incident.first.event.kind == "bear" and not any(told.event.alarms for told in incident.told)
 
 
@@ -745,7 +742,7 @@ def deliveries(incident: PastEvent) -> dict[str, tuple[str, list[Delivery]]]:
 
 
 def beside(line: str, notes: str, wide: int) -> list[str]:
-    """The notes behind the line, or where little room is left below it."""
+    """Return the notes behind the line, or where little room is left below it."""
     line = line.rstrip() if not notes else line
     room = wide - len(line) - 2
     if not notes or len(notes) <= room:
@@ -757,7 +754,7 @@ def beside(line: str, notes: str, wide: int) -> list[str]:
 
 
 def clock(told: Told) -> str:
-    """The time of day, local, with its mark where the clock was not right."""
+    """Return the time of day, local, with its mark where the clock was not right."""
     return f"{told.at.astimezone():%H:%M:%S}{MARKS.get(told.clock, '')}"
 
 
@@ -767,12 +764,12 @@ def moment(told: Told) -> str:
 
 
 def local(at: datetime) -> str:
-    """A time (with its zone) as ``2026-11-24 04:12:07+01:00``: this place's, which leaves no doubt of the day."""
+    """Return a time (with its zone) as ``2026-11-24 04:12:07+01:00``, in this place's zone."""
     return at.astimezone().isoformat(" ", "seconds")
 
 
 def size(path: Path) -> str:
-    """How large a file is; "gone" where it went meanwhile."""
+    """Return how large a file is; "gone" where it went meanwhile."""
     try:
         count = path.stat().st_size
     except OSError:
@@ -787,7 +784,7 @@ MAX_PLACES = 6  # of the way, in words
 
 
 def shown(incident: PastEvent, kept: Sequence[Kept]) -> str:
-    """All there is to say of one happening."""
+    """Return all there is to say of one happening."""
     first = incident.first.event
     lines = [f"{incident.id}  {first.kind}, {first.camera}", ""]
     lasted = "" if incident.lasted_s is None else f", lasted {lasting(incident.lasted_s)}"
@@ -815,7 +812,7 @@ def shown(incident: PastEvent, kept: Sequence[Kept]) -> str:
 
 
 def way(path: Sequence[Sequence[float]]) -> str:
-    """Where it went: where in the picture it was at the beginning, at some places between, and at the end."""
+    """Return where it went: where in the picture it was at the beginning, at some places between, and at the end."""
     from edge.cli.why import place
 
     steps = sorted({round(at * (len(path) - 1) / MAX_PLACES) for at in range(MAX_PLACES + 1)})
@@ -841,7 +838,7 @@ def _state(kept: Kept) -> str:
 
 
 def _event(told: Told) -> str:
-    """One event's line: how sure, where in the picture, and what was said."""
+    """Return one event's line: how sure, where in the picture, and what was said."""
     event = told.event
     notes = [f"seq {event.seq}"]
     notes += [event.file] if event.file else []
@@ -858,7 +855,7 @@ def _event(told: Told) -> str:
 
 
 def _at_once(rows: Sequence[Delivery]) -> str:
-    """What was told at the first attempt, and when the last of it was."""
+    """Return what was told at the first attempt, and when the last of it was."""
     counts = {part: sum(row.part == part for row in rows) for part in dict.fromkeys(row.part for row in rows)}
     parts = [counted(count, part) for part, count in counts.items()]
     last = max((row.settled_at for row in rows if row.settled_at), default="")
@@ -866,13 +863,13 @@ def _at_once(rows: Sequence[Delivery]) -> str:
 
 
 def _of(row: Delivery, seen: dict[int, Told]) -> str:
-    """Which part of which event a delivery is of."""
+    """Return which part of which event a delivery is of."""
     told = seen.get(row.seq)
     return f"{moment(told) if told else ''} {told.event.type if told else '':<6} {row.part:<7}"
 
 
 def _delivery(row: Delivery) -> str:
-    """How a delivery stands."""
+    """Return how a delivery stands."""
     tried = counted(row.attempts, "attempt")
     # The other side's words: what would move the cursor about is left out.
     why = f": {''.join(sign for sign in row.error if sign.isprintable())}" if row.error else ""
@@ -886,7 +883,7 @@ def _delivery(row: Delivery) -> str:
 
 
 def _local(text: str | None) -> str:
-    """A time of the journal in local time; as it stands where it is none."""
+    """Return a time of the journal in local time; as it stands where it is none."""
     try:
         return local(datetime.fromisoformat(text or ""))
     except ValueError:
@@ -905,7 +902,7 @@ def _wide() -> int:
 
 
 def facts(incident: PastEvent, kept: Sequence[Kept]) -> dict[str, Any]:
-    """One happening ready for JSON; times are UTC."""
+    """Return one happening ready for JSON; times are UTC."""
     first, last = incident.first, incident.last
     return {
         "id": incident.id,
@@ -937,7 +934,7 @@ def facts(incident: PastEvent, kept: Sequence[Kept]) -> dict[str, Any]:
 
 
 def readme(found: Sequence[PastEvent], now: datetime) -> str:
-    """What lies in an exported zip, for whoever opens it."""
+    """Return what lies in an exported zip, for whoever opens it."""
     lines = [f"{moment(each.first)}  {each.id[:ID]}  {each.first.event.camera}  {what(each)}" for each in found]
     return "\n".join([
         f"Events of a bear alarm, handed out on {now.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}.",

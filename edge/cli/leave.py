@@ -27,7 +27,7 @@ def leave(code: int, words: str | None = None) -> NoReturn:
 
 
 def unwritable(*, lost: bool = False) -> OSError | None:
-    """What keeps standard output from taking what was printed; None where nothing does.
+    """Return what keeps standard output from taking what was printed; None where nothing does.
 
     ``lost``: a write has failed somewhere, which may have been this one; an empty line tells.
     """
@@ -58,5 +58,5 @@ def nobody_reads() -> NoReturn:
 
 
 def _write_nowhere() -> None:
-    """What is still to be written goes nowhere; the interpreter's end would complain of it."""
+    """Send what is still to be written nowhere; the interpreter would complain of it at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

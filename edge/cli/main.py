@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def escaped(error: UnicodeError) -> tuple[str, int]:
-    """What standard output has no letters for, as the escapes of JSON: a name, or a sign in a sentence."""
+    """Return what standard output has no letters for, as the escapes of JSON: a name, or a sign in a sentence."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")

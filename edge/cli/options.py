@@ -95,7 +95,10 @@ def config_for(given: Path | None, sources: Sequence[str] = ()) -> Path | None:
 
 
 def settings_of(path: Path | None) -> Settings:
-    """What the config says, or the defaults where there is none. Raises ConfigError with everything wrong in it."""
+    """Return what the config says, or the defaults where there is none.
+
+    Raises ConfigError with everything wrong in it.
+    """
     if path is None:
         return Settings()
     from edge.config import load_config
@@ -104,7 +107,7 @@ def settings_of(path: Path | None) -> Settings:
 
 
 def settings_at_hand() -> Settings:
-    """What the config says, for a command that only looks at what an alarm has left; one that is no good is said."""
+    """Return the config's settings, for a command that only reads what an alarm left; warn if it is bad."""
     try:
         return settings_of(config_for(None))
     except BearAlarmError as error:
@@ -296,7 +299,7 @@ def alert_settings(
 
 
 def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
-    """Each is a pin, and has one thing to do. Raises OptionError."""
+    """Check that each is a pin and has one thing to do. Raises OptionError."""
     from edge.alert.gpio import parse_pin
 
     seen: dict[int, str] = {}

@@ -102,7 +102,10 @@ def snapshot(
 
 
 def _camera(source: str | None, config: Path | None) -> tuple[str, CameraSettings, str | None]:
-    """Where the picture comes from, the zones and masks of that camera, and the config's model. Raises OptionError."""
+    """Return where the picture comes from, the zones and masks of that camera, and the config's model.
+
+    Raises OptionError.
+    """
     from edge.settings import CameraSettings
 
     settings = settings_of(config_for(config, [source] if source else []))

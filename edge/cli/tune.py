@@ -173,7 +173,7 @@ def _as_watched(
 
 
 def check_clips(clips: list[str]) -> None:
-    """Raises OptionError for what tells nothing of a rate, SourceError for what is no file."""
+    """Check the footage. Raises OptionError for what tells nothing of a rate, SourceError for what is no file."""
     from edge.camera.source import DEMO
     from edge.pictures import SUFFIXES
 
@@ -289,5 +289,5 @@ def _rate(alarms: float) -> str:
 
 
 def report(found: Tuned, model: str, fps: float) -> dict[str, Any]:
-    """All figures, ready for JSON."""
+    """Return all figures, ready for JSON."""
     return {"model": model, "fps": fps, **asdict(found)}

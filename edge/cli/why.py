@@ -184,7 +184,7 @@ def _of_h(one: EvidenceState) -> str:
 
 
 def _alone(one: EvidenceState) -> bool:
-    """Whether the score of this one picture is enough for an alarm."""
+    """Return True if the score of this one picture is enough for an alarm."""
     return one.alone_at is not None and one.bear is not None and one.bear >= one.alone_at
 
 

@@ -156,7 +156,7 @@ class SecretResolver:
 
     @cached_property
     def _file(self) -> dict[str, str]:
-        """The usable lines of the file; what is wrong with the others is remembered."""
+        """Return the usable lines of the file; what is wrong with the others is remembered."""
         try:
             if not self.path.exists():
                 return {}

@@ -353,7 +353,7 @@ class PinSection(Section):
 
     @property
     def words(self) -> str:
-        """The pin as ``--relay`` takes it."""
+        """Return the pin as ``--relay`` takes it."""
         seconds = [f"{self.seconds:g}"] if self.seconds != 10.0 else []
         flags = ["low"] * (self.active == "low") + ["blink"] * self.blink
         return ":".join([str(self.pin), *seconds, *flags])
@@ -711,7 +711,6 @@ class Config(Section):
 @cache
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a config in which ${NAME} is filled in and nothing is empty."""
-
     plain: dict[str, Any] = _plain(Config.model_json_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Bear Alarm"} | plain
 

@@ -154,7 +154,6 @@ def template(
     webhook: str | None = None,
 ) -> str:
     """Return the text of a config with one camera and the alerts that are given."""
-
     from edge.alert.notify import new_topic
 
     def sign(given: str | None) -> str:

@@ -84,7 +84,7 @@ class Incident:
         return Decision(type_, self.number, self.track, self.label, score, self.top_score, self.box_xywh, **more)
 
     def looked_for(self, time: float, *, found: bool, seeing: bool) -> None:
-        """Some told bear was in a frame or none; where the camera sees nothing, nothing is known of it."""
+        """Note whether a published bear was in this frame; where the camera sees nothing, nothing is known of it."""
         if found or not seeing:
             self.missed_at = None
         elif self.missed_at is None:

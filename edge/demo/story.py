@@ -54,7 +54,7 @@ class Story:
 
 
 def _share(box: BoxXYWH, place: BoxXYWH) -> float:
-    """The share of ``box`` that lies in ``place``, 0 to 1."""
+    """Return the share of ``box`` that lies in ``place``, 0 to 1."""
     across = min(box[0] + box[2], place[0] + place[2]) - max(box[0], place[0])
     down = min(box[1] + box[3], place[1] + place[3]) - max(box[1], place[1])
     return max(across, 0.0) * max(down, 0.0) / (box[2] * box[3])

@@ -121,7 +121,7 @@ class LensCheck:
         return tuple(troubles)
 
     def _take(self, look: Look) -> None:
-        """This view is the place from now on."""
+        """Take this view for the place from now on."""
         self._usual, self._begun, self._other = look, self._time, None
         self._since = {}
 

@@ -253,7 +253,6 @@ def load(model: str | None = None, *, threads: int = 1) -> Classifier:
 
     A model the user named is never replaced: its ModelError stands.
     """
-
     first = find(model)
     try:
         return Classifier(first, threads=threads)

@@ -436,7 +436,7 @@ def metrics_text(status: Status) -> str:
 
 
 def _different(names: Iterable[str]) -> list[str]:
-    """Number names that are the same: Prometheus would refuse the whole page."""
+    """Give names that are the same a number: Prometheus would refuse the whole page."""
     found: list[str] = []
     for name in names:
         spellings = (name, *(f"{name} #{number}" for number in range(2, len(found) + 3)))

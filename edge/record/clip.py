@@ -168,7 +168,10 @@ def packed(shots: Iterable[CompressedFrame], masks: Sequence[Polygon]) -> Iterat
 
 
 def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], Iterator[CompressedFrame]]:
-    """The masks and the frames. Raises ValueError for anything but what ``packed`` gives, also where it ends early."""
+    """Return the masks and the frames.
+
+    Raises ValueError for anything but what ``packed`` gives, also where it ends early.
+    """
     said = json.loads(stream.readline())
     masks = tuple(tuple((float(x), float(y)) for x, y in corners) for corners in said["masks"])
 
@@ -231,7 +234,7 @@ def encode(shots: Iterable[CompressedFrame], path: Path, masks: Sequence[Polygon
 
 
 def _stream(out: Any, width: int, height: int) -> VideoStream:
-    """A stream of the first encoder that there is. Raises CannotError."""
+    """Return a stream of the first encoder that there is. Raises CannotError."""
     import av
 
     for name, options in ENCODERS:
@@ -249,7 +252,7 @@ def _stream(out: Any, width: int, height: int) -> VideoStream:
 
 
 def _step_back() -> None:
-    """The alarm first: less of the processor, and the first to go when memory is short."""
+    """Lower this process: less of the processor, and the first to go when memory is short."""
     if sys.platform == "win32":
         return
     os.nice(NICENESS)

@@ -251,7 +251,7 @@ class CameraEvidence:
 
 
 def compressed(frame: Frame, *, coloured: bool = True) -> bytes:
-    """A frame as a JPEG: the camera's own where it is small enough, else at most 640 pixels wide.
+    """Return a frame as a JPEG: the camera's own where it is small enough, else at most 640 pixels wide.
 
     Without ``coloured`` it may be grey, where its colours are yet to be worked out. Raises OSError.
     """
@@ -334,7 +334,7 @@ class EventRecorder:
 
     @property
     def tracks(self) -> frozenset[int]:
-        """The numbers of the tracks that are this bear."""
+        """Return the numbers of the tracks that are this bear."""
         return frozenset(self._tracks)
 
     def follow(self, track: Track, time: float) -> None:
@@ -631,7 +631,7 @@ class EvidenceWriter:
                 log.warning("%s: its disk answers again", self.folder)
 
     def _write(self, job: WriteJob) -> None:
-        """Raises NoRoomError, OptionError or OSError."""
+        """Write it. Raises NoRoomError, OptionError or OSError."""
         with self._lock:
             self._in_work[job.unit] += 1
         try:

@@ -34,7 +34,7 @@ MAX_NAME = 60  # of a camera; file systems end at 255 bytes
 
 
 def visit_folder(root: Path, camera: str, wall: datetime, event_id: str) -> Path:
-    """The folder of one event: DAY/TIME-CAMERA-ID8, in UTC. ``event_id`` is hexadecimal, 8 digits or more."""
+    """Return the folder of one event: DAY/TIME-CAMERA-ID8, in UTC. ``event_id`` is hexadecimal, 8 digits or more."""
     at = wall.astimezone(UTC)
     return root / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{_plain(camera)}-{event_id[:8]}"
 
@@ -59,7 +59,7 @@ def lock(folder: Path) -> None:
 
 
 def unlock(folder: Path) -> None:
-    """This event's folder may be thrown away when room is needed. Raises OptionError when that cannot be noted."""
+    """Allow this event's folder to be deleted when room is needed. Raises OptionError if that cannot be noted."""
     _folder(folder)
     try:
         (folder / KEEP).unlink(missing_ok=True)
@@ -121,7 +121,7 @@ class Store:
         self._damaged: set[str] = set()  # what was said already
 
     def write(self, unit: Path, path: Path, data: bytes) -> None:
-        """One file of an event's folder (the unit), or a file that is a unit, whole or not at all.
+        """Write one file of an event's folder (the unit), or a file that is a unit, whole or not at all.
 
         Raises NoRoomError, OptionError or OSError.
         """
@@ -177,7 +177,7 @@ class Store:
         return max(self.bytes + need - self.quota_bytes, self.reserve_bytes + need - self._free(self.root))
 
     def _find_home(self) -> None:
-        """The folder is there, on its disk. Raises NoRoomError or OSError."""
+        """Make sure that the folder is there, on its disk. Raises NoRoomError or OSError."""
         if self._mount and not os.path.ismount(self._mount):
             self._device = None  # whichever comes back is looked through, for numbers are given again
             raise NoRoomError(f"{self.root}: the disk that was mounted at {self._mount} is gone; mount it there again")
@@ -213,7 +213,7 @@ class Store:
         self.grown(unit, len(data) - before)
 
     def _throw_away(self, unit: Path) -> None:
-        """One event's folder or negative, in one step; what was locked meanwhile stays. Raises OSError."""
+        """Delete one event's folder or negative in one step, unless it was locked meanwhile. Raises OSError."""
         gone = unit.with_name(GONE + unit.name)
         try:
             unit.rename(gone)
@@ -233,7 +233,7 @@ class Store:
         _drop_empty(unit.parent)
 
     def _look(self) -> Iterator[tuple[Path, int, bool]]:
-        """Each event's folder and each negative: its path, its bytes, whether it is locked. Raises OSError."""
+        """Yield each event's folder and each negative: its path, its bytes, whether it is locked. Raises OSError."""
         for unit in self._entries(_days(self.root)):
             with self._sparing(unit.path):
                 if _half_gone(unit, VISIT):
@@ -256,7 +256,7 @@ class Store:
 
     @contextmanager
     def _sparing(self, path: str) -> Iterator[None]:
-        """A damaged folder is left as it is and said once: the others are kept all the same."""
+        """Leave a damaged folder as it is and say so once; the others are kept all the same."""
         try:
             yield
         except OSError as error:

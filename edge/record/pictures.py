@@ -21,7 +21,7 @@ _MAX_NOTE_BYTES = 65_533  # of a JPEG's comment (ITU-T T.81, B.2.4.5)
 
 
 def at_most(image: Picture | Luma, width: int, *, even: bool = False) -> Picture | Luma:
-    """The picture no wider than ``width`` pixels; with ``even`` sides, as video wants them."""
+    """Return the picture no wider than ``width`` pixels; with ``even`` sides, as video wants them."""
     tall, wide = image.shape[:2]
     scale = min(1.0, width / wide)
     step = 2 if even else 1
@@ -32,7 +32,7 @@ def at_most(image: Picture | Luma, width: int, *, even: bool = False) -> Picture
 
 
 def jpeg(image: Picture | Luma, quality: int, note: Mapping[str, Any] | None = None) -> bytes:
-    """The picture as a JPEG, with ``note`` as JSON in its comment. Raises OSError when it cannot be encoded."""
+    """Return the picture as a JPEG, with ``note`` as JSON in its comment. Raises OSError when it cannot be encoded."""
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise OSError(f"a picture of {image.shape[1]}x{image.shape[0]} could not be encoded")

@@ -152,7 +152,7 @@ def _spans(moments: Sequence[Moment]) -> dict[str, list[tuple[float, float]]]:
 
 
 def _interval(moments: Sequence[Moment]) -> float:
-    """The usual seconds from one frame to the next."""
+    """Return the usual seconds from one frame to the next."""
     steps = sorted(b.time - a.time for a, b in pairwise(moments))
     return steps[len(steps) // 2] if steps else 0.1
 
@@ -179,7 +179,7 @@ def _scores(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> None:
 
 
 def _mark(kind: str, colour: Colour) -> Drawing:
-    """The sign of a kind: its shape says as much as its colour."""
+    """Return the sign of a kind: its shape says as much as its colour."""
 
     def mark(canvas: SvgCanvas, at: Point) -> None:
         a, b = at
@@ -194,7 +194,7 @@ def _mark(kind: str, colour: Colour) -> Drawing:
 
 
 def _evidence(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> list[tuple[str, Drawing]]:
-    """A line for each track, the strongest in colour; their legend."""
+    """Return a line for each track, the strongest in colour; their legend."""
     alarm = _y(EVIDENCE, 1.0 / MAX_SHARE)
     canvas.line([(LEFT, alarm), (RIGHT, alarm)], ALARM, 1.5, dashed=True)
     canvas.words((RIGHT, alarm - 5), "alarm", 11, ALARM, "end")
@@ -212,7 +212,7 @@ def _evidence(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> list[tu
 
 
 def _pieces(moments: Sequence[Moment], track: int) -> Iterator[list[tuple[float, float]]]:
-    """A track's (time, share) while it lives and moments follow one another."""
+    """Yield a track's (time, share) while it lives and moments follow one another."""
     piece: list[tuple[float, float]] = []
     hole = _hole(_interval(moments))
     for moment in moments:
@@ -227,7 +227,7 @@ def _pieces(moments: Sequence[Moment], track: int) -> Iterator[list[tuple[float,
 
 
 def _events(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> None:
-    """A line for each event that was told, its name in the first free row."""
+    """Draw a line for each event, its name in the first free row."""
     free = [0.0] * len(EVENT_ROWS)
     for moment in moments:
         for told in moment.told:
@@ -250,7 +250,7 @@ def _events(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> None:
 
 
 def _asked(canvas: SvgCanvas, x: _Axis, moment: Moment) -> None:
-    """A notch below the moment that is explained."""
+    """Draw a notch below the moment that is explained."""
     at, bottom = x(moment.time), SCORES[1]
     canvas.area([(at, bottom + 1), (at + 6, bottom + 11), (at - 6, bottom + 11)], INK)
     for top, end in () if moment.told else (EVIDENCE, SCORES):  # an event has a line of its own

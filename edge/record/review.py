@@ -69,7 +69,7 @@ def review_path(unit: Path) -> Path:
 
 
 def read_review(unit: Path) -> Review | None:
-    """The review that holds; None where there is none. Raises OptionError when it is damaged or cannot be read."""
+    """Return the review that counts, or None. Raises OptionError if it is damaged or cannot be read."""
     path = review_path(unit)
     try:
         data = path.read_bytes()
@@ -81,7 +81,7 @@ def read_review(unit: Path) -> Review | None:
 
 
 def parse_review(data: bytes, name: object) -> Review:
-    """The review that holds of what a review's file says; ``name`` only names it in the OptionError."""
+    """Return the review that holds of what a review's file says; ``name`` only names it in the OptionError."""
     return _parse(data, name)[-1]
 
 
@@ -113,7 +113,7 @@ def _add(path: Path, review: Review) -> Path:
 
 
 def _parse(data: bytes, name: object) -> list[Review]:
-    """Every review, the one that holds last."""
+    """Return every review, the one that holds last."""
     try:
         if len(data) > MAX_BYTES:
             raise ValueError(f"{len(data)} bytes are too many")
@@ -136,7 +136,7 @@ def _one(found: Any) -> Review:
 
 
 def _box(found: object) -> BoxXYWH:
-    """A box of fractions inside the frame, give or take a rounding. Raises ValueError."""
+    """Return a box of fractions inside the frame, give or take a rounding. Raises ValueError."""
     if isinstance(found, list | tuple) and len(found) == 4 and all(isinstance(side, int | float) for side in found):
         try:
             x, y, w, h = (float(side) for side in found)

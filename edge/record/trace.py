@@ -117,7 +117,7 @@ def _ends_a_line(file: BinaryIO, size: int) -> bool:
 
 
 def _write(file: BinaryIO, data: bytes, size: int) -> None:
-    """All of the data, or nothing of it. Raises OSError."""
+    """Write all of the data, or nothing of it. Raises OSError."""
     left = memoryview(data)
     try:
         while left:
@@ -277,7 +277,7 @@ class Moment:
 
     @staticmethod
     def from_json(line: str | bytes) -> Moment:
-        """The moment a line holds; fields that are not known are passed over. Raises ValueError when it is not one."""
+        """Return the moment a line holds; unknown fields are skipped. Raises ValueError if it is none."""
         return _check_moment(_read(line, "moment"))
 
 

@@ -55,7 +55,7 @@ class TraceRun:
 
 
 def notability(moment: Moment) -> tuple[bool, float, float]:
-    """How much there is to explain, for comparing: an event first, then the evidence, then the bear probability."""
+    """Return how much there is to explain, to compare: an event, then evidence, then bear probability."""
     strongest, top = moment.strongest, moment.top
     return bool(moment.told), share(strongest) if strongest else 0.0, top.bear if top else 0.0
 

@@ -214,7 +214,7 @@ class Decision:
     by: str = ""  # who or what run
 
     def __post_init__(self) -> None:
-        """Raises ValueError with the reason when the row makes no sense."""
+        """Check the row. Raises ValueError with the reason if it makes no sense."""
         if self.decision not in KINDS:
             raise ValueError(f"decision {self.decision!r} is none of {', '.join(KINDS)}")
         if self.decision in (KEEP, RELABEL) and self.after not in TRAINING_LABELS:
@@ -233,7 +233,7 @@ class Decision:
 def decide(
     picture: Picture, root: Path, kind: str, label: str = "", *, by: str = "", before: str | None = None
 ) -> Decision:
-    """A decision taken now: ``label`` is the right one for relabel. ``before``: the table's label, if not the present.
+    """Return a decision taken now: ``label`` for relabel; ``before``: the table's label, if not the present.
 
     Raises ValueError for an unknown kind or label, OSError when the file cannot be read.
     """

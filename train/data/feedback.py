@@ -99,7 +99,7 @@ def review_of(note: str) -> str:
 
 
 def part_of(note: str) -> str | None:
-    """Which look a row is, by its note: ``crop``, ``full-cut`` … (``Look.part``); None for one from elsewhere."""
+    """Return which look a row is, by its note (``Look.part``); None for one from elsewhere."""
     found = _PART.search(note) if key_of(note) else None
     return found[1] if found else None
 
@@ -230,7 +230,7 @@ class Ledger:
 
 @contextmanager
 def opened(root: Path, *, dry: bool) -> Iterator[Ledger]:
-    """The table of a folder, written at the end, after Ctrl-C too; ``dry``: only read. Raises as ``Table`` does."""
+    """Yield the table of a folder; write it at the end, after Ctrl-C too; ``dry``: only read. Raises as ``Table``."""
     if dry:
         yield Ledger(root, None)
         return
@@ -260,7 +260,7 @@ def _read(path: Path) -> tuple[list[str], list[Row]]:
 
 
 def _rewrite(path: Path, columns: Sequence[str], without: Collection[str], new: Sequence[Row] = ()) -> None:
-    """The table without the rows of some files and with new ones, whole or as it was."""
+    """Write the table without the rows of some files and with new ones, whole or as it was."""
     if not without and not new:
         return
     own, rows = _read(path)
@@ -375,7 +375,7 @@ class _Work:
         self._seen: set[str] = set()
 
     def take(self, unit: Unit) -> None:
-        """One unit of evidence; what is broken in it is named and left out."""
+        """Take one unit of evidence; name what is broken in it and skip that."""
         try:
             case = open_case(unit)
             if case is not None:
@@ -447,14 +447,14 @@ class _Work:
         brought.taken_unreviewed += verdict.review == UNREVIEWED
 
     def _are_worn(self, case: Case, looks: Sequence[Look], verdict: Verdict, before: Collection[str]) -> bool:
-        """Whether the evidence has lost pictures since: none, or fewer of the same kind than the table has of it."""
+        """Return True if the evidence has lost pictures since: fewer of a kind than the table has of it."""
         if not looks or case.unit.kind == "negative":
             return not looks
         kept_alike = all(is_bear(self.ledger.rows[file].get("label", "")) == is_bear(verdict.label) for file in before)
         return kept_alike and len(looks) < min(len(before), self.wanted.most)
 
     def _relabel(self, case: Case, verdict: Verdict, files: Iterable[str]) -> None:
-        """The rows that are there get the new label; the pictures lie in the folder still."""
+        """Give the rows that are there the new label; the pictures stay where they are."""
         self.brought.relabelled += 1
         for file in files:
             self.ledger.put(relabelled(self.ledger.rows[file], case, verdict), None if is_bear(verdict.label) else ())
@@ -486,7 +486,7 @@ class _FolderError(OptionError):
 
 
 def _put(path: Path, data: bytes) -> None:
-    """A picture, whole or not at all; one that is there already stays. Raises _FolderError."""
+    """Write a picture, whole or not at all; one that is there already stays. Raises _FolderError."""
     try:
         if path.is_file() and path.read_bytes() == data:
             return

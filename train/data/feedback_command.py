@@ -110,7 +110,7 @@ def zone_of(name: str | None) -> tzinfo | None:
 
 
 def say(brought: Brought, into: Path, *, dry: bool) -> None:
-    """What came, what did not and why, a line each."""
+    """Print what came, what did not and why, a line each."""
     count = sum(brought.pictures.values())
     labels = ", ".join(f"{number} {label}" for label, number in sorted(brought.pictures.items()))
     groups = f" in {_count(len(brought.groups), 'group')} (camera and day)" if count else ""

@@ -56,7 +56,7 @@ class Shelf:
 
 @contextmanager
 def open_shelf(path: Path) -> Iterator[Shelf]:
-    """The evidence under a folder, or in a zip or tar. Raises OptionError where there is none, or no such place."""
+    """Yield the evidence under a folder, or in a zip or tar. Raises OptionError if there is none."""
     if path.is_dir():
         files, closed = _walk(path)
         yield _shelf(path, files, lambda name: _file(path / name), closed)
@@ -104,7 +104,7 @@ def _units(folder: str, names: set[str], read: Read) -> Iterator[Unit]:
 
 
 def _walk(root: Path) -> tuple[list[str], list[str]]:
-    """Every file below, hidden ones left out (what is being written or thrown away); and what cannot be looked into."""
+    """Return every file below, without hidden ones (being written or deleted), and what cannot be read."""
     files: list[str] = []
     closed: list[str] = []
 
@@ -210,7 +210,7 @@ def open_case(unit: Unit) -> Case | None:
 
 
 def note_in(data: bytes) -> dict[str, Any]:
-    """What ``edge.record.pictures.jpeg`` noted in a JPEG's first segment, its comment; empty where there is none."""
+    """Return what ``edge.record.pictures.jpeg`` noted in a JPEG's comment; empty if there is none."""
     if data[2:4] != b"\xff\xfe":
         return {}
     try:
@@ -316,7 +316,7 @@ def _number(found: Any) -> float:
 
 
 def _time(found: str) -> datetime:
-    """A time with its offset, as UTC; in years that have a day in any time zone. Raises ValueError, TypeError."""
+    """Return a time with its offset as UTC, in years that any time zone has. Raises ValueError, TypeError."""
     at = datetime.fromisoformat(found)
     if at.year not in YEARS:
         raise ValueError(f"the year of {found} is not within {YEARS.start} to {YEARS.stop - 1}")

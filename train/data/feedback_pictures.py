@@ -59,8 +59,11 @@ def event_looks(case: Case, *, framed: bool, most: int, problem: Problem) -> tup
 
 
 def negative_looks(case: Case, box_xywh: BoxXYWH | None, *, framed: bool) -> list[Look]:
-    """Looks at a random frame: whole with the box a person drew (``framed``), that box as a crop, or, of an empty
-    place, whole and the part that looked most like a bear. Raises PictureError when it is broken."""
+    """Return the looks at a random frame. Raises PictureError if it is broken.
+
+    With a person's box: whole (``framed``) or that box as a crop. Of an empty place: whole, and the part that looked
+    most like a bear.
+    """
     name = case.unit.name.rpartition("/")[2]
     data = case.unit.read(name)
     image = decode_picture(data, case.unit.name)

@@ -40,7 +40,7 @@ NOTES = {
 
 
 def kind_of(row: Row) -> str | None:
-    """Which kind of outsider a catalogue's picture is; None of one that belongs to the domain, as every bear does."""
+    """Return which kind of outsider a picture is; None if it belongs to the domain, as every bear does."""
     if row.label != "no_bear":
         return None
     called = re.sub(r"[_-]", " ", f"{words_of(row.note)}\n{row.named}".lower())
@@ -48,10 +48,10 @@ def kind_of(row: Row) -> str | None:
 
 
 def words_of(note: str) -> str:
-    """What a note calls that which is on the picture: what stands before its first ``;``. Facts come behind it."""
+    """Return what a note calls the thing on the picture: the words before its first ``;``."""
     return note.partition(";")[0].strip()
 
 
 def in_domain(rows: Iterable[Row]) -> list[Row]:
-    """The pictures that are no outsiders."""
+    """Return the pictures that are no outsiders."""
     return [row for row in rows if kind_of(row) is None]

@@ -80,7 +80,7 @@ def is_bear(label: str) -> bool:
 
 
 def check_trainable(catalog: Catalog) -> None:
-    """Raises CatalogError unless there are bears and others, and two or more pictures of each label."""
+    """Check that there are bears and others, two or more pictures of each label. Raises CatalogError."""
     counts = catalog.count("label")
     for label, count in counts.items():
         if count < 2:

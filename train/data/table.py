@@ -123,7 +123,7 @@ def read_catalog(path: Path | str, aliases: Mapping[str, str] | None = None, cal
 
 
 def licences_in(folder: Path) -> dict[Path, str]:
-    """What a folder's table says of the licences of its pictures and clips, by resolved file; {} without a table.
+    """Return the licences in a folder's table, by resolved file; {} without a table.
 
     Raises CatalogError when the table cannot be read.
     """
@@ -303,7 +303,7 @@ def _read_rows(table: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
 
 
 def only_shippable(catalog: Catalog) -> Catalog:
-    """The catalogue without pictures whose licence does not let a model be passed on; they stand in ``left_out``.
+    """Return the catalogue without pictures whose licence keeps a model from being passed on (``left_out``).
 
     Says how many there are, by licence. Raises CatalogError where none is left.
     """
@@ -348,12 +348,12 @@ class _Lines(list[str]):
     """Takes the rows of a ``csv`` writer whose lines end in CR LF, so that it quotes both; here they end in LF."""
 
     def write(self, row: str) -> None:
-        """One row."""
+        """Write one row."""
         self.append(row.removesuffix("\r\n") + "\n")
 
 
 def check_no_loose(root: Path, option: str) -> None:
-    """Raises OptionError where a table would hide pictures that lie in ``root`` without one. ``option`` named it."""
+    """Check that a table hides no pictures in ``root`` without one (``option`` named it). Raises OptionError."""
     if root.exists() and not root.is_dir():
         raise OptionError(f"{option} {root}: is no folder; give the folder of pictures, or a new one")
     if not root.is_dir() or (root / MANIFEST).exists():
@@ -388,7 +388,7 @@ class _Sheet:
 
     @classmethod
     def read(cls, path: Path, columns: Sequence[str]) -> Self:
-        """The file, empty where there is none; ``columns`` that it lacks come behind its own. Raises CatalogError."""
+        """Read the file, empty if there is none; ``columns`` that it lacks are added. Raises CatalogError."""
         stamp = _stamp(path)
         if stamp is None:
             return cls(path, list(columns), [], None)

@@ -22,7 +22,6 @@ def notebooks(
 
     A notebook that was changed since is never overwritten.
     """
-
     new = copy_notebooks(folder)
     for name in NAMES:
         print(folder / name)

@@ -217,7 +217,6 @@ def lila(
 
     Without --label it lists the categories and ends. Labels get equal shares of --limit, and places take turns.
     """
-
     from train.data.gather.camera_traps import from_set, read_set
     from train.data.gather.keep import category_labels
     from train.data.licences import NOT_STATED

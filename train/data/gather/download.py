@@ -199,7 +199,7 @@ def user_agent(contact: str = "") -> str:
 
 @contextmanager
 def web_client(contact: str = "") -> Iterator[httpx.Client]:
-    """A client that names itself and follows redirects."""
+    """Yield a client that names itself and follows redirects."""
     httpx = need("httpx")
     headers = {"User-Agent": user_agent(contact)}
     with httpx.Client(headers=headers, follow_redirects=True, timeout=TIMEOUT_S, max_redirects=5) as client:

@@ -94,7 +94,7 @@ class Looks:
             self._held.popitem(last=False)
 
     def forget(self, name: str) -> None:
-        """A picture that there is no more."""
+        """Forget a picture that is gone."""
         self._held.pop(name, None)
 
 
@@ -178,7 +178,7 @@ class Duplicates:
             self._screens[slot], self._screened[slot] = look.screen, True
 
     def forget(self, name: str) -> None:
-        """A picture that is in the set no more."""
+        """Forget a picture that is no longer in the set."""
         self._looks.forget(name)
         slot = self._slots.pop(name, None)
         if slot is not None:
@@ -199,7 +199,7 @@ class Duplicates:
         return None
 
     def _not_refuted(self, slots: list[int], mine: Look, camera: str | None) -> list[int]:
-        """Those of some pictures whose screen leaves open that they are copies, in order; all of other cameras."""
+        """Return those pictures that may be copies by their small grey picture, in order."""
         of_camera = [slot for slot in slots if camera is not None and self._sources[slot] == camera]
         for slot in of_camera:
             if not self._screened[slot] and (look := self._looks(self._names[slot])) is not None:

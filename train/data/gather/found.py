@@ -116,7 +116,7 @@ def understood(records: Iterable[T], read: Callable[[T], Iterable[Found]], sourc
 
 
 def photo_key(url: str) -> str:
-    """An address, or of a photograph at iNaturalist its number: GBIF and iNaturalist offer it in several sizes."""
+    """Return an address, or a photograph's number at iNaturalist: it is offered in several sizes."""
     photo = _PHOTO.search(url)
     return f"inaturalist.org/photos/{photo[1]}" if photo else url
 
@@ -166,7 +166,7 @@ class Tally:
     examples: dict[str, str] = field(default_factory=dict)
 
     def count(self, kind: str, words: str = "") -> None:
-        """One more of a kind."""
+        """Count one more of a kind."""
         self.counts[kind] += 1
         if words:
             self.examples.setdefault(kind, words)

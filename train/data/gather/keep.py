@@ -159,7 +159,7 @@ def _opened(data: bytes) -> tuple[str, tuple[int, int]]:
 
 
 def _decoded(data: bytes) -> None:
-    """Raises RefusedError unless it can be decoded to its last row; OpenCV fills what is missing with grey."""
+    """Check that it can be decoded to its last row (OpenCV fills gaps with grey). Raises RefusedError."""
     pil = need("PIL.Image")
     if jpeg_or_none(data) and not jpeg_is_whole(data):
         raise RefusedError(TRUNCATED, f"a JPEG of {len(data)} bytes without its end")
@@ -174,7 +174,7 @@ def _decoded(data: bytes) -> None:
 
 
 def _damaged_jpeg(data: bytes) -> str:
-    """What FFmpeg finds wrong with a JPEG's data, of which OpenCV and Pillow (libjpeg) only warn; "" if nothing."""
+    """Return what FFmpeg finds wrong with a JPEG, of which OpenCV and Pillow only warn; "" if nothing."""
     codec: Any = av.CodecContext.create("mjpeg", "r")
     codec.options = {"err_detect": "explode"}
     codec.thread_count = 1
@@ -403,7 +403,7 @@ class Keeper:
         return f"{folder}/{path.name}"
 
     def _replace(self, there: Values, found: Found, checked: Checked, row: dict[str, str], data: bytes | None) -> None:
-        """A better copy takes the row of ``there``: label, part, boxes and note stay.
+        """Let a better copy take the row of ``there``: label, part, boxes and note stay.
 
         Where the table says a part, source and group stay too: a part holds whole groups. The old file moves away;
         where ``data`` is None its bytes are the same, and it stays.
