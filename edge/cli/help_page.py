@@ -73,18 +73,18 @@ def page(command: Any, ctx: Any, columns: int, common: Sequence[str] = ()) -> st
         lines += ["", *_wrapped(paragraph, width)]
     sections: dict[str, list[tuple[str, str]]] = {}
     for each in arguments:
-        sections.setdefault("Arguments", []).append((_name(each), _meaning(each)))
+        sections.setdefault("Arguments", []).append((argument_name(each), help_of(each)))
     for name, each in inner.items():
         sections.setdefault("Commands", []).append((name, (each.help or "").split("\n\n")[0]))
     if common:
         by_name = {name: each for each in options for name in each.opts}
-        sections["Options"] = [(_spelled(by_name[name], ctx), _meaning(by_name[name])) for name in common]
+        sections["Options"] = [(names_of(by_name[name], ctx), help_of(by_name[name])) for name in common]
         more = f"Show all {len(options)} options: also for schedules, relays, lamps, phones and Home Assistant."
         sections["Options"].append(("--help-all", more))
         options = []
     for each in options:
         section = getattr(each, "rich_help_panel", None) or "Options"
-        sections.setdefault(section, []).append((_spelled(each, ctx), _meaning(each)))
+        sections.setdefault(section, []).append((names_of(each, ctx), help_of(each)))
     for title, rows in sections.items():
         lines += ["", f"{title}:"]
         for name, meaning in rows:
@@ -107,17 +107,17 @@ def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
     )
 
 
-def _name(argument: Any) -> str:
+def argument_name(argument: Any) -> str:
     return str(argument.metavar or argument.name.upper()).strip("[]")
 
 
 def _in_usage(argument: Any) -> str:
-    name = _name(argument)
+    name = argument_name(argument)
     name += "…" if argument.nargs != 1 and not name.endswith("…") else ""
     return name if argument.required else f"[{name}]"
 
 
-def _spelled(option: Any, ctx: Any) -> str:
+def names_of(option: Any, ctx: Any) -> str:
     """``-q, --quiet``, ``--bell / --no-bell`` or ``--fps NUMBER``."""
     names = ", ".join(sorted(option.opts, key=len))
     if option.secondary_opts:
@@ -137,7 +137,7 @@ def _value(option: Any, ctx: Any) -> str:
     return TYPES.get(said, said if "|" in said else said.upper())
 
 
-def _meaning(param: Any) -> str:
+def help_of(param: Any) -> str:
     """Return its help, then its limits, its default, its variable and whether it is required."""
     more = []
     bounds = param if hasattr(param, "min") else getattr(param, "type", None)  # older typers have it with the type
