@@ -43,7 +43,8 @@ def there(function, disk, kilobytes, *, ext4=False, within_s=120):
             f"truncate -s {kilobytes}k {disk}.image && mkfs.ext4 -q {disk}.image && mount -o loop {disk}.image {disk}"
         )
     program = [sys.executable, "-W", "error", "-c", BOOT.format(root=str(ROOT))]
-    what = [f"tests.{Path(function.__code__.co_filename).stem}", function.__name__, str(disk)]
+    module = ".".join(Path(function.__code__.co_filename).relative_to(ROOT).with_suffix("").parts)
+    what = [module, function.__name__, str(disk)]
     done = subprocess.run(
         ["unshare", "-m" if ext4 else "-rm", "--", "sh", "-c", f'{mount} || exit 77; exec "$@"', "sh", *program, *what],
         capture_output=True, text=True, timeout=within_s, check=False, cwd=ROOT,
