@@ -1,6 +1,6 @@
 """The whole alarm, put together from settings.
 
-``Alarm`` is what ``bear-alarm watch`` runs: a post for each camera (``post``), everyone who is told (``alerting``), the
+``Alarm`` is what ``bear-alarm watch`` runs: a thread for each camera, the alerts (``alerting``), the
 pictures (``edge.record.evidence``), the model; and how all of it is (``edge.status``).
 """
 

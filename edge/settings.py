@@ -52,7 +52,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class AlertSettings:
-    """Who is told. What makes a noise, acts or goes over a network is off unless it is named here."""
+    """Alerts. What makes a noise, acts or goes over a network is off unless it is named here."""
 
     bell: bool = True  # the terminal's
     sounds: tuple[str, ...] = ()  # siren, chirp, … or WAV files

@@ -119,7 +119,7 @@ class CameraStatus:
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
-    """One of those who are told at once."""
+    """One sink that is called at once."""
 
     name: str
     failures: int

@@ -129,7 +129,7 @@ class Watcher:
         return [*moving, *tracks, *([Region(WHOLE, "sweep")] if whole else [])]
 
     def _turn(self, regions: Sequence[Region], most: int) -> list[Region]:
-        """So many of the regions at most; others in the next frame, so that none is left out for ever."""
+        """So many of the regions at most; others in the next frame, so that none is skipped for ever."""
         if len(regions) <= most:
             return list(regions)
         start = self.tally.frames * most % len(regions)

@@ -1,4 +1,4 @@
-"""Everyone who is told: noises first, then the journal, and from there what goes over a network."""
+"""Alert everyone: noises first, then the journal, and from there what goes over a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edge.status import Ask
 
 
-# Who is told here and at once: what makes a noise or acts, the fastest first.
+# Sinks of this device, called at once, the fastest first.
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class LocalSinks:
 
     @property
     def workers(self) -> list[Worker[Event]]:
-        """In the order in which they are told."""
+        """In the order in which they are called."""
         return [each.worker for each in self._told.values()]
 
     @property
@@ -357,7 +357,7 @@ def _problem(sink: Ask, before: Ask) -> str | None:
     return sink() or before()
 
 
-# Who is told over a network: a library is loaded, and a connection made, only for what is named.
+# Channels over a network: a library is loaded, and a connection made, only for what is named.
 
 
 @dataclass(frozen=True)
@@ -786,7 +786,7 @@ def _unheard(who: str, event: Event, problem: str | None, took_ms: float) -> Non
 
 
 class Alerting:
-    """Everyone who is told: ``sinks`` for the tellers, the ``journal``, and the deliverers that it feeds.
+    """All alerts: the ``sinks`` of the publishers, the ``journal``, and the deliverers that it feeds.
 
     ``sinks`` stays the same list while those in it change, as what was missing is made. ``state`` None: no journal,
     which only goes without a network. Set later: ``watching``, whether a camera's frames are being looked at;
@@ -861,13 +861,13 @@ class Alerting:
 
     @property
     def workers(self) -> list[Worker[Event]]:
-        """Everyone who is told without a network, and MQTT's live state, the fastest first."""
+        """Every sink without a network, and MQTT's live state, the fastest first."""
         last = [self._terminal] if self._terminal else []
         return [*self._at_once.workers, *self._away.workers, *self._keeping.answering, *last]
 
     @property
     def problems(self) -> dict[str, str]:
-        """Return what is told to be wrong and not over, by part."""
+        """Return the problems that were published and last, by part."""
         return self._health.problems
 
     def expected(self, event: Event) -> dict[str, bool]:

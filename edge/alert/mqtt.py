@@ -793,13 +793,13 @@ class Connection:
         self._delivering: dict[Part, threading.Lock] = {"word": threading.Lock(), "picture": threading.Lock()}
 
     def tend(self) -> None:
-        """Begin, or begin anew where that is needed. For one thread only; never waits for the network."""
+        """Begin, or begin again if needed. For one thread only; never waits for the network."""
         with self._changing:
             if self._closing:
                 return
             stuck = not self.up and time.monotonic() - self._tried_at > STUCK_S
             if stuck or (self._thread and not self._thread.is_alive()):
-                log.error("MQTT: the network thread is not there any more; beginning anew")
+                log.error("MQTT: the network thread has ended; connecting again")
             elif not self._renew:
                 return
             self._renew, self.up, self._thread = False, False, None

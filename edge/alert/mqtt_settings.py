@@ -61,7 +61,7 @@ class Settings:
 
     @property
     def where(self) -> str:
-        """Host and port, as people are told: no secrets."""
+        """Host and port as people see them: no secrets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property

@@ -1,4 +1,4 @@
-"""Phones, chats, mail, desktops: whatever an Apprise URL stands for is told in words, and shown the picture after."""
+"""Phones, chats, mail, desktops: send what happened to any Apprise URL, and the picture after it."""
 
 from __future__ import annotations
 

@@ -311,7 +311,7 @@ def _read(file: BinaryIO, path: Path, most_s: float) -> Wav:
             return Wav(format_, data, rate, block)
         else:
             file.seek(size + size % 2, io.SEEK_CUR)
-    raise OptionError(f"{path}: this WAV file breaks off before its sound; copy it anew, or name another")
+    raise OptionError(f"{path}: this WAV file breaks off before its sound; copy it again, or name another")
 
 
 # The system's programs that play a sound, and how each is called.

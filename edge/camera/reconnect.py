@@ -257,7 +257,7 @@ class ReconnectingSource(Source):
         """Report what a frame that has come says of the camera."""
         trouble = None
         if self._frozen.certain:
-            words = f"the same picture for {self._frozen.frozen_s:.0f} s, also after it was opened anew"
+            words = f"the same picture for {self._frozen.frozen_s:.0f} s, also after it was opened again"
             trouble = CameraFault("frozen", f"{self.name}: {words}; switch the camera off and on")
         elif self._lost.unsteady:
             trouble = CameraFault("unsteady", f"{self.name}: {self._lost.words(now)}")

@@ -1,4 +1,4 @@
-"""``bear-alarm alert test``: a marked event down the real path, and what each of those who are told answers."""
+"""``bear-alarm alert test``: send a marked event down the real path, and print what each channel answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Try whether everyone is told who should be.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Send a test alarm through every channel.")
 
 WITHDRAWN = "a test that was over before it could be delivered"
 HEARD_S = 3.0  # how long what makes a noise is listened to
@@ -35,7 +35,7 @@ CLOSE_S = 5.0
 
 @app.callback()
 def alert() -> None:
-    """Try whether everyone is told who should be."""
+    """Send a test alarm through every channel."""
 
 
 @app.command("test")

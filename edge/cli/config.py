@@ -51,7 +51,7 @@ def init(
     if path.is_dir():
         raise OptionError(f"{file}: a folder; name a file, such as {file / BESIDE.name}")
     if path.exists() and not force:
-        raise OptionError(f"{file}: it is there already; name another file, or write it anew with --force")
+        raise OptionError(f"{file}: it is there already; name another file, or replace it with --force")
     if not path.parent.is_dir():
         raise OptionError(f"{path.parent}: no such folder; make it first")
     if at_a_terminal():
@@ -114,7 +114,7 @@ def _check_for_anything(path: Path, settings: Settings) -> None:
 
 
 def summary(settings: Settings) -> str:
-    """Return a config in one line: its cameras, who is told, what is kept; no secrets."""
+    """Return a config in one line: its cameras, its alerts, what is kept; no secrets."""
     names = [camera.name for camera in settings.cameras]
     cameras = f"{counted(len(names), 'camera')}: {', '.join(names)}" if names else "no camera"
     kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
@@ -185,7 +185,7 @@ def _expanded(path: Path) -> Path:
         raise OptionError(f"{path}: no such user's home folder; give the whole path") from None
 
 
-# What ``bear-alarm config init`` asks on a terminal: which camera, and who is told.
+# What ``bear-alarm config init`` asks on a terminal: which camera, and which alerts.
 
 
 DEVICES = Path("/dev")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOCAL, REMOTE = "Who is told, here and at once", "Who is told, over a network"  # panels of the help page
+LOCAL, REMOTE = "Notified here and at once", "Notified over a network"  # panels of the help page
 
 Command = Callable[..., None]
 

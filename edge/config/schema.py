@@ -626,15 +626,15 @@ class Health(Section):
         Field(
             ge=30.0,
             le=110.0,
-            description="A processor hotter than that (°C) is told, and the frame rate falls; one that says at which "
-            "temperature it slows itself down, from 5 °C below that on where that is more.",
+            description="Above this temperature (°C) of the processor a problem is reported and the frame rate falls; "
+            "for a processor that says at which temperature it slows down, 5 °C below that if that is more.",
         ),
     ] = 80.0
     low_disk_mb: Annotated[
-        float, Field(ge=0.0, le=1e8, description="Less room than that on the state folder's disk is told, in MB.")
+        float, Field(ge=0.0, le=1e8, description="Report less room than this on the state folder's disk, in MB.")
     ] = 500.0
     slow_ms: Annotated[
-        float, Field(ge=1.0, le=60_000.0, description="A crop that takes longer to score than that is told, in ms.")
+        float, Field(ge=1.0, le=60_000.0, description="Report a crop that takes longer to score than this, in ms.")
     ] = 500.0
     heartbeat: Annotated[
         Annotated[HeartbeatSection, Short("url", WORD)],

@@ -315,7 +315,7 @@ MOST_RETURNS = 10  # further ones change nothing
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A trouble that is told (new) or over (end)."""
+    """A fault that is new or over (end)."""
 
     type: EventType
     number: int  # 1, 2, 3 … within one camera: new and end share it

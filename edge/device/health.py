@@ -215,7 +215,7 @@ class Undervolted:
 
 
 class Slow:
-    """Scoring takes so long that a bear is told late."""
+    """Scoring takes so long that an alarm comes late."""
 
     def __init__(self, crop_ms: Callable[[], float | None], slow_ms: float) -> None:
         self.crop_ms = crop_ms
@@ -229,7 +229,7 @@ class Slow:
         if not self._is:
             return None
         return (
-            f"looking at one crop takes {took:.0f} ms, more than {self.slow_ms:.0f}, so a bear is told late; "
+            f"looking at one crop takes {took:.0f} ms, more than {self.slow_ms:.0f}, so an alarm comes late; "
             "see what else runs here, or watch with fewer cameras"
         )
 

@@ -108,7 +108,7 @@ class Server:
         log.info("telling how the alarm is on http://%s:%d/healthz and /metrics", self._shown, listener.port)
         if not listener.loopback:
             log.warning(
-                "whoever reaches %s:%d can read how the alarm is: it has no password", self._shown, listener.port
+                "anyone who reaches %s:%d can read the alarm's health: it has no password", self._shown, listener.port
             )
         return listener
 
@@ -394,7 +394,7 @@ def metrics_text(status: Status) -> str:
     one("uptime_seconds", "Since the alarm was started.", status.uptime_s)
     one("alarms_total", "Bears told since the start.", status.alarms, "counter")
     parts = [({"part": name}, 1) for name in status.problems]
-    add("problem", "gauge", "Parts of the alarm that are told to be unwell, each 1.", parts)
+    add("problem", "gauge", "Parts of the alarm that are reported as not well, each 1.", parts)
     crop_s = None if status.crop_ms is None else round(status.crop_ms / 1000.0, 7)
     one("crop_seconds", "What scoring one crop takes, lately.", crop_s)
     one("inference_age_seconds", "Since a heartbeat inference finished.", status.inference_age_s)

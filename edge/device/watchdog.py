@@ -236,7 +236,7 @@ def _address(named: str) -> str | None:
         return "\0" + named[1:]
     if named.startswith("/") and hasattr(socket, "AF_UNIX"):
         return named
-    log.warning("$NOTIFY_SOCKET is %r, which is no socket on this machine; no service manager is told anything", named)
+    log.warning("$NOTIFY_SOCKET is %r, which is no socket on this machine; the service manager gets no messages", named)
     return None
 
 

@@ -448,7 +448,7 @@ class JournalReader:
                     event = Event.from_json(line)
                     told.append((int(row), Told(event, *self._when(event), str(line))))
                 except (ValueError, TypeError, OverflowError) as error:
-                    log.warning("one event in the journal cannot be understood and is left out (%s)", error)
+                    log.warning("one event in the journal cannot be understood and is skipped (%s)", error)
         return sorted(told, key=lambda one: one[0])
 
     def _deliveries(self, rows: Sequence[int]) -> dict[int, list[Delivery]]:

@@ -86,7 +86,7 @@ class Ring:
         return len(self._shots)
 
     def add(self, shot: CompressedFrame) -> None:
-        """Take one more; after a jump back in time the ring begins anew."""
+        """Take one more; after a jump back in time the ring begins again."""
         if self._shots and shot.time < self._shots[-1].time:
             self._shots.clear()
             self.bytes = 0

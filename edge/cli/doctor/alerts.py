@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WITHIN_S = 8.0  # for an answer over the network
 PROBLEM_LASTS_S = 1.0
 WAITS = "check the network; until then events wait in the journal"
-SILENT = "check the network; until then whoever watches it is right to raise an alarm"
+SILENT = "check the network; until then anyone who watches it is right to raise an alarm"
 CORRECT = "correct it in the config"
 NO_ANSWER = "check its settings, and try it: bear-alarm alert test"
 SOUND = "plug it in, see `aplay -l`, and name the output as `aplay -L` has it"

@@ -49,7 +49,7 @@ def doctor(
         Path | None, typer.Option(help="Also write a zip for a bug report, without secrets and pictures.")
     ] = None,
 ) -> None:
-    """Look over this device: packages, model, cameras, board, clock, disk, who is told, and the service.
+    """Check this device: packages, model, cameras, board, clock, disk, alerts and the service.
 
     Makes no noise, switches and sends nothing, and works beside a running alarm. Exit code 0: nothing is broken (some
     things may be in doubt); 1: something is; 2: an option or the config's path is wrong.

@@ -45,7 +45,7 @@ def check_config(target: Target) -> Iterator[CheckResult]:
 def check_anyone(target: Target) -> Iterator[CheckResult]:
     """Check that a config names at least one way to notify."""
     if target.config and not target.mistakes and not target.settings.alerts.anyone:
-        yield broken("nobody", "nobody is told but the terminal", "name a sound, a relay or somebody in the config")
+        yield broken("nobody", "only the terminal is notified", "name a sound, a relay or somebody in the config")
 
 
 CHECKS = (
@@ -61,14 +61,14 @@ CHECKS = (
     Check("Memory of events", "disk", machine.check_disk),
     Check("Memory of events", "state folder", machine.check_state),
     Check("Memory of events", "evidence", machine.check_evidence),
-    Check("Who is told", "sounds", alerts.check_sounds),
-    Check("Who is told", "pins", alerts.check_pins),
-    Check("Who is told", "commands", alerts.check_commands),
-    Check("Who is told", "mqtt", alerts.check_mqtt),
-    Check("Who is told", "webhook", alerts.check_webhook),
-    Check("Who is told", "notify", alerts.check_people),
-    Check("Who is told", "heartbeat", alerts.check_heartbeat),
-    Check("Who is told", "nobody", check_anyone),
+    Check("Alerts", "sounds", alerts.check_sounds),
+    Check("Alerts", "pins", alerts.check_pins),
+    Check("Alerts", "commands", alerts.check_commands),
+    Check("Alerts", "mqtt", alerts.check_mqtt),
+    Check("Alerts", "webhook", alerts.check_webhook),
+    Check("Alerts", "notify", alerts.check_people),
+    Check("Alerts", "heartbeat", alerts.check_heartbeat),
+    Check("Alerts", "nobody", check_anyone),
     Check("Service", "permissions", machine.check_groups),
     Check("Service", "service", machine.check_service),
 )
