@@ -1,7 +1,8 @@
 """The whole alarm, put together from settings.
 
-``Alarm`` is what ``bear-alarm watch`` runs: a thread for each camera, the alerts (``alerting``), the
-pictures (``edge.record.evidence``), the model; and how all of it is (``edge.status``).
+``Alarm`` is what ``bear-alarm watch`` runs: a ``CameraThread`` for each camera, with the watcher that ``make_watcher``
+makes; the alerts (``edge.alert.dispatch``); the pictures (``edge.record.evidence``); the model; ``SelfMonitor``, which
+asks the machine and the model how they are; and ``ReviewPoller``, which hands people's reviews to the cameras.
 """
 
 from __future__ import annotations
@@ -41,534 +42,16 @@ if TYPE_CHECKING:
     from edge.record.journal import Journal, Said
     from edge.schema import CameraFault, Event, Frame
     from edge.settings import CameraSettings, EvidenceSettings
-
-
-# How the alarm itself is: the machine, the model's heartbeat, and who asks from outside.
-
-
 log = logging.getLogger(__name__)
-
 LOOK_S = 5.0  # as often as the machine is read
-
-
-class SelfMonitor:
-    """Reads the machine every 5 s, has the model answer every 20 s, and answers whoever may ask.
-
-    Only for cameras: what is played is over soon. ``status`` is the whole alarm's; ``root``: where ``sys`` and
-    ``proc`` lie. Raises OptionError for an address or URL that cannot be meant.
-    """
-
-    def __init__(
-        self,
-        settings: HealthSettings,
-        state: Path | None,
-        classifier: Callable[[], Classifier],
-        status: Callable[[], Status],
-        *,
-        root: Path = Path("/"),
-    ) -> None:
-        self.settings = settings
-        self.reading = Reading()
-        self._board = Board(root, state)
-        self._effort = ThermalThrottle(settings.hot_c)
-        self._machine = parts(
-            lambda: self.reading,
-            settings,
-            state=state,
-            share=self.share,
-            crop_ms=lambda: status().crop_ms,
-        )
-        self._looked: float | None = None
-        self._pulse = ModelSelfTest(classifier)
-        self._heartbeat: Heartbeat | None = None
-        self._server = _server(settings, status)
-        try:
-            self._heartbeat = _heartbeat(settings, status)
-        except BaseException:
-            self.close()
-            raise
-
-    def start(self) -> None:
-        """Begin with the model's heartbeat."""
-        self._pulse.start()
-
-    def share(self) -> float:
-        """Of the frame rates that are set: what is kept up in heat and at low voltage."""
-        return self._effort.share
-
-    def tick(self, now: float) -> None:
-        """Call it often; ``now``: time.monotonic()."""
-        if self._looked is None or now - self._looked >= LOOK_S:
-            self._looked = now
-            self.reading = self._board.read(now)
-            before = self._effort.share
-            if self._effort(self.reading, now) != before:
-                log.warning("%s", self._effort.why or "all frames are looked at again")
-
-    def add_to(self, status: Status, now: float) -> Status:
-        """Return the status with what is known here."""
-        return replace(
-            status,
-            inference_age_s=self._pulse.age_s(now),
-            fps_share=self._effort.share,
-            temperature_c=self.reading.temperature_c,
-            undervolted=self.reading.undervolted,
-            disk_free_mb=self.reading.disk_free_mb,
-        )
-
-    def parts(self) -> dict[str, Ask]:
-        """Whom health is to ask, by the event's label."""
-        found = dict(self._machine)
-        found["model"] = self._pulse.problem
-        if self._server:
-            found["page"] = self._server.problem
-        if self._heartbeat:
-            found[PART] = self._heartbeat.problem
-        return found
-
-    def close(self) -> None:
-        """No more of it."""
-        self._pulse.close()
-        if self._server:
-            self._server.close()
-        if self._heartbeat:
-            self._heartbeat.close()
-
-
-def _server(settings: HealthSettings, status: Callable[[], Status]) -> Server | None:
-    return Server(settings.listen, status) if settings.listen else None
-
-
-def _heartbeat(settings: HealthSettings, status: Callable[[], Status]) -> Heartbeat | None:
-    return Heartbeat(settings.heartbeat_url, settings.heartbeat_s, status) if settings.heartbeat_url else None
-
-
-# Who keeps the pictures of alarms: made from settings, or done without where a disk allows none.
-
-
 DEFAULT = Path("evidence")  # in the working folder, which under a service is the state folder
-
-
-def evidence_writer(
-    settings: EvidenceSettings,
-    *,
-    default: Path = DEFAULT,
-    written: Callable[[Event, Path], object] | None = None,
-) -> EvidenceWriter | None:
-    """Return the writer. A disk that fails now is tried again; a folder that can never be is an error if named.
-
-    A default folder that cannot be, or may not be made here, is gone without; so is all of it where none is kept.
-    """
-    if not settings.keep:
-        return None
-    from edge.record.evidence import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB
-
-    place = (settings.folder or default).expanduser().absolute()  # events name it, and are read from elsewhere
-    try:
-        if settings.folder is None and not _may_be_made(place):
-            raise OptionError(f"{place}: cannot keep evidence there (Permission denied)")
-        return EvidenceWriter(
-            place,
-            quota_mb=QUOTA_MB if settings.quota_mb is None else settings.quota_mb,
-            reserve_mb=RESERVE_MB if settings.reserve_mb is None else settings.reserve_mb,
-            negatives_per_day=NEGATIVES_PER_DAY if settings.negatives_per_day is None else settings.negatives_per_day,
-            full=settings.full,
-            pre_s=PRE_S if settings.pre_capture_s is None else settings.pre_capture_s,
-            post_s=POST_S if settings.post_capture_s is None else settings.post_capture_s,
-            written=written,
-        )
-    except OptionError as error:
-        if settings.folder:
-            raise
-        log.warning("%s; going on without pictures", error)
-        return None
-
-
-def _may_be_made(place: Path) -> bool:
-    """Return True if this user may have a folder there; whatever else the disk says, it may be well again tomorrow."""
-    try:
-        make_folder(place)
-    except OSError as error:
-        return not isinstance(error, PermissionError)
-    return True
-
-
-# From a camera's settings to its frames: a live one is kept open for ever, one that is missing may be waited for.
-
-
-def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False) -> Source:
-    """Return a camera's source; a live one is opened anew for ever. Raises SourceError, OptionError.
-
-    ``state``: the folder in which a folder that is followed is remembered, so that the next run goes on there.
-    ``waits``: a live one that cannot be opened now, or whose stream ends, is a camera that is down; else it must open
-    once.
-    """
-    from edge.camera import is_live, open_camera, open_source, shown
-    from edge.camera.dual_stream import DualStreamSource
-    from edge.camera.folder import FolderSource, seen_file
-    from edge.camera.reconnect import ReconnectingSource, ignore
-
-    name, word, fps = camera.name, camera.source, camera.settings.fps
-    if camera.follow:
-        if camera.motion_source:
-            raise OptionError(
-                f"{name}: --motion-from belongs to a camera's stream, and --follow to a folder; give one of them"
-            )
-        if not waits and not Path(word).expanduser().is_dir():
-            raise OptionError(f"--follow: {shown(word)} is no folder; it takes a folder in which pictures arrive")
-        remember = seen_file(state, Path(word)) if state else None
-        return FolderSource(word, name=name, remember=remember, report=ignore if waits else None)
-
-    def kept(one: str) -> Source:
-        try:
-            live = is_live(one)
-        except (OSError, ValueError):  # a word that names nothing: opening it says so
-            live = False
-        if not live:
-            return open_source(one, fps=fps, name=name)
-        reopen = partial(open_camera, one, name=name, fps=fps)
-        source = ReconnectingSource(None, reopen, name=name, fps=fps, device=one, endless=waits)
-        if not waits:
-            source.open()
-        return source
-
-    main = kept(word)
-    if camera.motion_source is None:
-        return main
-    if not main.live:
-        main.close()
-        raise OptionError(f"--motion-from: {word} is no live stream; only a camera has a smaller stream beside it")
-    try:
-        sub = kept(camera.motion_source)
-    except BaseException:
-        main.close()
-        raise
-    return DualStreamSource(main, sub, name=name)
-
-
-def connect(source: Source, watcher: Watcher) -> None:
-    """Send a source's faults to its watcher; of two streams each has its own."""
-
-    def report(trouble: CameraFault | None, at: float) -> None:
-        watcher.report(trouble, at, source.name)
-
-    def report_main(trouble: CameraFault | None, at: float) -> None:
-        watcher.report(trouble, at, source.name, "main")
-
-    source.report_to(report, report_main)
-
-
-# One camera's post: its frames, whoever watches them, and the thread in which that happens, for ever begun anew.
-
-
 RESTART_S = 1.0  # after a fault of ours a camera is watched again, later each time that no frame was looked at
 MOST_RESTART_S = 30.0
 GONE_S = 3.0  # a camera lets go within a second or two
 LET_GO_S = 5.0  # and what is going on before it is ended and told
-
-
-class CameraThread:
-    """Watches one camera in a thread of its own, from ``start`` to ``close``; a fault of ours does not end it.
-
-    ``failed`` is what ended it: a source that gives no frames and is not opened anew. ``wait`` waits so many seconds,
-    or until it is closed.
-    """
-
-    def __init__(
-        self,
-        camera: Camera,
-        source: Source,
-        watcher: Watcher,
-        *,
-        wait: Callable[[float], object] | None = None,
-    ) -> None:
-        self.camera = camera
-        self.source = source
-        self.watcher = watcher
-        self.failed: BaseException | None = None
-        self._alive_at = time.monotonic()
-        self._ended = False  # a stream with an end; nothing hangs there, and nothing is missed
-        self._closed = threading.Event()
-        self._wait = wait or self._closed.wait
-        self._thread = threading.Thread(target=self._look, name=f"watch {camera.name}", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._alive_at = time.monotonic()
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Return True if it is still at work."""
-        return self._thread.is_alive()
-
-    @property
-    def awaits_frame(self) -> bool:
-        """Return True if it is a live camera that has given no frame yet."""
-        return self.alive and self.source.live and not self.watcher.single_images and self.watcher.frame_at is None
-
-    @property
-    def played(self) -> bool:
-        """Return True if it was a clip, a folder or the like, and is over."""
-        return self._ended and not self.source.live and self.failed is None
-
-    def fresh(self, now: float) -> bool:
-        """Return True if its frames are being looked at, as they come; ``now``: time.monotonic().
-
-        In a folder the next picture may arrive tomorrow: what counts is that it is looked through. A camera that is
-        let go of is not looked at, though its last frame is new: that its bear's event ends does not mean "no bear".
-        """
-        if self._closed.is_set():
-            return False
-        if not self.watcher.single_images:
-            return self.watcher.fresh(now)
-        looked_at = self.source.alive_at
-        return looked_at is not None and now - looked_at <= FRESH_S and not self.watcher.troubles.now
-
-    def let_go(self) -> None:
-        """Let go of the camera; ``join`` waits for the end of the watching."""
-        self._closed.set()
-        self.source.close()
-
-    def join(self, within_s: float) -> None:
-        """Wait for the end, at most so many seconds."""
-        if self._thread.ident is not None:
-            self._thread.join(max(within_s, 0.0))
-
-    def status(self, now: float) -> CameraStatus:
-        """Return how it is; from any thread."""
-        frame_at = self.watcher.frame_at
-        beat = max(at for at in (self._alive_at, frame_at, self.source.alive_at) if at is not None)
-        told = self.watcher.troubles.now
-        return CameraStatus(
-            name=self.camera.name,
-            live=self.source.live and not self._ended,
-            fresh=self.fresh(now) or self.played,  # nothing is missed of a clip that is over
-            frame_age_s=None if frame_at is None else now - frame_at,
-            alive_age_s=now - beat,
-            frames=self.watcher.tally.frames,
-            fps=self.source.fps,
-            trouble="; ".join(trouble.detail for trouble in told) or None,
-            reopened=self.source.reopened,
-            blind=any(trouble.kind in UNSEEING for trouble in told),
-        )
-
-    def _look(self) -> None:
-        try:
-            self._keep_looking()
-        finally:
-            self._ended = True
-
-    def _keep_looking(self) -> None:
-        pause_s, said = RESTART_S / 2, ""
-        while True:
-            before = self.watcher.tally.frames
-            try:
-                self.watcher(self.source)
-                return
-            except Exception as error:
-                words = f"{type(error).__name__}: {error}"
-                if not isinstance(error, SourceError):
-                    level = logging.DEBUG if words == said else logging.ERROR  # again and again, it would fill the log
-                    log.log(level, "%s: internal error (%s)", self.camera.name, words)
-                    log.debug("%s", self.camera.name, exc_info=error)
-                if isinstance(error, SourceError) or not self.source.live or self._closed.is_set():
-                    self.failed = error  # for whoever waits for the end
-                    self._try(self.watcher.close)
-                    return
-                said, fault = words, error
-            self._try(partial(self.watcher.failed, self.camera.name, fault))
-            looked = self.watcher.tally.frames > before
-            pause_s = RESTART_S if looked else min(2 * pause_s, MOST_RESTART_S)
-            self._alive_at = time.monotonic()
-            self._wait(pause_s)
-            self._alive_at = time.monotonic()
-
-    def _try(self, tell: Callable[[], object]) -> None:
-        """Tell of a fault of ours; where that fails too the camera is watched on all the same."""
-        try:
-            tell()
-        except Exception:
-            log.exception("%s: an internal error could not be reported", self.camera.name)
-
-
-def end_all(posts: Sequence[CameraThread]) -> None:
-    """Let go of their cameras, side by side, for each may take a second; and wait for the end of the watching."""
-    closing = [threading.Thread(target=post.let_go, name="letting go", daemon=True) for post in posts]
-    for thread in closing:
-        thread.start()
-    until = time.monotonic() + GONE_S
-    for thread in closing:
-        thread.join(max(0.0, until - time.monotonic()))
-    until = time.monotonic() + LET_GO_S
-    for post in posts:
-        post.join(until - time.monotonic())
-
-
-def complaints(posts: Sequence[CameraThread]) -> list[str]:
-    """Return what ended sources that gave no more frames, a sentence each."""
-    return [str(post.failed) for post in posts if isinstance(post.failed, SourceError)]
-
-
-# What watches one camera: put together from its settings.
-
-
 MOST_CROPS = 12  # a frame
 MOST_CROPS_ARRIVED = 100  # of a picture that nothing hurries
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What all cameras share."""
-
-    classifier: Classifier
-    run: EventFactory  # the numbers of the events
-    writer: EvidenceWriter | None = None
-    trace: Trace | None = None
-    share: Callable[[], float] = lambda: 1.0  # of the frame rates, kept up in heat and at low voltage
-
-
-def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
-    """Return the rule of the model's card as this camera's settings have it.
-
-    Raises OptionError for one that never alarms.
-    """
-    from edge.decide.evidence import Rule
-
-    rule = Rule.from_card(
-        classifier.card,
-        threshold=settings.threshold,
-        night_threshold=settings.night_threshold,
-        alarm_at=settings.alarm_at,
-    )
-    if rule.frames_needed(1.0 / settings.fps) is None:
-        raise OptionError(
-            f"--alarm-at {rule.alarm_at:g} at --fps {settings.fps:g}: evidence is forgotten between frames, so a sure "
-            "bear would never alarm; raise --fps or lower --alarm-at"
-        )
-    return rule
-
-
-def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
-    """Return the watcher of one camera. Raises OptionError."""
-    from edge.alert.events import EventPublisher
-    from edge.decide.alarms import Decider
-    from edge.decide.repeat_alarms import RepeatAlarmFilter
-    from edge.detect.camera_check import LensCheck
-    from edge.detect.frame_rate import CropBudget, FrameRateControl
-    from edge.detect.sequences import ArrivingMotion
-    from edge.device.health import slowest_fps
-
-    settings, classifier, writer = camera.settings, shared.classifier, shared.writer
-    single_images = source.single_images
-    live = source.live and not single_images
-    rule = rule_for(classifier, settings)
-    own = replace(rule, one_picture=True) if single_images else rule
-    # Bursts are visits, an hour apart perhaps though they come in together: none is the one before, found again.
-    decider = (
-        Decider(own, zones=settings.zones, schedule=settings.schedule, repeat_alarms=RepeatAlarmFilter(), again_s=0.0)
-        if single_images
-        else None
-    )
-    # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
-    budget = CropBudget(settings.frame_s if live else None, most=MOST_CROPS_ARRIVED if single_images else MOST_CROPS)
-    context = classifier.card.crop.context
-    pace = FrameRateControl(
-        settings.quiet_fps,
-        settings.fps,
-        lambda fps: setattr(source, "fps", fps),
-        share=shared.share,
-        least=slowest_fps(rule.frames_needed),
-    )
-    return Watcher(
-        classifier,
-        own,
-        EventPublisher(
-            sinks,
-            model=classifier.name,
-            context=context,
-            evidence=writer.camera(settings.masks, context=context, clips=not single_images) if writer else None,
-            run=shared.run,
-        ),
-        settings,
-        pace=pace if live else None,
-        budget=budget,
-        lens=LensCheck() if live else None,
-        single_images=single_images,
-        trace=shared.trace,
-        motion=ArrivingMotion(settings.masks) if single_images else None,
-        decider=decider,
-    )
-
-
-# Hand people's reviews to the camera that raised the alarm, within two seconds.
-
-
 REVIEWS_EVERY_S = 1.0
-
-
-class ReviewPoller:
-    """Looks into the journal once a second, in a thread of its own, and hands on what is new.
-
-    ``posts`` are those of now. ``alarm_labels`` are the card's: what was called otherwise is no bear, and its alarm was
-    wrong.
-    """
-
-    def __init__(
-        self,
-        journal: Journal,
-        posts: Callable[[], Sequence[CameraThread]],
-        alarm_labels: Callable[[], Collection[str]],
-    ) -> None:
-        self._journal = journal
-        self._posts = posts
-        self._alarm_labels = alarm_labels
-        self._row = 0  # the last that was handed on
-        self._watchers: list[Watcher] = []  # to which
-        self._looked: float | None = None
-        self._worker: Worker[None] = Worker(lambda _, __: self.look(), "reviews", depth=1, deadline_s=60.0)
-
-    def tick(self, now: float) -> None:
-        """Call it often; ``now``: time.monotonic()."""
-        if self._looked is None or now - self._looked >= REVIEWS_EVERY_S:
-            self._looked = now
-            self._worker(None)
-
-    def look(self) -> None:
-        """Hand on what was said since the last look; all of it where there are watchers that know nothing yet."""
-        watchers = [post.watcher for post in tuple(self._posts())]
-        if any(watcher not in self._watchers for watcher in watchers):
-            self._row = 0
-        self._watchers = watchers
-        for said in self._journal.reviews(self._row):
-            self._row = said.row
-            wrong = said.verdict == "wrong" or (said.label is not None and said.label not in self._alarm_labels())
-            for post in tuple(self._posts()):
-                if post.camera.name == said.event.camera:
-                    _hand_on(post.watcher, said, wrong=wrong)
-
-    def close(self, within_s: float) -> None:
-        """No more of it."""
-        self._worker.close(within_s)
-
-
-def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
-    event, box = said.event, said.event.box_xywh
-    if event.kind != "bear" or box is None:
-        return
-
-    def hear(frame: Frame) -> None:
-        repeat_alarms = watcher.decider.repeat_alarms
-        if repeat_alarms:
-            # A picture that arrived has the time of its camera's own clock.
-            wall = datetime.now(UTC) if watcher.single_images else frame.wall
-            # Ahead of now where the clock has been set back since: then it counts from now on.
-            since_s = max((wall - said.at).total_seconds(), 0.0)
-            repeat_alarms.said(event.id, box, frame.time - since_s, frame.time, wrong=wrong)
-
-    watcher.before_next(hear)
-
-
 START_S = 15.0  # what opening a camera may take
 
 
@@ -746,3 +229,490 @@ class Alarm:
     def _watching(self, camera: str) -> bool:
         now = time.monotonic()
         return any(post.fresh(now) for post in tuple(self.posts) if post.camera.name == camera)
+
+
+class CameraThread:
+    """Watches one camera in a thread of its own, from ``start`` to ``close``; a fault of ours does not end it.
+
+    ``failed`` is what ended it: a source that gives no frames and is not opened anew. ``wait`` waits so many seconds,
+    or until it is closed.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        source: Source,
+        watcher: Watcher,
+        *,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        self.camera = camera
+        self.source = source
+        self.watcher = watcher
+        self.failed: BaseException | None = None
+        self._alive_at = time.monotonic()
+        self._ended = False  # a stream with an end; nothing hangs there, and nothing is missed
+        self._closed = threading.Event()
+        self._wait = wait or self._closed.wait
+        self._thread = threading.Thread(target=self._look, name=f"watch {camera.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._alive_at = time.monotonic()
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Return True if it is still at work."""
+        return self._thread.is_alive()
+
+    @property
+    def awaits_frame(self) -> bool:
+        """Return True if it is a live camera that has given no frame yet."""
+        return self.alive and self.source.live and not self.watcher.single_images and self.watcher.frame_at is None
+
+    @property
+    def played(self) -> bool:
+        """Return True if it was a clip, a folder or the like, and is over."""
+        return self._ended and not self.source.live and self.failed is None
+
+    def fresh(self, now: float) -> bool:
+        """Return True if its frames are being looked at, as they come; ``now``: time.monotonic().
+
+        In a folder the next picture may arrive tomorrow: what counts is that it is looked through. A camera that is
+        let go of is not looked at, though its last frame is new: that its bear's event ends does not mean "no bear".
+        """
+        if self._closed.is_set():
+            return False
+        if not self.watcher.single_images:
+            return self.watcher.fresh(now)
+        looked_at = self.source.alive_at
+        return looked_at is not None and now - looked_at <= FRESH_S and not self.watcher.troubles.now
+
+    def let_go(self) -> None:
+        """Let go of the camera; ``join`` waits for the end of the watching."""
+        self._closed.set()
+        self.source.close()
+
+    def join(self, within_s: float) -> None:
+        """Wait for the end, at most so many seconds."""
+        if self._thread.ident is not None:
+            self._thread.join(max(within_s, 0.0))
+
+    def status(self, now: float) -> CameraStatus:
+        """Return how it is; from any thread."""
+        frame_at = self.watcher.frame_at
+        beat = max(at for at in (self._alive_at, frame_at, self.source.alive_at) if at is not None)
+        told = self.watcher.troubles.now
+        return CameraStatus(
+            name=self.camera.name,
+            live=self.source.live and not self._ended,
+            fresh=self.fresh(now) or self.played,  # nothing is missed of a clip that is over
+            frame_age_s=None if frame_at is None else now - frame_at,
+            alive_age_s=now - beat,
+            frames=self.watcher.tally.frames,
+            fps=self.source.fps,
+            trouble="; ".join(trouble.detail for trouble in told) or None,
+            reopened=self.source.reopened,
+            blind=any(trouble.kind in UNSEEING for trouble in told),
+        )
+
+    def _look(self) -> None:
+        try:
+            self._keep_looking()
+        finally:
+            self._ended = True
+
+    def _keep_looking(self) -> None:
+        pause_s, said = RESTART_S / 2, ""
+        while True:
+            before = self.watcher.tally.frames
+            try:
+                self.watcher(self.source)
+                return
+            except Exception as error:
+                words = f"{type(error).__name__}: {error}"
+                if not isinstance(error, SourceError):
+                    level = logging.DEBUG if words == said else logging.ERROR  # again and again, it would fill the log
+                    log.log(level, "%s: internal error (%s)", self.camera.name, words)
+                    log.debug("%s", self.camera.name, exc_info=error)
+                if isinstance(error, SourceError) or not self.source.live or self._closed.is_set():
+                    self.failed = error  # for whoever waits for the end
+                    self._try(self.watcher.close)
+                    return
+                said, fault = words, error
+            self._try(partial(self.watcher.failed, self.camera.name, fault))
+            looked = self.watcher.tally.frames > before
+            pause_s = RESTART_S if looked else min(2 * pause_s, MOST_RESTART_S)
+            self._alive_at = time.monotonic()
+            self._wait(pause_s)
+            self._alive_at = time.monotonic()
+
+    def _try(self, tell: Callable[[], object]) -> None:
+        """Tell of a fault of ours; where that fails too the camera is watched on all the same."""
+        try:
+            tell()
+        except Exception:
+            log.exception("%s: an internal error could not be reported", self.camera.name)
+
+
+def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sink]) -> Watcher:
+    """Return the watcher of one camera. Raises OptionError."""
+    from edge.alert.events import EventPublisher
+    from edge.decide.alarms import Decider
+    from edge.decide.repeat_alarms import RepeatAlarmFilter
+    from edge.detect.camera_check import LensCheck
+    from edge.detect.frame_rate import CropBudget, FrameRateControl
+    from edge.detect.sequences import ArrivingMotion
+    from edge.device.health import slowest_fps
+
+    settings, classifier, writer = camera.settings, shared.classifier, shared.writer
+    single_images = source.single_images
+    live = source.live and not single_images
+    rule = rule_for(classifier, settings)
+    own = replace(rule, one_picture=True) if single_images else rule
+    # Bursts are visits, an hour apart perhaps though they come in together: none is the one before, found again.
+    decider = (
+        Decider(own, zones=settings.zones, schedule=settings.schedule, repeat_alarms=RepeatAlarmFilter(), again_s=0.0)
+        if single_images
+        else None
+    )
+    # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
+    budget = CropBudget(settings.frame_s if live else None, most=MOST_CROPS_ARRIVED if single_images else MOST_CROPS)
+    context = classifier.card.crop.context
+    pace = FrameRateControl(
+        settings.quiet_fps,
+        settings.fps,
+        lambda fps: setattr(source, "fps", fps),
+        share=shared.share,
+        least=slowest_fps(rule.frames_needed),
+    )
+    return Watcher(
+        classifier,
+        own,
+        EventPublisher(
+            sinks,
+            model=classifier.name,
+            context=context,
+            evidence=writer.camera(settings.masks, context=context, clips=not single_images) if writer else None,
+            run=shared.run,
+        ),
+        settings,
+        pace=pace if live else None,
+        budget=budget,
+        lens=LensCheck() if live else None,
+        single_images=single_images,
+        trace=shared.trace,
+        motion=ArrivingMotion(settings.masks) if single_images else None,
+        decider=decider,
+    )
+
+
+def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False) -> Source:
+    """Return a camera's source; a live one is opened anew for ever. Raises SourceError, OptionError.
+
+    ``state``: the folder in which a folder that is followed is remembered, so that the next run goes on there.
+    ``waits``: a live one that cannot be opened now, or whose stream ends, is a camera that is down; else it must open
+    once.
+    """
+    from edge.camera import is_live, open_camera, open_source, shown
+    from edge.camera.dual_stream import DualStreamSource
+    from edge.camera.folder import FolderSource, seen_file
+    from edge.camera.reconnect import ReconnectingSource, ignore
+
+    name, word, fps = camera.name, camera.source, camera.settings.fps
+    if camera.follow:
+        if camera.motion_source:
+            raise OptionError(
+                f"{name}: --motion-from belongs to a camera's stream, and --follow to a folder; give one of them"
+            )
+        if not waits and not Path(word).expanduser().is_dir():
+            raise OptionError(f"--follow: {shown(word)} is no folder; it takes a folder in which pictures arrive")
+        remember = seen_file(state, Path(word)) if state else None
+        return FolderSource(word, name=name, remember=remember, report=ignore if waits else None)
+
+    def kept(one: str) -> Source:
+        try:
+            live = is_live(one)
+        except (OSError, ValueError):  # a word that names nothing: opening it says so
+            live = False
+        if not live:
+            return open_source(one, fps=fps, name=name)
+        reopen = partial(open_camera, one, name=name, fps=fps)
+        source = ReconnectingSource(None, reopen, name=name, fps=fps, device=one, endless=waits)
+        if not waits:
+            source.open()
+        return source
+
+    main = kept(word)
+    if camera.motion_source is None:
+        return main
+    if not main.live:
+        main.close()
+        raise OptionError(f"--motion-from: {word} is no live stream; only a camera has a smaller stream beside it")
+    try:
+        sub = kept(camera.motion_source)
+    except BaseException:
+        main.close()
+        raise
+    return DualStreamSource(main, sub, name=name)
+
+
+class SelfMonitor:
+    """Reads the machine every 5 s, has the model answer every 20 s, and answers whoever may ask.
+
+    Only for cameras: what is played is over soon. ``status`` is the whole alarm's; ``root``: where ``sys`` and
+    ``proc`` lie. Raises OptionError for an address or URL that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        settings: HealthSettings,
+        state: Path | None,
+        classifier: Callable[[], Classifier],
+        status: Callable[[], Status],
+        *,
+        root: Path = Path("/"),
+    ) -> None:
+        self.settings = settings
+        self.reading = Reading()
+        self._board = Board(root, state)
+        self._effort = ThermalThrottle(settings.hot_c)
+        self._machine = parts(
+            lambda: self.reading,
+            settings,
+            state=state,
+            share=self.share,
+            crop_ms=lambda: status().crop_ms,
+        )
+        self._looked: float | None = None
+        self._pulse = ModelSelfTest(classifier)
+        self._heartbeat: Heartbeat | None = None
+        self._server = _server(settings, status)
+        try:
+            self._heartbeat = _heartbeat(settings, status)
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self) -> None:
+        """Begin with the model's heartbeat."""
+        self._pulse.start()
+
+    def share(self) -> float:
+        """Of the frame rates that are set: what is kept up in heat and at low voltage."""
+        return self._effort.share
+
+    def tick(self, now: float) -> None:
+        """Call it often; ``now``: time.monotonic()."""
+        if self._looked is None or now - self._looked >= LOOK_S:
+            self._looked = now
+            self.reading = self._board.read(now)
+            before = self._effort.share
+            if self._effort(self.reading, now) != before:
+                log.warning("%s", self._effort.why or "all frames are looked at again")
+
+    def add_to(self, status: Status, now: float) -> Status:
+        """Return the status with what is known here."""
+        return replace(
+            status,
+            inference_age_s=self._pulse.age_s(now),
+            fps_share=self._effort.share,
+            temperature_c=self.reading.temperature_c,
+            undervolted=self.reading.undervolted,
+            disk_free_mb=self.reading.disk_free_mb,
+        )
+
+    def parts(self) -> dict[str, Ask]:
+        """Whom health is to ask, by the event's label."""
+        found = dict(self._machine)
+        found["model"] = self._pulse.problem
+        if self._server:
+            found["page"] = self._server.problem
+        if self._heartbeat:
+            found[PART] = self._heartbeat.problem
+        return found
+
+    def close(self) -> None:
+        """No more of it."""
+        self._pulse.close()
+        if self._server:
+            self._server.close()
+        if self._heartbeat:
+            self._heartbeat.close()
+
+
+class ReviewPoller:
+    """Looks into the journal once a second, in a thread of its own, and hands on what is new.
+
+    ``posts`` are those of now. ``alarm_labels`` are the card's: what was called otherwise is no bear, and its alarm was
+    wrong.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        posts: Callable[[], Sequence[CameraThread]],
+        alarm_labels: Callable[[], Collection[str]],
+    ) -> None:
+        self._journal = journal
+        self._posts = posts
+        self._alarm_labels = alarm_labels
+        self._row = 0  # the last that was handed on
+        self._watchers: list[Watcher] = []  # to which
+        self._looked: float | None = None
+        self._worker: Worker[None] = Worker(lambda _, __: self.look(), "reviews", depth=1, deadline_s=60.0)
+
+    def tick(self, now: float) -> None:
+        """Call it often; ``now``: time.monotonic()."""
+        if self._looked is None or now - self._looked >= REVIEWS_EVERY_S:
+            self._looked = now
+            self._worker(None)
+
+    def look(self) -> None:
+        """Hand on what was said since the last look; all of it where there are watchers that know nothing yet."""
+        watchers = [post.watcher for post in tuple(self._posts())]
+        if any(watcher not in self._watchers for watcher in watchers):
+            self._row = 0
+        self._watchers = watchers
+        for said in self._journal.reviews(self._row):
+            self._row = said.row
+            wrong = said.verdict == "wrong" or (said.label is not None and said.label not in self._alarm_labels())
+            for post in tuple(self._posts()):
+                if post.camera.name == said.event.camera:
+                    _hand_on(post.watcher, said, wrong=wrong)
+
+    def close(self, within_s: float) -> None:
+        """No more of it."""
+        self._worker.close(within_s)
+
+
+def _server(settings: HealthSettings, status: Callable[[], Status]) -> Server | None:
+    return Server(settings.listen, status) if settings.listen else None
+
+
+def _heartbeat(settings: HealthSettings, status: Callable[[], Status]) -> Heartbeat | None:
+    return Heartbeat(settings.heartbeat_url, settings.heartbeat_s, status) if settings.heartbeat_url else None
+
+
+def evidence_writer(
+    settings: EvidenceSettings,
+    *,
+    default: Path = DEFAULT,
+    written: Callable[[Event, Path], object] | None = None,
+) -> EvidenceWriter | None:
+    """Return the writer. A disk that fails now is tried again; a folder that can never be is an error if named.
+
+    A default folder that cannot be, or may not be made here, is gone without; so is all of it where none is kept.
+    """
+    if not settings.keep:
+        return None
+    from edge.record.evidence import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB
+
+    place = (settings.folder or default).expanduser().absolute()  # events name it, and are read from elsewhere
+    try:
+        if settings.folder is None and not _may_be_made(place):
+            raise OptionError(f"{place}: cannot keep evidence there (Permission denied)")
+        return EvidenceWriter(
+            place,
+            quota_mb=QUOTA_MB if settings.quota_mb is None else settings.quota_mb,
+            reserve_mb=RESERVE_MB if settings.reserve_mb is None else settings.reserve_mb,
+            negatives_per_day=NEGATIVES_PER_DAY if settings.negatives_per_day is None else settings.negatives_per_day,
+            full=settings.full,
+            pre_s=PRE_S if settings.pre_capture_s is None else settings.pre_capture_s,
+            post_s=POST_S if settings.post_capture_s is None else settings.post_capture_s,
+            written=written,
+        )
+    except OptionError as error:
+        if settings.folder:
+            raise
+        log.warning("%s; going on without pictures", error)
+        return None
+
+
+def _may_be_made(place: Path) -> bool:
+    """Return True if this user may have a folder there; whatever else the disk says, it may be well again tomorrow."""
+    try:
+        make_folder(place)
+    except OSError as error:
+        return not isinstance(error, PermissionError)
+    return True
+
+
+def connect(source: Source, watcher: Watcher) -> None:
+    """Send a source's faults to its watcher; of two streams each has its own."""
+
+    def report(trouble: CameraFault | None, at: float) -> None:
+        watcher.report(trouble, at, source.name)
+
+    def report_main(trouble: CameraFault | None, at: float) -> None:
+        watcher.report(trouble, at, source.name, "main")
+
+    source.report_to(report, report_main)
+
+
+def end_all(posts: Sequence[CameraThread]) -> None:
+    """Let go of their cameras, side by side, for each may take a second; and wait for the end of the watching."""
+    closing = [threading.Thread(target=post.let_go, name="letting go", daemon=True) for post in posts]
+    for thread in closing:
+        thread.start()
+    until = time.monotonic() + GONE_S
+    for thread in closing:
+        thread.join(max(0.0, until - time.monotonic()))
+    until = time.monotonic() + LET_GO_S
+    for post in posts:
+        post.join(until - time.monotonic())
+
+
+def complaints(posts: Sequence[CameraThread]) -> list[str]:
+    """Return what ended sources that gave no more frames, a sentence each."""
+    return [str(post.failed) for post in posts if isinstance(post.failed, SourceError)]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all cameras share."""
+
+    classifier: Classifier
+    run: EventFactory  # the numbers of the events
+    writer: EvidenceWriter | None = None
+    trace: Trace | None = None
+    share: Callable[[], float] = lambda: 1.0  # of the frame rates, kept up in heat and at low voltage
+
+
+def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
+    """Return the rule of the model's card as this camera's settings have it.
+
+    Raises OptionError for one that never alarms.
+    """
+    from edge.decide.evidence import Rule
+
+    rule = Rule.from_card(
+        classifier.card,
+        threshold=settings.threshold,
+        night_threshold=settings.night_threshold,
+        alarm_at=settings.alarm_at,
+    )
+    if rule.frames_needed(1.0 / settings.fps) is None:
+        raise OptionError(
+            f"--alarm-at {rule.alarm_at:g} at --fps {settings.fps:g}: evidence is forgotten between frames, so a sure "
+            "bear would never alarm; raise --fps or lower --alarm-at"
+        )
+    return rule
+
+
+def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
+    event, box = said.event, said.event.box_xywh
+    if event.kind != "bear" or box is None:
+        return
+
+    def hear(frame: Frame) -> None:
+        repeat_alarms = watcher.decider.repeat_alarms
+        if repeat_alarms:
+            # A picture that arrived has the time of its camera's own clock.
+            wall = datetime.now(UTC) if watcher.single_images else frame.wall
+            # Ahead of now where the clock has been set back since: then it counts from now on.
+            since_s = max((wall - said.at).total_seconds(), 0.0)
+            repeat_alarms.said(event.id, box, frame.time - since_s, frame.time, wrong=wrong)
+
+    watcher.before_next(hear)

@@ -66,7 +66,7 @@ class ShadowDecider(Decider, Generic[K]):
         """Return what this decider tells after a frame, after the others had their say."""
         for name, other in self.others.items():
             told = other(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
-            self.news[name] += [time for verdict in told if verdict.alarms]
+            self.news[name] += [time for decision in told if decision.alarms]
         return super().__call__(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
 
 
@@ -270,7 +270,7 @@ class Peaks(ShadowDecider[float]):
         seeing: bool = True,
     ) -> list[Decision]:
         """As ever; the peaks are noted."""
-        verdicts = super().__call__(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
+        decisions = super().__call__(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
         standings = {standing.track: standing for standing in self.standings() if standing.sum > 0}
         for number in [number for number in self._going if number not in standings]:
             self._over.append(self._going.pop(number))
@@ -280,7 +280,7 @@ class Peaks(ShadowDecider[float]):
         # Hours of footage must not fill the memory.
         if len(self._over) > 100 * MAX_PEAKS:
             self._over = heapq.nlargest(MAX_PEAKS, self._over, _height)
-        return verdicts
+        return decisions
 
     def highest(self) -> tuple[Peak, ...]:
         """Return the highest peaks, highest first."""

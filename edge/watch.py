@@ -11,10 +11,12 @@ from edge.alert.events import ENDED_WORDS, UNSEEN_WORDS, EventPublisher
 from edge.decide.alarms import SAME_S, UNSEEING, Decider, Decision, EndHold
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter, thumbnail
-from edge.detect.camera_check import FaultDebouncer, LensCheck, Night
+from edge.detect.camera_check import LensCheck
+from edge.detect.camera_faults import FaultDebouncer
 from edge.detect.frame_rate import CropBudget, FrameRateControl, LoopStats, ScanTimer
 from edge.detect.frame_scan import Scorer, scan_of
 from edge.detect.motion import Motion, MotionFinder
+from edge.detect.night import Night
 from edge.detect.tracker import Tracker
 from edge.detect.zones import PrivacyMask
 from edge.errors import SourceError
@@ -78,7 +80,7 @@ class Watcher:
         self._checked_at: float | None = None
         self._camera = ""
         self._source_troubles: dict[str, CameraFault] = {}  # by the part of the source that reports them
-        self._unseen = EndHold()
+        self._end_hold = EndHold()
         self._seen: tuple[CameraFault, ...] = ()  # by the lens check
         self._old = False  # the last frame showed only what was
         self._between: list[Event] = []  # told between two frames
@@ -98,8 +100,8 @@ class Watcher:
                 self._last = frame, motion
                 regions = self.find(frame, motion)
                 scores = self.score(frame, regions)
-                verdicts = self.decide(frame, scores)
-                events = [self.publisher.bear(frame, verdict, scores) for verdict in self._known(frame, verdicts)]
+                decisions = self.decide(frame, scores)
+                events = [self.publisher.bear(frame, decision, scores) for decision in self._known(frame, decisions)]
                 events += self.look_after(frame, motion)
                 self._keep(frame, motion, scores)
                 self._count(frame, regions, started)
@@ -213,7 +215,7 @@ class Watcher:
     def close(self) -> None:
         """End what is still going on: the source has ended."""
         events = self._end_bears(ENDED_WORDS, self.decider.close())
-        self._unseen.forget()
+        self._end_hold.forget()
         at = self._checked_at or 0.0
         events += [self.publisher.trouble(self._camera, report, stopped=True) for report in self.troubles.close(at)]
         self._record_now(events)
@@ -236,9 +238,9 @@ class Watcher:
         """Return True if a camera that was reported as frozen gave this: it is no sign of life."""
         return frame.frozen_s >= SAME_S and any(trouble.kind == "frozen" for trouble in self.troubles.now)
 
-    def _known(self, frame: Frame, verdicts: Sequence[Decision]) -> list[Decision]:
+    def _known(self, frame: Frame, decisions: Sequence[Decision]) -> list[Decision]:
         """Return the decisions without ends that may only mean that the camera sees nothing."""
-        return self._unseen(verdicts, frame, seeing=self._sees(frame))
+        return self._end_hold(decisions, frame, seeing=self._sees(frame))
 
     def _sees(self, frame: Frame) -> bool:
         """Return True if what is not found in this frame is not there, as far as is known of the camera."""
@@ -247,8 +249,8 @@ class Watcher:
 
     def _end_bears(self, why: str, ended: Sequence[Decision]) -> list[Event]:
         """End every open bear event, and say why."""
-        ends = self._unseen.shut(ended)
-        return [self.publisher.bear(self._last[0], verdict, why=why) for verdict in ends] if self._last else []
+        ends = self._end_hold.shut(ended)
+        return [self.publisher.bear(self._last[0], decision, why=why) for decision in ends] if self._last else []
 
     def _keep(self, frame: Frame, motion: Motion, scores: Sequence[Score]) -> None:
         """Keep the frame: what was before an alarm becomes evidence only after it."""

@@ -1,4 +1,4 @@
-"""From verdicts and troubles to events: numbered, timed, and given to every sink in order."""
+"""From decisions and troubles to events: numbered, timed, and given to every sink in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from edge.background import Sink
 from edge.decide.alarms import Decision
-from edge.detect.camera_check import Report
+from edge.detect.camera_faults import Report
 from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark
 from edge.record.evidence import CameraEvidence
@@ -37,7 +37,7 @@ UNSEEN_WORDS = {
 }
 ENDED_WORDS = "stopped while the bear was still in view"
 UNKNOWN = "unknown: unlike the pictures the model was trained on"
-REMEMBERED = 100  # happenings whose id is kept: one may be taken up again half a minute after its end
+REMEMBERED = 100  # incidents whose id is kept: one may be taken up again half a minute after its end
 
 
 class EventPublisher:
@@ -62,22 +62,22 @@ class EventPublisher:
         self.evidence = evidence
         self.run = run or EventFactory()
         self.told: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
-        self._happenings: dict[int, str] = {}  # its number -> its events' id
+        self._ids: dict[int, str] = {}  # its number -> its events' id
         self._troubles: dict[int, str] = {}
 
-    def bear(self, frame: Frame, verdict: Decision, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
+    def bear(self, frame: Frame, decision: Decision, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
         """Publish a decision as an event to every sink; ``why``: the reason why an end was not seen."""
-        id_ = self._happenings.pop(verdict.incident, None) or uuid.uuid4().hex
-        self._happenings[verdict.incident] = id_  # the last one told is the last to be forgotten
-        if len(self._happenings) > REMEMBERED:
-            del self._happenings[next(iter(self._happenings))]
-        event = self._event(frame, verdict, id_)
+        id_ = self._ids.pop(decision.incident, None) or uuid.uuid4().hex
+        self._ids[decision.incident] = id_  # the last one told is the last to be forgotten
+        if len(self._ids) > REMEMBERED:
+            del self._ids[next(iter(self._ids))]
+        event = self._event(frame, decision, id_)
         where = self.evidence.place(event, frame) if self.evidence else None
         event = replace(event, evidence=where, detail=why or event.detail)
         self.told[event.type] += 1
         self._to_sinks(event, frame.handed_over)
         if self.evidence:
-            self.evidence.told(event, frame, self._marks(frame, verdict, scores), scores)
+            self.evidence.told(event, frame, self._marks(frame, decision, scores), scores)
         return event
 
     def trouble(
@@ -106,33 +106,33 @@ class EventPublisher:
         for sink in tuple(self.sinks):
             sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
 
-    def _event(self, frame: Frame, verdict: Decision, id_: str) -> Event:
+    def _event(self, frame: Frame, decision: Decision, id_: str) -> Event:
         return self.run.event(
             "bear",
-            verdict.type,
+            decision.type,
             id_,
             frame.camera,
             frame.wall,
-            track=verdict.track,
-            label=verdict.label,
-            score=round(verdict.score, 4),
-            top_score=round(verdict.top_score, 4),
-            box_xywh=tuple(round(side, 5) for side in verdict.box_xywh),
+            track=decision.track,
+            label=decision.label,
+            score=round(decision.score, 4),
+            top_score=round(decision.top_score, 4),
+            box_xywh=tuple(round(side, 5) for side in decision.box_xywh),
             media_time_s=None if frame.media_time_s is None else round(frame.media_time_s, 3),
-            onset_s=None if verdict.onset_s is None else round(verdict.onset_s, 3),
+            onset_s=None if decision.onset_s is None else round(decision.onset_s, 3),
             model=self.model,
-            detail=UNKNOWN if verdict.unknown else None,
-            zones=verdict.zones,
-            escalated=verdict.escalated,
-            quiet=verdict.quiet,
+            detail=UNKNOWN if decision.unknown else None,
+            zones=decision.zones,
+            escalated=decision.escalated,
+            quiet=decision.quiet,
             file=frame.file,
         )
 
-    def _marks(self, frame: Frame, verdict: Decision, scores: Sequence[Score]) -> tuple[Mark, ...]:
+    def _marks(self, frame: Frame, decision: Decision, scores: Sequence[Score]) -> tuple[Mark, ...]:
         """Return what moved, and the bear's box with what the classifier was given."""
         marks = [Mark(s.region.box_xywh, "", MOVING) for s in scores if s.region.kind == "motion"]
         width, height = frame.size_wh
-        x, y, w, h = square(verdict.box_xywh, (width, height), self.context)
+        x, y, w, h = square(decision.box_xywh, (width, height), self.context)
         seen = (x / width, y / height, w / width, h / height)
-        words = f"{verdict.label} {verdict.score:.2f}".replace("_", " ")
-        return (*marks, Mark(seen, words, ALARM), Mark(verdict.box_xywh, "", ALARM, bold=True))
+        words = f"{decision.label} {decision.score:.2f}".replace("_", " ")
+        return (*marks, Mark(seen, words, ALARM), Mark(decision.box_xywh, "", ALARM, bold=True))

@@ -1,7 +1,17 @@
-"""Whether a bear has left, or only nobody sees it: a camera that shows nothing new must not read as a bear gone.
+"""From evidence to alarms: when a bear is new, when it is worth another alarm, and when it has gone.
 
-The decision ends a happening when its bear was not seen for some seconds. While the camera itself may be why, that end
-is held back; when the camera's trouble is told, every open happening is told to be over with that as the reason.
+``Decider`` gathers each track's evidence and turns it into incidents: one is new, may be updated, and ends. A bear that
+is lost and found again soon is the same incident (an update, no second alarm); a second bear elsewhere at the same time
+is its own. What lies in one place with an alarming track (the other half of a large bear, its cub) belongs to it. Where
+there are zones, only what stands in one alarms, and it is over when they are empty; everywhere when nothing of it is
+followed any more.
+
+An update alarms again (it *escalates*) when the bear enters another zone, when a doubt has become sure, and when the
+schedule begins while it is still there: each zone and the doubt once. So it does when a bear that had gone is back, two
+minutes after the last noise and then ever more seldom.
+
+``EndHold`` comes after it: a camera that shows nothing new must not read as a bear gone. While the camera itself may be
+why, an end is held back; when the camera's fault is published, every open incident ends with that as the reason.
 """
 
 from __future__ import annotations
@@ -21,36 +31,285 @@ from edge.detect.tracker import TOUCHING, Track, inside
 from edge.detect.zones import Zone
 from edge.schema import BoxXYWH, EventType, EvidenceState, Frame, Score, TroubleKind
 
-# What is told of a bear, and what a happening remembers of it: when it is worth another alarm.
-
-
-SURE = 0.9  # bear probability from which a bear told in doubt is told again
-SURER = 1.5  # and so many logits above what it was told with
-LOST_S = 10.0  # unseen for so long a bear has gone, and has not only flickered: a track outlives 5 s without a hit
+SURE = 0.9  # bear probability from which a bear in doubt alarms again
+SURER = 1.5  # and so many logits above what it was published with
+BACK_AFTER_S = 10.0  # unseen for so long, a bear that comes back had gone: a track outlives 5 s without a hit
 QUIET_S = 120.0  # since the last noise, before one that comes back makes another: time to be driven off, and to go
+OUTSIDE_ZONES = "outside the zones"
+MEAN_S = 3.0  # how far back the mean of the looks goes
+SCANNED_S = 5.0  # how long the frame scan's word for a bear counts beside its crops
+OUTSIDE_SCHEDULE = "outside the schedule"
+LONGEST_AGAIN_S = 300.0  # of a spot where one incident follows another
+REMEMBERED_S = 3600.0  # how long a spot's incidents are known
+UNSEEING: frozenset[TroubleKind] = frozenset({"gone", "frozen", "black", "white", "covered"})  # no bear is seen then
+SAME_S = 1.0  # the same picture for so long shows nothing new
+SURE_S = 6.0  # of new pictures, until one has had the time to be found again, or to be missed
+MOST_HELD_S = 30.0  # an end is held back
 
 
-@dataclass(frozen=True)
-class Decision:
-    """One step in the life of a happening."""
+class Decider:
+    """Live tracks of one frame in, decisions out; one for each camera."""
 
-    type: EventType
-    incident: int  # 1, 2, 3 … within one camera
-    track: int
-    label: str
-    score: float  # now, 0 to 1
-    top_score: float
-    box_xywh: BoxXYWH
-    onset_s: float | None = None  # first supporting frame -> alarm; only where an alarm was raised
-    unknown: bool = False  # unlike anything seen in training
-    zones: tuple[str, ...] = ()  # that the bear stands in
-    escalated: str | None = None  # why an update alarms again
-    quiet: str | None = None  # why nothing may make a noise
+    def __init__(
+        self,
+        rule: Rule,
+        *,
+        zones: Sequence[Zone] = (),
+        schedule: Schedule | None = None,
+        repeat_alarms: RepeatAlarmFilter | None = None,
+        again_s: float = 30.0,
+        update_s: float = 5.0,
+        remind_s: float = 600.0,
+        rise: float = 0.1,
+    ) -> None:
+        self.rule = rule
+        self.zones = tuple(zones)  # where there are any, only what stands in one alarms
+        self.schedule = schedule  # None: always
+        self.repeat_alarms = repeat_alarms  # None: no spot is ever held back
+        self.again_s = again_s  # found again within this: the same incident; at one spot twice as long each time
+        self.update_s = update_s  # at most one update in so many seconds
+        self.remind_s = remind_s  # and one at least, while the bear is seen
+        self.rise = rise  # of the top score, worth an update
+        self.empty_s = 5.0  # zones that are empty for so long end it: as long as a track outlives a hit
+        self.unseen_s = 0.5  # an incident without support for so long may be the one found elsewhere
+        self._gathered: dict[int, TrackEvidence] = {}
+        self._incidents: list[Incident] = []
+        self._past: deque[Incident] = deque(maxlen=64)
+        self._count = 0
+        self._now = _Now({}, 0.0, None, False, None, None)
 
-    @property
-    def alarms(self) -> bool:
-        """Return True if it is worth a noise (``Event.alarms``)."""
-        return self.quiet is None and (self.type == "new" or self.escalated is not None)
+    def __call__(
+        self,
+        tracks: Sequence[Track],
+        time: float,
+        *,
+        wall: datetime | None = None,
+        night: bool = False,
+        look: CutThumbnail | None = None,
+        seeing: bool = True,
+    ) -> list[Decision]:
+        """Return the decisions to publish after this frame (time in seconds).
+
+        ``wall`` (with its time zone) is needed for the schedule and for repeat offenders, ``look`` for the latter.
+        ``seeing``: False where the camera shows nothing new; what is not seen then has not gone.
+        """
+        quiet = None
+        if self.schedule and wall is not None and not self.schedule.holds(wall):
+            quiet = OUTSIDE_SCHEDULE
+        now = self._now = _Now({track.number: track for track in tracks}, time, wall, night, look, quiet)
+        for track in tracks:
+            for gone in track.absorbed:
+                self._take_over(track.number, gone)
+        self._look_for(time, seeing)
+        decisions = [self._end(incident) for incident in self._incidents if self._is_over(incident, now)]
+        self._retire(time)
+        decisions += [decision for track in tracks if (decision := self._consider(track, now))]
+        self._gathered = {number: s for number, s in self._gathered.items() if number in now.tracks}
+        return decisions
+
+    def close(self) -> list[Decision]:
+        """End every open incident: the source has ended, or is gone for now."""
+        ended = [self._end(incident) for incident in self._incidents if not incident.ended]
+        for incident in self._incidents:
+            incident.missed_at = None
+        return ended
+
+    def standings(self) -> tuple[EvidenceState, ...]:
+        """Return how the evidence of each live track stands after the last frame, oldest track first."""
+        now = self._now
+        return tuple(
+            self._gathered.get(number, TrackEvidence(self.rule)).standing(
+                track,
+                now.time,
+                night=now.night,
+                outside=bool(self.zones) and not self._standing_in(track),
+                quiet=now.quiet,
+            )
+            for number, track in now.tracks.items()
+        )
+
+    def _look_for(self, time: float, seeing: bool) -> None:
+        """Note whether a bear is in the frame at all: one seen elsewhere may be the one missed here."""
+        hits = {track.number for track in self._now.tracks.values() if track.last_hit == time}
+        found = any(incident.tracks & hits for incident in self._incidents)
+        for incident in self._incidents:
+            incident.looked_for(time, found=found, seeing=seeing)
+
+    def _is_over(self, incident: Incident, now: _Now) -> bool:
+        """Return True when no track of an incident is left or, with zones, when they are empty of it.
+
+        What stands in one and passes the threshold only now and then is no bear any more: water, say, where one was.
+        """
+        incident.tracks &= now.tracks.keys()
+        for number in incident.tracks:
+            gathered = self._gathered.get(number)
+            if gathered and gathered.mean > 0 and self._standing_in(now.tracks[number]):
+                incident.there_at = now.time
+        left = bool(self.zones) and now.time - incident.there_at > self.empty_s
+        return not incident.ended and (left or not incident.tracks)
+
+    def _consider(self, track: Track, now: _Now) -> Decision | None:
+        """Add one track's score of this frame to its evidence."""
+        score = track.now
+        if score is None:
+            return None
+        gathered = self._gathered.get(track.number)
+        if gathered is None:
+            gathered = self._gathered[track.number] = TrackEvidence(self.rule)
+        said = gathered.counted(track, now.time, night=now.night)
+        gathered.look(track, now.time, night=now.night)
+        if said != 0.0:
+            gathered.add(
+                said, now.time, (self._gathered[each] for each in track.likely_same_ids if each in self._gathered)
+            )
+        if said <= 0:
+            return None
+        zones = self._standing_in(track)
+        if gathered.incident:
+            return self._go_on(gathered.incident, track, score, zones, now)
+        if (self.zones and not zones) or not self._enough(gathered, track, now):
+            return None
+        told = (h for h in self._incidents if h.seen_at == now.time and not h.ended)
+        if self.rule.one_picture and (here := next(told, None)):
+            # One picture, one alarm, of the surest in it: parts of the picture that do not touch may show one bear.
+            gathered.incident = here
+            here.tracks.add(track.number)
+            here.zones.update(zones)
+            return None
+        onset_s = now.time - (now.time if gathered.onset is None else gathered.onset)
+        gathered.incident = self._same(track, now)
+        if gathered.incident:
+            return self._rejoin(gathered.incident, track, score, zones, now, onset_s)
+        gathered.incident = self._begin(gathered, track, score, zones, now)
+        return self._decision("new", gathered.incident, score, zones=zones, onset_s=onset_s)
+
+    def _standing_in(self, track: Track) -> tuple[str, ...]:
+        # What the frame scan found lies there roughly, and by an older model file it is the whole picture.
+        return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
+
+    def _enough(self, gathered: TrackEvidence, track: Track, now: _Now) -> bool:
+        """Return True when the evidence raises the alarm; a repeat offender that never moved needs twice as much.
+
+        Where one picture alone alarms, that is the usual evidence: two sure pictures.
+        """
+        gathered.twice = None
+        score, rule = track.now, self.rule
+        sure = rule.threshold_for(still=not track.scanned(now.time), night=now.night)
+        alone = rule.one_picture and score is not None and score.bear >= sure
+        if not alone and gathered.evidence.sum < self.rule.alarm_at:
+            return False
+        if self.repeat_alarms and now.look and now.wall and not track.moved:
+            gathered.twice = self.repeat_alarms.twice(track.box_xywh, now.look, now.time, now.wall)
+        return (alone and not gathered.twice) or gathered.evidence.sum >= gathered.alarm_at
+
+    def _begin(
+        self, gathered: TrackEvidence, track: Track, score: Score, zones: tuple[str, ...], now: _Now
+    ) -> Incident:
+        """Begin an incident.
+
+        What comes back to one spot again and again belongs to the same visit for longer each time.
+        """
+        # Of pictures that arrive one by one only a person's word holds a spot back: a second may not come.
+        if self.repeat_alarms and now.look and not (self.rule.one_picture or track.moved or gathered.twice):
+            self.repeat_alarms.alarmed(track.box_xywh, now.look(track.box_xywh), now.time)
+        before = [h for h in self._past if _near(h.box_xywh, track.box_xywh) and now.time - h.seen_at <= REMEMBERED_S]
+        again_s = max([self.again_s, *(min(2 * h.again_s, LONGEST_AGAIN_S) for h in before)])
+        self._count += 1
+        incident = Incident(
+            number=self._count, track=track.number, tracks={track.number}, label=score.label, score=score.bear,
+            top_score=score.bear, told_score=score.bear, told_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
+            again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, there_at=now.time,
+            zones=set(zones), silenced=now.quiet is not None,
+        )  # fmt: skip
+        self._incidents.append(incident)
+        return incident
+
+    def _take_over(self, kept: int, gone: int) -> None:
+        """Two tracks became one: the surer evidence stays, and so does what was told."""
+        old, own = self._gathered.pop(gone, None), self._gathered.get(kept)
+        if old is None:
+            return
+        incident = old.incident if own is None or own.incident is None else own.incident
+        if own is None or old.evidence.sum > own.evidence.sum:
+            self._gathered[kept] = own = old
+        own.incident = incident
+        if incident:
+            incident.tracks.add(kept)
+
+    def _go_on(
+        self, incident: Incident, track: Track, score: Score, zones: tuple[str, ...], now: _Now
+    ) -> Decision | None:
+        """More of the same; told where it has become worse, the score has risen, or nothing was told for long."""
+        incident.seen_at, incident.box_xywh, incident.score = now.time, track.box_xywh, score.bear
+        incident.track = track.number
+        if score.bear > incident.top_score:
+            incident.top_score, incident.label = score.bear, score.label
+        since_s, why = now.time - incident.told_at, None
+        if now.quiet:
+            incident.silenced = True
+        elif zones or not self.zones:
+            why = incident.worse(
+                self.rule, zones, score.bear, now.time, settled=since_s >= self.update_s, moved=track.moved
+            )
+        risen = incident.top_score >= incident.told_score + self.rise and score.bear >= incident.top_score
+        if not why and (since_s < self.update_s or not (risen or since_s >= self.remind_s)):
+            return None
+        incident.told_score, incident.told_at = incident.top_score, now.time
+        return self._decision("update", incident, score, zones=zones, escalated=why)
+
+    def _same(self, track: Track, now: _Now) -> Incident | None:
+        """Return the incident that a newly alarming track belongs to, or None."""
+        open_ones = [h for h in self._incidents if not h.ended]
+        for incident in open_ones:
+            others = [now.tracks[number] for number in incident.tracks if number in now.tracks]
+            if any(other.touches(track.box_xywh) >= TOUCHING for other in others):
+                return incident
+        # A lost bear found again: nothing has supported the other for a while, and it is near; or the only one, and
+        # not followed any more. While one is, whatever comes elsewhere is another bear.
+        for incident in reversed(self._incidents):
+            unseen_s = now.time - incident.seen_at
+            alone = unseen_s <= self.again_s and incident.ended and not open_ones
+            if unseen_s >= self.unseen_s and (alone or _near(incident.box_xywh, track.box_xywh)):
+                return incident
+        return None
+
+    def _rejoin(
+        self,
+        incident: Incident,
+        track: Track,
+        score: Score,
+        zones: tuple[str, ...],
+        now: _Now,
+        onset_s: float,
+    ) -> Decision | None:
+        """Let a track join an incident that was published: an update, at once only if it had ended."""
+        incident.tracks.add(track.number)
+        reopened, incident.ended = incident.ended, False
+        incident.there_at = now.time
+        if reopened:
+            incident.came_back(now.time - onset_s)
+        told = self._go_on(incident, track, score, zones, now)
+        if told or not (reopened or now.time - incident.told_at >= self.update_s):
+            return told
+        incident.told_at = now.time
+        return self._decision("update", incident, score, zones=zones, onset_s=onset_s)
+
+    def _retire(self, time: float) -> None:
+        """Forget the incidents that have ended and can no longer go on."""
+        for incident in [h for h in self._incidents if h.ended and time - h.seen_at > h.again_s]:
+            self._incidents.remove(incident)
+            self._past.append(incident)
+
+    def _end(self, incident: Incident) -> Decision:
+        incident.ended, incident.tracks = True, set()
+        for gathered in self._gathered.values():
+            if gathered.incident is incident:
+                gathered.incident = None  # what is seen again is found again
+        return incident.decision("end", incident.score, quiet=self._now.quiet)
+
+    def _decision(self, type_: EventType, incident: Incident, score: Score, **more: Any) -> Decision:
+        unknown = score.ood > self.rule.ood_threshold
+        return incident.decision(type_, score.bear, quiet=self._now.quiet, unknown=unknown, **more)
 
 
 @dataclass(eq=False)
@@ -67,7 +326,7 @@ class Incident:
     told_at: float
     box_xywh: BoxXYWH
     seen_at: float
-    again_s: float  # found again there within this: the same happening
+    again_s: float  # found again there within this: the same incident
     began_at: float
     rung_at: float  # when it last made a noise
     rung_score: float  # the top score then
@@ -79,7 +338,7 @@ class Incident:
     sure: bool = False  # told again because its score rose
     ended: bool = False
 
-    def verdict(self, type_: EventType, score: float, **more: Any) -> Decision:
+    def decision(self, type_: EventType, score: float, **more: Any) -> Decision:
         """Return a step of it, with the bear probability of now (0 to 1); ``more``: further fields of Decision."""
         return Decision(type_, self.number, self.track, self.label, score, self.top_score, self.box_xywh, **more)
 
@@ -92,14 +351,14 @@ class Incident:
 
     def came_back(self, since: float) -> None:
         """Note that what was lost is there again since a time (seconds)."""
-        if self.missed_at is not None and since - self.missed_at >= LOST_S:
+        if self.missed_at is not None and since - self.missed_at >= BACK_AFTER_S:
             self.away_s = since - self.missed_at
         self.missed_at = None
 
     def quiet_for(self, time: float) -> bool:
         """Return True if the last noise is so long ago that a bear that came back is worth another.
 
-        Longer at a spot where one happening follows another; and as long again as it has lasted by then, so that what
+        Longer at a spot where one incident follows another; and as long again as it has lasted by then, so that what
         comes and goes all night is heard ever more seldom.
         """
         return time - self.rung_at >= max(QUIET_S, 2 * self.again_s, self.rung_at - self.began_at)
@@ -128,14 +387,6 @@ class Incident:
         self.rung_at, self.rung_score = time, self.top_score
         self.zones.update(zones)
         return why
-
-
-# What has been gathered of one track, and what holds it back, in words.
-
-
-OUTSIDE_ZONES = "outside the zones"
-MEAN_S = 3.0  # how far back the mean of the looks goes
-SCANNED_S = 5.0  # how long the frame scan's word for a bear counts beside its crops
 
 
 class TrackEvidence:
@@ -240,337 +491,33 @@ class TrackEvidence:
         )  # fmt: skip
 
 
-# From evidence to events: one happening is new, may be updated, and ends.
-#
-# A bear that is lost and found again soon is the same happening (an update, no second alarm); a second
-# bear elsewhere at the same time is its own. What lies in one place with an alarming track (the
-# other half of a large bear, its cub) belongs to it. Where zones are given, only what stands in one alarms,
-# and it is over when they are empty; and everywhere when nothing of it is followed any more.
-#
-# An update alarms again (it *escalates*) when the bear enters a zone that was not told, when a bear that was told in
-# doubt has become sure, and when the schedule begins while it is still there: each zone and the doubt once. So it does
-# when a bear that had gone is back, two minutes after the last noise and then ever more seldom.
-
-
-OUTSIDE_SCHEDULE = "outside the schedule"
-LONGEST_AGAIN_S = 300.0  # of a spot where one happening follows another
-REMEMBERED_S = 3600.0  # how long a spot's happenings are known
-
-
-@dataclass(frozen=True, slots=True)
-class _Now:
-    """What else is known of a frame."""
-
-    tracks: dict[int, Track]
-    time: float
-    wall: datetime | None
-    night: bool
-    look: CutThumbnail | None
-    quiet: str | None
-
-
-class Decider:
-    """Live tracks of one frame in, verdicts out; one for each camera."""
-
-    def __init__(
-        self,
-        rule: Rule,
-        *,
-        zones: Sequence[Zone] = (),
-        schedule: Schedule | None = None,
-        repeat_alarms: RepeatAlarmFilter | None = None,
-        again_s: float = 30.0,
-        update_s: float = 5.0,
-        remind_s: float = 600.0,
-        rise: float = 0.1,
-    ) -> None:
-        self.rule = rule
-        self.zones = tuple(zones)  # where there are any, only what stands in one alarms
-        self.schedule = schedule  # None: always
-        self.repeat_alarms = repeat_alarms  # None: no spot is ever held back
-        self.again_s = again_s  # found again within this: the same happening; at one spot twice as long each time
-        self.update_s = update_s  # at most one update in so many seconds
-        self.remind_s = remind_s  # and one at least, while the bear is seen
-        self.rise = rise  # of the top score, worth an update
-        self.empty_s = 5.0  # zones that are empty for so long end it: as long as a track outlives a hit
-        self.unseen_s = 0.5  # a happening without support for so long may be the one found elsewhere
-        self._suspects: dict[int, TrackEvidence] = {}
-        self._happenings: list[Incident] = []
-        self._past: deque[Incident] = deque(maxlen=64)
-        self._count = 0
-        self._now = _Now({}, 0.0, None, False, None, None)
-
-    def __call__(
-        self,
-        tracks: Sequence[Track],
-        time: float,
-        *,
-        wall: datetime | None = None,
-        night: bool = False,
-        look: CutThumbnail | None = None,
-        seeing: bool = True,
-    ) -> list[Decision]:
-        """Return the decisions to publish after this frame (time in seconds).
-
-        ``wall`` (with its time zone) is needed for the schedule and for repeat offenders, ``look`` for the latter.
-        ``seeing``: False where the camera shows nothing new; what is not seen then has not gone.
-        """
-        quiet = None
-        if self.schedule and wall is not None and not self.schedule.holds(wall):
-            quiet = OUTSIDE_SCHEDULE
-        now = self._now = _Now({track.number: track for track in tracks}, time, wall, night, look, quiet)
-        for track in tracks:
-            for gone in track.absorbed:
-                self._take_over(track.number, gone)
-        self._look_for(time, seeing)
-        verdicts = [self._end(incident) for incident in self._happenings if self._is_over(incident, now)]
-        self._retire(time)
-        verdicts += [verdict for track in tracks if (verdict := self._consider(track, now))]
-        self._suspects = {number: s for number, s in self._suspects.items() if number in now.tracks}
-        return verdicts
-
-    def close(self) -> list[Decision]:
-        """End every open incident: the source has ended, or is gone for now."""
-        ended = [self._end(incident) for incident in self._happenings if not incident.ended]
-        for incident in self._happenings:
-            incident.missed_at = None
-        return ended
-
-    def standings(self) -> tuple[EvidenceState, ...]:
-        """Return how the evidence of each live track stands after the last frame, oldest track first."""
-        now = self._now
-        return tuple(
-            self._suspects.get(number, TrackEvidence(self.rule)).standing(
-                track,
-                now.time,
-                night=now.night,
-                outside=bool(self.zones) and not self._standing_in(track),
-                quiet=now.quiet,
-            )
-            for number, track in now.tracks.items()
-        )
-
-    def _look_for(self, time: float, seeing: bool) -> None:
-        """Note whether a bear is in the frame at all: one seen elsewhere may be the one missed here."""
-        hits = {track.number for track in self._now.tracks.values() if track.last_hit == time}
-        found = any(incident.tracks & hits for incident in self._happenings)
-        for incident in self._happenings:
-            incident.looked_for(time, found=found, seeing=seeing)
-
-    def _is_over(self, incident: Incident, now: _Now) -> bool:
-        """Return True when no track of a happening is left or, with zones, when they are empty of it.
-
-        What stands in one and passes the threshold only now and then is no bear any more: water, say, where one was.
-        """
-        incident.tracks &= now.tracks.keys()
-        for number in incident.tracks:
-            suspect = self._suspects.get(number)
-            if suspect and suspect.mean > 0 and self._standing_in(now.tracks[number]):
-                incident.there_at = now.time
-        left = bool(self.zones) and now.time - incident.there_at > self.empty_s
-        return not incident.ended and (left or not incident.tracks)
-
-    def _consider(self, track: Track, now: _Now) -> Decision | None:
-        """Add one track's score of this frame to its evidence."""
-        score = track.now
-        if score is None:
-            return None
-        suspect = self._suspects.get(track.number)
-        if suspect is None:
-            suspect = self._suspects[track.number] = TrackEvidence(self.rule)
-        said = suspect.counted(track, now.time, night=now.night)
-        suspect.look(track, now.time, night=now.night)
-        if said != 0.0:
-            suspect.add(
-                said, now.time, (self._suspects[each] for each in track.likely_same_ids if each in self._suspects)
-            )
-        if said <= 0:
-            return None
-        zones = self._standing_in(track)
-        if suspect.incident:
-            return self._go_on(suspect.incident, track, score, zones, now)
-        if (self.zones and not zones) or not self._enough(suspect, track, now):
-            return None
-        told = (h for h in self._happenings if h.seen_at == now.time and not h.ended)
-        if self.rule.one_picture and (here := next(told, None)):
-            # One picture, one alarm, of the surest in it: parts of the picture that do not touch may show one bear.
-            suspect.incident = here
-            here.tracks.add(track.number)
-            here.zones.update(zones)
-            return None
-        onset_s = now.time - (now.time if suspect.onset is None else suspect.onset)
-        suspect.incident = self._same(track, now)
-        if suspect.incident:
-            return self._rejoin(suspect.incident, track, score, zones, now, onset_s)
-        suspect.incident = self._begin(suspect, track, score, zones, now)
-        return self._verdict("new", suspect.incident, score, zones=zones, onset_s=onset_s)
-
-    def _standing_in(self, track: Track) -> tuple[str, ...]:
-        # What the frame scan found lies there roughly, and by an older model file it is the whole picture.
-        return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
-
-    def _enough(self, suspect: TrackEvidence, track: Track, now: _Now) -> bool:
-        """Return True when the evidence raises the alarm; a repeat offender that never moved needs twice as much.
-
-        Where one picture alone alarms, that is the usual evidence: two sure pictures.
-        """
-        suspect.twice = None
-        score, rule = track.now, self.rule
-        sure = rule.threshold_for(still=not track.scanned(now.time), night=now.night)
-        alone = rule.one_picture and score is not None and score.bear >= sure
-        if not alone and suspect.evidence.sum < self.rule.alarm_at:
-            return False
-        if self.repeat_alarms and now.look and now.wall and not track.moved:
-            suspect.twice = self.repeat_alarms.twice(track.box_xywh, now.look, now.time, now.wall)
-        return (alone and not suspect.twice) or suspect.evidence.sum >= suspect.alarm_at
-
-    def _begin(self, suspect: TrackEvidence, track: Track, score: Score, zones: tuple[str, ...], now: _Now) -> Incident:
-        """Begin an incident.
-
-        What comes back to one spot again and again belongs to the same visit for longer each time.
-        """
-        # Of pictures that arrive one by one only a person's word holds a spot back: a second may not come.
-        if self.repeat_alarms and now.look and not (self.rule.one_picture or track.moved or suspect.twice):
-            self.repeat_alarms.alarmed(track.box_xywh, now.look(track.box_xywh), now.time)
-        before = [h for h in self._past if _near(h.box_xywh, track.box_xywh) and now.time - h.seen_at <= REMEMBERED_S]
-        again_s = max([self.again_s, *(min(2 * h.again_s, LONGEST_AGAIN_S) for h in before)])
-        self._count += 1
-        incident = Incident(
-            number=self._count, track=track.number, tracks={track.number}, label=score.label, score=score.bear,
-            top_score=score.bear, told_score=score.bear, told_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
-            again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, there_at=now.time,
-            zones=set(zones), silenced=now.quiet is not None,
-        )  # fmt: skip
-        self._happenings.append(incident)
-        return incident
-
-    def _take_over(self, kept: int, gone: int) -> None:
-        """Two tracks became one: the surer evidence stays, and so does what was told."""
-        old, own = self._suspects.pop(gone, None), self._suspects.get(kept)
-        if old is None:
-            return
-        incident = old.incident if own is None or own.incident is None else own.incident
-        if own is None or old.evidence.sum > own.evidence.sum:
-            self._suspects[kept] = own = old
-        own.incident = incident
-        if incident:
-            incident.tracks.add(kept)
-
-    def _go_on(
-        self, incident: Incident, track: Track, score: Score, zones: tuple[str, ...], now: _Now
-    ) -> Decision | None:
-        """More of the same; told where it has become worse, the score has risen, or nothing was told for long."""
-        incident.seen_at, incident.box_xywh, incident.score = now.time, track.box_xywh, score.bear
-        incident.track = track.number
-        if score.bear > incident.top_score:
-            incident.top_score, incident.label = score.bear, score.label
-        since_s, why = now.time - incident.told_at, None
-        if now.quiet:
-            incident.silenced = True
-        elif zones or not self.zones:
-            why = incident.worse(
-                self.rule, zones, score.bear, now.time, settled=since_s >= self.update_s, moved=track.moved
-            )
-        risen = incident.top_score >= incident.told_score + self.rise and score.bear >= incident.top_score
-        if not why and (since_s < self.update_s or not (risen or since_s >= self.remind_s)):
-            return None
-        incident.told_score, incident.told_at = incident.top_score, now.time
-        return self._verdict("update", incident, score, zones=zones, escalated=why)
-
-    def _same(self, track: Track, now: _Now) -> Incident | None:
-        """Return the incident that a newly alarming track belongs to, or None."""
-        open_ones = [h for h in self._happenings if not h.ended]
-        for incident in open_ones:
-            others = [now.tracks[number] for number in incident.tracks if number in now.tracks]
-            if any(other.touches(track.box_xywh) >= TOUCHING for other in others):
-                return incident
-        # A lost bear found again: nothing has supported the other for a while, and it is near; or the only one, and
-        # not followed any more. While one is, whatever comes elsewhere is another bear.
-        for incident in reversed(self._happenings):
-            unseen_s = now.time - incident.seen_at
-            alone = unseen_s <= self.again_s and incident.ended and not open_ones
-            if unseen_s >= self.unseen_s and (alone or _near(incident.box_xywh, track.box_xywh)):
-                return incident
-        return None
-
-    def _rejoin(
-        self,
-        incident: Incident,
-        track: Track,
-        score: Score,
-        zones: tuple[str, ...],
-        now: _Now,
-        onset_s: float,
-    ) -> Decision | None:
-        """Let a track join an incident that was published: an update, at once only if it had ended."""
-        incident.tracks.add(track.number)
-        reopened, incident.ended = incident.ended, False
-        incident.there_at = now.time
-        if reopened:
-            incident.came_back(now.time - onset_s)
-        told = self._go_on(incident, track, score, zones, now)
-        if told or not (reopened or now.time - incident.told_at >= self.update_s):
-            return told
-        incident.told_at = now.time
-        return self._verdict("update", incident, score, zones=zones, onset_s=onset_s)
-
-    def _retire(self, time: float) -> None:
-        """Forget the incidents that have ended and can no longer go on."""
-        for incident in [h for h in self._happenings if h.ended and time - h.seen_at > h.again_s]:
-            self._happenings.remove(incident)
-            self._past.append(incident)
-
-    def _end(self, incident: Incident) -> Decision:
-        incident.ended, incident.tracks = True, set()
-        for suspect in self._suspects.values():
-            if suspect.incident is incident:
-                suspect.incident = None  # what is seen again is found again
-        return incident.verdict("end", incident.score, quiet=self._now.quiet)
-
-    def _verdict(self, type_: EventType, incident: Incident, score: Score, **more: Any) -> Decision:
-        unknown = score.ood > self.rule.ood_threshold
-        return incident.verdict(type_, score.bear, quiet=self._now.quiet, unknown=unknown, **more)
-
-
-def _near(one: BoxXYWH, other: BoxXYWH) -> bool:
-    """Return True if two boxes touch when each is grown by its own size on every side."""
-    grown = [(x - w, y - h, 3 * w, 3 * h) for x, y, w, h in (one, other)]
-    return inside(grown[0], grown[1]) > 0
-
-
-UNSEEING: frozenset[TroubleKind] = frozenset({"gone", "frozen", "black", "white", "covered"})  # no bear is seen then
-SAME_S = 1.0  # the same picture for so long shows nothing new
-SURE_S = 6.0  # of new pictures, until one has had the time to be found again, or to be missed
-MOST_HELD_S = 30.0  # an end is held back
-
-
 class EndHold:
     """Verdicts of each frame in, those to be told out; one for each camera. Times: the frames' clock, seconds."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Decision] = {}  # happenings by number: the last that was told of each
+        self._open: dict[int, Decision] = {}  # incidents by number: the last that was told of each
         self._held: dict[int, tuple[float, Decision]] = {}  # ends, and since when they are held back
         self._shut: dict[int, Decision] = {}  # told to be over, though the decision still follows them
         self._sure_at = 0.0  # from when on what is seen can be trusted
 
-    def __call__(self, verdicts: Sequence[Decision], frame: Frame, *, seeing: bool) -> list[Decision]:
+    def __call__(self, decisions: Sequence[Decision], frame: Frame, *, seeing: bool) -> list[Decision]:
         """Return the decisions to publish now; ``seeing``: nothing is known to be wrong with the camera."""
         if not seeing or frame.frozen_s >= SAME_S:
             self._sure_at = frame.time + SURE_S
         sure = frame.time >= self._sure_at
-        told = [verdict for verdict in verdicts if self._told_now(verdict, frame.time, sure)]
-        for number, (since, verdict) in list(self._held.items()):
+        told = [decision for decision in decisions if self._told_now(decision, frame.time, sure)]
+        for number, (since, decision) in list(self._held.items()):
             if sure or frame.time - since >= MOST_HELD_S:
                 del self._held[number], self._open[number]
-                told.append(verdict)
+                told.append(decision)
         if sure and self._shut:
             lasting = [replace(last, type="update", onset_s=None, escalated=None) for last in self._shut.values()]
-            told += [self._opened(verdict) for verdict in lasting]
+            told += [self._opened(decision) for decision in lasting]
         return told
 
     def shut(self, ended: Sequence[Decision] = ()) -> list[Decision]:
         """Return the ends of all open incidents; ``ended``: those of incidents that the decision has closed."""
-        ends = {verdict.incident: verdict for verdict in (*(held for _, held in self._held.values()), *ended)}
+        ends = {decision.incident: decision for decision in (*(held for _, held in self._held.values()), *ended)}
         for number in ends:
             self._shut.pop(number, None)
         for number, last in self._open.items():
@@ -586,26 +533,67 @@ class EndHold:
         """Nobody watches any more."""
         self._shut.clear()
 
-    def _told_now(self, verdict: Decision, now: float, sure: bool) -> bool:
-        number = verdict.incident
-        if verdict.type == "end":
+    def _told_now(self, decision: Decision, now: float, sure: bool) -> bool:
+        number = decision.incident
+        if decision.type == "end":
             self._shut.pop(number, None)
             if number not in self._open:
                 return False  # that was told
             if not sure:
-                self._held[number] = now, verdict
+                self._held[number] = now, decision
                 return False
             del self._open[number]
             self._held.pop(number, None)
             return True
-        if number in self._shut and not verdict.alarms and not sure:
-            self._shut[number] = verdict  # the same old picture
+        if number in self._shut and not decision.alarms and not sure:
+            self._shut[number] = decision  # the same old picture
             return False
-        self._opened(verdict)
+        self._opened(decision)
         return True
 
-    def _opened(self, verdict: Decision) -> Decision:
-        self._held.pop(verdict.incident, None)
-        self._shut.pop(verdict.incident, None)
-        self._open[verdict.incident] = verdict
-        return verdict
+    def _opened(self, decision: Decision) -> Decision:
+        self._held.pop(decision.incident, None)
+        self._shut.pop(decision.incident, None)
+        self._open[decision.incident] = decision
+        return decision
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One step in the life of an incident."""
+
+    type: EventType
+    incident: int  # 1, 2, 3 … within one camera
+    track: int
+    label: str
+    score: float  # now, 0 to 1
+    top_score: float
+    box_xywh: BoxXYWH
+    onset_s: float | None = None  # first supporting frame -> alarm; only where an alarm was raised
+    unknown: bool = False  # unlike anything seen in training
+    zones: tuple[str, ...] = ()  # that the bear stands in
+    escalated: str | None = None  # why an update alarms again
+    quiet: str | None = None  # why nothing may make a noise
+
+    @property
+    def alarms(self) -> bool:
+        """Return True if it is worth a noise (``Event.alarms``)."""
+        return self.quiet is None and (self.type == "new" or self.escalated is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """What else is known of a frame."""
+
+    tracks: dict[int, Track]
+    time: float
+    wall: datetime | None
+    night: bool
+    look: CutThumbnail | None
+    quiet: str | None
+
+
+def _near(one: BoxXYWH, other: BoxXYWH) -> bool:
+    """Return True if two boxes touch when each is grown by its own size on every side."""
+    grown = [(x - w, y - h, 3 * w, 3 * h) for x, y, w, h in (one, other)]
+    return inside(grown[0], grown[1]) > 0

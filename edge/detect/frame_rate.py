@@ -1,4 +1,4 @@
-"""What one camera's loop has done so far: how much it looked at, and how long that took."""
+"""How often to look, and how much one look may cost: a quiet place needs few frames, a slow board few crops."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.detect.camera_check import is_night
 from edge.detect.motion import Grey, Motion, MotionFinder, Seen, blobs, middle, relit, small_grey
+from edge.detect.night import is_night
 from edge.detect.zones import Polygon, drawn
 from edge.errors import PictureError
 from edge.pictures import decode_picture, jpeg_or_none, jpeg_size, picture_bytes, read_exif

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.alarms import LOST_S, QUIET_S, Decider
+from edge.decide.alarms import BACK_AFTER_S, QUIET_S, Decider
 from edge.decide.repeat_alarms import RepeatAlarmFilter
 from tests.decide.test_alarms import LEFT, RIGHT, RULE, Stage
 from tests.device.test_escalation import YARD, between
@@ -45,7 +45,7 @@ def test_a_bear_that_is_back_sooner_and_stays_is_heard_as_soon_as_two_minutes_ar
     assert stage(3600.0, (LEFT, 0.9), fps=2.0).escalations() == ["back after 20 s"]
 
 
-@pytest.mark.parametrize("away_s", [2.0, 4.0, 6.0, LOST_S - 2.0])
+@pytest.mark.parametrize("away_s", [2.0, 4.0, 6.0, BACK_AFTER_S - 2.0])
 def test_flicker_is_no_return(away_s):
     assert len(visits(Stage(), 40, away_s=away_s).noises()) == 1
 
@@ -105,7 +105,7 @@ def test_a_flag_in_gusts_that_come_and_go_as_they_like_alarms_at_most_sixteen_ti
             stage(2.0, (LEFT, 0.99), fps=5.0)
             if len(stage.noises()) < heard + 2:
                 stage.skip(12.0)
-        wait = stage.decider._happenings[-1].again_s
+        wait = stage.decider._incidents[-1].again_s
         stage.skip(wait + 1.0)
     assert sum(at < 3600.0 for at in stage.noises()) <= 16
 
@@ -124,4 +124,4 @@ def test_a_visit_makes_no_more_than_one_noise_in_two_minutes_for_coming_back(scr
         for (_, before), (now, at) in itertools.pairwise(own):
             if (now.escalated or "").startswith("back after"):
                 assert at - before >= QUIET_S
-                assert float(now.escalated.split()[2]) >= LOST_S - 0.5
+                assert float(now.escalated.split()[2]) >= BACK_AFTER_S - 0.5

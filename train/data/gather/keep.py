@@ -15,7 +15,7 @@ from typing import Any
 
 import av
 
-from edge.detect.camera_check import is_grey
+from edge.detect.night import is_grey
 from edge.errors import OptionError, PictureError
 from edge.files import replace_whole
 from edge.pictures import SUFFIXES, decode_picture, jpeg_is_whole, jpeg_or_none, picture_bytes, read_picture
