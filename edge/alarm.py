@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -60,6 +61,7 @@ class Alarm:
 
     ``terminal`` is told last of each event. ``classifier``: the settings' model where it is loaded already. Raises
     SourceError, ModelError, OptionError and MissingExtraError for what cannot work, having let go of everything.
+    ``before``: the alarm that a reload has ended in this process; its run, clock, journal and problems go on.
     """
 
     def __init__(
@@ -69,10 +71,11 @@ class Alarm:
         classifier: Classifier | None = None,
         terminal: Sink | None = None,
         root: Path = Path("/"),
+        before: Alarm | None = None,
     ) -> None:
         self.settings = settings
-        self.clock = Clock()
-        self.run = EventFactory(clock_synced=self.clock.synced)
+        self.clock: Clock = before.clock if before else Clock()
+        self.run: EventFactory = before.run if before else EventFactory(clock_synced=self.clock.synced)
         self.posts: list[CameraThread] = []
         self.writer: EvidenceWriter | None = None
         self.trace: Trace | None = None
@@ -84,12 +87,12 @@ class Alarm:
         self._opened: list[Source] = []
         self._more: dict[str, Ask] = {}
         try:
-            self._build(classifier, terminal, root)
+            self._build(classifier, terminal, root, before)
         except BaseException:
-            self.close(0.0)
+            self.close(0.0, keep=self.alerting is not None and self.alerting.shared)
             raise
 
-    def _build(self, classifier: Classifier | None, terminal: Sink | None, root: Path) -> None:
+    def _build(self, classifier: Classifier | None, terminal: Sink | None, root: Path, before: Alarm | None) -> None:
         settings = self.settings
         followed = any(camera.follow for camera in settings.cameras)
         folder = made_state_folder(settings.state) if followed else None
@@ -110,6 +113,7 @@ class Alarm:
             cameras=[camera.name for camera in settings.cameras],
             model=self.classifier.name,
             terminal=terminal,
+            before=before.alerting if before else None,
         )
         self.writer = evidence_writer(settings.evidence, written=self.alerting.attach)
         self.alerting.evidence = self.writer
@@ -193,20 +197,35 @@ class Alarm:
         end_all(self.posts)
         self.failed += [post.failed for post in self.posts if post.failed]
 
-    def close(self, within_s: float) -> None:
-        """Finish what waits to be told and kept, for at most so many seconds."""
+    def close(self, within_s: float, *, keep: bool = False) -> None:
+        """Finish what waits to be published and kept, for at most so many seconds.
+
+        ``keep``: leave the journal open, for the next alarm in this process (``before``).
+        """
         until = time.monotonic() + within_s
-        for opened in (*self._opened, *(post.source for post in self.posts)):
-            opened.close()
-        for worker in (self.writer, self.trace):  # the journal is told of the last pictures
-            if worker:
-                worker.close(until - time.monotonic())
-        if self.reviews:
-            self.reviews.close(0.0)
-        if self.condition:
-            self.condition.close()
+
+        def left_s() -> float:
+            return until - time.monotonic()
+
+        with ExitStack() as last_first:  # whatever fails, all the others are closed
+            if self.alerting:
+                alerting = self.alerting
+                last_first.callback(lambda: alerting.close(left_s(), keep=keep))
+            if self.condition:
+                last_first.callback(self.condition.close)
+            if self.reviews:
+                last_first.callback(self.reviews.close, 0.0)
+            if trace := self.trace:
+                last_first.callback(lambda: trace.close(left_s()))
+            if writer := self.writer:  # the journal gets the last pictures
+                last_first.callback(lambda: writer.close(left_s()))
+            for opened in (*self._opened, *(post.source for post in self.posts)):
+                last_first.callback(opened.close)
+
+    def drop(self) -> None:
+        """Close the journal that was kept open, if no other alarm has taken it."""
         if self.alerting:
-            self.alerting.close(until - time.monotonic())
+            self.alerting.drop()
 
     def _share(self) -> float:
         return self.condition.share() if self.condition else 1.0

@@ -60,7 +60,8 @@ class Alerting:
     which only goes without a network. Set later: ``watching``, whether a camera's frames are being looked at;
     ``stats``, what MQTT says of the whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and
     channel what became of an event. A ``guest`` is beside an alarm that watches, and leaves MQTT's states alone.
-    ``terminal`` is told last. What cannot work here and now is ``missing``, a problem, and tried again. Raises
+    ``terminal`` is told last. What cannot work here and now is ``missing``, a problem, and tried again. ``before``: the
+    alerts of the alarm that a reload has ended in this process; its open journal and its problems go on. Raises
     OptionError for what can never work.
     """
 
@@ -76,6 +77,7 @@ class Alerting:
         terminal: Sink | None = None,
         answered: Answered = lambda *_: None,
         guest: bool = False,
+        before: Alerting | None = None,
     ) -> None:
         self.run = run
         self.watching: Callable[[str], bool] = lambda camera: False
@@ -98,9 +100,10 @@ class Alerting:
         )
         self._going_on = OpenEvents()
         self._terminal: Worker[Event] | None = None
-        self._health = Health(run, {}, at_once=AT_ONCE)
+        self._health: Health = before._health if before else Health(run, {}, at_once=AT_ONCE)
         try:
             self._away.plan(settings, cameras, model)
+            self._keeping.lock(before._keeping if before else None)  # before anything is heard of this alarm
             self._keeping.write_lines(settings.events)
             self._at_once.make(settings)
             self._away.make()
@@ -109,13 +112,18 @@ class Alerting:
                 self._terminal = in_background(terminal, "the terminal")
             self._point()
         except BaseException:
-            self.close(0.0)
+            self.close(0.0, keep=self.shared)
             raise
 
     @property
     def journal(self) -> Journal | None:
         """Return the journal, where there is one."""
         return self._keeping.journal
+
+    @property
+    def shared(self) -> bool:
+        """Return True if the journal is that of the alarm before."""
+        return self._keeping.shared
 
     @property
     def missing(self) -> dict[str, str]:
@@ -186,8 +194,11 @@ class Alerting:
         """Noises and relays off, for good, within half a second."""
         self._at_once.silence()
 
-    def close(self, within_s: float) -> None:
-        """Finish what waits, for at most so many seconds; what is not delivered then is kept for the next time."""
+    def close(self, within_s: float, *, keep: bool = False) -> None:
+        """Finish what waits, for at most so many seconds; what is not delivered then is kept for the next time.
+
+        ``keep``: leave the journal open, for the next alarm in this process.
+        """
         until = time.monotonic() + within_s
         for worker in [*self._at_once.workers, *self._away.workers]:
             worker.close(until - time.monotonic())
@@ -195,6 +206,11 @@ class Alerting:
         if self._terminal:
             self._terminal.close(until - time.monotonic())
         self._away.close(until - time.monotonic())
+        if not keep:
+            self._keeping.close()
+
+    def drop(self) -> None:
+        """Close the journal that ``close`` has kept open."""
         self._keeping.close()
 
     def _try_again(self, now: float) -> None:
@@ -442,6 +458,8 @@ class JournalSink:
         self._clock = clock
         self._guest = guest
         self._lock: RunLock | None = None
+        self._opened: Journal | None = None  # by the alarm before
+        self._finished = False  # what comes now goes straight to the journal
         self._began = self._beaten = time.monotonic()
         self._beats: Worker[None] | None = None
         self._keeper: Worker[Any] | None = None  # of events and their pictures, in the order they came
@@ -470,20 +488,33 @@ class JournalSink:
             parts["the journal"] = lambda: journal.problem
         return parts
 
-    def remember(self, routes: Sequence[Route]) -> Journal | None:
-        """Return the journal, which queues for these routes from now on; the first call opens it.
+    @property
+    def shared(self) -> bool:
+        """Return True if the journal was opened by the alarm before."""
+        return self._opened is not None
 
-        Raises OptionError where another alarm has it.
+    def lock(self, before: JournalSink | None) -> None:
+        """Take the state folder for this alarm, or the open journal of the alarm before if it has the same one.
+
+        Raises OptionError while another alarm has it.
         """
+        if before and before._state == self._state:
+            self._lock, self._opened = before._lock, before.journal
+        elif self._state is not None and not self._guest:
+            from edge.record.database import keep_alone
+
+            self._lock = keep_alone(self._state, self._run.id)
+
+    def remember(self, routes: Sequence[Route]) -> Journal | None:
+        """Return the journal, which queues for these routes from now on; the first call opens it."""
         if self._state is None:
             return None
         if self.journal is None:
-            from edge.record.database import keep_alone
             from edge.record.journal import Journal
 
-            if not self._guest:
-                self._lock = keep_alone(self._state, self._run.id)
-            journal = self.journal = Journal(self._state, routes, run=self._run, clock=self._clock, guest=self._guest)
+            journal = self.journal = self._opened or Journal(
+                self._state, routes, run=self._run, clock=self._clock, guest=self._guest
+            )
             self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
             self._keeper = Worker(
                 self._keep, "the journal", depth=1000, deadline_s=JOURNAL_DEADLINE_S, answered=self._kept
@@ -520,11 +551,14 @@ class JournalSink:
 
     def attach(self, event: Event, picture: Path) -> None:
         """Write a picture that lies on the disk: it goes the way of its event, and so comes after it."""
-        if self._keeper:
+        if self._keeper and not self._finished:
             self._keeper(_Picture(event, picture))
+        elif self.journal:  # a picture that took longer than the end of its alarm
+            self.journal.attach(event, picture)
 
     def finish(self, within_s: float) -> None:
         """Write what waits, for at most so many seconds."""
+        self._finished = True
         until = time.monotonic() + within_s
         for worker in (self._keeper, self._lines.worker, self._beats):
             if worker:

@@ -322,7 +322,7 @@ TICK_S = 0.1
 JUDGE_S = 1.0  # how often it is judged whether all goes on
 DRAIN_S = 35.0  # an alarm's command may take 30
 DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
-DRAIN_RELOAD_S = 2.0  # while no camera is watched; what waits then is in the journal
+DRAIN_RELOAD_S = 2.0  # while no camera is watched; what waits then goes on in the journal, which stays open
 MAX_UNSEEN_S = 3.0  # after a reload; a camera that takes longer is named
 MAX_READ_S = 60.0  # a file that takes so long to be read lies on a disk that hangs
 
@@ -402,7 +402,7 @@ def _run(
         return end, time.perf_counter() - started
     finally:
         if isinstance(end, Checked):
-            alarm.close(DRAIN_RELOAD_S)
+            alarm.close(DRAIN_RELOAD_S, keep=True)
         else:
             notifier.stopping()
             if end:
@@ -492,6 +492,7 @@ class Reload:
     def begin(self, alarm: Alarm) -> None:
         """Read the config and, where it is another one, its model."""
         self.notifier.reloading()
+        self._read = None
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._check, args=(alarm.classifier,), name="reload", daemon=True)
         self._thread.start()
@@ -515,13 +516,21 @@ class Reload:
         waits = new.settings.waits or before.condition is not None  # a camera that does not open at once is only down
         self._holds = f"{self.config} was read again, and holds from now on"
         try:
-            return Alarm(replace(new.settings, waits=waits), classifier=new.classifier, terminal=terminal)
+            after = Alarm(
+                replace(new.settings, waits=waits), classifier=new.classifier, terminal=terminal, before=before
+            )
         except Exception as error:
             self.refuse(error)
             self._holds = "The config of before holds again"
+        else:
+            if not (after.alerting and after.alerting.shared):
+                before.drop()  # it has another state folder, or none
+            return after
         try:
-            return Alarm(replace(before.settings, waits=waits), classifier=before.classifier, terminal=terminal)
+            settings = replace(before.settings, waits=waits)
+            return Alarm(settings, classifier=before.classifier, terminal=terminal, before=before)
         except Exception as error:
+            before.drop()
             log.error("%s\nThe alarm cannot go on in this process, and ends to be started again.", error)
             log.debug("%s", self.config, exc_info=error)
             raise typer.Exit(RESTART) from error

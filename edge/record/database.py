@@ -806,6 +806,8 @@ class RunLock:
         self.path = folder / LOCK
         self._run = run
         self._file: int | None = None
+        self._closed = False
+        self._holding = threading.Lock()  # a disk that hung may answer when the lock is closed
 
     def take(self, within_s: float = LOCK_S) -> bool:
         """Return False when another alarm has it all this time. Raises OSError where nothing can be locked."""
@@ -819,17 +821,21 @@ class RunLock:
             if taken:
                 os.ftruncate(file, 0)
                 os.write(file, self._run.encode())
-                self._file, file = file, -1
+            with self._holding:
+                if taken and not self._closed:
+                    self._file, file = file, -1
             return taken
         finally:
             if file >= 0:
                 os.close(file)
 
     def close(self) -> None:
-        """Let another alarm have it."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        """Let another alarm have it; a call that still hangs in the disk will not hold it either."""
+        with self._holding:
+            self._closed = True
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
 
 
 def keep_alone(folder: Path, run: str) -> RunLock:

@@ -268,6 +268,7 @@ class Disk:
         self._store: Store | None = None
         self._stale = False  # the store could not be written: good for reading until it is opened anew
         self._suspect: str | None = None  # what is known to be wrong with the file
+        self._closed = False
         self._began_at = clock.wall(), clock.monotonic()
         self._facts: dict[str, object] = {
             "started_at": utc_text(self._began_at[0]),
@@ -360,7 +361,7 @@ class Disk:
     def examine(self) -> str | None:
         """Check every page and index beside the running alarm, and replace a damaged journal; return what is wrong."""
         found = check_whole(self.folder)
-        if found:
+        if found and not self._closed:
             self._suspect = found
             self.beat()
         return found
@@ -374,6 +375,9 @@ class Disk:
                 self._store.close()
                 self._store = None
 
+        if self._closed:
+            return
+        self._closed = True  # a check that ends later touches nothing
         self._asked(end, self._patience_s, "end")
         self._gate.close()
 

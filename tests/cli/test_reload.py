@@ -99,7 +99,8 @@ def test_a_bear_that_is_there_is_ended_and_told_again(place, yard):
     assert [each["type"] for each in events if each["id"] == first][-1] == "end"
     assert [each["type"] for each in events if each["id"] == second][-1] == "end"
     assert all(each["durable"] for each in events)
-    assert len({each["boot_id"] for each in events}) == 2
+    assert len({each["boot_id"] for each in events}) == 1
+    assert [each["seq"] for each in events] == sorted(each["seq"] for each in events)
 
 
 @pytest.mark.slow
@@ -246,10 +247,13 @@ def test_where_the_new_alarm_cannot_be_made_the_one_of_before_is_made_again(monk
         made.append(settings)
         if settings.trace == bad.trace:
             raise OptionError("no such loudspeaker")
-        return SimpleNamespace(settings=settings, **more)
+        return SimpleNamespace(settings=settings, alerting=None, **more)
 
     monkeypatch.setattr("edge.alarm.Alarm", make)
-    before: Any = SimpleNamespace(settings=good, classifier="old", condition=object())
+    dropped: list[str] = []
+    before: Any = SimpleNamespace(
+        settings=good, classifier="old", condition=object(), drop=lambda: dropped.append("journal")
+    )
     new: Any = reloading.Checked(bad, "new")  # type: ignore[arg-type]
     reload = reloading.Reload(Settings, tmp_path / "c.yml", Notifier.from_environment({}))
     after: Any = reload.restarted(before, new, lambda event: None)
@@ -260,3 +264,4 @@ def test_where_the_new_alarm_cannot_be_made_the_one_of_before_is_made_again(monk
     with pytest.raises(typer.Exit) as left:
         reload.restarted(before, new, lambda event: None)
     assert left.value.exit_code == RESTART
+    assert dropped == ["journal"]  # which the next process opens
