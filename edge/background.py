@@ -46,8 +46,13 @@ class DeadlineError(Exception):
     """A call took too long, and was left behind."""
 
 
+def start_thread(work: Callable[[], object], name: str) -> None:
+    """Start ``work()`` in a thread that nobody waits for: what ends it is printed with its traceback."""
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
 def call_in_thread(work: Callable[[], T], name: str) -> Future[T]:
-    """Start ``work()`` in a thread of its own. Raises RuntimeError where the system has no thread left."""
+    """Start ``work()`` in a thread for a caller who asks what came of it. Raises RuntimeError without threads left."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -58,7 +63,7 @@ def call_in_thread(work: Callable[[], T], name: str) -> Future[T]:
         else:
             future.set_result(result)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    start_thread(run, name)
     return future
 
 
@@ -128,7 +133,7 @@ class DeadlineExecutor:
         """Have a thread at work; False where there is none to be had, as at the very end of a program."""
         if not self._serving:
             try:
-                call_in_thread(self._serve, "the disk")
+                start_thread(self._serve, "the disk")
             except RuntimeError:
                 return False
             self._serving = True
@@ -313,7 +318,7 @@ class Worker(Generic[Item]):
         self._closing = self._over = False
         self._failing: str | None = None  # what the last call raised
         self._logged_dropped = 0
-        call_in_thread(self._serve, name)
+        start_thread(self._serve, name)
 
     def __call__(self, item: Item) -> None:
         """Put the item in the queue, if it is wanted; returns at once."""
@@ -429,7 +434,7 @@ class Worker(Generic[Item]):
         if self._lane is None:
             lane: queue.SimpleQueue[_Call[Item] | None] = queue.SimpleQueue()
             try:
-                call_in_thread(partial(self._work_in, lane), self.name)
+                start_thread(partial(self._work_in, lane), self.name)
             except RuntimeError:
                 return False
             self._lane = lane

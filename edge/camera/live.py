@@ -19,7 +19,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.background import call_in_thread
+from edge.background import start_thread
 from edge.camera.capture import OPEN_S
 from edge.camera.source import Source, shown
 from edge.errors import SourceError
@@ -200,7 +200,7 @@ class LatestFrame:
 
     def start(self) -> None:
         """Begin."""
-        call_in_thread(self._run, self.name)
+        start_thread(self._run, self.name)
 
     @property
     def waiting(self) -> bool:
@@ -328,7 +328,7 @@ class Connection(LatestFrame):
             if self.source is None:  # the reader closes what it opens too late
                 return
             self._closing = True
-        call_in_thread(self._close, self.name)
+        start_thread(self._close, self.name)
 
     def join(self, within_s: float) -> bool:
         """Wait until nothing of it runs any more, at most so many seconds."""
