@@ -1,4 +1,4 @@
-"""Where the alarm keeps what must outlive it: the journal and its evidence."""
+"""Files: write whole or not at all, lock, hand over to the folder's owner, and find the state folder."""
 
 from __future__ import annotations
 

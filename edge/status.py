@@ -1,4 +1,7 @@
-"""How the whole alarm is at one moment: what the watchdog, a heartbeat, ``/healthz`` and ``/metrics`` look at."""
+"""Health: ask every part, report what does not work once and when it is over; and the alarm's status at one moment.
+
+The watchdog, a heartbeat, ``/healthz`` and ``/metrics`` look at the status.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edge.run import EventFactory
     from edge.schema import Event, EventType
-
-# Whether the alarm itself is well: what cannot do its work any more is told like a bear, once, and when it is over.
-
 
 log = logging.getLogger(__name__)
 
