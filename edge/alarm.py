@@ -47,11 +47,11 @@ log = logging.getLogger(__name__)
 LOOK_S = 5.0  # as often as the machine is read
 DEFAULT = Path("evidence")  # in the working folder, which under a service is the state folder
 RESTART_S = 1.0  # after a fault of ours a camera is watched again, later each time that no frame was looked at
-MOST_RESTART_S = 30.0
+MAX_RESTART_S = 30.0
 GONE_S = 3.0  # a camera lets go within a second or two
 LET_GO_S = 5.0  # and what is going on before it is ended and told
 MOST_CROPS = 12  # a frame
-MOST_CROPS_ARRIVED = 100  # of a picture that nothing hurries
+MAX_CROPS_ARRIVED = 100  # of a picture that nothing hurries
 REVIEWS_EVERY_S = 1.0
 START_S = 15.0  # what opening a camera may take
 
@@ -362,7 +362,7 @@ class CameraThread:
                 said, fault = words, error
             self._try(partial(self.watcher.failed, self.camera.name, fault))
             looked = self.watcher.tally.frames > before
-            pause_s = RESTART_S if looked else min(2 * pause_s, MOST_RESTART_S)
+            pause_s = RESTART_S if looked else min(2 * pause_s, MAX_RESTART_S)
             self._alive_at = time.monotonic()
             self._wait(pause_s)
             self._alive_at = time.monotonic()
@@ -397,7 +397,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
         else None
     )
     # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
-    budget = CropBudget(settings.frame_s if live else None, most=MOST_CROPS_ARRIVED if single_images else MOST_CROPS)
+    budget = CropBudget(settings.frame_s if live else None, most=MAX_CROPS_ARRIVED if single_images else MOST_CROPS)
     context = classifier.card.crop.context
     pace = FrameRateControl(
         settings.quiet_fps,

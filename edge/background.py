@@ -198,7 +198,7 @@ class StoppableThread:
         """Return True if its time is over."""
         return time.monotonic() >= self._until
 
-    def wait_unless_stopped(self, seconds: float) -> bool:
+    def run_for(self, seconds: float) -> bool:
         """Work until so many seconds from now, never for shorter than was asked before; True when it began just now.
 
         Raises RuntimeError once it is closed, and where no thread is to be had.

@@ -139,7 +139,7 @@ _TAKEN, _OFFSET, _SERIAL = 0x9003, 0x9011, 0xA431  # DateTimeOriginal, its time 
 WANTED = frozenset({_MAKE, _MODEL, _TAKEN, _OFFSET, _SERIAL})
 _ASCII = 2
 _LONGEST_TEXT = 128  # bytes; more is damage
-_MOST_ENTRIES = 512  # of one directory; more is damage
+_MAX_ENTRIES = 512  # of one directory; more is damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def _texts(block: bytes) -> Iterator[tuple[int, str]]:
     while ahead and (at := ahead.pop()) not in seen:
         seen.add(at)
         (count,) = struct.unpack_from(order + "H", block, at)
-        for number in range(min(count, _MOST_ENTRIES)):
+        for number in range(min(count, _MAX_ENTRIES)):
             entry = at + 2 + 12 * number
             tag, kind, length, value = struct.unpack_from(order + "HHLL", block, entry)
             if tag == EXIF_IFD:

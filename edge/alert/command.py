@@ -119,7 +119,7 @@ def command_in_doubt(line: str, option: str = "--on-alarm") -> str | None:
     )
 
 
-class AlarmCommandGate:
+class TerminalBell:
     """Rings for a bear, and where a camera or the alarm itself fails; nothing but a terminal gets the character."""
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -189,7 +189,7 @@ class Deterrent:
         self._bears = {event.id}
         self._room_s, self.problem = room_s, None
         self._begun.clear()
-        self._stint.wait_unless_stopped(room_s + BEGUN_S)
+        self._stint.run_for(room_s + BEGUN_S)
         if not self._begun.wait(BEGUN_S):
             raise DeterrentError("the deterrent has not begun")
         if self.problem:

@@ -779,9 +779,9 @@ def _deterrent(settings: AlertSettings) -> SinkSpec:
 
 
 def _bell() -> Local:
-    from edge.alert.command import AlarmCommandGate
+    from edge.alert.command import TerminalBell
 
-    bell = AlarmCommandGate()
+    bell = TerminalBell()
     return Local(bell, 5.0, bell.wanted)
 
 

@@ -110,7 +110,7 @@ class Gpio:
         if not self._stint.going:
             self._device.on()  # here, so that whoever calls hears of a failure
         try:
-            self._stint.wait_unless_stopped(seconds)
+            self._stint.run_for(seconds)
         except RuntimeError:  # no thread is to be had that would switch it off, or it was closed meanwhile
             self._off()
             raise

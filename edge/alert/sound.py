@@ -112,7 +112,7 @@ class Sound:
             # Before the thread that looks after it: on a busy machine that would cost milliseconds.
             self._first = self._open(self._players[0], [])
         try:
-            self._stint.wait_unless_stopped(seconds)
+            self._stint.run_for(seconds)
         except RuntimeError:  # no thread is to be had, and nobody else would end it
             self._close_first()
             raise

@@ -44,7 +44,7 @@ REMEMBERED_S = 3600.0  # how long a spot's incidents are known
 UNSEEING: frozenset[TroubleKind] = frozenset({"gone", "frozen", "black", "white", "covered"})  # no bear is seen then
 SAME_S = 1.0  # the same picture for so long shows nothing new
 SURE_S = 6.0  # of new pictures, until one has had the time to be found again, or to be missed
-MOST_HELD_S = 30.0  # an end is held back
+MAX_HELD_S = 30.0  # an end is held back
 
 
 class Decider:
@@ -507,7 +507,7 @@ class EndHold:
         sure = frame.time >= self._sure_at
         told = [decision for decision in decisions if self._told_now(decision, frame.time, sure)]
         for number, (since, decision) in list(self._held.items()):
-            if sure or frame.time - since >= MOST_HELD_S:
+            if sure or frame.time - since >= MAX_HELD_S:
                 del self._held[number], self._open[number]
                 told.append(decision)
         if sure and self._shut:

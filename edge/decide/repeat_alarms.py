@@ -23,15 +23,15 @@ Thumbnail = NDArray[np.float32]  # (16, 16), zero mean and unit variance; zeros 
 CutThumbnail = Callable[[BoxXYWH], Thumbnail]  # cuts the thumbnail of a box (fractions) from this frame
 
 TIMES = 2.0  # the evidence that a spot held back needs, as a multiple of the usual
-LEAST_ALARMS = 3
-LEAST_SPREAD_S = 2 * 3600.0  # between the first and the last of them
+MIN_ALARMS = 3
+MIN_SPREAD_S = 2 * 3600.0  # between the first and the last of them
 KEPT_S = 24 * 3600.0  # an older alarm, or an older "wrong", no longer counts
 SAME_SPOT_IOU = 0.5
 LIKE = 0.95  # correlation of two thumbnails
-MOST_CHANGE = 1.0  # of any of their cells, in standard deviations: a small animal on a large tile changes few cells
+MAX_CHANGE = 1.0  # of any of their cells, in standard deviations: a small animal on a large tile changes few cells
 FLAT_LEVELS = 1.0  # standard deviation in grey levels below which a crop shows nothing that could look alike
-MOST_SPOTS = 64
-MOST_ALARMS = 8  # kept of one spot
+MAX_SPOTS = 64
+MAX_ALARMS = 8  # kept of one spot
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,7 +63,7 @@ class RepeatAlarmFilter:
         """
         spot = self._spot(box_xywh, time)
         spot.alarms.append(_Alarm(time, thumbnail))
-        if len(spot.alarms) > MOST_ALARMS:
+        if len(spot.alarms) > MAX_ALARMS:
             # The one with the nearest neighbours goes, so that what is kept spans as long a time.
             gaps = [spot.alarms[i + 1].time - spot.alarms[i - 1].time for i in range(1, len(spot.alarms) - 1)]
             del spot.alarms[1 + gaps.index(min(gaps))]
@@ -108,7 +108,7 @@ class RepeatAlarmFilter:
             spot = _Spot(box_xywh, time)
             self._spots.append(spot)
         spot.time = time
-        if len(self._spots) > MOST_SPOTS:
+        if len(self._spots) > MAX_SPOTS:
             self._spots.remove(min(self._spots, key=lambda spot: spot.time))
         return spot
 
@@ -138,11 +138,11 @@ def thumbnail(image: Picture, box_xywh: BoxXYWH) -> Thumbnail:
 def alike(one: Thumbnail, other: Thumbnail) -> bool:
     """Return True if two crops are near-identical: correlated, and no cell much changed."""
     # Two blank crops correlate with nothing.
-    return float((one * other).mean()) >= LIKE and float(np.abs(one - other).max()) <= MOST_CHANGE
+    return float((one * other).mean()) >= LIKE and float(np.abs(one - other).max()) <= MAX_CHANGE
 
 
 def _again_and_again(times: list[float]) -> bool:
-    return len(times) >= LEAST_ALARMS and times[-1] - times[0] >= LEAST_SPREAD_S
+    return len(times) >= MIN_ALARMS and times[-1] - times[0] >= MIN_SPREAD_S
 
 
 def _ends(times: list[float]) -> float:

@@ -28,8 +28,8 @@ CELLS_WH = (8, 6)  # likeness is judged in these
 MIDDLE = slice(1, 8)  # rows of blocks; into the uppermost and the lowermost cameras write their clock
 DARK, BRIGHT = 24.0, 245.0  # brightness between which a block tells something
 TELLING = 0.02  # contrast, 2 grey levels of 100, below which a block was smooth all along
-LEAST_TELLING = 0.1  # share of blocks
-LEAST_LIKE = 0.25  # share of the structured cells that must be to be seen, to say that they are others
+MIN_TELLING = 0.1  # share of blocks
+MIN_LIKE = 0.25  # share of the structured cells that must be to be seen, to say that they are others
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class LensCheck:
         blurry = False
         wrong: dict[TroubleKind, str] = {}
         tells = lit & (usual.contrast >= TELLING)
-        if np.mean(tells) >= LEAST_TELLING:
+        if np.mean(tells) >= MIN_TELLING:
             contrast = float(np.median(look.contrast[tells] / usual.contrast[tells]))
             sharpness = float(np.median(look.sharpness[tells] / usual.sharpness[tells]))
             if (contrast < s.contrast or sharpness < s.sharpness) and self._time - self._begun >= s.settle_s:
@@ -197,7 +197,7 @@ def likeness(one: Grey, other: Grey) -> float | None:
     other_spread = _cells(other * other) - other_mean * other_mean
     there = other_spread > 0.01
     both = there & (one_spread > 0.01)
-    if np.mean(there) < LEAST_TELLING or np.sum(both) < LEAST_LIKE * np.sum(there):
+    if np.mean(there) < MIN_TELLING or np.sum(both) < MIN_LIKE * np.sum(there):
         return None
     common = _cells(one * other) - one_mean * other_mean
     return float(np.median(common[both] / np.sqrt(one_spread[both] * other_spread[both])))

@@ -17,8 +17,8 @@ GRACE_S: Mapping[TroubleKind, float] = {
     "gone": 3.0, "frozen": 3.0, "black": 5.0, "white": 5.0, "covered": 5.0, "blurred": 60.0, "moved": 0.0,
     "unsteady": 0.0, "main_gone": 3.0,
 }  # fmt: skip
-MOST_CLEAR_S = 300.0
-MOST_RETURNS = 10  # further ones change nothing
+MAX_CLEAR_S = 300.0
+MAX_RETURNS = 10  # further ones change nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class FaultDebouncer:
         """Return a report that a fault is over, once it has been gone for long enough; else None."""
         case = self._cases[kind]
         if not case.number or time - case.seen_at < min(
-            self.clear_s * 2 ** min(case.returns, MOST_RETURNS), MOST_CLEAR_S
+            self.clear_s * 2 ** min(case.returns, MAX_RETURNS), MAX_CLEAR_S
         ):
             return None
         report = Report("end", case.number, case.trouble, case.seen_at - case.since)

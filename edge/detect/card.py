@@ -217,7 +217,7 @@ def golden_digest(labels: Sequence[str], alarm_labels: Sequence[str], golden: Se
 # A card out of a model file: of which version it is, whether it can be used, and what contradicts itself.
 
 
-MOST_TOLERANCE = 0.5  # a golden tolerance above it would let any network pass
+MAX_TOLERANCE = 0.5  # a golden tolerance above it would let any network pass
 CONTEXTS = 1.0, 3.0
 INTERPOLATIONS = "INTER_AREA", "INTER_LINEAR"  # to shrink and to enlarge: what ``edge.detect.crops.fit`` does
 
@@ -295,8 +295,8 @@ def contradiction(card: Card) -> str | None:
         return "a golden vector has another number of probabilities than there are labels"
     if card.golden_sha256 not in (None, golden_digest(card.labels, card.alarm_labels, card.golden)):
         return "its labels, alarm labels or golden vectors are not those it was exported with"
-    if not 0.0 < card.golden_tolerance <= MOST_TOLERANCE:  # NaN is neither
-        return f"golden tolerance {card.golden_tolerance} is not above 0 and at most {MOST_TOLERANCE}"
+    if not 0.0 < card.golden_tolerance <= MAX_TOLERANCE:  # NaN is neither
+        return f"golden tolerance {card.golden_tolerance} is not above 0 and at most {MAX_TOLERANCE}"
     if (card.frame is None) != (card.card_version == 1):
         return f"version {card.card_version} {'with a' if card.frame else 'without a'} rule for whole frames"
     if card.frame and not card.golden_frames:

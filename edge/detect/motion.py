@@ -37,7 +37,7 @@ Mask = NDArray[np.uint8]  # (h, w), 0 or 1
 PixelBox = tuple[int, int, int, int]  # left, top, width, height on the small picture
 
 CLOSING = np.ones((5, 5), np.uint8)
-MOST_FOUND = 64  # of these the near ones are joined; in a storm of specks more add nothing
+MAX_FOUND = 64  # of these the near ones are joined; in a storm of specks more add nothing
 
 
 def blobs(
@@ -61,7 +61,7 @@ def blobs(
     longer = np.maximum(parts[:, cv2.CC_STAT_WIDTH], parts[:, cv2.CC_STAT_HEIGHT])
     parts = parts[(longer >= least_side_px) & (parts[:, cv2.CC_STAT_AREA] >= least_area_px)]
     # Largest area first; equal areas by left, top, width, height.
-    parts = parts[np.lexsort((parts[:, 3], parts[:, 2], parts[:, 1], parts[:, 0], -parts[:, 4]))][:MOST_FOUND]
+    parts = parts[np.lexsort((parts[:, 3], parts[:, 2], parts[:, 1], parts[:, 0], -parts[:, 4]))][:MAX_FOUND]
     found = [((int(x), int(y), int(w), int(h)), int(area)) for x, y, w, h, area in parts]
     return merge(found, near_px, near_share)
 
@@ -113,8 +113,8 @@ Seen = NDArray[np.uint8]  # (h, 320), 1 where a pixel counts, 0 under a mask
 STEP = 4  # light and sway are judged on every 4th row and column
 REACH_PX = 4  # how far the picture may sway, on the small picture
 CAP = 20.0  # a larger difference says no more: what moves in the picture must not drag the whole along
-LEAST_SPREAD = 6.0  # grey levels between dark and bright parts, below which no gain can be told
-LEAST_CHANGE = 0.02  # of the gain; what is less the middle of all differences has explained
+MIN_SPREAD = 6.0  # grey levels between dark and bright parts, below which no gain can be told
+MIN_CHANGE = 0.02  # of the gain; what is less the middle of all differences has explained
 WHITE = 250.0  # what is whiter is as white in any light
 PARTS = 16  # the sway is told in sixteenths of a pixel
 
@@ -144,10 +144,10 @@ def relit(background: Grey, grey: Grey, seen: Seen | None) -> tuple[np.float32, 
     ordered = np.sort(was)
     dark, bright = was <= ordered[third], was >= ordered[len(was) - 1 - third]
     spread = _lower_median(was[bright]) - _lower_median(was[dark])
-    if spread < LEAST_SPREAD:
+    if spread < MIN_SPREAD:
         return None
     gain = (_lower_median(now[bright]) - _lower_median(now[dark])) / spread
-    if abs(gain - 1) < LEAST_CHANGE:
+    if abs(gain - 1) < MIN_CHANGE:
         return None
     return gain, _lower_median(now - gain * was)
 
@@ -214,8 +214,8 @@ def _lower_median(values: Grey) -> np.float32:
 CELLS_WH = (8, 6)
 AROUND = np.ones((3, 3), np.uint8)
 # Beyond this, since the place was begun, what could not be seen may be seen now: it is begun anew.
-LEAST_GAIN, MOST_GAIN = 0.6, 1.7
-LEAST_SEEN = 0.25  # a cell of which less is unmasked tells nothing
+MIN_GAIN, MAX_GAIN = 0.6, 1.7
+MIN_SEEN = 0.25  # a cell of which less is unmasked tells nothing
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ class Place:
         if found.touched > 0 and (light := relit(self.background, found.grey, found.shows)):
             other = self._relit(found, *light)
             if self._explains(other, found):
-                if LEAST_GAIN <= self.gain * other.gain <= MOST_GAIN:
+                if MIN_GAIN <= self.gain * other.gain <= MAX_GAIN:
                     return other
                 found.changed = 1.0
         return found
@@ -362,7 +362,7 @@ def _shares(foreground: Mask, seen: Seen | None) -> NDArray[np.float32]:
     if seen is None:
         return shares.ravel()
     open_share = _grid(seen)
-    tell = open_share >= LEAST_SEEN
+    tell = open_share >= MIN_SEEN
     found: NDArray[np.float32] = shares[tell] / open_share[tell]
     return found if len(found) else np.zeros(1, np.float32)
 
@@ -375,7 +375,7 @@ def _alpha(dt: float, time_constant_s: float) -> np.float32:
     return np.float32(1.0 - math.exp(-dt / time_constant_s))
 
 
-LEAST_HEIGHT_PX, MOST_HEIGHT_PX = 6, 1280  # of the small picture: what is thinner is no photograph
+MIN_HEIGHT_PX, MAX_HEIGHT_PX = 6, 1280  # of the small picture: what is thinner is no photograph
 
 
 @dataclass(frozen=True, eq=False)
@@ -504,7 +504,7 @@ def small_grey(picture: Picture | Luma, width_px: int = 320) -> Grey:
     """Return the grey picture motion is looked for on: float32 (h, width_px), the height by the picture's shape."""
     height, width = picture.shape[:2]
     rows = (2 * width_px * height + width) // (2 * width)  # rounded, half up
-    size_wh = (width_px, min(max(rows, LEAST_HEIGHT_PX), MOST_HEIGHT_PX))
+    size_wh = (width_px, min(max(rows, MIN_HEIGHT_PX), MAX_HEIGHT_PX))
     if (width, height) != size_wh:
         picture = np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture

@@ -28,12 +28,12 @@ from edge.schema import BoxXYWH, Frame, Picture, Region
 
 
 WIDTH_PX = 640  # of the small picture: a bear of 27 px in 1280 is 13 px there, and one of 45 px in 4000 is 7
-MOST_OTHERS, LEAST_OTHERS = 8, 4  # that a picture is held against
+MAX_OTHERS, MIN_OTHERS = 8, 4  # that a picture is held against
 BURST = timedelta(seconds=10)  # pictures within it show the same animals
 THRESHOLD = 4.0  # least difference that counts, grey levels; at night a bear is no more than ten darker
 SPREADS = 5.0  # and at least so many times what the others differ among themselves
-LEAST_AREA_PX, LEAST_SIDE_PX, NEAR_PX = 8, 4, 3.0  # of the small picture, as in ``MotionSettings``
-MOST_REGIONS = 3  # a picture
+MIN_AREA_PX, MIN_SIDE_PX, NEAR_PX = 8, 4, 3.0  # of the small picture, as in ``MotionSettings``
+MAX_REGIONS = 3  # a picture
 STRANGE = 0.3  # share of the picture; where more differs, it shares no background with the others
 LARGE = 0.6  # of the picture: the look at the whole shows as much
 LEAST_PX = 28  # longer side of a region in the picture itself: of what is smaller no crop shows a bear
@@ -70,9 +70,9 @@ def apart(nearest: Iterable[tuple[datetime | None, Small]], now: datetime | None
             continue
         first.append(other)
         moments += [taken] if taken else []
-        if len(first) == MOST_OTHERS:
+        if len(first) == MAX_OTHERS:
             break
-    return (first + rest)[:MOST_OTHERS]
+    return (first + rest)[:MAX_OTHERS]
 
 
 def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], seen: Seen | None = None) -> list[BoxXYWH]:
@@ -81,7 +81,7 @@ def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], see
     Empty for too few others, and where so much differs that they show another place. What is not ``seen`` (0) differs
     never.
     """
-    if len(others) < LEAST_OTHERS:
+    if len(others) < MIN_OTHERS:
         return []
     grey = one.grey.astype(np.float32)
     ordered = np.sort([_in_its_light(other.grey.astype(np.float32), grey, seen) for other in others], axis=0)
@@ -95,7 +95,7 @@ def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], see
         return []
     # Nothing is joined by nearness to what is large: a bear before a cloud that moved is one of its own.
     boxes = blobs(
-        foreground, seen, least_area_px=LEAST_AREA_PX, least_side_px=LEAST_SIDE_PX, near_px=NEAR_PX, near_share=0.0
+        foreground, seen, least_area_px=MIN_AREA_PX, least_side_px=MIN_SIDE_PX, near_px=NEAR_PX, near_share=0.0
     )
     height, width = grey.shape
     found = []
@@ -105,7 +105,7 @@ def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], see
             # How clear it is counts more than how large: shadows are large.
             found.append((float(part.mean()) * len(part) ** 0.25, (x / width, y / height, w / width, h / height)))
     found.sort(key=lambda item: (-item[0], item[1]))
-    return [_at_least(box, size_wh) for _, box in found[:MOST_REGIONS]]
+    return [_at_least(box, size_wh) for _, box in found[:MAX_REGIONS]]
 
 
 def _in_its_light(background: Grey, grey: Grey, seen: Seen | None) -> Grey:
@@ -140,14 +140,14 @@ class ArrivingMotion:
         """Find what differs from the pictures before. Raises PictureError for what is no picture."""
         motion, now = self._finder(frame), small(frame.image)
         key = PurePath(frame.file or "").parent, frame.size_wh, now.night
-        known = self._places.setdefault(key, deque(maxlen=MOST_OTHERS + 1))
+        known = self._places.setdefault(key, deque(maxlen=MAX_OTHERS + 1))
         self._places.move_to_end(key)
         if len(self._places) > MOST_PLACES:
             self._places.popitem(last=False)
-        before = [other for taken, other in known if abs(frame.wall - taken) > BURST][-MOST_OTHERS:]
+        before = [other for taken, other in known if abs(frame.wall - taken) > BURST][-MAX_OTHERS:]
         if all(abs(frame.wall - taken) > BURST for taken, _ in known):
             known.append((frame.wall, now))
-        if len(before) < LEAST_OTHERS:
+        if len(before) < MIN_OTHERS:
             return motion
         height, width = now.grey.shape
         seen = (~drawn(self.masks, (width, height))).view(np.uint8) if self.masks else None
@@ -156,7 +156,7 @@ class ArrivingMotion:
 
 
 HEAD_BYTES = 1 << 17  # Exif and a thumbnail of 64 kB lie before the size
-MOST_IN_BURST = 50  # five a second; with more the camera's clock stands still
+MAX_IN_BURST = 50  # five a second; with more the camera's clock stands still
 REACH = 20  # how many pictures before and after one its neighbours are looked for among
 KEPT = 3 * REACH  # small pictures, for all threads together: 20 MB
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
@@ -198,7 +198,7 @@ class CardPictures:
         self.cameras = [
             sorted(pictures, key=lambda head: head.taken or datetime.min)
             for pictures in cameras.values()
-            if len(pictures) > LEAST_OTHERS
+            if len(pictures) > MIN_OTHERS
         ]
         self._places = {head.file: (camera, number) for camera in self.cameras for number, head in enumerate(camera)}
         self._bursts = {file: number for number, burst in enumerate(_bursts(self.cameras)) for file in burst}
@@ -275,4 +275,4 @@ def _bursts(cameras: Iterable[list[Head]]) -> Iterator[list[Path]]:
                 bursts.append([])
                 began = head.taken
             bursts[-1].append(head.file)
-        yield from (burst for burst in bursts if len(burst) <= MOST_IN_BURST)
+        yield from (burst for burst in bursts if len(burst) <= MAX_IN_BURST)

@@ -17,7 +17,7 @@ from edge.errors import OptionError
 from edge.schema import BoxXYWH, Picture
 
 Polygon = tuple[tuple[float, float], ...]  # corners x, y; fractions of the frame
-MOST_CORNERS = 100
+MAX_CORNERS = 100
 GREY, BLACK = 114, 0  # of what is hidden: for the classifier neither light nor dark; for people plainly nothing
 
 
@@ -50,7 +50,7 @@ def parse_polygon(words: str, option: str) -> Polygon:
     highest = max((at for corner in corners for at in corner), default=0.0)
     if len(corners) >= 3 and 2.0 <= highest < math.inf:
         raise OptionError(f"{option} {words!r}: {_too_high(corners, highest)}")
-    if not 3 <= len(corners) <= MOST_CORNERS or not all(0.0 <= at <= 1.0 for corner in corners for at in corner):
+    if not 3 <= len(corners) <= MAX_CORNERS or not all(0.0 <= at <= 1.0 for corner in corners for at in corner):
         raise OptionError(f"{option} {words!r}: give three corners or more as 'x,y x,y x,y', fractions from 0 to 1")
     if area(corners) < 1e-6:
         raise OptionError(f"{option} {words!r}: these corners enclose nothing; give them in order around the area")
@@ -75,7 +75,7 @@ def _too_high(corners: Polygon, highest: float) -> str:
     """Return what numbers far above 1 look like, and what to write."""
     if highest > 100.0:
         return "these look like pixels; give fractions from 0 to 1: each x by the picture's width, each y by its height"
-    better = " ".join(f"{x / 100:.4g},{y / 100:.4g}" for x, y in corners[:MOST_CORNERS])
+    better = " ".join(f"{x / 100:.4g},{y / 100:.4g}" for x, y in corners[:MAX_CORNERS])
     return f"these look like percent; give fractions from 0 to 1: '{better}'"
 
 

@@ -158,7 +158,7 @@ def test_a_message_on_its_way_is_not_sent_twice_when_it_is_asked_for_again(broke
     for _ in range(3):
         with pytest.raises(UndeliveredError, match="no answer"):
             connection.deliver(EVENTS, event(7).to_json().encode(), 7, "word", within_s=0.05)
-    broker.wait_unless_stopped()
+    broker.run_for()
     connection.deliver(EVENTS, event(7).to_json().encode(), 7, "word")
     connection.deliver(EVENTS, event(8).to_json().encode(), 8, "word")
     assert until(lambda: len(listener.of(EVENTS)) == 2)
@@ -176,7 +176,7 @@ def test_a_word_does_not_wait_for_a_picture_on_its_way(broker, listener, tmp_pat
     for thread in threads:
         thread.start()
         assert until(lambda thread=thread: len(mqtt._connection._flights) > threads.index(thread))
-    broker.wait_unless_stopped()
+    broker.run_for()
     for thread in threads:
         thread.join(PATIENCE_S)
     assert until(lambda: seqs(listener) == [1])

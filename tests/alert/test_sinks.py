@@ -9,7 +9,7 @@ from io import StringIO
 import numpy as np
 import pytest
 
-from edge.alert.command import AlarmCommandGate, Command, CommandError, variables
+from edge.alert.command import Command, CommandError, TerminalBell, variables
 from edge.background import in_background
 from edge.detect.zones import Zone
 from edge.drawing import ALARM, Mark, annotate
@@ -25,7 +25,7 @@ def test_the_bell_rings_for_a_new_bear_and_a_new_trouble_at_a_terminal_only():
     for stream in (terminal, file):
         for type_ in ("new", "update", "end"):
             for kind in ("bear", "camera", "health"):
-                AlarmCommandGate(stream)(event(type_, kind=kind))
+                TerminalBell(stream)(event(type_, kind=kind))
     assert terminal.getvalue() == "\a\a\a"
     assert file.getvalue() == ""
 
@@ -81,7 +81,7 @@ def failing(_):
     raise OSError("no siren")
 
 
-@pytest.mark.parametrize("sink", [AlarmCommandGate(), Command("exit 3")])
+@pytest.mark.parametrize("sink", [TerminalBell(), Command("exit 3")])
 def test_what_a_sink_does_not_want_changes_nothing_of_what_is_known_of_it(sink):
     answered = []
     worker = in_background(failing, "siren", wanted=sink.wanted, answered=lambda e, *_: answered.append(e.seq))

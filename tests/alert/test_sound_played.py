@@ -238,13 +238,13 @@ def test_a_stint_goes_on_for_longer_when_asked_and_ends_when_told():
         done.append("over")
 
     stint = StoppableThread(work, "the lamp")
-    assert stint.wait_unless_stopped(60.0)
-    assert not stint.wait_unless_stopped(0.1)
+    assert stint.run_for(60.0)
+    assert not stint.run_for(0.1)
     assert soon(lambda: done == ["more"])
     assert stint.going
     assert stint.stop(20.0)
     assert done == ["more", "over"]
-    assert stint.wait_unless_stopped(0.05)
+    assert stint.run_for(0.05)
     assert soon(lambda: not stint.going)
     assert done == ["more", "over", "over"]
 
@@ -254,10 +254,10 @@ def test_a_stint_whose_work_fails_is_over_and_can_be_asked_again(caplog):
         raise OSError("the lamp has burst")
 
     stint = StoppableThread(work, "the lamp")
-    assert stint.wait_unless_stopped(60.0)
+    assert stint.run_for(60.0)
     assert soon(lambda: not stint.going)
     assert "the lamp failed: the lamp has burst" in caplog.text
-    assert stint.wait_unless_stopped(60.0)
+    assert stint.run_for(60.0)
     assert soon(lambda: not stint.going)
 
 

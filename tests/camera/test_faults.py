@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge import settings
-from edge.alarm import MOST_RESTART_S, RESTART_S, CameraThread, end_all
+from edge.alarm import MAX_RESTART_S, RESTART_S, CameraThread, end_all
 from edge.alert.events import ENDED_WORDS, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Source
@@ -240,7 +240,7 @@ def test_a_lasting_fault_of_ours_is_one_trouble_told_before_the_bear_it_loses_an
     waits: list[float] = []
     watcher = Watcher(Failing(told, 8), RULE, EventPublisher([told.append]))
     assert watched(Bears(11), watcher, waits.append).failed is None
-    assert waits == [RESTART_S, 2.0, 4.0, 8.0, 16.0, *[MOST_RESTART_S] * 3]
+    assert waits == [RESTART_S, 2.0, 4.0, 8.0, 16.0, *[MAX_RESTART_S] * 3]
     assert [f"{event.kind} {event.type}" for event in told] == [
         "bear new", "camera new", "bear end", "bear update", "camera end", "bear end",
     ]  # fmt: skip

@@ -44,11 +44,11 @@ def test_no_review_is_lost_where_many_review_at_once(unit: Path) -> None:
 
 def test_who_holds_it_for_long_is_not_waited_for(unit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "WAIT_S", 0.0)
-    written, wait_unless_stopped = threading.Event(), threading.Event()
+    written, run_for = threading.Event(), threading.Event()
 
     def slow(path: Path, data: bytes) -> None:
         written.set()
-        assert wait_unless_stopped.wait(60)
+        assert run_for.wait(60)
         replace_whole(path, data)
 
     with ThreadPoolExecutor(1) as other:
@@ -57,7 +57,7 @@ def test_who_holds_it_for_long_is_not_waited_for(unit: Path, monkeypatch: pytest
         assert written.wait(60)
         with pytest.raises(OptionError, match="another program has been reviewing it"):
             write_review(unit, Review("wrong", AT))
-        wait_unless_stopped.set()
+        run_for.set()
         first.result()
     assert (read_review(unit) or Review("unsure", AT)).verdict == "confirmed"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.alert.events import EventPublisher
-from edge.decide.alarms import MOST_HELD_S, SURE_S, Decision, EndHold
+from edge.decide.alarms import MAX_HELD_S, SURE_S, Decision, EndHold
 from edge.detect.camera_check import LensCheck
 from edge.schema import CameraFault, Event, EventType, Frame
 from edge.watch import Watcher
@@ -61,7 +61,7 @@ def test_an_end_does_not_wait_for_ever():
     told = [
         (at, *told) for at in range(20, 80) if (told := play(float(at), *(["end"] if at == 20 else []), frozen_s=at))
     ]
-    assert told == [(20 + MOST_HELD_S, "end")]
+    assert told == [(20 + MAX_HELD_S, "end")]
 
 
 def test_a_bear_in_a_frozen_picture_is_told_again_only_where_the_picture_lives_and_it_is_still_there():

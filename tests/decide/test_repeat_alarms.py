@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.decide.alarms import Decider
-from edge.decide.repeat_alarms import LIKE, MOST_ALARMS, MOST_SPOTS, TIMES, RepeatAlarmFilter, alike, thumbnail
+from edge.decide.repeat_alarms import LIKE, MAX_ALARMS, MAX_SPOTS, TIMES, RepeatAlarmFilter, alike, thumbnail
 from tests.alarm.test_watch import scene
 from tests.decide.test_alarms import LEFT, MIDNIGHT, RIGHT, RULE, Stage, score
 
@@ -138,11 +138,11 @@ def test_memory_is_bounded():
     for number in range(2940):
         repeat_alarms.alarmed(BOX, like(STUMP, number), 30.0 * number)
     # What is kept of one spot spans hours, also now that the first is forgotten.
-    assert len(repeat_alarms._spots[0].alarms) <= MOST_ALARMS
+    assert len(repeat_alarms._spots[0].alarms) <= MAX_ALARMS
     assert asked(repeat_alarms, 30.0 * 2940 / HOUR)
     for number in range(500):
         repeat_alarms.alarmed((number / 500, 0.0, 0.001, 0.001), STUMP, 1e5)
-    assert len(repeat_alarms._spots) <= MOST_SPOTS
+    assert len(repeat_alarms._spots) <= MAX_SPOTS
     repeat_alarms.alarmed(BOX, STUMP, 1e5 + 25 * HOUR)
     assert len(repeat_alarms._spots) == 1
 

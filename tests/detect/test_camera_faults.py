@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.detect.camera_faults import GRACE_S, MOST_CLEAR_S, FaultDebouncer
+from edge.detect.camera_faults import GRACE_S, MAX_CLEAR_S, FaultDebouncer
 from edge.schema import CameraFault
 
 GONE = CameraFault("gone", "yard: no frame for 5 s; check its cable and its power")
@@ -82,4 +82,4 @@ def test_new_and_end_alternate_and_everything_ends(spans):
         types = [type_ for _, type_, of, _ in told if of == kind]
         assert types == ["new", "end"] * (len(types) // 2)
     longest = max((start + length for _, start, length in spans), default=0)
-    assert all(at <= longest + MOST_CLEAR_S + max(GRACE_S.values()) for at, *_ in told)
+    assert all(at <= longest + MAX_CLEAR_S + max(GRACE_S.values()) for at, *_ in told)

@@ -15,7 +15,7 @@ import pytest
 
 from edge.background import in_order
 from edge.detect.classifier import Classifier
-from edge.detect.sequences import KEPT, MOST_IN_BURST, MOST_REGIONS, WIDTH_PX, CardPictures, Head, read_head
+from edge.detect.sequences import KEPT, MAX_IN_BURST, MAX_REGIONS, WIDTH_PX, CardPictures, Head, read_head
 from edge.detect.stills import find_in
 from tests.helpers.card import classified, results_of
 from tests.helpers.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
@@ -85,7 +85,7 @@ def test_without_times_pictures_are_in_order_of_their_names(tmp_path):
 
 def test_a_clock_that_stands_still_makes_no_burst():
     """Its pictures would wait for one another until the last of the card."""
-    for count, bursts in ((MOST_IN_BURST, 1), (MOST_IN_BURST + 1, 0)):
+    for count, bursts in ((MAX_IN_BURST, 1), (MAX_IN_BURST + 1, 0)):
         card = CardPictures(Head(Path(f"{n}.jpg"), SIZE_WH, "A1", BEGIN) for n in range(count))
         assert len({card.burst(Path(f"{n}.jpg")) for n in range(count)} - {None}) == bursts
 
@@ -226,7 +226,7 @@ def test_no_more_than_a_few_places_of_a_picture_are_looked_at(tmp_path):
     for x in range(20, 300, 60):
         busy[100 : 100 + BEAR_PX, x : x + BEAR_PX] = (20, 20, 230)
     files.append(written(tmp_path / "busy.jpg", busy, 3600 * 9))
-    assert len(regions(files)["busy.jpg"]) == MOST_REGIONS
+    assert len(regions(files)["busy.jpg"]) == MAX_REGIONS
 
 
 def test_the_head_of_a_file_is_read_and_not_more(tmp_path):

@@ -12,7 +12,7 @@ from edge.alarm import Shared, make_watcher
 from edge.camera.folder import FolderSource
 from edge.detect.classifier import Classifier
 from edge.detect.odds import logit, sigmoid
-from edge.detect.sequences import LEAST_OTHERS, LEAST_PX, MOST_PLACES, ArrivingMotion, Small, apart, small
+from edge.detect.sequences import LEAST_PX, MIN_OTHERS, MOST_PLACES, ArrivingMotion, Small, apart, small
 from edge.detect.stills import SURER, FileResult, in_burst, look, look_closer, support
 from edge.run import EventFactory
 from edge.schema import Event, Frame
@@ -156,7 +156,7 @@ class Uploads:
 
 def test_what_arrives_is_held_against_the_bursts_before():
     upload = Uploads()
-    for number in range(LEAST_OTHERS):
+    for number in range(MIN_OTHERS):
         assert upload(shown(place(), light=1 - number / 100), 600 * number) == []
     (box,) = upload(shown(place(), AT), 6000)
     x, y, w, h = box
@@ -169,7 +169,7 @@ def test_what_arrives_is_held_against_the_bursts_before():
 
 def test_bursts_count_once_and_folders_are_cameras():
     upload = Uploads()
-    for number in range(3 * (LEAST_OTHERS - 1)):
+    for number in range(3 * (MIN_OTHERS - 1)):
         assert upload(shown(place(), light=1 - number / 100), 600 * (number // 3) + number % 3) == []
     assert upload(shown(place(), AT), 6000, "yard") == []  # three bursts are too few
     assert upload(shown(place(), light=0.9), 7000, "gate") == []
@@ -178,7 +178,7 @@ def test_bursts_count_once_and_folders_are_cameras():
 
 def test_what_masks_hide_differs_never():
     upload = Uploads(masks=[((0.2, 0.2), (0.6, 0.2), (0.6, 0.8), (0.2, 0.8))])
-    for number in range(LEAST_OTHERS):
+    for number in range(MIN_OTHERS):
         upload(shown(place(), light=1 - number / 100), 600 * number)
     assert upload(shown(place(), AT), 6000) == []
     assert len(upload(shown(place(), (250, 20)), 6600)) == 1
@@ -191,7 +191,7 @@ def test_only_so_many_places_are_kept():
     assert len(upload.motion._places) == MOST_PLACES
 
 
-@pytest.mark.parametrize(("visits", "alarms"), [(LEAST_OTHERS, ["new"]), (LEAST_OTHERS - 1, [])])
+@pytest.mark.parametrize(("visits", "alarms"), [(MIN_OTHERS, ["new"]), (MIN_OTHERS - 1, [])])
 def test_a_followed_folder_alarms_of_a_far_bear_once_its_place_is_known(tmp_path, classifier, visits, alarms):
     told: list[Event] = []
     with FolderSource(tmp_path, name="yard") as source:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.detect.zones import MOST_CORNERS, Zone, area, contains, covered, drawn, parse_polygon, parse_zone, parse_zones
+from edge.detect.zones import MAX_CORNERS, Zone, area, contains, covered, drawn, parse_polygon, parse_zone, parse_zones
 from edge.errors import OptionError
 
 SQUARE = ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
@@ -94,7 +94,7 @@ def test_zones_without_a_name_are_told_apart_and_two_of_one_name_refused():
         "2=0,0 1,0 0.5,1",
         "0,0 0.5,0.5 1,1",
         "0,0 1,1 1,0 0,1",
-        " ".join(["0,0 1,0 0.5,1"] * MOST_CORNERS),
+        " ".join(["0,0 1,0 0.5,1"] * MAX_CORNERS),
     ],
 )
 def test_what_encloses_nothing_or_is_no_polygon_is_refused_in_a_sentence(words):

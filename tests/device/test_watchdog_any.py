@@ -93,7 +93,7 @@ class Device:
             else:  # its unit does not reboot
                 self.process()
 
-    def wait_unless_stopped(self, seconds, flows):
+    def run_for(self, seconds, flows):
         """Time passes: looked at each half a minute at first, then each half an hour."""
         until = self.time + seconds
         while self.time < until:
@@ -120,7 +120,7 @@ def test_any_life(acts, forgetful, obeys):
         device = Device(Path(folder), forgetful=forgetful, obeys=obeys, patch=patch)
         for act, what in acts:
             if act in {"dead", "flows"}:
-                device.wait_unless_stopped(what, act == "flows")
+                device.run_for(what, act == "flows")
             elif act == "crash":
                 device.process()
             elif act == "power":
@@ -139,10 +139,10 @@ def test_each_new_outage_on_a_good_disk_is_restarted_for(before, crashes):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         device = Device(Path(folder), forgetful=False, obeys=True, patch=patch)
         for flows, seconds in before:
-            device.wait_unless_stopped(seconds, flows)
+            device.run_for(seconds, flows)
         for _ in range(crashes):
             device.process()
-        device.wait_unless_stopped(STEADY_S + 60.0, True)
+        device.run_for(STEADY_S + 60.0, True)
         told = len(device.orders)
-        device.wait_unless_stopped(AFTER_S + RETRY_S + 60.0, False)
+        device.run_for(AFTER_S + RETRY_S + 60.0, False)
         assert device.orders[told:] == ["restart"]

@@ -105,7 +105,7 @@ class Broker:
         """It stays connected, and does nothing any more."""
         self._signal(signal.SIGSTOP)
 
-    def wait_unless_stopped(self):
+    def run_for(self):
         """It works again."""
         self._signal(signal.SIGCONT)
 

@@ -55,7 +55,7 @@ FOX_EVERY_S, FOX_STAYS_S = 240.0, 6.0
 BLACK_EVERY_S, BLACK_LASTS_S = 6 * 3600.0, 30.0
 LIGHT_EVERY_S = 3600.0  # a jump, as when the sun comes out
 SETTLE_S = 20.0  # what was begun may take: a clip is made by a program of its own
-MOST_GROWTH_MB = 5.0
+MAX_GROWTH_MB = 5.0
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def main() -> None:
     first, last = readings[0], readings[-1]
     grown_mb = last.rss_mb - first.rss_mb
     print(f"\nIn {time.monotonic() - started:.0f} s; RSS grew by {grown_mb:.1f} MB after the warm-up.")
-    if grown_mb > MOST_GROWTH_MB or last.handles > first.handles or last.threads > first.threads:
+    if grown_mb > MAX_GROWTH_MB or last.handles > first.handles or last.threads > first.threads:
         sys.exit(f"it grew: {first} to {last}")
 
 

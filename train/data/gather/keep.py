@@ -86,7 +86,7 @@ def _plain(name: str) -> str:
 
 
 SMALLEST_PX = 64  # of the shorter side; below, a bear of 45 pixels hardly fits in
-MOST_PIXELS = 100_000_000  # a panorama that takes 300 MB decoded
+MAX_PIXELS = 100_000_000  # a panorama that takes 300 MB decoded
 # What Pillow calls the formats, and the suffix that says so. MPO is the JPEG of cameras with a preview in it.
 FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 
@@ -125,8 +125,8 @@ def check(data: bytes) -> Checked:
     suffix, (width, height) = what
     if min(width, height) < SMALLEST_PX:
         raise RefusedError(TOO_SMALL, f"{width}x{height} pixels, and the shorter side must have {SMALLEST_PX}")
-    if width * height > MOST_PIXELS:
-        raise RefusedError(TOO_LARGE, f"{width}x{height} pixels, more than {MOST_PIXELS // 1_000_000} million")
+    if width * height > MAX_PIXELS:
+        raise RefusedError(TOO_LARGE, f"{width}x{height} pixels, more than {MAX_PIXELS // 1_000_000} million")
     _decoded(data)
     try:
         image = decode_picture(data, "it")  # as training reads it
@@ -143,7 +143,7 @@ def _opened(data: bytes) -> tuple[str, tuple[int, int]]:
         with warnings.catch_warnings(action="ignore"), pil.open(io.BytesIO(data)) as opened:  # it warns of large ones
             kind, size, frames = opened.format or "", opened.size, int(getattr(opened, "n_frames", 1))
     except pil.DecompressionBombError:
-        raise RefusedError(TOO_LARGE, f"more than {MOST_PIXELS // 1_000_000} million pixels") from None
+        raise RefusedError(TOO_LARGE, f"more than {MAX_PIXELS // 1_000_000} million pixels") from None
     except Exception:  # Pillow's readers raise whatever a damaged head leads to
         if jpeg_or_none(data):
             kind = TRUNCATED if not jpeg_is_whole(data) else CORRUPT

@@ -9,7 +9,7 @@ from edge.errors import SourceError
 from train.data.gather.found import Found, host_in, name_in, need, understood
 from train.data.licences import NOT_STATED
 
-MOST_PAGES = 20  # of about a hundred pictures each
+MAX_PAGES = 20  # of about a hundred pictures each
 
 Search = Callable[[str, int], list[dict[str, Any]]]
 
@@ -22,7 +22,7 @@ def from_web(query: str, label: str, *, limit: int, search: Search | None = None
     """
     search = search or ddgs_images
     given, seen = 0, set[str]()
-    for page in range(1, MOST_PAGES + 1):
+    for page in range(1, MAX_PAGES + 1):
         try:
             results = search(query, page)
         except SourceError:
