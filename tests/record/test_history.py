@@ -193,7 +193,7 @@ def test_an_event_of_another_kind_of_program_is_left_out_and_said(state, caplog)
     row = state.bear(B, 60.0)
     state.sql("UPDATE events SET json = '{}' WHERE id IN (?, ?)", row, row + 1)
     assert ids(state.path) == [A]
-    assert "cannot be understood and is left out" in caplog.text
+    assert "cannot be understood and is skipped" in caplog.text
 
 
 def test_what_the_alarm_wrote_is_what_is_read_while_it_runs_and_afterwards(tmp_path):
