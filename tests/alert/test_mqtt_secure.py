@@ -159,7 +159,7 @@ def test_a_network_thread_that_died_is_replaced(tmp_path, monkeypatch, caplog):
         monkeypatch.setattr("edge.alert.mqtt.STUCK_S", 1.0)
         assert until(lambda: mqtt.connected)
         mqtt.close()
-    assert "beginning anew" in caplog.text
+    assert "connecting again" in caplog.text
 
 
 @pytest.mark.needs_tool("mosquitto")
