@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LOOK_S = 5.0  # as often as the machine is read
 DEFAULT = Path("evidence")  # in the working folder, which under a service is the state folder
-RESTART_S = 1.0  # after a fault of ours a camera is watched again, later each time that no frame was looked at
+RESTART_S = 1.0  # after an internal error a camera is watched again, later each time that no frame was looked at
 MAX_RESTART_S = 30.0
 GONE_S = 3.0  # a camera lets go within a second or two
 LET_GO_S = 5.0  # and what is going on before it is ended and told
@@ -59,7 +59,7 @@ START_S = 15.0  # what opening a camera may take
 class Alarm:
     """Watches the cameras of ``settings`` and tells who is to be told, from ``start`` to ``close``.
 
-    ``terminal`` is told last of each event. ``classifier``: the settings' model where it is loaded already. Raises
+    ``terminal`` gets each event last. ``classifier``: the settings' model where it is loaded already. Raises
     SourceError, ModelError, OptionError and MissingExtraError for what cannot work, having let go of everything.
     ``before``: the alarm that a reload has ended in this process; its run, clock, journal and problems go on.
     """
@@ -251,9 +251,9 @@ class Alarm:
 
 
 class CameraThread:
-    """Watches one camera in a thread of its own, from ``start`` to ``close``; a fault of ours does not end it.
+    """Watches one camera in a thread of its own, from ``start`` to ``close``; an internal error does not end it.
 
-    ``failed`` is what ended it: a source that gives no frames and is not opened anew. ``wait`` waits so many seconds,
+    ``failed`` is what ended it: a source that gives no frames and is not opened again. ``wait`` waits so many seconds,
     or until it is closed.
     """
 
@@ -356,7 +356,7 @@ class CameraThread:
                     log.log(level, "%s: internal error (%s)", self.camera.name, words)
                     log.debug("%s", self.camera.name, exc_info=error)
                 if isinstance(error, SourceError) or not self.source.live or self._closed.is_set():
-                    self.failed = error  # for whoever waits for the end
+                    self.failed = error  # for the caller that waits for the end
                     self._try(self.watcher.close)
                     return
                 said, fault = words, error
@@ -368,7 +368,7 @@ class CameraThread:
             self._alive_at = time.monotonic()
 
     def _try(self, tell: Callable[[], object]) -> None:
-        """Tell of a fault of ours; where that fails too the camera is watched on all the same."""
+        """Report an internal error; if that fails too, go on watching the camera."""
         try:
             tell()
         except Exception:
@@ -428,7 +428,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
 
 
 def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False) -> Source:
-    """Return a camera's source; a live one is opened anew for ever. Raises SourceError, OptionError.
+    """Return a camera's source; a live one is opened again for ever. Raises SourceError, OptionError.
 
     ``state``: the folder in which a folder that is followed is remembered, so that the next run goes on there.
     ``waits``: a live one that cannot be opened now, or whose stream ends, is a camera that is down; else it must open
@@ -478,7 +478,7 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
 
 
 class SelfMonitor:
-    """Reads the machine every 5 s, has the model answer every 20 s, and answers whoever may ask.
+    """Reads the machine every 5 s, has the model answer every 20 s, and answers requests for its status.
 
     Only for cameras: what is played is over soon. ``status`` is the whole alarm's; ``root``: where ``sys`` and
     ``proc`` lie. Raises OptionError for an address or URL that cannot be meant.
@@ -690,7 +690,7 @@ def complaints(posts: Sequence[CameraThread]) -> list[str]:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all cameras share."""
+    """Parts that all cameras share."""
 
     classifier: Classifier
     run: EventFactory  # the numbers of the events

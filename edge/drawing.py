@@ -34,7 +34,7 @@ def plain(words: str) -> str:
 
 
 class Lettering:
-    """Writes on a picture (H, W, 3) BGR in place; whoever comes first chooses first where its words stand."""
+    """Writes on a picture (H, W, 3) BGR in place; the first caller chooses first where its words stand."""
 
     def __init__(self, picture: Picture, scale: float) -> None:
         self.picture = picture

@@ -1,4 +1,4 @@
-"""What can go wrong, each with one sentence for the person at the keyboard.
+"""Errors of the user, each with one sentence for the person at the keyboard.
 
 Every message says what is wrong, the value seen, and what to do. The command prints it and
 exits with code 2; nobody sees a traceback for their own mistake.

@@ -71,13 +71,13 @@ def make_folder(folder: Path, within_s: float = MAKE_S) -> None:
         gate.close()
 
 
-# A lock on an open file, between processes: whoever holds it and ends, in whatever way, lets go of it.
+# A lock on an open file, between processes: the system frees it when its holder ends, however it ends.
 
 
 if sys.platform == "win32":
     import msvcrt
 
-    _PLACE = 1 << 40  # a byte that no file of ours reaches: what is locked cannot be read on Windows
+    _PLACE = 1 << 40  # a byte beyond the end of all these files: what is locked cannot be read on Windows
 
     def try_lock(file: int, *, shared: bool = False) -> bool:
         """Lock the descriptor's file; return False if another holds it. Raises OSError without locks."""

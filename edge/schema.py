@@ -1,4 +1,4 @@
-"""What crosses each boundary: one frozen dataclass per boundary, units written once.
+"""Contracts: one frozen dataclass for each boundary, units written once.
 
 Boxes are ``box_xywh``: left, top, width, height as fractions of the frame, 0 to 1, so that
 they mean the same on the small motion picture, the full frame and a phone's screen.
@@ -95,7 +95,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the classifier says of one region.
+    """Classifier's result for one region.
 
     ``bear`` is the sum of the alarm labels' probabilities; ``ood`` grows the less the crop
     resembles anything seen in training.
@@ -110,7 +110,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceState:
-    """How one track's evidence stands after one frame, and what holds it back: what ``why`` explains."""
+    """Evidence of one track after one frame, and what holds it back; ``why`` explains it."""
 
     track: int
     box_xywh: BoxXYWH

@@ -1,4 +1,4 @@
-"""What a user may set, as the rooms take it. Everything has a default, so nothing is needed to start.
+"""Settings of the whole alarm. Everything has a default, so nothing is needed to start.
 
 A config file (``edge.config``) and the options of the command make the same values.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """Where to look, when to be loud, what counts as a bear, and how much work that may be."""
+    """Settings of one camera: zones and masks, schedule, thresholds and frame rates."""
 
     masks: tuple[Polygon, ...] = ()  # where nothing counts: a road, a flag, the neighbour's garden
     zones: tuple[Zone, ...] = ()  # where there are any, only what stands in one alarms
@@ -88,7 +88,7 @@ class AlertSettings:
 
 @dataclass(frozen=True)
 class EvidenceSettings:
-    """What is kept of an alarm. None: as ``edge.record.evidence`` has it."""
+    """Settings of the evidence kept. None: the default of ``edge.record.evidence``."""
 
     keep: bool = True
     folder: Path | None = None  # None: ./evidence, or in the state folder under a service
@@ -102,11 +102,11 @@ class EvidenceSettings:
 
 @dataclass(frozen=True)
 class HealthSettings:
-    """How the alarm watches itself, and who may ask it how it is."""
+    """Settings of the alarm's own health checks and telemetry."""
 
-    hot_c: float = 80.0  # of the processor, °C: from here on it is told and the frame rate falls
-    low_disk_mb: float = 500.0  # less room than that is told
-    slow_ms: float = 500.0  # a crop that takes longer to score is told
+    hot_c: float = 80.0  # of the processor, °C: from here on it is reported and the frame rate falls
+    low_disk_mb: float = 500.0  # less room than this is reported
+    slow_ms: float = 500.0  # a crop that takes longer to score is reported
     heartbeat_url: str | None = field(default=None, repr=False)  # asked for while all is well
     heartbeat_s: float = 300.0
     listen: str | None = None  # ADDRESS:PORT of /healthz and /metrics; None: nobody listens

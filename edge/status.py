@@ -31,7 +31,7 @@ class _Case:
     problem: str | None = None
     since: float = 0.0  # when the problem began
     seen_at: float = 0.0  # when it was last there
-    told: str | None = None  # the event's id while it is told and not over
+    told: str | None = None  # the event's id while it is published and not over
 
 
 class Health:
@@ -112,8 +112,8 @@ class CameraStatus:
     alive_age_s: float  # since its loop or its reconnecting last went on: grows only where a thread hangs
     frames: int  # looked at since the start
     fps: float  # frames a second that are asked of it now
-    trouble: str | None  # what is told to be wrong, in one sentence
-    reopened: int  # how often it was opened anew
+    trouble: str | None  # what is reported as wrong, in one sentence
+    reopened: int  # how often it was opened again
     blind: bool = False  # what comes shows no bear: frozen, black, white or covered
 
 
@@ -162,7 +162,7 @@ class Status:
     def ill(self) -> list[str]:
         """Return why the alarm cannot be relied on now, a sentence each: a camera that sees nothing, and every problem.
 
-        What only asks for a new card one day is told, and stands in ``problems`` alone.
+        What only asks for a new card one day is reported, and stands in ``problems`` alone.
         """
         blind = [_named(each.name, each.trouble or NOT_LOOKED) for each in self.cameras if each.blind or not each.fresh]
         return blind + [f"{name}: {words}" for name, words in self.problems.items() if name not in STANDING]

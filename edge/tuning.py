@@ -86,7 +86,7 @@ _BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/|a |an |per )\s*(\w+?)\s*")
 
 @dataclass(frozen=True)
 class Budget:
-    """How many false alarms are bearable, in words and as a rate."""
+    """Budget of false alarms, in words and as a rate."""
 
     alarms: float
     period: str  # hour, day, week, month or year
@@ -145,7 +145,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the footage says of a budget."""
+    """Result of footage for a budget."""
 
     budget: Budget
     hours: float

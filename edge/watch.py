@@ -26,7 +26,7 @@ from edge.settings import CameraSettings
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched
-OURS = "alarm"  # the part whose trouble is a fault of ours
+OURS = "alarm"  # the part whose fault is an internal error
 FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear"
 
 
@@ -89,7 +89,7 @@ class Watcher:
     def __call__(self, frames: Iterable[Frame]) -> None:
         """Watch until the frames end; what is still going on then is ended and told.
 
-        A fault of ours is raised with all that left open, for ``failed`` or ``close``.
+        An internal error is raised with all that left open, for ``failed`` or ``close``.
         """
         try:
             for frame in frames:

@@ -19,7 +19,7 @@ MIN_BEARS = 20  # pictures of the tuning part
 
 
 class Precision(StrEnum):
-    """What to write."""
+    """Files to write."""
 
     int8 = "int8"
     fp32 = "fp32"

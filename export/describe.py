@@ -1,4 +1,4 @@
-"""What a card says: thresholds, out-of-domain reference, golden vectors, counts and licence."""
+"""Content of a card: thresholds, out-of-domain reference, golden vectors, counts and licence."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def answers(path: Path, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], 
 
 
 class Described:
-    """What a run's cards have in common, and how each file's own figures are fitted."""
+    """Part that a run's cards share, and the fit of each file's own figures."""
 
     def __init__(self, run: Run, split: Split, tune: EvalCrops, licence: str | None):
         self.run, self.split, self.tune, self.licence = run, split, tune, licence

@@ -522,7 +522,7 @@ def recall_difference(
 ) -> Difference | None:
     """Compare recall where each model takes ``rate`` of the others for bears, whatever its own threshold.
 
-    Interval and test as ``_difference`` says, thresholds fitted anew each time. None when a side is empty.
+    Interval and test as ``_difference`` says, thresholds fitted again each time. None when a side is empty.
     """
 
     def recall(bears: NDArray[np.float64], others: NDArray[np.float64]) -> float:

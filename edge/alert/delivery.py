@@ -310,7 +310,7 @@ HUNG_RETRY_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one batch."""
+    """Outcome of one batch."""
 
     batch: Batch
     error: BaseException | None  # None: delivered
@@ -423,7 +423,7 @@ Answered = Callable[[Message, str | None, float], None]  # the message, what wen
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """How it stands with one channel, since the start."""
+    """Counts of one channel since the start."""
 
     key: str
     delivered: int  # rows: words and pictures
@@ -445,7 +445,7 @@ def _nobody(message: Message, error: str | None, took_ms: float) -> None:
 class Deliverer:
     """Feeds one channel from the queue until it is closed; everything happens in threads of its own.
 
-    ``answered`` is told of each try, in the deliverer's thread. ``deadlines_s``: how long a word
+    ``answered`` hears of each try, in the deliverer's thread. ``deadlines_s``: how long a word
     and a picture may take. The channel is closed with the deliverer.
     """
 

@@ -40,7 +40,7 @@ FLASHES: tuple[Flash, ...] = ((1.0, 0.0), (1.0, 0.5), (0.4, 0.4), (0.2, 0.2))
 
 @dataclass(frozen=True)
 class Limits:
-    """How much noise may be made; times in seconds, ranges from short to long."""
+    """Limits of the noise; times in seconds, ranges from short to long."""
 
     hours: Schedule | None = None  # when it may begin, in local time; None: always
     hourly_s: float = 300.0  # in any hour, pauses included

@@ -44,7 +44,7 @@ Made = TypeVar("Made")
 SILENT_S = 0.5
 Answered = Callable[[str, "Event", str | None, float], None]  # who, the event, what went wrong, milliseconds
 KINDS = frozenset({"bear", "camera"})
-BEAT_S = 600.0  # how often the journal is told that the run lives: the only write while nothing happens
+BEAT_S = 600.0  # how often the journal notes that the run lives: the only write while nothing happens
 EXAMINE_S = 60.0  # after the start, when alarms are live, the whole journal is checked
 JOURNAL_DEADLINE_S = 12.0  # a little more than the journal itself is patient with a disk
 LINES_S = 30.0  # what a file of lines may take
@@ -60,7 +60,7 @@ class Alerting:
     which only goes without a network. Set later: ``watching``, whether a camera's frames are being looked at;
     ``stats``, what MQTT says of the whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and
     channel what became of an event. A ``guest`` is beside an alarm that watches, and leaves MQTT's states alone.
-    ``terminal`` is told last. What cannot work here and now is ``missing``, a problem, and tried again. ``before``: the
+    ``terminal`` comes last. What cannot work here and now is ``missing``, a problem, and tried again. ``before``: the
     alerts of the alarm that a reload has ended in this process; its open journal and its problems go on. Raises
     OptionError for what can never work.
     """
@@ -147,7 +147,7 @@ class Alerting:
         return self._health.problems
 
     def expected(self, event: Event) -> dict[str, bool]:
-        """Return who answers to this event, in the order they are told, and whether one that fails is tried again."""
+        """Return who answers to this event, in the order of the calls, and whether one that fails is tried again."""
         found = dict.fromkeys(self.missing, False) | {each.name: False for each in self.workers if each.wants(event)}
         found |= {each.key: True for each in self.deliverers}
         return found | {f"{each.key}, picture": True for each in self.deliverers if each.channel.pictures}
@@ -612,7 +612,7 @@ class OpenEvents:
     def show_to(self, shown: Mapping[Sink, Sink], cameras: Collection[str]) -> None:
         """Pass events of these cameras to these sinks from now on; tell new ones first what is going on.
 
-        ``shown``: who takes events -> the state behind it, which is told what goes on at once, and not when there is
+        ``shown``: who takes events -> the state behind it, which hears what goes on at once, and not when there is
         time for it.
         """
         with self._lock:

@@ -43,7 +43,7 @@ REMEMBERED = 100  # incidents whose id is kept: one may be taken up again half a
 class EventPublisher:
     """Makes events of one camera and hands them to the sinks, in the order they were given; nothing here waits.
 
-    A sink that is slow is wrapped in a worker (``edge.background``) by whoever passes it. ``run`` is shared between
+    A sink that is slow is wrapped in a worker (``edge.background``) by its owner. ``run`` is shared between
     cameras, so that seq is one order.
     """
 

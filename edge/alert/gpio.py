@@ -34,7 +34,7 @@ Pulse = tuple[float, float]  # seconds on, seconds off
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What one option says of a pin."""
+    """Pin of one option: its number, how long it stays on, and its polarity."""
 
     number: int  # as BCM numbers it, 0 to 27
     seconds: float = 10.0
@@ -108,7 +108,7 @@ class Gpio:
         """On until so many seconds from now, at least. Raises whatever the pin raises when it is switched."""
         self._pulse = pulse
         if not self._stint.going:
-            self._device.on()  # here, so that whoever calls hears of a failure
+            self._device.on()  # here, so that the caller sees a failure
         try:
             self._stint.run_for(seconds)
         except RuntimeError:  # no thread is to be had that would switch it off, or it was closed meanwhile

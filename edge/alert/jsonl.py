@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 class JsonLines:
     """Appends each event to a file and brings it to the disk before it returns.
 
-    ``durable`` is true in such a line, for whoever reads it reads it from the disk. ``-`` is standard
+    ``durable`` is true in such a line, because a reader reads it from the disk. ``-`` is standard
     output, where it stays false. A disk that takes nothing at the start is tried again at each event; a file that was
-    moved or deleted is begun anew. A call raises OSError. Raises OptionError for a path that can never be a file.
+    moved or deleted is begun again. A call raises OSError. Raises OptionError for a path that can never be a file.
     """
 
     def __init__(self, path: str) -> None:

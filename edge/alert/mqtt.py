@@ -48,7 +48,7 @@ class UndeliveredError(RuntimeError):
 class Mqtt:
     """A channel of the outbox, and a sink that keeps the live state; neither waits for the network but ``send``.
 
-    ``cameras`` are announced at once, others with their first event. ``watching`` is asked, in a thread of ours,
+    ``cameras`` are announced at once, others with their first event. ``watching`` is asked, in a thread of this class,
     whether a camera's frames are being looked at: one that is not watched reads "unavailable", and "no bear" is said
     only once it was. ``stats`` is asked there for what ``<prefix>/stats`` tells, if anything; neither may wait. A
     ``guest`` only delivers events, beside the client of the device: another client id, no state, no announcement, no
@@ -141,7 +141,7 @@ class Mqtt:
             self._connection.deliver(topic, picture, key, "picture", retain=real)
 
     def listen(self, call: Callable[[], None]) -> None:
-        """``call`` is called, in a thread of ours, after each connect; it must return at once."""
+        """``call`` is called, in a thread of this class, after each connect; it must return at once."""
         self._listeners.append(call)
 
     def __call__(self, event: Event) -> None:
@@ -170,7 +170,7 @@ class Mqtt:
             before = standing.last_alarm
             if alarm := standing(event):
                 self._alarms.add(event.id, self._topics.alarm(camera), alarm, now)
-            self._show(standing, watched=watched, anew=standing.last_alarm != before)
+            self._show(standing, watched=watched, with_last_alarm=standing.last_alarm != before)
             self._say_alarms()
 
     def close(self) -> None:
@@ -216,7 +216,7 @@ class Mqtt:
             self._say(all_of_it=False)
             return due
         self._alarms.ready = not announced
-        self._say(all_of_it=True, anew=announced)
+        self._say(all_of_it=True, with_last_alarm=announced)
         return now + (min(SETTLE_S, every_s) if announced else every_s)
 
     def _announce(self) -> bool:
@@ -240,8 +240,8 @@ class Mqtt:
                 self._connection.say(topic, payload, retain=True)
         return True
 
-    def _say(self, *, all_of_it: bool, anew: bool = False) -> None:
-        """Publish the state as it is now, or what has changed; with ``anew`` what is retained too.
+    def _say(self, *, all_of_it: bool, with_last_alarm: bool = False) -> None:
+        """Publish the state as it is now, or what has changed; ``with_last_alarm``: each camera's last alarm too.
 
         The device becomes available last: until then nobody believes what the broker kept of the run before.
         """
@@ -259,14 +259,14 @@ class Mqtt:
                 changed = (here and standing.sees) != self._available.get(standing.camera)
                 self._stats_due |= changed
                 if all_of_it or changed:
-                    self._show(standing, watched=here, anew=anew)
+                    self._show(standing, watched=here, with_last_alarm=with_last_alarm)
             if all_of_it:
                 self._connection.say(self._topics.available, ONLINE, retain=True)
             if told is not None:
                 self._connection.say(self._topics.stats, told)
             self._say_alarms()
 
-    def _show(self, standing: CameraState, *, watched: bool, anew: bool) -> None:
+    def _show(self, standing: CameraState, *, watched: bool, with_last_alarm: bool) -> None:
         say, topics, camera = self._connection.say, self._topics, standing.camera
         sees = self._available[camera] = watched and standing.sees
         if not sees:  # first: nothing that follows may be taken for what is there now
@@ -276,7 +276,7 @@ class Mqtt:
         if sees:  # the state before the word that it counts: that of before would be shown for an instant
             say(topics.bear(camera), "ON" if standing.bear else "OFF")
             say(topics.seeing(camera), ONLINE, retain=True)
-        if anew and standing.last_alarm:
+        if with_last_alarm and standing.last_alarm:
             say(topics.last_alarm(camera), standing.last_alarm, retain=True)
 
     def _say_alarms(self) -> None:
@@ -775,7 +775,7 @@ class Connection:
         self.problem: str | None = None  # one sentence: why there is no connection; None: there is, or not tried yet
         self.up = False
         self.connects = 0  # how often a connection was made
-        self.heard: list[bytes] = []  # payloads that came; whoever reads takes them out
+        self.heard: list[bytes] = []  # payloads that came; the reader takes them out
         self._context: ssl.SSLContext | None = settings.tls_context()
         self._call = call
         self._will = will

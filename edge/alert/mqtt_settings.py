@@ -1,4 +1,4 @@
-"""Where the broker is and how to speak to it: one value, made from a URL or by a config."""
+"""Settings of the MQTT broker: one value, made from a URL or by a config."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ LINES = 8  # events named one by one in a digest
 
 
 def title_and_body(message: Message, now: datetime, zone: tzinfo | None = None) -> tuple[str, str]:
-    """Return a message's title and text; ``now`` is aware, and times are told in ``zone``: left out, this machine's."""
+    """Return a message's title and text; ``now`` is aware, and times are in ``zone`` (default: this machine's)."""
     title, body = _of_many(message.events, now, zone) if message.digest else _of_one(message, now, zone)
     return readable(title), readable(body)
 

@@ -87,7 +87,7 @@ class Sound:
         self._file = SoundFile(wav.lasting(seconds))
         self._stint = StoppableThread(self._sound, f"the sound {what}")
         self._begun = threading.Event()  # the players' first answer is there
-        self._first: Playing | None = None  # started already, by whoever called
+        self._first: Playing | None = None  # started already, by the caller
         self._sounding: Playing | None = None  # what is to be ended for silence
         self._closed = False
         atexit.register(self.close)

@@ -29,7 +29,7 @@ from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.schema import Event
 from edge.version import __version__
 
-# Of 4xx: not now, rather than never. A password that has run out is mended by somebody, and then all is told.
+# Of 4xx: not now, rather than never. Somebody renews an expired password, and then everything is sent.
 LATER = frozenset({401, 403, 407, 408, 425, 429})
 
 

@@ -1,4 +1,4 @@
-"""Where frames come from: a source is an iterable of ``Frame`` that can be closed.
+"""Sources of frames: an iterable of ``Frame`` that can be closed.
 
 0, /dev/video0, /dev/v4l/by-id/…       a USB camera, live: the newest frame, what is stale is dropped
 rtsp://…, http://…                     a stream, live

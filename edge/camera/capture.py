@@ -34,7 +34,7 @@ PI_CODEC = re.compile(r"bcm2835-codec|rpi-?(vid|hevc)|hevc-dec")
 
 
 class Capture(Protocol):
-    """What is needed of ``cv2.VideoCapture``."""
+    """Part of ``cv2.VideoCapture`` that is used here."""
 
     def grab(self) -> bool:
         """Wait for the next frame; False when none came."""

@@ -359,7 +359,7 @@ class File:
 
 
 class Listing(NamedTuple):
-    """What lies in a folder and below it."""
+    """Files in a folder and below it."""
 
     files: list[File]  # finished pictures
     whole: frozenset[str]  # the folders that could be listed to their end

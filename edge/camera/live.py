@@ -173,7 +173,7 @@ class Frozen:
 
 
 class State(Enum):
-    """What a connection is doing."""
+    """States of a connection."""
 
     CONNECTING = "connecting"  # being opened
     STREAMING = "streaming"  # open; frames come, or are awaited

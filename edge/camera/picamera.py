@@ -210,7 +210,7 @@ class PiSource(Source):
 
 @dataclass(frozen=True, slots=True)
 class PiAddress:
-    """What ``picamera://0?width=1280&height=720`` says."""
+    """Parsed address such as ``picamera://0?width=1280&height=720``."""
 
     number: int
     size_wh: tuple[int, int]

@@ -1,4 +1,4 @@
-"""What a source of frames is, and the words that name one."""
+"""Base class of all sources of frames, and the words that name a source."""
 
 from __future__ import annotations
 

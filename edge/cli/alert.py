@@ -104,7 +104,7 @@ def try_everyone(
 
 
 class Answers:
-    """What everyone answered to one event, by name; called from any thread."""
+    """Collects each channel's answer to one event, by name; for any thread."""
 
     def __init__(self) -> None:
         self.about = ""  # the event's id

@@ -1,4 +1,4 @@
-"""What ``bear-alarm`` does once a command is named: find it, run it, and say what went wrong in one sentence.
+"""Run one command: find it, run it, and say what went wrong in one sentence.
 
 Exit codes: 0 success, 2 the user's input or setup, 1 internal error, 130 interrupted (a command that Ctrl-C ends in
 the ordinary way, as it does ``watch``, catches it and exits 0), 141 broken pipe (``| head``).
@@ -165,7 +165,7 @@ class _StderrHandler(logging.Handler):
     """Writes where sys.stderr points now: a progress bar puts itself in between while it shows."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # The alarm goes on when whoever read its words has left, or the disk they go to is full.
+        # The alarm goes on when the reader of its words has left, or the disk they go to is full.
         with contextlib.suppress(OSError):
             print(self.format(record), file=sys.stderr)
 

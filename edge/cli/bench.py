@@ -1,4 +1,4 @@
-"""What the alarm costs on this machine: each step by turns with all the others, for boards slow down in heat.
+"""Measure what the alarm costs here: the steps take turns, because boards slow down in heat.
 
 python -m edge.cli.bench MODEL [float]      the peak memory of a process that does each step once, MB
 """
@@ -51,7 +51,7 @@ FLOAT = "float"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one step takes, milliseconds of the clock on the wall."""
+    """Cost of one step, milliseconds of wall-clock time."""
 
     median_ms: float
     low_ms: float  # a tenth was faster
@@ -134,7 +134,7 @@ class Bench:
 
 
 class Steps:
-    """What is done with a frame of the demo but scoring it; each call does it with the next one."""
+    """Steps on a frame of the demo, without scoring it; each call takes the next frame."""
 
     def __init__(self) -> None:
         self._source = open_source("demo", fps=FPS)

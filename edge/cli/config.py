@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODE = 0o640  # whoever names an address may have put a password into it
+MODE = 0o640  # an address may hold a password
 MAX_TRIES = 3
 
 app = typer.Typer(

@@ -934,7 +934,7 @@ def facts(incident: PastEvent, kept: Sequence[Kept]) -> dict[str, Any]:
 
 
 def readme(found: Sequence[PastEvent], now: datetime) -> str:
-    """Return what lies in an exported zip, for whoever opens it."""
+    """Return what lies in an exported zip, as a text for its reader."""
     lines = [f"{moment(each.first)}  {each.id[:ID]}  {each.first.event.camera}  {what(each)}" for each in found]
     return "\n".join([
         f"Events of a bear alarm, handed out on {now.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}.",

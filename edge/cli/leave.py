@@ -52,7 +52,7 @@ def not_written(fault: OSError) -> NoReturn:
 
 
 def nobody_reads() -> NoReturn:
-    """End the process where whoever read its output has left, as ``| head`` does: no fault, and no words."""
+    """End the process whose reader has left, as ``| head`` does: no fault, and no words."""
     _write_nowhere()
     sys.exit(NOBODY_READS)
 

@@ -232,7 +232,7 @@ def points(loss: float, *, bound: bool = False) -> str:
 
 
 class What(StrEnum):
-    """What has a schema."""
+    """Names of the schemas."""
 
     event = "event"
     card = "card"

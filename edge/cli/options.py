@@ -1,4 +1,4 @@
-"""What commands share of their options: the config and the state folder, who is notified, names of sources.
+"""Options that several commands share: config, state folder, alerts, names of sources.
 
 An option is written once, as a keyword of the function that makes settings of it (``alert_settings``); a command takes
 all of that function's options with ``options_of``.

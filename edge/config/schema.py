@@ -363,7 +363,7 @@ Pins = Annotated[tuple[Annotated[PinSection, Short(_pin_of, WORD_OR_NUMBER)], ..
 
 
 class SoundSection(Section):
-    """What sounds at an alarm."""
+    """Sound of an alarm."""
 
     play: Annotated[
         tuple[Annotated[str, Words(_sound, WORD)], ...],
@@ -490,7 +490,7 @@ ZoneName = Annotated[str, AfterValidator(_zone_name)]
 
 
 class Motion(Section):
-    """Where motion counts."""
+    """Places where motion counts."""
 
     mask: Annotated[
         Masks,
@@ -499,7 +499,7 @@ class Motion(Section):
 
 
 class Looking(Section):
-    """How cameras look and decide; each camera may say otherwise."""
+    """Detection and decision for all cameras; each camera may have its own."""
 
     fps: Annotated[Rate, Field(description="Frames analysed a second.")] = 10.0
     idle_fps: Annotated[
@@ -581,7 +581,7 @@ def _listen(value: Any, folder: Path) -> str:
 
 
 class Record(Section):
-    """What is kept of an alarm: pictures and clips; on or off may stand for it."""
+    """Pictures and clips kept of an alarm; on or off may stand for it."""
 
     enabled: Annotated[bool, Field(description="Keep pictures and clips of alarms.")] = True
     path: Annotated[
@@ -619,7 +619,7 @@ class HeartbeatSection(Section):
 
 
 class Health(Section):
-    """How the alarm watches itself."""
+    """Checks of the alarm's own health."""
 
     hot_c: Annotated[
         float,

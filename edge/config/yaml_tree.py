@@ -59,7 +59,7 @@ Key = tuple[str | int, ...]  # cameras, yard, fps; places in a list count from 0
 
 
 class Place(NamedTuple):
-    """Where something stands: line and column from 1, 0 for the file as a whole."""
+    """Line and column of something, from 1; 0 for the whole file."""
 
     line: int = 0
     column: int = 0
@@ -75,7 +75,7 @@ class Unreadable(Exception):  # noqa: N818 -- it never leaves edge.config
 
 @dataclass
 class Document:
-    """What a text says, as dicts, lists and text, with None for an empty setting."""
+    """Parsed text as dicts, lists and text, with None for an empty setting."""
 
     data: Any = None
     places: dict[Key, Place] = field(default_factory=dict)

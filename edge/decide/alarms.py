@@ -583,7 +583,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Now:
-    """What else is known of a frame."""
+    """Other facts about a frame."""
 
     tracks: dict[int, Track]
     time: float

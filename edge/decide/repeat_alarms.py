@@ -51,7 +51,7 @@ class _Spot:
 
 
 class RepeatAlarmFilter:
-    """What one camera's alarms looked like, and which spots need twice the evidence now."""
+    """Remembers one camera's alarms, and which spots need twice the evidence now."""
 
     def __init__(self) -> None:
         self._spots: list[_Spot] = []

@@ -48,7 +48,7 @@ class LensSettings:
     lasts_s: dict[TroubleKind, float] = field(
         default_factory=lambda: {"black": 2.0, "white": 2.0, "covered": 2.0, "blurred": 60.0, "moved": 20.0}
     )
-    told_s: float = 60.0  # how long a turned camera is told; the new view is taken at once
+    told_s: float = 60.0  # how long a turned camera is reported; the new view counts at once
     settle_s: float = 60.0  # until so much was seen of a place nothing is missed there
     rise_s: float = 600.0  # how fast what is usual follows upwards
     fall_s: float = 86_400.0  # and downwards: dew takes hours
@@ -57,7 +57,7 @@ class LensSettings:
 
 @dataclass(eq=False)
 class Look:
-    """What is measured of one picture; also what is usual at a place."""
+    """Measures of one picture, or the usual ones of a place."""
 
     mean: Blocks  # brightness, grey levels
     structure: Blocks  # grey levels

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from edge.schema import CameraFault, EventType, TroubleKind
 
-# Seconds a trouble must last before it is told. What a source or the lens check reports is some seconds old already.
+# Seconds a fault must last before it is reported. What a source or the lens check reports is some seconds old already.
 GRACE_S: Mapping[TroubleKind, float] = {
     "gone": 3.0, "frozen": 3.0, "black": 5.0, "white": 5.0, "covered": 5.0, "blurred": 60.0, "moved": 0.0,
     "unsteady": 0.0, "main_gone": 3.0,

@@ -47,7 +47,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class CropRule:
-    """How a region becomes the network's input (``edge.detect.crops.cut``)."""
+    """Rule that turns a region into the network's input (``edge.detect.crops.cut``)."""
 
     context: float  # the square's side over the region's longer side
     square: bool
@@ -79,7 +79,7 @@ class OutOfDomain:
 
 @dataclass(frozen=True)
 class Spread:
-    """How one figure was spread over the tuning crops, in bins (``edge.detect.drift``)."""
+    """Spread of one figure over the tuning crops, in bins (``edge.detect.drift``)."""
 
     edges: tuple[float, ...]  # B - 1 ascending bounds between B bins; a value on a bound belongs to the bin below it
     shares: tuple[float, ...]  # of the values in each bin, sum 1
@@ -87,7 +87,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class DriftReference:
-    """What a device's weeks are compared with: figures of held-out in-domain crops, clean and degraded."""
+    """Reference for a device's weeks: figures of held-out in-domain crops, clean and degraded."""
 
     ood: Spread
     bear: Spread  # bear probabilities, 0 to 1
@@ -151,7 +151,7 @@ class GoldenFrame:
 
 @dataclass(frozen=True)
 class Card:
-    """What ``bear.onnx`` says of itself."""
+    """Model card inside ``bear.onnx``."""
 
     card_version: int
     name: str
@@ -177,9 +177,7 @@ class Card:
     created: str  # ISO 8601, UTC
     tool_version: str
     drift: DriftReference | None = None  # None in older cards
-    input_format: str | None = (
-        None  # ``input_format``, for whoever runs the file without bear-alarm; None in older cards
-    )
+    input_format: str | None = None  # ``input_format``, for use of the file without bear-alarm; None in older cards
     golden_sha256: str | None = None  # binds the labels to the golden answers (``golden_digest``); None in older cards
     frame: FrameRule | None = None  # None in cards of version 1
     golden_frames: tuple[GoldenFrame, ...] = ()  # empty in cards of version 1

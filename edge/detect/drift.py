@@ -1,4 +1,4 @@
-"""How far what a device sees has moved from what its model was tuned on: a figure, no alarm.
+"""Drift: how far a device's pictures are from those its model was tuned on; a figure, no alarm.
 
 The population stability index of binned values (Lewis 1994; its distribution: Yurdakul 2018): the symmetric
 Kullback-Leibler divergence of two histograms, 0 where they are alike. Usual words: below 0.1 little, above 0.25 much;

@@ -1,4 +1,4 @@
-"""How often to look, and how much one look may cost: a quiet place needs few frames, a slow board few crops."""
+"""Frame rate and crop budget: a quiet place needs few frames, a slow board few crops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 class FrameRateControl:
     """Frames a second to ask of a source: ``idle_fps`` while nothing happens, ``active_fps`` from the first sign on.
 
-    ``hold_s``: seconds to stay active after the last sign. ``set_fps`` is told when the rate changes; a source
+    ``hold_s``: seconds to stay active after the last sign. ``set_fps`` is called when the rate changes; a source
     begins active. ``share`` (0 to 1) is asked each time: how much of the rate this machine can keep up now; it takes
     none below ``least`` frames a second.
     """
@@ -78,7 +78,7 @@ class ScanTimer:
 
 
 class CropBudget:
-    """How many crops a frame may be given so that scoring them takes ``seconds`` or less on this machine.
+    """Number of crops a frame may have so that scoring takes ``seconds`` or less on this machine.
 
     Starts with ``most`` and follows what scoring has taken, an average over some ten frames. Never under
     ``least``: with fewer, what moves would leave nothing for what is followed. ``seconds`` None: always ``most``, so
@@ -116,7 +116,7 @@ class CropBudget:
 
 @dataclass
 class LoopStats:
-    """What one camera's loop has done so far."""
+    """Counts and times of one camera's loop."""
 
     frames: int = 0
     crops: int = 0

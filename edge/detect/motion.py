@@ -1,4 +1,4 @@
-"""What moved: a running average and a threshold on a small grey picture.
+"""Motion: a running average and a threshold on a small grey picture.
 
 ``docs/motion.md`` writes the arithmetic out, so that a phone can repeat it, and
 ``tests/detect/motion_vectors.json`` holds both to it. In short, for each frame:
@@ -7,7 +7,7 @@
 2. ``edge.detect.motion``: its difference from the background, less what the light explains; where it exceeds a
    threshold and what is usual for that pixel is foreground. Masked pixels never are.
 3. Changed "everywhere" means in 60 % of the cells of an 8x6 grid. Light and a pole that sways are explained
-   (``edge.detect.motion``) and cost nothing. What is left is, once, a lighting jump (the background starts anew,
+   (``edge.detect.motion``) and cost nothing. What is left is, once, a lighting jump (the background starts again,
    the old one is kept for 2 s in case it was a flash); twice within a second the picture as a whole moves.
 4. The background follows, slowly where something stands before it, and what sways grows quiet.
 5. ``edge.detect.motion``: foreground becomes boxes.
@@ -116,7 +116,7 @@ CAP = 20.0  # a larger difference says no more: what moves in the picture must n
 MIN_SPREAD = 6.0  # grey levels between dark and bright parts, below which no gain can be told
 MIN_CHANGE = 0.02  # of the gain; what is less the middle of all differences has explained
 WHITE = 250.0  # what is whiter is as white in any light
-PARTS = 16  # the sway is told in sixteenths of a pixel
+PARTS = 16  # the sway is measured in sixteenths of a pixel
 
 
 def middle(change: Grey, seen: Seen | None) -> np.float32:
@@ -213,14 +213,14 @@ def _lower_median(values: Grey) -> np.float32:
 
 CELLS_WH = (8, 6)
 AROUND = np.ones((3, 3), np.uint8)
-# Beyond this, since the place was begun, what could not be seen may be seen now: it is begun anew.
+# Beyond this, since the place was begun, what could not be seen may be seen now: it is begun again.
 MIN_GAIN, MAX_GAIN = 0.6, 1.7
 MIN_SEEN = 0.25  # a cell of which less is unmasked tells nothing
 
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """How much change counts, in grey levels (0 to 255), seconds and pixels of the small picture."""
+    """Limits of motion, in grey levels (0 to 255), seconds and pixels of the small picture."""
 
     width_px: int = 320  # of the small picture; every figure below is made for 320
     threshold: float = 9.0  # least difference that counts
@@ -240,7 +240,7 @@ class MotionSettings:
     touched_share: float = 0.01  # of a cell's pixels, for the light to be a reason
     widespread: float = 0.25  # share of cells so touched from which on the pole may be
     edges: float = 0.5  # while swaying, so much of the range around a pixel is no change
-    swayed_px: float = 0.5  # the camera stands anew when it has been so far from its place
+    swayed_px: float = 0.5  # the camera has a new place when it has been so far from the old one
     swayed_s: float = 10.0  # for so long
     flash_s: float = 2.0  # how long the background before a jump is kept, to be taken back when it fits again
     moving_s: float = 1.0  # two changes everywhere within this are movement, not a jump
@@ -380,10 +380,10 @@ MIN_HEIGHT_PX, MAX_HEIGHT_PX = 6, 1280  # of the small picture: what is thinner 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """What moved in one frame."""
+    """Motion of one frame."""
 
     regions: tuple[Region, ...]  # kind "motion", largest first
-    reset: bool = False  # the background starts anew: first frame, lighting jump, camera at rest again
+    reset: bool = False  # the background starts again: first frame, lighting jump, camera at rest again
     moving: bool = False  # the picture as a whole moves: regions mean nothing, look at it as a whole
     large: bool = False  # a region fills most of the frame, and its crop shows little: as while moving
     grey: Grey | None = None  # (h, 320) the small picture, 0 to 255, for ``edge.detect.camera_check``

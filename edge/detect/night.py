@@ -33,7 +33,7 @@ class Night:
     """Picture and its time in, night or not out; one for each camera.
 
     The first picture decides; after that a change must be clear (up to a brightness of 55, or with colours up
-    to 7 apart, it is still night) and last for 10 s. After 30 s without one, the next decides anew.
+    to 7 apart, it is still night) and last for 10 s. After 30 s without one, the next decides again.
     """
 
     def __init__(self, *, lasts_s: float = LASTS_S) -> None:

@@ -259,7 +259,7 @@ def _row(image: dict[str, Any]) -> Row | None:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Return a file in this format, whoever wrote it. Raises OptionError when it is something else."""
+    """Return a file in this format, by any program. Raises OptionError when it is something else."""
     try:
         held = json.loads(path.read_bytes())
         if isinstance(held["info"], dict) and all(isinstance(image["file"], str) for image in held["images"]):

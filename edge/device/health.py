@@ -1,4 +1,4 @@
-"""What heat, low voltage and a full or failing disk do to the alarm: fewer frames, and a sentence for ``edge.status``.
+"""Heat, low voltage, a full or failing disk: fewer frames, and a sentence for ``edge.status``.
 
 A Raspberry Pi's firmware slows the processor from 80 °C on, hard from 85 °C on, and at low voltage; what it then cannot
 do in time it would do late. Half as many frames are half the work, and a bear takes seconds, not frames. A PC's

@@ -1,4 +1,4 @@
-"""How warm, how well fed, how full and how worn the machine is. None: it does not say.
+"""Sensors of this machine: heat, voltage, room and wear. None: it does not say.
 
 psutil tells of memory, temperatures and mounts; ``root`` is the folder in which the ``sys``, ``proc`` and ``etc`` lie
 that are read here. Where which board says what, looked up in the kernels' own sources and documentation:
@@ -218,7 +218,7 @@ def _temperatures() -> dict[str, list[tuple[float, float | None]]]:
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """What a Raspberry Pi's firmware says of its power and heat. ``before``: since the machine started, if known."""
+    """Power and heat by a Raspberry Pi's firmware. ``before``: since the machine started, if known."""
 
     undervolted: bool
     capped: bool  # the processor's frequency may not rise
@@ -294,7 +294,7 @@ def supply_ma(root: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Where a path lies."""
+    """Mount of a path."""
 
     folder: Path  # where the file system is mounted
     kind: str  # ext4, vfat, tmpfs, …

@@ -86,7 +86,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a program ended, and what it said."""
+    """Exit code and output of a program."""
 
     code: int
     out: str = ""
@@ -131,7 +131,7 @@ def has_group(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Host:
-    """Where everything is found, and how things are done there."""
+    """Machine to install on: its paths, and how to run programs there."""
 
     root: Path = Path("/")
     run: Callable[..., Done] = run
@@ -170,7 +170,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Program:
-    """How this bear-alarm is started, and where it lies."""
+    """Program line that starts this bear-alarm, and its place."""
 
     command: tuple[str, ...]  # the first word is an absolute path
     python: Path  # the interpreter
@@ -205,7 +205,7 @@ def need_systemd(host: Host) -> None:
 
 
 def need_root(host: Host, program: Program, words: Sequence[str]) -> None:
-    """Raise ServiceError for every user but root, with the line to type: sudo knows no PATH of ours."""
+    """Raise ServiceError for every user but root, with the line to type: sudo does not know the user's PATH."""
     if not host.is_root:
         typed = " ".join(f"'{word}'" if " " in word else word for word in words)
         raise ServiceError(f"only root may do that; run: sudo {program.shown} {typed}")
@@ -345,7 +345,7 @@ ExecStopPost=+/bin/sh -c 'if [ "$$EXIT_CODE:$$EXIT_STATUS" = exited:{REBOOT} ]; 
 
 @dataclass(frozen=True)
 class InstallPlan:
-    """What one machine's unit depends on."""
+    """Values that one machine's unit depends on."""
 
     program: tuple[str, ...]  # starts bear-alarm; the first word is an absolute path
     config: Path  # absolute
@@ -375,7 +375,7 @@ def unit(plan: InstallPlan) -> str:
     # The minus: a drive that is not there must not keep the alarm from starting.
     writes = "".join(f"ReadWritePaths={word(f'-{path}')}\n" for path in plan.writes)
     return f"""\
-# Written by `bear-alarm service install`, which writes it anew each time.
+# Written by `bear-alarm service install`, which replaces it each time.
 # Changes of your own belong into a file beside it: `sudo systemctl edit {NAME}`.
 [Unit]
 Description=Bear Alarm: sees bears and says so
@@ -661,7 +661,7 @@ UP = ("active", "reloading", "refreshing")
 
 @dataclass(frozen=True)
 class State:
-    """What systemd knows of it. Ages are seconds."""
+    """State of the service by systemd. Ages are seconds."""
 
     installed: bool
     enabled: bool  # started at boot

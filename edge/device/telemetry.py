@@ -1,4 +1,4 @@
-"""How the alarm is, for programs that watch it: ``/healthz`` and ``/metrics`` to be asked, a heartbeat to be missed.
+"""Telemetry for programs that watch the alarm: ``/healthz``, ``/metrics`` and a heartbeat.
 
 Nothing here can hold up the alarm: it reads ``Status``, at most once a second, in threads of its own, of which there
 are never more than a few. The server has no password, so by default only this machine may ask.
@@ -228,7 +228,7 @@ class _Listener(ThreadingHTTPServer):
         self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log an error of ours; a client that has gone, or was cut off, is none."""
+        """Log an internal error; a client that has gone, or was cut off, is none."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             log.error("a request could not be answered: internal error (%s)", type(error).__name__, exc_info=error)
@@ -419,7 +419,7 @@ def metrics_text(status: Status) -> str:
         ("frames_total", "counter", "Frames looked at since the start.", lambda it: it.frames),
         ("fps", "gauge", "Frames a second that are asked of it now.", lambda it: it.fps),
         ("reopened_total", "counter", "How often it was reopened.", lambda it: it.reopened),
-        ("trouble", "gauge", "Whether something is told to be wrong with it.", lambda it: it.trouble is not None),
+        ("trouble", "gauge", "Whether something is reported as wrong with it.", lambda it: it.trouble is not None),
     ])  # fmt: skip
     each("sink", [sink.name for sink in status.sinks], status.sinks, [
         ("failures_total", "counter", "Calls that failed.", lambda it: it.failures),

@@ -29,7 +29,7 @@ from edge.status import CameraStatus, Status
 log = logging.getLogger(__name__)
 
 # A loop goes on at least once a second while its camera is away: nothing there waits for a driver
-# (edge.camera.reconnect). After a fault of ours it rests for up to 30 s.
+# (edge.camera.reconnect). After an internal error it rests for up to 30 s.
 ALIVE_S = 60.0
 # And so much longer as scoring one picture may take: one that arrived in a folder is given up to 100 crops at once
 # (edge.alarm), on a slow board with four cameras 1 to 2 s each. An alarm that is ended over it begins with it again.

@@ -150,7 +150,7 @@ MAX_KNOWN_ROWS = 10_000  # rows on the disk of which something is remembered
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What has become of a row since it was written down."""
+    """Change of a row since it was written."""
 
     state: State = "waiting"
     tries: int = 0  # further ones
@@ -188,7 +188,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Unwritten:
-    """What one transaction is to write."""
+    """Content of one transaction."""
 
     entries: dict[int, tuple[Entry, tuple[Row, ...]]]  # by the order they came, with the rows as they stood then
     marks: dict[int, Mark]  # by row on the disk
@@ -328,7 +328,7 @@ Fault = Literal["full", "damaged", "busy", "newer", "broken"]
 
 
 class DiskError(Exception):
-    """What the disk or the database did not do; ``fault`` says what may be done about it."""
+    """Failure of the disk or the database; ``fault`` says what may be done about it."""
 
     def __init__(self, words: str, fault: Fault) -> None:
         super().__init__(words)

@@ -213,7 +213,7 @@ AT_ONCE_S = 5.0  # set so soon after the start, it was right before: nothing is 
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """How a run's clock was set."""
+    """Correction of a run's clock."""
 
     offset_s: float  # to be added to what was captured before
     at: datetime | None = None  # UTC; None: in a later run
@@ -288,7 +288,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How it stands with one part of one event on its way to one channel."""
+    """Delivery of one part of one event to one channel."""
 
     seq: int  # the event's
     channel: str
@@ -307,7 +307,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class PastEvent:
-    """What belongs together, from new to end."""
+    """Events of one incident, from new to end."""
 
     told: tuple[Told, ...]  # in the journal's order; at least one
     deliveries: tuple[Delivery, ...]

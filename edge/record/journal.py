@@ -222,7 +222,7 @@ class Journal:
 
 TRIM_EVENTS = 5_000  # at most at a time
 AT_ONCE = 100  # events in one transaction
-TRIES = 4  # the ballast given up, a moved or a damaged file opened anew, and once more
+TRIES = 4  # the ballast given up, a moved or a damaged file opened again, and once more
 START_S = 30.0  # what is damaged is mended first; an alarm whose disk hangs starts all the same
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux
 
@@ -266,7 +266,7 @@ class Disk:
         self._guest = guest
         self._tests_withdrawn = guest
         self._store: Store | None = None
-        self._stale = False  # the store could not be written: good for reading until it is opened anew
+        self._stale = False  # the store could not be written: good for reading until it is opened again
         self._suspect: str | None = None  # what is known to be wrong with the file
         self._closed = False
         self._began_at = clock.wall(), clock.monotonic()

@@ -1,4 +1,4 @@
-"""What goes over a network: at least once, across restarts, and never in the way of the alarm.
+"""Outbox: messages over a network, at least once, across restarts, and never in the way of the alarm.
 
 The journal keeps a row for each event and each channel that wants it (``Queue``); a ``Deliverer``
 (``edge.alert.delivery``) feeds each channel from there, in its own thread. A channel (MQTT, a webhook, people's
@@ -43,7 +43,7 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a channel is to send: one event's word or picture, or the digest of several that are old."""
+    """Message for a channel: one event's word or picture, or the digest of several old ones."""
 
     events: tuple[Event, ...]  # one, or those of a digest, oldest first
     part: Part
@@ -57,7 +57,7 @@ class Message:
 
 
 class Route(Protocol):
-    """Which events a channel wants: all the journal needs to know of it."""
+    """Events that a channel wants: all the journal needs to know of it."""
 
     key: str  # unique and stable over restarts, without secrets: "mqtt 10.0.0.7:1883"
     pictures: bool  # whether it takes pictures too
@@ -67,7 +67,7 @@ class Route(Protocol):
 
 
 class Channel(Route, Protocol):
-    """How to send one message to one place over a network."""
+    """Sends one message to one place over a network."""
 
     people: bool  # True: alarms and the newest first, old ones in one digest; False: machines, strictly in order
 

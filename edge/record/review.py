@@ -1,4 +1,4 @@
-"""What a person said of an event or a random negative: ``review.json`` in the event's folder, or beside the negative.
+"""Reviews of events and random negatives: ``review.json`` in the event's folder, or beside the negative.
 
     {"schema_version": 1, "verdict": "wrong", "label": null, "by": "anna", "at": "2026-11-24T08:12:07.000Z",
      "note": "a stump", "box_xywh": null, "earlier": []}
@@ -38,7 +38,7 @@ WAIT_S = 10.0  # how long another reviewer is waited for; a review takes millise
 
 @dataclass(frozen=True)
 class Review:
-    """What one person said at one time. Raises ValueError with the reason when it makes no sense."""
+    """Review by one person at one time. Raises ValueError with the reason if it makes no sense."""
 
     verdict: Verdict
     at: str  # UTC, ISO 8601

@@ -193,7 +193,7 @@ class Moment:
     wall: datetime  # UTC
     size_wh: tuple[int, int]  # of the frame, pixels
     media_time_s: float | None = None  # seconds into a file; None on a live source
-    reset: bool = False  # the background started anew
+    reset: bool = False  # the background started again
     moving: bool = False  # the picture as a whole moved
     threshold: float | None = None  # the bear probability that counts, 0 to 1
     scored: tuple[Look, ...] = ()
@@ -293,7 +293,7 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What one camera did in a while, so that a quiet hour can be explained when its moments are gone."""
+    """Summary of one camera's while: it explains a quiet hour when its moments are gone."""
 
     camera: str
     reason: str  # why it was written: "heartbeat", "the end", or what the person who asked for it said
@@ -578,7 +578,7 @@ class _Ring:
 
 
 class _While:
-    """What happened since the last summary of one camera."""
+    """Sums since the last summary of one camera."""
 
     def __init__(self, first: Moment, last: Moment) -> None:
         self.first, self.last = first, last  # of the while before at first: no gap between the two is lost
@@ -598,7 +598,7 @@ class _While:
             self.seen_s += gap_s
         inside = [standing.sum for standing in moment.standings if OUTSIDE_ZONES not in standing.held]
         self.most = max([self.most, *inside])
-        # What is told after a frame comes with that frame once more.
+        # What is published after a frame comes with that frame once more.
         self.frames += moment is self.last or (moment.index, moment.time) != (self.last.index, self.last.time)
         self.last = moment
         self.crops += len(moment.scored)

@@ -1,4 +1,4 @@
-"""Which moment of a trace somebody means: an event's id, a time, or nothing but "why"."""
+"""Find the moment of a trace that is meant: an event's id, a time, or nothing but "why"."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge.record.trace import SILENT_S, THE_END, Moment, Summary, Told, is_trace
 
 @dataclass(eq=False)
 class TraceRun:
-    """What a trace holds of one camera in one run."""
+    """Trace of one camera in one run."""
 
     camera: str
     run: str  # one a run of the alarm; "" where its first line is lost
@@ -151,7 +151,7 @@ def _record(line: bytes) -> Moment | Summary | str:
     raise ValueError(f"not a line of a trace: {line[:80]!r}")
 
 
-# Whiles in which no picture came: nothing is known of them, and whoever asks must hear that first.
+# Whiles in which no picture came: nothing is known of them, and the answer must say that first.
 
 
 @dataclass(frozen=True)

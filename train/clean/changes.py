@@ -1,4 +1,4 @@
-"""What the decisions changed since a run was trained, and taking them back.
+"""Changes by decisions since a run was trained, and how to take them back.
 
 Apart from ``retrain``, for it needs no torch; the notebook uses it too.
 """
@@ -19,7 +19,7 @@ from train.learn.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Change:
-    """What the decisions did to the pictures of a run."""
+    """Change of a run's pictures by decisions."""
 
     relabelled: dict[str, int]  # "no_bear -> brown_bear": how many
     deleted: int
@@ -53,7 +53,7 @@ def changes(place: RunFolder) -> Change:
 
 
 def check_retrain(place: RunFolder, out: Path, *, force: bool = False) -> Change:
-    """Find what would be trained on anew. Raises OptionError where nothing was decided or ``out`` holds a run."""
+    """Find what would be trained on again. Raises OptionError where nothing was decided or ``out`` holds a run."""
     if out.resolve() == place.run.resolve():
         raise OptionError(f"{out}: is the run that was cleaned; choose another --out, to compare the two")
     if (out / "learner.pkl").exists() and not force:

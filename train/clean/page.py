@@ -88,7 +88,7 @@ QUIET_S = 30.0  # a connection that says nothing is closed
 
 
 class Review:
-    """What the server shows and accepts: the page's rows, and the table they are decided in."""
+    """Rows that the server shows, and the table in which they are decided."""
 
     def __init__(self, rows: Sequence[dict[str, Any]], root: Path, run: str):
         self.rows, self.root, self.run = rows, root, run

@@ -16,7 +16,7 @@ let sending = false;
 let retry = 0; // the timer of the next try to send
 let away = ""; // why the server last wrote nothing
 let refused = ""; // why it took the last row for nonsense
-let keeps = true; // whether this browser keeps what it is told
+let keeps = true; // whether this browser keeps decisions
 
 function parsed(text) {
   try {

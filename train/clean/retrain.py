@@ -102,7 +102,7 @@ def _parts(place: RunFolder) -> tuple[Catalog, Split]:
         lacking = next(part for part in SPLITS if not complete({part: split[part]}))
         raise CatalogError(
             f"{place.root}: after these decisions the {lacking} part of {place.run} has bears only, or none; "
-            "take some back with --undo, or train anew with `bear-alarm train`"
+            "take some back with --undo, or train again with `bear-alarm train`"
         )
     kept = {picture for part in SPLITS for picture in split[part]}
     pictures = tuple(picture for picture in place.catalog.pictures if picture in kept)

@@ -1,4 +1,4 @@
-"""Which labels look wrong, worst first, by confident learning on out-of-fold probabilities.
+"""Find labels that look wrong, worst first, by confident learning on out-of-fold probabilities.
 
 Self-confidence and the noise count are cleanlab's (Northcutt, Jiang & Chuang 2021, "Confident Learning", JAIR 70).
 """

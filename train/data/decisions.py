@@ -1,6 +1,6 @@
-"""What people decided about labels: an append-only table beside the pictures. Needs no torch.
+"""Decisions about labels: an append-only table beside the pictures. Needs no torch.
 
-A decision belongs to a picture (its bytes), not to a name: a file that was replaced is judged anew, a file that was
+A decision belongs to a picture (its bytes), not to a name: a file that was replaced is judged again, a file that was
 renamed keeps its decision. No picture is ever moved or deleted; ``read_catalog`` applies the decisions.
 """
 
@@ -149,7 +149,7 @@ class _Counted(Iterator[str]):
 
 
 class _LeftError(Exception):
-    """What was written could not be taken back."""
+    """Failure to take back what was written."""
 
 
 def _write_or_none(opened: FileIO, data: bytes, whole: int) -> None:
@@ -293,7 +293,7 @@ def append_decisions(root: Path, decisions: Iterable[Decision]) -> list[Decision
 def live(rows: Iterable[Decision]) -> list[Decision]:
     """Return the decisions that hold, oldest first: the last one about each picture, after what was taken back.
 
-    ``before`` is the table's label, also where a picture was decided anew.
+    ``before`` is the table's label, also where a picture was decided again.
     """
     stacks: dict[tuple[str, str], list[tuple[int, Decision]]] = defaultdict(list)
     for number, row in enumerate(rows):
@@ -319,7 +319,7 @@ def match(
         try:
             if picture.file.stat().st_size in sizes:
                 by_digest[digest_of(picture.file)].append(picture)
-        except OSError:  # gone or unreadable: whoever reads it says so
+        except OSError:  # gone or unreadable: reading it says so
             continue
     names = {
         picture: name_inside(picture.file, root) or str(picture.file) for some in by_digest.values() for picture in some

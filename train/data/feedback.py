@@ -285,7 +285,7 @@ Track = Callable[[Sequence[Unit]], Iterable[Unit]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be brought, and as what."""
+    """Evidence to import, and its labels."""
 
     site: str = "own cameras"  # the source of the rows: what a split keeps together
     cameras: frozenset[str] = frozenset()  # empty: all
@@ -298,7 +298,7 @@ class Wanted:
 
 @dataclass
 class Brought:
-    """What came of it; counts are of events and negatives unless they say otherwise."""
+    """Result of an import; counts are of events and negatives unless they say otherwise."""
 
     events: int = 0
     negatives: int = 0

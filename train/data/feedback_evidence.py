@@ -188,7 +188,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Case:
-    """What is known of one unit of evidence."""
+    """Facts about one unit of evidence."""
 
     unit: Unit
     key: str  # the same wherever the evidence is copied: event=ID or negative=DIGEST

@@ -1,4 +1,4 @@
-"""Which licences there are, how they are spelled, and which let a model trained on the picture be passed on.
+"""Licences: their names, and which let a model trained on the picture be passed on.
 
 What is not recognised whole is unknown, and unknown does not ship: "MIT; pictures from a web search" is not MIT.
 """
@@ -148,7 +148,7 @@ def _plain(words: str) -> str:
 
 
 class Licences(StrEnum):
-    """What may be done with the pictures that are asked for."""
+    """Licences that a download may have."""
 
     shippable = "shippable"  # a model trained on them may be passed on
     stated = "stated"  # and those for non-commercial use, or without derivatives

@@ -1,4 +1,4 @@
-"""Which pictures are judged: the options that ``evaluate`` and ``compare`` share, and what they leave.
+"""Choose the pictures that are judged, by the options that ``evaluate`` and ``compare`` share.
 
 Apart from both, and light: their help must not wait for numpy.
 """

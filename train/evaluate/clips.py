@@ -1,4 +1,4 @@
-"""How good the whole alarm is on clips: how soon it comes, how often it cries wolf.
+"""Evaluate the whole alarm on clips: how soon it comes, how often it is wrong.
 
 ``videos.csv`` beside the clips says when a bear is in view (``file,bear_from_s,bear_to_s``, "none" for
 never); an optional ``video_boxes.csv`` says where (``file,time_s,x1,y1,x2,y2``, corners as fractions).
@@ -55,7 +55,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What the alarm did on one clip."""
+    """Result of one clip."""
 
     file: str
     has_bear: bool
@@ -68,7 +68,7 @@ class ClipResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What clips say together."""
+    """Result of several clips."""
 
     alarmed: Rate | None  # bear clips with an alarm
     median_seconds_to_alarm: float | None  # over the clips that alarmed
@@ -77,7 +77,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Clips(Outcome):
-    """What ``evaluate`` found on clips."""
+    """Results of ``evaluate`` on clips."""
 
     results: tuple[ClipResult, ...]
     gate: Gate | None
@@ -85,7 +85,7 @@ class Clips(Outcome):
 
 
 class Watched(NamedTuple):
-    """What the alarm did on one clip."""
+    """Result of one clip."""
 
     events: list[Event]
     footage_s: float  # seconds of it that were read
@@ -139,7 +139,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _length_s(file: Path) -> float:
-    """Read a clip's length; 0 where it does not say or cannot be read, which is told when it is watched."""
+    """Read a clip's length; 0 where it does not say or cannot be read, which is reported when it is watched."""
     try:
         with open_source(str(file)) as source:
             return source.length_s or 0.0
@@ -278,7 +278,7 @@ CLOSE_IOU = 0.3  # a region this close to the box is a hit
 
 @dataclass(frozen=True)
 class Gate:
-    """What the motion stage makes of boxed bears."""
+    """Motion regions at bears with boxes."""
 
     boxes: int
     median_iou: float | None  # best region against the box

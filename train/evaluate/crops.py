@@ -1,4 +1,4 @@
-"""What the measures of far bears share: a box in pixels, a camera's JPEG, and the score of crops.
+"""Crops for the measures of far bears: a box in pixels, a camera's JPEG, and scores.
 
 Cutting itself is the alarm's own (``edge.detect.crops``).
 """

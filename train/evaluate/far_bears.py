@@ -305,7 +305,7 @@ Follow = Callable[[Iterable[View]], Iterable[View]]  # a progress bar around the
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a model says of some crops, one row each."""
+    """Scores of some crops, one row each."""
 
     score: NDArray[np.float64]  # (N,) bear probability
     bear: NDArray[np.bool_]  # (N,)

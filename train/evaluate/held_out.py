@@ -1,4 +1,4 @@
-"""Which pictures a model has neither been trained nor tuned on, by what its card says."""
+"""Find pictures that a model was neither trained nor tuned on, by its card."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def learned(card: Card, catalog: Catalog, test_of: str | None = None) -> Learned
 
 
 def held_out(pictures: Iterable[Picture], cards: Sequence[Card]) -> list[Picture]:
-    """Keep the pictures of sources that none of the cards knows; what is left out is told.
+    """Keep the pictures of sources that none of the cards knows; those that are skipped are reported.
 
     Raises CatalogError when nothing is left: then only a run's own split.csv can say what was held out.
     """

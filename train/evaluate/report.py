@@ -48,7 +48,7 @@ Track = Callable[[Iterable[Any], str], Iterator[Any]]
 
 @dataclass(frozen=True)
 class Findings:
-    """What one report is made of."""
+    """Findings of one report."""
 
     run: RunFiles
     classifier: Classifier

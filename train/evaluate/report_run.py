@@ -45,7 +45,7 @@ class RunFiles:
 def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> RunFiles:
     """Read the run in ``folder`` and its test pictures, in ``data`` or where they were. Raises CatalogError.
 
-    Pictures that changed or came later do not stop a report: that is told, and they are left out.
+    Pictures that changed or came later do not stop a report: that is reported, and they are skipped.
     """
     settings = _json(folder / "settings.json")
     for name, kind in (("recipe", dict), ("catalog", str), ("aliases", dict)):
@@ -80,7 +80,7 @@ def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> R
 def exported(run: RunFiles) -> Path | None:
     """Find the model file exported from this run, in its folder or beside it; int8 before fp32, else None.
 
-    A file that is no whole model is told and left out.
+    A file that is no whole model is reported and skipped.
     """
     folder = run.folder.resolve()
     near = [*sorted(run.folder.glob("*.onnx")), folder.with_name(folder.name + ".onnx")]  # run.2 -> run.2.onnx

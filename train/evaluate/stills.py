@@ -1,4 +1,4 @@
-"""How good a model is on stills it has not seen: whole pictures, crops from boxes, and shrunk crops.
+"""Evaluate a model on stills it has not seen: whole pictures, crops from boxes, and shrunk crops.
 
 Every picture becomes one or more ``Judged`` rows; the figures are counts over slices of those rows.
 The model is an ONNX file: torch is not needed.
@@ -71,7 +71,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Stills:
-    """What ``evaluate`` found on stills."""
+    """Results of ``evaluate`` on stills."""
 
     pictures: int
     unreadable: tuple[str, ...]
@@ -221,7 +221,7 @@ FollowPictures = Callable[[Iterable[Picture]], Iterable[Picture]]
 
 @dataclass(frozen=True, eq=False)
 class StillScores:
-    """What a model says of whole pictures, one row each; those of trail cameras are left out."""
+    """Scores of whole pictures, one row each, without those of trail cameras."""
 
     score: NDArray[np.float64]  # (N,) the still score
     bear: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""What ``evaluate`` and ``compare`` print: tables that fit a terminal. The report shows some of them too."""
+"""Tables of ``evaluate`` and ``compare`` that fit a terminal. The report shows some of them too."""
 
 from __future__ import annotations
 

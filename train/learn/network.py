@@ -54,7 +54,7 @@ IMAGENET_CLASSES = 1000
 
 
 def find_backbone(name: str) -> Backbone:
-    """Find the backbone of that name: one of ours, or any of timm's with its own normalisation and size.
+    """Find the backbone of that name: a built-in one, or any of timm's with its own normalisation and size.
 
     Raises OptionError where timm knows no such network, or not what its weights need.
     """

@@ -18,7 +18,7 @@ MAX_DIGITS = 20  # of a value in a sentence
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained; written to ``settings.json``. What each number is worth: docs/training.md."""
+    """Recipe of a training, kept in ``settings.json``. The worth of each number: docs/training.md."""
 
     backbone: str = "efficientnet_lite0"
     pretrained: bool = True

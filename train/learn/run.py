@@ -245,7 +245,7 @@ def learning_curve_picture(history: Sequence[dict[str, float]], path: Path) -> N
 
 
 class InMemory(io.BytesIO):
-    """Where ``Learner.export`` writes in place of a file: torch's own writer says of a full disk a RuntimeError."""
+    """Buffer that ``Learner.export`` writes to: torch's own writer raises a RuntimeError for a full disk."""
 
     def __rtruediv__(self, folder: Path) -> InMemory:
         return self  # fastai joins its folder and the name it is given

@@ -1,4 +1,4 @@
-"""How torch's threads wait for each other. Say it before torch is imported: the thread library reads it then."""
+"""Set how torch's threads wait. Do it before torch is imported: the thread library reads it then."""
 
 from __future__ import annotations
 

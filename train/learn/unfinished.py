@@ -1,4 +1,4 @@
-"""How a training was begun, so that it can go on after a break: RUN/unfinished.json, until it is finished.
+"""Options of an unfinished training, so that it can go on after a break: RUN/unfinished.json.
 
 Stands alone because it needs no torch: ``train --resume`` reads it before torch loads.
 """

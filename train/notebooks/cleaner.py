@@ -93,7 +93,7 @@ class Labels:
         return f"Written: {counts}.{over} {self._held()}"
 
     def decisions(self) -> pd.DataFrame:
-        """List the decisions that hold, oldest first, whoever made them."""
+        """List the decisions that hold, oldest first, by everyone."""
         rows = [as_row(row) for row in live(read_decisions(self.place.root))]
         return pd.DataFrame(rows, columns=list(COLUMNS)).drop(columns=["sha256", "bytes"])
 

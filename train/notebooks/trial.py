@@ -31,7 +31,7 @@ BOX_BGR = (60, 60, 220)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the model says of one picture."""
+    """Answer of the model for one picture."""
 
     label: str  # one of the card's labels
     alarm: bool  # bear >= threshold: the alarm would count it as a bear

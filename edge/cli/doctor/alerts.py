@@ -1,4 +1,4 @@
-"""What notifies: loudspeaker, pins, commands, broker, webhook and people: tried without noise, switching or sending."""
+"""Check every alert without noise, switching or sending: loudspeaker, pins, commands, broker, webhook, people."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _running: set[subprocess.Popen[bytes]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended."""
+    """End of a child process."""
 
     code: int | None  # exit code, negative for a signal; None: it took too long
     out: bytes

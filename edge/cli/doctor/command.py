@@ -89,7 +89,7 @@ def doctor(
 
 
 def first() -> Iterator[CheckResult]:
-    """Check what has to work before anything of ours is imported that needs numpy."""
+    """Check what has to work before any of our modules that needs numpy is imported."""
     from edge.cli.doctor.packages import check_first, check_python
 
     for finding in (*check_python(), *check_first()):

@@ -1,4 +1,4 @@
-"""What the doctor says of one thing, and how that is written for a person: a mark, words, and below what to do."""
+"""Results of the doctor's checks, written for a person: a mark, words, and below what to do."""
 
 from __future__ import annotations
 

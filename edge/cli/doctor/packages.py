@@ -27,7 +27,7 @@ OPENCVS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "
 
 
 def imported(module: str) -> Ended:
-    """Import a module in a child; -P: a numpy.py in the working folder is none of ours."""
+    """Import a module in a child; -P: a numpy.py in the working folder must not be found."""
     return run([sys.executable, "-P", "-c", f"import {module}"], IMPORT_S)
 
 

@@ -1,4 +1,4 @@
-"""What the doctor is to look at: this device, its config and what was named on the command line."""
+"""Target of the doctor: this device, its config and what was named on the command line."""
 
 from __future__ import annotations
 

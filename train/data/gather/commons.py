@@ -1,7 +1,7 @@
 """Files of Wikimedia Commons, found by words; author and licence as the file's page says.
 
 API: https://commons.wikimedia.org/w/api.php?action=help&modules=query%2Bimageinfo (generator search, prop imageinfo).
-Commons asks whoever uses it to name themselves and a contact in the User-Agent, and to ask one thing at a time.
+Commons asks its users to name themselves and a contact in the User-Agent, and to ask one thing at a time.
 """
 
 from __future__ import annotations

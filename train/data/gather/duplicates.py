@@ -33,7 +33,7 @@ MOST_BYTES = 128 << 20  # of looks that are held: 2,000 pictures
 
 @dataclass(frozen=True)
 class Look:
-    """What is kept of a picture to compare it by: grey, small."""
+    """Fingerprint of a picture: grey and small."""
 
     grey: NDArray[np.uint8]  # (FINE_PX, FINE_PX)
 

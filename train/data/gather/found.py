@@ -1,4 +1,4 @@
-"""What a source offers: one picture, where it can be had, and what is known of it."""
+"""Offer of a source: one picture, its address, and what is known of it."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def name_in(url: str) -> str:
     """Return the file's name at the end of an address, without its suffix; "" of what is no address."""
     try:
         return Path(unquote(urlsplit(url).path)).stem
-    except ValueError:  # "http://[photo]/1.jpg"; whoever fetches it says so
+    except ValueError:  # "http://[photo]/1.jpg"; fetching it says so
         return ""
 
 
@@ -160,7 +160,7 @@ LEFT_OUT_FOLDER = "left-out"  # pictures that a better copy replaced
 
 @dataclass
 class Tally:
-    """What became of the pictures that were offered, by kind, and a few words on some."""
+    """Counts of the pictures that were offered, by outcome, and a few words on some."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)

@@ -511,7 +511,7 @@ def _source(row: Values) -> str:
 
 @dataclass(frozen=True)
 class Sorted:
-    """What was found."""
+    """Result of sorting."""
 
     moved: dict[str, int]  # how many pictures have which new label
     unsorted: int  # how many still lie unsorted
