@@ -14,6 +14,7 @@ import concurrent.futures
 import errno
 import json
 import logging
+import math
 import os
 import re
 import threading
@@ -42,6 +43,9 @@ POLL_S = 1.0
 GONE_S = 10.0
 APART_S = 60.0  # pictures further apart have no background in common
 MAX_TRIES = 2  # of a picture over which the loop fails
+HANDED_ON_S = (
+    5.0  # after the end, within which a picture that is still looked at counts: the alarm waits so long (LET_GO_S)
+)
 LOOK_SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked through less often
 NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
 
@@ -112,7 +116,7 @@ class FolderSource(Source):
         self._scanner = FolderScanner(self.folder, from_start=from_start, broken_s=broken_s, seen=self._seen)
         self._ready = threading.Condition()
         self._slot: Arrived | None = None
-        self._closed = False
+        self._closed, self._closed_at = False, math.inf
         self._looked = False
         self._gone: str | None = None  # why there is nothing to look through
         self._alive = time.monotonic()  # when the looking last got on
@@ -206,6 +210,8 @@ class FolderSource(Source):
 
     def _done(self, arrived: Arrived) -> None:
         self._in_hand, self._tries = None, 0
+        if time.monotonic() - self._closed_at > HANDED_ON_S:
+            return  # its alarm, if there was one, went nowhere: it is looked at again
         self._seen.looked_at(arrived.mark)
         self._guard.done()
         with self._ready:
@@ -214,7 +220,8 @@ class FolderSource(Source):
     def close(self) -> None:
         """Stop looking; an iteration under way ends. A look that hangs in a dead share is left behind."""
         with self._ready:
-            self._closed = True
+            if not self._closed:
+                self._closed, self._closed_at = True, time.monotonic()
             self._ready.notify_all()
         concurrent.futures.wait([self._watching], 1.0)
         self._guard.done()

@@ -323,7 +323,8 @@ class Connection(LatestFrame):
             super().stop()
             if self.over:
                 return
-            if self._device:
+            earlier = _stopping.get(self._device or "")
+            if self._device and not (earlier and earlier.held):  # else this one still waits for it, and opened nothing
                 _stopping[self._device] = self
             if self.source is None:  # the reader closes what it opens too late
                 return
@@ -337,8 +338,7 @@ class Connection(LatestFrame):
 
     def _run(self) -> None:
         super()._run()
-        if self._device and _stopping.get(self._device) is self:
-            del _stopping[self._device]
+        self._forget()
 
     def _read(self) -> Generator[Frame, None, None]:
         """In the reader thread: open, read, let go."""
@@ -377,6 +377,12 @@ class Connection(LatestFrame):
             with self.ready:
                 self._closing = False
                 self.ready.notify_all()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Free the device for others once reading and closing have both come back."""
+        if self._device and not self.held and _stopping.get(self._device) is self:
+            del _stopping[self._device]
 
 
 class LiveSource(Source):

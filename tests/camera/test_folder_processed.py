@@ -13,7 +13,6 @@ import pytest
 
 from edge.alarm import open_kept
 from edge.camera import folder as arrivals
-from edge.camera import folder as seen
 from edge.camera.folder import FolderScanner, FolderSource, ProcessedFiles, mark_of, seen_file
 from edge.settings import Camera
 from tests.helpers.uploads import jpeg, put
@@ -142,7 +141,7 @@ def test_a_disk_that_stalls_holds_up_neither_the_looking_nor_the_alarm(tmp_path,
         real(number)
 
     inbox.mkdir()
-    monkeypatch.setattr(seen, "WRITE_S", 0.0)
+    monkeypatch.setattr(arrivals, "WRITE_S", 0.0)
     letting_go = threading.Timer(20.0, free.set)
     letting_go.start()
     with FolderSource(inbox, name="inbox", remember=state, poll_s=0.02, fps=1000.0, gone_s=2.0) as source:
@@ -173,7 +172,7 @@ def test_a_write_that_hangs_is_left_behind_and_no_second_one_begun(tmp_path, mon
         real(number)
 
     kept = filled(tmp_path / "seen.txt")
-    monkeypatch.setattr(seen, "SINK_DEADLINE_S", 0.05)
+    monkeypatch.setattr(arrivals, "SINK_DEADLINE_S", 0.05)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         for mark in range(7, 10):
@@ -275,3 +274,18 @@ def test_a_process_that_is_killed_loses_no_picture(tmp_path):
 @pytest.fixture(autouse=True)
 def _heard(caplog):
     caplog.set_level(logging.WARNING)
+
+
+def test_what_is_looked_at_long_after_the_end_is_looked_at_again(tmp_path, monkeypatch):
+    """Its alarm went nowhere: the sinks had ended with the alarm that did not wait for it any more."""
+    inbox, remembered = tmp_path / "inbox", tmp_path / "seen"
+    inbox.mkdir()
+    first = follow(inbox, remembered)
+    frames = iter(first)
+    put(inbox / "late.jpg", at=1000)
+    assert next(frames).file == "late.jpg"
+    monkeypatch.setattr(arrivals, "HANDED_ON_S", -1.0)
+    first.close()
+    assert next(frames, None) is None
+    with follow(inbox, remembered) as second:
+        assert next(iter(second)).file == "late.jpg"

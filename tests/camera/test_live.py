@@ -12,7 +12,9 @@ from edge.camera import live
 from edge.camera.capture import CaptureSource
 from edge.camera.live import Connection, LatestFrame, LiveSource, State
 from edge.camera.reconnect import ReconnectingSource
+from edge.camera.source import Source
 from edge.errors import SourceError
+from tests.helpers.sink_world import soon
 
 
 class FakeVideo:
@@ -274,3 +276,40 @@ def test_a_connection_connects_streams_and_is_lost_in_one_thread():
     connection.stop()
     assert connection.join(5)
     assert (connection.state, connection.error) == (State.LOST, None)
+
+
+def test_a_third_reader_waits_for_the_first_that_hangs_though_the_second_was_stopped(monkeypatch):
+    monkeypatch.setattr(live, "OPEN_S", 0.3)
+    hang, opened = threading.Event(), []
+
+    class Hanging(Source):
+        fps = 1.0
+
+        def __init__(self, name):
+            opened.append(name)
+            self.name = name
+
+        def __iter__(self):
+            if self.name == "first":
+                hang.wait(20.0)
+            return iter(())
+
+        def close(self):
+            pass
+
+    def connect(name):
+        return live.Connection(lambda: Hanging(name), name, device="/dev/hanging")
+
+    first = connect("first")
+    assert soon(lambda: opened == ["first"])
+    first.stop()
+    connect("second").stop()
+    third = connect("third")
+    assert soon(lambda: third.over)
+    assert opened == ["first"]
+    assert "the driver still hangs" in str(third.error)
+    hang.set()
+    assert soon(lambda: not first.held)
+    fourth = connect("fourth")
+    assert soon(lambda: "fourth" in opened)
+    fourth.stop()
