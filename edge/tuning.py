@@ -13,15 +13,14 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from edge.alert.events import EventPublisher
 from edge.decide.alarms import OUTSIDE_ZONES, Decider, Decision
 from edge.decide.evidence import LONGEST_S, Rule
-from edge.decide.repeat_alarms import CutThumbnail, RepeatAlarmFilter
+from edge.decide.repeat_alarms import RepeatAlarmFilter
 from edge.detect.frame_scan import Scorer
 from edge.detect.tracker import Track, Tracker
 from edge.detect.zones import Zone
@@ -53,21 +52,12 @@ class ShadowDecider(Decider, Generic[K]):
         self.others = others
         self.news: dict[K, list[float]] = {name: [] for name in others}  # when each would have raised an alarm
 
-    def __call__(
-        self,
-        tracks: Sequence[Track],
-        time: float,
-        *,
-        wall: datetime | None = None,
-        night: bool = False,
-        look: CutThumbnail | None = None,
-        seeing: bool = True,
-    ) -> list[Decision]:
-        """Return what this decider tells after a frame, after the others had their say."""
+    def __call__(self, tracks: Sequence[Track], time: float, **frame: Any) -> list[Decision]:
+        """Return this decider's decisions after a frame, after the others have decided."""
         for name, other in self.others.items():
-            told = other(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
-            self.news[name] += [time for decision in told if decision.alarms]
-        return super().__call__(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
+            decisions = other(tracks, time, **frame)
+            self.news[name] += [time for decision in decisions if decision.alarms]
+        return super().__call__(tracks, time, **frame)
 
 
 # How much evidence an alarm should need at one place: h against a budget of false alarms, from bear-free footage.
@@ -259,18 +249,9 @@ class Peaks(ShadowDecider[float]):
         self._going: dict[int, Peak] = {}  # track -> the peak of its excursion so far
         self._over: list[Peak] = []
 
-    def __call__(
-        self,
-        tracks: Sequence[Track],
-        time: float,
-        *,
-        wall: datetime | None = None,
-        night: bool = False,
-        look: CutThumbnail | None = None,
-        seeing: bool = True,
-    ) -> list[Decision]:
-        """As ever; the peaks are noted."""
-        decisions = super().__call__(tracks, time, wall=wall, night=night, look=look, seeing=seeing)
+    def __call__(self, tracks: Sequence[Track], time: float, **frame: Any) -> list[Decision]:
+        """Return the decisions after a frame, and note the peaks."""
+        decisions = super().__call__(tracks, time, **frame)
         standings = {standing.track: standing for standing in self.standings() if standing.sum > 0}
         for number in [number for number in self._going if number not in standings]:
             self._over.append(self._going.pop(number))
