@@ -144,7 +144,7 @@ def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def _skips(terminal: pytest.TerminalReporter) -> Counter[str]:
-    """How often each reason for a skip was given, modules skipped whole included."""
+    """Return how often each reason for a skip was given, modules skipped whole included."""
     reasons: Counter[str] = Counter()
     for report in terminal.stats.get("skipped", ()):
         told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

@@ -91,7 +91,7 @@ def test_its_trace_explains_the_alarm(left: Path) -> None:
 
 @pytest.fixture
 def ports(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
-    """Which port of this machine stands for one of then."""
+    """Return which port of this machine stands for one of then."""
     stands_for: dict[int, int] = {}
     connect = socket.create_connection
 
@@ -118,7 +118,7 @@ def watch_on(left: Path) -> Ran:
 
 
 def waiting(left: Path, channel: str) -> list[tuple[Any, ...]]:
-    """What is still to be told to a channel."""
+    """Return what is still to be told to a channel."""
     query = "SELECT * FROM outbox WHERE channel LIKE ? AND state = 'waiting'"
     with closing(sqlite3.connect(left / "state" / "journal.db")) as db:
         return db.execute(query, (f"{channel}%",)).fetchall()

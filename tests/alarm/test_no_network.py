@@ -63,7 +63,7 @@ def home(folder: Path, **more: str) -> dict[str, str]:
 
 
 def alarmed(ran: subprocess.CompletedProcess[str]) -> bool:
-    """Whether the demo's bear was told."""
+    """Return whether the demo's bear was told."""
     assert ran.returncode == 0, ran.stderr
     return "BEAR" in ran.stderr and "1 alarm" in ran.stderr
 

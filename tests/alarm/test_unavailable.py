@@ -45,7 +45,7 @@ class World:
         self.everyone.tick(self.now)
 
     def told(self) -> list[dict[str, Any]]:
-        """What was told of the alarm's own health, once all of it is written."""
+        """Return what was told of the alarm's own health, once all of it is written."""
         self.everyone.close(20.0)
         found = [json.loads(line) for line in self.lines.read_text().splitlines()]
         return [each for each in found if each["kind"] == "health"]

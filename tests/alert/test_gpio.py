@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def states(pins, number):
-    """How the pin went, from its beginning."""
+    """Return how the pin went, from its beginning."""
     return [bool(state.state) for state in pins.pin(number).states]
 
 

@@ -49,7 +49,7 @@ def start(wire, monkeypatch):
 
 
 def order(wire, since):
-    """What became of the state: names of topics without attributes' words, and the words of all others."""
+    """Return what became of the state: names of topics without attributes' words, and the words of all others."""
     named = {HUB: "hub", SEES: "yard", ATTRIBUTES: "attributes", BEAR: "bear"}
     found = [
         (named[topic], None if topic == ATTRIBUTES else payload) for topic, payload in wire.said(*STATE, since=since)

@@ -35,7 +35,7 @@ def safe(tmp_path_factory):
 
 
 def problem(url):
-    """What is said of a broker that does not let us in."""
+    """Return what is said of a broker that does not let us in."""
     mqtt = Mqtt(settings_from_url(url), ["yard"])
     try:
         assert until(lambda: mqtt.problem)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def heard(name, seconds):
-    """What a player reads of one of our sounds: samples -1 to 1 and their rate, by way of the wave module."""
+    """Return what a player reads of one of our sounds: samples -1 to 1 and their rate, by way of the wave module."""
     with wave.open(io.BytesIO(read_wav(SOUNDS / f"{name}.wav", 60.0).lasting(seconds))) as file:
         assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768.0

@@ -19,7 +19,7 @@ from tests.helpers.uploads import dated, jpeg, put
 
 
 def begun(folder, **options):
-    """What watches an empty folder, after its first look."""
+    """Return what watches an empty folder, after its first look."""
     watching = FolderScanner(folder, **options)
     assert watching.look(0.0) == []
     return watching

@@ -166,7 +166,7 @@ def test_a_phone_with_ntfy_gets_a_topic_that_nobody_guesses():
 
 
 def answered(path: Path, *answers: str) -> str:
-    """What a terminal shows while somebody answers the questions of `config init`."""
+    """Return what a terminal shows while somebody answers the questions of `config init`."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     words = [sys.executable, "-m", "edge", "config", "init", str(path)]

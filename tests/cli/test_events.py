@@ -36,7 +36,7 @@ def state(tmp_path):
 
 @pytest.fixture
 def ask(state, capsys):
-    """What `bear-alarm events WORDS --state …` prints."""
+    """Return what `bear-alarm events WORDS --state …` prints."""
     return partial(events_of, state, capsys)
 
 

@@ -116,7 +116,7 @@ def test_each_trouble_says_what_to_do():
 
 
 def anchors(path: Path) -> set[str]:
-    """What a page's headings are called in a link."""
+    """Return what a page's headings are called in a link."""
     heads = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     plain = [re.sub(r"[^\w\- ]", "", head.replace("`", "").lower()).replace(" ", "-") for head in heads]
     return set(plain)

@@ -13,7 +13,7 @@ from edge.cli.progress import track
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What is logged, on a clock on which every look takes a second and none is a terminal."""
+    """Return what is logged, on a clock on which every look takes a second and none is a terminal."""
     now = iter(range(10_000))
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
     monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: False)))

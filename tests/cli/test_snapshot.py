@@ -71,7 +71,7 @@ SKY = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.2), (0.0, 0.2))
 
 
 def place_of(monkeypatch, image, *more, **options):
-    """Where words were written: (words, place) pairs."""
+    """Return where words were written: (words, place) pairs."""
     placed: list[tuple[str, object]] = []
 
     class Noting(Lettering):

@@ -87,7 +87,7 @@ def test_on_a_terminal_what_alarms_is_red(monkeypatch, time_zone):
 
 
 def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), verbose=False, single_images=False):
-    """What is said at the end of (name, frames, seconds, told) cameras."""
+    """Return what is said at the end of (name, frames, seconds, told) cameras."""
     said: list[str] = []
     posts = []
     for name, frames, seconds, told in cameras:

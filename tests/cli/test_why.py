@@ -64,7 +64,7 @@ def night(tmp_path_factory):
 
 
 def ask(capsys, *words):
-    """What `bear-alarm why WORDS` prints, as one line."""
+    """Return what `bear-alarm why WORDS` prints, as one line."""
     as_command("why", why).main(args=list(map(str, words)), standalone_mode=False)
     return " ".join(capsys.readouterr().out.split())
 

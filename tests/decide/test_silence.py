@@ -23,7 +23,7 @@ def player(tmp_path):
 
 
 def silent(tmp_path, count=1):
-    """Whether so many players were started, and none of them is alive."""
+    """Return whether so many players were started, and none of them is alive."""
     pids = [int(line) for line in lines(tmp_path / "pids")]
     return len(pids) == count and not any(alive(pid) for pid in pids)
 

@@ -31,7 +31,7 @@ def model(tmp_path):
 
 
 def regions(files):
-    """Where each picture differs, by its name."""
+    """Return where each picture differs, by its name."""
     card = CardPictures(map(read_head, files))
     return {file.name: card.regions(file, SIZE_WH) for file in files}
 
@@ -50,7 +50,7 @@ def hourly(folder, count=8, where=None, **how):
 
 
 def holds(box, xy):
-    """Whether the middle of the bear at ``xy`` lies in the box, and that is not three times as long."""
+    """Return whether the middle of the bear at ``xy`` lies in the box, and that is not three times as long."""
     x, y = ((at + BEAR_PX / 2) / side for at, side in zip(xy, SIZE_WH, strict=True))
     inside = box[0] <= x <= box[0] + box[2] and box[1] <= y <= box[1] + box[3]
     return inside and box[2] * SIZE_WH[0] <= 3 * BEAR_PX

@@ -33,7 +33,7 @@ def classifier(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def nothing(classifier):
-    """What is seen in a picture without a bear."""
+    """Return what is seen in a picture without a bear."""
     return look(classifier, plain(NO_BEAR_COLOUR))
 
 

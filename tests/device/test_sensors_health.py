@@ -36,7 +36,7 @@ class Machine:
         )
 
     def at(self, now: float = 0.0, **reading: object) -> dict[str, str]:
-        """What is wrong with it now, by part."""
+        """Return what is wrong with it now, by part."""
         self.reading = replace(FINE, at=now, **reading)  # type: ignore[arg-type]
         self.effort(self.reading, now)
         return {name: words for name, ask in self.parts.items() if (words := ask())}

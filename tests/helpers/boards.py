@@ -126,7 +126,7 @@ def boot(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def temperatures(root: Path) -> dict[str, list[SimpleNamespace]]:
-    """What psutil makes of the files of hwmon; its own code is bound to /sys."""
+    """Return what psutil makes of the files of hwmon; its own code is bound to /sys."""
     found: dict[str, list[SimpleNamespace]] = {}
     for path in sorted(root.glob("sys/class/hwmon/hwmon*/temp*_input")):
         critical = path.with_name(path.name.replace("_input", "_crit"))

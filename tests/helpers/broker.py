@@ -178,7 +178,7 @@ class Listener:
         return [payload.decode() for where, payload, _ in list(self.got) if where == topic]
 
     def hears(self, topic, payload, patience_s=PATIENCE_S):
-        """Whether this is, or soon will be, the last word of the topic."""
+        """Return whether this is, or soon will be, the last word of the topic."""
         return until(lambda: self.of(topic)[-1:] == [payload], patience_s)
 
     def __enter__(self):

@@ -15,7 +15,7 @@ def made(text: str, folder: Path = Path("/nowhere")) -> Settings:
 
 
 def problems(text: str, folder: Path = Path("/nowhere")) -> list[str]:
-    """What is wrong with one, each as ``LINE: KEY: SENTENCE``."""
+    """Return what is wrong with one, each as ``LINE: KEY: SENTENCE``."""
     try:
         made(text, folder)
     except ConfigError as error:

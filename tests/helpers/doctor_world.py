@@ -29,7 +29,7 @@ def by_name(findings: Iterable[CheckResult]) -> dict[str, CheckResult]:
 
 
 def states(findings: Iterable[CheckResult]) -> dict[str, str]:
-    """How each of them is."""
+    """Return how each of them is."""
     return {name: each.state for name, each in by_name(findings).items()}
 
 

@@ -132,7 +132,7 @@ def watching(*words, cwd, **variables):
 
 
 def soon(happened, within_s=LONG_S):
-    """Whether it happens within so many seconds."""
+    """Return whether it happens within so many seconds."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if happened():

@@ -65,7 +65,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def faults(words: str) -> dict[str, str]:
-    """What ``BEAR_ALARM_FAKE_CAMERA`` asks for, by name."""
+    """Return what ``BEAR_ALARM_FAKE_CAMERA`` asks for, by name."""
     return {name: value for name, _, value in (word.partition("=") for word in words.split())}
 
 

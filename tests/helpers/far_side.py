@@ -90,7 +90,7 @@ class FarSide:
         self._thread.join(10)
 
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, dict[str, str], bytes]:
-        """What stands at an address."""
+        """Return what stands at an address."""
         if path == "/v1/observations":
             return _json(self._observations(query))
         if path == "/v1/occurrence/search":

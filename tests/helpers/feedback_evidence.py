@@ -97,11 +97,11 @@ def review(unit: Path, verdict: Any, label: str | None = None, *, at: str = AT, 
 
 
 def imported(evidence: Path, data: Path, *, dry: bool = False, **wanted: Any) -> Brought:
-    """What `bear-alarm feedback import` does, in this process."""
+    """Return what `bear-alarm feedback import` does, in this process."""
     with open_shelf(evidence) as shelf:
         return bring(shelf, data, Wanted(**{"zone": UTC} | wanted), dry=dry)
 
 
 def red(picture: np.ndarray) -> np.ndarray:
-    """Where the made-up bear is, (H, W) bool."""
+    """Return where the made-up bear is, (H, W) bool."""
     return np.asarray((picture[..., 2].astype(int) - picture[..., 1]) > 90)

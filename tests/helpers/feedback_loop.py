@@ -52,7 +52,7 @@ class Judge:
         return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float64)
 
     def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
-        """What it says of each region of a picture."""
+        """Return what it says of each region of a picture."""
         if not regions:
             return []
         crops = cut_all(image, [region.box_xywh for region in regions], self.embed.size, CONTEXT)
@@ -133,7 +133,7 @@ def watch_days(
 
 
 def over(box: BoxXYWH, bear: BoxXYWH) -> bool:
-    """Whether an event's box is the bear's: a good part of one lies in the other."""
+    """Return whether an event's box is the bear's: a good part of one lies in the other."""
     return max(inside(box, bear), inside(bear, box)) > 0.3
 
 

@@ -36,7 +36,7 @@ def tried(work: Callable[[], Any]) -> str:
 
 
 def clock() -> str:
-    """How the clock is known to be right, or why that is not known."""
+    """Return how the clock is known to be right, or why that is not known."""
     from edge.record.journal import Clock
 
     found = Clock()

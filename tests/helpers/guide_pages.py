@@ -41,12 +41,12 @@ class Step:
 
     @property
     def by_hand(self) -> bool:
-        """Whether it is only looked at."""
+        """Return whether it is only looked at."""
         return self.words[0] in BY_HAND
 
     @property
     def ours(self) -> list[str]:
-        """What is said to bear-alarm, also as root; nothing for other programs."""
+        """Return what is said to bear-alarm, also as root; nothing for other programs."""
         words = [word for word in self.words if word not in {"sudo", "env"}]
         return words[1:] if words and Path(words[0]).name == "bear-alarm" else []
 
@@ -145,7 +145,7 @@ class Reader:
         return f"line {step.line}: {step.command}\nexit code {code}; not seen: {missing}\n{printed}"
 
     def _run(self, step: Step) -> tuple[str, int]:
-        """What it printed, and its exit code; with ^C it is ended once everything was seen."""
+        """Return what it printed, and its exit code; with ^C it is ended once everything was seen."""
         said, where = self.home.parent / "said.txt", self.home.parent / "where.txt"
         script = f'{step.command}\ncode=$?\npwd -P > "{where}"\nexit $code\n'
         with said.open("wb") as out:

@@ -55,7 +55,7 @@ def ids(waiting):
 
 
 def ask(folder, query, *values):
-    """What the database says, read beside the journal."""
+    """Return what the database says, read beside the journal."""
     with closing(sqlite3.connect(folder / "journal.db")) as db:
         return db.execute(query, values).fetchall()
 

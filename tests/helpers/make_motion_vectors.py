@@ -130,7 +130,7 @@ SWAYING = [[2, 0], [3, 1], [1, -2], [-2, -1], [-3, 2], [0, 3], [4, 1], [2, -3], 
 
 
 def expected(finder: MotionFinder, frame: Frame) -> dict[str, Any]:
-    """What ``MotionFinder`` says of a frame and remembers of the place."""
+    """Return what ``MotionFinder`` says of a frame and remembers of the place."""
     motion, place = finder(frame), finder._place
     assert place is not None
     flags = {name: True for name in ("reset", "moving", "large") if getattr(motion, name)}

@@ -25,7 +25,7 @@ def read_notebook(name: str) -> Any:
 
 
 def cell_with(notebook: Any, words: str) -> int:
-    """Where the first code cell with these words stands."""
+    """Return where the first code cell with these words stands."""
     return next(n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code" and words in cell.source)
 
 
@@ -68,7 +68,7 @@ def told(notebook: Any) -> str:
 
 
 def result_of(notebook: Any, words: str) -> str:
-    """What the first code cell with these words gives, as text."""
+    """Return what the first code cell with these words gives, as text."""
     outputs = notebook.cells[cell_with(notebook, words)].outputs
     return str(next(o.data["text/plain"] for o in outputs if o.output_type == "execute_result"))
 

@@ -46,7 +46,7 @@ class MemoryQueue:
         return [number for number, row in self.rows.items() if row["state"] == state]
 
     def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[OutboxRow]:
-        """What waits."""
+        """Return what waits."""
         self._check("waiting")
         with self._lock:
             now = self.clock()

@@ -30,7 +30,7 @@ class Act:
 
 
 def record(program, folder):
-    """What a program that does one thing at a time did to ``folder``, and said, in order. Needs strace."""
+    """Return what a program that does one thing at a time did to ``folder``, and said, in order. Needs strace."""
     trace = Path(folder).with_suffix(".strace")
     command = [
         "strace",
@@ -218,7 +218,7 @@ def _apply(names, change):
 
 
 def _chance(random_, share, torn):
-    """Whether something unsynced is there: act by act, or sector by sector."""
+    """Return whether something unsynced is there: act by act, or sector by sector."""
     decided: dict[int, bool] = {}
 
     def there(more):

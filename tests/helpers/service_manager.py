@@ -42,14 +42,14 @@ class Manager:
         self.socket.close()
 
     def environment(self, *, watchdog_s=None, pid=None):
-        """What the service is started with."""
+        """Return what the service is started with."""
         found = {"NOTIFY_SOCKET": self.address}
         if watchdog_s is not None:
             found |= {"WATCHDOG_USEC": str(round(watchdog_s * 1e6)), "WATCHDOG_PID": str(pid or os.getpid())}
         return found
 
     def count(self, name):
-        """How often something was said."""
+        """Return how often something was said."""
         return sum(line.partition("=")[0] == name for line in self.said)
 
     def last(self, name):
@@ -58,11 +58,11 @@ class Manager:
         return found[-1] if found else None
 
     def hears(self, line, within_s=60.0):
-        """Whether that is said soon, on however busy a machine."""
+        """Return whether that is said soon, on however busy a machine."""
         return soon(lambda: line in self.said, within_s)
 
     def quiet_s(self, name, least_s, within_s=60.0):
-        """Whether it comes to be not said for so long."""
+        """Return whether it comes to be not said for so long."""
 
         def silent():
             lately = [at for line, at in zip(self.said, self.at, strict=False) if line.startswith(f"{name}=")]

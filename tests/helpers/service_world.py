@@ -56,7 +56,7 @@ class Machine:
         self.config.write_text("cameras: {}\n")
 
     def __call__(self, words: Sequence[str], *, account: Account | None = None) -> Done:
-        """What a program answers."""
+        """Return what a program answers."""
         if account is not None:
             return run(words, account=account) if self.real_reading else Done(0)
         self.asked.append(tuple(words))
@@ -91,7 +91,7 @@ class Machine:
 
     @property
     def did(self) -> list[str]:
-        """What was done to it, without what was only asked."""
+        """Return what was done to it, without what was only asked."""
         return [" ".join(words) for words in self.asked if words[1] != "show" and words[0] != "journalctl"]
 
     @property
@@ -110,7 +110,7 @@ def program(folder: Path) -> Program:
 
 
 def installed(machine: Machine, settings: Settings | None = None, **more: Any) -> list[str]:
-    """What `service install` says on it."""
+    """Return what `service install` says on it."""
     said: list[str] = []
     say: Callable[[str], object] = said.append
     install(machine.host, program(machine.root / "opt"), machine.config, settings or Settings(), say=say, **more)

@@ -15,7 +15,7 @@ def event(type_="new", seq=1, *, kind="bear", id_=None, **more):
 
 
 def soon(true, within_s=20.0):
-    """Whether it becomes true, on however busy a machine."""
+    """Return whether it becomes true, on however busy a machine."""
     until = time.monotonic() + within_s
     while not (happened := true()) and time.monotonic() < until:
         time.sleep(0.005)
@@ -31,12 +31,12 @@ def script(folder, name, lines):
 
 
 def lines(path):
-    """What a stand-in has written so far."""
+    """Return what a stand-in has written so far."""
     return path.read_text().splitlines() if path.exists() else []
 
 
 def alive(pid):
-    """Whether a process is there and at work."""
+    """Return whether a process is there and at work."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

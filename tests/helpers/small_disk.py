@@ -20,7 +20,7 @@ print(json.dumps(getattr(importlib.import_module(module), function)(disk)))
 
 
 def may_mount():
-    """Whether a mount namespace can be had here."""
+    """Return whether a mount namespace can be had here."""
     try:
         probe = ["unshare", "-rm", "mount", "-t", "tmpfs", "-o", "size=64k", "none", "/mnt"]
         return subprocess.run(probe, capture_output=True, timeout=20, check=False).returncode == 0
@@ -29,7 +29,7 @@ def may_mount():
 
 
 def there(function, disk, kilobytes, *, ext4=False, within_s=120):
-    """What ``function(disk)`` returns, called in another process where ``disk`` is a tmpfs of that size.
+    """Return what ``function(disk)`` returns, called in another process where ``disk`` is a tmpfs of that size.
 
     ``function`` is of a module of the tests and gives what JSON can say. ``ext4``: such a file system in a file, which
     only root may mount. Skips where nothing may be mounted.

@@ -81,6 +81,6 @@ class StateFolder:
 
 
 def events_of(state: StateFolder, capsys: Any, *words: object) -> str:
-    """What `bear-alarm events WORDS --state …` prints of it."""
+    """Return what `bear-alarm events WORDS --state …` prints of it."""
     as_command("events", app).main(args=[*map(str, words), "--state", str(state.folder)], standalone_mode=False)
     return str(capsys.readouterr().out)

@@ -38,7 +38,7 @@ def plain(colour: tuple[int, int, int], height: int = 90, width: int = 120) -> P
 
 
 def tiny_answer(crops: Picture) -> np.ndarray:
-    """What the tiny network says of (N, H, W, 3), computed without it: probabilities (N, 5)."""
+    """Return what the tiny network says of (N, H, W, 3), computed without it: probabilities (N, 5)."""
     logits = crops.astype(np.float32).mean((1, 2)) / 255 @ WEIGHTS
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)

@@ -85,7 +85,7 @@ class Found:
 
 
 def at(region: BoxXYWH, box: BoxXYWH) -> bool:
-    """Whether the middle of the box lies in the region, and that is not five times as long."""
+    """Return whether the middle of the box lies in the region, and that is not five times as long."""
     x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
     inside = region[0] <= x <= region[0] + region[2] and region[1] <= y <= region[1] + region[3]
     return inside and max(region[2:]) <= 5 * max(box[2:])

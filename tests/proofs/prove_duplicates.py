@@ -109,7 +109,7 @@ def damaged(files: list[Path], seed: int, count: int = 300) -> None:
 
 
 def refused(data: bytes) -> bool:
-    """Whether gathering would leave it out as damaged."""
+    """Return whether gathering would leave it out as damaged."""
     try:
         check(data)
     except RefusedError as error:
@@ -118,7 +118,7 @@ def refused(data: bytes) -> bool:
 
 
 def odd(picture: Picture) -> bool:
-    """Whether a picture belongs to those the figures are of."""
+    """Return whether a picture belongs to those the figures are of."""
     return hashlib.sha256(picture.file.name.encode()).digest()[0] % 2 == 1
 
 

@@ -61,7 +61,7 @@ def flip(pictures: tuple[Picture, ...], seed: int) -> tuple[tuple[Picture, ...],
 
 
 def trained(catalog: Catalog, pictures: tuple[Picture, ...], seed: int, folder: Path) -> BearNet:
-    """What ``train --quick`` makes of the flipped labels."""
+    """Return what ``train --quick`` makes of the flipped labels."""
     flipped = replace(catalog, pictures=pictures, digest=table_digest(pictures, catalog.root))
     train_run(flipped, split_catalog(flipped, seed), folder, replace(QUICK, seed=seed))
     return read_run(folder).net

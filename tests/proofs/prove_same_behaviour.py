@@ -74,7 +74,7 @@ class Scratch:
         return value
 
     def file(self, name: str) -> Any:
-        """What is in a file: its data, its lines, its headings, its names, or a hash."""
+        """Return what is in a file: its data, its lines, its headings, its names, or a hash."""
         path = self.folder / name
         if path.is_dir():
             return sorted(str(each.relative_to(path)) for each in path.rglob("*") if each.is_file())
@@ -207,7 +207,7 @@ def copy(source: Path, target: Path, files: list[str], *tables: str) -> None:
 
 
 def mistakes(run: Scratch) -> Iterator[tuple[str, Any]]:
-    """What typical mistakes end with."""
+    """Yield what typical mistakes end with."""
     (run.folder / "empty").mkdir()
     for name, text in (("text", "no model"), ("bad.yml", "cameras: [\n"), ("unknown.yml", "camera: 1\nfps: often\n")):
         (run.folder / name).write_text(text)

@@ -90,7 +90,7 @@ class Box:
         self.process = process
 
     def __call__(self, line: str, *, fails: bool = False) -> str:
-        """What a line of shell prints there."""
+        """Return what a line of shell prints there."""
         inits = subprocess.check_output(["pgrep", "-P", str(self.process.pid)], text=True).split()
         words = ["nsenter", "-t", inits[0], "-m", "-p", "-C", "-n", "-u", "-i", "-r", "-w"]
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
@@ -103,7 +103,7 @@ class Box:
         return done.stdout + done.stderr
 
     def state(self) -> dict[str, object]:
-        """How the service is."""
+        """Return how the service is."""
         found: dict[str, object] = json.loads(self(f"{ALARM} service status --json", fails=True))
         return found
 

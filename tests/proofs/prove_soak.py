@@ -172,7 +172,7 @@ def reading(frames: int, wanted: Reading | None) -> Reading:
 
 
 def children() -> bool:
-    """Whether a program that was started has not ended; False where this kernel does not say."""
+    """Return whether a program that was started has not ended; False where this kernel does not say."""
     found = False
     for path in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):  # a thread that ended meanwhile

@@ -16,7 +16,7 @@ from tests.helpers.journal_stage import MQTT, Times, Wants, ask, event, journal
 
 
 def run_row(folder):
-    """What the journal knows of the clock of its only run."""
+    """Return what the journal knows of the clock of its only run."""
     columns = "started_at, clock_synced, clock_how, synced_at, offset_s"
     return ask(folder, f"SELECT {columns} FROM runs")[0]
 

@@ -45,7 +45,7 @@ def told(type_="new", id_="ab12cd34" * 4, **more):
 
 
 def kinds(path):
-    """How many lines of each kind a file has."""
+    """Return how many lines of each kind a file has."""
     return Counter(json.loads(line)["kind"] for line in path.read_text().splitlines())
 
 

@@ -40,7 +40,7 @@ class Path2D:
         return heading
 
     def walks(self, time_s: float) -> bool:
-        """Whether it moves at this moment."""
+        """Return whether it moves at this moment."""
         return abs(self.x(time_s + 0.05) - self.x(time_s - 0.05)) > 1e-6
 
 
@@ -81,7 +81,7 @@ class Animal:
         return x0 / size_wh[0], y0 / size_wh[1], (x1 - x0) / size_wh[0], (y1 - y0) / size_wh[1]
 
     def whole(self, time_s: float, size_wh: tuple[int, int]) -> bool:
-        """Whether all of it is inside the frame."""
+        """Return whether all of it is inside the frame."""
         left, top = self.corner(time_s)
         return left >= 0 and top >= 0 and left + self._width <= size_wh[0] and top + self._height <= size_wh[1]
 

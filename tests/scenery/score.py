@@ -38,12 +38,12 @@ class Outcome:
 
     @property
     def in_time(self) -> bool:
-        """Whether the bear raised the alarm soon enough."""
+        """Return whether the bear raised the alarm soon enough."""
         return self.delay_s is not None and self.delay_s <= IN_TIME_S + 1e-6
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing but the bear raised the alarm."""
+        """Return whether nothing but the bear raised the alarm."""
         return not self.wrong
 
 

@@ -55,7 +55,7 @@ def world(seed: int = 0, count: int = 480) -> tuple[list[Picture], np.ndarray]:
 
 
 def embedded(pictures: list[Picture], features: np.ndarray, tiny: np.ndarray | None = None) -> Embedded:
-    """What ``embed`` would have made of them; miniatures of noise are like no other."""
+    """Return what ``embed`` would have made of them; miniatures of noise are like no other."""
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 255, (len(pictures), TINY, TINY)).astype(np.uint8)
     wide = np.concatenate([features, np.zeros((len(features), 1), np.float32)], axis=1)

@@ -77,7 +77,7 @@ def press(window: Any, keys: str) -> None:
 
 
 def verdicts(window: Any) -> list[str]:
-    """What stands on each card."""
+    """Return what stands on each card."""
     found: list[str] = window.locator(".card .was").all_inner_texts()
     return found
 

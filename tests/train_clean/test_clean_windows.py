@@ -78,7 +78,7 @@ def shows(window: Any, words: str, cards: list[str]) -> None:
 
 
 def kept(window: Any) -> int:
-    """How many rows the browser keeps."""
+    """Return how many rows the browser keeps."""
     found: int = window.evaluate("Object.keys(localStorage).filter((key) => key.includes('\\n')).length")
     return found
 

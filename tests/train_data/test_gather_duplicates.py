@@ -95,7 +95,7 @@ def test_plain_pictures_are_compared_too():
 
 
 def as_documented(mine: NDArray[np.uint8], other: NDArray[np.uint8], fixed_camera: bool) -> bool:
-    """Whether two pictures of near hashes are copies: every pair compared in full, without a screen."""
+    """Return whether two pictures of near hashes are copies: every pair compared in full, without a screen."""
 
     def grey(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (256, 256), interpolation=cv2.INTER_AREA)

@@ -33,7 +33,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> list[Picture]:
 
 
 def parts(pictures: tuple[Picture, ...]) -> set[tuple[str, str]]:
-    """What each is called, and which look it is."""
+    """Return what each is called, and which look it is."""
     return {(kind_of(each), each.note.split("part=")[1].partition(";")[0].split("-")[0]) for each in pictures}
 
 

@@ -51,7 +51,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def session(pictures: Path, tmp_path: Path) -> Session:
-    """What the command makes of them."""
+    """Return what the command makes of them."""
     catalog = read_catalog(pictures)
     begun = Begun(str(pictures), {}, [], [], None, [], None, False, catalog.digest)
     return Session(catalog, split_catalog(catalog, 7), tmp_path / "run", None, {}, PictureCache(), begun)

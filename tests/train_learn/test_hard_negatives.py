@@ -49,7 +49,7 @@ def free(tmp_path: Path) -> Path:
 
 
 def dice(seed: int) -> np.random.Generator:
-    """Where small windows are."""
+    """Return where small windows are."""
     return np.random.default_rng(seed)
 
 

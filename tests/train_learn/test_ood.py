@@ -37,7 +37,7 @@ def domain(count: int = 300, seed: int = 0) -> Tensor:
 
 
 def scores(score: OodScore, pooled: Tensor) -> np.ndarray:
-    """What it says of features."""
+    """Return what it says of features."""
     with torch.inference_mode():
         found: np.ndarray = score(pooled).numpy()
     return found

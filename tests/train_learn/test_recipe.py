@@ -72,7 +72,7 @@ def test_a_wrong_value_is_one_sentence(changes: dict[str, Any], words: str) -> N
 
 
 def read(file: Path) -> Recipe:
-    """What is built in, with a file's values."""
+    """Return what is built in, with a file's values."""
     return changed(Recipe(), recipe_values(file), str(file))
 
 

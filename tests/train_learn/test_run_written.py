@@ -83,7 +83,7 @@ def train(path: Path, out: Path, seed: int, **changes: Any) -> Split:
 
 
 def held(folder: Path) -> dict[str, bytes]:
-    """What a folder holds."""
+    """Return what a folder holds."""
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 

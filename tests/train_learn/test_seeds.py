@@ -13,7 +13,7 @@ from train.learn.seeds import Spread, spread_text, train_seeds
 
 
 def figures(recall: float) -> dict[str, Any]:
-    """What a training returns."""
+    """Return what a training returns."""
     return {"error_rate": 0.1, "bear_recall": recall, "false_positive_rate": 0.01, "temperature": 1.0, "crops": 9}
 
 

@@ -62,7 +62,7 @@ class Look(Callback):
 
 
 def fitted() -> dict[str, Any]:
-    """What one process saw and learned; each starts elsewhere and shuffles otherwise."""
+    """Return what one process saw and learned; each starts elsewhere and shuffles otherwise."""
     torch.manual_seed(rank())
     items = torch.arange(ITEMS, dtype=torch.float32)[:, None]
     data = torch.utils.data.TensorDataset(items, items.sin())

@@ -100,7 +100,7 @@ def done(*words: str) -> None:
 
 
 def told() -> list[str]:
-    """What the watch has written of bears: new, update, end."""
+    """Return what the watch has written of bears: new, update, end."""
     file = WORK / "events.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     return [event["type"] for event in map(json.loads, lines) if event["kind"] == "bear"]
