@@ -1,7 +1,7 @@
 """The whole alarm, put together from settings.
 
 ``Alarm`` is what ``bear-alarm watch`` runs: a ``CameraThread`` for each camera, with the watcher that ``make_watcher``
-makes; the alerts (``edge.alert.dispatch``); the pictures (``edge.record.evidence``); the model; ``SelfMonitor``, which
+makes; the alerts (``edge.alert.dispatch``); the pictures (``edge.record.recorder``); the model; ``SelfMonitor``, which
 asks the machine and the model how they are; and ``ReviewPoller``, which hands people's reviews to the cameras.
 """
 
@@ -29,8 +29,8 @@ from edge.device.sensors import Board, Reading
 from edge.device.telemetry import PART, Heartbeat, Server, stats_of
 from edge.errors import OptionError, SourceError
 from edge.files import made_state_folder, make_folder
-from edge.record.evidence import EvidenceWriter
 from edge.record.journal import Clock
+from edge.record.recorder import MediaWriter
 from edge.record.trace import Trace
 from edge.run import EventFactory
 from edge.settings import Camera, HealthSettings, Settings
@@ -50,7 +50,7 @@ RESTART_S = 1.0  # after an internal error a camera is watched again, later each
 MAX_RESTART_S = 30.0
 GONE_S = 3.0  # a camera lets go within a second or two
 LET_GO_S = 5.0  # and what is going on before it is ended and told
-MOST_CROPS = 12  # a frame
+MAX_CROPS = 12  # a frame
 MAX_CROPS_ARRIVED = 100  # of a picture that nothing hurries
 REVIEWS_EVERY_S = 1.0
 START_S = 15.0  # what opening a camera may take
@@ -76,8 +76,8 @@ class Alarm:
         self.settings = settings
         self.clock: Clock = before.clock if before else Clock()
         self.run: EventFactory = before.run if before else EventFactory(clock_synced=self.clock.synced)
-        self.posts: list[CameraThread] = []
-        self.writer: EvidenceWriter | None = None
+        self.threads: list[CameraThread] = []
+        self.writer: MediaWriter | None = None
         self.trace: Trace | None = None
         self.alerting: Alerting | None = None
         self.condition: SelfMonitor | None = None  # there is one for cameras
@@ -119,7 +119,7 @@ class Alarm:
         self.alerting.evidence = self.writer
         self._shared = Shared(self.classifier, self.run, self.writer, self.trace, self._share)
         for camera, opened in zip(settings.cameras, tuple(self._opened), strict=True):
-            self.posts.append(self._post(camera, opened))
+            self.threads.append(self._camera_thread(camera, opened))
         self.alerting.watching = self._watching
         self.alerting.stats = self._stats
         if live:
@@ -127,7 +127,7 @@ class Alarm:
         self.alerting.more = self._parts
         if self.alerting.journal:
             self.reviews = ReviewPoller(
-                self.alerting.journal, lambda: self.posts, lambda: self.classifier.card.alarm_labels
+                self.alerting.journal, lambda: self.threads, lambda: self.classifier.card.alarm_labels
             )
 
     def ask(self, name: str, part: Ask) -> None:
@@ -147,15 +147,15 @@ class Alarm:
         """Say what cannot work, and begin to watch."""
         assert self.alerting
         self.alerting.tick()
-        for post in self.posts:
-            post.start()
+        for thread in self.threads:
+            thread.start()
         if self.condition:
             self.condition.start()
 
     @property
     def alive(self) -> bool:
         """Return True if any camera is still watched."""
-        return any(post.alive for post in self.posts)
+        return any(thread.alive for thread in self.threads)
 
     def tick(self, now: float) -> None:
         """Call it about ten times a second; ``now``: time.monotonic()."""
@@ -169,14 +169,14 @@ class Alarm:
     def status(self, now: float | None = None) -> Status:
         """Return how all of it is now; from any thread."""
         now = time.monotonic() if now is None else now
-        alerting, posts = self.alerting, tuple(self.posts)
+        alerting, threads = self.alerting, tuple(self.threads)
         assert alerting
-        known = [crop_s for post in posts if (crop_s := post.watcher.budget.crop_s) is not None]
+        known = [crop_s for thread in threads if (crop_s := thread.watcher.budget.crop_s) is not None]
         status = Status(
             version=__version__,
             model=self.classifier.name,
             uptime_s=now - self._began,
-            cameras=tuple(post.status(now) for post in posts),
+            cameras=tuple(thread.status(now) for thread in threads),
             sinks=tuple(
                 SinkStatus(each.name, each.failures, each.dropped, each.hung, each.problem())
                 for each in alerting.workers
@@ -186,7 +186,7 @@ class Alarm:
                 for each in alerting.deliverers
             ),
             problems=alerting.problems,
-            alarms=sum(post.watcher.publisher.told["new"] for post in posts),
+            alarms=sum(thread.watcher.publisher.counts["new"] for thread in threads),
             crop_ms=max(known) * 1000.0 if known else None,
             durable=alerting.journal.durable if alerting.journal else None,
         )
@@ -194,8 +194,8 @@ class Alarm:
 
     def let_go(self) -> None:
         """Let go of all cameras, side by side, and end the watching."""
-        end_all(self.posts)
-        self.failed += [post.failed for post in self.posts if post.failed]
+        end_all(self.threads)
+        self.failed += [thread.failed for thread in self.threads if thread.failed]
 
     def close(self, within_s: float, *, keep: bool = False) -> None:
         """Finish what waits to be published and kept, for at most so many seconds.
@@ -219,7 +219,7 @@ class Alarm:
                 last_first.callback(lambda: trace.close(left_s()))
             if writer := self.writer:  # the journal gets the last pictures
                 last_first.callback(lambda: writer.close(left_s()))
-            for opened in (*self._opened, *(post.source for post in self.posts)):
+            for opened in (*self._opened, *(thread.source for thread in self.threads)):
                 last_first.callback(opened.close)
 
     def drop(self) -> None:
@@ -230,7 +230,7 @@ class Alarm:
     def _share(self) -> float:
         return self.condition.share() if self.condition else 1.0
 
-    def _post(self, camera: Camera, source: Source) -> CameraThread:
+    def _camera_thread(self, camera: Camera, source: Source) -> CameraThread:
         assert self.alerting
         watcher = make_watcher(source, camera, self._shared, self.alerting.sinks)
         connect(source, watcher)
@@ -247,7 +247,7 @@ class Alarm:
 
     def _watching(self, camera: str) -> bool:
         now = time.monotonic()
-        return any(post.fresh(now) for post in tuple(self.posts) if post.camera.name == camera)
+        return any(thread.fresh(now) for thread in tuple(self.threads) if thread.camera.name == camera)
 
 
 class CameraThread:
@@ -329,7 +329,7 @@ class CameraThread:
             fresh=self.fresh(now) or self.played,  # nothing is missed of a clip that is over
             frame_age_s=None if frame_at is None else now - frame_at,
             alive_age_s=now - beat,
-            frames=self.watcher.tally.frames,
+            frames=self.watcher.stats.frames,
             fps=self.source.fps,
             trouble="; ".join(trouble.detail for trouble in told) or None,
             reopened=self.source.reopened,
@@ -345,7 +345,7 @@ class CameraThread:
     def _keep_looking(self) -> None:
         pause_s, said = RESTART_S / 2, ""
         while True:
-            before = self.watcher.tally.frames
+            before = self.watcher.stats.frames
             try:
                 self.watcher(self.source)
                 return
@@ -361,7 +361,7 @@ class CameraThread:
                     return
                 said, fault = words, error
             self._try(partial(self.watcher.failed, self.camera.name, fault))
-            looked = self.watcher.tally.frames > before
+            looked = self.watcher.stats.frames > before
             pause_s = RESTART_S if looked else min(2 * pause_s, MAX_RESTART_S)
             self._alive_at = time.monotonic()
             self._wait(pause_s)
@@ -380,7 +380,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     from edge.alert.events import EventPublisher
     from edge.decide.alarms import Decider
     from edge.decide.repeat_alarms import RepeatAlarmFilter
-    from edge.detect.camera_check import LensCheck
+    from edge.detect.camera_check import CameraCheck
     from edge.detect.frame_rate import CropBudget, FrameRateControl
     from edge.detect.sequences import ArrivingMotion
     from edge.device.health import slowest_fps
@@ -397,7 +397,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
         else None
     )
     # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
-    budget = CropBudget(settings.frame_s if live else None, most=MAX_CROPS_ARRIVED if single_images else MOST_CROPS)
+    budget = CropBudget(settings.frame_s if live else None, most=MAX_CROPS_ARRIVED if single_images else MAX_CROPS)
     context = classifier.card.crop.context
     pace = FrameRateControl(
         settings.quiet_fps,
@@ -419,7 +419,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
         settings,
         pace=pace if live else None,
         budget=budget,
-        lens=LensCheck() if live else None,
+        camera_check=CameraCheck() if live else None,
         single_images=single_images,
         trace=shared.trace,
         motion=ArrivingMotion(settings.masks) if single_images else None,
@@ -564,18 +564,17 @@ class SelfMonitor:
 class ReviewPoller:
     """Looks into the journal once a second, in a thread of its own, and hands on what is new.
 
-    ``posts`` are those of now. ``alarm_labels`` are the card's: what was called otherwise is no bear, and its alarm was
-    wrong.
+    ``threads``: of the cameras, now. ``alarm_labels`` are the card's: another label is no bear, its alarm wrong.
     """
 
     def __init__(
         self,
         journal: Journal,
-        posts: Callable[[], Sequence[CameraThread]],
+        threads: Callable[[], Sequence[CameraThread]],
         alarm_labels: Callable[[], Collection[str]],
     ) -> None:
         self._journal = journal
-        self._posts = posts
+        self._threads = threads
         self._alarm_labels = alarm_labels
         self._row = 0  # the last that was handed on
         self._watchers: list[Watcher] = []  # to which
@@ -590,16 +589,16 @@ class ReviewPoller:
 
     def look(self) -> None:
         """Hand on what was said since the last look; all of it where there are watchers that know nothing yet."""
-        watchers = [post.watcher for post in tuple(self._posts())]
+        watchers = [thread.watcher for thread in tuple(self._threads())]
         if any(watcher not in self._watchers for watcher in watchers):
             self._row = 0
         self._watchers = watchers
         for said in self._journal.reviews(self._row):
             self._row = said.row
             wrong = said.verdict == "wrong" or (said.label is not None and said.label not in self._alarm_labels())
-            for post in tuple(self._posts()):
-                if post.camera.name == said.event.camera:
-                    _hand_on(post.watcher, said, wrong=wrong)
+            for thread in tuple(self._threads()):
+                if thread.camera.name == said.event.camera:
+                    _hand_on(thread.watcher, said, wrong=wrong)
 
     def close(self, within_s: float) -> None:
         """No more of it."""
@@ -619,20 +618,20 @@ def evidence_writer(
     *,
     default: Path = DEFAULT,
     written: Callable[[Event, Path], object] | None = None,
-) -> EvidenceWriter | None:
+) -> MediaWriter | None:
     """Return the writer. A disk that fails now is tried again; a folder that can never be is an error if named.
 
     A default folder that cannot be, or may not be made here, is gone without; so is all of it where none is kept.
     """
     if not settings.keep:
         return None
-    from edge.record.evidence import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB
+    from edge.record.recorder import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB
 
     place = (settings.folder or default).expanduser().absolute()  # events name it, and are read from elsewhere
     try:
         if settings.folder is None and not _may_be_made(place):
             raise OptionError(f"{place}: cannot keep evidence there (Permission denied)")
-        return EvidenceWriter(
+        return MediaWriter(
             place,
             quota_mb=QUOTA_MB if settings.quota_mb is None else settings.quota_mb,
             reserve_mb=RESERVE_MB if settings.reserve_mb is None else settings.reserve_mb,
@@ -670,22 +669,22 @@ def connect(source: Source, watcher: Watcher) -> None:
     source.report_to(report, report_main)
 
 
-def end_all(posts: Sequence[CameraThread]) -> None:
+def end_all(threads: Sequence[CameraThread]) -> None:
     """Let go of their cameras, side by side, for each may take a second; and wait for the end of the watching."""
-    closing = [threading.Thread(target=post.let_go, name="letting go", daemon=True) for post in posts]
-    for thread in closing:
-        thread.start()
+    closing = [threading.Thread(target=each.let_go, name="letting go", daemon=True) for each in threads]
+    for helper in closing:
+        helper.start()
     until = time.monotonic() + GONE_S
-    for thread in closing:
-        thread.join(max(0.0, until - time.monotonic()))
+    for helper in closing:
+        helper.join(max(0.0, until - time.monotonic()))
     until = time.monotonic() + LET_GO_S
-    for post in posts:
-        post.join(until - time.monotonic())
+    for thread in threads:
+        thread.join(until - time.monotonic())
 
 
-def complaints(posts: Sequence[CameraThread]) -> list[str]:
+def complaints(threads: Sequence[CameraThread]) -> list[str]:
     """Return what ended sources that gave no more frames, a sentence each."""
-    return [str(post.failed) for post in posts if isinstance(post.failed, SourceError)]
+    return [str(thread.failed) for thread in threads if isinstance(thread.failed, SourceError)]
 
 
 @dataclass(frozen=True)
@@ -694,7 +693,7 @@ class Shared:
 
     classifier: Classifier
     run: EventFactory  # the numbers of the events
-    writer: EvidenceWriter | None = None
+    writer: MediaWriter | None = None
     trace: Trace | None = None
     share: Callable[[], float] = lambda: 1.0  # of the frame rates, kept up in heat and at low voltage
 

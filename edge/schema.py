@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 Picture = NDArray[np.uint8]  # (H, W, 3) BGR
 Luma = NDArray[np.uint8]  # (h, w) brightness, 0 to 255
 BoxXYWH = tuple[float, float, float, float]  # left, top, width, height; fractions of the frame
-RegionKind = Literal["motion", "sweep", "track"]
+RegionKind = Literal["motion", "scan", "track"]
 EventKind = Literal["bear", "camera", "health", "test"]
 EventType = Literal["new", "update", "end"]
 TroubleKind = Literal["gone", "frozen", "black", "white", "covered", "blurred", "moved", "unsteady", "main_gone"]
@@ -67,7 +67,7 @@ class Frame:
     handed_over: float = 0.0  # time.monotonic(), seconds
     media_time_s: float | None = None  # seconds into a file; None on a live source
     luma: Luma | None = None  # what motion looks at, where the source has it apart (a Pi's Y plane, a sub-stream)
-    again: bool = False  # the first frame after the camera was away: whatever was known of the place is old
+    discontinuity: bool = False  # the first frame after the camera was away: whatever was known of the place is old
     frozen_s: float = 0.0  # for how long a live camera has given this very picture: it tells nothing new
     file: str | None = None  # of a source of pictures: which one it is
     jpeg: bytes | None = None  # ``picture`` as the camera compressed it, full size, not yet turned by its Exif
@@ -87,7 +87,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of the frame worth a look: what moved, a followed animal, or what a look at all of it ("sweep") found."""
+    """A part of the frame worth a look: what moved, a followed animal, or what a look at all of it ("scan") found."""
 
     box_xywh: BoxXYWH
     kind: RegionKind

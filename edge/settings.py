@@ -16,7 +16,7 @@ from edge.detect.zones import Polygon, Zone
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.alert.mqtt_settings import Settings as MqttSettings
+    from edge.alert.mqtt_settings import MqttSettings
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class AlertSettings:
 
 @dataclass(frozen=True)
 class EvidenceSettings:
-    """Settings of the evidence kept. None: the default of ``edge.record.evidence``."""
+    """Settings of the evidence kept. None: the default of ``edge.record.recorder``."""
 
     keep: bool = True
     folder: Path | None = None  # None: ./evidence, or in the state folder under a service

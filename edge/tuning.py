@@ -191,9 +191,9 @@ def listen(
     decider = Peaks(clip, rule, levels, settings.zones)
     watcher = Watcher(scorer, rule, EventPublisher(), settings, decider=decider)
     watcher(frames)
-    count = watcher.tally.frames
+    count = watcher.stats.frames
     # From the first frame to the last; each stands for a while, the last one too.
-    seconds = watcher.tally.footage_s * count / max(count - 1, 1)
+    seconds = watcher.stats.footage_s * count / max(count - 1, 1)
     return Heard(clip, seconds, tuple(len(decider.news[level]) for level in levels), decider.highest())
 
 
@@ -204,7 +204,7 @@ def choose(heard: Iterable[Heard], rule: Rule, levels: Sequence[float], budget: 
     found = []
     for number, alarm_at in enumerate(levels):
         at, alarms = replace(rule, alarm_at=alarm_at), sum(clip.alarms[number] for clip in clips)
-        at_most = most_alarms(alarms) / hours * PERIODS_H[budget.period] if hours > 0 else math.inf
+        at_most = max_alarms(alarms) / hours * PERIODS_H[budget.period] if hours > 0 else math.inf
         found.append(Level(alarm_at, alarms, at_most, at.seconds_at_best, at.frames_at_best))
     return Tuned(
         budget=budget,
@@ -224,7 +224,7 @@ def _from(levels: Sequence[Level], good: Callable[[Level], bool]) -> Level | Non
     return levels[bad + 1] if bad + 1 < len(levels) else None
 
 
-def most_alarms(count: int) -> float:
+def max_alarms(count: int) -> float:
     """Return the mean at which ``count`` or fewer alarms come with a chance of 5 % (Garwood 1936), 3 for none."""
     if count == 0:
         return 3.0
@@ -294,7 +294,7 @@ def reels_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, Trac
     return [(path, reel) for path, reel in found if reel in reels]
 
 
-def least_level(reels: Sequence[TraceRun]) -> float:
+def min_level(reels: Sequence[TraceRun]) -> float:
     """Return the level that live cameras alarmed at: below it their traces say nothing; 0 if nothing limits it."""
     live = (moment for reel in reels if reel.live for moment in reel.moments)
     return min((standing.alarm_at for moment in live for standing in moment.standings), default=0.0)

@@ -11,7 +11,7 @@ from edge.alert.events import ENDED_WORDS, UNSEEN_WORDS, EventPublisher
 from edge.decide.alarms import SAME_S, UNSEEING, Decider, Decision, EndHold
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter, thumbnail
-from edge.detect.camera_check import LensCheck
+from edge.detect.camera_check import CameraCheck
 from edge.detect.camera_faults import FaultDebouncer
 from edge.detect.frame_rate import CropBudget, FrameRateControl, LoopStats, ScanTimer
 from edge.detect.frame_scan import Scorer, scan_of
@@ -33,7 +33,7 @@ FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear"
 class Watcher:
     """Everything the alarm remembers of one camera.
 
-    A live camera has a ``pace``, a ``budget`` of crops that follows what this machine can do, and a ``lens`` check;
+    A live camera has a ``pace``, a ``budget`` of crops that follows what this machine can do, and a ``camera_check``;
     a file has none of them, and gives the same events on every machine. Pictures that are ``single_images`` one by one
     are each looked at whole, and the schedule goes by when they come, for their camera's own clock may be wrong.
     ``scan`` says what is in a picture as a whole, on the scale of the crops' scores; left out, it is the frame scan.
@@ -50,7 +50,7 @@ class Watcher:
         pace: FrameRateControl | None = None,
         budget: CropBudget | None = None,
         single_images: bool = False,
-        lens: LensCheck | None = None,
+        camera_check: CameraCheck | None = None,
         trace: Callable[[Moment], object] | None = None,
         motion: Callable[[Frame], Motion] | None = None,
         decider: Decider | None = None,
@@ -70,12 +70,12 @@ class Watcher:
             rule, zones=settings.zones, schedule=settings.schedule, repeat_alarms=RepeatAlarmFilter()
         )
         self.night = Night()
-        self.lens = lens
+        self.camera_check = camera_check
         self.troubles = FaultDebouncer()
         self.budget = budget or CropBudget()
         self.single_images = single_images
         self.pace = pace
-        self.tally = LoopStats()
+        self.stats = LoopStats()
         self._last: tuple[Frame, Motion] | None = None
         self._checked_at: float | None = None
         self._camera = ""
@@ -128,20 +128,20 @@ class Watcher:
         others = [region for region in motion.regions if region not in own]
         moving += self._turn(others, most - followed - len(moving))
         tracks = self._turn(self.tracker.regions(moving), most - len(moving))
-        return [*moving, *tracks, *([Region(WHOLE, "sweep")] if whole else [])]
+        return [*moving, *tracks, *([Region(WHOLE, "scan")] if whole else [])]
 
     def _turn(self, regions: Sequence[Region], most: int) -> list[Region]:
         """So many of the regions at most; others in the next frame, so that none is skipped for ever."""
         if len(regions) <= most:
             return list(regions)
-        start = self.tally.frames * most % len(regions)
+        start = self.stats.frames * most % len(regions)
         return [*regions[start:], *regions[:start]][:most]
 
     def score(self, frame: Frame, regions: Sequence[Region]) -> list[Score]:
         """Score the regions; of the whole picture, the bears that the frame scan finds in it."""
         if not regions:
             return []
-        image, crops = self.cover(frame.image), [region for region in regions if region.kind != "sweep"]
+        image, crops = self.cover(frame.image), [region for region in regions if region.kind != "scan"]
         started = time.perf_counter()
         scores = self.scorer.score(image, crops) if crops else []
         cropped = time.perf_counter()
@@ -174,8 +174,8 @@ class Watcher:
         now = frame.handed_over if frame.media_time_s is None else frame.time
         if self._checked_at is not None and now - self._checked_at < CHECK_S:
             return []
-        if self.lens and motion.grey is not None:
-            self._seen = self.lens(motion.grey, frame.time)
+        if self.camera_check and motion.grey is not None:
+            self._seen = self.camera_check(motion.grey, frame.time)
         return self._hear(frame.camera, now, frame.media_time_s)
 
     def before_next(self, change: Callable[[Frame], object]) -> None:
@@ -245,7 +245,7 @@ class Watcher:
     def _sees(self, frame: Frame) -> bool:
         """Return True if what is not found in this frame is not there, as far as is known of the camera."""
         seeing = not any(trouble.kind in UNSEEING for trouble in self._seen)
-        return seeing and frame.frozen_s < SAME_S and (self.single_images or not frame.again)
+        return seeing and frame.frozen_s < SAME_S and (self.single_images or not frame.discontinuity)
 
     def _end_bears(self, why: str, ended: Sequence[Decision]) -> list[Event]:
         """End every open bear event, and say why."""
@@ -278,12 +278,12 @@ class Watcher:
                 told,
                 [trouble.detail for trouble in self.troubles.now],
                 threshold=self.rule.threshold_for(night=bool(self.night.night)),
-                frame_ms=self.tally.frame_ms[-1],
+                frame_ms=self.stats.frame_ms[-1],
             )
         )
 
     def _count(self, frame: Frame, regions: Sequence[Region], started: float) -> None:
-        tally = self.tally
+        tally = self.stats
         self._source_troubles.pop(OURS, None)
         tally.first_time = frame.time if tally.first_time is None else tally.first_time
         tally.footage_s = frame.time - tally.first_time

@@ -197,6 +197,9 @@ def test_make_says_what_is_missing(tmp_path: Path, lacks: str, said: str):
 
 # Names that the code no longer uses, and what it says instead: a search for the old one finds nothing.
 RETIRED = [
+    "LensCheck",
+    "CameraEvidence",
+    "EvidenceWriter",
     "Offenders",
     "Happening",
     "Alongside",

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 from edge.detect.card import Threshold
 from edge.detect.odds import logit
-from edge.tuning import most_alarms
+from edge.tuning import max_alarms
 from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS
 
 # Probabilities, and the temperature and thresholds that are fitted on the tuning part.
@@ -217,7 +217,7 @@ def false_alarm_bound(alarms: int, hours: float) -> FalseAlarms:
     """
     if hours <= 0:
         return FalseAlarms(alarms, 0.0, None)
-    return FalseAlarms(alarms, hours, most_alarms(alarms) / hours * 24)
+    return FalseAlarms(alarms, hours, max_alarms(alarms) / hours * 24)
 
 
 # Intervals for crops that are not independent: several of one picture are less than as many pictures.

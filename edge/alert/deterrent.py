@@ -143,7 +143,7 @@ class Deterrent:
         self._wall = wall
         self._room_s = 0.0
         self._bears: set[str] = set()  # ids of the events it goes on for
-        self._stint = StoppableThread(self._play, "the deterrent")
+        self._thread = StoppableThread(self._play, "the deterrent")
         self._begun = threading.Event()
 
     def wanted(self, event: Event) -> bool:
@@ -159,13 +159,13 @@ class Deterrent:
 
     def close(self) -> None:
         """Silence and darkness for good, within a moment; from any thread and as often as you like."""
-        self._stint.close()
+        self._thread.close()
         for part in (*self.noises.values(), *self.lamps):
             try:
                 part.close()
             except Exception as error:  # the others must be silenced all the same
                 log.warning("the deterrent: %s", error or type(error).__name__)
-        self._stint.stop(TIDY_S)
+        self._thread.stop(TIDY_S)
 
     def next_sound(self) -> str:
         """Choose a sound: each once in random order, then all of them again; none twice running."""
@@ -177,7 +177,7 @@ class Deterrent:
         return self._last
 
     def _start(self, event: Event) -> None:
-        if self._stint.going:
+        if self._thread.going:
             self._bears.add(event.id)
             return
         room_s = self._budget(self._clock(), self._wall())
@@ -189,7 +189,7 @@ class Deterrent:
         self._bears = {event.id}
         self._room_s, self.problem = room_s, None
         self._begun.clear()
-        self._stint.run_for(room_s + BEGUN_S)
+        self._thread.run_for(room_s + BEGUN_S)
         if not self._begun.wait(BEGUN_S):
             raise DeterrentError("the deterrent has not begun")
         if self.problem:
@@ -198,23 +198,23 @@ class Deterrent:
     def _gone(self, id_: str) -> None:
         if id_ in self._bears:
             self._bears.discard(id_)
-            if not self._bears and self._stint.going:
+            if not self._bears and self._thread.going:
                 log.info("the deterrent ends, for the bear is gone")
-                self._stint.stop(2.0)  # the next alarm must not find it still ending
+                self._thread.stop(2.0)  # the next alarm must not find it still ending
 
-    def _play(self, stint: StoppableThread) -> None:
+    def _play(self, thread: StoppableThread) -> None:
         """In a thread of its own: noises and pauses, until the time is used up or the bear is gone."""
         end = time.monotonic() + self._room_s
         try:
             while (left_s := end - time.monotonic()) >= self.limits.sound_s[0]:
-                self._sound(stint, min(self._chance.uniform(*self.limits.sound_s), left_s))
-                if stint.wait(self._chance.uniform(*self.limits.pause_s)):
+                self._sound(thread, min(self._chance.uniform(*self.limits.sound_s), left_s))
+                if thread.wait(self._chance.uniform(*self.limits.pause_s)):
                     return
         finally:
             self._begun.set()
             self._budget.ended(self._clock())
 
-    def _sound(self, stint: StoppableThread, seconds: float) -> None:
+    def _sound(self, thread: StoppableThread, seconds: float) -> None:
         """Make one noise, with the lamps."""
         noise, end = self.noises[self.next_sound()], time.monotonic() + seconds
         on_s, off_s = self._chance.choice(FLASHES)
@@ -222,7 +222,7 @@ class Deterrent:
             self._try(lamp.start, seconds, (on_s, off_s) if off_s else None)
         self._try(noise.start, seconds)
         self._begun.set()
-        stint.wait(max(end - time.monotonic(), 0.0))
+        thread.wait(max(end - time.monotonic(), 0.0))
         for part in (noise, *self.lamps):
             self._try(part.stop)
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from edge.alert.gpio import Gpio
     from edge.alert.sound import Sound
     from edge.record.database import RunLock
-    from edge.record.evidence import EvidenceWriter
     from edge.record.journal import Clock, Journal
     from edge.record.outbox import Channel, Message, Route
+    from edge.record.recorder import MediaWriter
     from edge.run import EventFactory
     from edge.schema import Event
     from edge.settings import AlertSettings
@@ -83,7 +83,7 @@ class Alerting:
         self.watching: Callable[[str], bool] = lambda camera: False
         self.stats: Callable[[], Mapping[str, object]] = dict
         self.more: Callable[[], Mapping[str, Ask]] = dict
-        self.evidence: EvidenceWriter | None = None
+        self.evidence: MediaWriter | None = None
         self.sinks: list[Sink] = []
         self._began = time.monotonic()
         self._looked = 0.0
@@ -252,25 +252,25 @@ class LocalSinks:
         self.missing = Unavailable()
         self._answered = answered
         self._plans: dict[Hashable, SinkSpec] = {}  # all sinks of the settings, in the order of notification
-        self._told: dict[Hashable, _Told] = {}
+        self._running: dict[Hashable, _RunningSink] = {}
 
     @property
     def workers(self) -> list[Worker[Event]]:
         """In the order in which they are called."""
-        return [each.worker for each in self._told.values()]
+        return [each.worker for each in self._running.values()]
 
     @property
     def parts(self) -> dict[str, Ask]:
         """Whom health asks, by name."""
         parts = self.missing.parts
-        for each in self._told.values():
+        for each in self._running.values():
             parts[each.worker.name] = partial(_either, each.worker.problem, each.local.problem)
         return parts
 
     @property
     def sure(self) -> set[str]:
         """Parts whose problem does not pass within a moment."""
-        return {*self.missing.why, *(each.worker.name for each in self._told.values() if each.local.problem())}
+        return {*self.missing.why, *(each.worker.name for each in self._running.values() if each.local.problem())}
 
     def make(self, settings: AlertSettings) -> None:
         """Make the sinks that these settings name. Raises OptionError for what can never work."""
@@ -281,17 +281,17 @@ class LocalSinks:
         """Once a minute, what does not work is tried again; whether ``workers`` are others by that."""
         if not self.missing.due(now):
             return False
-        for each in self._told.values():
+        for each in self._running.values():
             if each.local.problem():
                 _beside(each.plan.name, each.local.try_again)
-        made = self._made([plan for key, plan in self._plans.items() if key not in self._told], again=True)
+        made = self._made([plan for key, plan in self._plans.items() if key not in self._running], again=True)
         self._take(made)
         return bool(made)
 
     def silence(self) -> None:
         """Noises and relays off, for good, within half a second."""
         threads = []
-        for call in [each.local.silence for each in self._told.values() if each.local.silence]:
+        for call in [each.local.silence for each in self._running.values() if each.local.silence]:
             thread = threading.Thread(target=call, name="silence", daemon=True)
             try:
                 thread.start()
@@ -303,18 +303,18 @@ class LocalSinks:
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
 
-    def _take(self, made: dict[Hashable, _Told]) -> None:
+    def _take(self, made: dict[Hashable, _RunningSink]) -> None:
         """Tell these too."""
-        self._told = {key: told for key in self._plans if (told := made.get(key) or self._told.get(key))}
+        self._running = {key: told for key in self._plans if (told := made.get(key) or self._running.get(key))}
 
-    def _made(self, plans: Sequence[SinkSpec], *, again: bool = False) -> dict[Hashable, _Told]:
+    def _made(self, plans: Sequence[SinkSpec], *, again: bool = False) -> dict[Hashable, _RunningSink]:
         """Return each that can be made, ready and with its worker; none is made where one can never work."""
-        made: dict[Hashable, _Told] = {}
+        made: dict[Hashable, _RunningSink] = {}
         try:
             for plan in plans:
                 local = self.missing.make(plan.name, plan.make, again=again)
                 if local:
-                    made[plan.key] = _Told(plan, local, self._worker(plan, local))
+                    made[plan.key] = _RunningSink(plan, local, self._worker(plan, local))
                     _beside(plan.name, local.try_again)
         except BaseException:
             _close(list(made.values()), 0.0)
@@ -813,7 +813,7 @@ def _pin(words: str, option: str) -> Gpio:
 
 
 @dataclass(frozen=True, eq=False)
-class _Told:
+class _RunningSink:
     """One of them."""
 
     plan: SinkSpec
@@ -821,7 +821,7 @@ class _Told:
     worker: Worker[Event]
 
 
-def _close(told: Sequence[_Told], within_s: float) -> None:
+def _close(told: Sequence[_RunningSink], within_s: float) -> None:
     """Have them finish what they have in hand, and be silent."""
     until = time.monotonic() + within_s
     for each in told:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from edge.background import Sink
 from edge.decide.alarms import Decision
-from edge.detect.camera_faults import Report
+from edge.detect.camera_faults import FaultReport
 from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark
-from edge.record.evidence import CameraEvidence
+from edge.record.recorder import CameraRecorder
 from edge.run import EventFactory
 from edge.schema import Event, Frame, Score
 
@@ -53,7 +53,7 @@ class EventPublisher:
         *,
         model: str | None = None,
         context: float = 1.0,
-        evidence: CameraEvidence | None = None,
+        evidence: CameraRecorder | None = None,
         run: EventFactory | None = None,
     ) -> None:
         self.sinks = sinks  # others may stand in it any time
@@ -61,7 +61,7 @@ class EventPublisher:
         self.context = context  # of the crops, to draw what the classifier saw
         self.evidence = evidence
         self.run = run or EventFactory()
-        self.told: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
+        self.counts: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
         self._ids: dict[int, str] = {}  # its number -> its events' id
         self._troubles: dict[int, str] = {}
 
@@ -74,14 +74,14 @@ class EventPublisher:
         event = self._event(frame, decision, id_)
         where = self.evidence.place(event, frame) if self.evidence else None
         event = replace(event, evidence=where, detail=why or event.detail)
-        self.told[event.type] += 1
+        self.counts[event.type] += 1
         self._to_sinks(event, frame.handed_over)
         if self.evidence:
-            self.evidence.told(event, frame, self._marks(frame, decision, scores), scores)
+            self.evidence.add(event, frame, self._marks(frame, decision, scores), scores)
         return event
 
     def trouble(
-        self, camera: str, report: Report, media_time_s: float | None = None, *, stopped: bool = False
+        self, camera: str, report: FaultReport, media_time_s: float | None = None, *, stopped: bool = False
     ) -> Event:
         """Publish a fault of the camera, or its end, as an event to every sink.
 
@@ -98,7 +98,7 @@ class EventPublisher:
         event = self.run.event(
             "camera", report.type, id_, camera, label=report.trouble.kind, media_time_s=media_time_s, detail=detail
         )
-        self.told["trouble"] += event.type == "new"
+        self.counts["trouble"] += event.type == "new"
         self._to_sinks(event, time.monotonic())
         return event
 

@@ -89,7 +89,7 @@ class Gpio:
         self.pulse = pulse
         self.wanted = wanted
         self._device = _output(pin, active_high=active_high)
-        self._stint = StoppableThread(self._switch, f"pin {pin}")
+        self._thread = StoppableThread(self._switch, f"pin {pin}")
         self._pulse = pulse
         self._let_go = threading.Lock()  # taken once
         atexit.register(self.close)
@@ -107,19 +107,19 @@ class Gpio:
     def start(self, seconds: float, pulse: Pulse | None = None) -> None:
         """On until so many seconds from now, at least. Raises whatever the pin raises when it is switched."""
         self._pulse = pulse
-        if not self._stint.going:
+        if not self._thread.going:
             self._device.on()  # here, so that the caller sees a failure
         try:
-            self._stint.run_for(seconds)
+            self._thread.run_for(seconds)
         except RuntimeError:  # no thread is to be had that would switch it off, or it was closed meanwhile
             self._off()
             raise
 
     def stop(self) -> None:
         """Off, now; the rest takes 0.3 s at most."""
-        self._stint.stop()
+        self._thread.stop()
         self._off()
-        self._stint.stop(TIDY_S)
+        self._thread.stop(TIDY_S)
         self._off()
 
     def close(self) -> None:
@@ -127,28 +127,28 @@ class Gpio:
         atexit.unregister(self.close)
         if not self._let_go.acquire(blocking=False):
             return
-        self._stint.close()
+        self._thread.close()
         try:
             self._off()
         finally:
-            self._stint.stop(TIDY_S)
+            self._thread.stop(TIDY_S)
             self._device.close()  # the pin is an input again, which switches nothing
 
     def _off(self) -> None:
         if not self._device.closed:
             self._device.off()
 
-    def _switch(self, stint: StoppableThread) -> None:
+    def _switch(self, thread: StoppableThread) -> None:
         """In a thread of its own, while it is to be on."""
         try:
-            while not stint.over:
-                asked, pulse = stint.asked, self._pulse
+            while not thread.over:
+                asked, pulse = thread.asked, self._pulse
                 self._device.on()
                 if pulse is None:
-                    stint.wait_for_more(asked)
-                elif not stint.wait(pulse[0]):
+                    thread.wait_for_more(asked)
+                elif not thread.wait(pulse[0]):
                     self._device.off()
-                    stint.wait(pulse[1])
+                    thread.wait(pulse[1])
         finally:
             self._off()
 

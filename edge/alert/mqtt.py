@@ -1,7 +1,7 @@
 """MQTT: every event to a broker through the outbox, and a live state for Home Assistant beside it.
 
 ``Mqtt`` is both: a channel of the outbox (``send``) and a sink (called with each event as it happens). Below it come
-what it says (``CameraState``, ``Alarms``, ``Topics``, ``Announcer``) and what carries that (``Connection``): paho
+what it says (``CameraState``, ``Alarms``, ``Topics``, ``Announcer``) and what carries that (``BrokerConnection``): paho
 reconnects, queues and leaves the last will.
 """
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.alert.mqtt_settings import Settings
+from edge.alert.mqtt_settings import MqttSettings
 from edge.record.outbox import Message, Part, RefusedError
 from edge.schema import Event
 from edge.version import __version__
@@ -63,7 +63,7 @@ class Mqtt:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: MqttSettings,
         cameras: Iterable[str] = (),
         *,
         model: str | None = None,
@@ -95,7 +95,7 @@ class Mqtt:
         self._announced = self._called_back = 0  # with which connection
         self._unknown = False  # a camera that is not announced yet
         self._stats_due = False
-        self._connection = Connection(
+        self._connection = BrokerConnection(
             settings,
             f"{client_id}-{own}" if guest else client_id,
             self._call,
@@ -754,7 +754,7 @@ class _Flight:
     broken: int = 0  # how often a connection ended with it in a row
 
 
-class Connection:
+class BrokerConnection:
     """One client of one broker. ``will`` is the topic that says "offline" when we are gone.
 
     ``call`` is called, from any thread, when there is something to ``tend`` to: connected, a message heard, a new
@@ -763,7 +763,7 @@ class Connection:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: MqttSettings,
         client_id: str,
         call: Callable[[], None],
         *,

@@ -1,4 +1,4 @@
-"""Settings of the MQTT broker: one value, made from a URL or by a config."""
+"""MqttSettings of the MQTT broker: one value, made from a URL or by a config."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_BYTES = 65_535  # bytes of any string in MQTT
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class MqttSettings:
     """One broker. Raises OptionError, in a sentence without secrets, for what makes no sense."""
 
     host: str  # a name or an address, IPv6 without brackets
@@ -91,7 +91,7 @@ class Settings:
         return context
 
 
-def settings_from_url(url: str) -> Settings:
+def settings_from_url(url: str) -> MqttSettings:
     """Return the settings of a URL: ``mqtt://user:password@host:1883/prefix?every=30`` or ``mqtts://…?ca=/path.pem``.
 
     Raises OptionError in one sentence that shows nothing a password could be part of.
@@ -114,7 +114,7 @@ def settings_from_url(url: str) -> Settings:
         raise OptionError("MQTT: a topic or option cannot hold #; leave it out")
     options = _options(parts.query)
     every, discovery = options.get("every", ""), options.get("discovery", DISCOVERY)
-    return Settings(
+    return MqttSettings(
         host=parts.hostname or "",
         port=PORTS[scheme] if port is None else port,
         user=_plain(parts.username, "user"),

@@ -85,7 +85,7 @@ class Sound:
         self._players = players or find_players(device)
         # As long as it should sound and no longer: it ends by itself even when we are killed.
         self._file = SoundFile(wav.lasting(seconds))
-        self._stint = StoppableThread(self._sound, f"the sound {what}")
+        self._thread = StoppableThread(self._sound, f"the sound {what}")
         self._begun = threading.Event()  # the players' first answer is there
         self._first: Playing | None = None  # started already, by the caller
         self._sounding: Playing | None = None  # what is to be ended for silence
@@ -107,12 +107,12 @@ class Sound:
         """Sound until so many seconds from now (at most ``self.seconds``); returns once it does. Raises SoundError."""
         if self._closed:
             raise SoundError(f"{self.what} stays silent, for the alarm ends")
-        if not self._stint.going:
+        if not self._thread.going:
             self._begun.clear()
             # Before the thread that looks after it: on a busy machine that would cost milliseconds.
             self._first = self._open(self._players[0], [])
         try:
-            self._stint.run_for(seconds)
+            self._thread.run_for(seconds)
         except RuntimeError:  # no thread is to be had, and nobody else would end it
             self._close_first()
             raise
@@ -123,17 +123,17 @@ class Sound:
 
     def stop(self) -> None:
         """Be silent, now; in any case it returns within 0.3 s."""
-        self._stint.stop()
+        self._thread.stop()
         self._silence()
-        self._stint.stop(TIDY_S)
+        self._thread.stop(TIDY_S)
 
     def close(self) -> None:
         """Be silent for good, and let go of the sound; as ``stop``, from any thread and as often as you like."""
         atexit.unregister(self.close)
         self._closed = True
-        self._stint.close()
+        self._thread.close()
         self._silence()
-        self._stint.stop(TIDY_S)
+        self._thread.stop(TIDY_S)
         self._file.close()
 
     def check(self) -> str | None:
@@ -147,7 +147,7 @@ class Sound:
         try:
             for player in list(self._players):
                 problem = self._check(player, silence)
-                if self._stint.going:
+                if self._thread.going:
                     return self.problem
                 if problem is None:
                     self._prefer(player)
@@ -166,23 +166,23 @@ class Sound:
             return f"{player.name}: {error.strerror}"
         quiet = threading.Event()
         for _ in range(round(CHECK_LIMIT_S / POLL_S)):
-            if playing.ended() or self._stint.going:
+            if playing.ended() or self._thread.going:
                 return playing.close()
             quiet.wait(POLL_S)
         playing.close()
         return f"{player.name} took longer than {CHECK_LIMIT_S:g} s for {CHECK_S:g} s of silence"
 
-    def _sound(self, stint: StoppableThread) -> None:
+    def _sound(self, thread: StoppableThread) -> None:
         """In a thread of its own, while it is to sound."""
         try:
-            while not stint.over:
-                asked = stint.asked
+            while not thread.over:
+                asked = thread.asked
                 problems: list[str] = []
-                if self._play(stint, problems):
-                    stint.wait_for_more(asked)
+                if self._play(thread, problems):
+                    thread.wait_for_more(asked)
                 else:
                     self._answer(self._no_sound(problems))
-                    stint.wait(AGAIN_S)
+                    thread.wait(AGAIN_S)
         finally:
             self._close_first()
             self._begun.set()
@@ -208,7 +208,7 @@ class Sound:
         if first:
             first.close()
 
-    def _play(self, stint: StoppableThread, problems: list[str]) -> bool:
+    def _play(self, thread: StoppableThread, problems: list[str]) -> bool:
         """Once, by the first player that can; whether one could. ``problems`` takes what the others said."""
         for player in list(self._players):
             first, self._first = self._first, None
@@ -220,7 +220,7 @@ class Sound:
                 polls += 1
                 if polls * POLL_S >= SURE_S:
                     self._answer(None)
-                if stint.wait(POLL_S):
+                if thread.wait(POLL_S):
                     break
             problem = playing.close()
             if problem is None:
@@ -275,21 +275,21 @@ class Wav:
         return b"RIFF" + struct.pack("<I", len(head) + len(padded)) + head + padded
 
 
-def read_wav(path: Path, most_s: float) -> Wav:
+def read_wav(path: Path, max_s: float) -> Wav:
     """Return the file's first ``most_s`` seconds. Raises OptionError with a sentence for what cannot be played.
 
     UnavailableError for a file that is not there: its disk may not be mounted yet.
     """
     try:
         with path.open("rb") as file:
-            return _read(file, path, most_s)
+            return _read(file, path, max_s)
     except (FileNotFoundError, NotADirectoryError):
         raise UnavailableError(f"{path} is not there; mount its disk, or correct the path") from None
     except OSError as error:
         raise OptionError(f"{path}: the sound cannot be read ({error.strerror}); name a WAV file") from None
 
 
-def _read(file: BinaryIO, path: Path, most_s: float) -> Wav:
+def _read(file: BinaryIO, path: Path, max_s: float) -> Wav:
     riff = file.read(12)
     if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
         raise OptionError(f"{path} is no WAV file; {CONVERT}")
@@ -304,7 +304,7 @@ def _read(file: BinaryIO, path: Path, most_s: float) -> Wav:
             if tag not in PLAYABLE or not rate or not block:
                 raise OptionError(f"{path}: its sound is of a kind not every player knows (format {tag}); {CONVERT}")
             # A WAV written to a pipe says 0 or 4 GB: what is there counts.
-            data = file.read(min(size or MAX_BYTES, MAX_BYTES, round(most_s * rate) * block))
+            data = file.read(min(size or MAX_BYTES, MAX_BYTES, round(max_s * rate) * block))
             data = data[: len(data) // block * block]
             if not data:
                 raise OptionError(f"{path} holds no sound; name another WAV file")

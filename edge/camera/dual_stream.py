@@ -120,7 +120,7 @@ class DualStreamSource(Source):
                     apart = True
                     yield replace(seen, luma=luma, camera=self.name, handed_over=time.monotonic())
                     continue
-                again = seen.again or bool(number and (apart or main.size_wh != size_wh))
+                again = seen.discontinuity or bool(number and (apart or main.size_wh != size_wh))
                 apart, size_wh = False, main.size_wh
                 yield replace(
                     seen,
@@ -128,7 +128,7 @@ class DualStreamSource(Source):
                     jpeg=main.jpeg,
                     luma=luma,
                     camera=self.name,
-                    again=again,
+                    discontinuity=again,
                     frozen_s=min(seen.frozen_s, main.frozen_s),
                     handed_over=time.monotonic(),
                 )

@@ -183,7 +183,7 @@ class FolderSource(Source):
                 self.name,
                 self._index - 1,
                 at,
-                again=again,
+                discontinuity=again,
                 file=str(arrived.path.relative_to(self.folder)),
                 jpeg=arrived.jpeg,
             )

@@ -352,10 +352,10 @@ class FrameSequencer:
             behind = frame.time <= self._time
             self._shift_s = self._time + max(now - self._at, 0.0) - frame.time if behind else 0.0
         if number:
-            again = frame.again or first or frame.size_wh != self._size_wh
+            again = frame.discontinuity or first or frame.size_wh != self._size_wh
         self._time = max(frame.time + self._shift_s, self._time + MIN_STEP_S)
         self._number, self._at, self._size_wh = number + 1, now, frame.size_wh
-        return replace(frame, index=number, time=self._time, handed_over=now, again=again)
+        return replace(frame, index=number, time=self._time, handed_over=now, discontinuity=again)
 
 
 class ReportThrottle:

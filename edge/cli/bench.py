@@ -32,7 +32,7 @@ from edge.detect.frame_rate import CropBudget, ScanTimer
 from edge.detect.frame_scan import FrameScanner
 from edge.detect.motion import MotionFinder
 from edge.device.sensors import about, peak_memory_mb, temperature_c
-from edge.record.evidence import ACTIVE_S, IDLE_S, compressed
+from edge.record.recorder import ACTIVE_S, IDLE_S, compressed
 from edge.schema import Frame
 from edge.settings import CameraSettings
 

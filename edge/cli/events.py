@@ -28,12 +28,12 @@ from edge.cli.progress import counted
 from edge.errors import OptionError
 from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
 from edge.local_time import lasting
-from edge.record.evidence_store import SAMPLE
+from edge.record.media_store import SAMPLE
 from edge.record.review import Review, Verdict, read_review, write_review
 from edge.schema import BoxXYWH, utc_text
 
 if TYPE_CHECKING:
-    from edge.record.history import Clock, Delivery, JournalReader, PastEvent, Told
+    from edge.record.history import Clock, Delivery, EventRow, JournalReader, PastEvent
 
 
 # The journal that `bear-alarm events` asks, and what to say where there is nothing.
@@ -367,7 +367,7 @@ def evidence(incident: PastEvent, state: Path) -> list[Kept]:
 
 def _looked_at(folder: Path) -> Kept:
     """Return what this user sees of it. Raises OSError where that is nothing."""
-    from edge.record.evidence_store import locked
+    from edge.record.media_store import locked
 
     if not folder.is_dir():
         return Kept(folder, False, False)
@@ -385,7 +385,7 @@ def _found(path: Path, state: Path) -> Path:
 
 def keep(incident: PastEvent, state: Path, *, wanted: bool) -> int:
     """Lock its evidence, or let it go again; how many folders that were. Raises OptionError."""
-    from edge.record.evidence_store import lock, unlock
+    from edge.record.media_store import lock, unlock
 
     found = evidence(incident, state)
     _refuse_closed(found)
@@ -644,7 +644,7 @@ def listed(found: Sequence[tuple[PastEvent, list[Kept]]]) -> str:
     return "\n".join([*lines, *legend((incident.first for incident, _ in found), wide)])
 
 
-def legend(told: Iterable[Told], wide: int) -> list[str]:
+def legend(told: Iterable[EventRow], wide: int) -> list[str]:
     """Return what the marks behind the times mean, as far as there are any, after an empty line."""
     marks = sorted({MARKS[each.clock] for each in told if each.clock in MARKS})
     lines = [line for mark in marks for line in textwrap.wrap(LEGEND[mark], wide, subsequent_indent="  ")]
@@ -753,12 +753,12 @@ def beside(line: str, notes: str, wide: int) -> list[str]:
     return [line.rstrip(), *textwrap.wrap(notes, wide, initial_indent=" " * 12, subsequent_indent=" " * 12)]
 
 
-def clock(told: Told) -> str:
+def clock(told: EventRow) -> str:
     """Return the time of day, local, with its mark where the clock was not right."""
     return f"{told.at.astimezone():%H:%M:%S}{MARKS.get(told.clock, '')}"
 
 
-def moment(told: Told) -> str:
+def moment(told: EventRow) -> str:
     """Day and time, local, with how far that is from UTC, and its mark where the clock was not right."""
     return local(told.at) + MARKS.get(told.clock, "")
 
@@ -837,7 +837,7 @@ def _state(kept: Kept) -> str:
     return f"{kept.folder}{', locked' if kept.locked else ''}"
 
 
-def _event(told: Told) -> str:
+def _event(told: EventRow) -> str:
     """Return one event's line: how sure, where in the picture, and what was said."""
     event = told.event
     notes = [f"seq {event.seq}"]
@@ -862,7 +862,7 @@ def _at_once(rows: Sequence[Delivery]) -> str:
     return f"{' and '.join(parts)} told at the first attempt, the last {_local(last)}" if rows else ""
 
 
-def _of(row: Delivery, seen: dict[int, Told]) -> str:
+def _of(row: Delivery, seen: dict[int, EventRow]) -> str:
     """Return which part of which event a delivery is of."""
     told = seen.get(row.seq)
     return f"{moment(told) if told else ''} {told.event.type if told else '':<6} {row.part:<7}"

@@ -25,7 +25,7 @@ from edge.files import need_folder
 from edge.settings import AlertSettings, Camera, Settings
 
 if TYPE_CHECKING:
-    from edge.alert.mqtt_settings import Settings as MqttSettings
+    from edge.alert.mqtt_settings import MqttSettings
 
 log = logging.getLogger(__name__)
 

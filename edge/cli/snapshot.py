@@ -193,7 +193,7 @@ def _table(scores: list[Score], card: Card, frame: Frame) -> None:
     for heading in ("bear", "label", "looked at", "box in pixels"):
         table.add_column(heading, justify="right" if heading == "bear" else "left")
     width, height = frame.size_wh
-    names = {"motion": "what moves", "sweep": "whole picture", "track": "track"}
+    names = {"motion": "what moves", "scan": "whole picture", "track": "track"}
     for score in sorted(scores, key=lambda score: -score.bear)[:ROWS]:
         x, y, w, h = score.region.box_xywh
         label = card.labels[max(range(len(card.labels)), key=score.probabilities.__getitem__)]

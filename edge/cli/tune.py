@@ -83,7 +83,7 @@ def tune(
     from edge.detect.classifier import load
     from edge.detect.zones import parse_masks, parse_zones
     from edge.settings import CameraSettings
-    from edge.tuning import choose, least_level, levels_of, listen, parse_budget, reels_of, replay
+    from edge.tuning import choose, levels_of, listen, min_level, parse_budget, reels_of, replay
 
     wanted, clips = parse_budget(budget), clip or []
     traces = trace or ([] if clips else _configured_trace(config))
@@ -103,7 +103,7 @@ def tune(
         threshold=base.threshold if threshold is None else threshold,
         night_threshold=base.night_threshold if night_threshold is None else night_threshold,
     )
-    least = least_level([reel for _, reel in reels])
+    least = min_level([reel for _, reel in reels])
     levels = tuple(level for level in levels_of(rule, fps) if level >= least - 1e-4)
     if not levels:
         raise OptionError(f"the trace was written with --alarm-at {least:g}; no higher level can be tried")

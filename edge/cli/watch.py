@@ -385,7 +385,7 @@ def run_alarm(
         # At once: a driver that hangs may abort the interpreter's own end, and with it lose this code.
         os._exit(EXITS[end])
     if alarm.failed and not stop.is_set():
-        for line in complaints(alarm.posts)[1:]:
+        for line in complaints(alarm.threads)[1:]:
             log.error("%s", line)
         raise alarm.failed[0]
 
@@ -423,7 +423,7 @@ def _watch(
     if reload:
         alarm.ask(CONFIG, reload.problem)
     alarm.start()
-    notifier.ready(f"watching {', '.join(post.camera.name for post in alarm.posts)}")
+    notifier.ready(f"watching {', '.join(thread.camera.name for thread in alarm.threads)}")
     judged, said = 0.0, ""
     end: Order | Checked | None = None
     with progress(alarm, show):
@@ -562,7 +562,7 @@ class Reload:
         if self._unseen_since is None:
             return
         lasted_s = time.monotonic() - self._unseen_since
-        missing = [post.camera.name for post in alarm.posts if post.awaits_frame]
+        missing = [thread.camera.name for thread in alarm.threads if thread.awaits_frame]
         if missing and lasted_s < MAX_UNSEEN_S:
             return
         self._unseen_since = None
@@ -572,8 +572,8 @@ class Reload:
 
 def _report(alarm: Alarm, taken_s: float, say: Say, terminal: Terminal, *, verbose: bool) -> None:
     """Say what one alarm saw and what went wrong, when it is closed."""
-    for post in alarm.posts:
-        for problem in post.source.problems:
+    for thread in alarm.threads:
+        for problem in thread.source.problems:
             log.warning("%s", problem)
     sum_up(alarm, taken_s, say, terminal.pictures, verbose=verbose)
     terminal.pictures.clear()
@@ -592,10 +592,10 @@ def _tell_the_demo(alarm: Alarm, say: Say) -> bool:
     """Tell the story of the bundled clip while it plays; return whether it is watched at all."""
     from edge.demo.story import Story
 
-    posts = [post for post in alarm.posts if post.camera.source == "demo"]
-    for post in posts:
-        post.watcher.trace = Story(lambda line: say("%s", line), post.watcher.trace)
-    return bool(posts)
+    threads = [thread for thread in alarm.threads if thread.camera.source == "demo"]
+    for thread in threads:
+        thread.watcher.trace = Story(lambda line: say("%s", line), thread.watcher.trace)
+    return bool(threads)
 
 
 # What signals do: the first one ends the alarm in good order, and whatever happens then, noises and relays go off.
@@ -793,15 +793,15 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
 
     classifier = alarm.classifier
     places = []
-    for post in alarm.posts:
-        word, name = shown(post.camera.source), post.camera.name
+    for thread in alarm.threads:
+        word, name = shown(thread.camera.source), thread.camera.name
         places.append(word if name in word else f"{name} ({word})")
     say("Watching %s for %s.", ", ".join(places), classifier.card.bear_means)
-    if any(post.source.slides for post in alarm.posts):
+    if any(thread.source.slides for thread in alarm.threads):
         say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
     say("%s", model_line(classifier))
-    rule, fps = alarm.posts[0].watcher.rule, alarm.posts[0].camera.settings.fps
-    if any(post.source.single_images for post in alarm.posts):
+    rule, fps = alarm.threads[0].watcher.rule, alarm.threads[0].camera.settings.fps
+    if any(thread.source.single_images for thread in alarm.threads):
         say("One picture with a score of %.2f or more raises the alarm. %s", rule.threshold, AN_AID)
         say("Pictures of one folder are compared: what differs from earlier visits is looked at closer.")
     else:
@@ -832,10 +832,10 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
 
     ``pictures`` are those of the alarms; where there is one, it is named.
     """
-    sources = [post.source for post in alarm.posts]
-    watchers = [post.watcher for post in alarm.posts]
+    sources = [thread.source for thread in alarm.threads]
+    watchers = [thread.watcher for thread in alarm.threads]
     writer, events = alarm.writer, alarm.settings.alerts.events
-    tallies = [watcher.tally for watcher in watchers]
+    tallies = [watcher.stats for watcher in watchers]
     for opened, tally in zip(sources, tallies, strict=True):
         if not tally.frames:
             say("%s: no frame came, so nothing can be said of bears there.", opened.name)
@@ -847,7 +847,7 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
     frames = sum(tally.frames for tally in tallies)
     if not frames:
         return
-    told = sum((watcher.publisher.told for watcher in watchers), Counter[str]())
+    told = sum((watcher.publisher.counts for watcher in watchers), Counter[str]())
     footage_s = sum(tally.footage_s for tally in tallies)
     shown = f" in {lasting(footage_s)} of footage" if footage_s > 0 else ""
     if all(watcher.single_images for watcher in watchers):
@@ -857,7 +857,7 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
         say("%s%s: %s.", _alarms(told), shown, counted(frames, "frame"))
     if len(sources) > 1:
         for opened, watcher in zip(sources, watchers, strict=True):
-            if watcher.tally.frames:
+            if watcher.stats.frames:
                 say("  %s", _of_one(opened, watcher))
     if told["trouble"]:
         say("%s.", counted(told["trouble"], "camera problem"))
@@ -914,10 +914,10 @@ def _alarms(told: Counter[str]) -> str:
 
 def _of_one(opened: Source, watcher: Watcher) -> str:
     """Return what one of several sources gave."""
-    tally = watcher.tally
+    tally = watcher.stats
     # From the first frame to the last: of one there is no rate.
     rate = f" ({(tally.frames - 1) / tally.footage_s:.1f} a second)" if tally.footage_s > 0 else ""
-    return f"{opened.name}: {_alarms(watcher.publisher.told).lower()}, {counted(tally.frames, 'frame')}{rate}."
+    return f"{opened.name}: {_alarms(watcher.publisher.counts).lower()}, {counted(tally.frames, 'frame')}{rate}."
 
 
 # How far it is in files, as a bar on a terminal.
@@ -934,7 +934,7 @@ def progress(alarm: Alarm, show: bool) -> Iterator[None]:
 
     It is drawn in a thread of its own: a terminal that is paused holds up nobody.
     """
-    lengths = [post.source.length_s for post in alarm.posts]
+    lengths = [thread.source.length_s for thread in alarm.threads]
     if not show or sys.stderr is None or not sys.stderr.isatty() or any(length is None for length in lengths):
         yield
         return
@@ -959,4 +959,4 @@ def _draw(alarm: Alarm, total: float, over: threading.Event) -> None:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("watching", total=total)
         while not over.wait(STEP_S):
-            bar.update(task, completed=sum(post.watcher.tally.footage_s for post in alarm.posts))
+            bar.update(task, completed=sum(thread.watcher.stats.footage_s for thread in alarm.threads))

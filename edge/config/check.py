@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from edge.alert.mqtt_settings import Settings as MqttSettings
+from edge.alert.mqtt_settings import MqttSettings
 from edge.alert.redact import scrub
 from edge.alert.sound import is_path
 from edge.config.schema import (

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from edge.alert.mqtt_settings import PORTS
-from edge.alert.mqtt_settings import Settings as MqttSettings
+from edge.alert.mqtt_settings import PORTS, MqttSettings
 from edge.config.check import absent, check_together, filled_under, key_of, refused, sentence
 from edge.config.find import SECRETS
 from edge.config.schema import CameraSection, Config, Looking, Section

@@ -217,9 +217,9 @@ class Decider:
         self._count += 1
         incident = Incident(
             number=self._count, track=track.number, tracks={track.number}, label=score.label, score=score.bear,
-            top_score=score.bear, told_score=score.bear, told_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
-            again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear, there_at=now.time,
-            zones=set(zones), silenced=now.quiet is not None,
+            top_score=score.bear, published_score=score.bear, published_at=now.time, box_xywh=track.box_xywh,
+            seen_at=now.time, again_s=again_s, began_at=now.time, rung_at=now.time, rung_score=score.bear,
+            there_at=now.time, zones=set(zones), silenced=now.quiet is not None,
         )  # fmt: skip
         self._incidents.append(incident)
         return incident
@@ -244,17 +244,17 @@ class Decider:
         incident.track = track.number
         if score.bear > incident.top_score:
             incident.top_score, incident.label = score.bear, score.label
-        since_s, why = now.time - incident.told_at, None
+        since_s, why = now.time - incident.published_at, None
         if now.quiet:
             incident.silenced = True
         elif zones or not self.zones:
             why = incident.worse(
                 self.rule, zones, score.bear, now.time, settled=since_s >= self.update_s, moved=track.moved
             )
-        risen = incident.top_score >= incident.told_score + self.rise and score.bear >= incident.top_score
+        risen = incident.top_score >= incident.published_score + self.rise and score.bear >= incident.top_score
         if not why and (since_s < self.update_s or not (risen or since_s >= self.remind_s)):
             return None
-        incident.told_score, incident.told_at = incident.top_score, now.time
+        incident.published_score, incident.published_at = incident.top_score, now.time
         return self._decision("update", incident, score, zones=zones, escalated=why)
 
     def _same(self, track: Track, now: _Now) -> Incident | None:
@@ -289,9 +289,9 @@ class Decider:
         if reopened:
             incident.came_back(now.time - onset_s)
         told = self._go_on(incident, track, score, zones, now)
-        if told or not (reopened or now.time - incident.told_at >= self.update_s):
+        if told or not (reopened or now.time - incident.published_at >= self.update_s):
             return told
-        incident.told_at = now.time
+        incident.published_at = now.time
         return self._decision("update", incident, score, zones=zones, onset_s=onset_s)
 
     def _retire(self, time: float) -> None:
@@ -322,8 +322,8 @@ class Incident:
     label: str
     score: float
     top_score: float
-    told_score: float
-    told_at: float
+    published_score: float
+    published_at: float
     box_xywh: BoxXYWH
     seen_at: float
     again_s: float  # found again there within this: the same incident

@@ -33,7 +33,7 @@ MIN_LIKE = 0.25  # share of the structured cells that must be to be seen, to say
 
 
 @dataclass(frozen=True)
-class LensSettings:
+class CameraCheckSettings:
     """When something counts as wrong, and for how long it must last (seconds)."""
 
     structure: float = 1.5  # grey levels, below which a block is flat
@@ -78,11 +78,11 @@ class Look:
         return Look(mean, structure, contrast, sharpness, edges)
 
 
-class LensCheck:
+class CameraCheck:
     """Small grey picture and its time in, what is wrong out; one for each camera, called about once a second."""
 
-    def __init__(self, settings: LensSettings | None = None) -> None:
-        self.settings = settings or LensSettings()
+    def __init__(self, settings: CameraCheckSettings | None = None) -> None:
+        self.settings = settings or CameraCheckSettings()
         self._usual: Look | None = None
         self._begun = self._time = 0.0  # of what is usual; of the last look
         self._since: dict[TroubleKind, float] = {}  # since when something looks wrong

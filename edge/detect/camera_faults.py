@@ -22,7 +22,7 @@ MAX_RETURNS = 10  # further ones change nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class FaultReport:
     """A fault that is new or over (end)."""
 
     type: EventType
@@ -66,7 +66,7 @@ class FaultDebouncer:
 
     def __call__(
         self, troubles: Sequence[CameraFault], time: float, *, at_once: Collection[TroubleKind] = ()
-    ) -> list[Report]:
+    ) -> list[FaultReport]:
         """Return the reports to publish now (seconds); ``at_once``: kinds that are sure and need no grace time."""
         kinds = {trouble.kind for trouble in troubles}
         # While no picture comes, nothing else can be known to be over.
@@ -74,14 +74,14 @@ class FaultDebouncer:
         lasting = [self._lasting(trouble, time, trouble.kind in at_once) for trouble in troubles]
         return [report for report in (*gone_by, *lasting) if report]
 
-    def close(self, time: float) -> list[Report]:
+    def close(self, time: float) -> list[FaultReport]:
         """End every fault that was published and lasts: the camera is closed."""
         told = [case for case in self._cases.values() if case.number]
-        reports = [Report("end", case.number, case.trouble, max(time - case.since, 0.0)) for case in told]
+        reports = [FaultReport("end", case.number, case.trouble, max(time - case.since, 0.0)) for case in told]
         self._cases.clear()
         return reports
 
-    def _lasting(self, trouble: CameraFault, time: float, at_once: bool) -> Report | None:
+    def _lasting(self, trouble: CameraFault, time: float, at_once: bool) -> FaultReport | None:
         """Return a report of a fault that is there now, once it has lasted; else None."""
         case = self._cases.setdefault(trouble.kind, _Case(trouble, time, time))
         if not case.number and time - case.seen_at >= self.clear_s:
@@ -93,15 +93,15 @@ class FaultDebouncer:
         case.returns = case.returns + 1 if back_soon else 0
         self._count += 1
         case.number = self._count
-        return Report("new", case.number, trouble, time - case.since)
+        return FaultReport("new", case.number, trouble, time - case.since)
 
-    def _gone_by(self, kind: TroubleKind, time: float) -> Report | None:
+    def _gone_by(self, kind: TroubleKind, time: float) -> FaultReport | None:
         """Return a report that a fault is over, once it has been gone for long enough; else None."""
         case = self._cases[kind]
         if not case.number or time - case.seen_at < min(
             self.clear_s * 2 ** min(case.returns, MAX_RETURNS), MAX_CLEAR_S
         ):
             return None
-        report = Report("end", case.number, case.trouble, case.seen_at - case.since)
+        report = FaultReport("end", case.number, case.trouble, case.seen_at - case.since)
         case.number, case.ended_at = 0, time
         return report

@@ -65,8 +65,8 @@ class ScanTimer:
     def due(self, time: float, *, at_once: bool = False, moving: bool = False) -> bool:
         """Return True if the frame of this time (seconds) is due, and take it as done."""
         self._asked = self._asked or at_once
-        least_s = self.took_s / self.busy
-        wait_s = least_s if self._asked or moving else max(self.every_s, self.took_s / self.share)
+        min_s = self.took_s / self.busy
+        wait_s = min_s if self._asked or moving else max(self.every_s, self.took_s / self.share)
         if self._at is not None and 0.0 <= time - self._at < wait_s - 1e-6:
             return False
         self._at, self._asked = time, False

@@ -68,7 +68,7 @@ class FrameScanner:
         rule = self.classifier.card.frame
         if rule is None:
             whole = covered(self.masks, WHOLE) < HIDDEN
-            return self.classifier.score(image, [Region(WHOLE, "sweep")] if whole else [])
+            return self.classifier.score(image, [Region(WHOLE, "scan")] if whole else [])
         passes = [self._look(frame_of(image, side, rule.windows), rule.windows) for side in rule.sides]
         windows, rows, bear = (np.concatenate(part) for part in zip(*(each[:3] for each in passes), strict=True))
         whose = np.repeat(np.arange(len(passes)), [len(each[0]) for each in passes])
@@ -82,7 +82,7 @@ class FrameScanner:
             box = where(heat, windows[best])
             if not any(inside(box, other) > HELD for other in boxes):
                 boxes.append(box)
-                scores.append(scored(self.classifier.card, Region(box, "sweep"), rows[best], ood))
+                scores.append(scored(self.classifier.card, Region(box, "scan"), rows[best], ood))
                 left &= share_in(box, windows) <= HELD
             left[best] = False
         return scores
@@ -120,7 +120,7 @@ def scan_of(scorer: Scorer, masks: Sequence[Polygon]) -> Callable[[Picture], lis
     """Return the watch loop's scan: the frame scan, or with another scorer the picture as one crop."""
     if isinstance(scorer, Classifier):
         return FrameScanner(scorer, masks).beside_crops
-    return lambda image: scorer.score(image, [Region(WHOLE, "sweep")])
+    return lambda image: scorer.score(image, [Region(WHOLE, "scan")])
 
 
 def windows_of(size_hw: tuple[int, ...], sizes: Sequence[int]) -> NDArray[np.float64]:

@@ -44,8 +44,8 @@ def blobs(
     foreground: Mask,
     seen: Mask | None = None,
     *,
-    least_area_px: int,
-    least_side_px: int,
+    min_area_px: int,
+    min_side_px: int,
     near_px: float,
     near_share: float,
 ) -> list[PixelBox]:
@@ -59,7 +59,7 @@ def blobs(
     _, _, parts, _ = cv2.connectedComponentsWithStatsWithAlgorithm(closed, 8, cv2.CV_32S, cv2.CCL_GRANA)
     parts = parts[1:]  # the first is what is no foreground
     longer = np.maximum(parts[:, cv2.CC_STAT_WIDTH], parts[:, cv2.CC_STAT_HEIGHT])
-    parts = parts[(longer >= least_side_px) & (parts[:, cv2.CC_STAT_AREA] >= least_area_px)]
+    parts = parts[(longer >= min_side_px) & (parts[:, cv2.CC_STAT_AREA] >= min_area_px)]
     # Largest area first; equal areas by left, top, width, height.
     parts = parts[np.lexsort((parts[:, 3], parts[:, 2], parts[:, 1], parts[:, 0], -parts[:, 4]))][:MAX_FOUND]
     found = [((int(x), int(y), int(w), int(h)), int(area)) for x, y, w, h, area in parts]
@@ -229,11 +229,11 @@ class MotionSettings:
     foreground_s: float = 60.0  # and where something stands in front of it
     deviation_s: float = 10.0  # how fast a swaying pixel grows quiet
     first_deviation: float = 1.5  # of a background that has seen one frame
-    least_area_px: int = 8  # foreground pixels: a 27 px wide bear in 1280 covers about 7 x 4
-    least_side_px: int = 4  # longer side of the box
+    min_area_px: int = 8  # foreground pixels: a 27 px wide bear in 1280 covers about 7 x 4
+    min_side_px: int = 4  # longer side of the box
     near_px: float = 3.0  # boxes closer than this, or than near_share of the larger, are one
     near_share: float = 0.15
-    most_regions: int = 16  # a frame; the loop takes turns where that is too many
+    max_regions: int = 16  # a frame; the loop takes turns where that is too many
     large: float = 0.6  # share of the frame from which on a region's crop shows little
     everywhere: float = 0.6  # share of cells that must change for a jump or a moving picture
     cell_share: float = 0.05  # of a cell's pixels, for it to have changed
@@ -410,7 +410,7 @@ class MotionFinder:
         """Return what moved since the frames before."""
         grey = small_grey(_looked_at(frame), self.settings.width_px)
         dt, self._time = max(frame.time - self._time, 0.0), frame.time
-        if self._place is None or self._place.background.shape != grey.shape or frame.again:
+        if self._place is None or self._place.background.shape != grey.shape or frame.discontinuity:
             return self._first(grey)
         if self._moving:
             return self._while_moving(self._place, grey, dt)
@@ -487,12 +487,12 @@ class MotionFinder:
         boxes = blobs(
             found.foreground,
             found.shows,
-            least_area_px=s.least_area_px,
-            least_side_px=s.least_side_px,
+            min_area_px=s.min_area_px,
+            min_side_px=s.min_side_px,
             near_px=s.near_px,
             near_share=s.near_share,
         )
-        for x, y, w, h in boxes[: s.most_regions]:
+        for x, y, w, h in boxes[: s.max_regions]:
             x0, x1 = (min(max(at + right, 0.0), width) / width for at in (x, x + w))
             y0, y1 = (min(max(at + down, 0.0), height) / height for at in (y, y + h))
             regions.append(Region((x0, y0, x1 - x0, y1 - y0), "motion"))

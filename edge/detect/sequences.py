@@ -36,8 +36,8 @@ MIN_AREA_PX, MIN_SIDE_PX, NEAR_PX = 8, 4, 3.0  # of the small picture, as in ``M
 MAX_REGIONS = 3  # a picture
 STRANGE = 0.3  # share of the picture; where more differs, it shares no background with the others
 LARGE = 0.6  # of the picture: the look at the whole shows as much
-LEAST_PX = 28  # longer side of a region in the picture itself: of what is smaller no crop shows a bear
-MOST_PLACES = 24  # camera, size and light, that are kept of pictures that arrive: 60 MB
+MIN_PX = 28  # longer side of a region in the picture itself: of what is smaller no crop shows a bear
+MAX_PLACES = 24  # camera, size and light, that are kept of pictures that arrive: 60 MB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,9 +94,7 @@ def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], see
     if foreground.mean() > STRANGE:
         return []
     # Nothing is joined by nearness to what is large: a bear before a cloud that moved is one of its own.
-    boxes = blobs(
-        foreground, seen, least_area_px=MIN_AREA_PX, least_side_px=MIN_SIDE_PX, near_px=NEAR_PX, near_share=0.0
-    )
+    boxes = blobs(foreground, seen, min_area_px=MIN_AREA_PX, min_side_px=MIN_SIDE_PX, near_px=NEAR_PX, near_share=0.0)
     height, width = grey.shape
     found = []
     for x, y, w, h in boxes:
@@ -118,9 +116,9 @@ def _in_its_light(background: Grey, grey: Grey, seen: Seen | None) -> Grey:
 def _at_least(box: BoxXYWH, size_wh: tuple[int, int]) -> BoxXYWH:
     """Return the box, in the picture itself no smaller than ``LEAST_PX``, around its middle."""
     (x, y, w, h), (width, height) = box, size_wh
-    if max(w * width, h * height) >= LEAST_PX:
+    if max(w * width, h * height) >= MIN_PX:
         return box
-    across, down = min(LEAST_PX / width, 1.0), min(LEAST_PX / height, 1.0)
+    across, down = min(MIN_PX / width, 1.0), min(MIN_PX / height, 1.0)
     left, top = x + (w - across) / 2, y + (h - down) / 2
     return min(max(left, 0.0), 1.0 - across), min(max(top, 0.0), 1.0 - down), across, down
 
@@ -142,7 +140,7 @@ class ArrivingMotion:
         key = PurePath(frame.file or "").parent, frame.size_wh, now.night
         known = self._places.setdefault(key, deque(maxlen=MAX_OTHERS + 1))
         self._places.move_to_end(key)
-        if len(self._places) > MOST_PLACES:
+        if len(self._places) > MAX_PLACES:
             self._places.popitem(last=False)
         before = [other for taken, other in known if abs(frame.wall - taken) > BURST][-MAX_OTHERS:]
         if all(abs(frame.wall - taken) > BURST for taken, _ in known):

@@ -126,7 +126,7 @@ class Tracker:
                 self._join(homes, score, time, seen)
             elif hit := [track for track in within if track in sure]:
                 around.setdefault(max(hit, key=lambda track: sure[track]).number, []).append(score)
-            elif score.region.kind != "sweep" or not any(_beside(track, score, bear) for track, bear in sure.items()):
+            elif score.region.kind != "scan" or not any(_beside(track, score, bear) for track, bear in sure.items()):
                 self._join([self._begin(score, time), *within], score, time, seen)
         for track in self.tracks:
             if track.number in seen:
@@ -145,7 +145,7 @@ class Tracker:
         if score.bear >= self.threshold:
             track.likely_same_ids += [other.number for other in homes[1:]]
             track.last_hit = time
-            if score.region.kind == "sweep":
+            if score.region.kind == "scan":
                 track.scanned_at = time
             track.reach.append((time + REACH_S, score.region.box_xywh))
 
@@ -164,7 +164,7 @@ class Tracker:
             return overlap
         if _lies(box, track.box_xywh):
             return SAME_IOU * _common(box, track.box_xywh) / _area(box)
-        if score.region.kind == "sweep" or _lies(track.box_xywh, box):
+        if score.region.kind == "scan" or _lies(track.box_xywh, box):
             return 0.0
         return 0.1 if _walked(track.box_xywh, box, time - track.last_hit) else 0.0
 
@@ -178,7 +178,7 @@ class Tracker:
         """Move the box to where the animal is, and take this frame's evidence of what overlaps it there."""
         moved = [score for score in seen if score.region.kind == "motion"]
         hits = [score for score in moved if score.bear >= self.threshold]
-        parts = [score for score in seen if score.region.kind == "sweep" and score.bear >= self.threshold]
+        parts = [score for score in seen if score.region.kind == "scan" and score.bear >= self.threshold]
         own = [score.bear for score in seen if _own(track, score.region)]
         if hits or (moved and track.moved):
             track.moved, track.moved_at = True, time
@@ -257,7 +257,7 @@ def _beside(track: Track, score: Score, bear: float) -> bool:
 
 def _own(track: Track, region: Region) -> bool:
     """Return True if a region is the track's own box, whatever was scored in it."""
-    return iou(track.box_xywh, region.box_xywh) >= (OWN_SCAN_IOU if region.kind == "sweep" else OWN_IOU)
+    return iou(track.box_xywh, region.box_xywh) >= (OWN_SCAN_IOU if region.kind == "scan" else OWN_IOU)
 
 
 def _surest(scores: Sequence[Score]) -> float:
@@ -266,7 +266,7 @@ def _surest(scores: Sequence[Score]) -> float:
 
 def _order(score: Score) -> tuple[int, float]:
     """Motion first, for its boxes are tight; then the surest, for it stands for those around it."""
-    return ("motion", "track", "sweep").index(score.region.kind), -score.bear
+    return ("motion", "track", "scan").index(score.region.kind), -score.bear
 
 
 def _walked(was: BoxXYWH, box: BoxXYWH, seconds: float) -> bool:

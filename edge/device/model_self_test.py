@@ -25,7 +25,7 @@ TOLERANCE = 0.01  # of a probability
 TOLERANCE_OOD = 0.05  # of its share, for it has a scale of its own
 END_S = 1.0
 
-_WHOLE = Region(WHOLE, "sweep")
+_WHOLE = Region(WHOLE, "scan")
 
 
 class ModelSelfTest:

@@ -277,7 +277,7 @@ State = Literal["over", "going on", "cut off"]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EventRow:
     """One event of a happening, and when it truly was."""
 
     event: Event
@@ -309,18 +309,18 @@ class Delivery:
 class PastEvent:
     """Events of one incident, from new to end."""
 
-    told: tuple[Told, ...]  # in the journal's order; at least one
+    told: tuple[EventRow, ...]  # in the journal's order; at least one
     deliveries: tuple[Delivery, ...]
     state: State  # "cut off": the alarm ended before it did
     review: Review | None = None  # what a person said of it last, as far as the journal was told
 
     @property
-    def first(self) -> Told:
+    def first(self) -> EventRow:
         """Return its first event."""
         return self.told[0]
 
     @property
-    def last(self) -> Told:
+    def last(self) -> EventRow:
         """Return its last event."""
         return self.told[-1]
 
@@ -422,7 +422,7 @@ class JournalReader:
 
     def _gather(self, ids: Iterable[str]) -> list[PastEvent]:
         """Return the incidents of these ids with all that belongs to them, oldest first."""
-        rows: dict[str, list[tuple[int, Told]]] = defaultdict(list)
+        rows: dict[str, list[tuple[int, EventRow]]] = defaultdict(list)
         for row, told in self._told("event_id", list(ids)):
             rows[told.event.id].append((row, told))
         deliveries = self._deliveries([row for each in rows.values() for row, _ in each])
@@ -437,7 +437,7 @@ class JournalReader:
             for each in sorted(rows.values(), key=lambda each: each[0][0])
         ]
 
-    def _told(self, column: str, values: Sequence[object]) -> list[tuple[int, Told]]:
+    def _told(self, column: str, values: Sequence[object]) -> list[tuple[int, EventRow]]:
         """Return the events where ``column`` is one of ``values``, by row; warn of what cannot be read, and skip it."""
         told = []
         for begin in range(0, len(values), AT_ONCE):
@@ -446,7 +446,7 @@ class JournalReader:
             for row, line in self._file.rows(query, some):
                 try:
                     event = Event.from_json(line)
-                    told.append((int(row), Told(event, *self._when(event), str(line))))
+                    told.append((int(row), EventRow(event, *self._when(event), str(line))))
                 except (ValueError, TypeError, OverflowError) as error:
                     log.warning("one event in the journal cannot be understood and is skipped (%s)", error)
         return sorted(told, key=lambda one: one[0])

@@ -76,9 +76,9 @@ class CompressedFrame(NamedTuple):
 class Ring:
     """The shots of the last ``seconds``, at most ``most_bytes`` of them; the oldest go."""
 
-    def __init__(self, seconds: float, most_bytes: int) -> None:
+    def __init__(self, seconds: float, max_bytes: int) -> None:
         self.seconds = seconds
-        self.most_bytes = most_bytes
+        self.max_bytes = max_bytes
         self.bytes = 0
         self._shots: deque[CompressedFrame] = deque()
 
@@ -92,7 +92,7 @@ class Ring:
             self.bytes = 0
         self._shots.append(shot)
         self.bytes += shot.bytes
-        while self._shots and (self.bytes > self.most_bytes or self._shots[0].time < shot.time - self.seconds):
+        while self._shots and (self.bytes > self.max_bytes or self._shots[0].time < shot.time - self.seconds):
             self.bytes -= self._shots.popleft().bytes
 
     def shots(self) -> tuple[CompressedFrame, ...]:
@@ -106,8 +106,8 @@ class ClipBuffer:
     From then on it takes half as many a second, so that a long clip is thin everywhere and not cut short.
     """
 
-    def __init__(self, shots: Iterable[CompressedFrame], most_bytes: int) -> None:
-        self.most_bytes = most_bytes
+    def __init__(self, shots: Iterable[CompressedFrame], max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self.bytes = 0
         self.gap_s = 0.0  # between two shots, at least
         self._shots: list[CompressedFrame] = []
@@ -119,11 +119,11 @@ class ClipBuffer:
 
     def add(self, shot: CompressedFrame) -> None:
         """Take one more, unless it comes too soon after the last one, or is too large for any reel."""
-        if shot.bytes > self.most_bytes or (self._shots and shot.time - self._shots[-1].time < self.gap_s):
+        if shot.bytes > self.max_bytes or (self._shots and shot.time - self._shots[-1].time < self.gap_s):
             return
         self._shots.append(shot)
         self.bytes += shot.bytes
-        while self.bytes > self.most_bytes:
+        while self.bytes > self.max_bytes:
             self._thin()
 
     def shots(self) -> tuple[CompressedFrame, ...]:

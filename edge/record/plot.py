@@ -34,7 +34,7 @@ MAX_SHARE = 2.0  # evidence beyond twice an alarm's says no more
 INK, GREY, GRID = "#222222", "#50555a", "#e3e5e8"
 ALARM = "#b00020"
 TRACKS = ("#0072b2", "#d55e00", "#007f5f", "#a0468c", "#5a4fcf", "#8a6d00")  # each 4.5 to 1 on white or more
-KINDS = {"motion": ("what moved", "#0072b2"), "sweep": ("whole picture", "#6b6b6b"), "track": ("followed", "#d55e00")}
+KINDS = {"motion": ("what moved", "#0072b2"), "scan": ("whole picture", "#6b6b6b"), "track": ("followed", "#d55e00")}
 BANDS = {
     "moving": ("picture moves", "#f2b134", 0.35),
     "reset": ("new background", "#56b4e9", 0.45),

@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 
 from edge.errors import OptionError
 from edge.files import replace_whole, try_lock
-from edge.record.evidence_store import SAMPLE
+from edge.record.media_store import SAMPLE
 from edge.schema import BoxXYWH
 
 Verdict = Literal["confirmed", "wrong", "relabelled", "unsure"]

@@ -145,7 +145,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class Look:
     """One place that was looked at, and what the classifier said of it."""
 
-    kind: str  # a RegionKind: motion, sweep, track; whatever else a later version writes
+    kind: str  # a RegionKind: motion, scan, track; older files say sweep
     box_xywh: BoxXYWH
     bear: float  # 0 to 1
     label: str  # the best alarm label

@@ -62,8 +62,8 @@ def test_a_folder_in_which_nothing_arrives_is_well_until_it_is_gone(make, tmp_pa
     inbox.mkdir()
     alarm = make(Camera("inbox", str(inbox), follow=True))
     assert soon(lambda: alarm.status().ill == [])
-    assert alarm.posts[0].fresh(time.monotonic())
-    assert not alarm.posts[0].fresh(time.monotonic() + 60.0)
+    assert alarm.threads[0].fresh(time.monotonic())
+    assert not alarm.threads[0].fresh(time.monotonic() + 60.0)
     inbox.rmdir()
     assert soon(lambda: alarm.status().ill)
 
@@ -75,7 +75,7 @@ def test_a_camera_that_is_being_opened_is_no_problem_yet(make, yard):
 
 
 def test_a_camera_that_is_let_go_of_is_not_watched_though_its_last_frame_is_new(make, yard):
-    (post,) = make(Camera("yard", yard.url)).posts
+    (post,) = make(Camera("yard", yard.url)).threads
     assert soon(lambda: post.fresh(time.monotonic()))
     post.let_go()
     assert not post.fresh(time.monotonic())

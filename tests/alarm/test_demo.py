@@ -159,8 +159,8 @@ def test_a_model_without_bears_raises_nothing_on_the_bundled_clip():
     with open_source("demo") as source:
         watcher = Watcher(NoBear(), Rule(0.3, 0.5), EventPublisher([events.append]))
         watcher(source)
-    assert watcher.tally.frames > 200
-    assert watcher.tally.crops > watcher.tally.frames / 2
+    assert watcher.stats.frames > 200
+    assert watcher.stats.crops > watcher.stats.frames / 2
     assert events == []
 
 

@@ -15,7 +15,7 @@ from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget
 from edge.detect.motion import Motion
 from edge.errors import SourceError
-from edge.record.evidence import EvidenceWriter
+from edge.record.recorder import MediaWriter
 from edge.schema import WHOLE, Event, Frame, Region, Score
 from edge.watch import Watcher
 from tests.helpers.meadow import WALL
@@ -48,7 +48,7 @@ class Colours:
         _, _, found, _ = cv2.connectedComponentsWithStats(red)
         height, width = red.shape
         boxes = [(x / width, y / height, w / width, h / height) for x, y, w, h, area in found[1:] if area > 400]
-        return self.score(image, [Region(box, "sweep") for box in boxes or [WHOLE]])
+        return self.score(image, [Region(box, "scan") for box in boxes or [WHOLE]])
 
 
 def scene(width=640, height=360, seed=0):
@@ -91,7 +91,7 @@ def test_a_bear_that_walks_in_is_told_once_and_its_end():
     x, y, w, h = new.box_xywh
     assert (x * 640 - 100, y * 360, w * 640, h * 360) == pytest.approx((30, 200, 65, 65), abs=30)
     assert Event.from_json(new.to_json()) == new
-    assert watcher.publisher.told == {"new": 1, "end": 1}
+    assert watcher.publisher.counts == {"new": 1, "end": 1}
 
 
 def test_a_boar_raises_nothing():
@@ -160,7 +160,7 @@ def test_the_motion_of_a_followed_animal_is_scored_before_that_of_leaves():
     watcher.tracker([Score(bear, (0.9, 0.1), 0.9, "brown_bear", 0.0)], 0.0)
     scored = set()
     for number, frame in enumerate(walk(2)):
-        watcher.tally.frames = number
+        watcher.stats.frames = number
         found = watcher.find(frame, Motion((*leaves[:7], bear, *leaves[7:])))
         assert bear in found
         scored.update(found)
@@ -184,7 +184,7 @@ def test_two_bears_are_two_events():
 
 
 def test_sinks_are_called_in_order_before_any_evidence_is_written(tmp_path):
-    order, writer = [], EvidenceWriter(tmp_path, reserve_mb=0)
+    order, writer = [], MediaWriter(tmp_path, reserve_mb=0)
     told: list[Event] = []
 
     def siren(_):

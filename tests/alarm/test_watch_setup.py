@@ -137,9 +137,9 @@ def test_the_whole_is_looked_at_in_time_whatever_moves():
     for index in range(100):
         frame = Frame(GREEN, index / 10, WALL, "yard", index, media_time_s=index / 10)
         regions = watcher.find(frame, replace(watcher.motion(frame), regions=flutter, reset=False))
-        assert sum(region.kind != "sweep" for region in regions) <= watcher.budget.most
-        watcher.tally.frames += 1
-        scans += [frame.time for region in regions if region.kind == "sweep"]
+        assert sum(region.kind != "scan" for region in regions) <= watcher.budget.most
+        watcher.stats.frames += 1
+        scans += [frame.time for region in regions if region.kind == "scan"]
         seen += [region.box_xywh for region in regions if region.kind == "motion"]
     assert scans == pytest.approx([0.0, 2.0, 4.0, 6.0, 8.0])
     assert {seen.count(region.box_xywh) for region in flutter} <= set(range(40, 95))  # none is left out for ever
@@ -190,7 +190,7 @@ def test_a_live_camera_has_a_lens_check_a_pace_and_a_budget_and_reports_its_trou
     post = posted(kept, classifier, alerting(told))
     watcher = post.watcher
     assert not post.fresh(time.monotonic())  # no frame was looked at yet
-    assert watcher.lens
+    assert watcher.camera_check
     assert watcher.pace
     assert watcher.budget.seconds
     for second in range(10):
@@ -213,7 +213,7 @@ def test_each_picture_that_arrives_is_looked_at_whole_and_one_alone_alarms(class
     watcher(empty)
     assert len(scans.times) == 2
     for visit in range(1, 4):  # the same place, an hour apart, handed over together
-        watcher([Frame(bear, 100.0 * visit, WALL, "inbox", visit, 1.0 + visit, again=True)])
+        watcher([Frame(bear, 100.0 * visit, WALL, "inbox", visit, 1.0 + visit, discontinuity=True)])
     assert [event.type for event in told if event.alarms] == ["new"] * 3
     assert [event.type for event in told] == ["new", "end"] * 3
 
@@ -233,7 +233,7 @@ def test_where_a_person_said_wrong_one_picture_that_arrives_is_not_enough(classi
     ahead = datetime.now(UTC) + timedelta(days=3)
 
     def arrive(at, pictures):
-        frames = [Frame(bear, at + n / 2, ahead, "inbox", n, 1.0, again=n == 0) for n in range(pictures)]
+        frames = [Frame(bear, at + n / 2, ahead, "inbox", n, 1.0, discontinuity=n == 0) for n in range(pictures)]
         before = len(told)
         post.watcher(frames)
         return [event for event in told[before:] if event.alarms]

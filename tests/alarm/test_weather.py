@@ -13,7 +13,7 @@ import pytest
 from edge.alert.events import EventPublisher
 from edge.camera import open_source
 from edge.decide.evidence import Rule
-from edge.detect.camera_check import LensCheck
+from edge.detect.camera_check import CameraCheck
 from edge.detect.classifier import BUNDLED
 from edge.schema import Event, Frame
 from edge.watch import Watcher
@@ -153,7 +153,7 @@ def test_a_covered_lens_is_told_and_that_it_is_free_again():
         return picture
 
     told: list[Event] = []
-    watcher = Watcher(Colours(), RULE, EventPublisher([told.append]), lens=LensCheck())
+    watcher = Watcher(Colours(), RULE, EventPublisher([told.append]), camera_check=CameraCheck())
     watcher(stage.film(140.0, weather=[lens], fps=1.0))
     assert [(event.kind, event.type) for event in told] == [("camera", "new"), ("camera", "end")]
     begun_s, over_s = (event.media_time_s or 0.0 for event in told)

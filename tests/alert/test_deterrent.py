@@ -126,7 +126,7 @@ def test_an_alarm_plays_noises_with_the_lamps_in_step():
     out(event())
     assert told[0] == ("lamp", "on")
     assert told[1][1] == "on"
-    assert soon(lambda: not out._stint.going)
+    assert soon(lambda: not out._thread.going)
     heard = [name for name, what in told if what == "on" and name != "lamp"]
     assert len(heard) > 2
     assert all(one != other for one, other in itertools.pairwise(heard))
@@ -149,9 +149,9 @@ def test_it_ends_when_the_last_bear_it_began_for_is_gone():
     out(event(seq=2, id_="two"))  # another camera sees another bear
     out(event("end", seq=3, id_="strange"))
     out(event("end", seq=4, id_="one"))
-    assert out._stint.going
+    assert out._thread.going
     out(event("end", seq=5, id_="two"))
-    assert soon(lambda: not out._stint.going)
+    assert soon(lambda: not out._thread.going)
     assert told == [("lamp", "on"), (first, "on"), (first, "off"), ("lamp", "off")]
     out(event(seq=6, id_="one"))
     assert told[-1][0] != first
@@ -164,7 +164,7 @@ def test_refused_it_is_silent_and_a_test_hears_why():
     limits = Limits(longest_s=0.2, hourly_s=10.0, rest_s=60.0, sound_s=(0.05, 0.1), pause_s=(0.01, 0.02))
     out = deterrent(told, limits, clock=lambda: now[0])
     out(event(kind="test"))
-    assert soon(lambda: not out._stint.going)
+    assert soon(lambda: not out._thread.going)
     many = len(told)
     now[0] = 30.0
     out(event())
@@ -182,7 +182,7 @@ def test_what_fails_is_said_and_the_rest_goes_on(caplog):
     out = deterrent(told, fails=("a", "b", "c"))
     with pytest.raises(DeterrentError, match="cannot sound"):
         out(event())
-    assert soon(lambda: not out._stint.going)
+    assert soon(lambda: not out._thread.going)
     assert told.count(("lamp", "on")) > 1
     assert "the deterrent: " in caplog.text
     out.close()
@@ -190,7 +190,7 @@ def test_what_fails_is_said_and_the_rest_goes_on(caplog):
     out = deterrent(told, fails=("lamp",))
     with pytest.raises(DeterrentError, match="lamp cannot"):
         out(event())
-    assert soon(lambda: not out._stint.going)
+    assert soon(lambda: not out._thread.going)
     assert sum(what == "on" for _, what in told) > 1
     out.close()
 
@@ -227,7 +227,7 @@ def test_with_real_parts_a_folder_of_sounds_is_played_and_the_lamp_is_off_after(
     out = open_deterrent(str(folder), [lamp], limits, device="any", seed=4)
     assert set(out.noises) == {"dog.wav", "Gun.WAV"}
     out(event())
-    assert soon(lambda: not out._stint.going)
+    assert soon(lambda: not out._thread.going)
     assert len(lines(diary)) > 2
     states = [bool(state.state) for state in pins.pin(27).states]
     assert states.count(True) >= len(lines(diary))

@@ -76,7 +76,7 @@ def test_a_lamp_blinks_and_ends_dark(pins):
     lamp = Gpio(27, seconds=0.5, pulse=(0.05, 0.05))
     lamp(event())
     assert soon(lambda: states(pins, 27).count(True) >= 3)
-    assert soon(lambda: not lamp._stint.going)
+    assert soon(lambda: not lamp._thread.going)
     assert states(pins, 27)[-1] is False
     lamp.start(60.0)
     assert lamp.on

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.alert.mqtt import Topics, device_id, segment
-from edge.alert.mqtt_settings import Settings, settings_from_url
+from edge.alert.mqtt_settings import MqttSettings, settings_from_url
 from edge.errors import OptionError, UnavailableError
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
@@ -37,7 +37,7 @@ def test_a_url_holds_everything():
 
 def test_a_state_is_said_more_often_than_it_expires():
     for every_s in (0.05, 0.5, 1.0, 29.9, 30.0, 3600.0):
-        settings = Settings("h", every_s=every_s)
+        settings = MqttSettings("h", every_s=every_s)
         assert settings.expire_s >= max(1, 3 * every_s)
         assert isinstance(settings.expire_s, int)
 
@@ -83,13 +83,13 @@ def test_what_is_wrong_is_one_sentence_without_the_password(url, words):
 
 
 def test_a_ca_that_cannot_be_used_is_one_sentence(tmp_path):
-    settings = Settings("h", tls=True, ca=tmp_path / "none.pem")
+    settings = MqttSettings("h", tls=True, ca=tmp_path / "none.pem")
     with pytest.raises(UnavailableError, match="is not there; mount its disk"):
         settings.tls_context()
     (tmp_path / "empty.pem").write_text("no certificate")
     with pytest.raises(OptionError, match="no certificates"):
         replace(settings, ca=tmp_path / "empty.pem").tls_context()
-    assert Settings("h").tls_context() is None
+    assert MqttSettings("h").tls_context() is None
 
 
 def test_no_secret_is_shown():

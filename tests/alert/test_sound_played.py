@@ -110,7 +110,7 @@ def test_a_player_that_fails_gives_way_to_the_next_which_is_tried_first_from_the
     assert "siren is played by gone, else by deaf, else by well" in caplog.text
     sound(event())
     assert sound.problem is None
-    assert soon(lambda: not sound._stint.going)
+    assert soon(lambda: not sound._thread.going)
     assert sound.player == "well"
     assert "siren: gone does not work here; using well" in caplog.text
     sound(event())
@@ -230,35 +230,35 @@ def test_when_the_program_is_killed_the_siren_still_ends_by_itself(tmp_path):
 def test_a_stint_goes_on_for_longer_when_asked_and_ends_when_told():
     done: list[str] = []
 
-    def work(stint):
-        asked = stint.asked
-        while stint.wait_for_more(asked):
-            asked = stint.asked
+    def work(thread):
+        asked = thread.asked
+        while thread.wait_for_more(asked):
+            asked = thread.asked
             done.append("more")
         done.append("over")
 
-    stint = StoppableThread(work, "the lamp")
-    assert stint.run_for(60.0)
-    assert not stint.run_for(0.1)
+    thread = StoppableThread(work, "the lamp")
+    assert thread.run_for(60.0)
+    assert not thread.run_for(0.1)
     assert soon(lambda: done == ["more"])
-    assert stint.going
-    assert stint.stop(20.0)
+    assert thread.going
+    assert thread.stop(20.0)
     assert done == ["more", "over"]
-    assert stint.run_for(0.05)
-    assert soon(lambda: not stint.going)
+    assert thread.run_for(0.05)
+    assert soon(lambda: not thread.going)
     assert done == ["more", "over", "over"]
 
 
 def test_a_stint_whose_work_fails_is_over_and_can_be_asked_again(caplog):
-    def work(stint):
+    def work(thread):
         raise OSError("the lamp has burst")
 
-    stint = StoppableThread(work, "the lamp")
-    assert stint.run_for(60.0)
-    assert soon(lambda: not stint.going)
+    thread = StoppableThread(work, "the lamp")
+    assert thread.run_for(60.0)
+    assert soon(lambda: not thread.going)
     assert "the lamp failed: the lamp has burst" in caplog.text
-    assert stint.run_for(60.0)
-    assert soon(lambda: not stint.going)
+    assert thread.run_for(60.0)
+    assert soon(lambda: not thread.going)
 
 
 def test_between_the_call_and_the_players_start_hardly_more_passes_than_starting_a_process(tmp_path, monkeypatch):

@@ -116,7 +116,7 @@ def test_a_picture_of_another_size_is_seen_anew():
     onward = FrameSequencer()
     sizes = [(720, 1280, 3), (720, 1280, 3), (480, 640, 3), (480, 640, 3)]
     frames = [onward(frame_of(grey(shape=shape), i), i, first=i == 0) for i, shape in enumerate(sizes)]
-    assert [frame.again for frame in frames] == [False, False, True, False]
+    assert [frame.discontinuity for frame in frames] == [False, False, True, False]
 
 
 def test_times_go_forward_over_a_gap_and_back_to_the_clock():

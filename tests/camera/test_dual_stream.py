@@ -88,7 +88,7 @@ def test_motion_looks_at_the_small_stream_and_crops_come_from_the_large_one():
         assert (frame.camera, frame.size_wh, frame.luma.shape) == ("yard", MAIN_WH, SUB_WH[::-1])
         assert (frame.luma == frame.index).all()
         assert frame.image.shape == (180, 320, 3)
-        assert not frame.again
+        assert not frame.discontinuity
     assert all(before.time < after.time <= after.handed_over for before, after in itertools.pairwise(frames))
     assert main.closed.is_set()
     assert sub.closed.is_set()
@@ -139,8 +139,8 @@ def test_a_large_picture_is_never_older_than_said():
             assert (frame.luma == frame.index % 256).all()
         main.muted.clear()
         back = until(frames, lambda frame: frame.size_wh == MAIN_WH)
-        assert back.again
-        assert not next(frames).again
+        assert back.discontinuity
+        assert not next(frames).discontinuity
 
 
 def test_a_large_stream_from_another_moment_is_not_used():
@@ -217,7 +217,7 @@ def test_a_large_stream_that_stands_still_is_not_looked_at():
         until(frames, lambda _: told)
         assert "the same picture for 9 s" in told[0].detail
         source.main.report(None, 0.0)
-        assert until(frames, lambda frame: frame.size_wh == MAIN_WH).again
+        assert until(frames, lambda frame: frame.size_wh == MAIN_WH).discontinuity
 
 
 def test_both_streams_troubles_reach_the_watcher_and_each_has_its_own_end():
@@ -253,7 +253,7 @@ def test_the_small_stream_waits_for_nothing_and_the_large_ones_first_picture_is_
         frames = iter(source)
         assert {frame.size_wh for frame in itertools.islice(frames, 3)} == {SUB_WH}
         main.muted.clear()
-        assert until(frames, lambda frame: frame.size_wh == MAIN_WH).again
+        assert until(frames, lambda frame: frame.size_wh == MAIN_WH).discontinuity
 
 
 def test_the_small_stream_drives_and_its_end_ends_both():

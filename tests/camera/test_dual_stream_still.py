@@ -30,7 +30,7 @@ def test_the_same_large_picture_is_not_cut_while_the_small_one_lives():
         until(frames, lambda _: told)
         assert "the main stream: the same picture for 61 s, while the small one changes" in told[0].detail
         main.frozen_s = 0.0
-        assert until(frames, lambda frame: frame.size_wh == MAIN_WH).again
+        assert until(frames, lambda frame: frame.size_wh == MAIN_WH).discontinuity
         sub.frozen_s = 9.0  # and what is cut is new
         assert all(frame.frozen_s == 0.0 for frame in itertools.islice(frames, 20))
 

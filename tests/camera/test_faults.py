@@ -16,7 +16,7 @@ from edge.alert.events import ENDED_WORDS, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Source
 from edge.decide.alarms import Decider
-from edge.detect.camera_check import LensCheck
+from edge.detect.camera_check import CameraCheck
 from edge.schema import CameraFault, Event, Frame
 from edge.watch import FAILED_WORDS, Watcher
 from tests.alarm.test_watch import RULE, Colours, scene, walk
@@ -48,7 +48,7 @@ class Diary:
             for frame in kept:
                 before = sum(self.scorer.calls)
                 yield frame
-                self.looks.append((world.now - began, frame.again, sum(self.scorer.calls) - before))
+                self.looks.append((world.now - began, frame.discontinuity, sum(self.scorer.calls) - before))
                 if world.now - began >= seconds:
                     kept.close()
 
@@ -186,7 +186,7 @@ def test_a_picture_that_shows_nothing_is_told_in_time(fps, shade):
                 picture = np.clip(picture + noise.integers(-2, 3, picture.shape), 0, 255).astype(np.uint8)
                 yield Frame(picture, at_s[0], NOW + timedelta(seconds=at_s[0]), "yard", i, 1000.0 + at_s[0])
 
-        Watcher(Colours(), RULE, publisher, lens=LensCheck())(frames())
+        Watcher(Colours(), RULE, publisher, camera_check=CameraCheck())(frames())
         assert [event.type for _, event in told] == ["new", "end"]
         assert 5.0 + late_s < told[0][0] <= 5.0 + late_s + NOTICED_S
 
@@ -220,7 +220,7 @@ class Bears(Source):
 
     def __iter__(self) -> Any:
         for number, frame in enumerate(self.row):
-            yield replace(frame, again=not number)
+            yield replace(frame, discontinuity=not number)
 
     def close(self) -> None:
         time.sleep(self.slow_s)
@@ -258,7 +258,7 @@ def test_a_fault_of_ours_in_the_telling_does_not_end_the_watching():
     told: list[Event] = []
     watcher = Watcher(Colours(), RULE, EventPublisher([sink]))
     assert watched(Bears(11), watcher).failed is None
-    assert watcher.tally.frames > 80
+    assert watcher.stats.frames > 80
     assert told[-1].type == "end"
 
 
@@ -280,6 +280,6 @@ def test_what_a_frozen_camera_does_not_show_has_not_gone():
             return super().__call__(*given, seeing=seeing, **more)
 
     frozen_s = (0.0, 0.0, 0.5, 1.0, 9.0, 0.0)
-    frames = [replace(frame, again=i == 1, frozen_s=frozen_s[i]) for i, frame in enumerate(walk(0.6))]
+    frames = [replace(frame, discontinuity=i == 1, frozen_s=frozen_s[i]) for i, frame in enumerate(walk(0.6))]
     Watcher(Colours(), RULE, EventPublisher(), decider=Asked(RULE))(frames)
     assert asked == [True, False, True, False, False, True]

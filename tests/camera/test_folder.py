@@ -36,10 +36,10 @@ def test_pictures_come_as_they_arrive(tmp_path):
     assert first.jpeg == jpeg(10)
     assert (first.file, second.file) == ("a.jpg", "sub/b.jpg")
     assert (first.index, second.index, first.camera, first.media_time_s) == (0, 1, "inbox", None)
-    assert (first.wall, first.again) == (datetime.fromtimestamp(1_700_000_000, UTC), False)
+    assert (first.wall, first.discontinuity) == (datetime.fromtimestamp(1_700_000_000, UTC), False)
     assert first.time == first.handed_over < second.handed_over <= time.monotonic()
     # From another folder it is of another moment, and for whoever follows tracks it lies as far away.
-    assert second.again
+    assert second.discontinuity
     assert second.time == second.handed_over + source.apart_s
     assert no_threads()
 
@@ -51,7 +51,7 @@ def test_none_is_dropped_and_a_burst_is_paced(tmp_path):
     with follow(tmp_path, from_start=True, fps=25.0) as source:
         frames = take(source, 13)
     assert [frame.wall.timestamp() for frame in frames] == [*range(1000, 1012), 9000]
-    assert [frame.again for frame in frames] == [False] * 12 + [True]
+    assert [frame.discontinuity for frame in frames] == [False] * 12 + [True]
     assert all(after.time - before.time >= 0.04 for before, after in itertools.pairwise(frames[:12]))
 
 
@@ -61,7 +61,7 @@ def test_pictures_that_do_not_belong_together_begin_anew(tmp_path):
     for name, data, at in burst:
         put(tmp_path / name, data, at=at)
     with follow(tmp_path, from_start=True) as source:
-        assert [frame.again for frame in take(source, 5)] == [False, False, True, True, True]
+        assert [frame.discontinuity for frame in take(source, 5)] == [False, False, True, True, True]
 
 
 def test_a_picture_long_after_the_last_begins_anew(tmp_path):
@@ -71,7 +71,7 @@ def test_a_picture_long_after_the_last_begins_anew(tmp_path):
         next(frames)
         time.sleep(0.2)
         put(tmp_path / "b.jpg", at=1000)
-        assert next(frames).again
+        assert next(frames).discontinuity
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a.jpg"])
@@ -152,7 +152,7 @@ def test_a_picture_over_which_the_loop_failed_comes_once_more_and_then_counts_as
         """What looks at pictures; it fails over so many of those at 2000."""
         for frame in source:
             wall = frame.wall.timestamp()
-            got.append((frame.index, wall, frame.time, frame.again))
+            got.append((frame.index, wall, frame.time, frame.discontinuity))
             if wall == 2000 and fails:
                 raise ZeroDivisionError
             if wall == 3000:

@@ -154,7 +154,7 @@ class Watch:
         assert over[0] - back_at < 15.0
         times = [frame.time for _, frame in self.frames]
         assert times == sorted(set(times))
-        again = [at for at, frame in self.frames if frame.again]
+        again = [at for at, frame in self.frames if frame.discontinuity]
         assert len(again) == 1
         assert again[0] >= back_at
         assert [frame.index for _, frame in self.frames] == list(range(len(self.frames)))

@@ -213,7 +213,7 @@ def test_a_fault_of_ours_in_the_main_loop_does_not_end_the_watching(tmp_path, ca
         raise RuntimeError("dictionary changed size during iteration")
 
     alarm: Any = SimpleNamespace(
-        settings=Settings(), state=tmp_path, posts=[], alive=True, ask=lambda *_: None, start=lambda: None,
+        settings=Settings(), state=tmp_path, threads=[], alive=True, ask=lambda *_: None, start=lambda: None,
         tick=tick, status=lambda now: Status("1", "m", 1.0), let_go=lambda: None,
     )  # fmt: skip
     assert _watch(alarm, None, stop, Notifier.from_environment({}), show=False) is None

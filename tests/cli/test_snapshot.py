@@ -158,10 +158,10 @@ def test_what_matters_is_marked_last_and_what_is_faint_without_words():
 
     scores = [
         score("motion", 0.1, 0.02),
-        score("sweep", 0.2, 0.05),
-        score("sweep", 0.3, 0.9),
+        score("scan", 0.2, 0.05),
+        score("scan", 0.3, 0.9),
         score("motion", 0.4, 0.95),
-        score("sweep", 0.5, 0.4),
+        score("scan", 0.5, 0.4),
     ]
     found = [(mark.words, mark.colour) for mark in command.marks(scores, tiny_card())]
     assert found == [("", FOUND), ("0.40", FOUND), ("0.90", FOUND), ("0.02", MOVING), ("brown bear 0.95", ALARM)]

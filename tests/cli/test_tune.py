@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge.cli.tune import tuned_text
 from edge.decide.evidence import Rule
 from edge.errors import BearAlarmError, OptionError
-from edge.tuning import Budget, Heard, Peak, choose, levels_of, listen, most_alarms, parse_budget
+from edge.tuning import Budget, Heard, Peak, choose, levels_of, listen, max_alarms, parse_budget
 from tests.alarm.test_watch import GREEN, RULE, Colours, walk
 from tests.cli.test_watch import run
 from tests.helpers.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
@@ -57,8 +57,8 @@ def test_the_levels_begin_at_the_usual_and_let_a_sure_bear_alarm():
 
 def test_the_bound_of_a_poisson_rate():
     # 95 % one-sided, from tables; none is the rule of three.
-    assert most_alarms(0) == 3.0
-    assert [most_alarms(k) for k in (1, 2, 3, 10)] == pytest.approx([4.744, 6.296, 7.754, 16.962], abs=1e-3)
+    assert max_alarms(0) == 3.0
+    assert [max_alarms(k) for k in (1, 2, 3, 10)] == pytest.approx([4.744, 6.296, 7.754, 16.962], abs=1e-3)
 
 
 def heard(hours, alarms, clip="a.mp4"):

@@ -15,7 +15,7 @@ from edge.decide.evidence import Rule
 from edge.errors import OptionError, SourceError
 from edge.record.trace import Trace, old
 from edge.record.trace_query import read_trace
-from edge.tuning import least_level, levels_of, listen, reels_of, replay
+from edge.tuning import levels_of, listen, min_level, reels_of, replay
 from edge.watch import Watcher
 from tests.alarm.test_watch import GREEN, RULE, Colours, walk
 from tests.helpers.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
@@ -92,7 +92,7 @@ def test_evidence_that_no_kept_moment_shows_counts_as_an_alarm(tmp_path):
     assert keep.close(5.0)
     found = dict(zip(LEVELS, heard(keep.path).alarms, strict=True))
     assert (found[1.8], found[2.4], found[2.5]) == (1, 1, 0)
-    assert least_level(read_trace(keep.path)) == 1.8
+    assert min_level(read_trace(keep.path)) == 1.8
 
 
 def test_a_trace_of_other_thresholds_or_without_what_is_needed_is_refused(tmp_path):

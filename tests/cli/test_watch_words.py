@@ -13,7 +13,7 @@ import pytest
 from edge.alert.events import ENDED_WORDS, UNKNOWN, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
 from edge.cli.watch import OVER, alert, next_steps, sum_up
-from edge.detect.camera_faults import Report
+from edge.detect.camera_faults import FaultReport
 from edge.detect.frame_rate import LoopStats
 from edge.local_time import lasting
 from edge.schema import CameraFault, Event
@@ -69,10 +69,10 @@ def test_a_camera_that_is_back_is_said_to_be_well(time_zone):
     told: list[Event] = []
     publisher = EventPublisher([told.append])
     trouble = CameraFault("gone", "yard: no frame for 8 s; check its plug")
-    publisher.trouble("yard", Report("new", 1, trouble, 8.0))
-    publisher.trouble("yard", Report("end", 1, trouble, 40.0))
-    publisher.trouble("yard", Report("new", 2, trouble, 8.0))
-    publisher.trouble("yard", Report("end", 2, trouble, 40.0), stopped=True)
+    publisher.trouble("yard", FaultReport("new", 1, trouble, 8.0))
+    publisher.trouble("yard", FaultReport("end", 1, trouble, 40.0))
+    publisher.trouble("yard", FaultReport("new", 2, trouble, 8.0))
+    publisher.trouble("yard", FaultReport("end", 2, trouble, 40.0), stopped=True)
     assert [alert(each).split("  ")[0] for each in told] == ["CAMERA", "camera well again", "CAMERA", "camera"]
     assert (told[1].detail or "").startswith(OVER)
 
@@ -96,11 +96,11 @@ def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), 
         tally = LoopStats(frames, 2 * frames, seconds)
         tally.frame_ms.extend([12.0] * frames)
         watcher = SimpleNamespace(
-            tally=tally, publisher=SimpleNamespace(told=Counter(told)), single_images=single_images
+            stats=tally, publisher=SimpleNamespace(counts=Counter(told)), single_images=single_images
         )
         posts.append(SimpleNamespace(source=source, watcher=watcher))
     settings = Settings(alerts=AlertSettings(events=events))
-    alarm: Any = SimpleNamespace(posts=posts, writer=writer, settings=settings)
+    alarm: Any = SimpleNamespace(threads=posts, writer=writer, settings=settings)
     sum_up(alarm, taken_s, lambda words, *more: said.append(words % more), pictures, verbose=verbose)
     return said
 
@@ -183,10 +183,10 @@ def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
     kept = ReconnectingSource(None, lambda: None, name="yard")  # type: ignore[arg-type, return-value]
     kept._lost.total_s, kept.reopened = 41.2, 3
     watcher = SimpleNamespace(
-        tally=LoopStats(frames=9, footage_s=60.0), publisher=SimpleNamespace(told=Counter()), single_images=False
+        stats=LoopStats(frames=9, footage_s=60.0), publisher=SimpleNamespace(counts=Counter()), single_images=False
     )
     alarm: Any = SimpleNamespace(
-        posts=[SimpleNamespace(source=kept, watcher=watcher)], writer=None, settings=Settings()
+        threads=[SimpleNamespace(source=kept, watcher=watcher)], writer=None, settings=Settings()
     )
     said: list[str] = []
     sum_up(alarm, 60.0, lambda words, *more: said.append(words % more))

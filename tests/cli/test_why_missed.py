@@ -37,7 +37,9 @@ def away(at_s, gone_s, seconds, *animals):
                 watcher.report(None, 1000.0 + at_s + late, "yard")
             at = frame.time + late
             wall = WALL + timedelta(seconds=at)
-            yield replace(frame, time=at, wall=wall, handed_over=1000.0 + at, media_time_s=None, again=bool(late))
+            yield replace(
+                frame, time=at, wall=wall, handed_over=1000.0 + at, media_time_s=None, discontinuity=bool(late)
+            )
 
     return frames
 

@@ -225,7 +225,7 @@ def test_what_stands_still_alarms_where_its_crop_and_the_frame_scan_both_say_bea
     """Neither passes the still threshold of 0.6: one look that is the same each time is not enough."""
     stage = Stage()
     for number in range(100):
-        scanned = [score(LEFT, whole, "sweep")] if whole and number % every == 0 else []
+        scanned = [score(LEFT, whole, "scan")] if whole and number % every == 0 else []
         stage.frame([*scanned, score(LEFT, crop, "track")])
         stage.time += 0.1
     assert bool(stage.kinds("new")) == alarms

@@ -70,7 +70,7 @@ def test_while_another_is_seen_none_has_gone():
 
 def test_a_stump_that_is_known_now_and_then_has_not_come_back():
     stage = Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter()))
-    stage.kind = "sweep"
+    stage.kind = "scan"
     assert len(visits(stage, 100).noises()) == 1
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge.alert.events import EventPublisher
 from edge.decide.alarms import MAX_HELD_S, SURE_S, Decision, EndHold
-from edge.detect.camera_check import LensCheck
+from edge.detect.camera_check import CameraCheck
 from edge.schema import CameraFault, Event, EventType, Frame
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours, walk
@@ -118,7 +118,7 @@ def test_whatever_happens_no_end_is_told_twice(steps):
         assert not types or (types[0] != "end" and types[-1] == "end")
 
 
-class Blackout(LensCheck):
+class Blackout(CameraCheck):
     """A lens check that finds the picture black after so many looks."""
 
     def __init__(self, after: int) -> None:
@@ -132,7 +132,7 @@ class Blackout(LensCheck):
 
 def test_a_bear_before_a_picture_that_turns_black_did_not_leave():
     told: list[Event] = []
-    watcher = Watcher(Colours(), RULE, EventPublisher([told.append]), lens=Blackout(6))
+    watcher = Watcher(Colours(), RULE, EventPublisher([told.append]), camera_check=Blackout(6))
     watcher(walk(30, (2.0, 5.0, BEAR_COLOUR, 100, 60)))
     assert [f"{event.kind} {event.type}" for event in told] == ["bear new", "camera new", "bear end", "camera end"]
     assert told[2].detail == "the camera gives a black picture, so nothing is known of the bear"

@@ -179,7 +179,7 @@ def test_a_flat_crop_is_like_nothing():
 # Through tracker and decider
 
 
-def visits(stage, times, bear, *, alike=False, kind="sweep", box=LEFT, seconds=4.0):
+def visits(stage, times, bear, *, alike=False, kind="scan", box=LEFT, seconds=4.0):
     """Visits to one spot at these hours; what never moves is seen by the sweep and then at its own box."""
     for number, hour in enumerate(times):
         stage.kind = "motion"
@@ -221,11 +221,11 @@ def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
     held(8.0, (LEFT, scant), fps=5.0)
     assert len(held.noises()) == 4
     # What looks otherwise at the same spot is as free as ever, and so is what moves.
-    for same, kind in ((False, "sweep"), (True, "motion")):
+    for same, kind in ((False, "scan"), (True, "motion")):
         stage = visits(Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter())), hours[:3], scant, alike=True)
         stage.crop, stage.kind = like(STUMP, 99) if same else crop(99), "motion"
         stage.skip(60.0).kind = kind
-        stage(4.0, (LEFT, scant if kind == "sweep" else 0.6), fps=5.0)
+        stage(4.0, (LEFT, scant if kind == "scan" else 0.6), fps=5.0)
         assert len(stage.noises()) == 4
 
 
@@ -234,9 +234,9 @@ def test_where_pictures_come_one_by_one_a_spot_called_wrong_needs_two_of_them_an
     repeat_alarms = RepeatAlarmFilter()
     repeat_alarms.said("a", LEFT, 0.0, 0.0, wrong=True)
     stage = Stage(Decider(rule, repeat_alarms=repeat_alarms, again_s=0.0), fps=2.0)
-    stage.kind = "sweep"
+    stage.kind = "scan"
 
-    def arrive(hour, pictures, box=LEFT, kind="sweep"):
+    def arrive(hour, pictures, box=LEFT, kind="scan"):
         stage.time, before = hour * HOUR, len(stage.noises())
         for _ in range(pictures):
             stage.frame([score(box, 0.97, kind)])
@@ -256,16 +256,16 @@ def test_where_pictures_come_one_by_one_a_spot_called_wrong_needs_two_of_them_an
 
 def test_where_pictures_come_one_by_one_only_a_persons_word_holds_a_spot_back():
     stage = Stage(Decider(replace(RULE, one_picture=True), repeat_alarms=RepeatAlarmFilter(), again_s=0.0))
-    stage.kind, stage.crop = "sweep", STUMP
+    stage.kind, stage.crop = "scan", STUMP
     for hour in range(1, 8):
         stage.time = hour * HOUR
-        stage.frame([score(LEFT, 0.97, "sweep")])
+        stage.frame([score(LEFT, 0.97, "scan")])
     assert len(stage.noises()) == 7
 
 
 def test_a_bear_asleep_for_six_hours_alarms_once_and_is_updated():
     stage = Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter()))
-    stage.kind, stage.crop = "sweep", STUMP
+    stage.kind, stage.crop = "scan", STUMP
     stage(6 * 3600.0, (LEFT, 0.8), fps=1.0)
     assert len(stage.noises()) == 1
     assert 30 <= len(stage.kinds("update")) <= 36

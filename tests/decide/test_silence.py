@@ -69,7 +69,7 @@ def test_a_player_that_was_silenced_gives_way_to_no_other(tmp_path, player, held
     door = held_up()
     sound.stop()
     door.set()
-    assert soon(lambda: not sound._stint.going)
+    assert soon(lambda: not sound._thread.going)
     assert silent(tmp_path)
     assert sound.player == "play"
     assert not lines(tmp_path / "other.diary")

@@ -11,14 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.camera import open_source
-from edge.detect.camera_check import LensCheck, LensSettings, Look, likeness
+from edge.detect.camera_check import CameraCheck, CameraCheckSettings, Look, likeness
 from edge.detect.motion import small_grey
 from tests.scenery.scene import Scene
 from tests.scenery.scenery import clearing, fractal, paste
 
 PLACE_WH = (480, 270)
 VIEW_WH = (320, 180)  # what the lens check is given; pictures of this size cost the tests least
-QUICK = LensSettings(settle_s=5.0)  # a clip is over before a place would count as known
+QUICK = CameraCheckSettings(settle_s=5.0)  # a clip is over before a place would count as known
 Plane = NDArray[np.float32]  # brightness, 0 to 255
 Change = Callable[[float, Plane], Plane]  # seconds since it began, picture -> picture
 
@@ -65,7 +65,7 @@ def grey(picture: Plane) -> Plane:
     )
 
 
-def told(check: LensCheck, looks: Iterable[tuple[float, Plane]]) -> dict[str, list[float]]:
+def told(check: CameraCheck, looks: Iterable[tuple[float, Plane]]) -> dict[str, list[float]]:
     """When each kind of trouble was told."""
     found: dict[str, list[float]] = {}
     for time, picture in looks:
@@ -119,7 +119,7 @@ def test_a_picture_in_which_nothing_can_be_made_out_is_told_within_ten_seconds_a
     place, kind, change
 ):
     looks = [*then(view(place), change, lasts_s=30), *((120.0 + i, view(place)) for i in range(30))]
-    found = told(LensCheck(), looks)
+    found = told(CameraCheck(), looks)
     assert set(found) == {kind}
     assert 92 <= min(found[kind]) <= 95
     assert max(found[kind]) < 120
@@ -127,13 +127,13 @@ def test_a_picture_in_which_nothing_can_be_made_out_is_told_within_ten_seconds_a
 
 @pytest.mark.parametrize("level", [2, 90, 254])
 def test_nothing_to_see_is_told_of_a_camera_that_never_saw_anything(level, place):
-    found = told(LensCheck(), ((float(i), np.full_like(view(place), level)) for i in range(10)))
+    found = told(CameraCheck(), ((float(i), np.full_like(view(place), level)) for i in range(10)))
     assert len(found) == 1
 
 
 def test_a_flash_and_a_hand_passing_by_are_not_told(place):
     looks = [(float(i), np.full_like(view(place), 255) if i in (70, 90, 91) else view(place)) for i in range(120)]
-    assert not told(LensCheck(), looks)
+    assert not told(CameraCheck(), looks)
 
 
 def test_the_clock_a_camera_writes_into_a_black_picture_does_not_hide_that_it_is_black(place):
@@ -143,11 +143,11 @@ def test_the_clock_a_camera_writes_into_a_black_picture_does_not_hide_that_it_is
         cv2.putText(dark, "21 C", (270, 175), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1)
         return dark.astype(np.float32)
 
-    assert set(told(LensCheck(), then(view(place), capped, lasts_s=30))) == {"black"}
+    assert set(told(CameraCheck(), then(view(place), capped, lasts_s=30))) == {"black"}
 
 
 def test_a_lens_out_of_focus_is_told(place):
-    found = told(LensCheck(), then(view(place), lambda _, picture: blurred(picture, 2.5), lasts_s=90))
+    found = told(CameraCheck(), then(view(place), lambda _, picture: blurred(picture, 2.5), lasts_s=90))
     assert set(found) == {"blurred"}
     assert 150 <= min(found["blurred"]) <= 155
 
@@ -157,25 +157,27 @@ def test_dew_that_comes_within_two_hours_is_told_until_it_is_gone(place):
     states = [blurred(picture, sigma / 2) for sigma in range(9)]
     looks = [*then(picture, lambda t, _: states[min(int(t // 900), 8)], lasts_s=9000, step_s=15)]
     looks += [(9100.0 + 15 * i, picture) for i in range(20)]
-    found = told(LensCheck(), looks)
+    found = told(CameraCheck(), looks)
     assert set(found) == {"blurred"}
     assert max(found["blurred"]) <= 9100
 
 
 def test_fog_is_told_and_light_mist_is_not(place):
-    thick = told(LensCheck(), then(view(place), lambda t, picture: foggy(picture, max(1 - t / 600, 0.12)), lasts_s=900))
+    thick = told(
+        CameraCheck(), then(view(place), lambda t, picture: foggy(picture, max(1 - t / 600, 0.12)), lasts_s=900)
+    )
     assert set(thick) == {"blurred"}
-    assert not told(LensCheck(), then(view(place), lambda t, picture: foggy(picture, max(1 - t / 600, 0.6))))
+    assert not told(CameraCheck(), then(view(place), lambda t, picture: foggy(picture, max(1 - t / 600, 0.6))))
 
 
 def test_a_scene_that_was_always_smooth_is_not_blurred(place):
     smooth = blurred(view(place), 2)
-    assert not told(LensCheck(), ((float(i), smooth) for i in range(300)))
+    assert not told(CameraCheck(), ((float(i), smooth) for i in range(300)))
 
 
 @pytest.mark.parametrize(("right", "down"), [(92, 45), (65, 55), (160, 90), (0, 0)])
 def test_a_turned_camera_is_told_after_twenty_seconds_for_a_minute_and_its_new_view_is_the_place(place, right, down):
-    check = LensCheck()
+    check = CameraCheck()
     found = told(check, then(view(place), lambda *_: view(place, right, down), lasts_s=300))
     assert set(found) == {"moved"}
     assert 110 <= min(found["moved"]) <= 112
@@ -186,12 +188,12 @@ def test_a_turned_camera_is_told_after_twenty_seconds_for_a_minute_and_its_new_v
 
 def test_a_camera_put_elsewhere_is_told(place):
     other = view(painted(8)[0])
-    assert set(told(LensCheck(), then(view(place), lambda *_: other))) == {"moved"}
+    assert set(told(CameraCheck(), then(view(place), lambda *_: other))) == {"moved"}
 
 
 def test_turning_it_while_it_is_being_mounted_is_not_told(place):
     looks = [(float(i), view(place, 10 * (i // 2), 45) if i < 24 else view(place)) for i in range(200)]
-    assert not told(LensCheck(), looks)
+    assert not told(CameraCheck(), looks)
 
 
 def test_night_and_day_are_not_told(place, night):
@@ -200,7 +202,7 @@ def test_night_and_day_are_not_told(place, night):
     looks += [(6000.0 + i, day * max(1 - i / 700, 0.3)) for i in range(0, 600, 10)]  # dusk
     looks += [(6600.0 + 30 * i, night) for i in range(900)]
     looks += [(33600.0 + 5 * i, day * min(0.3 + i / 100, 1)) for i in range(200)]
-    assert not told(LensCheck(), looks)
+    assert not told(CameraCheck(), looks)
     alike = likeness(Look.at(grey(night)).edges, Look.at(grey(day)).edges)
     assert alike is not None
     assert alike > 0.5
@@ -210,7 +212,7 @@ def test_a_camera_without_infrared_is_black_at_night_and_knows_its_place_in_the_
     day = view(place)
     rng = np.random.default_rng(1)
     shadows = np.where(fractal(rng, VIEW_WH, 40, 2) > 0.5, 1.0, 0.5).astype(np.float32)
-    check = LensCheck()
+    check = CameraCheck()
     told(check, ((30.0 * i, day) for i in range(100)))
     assert set(told(check, ((3000.0 + 30 * i, day * 0.01) for i in range(800)))) == {"black"}
     assert not told(check, ((27000.0 + i, day * shadows) for i in range(120)))
@@ -224,14 +226,14 @@ def test_a_pole_that_sways_is_not_told(place):
         right, down = rng.normal(0, 2, 2).round().astype(int)
         return view(place, 80 + int(right), 45 + int(down))
 
-    assert not told(LensCheck(), then(picture, swaying, lasts_s=300))
+    assert not told(CameraCheck(), then(picture, swaying, lasts_s=300))
 
 
 def test_a_camera_in_the_hand_is_not_told(place):
     def walking(t, _):
         return view(place, int(80 + 75 * np.sin(t / 3)), int(45 + 40 * np.sin(t / 2)))
 
-    assert not told(LensCheck(), then(view(place), walking, lasts_s=300))
+    assert not told(CameraCheck(), then(view(place), walking, lasts_s=300))
 
 
 def test_a_large_animal_in_front_is_not_told(place):
@@ -242,30 +244,30 @@ def test_a_large_animal_in_front_is_not_told(place):
         body = cv2.ellipse(np.zeros(picture.shape[:2], np.uint8), at, (115, 85), 0, 0, 360, 1, -1)
         return np.where(body, fur, picture)
 
-    assert not told(LensCheck(), then(view(place), bear, lasts_s=300))
+    assert not told(CameraCheck(), then(view(place), bear, lasts_s=300))
 
 
 def test_another_frame_size_is_another_place(place):
-    check = LensCheck()
+    check = CameraCheck()
     told(check, ((float(i), view(place)) for i in range(90)))
     assert not told(check, ((90.0 + i, view(place)[:150]) for i in range(60)))
 
 
 def test_looks_too_seldom_or_out_of_order_do_no_harm(place):
-    check = LensCheck()
+    check = CameraCheck()
     assert not told(check, ((at, view(place)) for at in (0.0, 1e6, 5.0, 5.0, 1e7)))
 
 
 @pytest.mark.parametrize("shape", [(6, 320), (180, 320), (1280, 320), (9, 16)])
 def test_any_small_picture_will_do(shape):
-    check = LensCheck()
+    check = CameraCheck()
     for i in range(3):
         assert check(np.random.default_rng(i).uniform(0, 255, shape).astype(np.float32), float(i)) == ()
 
 
 def test_the_demo_scenes_are_in_order():
     for seed in (0, 2):
-        check = LensCheck(QUICK)
+        check = CameraCheck(QUICK)
         shots = (shot for i, shot in enumerate(Scene(seed, size_wh=(640, 360)).frames()) if i % 10 == 0)
         assert not [trouble for shot in shots for trouble in check(small_grey(shot.image), shot.time_s)]
 
@@ -274,7 +276,7 @@ def test_the_demo_scenes_are_in_order():
 def test_real_clips_are_in_order(pictures):
     found: Counter[str] = Counter()
     for clip in sorted((pictures / "videos").glob("*.mp4")):
-        check = LensCheck(QUICK)
+        check = CameraCheck(QUICK)
         with open_source(str(clip), fps=1.0) as source:
             for frame in source:
                 found.update(f"{clip.name}: {trouble.kind}" for trouble in check(small_grey(frame.image), frame.time))

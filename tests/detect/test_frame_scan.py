@@ -50,7 +50,7 @@ def test_a_bear_is_found_once_and_where_it_is(classifier):
     assert found[0].bear > 0.9
     assert iou(found[0].region.box_xywh, fractions(LEFT)) > 0.6
     assert [score.bear > 0.5 for score in found[1:]] == [False] * (len(found) - 1)
-    assert {score.region.kind for score in found} == {"sweep"}
+    assert {score.region.kind for score in found} == {"scan"}
     assert look(classifier, meadow(LEFT)).box_xywh == found[0].region.box_xywh
 
 

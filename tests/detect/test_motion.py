@@ -100,7 +100,7 @@ def test_a_picture_masked_whole_never_moves(meadow):
 def test_a_camera_that_was_away_starts_anew(meadow):
     finder = MotionFinder()
     run(finder, [meadow[:720, :1280]] * 10)
-    frame = Frame(with_animal(meadow[:720, :1280], 300, 400, 60, 40), 500.0, WALL, "test", 10, again=True)
+    frame = Frame(with_animal(meadow[:720, :1280], 300, 400, 60, 40), 500.0, WALL, "test", 10, discontinuity=True)
     assert finder(frame).reset
     assert not finder(Frame(frame.image, 500.1, WALL, "test", 11)).regions
 
@@ -154,12 +154,12 @@ def test_whatever_comes_boxes_lie_in_the_frame_and_the_small_picture_stays_small
         picture = (
             rng.integers(0, 256, (height, width, 3), np.uint8) if i % 3 else np.full((height, width, 3), 9, np.uint8)
         )
-        motion = finder(Frame(picture, time, WALL, "fuzz", i, again=again[i % 6]))
+        motion = finder(Frame(picture, time, WALL, "fuzz", i, discontinuity=again[i % 6]))
         assert motion.grey is not None
         assert motion.grey.shape[1] == 320
         assert 6 <= motion.grey.shape[0] <= 1280
         assert np.isfinite(motion.grey).all()
-        assert len(motion.regions) <= MotionSettings().most_regions
+        assert len(motion.regions) <= MotionSettings().max_regions
         assert not (motion.regions and (motion.reset or motion.moving))
         for x, y, w, h in (region.box_xywh for region in motion.regions):
             assert min(x, y) >= 0

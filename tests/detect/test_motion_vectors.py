@@ -39,7 +39,7 @@ def test_ours_keeps_to_the_vectors(name):
         luma = picture(step, index)
         assert int(luma.sum()) == step["sum"]
         frame = Frame(np.zeros((36, 64, 3), np.uint8), step["time"], WALL, "vectors", index, luma=luma)
-        agree(expected(finder, replace(frame, again=step.get("again", False))), step["expect"], index)
+        agree(expected(finder, replace(frame, discontinuity=step.get("again", False))), step["expect"], index)
 
 
 @pytest.mark.parametrize("name", CASES)

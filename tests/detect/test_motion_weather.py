@@ -134,7 +134,7 @@ def test_snow_is_no_jump_and_the_animal_in_it_is_found_within_the_limits(meadow,
             cv2.circle(pictures[i], (int(x), int(y)), int(rng.integers(1, radius + 1)), (235, 235, 235), -1)
     found = run(MotionFinder(), pictures)
     assert not any(motion.reset or motion.moving for motion in found[1:])
-    assert max(len(motion.regions) for motion in found) <= MotionSettings().most_regions
+    assert max(len(motion.regions) for motion in found) <= MotionSettings().max_regions
     assert hits(found[10:]) >= 0.9
 
 

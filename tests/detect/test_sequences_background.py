@@ -12,7 +12,7 @@ from edge.alarm import Shared, make_watcher
 from edge.camera.folder import FolderSource
 from edge.detect.classifier import Classifier
 from edge.detect.odds import logit, sigmoid
-from edge.detect.sequences import LEAST_PX, MIN_OTHERS, MOST_PLACES, ArrivingMotion, Small, apart, small
+from edge.detect.sequences import MAX_PLACES, MIN_OTHERS, MIN_PX, ArrivingMotion, Small, apart, small
 from edge.detect.stills import SURER, FileResult, in_burst, look, look_closer, support
 from edge.run import EventFactory
 from edge.schema import Event, Frame
@@ -139,7 +139,7 @@ def test_others_are_of_as_many_bursts_as_there_are():
 def arrived(picture, after_s, number=0, folder="yard"):
     """A picture of a visit of its own."""
     wall = BEGIN.replace(tzinfo=UTC) + timedelta(seconds=after_s)
-    return Frame(picture, float(after_s), wall, "c", number, again=True, file=f"{folder}/{number}.jpg")
+    return Frame(picture, float(after_s), wall, "c", number, discontinuity=True, file=f"{folder}/{number}.jpg")
 
 
 class Uploads:
@@ -162,7 +162,7 @@ def test_what_arrives_is_held_against_the_bursts_before():
     x, y, w, h = box
     assert x <= BOX[0] + BOX[2] / 2 <= x + w
     assert y <= BOX[1] + BOX[3] / 2 <= y + h
-    assert w * SIZE_WH[0] >= LEAST_PX - 1e-6
+    assert w * SIZE_WH[0] >= MIN_PX - 1e-6
     assert len(upload(shown(place(), AT), 6001)) == 1  # of the same burst: it is not yet the background
     assert upload(shown(place()), 6600) == []
 
@@ -186,9 +186,9 @@ def test_what_masks_hide_differs_never():
 
 def test_only_so_many_places_are_kept():
     upload = Uploads()
-    for number in range(MOST_PLACES + 5):
+    for number in range(MAX_PLACES + 5):
         upload(plain(NO_BEAR_COLOUR), number, f"camera {number}")
-    assert len(upload.motion._places) == MOST_PLACES
+    assert len(upload.motion._places) == MAX_PLACES
 
 
 @pytest.mark.parametrize(("visits", "alarms"), [(MIN_OTHERS, ["new"]), (MIN_OTHERS - 1, [])])

@@ -43,13 +43,13 @@ def test_what_a_look_at_the_whole_frame_finds_about_one_bear_is_one_track():
     for i in range(40):
         around = (0.45 + rng.normal() * 0.01, 0.45 + rng.normal() * 0.01, 0.12 * rng.uniform(0.8, 1.5), 0.15)
         own = [score(region.box_xywh, 0.9, "track") for region in tracker.regions([])]
-        tracks = tracker([score(around, 0.9, "sweep"), *own], 2.0 * i)
+        tracks = tracker([score(around, 0.9, "scan"), *own], 2.0 * i)
     assert [track.number for track in tracks] == [1]
 
 
 def test_what_the_frame_scan_found_is_looked_at_again_at_its_box():
     tracker = Tracker(0.5)
-    tracker([score((0.0, 0.0, 0.3, 0.5), 0.9, "sweep")], 0.0)
+    tracker([score((0.0, 0.0, 0.3, 0.5), 0.9, "scan")], 0.0)
     assert tracker.regions([]) == [Region((0.0, 0.0, 0.3, 0.5), "track")]
     assert tracker.regions([Region((0.0, 0.0, 0.3, 0.45), "motion")]) == []
 
@@ -57,7 +57,7 @@ def test_what_the_frame_scan_found_is_looked_at_again_at_its_box():
 def test_a_place_without_a_bear_says_nothing_of_the_bear_beside_it():
     tracker = Tracker(0.5)
     tracker([score((0.4, 0.4, 0.1, 0.1), 0.9)], 0.0)
-    (track,) = tracker([score(WHOLE, 0.01, "sweep"), score((0.3, 0.3, 0.3, 0.5), 0.01, "sweep")], 0.1)
+    (track,) = tracker([score(WHOLE, 0.01, "scan"), score((0.3, 0.3, 0.3, 0.5), 0.01, "scan")], 0.1)
     assert track.now is None
     (track,) = tracker([score((0.4, 0.4, 0.1, 0.1), 0.1, "track")], 0.2)
     assert track.now
@@ -65,7 +65,7 @@ def test_a_place_without_a_bear_says_nothing_of_the_bear_beside_it():
 
 
 def test_low_scores_begin_no_track():
-    assert Tracker(0.5)([score(WHOLE, 0.4, "sweep"), score((0.1, 0.1, 0.1, 0.1), 0.49)], 0.0) == []
+    assert Tracker(0.5)([score(WHOLE, 0.4, "scan"), score((0.1, 0.1, 0.1, 0.1), 0.49)], 0.0) == []
 
 
 def test_two_bears_are_two_tracks():
@@ -77,7 +77,7 @@ def test_two_bears_are_two_tracks():
 
 def test_what_the_frame_scan_found_and_then_moves_stays_one_track():
     tracker = Tracker(0.5)
-    tracker([score((0.3, 0.3, 0.3, 0.5), 0.9, "sweep")], 0.0)
+    tracker([score((0.3, 0.3, 0.3, 0.5), 0.9, "scan")], 0.0)
     (track,) = tracker([score((0.4, 0.5, 0.1, 0.1), 0.95)], 0.1)
     assert (track.number, track.moved, track.box_xywh) == (1, True, (0.4, 0.5, 0.1, 0.1))
 
@@ -85,7 +85,7 @@ def test_what_the_frame_scan_found_and_then_moves_stays_one_track():
 def test_the_evidence_is_the_highest_of_what_joined():
     tracker = Tracker(0.5)
     box = (0.4, 0.4, 0.2, 0.2)
-    (track,) = tracker([score(box, 0.7), score((0.42, 0.42, 0.18, 0.18), 0.9), score(WHOLE, 0.6, "sweep")], 0.0)
+    (track,) = tracker([score(box, 0.7), score((0.42, 0.42, 0.18, 0.18), 0.9), score(WHOLE, 0.6, "scan")], 0.0)
     assert track.now
     assert track.now.bear == 0.9
 
@@ -122,8 +122,8 @@ def test_a_weak_hit_beside_a_still_track_does_not_count_against_it():
     sums = []
     for bear in (0.3, 0.5):
         tracker, decider = Tracker(0.4), Decider(rule)
-        decider(tracker([score(box, 0.9, "sweep")], 0.0), 0.0)
-        decider(tracker([score(beside, bear, "sweep")], 0.3), 0.3)
+        decider(tracker([score(box, 0.9, "scan")], 0.0), 0.0)
+        decider(tracker([score(beside, bear, "scan")], 0.3), 0.3)
         sums.append(decider.standings()[0].sum)
     assert sums[1] == pytest.approx(sums[0])
     assert not tracker.tracks[0].own
@@ -163,7 +163,7 @@ def scattered(seed):
     fps, count = float(rng.choice([1, 2, 5, 10])), int(rng.integers(3, 40))
     places = [(*rng.uniform(0, 0.7, 2), *rng.uniform(0.05, 0.3, 2)) for _ in range(rng.integers(1, 4))]
     drifts = [rng.uniform(-0.05, 0.05, 2) * rng.integers(0, 2) for _ in places]
-    some: list[list[RegionKind]] = [["motion"], ["motion", "sweep"], ["motion", "sweep", "track"], ["sweep"]]
+    some: list[list[RegionKind]] = [["motion"], ["motion", "scan"], ["motion", "scan", "track"], ["scan"]]
     kinds = some[rng.integers(4)]
     spread, present, mean = rng.choice([0.05, 0.3, 0.8]), rng.uniform(0.3, 1), rng.uniform(0.2, 0.95)
     raised = rng.choice([0.05, 0.3, 1.0])

@@ -32,7 +32,7 @@ LEFT, RIGHT = (0.1, 0.5, 0.1, 0.1), (0.7, 0.5, 0.1, 0.1)
 HERE, BESIDE, CORNER = (0.2, 0.2, 0.3, 0.3), (0.4, 0.2, 0.3, 0.3), (0.4, 0.4, 0.3, 0.3)  # a third, and a ninth
 
 
-def score(box, bear, kind="sweep"):
+def score(box, bear, kind="scan"):
     return Score(Region(box, kind), (bear, 1 - bear), bear, "brown_bear", 0.0)
 
 
@@ -129,7 +129,7 @@ def test_a_bear_in_plain_view_that_lies_down_is_not_gone(zones):
     """It passes the threshold for what moves in each frame, and never the one for what stands still."""
     stage = Stage(Decider(RULE, zones=zones))
     stage(2.0, (LEFT, 0.95))
-    stage.kind = "sweep"
+    stage.kind = "scan"
     stage(80.0, (LEFT, 0.5))
     stage.kind = "motion"
     stage(3.0, (LEFT, 0.95))
@@ -143,7 +143,7 @@ def test_a_bear_in_plain_view_that_lies_down_is_not_gone(zones):
 def test_a_zone_is_empty_where_what_is_left_is_a_hit_only_now_and_then(zones, ends):
     """Water, say, where a bear stood: such hits keep a track, and so they kept the alarm."""
     stage = Stage(Decider(RULE, zones=zones))
-    stage.kind = "sweep"
+    stage.kind = "scan"
     stage(3.0, (LEFT, 0.95))
     for _ in range(25):
         stage(0.3, (LEFT, 0.5))
@@ -166,7 +166,7 @@ def test_a_track_that_touches_the_bear_that_was_told_is_that_bear_though_it_move
 
 def test_a_bear_that_stands_still_and_wavers_keeps_its_event():
     stage = Stage()
-    stage.kind = "sweep"
+    stage.kind = "scan"
     for _ in range(12):
         stage(3.0, (LEFT, 0.95))
         stage(8.0, (LEFT, 0.5))
@@ -236,7 +236,7 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
 
 
 @pytest.mark.parametrize(("kind", "night", "least"), [
-    ("sweep", False, 0.4), ("sweep", True, 0.2), ("motion", False, 0.6), ("motion", True, 0.6)
+    ("scan", False, 0.4), ("scan", True, 0.2), ("motion", False, 0.6), ("motion", True, 0.6)
 ])  # fmt: skip
 def test_one_picture_alarms_from_the_threshold_of_its_hour_on_and_a_crop_alone_from_the_still_one(kind, night, least):
     for bear in (least - 0.01, least + 0.01):

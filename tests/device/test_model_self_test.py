@@ -40,7 +40,7 @@ def test_the_bundled_model_answers_the_same_for_hours_and_is_neither_sure_nor_si
         assert pulse.problem() is None
     assert pulse.took_ms is not None
     assert pulse.took_ms > 0.0
-    (score,) = bundled.score(drawn_bear(), [Region((0.0, 0.0, 1.0, 1.0), "sweep")])
+    (score,) = bundled.score(drawn_bear(), [Region((0.0, 0.0, 1.0, 1.0), "scan")])
     assert 0.05 < score.bear < 0.95  # where a small change in the network shows most
 
 

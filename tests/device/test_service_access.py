@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.mqtt_settings import Settings as Mqtt
+from edge.alert.mqtt_settings import MqttSettings as Mqtt
 from edge.device.systemd import (
     NOBODY,
     READ,

@@ -178,8 +178,8 @@ def test_a_sure_bear_alarms_at_every_share_of_every_rate(fps: float, alarm_at: f
     while not evidence(found.cap, frames / kept):
         frames += 1
         assert frames < 500
-    most_s = max(SURE_S, (found.frames_needed(1.0 / fps) or 0) / fps)  # a rate that was set slower stays as it is
-    assert frames / kept <= most_s + 1e-9
+    max_s = max(SURE_S, (found.frames_needed(1.0 / fps) or 0) / fps)  # a rate that was set slower stays as it is
+    assert frames / kept <= max_s + 1e-9
 
 
 def test_a_rule_that_wants_more_keeps_up_more() -> None:

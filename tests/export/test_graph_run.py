@@ -125,7 +125,7 @@ def test_the_learner_answers_as_fp32_does_and_as_int8_but_for_what_its_card_says
         np.testing.assert_allclose(found, files["fp32"](crops)[0], atol=1e-4)
         assert np.abs(found.numpy() - files["int8"](crops)[0]).max() == pytest.approx(stated, abs=1e-4)
         for row in rows[:6]:
-            whole = Region(WHOLE, "sweep")
+            whole = Region(WHOLE, "scan")
             [score] = files["fp32"].score(read_picture(row.file), [whole])
             np.testing.assert_allclose(run.learner.predict(row.file)[2], score.probabilities, atol=1e-4)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.alert.events import EventPublisher
 from edge.detect.zones import BLACK, PrivacyMask, parse_polygon
-from edge.record.evidence import EvidenceWriter, Negatives
+from edge.record.recorder import MediaWriter, Negatives
 from edge.record.review import Review, write_review
 from edge.schema import Event, Frame, Region, Score
 from edge.settings import CameraSettings
@@ -33,7 +33,7 @@ def watched(root: Path, *animals: Any, clips: bool = True) -> list[Path]:
     """Evidence of one clip with these animals, a mask over its upper fifth; each event's folder."""
     told: list[Event] = []
     masks = (parse_polygon(MASK, "--mask"),)
-    writer = EvidenceWriter(root, reserve_mb=0.0, negatives_per_day=0.0, full=True, clips=clips)
+    writer = MediaWriter(root, reserve_mb=0.0, negatives_per_day=0.0, full=True, clips=clips)
     publisher = EventPublisher([told.append], model="test@1", evidence=writer.camera(masks, context=1.1))
     Watcher(Colours(), RULE, publisher, CameraSettings(masks=masks))(walk(20, *animals, fps=5))
     assert writer.close(120.0)

@@ -14,7 +14,7 @@ from edge.alert.events import EventPublisher
 from edge.decide.evidence import Rule
 from edge.detect.crops import cut_all
 from edge.detect.tracker import inside
-from edge.record.evidence import EvidenceWriter
+from edge.record.recorder import MediaWriter
 from edge.record.review import Review, write_review
 from edge.schema import BoxXYWH, Event, Frame, Picture, Region, Score
 from edge.watch import Watcher
@@ -101,9 +101,7 @@ def watch_days(
 ) -> Days:
     """The whole alarm over some scenes, each with a memory of its own; evidence is kept where a folder is given."""
     days = Days()
-    writer = (
-        EvidenceWriter(evidence, reserve_mb=0.0, negatives_per_day=0.0, full=True, clips=clips) if evidence else None
-    )
+    writer = MediaWriter(evidence, reserve_mb=0.0, negatives_per_day=0.0, full=True, clips=clips) if evidence else None
     rule = Rule(judge.threshold, max(judge.threshold, 0.8), prior=0.15)
     for scene in scenes:
         truth: dict[int, dict[str, BoxXYWH]] = {}

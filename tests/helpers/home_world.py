@@ -260,7 +260,7 @@ class Process:
 
     def __init__(self, wire, monkeypatch, cameras=("yard",), **more):
         self.watched = dict.fromkeys(cameras, False)
-        monkeypatch.setattr(mqtt_sink, "Connection", lambda *given, **named: Line(wire, *given, **named))
+        monkeypatch.setattr(mqtt_sink, "BrokerConnection", lambda *given, **named: Line(wire, *given, **named))
         monkeypatch.setattr(Mqtt, "_keep", lambda mqtt: None)
         url = settings_from_url("mqtt://127.0.0.1?every=3600")
         self.mqtt = Mqtt(url, cameras, watching=lambda camera: self.watched[camera], **more)

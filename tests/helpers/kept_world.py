@@ -193,7 +193,7 @@ class Diary:
         return [trouble.detail for _, trouble in self.reports if trouble]
 
     def again(self):
-        return [at for at, frame in self.frames if frame.again]
+        return [at for at, frame in self.frames if frame.discontinuity]
 
     def check(self):
         """What holds whatever happens."""
@@ -208,7 +208,7 @@ class Diary:
         assert not self.reports or self.reports[0][1]
         ats = [at for at, _ in self.frames]
         for earlier, (at, frame) in zip(ats, self.frames[1:], strict=False):
-            assert frame.again or at - earlier < 5.5, (earlier, at)
+            assert frame.discontinuity or at - earlier < 5.5, (earlier, at)
 
 
 class Blocking(Source):

@@ -121,7 +121,7 @@ def cases() -> Iterator[tuple[str, float, dict[str, Any], list[Step]]]:
     yield (
         "other settings",
         10.0,
-        {"settings": {"threshold": 25.0, "most_regions": 1, "background_s": 2.0}},
+        {"settings": {"threshold": 25.0, "max_regions": 1, "background_s": 2.0}},
         (steps(4) + [{"boxes": [[8 + i, 6, 7, 7, 140], [40, 10 + i, 12, 9, 240]]} for i in range(8)]),
     )
 
@@ -151,7 +151,7 @@ def vectors() -> dict[str, Any]:
         for index, step in enumerate(sequence):
             luma = picture(step, index)
             frame = Frame(np.zeros((36, 64, 3), np.uint8), index / fps, WALL, "vectors", index, luma=luma)
-            frame = replace(frame, again=step.get("again", False))
+            frame = replace(frame, discontinuity=step.get("again", False))
             done.append(
                 {"time": round(index / fps, 6), **step, "sum": int(luma.sum()), "expect": expected(finder, frame)}
             )

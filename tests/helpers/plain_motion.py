@@ -248,7 +248,7 @@ class PlainMotion:
                         heap.append(at)
             xs, ys = np.array(part).T
             side = int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1
-            if max(side) >= s.least_side_px and len(part) >= s.least_area_px:
+            if max(side) >= s.min_side_px and len(part) >= s.min_area_px:
                 parts.append([-len(part), int(xs.min()), int(ys.min()), *side])
         parts = sorted(parts)[:64]
         while pair := next(
@@ -258,7 +258,7 @@ class PlainMotion:
             parts[i] = [parts[i][0] + parts[j][0], *union(parts[i], parts[j])]
             del parts[j]
         regions = []
-        for _, x, y, wide, high in sorted(parts)[: s.most_regions]:
+        for _, x, y, wide, high in sorted(parts)[: s.max_regions]:
             x0, x1 = (min(max(at + right, 0), w) / w for at in (x, x + wide))
             y0, y1 = (min(max(at + down, 0), h) / h for at in (y, y + high))
             regions.append([x0, y0, x1 - x0, y1 - y0])

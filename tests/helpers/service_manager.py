@@ -61,12 +61,12 @@ class Manager:
         """Return whether that is said soon, on however busy a machine."""
         return soon(lambda: line in self.said, within_s)
 
-    def quiet_s(self, name, least_s, within_s=60.0):
+    def quiet_s(self, name, min_s, within_s=60.0):
         """Return whether it comes to be not said for so long."""
 
         def silent():
             lately = [at for line, at in zip(self.said, self.at, strict=False) if line.startswith(f"{name}=")]
-            return time.monotonic() - max(lately, default=began) >= least_s
+            return time.monotonic() - max(lately, default=began) >= min_s
 
         began = time.monotonic()
         return soon(silent, within_s)

@@ -65,10 +65,10 @@ def main() -> None:
         for frame in frames:
             floors[0].append(timed(lambda: floor_idle(frame.image)))  # noqa: B023
             floors[1].append(timed(lambda: floor_active(frame.image)))  # noqa: B023
-            before = watcher.tally.crops
+            before = watcher.stats.crops
             started = time.thread_time_ns()
             yield frame
-            costs.setdefault(watcher.tally.crops - before, []).append((time.thread_time_ns() - started) / 1e6)
+            costs.setdefault(watcher.stats.crops - before, []).append((time.thread_time_ns() - started) / 1e6)
 
     watcher = Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([told.append]))
     watcher(interleaved())

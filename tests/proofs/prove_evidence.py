@@ -25,8 +25,8 @@ from edge.alert.events import EventPublisher
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.record.clip import ClipMaker
-from edge.record.evidence import CameraEvidence, EvidenceWriter
-from edge.record.evidence_store import Store, visit_folder
+from edge.record.media_store import MediaStore, visit_folder
+from edge.record.recorder import CameraRecorder, MediaWriter
 from edge.schema import Event
 from edge.watch import Watcher
 from tests.helpers import stage
@@ -48,13 +48,13 @@ sys.exit(code)
 def frame_costs(root: Path, fps: float) -> Event:
     """Two rows of the table: a frame while nothing moves, and while a bear is there. Gives the alarm."""
     spent: dict[bool, list[tuple[float, float]]] = defaultdict(list)
-    writer = EvidenceWriter(root, reserve_mb=0.0, negatives_per_day=0.0)
+    writer = MediaWriter(root, reserve_mb=0.0, negatives_per_day=0.0)
     evidence = writer.camera(context=1.1)
     kept = [0]
 
     def look(*args: Any, **more: Any) -> None:
         started = time.thread_time_ns()
-        CameraEvidence.look(evidence, *args, **more)
+        CameraRecorder.look(evidence, *args, **more)
         kept[0] += time.thread_time_ns() - started
 
     evidence.look = look  # type: ignore[method-assign]
@@ -101,7 +101,7 @@ def clip_cost(folder: Path) -> None:
 
 def idle_day(root: Path) -> None:
     """What a day without a bear writes: the random negatives."""
-    writer = EvidenceWriter(root, reserve_mb=0.0)
+    writer = MediaWriter(root, reserve_mb=0.0)
     one = next(iter(stage.film(0.2)))
     evidence = writer.camera()
     data = dict(evidence._negatives._job(one, watch_scores()).files)
@@ -116,7 +116,7 @@ def watch_scores() -> Any:
     """One score, as the sweep gives it."""
     from edge.schema import WHOLE, Region, Score
 
-    return [Score(Region(WHOLE, "sweep"), (0.1, 0.9), 0.1, "brown_bear", 0.0)]
+    return [Score(Region(WHOLE, "scan"), (0.1, 0.9), 0.1, "brown_bear", 0.0)]
 
 
 def full_card(root: Path) -> None:
@@ -126,7 +126,7 @@ def full_card(root: Path) -> None:
         folder.mkdir(parents=True)
         for name in ("alarm.jpg", "crop.jpg", "clip.mp4", "event.json"):
             (folder / name).write_bytes(b"x" * 100)
-    store = Store(root, quota_bytes=EVENTS * 400, reserve_bytes=0)
+    store = MediaStore(root, quota_bytes=EVENTS * 400, reserve_bytes=0)
     started = time.perf_counter()
     store.scan()
     scanned_s, started = time.perf_counter() - started, time.perf_counter()

@@ -36,11 +36,11 @@ from edge.alert.events import EventPublisher
 from edge.alert.jsonl import JsonLines
 from edge.background import Worker, in_background
 from edge.decide.evidence import Rule
-from edge.detect.camera_check import LensCheck
+from edge.detect.camera_check import CameraCheck
 from edge.detect.frame_rate import CropBudget, FrameRateControl
-from edge.record.evidence import EvidenceWriter
 from edge.record.journal import Journal
 from edge.record.outbox import Message
+from edge.record.recorder import MediaWriter
 from edge.record.trace import Trace
 from edge.run import EventFactory
 from edge.schema import Event, Frame, Picture, Region, Score
@@ -194,7 +194,7 @@ def soak(
     here, away = Place("here", answers=True), Place("away", answers=False)
     journal = Journal(folder, [here, away], run=run)
     deliverers = [Deliverer(channel, journal) for channel in (here, away)]
-    writer = EvidenceWriter(folder / "evidence", quota_mb=3.0, reserve_mb=1.0, written=journal.attach)
+    writer = MediaWriter(folder / "evidence", quota_mb=3.0, reserve_mb=1.0, written=journal.attach)
     trace = Trace(folder / "trace.jsonl", file_bytes=2_000_000)
     lines = JsonLines(str(folder / "events.jsonl"))
     sinks: list[Worker[Event]] = [
@@ -219,7 +219,7 @@ def soak(
         EventPublisher(sinks, model="red@1", evidence=writer.camera(), run=run),
         pace=FrameRateControl(FPS / 2, FPS, lambda _: None),
         budget=CropBudget(0.25),
-        lens=LensCheck(),
+        camera_check=CameraCheck(),
         trace=trace,
     )
     watcher(Meadow(frames, bear_every_s, each))
@@ -230,7 +230,7 @@ def soak(
     trace.close(30.0)
     close_all(deliverers, 5.0)
     journal.close()
-    told = watcher.publisher.told
+    told = watcher.publisher.counts
     # Else it was a quiet week, and proves little.
     assert told["new"] >= frames / FPS / bear_every_s * 0.9, told
     assert here.sent > told["new"], here.sent

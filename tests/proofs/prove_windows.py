@@ -52,7 +52,7 @@ def main() -> None:
     for row in track(rows, "looking at small windows"):
         image = read_picture(row.file)
         size_wh = (image.shape[1], image.shape[0])
-        for score in classifier.score(image, [Region(box, "sweep") for box in small_windows(size_wh, rng)]):
+        for score in classifier.score(image, [Region(box, "scan") for box in small_windows(size_wh, rng)]):
             scores.append(score.bear)
             sides.append(score.region.box_xywh[2] * size_wh[0])
             files.append(str(row.file))

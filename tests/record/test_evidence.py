@@ -18,8 +18,8 @@ from edge.detect.zones import parse_polygon
 from edge.errors import OptionError, PictureError
 from edge.pictures import read_picture
 from edge.record.clip import ClipMaker
-from edge.record.evidence import ClipJob, EvidenceWriter
 from edge.record.pictures import CompressedFrame, read_note
+from edge.record.recorder import ClipJob, MediaWriter
 from edge.schema import Event
 from edge.settings import CameraSettings
 from edge.watch import Watcher
@@ -43,7 +43,7 @@ def watch(writer, frames, settings=None, scorer=None):
 
 def test_an_alarm_leaves_a_folder_with_all_that_was_seen(tmp_path):
     announced = []
-    writer = EvidenceWriter(tmp_path / "evidence", written=lambda event, path: announced.append((event, path)), **QUICK)
+    writer = MediaWriter(tmp_path / "evidence", written=lambda event, path: announced.append((event, path)), **QUICK)
     new, *_, end = watch(writer, walk(24, BEAR))
     assert writer.close(CLOSE_S)
     folder = tmp_path / "evidence" / "2026-01-01" / f"000000-yard-{new.id[:8]}"
@@ -66,7 +66,7 @@ def test_an_alarm_leaves_a_folder_with_all_that_was_seen(tmp_path):
 
 
 def test_the_clip_begins_before_the_alarm_and_ends_after_the_bear_has_gone(tmp_path):
-    writer = EvidenceWriter(tmp_path, **QUICK)
+    writer = MediaWriter(tmp_path, **QUICK)
     new, *_ = watch(writer, walk(24, BEAR))
     assert writer.close(CLOSE_S)
     folder = Path(new.evidence).parent
@@ -96,7 +96,7 @@ def test_the_crop_is_the_best_look_with_nothing_drawn_on_it_and_says_what_it_is(
                 cv2.rectangle(frame.picture, (left, 200), (left + grown, 200 + grown), BEAR_COLOUR, -1)
             yield frame
 
-    writer = EvidenceWriter(tmp_path, clips=False, **QUICK)
+    writer = MediaWriter(tmp_path, clips=False, **QUICK)
     new, *_ = watch(writer, comes_nearer())
     assert writer.close(CLOSE_S)
     crop = Path(new.evidence).with_name("crop.jpg")
@@ -113,7 +113,7 @@ def test_the_crop_is_the_best_look_with_nothing_drawn_on_it_and_says_what_it_is(
 
 def test_what_is_masked_is_black_in_everything_that_is_kept(tmp_path):
     sky = parse_polygon(SKY, "--mask")
-    writer = EvidenceWriter(tmp_path, full=True, reserve_mb=0, negatives_per_day=1e5, dice=random.Random(1))
+    writer = MediaWriter(tmp_path, full=True, reserve_mb=0, negatives_per_day=1e5, dice=random.Random(1))
     below = (6.0, 9.0, BEAR_COLOUR, 100, 60)
     new, *_ = watch(writer, high(walk(90, below)), CameraSettings(masks=(sky,)))
     assert writer.close(CLOSE_S)
@@ -152,7 +152,7 @@ def test_an_update_brings_a_picture_only_where_it_shows_more(tmp_path):
             return super().score(image, regions)
 
     announced = []
-    writer = EvidenceWriter(tmp_path, clips=False, written=lambda event, path: announced.append(path), **QUICK)
+    writer = MediaWriter(tmp_path, clips=False, written=lambda event, path: announced.append(path), **QUICK)
     told = watch(writer, walk(30, (2.0, 28.0, BEAR_COLOUR, 20, 20)), scorer=Doubtful())
     assert writer.close(CLOSE_S)
     updates = [event for event in told if event.type == "update"]
@@ -166,7 +166,7 @@ def test_a_picture_that_cannot_be_announced_is_written_all_the_same(tmp_path, ca
     def fails(*_):
         raise RuntimeError("no journal")
 
-    writer = EvidenceWriter(tmp_path, clips=False, written=fails, **QUICK)
+    writer = MediaWriter(tmp_path, clips=False, written=fails, **QUICK)
     new, *_ = watch(writer, walk(9, BEAR))
     assert writer.close(CLOSE_S)
     assert Path(new.evidence).with_name("event.json").is_file()
@@ -175,7 +175,7 @@ def test_a_picture_that_cannot_be_announced_is_written_all_the_same(tmp_path, ca
 
 def test_a_folder_that_takes_nothing_is_said_once_and_again_when_it_does(tmp_path, caplog):
     root = tmp_path / "evidence"
-    writer = EvidenceWriter(root, clips=False, **QUICK)
+    writer = MediaWriter(root, clips=False, **QUICK)
     (root / "2026-01-01").write_text("in the way")
     first = watch(writer, walk(12, BEAR))
     wait_until(writer.problem)
@@ -195,8 +195,8 @@ def test_a_folder_that_takes_nothing_is_said_once_and_again_when_it_does(tmp_pat
 
 
 def test_a_disk_that_has_room_again_is_noticed_without_an_alarm(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("edge.record.evidence.RETRY_S", 0.0)
-    writer = EvidenceWriter(tmp_path, clips=False, **QUICK)
+    monkeypatch.setattr("edge.record.recorder.RETRY_S", 0.0)
+    writer = MediaWriter(tmp_path, clips=False, **QUICK)
     writer.store.reserve_bytes = 10**18
     watch(writer, walk(12, BEAR))
     wait_until(writer.problem)
@@ -224,7 +224,7 @@ def test_frames_that_wait_to_become_clips_are_bounded(tmp_path, caplog):
         def __call__(self, *_):
             return not gate.wait(30)
 
-    writer = EvidenceWriter(tmp_path, maker=Slow(), **QUICK)
+    writer = MediaWriter(tmp_path, maker=Slow(), **QUICK)
     films = [
         ClipJob(tmp_path / str(i), tmp_path / str(i) / "clip.mp4", (CompressedFrame(0.0, bytes(10**7)),) * 2, ())
         for i in range(4)
@@ -240,16 +240,16 @@ def test_frames_that_wait_to_become_clips_are_bounded(tmp_path, caplog):
 def test_evidence_in_a_place_that_cannot_be_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match="cannot keep evidence"):
-        EvidenceWriter(tmp_path / "file")
+        MediaWriter(tmp_path / "file")
 
 
 def test_keeping_evidence_that_fails_never_reaches_the_alarm(tmp_path, caplog, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("ours")
 
-    writer = EvidenceWriter(tmp_path, **QUICK)
-    monkeypatch.setattr("edge.record.evidence.EventRecorder.look", broken)
-    monkeypatch.setattr("edge.record.evidence.compressed", broken)
+    writer = MediaWriter(tmp_path, **QUICK)
+    monkeypatch.setattr("edge.record.recorder.EventRecorder.look", broken)
+    monkeypatch.setattr("edge.record.recorder.compressed", broken)
     told = watch(writer, walk(24, BEAR))
     assert [event.type for event in told] == ["new", "end"]
     assert (
@@ -263,6 +263,6 @@ def test_keeping_evidence_that_fails_never_reaches_the_alarm(tmp_path, caplog, m
 
 
 def test_the_alarm_does_not_load_what_makes_clips():
-    code = "import sys, edge.record.evidence, edge.alert.events; print({'av', 'onnxruntime'} & set(sys.modules))"
+    code = "import sys, edge.record.recorder, edge.alert.events; print({'av', 'onnxruntime'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"

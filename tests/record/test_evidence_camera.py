@@ -8,8 +8,8 @@ import numpy as np
 
 from edge.detect.tracker import Track
 from edge.pictures import decode_picture
-from edge.record.evidence import ACTIVE_S, CameraEvidence, ClipJob, WriteJob, compressed
 from edge.record.pictures import read_note
+from edge.record.recorder import ACTIVE_S, CameraRecorder, ClipJob, WriteJob, compressed
 from edge.schema import Event, Frame, LazyImage, Region, Score
 from tests.alarm.test_watch import scene
 from tests.helpers.meadow import WALL
@@ -38,7 +38,7 @@ class ReviewServer:
 
 def camera(tmp_path, **options):
     desk = ReviewServer()
-    return CameraEvidence(tmp_path, desk, **options), desk
+    return CameraRecorder(tmp_path, desk, **options), desk
 
 
 def frame(at, picture=SMALL, **more):
@@ -63,7 +63,7 @@ def track(at, number=1, bear=0.9, box=BOX):
 
 def tell(evidence, what, at):
     evidence.place(what, at)
-    evidence.told(what, at, (), ())
+    evidence.add(what, at, (), ())
 
 
 def look(evidence, found, tracks=lambda at: (), **more):

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import edge.files
-import edge.record.evidence_store
+import edge.record.media_store
 from edge.alarm import evidence_writer
 from edge.errors import OptionError
-from edge.record.evidence import EvidenceWriter, WriteJob
-from edge.record.evidence_store import Store
+from edge.record.media_store import MediaStore
+from edge.record.recorder import MediaWriter, WriteJob
 from edge.schema import Frame
 from edge.settings import EvidenceSettings
 from tests.helpers.sink_world import event, soon
@@ -46,7 +46,7 @@ def paused(monkeypatch):
         real(path, data)
 
     def pause():
-        monkeypatch.setattr("edge.record.evidence_store.replace_whole", waits)
+        monkeypatch.setattr("edge.record.media_store.replace_whole", waits)
         return goes_on
 
     yield pause
@@ -55,7 +55,7 @@ def paused(monkeypatch):
 
 def test_a_disk_that_pauses_costs_no_picture_of_an_alarm(tmp_path, paused):
     told: list[str] = []
-    writer = EvidenceWriter(tmp_path, written=lambda e, path: told.append(path.parent.name[:4]), reserve_mb=0.0)
+    writer = MediaWriter(tmp_path, written=lambda e, path: told.append(path.parent.name[:4]), reserve_mb=0.0)
     goes_on = paused()
     writer.write(papers(tmp_path, 1, ("event.json",)))
     assert soon(lambda: writer._since is not None)
@@ -71,7 +71,7 @@ def test_a_disk_that_pauses_costs_no_picture_of_an_alarm(tmp_path, paused):
 
 
 def test_more_alarms_than_can_wait_are_counted_and_said(tmp_path, paused, caplog):
-    writer = EvidenceWriter(tmp_path, reserve_mb=0.0, depth=2)
+    writer = MediaWriter(tmp_path, reserve_mb=0.0, depth=2)
     goes_on = paused()
     writer.write(papers(tmp_path, 0))
     assert soon(lambda: writer._since is not None)
@@ -85,8 +85,8 @@ def test_more_alarms_than_can_wait_are_counted_and_said(tmp_path, paused, caplog
 
 
 def test_an_alarm_on_its_way_waits_for_no_words_about_a_disk_that_hangs(tmp_path, paused, caplog, monkeypatch):
-    monkeypatch.setattr("edge.record.evidence.HANGS_S", 0.2)
-    writer = EvidenceWriter(tmp_path, reserve_mb=0.0)
+    monkeypatch.setattr("edge.record.recorder.HANGS_S", 0.2)
+    writer = MediaWriter(tmp_path, reserve_mb=0.0)
     camera = writer.camera()
     goes_on = paused()
     writer.write(papers(tmp_path, 1))
@@ -101,8 +101,8 @@ def test_an_alarm_on_its_way_waits_for_no_words_about_a_disk_that_hangs(tmp_path
 
 
 def test_a_disk_that_hangs_is_a_problem_until_it_answers(tmp_path, paused, caplog, monkeypatch):
-    monkeypatch.setattr("edge.record.evidence.HANGS_S", 0.2)
-    writer = EvidenceWriter(tmp_path, reserve_mb=0.0)
+    monkeypatch.setattr("edge.record.recorder.HANGS_S", 0.2)
+    writer = MediaWriter(tmp_path, reserve_mb=0.0)
     goes_on = paused()
     assert writer.problem() is None
     writer.write(papers(tmp_path, 1))
@@ -129,9 +129,9 @@ def test_one_damaged_folder_is_left_alone_and_said_once(tmp_path, monkeypatch, c
             raise OSError(117, "Structure needs cleaning", str(path))
         return real(path)
 
-    monkeypatch.setattr("edge.record.evidence_store.os.scandir", scandir)
+    monkeypatch.setattr("edge.record.media_store.os.scandir", scandir)
     clock = [0.0]
-    store = Store(tmp_path, quota_bytes=10**6, reserve_bytes=0, clock=lambda: clock[0])
+    store = MediaStore(tmp_path, quota_bytes=10**6, reserve_bytes=0, clock=lambda: clock[0])
     new = papers(tmp_path, 1)
     for day in range(3):
         clock[0] = day * 100_000.0
@@ -142,7 +142,7 @@ def test_one_damaged_folder_is_left_alone_and_said_once(tmp_path, monkeypatch, c
 
 
 def test_an_event_that_cannot_be_thrown_away_costs_no_picture(tmp_path, monkeypatch):
-    store = Store(tmp_path, quota_bytes=2500, reserve_bytes=0)
+    store = MediaStore(tmp_path, quota_bytes=2500, reserve_bytes=0)
     units = [papers(tmp_path, number).unit for number in range(4)]
     for unit in units[:2]:
         store.write(unit, unit / "alarm.jpg", bytes(1000))
@@ -161,7 +161,7 @@ def test_an_event_that_cannot_be_thrown_away_costs_no_picture(tmp_path, monkeypa
 def taken_away(disk):
     """Pictures on a disk of its own; then it is unmounted, and another is mounted there."""
     root = Path(disk) / "evidence"
-    writer = EvidenceWriter(root, reserve_mb=0.0, clips=False)
+    writer = MediaWriter(root, reserve_mb=0.0, clips=False)
     found = {}
 
     def keep(number):
@@ -195,8 +195,8 @@ def test_a_disk_that_is_taken_away_is_said_and_nothing_lands_in_its_place(tmp_pa
 
 
 def noticed_without_an_alarm(disk):
-    edge.record.evidence.RETRY_S = 0.0
-    writer = EvidenceWriter(Path(disk) / "evidence", reserve_mb=0.0, clips=False)
+    edge.record.recorder.RETRY_S = 0.0
+    writer = MediaWriter(Path(disk) / "evidence", reserve_mb=0.0, clips=False)
     assert soon(lambda: writer.store._mount is not None)
     subprocess.run(["umount", "-l", disk], check=True)
     found = soon(writer.problem)
@@ -210,7 +210,7 @@ def test_that_it_is_gone_is_noticed_before_the_next_alarm(tmp_path):
 
 
 def read_only_at_the_start(disk):
-    edge.record.evidence.RETRY_S = 0.0
+    edge.record.recorder.RETRY_S = 0.0
     root = Path(disk) / "evidence"
     remount(disk, "ro")
     writers = [
@@ -263,7 +263,7 @@ def test_without_permission_one_that_was_asked_for_is_told_and_tried_again(tmp_p
 
 
 def test_while_all_is_well_the_disk_is_hardly_asked(tmp_path):
-    writer = EvidenceWriter(tmp_path, reserve_mb=0.0)
+    writer = MediaWriter(tmp_path, reserve_mb=0.0)
     assert soon(lambda: writer._turns.done == 1)
     for _ in range(100):
         assert writer.problem() is None

@@ -1,6 +1,6 @@
 """What waits for the disk: jobs of one folder become one, and an alarm's picture is given up last."""
 
-from edge.record.evidence import WriteQueue
+from edge.record.recorder import WriteQueue
 from tests.record.test_evidence_disk import papers
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-import edge.record.evidence_store
+import edge.record.media_store
 from edge.errors import OptionError
 from edge.files import replace_whole
-from edge.record.evidence_store import (
+from edge.record.media_store import (
     GONE,
     RESCAN_S,
+    MediaStore,
     NoRoomError,
-    Store,
     lock,
     locked,
     sample_path,
@@ -42,7 +42,7 @@ def world(root, *, quota=10_000, reserve=0):
     """A store with a clock, a disk and a set of folders in use that a test moves."""
     clock, disk = [0.0], [10**12]
     busy: set[Path] = set()
-    store = Store(
+    store = MediaStore(
         root,
         quota_bytes=quota,
         reserve_bytes=reserve,
@@ -106,7 +106,7 @@ def test_an_event_that_is_still_written_to_stays(tmp_path):
 def test_room_is_left_on_the_disk_for_everybody_else(tmp_path):
     made = world(tmp_path, quota=10**9, reserve=5000)
     folders = [write(made.store, number) for number in range(3)]
-    rmtree = edge.record.evidence_store._remove
+    rmtree = edge.record.media_store._remove
 
     def frees(path):
         made.disk[0] += 1000
@@ -114,7 +114,7 @@ def test_room_is_left_on_the_disk_for_everybody_else(tmp_path):
 
     made.disk[0] = 5000
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edge.record.evidence_store, "_remove", frees)
+        patch.setattr(edge.record.media_store, "_remove", frees)
         write(made.store, 3, 2000)
     assert [folder.exists() for folder in folders] == [False, False, True]
 
@@ -196,7 +196,7 @@ def test_it_is_looked_through_once_and_not_for_each_alarm(tmp_path, monkeypatch)
     for number in range(20):
         write(store, number)
     looks: list[object] = []
-    monkeypatch.setattr("edge.record.evidence_store.os.scandir", looks.append)
+    monkeypatch.setattr("edge.record.media_store.os.scandir", looks.append)
     write(store, 30)
     assert looks == []
 
@@ -227,10 +227,10 @@ def test_a_disk_that_fills_up_while_writing_is_tried_again_once(tmp_path, monkey
         made.disk[0] = 10**12
         replace_whole(path, data)
 
-    real_remove = edge.record.evidence_store._remove
-    monkeypatch.setattr("edge.record.evidence_store.replace_whole", full)
+    real_remove = edge.record.media_store._remove
+    monkeypatch.setattr("edge.record.media_store.replace_whole", full)
     monkeypatch.setattr(
-        edge.record.evidence_store, "_remove", lambda path: (made.disk.__setitem__(0, 10**6), real_remove(path))
+        edge.record.media_store, "_remove", lambda path: (made.disk.__setitem__(0, 10**6), real_remove(path))
     )
     new = write(made.store, 1)
     assert len(tries) == 2
@@ -257,9 +257,7 @@ def test_a_lock_is_a_file_beside_the_pictures(tmp_path):
 def test_one_that_is_locked_in_the_very_moment_it_should_go_stays(tmp_path, monkeypatch):
     made = world(tmp_path)
     first, second = write(made.store, 0, 4000), write(made.store, 1, 4000)
-    monkeypatch.setattr(
-        "edge.record.evidence_store.locked", lambda path: path.name == GONE + first.name or locked(path)
-    )
+    monkeypatch.setattr("edge.record.media_store.locked", lambda path: path.name == GONE + first.name or locked(path))
     write(made.store, 2, 4000)
     assert first.exists()
     assert not second.exists()

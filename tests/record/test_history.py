@@ -15,9 +15,9 @@ from edge.alert.events import EventPublisher
 from edge.cli.events import evidence
 from edge.errors import BearAlarmError
 from edge.record import database
-from edge.record.evidence import EvidenceWriter
 from edge.record.history import JournalReader, JournalReadError, NoJournalError
 from edge.record.journal import Journal
+from edge.record.recorder import MediaWriter
 from edge.run import EventFactory
 from edge.schema import Event
 from edge.watch import Watcher
@@ -199,7 +199,7 @@ def test_an_event_of_another_kind_of_program_is_left_out_and_said(state, caplog)
 def test_what_the_alarm_wrote_is_what_is_read_while_it_runs_and_afterwards(tmp_path):
     run = EventFactory()
     journal = Journal(tmp_path, run=run)
-    writer = EvidenceWriter(tmp_path / "evidence", clips=False, written=journal.attach)
+    writer = MediaWriter(tmp_path / "evidence", clips=False, written=journal.attach)
     told: list[Event] = []
     publisher = EventPublisher([journal, told.append], evidence=writer.camera(), run=run)
     Watcher(Colours(), RULE, publisher)(walk(9, (3.0, 7.0, BEAR_COLOUR, 100, 60)))

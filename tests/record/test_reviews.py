@@ -244,7 +244,7 @@ def test_a_camera_that_is_watched_anew_is_handed_all_that_was_said(yard):
 
 
 def test_what_is_said_reaches_no_other_camera(yard):
-    yard.reviews._posts = lambda: [yard.post("bin")]
+    yard.reviews._threads = lambda: [yard.post("bin")]
     yard.said("wrong", 60.0)
     yard(600.0, 601.0, stump=False)
     assert yard.spots == []
@@ -270,7 +270,7 @@ def test_a_running_alarm_hears_a_person_and_so_does_the_next_one(tmp_path):
                 alarm.alerting.journal(replace(alarm.run.event("bear", "new", A, "yard"), box_xywh=BOX))
                 alarm.tick(time.monotonic())
                 assert said() is None
-            repeat_alarms = alarm.posts[0].watcher.decider.repeat_alarms
+            repeat_alarms = alarm.threads[0].watcher.decider.repeat_alarms
 
             def heard(alarm=alarm, repeat_alarms=repeat_alarms):
                 alarm.tick(time.monotonic())

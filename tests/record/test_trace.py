@@ -32,7 +32,7 @@ def moment(index=0, *, camera="yard", fps=10, live=True, **more):
     return Moment(camera, index, 500.0 + at, WALL + timedelta(seconds=at), (640, 360), media_s, threshold=0.4, **more)
 
 
-def look(bear, kind="sweep"):
+def look(bear, kind="scan"):
     return Look(kind, LEFT, bear, "brown_bear", -1.0)
 
 
@@ -66,7 +66,7 @@ def soon(true, seconds=5.0):
 shares = st.floats(0.0, 1.0)
 numbers = st.floats(-1e6, 1e6)
 boxes = st.tuples(shares, shares, shares, shares)
-looks = st.builds(Look, st.sampled_from(["motion", "sweep", "track"]), boxes, shares, st.text(), numbers)
+looks = st.builds(Look, st.sampled_from(["motion", "scan", "track"]), boxes, shares, st.text(), numbers)
 tracks = st.builds(
     EvidenceState,
     st.integers(0, 10**6), boxes, st.none() | shares, shares, numbers, numbers, st.floats(0.1, 100.0),
@@ -100,7 +100,7 @@ def test_a_moment_comes_back_from_its_line(made):
 
 def test_a_line_is_short_and_takes_a_classifier_s_own_numbers():
     bear, ood = np.array([1 / 3, -1.23456], np.float32)
-    seen = Look("sweep", (1 / 3, 0.2, 1 / 3, 0.6), bear, "brown_bear", ood)
+    seen = Look("scan", (1 / 3, 0.2, 1 / 3, 0.6), bear, "brown_bear", ood)
     line = moment(123_456, scored=(seen,)).to_json()
     assert '"bear":0.333333,"label":"brown_bear","ood":-1.235' in line
     assert len(line) < 300

@@ -17,7 +17,7 @@ import pytest
 
 from edge.errors import OptionError
 from edge.pictures import decode_picture
-from edge.record.evidence_store import visit_folder
+from edge.record.media_store import visit_folder
 from edge.record.pictures import jpeg
 from edge.schema import Event
 from tests.helpers.feedback_evidence import imported, negative, review

@@ -92,7 +92,7 @@ def test_what_is_not_there_or_not_given_is_asked_for_once(
 
 @pytest.mark.parametrize("told", [True, False])
 def test_what_is_too_big_is_not_taken_in(far: FarSide, fetch: Downloader, told: bool):
-    fetch.most_bytes = 1000
+    fetch.max_bytes = 1000
     headers = {} if told else {"Content-Length": "", "Connection": "close"}
     far.answers["/1.jpg"] = [(200, headers, b"x" * 5000)]
     got = fetch.fetch(f"{far.base}/1.jpg")

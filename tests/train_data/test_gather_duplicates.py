@@ -144,7 +144,7 @@ def test_looks_are_held_by_their_bytes_and_opened_again_when_they_must():
         opened.append(name)
         return Look.of(picture(int(name))) if name != "9" else None
 
-    looks = Looks(look, most_bytes=2 * FINE_PX * FINE_PX)
+    looks = Looks(look, max_bytes=2 * FINE_PX * FINE_PX)
     assert looks("9") is None
     for name in ("1", "2", "1", "3", "1", "2"):
         looks(name)

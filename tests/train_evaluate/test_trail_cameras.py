@@ -107,7 +107,7 @@ def test_frames_are_brought_to_the_same_side_and_never_enlarged(
 
 def test_windows_that_touch_a_box_are_no_background() -> None:
     def score(box: tuple[float, float, float, float], bear: float) -> Score:
-        return Score(Region(box, "sweep"), (bear,), bear, "brown_bear", 0.0)
+        return Score(Region(box, "scan"), (bear,), bear, "brown_bear", 0.0)
 
     scores = [score((0, 0, 0.5, 0.5), 0.1), score((0.5, 0, 0.5, 0.5), 0.2), score((0, 0, 1, 1), 0.3)]
     assert list(beside(scores, [(0.1, 0.1, 0.4, 0.4)])) == [0.2]

@@ -128,7 +128,7 @@ def test_a_picture_that_lies_on_its_side_is_turned_as_the_alarm_turns_it(learn: 
 def test_the_answers_are_those_of_the_exported_file(learn: Any, wide: Path, exported_model: Path) -> None:
     exact = Classifier(exported_model / "bear.fp32.onnx")
     for file in (wide, *files_of(learn)[:20]):
-        [score] = exact.score(read_picture(file), [Region(WHOLE, "sweep")])
+        [score] = exact.score(read_picture(file), [Region(WHOLE, "scan")])
         np.testing.assert_allclose(learn.predict(file)[2], score.probabilities, atol=1e-4)
     # What int8 may differ by is asserted in tests/export/test_graph_run.py, on the crops that its card speaks of.
     small = Classifier(exported_model / "bear.onnx")

@@ -171,7 +171,7 @@ def test_a_refusal_takes_the_answers_place_and_the_next_picture_its(app: Any) ->
     assert "film.mov: 900 MB is too large" in app.told.value
     send(app, coded(BEAR), "bear.jpg")
     assert "too large" not in app.told.value
-    assert app.input.most_bytes == MAX_BYTES
+    assert app.input.max_bytes == MAX_BYTES
 
 
 def test_a_fault_of_ours_is_a_sentence_too(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
 from edge.errors import OptionError, PictureError
-from edge.record.evidence_store import SAMPLE
+from edge.record.media_store import SAMPLE
 from edge.record.review import REVIEW, Review, parse_review, review_path
 from edge.schema import BoxXYWH, Event
 
@@ -27,7 +27,7 @@ from edge.schema import BoxXYWH, Event
 
 
 EVENT = "event.json"
-MOST_BYTES = 500_000_000  # of one file: a clip has 16 MB of frames at most
+MAX_BYTES = 500_000_000  # of one file: a clip has 16 MB of frames at most
 Read = Callable[[str], bytes]
 Archive = TypeVar("Archive", zipfile.ZipFile, tarfile.TarFile)
 
@@ -120,7 +120,7 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
 
 def _file(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise PictureError(f"{path}: {path.stat().st_size} bytes are too many")
         return path.read_bytes()
     except OSError as error:
@@ -130,7 +130,7 @@ def _file(path: Path) -> bytes:
 def _unzip(path: Path, zipped: zipfile.ZipFile) -> Read:
     def read(name: str) -> bytes:
         try:
-            if zipped.getinfo(name).file_size > MOST_BYTES:
+            if zipped.getinfo(name).file_size > MAX_BYTES:
                 raise PictureError(f"{path}/{name}: {zipped.getinfo(name).file_size} bytes are too many")
             return zipped.read(name)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, NotImplementedError) as error:
@@ -142,7 +142,7 @@ def _unzip(path: Path, zipped: zipfile.ZipFile) -> Read:
 def _untar(path: Path, tape: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> Read:
     def read(name: str) -> bytes:
         try:
-            if members[name].size > MOST_BYTES:
+            if members[name].size > MAX_BYTES:
                 raise PictureError(f"{path}/{name}: {members[name].size} bytes are too many")
             opened = tape.extractfile(members[name])
             data = opened.read() if opened else b""

@@ -236,9 +236,9 @@ def watch_clip(classifier: Classifier, file: Path) -> Watched:
     watcher = Watcher(classifier, rule, EventPublisher([events.append]), decider=decider)
     with open_source(str(file)) as source:
         watcher(source)
-    frames = watcher.tally.frames
+    frames = watcher.stats.frames
     # From the first frame to the last; each stands for a while, the last one too. A file's time is its media time.
-    return Watched(events, watcher.tally.footage_s * frames / max(frames - 1, 1), decider.news)
+    return Watched(events, watcher.stats.footage_s * frames / max(frames - 1, 1), decider.news)
 
 
 def judge_clip(clip: Clip, events: Sequence[Event], footage_s: float | None = None) -> ClipResult:

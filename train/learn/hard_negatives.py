@@ -178,7 +178,7 @@ def hard_crops(
     views = FrameScanner(classifier)(image)
     hard = [view.region.box_xywh for view in views if view.bear >= least]
     free = [box for box in small_windows(size_wh, rng) if not any(inside(box, place) > PIECE for place in hard)]
-    windows = classifier.score(image, [Region(box, "sweep") for box in free])
+    windows = classifier.score(image, [Region(box, "scan") for box in free])
     found = []
     for bear, box in (*_apart(views, least), *_apart(windows, least)):
         x, y, w, h = square(box, size_wh, 1.0)

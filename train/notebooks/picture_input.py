@@ -28,10 +28,10 @@ class PictureInput(anywidget.AnyWidget):
     """
 
     _esm = SOURCE.read_text(encoding="utf-8")
-    most_bytes = traitlets.Int().tag(sync=True)
+    max_bytes = traitlets.Int().tag(sync=True)
 
-    def __init__(self, taken: Taken, too_large: TooLarge, most_bytes: int, **kwargs: Any) -> None:
-        super().__init__(most_bytes=most_bytes, **kwargs)
+    def __init__(self, taken: Taken, too_large: TooLarge, max_bytes: int, **kwargs: Any) -> None:
+        super().__init__(max_bytes=max_bytes, **kwargs)
         self._taken, self._too_large = taken, too_large
         self._held = bytearray()
         self._next = 0
@@ -47,7 +47,7 @@ class PictureInput(anywidget.AnyWidget):
         number, parts = int(content["number"]), int(content["parts"])
         if number == 0:
             self._held, self._next = bytearray(), 0
-        if number != self._next or len(self._held) + len(buffers[0]) > self.most_bytes:
+        if number != self._next or len(self._held) + len(buffers[0]) > self.max_bytes:
             return  # of a file whose beginning was lost
         self._held += bytes(buffers[0])
         self._next += 1

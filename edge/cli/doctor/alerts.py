@@ -20,7 +20,7 @@ from edge.cli.doctor.target import Target
 from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
-    from edge.alert.mqtt import Connection
+    from edge.alert.mqtt import BrokerConnection
 
 
 WITHIN_S = 8.0  # for an answer over the network
@@ -199,7 +199,7 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
     if settings is None:
         return
     from edge.alert import mqtt
-    from edge.alert.mqtt import Connection
+    from edge.alert.mqtt import BrokerConnection
 
     name = f"mqtt {settings.where}"
     try:
@@ -209,7 +209,7 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
         return
     called = threading.Event()
     try:
-        connection = Connection(settings, f"bear-alarm-doctor-{uuid.uuid4().hex[:6]}", called.set)
+        connection = BrokerConnection(settings, f"bear-alarm-doctor-{uuid.uuid4().hex[:6]}", called.set)
     except (OptionError, UnavailableError) as error:
         yield broken(name, *_split(str(error)))
         return
@@ -225,7 +225,7 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
         yield doubt(name, f"the broker took the connection and said nothing for {WITHIN_S:g} s", WAITS)
 
 
-def _settled(connection: Connection, called: threading.Event) -> None:
+def _settled(connection: BrokerConnection, called: threading.Event) -> None:
     """Wait until it is up, or has a problem that lasts: an older broker refuses once, and is asked again its way."""
     until = time.monotonic() + WITHIN_S
     wrong_since: float | None = None

@@ -268,10 +268,10 @@ def _watch(source: Any, found: dict[str, Any], began: float) -> None:
 
 def _lens_troubles(grey: Any) -> list[str]:
     """Find black, white or covered at one glance: what the alarm would say after some seconds."""
-    from edge.detect.camera_check import LensCheck, LensSettings
+    from edge.detect.camera_check import CameraCheck, CameraCheckSettings
 
-    at_once = LensSettings(lasts_s=dict.fromkeys(LensSettings().lasts_s, 0.0))
-    return [trouble.detail for trouble in LensCheck(at_once)(grey, 0.0)]
+    at_once = CameraCheckSettings(lasts_s=dict.fromkeys(CameraCheckSettings().lasts_s, 0.0))
+    return [trouble.detail for trouble in CameraCheck(at_once)(grey, 0.0)]
 
 
 def _sharpness(grey: Any) -> float | None:

@@ -61,7 +61,7 @@ def doctor(
         check_place(bundle)
     found: list[CheckResult] = []
     target = None
-    report = Report(silent=as_json)
+    report = _Progress(silent=as_json)
     with quiet():
         for finding in first():
             found.append(finding)
@@ -137,7 +137,7 @@ def _called(words: list[str]) -> Iterator[str]:
     return iter([str(number) for number, _ in enumerate(words, 1)])
 
 
-class Report:
+class _Progress:
     """Prints each finding as it comes, under its group's heading."""
 
     def __init__(self, *, silent: bool) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOST_BYTES = 30 << 20
+MAX_BYTES = 30 << 20
 TRIES = 4
 LONGEST_WAIT_S = 300.0  # a host that asks for more is left for another day
 BACK_OFF_S = 1.0  # doubled with each try
@@ -62,7 +62,7 @@ class Downloader:
     workers: int = 4
     per_host: int = 2
     pause_s: float = 0.25
-    most_bytes: int = MOST_BYTES
+    max_bytes: int = MAX_BYTES
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -133,14 +133,14 @@ class Downloader:
                 return Failed("gone", f"answered {status}", for_good=True)
             if status != 200:
                 return Failed("refused", f"{urlsplit(url).netloc} answered {status}")
-            too_big = Failed("too large", f"more than {self.most_bytes >> 20} MB", for_good=True)
+            too_big = Failed("too large", f"more than {self.max_bytes >> 20} MB", for_good=True)
             told = answer.headers.get("Content-Length", "")
-            if told.isdecimal() and int(told) > self.most_bytes:
+            if told.isdecimal() and int(told) > self.max_bytes:
                 return too_big
             data = bytearray()
             for piece in answer.iter_bytes():
                 data += piece
-                if len(data) > self.most_bytes:
+                if len(data) > self.max_bytes:
                     return too_big
                 if self._stop.is_set():
                     return Failed("stopped", "the run was ended")

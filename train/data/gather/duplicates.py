@@ -28,7 +28,7 @@ from train.data.gather.found import need
 SIDE_PX = 64  # of the coarse look
 FINE_PX = 256  # of the fine look
 PATCH_PX = 5  # that the fine look is smoothed over
-MOST_BYTES = 128 << 20  # of looks that are held: 2,000 pictures
+MAX_BYTES = 128 << 20  # of looks that are held: 2,000 pictures
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Looks:
     Holds ``most_bytes`` at most.
     """
 
-    def __init__(self, opened: Callable[[str], Look | None], most_bytes: int = MOST_BYTES) -> None:
-        self._open, self._most = opened, max(1, most_bytes // (FINE_PX * FINE_PX))
+    def __init__(self, opened: Callable[[str], Look | None], max_bytes: int = MAX_BYTES) -> None:
+        self._open, self._most = opened, max(1, max_bytes // (FINE_PX * FINE_PX))
         self._held: OrderedDict[str, Look] = OrderedDict()
 
     def __call__(self, name: str) -> Look | None:

@@ -86,7 +86,7 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-class Store:
+class MediaStore:
     """Writes into the folder and throws the oldest away, event by event, so that both bounds hold.
 
     ``busy`` says which events' folders are in use now: they stay. What is locked counts and stays; names that are not

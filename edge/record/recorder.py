@@ -1,7 +1,7 @@
 """Evidence of each alarm: pictures, the best crop, a clip and the event itself, in one folder within a quota.
 
-``CameraEvidence`` sees every frame and event of one camera and chooses what to keep, ``EventRecorder`` follows one
-event, and ``EvidenceWriter`` writes for all cameras: pictures in one thread, clips, which take longer, in another.
+``CameraRecorder`` sees every frame and event of one camera and chooses what to keep, ``EventRecorder`` follows one
+event, and ``MediaWriter`` writes for all cameras: pictures in one thread, clips, which take longer, in another.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edge.drawing import Mark, annotate
 from edge.errors import OptionError
 from edge.files import make_folder, mistaken
 from edge.record.clip import ClipError, ClipMaker
-from edge.record.evidence_store import MB, NoRoomError, Store, sample_path, visit_folder
+from edge.record.media_store import MB, MediaStore, NoRoomError, sample_path, visit_folder
 from edge.record.pictures import ClipBuffer, CompressedFrame, Ring, at_most, jpeg
 from edge.schema import BoxXYWH, Event, Frame, LazyImage, Luma, Picture, Score, readable, utc_text
 
@@ -63,7 +63,7 @@ class ClipJob:
         return sum(shot.bytes for shot in self.shots)
 
 
-class EvidenceSink(Protocol):
+class MediaSink(Protocol):
     """Takes what is to be written; each call returns at once."""
 
     def write(self, job: WriteJob) -> None:
@@ -91,7 +91,7 @@ MAX_KNOWN = 100
 FULL_QUALITY = 92
 
 
-class CameraEvidence:
+class CameraRecorder:
     """Sees every frame and every event of one camera, hands on what is to be written, and never waits.
 
     ``sink`` takes what is to be written; ``full`` keeps the whole frame of an alarm as well; without ``clips`` none are
@@ -102,7 +102,7 @@ class CameraEvidence:
     def __init__(
         self,
         root: Path,
-        sink: EvidenceSink,
+        sink: MediaSink,
         *,
         masks: Sequence[Polygon] = (),
         context: float = 1.0,
@@ -140,9 +140,9 @@ class CameraEvidence:
         # A path at which nothing will lie would only mislead.
         return None if recorder.still is None or self._sink.trouble else str(recorder.still)
 
-    def told(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
+    def add(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
         """Keep what belongs to a published event that ``place`` has seen."""
-        self._safely(lambda: self._told(event, frame, marks, scores))
+        self._safely(lambda: self._add(event, frame, marks, scores))
 
     def look(self, frame: Frame, *, moving: bool, scores: Sequence[Score] = (), tracks: Sequence[Track] = ()) -> None:
         """Take every frame, after its events. ``moving``: something moves or is followed; ``tracks``: the live."""
@@ -162,10 +162,10 @@ class CameraEvidence:
             log.log(level, "internal error while keeping evidence (%s: %s)", type(error).__name__, error, exc_info=True)
             self._said = True
 
-    def _told(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
+    def _add(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
         recorder = self._recorders[event.id]
         again = recorder.ended_at is not None and event.type != "end"
-        recorder.told(event, frame.time)
+        recorder.add(event, frame.time)
         if self.ring is not None and recorder.buffer is None and (again or event.type == "new"):
             before = [shot for shot in self.ring.shots() if shot.time >= frame.time - self.pre_s]
             self._begin_clip(recorder, frame.time, before, event.seq)
@@ -314,7 +314,7 @@ class EventRecorder:
         """Return True for the alarm, for what has become more serious, and for a score higher than shown."""
         return self.still is None or event.escalated is not None or (event.score or 0.0) > self.shown
 
-    def told(self, event: Event, time: float) -> None:
+    def add(self, event: Event, time: float) -> None:
         """Note whose track an event of this recorder is, and whether it goes on."""
         if event.track is not None:
             self._tracks.add(event.track)
@@ -402,7 +402,7 @@ def still(image: Picture, marks: Sequence[Mark], event: Event, mask: PrivacyMask
 
 
 def _worth(score: Score) -> float:
-    return score.bear - (SCAN_LESS if score.region.kind == "sweep" else 0.0)
+    return score.bear - (SCAN_LESS if score.region.kind == "scan" else 0.0)
 
 
 # A few frames a day that raised no alarm, at random moments: to be reviewed, and for training later.
@@ -472,7 +472,7 @@ RETRY_BYTES = 500_000  # a still and a crop
 MAX_CLIPS_BYTES = 48_000_000  # of frames that wait in memory to be made into clips
 
 
-class EvidenceWriter:
+class MediaWriter:
     """Keeps evidence in a folder: pictures in one thread, clips in another, the newest within ``quota_mb``.
 
     ``reserve_mb`` stay free on the disk. ``negatives_per_day``: frames without an alarm, at random; ``full``: the whole
@@ -512,12 +512,12 @@ class EvidenceWriter:
         self.pre_s, self.post_s = pre_s, post_s
         self.written = written
         self.failures = 0  # sets of files and clips that were not written
-        self.store = Store(
+        self.store = MediaStore(
             folder, quota_bytes=round(quota_mb * MB), reserve_bytes=round(reserve_mb * MB), busy=self._busy
         )
         self._maker = maker or ClipMaker()
         self._dice = dice
-        self._cameras: list[CameraEvidence] = []
+        self._cameras: list[CameraRecorder] = []
         self._problem: str | None = None
         self._looked_at = time.monotonic()
         self._since: float | None = None  # when the turn that is at work now began, time.monotonic()
@@ -535,9 +535,9 @@ class EvidenceWriter:
         # While nothing happens yet: a card with thousands of events takes seconds to look through.
         self._turns(True)
 
-    def camera(self, masks: Sequence[Polygon] = (), *, context: float = 1.0, clips: bool = True) -> CameraEvidence:
+    def camera(self, masks: Sequence[Polygon] = (), *, context: float = 1.0, clips: bool = True) -> CameraRecorder:
         """Make the evidence of one camera; ``context`` is of the crops its classifier gets."""
-        made = CameraEvidence(
+        made = CameraRecorder(
             self.folder,
             self,
             masks=masks,
