@@ -1,8 +1,8 @@
 """Describe every setting of a config for pydantic, and from it the JSON Schema and what a misspelt key was meant to be.
 
 Kinds of values come first, then the sections from the smallest to ``Config``, then what is made of them. Paths count
-from the config's folder, which is the ``context`` of validation. A section's docstring and descriptions are its help
-in editors.
+from the config's folder, which is the ``context`` of validation. A section's docstring, descriptions and examples are
+its help in editors and in docs/settings.md. A description says "(default: …)" where no fixed value is the default.
 """
 
 from __future__ import annotations
@@ -124,11 +124,15 @@ class Words:
 
 
 class Short:
-    """One value alone may stand for a section that has it under ``key``; ``schema`` is of that value."""
+    """One value alone may stand for a section that has it under ``key``; ``schema`` is of that value.
 
-    def __init__(self, expand: str | Callable[[Any], object], schema: Mapping[str, Any]) -> None:
+    ``about`` is its description and examples where it stands under a name of the user's: pydantic keeps none there.
+    """
+
+    def __init__(self, expand: str | Callable[[Any], object], schema: Mapping[str, Any], **about: Any) -> None:
         self.expand = expand
         self.schema = dict(schema)
+        self.about = about
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(self._long, handler(source))
@@ -136,7 +140,7 @@ class Short:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"anyOf": [self.schema, handler(schema)]}
+        return {"anyOf": [self.schema, handler(schema)]} | self.about
 
     def _long(self, value: Any) -> Any:
         if value is None:  # a camera of which only the name is there
@@ -237,7 +241,17 @@ WORD = {"type": "string"}
 WORD_OR_NUMBER = {"type": ["string", "integer"]}
 
 When = Annotated[Schedule, Words(_schedule, WORD)]
-Corners = Annotated[Polygon, Words(corners, CORNERS)]
+Zone = Annotated[
+    Polygon,
+    Words(
+        corners,
+        CORNERS
+        | {
+            "description": "The corners of one zone, three or more; its name begins with a letter.",
+            "examples": ["0.1,0.5 0.6,0.5 0.6,1"],
+        },
+    ),
+]
 Masks = Annotated[
     tuple[Polygon, ...], Words(polygons, {"anyOf": [*CORNERS["anyOf"], {"type": "array", "items": CORNERS}]})
 ]
@@ -342,14 +356,20 @@ FolderPath = Annotated[Path, Words(folder_at, WORD)]
 class PinSection(Section):
     """A pin of a Raspberry Pi; 17, 17:30 or 17:30:low:blink may stand for it."""
 
-    pin: Annotated[int, Field(ge=0, le=HIGHEST_PIN, description="Its number, as BCM counts: GPIO17 is 17.")]
+    pin: Annotated[
+        int, Field(ge=0, le=HIGHEST_PIN, description="Its number, as BCM counts: GPIO17 is 17.", examples=[17])
+    ]
     seconds: Annotated[
-        float, Field(ge=0.1, le=LONGEST_RELAY_S, description="How long it is on from an alarm on, seconds.")
+        float,
+        Field(
+            ge=0.1, le=LONGEST_RELAY_S, description="How long it stays on from an alarm on, in seconds.", examples=[30]
+        ),
     ] = 10.0
     active: Annotated[
-        Literal["high", "low"], Field(description="Low: for boards that switch on when the pin is low.")
+        Literal["high", "low"],
+        Field(description="`low`: for boards that switch on when the pin is low.", examples=["low"]),
     ] = "high"
-    blink: Annotated[bool, Field(description="On and off in turn, half a second each.")] = False
+    blink: Annotated[bool, Field(description="On and off in turn, half a second each.", examples=[True])] = False
 
     @property
     def words(self) -> str:
@@ -368,13 +388,24 @@ class SoundSection(Section):
     play: Annotated[
         tuple[Annotated[str, Words(_sound, WORD)], ...],
         Listed(),
-        Field(description="What to play at each alarm: siren, chirp, horn, barks, shouts, bangs, or WAV files."),
+        Field(
+            description="What to play at each alarm: `siren`, `chirp`, `horn`, `barks`, `shouts`, `bangs`, or WAV "
+            "files.",
+            examples=[["siren", "bark.wav"]],
+        ),
     ] = ()
     seconds: Annotated[
-        float, Field(ge=0.5, le=LONGEST_SOUND_S, description="How long it sounds from an alarm on, seconds.")
+        float,
+        Field(
+            ge=0.5, le=LONGEST_SOUND_S, description="How long it sounds from an alarm on, in seconds.", examples=[30]
+        ),
     ] = 20.0
     device: Annotated[
-        Text | None, Field(description="Output of ALSA to play on; `aplay -L` lists them (default: the system's).")
+        Text | None,
+        Field(
+            description="Output of ALSA to play on; `aplay -L` lists them (default: the system's).",
+            examples=["plughw:1,0"],
+        ),
     ] = None
 
 
@@ -384,11 +415,19 @@ class DeterrentSection(Section):
     play: Annotated[
         str | None,
         Words(_deterrent, {"type": ["string", "boolean"]}),
-        Field(description="on: noises of our own; or a folder of WAV files. Off unless it is given."),
+        Field(
+            description="`on`: the noises that come with the alarm; or a folder of WAV files (default: off).",
+            examples=["sounds"],
+        ),
     ] = None
-    lamps: Annotated[Pins, Field(description="Pins of lamps that flash with it, as relay takes them.")] = ()
+    lamps: Annotated[
+        Pins, Field(description="Pins of lamps that flash with it, written as for `relay`.", examples=[[22]])
+    ] = ()
     hours: Annotated[
-        When | None, Field(description="When it may be loud, such as 'daily 20:00-06:00' (default: always).")
+        When | None,
+        Field(
+            description="When it may be loud, such as 'daily 20:00-06:00' (default: always).", examples=["daily 21-6"]
+        ),
     ] = None
 
 
@@ -396,43 +435,60 @@ class CommandSection(Section):
     """Commands of your own; the event's JSON is their standard input."""
 
     on_alarm: Annotated[
-        Text | None, Field(description="Command line to run at each alarm. The shell's ${NAME} is written $${NAME}.")
+        Text | None,
+        Field(
+            description="Command line to run at each alarm. The shell's `${NAME}` is written `$${NAME}`.",
+            examples=['espeak "$BEAR_LABEL"'],
+        ),
     ] = None
     on_trouble: Annotated[
         Text | None,
-        Field(description="Command line to run when a camera or the alarm itself fails or is well again."),
+        Field(
+            description="Command line to run when a camera or the alarm itself fails, or is well again.",
+            examples=['logger "$BEAR_DETAIL"'],
+        ),
     ] = None
 
 
 class MqttSection(Section):
     """The MQTT broker; a URL such as mqtt://USER:PASSWORD@HOST:1883/PREFIX may stand for it."""
 
-    host: Annotated[Text, Field(description="The broker's name or address.")]
+    host: Annotated[Text, Field(description="The broker's name or address.", examples=["10.0.0.7"])]
     port: Annotated[
-        int | None, Field(ge=1, le=65_535, description="Port of the broker (default: 1883; with tls, 8883).")
+        int | None,
+        Field(ge=1, le=65_535, description="The broker's port (default: 1883, or 8883 with `tls`).", examples=[1884]),
     ] = None
-    user: Annotated[Text | None, Field(description="Who logs in (default: without a login).")] = None
-    password: Annotated[Text | None, Field(description="Better as ${NAME}, and NAME in secrets.yml.")] = None
-    tls: Annotated[bool, Field(description="Speak TLS.")] = False
+    user: Annotated[Text | None, Field(description="The user that logs in (default: no login).", examples=["bees"])] = (
+        None
+    )
+    password: Annotated[
+        Text | None,
+        Field(
+            description="The password; better as `${NAME}`, with NAME in secrets.yml.", examples=["${MQTT_PASSWORD}"]
+        ),
+    ] = None
+    tls: Annotated[bool, Field(description="Use TLS.", examples=[True])] = False
     ca: Annotated[
         FilePath | None,
-        Field(description="PEM file of the CA to trust (default: those of the system)."),
+        Field(description="PEM file of the CA to trust (default: those of the system).", examples=["ca.pem"]),
     ] = None
-    insecure: Annotated[bool, Field(description="TLS without looking at the certificate.")] = False
-    prefix: Annotated[Text, Field(description="What all topics begin with.")] = PREFIX
+    insecure: Annotated[bool, Field(description="Use TLS without checking the certificate.", examples=[True])] = False
+    prefix: Annotated[Text, Field(description="What all topics begin with.", examples=["hives/bears"])] = PREFIX
     discovery: Annotated[
         str,
         Words(_discovery, {"type": ["string", "boolean"]}),
         Field(
-            description="The prefix that Home Assistant listens to, so that it finds the alarm; off: do not tell it."
+            description="The prefix that Home Assistant listens to, so that it finds the alarm; `off`: no discovery.",
+            examples=["off"],
         ),
     ] = DISCOVERY
-    every_s: Annotated[float, Field(ge=0.05, le=3600.0, description="How often the state is said again, seconds.")] = (
-        EVERY_S
-    )
-    pictures: Annotated[bool, Field(description="Publish the pictures of alarms.")] = True
+    every_s: Annotated[
+        float, Field(ge=0.05, le=3600.0, description="How often the state is sent again, in seconds.", examples=[10])
+    ] = EVERY_S
+    pictures: Annotated[bool, Field(description="Publish the pictures of alarms.", examples=[False])] = True
     client_id: Annotated[
-        Text | None, Field(description="The name under which it connects (default: one of this device).")
+        Text | None,
+        Field(description="The name under which it connects (default: one of this device).", examples=["hives-1"]),
     ] = None
 
 
@@ -440,9 +496,15 @@ class WebhookSection(Section):
     """An address that each event is posted to as JSON; the URL alone may stand for it."""
 
     url: Annotated[
-        WebAddress | None, Field(description="The address; https:// or http://. Whole or in part better as ${NAME}.")
+        WebAddress | None,
+        Field(
+            description="The address, https:// or http://; better as `${NAME}`, whole or in part.",
+            examples=["https://example.org/${HOOK}"],
+        ),
     ] = None
-    secret: Annotated[Text | None, Field(description="Signs the posts (HMAC-SHA256).")] = None
+    secret: Annotated[
+        Text | None, Field(description="Secret that signs the posts (HMAC-SHA256).", examples=["${HOOK_SECRET}"])
+    ] = None
 
 
 Sound = Annotated[SoundSection, Short("play", WORD)]
@@ -494,35 +556,47 @@ class Motion(Section):
 
     mask: Annotated[
         Masks,
-        Field(description="Where nothing counts: the corners of an area, as for a zone, or a list of such areas."),
+        Field(
+            description="Where nothing counts: the corners of an area, as for a zone, or a list of such areas.",
+            examples=[[[0, 0], [1, 0], [1, 0.2], [0, 0.2]]],
+        ),
     ] = ()
 
 
 class Looking(Section):
     """Detection and decision for all cameras; each camera may have its own."""
 
-    fps: Annotated[Rate, Field(description="Frames analysed a second.")] = 10.0
+    fps: Annotated[Rate, Field(description="Frames analysed a second.", examples=[5])] = 10.0
     idle_fps: Annotated[
         Rate | None,
         Field(
-            description="Frames per second while nothing moves, on a live camera (default: half of fps); at most fps."
+            description="Frames per second while nothing moves, on a live camera; at most `fps` (default: half of "
+            "`fps`).",
+            examples=[2],
         ),
     ] = None
     threshold: Annotated[
-        Share | None, Field(description="Bear probability that counts (default: the model's own).")
+        Share | None, Field(description="Bear probability that counts (default: the model's).", examples=[0.7])
     ] = None
     night_threshold: Annotated[
-        Share | None, Field(description="And in the dark and in infrared (default: the same).")
+        Share | None,
+        Field(
+            description="Bear probability that counts in the dark and in infrared (default: `threshold`).",
+            examples=[0.8],
+        ),
     ] = None
     alarm_at: Annotated[
         Evidence | None,
-        Field(description="Evidence that raises the alarm, as `bear-alarm tune` advises (default: 1.8)."),
+        Field(
+            description="Evidence that raises the alarm, as `bear-alarm tune` advises (default: 1.8).", examples=[2.4]
+        ),
     ] = None
     schedule: Annotated[
         When | None,
         Field(
             description="When it may alarm, in local time, such as 'daily 20:00-06:00' (default: always). Outside it "
-            "bears are recorded, and told to machines alone (MQTT, webhook, events)."
+            "bears are recorded, and only machines get them (MQTT, webhook, events).",
+            examples=["mon-fri 20-6; sat,sun 18-8"],
         ),
     ] = None
 
@@ -533,35 +607,62 @@ class CameraSection(Section):
     source: Annotated[
         Source,
         Field(
-            description="Where its pictures come from: 0, /dev/video0, /dev/v4l/by-id/…, picamera://0, rtsp://…, "
-            "http://…, a clip, a folder, demo."
+            description="Where its pictures come from: `0`, `/dev/video0`, `/dev/v4l/by-id/…`, `picamera://0`, "
+            "`rtsp://…`, `http://…`, a clip, a folder, `demo`.",
+            examples=["rtsp://ranger:${CAMERA_PASSWORD}@10.0.0.20/main"],
         ),
     ]
     motion_source: Annotated[
-        Source | None, Field(description="The camera's smaller stream, to look for motion in.")
+        Source | None,
+        Field(description="The camera's smaller stream, to look for motion in.", examples=["rtsp://10.0.0.20/small"]),
     ] = None
     follow: Annotated[
-        bool, Field(description="The source is a folder in which pictures arrive (FTP, trail-camera stations).")
-    ] = False
-    enabled: Annotated[bool, Field(description="Off: the camera is left aside, and its settings are kept.")] = True
-    fps: Annotated[Rate | None, Field(description="As detect.fps, of this camera.")] = None
-    idle_fps: Annotated[Rate | None, Field(description="As detect.idle_fps, of this camera.")] = None
-    threshold: Annotated[Share | None, Field(description="As detect.threshold, of this camera.")] = None
-    night_threshold: Annotated[Share | None, Field(description="As detect.night_threshold, of this camera.")] = None
-    alarm_at: Annotated[Evidence | None, Field(description="As detect.alarm_at, of this camera.")] = None
-    schedule: Annotated[When | None, Field(description="As detect.schedule, of this camera.")] = None
-    motion: Annotated[Motion, Field(description="Where motion counts.")] = Motion()
-    zones: Annotated[
-        dict[ZoneName, Annotated[Corners, Field(description="Its corners, three or more.")]],
+        bool,
         Field(
-            description="Where there are any, only what stands in one alarms. Each has a name and corners: "
-            "x,y as fractions of the picture, from 0,0 at the left top to 1,1 at the right bottom."
+            description="The source is a folder in which pictures arrive (FTP, trail-camera stations).", examples=[True]
+        ),
+    ] = False
+    enabled: Annotated[
+        bool, Field(description="`no`: the camera is not watched, and its settings are kept.", examples=[False])
+    ] = True
+    fps: Annotated[Rate | None, Field(description="As `detect.fps`, of this camera.", examples=[5])] = None
+    idle_fps: Annotated[Rate | None, Field(description="As `detect.idle_fps`, of this camera.", examples=[2])] = None
+    threshold: Annotated[Share | None, Field(description="As `detect.threshold`, of this camera.", examples=[0.8])] = (
+        None
+    )
+    night_threshold: Annotated[
+        Share | None, Field(description="As `detect.night_threshold`, of this camera.", examples=[0.9])
+    ] = None
+    alarm_at: Annotated[Evidence | None, Field(description="As `detect.alarm_at`, of this camera.", examples=[2.4])] = (
+        None
+    )
+    schedule: Annotated[
+        When | None, Field(description="As `detect.schedule`, of this camera.", examples=["daily 0-24"])
+    ] = None
+    motion: Annotated[
+        Motion, Field(description="Places where motion counts.", examples=[{"mask": "0,0 1,0 1,0.2 0,0.2"}])
+    ] = Motion()
+    zones: Annotated[
+        dict[ZoneName, Zone],
+        Field(
+            description="Where there are any, only what stands in one alarms. Each has a name and corners: `x,y` as "
+            "fractions of the picture, from `0,0` at the left top to `1,1` at the right bottom.",
+            examples=[{"hives": "0.1,0.5 0.6,0.5 0.6,1"}],
         ),
     ] = {}
 
 
 SETTINGS = frozenset(CameraSection.model_fields)
-CameraValue = Annotated[CameraSection, Short("source", WORD_OR_NUMBER)]
+CameraValue = Annotated[
+    CameraSection,
+    Short(
+        "source",
+        WORD_OR_NUMBER,
+        description="One camera; the source alone may stand for it. The name is yours: letters and digits, with "
+        "spaces, `-` and `_` between them.",
+        examples=["picamera://0"],
+    ),
+]
 
 
 def _events(value: Any, folder: Path) -> str:
@@ -583,29 +684,50 @@ def _listen(value: Any, folder: Path) -> str:
 class Record(Section):
     """Pictures and clips kept of an alarm; on or off may stand for it."""
 
-    enabled: Annotated[bool, Field(description="Keep pictures and clips of alarms.")] = True
+    enabled: Annotated[bool, Field(description="Keep pictures and clips of alarms.", examples=[False])] = True
     path: Annotated[
         FolderPath | None,
-        Field(description="Folder for them (default: ./evidence; under a service, in the state folder)."),
+        Field(
+            description="Folder for them (default: `./evidence`, or in the state folder under a service).",
+            examples=["/mnt/stick/evidence"],
+        ),
     ] = None
     quota_mb: Annotated[
         float | None,
-        Field(ge=1.0, le=1e8, description="Room for them, in MB; the oldest goes first, what is locked stays. 2000."),
+        Field(
+            ge=1.0,
+            le=1e8,
+            description="Room for them, in MB; the oldest goes first, what is locked stays (default: 2000).",
+            examples=[8000],
+        ),
     ] = None
     reserve_mb: Annotated[
-        float | None, Field(ge=0.0, le=1e8, description="Room left free on the disk for everything else, in MB. 200.")
+        float | None,
+        Field(
+            ge=0.0,
+            le=1e8,
+            description="Room left free on the disk for everything else, in MB (default: 200).",
+            examples=[500],
+        ),
     ] = None
     negatives_per_day: Annotated[
-        float | None, Field(ge=0.0, le=100.0, description="Frames without an alarm to keep a day, at random. 4.")
+        float | None,
+        Field(
+            ge=0.0, le=100.0, description="Frames without an alarm to keep a day, at random (default: 4).", examples=[0]
+        ),
     ] = None
-    full_frame: Annotated[bool, Field(description="Keep the whole frame of each alarm too, nothing drawn on it.")] = (
-        False
-    )
+    full_frame: Annotated[
+        bool, Field(description="Keep the whole frame of each alarm too, with nothing drawn on it.", examples=[True])
+    ] = False
     pre_capture_s: Annotated[
-        float | None, Field(ge=0.0, le=30.0, description="Seconds of a clip before the alarm. 5.")
+        float | None,
+        Field(ge=0.0, le=30.0, description="Seconds of a clip before the alarm (default: 5).", examples=[8]),
     ] = None
     post_capture_s: Annotated[
-        float | None, Field(ge=0.0, le=30.0, description="Seconds of it after the bear was last seen. 10.")
+        float | None,
+        Field(
+            ge=0.0, le=30.0, description="Seconds of a clip after the bear was last seen (default: 10).", examples=[20]
+        ),
     ] = None
 
 
@@ -613,9 +735,15 @@ class HeartbeatSection(Section):
     """A URL that is asked for while all is well, so that its silence alarms; the URL alone may stand for it."""
 
     url: Annotated[
-        WebAddress | None, Field(description="The address, of healthchecks.io or Uptime Kuma, say; better as ${NAME}.")
+        WebAddress | None,
+        Field(
+            description="The address, such as one of healthchecks.io or Uptime Kuma; better as `${NAME}`.",
+            examples=["https://hc.example.org/ping/${PING}"],
+        ),
     ] = None
-    every_s: Annotated[float, Field(ge=10.0, le=86_400.0, description="How often, seconds.")] = 300.0
+    every_s: Annotated[
+        float, Field(ge=10.0, le=86_400.0, description="How often it is asked, in seconds.", examples=[600])
+    ] = 300.0
 
 
 class Health(Section):
@@ -628,24 +756,38 @@ class Health(Section):
             le=110.0,
             description="Above this temperature (°C) of the processor a problem is reported and the frame rate falls; "
             "for a processor that says at which temperature it slows down, 5 °C below that if that is more.",
+            examples=[75],
         ),
     ] = 80.0
     low_disk_mb: Annotated[
-        float, Field(ge=0.0, le=1e8, description="Report less room than this on the state folder's disk, in MB.")
+        float,
+        Field(
+            ge=0.0, le=1e8, description="Report less room than this on the state folder's disk, in MB.", examples=[1000]
+        ),
     ] = 500.0
     slow_ms: Annotated[
-        float, Field(ge=1.0, le=60_000.0, description="Report a crop that takes longer to score than this, in ms.")
+        float,
+        Field(
+            ge=1.0,
+            le=60_000.0,
+            description="Report a crop that takes longer to score than this, in ms.",
+            examples=[800],
+        ),
     ] = 500.0
     heartbeat: Annotated[
         Annotated[HeartbeatSection, Short("url", WORD)],
-        Field(description="A dead man's switch on another machine."),
+        Field(
+            description="A dead man's switch on another machine: its address is asked for while all is well.",
+            examples=["https://hc.example.org/ping/${PING}"],
+        ),
     ] = HeartbeatSection()
     listen: Annotated[
         str | None,
         Words(_listen, {"type": ["string", "integer"]}),
         Field(
             description="Address and port of /healthz and /metrics, such as 127.0.0.1:9095, or the port alone "
-            "(default: off)."
+            "(default: off).",
+            examples=["0.0.0.0:9095"],
         ),
     ] = None
     restart_after_s: Annotated[
@@ -653,10 +795,17 @@ class Health(Section):
         Field(
             ge=60.0,
             le=86_400.0,
-            description="Every camera gone for so long, seconds, starts the service again, once an outage.",
+            description="Every camera gone for so long, in seconds, restarts the service, once an outage.",
+            examples=[900],
         ),
     ] = 600.0
-    reboot: Annotated[bool, Field(description="And where that was of no use, the machine, at most once a day.")] = False
+    reboot: Annotated[
+        bool,
+        Field(
+            description="Restart the machine where restarting the service did not help, at most once a day.",
+            examples=[True],
+        ),
+    ] = False
 
 
 class Config(Section):
@@ -665,47 +814,72 @@ class Config(Section):
     model: Annotated[
         str | None,
         Words(_model, WORD),
-        Field(description="Model file (default: the chosen or the bundled one)."),
+        Field(description="Model file (default: the chosen or the bundled one).", examples=["bear.onnx"]),
     ] = None
     state: Annotated[
         FolderPath | None,
-        Field(description="Folder for the journal of events (default: this system's place for it)."),
+        Field(
+            description="Folder for the journal of events (default: this system's place for it).",
+            examples=["/var/lib/bear-alarm"],
+        ),
     ] = None
     trace: Annotated[
         FilePath | None,
-        Field(description="Keep what was seen and thought in this file, for `bear-alarm why`."),
+        Field(description="Keep what was seen and thought in this file, for `bear-alarm why`.", examples=["trace.bin"]),
     ] = None
     cameras: Annotated[
         dict[CameraName, CameraValue],
-        Field(description="The cameras, each by a name of your own; a camera may be just its source: {yard: 0}."),
+        Field(
+            description="The cameras, each by a name of your own; a camera may be just its source: `{yard: 0}`.",
+            examples=[{"yard": 0}],
+        ),
     ] = {}
-    detect: Annotated[Looking, Field(description="How cameras look and decide, where one does not say otherwise.")] = (
-        Looking()
-    )
-    sound: Annotated[Sound, Field(description="What sounds at an alarm.")] = SoundSection()
-    relay: Annotated[Pins, Field(description="Pins of a Raspberry Pi to switch at each alarm.")] = ()
-    deterrent: Annotated[Deterrent, Field(description="Drives bears off, where you may do that.")] = DeterrentSection()
-    command: Annotated[Command, Field(description="Commands of your own.")] = CommandSection()
-    bell: Annotated[bool, Field(description="Ring the terminal's bell at each alarm.")] = True
+    detect: Annotated[
+        Looking,
+        Field(description="How cameras look and decide, where one does not say otherwise.", examples=[{"fps": 5}]),
+    ] = Looking()
+    sound: Annotated[Sound, Field(description="What sounds at an alarm.", examples=["siren"])] = SoundSection()
+    relay: Annotated[
+        Pins,
+        Field(description="Pins of a Raspberry Pi to switch at each alarm.", examples=[["17:30", "27:60:low:blink"]]),
+    ] = ()
+    deterrent: Annotated[
+        Deterrent, Field(description="Noises and lamps that drive bears off, where you may do that.", examples=["on"])
+    ] = DeterrentSection()
+    command: Annotated[Command, Field(description="Commands of your own.", examples=["espeak bear"])] = CommandSection()
+    bell: Annotated[bool, Field(description="Ring the terminal's bell at each alarm.", examples=[False])] = True
     events: Annotated[
         str | None,
         Words(_events, WORD),
-        Field(description="Append events to this file, one line of JSON each; - for standard output."),
+        Field(
+            description="Append events to this file, one line of JSON each; `-` for standard output.",
+            examples=["events.jsonl"],
+        ),
     ] = None
-    mqtt: Annotated[Mqtt | None, Field(description="The MQTT broker; Home Assistant finds the alarm through it.")] = (
-        None
-    )
-    webhook: Annotated[Webhook, Field(description="An address that each event is posted to.")] = WebhookSection()
+    mqtt: Annotated[
+        Mqtt | None,
+        Field(
+            description="The MQTT broker; Home Assistant finds the alarm through it.",
+            examples=["mqtt://bees:${MQTT_PASSWORD}@10.0.0.7"],
+        ),
+    ] = None
+    webhook: Annotated[
+        Webhook, Field(description="An address that each event is posted to.", examples=["https://example.org/bears"])
+    ] = WebhookSection()
     notify: Annotated[
         Notify,
         Field(
-            description="Phones, chats, mail or the desktop, as Apprise URLs: ntfy://…, tgram://…, mailto://…, dbus://."
+            description="Phones, chats, mail or the desktop, as Apprise URLs: `ntfy://…`, `tgram://…`, `mailto://…`, "
+            "`dbus://`.",
+            examples=[["ntfy://TOPIC", "${TELEGRAM}"]],
         ),
     ] = ()
-    record: Annotated[Annotated[Record, Short("enabled", SWITCH)], Field(description="What is kept of an alarm.")] = (
-        Record()
-    )
-    health: Annotated[Health, Field(description="How the alarm watches itself, and who may ask it.")] = Health()
+    record: Annotated[
+        Annotated[Record, Short("enabled", SWITCH)], Field(description="What is kept of an alarm.", examples=[False])
+    ] = Record()
+    health: Annotated[
+        Health, Field(description="How the alarm watches itself, and who may ask it.", examples=[{"hot_c": 75}])
+    ] = Health()
 
 
 @cache

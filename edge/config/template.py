@@ -12,7 +12,7 @@ from edge.config.yaml_tree import NULLS
 TEMPLATE = """\
 # Bear Alarm. Everything is optional and has a default. Take the # away to set something.
 # Check it with: bear-alarm config check {file}
-# All settings: docs/configuration.md. Relative paths count from this file's folder.
+# All settings: docs/settings.md. Relative paths count from this file's folder.
 #
 # Passwords and tokens do not belong in here: write ${{NAME}}, and put a line "NAME: value" into secrets.yml beside this
 # file (chmod 600 secrets.yml), or set NAME in the environment.

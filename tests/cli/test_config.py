@@ -213,6 +213,7 @@ def test_the_schema_is_one_and_refuses_other_keys():
     sections = [each for each in (found, *found["$defs"].values()) if "properties" in each]
     assert all(each["additionalProperties"] is False for each in sections)
     fps = {"default": 10.0, "description": "Frames analysed a second.", "maximum": 60.0, "minimum": 0.25}
+    fps |= {"examples": [5]}
     assert config_schema()["$defs"]["Looking"]["properties"]["fps"] == fps | {"type": "number"}
     # An editor sees ${NAME}, and what is not filled in yet.
     words = {"type": ["number", "string", "null"], "pattern": FILLED}

@@ -1,4 +1,7 @@
-"""docs/motion.md in plain numpy, without OpenCV and without speed: what a phone has to do, section by section."""
+"""docs/motion.md in plain numpy, without OpenCV and without speed: what a phone has to do, exactly.
+
+The page names the function of each of its sections; order, rounding and borders are as they stand here.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def plain_grey(image, width):
 
 
 def shares(foreground, seen):
-    """Section 4: the share of each cell, for a height of a multiple of 6 and a width of one of 8."""
+    """Section 3: the share of each cell, for a height of a multiple of 6 and a width of one of 8."""
     h, w = foreground.shape
     cells = [part.reshape(6, h // 6, 8, w // 8).mean((1, 3)) for part in (foreground, seen)]
     tell = cells[1] >= 0.25
@@ -51,7 +54,7 @@ def shares(foreground, seen):
 
 
 class Place:
-    """Sections 2 to 6."""
+    """Sections 3 to 6."""
 
     def __init__(self, grey, seen, s):
         self.background, self.seen, self.s, self.gain = grey, seen, s, 1.0
@@ -76,6 +79,7 @@ class Place:
         }
 
     def compare(self, grey, swaying=True):
+        """Section 3, and with it what explains a change."""
         change = grey - self.background
         change = change - lower_median(change[::4, ::4][self.seen[::4, ::4]])
         found = self.against(grey, change, self.deviation, self.seen)
@@ -98,6 +102,7 @@ class Place:
         return 2 * other["count"] < found["count"] or other["changed"] < self.s.everywhere <= found["changed"]
 
     def light(self, grey, shows):
+        """Section 5."""
         was, now = self.background[::4, ::4], grey[::4, ::4]
         tells = (was < 250) & (now < 250) & shows[::4, ::4]
         was, now = was[tells], now[tells]
@@ -115,6 +120,7 @@ class Place:
         return gain, lower_median(now - gain * was)
 
     def sway(self, background, grey):
+        """Section 4, steps 1 and 2; a picture of 16 pixels or more each way is taken for granted."""
         h, w = grey.shape
         ys, xs = np.mgrid[4 : h - 4 : 4, 4 : w - 4 : 4]
         costs = {}
@@ -135,6 +141,7 @@ class Place:
         return math.floor(x * 16 + 0.5) / 16, math.floor(y * 16 + 0.5) / 16
 
     def swayed(self, found, grey, shift):
+        """Section 4, step 3."""
         h, w = grey.shape
 
         def back(part):
@@ -161,6 +168,7 @@ class Place:
         return self.against(moved, change, self.deviation, shows, F(self.s.edges) * span) | {"shift": shift}
 
     def learn(self, found, dt):
+        """Section 6."""
         s, change = self.s, found["change"]
         a_background, a_foreground, a_deviation = (
             F(1 - math.exp(-dt / t)) for t in (s.background_s, s.foreground_s, s.deviation_s)
@@ -173,7 +181,7 @@ class Place:
 
 
 class PlainMotion:
-    """Sections 1 to 8, as docs/motion.md has them."""
+    """Section 7, and with the others all of docs/motion.md."""
 
     def __init__(self, settings, masks):
         self.s, self.masks = settings, masks
@@ -218,6 +226,7 @@ class PlainMotion:
         return {"regions": [], **{name: True for name, said in flags.items() if said}}
 
     def before(self, grey, dt):
+        """Section 8."""
         if self.kept is None or self.time - self.kept[0] > self.s.flash_s:
             self.kept = None
             return None
@@ -229,7 +238,7 @@ class PlainMotion:
         return self.boxes(found)
 
     def boxes(self, found):
-        """Sections 7 and 8."""
+        """Section 9."""
         s, (h, w), (right, down) = self.s, found["grey"].shape, found["shift"]
         # Ignoring what lies outside: it is 0 for the maximum and 1 for the minimum.
         wide = around(found["foreground"], 2, {"mode": "constant", "constant_values": False}, np.max)
