@@ -1,10 +1,12 @@
 """The automations that docs/home-assistant.md offers, replayed: one message a visit, whoever starts again."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.alert.test_mqtt_order import event
+from tests.helpers import make_pictures
 from tests.helpers.home_world import Home, Process, Wire, automations
 
 pytest.importorskip("jinja2", reason="jinja2 is not installed")
@@ -148,3 +150,11 @@ def test_the_state_of_the_bear_alone_would_not_do(wire, monkeypatch):
     home.start()
     alarm.beat()
     assert home.sent == ["bear", "bear"]
+
+
+def test_the_picture_of_the_guide_shows_the_entities_as_they_are():
+    kept = (GUIDE.parent / "home-assistant.svg").read_text(encoding="utf-8")
+    drawn = make_pictures.cards(make_pictures.home(), GUIDE.parent / "alert.jpg")
+    words = [re.findall(r"<text[^>]*>([^<]*)</text>", picture) for picture in (drawn, kept)]
+    assert words[0] == words[1], "run tests/helpers/make_pictures.py"
+    assert {"Bear Alarm yard", "Bear score", "98.0 %"} <= set(words[0])

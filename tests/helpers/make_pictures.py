@@ -1,23 +1,39 @@
-"""Make the pictures of docs/: a terminal that plays `watch demo`, a snapshot with a zone and a mask, a relay's wiring.
+"""Make the pictures of docs/: `watch demo` in a terminal, a snapshot with a zone and a mask, wiring, Home Assistant.
 
 python tests/helpers/make_pictures.py
 """
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 import tempfile
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 import cv2
+import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from edge.schema import Event
+from tests.helpers.home_world import Entity, Home, Process, Wire
+
+DOCS = ROOT / "docs"
 COMMAND = [sys.executable, "-m", "edge"]
 HELD_S = 6.0  # that the last line stays before the recording begins again
 SHOWN = ("Watching", "fox", "boar", "toy", "BEAR", "demo at", "1 alarm")  # how the lines begin that are shown
 LINE_PX, LETTER_PX, TOP_PX = 22, 8.4, 56
+CARD_PX, ROW_PX, THUMBNAIL_WH = 330, 30, (160, 90)
+# What Home Assistant writes in place of a binary sensor's "on" and "off", by its device class.
+WORDS = {
+    "connectivity": ("Connected", "Disconnected"),
+    "occupancy": ("Detected", "Clear"),
+    "problem": ("Problem", "OK"),
+}
 
 
 def recorded() -> list[str]:
@@ -99,10 +115,71 @@ def wiring() -> str:
     )
 
 
+def home() -> list[Entity]:
+    """Return the entities that Home Assistant makes of what the alarm publishes: one camera, and a bear is there."""
+    wire = Wire()
+    shown = Home(wire)
+    with pytest.MonkeyPatch.context() as patch:
+        alarm = Process(wire, patch, stats=lambda: {"well": True, "reason": "", "problems": {}})
+        alarm.watched["yard"] = True
+        alarm.connect()
+        at = "2026-11-24T02:12:07.000Z"
+        alarm.mqtt(Event("bear", "new", "a", 1, "run", "yard", at, label="brown_bear", score=0.98))
+        alarm.beat()
+    return list(shown.entities.values())
+
+
+def value(entity: Entity) -> str:
+    """Return an entity's state as Home Assistant's card shows it, with its unit."""
+    config, state = entity.config, entity.state
+    if entity.component == "event" or config.get("device_class") == "timestamp":
+        return "12 seconds ago"
+    if entity.component == "binary_sensor" and state in {"on", "off"}:
+        return WORDS[config["device_class"]][int(state == "off")]
+    return f"{state} {config['unit_of_measurement']}" if "unit_of_measurement" in config else state
+
+
+def cards(entities: list[Entity], picture: Path) -> str:
+    """Return an SVG of Home Assistant's cards, one for each device; the image entity shows the picture."""
+    thumbnail = cv2.imread(str(picture))
+    assert thumbnail is not None
+    thumbnail = cv2.resize(thumbnail, THUMBNAIL_WH, interpolation=cv2.INTER_AREA)
+    data = base64.b64encode(cv2.imencode(".jpg", thumbnail, [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes()).decode()
+    parts, bottom = [], 0
+    for column, (device, group) in enumerate(groupby(entities, lambda entity: entity.config["device"]["name"])):
+        left, y = 20 + column * (CARD_PX + 20), 56
+        lines = [f'<text x="{left + 16}" y="{y}" font-size="18">{escape(device)}</text>']
+        heading = ""
+        for entity in sorted(group, key=lambda entity: "entity_category" in entity.config):
+            if (category := entity.config.get("entity_category", "")) != heading:
+                heading, y = category, y + ROW_PX
+                lines.append(f'<text x="{left + 16}" y="{y}" fill="#777">{escape(category.capitalize())}</text>')
+            y += ROW_PX
+            lines.append(f'<text x="{left + 16}" y="{y}">{escape(entity.config["name"])}</text>')
+            right, (width, height) = left + CARD_PX - 16, THUMBNAIL_WH
+            if entity.component == "image":
+                box = f'x="{right - width}" y="{y - 14}" width="{width}" height="{height}"'
+                lines.append(f'<image {box} href="data:image/jpeg;base64,{data}"/>')
+                y += height - ROW_PX // 2
+            else:
+                lines.append(f'<text x="{right}" y="{y}" text-anchor="end">{escape(value(entity))}</text>')
+        frame = f'<rect x="{left}" y="20" width="{CARD_PX}" height="{y}" rx="12" fill="#fff" stroke="#ddd"/>'
+        parts.append(frame + "".join(lines))
+        bottom = max(bottom, y + 40)
+    width = 20 + len(parts) * (CARD_PX + 20)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom}" viewBox="0 0 {width} {bottom}" '
+        f'font-family="sans-serif" font-size="14"><rect width="{width}" height="{bottom}" fill="#f6f6f2"/>'
+        + "".join(parts)
+        + "</svg>\n"
+    )
+
+
 def main() -> None:
     """Write the pictures."""
     (DOCS / "terminal.svg").write_text(terminal(recorded()), encoding="utf-8")
     (DOCS / "wiring.svg").write_text(wiring(), encoding="utf-8")
+    (DOCS / "home-assistant.svg").write_text(cards(home(), DOCS / "alert.jpg"), encoding="utf-8")
     zones(DOCS / "zones.jpg")
 
 
