@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from edge.background import DeadlineError, DeadlineExecutor
+from edge.background import DeadlineError, call_with_deadline
 from edge.errors import OptionError
 
 # Writing a file whole or not at all: a power cut leaves the old one or the new one.
@@ -62,13 +62,10 @@ def mistaken(error: OSError) -> bool:
 
 def make_folder(folder: Path, within_s: float = MAKE_S) -> None:
     """Make a folder and those above it, waiting at most so many seconds for the disk. Raises OSError."""
-    gate = DeadlineExecutor()
     try:
-        gate(lambda: folder.mkdir(parents=True, exist_ok=True), within_s)
+        call_with_deadline(lambda: folder.mkdir(parents=True, exist_ok=True), within_s, "the disk")
     except DeadlineError:
         raise TimeoutError(errno.ETIMEDOUT, f"the disk has not answered for {within_s:g} s", str(folder)) from None
-    finally:
-        gate.close()
 
 
 # A lock on an open file, between processes: the system frees it when its holder ends, however it ends.
