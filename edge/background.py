@@ -1,6 +1,6 @@
 """Work in other threads, so that the alarm waits for no disk, driver, sink or command.
 
-``start_thread``        a thread that nobody waits for
+``start_thread``        a thread whose result nobody needs
 ``call_in_thread``      one call in a thread of its own, and a Future of its result
 ``DeadlineExecutor``    the guard for calls that may hang: one after the other, none awaited longer than its deadline
 ``call_with_deadline``  one such call; if it hangs, its thread is left behind
@@ -46,9 +46,11 @@ class DeadlineError(Exception):
     """A call took too long, and was left behind."""
 
 
-def start_thread(work: Callable[[], object], name: str) -> None:
-    """Start ``work()`` in a thread that nobody waits for: what ends it is printed with its traceback."""
-    threading.Thread(target=work, name=name, daemon=True).start()
+def start_thread(work: Callable[[], object], name: str) -> threading.Thread:
+    """Start ``work()`` in a thread and return it, to join; an error that ends it is printed with its traceback."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def call_in_thread(work: Callable[[], T], name: str) -> Future[T]:

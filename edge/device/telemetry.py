@@ -30,6 +30,7 @@ from typing import IO, Any, BinaryIO
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
+from edge.background import start_thread
 from edge.errors import OptionError
 from edge.settings import parse_listen
 from edge.status import Status
@@ -77,8 +78,7 @@ class Server:
         self._closed = threading.Event()
         self._problem: str | None = None
         self._listener = self._open()
-        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, "telemetry")
 
     @property
     def port(self) -> int | None:
@@ -528,8 +528,7 @@ class Heartbeat:
         self._failing_since: float | None = None
         self._why = ""
         self._said: str | None = None
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, "heartbeat")
 
     def __repr__(self) -> str:
         return f"Heartbeat({self._shown}/…)"
