@@ -76,6 +76,10 @@ def address_of(url: str) -> str:
 
 def error_words(error: BaseException) -> str:
     """Return what an exception says, or its name where it says nothing; the system's words without its numbers."""
+    if verify_message := getattr(error, "verify_message", None):  # ssl.SSLCertVerificationError
+        return f"its certificate is not trusted ({verify_message})"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)
     return str(error) or type(error).__name__

@@ -84,7 +84,7 @@ class Webhook:
         try:
             status, reason, after = self._post(body, self._headers(event, message.part, kind, body))
         except (OSError, http.client.HTTPException) as error:
-            raise ConnectionError(f"{self._to.host}: {scrub(_why(error), self._secrets)}") from None
+            raise ConnectionError(f"{self._to.host}: {scrub(error_words(error), self._secrets)}") from None
         if 200 <= status < 300:
             return
         why = f"{self._to.host} answered HTTP {status} {scrub(reason, self._secrets)}".rstrip()
@@ -151,14 +151,6 @@ def _read(picture: Path | None) -> bytes:
     if picture is None:
         raise RefusedError("there is no picture")
     return picture.read_bytes()
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message})"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return error_words(error)
 
 
 def _seconds(after: str | None) -> float:

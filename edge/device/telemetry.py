@@ -16,7 +16,6 @@ import random
 import re
 import socket
 import socketserver
-import ssl
 import sys
 import threading
 import time
@@ -641,8 +640,4 @@ def _http_words(error: urllib.error.HTTPError) -> str:
 
 def _why(error: BaseException) -> str:
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({reason.verify_message})"
-    if isinstance(reason, TimeoutError):
-        return "no answer in time"
     return error_words(reason) if isinstance(reason, BaseException) else str(reason)

@@ -12,7 +12,7 @@ import pytest
 from edge.cli.doctor import machine
 from edge.cli.doctor import machine as permissions
 from edge.decide.schedule import parse_schedule
-from edge.device.systemd import Done, Host
+from edge.device.systemd_host import Done, Host
 from edge.settings import AlertSettings, Camera, CameraSettings, Settings
 from tests.helpers.boards import boot
 from tests.helpers.doctor_world import by_name, device, put, states

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.device.systemd import NAME, Account, Done, ServiceError, need_root, uninstall
+from edge.device.systemd import need_root, uninstall
+from edge.device.systemd_host import NAME, Account, Done, ServiceError
 from edge.settings import HealthSettings, Settings
 from tests.helpers.service_world import RESTART, ROOT, RUNS, Machine, installed, program
 

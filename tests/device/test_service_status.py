@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from edge.device.systemd import Done, ServiceError, ask, lasting, shown, span_s
+from edge.device.systemd_host import Done, ServiceError
+from edge.device.systemd_status import ask, lasting, shown, span_s
 from tests.helpers.service_world import ABSENT, RUNS, Machine
 
 FAILING = {

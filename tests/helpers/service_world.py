@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.device.systemd import NAME, UNIT, Account, Done, Host, Program, install, run
+from edge.device.systemd import install
+from edge.device.systemd_host import NAME, UNIT, Account, Done, Host, Program, run
 from edge.settings import Settings
 
 ROOT = sys.platform != "win32" and os.geteuid() == 0
