@@ -279,7 +279,7 @@ class Worker(Generic[Item]):
 
     A call that takes longer than ``deadline_s`` seconds (None: it may take for ever) is counted in ``hung`` and left
     behind in its thread, and another thread goes on with the next item. When three hang, items are dropped until
-    one of them returns. ``answered``, which must return at once, hears of each item that was called or dropped so.
+    one of them returns. ``answered`` is called with each item that was worked on or dropped so; it returns at once.
     ``at_end`` is called once, by ``close``. What is not ``wanted`` (None: everything is) is neither queued nor
     counted: nothing was tried then, so nothing is known to be well again.
     """

@@ -106,7 +106,7 @@ class ModelSelfTest:
 
 
 def _wrong(score: Score, first: Score | None) -> str | None:
-    """Say what is wrong with an answer to the same picture as the first."""
+    """Return what is wrong with an answer to the same picture as the first; None: nothing."""
     todo = "this machine computes wrongly: check its power supply and its heat, and start it again"
     if not all(map(math.isfinite, (*score.probabilities, score.bear, score.ood))):
         return f"the model's answer is no number; {todo}"

@@ -70,7 +70,7 @@ def missing_config(program: Program, path: Path = CONFIG) -> ServiceError:
     )
 
 
-# The kernel is asked as the service's user, for modes alone do not tell (ACLs). Each script prints the numbers of the
+# The kernel is asked as the service's user, for modes alone do not decide (ACLs). Each script prints the numbers of the
 # paths that are missing or may not be used as asked.
 _ASK = 'n=0; for path; do {} || echo "$n"; n=$((n+1)); done'
 READ = _ASK.format('{ test -r "$path" && { test ! -d "$path" || test -x "$path"; }; }')
@@ -89,7 +89,7 @@ def denied(host: Host, paths: Sequence[Path], script: str) -> list[Path]:
 
 
 def closed_by(host: Host, path: Path) -> str:
-    """Say which folder above a path keeps the service's user from it; "" where the path itself does."""
+    """Return in words which folder above a path keeps the service's user from it; "" where the path itself does."""
     for way in (path.absolute(), path.resolve()):  # a link's own folder, then its target's
         if closed := denied(host, list(reversed(way.parents)), ENTER):
             return f", for {closed[0]} is closed to others"
@@ -180,7 +180,7 @@ def check_named(host: Host, found: Named, ours: Sequence[Path]) -> None:
 
 
 def plan(host: Host, program: Program, config: Path, settings: Settings, *, reboot: bool | None = None) -> InstallPlan:
-    """Find what this machine's unit depends on. ``reboot`` None: as the configuration says."""
+    """Find what this machine's unit depends on. ``reboot`` None: as in the configuration."""
     found = named(settings, config)
     paths = [path.resolve() for path in (*program.folders, *found.reads, *found.writes)]
     return InstallPlan(
@@ -214,7 +214,7 @@ def install(
     dry_run: bool = False,
     say: Say = print,
 ) -> State | None:
-    """Make it a service that runs, say each step, and return how it is; None for a dry run. Raises ServiceError.
+    """Make it a service that runs, print each step, and return its state; None for a dry run. Raises ServiceError.
 
     On a machine that has it, write what has changed and restart the alarm.
     """
@@ -298,7 +298,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def uninstall(host: Host, *, purge: bool = False, dry_run: bool = False, say: Say = print) -> None:
-    """Remove the service, and say each step. Raises ServiceError."""
+    """Remove the service, and print each step. Raises ServiceError."""
     need_systemd(host)
     steps = removing(host, purge=purge)
     if not steps:

@@ -114,8 +114,8 @@ class Host:
         """Run a program that has to succeed. Raises ServiceError with its words."""
         done = self.run(words)
         if done.code:
-            said = " ".join((done.err or done.out).split()) or f"exit code {done.code}"
-            raise ServiceError(f"`{' '.join(words)}` did not work: {said}")
+            output = " ".join((done.err or done.out).split()) or f"exit code {done.code}"
+            raise ServiceError(f"`{' '.join(words)}` did not work: {output}")
         return done
 
 
@@ -134,7 +134,7 @@ class Program:
 
 
 def this_program() -> Program:
-    """Return the one that runs now."""
+    """Return the program that runs now."""
     python = Path(sys.executable)
     script = Path(sysconfig.get_path("scripts")) / NAME
     command = (str(script),) if script.is_file() else (str(python), "-m", "edge")

@@ -16,7 +16,7 @@ PROPERTIES = (
 )  # fmt: skip
 LOG_LINES = 5
 LOG_MAX_CHARS = 200  # of a line
-LABEL_CHARS = 12  # before what a line says
+LABEL_CHARS = 12  # of a line's first column
 ACTIVE, INACTIVE, MISSING = 0, 3, 4  # exit codes, as `systemctl status` has them
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 ENDS = {
@@ -42,11 +42,11 @@ class State:
     sub: str  # running, auto-restart, start, dead, …
     result: str  # of its last end: success, exit-code, watchdog, timeout, signal, …
     exit_status: int | None  # of its last end
-    said: str  # its own words on how it is
+    said: str  # its own status text
     restarts: int  # by systemd, since it was last started by hand or at boot
     pid: int | None
     active_s: float | None  # since it is active
-    watchdog_s: float | None  # it must be fed within so many seconds; None: nobody waits
+    watchdog_s: float | None  # it must be fed within so many seconds; None: there is no watchdog
     fed_s: float | None  # since it was fed
     memory_mb: float | None
     outdated: bool  # the unit file was changed, and systemd has not read it again
@@ -61,7 +61,7 @@ class State:
 
     @property
     def code(self) -> int:
-        """Return the exit code that says the same: 0 runs, 3 does not, 4 is not installed."""
+        """Return the exit code for it: 0 runs, 3 does not, 4 is not installed."""
         return ACTIVE if self.up else INACTIVE if self.installed else MISSING
 
     def facts(self) -> dict[str, object]:
@@ -72,34 +72,34 @@ class State:
 def ask(host: Host, *, lines: int = LOG_LINES) -> State:
     """Ask systemd how it is now. Raises ServiceError where systemctl does not answer."""
     out = host.do("systemctl", "show", UNIT, f"--property={','.join(PROPERTIES)}").out
-    told = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    properties = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
     now = host.monotonic()
 
     def age_s(name: str) -> float | None:
-        at = _number(told.get(name))
+        at = _number(properties.get(name))
         return max(now - at / 1e6, 0.0) if at else None
 
-    installed = told.get("LoadState") not in (None, "", "not-found")
-    memory = _number(told.get("MemoryCurrent"))
-    status = _number(told.get("ExecMainStatus"))
-    up = told.get("ActiveState") in UP
+    installed = properties.get("LoadState") not in (None, "", "not-found")
+    memory = _number(properties.get("MemoryCurrent"))
+    status = _number(properties.get("ExecMainStatus"))
+    up = properties.get("ActiveState") in UP
     return State(
         installed=installed,
-        enabled=told.get("UnitFileState") == "enabled",
-        active=told.get("ActiveState", "inactive"),
-        sub=told.get("SubState", "dead"),
-        result=told.get("Result", ""),
+        enabled=properties.get("UnitFileState") == "enabled",
+        active=properties.get("ActiveState", "inactive"),
+        sub=properties.get("SubState", "dead"),
+        result=properties.get("Result", ""),
         exit_status=None if status is None else int(status),
-        said=told.get("StatusText", ""),
-        restarts=int(_number(told.get("NRestarts")) or 0),
-        pid=int(_number(told.get("MainPID")) or 0) or None,
+        said=properties.get("StatusText", ""),
+        restarts=int(_number(properties.get("NRestarts")) or 0),
+        pid=int(_number(properties.get("MainPID")) or 0) or None,
         active_s=age_s("ActiveEnterTimestampMonotonic") if up else None,
-        watchdog_s=span_s(told.get("WatchdogUSec", "")),
+        watchdog_s=span_s(properties.get("WatchdogUSec", "")),
         fed_s=age_s("WatchdogTimestampMonotonic") if up else None,
         memory_mb=None if memory is None or memory >= 2**63 else memory / 2**20,
-        outdated=told.get("NeedDaemonReload") == "yes",
-        path=told.get("FragmentPath", ""),
-        start=told.get("InvocationID", ""),
+        outdated=properties.get("NeedDaemonReload") == "yes",
+        path=properties.get("FragmentPath", ""),
+        start=properties.get("InvocationID", ""),
         log=_log(host, lines) if installed and lines else (),
     )
 
@@ -204,7 +204,7 @@ def _boot(state: State) -> str:
 
 
 def ended(state: State) -> str:
-    """Say how it ended last, where that was no ordinary end."""
+    """Return how it ended last, where that was no ordinary end; else ""."""
     return ENDS[state.result].format(code=state.exit_status) if state.result in ENDS else ""
 
 
