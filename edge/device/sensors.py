@@ -107,7 +107,7 @@ class Board:
         self.state = state or Path()
         self.every_s = every_s
         self.within_s = within_s
-        self._gate = DeadlineExecutor()
+        self._executor = DeadlineExecutor()
         self._lock = threading.Lock()
         self._asked_at: float | None = None
         self._latest = Reading()
@@ -126,7 +126,7 @@ class Board:
 
     def _asked(self, now: float) -> Reading:
         try:
-            return self._gate(lambda: self._look(now), self.within_s)
+            return self._executor(lambda: self._look(now), self.within_s)
         except DeadlineError:
             return self._latest if now - self._latest.at <= READING_MAX_AGE_S else Reading(now)
         except Exception as error:  # an alarm must not end because a board has odd files

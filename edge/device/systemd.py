@@ -100,17 +100,19 @@ def check_program(host: Host, program: Program) -> None:
     """Raise ServiceError where the service's user cannot run it, with the place where it can. Only root may ask."""
     for path in program.folders:
         if any(path.resolve().is_relative_to(each) for each in host.private):
-            raise _elsewhere(f"{path} is in a folder for temporary files, of which a service has its own")
+            raise _unreadable_program(f"{path} is in a folder for temporary files, of which a service has its own")
     if missed := denied(host, [Path(program.command[0]), program.python, *program.folders], READ):
-        raise _elsewhere(f"{missed[0]} cannot be read by the user {NAME}{closed_by(host, missed[0])}")
+        raise _unreadable_program(f"{missed[0]} cannot be read by the user {NAME}{closed_by(host, missed[0])}")
     # Packages may lie in a home folder, or be readable by their owner alone.
     done = host.run([str(program.python), "-c", NEEDED_IMPORTS], account=host.account)
     if done.code:
         last = (done.err.strip().splitlines() or ["it ended without a word"])[-1]
-        raise _elsewhere(f"{program.python} does not find all it needs when the user {NAME} starts it ({last})")
+        raise _unreadable_program(
+            f"{program.python} does not find all it needs when the user {NAME} starts it ({last})"
+        )
 
 
-def _elsewhere(why: str) -> ServiceError:
+def _unreadable_program(why: str) -> ServiceError:
     """Return the refusal, and the lines that put the program where every user can read it."""
     return ServiceError(
         f"this bear-alarm cannot be a service where it lies: {why}; put one into {ENVIRONMENT}, where it can:\n"
@@ -131,14 +133,14 @@ def _requirement() -> str:
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedPaths:
     """The files and folders a configuration names, absolute."""
 
     reads: tuple[Path, ...]  # files and folders, the configuration first
     writes: tuple[Path, ...]  # folders, outside of the service's own
 
 
-def named(settings: Settings, config: Path) -> Named:
+def named(settings: Settings, config: Path) -> NamedPaths:
     """Collect what the service's user must read or write; a stream, a device and a built-in sound are no files."""
     alerts, kept = settings.alerts, settings.evidence
     sources = [word for each in settings.cameras for word in (each.source, each.motion_source) if word]
@@ -150,10 +152,10 @@ def named(settings: Settings, config: Path) -> Named:
     files = [settings.trace, Path(alerts.events) if alerts.events and alerts.events != "-" else None]
     folders = [settings.state, kept.folder if kept.keep else None, *(each.parent for each in files if each)]
     writes = [each for each in folders if each and not each.is_relative_to(STATE)]
-    return Named(tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes)))
+    return NamedPaths(tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes)))
 
 
-def check_named(host: Host, found: Named, ours: Sequence[Path]) -> None:
+def check_named(host: Host, found: NamedPaths, ours: Sequence[Path]) -> None:
     """Raise ServiceError for what the service's user cannot use. Only root may ask.
 
     ``ours``: files that get their rights from the installation.
@@ -226,7 +228,7 @@ def install(
         say(f"note: the alarm asks for a reboot only where {config} says so too (health: reboot: yes)")
     made = plan(host, program, config, settings, reboot=reboot)
     before = None if dry_run else ask(host, lines=0)
-    _walk(installing(host, made, settings), dry_run, say)
+    _run_steps(install_steps(host, made, settings), dry_run, say)
     if before is None:
         if not host.is_root:
             say("Not looked at, for only root can: whether the service may read all it needs.")
@@ -253,7 +255,7 @@ def ours(host: Host, config: Path) -> tuple[Path, ...]:
     return tuple(path for path in paths if path.is_file() and not path.is_symlink())
 
 
-def installing(host: Host, made: InstallPlan, settings: Settings) -> list[InstallStep]:
+def install_steps(host: Host, made: InstallPlan, settings: Settings) -> list[InstallStep]:
     """List the steps from nothing, or from an older service, to one that runs, without what is right already."""
     steps = []
     if host.find_account(NAME) is None:
@@ -300,18 +302,18 @@ def _write(path: Path, data: bytes) -> None:
 def uninstall(host: Host, *, purge: bool = False, dry_run: bool = False, say: Say = print) -> None:
     """Remove the service, and print each step. Raises ServiceError."""
     need_systemd(host)
-    steps = removing(host, purge=purge)
+    steps = uninstall_steps(host, purge=purge)
     if not steps:
         say(f"{NAME} is not installed as a service; there is nothing to remove.")
         return
-    _walk(steps, dry_run, say)
+    _run_steps(steps, dry_run, say)
     if not purge:
         kept = [str(path) for path in (STATE, CONFIG.parent) if host.at(path).exists()]
         if kept:
             say(f"{' and '.join(kept)} stay as they are; with --purge they go too")
 
 
-def removing(host: Host, *, purge: bool) -> list[InstallStep]:
+def uninstall_steps(host: Host, *, purge: bool) -> list[InstallStep]:
     """List the steps from a service to none. Journal, evidence, configuration and user stay unless ``purge``.
 
     Raises ServiceError where it would empty a drive.
@@ -345,7 +347,7 @@ def _check_drives(host: Host) -> None:
             raise ServiceError(f"{point}: something is mounted there, and --purge would empty it; unmount it first")
 
 
-def _walk(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
+def _run_steps(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
     for step in steps:
         try:
             if not dry_run:

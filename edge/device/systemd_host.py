@@ -36,7 +36,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ProgramResult:
     """Exit code and output of a program."""
 
     code: int
@@ -44,7 +44,7 @@ class Done:
     err: str = ""
 
 
-def run(words: Sequence[str], *, account: Account | None = None) -> Done:
+def run(words: Sequence[str], *, account: Account | None = None) -> ProgramResult:
     """Run a program to its end, with a bare environment as ``account`` where one is given. 127 where there is none."""
     as_other = {"user": account.uid, "group": account.gid, "extra_groups": list(account.groups)} if account else {}
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent"} if account else None
@@ -54,10 +54,10 @@ def run(words: Sequence[str], *, account: Account | None = None) -> Done:
             stdin=subprocess.DEVNULL, cwd="/" if account else None, **as_other,  # type: ignore[call-overload]
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Done(124, err=f"it took longer than {PROGRAM_LIMIT_S:g} s")
+        return ProgramResult(124, err=f"it took longer than {PROGRAM_LIMIT_S:g} s")
     except OSError as error:
-        return Done(127, err=f"{error.strerror}")
-    return Done(done.returncode, done.stdout, done.stderr)
+        return ProgramResult(127, err=f"{error.strerror}")
+    return ProgramResult(done.returncode, done.stdout, done.stderr)
 
 
 def find_account(name: str) -> Account | None:
@@ -85,7 +85,7 @@ class Host:
     """Machine to install on: its paths, and how to run programs there."""
 
     root: Path = Path("/")
-    run: Callable[..., Done] = run
+    run: Callable[..., ProgramResult] = run
     find_account: Callable[[str], Account | None] = find_account
     has_group: Callable[[str], bool] = has_group
     platform: str = sys.platform
@@ -110,7 +110,7 @@ class Host:
         """Return the service's user; where it is not made yet, one who may do what everybody may."""
         return self.find_account(NAME) or Account(NOBODY, NOBODY)
 
-    def do(self, *words: str) -> Done:
+    def do(self, *words: str) -> ProgramResult:
         """Run a program that has to succeed. Raises ServiceError with its words."""
         done = self.run(words)
         if done.code:

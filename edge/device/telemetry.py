@@ -73,7 +73,7 @@ class Server:
         self._host, self._wanted_port = parse_listen(listen)
         self._shown = f"[{self._host}]" if ":" in self._host else self._host
         self._again_s = again_s
-        self._latest = _Latest(status)
+        self._latest = _CachedStatus(status)
         self._closed = threading.Event()
         self._problem: str | None = None
         self._listener = self._open()
@@ -130,7 +130,7 @@ class Server:
                 self._problem = f"{self._shown}:{listener.port} was lost ({error_words(error)}) and is reopened"
 
 
-class _Latest:
+class _CachedStatus:
     """The status, asked for at most once a second, and by one thread at a time."""
 
     def __init__(self, status: Callable[[], Status], clock: Callable[[], float] = time.monotonic) -> None:
@@ -172,7 +172,7 @@ class _Listener(ThreadingHTTPServer):
     block_on_close = False
     timeout = POLL_S
 
-    def __init__(self, host: str, port: int, latest: _Latest) -> None:
+    def __init__(self, host: str, port: int, latest: _CachedStatus) -> None:
         self.latest = latest
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._slots = threading.Semaphore(MAX_CLIENTS)
@@ -252,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Read no more than a request is long."""
         super().setup()
-        self.rfile: Any = _Bounded(self.rfile, REQUEST_MAX_BYTES)
+        self.rfile: Any = _LimitedReader(self.rfile, REQUEST_MAX_BYTES)
 
     def handle_one_request(self) -> None:
         """Answer the one request of this connection."""
@@ -343,7 +343,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: a monitor asks thousands of times a day."""
 
 
-class _Bounded:
+class _LimitedReader:
     """Reads the lines of a stream up to ``most`` bytes; ``spent`` where there was more."""
 
     def __init__(self, stream: BinaryIO, most: int) -> None:
@@ -523,7 +523,7 @@ class Heartbeat:
         self._chance = chance
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
-        self._opener = urllib.request.build_opener(_SameHost)
+        self._opener = urllib.request.build_opener(_SameHostRedirects)
         self._failing_since: float | None = None
         self._why = ""
         self._logged: str | None = None
@@ -603,7 +603,7 @@ class Heartbeat:
         return False
 
 
-class _SameHost(urllib.request.HTTPRedirectHandler):
+class _SameHostRedirects(urllib.request.HTTPRedirectHandler):
     """Follows to the same host and to no weaker a line: the path may be a secret, and the login is one."""
 
     def redirect_request(

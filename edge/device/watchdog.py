@@ -375,7 +375,7 @@ class Escalation:
         self._wall = wall
         self._forgetful = forgetful
         self._own = uuid.uuid4().hex  # names this process in the note
-        self._gate = DeadlineExecutor()
+        self._executor = DeadlineExecutor()
         self._frames: dict[str, int] = {}  # by camera, at the last look
         self._since: dict[str, float] = {}  # when a camera was first seen, or a frame of it was
         self._flows_since: float | None = None  # when frames came again; None: no camera gives any
@@ -488,7 +488,7 @@ class Escalation:
         from edge.background import DeadlineError
 
         try:
-            found = self._gate(work, DISK_S)
+            found = self._executor(work, DISK_S)
         except DeadlineError:
             why = f"{self.path}: the disk does not answer"
         except OSError as error:
