@@ -223,22 +223,18 @@ class Throttling:
     undervolted: bool
     capped: bool  # the processor's frequency may not rise
     throttled: bool
-    soft_limit: bool  # slowed a little, from 60 °C (3B+) or 80 °C on
     undervolted_before: bool | None = None
     capped_before: bool | None = None
     throttled_before: bool | None = None
-    soft_limit_before: bool | None = None
 
     @classmethod
     def from_words(cls, words: str | None, *, history: bool) -> Throttling | None:
-        """Read hexadecimal digits, also ``throttled=0x50005``; ``history``: bits 16 to 19 are of the whole time."""
+        """Read hexadecimal digits, also ``throttled=0x50005``; ``history``: bits 16 to 18 are of the whole time."""
         bits = whole((words or "").rpartition("=")[2].strip() or None, 16)
         if bits is None or not 0 <= bits < 1 << 32:
             return None
-        now = (bool(bits & 1), bool(bits & 2), bool(bits & 4), bool(bits & 8))
-        if not history:
-            return cls(*now)
-        return cls(*now, *(bool(bits >> 16 & 1 << bit) for bit in range(4)))
+        flags = [bool(bits >> bit & 1) for bit in ((0, 1, 2, 16, 17, 18) if history else (0, 1, 2))]
+        return cls(*flags)
 
 
 def undervolted(root: Path) -> bool | None:
