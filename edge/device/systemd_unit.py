@@ -96,7 +96,7 @@ DeviceAllow=char-alsa rw
 DeviceAllow=/dev/vchiq rw
 DeviceAllow=/dev/vcio rw
 
-# Nothing else. What is left out is left out for a reason:
+# Nothing else. These options are missing for a reason:
 # ProtectClock= forbids adjtimex, also to ask whether the clock is right; ProcSubset=pid hides the board and its
 # memory; PrivateDevices= hides the camera; MemoryDenyWriteExecute= would break a command of yours that makes code while
 # it runs (node, java).
