@@ -51,7 +51,7 @@ class Limits:
 
 
 class Budget:
-    """Limits how long it may be loud now; times are of one clock that only goes forward, seconds."""
+    """Says how long it may be loud now; times are of one clock that only goes forward, seconds."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits

@@ -51,7 +51,7 @@ class JsonLines:
             self._write(self._place, event)
             self.problem = None
         except OSError as error:
-            self._close()  # half a line may be left, or the disk is another by then: opening it sees to both
+            self._let_go()  # half a line may be left, or the disk is another by then: opening it sees to both
             self.problem = f"{self._place}: cannot write events there ({error.strerror or error})"
             raise OSError(self.problem) from None
 
@@ -64,7 +64,7 @@ class JsonLines:
 
     def _write(self, place: Path, event: Event) -> None:
         if self._file is not None and _moved(place, self._file):
-            self._close()
+            self._let_go()
         if self._file is None:
             self._file = _open(place)
         line = replace(event, durable=True).to_json().encode() + b"\n"
@@ -73,10 +73,10 @@ class JsonLines:
             raise OSError(errno.ENOSPC, "the disk is full")
         os.fsync(self._file.fileno())
 
-    def _close(self) -> None:
+    def _let_go(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with contextlib.suppress(OSError):  # any error was reported when the line was written
+            with contextlib.suppress(OSError):  # what it could say was said
                 file.close()
 
 
@@ -105,4 +105,4 @@ def _moved(path: Path, file: FileIO) -> bool:
     except FileNotFoundError:
         return True
     except OSError:
-        return False  # the disk does not answer now; what is open may still take it
+        return False  # the disk says nothing now; what is open may still take it
