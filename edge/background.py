@@ -1,10 +1,11 @@
 """Work in other threads, so that the alarm waits for no disk, driver, sink or command.
 
-``call_in_thread``      one call in a thread of its own: everything else here is built on it
-``call_with_deadline``  the same, awaited for so many seconds; a call that hangs is left behind
-``DeadlineExecutor``    calls one after the other, none of them awaited for longer than its deadline
+``start_thread``        a thread whose result nobody needs
+``call_in_thread``      one call in a thread of its own, and a Future of its result
+``DeadlineExecutor``    the guard for calls that may hang: one after the other, none awaited longer than its deadline
+``call_with_deadline``  one such call; if it hangs, its thread is left behind
+``Worker``              a bounded queue and a thread that works it off; a call that hangs is left behind
 ``StoppableThread``     something that goes on for a while, until its time is over
-``Worker``              a bounded queue and who works it off; a call that hangs is replaced
 ``in_order``            many items in several threads, the results in the order of the items
 
 Threads are daemons: one that hangs does not keep the program from ending.
@@ -12,15 +13,14 @@ Threads are daemons: one that hangs does not keep the program from ending.
 
 from __future__ import annotations
 
-import concurrent.futures
 import logging
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -46,50 +46,43 @@ class DeadlineError(Exception):
     """A call took too long, and was left behind."""
 
 
-def start_thread(work: Callable[[], object], name: str) -> None:
-    """Start ``work()`` in a thread that nobody waits for: what ends it is printed with its traceback."""
-    threading.Thread(target=work, name=name, daemon=True).start()
+def start_thread(work: Callable[[], object], name: str) -> threading.Thread:
+    """Start ``work()`` in a thread and return it, to join; an error that ends it is printed with its traceback."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def call_in_thread(work: Callable[[], T], name: str) -> Future[T]:
-    """Start ``work()`` in a thread for a caller who asks what came of it. Raises RuntimeError without threads left."""
+    """Start ``work()`` in a thread, for a caller who needs its result. Raises RuntimeError without threads left."""
     future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    start_thread(run, name)
+    start_thread(partial(_complete, future, work), name)
     return future
 
 
-def call_with_deadline(work: Callable[[], T], within_s: float, name: str) -> T:
-    """Return what ``work()`` returns, or raise what it raises. Raises DeadlineError when it takes longer."""
-    future = call_in_thread(work, name)
-    if not concurrent.futures.wait([future], max(within_s, 0.0)).done:
-        raise DeadlineError(f"{name}: no answer within {within_s:g} s")
-    return future.result()
+def _complete(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result = work()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 @dataclass(eq=False, slots=True)
 class _ExecutorCall:
-    """One call asked of an executor, and what came of it."""
+    """One call asked of an executor, and its result."""
 
     work: Callable[[], Any]
     name: str | None
-    over: bool = False
-    result: Any = None
-    error: BaseException | None = None
+    future: Future[Any] = field(default_factory=Future)
 
 
 class DeadlineExecutor:
     """Calls one after the other in one thread, such as all that is asked of one disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "the disk") -> None:
+        self.name = name  # of its thread
         self._changed = threading.Condition()
         self._serving = self._closed = False
         self._calls: deque[_ExecutorCall] = deque()
@@ -116,11 +109,9 @@ class DeadlineExecutor:
                 self._await(call, within_s)
             else:
                 self._calls.remove(call)
-        if not call.over:
+        if not call.future.done():
             return work()
-        if call.error:
-            raise call.error
-        result: T = call.result
+        result: T = call.future.result()
         return result
 
     def close(self) -> None:
@@ -130,10 +121,10 @@ class DeadlineExecutor:
             self._changed.notify_all()
 
     def _serve_in_thread(self) -> bool:
-        """Have a thread at work; False where there is none to be had, as at the very end of a program."""
+        """Have a thread at work; False where none can be started, as at the very end of a program."""
         if not self._serving:
             try:
-                start_thread(self._serve, "the disk")
+                start_thread(self._serve, self.name)
             except RuntimeError:
                 return False
             self._serving = True
@@ -143,22 +134,20 @@ class DeadlineExecutor:
         return True
 
     def _await(self, call: _ExecutorCall, within_s: float) -> None:
-        while not call.over:
+        while not call.future.done():
             left_s = within_s - self.busy_s
             if left_s <= 0.0:
                 if call.name is None and call in self._calls:
                     self._calls.remove(call)
-                raise DeadlineError
+                raise DeadlineError(f"{self.name}: no answer within {within_s:g} s")
             self._changed.wait(left_s)
 
     def _serve(self) -> None:
         while call := self._next():
-            try:
-                call.result = call.work()
-            except BaseException as error:
-                call.error = error
+            _complete(call.future, call.work)
+            del call  # held while waiting for the next one, a frame would cost 2.7 MB
             with self._changed:
-                call.over, self._since = True, None
+                self._since = None
                 self._changed.notify_all()
 
     def _next(self) -> _ExecutorCall | None:
@@ -170,6 +159,15 @@ class DeadlineExecutor:
                 return None
             self._since = time.monotonic()
             return self._calls.popleft()
+
+
+def call_with_deadline(work: Callable[[], T], within_s: float, name: str) -> T:
+    """Return what ``work()`` returns, or raise what it raises. Raises DeadlineError when it takes longer."""
+    executor = DeadlineExecutor(name)
+    try:
+        return executor(work, within_s, name)
+    finally:
+        executor.close()
 
 
 class StoppableThread:
@@ -212,7 +210,7 @@ class StoppableThread:
             self._changed.notify_all()
             if begun:
                 try:
-                    threading.Thread(target=self._run, name=self.name, daemon=True).start()
+                    start_thread(self._run, self.name)
                 except RuntimeError:
                     self._going = False
                     raise
@@ -267,7 +265,7 @@ class _Call(Generic[Item]):
     def __init__(self, item: Item, put_at: float) -> None:
         self.item = item
         self.waited_s = time.monotonic() - put_at
-        self.over = threading.Event()
+        self.over = False
         self.left = False  # it hangs: others go on without it
         self.problem: str | None = None
         self.took_ms = 0.0
@@ -281,7 +279,7 @@ class Worker(Generic[Item]):
 
     A call that takes longer than ``deadline_s`` seconds (None: it may take for ever) is counted in ``hung`` and left
     behind in its thread, and another thread goes on with the next item. When three hang, items are dropped until
-    one of them returns. ``answered``, which must return at once, hears of each item that was called or dropped so.
+    one of them returns. ``answered`` is called with each item that was worked on or dropped so; it returns at once.
     ``at_end`` is called once, by ``close``. What is not ``wanted`` (None: everything is) is neither queued nor
     counted: nothing was tried then, so nothing is known to be well again.
     """
@@ -313,7 +311,7 @@ class Worker(Generic[Item]):
         self._waiting: deque[tuple[Item, float]] = deque()  # with the time it was put, time.monotonic()
         self._changed = threading.Condition()
         self._busy = False  # an item is being worked on
-        self._lane: queue.SimpleQueue[_Call[Item] | None] | None = None  # to the thread that works; None: there is none
+        self._executor = DeadlineExecutor(name)
         self._left = 0  # calls that hang now
         self._closing = self._over = False
         self._failing: str | None = None  # what the last call raised
@@ -380,12 +378,11 @@ class Worker(Generic[Item]):
         """In the worker's thread: one item after the other, until it is closed and all is done."""
         while self._one():
             pass
-        if self._lane:
-            self._lane.put(None)
+        self._executor.close()
 
     def _one(self) -> bool:
         """Wait for an item and see to it; False: there will be none."""
-        # Nothing of the item outlives this call: held while waiting for the next one, a frame would cost 2.7 MB.
+        # Nothing of the item outlives this call, as in the executor.
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             if not self._waiting:
@@ -410,13 +407,16 @@ class Worker(Generic[Item]):
 
     def _see_to(self, call: _Call[Item]) -> None:
         """Have the item worked on; a call past the deadline is left behind."""
-        if self.deadline_s is None or not self._hand_over(call):
+        if self.deadline_s is None:
             self._carry_out(call)
-        call.over.wait(self.deadline_s)
+        else:
+            with suppress(DeadlineError):
+                self._executor(partial(self._carry_out, call), self.deadline_s, self.name)
         with self._changed:
-            call.left = not call.over.is_set()
+            call.left = not call.over
             if call.left:
-                self._lane = None
+                self._executor.close()
+                self._executor = DeadlineExecutor(self.name)
                 self._left += 1
                 self.hung += 1
                 self.last_error = call.problem = self._hung_words
@@ -428,26 +428,6 @@ class Worker(Generic[Item]):
         elif problem:
             log.warning("%s failed: %s", self.name, problem)
         self._answer(call.item, problem, took_ms)
-
-    def _hand_over(self, call: _Call[Item]) -> bool:
-        """Give the call to the thread that works; False where there is none to be had."""
-        if self._lane is None:
-            lane: queue.SimpleQueue[_Call[Item] | None] = queue.SimpleQueue()
-            try:
-                start_thread(partial(self._work_in, lane), self.name)
-            except RuntimeError:
-                return False
-            self._lane = lane
-        self._lane.put(call)
-        return True
-
-    def _work_in(self, lane: queue.SimpleQueue[_Call[Item] | None]) -> None:
-        """In the thread that works: one call after the other; ends at None, or when it was left behind."""
-        left = False
-        while not left and (call := lane.get()):
-            self._carry_out(call)
-            left = call.left
-            del call
 
     def _carry_out(self, call: _Call[Item]) -> None:
         problem: str | None = None
@@ -466,7 +446,7 @@ class Worker(Generic[Item]):
             else:
                 self._failing = call.problem = problem
                 self.last_ms = call.took_ms = took_s * 1000.0
-                call.over.set()
+                call.over = True
         if call.left:
             log.warning("%s %s (after %.0f s)", self.name, f"failed: {problem}" if problem else "came back", took_s)
 

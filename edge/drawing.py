@@ -34,7 +34,7 @@ def plain(words: str) -> str:
 
 
 class Lettering:
-    """Writes on a picture (H, W, 3) BGR in place; the first caller chooses first where its words stand."""
+    """Writes on a picture (H, W, 3) BGR in place; the first caller chooses first where its words go."""
 
     def __init__(self, picture: Picture, scale: float) -> None:
         self.picture = picture
@@ -83,7 +83,7 @@ def first_free(places: Iterable[Corners], taken: Sequence[Corners]) -> Corners |
 
 
 def around(box: Corners, words_wh: tuple[int, int], picture_wh: tuple[int, int]) -> Iterator[Corners]:
-    """Yield where words may stand beside a box.
+    """Yield where words may go beside a box.
 
     Above it, else inside it at the top, below it, or inside it at the bottom; at its left side, else at its right.
     """
@@ -96,7 +96,7 @@ def around(box: Corners, words_wh: tuple[int, int], picture_wh: tuple[int, int])
 
 
 def within(polygon: Polygon, words_wh: tuple[int, int], picture_wh: tuple[int, int]) -> Iterator[Corners]:
-    """Yield where a polygon's name may stand, the best first: what lies in it by its middle before what does not."""
+    """Yield where a polygon's name may go, the best first: places whose middle is inside it before others."""
     (wide, tall), (width, height) = words_wh, picture_wh
     xs, ys = (
         [round(at * side) for at in axis] for axis, side in zip(zip(*polygon, strict=True), picture_wh, strict=True)
@@ -152,8 +152,8 @@ def annotate(
 ) -> Picture:
     """Return a copy of the picture with masks, zones, boxes and a caption along the lower edge.
 
-    Later marks lie over earlier ones and choose first where their words stand; after the last one come the names of
-    the zones. Words that find no free place are left out. ``legend`` names the colours of boxes; with one, zones and
+    Later marks lie over earlier ones and choose first where their words go; after the last one come the names of
+    the zones. Words that find no free place are omitted. ``legend`` names the colours of boxes; with one, zones and
     masks are named in it as well.
     """
     drawn = image.copy()

@@ -1,7 +1,7 @@
 """Errors of the user, each with one sentence for the person at the keyboard.
 
-Every message says what is wrong, the value seen, and what to do. The command prints it and
-exits with code 2; nobody sees a traceback for their own mistake.
+Every message has what is wrong, the value seen, and what to do. The command prints it and
+exits with code 2; users see no traceback for their own mistake.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files: write whole or not at all, lock, hand over to the folder's owner, and find the state folder."""
+"""Files: write whole or not at all, lock, give to the folder's owner, and find the state folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from edge.background import DeadlineError, DeadlineExecutor
+from edge.background import DeadlineError, call_with_deadline
 from edge.errors import OptionError
 
 # Writing a file whole or not at all: a power cut leaves the old one or the new one.
@@ -18,7 +18,7 @@ from edge.errors import OptionError
 
 def need_folder(file: Path) -> None:
     """Raise OptionError where the folder of a file to be written is missing: its path may be mistyped."""
-    with suppress(PermissionError):  # the writing itself says it better
+    with suppress(PermissionError):  # the write itself reports it better
         if not file.parent.is_dir():
             raise OptionError(f"{file}: there is no folder {file.parent}; create it, or correct the path")
 
@@ -42,7 +42,7 @@ def replace_whole(path: Path, data: bytes) -> None:
         raise OptionError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-# What a disk says when it takes nothing: a mistake in the path, or something that may be well again tomorrow.
+# Errors of a disk that takes nothing: a mistake in the path, or something that may be well again tomorrow.
 
 
 MISTAKES = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ESPIPE}
@@ -62,13 +62,10 @@ def mistaken(error: OSError) -> bool:
 
 def make_folder(folder: Path, within_s: float = MAKE_S) -> None:
     """Make a folder and those above it, waiting at most so many seconds for the disk. Raises OSError."""
-    gate = DeadlineExecutor()
     try:
-        gate(lambda: folder.mkdir(parents=True, exist_ok=True), within_s)
+        call_with_deadline(lambda: folder.mkdir(parents=True, exist_ok=True), within_s, "the disk")
     except DeadlineError:
         raise TimeoutError(errno.ETIMEDOUT, f"the disk has not answered for {within_s:g} s", str(folder)) from None
-    finally:
-        gate.close()
 
 
 # A lock on an open file, between processes: the system frees it when its holder ends, however it ends.
@@ -89,7 +86,7 @@ if sys.platform == "win32":
         return True
 
     def unlock(file: int) -> None:
-        """Let go of the lock; closing the file does so as well."""
+        """Release the lock; closing the file does so as well."""
         os.lseek(file, _PLACE, os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
 else:
@@ -104,7 +101,7 @@ else:
         return True
 
     def unlock(file: int) -> None:
-        """Let go of the lock; closing the file does so as well."""
+        """Release the lock; closing the file does so as well."""
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
@@ -176,7 +173,7 @@ def made_state_folder(given: Path | None = None) -> Path:
 
 def _of_user() -> Path:
     """Return the folder for the state of this user's programs."""
-    # The XDG specification says to ignore relative paths.
+    # By the XDG specification, relative paths are ignored.
     xdg = Path(os.environ.get("XDG_STATE_HOME", ""))
     if xdg.is_absolute():
         return xdg

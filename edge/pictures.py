@@ -70,7 +70,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 def find_pictures(paths: Iterable[Path], suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """Return every picture among files and folders and below, sorted; a file that is named is always taken.
 
-    Hidden files are left out: a Mac leaves ``._IMG_0001.JPG`` on cards. Raises PictureError when a path
+    Hidden files are skipped: a Mac leaves ``._IMG_0001.JPG`` on cards. Raises PictureError when a path
     does not exist or a folder holds no file with one of the ``suffixes``.
     """
     found: dict[Path, None] = {}
@@ -159,7 +159,7 @@ class Exif:
 
     @property
     def camera(self) -> str:
-        """``RECONYX HYPERFIRE 2 H2X1234``; "" when the picture does not say."""
+        """``RECONYX HYPERFIRE 2 H2X1234``; "" when the picture has neither."""
         model = self.model if self.model.lower().startswith(self.make.lower()) else f"{self.make} {self.model}"
         return " ".join(f"{model} {self.serial}".split())
 
@@ -191,7 +191,7 @@ def exif_of(found: Mapping[int, str]) -> Exif:
 def capture_time(data: bytes) -> datetime | None:
     """DateTimeOriginal of a JPEG's bytes, in UTC; None where it has none or it makes no sense.
 
-    Cameras seldom say their time zone; without one it is taken as this machine's.
+    Cameras seldom write their time zone; without one it is taken as this machine's.
     """
     exif = read_exif(data)
     if exif.taken is None:

@@ -24,7 +24,7 @@ class CameraSettings:
     """Settings of one camera: zones and masks, schedule, thresholds and frame rates."""
 
     masks: tuple[Polygon, ...] = ()  # where nothing counts: a road, a flag, the neighbour's garden
-    zones: tuple[Zone, ...] = ()  # where there are any, only what stands in one alarms
+    zones: tuple[Zone, ...] = ()  # where there are any, only a bear in one alarms
     schedule: Schedule | None = None  # when the alarm may make a noise; None: always
     fps: float = 10.0  # frames analysed a second
     idle_fps: float | None = None  # and while nothing moves, on a live camera; None: half of it
@@ -109,7 +109,7 @@ class HealthSettings:
     slow_ms: float = 500.0  # a crop that takes longer to score is reported
     heartbeat_url: str | None = field(default=None, repr=False)  # asked for while all is well
     heartbeat_s: float = 300.0
-    listen: str | None = None  # ADDRESS:PORT of /healthz and /metrics; None: nobody listens
+    listen: str | None = None  # ADDRESS:PORT of /healthz and /metrics; None: there is no server
     restart_after_s: float = 600.0  # under a service: every camera gone for so long starts it again, once an outage
     reboot: bool = False  # and where that was of no use, the machine, at most once a day
 
@@ -137,7 +137,7 @@ HERE = "127.0.0.1"
 def parse_listen(listen: str) -> tuple[str, int]:
     """Return the address and port of ``[ADDRESS:]PORT``; a port alone listens on 127.0.0.1, port 0 on any that is free.
 
-    An address of IPv6 stands in brackets. Names other than localhost are none: they would need a name server.
+    An IPv6 address is in brackets. No name but localhost is accepted: it would need a name server.
     Raises OptionError.
     """
     match = re.fullmatch(r"(?:(?:\[(?P<six>[^\[\]]*)\]|(?P<four>[^:\[\]]*)):)?(?P<port>[0-9]{1,5})", listen.strip())

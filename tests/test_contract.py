@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from edge.alert.mqtt import Announcer, Topics
+from edge.alert.mqtt_discovery import Announcer
+from edge.alert.mqtt_topics import Topics
 from edge.cli.leave import INTERRUPTED, NOBODY_READS, NOT_WRITTEN
 from edge.device.telemetry import metrics_text, stats_of
 from edge.device.watchdog import REBOOT, RESTART
@@ -57,7 +58,7 @@ def test_the_keys_of_an_event() -> None:
 
 def test_the_topics_of_a_camera() -> None:
     topics = Topics("bear-alarm")
-    of_camera = (topics.seeing, topics.bear, topics.attributes, topics.last_alarm, topics.snapshot)
+    of_camera = (topics.camera_available, topics.bear, topics.attributes, topics.last_alarm, topics.snapshot)
     of_all = (topics.available, topics.events, topics.stats, topics.test_picture)
     assert {*of_all, *(topic("yard") for topic in of_camera)} == TOPICS
     found = {topic for topic, _ in Announcer("homeassistant", topics, "0", 90)(["yard"])}

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from edge.schema import Event
 
-# Builtins and reserved words of POSIX shells, and signs that make a word more than a name.
+# Builtins and reserved words of POSIX shells, and characters that make a word more than a name.
 _WORDS = """
 ! . : [ [[ { alias bg break builtin case cd command continue echo eval exec exit export false fg for function getopts
 hash if jobs kill local printf pwd read readonly return select set shift source test time times trap true type ulimit
@@ -126,7 +126,7 @@ class TerminalBell:
         self._stream = stream
 
     def wanted(self, event: Event) -> bool:
-        """Return whether this is an alarm or the start of a trouble."""
+        """Return whether this is an alarm or the start of a fault."""
         return event.alarms or (event.kind in {"camera", "health"} and event.type == "new")
 
     def __call__(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""``--deterrent``: changing noises and flashing lamps that drive a bear off, off unless somebody asks for them.
+"""``--deterrent``: changing noises and flashing lamps that drive a bear away; off unless they are asked for.
 
 At an alarm a list of sounds is played in random order, for bears learn what never changes, until the bear is gone or
 the time is used up.
@@ -26,7 +26,7 @@ from edge.schema import Event
 log = logging.getLogger(__name__)
 
 BUILT_IN = ("siren", "horn", "barks", "shouts", "bangs")
-SWITCHED_ON = "on"  # the word for the sounds of our own
+SWITCHED_ON = "on"  # the word for the built-in sounds
 MAX_FILES = 40
 HOUR_S = 3600.0
 TIDY_S = 0.3  # what may be waited for noises that are silent already
@@ -245,7 +245,7 @@ def open_deterrent(
     device: str | None = None,
     seed: int | None = None,
 ) -> Deterrent:
-    """Make the deterrent with our own noises ("on"), or with the WAV files of a folder; ``device`` as for ``Sound``.
+    """Make the deterrent with the built-in noises ("on"), or a folder's WAV files; ``device`` as for ``Sound``.
 
     Raises OptionError with a sentence for what cannot sound, UnavailableError for what may sound later.
     """

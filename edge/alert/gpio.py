@@ -91,7 +91,7 @@ class Gpio:
         self._device = _output(pin, active_high=active_high)
         self._thread = StoppableThread(self._switch, f"pin {pin}")
         self._pulse = pulse
-        self._let_go = threading.Lock()  # taken once
+        self._released = threading.Lock()  # taken once
         atexit.register(self.close)
 
     def __call__(self, event: Event) -> None:
@@ -111,7 +111,7 @@ class Gpio:
             self._device.on()  # here, so that the caller sees a failure
         try:
             self._thread.run_for(seconds)
-        except RuntimeError:  # no thread is to be had that would switch it off, or it was closed meanwhile
+        except RuntimeError:  # no thread can be started that would switch it off, or it was closed meanwhile
             self._off()
             raise
 
@@ -123,9 +123,9 @@ class Gpio:
         self._off()
 
     def close(self) -> None:
-        """Off for good, and the pin is let go; as ``stop``, from any thread and as often as you like."""
+        """Off for good, and the pin is released; as ``stop``, from any thread and as often as you like."""
         atexit.unregister(self.close)
-        if not self._let_go.acquire(blocking=False):
+        if not self._released.acquire(blocking=False):
             return
         self._thread.close()
         try:

@@ -1,4 +1,4 @@
-"""MqttSettings of the MQTT broker: one value, made from a URL or by a config."""
+"""Settings of the MQTT broker: one value, made from a URL or by a config."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MqttSettings:
     insecure: bool = False  # TLS without looking at the certificate
     prefix: str = PREFIX  # of all topics
     discovery: str = DISCOVERY  # Home Assistant's discovery prefix; empty: do not announce
-    every_s: float = EVERY_S  # how often the state is said again, seconds
+    every_s: float = EVERY_S  # how often the state is published again, seconds
     pictures: bool = True
     client_id: str | None = None  # None: one of this device
 
@@ -66,7 +66,7 @@ class MqttSettings:
 
     @property
     def expire_s(self) -> int:
-        """Seconds after which a state that was not said again counts no more."""
+        """Return after how many seconds a state that was not published again expires."""
         return max(1, math.ceil(3 * self.every_s))
 
     def tls_context(self) -> ssl.SSLContext | None:
@@ -102,7 +102,7 @@ def settings_from_url(url: str) -> MqttSettings:
         raise OptionError(f"MQTT: the address does not begin with mqtt:// or mqtts://; {EXAMPLE}")
     try:
         parts = urlsplit(url.strip())
-        # A sign of a password that ends the host's part would leave the rest of it, and the @, behind.
+        # A / or ? in a password ends the host's part, and leaves the rest of the password and the @ behind.
         if "@" in f"{parts.path}{parts.query}{parts.fragment}":
             raise OptionError("MQTT: write /, ?, # and @ in a user or password as %2F, %3F, %23 and %40")
         port = parts.port

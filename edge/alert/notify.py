@@ -22,7 +22,7 @@ from edge.schema import Event, readable
 
 HELP = "https://appriseit.com/services/"
 # What these libraries log names tokens and addresses; what matters of it goes into the error.
-TALKATIVE = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
+LOGGERS = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
 SILENCE = logging.NullHandler()
 MIN_TOPIC = 16  # letters: a shorter topic of ntfy.sh, which everybody may read, can be guessed
 
@@ -44,7 +44,7 @@ LOUD: Mapping[str, tuple[str, Any]] = {
 class Notify:
     """A channel for people: alarms, and what becomes of cameras and of the alarm itself; never the updates between.
 
-    ``url`` is any Apprise URL, used as it is; ``now`` gives the time, told in ``zone`` or in this machine's. Loading
+    ``url`` is any Apprise URL, used as it is; ``now`` gives the time, shown in ``zone`` or in this machine's. Loading
     Apprise takes a moment. Without the URL in it, raises OptionError for one that Apprise can never use, and
     UnavailableError where this system lacks what the service needs.
     """
@@ -66,7 +66,7 @@ class Notify:
         if service is None:
             raise self._refusal(scheme)
         self.pictures = bool(service.attachment_support)
-        # The whole URL may be secret: what is kept of it tells two apart, and no more.
+        # The whole URL may be secret: the digest only distinguishes two of them.
         digest = hashlib.pbkdf2_hmac("sha256", url.strip().encode(), b"bear-alarm notify", 50_000).hex()[:6]
         self.key = f"notify {scheme} {digest}"
 
@@ -78,7 +78,7 @@ class Notify:
         return event.alarms or (event.kind in {"camera", "health"} and event.type in {"new", "end"})
 
     def send(self, message: Message) -> None:
-        """Hand it to Apprise and wait. Raises RuntimeError, for Apprise does not say what would never be taken."""
+        """Send it by Apprise and wait. Raises RuntimeError, for Apprise does not report what would never be taken."""
         from apprise import NotifyFormat, NotifyType
 
         title, body = title_and_body(message, self._now(), self._zone)
@@ -87,7 +87,7 @@ class Notify:
         loud = alarm and message.part == "word" and message.late_s <= OLD_S
         kinds = {"alarm": NotifyType.WARNING, "bad": NotifyType.FAILURE, "good": NotifyType.SUCCESS}
         attach = [str(message.picture)] if message.picture else None
-        with _listening() as heard:
+        with _captured_log() as logged:
             arrived = (self._loud if loud else self._apprise).notify(
                 body=body,
                 title=title,
@@ -96,7 +96,7 @@ class Notify:
                 attach=attach,
             )
         if not arrived:
-            raise RuntimeError(scrub("; ".join(dict.fromkeys(heard)), self._secrets) or "Apprise does not say why")
+            raise RuntimeError(scrub("; ".join(dict.fromkeys(logged)), self._secrets) or "Apprise does not say why")
 
     @property
     def problem(self) -> str | None:
@@ -129,8 +129,8 @@ class Notify:
 
 
 def new_topic() -> str:
-    """Return a topic for ntfy.sh that nobody guesses."""
-    return f"bears-{secrets.token_hex(8)}"  # small letters and digits: somebody types it into a phone
+    """Return a topic for ntfy.sh that cannot be guessed."""
+    return f"bears-{secrets.token_hex(8)}"  # small letters and digits: it is typed into a phone
 
 
 def guessable(url: str) -> str | None:
@@ -151,13 +151,13 @@ def guessable(url: str) -> str | None:
 
 def _load(url: str) -> tuple[Any, Any, Any]:
     """Apprise with one service, the same for alarms, and the service; None where the URL is not usable."""
-    for name in TALKATIVE:
+    for name in LOGGERS:
         logging.getLogger(name).propagate = False
         logging.getLogger(name).addHandler(SILENCE)
     import apprise
     from apprise.plugins import url_to_dict
 
-    # One service, called in our own thread: the deliverer keeps the time, and tries again.
+    # One service, called in the caller's thread: the deliverer keeps the time, and tries again.
     options: dict[str, Any] = {"app_id": "Bear Alarm", "app_desc": "Bear Alarm", "async_mode": False}
     options |= {"image_url_mask": "", "image_url_logo": ""}  # else phones fetch an icon from Apprise's own site
     if "service_timeout" in inspect.signature(apprise.AppriseAsset).parameters:
@@ -193,34 +193,34 @@ def _tone(events: tuple[Event, ...]) -> str:
     return "good" if events[-1].type == "end" else "bad"
 
 
-class _Ear(logging.Handler):
+class _ThreadLog(logging.Handler):
     """Keeps what one thread logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.heard: list[str] = []
+        self.lines: list[str] = []
         self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread == self._thread:
-            self.heard.append(record.getMessage())
+            self.lines.append(record.getMessage())
 
 
 @contextmanager
-def _listening() -> Iterator[list[str]]:
-    """Collect Apprise's warnings and errors of this thread: it says nowhere else why something failed."""
-    ear = _Ear()
-    spoken = logging.getLogger("apprise")
-    spoken.addHandler(ear)
+def _captured_log() -> Iterator[list[str]]:
+    """Collect Apprise's warnings and errors of this thread: it reports nowhere else why something failed."""
+    handler = _ThreadLog()
+    logger = logging.getLogger("apprise")
+    logger.addHandler(handler)
     try:
-        yield ear.heard
+        yield handler.lines
     finally:
-        spoken.removeHandler(ear)
+        logger.removeHandler(handler)
 
 
 # Events in words for phones: what, where, how sure and when, by this device's clock and time zone.
 
-LATE_S = 120.0  # later than this is said
+LATE_S = 120.0  # a longer delay is mentioned
 LINES = 8  # events named one by one in a digest
 
 
@@ -238,7 +238,7 @@ def _of_one(message: Message, now: datetime, zone: tzinfo | None) -> tuple[str, 
     if event.clock_synced is False:
         lines.append("The device's clock was not set, so the time may be wrong.")
     if message.late_s >= LATE_S:
-        lines.append(f"Told {_span(message.late_s)} late: it could not be sent before.")
+        lines.append(f"Sent {_span(message.late_s)} late: it could not be sent before.")
     title = f"Picture: {_title(event)}" if message.part == "picture" else _title(event)
     return title, "\n".join(lines)
 
@@ -248,11 +248,11 @@ def _of_many(events: Sequence[Event], now: datetime, zone: tzinfo | None) -> tup
     alarms = [event for event in events if event.alarms]
     counts = [_counted(len(alarms), "alarm")]
     counts += [_counted(n, what) for what, n in Counter(_class(e) for e in events if not e.alarms).items()]
-    told = [*reversed(alarms), *(event for event in reversed(events) if not event.alarms)]
+    shown = [*reversed(alarms), *(event for event in reversed(events) if not event.alarms)]
     lines = [f"{len(events)} events that could not be sent at once: {', '.join(counts)}."]
-    lines += [_sentence(event, now, zone) for event in told[:LINES]]
-    if len(told) > LINES:
-        lines.append(f"and {len(told) - LINES} more, since {_when(events[0], now, zone)}.")
+    lines += [_sentence(event, now, zone) for event in shown[:LINES]]
+    if len(shown) > LINES:
+        lines.append(f"and {len(shown) - LINES} more, since {_when(events[0], now, zone)}.")
     title = f"{_title(alarms[-1])}, and {len(events) - 1} more" if alarms else f"{len(events)} messages"
     return title, "\n".join(lines)
 

@@ -14,18 +14,18 @@ HIDDEN = "***"
 MAX_SENTENCE = 300  # characters of a sentence
 MIN_SECRET = 3  # characters of a secret: shorter ones are in every word, and hide nothing
 MIN_PATH = 8  # of one between slashes: "hook" is a word, and no token is that short
-ENDS = ")]}>'\",.;:?!"  # what may stand behind a URL in a sentence
-PATH_SIGNS = "/%:@!$&'()*+,;=~?-._"  # what may stand in a path and query as it is
+ENDS = ")]}>'\",.;:?!"  # what may follow a URL in a sentence
+PATH_SIGNS = "/%:@!$&'()*+,;=~?-._"  # what needs no escape in a path and query
 
 # Schemes whose host is a host. Of others (tgram, slack, discord) it may be the token itself.
 PUBLIC_HOSTS = frozenset(
     {"http", "https", "mqtt", "mqtts", "ws", "wss", "tcp", "ssl", "tls", "rtsp", "rtsps", "smtp", "smtps"}
 )
 
-# A user and password may hold any sign where they were not escaped, so all up to the last @ belongs to them.
+# A user and password may hold any character where they were not escaped, so all up to the last @ belongs to them.
 _USER = re.compile(r"(?<=://).*@")
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://((?:\*\*\*@)?(?:\[[^\]\s]*\]|[\w.-]*)(?::\d+)?)(\S*)")
-# "Max retries exceeded with url: /bot123:ABC/sendMessage", as urllib3 says it.
+# "Max retries exceeded with url: /bot123:ABC/sendMessage", as urllib3 writes it.
 _PATH = re.compile(r"(\burl:\s*)(?!\w+://)\S+", re.IGNORECASE)
 _PAIR = re.compile(
     r"(?i)\b([\w-]*(?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|apikey|authorization|signature))"
@@ -37,7 +37,7 @@ _SCHEMES = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 def scrub(words: str, secrets: Iterable[str] = ()) -> str:
     """Return one line of at most 300 characters without secrets, and without a URL's login, path and query.
 
-    ``secrets`` are hidden wherever they stand, also escaped as in a URL.
+    ``secrets`` are hidden everywhere, also escaped as in a URL.
     """
     for secret in sorted(_spellings(secrets), key=len, reverse=True):
         words = words.replace(secret, HIDDEN)
@@ -51,7 +51,7 @@ def scrub(words: str, secrets: Iterable[str] = ()) -> str:
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """Return the secrets of a URL: user, password, path, values of the query, what stands behind #; and the whole."""
+    """Return the secrets of a URL: user, password, path, values of the query, what follows #; and the whole."""
     scheme, place, tail = _parts(url)
     rest = place + tail
     found = {url, rest, tail, *(each for each in re.split(r"[/?#&]", tail) if len(each) >= MIN_PATH)}
@@ -75,7 +75,11 @@ def address_of(url: str) -> str:
 
 
 def error_words(error: BaseException) -> str:
-    """Return what an exception says, or its name where it says nothing; the system's words without its numbers."""
+    """Return an exception's words, or its name where it has none; the system's words without its numbers."""
+    if verify_message := getattr(error, "verify_message", None):  # ssl.SSLCertVerificationError
+        return f"its certificate is not trusted ({verify_message})"
+    if type(error) is TimeoutError:  # a socket's; those of the program have words of their own
+        return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)
     return str(error) or type(error).__name__
@@ -99,7 +103,7 @@ def _address(match: re.Match[str]) -> str:
 
 
 def _spellings(secrets: Iterable[str]) -> set[str]:
-    """Return each secret as it stands, and escaped and not as URLs and their libraries do it."""
+    """Return each secret as it is, and escaped and not as URLs and their libraries do it."""
     found: set[str] = set()
     for secret in secrets:
         plain = {secret, unquote(secret), unquote_plus(secret)}

@@ -113,7 +113,7 @@ class Sound:
             self._first = self._open(self._players[0], [])
         try:
             self._thread.run_for(seconds)
-        except RuntimeError:  # no thread is to be had, and nobody else would end it
+        except RuntimeError:  # no thread can be started, so nothing else would end it
             self._close_first()
             raise
         if not self._begun.wait(len(self._players) * 2.0 * SURE_S + AGAIN_S):
@@ -128,7 +128,7 @@ class Sound:
         self._thread.stop(TIDY_S)
 
     def close(self) -> None:
-        """Be silent for good, and let go of the sound; as ``stop``, from any thread and as often as you like."""
+        """Be silent for good, and close the sound; as ``stop``, from any thread and as often as you like."""
         atexit.unregister(self.close)
         self._closed = True
         self._thread.close()
@@ -209,7 +209,7 @@ class Sound:
             first.close()
 
     def _play(self, thread: StoppableThread, problems: list[str]) -> bool:
-        """Once, by the first player that can; whether one could. ``problems`` takes what the others said."""
+        """Play once, by the first player that can; return whether one could. ``problems`` takes others' failures."""
         for player in list(self._players):
             first, self._first = self._first, None
             playing = first or self._open(player, problems)
@@ -232,7 +232,7 @@ class Sound:
 
     def _answer(self, problem: str | None) -> None:
         if problem and self._begun.is_set() and problem != self.problem:
-            log.warning("%s", problem)  # nobody waits for the answer any more
+            log.warning("%s", problem)  # no caller waits for the answer any more
         self.problem = problem
         self._begun.set()
 
@@ -254,7 +254,7 @@ CONVERT = "convert it, for example with `ffmpeg -i IN -c:a pcm_s16le OUT.wav`"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Wav:
-    """A WAV file's format, as it stands in it, and its samples as bytes."""
+    """A WAV file's format, as the file has it, and its samples as bytes."""
 
     format: bytes  # the "fmt " chunk
     data: bytes
@@ -276,7 +276,7 @@ class Wav:
 
 
 def read_wav(path: Path, max_s: float) -> Wav:
-    """Return the file's first ``most_s`` seconds. Raises OptionError with a sentence for what cannot be played.
+    """Return the file's first ``max_s`` seconds. Raises OptionError with a sentence for what cannot be played.
 
     UnavailableError for a file that is not there: its disk may not be mounted yet.
     """
@@ -303,7 +303,7 @@ def _read(file: BinaryIO, path: Path, max_s: float) -> Wav:
             tag, _, rate, _, block, _ = struct.unpack("<HHIIHH", format_[:16])
             if tag not in PLAYABLE or not rate or not block:
                 raise OptionError(f"{path}: its sound is of a kind not every player knows (format {tag}); {CONVERT}")
-            # A WAV written to a pipe says 0 or 4 GB: what is there counts.
+            # The header of a WAV written to a pipe has 0 or 4 GB: what is there counts.
             data = file.read(min(size or MAX_BYTES, MAX_BYTES, round(max_s * rate) * block))
             data = data[: len(data) // block * block]
             if not data:
@@ -316,7 +316,7 @@ def _read(file: BinaryIO, path: Path, max_s: float) -> Wav:
 
 # The system's programs that play a sound, and how each is called.
 
-SAID_BYTES = 2000  # of what a player says, to explain why it failed
+OUTPUT_BYTES = 2000  # of a player's messages, which explain why it failed
 WINDOWS = "import sys, winsound; winsound.PlaySound(sys.argv[1], winsound.SND_FILENAME | winsound.SND_NODEFAULT)"
 
 
@@ -396,7 +396,7 @@ class SoundFile:
         return (self._memory.fileno(),)
 
     def close(self) -> None:
-        """Let go of it, from any thread and as often as you like; a player that has begun can play on."""
+        """Close it, from any thread and as often as you like; a player that has begun can play on."""
         if self._memory is not None:
             self._memory.close()
         else:
@@ -409,7 +409,7 @@ class Playing:
     def __init__(self, player: Player, sound: SoundFile) -> None:
         posix = os.name == "posix"
         self.name = player.name
-        self._said = b""
+        self._output = b""
         self._killed = False
         self._process = subprocess.Popen(
             [*player.command, sound.path],
@@ -433,9 +433,9 @@ class Playing:
         self._process.kill()
 
     def ended(self) -> bool:
-        """Return whether it has ended; also hears what it says, for a full pipe would make it wait."""
+        """Return whether it has ended; also read its messages, for a full pipe would make it wait."""
         if self._process.stderr:
-            self._said = (self._said + (self._process.stderr.read() or b""))[-SAID_BYTES:]
+            self._output = (self._output + (self._process.stderr.read() or b""))[-OUTPUT_BYTES:]
         return self._process.poll() is not None
 
     def close(self) -> str | None:
@@ -453,5 +453,5 @@ class Playing:
                 self._process.stderr.close()
         if not code or self._killed:
             return None
-        lines = self._said.decode(errors="replace").strip().splitlines()
+        lines = self._output.decode(errors="replace").strip().splitlines()
         return f"{self.name}: " + (lines[-1].strip() if lines else f"exit code {code}")

@@ -29,7 +29,7 @@ from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.schema import Event
 from edge.version import __version__
 
-# Of 4xx: not now, rather than never. Somebody renews an expired password, and then everything is sent.
+# Of 4xx: not now, rather than never. Once an expired password is renewed, everything is sent.
 LATER = frozenset({401, 403, 407, 408, 425, 429})
 
 
@@ -62,7 +62,7 @@ class Webhook:
             raise OptionError("the webhook's secret is empty; give one, or leave it out")
         self._to = web_address(url, "the webhook")
         self._tls = ssl.create_default_context() if self._to.tls else None
-        # The path tells one hook from another on the same host, and may be a secret.
+        # Only the path distinguishes two hooks on the same host, and it may be a secret.
         path, host = urlsplit(url).path, self._to.host
         digest = hashlib.pbkdf2_hmac("sha256", path.encode(), host.encode(), 50_000).hex()[:6]
         self.key = f"webhook {host}:{self._to.port} {digest}"
@@ -84,7 +84,7 @@ class Webhook:
         try:
             status, reason, after = self._post(body, self._headers(event, message.part, kind, body))
         except (OSError, http.client.HTTPException) as error:
-            raise ConnectionError(f"{self._to.host}: {scrub(_why(error), self._secrets)}") from None
+            raise ConnectionError(f"{self._to.host}: {scrub(error_words(error), self._secrets)}") from None
         if 200 <= status < 300:
             return
         why = f"{self._to.host} answered HTTP {status} {scrub(reason, self._secrets)}".rstrip()
@@ -139,7 +139,7 @@ class Webhook:
             except (BrokenPipeError, ConnectionResetError):
                 if line.sock is None:
                     raise
-                # It hung up on a picture that is too big for it: it may have said so before.
+                # The server closed the connection on a picture that is too big: it may have answered before.
             answer = line.getresponse()
             return answer.status, answer.reason, answer.getheader("Retry-After")
         finally:
@@ -151,14 +151,6 @@ def _read(picture: Path | None) -> bytes:
     if picture is None:
         raise RefusedError("there is no picture")
     return picture.read_bytes()
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message})"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return error_words(error)
 
 
 def _seconds(after: str | None) -> float:

@@ -12,7 +12,7 @@ import typer
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.device.systemd import Host
+    from edge.device.systemd_host import Host
     from edge.settings import Settings
 
 
@@ -52,12 +52,14 @@ def install(
     it needs. Its events are shown by `bear-alarm events --state /var/lib/bear-alarm`.
     """
     from edge.device import systemd
+    from edge.device.systemd_host import this_program
+    from edge.device.systemd_unit import unit
     from edge.settings import Settings
 
-    host, program, path = machine(), systemd.this_program(), _config(config)
+    host, program, path = machine(), this_program(), _config(config)
     if print_:
         settings = _settings(path) if path else Settings()
-        print(systemd.unit(systemd.plan(host, program, path or systemd.CONFIG, settings, reboot=reboot)), end="")
+        print(unit(systemd.plan(host, program, path or systemd.CONFIG, settings, reboot=reboot)), end="")
         return
     systemd.need_systemd(host)
     if path is None:
@@ -75,7 +77,8 @@ def install(
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
     """Show how the service is. Exit code 0: it runs; 3: it does not; 4: it is not installed."""
-    from edge.device.systemd import ask, need_systemd, shown
+    from edge.device.systemd import need_systemd
+    from edge.device.systemd_status import ask, shown
 
     host = machine()
     need_systemd(host)
@@ -94,13 +97,12 @@ def uninstall(
 ) -> None:
     """Stop the service and remove it. What it recorded, its configuration and its user stay."""
     from edge.device import systemd
+    from edge.device.systemd_host import this_program
 
     host = machine()
     systemd.need_systemd(host)
     if not dry_run:
-        systemd.need_root(
-            host, systemd.this_program(), ["service", "uninstall", *["--purge"] * purge, *["--yes"] * yes]
-        )
+        systemd.need_root(host, this_program(), ["service", "uninstall", *["--purge"] * purge, *["--yes"] * yes])
     if purge and not yes and not dry_run:
         if not sys.stdin.isatty():
             raise OptionError("--purge removes every event and picture it kept; give --yes as well if that is meant")
@@ -112,7 +114,7 @@ def uninstall(
 
 def machine() -> Host:
     """Return the one this runs on."""
-    from edge.device.systemd import Host
+    from edge.device.systemd_host import Host
 
     return Host()
 

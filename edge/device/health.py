@@ -82,7 +82,7 @@ class ThermalThrottle:
 
     @property
     def why(self) -> str | None:
-        """Say why not every frame is looked at; None: all are."""
+        """Return why not every frame is looked at; None: all are."""
         if self.share >= WHOLE or not self._cause:
             return None
         degrees, now = self._reading.temperature_c, self._because(self._reading)
@@ -112,7 +112,7 @@ class ThermalThrottle:
 
 
 def heat_words(temperature_c: float) -> str:
-    """Say what the thermometer says."""
+    """Return the temperature in words."""
     return f"the processor has {temperature_c:.0f} °C"
 
 
@@ -122,7 +122,7 @@ def hot_from(hot_c: float, reading: Reading) -> float:
 
 
 def slower(share: float) -> str:
-    """Say what follows for the frames, as the middle of a sentence; empty where nothing does."""
+    """Return the effect on the frames, as the middle of a sentence; empty where there is none."""
     if share >= WHOLE:
         return ""
     return f", so {'half' if share >= HALF else 'a quarter'} of the frames are looked at"
@@ -170,7 +170,7 @@ def parts(
 class Hot:
     """The processor is hot, or slowed down for another reason than its voltage.
 
-    Until it is 5 °C below the limit and the frames are looked at again which that has cost.
+    Until it is 5 °C below the limit, and every frame is looked at again.
     """
 
     def __init__(self, read: Read, hot_c: float, follows: Callable[[], str] = lambda: "") -> None:
@@ -282,7 +282,7 @@ class DiskLow:
 
 
 class StorageFails:
-    """The disk that the events are kept on is failing: its file system finds more errors, or it says so itself."""
+    """The disk that the events are kept on is failing: its file system finds more errors, or it reports so itself."""
 
     def __init__(self, read: Read, state: Path | None = None) -> None:
         self.read = read

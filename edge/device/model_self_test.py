@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge.background import start_thread
 from edge.schema import WHOLE, Picture, Region, Score
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ class ModelSelfTest:
 
     def start(self) -> None:
         """Begin, with an inference at once."""
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, "model self-test")
 
     def close(self) -> None:
         """Stop; an inference that hangs is left behind."""
@@ -106,7 +106,7 @@ class ModelSelfTest:
 
 
 def _wrong(score: Score, first: Score | None) -> str | None:
-    """Say what is wrong with an answer to the same picture as the first."""
+    """Return what is wrong with an answer to the same picture as the first; None: nothing."""
     todo = "this machine computes wrongly: check its power supply and its heat, and start it again"
     if not all(map(math.isfinite, (*score.probabilities, score.bear, score.ood))):
         return f"the model's answer is no number; {todo}"

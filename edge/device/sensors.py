@@ -1,7 +1,7 @@
-"""Sensors of this machine: heat, voltage, room and wear. None: it does not say.
+"""Sensors of this machine: heat, voltage, free disk space and wear. None: not known.
 
-psutil tells of memory, temperatures and mounts; ``root`` is the folder in which the ``sys``, ``proc`` and ``etc`` lie
-that are read here. Where which board says what, looked up in the kernels' own sources and documentation:
+psutil reads memory, temperatures and mounts; ``root`` is the folder of the ``sys``, ``proc`` and ``etc`` that are read
+here. Where each board reports what, from the kernels' own sources and documentation:
 
 - Voltage: Documentation/hwmon/raspberrypi-hwmon.rst. Every Raspberry Pi since kernel 4.19 has a hwmon called
   ``rpi_volt``; its driver asks the firmware every 2 s, and its alarm is on where the voltage was low since then.
@@ -12,7 +12,7 @@ that are read here. Where which board says what, looked up in the kernels' own s
 - Slowed down by the kernel itself (boards of others): cooling devices called ``cpufreq-…``, before 5.12
   ``thermal-cpufreq-…`` (drivers/thermal/cpufreq_cooling.c).
 - Wear: Documentation/ABI/testing/sysfs-fs-ext4, Documentation/driver-api/mmc/mmc-dev-attrs.rst, JESD84-B51 (eMMC:
-  life_time, pre_eol_info). An SD card says nothing of its wear; what the file system counts is all there is.
+  life_time, pre_eol_info). An SD card does not report its wear; what the file system counts is all there is.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ log = logging.getLogger(__name__)
 
 READ_EVERY_S = 5.0  # as often as health asks
 READ_WITHIN_S = 0.3  # a disk that is gone may hold a question for its free space for minutes
-READING_MAX_AGE_S = 60.0  # what was read longer ago says nothing of now
+READING_MAX_AGE_S = 60.0  # an older reading is out of date
 
 MAX_FILE_BYTES = 65_536  # /proc/cpuinfo of a big machine is cut; nothing here is meant to be longer
-MIN_C, MAX_C = -40.0, 130.0  # a sensor that is off or broken says -274 or 255
+MIN_C, MAX_C = -40.0, 130.0  # a sensor that is off or broken reads -274 or 255
 MIN_CRITICAL_C = 80.0  # a smaller one is not the true one
 PC_CHIPS = ("coretemp", "k10temp", "zenpower")
 # One processor has many names: cpu_thermal, cpu0-thermal, soc_thermal, bigcore1_thermal, x86_pkg_temp.
@@ -78,7 +78,7 @@ class Reading:
 
     at: float = 0.0  # seconds of the clock that ``Board.read`` is given
     temperature_c: float | None = None  # of the processor
-    critical_c: float | None = None  # at which it slows itself down, where its sensor says so (a PC's)
+    critical_c: float | None = None  # at which it slows itself down, where its sensor has it (a PC's)
     undervolted: bool | None = None  # now, or within the last 2 s
     throttled: bool | None = None  # slowed down by the kernel or the firmware, now
     memory_mb: float | None = None  # all there is
@@ -86,7 +86,7 @@ class Reading:
     disk_free_mb: float | None = None  # where the state folder is, or the working folder
     read_only: bool | None = None  # the file system there
     fs_errors: int | None = None  # that ext4 has counted there since it was last repaired
-    worn: bool | None = None  # the eMMC there says that its end is near
+    worn: bool | None = None  # the eMMC there reports that its end is near
 
 
 class Board:
@@ -107,7 +107,7 @@ class Board:
         self.state = state or Path()
         self.every_s = every_s
         self.within_s = within_s
-        self._gate = DeadlineExecutor()
+        self._executor = DeadlineExecutor()
         self._lock = threading.Lock()
         self._asked_at: float | None = None
         self._latest = Reading()
@@ -116,7 +116,7 @@ class Board:
     def read(self, now: float) -> Reading:
         """Read how it is at ``now``, seconds of a monotonic clock; what was read within 5 s is not read again.
 
-        Where the machine does not answer at once the last reading stands for a minute, then nothing is known.
+        Where the machine does not answer at once, the last reading counts for a minute; then nothing is known.
         """
         with self._lock:
             if self._asked_at is None or now - self._asked_at >= self.every_s:
@@ -126,7 +126,7 @@ class Board:
 
     def _asked(self, now: float) -> Reading:
         try:
-            return self._gate(lambda: self._look(now), self.within_s)
+            return self._executor(lambda: self._look(now), self.within_s)
         except DeadlineError:
             return self._latest if now - self._latest.at <= READING_MAX_AGE_S else Reading(now)
         except Exception as error:  # an alarm must not end because a board has odd files
@@ -171,7 +171,7 @@ def memory() -> Memory:
 
 
 def peak_memory_mb() -> float | None:
-    """Return the most memory this process has held, MB (10^6 bytes); None where the system does not say."""
+    """Return the most memory this process has held, MB (10^6 bytes); None where the system does not report it."""
     # Unlike getrusage's, this does not begin with what the parent had.
     peak = whole(pairs(Path("/proc/self/status")).get("VmHWM", "").removesuffix("kB").strip() or None)
     if peak is not None:
@@ -194,7 +194,7 @@ def temperature_c() -> float | None:
 
 
 def critical_c() -> float | None:
-    """Ask at what temperature a PC's processor slows itself down, °C, where its sensor says so.
+    """Ask at what temperature a PC's processor slows itself down, °C, where its sensor has it.
 
     What a board such as the Raspberry Pi calls critical is where it switches itself off: it is slow long before.
     """
@@ -223,22 +223,18 @@ class Throttling:
     undervolted: bool
     capped: bool  # the processor's frequency may not rise
     throttled: bool
-    soft_limit: bool  # slowed a little, from 60 °C (3B+) or 80 °C on
     undervolted_before: bool | None = None
     capped_before: bool | None = None
     throttled_before: bool | None = None
-    soft_limit_before: bool | None = None
 
     @classmethod
     def from_words(cls, words: str | None, *, history: bool) -> Throttling | None:
-        """Read hexadecimal digits, also ``throttled=0x50005``; ``history``: bits 16 to 19 tell of the whole time."""
+        """Read hexadecimal digits, also ``throttled=0x50005``; ``history``: bits 16 to 18 are of the whole time."""
         bits = whole((words or "").rpartition("=")[2].strip() or None, 16)
         if bits is None or not 0 <= bits < 1 << 32:
             return None
-        now = (bool(bits & 1), bool(bits & 2), bool(bits & 4), bool(bits & 8))
-        if not history:
-            return cls(*now)
-        return cls(*now, *(bool(bits >> 16 & 1 << bit) for bit in range(4)))
+        flags = [bool(bits >> bit & 1) for bit in ((0, 1, 2, 16, 17, 18) if history else (0, 1, 2))]
+        return cls(*flags)
 
 
 def undervolted(root: Path) -> bool | None:
@@ -268,20 +264,20 @@ def throttled(root: Path) -> bool | None:
 
 
 def firmware_throttling(root: Path) -> Throttling | None:
-    """Read the Raspberry Pi firmware's word as of the kernel's last question; new kernels complain."""
+    """Read the Raspberry Pi firmware's flags as of the kernel's last query; new kernels log a warning."""
     return Throttling.from_words(text(root / FIRMWARE), history=False)
 
 
 def asked_throttling(within_s: float = PROGRAM_WITHIN_S) -> Throttling | None:
     """Ask ``vcgencmd get_throttled``, for the doctor alone: power and heat now and since the start.
 
-    The kernel's driver clears the history that it is given every 2 s; this program still tells of the whole time.
+    The kernel's driver clears the history that it is given every 2 s; this program still reports the whole time.
     """
     return Throttling.from_words(_answer(["vcgencmd", "get_throttled"], within_s), history=True)
 
 
 def supply_ma(root: Path) -> int | None:
-    """Read what a Raspberry Pi 5's supply says it can give, mA; it asks for 5000 (Raspberry Pi documentation)."""
+    """Read how many mA a Raspberry Pi 5's supply reports; the board asks for 5000 (Raspberry Pi documentation)."""
     try:
         cell = (root / PI_SUPPLY).read_bytes()
     except OSError:
@@ -330,7 +326,7 @@ class Disk:
 
     @property
     def worn(self) -> bool:
-        """Return whether the eMMC itself says that its end is near."""
+        """Return whether the eMMC itself reports that its end is near."""
         return (self.reserve or 0) >= RESERVE_LOW or (self.life_used_percent or 0) > 100
 
 
@@ -429,7 +425,7 @@ class About:
     cores: int  # that this program may use
     features: tuple[str, ...]  # the processor's, of those that matter here: FEATURES
     memory_mb: float  # 10^6 bytes
-    supply_ma: int | None  # what a Raspberry Pi 5's supply says it can give
+    supply_ma: int | None  # that a Raspberry Pi 5's supply reports
 
     @property
     def dot_products(self) -> bool | None:
@@ -504,7 +500,7 @@ class Radio:
 
     name: str
     linked: bool  # to a network
-    signal_dbm: float | None  # how strongly the other side is heard; below -75 it breaks off now and then
+    signal_dbm: float | None  # of the access point; below -75 the connection breaks now and then
 
 
 def radios(root: Path = Path("/")) -> list[Radio]:
@@ -528,7 +524,7 @@ def _signal_dbm(root: Path, name: str) -> float | None:
 
 
 def power_save(interface: str, within_s: float = PROGRAM_WITHIN_S) -> bool | None:
-    """Ask, for the doctor alone, whether a WiFi interface sleeps between packets; None: ``iw`` does not say."""
+    """Ask, for the doctor alone, whether a WiFi interface sleeps between packets; None: ``iw`` does not report it."""
     words = (_answer(["iw", "dev", interface, "get", "power_save"], within_s) or "").lower()
     state = words.rpartition("power save:")[2].strip() if "power save:" in words else ""
     return {"on": True, "off": False}.get(state)

@@ -1,6 +1,10 @@
-"""The alarm as a systemd service: check what would stop it, install it, show how it is, remove it.
+"""The alarm as a systemd service: check what would stop it, install it, remove it.
 
-Everything is checked before anything is changed. ``Host`` is the machine; a test gives one of its own.
+Everything is checked before anything is changed.
+
+systemd_host     the machine it is installed on
+systemd_unit     the text of the unit file
+systemd_status   the state of the service
 """
 
 from __future__ import annotations
@@ -8,187 +12,29 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
 import shutil
 import stat
-import subprocess
-import sys
-import sysconfig
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from edge.config import SECRETS, SYSTEM
-from edge.device import sensors
-from edge.device.watchdog import REBOOT
-from edge.errors import BearAlarmError
+from edge.device.systemd_host import GROUPS, NAME, UNIT, Host, Program, ServiceError
+from edge.device.systemd_status import State, ask, ended, started
+from edge.device.systemd_unit import InstallPlan, unit
 from edge.files import SERVICE, replace_whole
 from edge.settings import Settings
 
-NAME = "bear-alarm"  # of the service, its user and its folders
-UNIT = f"{NAME}.service"
 CONFIG = SYSTEM  # /etc/bear-alarm/config.yml
 STATE = SERVICE  # /var/lib/bear-alarm
 ENVIRONMENT = Path("/opt/bear-alarm")  # where every user can read an environment
-GROUPS = ("video", "gpio", "audio")  # cameras, relays, loudspeaker: those this machine has
 BESIDE = (SECRETS, "model.onnx", "model.previous.onnx")  # the last two: `XDG_CONFIG_HOME=/etc … model use`
 READABLE_MODE = 0o640  # by root, who changes it, and the service; it may hold passwords
 NEEDED_IMPORTS = "import cv2, numpy, onnxruntime, psutil, pydantic, sqlite3, ssl, typer, yaml, edge.watch"
-
-PROGRAM_LIMIT_S = (
-    300.0  # a worn card gives 1 MB/s, and what the alarm needs is 150 MB; systemctl takes its time as well
-)
 MIN_PERSON_UID = 1000  # users from this number on are people
-NOBODY = 65534  # a user who may do what everybody may
-START_WAIT_S = 30.0
-START_POLL_S = 0.5
-
-PROPERTIES = (
-    "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "StatusText", "NRestarts", "ExecMainStatus",
-    "MainPID", "ActiveEnterTimestampMonotonic", "WatchdogUSec", "WatchdogTimestampMonotonic", "NeedDaemonReload",
-    "FragmentPath", "MemoryCurrent", "InvocationID",
-)  # fmt: skip
-LOG_LINES = 5
-LOG_MAX_CHARS = 200  # of a line
-LABEL_CHARS = 12  # before what a line says
-ACTIVE, INACTIVE, MISSING = 0, 3, 4  # exit codes, as `systemctl status` has them
-UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-ENDS = {
-    "exit-code": "it ended with exit code {code}",
-    "watchdog": "it hung, and was ended",
-    "timeout": "it took too long, and was ended",
-    "signal": "it was killed",
-    "core-dump": "it crashed",
-    "oom-kill": "it was ended, for memory was short",
-    "start-limit-hit": "it failed too often",
-}
 
 Say = Callable[[str], object]
-
-
-class ServiceError(BearAlarmError, RuntimeError):
-    """The service cannot be installed, shown or removed as things are."""
-
-
-# The machine: its files, users and programs.
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user as the kernel counts it."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()  # and those it belongs to besides
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Exit code and output of a program."""
-
-    code: int
-    out: str = ""
-    err: str = ""
-
-
-def run(words: Sequence[str], *, account: Account | None = None) -> Done:
-    """Run a program to its end, with a bare environment as ``account`` where one is given. 127 where there is none."""
-    as_other = {"user": account.uid, "group": account.gid, "extra_groups": list(account.groups)} if account else {}
-    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent"} if account else None
-    try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, errors="replace", timeout=PROGRAM_LIMIT_S, check=False, env=env,
-            stdin=subprocess.DEVNULL, cwd="/" if account else None, **as_other,  # type: ignore[call-overload]
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Done(124, err=f"it took longer than {PROGRAM_LIMIT_S:g} s")
-    except OSError as error:
-        return Done(127, err=f"{error.strerror}")
-    return Done(done.returncode, done.stdout, done.stderr)
-
-
-def find_account(name: str) -> Account | None:
-    """Find the user of this name, with its groups and those the service adds; None where there is none."""
-    import grp
-    import pwd
-
-    try:
-        found = pwd.getpwnam(name)
-    except KeyError:
-        return None
-    groups = {group.gr_gid for group in grp.getgrall() if name in group.gr_mem or group.gr_name in GROUPS}
-    return Account(found.pw_uid, found.pw_gid, tuple(sorted(groups)))
-
-
-def has_group(name: str) -> bool:
-    """Look for a group of this name."""
-    import grp
-
-    return any(group.gr_name == name for group in grp.getgrall())
-
-
-@dataclass(frozen=True)
-class Host:
-    """Machine to install on: its paths, and how to run programs there."""
-
-    root: Path = Path("/")
-    run: Callable[..., Done] = run
-    find_account: Callable[[str], Account | None] = find_account
-    has_group: Callable[[str], bool] = has_group
-    platform: str = sys.platform
-    is_root: bool = os.name == "posix" and os.geteuid() == 0
-    private: tuple[Path, ...] = (Path("/tmp"), Path("/var/tmp"))  # the service has its own of these
-    home: tuple[Path, ...] = (Path("/home"), Path("/root"), Path("/run/user"))  # which it does not see
-    mount_points: Callable[[], list[Path]] = lambda: [each.folder for each in sensors.mounts()]
-    monotonic: Callable[[], float] = time.monotonic  # seconds
-    sleep: Callable[[float], None] = time.sleep
-
-    def at(self, path: Path | str) -> Path:
-        """Return where a path of that machine is found on this one."""
-        return self.root / str(path).lstrip("/") if self.root != Path("/") else Path(path)
-
-    @property
-    def unit_path(self) -> Path:
-        """Return where the unit file lies."""
-        return self.at(f"/etc/systemd/system/{UNIT}")
-
-    @property
-    def account(self) -> Account:
-        """Return the service's user; where it is not made yet, one who may do what everybody may."""
-        return self.find_account(NAME) or Account(NOBODY, NOBODY)
-
-    def do(self, *words: str) -> Done:
-        """Run a program that has to succeed. Raises ServiceError with its words."""
-        done = self.run(words)
-        if done.code:
-            said = " ".join((done.err or done.out).split()) or f"exit code {done.code}"
-            raise ServiceError(f"`{' '.join(words)}` did not work: {said}")
-        return done
-
-
-@dataclass(frozen=True)
-class Program:
-    """Program line that starts this bear-alarm, and its place."""
-
-    command: tuple[str, ...]  # the first word is an absolute path
-    python: Path  # the interpreter
-    folders: tuple[Path, ...]  # the environment, the Python it was made of, the package
-
-    @property
-    def shown(self) -> str:
-        """Return its command, as a person would type it."""
-        return " ".join(f"'{word}'" if " " in word else word for word in self.command)
-
-
-def this_program() -> Program:
-    """Return the one that runs now."""
-    python = Path(sys.executable)
-    script = Path(sysconfig.get_path("scripts")) / NAME
-    command = (str(script),) if script.is_file() else (str(python), "-m", "edge")
-    folders = (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[1])
-    return Program(command, python, tuple(dict.fromkeys(folders)))
 
 
 # What would stop the service.
@@ -224,7 +70,7 @@ def missing_config(program: Program, path: Path = CONFIG) -> ServiceError:
     )
 
 
-# The kernel is asked as the service's user, for modes alone do not tell (ACLs). Each script prints the numbers of the
+# The kernel is asked as the service's user, for modes alone do not decide (ACLs). Each script prints the numbers of the
 # paths that are missing or may not be used as asked.
 _ASK = 'n=0; for path; do {} || echo "$n"; n=$((n+1)); done'
 READ = _ASK.format('{ test -r "$path" && { test ! -d "$path" || test -x "$path"; }; }')
@@ -243,7 +89,7 @@ def denied(host: Host, paths: Sequence[Path], script: str) -> list[Path]:
 
 
 def closed_by(host: Host, path: Path) -> str:
-    """Say which folder above a path keeps the service's user from it; "" where the path itself does."""
+    """Return in words which folder above a path keeps the service's user from it; "" where the path itself does."""
     for way in (path.absolute(), path.resolve()):  # a link's own folder, then its target's
         if closed := denied(host, list(reversed(way.parents)), ENTER):
             return f", for {closed[0]} is closed to others"
@@ -254,17 +100,19 @@ def check_program(host: Host, program: Program) -> None:
     """Raise ServiceError where the service's user cannot run it, with the place where it can. Only root may ask."""
     for path in program.folders:
         if any(path.resolve().is_relative_to(each) for each in host.private):
-            raise _elsewhere(f"{path} is in a folder for temporary files, of which a service has its own")
+            raise _unreadable_program(f"{path} is in a folder for temporary files, of which a service has its own")
     if missed := denied(host, [Path(program.command[0]), program.python, *program.folders], READ):
-        raise _elsewhere(f"{missed[0]} cannot be read by the user {NAME}{closed_by(host, missed[0])}")
+        raise _unreadable_program(f"{missed[0]} cannot be read by the user {NAME}{closed_by(host, missed[0])}")
     # Packages may lie in a home folder, or be readable by their owner alone.
     done = host.run([str(program.python), "-c", NEEDED_IMPORTS], account=host.account)
     if done.code:
         last = (done.err.strip().splitlines() or ["it ended without a word"])[-1]
-        raise _elsewhere(f"{program.python} does not find all it needs when the user {NAME} starts it ({last})")
+        raise _unreadable_program(
+            f"{program.python} does not find all it needs when the user {NAME} starts it ({last})"
+        )
 
 
-def _elsewhere(why: str) -> ServiceError:
+def _unreadable_program(why: str) -> ServiceError:
     """Return the refusal, and the lines that put the program where every user can read it."""
     return ServiceError(
         f"this bear-alarm cannot be a service where it lies: {why}; put one into {ENVIRONMENT}, where it can:\n"
@@ -285,14 +133,14 @@ def _requirement() -> str:
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedPaths:
     """The files and folders a configuration names, absolute."""
 
     reads: tuple[Path, ...]  # files and folders, the configuration first
     writes: tuple[Path, ...]  # folders, outside of the service's own
 
 
-def named(settings: Settings, config: Path) -> Named:
+def named(settings: Settings, config: Path) -> NamedPaths:
     """Collect what the service's user must read or write; a stream, a device and a built-in sound are no files."""
     alerts, kept = settings.alerts, settings.evidence
     sources = [word for each in settings.cameras for word in (each.source, each.motion_source) if word]
@@ -304,10 +152,10 @@ def named(settings: Settings, config: Path) -> Named:
     files = [settings.trace, Path(alerts.events) if alerts.events and alerts.events != "-" else None]
     folders = [settings.state, kept.folder if kept.keep else None, *(each.parent for each in files if each)]
     writes = [each for each in folders if each and not each.is_relative_to(STATE)]
-    return Named(tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes)))
+    return NamedPaths(tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes)))
 
 
-def check_named(host: Host, found: Named, ours: Sequence[Path]) -> None:
+def check_named(host: Host, found: NamedPaths, ours: Sequence[Path]) -> None:
     """Raise ServiceError for what the service's user cannot use. Only root may ask.
 
     ``ours``: files that get their rights from the installation.
@@ -333,30 +181,8 @@ def check_named(host: Host, found: Named, ours: Sequence[Path]) -> None:
             )
 
 
-# The unit file.
-
-
-# The shell is asked, for systemd cannot start a command for one exit code alone; + is: as root, outside of the fence.
-REBOOTS = f"""
-# Asked for with --reboot: the alarm ends with {REBOOT} where starting it again did not bring the cameras back.
-ExecStopPost=+/bin/sh -c 'if [ "$$EXIT_CODE:$$EXIT_STATUS" = exited:{REBOOT} ]; then systemctl --no-block reboot; fi'
-"""
-
-
-@dataclass(frozen=True)
-class InstallPlan:
-    """Values that one machine's unit depends on."""
-
-    program: tuple[str, ...]  # starts bear-alarm; the first word is an absolute path
-    config: Path  # absolute
-    groups: tuple[str, ...] = ()  # of the machine's, those its user joins: a missing one would keep it from starting
-    writes: tuple[Path, ...] = ()  # folders outside of its own that it writes to
-    sees_home: bool = False  # it has to read something under /home
-    reboot: bool = False  # the machine, where nothing else helps
-
-
 def plan(host: Host, program: Program, config: Path, settings: Settings, *, reboot: bool | None = None) -> InstallPlan:
-    """Find what this machine's unit depends on. ``reboot`` None: as the configuration says."""
+    """Find what this machine's unit depends on. ``reboot`` None: as in the configuration."""
     found = named(settings, config)
     paths = [path.resolve() for path in (*program.folders, *found.reads, *found.writes)]
     return InstallPlan(
@@ -367,127 +193,6 @@ def plan(host: Host, program: Program, config: Path, settings: Settings, *, rebo
         sees_home=any(path.is_relative_to(home) for path in paths for home in host.home),
         reboot=settings.health.reboot if reboot is None else reboot,
     )
-
-
-def unit(plan: InstallPlan) -> str:
-    """Write the text of bear-alarm.service, for systemd 252 (Debian 12) and newer. Raises ServiceError."""
-    groups = f"SupplementaryGroups={' '.join(plan.groups)}\n" if plan.groups else ""
-    # The minus: a drive that is not there must not keep the alarm from starting.
-    writes = "".join(f"ReadWritePaths={word(f'-{path}')}\n" for path in plan.writes)
-    return f"""\
-# Written by `bear-alarm service install`, which replaces it each time.
-# Changes of your own belong into a file beside it: `sudo systemctl edit {NAME}`.
-[Unit]
-Description=Bear Alarm: sees bears and says so
-# It waits for no network: an alarm that needs none must not hang on one.
-After=network.target
-# The kernel's names for cameras and sound cards are looked up below when the service starts, also where none is
-# plugged in yet.
-Wants=modprobe@videodev.service modprobe@mc.service modprobe@snd.service
-After=modprobe@videodev.service modprobe@mc.service modprobe@snd.service
-# However often it fails, it is started again.
-StartLimitIntervalSec=0
-
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart={command([*plan.program, "watch", "--config", str(plan.config)])}
-ExecReload=/bin/kill -HUP $MAINPID
-Restart=always
-RestartSec=5
-# Fed by the alarm while it looks, scores and every camera goes on; else it is ended here, and started again.
-WatchdogSec=60
-TimeoutAbortSec=10
-# A slow card may take minutes to load everything; the alarm asks for more time while it gets on.
-TimeoutStartSec=180
-# It ends by itself within 30 s, whatever hangs.
-TimeoutStopSec=45
-# SIGTERM is for the alarm: it silences its players and ends its cameras itself, and lets a clip be finished.
-KillMode=mixed
-{REBOOTS if plan.reboot else ""}
-# Memory short: the child that writes clips goes first, and the alarm goes on without it.
-OOMScoreAdjust=-500
-OOMPolicy=continue
-Nice=-5
-
-User={NAME}
-Group={NAME}
-{groups}UMask=0027
-StateDirectory={NAME}
-StateDirectoryMode=0750
-RuntimeDirectory={NAME}
-ConfigurationDirectory={NAME}
-WorkingDirectory=%S/{NAME}
-Environment=PYTHONUNBUFFERED=1
-# Where it hangs and is ended by the watchdog, the log says where.
-Environment=PYTHONFAULTHANDLER=1
-LimitCORE=0
-# The service's own choice of a model: /etc/bear-alarm/model.onnx, put there by
-# `sudo XDG_CONFIG_HOME=/etc bear-alarm model use FILE`.
-Environment=XDG_CONFIG_HOME=%E
-
-# The devices it needs: cameras, a ribbon camera's memory, pins, sound, and the board's own health.
-DevicePolicy=closed
-DeviceAllow=char-video4linux rw
-DeviceAllow=char-media rw
-DeviceAllow=char-dma_heap rw
-DeviceAllow=char-gpiochip rw
-DeviceAllow=char-alsa rw
-DeviceAllow=/dev/vchiq rw
-DeviceAllow=/dev/vcio rw
-
-# Nothing else. What is left out is left out for a reason:
-# ProtectClock= forbids adjtimex, also to ask whether the clock is right; ProcSubset=pid hides the board and its
-# memory; PrivateDevices= hides the camera; MemoryDenyWriteExecute= would break a command of yours that makes code while
-# it runs (node, java).
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-ProtectSystem=strict
-{writes}ProtectHome={"read-only" if plan.sees_home else "yes"}
-PrivateTmp=yes
-ProtectProc=invisible
-ProtectHostname=yes
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-LockPersonality=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-RemoveIPC=yes
-# Netlink: names are looked up and cameras are found through it.
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-SystemCallArchitectures=native
-SystemCallErrorNumber=EPERM
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged
-# To ask whether the clock is right. Setting it needs a privilege, which it has not.
-SystemCallFilter=adjtimex clock_adjtime
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-
-def command(words: Sequence[str]) -> str:
-    """Quote a command line for ExecStart=. The first word is an absolute path; $ is special in the others alone.
-
-    Raises ServiceError for a program systemd would not start.
-    """
-    first, *more = words
-    if set(first) & set("\"'\\"):
-        raise ServiceError(f"{first}: systemd starts nothing whose path has a quote or a backslash in it; rename it")
-    return " ".join([word(first), *(word(each).replace("$", "$$") for each in more)])
-
-
-def word(text: str) -> str:
-    """Quote one word of a setting. Raises ServiceError for line breaks and other control characters."""
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        raise ServiceError(f"{text!r}: a service cannot name what has control characters in it; rename it")
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return escaped if re.fullmatch(r"[A-Za-z0-9/._+=:,@-]+", text) else f'"{escaped}"'
 
 
 # Install and remove, as steps that can be shown, done or both.
@@ -511,7 +216,7 @@ def install(
     dry_run: bool = False,
     say: Say = print,
 ) -> State | None:
-    """Make it a service that runs, say each step, and return how it is; None for a dry run. Raises ServiceError.
+    """Make it a service that runs, print each step, and return its state; None for a dry run. Raises ServiceError.
 
     On a machine that has it, write what has changed and restart the alarm.
     """
@@ -523,7 +228,7 @@ def install(
         say(f"note: the alarm asks for a reboot only where {config} says so too (health: reboot: yes)")
     made = plan(host, program, config, settings, reboot=reboot)
     before = None if dry_run else ask(host, lines=0)
-    _walk(installing(host, made, settings), dry_run, say)
+    _run_steps(install_steps(host, made, settings), dry_run, say)
     if before is None:
         if not host.is_root:
             say("Not looked at, for only root can: whether the service may read all it needs.")
@@ -550,7 +255,7 @@ def ours(host: Host, config: Path) -> tuple[Path, ...]:
     return tuple(path for path in paths if path.is_file() and not path.is_symlink())
 
 
-def installing(host: Host, made: InstallPlan, settings: Settings) -> list[InstallStep]:
+def install_steps(host: Host, made: InstallPlan, settings: Settings) -> list[InstallStep]:
     """List the steps from nothing, or from an older service, to one that runs, without what is right already."""
     steps = []
     if host.find_account(NAME) is None:
@@ -595,20 +300,20 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def uninstall(host: Host, *, purge: bool = False, dry_run: bool = False, say: Say = print) -> None:
-    """Remove the service, and say each step. Raises ServiceError."""
+    """Remove the service, and print each step. Raises ServiceError."""
     need_systemd(host)
-    steps = removing(host, purge=purge)
+    steps = uninstall_steps(host, purge=purge)
     if not steps:
         say(f"{NAME} is not installed as a service; there is nothing to remove.")
         return
-    _walk(steps, dry_run, say)
+    _run_steps(steps, dry_run, say)
     if not purge:
         kept = [str(path) for path in (STATE, CONFIG.parent) if host.at(path).exists()]
         if kept:
             say(f"{' and '.join(kept)} stay as they are; with --purge they go too")
 
 
-def removing(host: Host, *, purge: bool) -> list[InstallStep]:
+def uninstall_steps(host: Host, *, purge: bool) -> list[InstallStep]:
     """List the steps from a service to none. Journal, evidence, configuration and user stay unless ``purge``.
 
     Raises ServiceError where it would empty a drive.
@@ -642,7 +347,7 @@ def _check_drives(host: Host) -> None:
             raise ServiceError(f"{point}: something is mounted there, and --purge would empty it; unmount it first")
 
 
-def _walk(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
+def _run_steps(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
     for step in steps:
         try:
             if not dry_run:
@@ -651,192 +356,3 @@ def _walk(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
             why = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
             raise ServiceError(f"this could not be done: {step.words} ({why})") from None
         say(f"{'would be done: ' if dry_run else ''}{step.words}")
-
-
-# How the service is, as systemd and its log tell it.
-
-
-UP = ("active", "reloading", "refreshing")
-
-
-@dataclass(frozen=True)
-class State:
-    """State of the service by systemd. Ages are seconds."""
-
-    installed: bool
-    enabled: bool  # started at boot
-    active: str  # active, reloading, activating, deactivating, inactive, failed
-    sub: str  # running, auto-restart, start, dead, …
-    result: str  # of its last end: success, exit-code, watchdog, timeout, signal, …
-    exit_status: int | None  # of its last end
-    said: str  # its own words on how it is
-    restarts: int  # by systemd, since it was last started by hand or at boot
-    pid: int | None
-    active_s: float | None  # since it is active
-    watchdog_s: float | None  # it must be fed within so many seconds; None: nobody waits
-    fed_s: float | None  # since it was fed
-    memory_mb: float | None
-    outdated: bool  # the unit file was changed, and systemd has not read it again
-    path: str  # of the unit file
-    start: str  # names its last start; another one has another
-    log: tuple[str, ...] = ()  # the newest last
-
-    @property
-    def up(self) -> bool:
-        """Return whether the alarm runs."""
-        return self.active in UP
-
-    @property
-    def code(self) -> int:
-        """Return the exit code that says the same: 0 runs, 3 does not, 4 is not installed."""
-        return ACTIVE if self.up else INACTIVE if self.installed else MISSING
-
-    def facts(self) -> dict[str, object]:
-        """Return all of it for machines."""
-        return {"schema_version": 1, "kind": "service"} | asdict(self)
-
-
-def ask(host: Host, *, lines: int = LOG_LINES) -> State:
-    """Ask systemd how it is now. Raises ServiceError where systemctl does not answer."""
-    out = host.do("systemctl", "show", UNIT, f"--property={','.join(PROPERTIES)}").out
-    told = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-    now = host.monotonic()
-
-    def age_s(name: str) -> float | None:
-        at = _number(told.get(name))
-        return max(now - at / 1e6, 0.0) if at else None
-
-    installed = told.get("LoadState") not in (None, "", "not-found")
-    memory = _number(told.get("MemoryCurrent"))
-    status = _number(told.get("ExecMainStatus"))
-    up = told.get("ActiveState") in UP
-    return State(
-        installed=installed,
-        enabled=told.get("UnitFileState") == "enabled",
-        active=told.get("ActiveState", "inactive"),
-        sub=told.get("SubState", "dead"),
-        result=told.get("Result", ""),
-        exit_status=None if status is None else int(status),
-        said=told.get("StatusText", ""),
-        restarts=int(_number(told.get("NRestarts")) or 0),
-        pid=int(_number(told.get("MainPID")) or 0) or None,
-        active_s=age_s("ActiveEnterTimestampMonotonic") if up else None,
-        watchdog_s=span_s(told.get("WatchdogUSec", "")),
-        fed_s=age_s("WatchdogTimestampMonotonic") if up else None,
-        memory_mb=None if memory is None or memory >= 2**63 else memory / 2**20,
-        outdated=told.get("NeedDaemonReload") == "yes",
-        path=told.get("FragmentPath", ""),
-        start=told.get("InvocationID", ""),
-        log=_log(host, lines) if installed and lines else (),
-    )
-
-
-def started(host: Host, before: State, *, wait_s: float = START_WAIT_S) -> State:
-    """Wait until a start later than ``before`` runs or has failed, or for ``wait_s``; return how it is then."""
-    until = host.monotonic() + wait_s
-    while True:
-        now = ask(host, lines=0)
-        settled = now.start != before.start and (now.up or now.active == "failed" or now.restarts)
-        if settled or host.monotonic() >= until:
-            return now
-        host.sleep(START_POLL_S)
-
-
-def span_s(words: str) -> float | None:
-    """Read seconds from a time as systemd writes it, such as ``1min 30s``; None for 0, infinity and what is no time."""
-    total = 0.0
-    for part in words.split():
-        figure = part.rstrip("abcdefghijklmnopqrstuvwxyz")
-        scale, number = UNITS_S.get(part[len(figure) :]), _number(figure)
-        if scale is None or number is None:
-            return None
-        total += number * scale
-    return total or None
-
-
-def _log(host: Host, lines: int) -> tuple[str, ...]:
-    done = host.run(["journalctl", f"--unit={NAME}", f"--lines={lines}", "--no-pager", "--quiet", "--output=short-iso"])
-    if done.code:
-        return ()
-    return tuple(line for line in done.out.splitlines() if line.strip())[-lines:]
-
-
-def _number(words: str | None) -> float | None:
-    """Read a figure; None for ``[not set]`` and the like."""
-    try:
-        return float(words or "")
-    except ValueError:
-        return None
-
-
-def shown(state: State) -> str:
-    """Write it for a person: one screen."""
-    if not state.installed:
-        return f"{NAME} is not installed as a service; `sudo {NAME} service install` does it."
-    lines = [_line("service", f"{_running(state)}; {_boot(state)}")]
-    if state.said:
-        lines.append(_line("says", state.said))
-    if last := ended(state):
-        lines.append(_line("last end", last))
-    times = "once" if state.restarts == 1 else f"{state.restarts} times"
-    lines.append(_line("restarts", f"{times if state.restarts else 'none'} since it was last started by hand or boot"))
-    if state.up:
-        lines.append(_line("watchdog", _watchdog(state)))
-        memory = f", {state.memory_mb:.0f} MB of memory" if state.memory_mb is not None else ""
-        lines.append(_line("process", f"{state.pid}{memory}"))
-    lines.append(_line("unit", f"{state.path}{'; it was changed: `sudo systemctl daemon-reload`' * state.outdated}"))
-    lines.append(_line("events", f"sudo {NAME} events --state {STATE}"))
-    if state.log:
-        lines += ["", f"The log's end; all of it: journalctl -u {NAME}", *(f"  {_short(line)}" for line in state.log)]
-    else:
-        lines += ["", f"Its log shows nothing to this user; try `sudo journalctl -u {NAME}`."]
-    return "\n".join(lines)
-
-
-def lasting(seconds: float) -> str:
-    """Write a time in its two largest units."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _line(label: str, words: str) -> str:
-    return f"{label:<{LABEL_CHARS}}{words}"
-
-
-def _short(line: str) -> str:
-    return line if len(line) <= LOG_MAX_CHARS else f"{line[: LOG_MAX_CHARS - 1]}…"
-
-
-def _running(state: State) -> str:
-    if state.up:
-        lasts = f" for {lasting(state.active_s)}" if state.active_s is not None else ""
-        return f"runs{lasts}{' and is reading its configuration' * (state.active != 'active')}"
-    if state.sub.startswith("auto-restart"):
-        return "does not run, and is started again in a moment"
-    if state.active == "activating":
-        return "is starting"
-    if state.active == "deactivating":
-        return "is ending"
-    return f"does not run{' (failed)' * (state.active == 'failed')}; start it: sudo systemctl start {NAME}"
-
-
-def _boot(state: State) -> str:
-    return "starts at boot" if state.enabled else f"does not start at boot: sudo systemctl enable {NAME}"
-
-
-def ended(state: State) -> str:
-    """Say how it ended last, where that was no ordinary end."""
-    return ENDS[state.result].format(code=state.exit_status) if state.result in ENDS else ""
-
-
-def _watchdog(state: State) -> str:
-    if state.watchdog_s is None:
-        return "none"
-    fed = f"fed {lasting(state.fed_s)} ago; " if state.fed_s is not None else ""
-    return f"{fed}after {state.watchdog_s:.0f} s without, it is ended and started again"

@@ -16,7 +16,6 @@ import random
 import re
 import socket
 import socketserver
-import ssl
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ from typing import IO, Any, BinaryIO
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
+from edge.background import start_thread
 from edge.errors import OptionError
 from edge.settings import parse_listen
 from edge.status import Status
@@ -51,7 +51,7 @@ TEXT = "text/plain; charset=utf-8"
 METRICS_TEXT = "text/plain; version=0.0.4; charset=utf-8"  # the text exposition format of Prometheus
 HERE = frozenset({"localhost", "127.0.0.1", "[::1]"})  # what a browser on this machine calls this machine
 
-PART = "heartbeat"  # of edge.status: what this says of itself must not keep it silent
+PART = "heartbeat"  # of edge.status: a problem of the heartbeat itself must not keep it silent
 MIN_PERIOD_S, MAX_PERIOD_S = 10.0, 86_400.0  # between two beats
 BEAT_TIMEOUT_S = 10.0
 BEAT_RETRY_MIN_S = 10.0  # until a beat that failed is tried again; then twice as long each time
@@ -73,12 +73,11 @@ class Server:
         self._host, self._wanted_port = parse_listen(listen)
         self._shown = f"[{self._host}]" if ":" in self._host else self._host
         self._again_s = again_s
-        self._latest = _Latest(status)
+        self._latest = _CachedStatus(status)
         self._closed = threading.Event()
         self._problem: str | None = None
         self._listener = self._open()
-        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, "telemetry")
 
     @property
     def port(self) -> int | None:
@@ -86,7 +85,7 @@ class Server:
         return self._listener.port if self._listener else None
 
     def problem(self) -> str | None:
-        """Say why it cannot be asked now, in one sentence; None while all is well."""
+        """Return why it does not listen now, in one sentence; None while all is well."""
         return self._problem
 
     def close(self) -> None:
@@ -105,7 +104,7 @@ class Server:
             self._problem = problem
             return None
         self._problem = None
-        log.info("telling how the alarm is on http://%s:%d/healthz and /metrics", self._shown, listener.port)
+        log.info("the alarm's health is on http://%s:%d/healthz and /metrics", self._shown, listener.port)
         if not listener.loopback:
             log.warning(
                 "anyone who reaches %s:%d can read the alarm's health: it has no password", self._shown, listener.port
@@ -131,7 +130,7 @@ class Server:
                 self._problem = f"{self._shown}:{listener.port} was lost ({error_words(error)}) and is reopened"
 
 
-class _Latest:
+class _CachedStatus:
     """The status, asked for at most once a second, and by one thread at a time."""
 
     def __init__(self, status: Callable[[], Status], clock: Callable[[], float] = time.monotonic) -> None:
@@ -140,12 +139,12 @@ class _Latest:
         self._asking = threading.Lock()
         self._found: Status | None = None
         self._at = 0.0
-        self._said: str | None = None
+        self._logged: str | None = None
 
     def __call__(self) -> Status:
         """Return the status. Raises TimeoutError, RuntimeError with a sentence where there is none."""
         if not self._asking.acquire(timeout=STATUS_PATIENCE_S):
-            raise TimeoutError("the alarm does not say how it is: something in it hangs")
+            raise TimeoutError("the alarm does not report its state: something in it hangs")
         try:
             if self._found is None or not 0.0 <= self._clock() - self._at < STATUS_MAX_AGE_S:
                 self._found = None
@@ -153,9 +152,9 @@ class _Latest:
             return self._found
         except Exception as error:
             words = f"the alarm cannot report its state: internal error ({type(error).__name__})"
-            if words != self._said:
+            if words != self._logged:
                 log.error("%s", words, exc_info=error)
-            self._said = words
+            self._logged = words
             raise RuntimeError(words) from None
         finally:
             self._asking.release()
@@ -173,7 +172,7 @@ class _Listener(ThreadingHTTPServer):
     block_on_close = False
     timeout = POLL_S
 
-    def __init__(self, host: str, port: int, latest: _Latest) -> None:
+    def __init__(self, host: str, port: int, latest: _CachedStatus) -> None:
         self.latest = latest
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._slots = threading.Semaphore(MAX_CLIENTS)
@@ -253,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Read no more than a request is long."""
         super().setup()
-        self.rfile: Any = _Bounded(self.rfile, REQUEST_MAX_BYTES)
+        self.rfile: Any = _LimitedReader(self.rfile, REQUEST_MAX_BYTES)
 
     def handle_one_request(self) -> None:
         """Answer the one request of this connection."""
@@ -333,7 +332,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what the library refuses, in plain words; what was asked is not said again."""
+        """Refuse what the library refuses, in plain words; the request is not repeated in the answer."""
         self._answer(HTTPStatus(code), HTTPStatus(code).phrase)
 
     def version_string(self) -> str:
@@ -344,8 +343,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: a monitor asks thousands of times a day."""
 
 
-class _Bounded:
-    """Reads the lines of a stream up to ``most`` bytes; ``spent`` where it had more to say."""
+class _LimitedReader:
+    """Reads the lines of a stream up to ``most`` bytes; ``spent`` where there was more."""
 
     def __init__(self, stream: BinaryIO, most: int) -> None:
         self._stream = stream
@@ -374,7 +373,7 @@ class _Bounded:
 def metrics_text(status: Status) -> str:
     """Write every figure as Prometheus reads it, each with its HELP and TYPE.
 
-    In base units: seconds, bytes, degrees Celsius, shares from 0 to 1. What is not known is left out. Sentences are no
+    In base units: seconds, bytes, degrees Celsius, shares from 0 to 1. What is not known is omitted. Sentences are no
     labels, for each new one would be a new series: ``/healthz`` has them.
     """
     lines: list[str] = []
@@ -392,7 +391,7 @@ def metrics_text(status: Status) -> str:
     info = {"version": status.version, "model": status.model}
     add("info", "gauge", "The version that runs and its model, always 1.", [(info, 1)])
     one("uptime_seconds", "Since the alarm was started.", status.uptime_s)
-    one("alarms_total", "Bears told since the start.", status.alarms, "counter")
+    one("alarms_total", "Bears reported since the start.", status.alarms, "counter")
     parts = [({"part": name}, 1) for name in status.problems]
     add("problem", "gauge", "Parts of the alarm that are reported as not well, each 1.", parts)
     crop_s = None if status.crop_ms is None else round(status.crop_ms / 1000.0, 7)
@@ -404,7 +403,7 @@ def metrics_text(status: Status) -> str:
     one("undervolted", "Whether the power supply is too weak now.", status.undervolted)
     free = None if status.disk_free_mb is None else status.disk_free_mb * 1e6
     one("disk_free_bytes", "Left on the disk of the state folder.", free)
-    one("durable", "Whether events are on the disk when they count as told.", status.durable)
+    one("durable", "Whether events are on the disk when they count as delivered.", status.durable)
 
     def each(what: str, names: Iterable[str], parts: Iterable[Any], rows: Iterable[Any]) -> None:
         labels = [{what: name} for name in _different(names)]
@@ -414,7 +413,7 @@ def metrics_text(status: Status) -> str:
     each("camera", [camera.name for camera in status.cameras], status.cameras, [
         ("fresh", "gauge", "Whether its frames are being looked at.", lambda it: it.fresh),
         ("live", "gauge", "Whether it is a camera or stream, and no file.", lambda it: it.live),
-        ("frame_age_seconds", "gauge", "Since the last frame was handed over.", lambda it: it.frame_age_s),
+        ("frame_age_seconds", "gauge", "Since the last frame was delivered.", lambda it: it.frame_age_s),
         ("alive_age_seconds", "gauge", "Since its loop or reconnecting last went on.", lambda it: it.alive_age_s),
         ("frames_total", "counter", "Frames looked at since the start.", lambda it: it.frames),
         ("fps", "gauge", "Frames a second that are asked of it now.", lambda it: it.fps),
@@ -423,9 +422,9 @@ def metrics_text(status: Status) -> str:
     ])  # fmt: skip
     each("sink", [sink.name for sink in status.sinks], status.sinks, [
         ("failures_total", "counter", "Calls that failed.", lambda it: it.failures),
-        ("dropped_total", "counter", "Events that were never told.", lambda it: it.dropped),
+        ("dropped_total", "counter", "Events that were never delivered.", lambda it: it.dropped),
         ("hung_total", "counter", "Calls that passed their deadline.", lambda it: it.hung),
-        ("trouble", "gauge", "Whether it says that it cannot work.", lambda it: it.problem is not None),
+        ("trouble", "gauge", "Whether it reports that it cannot work.", lambda it: it.problem is not None),
     ])  # fmt: skip
     each("channel", [channel.key for channel in status.channels], status.channels, [
         ("waiting", "gauge", "Messages that are not delivered yet.", lambda it: it.waiting),
@@ -460,7 +459,7 @@ def _number(value: float) -> str:
 
 
 def stats_of(status: Status) -> dict[str, object]:
-    """Return what MQTT's ``stats`` says of the alarm itself, flat enough for a template of Home Assistant."""
+    """Return the content of MQTT's ``stats``: the alarm itself, flat enough for a template of Home Assistant."""
     return {
         "well": not status.ill,
         "reason": "; ".join(status.ill) or None,
@@ -492,12 +491,12 @@ def _rounded(value: float | None) -> float | None:
 
 
 class Heartbeat:
-    """Asks for ``url`` every ``every_s`` seconds while ``status`` says that all is well, in a thread of its own.
+    """Asks for ``url`` every ``every_s`` seconds while ``status`` reports that all is well, in a thread of its own.
 
     For healthchecks.io, Uptime Kuma's push monitors and the like, which raise an alarm when they are not asked in time:
     so an alarm that is ill, hangs, has no power or no network is noticed in the same way.
 
-    ``sleep`` waits so many seconds and says whether to stop; ``clock`` is in seconds, and both are for tests.
+    ``sleep`` waits so many seconds and returns whether to stop; ``clock`` is in seconds, and both are for tests.
     Proxies are those of the environment. Raises OptionError for a URL or time it cannot use.
     """
 
@@ -524,18 +523,17 @@ class Heartbeat:
         self._chance = chance
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
-        self._opener = urllib.request.build_opener(_SameHost)
+        self._opener = urllib.request.build_opener(_SameHostRedirects)
         self._failing_since: float | None = None
         self._why = ""
-        self._said: str | None = None
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._thread.start()
+        self._logged: str | None = None
+        self._thread = start_thread(self._run, "heartbeat")
 
     def __repr__(self) -> str:
         return f"Heartbeat({self._shown}/…)"
 
     def problem(self) -> str | None:
-        """Say what is wrong where no beat has arrived for an hour; None while all is well."""
+        """Return what is wrong where no beat has arrived for an hour; None while all is well."""
         since = self._failing_since
         if since is None or self._clock() - since < max(FAILING_REPORT_S, 3.0 * self._every_s):
             return None
@@ -569,11 +567,11 @@ class Heartbeat:
         except Exception as error:
             ill = [f"the state of the alarm is unknown: internal error ({type(error).__name__})"]
         words = scrub(ill[0], self._secrets) if ill else None
-        if words and self._said is None:
+        if words and self._logged is None:
             log.warning("no heartbeat from now on, for the alarm is not well: %s", words)
-        elif self._said and not words:
+        elif self._logged and not words:
             log.info("all is well again: the heartbeat goes on")
-        self._said = words
+        self._logged = words
         return not ill
 
     def _beat(self) -> bool:
@@ -605,7 +603,7 @@ class Heartbeat:
         return False
 
 
-class _SameHost(urllib.request.HTTPRedirectHandler):
+class _SameHostRedirects(urllib.request.HTTPRedirectHandler):
     """Follows to the same host and to no weaker a line: the path may be a secret, and the login is one."""
 
     def redirect_request(
@@ -642,8 +640,4 @@ def _http_words(error: urllib.error.HTTPError) -> str:
 
 def _why(error: BaseException) -> str:
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({reason.verify_message})"
-    if isinstance(reason, TimeoutError):
-        return "no answer in time"
     return error_words(reason) if isinstance(reason, BaseException) else str(reason)

@@ -40,7 +40,7 @@ INFERENCE_S = 60.0
 # For one time within which it must be fed: the main loop may be away for most of it, as in a reload whose old cameras
 # and new folders all hang.
 FEEDS = 12
-SAY_S = 10.0  # a trouble that counts seconds need not be said each second
+STATUS_EVERY_S = 10.0  # a problem that counts seconds need not be reported each second
 
 SLOW_START_S = 300.0  # a worn card gives 1 MB/s, and onnxruntime, OpenCV and the model are 150 MB
 STATUS_MAX_CHARS = 400  # systemd throws away a message of more than 4096 bytes
@@ -63,7 +63,7 @@ T = TypeVar("T")
 
 
 class Watchdog:
-    """Feeds the service manager's watchdog while the alarm can be relied on to see a bear, or to say that it cannot.
+    """Feeds the service manager's watchdog while the alarm can be relied on to see a bear, or to report that it cannot.
 
     Called from the main loop, once a second or more often: that it is called at all is the first proof. The others:
     each live camera's loop went on lately, with frames or with reconnecting, and a heartbeat inference finished
@@ -79,16 +79,16 @@ class Watchdog:
         self._problems: list[str] = []
         self._began: float | None = None
         self._fed_at: float | None = None
-        self._said_at = 0.0
+        self._reported_at = 0.0
 
     def __call__(self, status: Status, now: float) -> bool:
         """Judge, and feed it when that is due; return whether it was fed. ``now``: time.monotonic(), seconds."""
         if self._began is None:
-            self._began = self._said_at = now  # what was said when it became ready stands for a while
+            self._began = self._reported_at = now  # the status at the start is kept for a while
         before, self._problems = self._problems, self._judge(status, now)
-        self._say(before)
-        if self._problems != before or now - self._said_at >= SAY_S:
-            self._said_at = now
+        self._log_changes(before)
+        if self._problems != before or now - self._reported_at >= STATUS_EVERY_S:
+            self._reported_at = now
             self.notifier.status("; ".join(self._problems) or summary(status))
         due_s = self.notifier.watchdog_s
         if self._problems or due_s is None:
@@ -101,7 +101,7 @@ class Watchdog:
         return True
 
     def problem(self) -> str | None:
-        """Say why it is not fed, as of the last call; None: all goes on."""
+        """Return why it is not fed, as of the last call; None: all goes on."""
         return "; ".join(self._problems) or None
 
     def _judge(self, status: Status, now: float) -> list[str]:
@@ -118,8 +118,8 @@ class Watchdog:
             found.append(f"the model has not answered for {self.inference_s:g} s, so no bear is known; it hangs")
         return found
 
-    def _say(self, before: list[str]) -> None:
-        """Log it once: nothing can be said any more when the service manager acts."""
+    def _log_changes(self, before: list[str]) -> None:
+        """Log it once: nothing can be logged any more when the service manager acts."""
         fed = self.notifier.watchdog_s is not None
         for words in self._problems:
             if words not in before:
@@ -133,12 +133,12 @@ def summary(status: Status) -> str:
     """Write one line for people: what is wrong, else what is watched."""
     if ill := status.ill:
         return ill[0] if len(ill) == 1 else f"{ill[0]} (and {len(ill) - 1} more)"
-    told = f"; bears told since the start: {status.alarms}" if status.alarms else ""
-    return f"watching {', '.join(each.name for each in status.cameras) or 'nothing'}{told}"
+    bears = f"; bears reported since the start: {status.alarms}" if status.alarms else ""
+    return f"watching {', '.join(each.name for each in status.cameras) or 'nothing'}{bears}"
 
 
 class Notifier:
-    """Tells the service manager that it is ready, how it is, and that it lives. Never raises and never waits.
+    """Notifies the service manager: ready, status, alive. Never raises and never waits.
 
     sd_notify(3): a datagram of ``NAME=value`` lines to the socket that $NOTIFY_SOCKET names; without one nothing
     happens. The libraries for it (sdnotify, cysystemd) send with a socket that blocks, raise or swallow every error, or
@@ -174,7 +174,7 @@ class Notifier:
         return self._address is not None
 
     def ready(self, text: str) -> bool:
-        """Say that it watches, from the start or after a reload; ``text`` for people. Return whether that arrived."""
+        """Notify that it watches, at the start or after a reload; ``text`` for people. Return whether that arrived."""
         self._owed["state"] = "READY=1"
         self._set_status(text)
         return self._send()
@@ -186,7 +186,7 @@ class Notifier:
         return self._send() if self._owed else True
 
     def feed(self) -> bool:
-        """Say that it lives. Return whether that arrived."""
+        """Feed the watchdog. Return whether that arrived."""
         return self._send("WATCHDOG=1")
 
     def extend(self, seconds: float) -> bool:
@@ -194,12 +194,12 @@ class Notifier:
         return self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def reloading(self) -> bool:
-        """Say that the configuration is being read again; ``ready`` says when that is done."""
+        """Notify that the configuration is being read again; ``ready`` follows when that is done."""
         self._owed["state"] = f"RELOADING=1\nMONOTONIC_USEC={round(self._clock() * 1e6)}"
         return self._send()
 
     def stopping(self) -> bool:
-        """Say that it ends, and means to."""
+        """Notify that it ends on purpose."""
         self._owed["state"] = "STOPPING=1"
         return self._send()
 
@@ -222,7 +222,7 @@ class Notifier:
         except OSError as error:
             why = error.strerror or str(error)
             if why != self._failing:
-                log.warning("the service manager cannot be told (%s); it is tried again", why)
+                log.warning("the service manager cannot be notified (%s); it is tried again", why)
             self._failing = why
             return False
         self._failing = None
@@ -231,7 +231,7 @@ class Notifier:
 
 
 def _address(named: str) -> str | None:
-    """Return the socket's address as the kernel takes it; None, and said, for one that is none."""
+    """Return the socket's address as the kernel takes it; None, and logged, for one that is none."""
     if named.startswith("@"):
         return "\0" + named[1:]
     if named.startswith("/") and hasattr(socket, "AF_UNIX"):
@@ -272,7 +272,7 @@ class RecoveryLog:
     reboot: RecoveryAction | None = None
 
 
-# A file that is damaged may have said anything: as if all had been done.
+# A damaged file: as if all had been done.
 UNREADABLE = RecoveryLog(RecoveryAction("", None, 0.0, ""), RecoveryAction("", None, 0.0, ""))
 
 
@@ -330,7 +330,7 @@ def uptime_s() -> float:
 
 
 def machine_boot() -> str | None:
-    """Read what tells one start of the machine from the next; None where the system has no such thing."""
+    """Read the kernel's id of this start of the machine; None where the system has none."""
     with suppress(OSError):
         return MACHINE_BOOT.read_text().strip() or None
     return None
@@ -342,7 +342,7 @@ class Escalation:
     A driver that hangs hangs in this process, so another may be luckier; one that hangs in the kernel, or a USB hub,
     only a reboot mends. A camera that is dead or stolen is mended by neither, and must not make a loop of them.
 
-    An outage: every live camera is in trouble and has had no frame for ``restart_after_s`` (0: never). It is over when
+    An outage: every live camera has a fault and has had no frame for ``restart_after_s`` (0: never). It is over when
     frames have come for a minute, for some cameras give one after each start and no more; it goes on over restarts and
     reboots until then: what was done is kept in ``folder``. An order whose note the disk did not take is not given: a
     loop would be worse. ``present``: a service manager starts again what ends.
@@ -363,7 +363,7 @@ class Escalation:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         forgetful: Callable[[Path], bool] = forgets,
     ) -> None:
-        # Here: a service says that it starts before it imports what is heavy.
+        # Here: a service notifies that it starts before it imports what is heavy.
         from edge.background import DeadlineExecutor
 
         self.path = folder / FILE
@@ -375,12 +375,12 @@ class Escalation:
         self._wall = wall
         self._forgetful = forgetful
         self._own = uuid.uuid4().hex  # names this process in the note
-        self._gate = DeadlineExecutor()
+        self._executor = DeadlineExecutor()
         self._frames: dict[str, int] = {}  # by camera, at the last look
         self._since: dict[str, float] = {}  # when a camera was first seen, or a frame of it was
         self._flows_since: float | None = None  # when frames came again; None: no camera gives any
         self._done: dict[Order, float] = {}  # ordered by this process in this outage
-        self._flowed = False  # frames came for long, and no order since: what the disk says of a restart is of before
+        self._flowed = False  # frames came for long, and no order since: a restart noted on the disk is of before
         self._settled = False  # and the disk knows it
         self._again_at = float("-inf")
         self._failing = False
@@ -456,7 +456,7 @@ class Escalation:
         """Return whether the alarm was restarted in this outage."""
         if self._flowed or note.restart is None:
             return "restart" in self._done
-        # One of our own that was not given: the disk took it later than it was waited for.
+        # One of this process that was not given: the disk took it later than it was waited for.
         return note.restart.by != self._own or "restart" in self._done
 
     def _may_reboot(self, note: RecoveryLog, now: RecoveryAction) -> bool:
@@ -484,11 +484,11 @@ class Escalation:
         return done
 
     def _asked(self, work: Callable[[], T]) -> T | None:
-        """Ask the disk; None when it fails or hangs, which is said once until it has taken a note."""
+        """Ask the disk; None when it fails or hangs, which is logged once until it has taken a note."""
         from edge.background import DeadlineError
 
         try:
-            found = self._gate(work, DISK_S)
+            found = self._executor(work, DISK_S)
         except DeadlineError:
             why = f"{self.path}: the disk does not answer"
         except OSError as error:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.mqtt import Mqtt, UndeliveredError
+from edge.alert.mqtt import Mqtt
+from edge.alert.mqtt_connection import UndeliveredError
 from edge.alert.mqtt_settings import settings_from_url
 from edge.background import Sink, in_background
 from edge.record.outbox import Message, RefusedError
@@ -175,7 +176,7 @@ def test_a_word_does_not_wait_for_a_picture_on_its_way(broker, listener, tmp_pat
     threads = [threading.Thread(target=mqtt.send, args=(message,)) for message in sends]
     for thread in threads:
         thread.start()
-        assert until(lambda thread=thread: len(mqtt._connection._flights) > threads.index(thread))
+        assert until(lambda thread=thread: len(mqtt._connection._in_flight) > threads.index(thread))
     broker.run_for()
     for thread in threads:
         thread.join(PATIENCE_S)
@@ -225,7 +226,7 @@ def test_what_the_broker_refuses_for_good_is_not_tried_for_ever(tmp_path):
 
 def test_a_message_that_ends_the_connection_each_time_is_given_up_and_the_next_goes(broker, listener, monkeypatch):
     # Brokers without MQTT 5 do not say how much they take: they hang up.
-    monkeypatch.setattr("edge.alert.mqtt.BACK_OFF_S", (0, 1))
+    monkeypatch.setattr("edge.alert.mqtt_connection.RECONNECT_S", (0, 1))
     broker.stop()
     with broker.config.open("a") as config:
         config.write("max_packet_size 5000\n")

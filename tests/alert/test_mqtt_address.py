@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.mqtt import Topics, device_id, segment
 from edge.alert.mqtt_settings import MqttSettings, settings_from_url
+from edge.alert.mqtt_topics import Topics, device_id, segment
 from edge.errors import OptionError, UnavailableError
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
@@ -121,7 +121,7 @@ def test_each_camera_has_topics_of_its_own_that_every_broker_takes(cameras):
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,49}", level)
         assert segment(camera) == level
     topics = Topics("p")
-    of_each = [topics.seeing, topics.bear, topics.attributes, topics.last_alarm, topics.snapshot]
+    of_each = [topics.camera_available, topics.bear, topics.attributes, topics.last_alarm, topics.snapshot]
     all_ = [name(camera) for camera in cameras for name in of_each] + [topics.available, topics.events, topics.stats]
     assert len(set(all_)) == len(all_)
 
@@ -136,13 +136,13 @@ def test_a_plain_name_stays_as_it_is_and_no_name_can_be_taken_for_a_made_one():
 def test_a_device_keeps_its_name_and_tells_nothing_by_it(tmp_path, monkeypatch):
     machine = tmp_path / "machine-id"
     machine.write_text("0123456789abcdef0123456789abcdef\n")
-    monkeypatch.setattr("edge.alert.mqtt.MACHINE", (machine,))
+    monkeypatch.setattr("edge.alert.mqtt_topics.MACHINE", (machine,))
     first = device_id("bear-alarm")
     assert re.fullmatch(r"[0-9a-f]{12}", first)
     assert first == device_id("bear-alarm")
     assert len({first, device_id("other"), device_id("bear-alarm", "mine")}) == 3
     (tmp_path / "serial").write_text("10000000abcdef01\0")  # a second board with a copy of the card
-    monkeypatch.setattr("edge.alert.mqtt.SERIAL", tmp_path / "serial")
+    monkeypatch.setattr("edge.alert.mqtt_topics.SERIAL", tmp_path / "serial")
     assert device_id("bear-alarm") != first
     machine.unlink()
     assert device_id("bear-alarm") == device_id("bear-alarm")

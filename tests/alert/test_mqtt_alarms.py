@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge.alert.mqtt import NEWS_S, SURE_S, Alarms
+from edge.alert.mqtt_state import LOSS_S, NEWS_S, Alarms
 from tests.alert.test_mqtt_order import SENSOR, event
 from tests.helpers.home_world import Home, Process, Wire
 
@@ -117,11 +117,11 @@ def test_alarms_that_may_be_lost_are_said_again_and_old_news_is_not():
     alarms.add("a", "topic", b"a", 0.0)
     assert alarms.due(0.0, ()) == [("topic", b"a")]
     assert alarms.due(1.0, ()) == []
-    alarms.doubt()
-    assert alarms.due(SURE_S / 2, ()) == [("topic", b"a")]
-    assert alarms.due(2 * SURE_S, ()) == []
-    alarms.doubt()
-    assert alarms.due(2 * SURE_S, ()) == []
+    alarms.republish()
+    assert alarms.due(LOSS_S / 2, ()) == [("topic", b"a")]
+    assert alarms.due(2 * LOSS_S, ()) == []
+    alarms.republish()
+    assert alarms.due(2 * LOSS_S, ()) == []
     alarms.ready = False
     alarms.add("b", "topic", b"b", 1000.0)
     alarms.add("c", "topic", b"c", 1000.0)

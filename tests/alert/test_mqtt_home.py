@@ -7,8 +7,10 @@ import time
 import pytest
 
 from edge import __version__
-from edge.alert.mqtt import Announcer, Mqtt, Topics, device_id, segment
+from edge.alert.mqtt import Mqtt
+from edge.alert.mqtt_discovery import Announcer
 from edge.alert.mqtt_settings import settings_from_url
+from edge.alert.mqtt_topics import Topics, device_id, segment
 from edge.schema import Event
 from tests.helpers.broker import Broker, Listener, until
 
@@ -254,16 +256,16 @@ def test_what_cannot_be_told_is_said_once_without_a_traceback_and_again_when_it_
 
     mqtt = client(home, "?every=0.05", watching=broke, stats=broke)
     assert until(lambda: len(home.of(SEES)) > 10)
-    lines = [record for record in caplog.records if "cannot be told" in record.message]
+    lines = [record for record in caplog.records if "cannot be published" in record.message]
     assert sorted(record.getMessage() for record in lines) == [
-        "MQTT: the stats cannot be told (KeyError: 'health')",
-        "MQTT: whether yard is watched cannot be told (KeyError: 'health')",
+        "MQTT: the stats cannot be published (KeyError: 'health')",
+        "MQTT: the state of yard cannot be published (KeyError: 'health')",
     ]
     assert "Traceback" not in caplog.text
     broken.clear()
     assert until(lambda: home.of("bear-alarm/stats"))
     broken.append(True)
-    assert until(lambda: caplog.text.count("stats cannot be told") == 2)
+    assert until(lambda: caplog.text.count("stats cannot be published") == 2)
     mqtt.close()
 
 

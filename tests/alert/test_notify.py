@@ -180,7 +180,7 @@ def test_times_are_told_in_the_zone_of_now_with_their_day_and_their_doubts():
     assert ", 2026-01-01 14:00:00." in words(BEAR, now=NOW + timedelta(days=2))[1]
     assert ", 12:00:00." in words(BEAR, now=NOW.astimezone(UTC))[1]
     assert "clock was not set" in words(event(1, clock_synced=False))[1]
-    assert words(BEAR, late_s=7300.0)[1].endswith("\nTold 2 hours late: it could not be sent before.")
+    assert words(BEAR, late_s=7300.0)[1].endswith("\nSent 2 hours late: it could not be sent before.")
     assert words(event(1, kind="bear"), now=NOW)[1] == "Bear, at yard, 14:00:00."
 
 

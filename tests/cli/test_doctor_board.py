@@ -12,7 +12,7 @@ import pytest
 from edge.cli.doctor import machine
 from edge.cli.doctor import machine as permissions
 from edge.decide.schedule import parse_schedule
-from edge.device.systemd import Done, Host
+from edge.device.systemd_host import Host, ProgramResult
 from edge.settings import AlertSettings, Camera, CameraSettings, Settings
 from tests.helpers.boards import boot
 from tests.helpers.doctor_world import by_name, device, put, states
@@ -182,7 +182,7 @@ def told(**found):
     """The service as systemd would describe it."""
     words = {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active", "WatchdogUSec": "1min"} | found
     out = "\n".join(f"{name}={value}" for name, value in words.items())
-    return Host(run=lambda words, **_: Done(0, out if words[0] == "systemctl" else ""))
+    return Host(run=lambda words, **_: ProgramResult(0, out if words[0] == "systemctl" else ""))
 
 
 def test_the_service_in_every_state(tmp_path):
@@ -203,7 +203,7 @@ def test_the_service_in_every_state(tmp_path):
         ends = found(ActiveState="activating", SubState=sub, NRestarts=restarts, Result="exit-code")["service"]
         assert ends.state == "broken"
         assert f"(exit-code, {restarts} times by now)" in ends.words
-    deaf = Host(run=lambda words, **_: Done(1, "", "Failed to connect to bus"))
+    deaf = Host(run=lambda words, **_: ProgramResult(1, "", "Failed to connect to bus"))
     (asked,) = machine.check_service(device(tmp_path), deaf)
     assert (asked.state, "Failed to connect to bus" in asked.words) == ("unknown", True)
     assert states(machine.check_service(device(tmp_path))) == {"service": "unknown"}

@@ -11,7 +11,7 @@ import pytest
 from edge.cli.doctor import machine, model
 from edge.cli.doctor.target import Target
 from edge.detect.classifier import BUNDLED
-from edge.device.systemd import Account, Host
+from edge.device.systemd_host import Account, Host
 from edge.settings import EvidenceSettings, HealthSettings, Settings
 from tests.helpers.boards import boot
 from tests.helpers.doctor_world import by_name, device, put, states

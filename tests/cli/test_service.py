@@ -11,7 +11,7 @@ import pytest
 
 from edge.cli import service
 from edge.cli.app import as_command
-from edge.device.systemd import ServiceError
+from edge.device.systemd_host import ServiceError
 from edge.errors import OptionError
 from tests.helpers.service_world import ABSENT, ROOT, Machine
 

@@ -56,7 +56,7 @@ def test_it_beats_in_a_thread_of_its_own_and_takes_the_new_model_after_a_reload(
     pulse.close()
     assert pulse.problem() is None
     asked = models[0].asked
-    assert not any(thread.name == "pulse" for thread in threading.enumerate())
+    assert not any(thread.name == "model self-test" for thread in threading.enumerate())
     assert models[0].asked == asked
 
 

@@ -119,8 +119,8 @@ def test_a_kernel_that_cools_by_slowing_down_says_so(tmp_path: Path, kind: str, 
 
 def test_vcgencmd_tells_of_the_whole_time_since_the_start() -> None:
     found = sensors.Throttling.from_words("throttled=0xd0008\n", history=True)
-    assert found == sensors.Throttling(False, False, False, True, True, False, True, True)
-    assert sensors.Throttling.from_words("d0008", history=False) == sensors.Throttling(False, False, False, True)
+    assert found == sensors.Throttling(False, False, False, True, False, True)
+    assert sensors.Throttling.from_words("d0008", history=False) == sensors.Throttling(False, False, False)
     for garbled in (None, "", "throttled=", "VCHI initialization failed", "-1", "fffffffff"):
         assert sensors.Throttling.from_words(garbled, history=True) is None
 

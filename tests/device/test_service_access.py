@@ -9,19 +9,8 @@ from pathlib import Path
 import pytest
 
 from edge.alert.mqtt_settings import MqttSettings as Mqtt
-from edge.device.systemd import (
-    NOBODY,
-    READ,
-    Account,
-    Program,
-    ServiceError,
-    check_named,
-    check_program,
-    closed_by,
-    denied,
-    named,
-    this_program,
-)
+from edge.device.systemd import READ, check_named, check_program, closed_by, denied, named
+from edge.device.systemd_host import NOBODY, Account, Program, ServiceError, this_program
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
 from tests.helpers.service_world import ROOT, Machine, installed, program
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.device.systemd import NAME, Account, Done, ServiceError, need_root, uninstall
+from edge.device.systemd import need_root, uninstall
+from edge.device.systemd_host import NAME, Account, ProgramResult, ServiceError
 from edge.settings import HealthSettings, Settings
 from tests.helpers.service_world import RESTART, ROOT, RUNS, Machine, installed, program
 
@@ -107,7 +108,7 @@ def test_one_that_does_not_stay_up_is_a_sentence_with_the_place_to_look(machine,
 
 @as_root
 def test_a_step_that_fails_ends_it_with_what_was_said(machine):
-    machine.fails["useradd"] = Done(9, err="useradd: /etc/passwd is locked;\n try again later\n")
+    machine.fails["useradd"] = ProgramResult(9, err="useradd: /etc/passwd is locked;\n try again later\n")
     with pytest.raises(ServiceError, match=r"`useradd .*` did not work: useradd: /etc/passwd is locked; try again"):
         installed(machine)
     assert not (machine.root / "etc/systemd").exists()

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from edge.device.systemd import Done, ServiceError, ask, lasting, shown, span_s
+from edge.device.systemd_host import ProgramResult, ServiceError
+from edge.device.systemd_status import ask, lasting, shown, span_s
 from tests.helpers.service_world import ABSENT, RUNS, Machine
 
 FAILING = {
@@ -78,18 +79,18 @@ def test_what_is_not_installed_says_how_to(tmp_path):
 
 
 def test_a_log_that_this_user_may_not_read_is_said(tmp_path):
-    machine = Machine(tmp_path / "m", fails={"journalctl": Done(1, err="No journal files were opened")})
+    machine = Machine(tmp_path / "m", fails={"journalctl": ProgramResult(1, err="No journal files were opened")})
     assert "try `sudo journalctl -u bear-alarm`" in shown(ask(machine.host))
 
 
 def test_a_long_line_of_the_log_does_not_fill_the_screen(tmp_path):
     machine = Machine(tmp_path / "m")
-    machine.fails["journalctl"] = Done(0, "x" * 5000 + "\n")
+    machine.fails["journalctl"] = ProgramResult(0, "x" * 5000 + "\n")
     assert max(map(len, shown(ask(machine.host)).splitlines())) <= 202
 
 
 def test_a_systemctl_that_does_not_answer_is_a_sentence(tmp_path):
-    machine = Machine(tmp_path / "m", fails={"systemctl show": Done(1, err="Failed to connect to bus")})
+    machine = Machine(tmp_path / "m", fails={"systemctl show": ProgramResult(1, err="Failed to connect to bus")})
     with pytest.raises(ServiceError, match="Failed to connect to bus"):
         ask(machine.host)
 

@@ -126,7 +126,7 @@ def test_head_says_the_same_without_the_body():
 def test_the_status_is_asked_for_once_a_second_at_most():
     asked = itertools.count()
     clock = itertools.count(0.0, 0.25)  # read twice where it asks, else once
-    latest = telemetry._Latest(lambda: replace(WELL, alarms=next(asked)), lambda: next(clock))
+    latest = telemetry._CachedStatus(lambda: replace(WELL, alarms=next(asked)), lambda: next(clock))
     found = [latest().alarms for _ in range(21)]
     assert found == sorted(found)
     assert 4 <= next(asked) <= 6

@@ -102,7 +102,7 @@ def test_without_a_service_manager_it_judges_all_the_same(caplog):
 
 def test_what_the_service_manager_shows_people():
     assert summary(status(camera("yard"), camera("bin"))) == "watching yard, bin"
-    assert summary(status(camera(), alarms=3)) == "watching yard; bears told since the start: 3"
+    assert summary(status(camera(), alarms=3)) == "watching yard; bears reported since the start: 3"
     assert summary(status()) == "watching nothing"
     assert summary(status(gone())) == "yard: no frame for 5 s"
     ill = status(gone(), problems={"disk": "full", "hot": "82 °C"})

@@ -41,21 +41,21 @@ class Wire:
 
 
 class Line:
-    """Stands for ``Connection``; ``up`` and ``broken``, when all is lost and nobody knows, are the test's to change."""
+    """Replaces ``BrokerConnection``; a test changes ``up``, and ``broken``, when all is lost and nobody knows."""
 
-    def __init__(self, wire, settings, client_id, call, *, will="", hear=()):
-        self.wire, self.will, self.topics = wire, will, hear
-        self.up, self.connects, self.heard, self.problem, self.broken = False, 0, [], None, False
+    def __init__(self, wire, settings, client_id, call, *, will="", subscriptions=()):
+        self.wire, self.will, self.topics = wire, will, subscriptions
+        self.up, self.connects, self.received, self.problem, self.broken = False, 0, [], None, False
         wire.listeners.append(self.hear)
 
     def hear(self, topic, payload, *, retained):
         if self.up and topic in self.topics:
-            self.heard.append(payload.encode())
+            self.received.append(payload.encode())
 
     def tend(self):
         """Nothing to do."""
 
-    def say(self, topic, payload, *, retain=False):
+    def publish(self, topic, payload, *, retain=False):
         if self.up and not self.broken:
             self.wire.publish(topic, payload, retain=retain)
 
@@ -261,7 +261,7 @@ class Process:
     def __init__(self, wire, monkeypatch, cameras=("yard",), **more):
         self.watched = dict.fromkeys(cameras, False)
         monkeypatch.setattr(mqtt_sink, "BrokerConnection", lambda *given, **named: Line(wire, *given, **named))
-        monkeypatch.setattr(Mqtt, "_keep", lambda mqtt: None)
+        monkeypatch.setattr(Mqtt, "_run", lambda mqtt: None)
         url = settings_from_url("mqtt://127.0.0.1?every=3600")
         self.mqtt = Mqtt(url, cameras, watching=lambda camera: self.watched[camera], **more)
         self.wire, self.line = wire, cast(Line, self.mqtt._connection)

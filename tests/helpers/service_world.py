@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.device.systemd import NAME, UNIT, Account, Done, Host, Program, install, run
+from edge.device.systemd import install
+from edge.device.systemd_host import NAME, UNIT, Account, Host, Program, ProgramResult, run
 from edge.settings import Settings
 
 ROOT = sys.platform != "win32" and os.geteuid() == 0
@@ -42,7 +43,7 @@ class Machine:
     account: Account | None = None
     groups: set[str] = field(default_factory=lambda: {"video", "audio"})
     shows: list[dict[str, str]] = field(default_factory=lambda: [RUNS])  # one after another; the last stays
-    fails: dict[str, Done] = field(default_factory=dict)  # by the program's first two words
+    fails: dict[str, ProgramResult] = field(default_factory=dict)  # by the program's first two words
     real_reading: bool = False  # ask the kernel what another user may read
     asked: list[tuple[str, ...]] = field(default_factory=list)
     now_s: float = 8_199.0
@@ -55,10 +56,10 @@ class Machine:
         self.config = self.root / "etc/bear-alarm/config.yml"
         self.config.write_text("cameras: {}\n")
 
-    def __call__(self, words: Sequence[str], *, account: Account | None = None) -> Done:
+    def __call__(self, words: Sequence[str], *, account: Account | None = None) -> ProgramResult:
         """Return what a program answers."""
         if account is not None:
-            return run(words, account=account) if self.real_reading else Done(0)
+            return run(words, account=account) if self.real_reading else ProgramResult(0)
         self.asked.append(tuple(words))
         failed = self.fails.get(" ".join(words[:2])) or self.fails.get(words[0])
         if failed:
@@ -72,10 +73,10 @@ class Machine:
             before = RESTART not in self.did  # what it shows is what the last start makes of it
             shown = self.shows[0] if len(self.shows) == 1 or before else self.shows.pop(0)
             shown = shown | {"InvocationID": "0" * 32 if self.late else f"{self.did.count(RESTART):032x}"}
-            return Done(0, "".join(f"{name}={value}\n" for name, value in shown.items()))
+            return ProgramResult(0, "".join(f"{name}={value}\n" for name, value in shown.items()))
         elif words[0] == "journalctl":
-            return Done(0, "2026-11-24T03:12:07+01:00 hive bear-alarm[4711]: yard: bear\n")
-        return Done(0)
+            return ProgramResult(0, "2026-11-24T03:12:07+01:00 hive bear-alarm[4711]: yard: bear\n")
+        return ProgramResult(0)
 
     @property
     def host(self) -> Host:

@@ -20,7 +20,7 @@ from edge.cli.doctor.target import Target
 from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
-    from edge.alert.mqtt import BrokerConnection
+    from edge.alert.mqtt_connection import BrokerConnection
 
 
 WITHIN_S = 8.0  # for an answer over the network
@@ -198,14 +198,13 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
     settings = target.settings.alerts.mqtt
     if settings is None:
         return
-    from edge.alert import mqtt
-    from edge.alert.mqtt import BrokerConnection
+    from edge.alert.mqtt_connection import BrokerConnection, unreachable
 
     name = f"mqtt {settings.where}"
     try:
         socket.create_connection((settings.host, settings.port), WITHIN_S).close()
     except OSError as error:
-        yield doubt(name, *_split(mqtt.unreachable(settings.where, error, tls=False)))
+        yield doubt(name, *_split(unreachable(settings.where, error, tls=False)))
         return
     called = threading.Event()
     try:

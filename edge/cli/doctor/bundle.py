@@ -27,7 +27,7 @@ from edge.cli.doctor.findings import CheckResult
 from edge.cli.doctor.target import Target
 from edge.config import SECRETS
 from edge.device.sensors import about, pairs
-from edge.device.systemd import NAME
+from edge.device.systemd_host import NAME
 from edge.errors import BearAlarmError
 from edge.files import JOURNAL, replace_whole
 from edge.version import __version__

@@ -21,7 +21,9 @@ from edge.config import SECRETS
 from edge.device import sensors
 from edge.device.health import hot_from
 from edge.device.sensors import Reading, about
-from edge.device.systemd import NAME, WRITE, Host, ServiceError, State, ask, denied
+from edge.device.systemd import WRITE, denied
+from edge.device.systemd_host import NAME, Host, ServiceError
+from edge.device.systemd_status import State, ask
 from edge.errors import OptionError
 from edge.files import JOURNAL
 from edge.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.cli.doctor.child import run
 from edge.config import SYSTEM
-from edge.device.systemd import NAME
+from edge.device.systemd_host import NAME
 from edge.errors import BearAlarmError, OptionError
 from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
 from edge.settings import Camera, Settings

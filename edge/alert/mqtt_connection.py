@@ -1,0 +1,308 @@
+"""Connection to one MQTT broker. paho reconnects, queues, pings and sets the last will, in its own thread.
+
+Only ``deliver`` waits for the network. Problems are sentences for people, never with a user or password in them.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTMessageInfo, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.alert.mqtt_settings import MqttSettings
+from edge.alert.mqtt_topics import OFFLINE
+from edge.background import DeadlineError, call_with_deadline, start_thread
+from edge.record.outbox import Part, RefusedError
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 30  # after 1.5 times as long without a packet the broker publishes the last will
+RECONNECT_S = (1, 10)  # shortest and longest delay, as Home Assistant's
+QUICK_S = 10.0  # a connection that ends so soon after a message ended because of it
+MAX_BROKEN = 5  # connections in a row that one message may end
+HEADER_BYTES = 16  # of a PUBLISH beside topic and payload, at most
+
+# Reason codes of MQTT 5.
+BAD_LOGIN = {0x86, 0x87}  # bad user name or password, not authorised
+TAKEN_OVER = 0x8E
+OLD_PROTOCOL = 0x84  # the broker does not support this version of MQTT
+# DISCONNECT: server busy, shutting down, keep alive timeout, session taken over. No message was the cause.
+BY_BROKER = {0x89, 0x8B, 0x8D, TAKEN_OVER}
+# PUBACK: not authorised, topic name invalid, packet too large, payload format invalid. All others may pass.
+PERMANENT = {0x87, 0x90, 0x95, 0x99}
+
+
+class UndeliveredError(RuntimeError):
+    """The broker has not acknowledged the message: try again later."""
+
+
+@dataclass(eq=False)
+class _InFlight:
+    """A message without its acknowledgement: paho sends it again after a reconnect, so it is not published twice."""
+
+    key: object
+    client: Client
+    info: MQTTMessageInfo
+    sent_at: float  # the last time, time.monotonic()
+    broken: int = 0  # how often a connection ended with it in a row
+
+
+class BrokerConnection:
+    """One client of one broker. ``will`` is the topic that becomes "offline" when this program is gone.
+
+    ``call`` is called, from any thread, when ``tend`` has something to do: connected, a message received, a new
+    client needed. It must return at once. ``subscriptions`` are the topics to receive.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        call: Callable[[], None],
+        *,
+        will: str = "",
+        subscriptions: tuple[str, ...] = (),
+    ) -> None:
+        self.settings = settings
+        self.client_id = client_id
+        self.problem: str | None = None  # one sentence: why there is no connection; None: there is, or not tried yet
+        self.up = False
+        self.connects = 0  # how often a connection was made
+        self.received: list[bytes] = []  # payloads; the reader takes them out
+        self._context = settings.tls_context()
+        self._call = call
+        self._will = will
+        self._subscriptions = subscriptions
+        self._client: Client | None = None
+        self._protocol = MQTTv5
+        self._renew = True
+        self._closing = False
+        self._changing = threading.Lock()  # of client: paho's loop cannot be stopped while it is being started
+        self._largest: int | None = None  # bytes of a packet that the broker takes
+        self._refusals: dict[int, int] = {}  # message id: reason code
+        self._in_flight: dict[Part, _InFlight] = {}
+        self._delivering: dict[Part, threading.Lock] = {"word": threading.Lock(), "picture": threading.Lock()}
+
+    def tend(self) -> None:
+        """Begin, or begin again if needed. For one thread only; never waits for the network."""
+        with self._changing:
+            if self._closing:
+                return
+            try:
+                # paho starts no second thread; it starts one where an error has ended the first.
+                if self._client and self._client.loop_start() == MQTT_ERR_SUCCESS:
+                    log.error("MQTT: the network thread has ended; connecting again")
+                    self._renew = True
+                if not self._renew:
+                    return
+                self.up = False
+                old, self._client = self._client, None
+                if old:
+                    old.disconnect()
+                    start_thread(old.loop_stop, "mqtt ending")
+                self._begin()
+                self._renew = False
+            except Exception as error:  # no loopback device, no memory: the next call tries again
+                self._client, self._renew = None, True
+                self._set_problem(f"{self.settings.where}: cannot begin ({error})")
+
+    def publish(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
+        """Publish with QoS 0 if there is a connection; else nothing happens. Never waits."""
+        client = self._client
+        if client and self.up:
+            client.publish(topic, payload, qos=0, retain=retain)
+
+    def deliver(
+        self,
+        topic: str,
+        payload: bytes,
+        key: object,
+        part: Part,
+        *,
+        retain: bool = False,
+        within_s: float = 20.0,
+    ) -> None:
+        """Publish with QoS 1 and wait until the broker has it; called again with the same key, wait on for that one.
+
+        One word and one picture may be in flight at a time. Raises RefusedError for what the broker will never
+        take, or a picture that is too much for the connection; UndeliveredError when it is to be tried again.
+        """
+        where = self.settings.where
+        with self._delivering[part]:
+            message = self._in_flight.get(part)
+            if message and message.key != key:
+                message = None
+            if message and message.broken >= MAX_BROKEN:
+                del self._in_flight[part]
+                raise RefusedError(f"{where}: the connection ends each time this message is sent")
+            client = self._client
+            if client is None or not self.up:
+                raise UndeliveredError(self.problem or f"{where}: not connected yet")
+            if message is None or message.client is not client:
+                size = len(payload) + len(topic.encode()) + HEADER_BYTES
+                if self._largest is not None and size > self._largest:
+                    raise RefusedError(f"{where}: the broker takes {self._largest} bytes, this is {size}")
+                info = client.publish(topic, payload, qos=1, retain=retain)
+                message = self._in_flight[part] = _InFlight(key, client, info, time.monotonic())
+            self._wait(message, part, within_s)
+
+    def _wait(self, message: _InFlight, part: Part, within_s: float) -> None:
+        where, until = self.settings.where, time.monotonic() + within_s
+        try:
+            while not message.info.is_published():
+                if not self.up or message.client is not self._client:
+                    raise UndeliveredError(self.problem or f"{where}: the connection was lost")
+                if time.monotonic() > until:
+                    raise UndeliveredError(f"{where}: no answer for {within_s:g} s")
+                message.info.wait_for_publish(0.5)
+        except UndeliveredError:
+            raise
+        except (RuntimeError, ValueError) as error:  # paho's queue is full, or the connection was lost in between
+            del self._in_flight[part]
+            raise UndeliveredError(f"{where}: not sent ({error})") from None
+        del self._in_flight[part]
+        code = self._refusals.pop(message.info.mid, None)
+        if code in PERMANENT:
+            raise RefusedError(f"{where}: the broker refuses this message (reason 0x{code:02X})")
+        if code is not None:
+            raise UndeliveredError(f"{where}: the broker did not take it (reason 0x{code:02X})")
+
+    def close(self, within_s: float) -> None:
+        """Disconnect, so that the broker does not publish the last will; wait at most so many seconds for that."""
+        self._closing, self.up = True, False
+        with self._changing:
+            client, self._client = self._client, None
+        if client:
+            client.disconnect()
+            with suppress(DeadlineError, RuntimeError):  # paho's keepalive ends a connection that hangs
+                call_with_deadline(client.loop_stop, within_s, "mqtt ending")
+
+    def _begin(self) -> None:
+        settings = self.settings
+        client = Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=self._protocol)
+        if settings.user is not None or settings.password is not None:
+            client.username_pw_set(settings.user or "", settings.password)
+        if self._context:
+            client.tls_set_context(self._context)
+            client.tls_insecure_set(settings.insecure)
+        if self._will:
+            client.will_set(self._will, OFFLINE, qos=1, retain=True)
+        client.reconnect_delay_set(*RECONNECT_S)
+        client.on_socket_open = self._on_socket_open
+        client.on_connect_fail = self._on_connect_fail
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.connect_async(settings.host, settings.port, keepalive=KEEPALIVE_S)
+        self._client = client
+        client.loop_start()
+
+    # In paho's thread, from here on: it may hold its own locks, so nothing here takes one or waits.
+
+    def _on_socket_open(self, client: Client, _: Any, opened: Any) -> None:
+        if isinstance(opened, socket.socket):  # small packets one behind another must not wait 40 ms for each other
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _on_connect_fail(self, client: Client, _: Any) -> None:
+        self._set_problem(unreachable(self.settings.where, sys.exc_info()[1], tls=self.settings.tls))
+
+    def _on_connect(self, client: Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if self._closing or client is not self._client:
+            client.disconnect()
+            return
+        if reason.is_failure:
+            if reason.value == OLD_PROTOCOL and self._protocol == MQTTv5:
+                self._protocol, self._renew = MQTTv311, True
+                self._call()
+            self._set_problem(refused(self.settings.where, reason.value, str(reason)))
+            return
+        self._largest = getattr(properties, "MaximumPacketSize", None)
+        for message in list(self._in_flight.values()):
+            message.sent_at = time.monotonic()
+        for topic in self._subscriptions:
+            client.subscribe(topic)
+        if self.problem or not self.connects:
+            log.info("MQTT: connected to %s", self.settings.where)
+        self.problem = None
+        self.connects += 1
+        self.up = True
+        self._call()
+
+    def _on_disconnect(self, client: Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if self._closing or client is not self._client:
+            return
+        was_up, self.up = self.up, False
+        if was_up and reason.value not in BY_BROKER:
+            self._count_broken()
+        if was_up or self.problem is None:
+            self._set_problem(lost(self.settings.where, reason.value, str(reason), was_up=was_up))
+
+    def _count_broken(self) -> None:
+        """Count that a message may have ended the connection; a picture is likelier to than an event."""
+        picture, word = self._in_flight.get("picture"), self._in_flight.get("word")
+        message = picture or word
+        if message is None:
+            return
+        because = message is picture or time.monotonic() - message.sent_at < QUICK_S
+        message.broken = message.broken + 1 if because else 0
+        if message.broken >= MAX_BROKEN:
+            self._renew = True  # paho would send it again for ever, and nothing else
+            self._call()
+
+    def _on_publish(self, client: Client, _: Any, message_id: int, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refusals[message_id] = reason.value
+
+    def _on_message(self, client: Client, _: Any, message: Any) -> None:
+        self.received.append(bytes(message.payload))
+        self._call()
+
+    def _set_problem(self, words: str) -> None:
+        if words != self.problem:
+            log.warning("MQTT: %s", words)
+        self.problem = words
+
+
+def unreachable(where: str, error: BaseException | None, *, tls: bool) -> str:
+    """Return why no connection could be made, over TLS or not."""
+    host = where.rpartition(":")[0]
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{where}: its certificate is not trusted ({error.verify_message}); give its CA with ca=/path.pem"
+    if isinstance(error, ssl.SSLError) or (tls and isinstance(error, ConnectionResetError)):
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        return f"{where}: TLS failed ({why or 'no reason given'}); does it speak TLS on this port?"
+    if isinstance(error, socket.gaierror):
+        return f"{host}: no such host ({error.strerror}); check the name and the network"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{where}: nothing listens there; is the broker running?"
+    if isinstance(error, TimeoutError):
+        return f"{where}: no answer; check the address and the network"
+    why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return f"{where}: no connection ({why}); check the network"
+
+
+def refused(where: str, code: int, name: str) -> str:
+    """Return why the broker refused the connection; ``code`` and ``name`` as in MQTT 5."""
+    if code in BAD_LOGIN:
+        return f"{where}: the broker refuses the user or the password ({name})"
+    return f"{where}: the broker refuses the connection ({name})"
+
+
+def lost(where: str, code: int, name: str, *, was_up: bool) -> str:
+    """Return why a connection ended that this program did not end."""
+    if code == TAKEN_OVER:
+        return f"{where}: another client with the same client id took over; give one of them another with client_id="
+    if not was_up:
+        return f"{where}: the connection ended before the broker answered ({name}); does it want TLS (mqtts://)?"
+    return f"{where}: the connection was lost ({name})"
