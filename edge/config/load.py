@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MAX_ROUNDS = 50
-MAX_PROBLEMS = 100  # shown at once: finding out what thousands of keys were meant to be takes minutes
+MAX_PROBLEMS = 100  # shown at once, and looked for: each of them is compared with all the others
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's LoadCredential= and SetCredential=
 MAX_CREDENTIAL_BYTES = 65_536
@@ -192,10 +192,13 @@ def _checked(document: Document, folder: Path) -> Config | None:
             document.add(key, words)
 
     def add_refused(key: Key, words: str, *others: Key) -> None:
-        add(document.written(key), refused(document, key, words), *others)
+        if len(document.problems) <= MAX_PROBLEMS:
+            add(document.written(key), refused(document, key, words), *others)
 
     data = document.data or {}
     for _ in range(MAX_ROUNDS):
+        if len(document.problems) > MAX_PROBLEMS:
+            return None
         try:
             config = Config.model_validate(data, context=folder)
             break
@@ -206,13 +209,13 @@ def _checked(document: Document, folder: Path) -> Config | None:
             missing = found[key]["type"] == "missing"
             add(key if missing else document.written(key), sentence(found[key], key, document))
             data = _without(data, key[:-1] if missing else key)
-        if len(found) > MAX_PROBLEMS:
-            return None
         document.wrong |= set(found)
     else:
         return None
     check_together(config, add_refused)
     for key, path in absent(config):
+        if len(document.problems) > MAX_PROBLEMS:
+            break
         # The alarm would show it, and what stands there in place of a path may be a password.
         if any(path not in written for written in filled_under(document, document.written(key))):
             add_refused(key, "it is not there")

@@ -21,7 +21,7 @@ from edge.errors import ConfigProblem
 
 MAX_BYTES = 1_000_000  # of a file
 MAX_DEPTH = 20
-MAX_VALUES = 20_000  # with all aliases written out
+MAX_VALUES = 5_000  # with all aliases written out; a hundred cameras with everything set need fewer
 MAX_TEXT = 4096  # characters of a key or value; some checks take the square of it in time
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})

@@ -1,5 +1,6 @@
 """YAML as people write it, and as it goes wrong: every value is text, every fault has its line and a sentence."""
 
+import cProfile
 import os
 import re
 import time
@@ -8,7 +9,7 @@ import pytest
 
 from edge.config import load_config
 from edge.config.load import MAX_PROBLEMS
-from edge.config.yaml_tree import MAX_DEPTH, parse
+from edge.config.yaml_tree import MAX_DEPTH, MAX_VALUES, parse
 from edge.errors import ConfigError
 from edge.settings import Settings
 from tests.helpers.config_text import made, problems
@@ -120,7 +121,7 @@ def test_aliases_cannot_grow_without_bounds():
     wide = f"a: &a {{{keys}}}\nb: {{<<: [{', '.join(['*a'] * 9000)}]}}\n"
     began = time.perf_counter()
     assert "merge keys" in problems(wide)[0]
-    assert "more than 20000 values" in problems(laughs)[0]
+    assert f"more than {MAX_VALUES} values" in problems(laughs)[0]
     assert "merge keys" in problems(merges)[0]
     assert time.perf_counter() - began < 20.0
 
@@ -130,12 +131,12 @@ def test_aliases_cannot_grow_without_bounds():
     [
         "detect: {fps: '" + "a" * 900_000 + "'}\n",
         "bell: '" + "a://" * 200_000 + "'\n",
-        "".join(f"key{number}: 1\n" for number in range(19_000)),
-        "detect:\n" + "".join(f"  k{number}: 1\n" for number in range(19_000)),
+        "".join(f"key{number}: 1\n" for number in range(MAX_VALUES - 100)),
+        "detect:\n" + "".join(f"  k{number}: 1\n" for number in range(MAX_VALUES - 100)),
         "{" + "x," * 400_000 + "}",
         "bell: 1\n" * 100_000,
         "events: '" + "${" * 400_000 + "'\n",
-        "notify:\n" + "".join(f"  - json://h{number}\n" for number in range(19_000)),
+        "notify:\n" + "".join(f"  - json://h{number}\n" for number in range(MAX_VALUES - 100)),
     ],
     ids=["number", "switch", "keys", "deeper keys", "flow", "twice", "names", "addresses"],
 )
@@ -147,7 +148,31 @@ def test_no_text_holds_up_the_alarm_that_reads_it_again(text):
     assert time.process_time() - began < 15.0
 
 
-def test_of_very_many_mistakes_the_first_are_told():
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("", "key{}: 1\n"),
+        ("cameras:\n", "  camera{}: nowhere\n"),
+        ("cameras:\n", "  camera{}: ${{MISSING}}\n"),
+        ("cameras:\n", "  camera{}: ${{GIVEN}}\n"),
+        ("sound:\n  play:\n", "  - ${{GIVEN}}\n"),
+    ],
+)
+def test_four_times_the_mistakes_take_four_times_the_calls(monkeypatch, section, line):
+    """Each mistake was compared with all the others, so the calls grew with the square of their number."""
+    monkeypatch.setenv("GIVEN", "missing.wav")
+
+    def calls(lines: int) -> int:
+        text = section + "".join(line.format(number) for number in range(lines))
+        with cProfile.Profile() as profile:
+            assert len(problems(text)) == MAX_PROBLEMS + 1
+        return sum(each.callcount for each in profile.getstats())
+
+    calls(200)  # what is done once is done
+    assert calls(1600) < 4.5 * calls(400)
+
+
+def test_of_very_many_mistakes_the_first_are_shown():
     found = problems("".join(f"key{number}: 1\n" for number in range(300)))
     assert [each.partition(":")[0] for each in found[:-1]] == [str(line) for line in range(1, MAX_PROBLEMS + 1)]
     assert found[-1] == "and more mistakes than these; mend these first"
