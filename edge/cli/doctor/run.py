@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from edge.alert.redact import scrub
+from edge.background import DeadlineError, call_with_deadline
 from edge.cli.doctor import alerts, cameras, machine, model, packages
 from edge.cli.doctor.findings import CheckResult, broken, fine, unknown
 from edge.cli.doctor.target import Target
@@ -82,26 +81,22 @@ def run_checks(target: Target, checks: Iterable[Check] = CHECKS) -> Iterator[Che
 
 
 def _within_its_time(check: Check, target: Target) -> Iterator[CheckResult]:
-    """Run a check in a thread: a disk or a name server that does not answer holds up nothing but its own line."""
-    found: queue.SimpleQueue[CheckResult | None] = queue.SimpleQueue()
+    """Await each finding for so long: a disk or a name server that does not answer delays nothing but its own line."""
 
-    def look() -> None:
-        try:
-            for finding in check.look(target):
-                found.put(finding)
-        except Exception as error:  # whatever it is: the other checks go on
-            log.debug("a check failed", exc_info=True)
-            words = scrub(f"{type(error).__name__}: {error}")
-            found.put(broken(check.name, f"could not be checked because of an internal error ({words})", OUR_FAULT))
-        finally:
-            found.put(None)
+    def looked() -> Iterator[CheckResult]:
+        yield from check.look(target)
 
-    threading.Thread(target=look, name=f"doctor {check.name}", daemon=True).start()
+    findings = looked()
     while True:
         try:
-            finding = found.get(timeout=check.limit_s)
-        except queue.Empty:
+            finding = call_with_deadline(lambda: next(findings, None), check.limit_s, f"doctor {check.name}")
+        except DeadlineError:
             yield unknown(check.name, f"gave no answer within {check.limit_s:g} s", "try again when the machine rests")
+            return
+        except (Exception, SystemExit) as error:  # whatever it is: the other checks go on
+            log.debug("a check failed", exc_info=True)
+            words = scrub(f"{type(error).__name__}: {error}")
+            yield broken(check.name, f"could not be checked because of an internal error ({words})", OUR_FAULT)
             return
         if finding is None:
             return
