@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from edge.cli.commands import COMMANDS, help_text
-from edge.cli.help_page import use_page
+from edge.cli.help_page import HELP, command_group, use_page
 from edge.cli.leave import INTERRUPTED, leave, nobody_reads, not_written, unwritable
 from edge.errors import BearAlarmError, MissingExtraError
 from edge.installing import extra
@@ -54,7 +54,6 @@ TRAIN_EXTRA = {
 
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyGroup(TyperGroup):
@@ -123,7 +122,7 @@ def as_command(name: str, found: Any) -> Any:
         group = get_command(found)
         group.name = name
         return use_page(group)
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
+    alone = command_group()
     alone.command(name=name)(found)
     return use_page(get_command(alone))
 

@@ -6,7 +6,6 @@ python -m edge.cli.bench MODEL [float]      the peak memory of a process that do
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import random
 import subprocess
@@ -25,6 +24,7 @@ import typer
 from numpy.typing import NDArray
 
 from edge.camera import open_source
+from edge.cli.output import print_json
 from edge.cli.progress import counted
 from edge.detect.classifier import Classifier
 from edge.detect.crops import cut_all
@@ -313,7 +313,10 @@ def bench(
     found = measure(
         [find(model), *map(find, against or [])], seconds, say=lambda rounds: track(rounds, "measuring, rounds")
     )
-    print(json.dumps(report(found), indent=2, ensure_ascii=False) if as_json else bench_text(found))
+    if as_json:
+        print_json(report(found))
+    else:
+        print(bench_text(found))
 
 
 def report(found: Bench) -> dict[str, Any]:

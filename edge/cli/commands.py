@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "events": (
         "Watch for bears",
         "List what happened, keep or hand out its pictures.",
-        "edge.cli.events:app",
+        "edge.cli.events.command:app",
     ),
     "service": (
         "Watch for bears",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.alert.sound import NAMES
+from edge.cli.help_page import command_group
+from edge.cli.output import print_json
 from edge.cli.progress import counted
 from edge.config import BESIDE, SYSTEM, find_config
 from edge.errors import ConfigError, ConfigProblem, OptionError
@@ -29,13 +30,7 @@ log = logging.getLogger(__name__)
 MODE = 0o640  # an address may hold a password
 MAX_TRIES = 3
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Write a config to begin with, or check one.",
-)
+app = command_group(no_args_is_help=True, help="Write a config to begin with, or check one.")
 
 
 @app.command()
@@ -87,7 +82,7 @@ def check(
     except ConfigError as error:
         if as_json:
             problems = [asdict(each) for each in error.problems]
-            print(json.dumps({"file": str(path), "fine": False, "problems": problems}, indent=2, ensure_ascii=False))
+            print_json({"file": str(path), "fine": False, "problems": problems})
         else:
             # As compilers do it, so that an editor finds the lines.
             print("\n".join(error.lines), file=sys.stderr)
@@ -96,7 +91,7 @@ def check(
     if not loaded.settings.cameras:
         warnings.append("cameras: there is none, so `bear-alarm watch` needs a SOURCE on the command line")
     if as_json:
-        print(json.dumps(_facts(path, loaded.settings, warnings), indent=2, ensure_ascii=False))
+        print_json(_facts(path, loaded.settings, warnings))
         return
     for warning in warnings:
         log.warning("%s", warning)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
-import textwrap
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.cli.help_page import command_group
+from edge.cli.output import line_width, print_json, wrapped
 from edge.errors import ModelError, OptionError
 
 if TYPE_CHECKING:
@@ -25,13 +24,7 @@ log = logging.getLogger(__name__)
 LABEL = 14  # characters before what a line says; with a digest behind it, 80
 MAX_NAMED = 2  # sources and licences that are named
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Show, check or choose the model file.",
-)
+app = command_group(no_args_is_help=True, help="Show, check or choose the model file.")
 
 ModelArgument = Annotated[
     str | None, typer.Argument(metavar="[MODEL]", help="Model file (default: the one the alarm would use).")
@@ -46,7 +39,7 @@ def show(
     """Print a model's card: what it knows, how well, on what it was measured, and its licence."""
     classifier = _open(model)
     if as_json:
-        print(json.dumps(facts(classifier), indent=2, ensure_ascii=False))
+        print_json(facts(classifier))
     else:
         print(card_text(classifier))
 
@@ -183,12 +176,7 @@ def card_text(classifier: Classifier) -> str:
 def row(name: str, words: str) -> list[str]:
     """Return a label and what it says, wrapped beside it."""
     first, rest = f"  {name + ' ':<{LABEL}}", " " * (LABEL + 2)
-    return textwrap.wrap(words, width(), initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
-
-
-def width() -> int:
-    """Characters a line: the terminal's, at least 60 and at most 100."""
-    return max(60, min(100, shutil.get_terminal_size().columns))
+    return wrapped(words, line_width(), first, rest)
 
 
 def most(counts: dict[str, int]) -> str:
@@ -245,7 +233,7 @@ def schema(
     ],
 ) -> None:
     """Print the JSON Schema of events, of the model card or of the config."""
-    print(json.dumps(_schema(what), indent=2, ensure_ascii=False))
+    print_json(_schema(what))
 
 
 def _schema(what: What) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli.help_page import command_group
+from edge.cli.output import print_json
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -16,13 +17,7 @@ if TYPE_CHECKING:
     from edge.settings import Settings
 
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Start at boot and restart after any failure.",
-)
+app = command_group(no_args_is_help=True, help="Start at boot and restart after any failure.")
 
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Show the steps; do nothing.")]
 
@@ -80,7 +75,10 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     host = machine()
     need_systemd(host)
     state = ask(host)
-    print(json.dumps(state.facts(), indent=2, ensure_ascii=False) if as_json else shown(state))
+    if as_json:
+        print_json(state.facts())
+    else:
+        print(shown(state))
     raise typer.Exit(state.code)
 
 

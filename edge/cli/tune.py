@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import shlex
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.cli.options import ConfigOpt, config_for, settings_of
+from edge.cli.output import print_json
 from edge.cli.progress import counted
 from edge.errors import OptionError, SourceError
 from edge.local_time import lasting
@@ -131,7 +131,7 @@ def tune(
         )
     found = choose(heard, rule, levels, wanted)
     if as_json:
-        print(json.dumps(report(found, classifier.name, fps), indent=2, ensure_ascii=False))
+        print_json(report(found, classifier.name, fps))
         return
     print(f"{classifier.name} at {fps:g} frames a second")
     print(tuned_text(found, len(heard) - len(replayed), len({one.clip for one in replayed})))

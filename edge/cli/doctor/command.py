@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli.doctor.findings import CheckResult, lines_of, verdict
+from edge.cli.output import line_width, print_json
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NEEDED = ("numpy", "pydantic", "pyyaml", "psutil")  # by the doctor too
-MIN_WIDTH, MAX_WIDTH = 60, 110
+MAX_COLUMNS = 110
 
 
 def doctor(
@@ -79,8 +78,7 @@ def doctor(
             log.warning("%s is not written, which needs that too: send these lines instead.", bundle)
     if as_json:
         findings = [asdict(each) for each in found]
-        document = {"schema_version": 1, "kind": "doctor", "verdict": verdict(found), "findings": findings}
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json({"schema_version": 1, "kind": "doctor", "verdict": verdict(found), "findings": findings})
     else:
         print(f"\n{verdict(found)}")
     if bundle and target:
@@ -152,8 +150,8 @@ class _Progress:
         if finding.group != self._group:
             print(f"{'' if not self._group else chr(10)}{finding.group}")
             self._group = finding.group
-        width = max(MIN_WIDTH, min(MAX_WIDTH, shutil.get_terminal_size().columns))
-        for line in lines_of(finding, width, encoding=sys.stdout.encoding or "ascii", colour=self._colour):
+        width, encoding = line_width(MAX_COLUMNS), sys.stdout.encoding or "ascii"
+        for line in lines_of(finding, width, encoding=encoding, colour=self._colour):
             print(line, flush=True)
 
 

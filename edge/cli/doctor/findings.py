@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from edge.cli.output import wrapped
 
 State = Literal["fine", "doubt", "broken", "unknown"]
 
@@ -78,18 +79,6 @@ def lines_of(finding: CheckResult, width: int, *, encoding: str, colour: bool) -
     if not signs:
         lines = [line.encode(encoding, "replace").decode(encoding) for line in lines]
     return lines
-
-
-def wrapped(words: str, width: int, indent: str, further: str) -> list[str]:
-    """Wrap lines between words, which are never cut: a path or a command is copied as it stands."""
-    return textwrap.wrap(
-        words,
-        width,
-        initial_indent=indent,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [""]
 
 
 def can_be_written(signs: str, encoding: str) -> bool:

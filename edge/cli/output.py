@@ -1,0 +1,31 @@
+"""Print for people and programs: JSON, and text no wider than the terminal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+
+MIN_COLUMNS, MAX_COLUMNS = 60, 100
+
+
+def print_json(document: object) -> None:
+    """Print a document as JSON, for ``--json``."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def line_width(most: int = MAX_COLUMNS) -> int:
+    """Return the terminal's width in characters, at least 60 and at most so many: longer lines are hard to read."""
+    return max(MIN_COLUMNS, min(most, shutil.get_terminal_size().columns))
+
+
+def wrapped(text: str, width: int, indent: str = "", further: str = "") -> list[str]:
+    """Wrap text between words. None is cut, so that a path or a command can be copied."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
