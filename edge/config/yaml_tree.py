@@ -113,11 +113,14 @@ def read_text(path: Path) -> str:
         if not stat.S_ISREG(path.stat().st_mode):
             if str(path) == os.devnull:
                 return ""
-            raise Unreadable(Place(), "a folder, not a file" if path.is_dir() else "no ordinary file")
+            raise Unreadable(
+                Place(),
+                "a folder, not a file; name the file in it" if path.is_dir() else "no ordinary file; name a text file",
+            )
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise Unreadable(Place(), "no such file") from None
+        raise Unreadable(Place(), "no such file; check the path, or write one with `bear-alarm config init`") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         why = (error.strerror if isinstance(error, OSError) else None) or "no path"
         raise Unreadable(Place(), f"it cannot be read ({why})") from None

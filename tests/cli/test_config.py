@@ -92,7 +92,10 @@ def test_check_shows_every_problem_on_a_line_of_its_own(tmp_path):
     assert found["problems"][0] == {
         "line": 4, "column": 5, "key": "cameras.yard.fsp", "sentence": "no such setting; did you mean fps?",
     }  # fmt: skip
-    assert run("config", "check", tmp_path / "no.yml").stderr == f"{tmp_path / 'no.yml'}: no such file\n"
+    assert (
+        run("config", "check", tmp_path / "no.yml").stderr
+        == f"{tmp_path / 'no.yml'}: no such file; check the path, or write one with `bear-alarm config init`\n"
+    )
 
 
 def test_check_finds_the_config_and_shows_no_secrets(tmp_path):

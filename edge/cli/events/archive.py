@@ -38,7 +38,7 @@ def write_zip(incidents: Sequence[PastEvent], state: Path, out: Path, words: str
             os.fsync(file.fileno())
         beside.replace(out)
     except OSError as error:
-        raise OptionError(f"--out {out}: cannot be written ({error.strerror or error})") from None
+        raise OptionError(f"--out {out}: cannot be written ({error.strerror or error}); name another file") from None
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)

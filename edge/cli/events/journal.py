@@ -45,7 +45,8 @@ def open_journal(state: Path | None) -> Iterator[JournalReader]:
         if state is None:
             raise NothingRecordedError(_no_journal(folder)) from None
         if not folder.is_dir():
-            raise OptionError(f"--state {state}: {'is no folder' if folder.exists() else 'no such folder'}") from None
+            what = "is no folder" if folder.exists() else "no such folder"
+            raise OptionError(f"--state {state}: {what}; name the folder of the alarm's journal") from None
         raise OptionError(f"{error}; name the folder of an alarm that has run, or leave --state out") from None
     with journal:
         yield journal

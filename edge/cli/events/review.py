@@ -8,6 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from edge.cli.events.words import named
 from edge.errors import OptionError
 from edge.record.media_store import SAMPLE
 from edge.record.review import Review, Verdict, read_review, write_review
-from edge.schema import BoxXYWH, utc_text
+from edge.schema import utc_text
 
 if TYPE_CHECKING:
     from edge.record.history import PastEvent
@@ -45,11 +46,16 @@ def make_review(
     verdict = verdict_of(confirmed=confirmed, wrong=wrong, unsure=unsure, label=label)
     label = None if label is None else re.sub(r"[\s-]+", "_", label.strip().lower())
     try:
-        return Review(verdict, utc_text(datetime.now(UTC)), label, by or _user(), note or "", _box(box))
+        review = Review(verdict, utc_text(datetime.now(UTC)), label, by or _user(), note or "")
     except ValueError as error:
-        if isinstance(error, OptionError):
-            raise
-        raise OptionError(f"this review makes no sense: {error}") from None
+        raise OptionError(f"this review cannot be used: {error}") from None
+    if box is None:
+        return review
+    try:
+        x, y, w, h = map(float, box.split(","))
+        return replace(review, box_xywh=(x, y, w, h))
+    except ValueError:
+        raise OptionError(f"--box {box!r}: give x,y,width,height as fractions of the frame: 0.4,0.5,0.1,0.2") from None
 
 
 def split_units(words: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -128,15 +134,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a service's user may have no name
         return ""
-
-
-def _box(words: str | None) -> BoxXYWH | None:
-    if words is None:
-        return None
-    try:
-        x, y, w, h = (float(side) for side in words.split(","))
-    except ValueError:
-        raise OptionError(
-            f"--box {words!r}: give x,y,width,height as fractions of the frame: 0.4,0.5,0.1,0.2"
-        ) from None
-    return x, y, w, h
