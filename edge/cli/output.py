@@ -9,9 +9,14 @@ import textwrap
 MIN_COLUMNS, MAX_COLUMNS = 60, 100
 
 
+def json_text(document: object) -> str:
+    """Return a document as JSON for people and programs."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
 def print_json(document: object) -> None:
     """Print a document as JSON, for ``--json``."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(json_text(document))
 
 
 def line_width(most: int = MAX_COLUMNS) -> int:

@@ -49,6 +49,12 @@ def unknown(name: str, words: str, todo: str = "") -> CheckResult:
     return CheckResult(name, "unknown", words, todo)
 
 
+def split_todo(sentence: str, otherwise: str) -> tuple[str, str]:
+    """Split what is wrong from what to do, which our errors have in one sentence with a semicolon."""
+    what, _, todo = sentence.partition("; ")
+    return what, todo or otherwise
+
+
 def verdict(findings: Sequence[CheckResult]) -> str:
     """Write the last line: how many are broken or in doubt and which; "All is well." where none is."""
     wrong = [each for each in findings if each.state == "broken"]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from edge.alert.redact import scrub
 from edge.background import DeadlineError, call_with_deadline
-from edge.cli.doctor import alerts, cameras, machine, model, packages
+from edge.cli.doctor import alerts, board, cameras, model, packages, permissions, pins, service, storage
 from edge.cli.doctor.findings import CheckResult, broken, fine, unknown
 from edge.cli.doctor.target import Target
 
@@ -50,26 +50,26 @@ def check_anyone(target: Target) -> Iterator[CheckResult]:
 CHECKS = (
     Check(packages.GROUP, "packages", packages.check_packages, packages.IMPORT_S + 5),
     Check("Config", "config", check_config),
-    Check("Config", "secrets", machine.check_secrets),
+    Check("Config", "secrets", permissions.check_secrets),
     Check("Model", "model", model.check_model, model.WITHIN_S + 5),
     Check("Cameras", "cameras", cameras.check_cameras, cameras.WITHIN_S + 5),
-    Check("Board", "board", machine.check_board),
-    Check("Board", "power", machine.check_power),
-    Check("Board", "clock", machine.check_clock),
-    Check("Board", "network", machine.check_network),
-    Check("Memory of events", "disk", machine.check_disk),
-    Check("Memory of events", "state folder", machine.check_state),
-    Check("Memory of events", "evidence", machine.check_evidence),
+    Check("Board", "board", board.check_board),
+    Check("Board", "power", board.check_power),
+    Check("Board", "clock", board.check_clock),
+    Check("Board", "network", board.check_network),
+    Check("Memory of events", "disk", storage.check_disk),
+    Check("Memory of events", "state folder", storage.check_state),
+    Check("Memory of events", "evidence", storage.check_evidence),
     Check("Alerts", "sounds", alerts.check_sounds),
-    Check("Alerts", "pins", alerts.check_pins),
+    Check("Alerts", "pins", pins.check_pins),
     Check("Alerts", "commands", alerts.check_commands),
     Check("Alerts", "mqtt", alerts.check_mqtt),
     Check("Alerts", "webhook", alerts.check_webhook),
     Check("Alerts", "notify", alerts.check_people),
     Check("Alerts", "heartbeat", alerts.check_heartbeat),
     Check("Alerts", "nobody", check_anyone),
-    Check("Service", "permissions", machine.check_groups),
-    Check("Service", "service", machine.check_service),
+    Check("Service", "permissions", permissions.check_groups),
+    Check("Service", "service", service.check_service),
 )
 
 
