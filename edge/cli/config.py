@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.alert.sound import NAMES
+from edge.cli.config_questions import asked, found_cameras
 from edge.cli.help_page import command_group
 from edge.cli.output import print_json
 from edge.cli.progress import counted
@@ -23,7 +21,6 @@ from edge.errors import ConfigError, ConfigProblem, OptionError
 
 if TYPE_CHECKING:
     from edge.settings import Settings
-
 
 log = logging.getLogger(__name__)
 
@@ -113,10 +110,10 @@ def summary(settings: Settings) -> str:
     names = [camera.name for camera in settings.cameras]
     cameras = f"{counted(len(names), 'camera')}: {', '.join(names)}" if names else "no camera"
     kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
-    return "; ".join([cameras, f"told: {', '.join(_told(settings)) or 'the terminal'}", kept])
+    return "; ".join([cameras, f"notifies {', '.join(_notified(settings)) or 'the terminal'}", kept])
 
 
-def _told(settings: Settings) -> list[str]:
+def _notified(settings: Settings) -> list[str]:
     from edge.alert.redact import address_of
 
     alerts = settings.alerts
@@ -134,7 +131,7 @@ def _facts(path: Path, settings: Settings, warnings: Sequence[str]) -> dict[str,
         "file": str(path),
         "fine": True,
         "cameras": [camera.name for camera in settings.cameras],
-        "told": _told(settings),
+        "told": _notified(settings),
         "warnings": list(warnings),
         "problems": [],
     }
@@ -178,62 +175,6 @@ def _expanded(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError:
         raise OptionError(f"{path}: no such user's home folder; give the whole path") from None
-
-
-# What ``bear-alarm config init`` asks on a terminal: which camera, and which alerts.
-
-
-DEVICES = Path("/dev")
-MAX_DEVICES = 9  # devices that are offered
-PI_CAMERA = "picamera://0"
-NTFY = "ntfy"
-
-Ask = Callable[[str, str], str]  # a question and the answer that Enter stands for
-
-
-def found_cameras(devices: Path = DEVICES) -> list[str]:
-    """Return sources that may be there: a Raspberry Pi's camera, and each /dev/video*."""
-    pi = [PI_CAMERA] if shutil.which("rpicam-vid") or shutil.which("libcamera-vid") else []
-    try:
-        names = [path.name for path in devices.iterdir() if re.fullmatch(r"video\d+", path.name)]
-    except OSError:
-        names = []
-    return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MAX_DEVICES])]
-
-
-def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
-    """Return the answers to both questions, as ``edge.config.template.template`` takes them."""
-    found = found_cameras()
-    if found:
-        say("Cameras that may be there:")
-        for number, source in enumerate(found, 1):
-            say(f"  {number}  {source}")
-    usual = found[0] if found else "demo"
-    word = ask("Which camera (a number above, /dev/video0, rtsp://…, demo)", usual).strip() or usual
-    source = found[int(word) - 1] if found and word.isdecimal() and 1 <= int(word) <= len(found) else word
-    say("Notify with: a sound (siren, horn, a WAV file), a relay's pin (17), a phone with the ntfy app (ntfy),")
-    say("an address (mailto://…, mqtt://USER:PASSWORD@HOST, https://…), or none.")
-    who = ask("Notify with", "siren").strip()
-    if who.lower() == NTFY:
-        from edge.alert.notify import new_topic
-
-        topic = new_topic()
-        say(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")
-        who = f"ntfy://{topic}"
-    return {"camera": "yard", "source": source} | told(who)
-
-
-def told(word: str) -> dict[str, str]:
-    """Return what of the template an answer belongs to."""
-    if word.lower() in {"", "none", "no", "nobody"}:
-        return {}
-    scheme, sign, _ = word.partition("://")
-    if sign:
-        kinds = {"mqtt": "mqtt", "mqtts": "mqtt", "http": "webhook", "https": "webhook"}
-        return {kinds.get(scheme.lower(), "notify"): word}
-    if word in NAMES or word.lower().endswith(".wav"):
-        return {"sound": word}
-    return {"relay": word} if word[0].isdecimal() else {"sound": word}
 
 
 def at_a_terminal() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,6 @@ from edge.errors import ModelError, OptionError
 if TYPE_CHECKING:
     from edge.detect.card import Parity
     from edge.detect.classifier import Classifier
-
 
 log = logging.getLogger(__name__)
 
@@ -214,37 +212,3 @@ def points(loss: float, *, bound: bool = False) -> str:
     """Return a loss of recall in words: points gained or lost; as an upper bound, at least gained or at most lost."""
     least_or_most = ("at least " if loss < 0 else "at most ") if bound else ""
     return f"{least_or_most}{abs(loss) * 100:.2f} points {'gained' if loss < 0 else 'lost'}"
-
-
-# ``bear-alarm schema``: the JSON Schema of what crosses the border of the program.
-
-
-class What(StrEnum):
-    """Names of the schemas."""
-
-    event = "event"
-    card = "card"
-    config = "config"
-
-
-def schema(
-    what: Annotated[
-        What, typer.Argument(help="event: a line of the event log; card: the model card; config: the config file.")
-    ],
-) -> None:
-    """Print the JSON Schema of events, of the model card or of the config."""
-    print_json(_schema(what))
-
-
-def _schema(what: What) -> dict[str, Any]:
-    if what is What.config:
-        from edge.config.schema import editor_schema
-
-        return editor_schema()
-    from pydantic import TypeAdapter
-
-    from edge.detect.card import Card
-    from edge.schema import Event
-
-    kind: TypeAdapter[Event] | TypeAdapter[Card] = TypeAdapter(Event) if what is What.event else TypeAdapter(Card)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | kind.json_schema()

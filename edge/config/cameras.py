@@ -19,6 +19,7 @@ from edge.errors import SourceError
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "picamera")
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 MASK_GRID = (128, 128)  # points on which it is judged what of a zone masks leave
+
 Add = Callable[..., None]  # the setting, the sentence, and further settings: a mistake in one of them says it all
 
 

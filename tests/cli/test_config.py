@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from edge.alert.notify import guessable
-from edge.cli.config import asked, check, init
+from edge.cli.config import check, init
+from edge.cli.config_questions import asked
 from edge.config.load import load_text
 from edge.config.schema import FILLED, NAME, config_schema, editor_schema, settings
 from edge.config.template import template
@@ -30,7 +31,7 @@ def test_init_writes_what_check_passes(tmp_path):
     assert os.name != "posix" or path.stat().st_mode & 0o007 == 0
     ran = run("config", "check", path)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == f"{path}: fine; 1 camera: yard; told: the terminal; pictures in evidence\n"
+    assert ran.stdout == f"{path}: fine; 1 camera: yard; notifies the terminal; pictures in evidence\n"
     found = json.loads(run("config", "check", path, "--json").stdout)
     assert (found["fine"], found["cameras"], found["problems"]) == (True, ["yard"], [])
 
@@ -107,7 +108,7 @@ def test_check_finds_the_config_and_shows_no_secrets(tmp_path):
     ran = run("config", "check", BEAR_ALARM_CONFIG=str(path))
     assert ran.returncode == 0
     assert ran.stdout.endswith(
-        "; 2 cameras: yard, bins; told: sound siren, relay 17, MQTT at broker:1883, webhook https://h/…, "
+        "; 2 cameras: yard, bins; notifies sound siren, relay 17, MQTT at broker:1883, webhook https://h/…, "
         f"ntfy://…, the file {tmp_path / 'e.jsonl'}; no pictures kept\n"
     )
     found = run("config", "check", path, "--json").stdout
