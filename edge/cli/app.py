@@ -171,14 +171,14 @@ class _StderrHandler(logging.Handler):
 
 
 def configure_logging(*, debug: bool) -> None:
-    """Log to stderr: our own from INFO on, other libraries' from WARNING on; everything when debugging."""
+    """Log to stderr: this program's messages from INFO on, libraries' from WARNING on; everything when debugging."""
     handler = _StderrHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
     if not debug:
         for room in ("edge", "train", "export"):
             logging.getLogger(room).setLevel(logging.INFO)
-        # The C++ libraries write past Python, in the middle of our sentences.
+        # The C++ libraries write past Python, in the middle of other sentences.
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 

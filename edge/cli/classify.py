@@ -38,7 +38,7 @@ OFTEN_MISSED = "bears shorter than a tenth of the picture are often missed"
 
 def classify(
     path: Annotated[list[Path], typer.Argument(help="Pictures, clips, folders (with all folders in them) or a card.")],
-    model: Annotated[str | None, typer.Option(help="Model file. Default: the chosen or the bundled one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
     out: Annotated[Path | None, typer.Option(help="Write results for Timelapse (MegaDetector format 1.6).")] = None,
     table: Annotated[
         Path | None,
@@ -53,7 +53,7 @@ def classify(
 ) -> None:
     """Look for bears in pictures, clips, folders and SD cards.
 
-    Each row is a file, its best label, how likely a bear is in it, and the verdict: BEAR, maybe (half the score that
+    Each row is a file, its best label, how likely a bear is in it, and the result: BEAR, maybe (half the score that
     counts as a bear, or more) or -. A clip counts as its best frame. Files that cannot be read are named and skipped.
     With --out a run that was stopped goes on where it was.
     """
@@ -108,7 +108,7 @@ def classify(
                         log.warning("skipped %s", finding.failure)
                 else:
                     if not printed and not jsonl:
-                        print(f"{'file':<{width}}  {'best label':<12}  score  verdict")
+                        print(f"{'file':<{width}}  {'best label':<12}  score  result")
                     printed += 1
                     print(readable(to_json(finding, row) if jsonl else to_text(finding, row, width)), flush=True)
                 for problem in finding.problems:
@@ -179,16 +179,16 @@ def open_results(
             again = True
         if results.outdated and not again:
             clips = counted(results.outdated, "clip")
-            log.info("%s of %s to look at again: --fps was another; the old file is %s", clips, out, set_aside(out))
+            log.info("%s of %s to look at again: --fps was another; the old file is %s", clips, out, keep_old(out))
         if again:
-            set_aside(out)
+            keep_old(out)
             results, held = Results(out, classifier.card, classifier.name, base, fps), {}
     results.save()
     return results, held
 
 
-def set_aside(file: Path) -> Path:
-    """Keep a file that is to be replaced, as ``….old``; where it lies then."""
+def keep_old(file: Path) -> Path:
+    """Rename a file that is to be replaced to ``….old``; return its new path."""
     return file.replace(file.with_name(file.name + ".old"))
 
 
@@ -244,13 +244,13 @@ def how_counted(card: Card) -> str:
 
 
 def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
-    """Write the CSV file, and say how many of each camera, day and label there are; an old one is kept beside it."""
+    """Write the CSV file, and log how many rows each camera, day and label has; an old file is kept beside it."""
     from edge.detect.survey import csv_bytes
     from edge.files import replace_whole
 
     data = csv_bytes(rows)
     if table.exists():
-        set_aside(table)
+        keep_old(table)
     replace_whole(table, data)
     for line in survey.lines():
         log.info("%s", readable(line))

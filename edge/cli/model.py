@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LABEL = 14  # characters before what a line says; with a digest behind it, 80
+LABEL = 14  # characters of the name before a row; with a digest behind it, 80
 MAX_NAMED = 2  # sources and licences that are named
 
 app = command_group(no_args_is_help=True, help="Show, check or choose the model file.")
@@ -53,7 +53,7 @@ def use(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Model file to use from now on.")] = None,
     bundled: Annotated[bool, typer.Option("--bundled", help="Go back to the model that ships.")] = False,
 ) -> None:
-    """Choose the model that watch and classify use. It is checked first; the one before it is kept."""
+    """Choose the model that watch and classify use. It is checked first; the model before it is saved beside it."""
     from edge.detect.classifier import ENVIRONMENT, chosen, previous
     from edge.files import replace_whole
 
@@ -65,7 +65,7 @@ def use(
     if model is None:
         if own.exists() and usable(own):
             own.replace(before)
-            log.info("the model chosen until now is kept in %s", before)
+            log.info("the model used until now is saved in %s", before)
         own.unlink(missing_ok=True)
         print(verdict(_open(None)))
         log.info("using the model that ships from now on; a running alarm takes it up when it starts again")
@@ -101,7 +101,7 @@ def _open(model: str | None) -> Classifier:
 
 
 def verdict(classifier: Classifier) -> str:
-    """Return one sentence on a model that was accepted."""
+    """Return the result of a check that a model passed."""
     return f"{classifier.path}: good. {classifier.name} {computed(classifier)}"
 
 
@@ -172,7 +172,7 @@ def card_text(classifier: Classifier) -> str:
 
 
 def row(name: str, words: str) -> list[str]:
-    """Return a label and what it says, wrapped beside it."""
+    """Return a row: a name, and words wrapped beside it."""
     first, rest = f"  {name + ' ':<{LABEL}}", " " * (LABEL + 2)
     return wrapped(words, line_width(), first, rest)
 

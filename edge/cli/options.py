@@ -79,23 +79,23 @@ ConfigOpt = Annotated[
 
 
 def config_for(given: Path | None, sources: Sequence[str] = ()) -> Path | None:
-    """Return the config to go by, if any. Raises ConfigError for one that is named and not there.
+    """Return the config to use, if any. Raises OptionError for one that is named and not there.
 
-    One that was only found is left aside, and that is said, where recorded sources are tried out: a demo must not call
-    the neighbours.
+    A config that was only found is not used for recorded sources, and that is logged: a demo must not call the
+    neighbours.
     """
     from edge.config import ENVIRONMENT, find_config
 
     found = find_config(given)
     named = given is not None or bool(os.environ.get(ENVIRONMENT))
     if found and not named and sources and _recorded(sources):
-        log.info("%s is left aside, for this is a recording; --config %s goes by it.", found, found)
+        log.info("%s is not used, because this is a recording; --config %s uses it.", found, found)
         return None
     return found
 
 
 def settings_of(path: Path | None) -> Settings:
-    """Return what the config says, or the defaults where there is none.
+    """Return the settings of the config, or the defaults where there is none.
 
     Raises ConfigError with everything wrong in it.
     """
@@ -129,7 +129,7 @@ def _recorded(sources: Sequence[str]) -> bool:
     try:
         if any(is_live(word) for word in words):
             return False
-    except (OSError, ValueError):  # what is no word for a source is said when it is opened
+    except (OSError, ValueError):  # opening the source raises the error
         return False
     return all(word == "demo" or Path(word).expanduser().exists() or "*" in word for word in words)
 
@@ -257,7 +257,7 @@ def alert_settings(
     for option, urls in (("--mqtt", mqtt), ("--webhook", webhook)):
         if urls and len(urls) > 1:
             raise OptionError(
-                f"{option} is given {len(urls)} times, and only one can be told; --notify may be repeated"
+                f"{option} is given {len(urls)} times, and only one can be used; --notify may be repeated"
             )
     if events and events != "-":
         need_folder(Path(events).expanduser())

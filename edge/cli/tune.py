@@ -88,7 +88,7 @@ def tune(
     wanted, clips = parse_budget(budget), clip or []
     traces = trace or ([] if clips else _configured_trace(config))
     if traces and mask:
-        raise OptionError("--mask changes what is looked at, which no trace can tell; give clips, or leave it out")
+        raise OptionError("--mask changes what is looked at, which no trace can show; give clips, or leave --mask out")
     reels = reels_of(traces, camera) if traces else []
     base, chosen = _as_watched(camera, config, traced=[reel.camera for _, reel in reels])
     settings = CameraSettings(
@@ -173,7 +173,7 @@ def _as_watched(
 
 
 def check_clips(clips: list[str]) -> None:
-    """Check the footage. Raises OptionError for what tells nothing of a rate, SourceError for what is no file."""
+    """Check the footage. Raises OptionError for what shows nothing about a rate, SourceError for what is not a file."""
     from edge.camera.source import DEMO
     from edge.pictures import SUFFIXES
 
@@ -182,7 +182,7 @@ def check_clips(clips: list[str]) -> None:
         path = Path(word).expanduser()
         if word == "demo" or (DEMO.exists() and path.exists() and path.samefile(DEMO)):
             raise OptionError(
-                f"{word} is rendered footage: it shows that the alarm works, and says nothing of how often it is wrong "
+                f"{word} is rendered footage: it shows that the alarm works, and not how often it is wrong "
                 "at your place; give clips of your own camera"
             )
         if not path.is_file():
@@ -205,7 +205,7 @@ def tuned_text(found: Tuned, clips: int, traces: int = 0) -> str:
         mark = "   (as it is)" if level is usual else ""
         at_best = f"{level.seconds:.1f} s or {level.frames} frames"
         lines.append(f"  {level.alarm_at:>10g}  {level.alarms:>6}  {_rate(level.at_most):>16}  {at_best}{mark}")
-    lines += ["  At most: so many there may be at worst, as far as this footage can tell (95 %).", ""]
+    lines += ["  At most: the highest rate that this footage allows (95 %).", ""]
     if found.chosen is usual:
         lines.append(f"At most {budget}: as it is. No option is needed.")
     elif found.chosen:

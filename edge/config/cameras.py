@@ -20,7 +20,7 @@ STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "picamera")
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 MASK_GRID = (128, 128)  # points on which it is judged what of a zone masks leave
 
-Add = Callable[..., None]  # the setting, the sentence, and further settings: a mistake in one of them says it all
+Add = Callable[..., None]  # the setting, the sentence, and further settings: a mistake in one of them is enough
 
 
 def check_cameras(config: Config, add: Add) -> None:

@@ -101,14 +101,14 @@ def _check_notify(config: Config, add: Add) -> None:
     if len(config.notify) > MAX_NOTIFIED:
         add(
             ("notify",),
-            f"more than {MAX_NOTIFIED} addresses; each takes its time at an alarm, so tell a group instead",
+            f"more than {MAX_NOTIFIED} addresses; each takes its time at an alarm, so notify a group instead",
         )
         return
     addresses = [url.strip() for url in config.notify]
     for number, url in enumerate(addresses):
         key: Key = ("notify", number)
         if url in addresses[:number]:
-            add(key, "the same address stands there twice; once is enough")
+            add(key, "the same address is there twice; once is enough")
             continue
         if TWO_ADDRESSES.search(url):
             add(key, "two addresses in one text; give each a line of its own, with - before it")
@@ -122,7 +122,7 @@ def _check_notify(config: Config, add: Add) -> None:
 
 
 def absent(config: Config) -> Iterator[tuple[Key, str]]:
-    """Yield paths that are not there, which is no mistake: the alarm names them and tries again."""
+    """Yield paths that are missing, which is not a mistake: the alarm reports them and tries again."""
     paths: list[tuple[Key, str]] = [(("sound", "play", n), each) for n, each in enumerate(config.sound.play)]
     if config.deterrent.play:
         paths.append((("deterrent", "play"), config.deterrent.play))

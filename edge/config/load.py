@@ -23,7 +23,7 @@ MAX_PROBLEMS = 100  # shown at once, and looked for: each of them is compared wi
 
 @dataclass(frozen=True)
 class Loaded:
-    """A config that can be used, and what of it is in doubt."""
+    """A config that can be used, and warnings about it."""
 
     settings: Settings
     warnings: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ def _checked(document: Document, folder: Path) -> Config | None:
     for key, path in absent(config):
         if len(document.problems) > MAX_PROBLEMS:
             break
-        # The alarm would show it, and what stands there in place of a path may be a password.
+        # The alarm would show it, and it may be a password in place of a path.
         if any(path not in written for written in filled_under(document, document.written(key))):
             add_refused(key, "it is not there")
     return config
@@ -107,7 +107,7 @@ def _touch(one: Key, other: Key) -> bool:
 
 
 def _without(data: Any, key: Key) -> Any:
-    """Return the data without a setting, or without the list it stands in; None where nothing is left of it."""
+    """Return the data without a setting, or without the list around it; None where nothing is left."""
     if not isinstance(data, dict) or not key:
         return None
     word, *rest = key

@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def fill(document: Document, secrets: SecretResolver) -> None:
-    """Fill in the names in all values. A value with a name that stands for nothing is wrong, and left as it is."""
+    """Fill in the names in all values. A value with a name that has no value is wrong, and unchanged."""
 
     def walk(value: Any, key: Key) -> Any:
         if isinstance(value, dict):
@@ -51,9 +51,9 @@ def _filled(text: str, secrets: SecretResolver) -> tuple[str, list[str]]:
             return "${"
         name = match[1]
         if name is None:
-            wrong.append("${ has no } behind it; write ${NAME}, or $${ where it is meant as it is")
+            wrong.append("${ has no } behind it; write ${NAME}, or $${ for the text ${ itself")
         elif not _NAME.fullmatch(name):
-            wrong.append("${…} holds no name (letters, digits, _); write $${ where it is meant as it is")
+            wrong.append("${…} holds no name (letters, digits, _); write $${ for the text ${ itself")
         else:
             try:
                 return secrets[name]
@@ -76,7 +76,7 @@ class SecretResolver:
         self._fault = ""  # of the file
 
     def __getitem__(self, name: str) -> str:
-        """Return what a name stands for. Raises KeyError, with a sentence, where it is nowhere."""
+        """Return the value of a name. Raises KeyError, with a sentence, where it has none."""
         found = os.environ.get(name) or self._credential(name) or self._file.get(name)
         if found:
             return found
@@ -84,7 +84,7 @@ class SecretResolver:
         if os.environ.get(CREDENTIALS):
             places += f", no credential in ${CREDENTIALS}"
         there = "not in" if self.path.exists() else "there is no"
-        raise KeyError(f"${{{name}}} stands for nothing: {places}, and {self._fault or f'{there} {self.path}'}")
+        raise KeyError(f"${{{name}}} has no value: {places}, and {self._fault or f'{there} {self.path}'}")
 
     def _credential(self, name: str) -> str | None:
         folder = os.environ.get(CREDENTIALS)

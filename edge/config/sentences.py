@@ -35,7 +35,7 @@ SHARE_UNITS = {"": 1.0, "%": 0.01}  # of a setting without a unit in its name
 
 
 def key_of(error: ErrorDetails, data: Any) -> Key:
-    """Return the setting that an error is of. In the checked ``data`` one value may stand for a list of it."""
+    """Return the setting that an error is of. In the checked ``data`` one value may be written for a list of it."""
     key: Key = ()
     for part in error["loc"]:
         if part == "[key]" or (isinstance(part, int) and not isinstance(data, list)):
@@ -75,7 +75,7 @@ def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
 
 
 def valued(data: Any, key: Key) -> Any:
-    """Return the value of a setting, or the one value that stands for the section around it."""
+    """Return the value of a setting, or the one value that is written for the section around it."""
     for part in key:
         inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
         if not inside or (isinstance(data, list) and isinstance(part, int) and part >= len(data)):
@@ -92,14 +92,14 @@ def filled_under(document: Document, key: Key) -> list[str]:
 
 
 def refused(document: Document, key: Key, words: str) -> str:
-    """Return what a parser says of a setting, but a sentence of our own where it could quote a secret."""
+    """Return a parser's sentence about a setting, but another where it could quote a secret."""
     written = filled_under(document, key)
     if not written:
         return words if len(words) <= MAX_SENTENCE else words[: MAX_SENTENCE - 2] + " …"
     names = ", ".join(dict.fromkeys(name for each in written for name in re.findall(r"(?<!\$)\$\{[^{}]*\}", each)))
     if key and key[-1] in SOURCES:
-        return f"with what {names} stands for it is no address; {ESCAPED}"
-    return f"with what {names} stands for it cannot be used. {about(key).get('description', '')}".rstrip()
+        return f"with the value of {names} it is not an address; {ESCAPED}"
+    return f"with the value of {names} it cannot be used. {about(key).get('description', '')}".rstrip()
 
 
 def _parsers(error: ErrorDetails, document: Document, key: Key) -> str:

@@ -42,7 +42,7 @@ def test_rows_read_forward_under_a_heading(tmp_path, classify):
     folder = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR, "b.jpg": MAYBE_COLOUR, "c.jpg": TEDDY_COLOUR})
     code, out, err = classify(folder)
     heading, *rows = (line.split() for line in out.splitlines())
-    assert (code, heading[0], heading[-2:]) == (0, "file", ["score", "verdict"])
+    assert (code, heading[0], heading[-2:]) == (0, "file", ["score", "result"])
     assert [(Path(row[0]).name, " ".join(row[1:-2]), row[-1]) for row in rows] == [
         ("a.jpg", "brown bear", "BEAR"),
         ("b.jpg", "brown bear", "maybe"),

@@ -76,7 +76,7 @@ def test_aliases_and_merge_keys_are_taken():
         ("cameras:\n\tyard: 0\n", "2: ", "a tab; YAML wants spaces"),
         ("cameras:\n  yard:\n\t  source: 0\n", "3: ", "a tab; YAML wants spaces"),
         ("bell: no\n\tevents: x\n", "2: ", "a tab; YAML wants spaces"),
-        ("bell: no\nmqtt: a: b\n", "2: ", "a colon where none can stand"),
+        ("bell: no\nmqtt: a: b\n", "2: ", "a colon where none is allowed"),
         ("bell: no\nevents x\nstate: y\n", "2: ", "a colon is missing"),
         ("cameras:\n    yard: 0\n  bins: 1\n", "3: ", "indentation"),
         ("a: 'open\nb: 1\n", "1: ", "a quote begins here that never ends"),
@@ -96,7 +96,7 @@ def test_aliases_and_merge_keys_are_taken():
         ("bell: !!python/object/apply:os.system [ls]\n", "1: ", "ask for a kind of value"),
         ("bell: no\n---\nbell: yes\n", "2: ", "a second document begins here"),
         ("? [a]\n: b\n", "1: ", "a key is one word"),
-        ("cameras: &a\n  b: *a\n", "2: ", "itself a part of"),
+        ("cameras: &a\n  b: *a\n", "2: ", "contains the alias"),
         ("<<: 3\n", "1: ", "a merge key"),
         ("a: " + "[" * 50, "1: ", f"more than {MAX_DEPTH} levels deep"),
         ("a: " + "{b: " * 50, "1: ", f"more than {MAX_DEPTH} levels deep"),
@@ -195,7 +195,7 @@ def test_bytes_that_are_no_text_are_one_sentence(tmp_path):
     assert put(path, "bell: no\n".encode("utf-16")) == ": it is in UTF-16; save it as UTF-8"
     assert put(path, b"bell: no\nevents: a\x00b\n") == ":2: an unprintable sign (U+0000); take it out"
     assert put(path, b"bell: \x1b[0m\n").startswith(":1: an unprintable sign (U+001B)")
-    assert put(path, b"# " + b"x" * 1_000_000) == ": larger than 1 MB; this is no config"
+    assert put(path, b"# " + b"x" * 1_000_000) == ": larger than 1 MB; name a config"
     assert put(path, b"# " + b"x" * 900_000) == ""
 
 

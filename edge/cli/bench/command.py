@@ -11,7 +11,7 @@ from edge.cli.bench.measure import MIN_CROPS, Bench, Cost, Way, measure
 from edge.cli.output import print_json
 from edge.cli.progress import counted
 
-FRAME_S = 0.25  # edge.settings.CameraSettings.frame_s, said as it is there
+FRAME_S = 0.25  # the same as edge.settings.CameraSettings.frame_s
 NEAR = 0.05  # of a ratio: within that, two ways are equally fast
 SLOWED = 1.25
 ENOUGH_ROUNDS = 9  # to say whether it became slower
@@ -89,7 +89,7 @@ def what_follows(found: Bench) -> list[str]:
     else:
         words.append(
             f"A frame is given {crops} crops in any case, which take {crops * frame_s:.2f} s here: fewer frames are "
-            "looked at than are set, and what stands still is found later."
+            "looked at than are set, and an animal that does not move is found later."
         )
     quiet = found.cameras()
     if quiet >= 1.0:
@@ -98,7 +98,7 @@ def what_follows(found: Bench) -> list[str]:
         busy += f", {many} with {crops} (rain)" if crops > MIN_CROPS else ""
         words.append(f"At 10 frames a second it can watch {counted(int(quiet), 'quiet camera')}, {busy}.")
         words.append(
-            "That is worked out from the steps above; `bear-alarm watch CLIP` says what a frame of yours takes."
+            "That is worked out from the steps above; `bear-alarm watch CLIP` shows what a frame of yours takes."
         )
     else:
         words.append(f"At 10 frames a second it cannot watch one camera; {quiet * 10.0:.1g} frames a second it can.")

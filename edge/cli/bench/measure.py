@@ -100,7 +100,7 @@ class Bench:
     seconds: float
 
     def way(self, precision: str | None = None, *, threads: int = 1, crops: int = 1, model: str = "") -> Way | None:
-        """Return the way with these properties; left out, those of the first."""
+        """Return the way with these properties; by default those of the first."""
         wanted = (model or self.ways[0].model, precision or self.ways[0].precision, threads, crops)
         found = (each for each in self.ways if (each.model, each.precision, each.threads, each.crops) == wanted)
         return next(found, None)

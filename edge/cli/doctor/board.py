@@ -15,7 +15,7 @@ from edge.device.sensors import Reading, about
 
 MIN_MEMORY_MB = 150.0  # the alarm with a camera takes about as much
 WEAK_DBM = -75.0  # WiFi: below, it breaks off now and then
-FIRST_RELEASE = datetime(2025, 1, 1, tzinfo=UTC)  # a clock that says less was never set
+FIRST_RELEASE = datetime(2025, 1, 1, tzinfo=UTC)  # a clock that shows less was never set
 COOL = "give it shade, air and a heat sink"
 SUPPLY = "use the board's own power supply and a short, thick cable"
 SET_CLOCK = "join a network for a moment, or set it: sudo timedatectl set-time 'YYYY-MM-DD hh:mm:ss'"
@@ -81,15 +81,17 @@ def check_clock(target: Target, now: datetime | None = None, synced: bool | None
     rtc = any((target.root / "sys/class/rtc").glob("rtc*"))
     shown = f"{now.astimezone():%Y-%m-%d %H:%M}"
     if now < FIRST_RELEASE:
-        yield broken("clock", f"it says {shown}, so it was never set", SET_CLOCK)
+        yield broken("clock", f"it shows {shown}, so it was never set", SET_CLOCK)
     elif known:
         yield fine("clock", f"{shown}, {clock.how}")
     elif known is None:
         yield unknown("clock", f"{shown}; {clock.how}")
     elif rtc:
-        yield fine("clock", f"{shown} by the clock on the board; nothing keeps it right now", "compare it with a watch")
+        yield fine(
+            "clock", f"{shown} by the clock on the board; nothing synchronises it now", "compare it with a watch"
+        )
     else:
-        words = f"{shown}; nothing keeps it, and it stands still without power: events will have wrong times"
+        words = f"{shown}; nothing synchronises it, and it stops without power: events will have wrong times"
         yield doubt("clock", words, f"{SET_CLOCK}; a clock with a battery (RTC) helps where there is no network")
     if rtc:
         yield fine("board clock", "there is one that goes on without power (if its battery is in)")
@@ -102,7 +104,7 @@ def _zone(target: Target) -> CheckResult:
     alerts = target.settings.alerts
     hours = alerts.deterrent_hours or any(each.settings.schedule for each in target.cameras)
     name, offset = datetime.now().astimezone().strftime("%Z %z").rsplit(" ", 1)
-    if hours and not time.timezone and not time.daylight:  # London's winter is no UTC
+    if hours and not time.timezone and not time.daylight:  # London's winter is not UTC
         todo = "sudo timedatectl set-timezone Europe/Ljubljana, or whatever yours is; then restart the alarm"
         return doubt("time zone", f"{name}, and schedules count in it", todo)
     return fine("time zone", f"{name} ({offset})")
@@ -129,6 +131,6 @@ def check_network(target: Target) -> Iterator[CheckResult]:
     if alerts.remote and not sensors.leads_out():
         yield doubt(
             "network",
-            "nothing leads out of this device, and somebody is to be told over a network",
+            "this device has no way to a network, and somebody is notified over one",
             "join it to a network; until then events wait in the journal, and what makes a noise works",
         )

@@ -31,7 +31,7 @@ CPU = ("model name", "Hardware", "Revision", "Model", "CPU implementer", "CPU pa
 
 
 def write(path: Path, target: Target, findings: Sequence[CheckResult]) -> list[tuple[str, int, str]]:
-    """Write it, and list its files with their bytes and what they hold. Raises OptionError where it cannot be."""
+    """Write the zip; return its files with their bytes and contents. Raises OptionError where it cannot be written."""
     redactor = Redactor(secrets_of_device(target.config), names_of_device())
     buffer, contents = io.BytesIO(), []
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
@@ -75,7 +75,7 @@ def _machine(target: Target) -> dict[str, Any]:
 
 
 def _events(target: Target, redactor: Redactor) -> list[str]:
-    """Read the newest, the oldest of them first; nothing where there is no journal that could be read."""
+    """Read the newest events, the oldest of them first; none where no journal can be read."""
     from edge.record.history import ReadOnly
 
     try:
@@ -93,7 +93,7 @@ def _events(target: Target, redactor: Redactor) -> list[str]:
 
 
 def _log(redactor: Redactor) -> list[str]:
-    """Read what the service said, without the host's name."""
+    """Read the service's log, without the host's name."""
     words = ["journalctl", f"--unit={NAME}", f"--lines={LOG_LINES}", "--no-pager", "--quiet", "--no-hostname"]
     try:
         ended = run([*words, "--output=short-iso"], LOG_S)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[3]  # where ``edge`` lies
+ROOT = Path(__file__).parents[3]  # the folder of ``edge``
 LINE_MAX_CHARS = 400  # kept of a last line
 SPARE_S = 5.0  # that a child may go on for where the doctor was killed
 KILLED = {

@@ -41,7 +41,7 @@ def doctor(
             help="Config to look at (default: $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml).",
         ),
     ] = None,
-    state: Annotated[Path | None, typer.Option(readable=False, help="Folder the alarm keeps its journal in.")] = None,
+    state: Annotated[Path | None, typer.Option(readable=False, help="Folder of the alarm's journal.")] = None,
     no_camera: Annotated[bool, typer.Option("--no-camera", help="Try no camera.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     bundle: Annotated[
@@ -95,7 +95,7 @@ def first() -> Iterator[CheckResult]:
 
 
 def admitted(source: list[str], config: Path | None, state: Path | None, *, try_cameras: bool) -> Target:
-    """Describe the device with what its config says; with the defaults where that has mistakes."""
+    """Return the device with its config's settings; with the defaults where the config has mistakes."""
     from edge.cli.doctor.target import Target
     from edge.config import load_config
     from edge.errors import ConfigError
@@ -157,7 +157,7 @@ class _Progress:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence our log: what the parts say while they are tried is in the findings."""
+    """Silence the log: the findings have what the parts log while they are tried."""
     ours = logging.getLogger("edge")
     before = ours.level
     if before > logging.DEBUG:
@@ -173,7 +173,7 @@ def check_place(path: Path) -> None:
     if path.suffix.lower() != ".zip":
         raise OptionError(f"{path}: a bundle is a zip; name it something.zip")
     if path.is_dir() or (path.exists() and not _is_bundle(path)):
-        raise OptionError(f"{path}: is there already and is no bundle of the doctor's; name another file")
+        raise OptionError(f"{path}: exists and is not a bundle of the doctor's; name another file")
     if not path.absolute().parent.is_dir():
         raise OptionError(f"{path}: its folder is not there; make it, or name another")
 

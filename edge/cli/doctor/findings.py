@@ -56,7 +56,7 @@ def split_todo(sentence: str, otherwise: str) -> tuple[str, str]:
 
 
 def verdict(findings: Sequence[CheckResult]) -> str:
-    """Write the last line: how many are broken or in doubt and which; "All is well." where none is."""
+    """Return the result in one line: how many are broken or in doubt and which; "All is well." where none is."""
     wrong = [each for each in findings if each.state == "broken"]
     doubted = [each for each in findings if each.state == "doubt"]
     if not wrong and not doubted:

@@ -108,7 +108,7 @@ def _open_to_all(path: Path) -> bool:
 
 
 def _holds_secrets(config: Path, settings: Settings) -> bool:
-    """Return whether a secret of the settings stands in the file itself, and not as ``${NAME}``."""
+    """Return whether a secret of the settings is in the file itself, and not as ``${NAME}``."""
     alerts = settings.alerts
     found = [alerts.webhook, alerts.webhook_secret, alerts.mqtt and alerts.mqtt.password, *alerts.notify]
     found += [each.source for each in settings.cameras if "@" in each.source]

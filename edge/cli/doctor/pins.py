@@ -1,4 +1,4 @@
-"""The pins of relays and lamps: there and free, as the kernel says; none is switched."""
+"""The pins of relays and lamps: whether the kernel has them, and free. None is switched."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def header(root: Path, ask: Ask) -> Path | None:
 
 
 def line(chip: Path, number: int, ask: Ask) -> Line:
-    """Ask how it stands with one pin, as BCM numbers them. Raises OSError where there is no such pin."""
+    """Ask whether one pin is used, by its BCM number. Raises OSError where there is no such pin."""
     question = bytearray(LINE_BYTES)
     struct.pack_into("=I", question, 64, number)
     answer = _asked(chip, GET_LINE, question, ask)

@@ -39,7 +39,7 @@ COMMON_NAMES = frozenset({"root", "pi", "user", "admin", "ubuntu", "debian", "ra
 
 
 class Redactor:
-    """Hides what is secret here, wherever it stands."""
+    """Hides this device's secrets in any text."""
 
     def __init__(self, secrets: Iterable[str] = (), names: Iterable[str] = ()) -> None:
         self._secrets = tuple({each for each in secrets if each})
@@ -47,7 +47,7 @@ class Redactor:
         self._names = re.compile(rf"\b(?:{words})\b") if words else None
 
     def line(self, words: str, *, versions: bool = False) -> str:
-        """Cut a line to 300 characters without secrets, public addresses and names of people.
+        """Return a line without secrets, public addresses and names of people.
 
         ``versions``: four numbers with dots between are the version of a package there, and no address.
         """
@@ -72,7 +72,7 @@ class Redactor:
         try:
             return json_text(self._shown(_parsed(text), ())) + "\n"
         except (ValueError, RecursionError):
-            return "# it is no YAML that can be read, so nothing of it is shown\n"
+            return "# this is not readable YAML, so nothing of it is shown\n"
 
     def _shown(self, value: Any, path: tuple[str, ...]) -> Any:
         from edge.config.schema import pattern, settings
@@ -86,7 +86,7 @@ class Redactor:
             return value
         if path[:1] == ("cameras",) and CAMERA.fullmatch(text):
             return value
-        # An unknown key may hold a telephone number; what stands for a whole section (`mqtt: …`) is an address.
+        # An unknown key may hold a telephone number; the value of a whole section (`mqtt: …`) is an address.
         here = pattern(path)
         setting = here in settings() and not any(each[:-1] == here for each in settings())
         if setting and not any(map(SECRET_KEY.search, path)) and "://" not in text and "@" not in text:
@@ -135,7 +135,7 @@ def _parsed(text: str) -> Any:
 
 
 def _secret_values(text: str) -> Iterator[tuple[str, str]]:
-    """Find what stands behind keys that name secrets in a config, which may be full of mistakes."""
+    """Find the values of keys that name secrets in a config, which may be full of mistakes."""
     try:
         found = list(_leaves(_parsed(text), ""))
     except (ValueError, RecursionError):

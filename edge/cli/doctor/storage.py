@@ -18,7 +18,7 @@ from edge.errors import OptionError
 from edge.files import JOURNAL
 
 MAX_CHECKED_BYTES = 200 << 20  # a larger journal takes too long to look through
-LONG_UP_S = 86_400.0  # a shorter time tells little of a day
+LONG_UP_S = 86_400.0  # a shorter time shows little of a day
 OTHER_FOLDER = "check the folder, and name another with --state"
 NEW_CARD = "keep a copy of what matters, and put in a new card or disk"
 
@@ -35,15 +35,17 @@ def check_disk(target: Target) -> Iterator[CheckResult]:
         words = f"{mount.folder} is read-only, so no event outlives the power"
         yield broken("disk", words, f"see `dmesg` for why; then sudo mount -o remount,rw {mount.folder}")
     elif mount and mount.fleeting:
-        words = f"{state} lies in memory ({mount.kind}): what is written there is gone with the power"
+        words = f"{state} is in memory ({mount.kind}): what is written there is lost without power"
         if mount.overlaid:
-            words = f"{state} lies in an overlay: what is written there is mostly gone with the power, or the container"
+            words = (
+                f"{state} is in an overlay: what is written there is mostly lost without power, or with the container"
+            )
         yield doubt("disk", words, "name a state folder on a card or disk with --state")
     least, free = target.settings.health.low_disk_mb, sensors.free_mb(state)
     if free is None:
         yield unknown("room", f"{state}: the disk does not say how much is free")
     elif free < least:
-        yield doubt("room", f"{free:.0f} MB are free at {state}, less than {least:g}", "throw away what is not needed")
+        yield doubt("room", f"{free:.0f} MB are free at {state}, less than {least:g}", "delete what is not needed")
     else:
         yield fine("room", f"{free:.0f} MB are free at {state}")
     disk = sensors.disk_of(target.root, mount) if mount else None
@@ -62,7 +64,7 @@ def _health(disk: sensors.Disk, *, up_s: float) -> Iterator[CheckResult]:
         yield doubt(f"disk {disk.part}", words, f"sudo fsck -f /dev/{disk.part} while it is not mounted; {NEW_CARD}")
     if disk.worn:
         sound = False
-        yield doubt(f"disk {disk.name}", "it says itself that it is nearly worn out", NEW_CARD)
+        yield doubt(f"disk {disk.name}", "it reports that it is nearly worn out", NEW_CARD)
     if sound:
         what = " ".join(each for each in (disk.kind, disk.model, disk.made) if each)
         day = ""
@@ -97,14 +99,18 @@ def check_evidence(target: Target) -> Iterator[CheckResult]:
     yield from of_service(target, "evidence", folder)
     free = sensors.free_mb(folder)
     if kept.quota_mb and free is not None and folder.is_dir():
-        lies = _bytes_in(folder) / 1e6
-        if lies + free < kept.quota_mb:
-            words = f"it may take {kept.quota_mb:g} MB and there is room for {lies + free:.0f}"
-            yield doubt("quota", words, "set a smaller one, or make room: the oldest goes earlier than you think")
+        used_mb = _bytes_in(folder) / 1e6
+        if used_mb + free < kept.quota_mb:
+            words = f"it may take {kept.quota_mb:g} MB and there is room for {used_mb + free:.0f}"
+            yield doubt(
+                "quota",
+                words,
+                "set a smaller quota, or make room: the oldest evidence is deleted earlier than you expect",
+            )
 
 
 def _bytes_in(folder: Path) -> int:
-    """Add up what lies there; a running alarm may throw something away at this moment."""
+    """Add up the sizes of the files there; a running alarm may delete one at this moment."""
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -169,7 +175,11 @@ def _journal(path: Path, target: Target) -> CheckResult:
             return unknown("journal", *split_todo(str(error), OTHER_FOLDER))
         return broken("journal", *split_todo(str(error), OTHER_FOLDER))
     if whole not in (True, "ok"):
-        return broken("journal", f"{path} is damaged ({whole})", "start the alarm: it puts it aside, and goes on")
+        return broken(
+            "journal",
+            f"{path} is damaged ({whole})",
+            "start the alarm: it renames the damaged journal, and begins a new one",
+        )
     words = f"{count} event{'s' * (count != 1)}, {waiting} waiting to be sent"
     if parked:
         words += f", {parked} refused for good"

@@ -3,7 +3,7 @@
 command   the commands and their options
 journal   open the journal, and find events in it
 evidence  the folders of an event's pictures and clips
-review    what a person says of an event
+review    what a person saw in an event
 listing   one line for each event
 details   all of one event, in words
 facts     the same for ``--json``

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.record.history import Delivery, EventRow, PastEvent
     from edge.record.review import Review
 
-LABEL = 12  # characters before what a line says
+LABEL = 12  # characters of the name before a row
 MAX_PLACES = 6  # of the path, in words
 
 

@@ -1,4 +1,4 @@
-"""Review of events and random negatives: what a person says of them, for the next model to learn from."""
+"""Review of events and random negatives: what a person saw in them, for the next model to learn from."""
 
 from __future__ import annotations
 
