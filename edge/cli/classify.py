@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli.options import ModelOpt
+from edge.cli.output import check_new_file
 from edge.cli.progress import counted
 from edge.errors import OptionError, PictureError
 from edge.files import need_folder
@@ -38,7 +40,7 @@ OFTEN_MISSED = "bears shorter than a tenth of the picture are often missed"
 
 def classify(
     path: Annotated[list[Path], typer.Argument(help="Pictures, clips, folders (with all folders in them) or a card.")],
-    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
+    model: ModelOpt = None,
     out: Annotated[Path | None, typer.Option(help="Write results for Timelapse (MegaDetector format 1.6).")] = None,
     table: Annotated[
         Path | None,
@@ -141,13 +143,11 @@ def check_options(files: list[Path], out: Path | None, table: Path | None, fps: 
         raise OptionError(f"--fps {fps:g}: give the frames to look at in each second of a clip, such as 1 or 0.5")
     if out is not None and table is not None and out.resolve() == table.resolve():
         raise OptionError(f"{out}: --out and --csv name the same file; name two")
-    if table is not None and table.is_file() and not force:
-        raise OptionError(f"{table}: exists already; name another --csv file or replace this one with --force")
     for file, option, example in ((out, "--out", "results.json"), (table, "--csv", "bears.csv")):
         if file is None:
             continue
-        if file.is_dir():
-            raise OptionError(f"{file}: {option} names a folder; name a file, such as {file / example}")
+        # An --out file that is there is continued.
+        check_new_file(file, example, option=option, force=force or file is out)
         if file.exists() and any(map(file.samefile, files)):
             raise OptionError(f"{file}: is one of the files to look at; name another {option} file, such as {example}")
         need_folder(file)

@@ -14,7 +14,7 @@ import typer
 
 from edge.cli.config_questions import asked, found_cameras
 from edge.cli.help_page import command_group
-from edge.cli.output import print_json
+from edge.cli.output import JsonOpt, check_new_file, print_json
 from edge.cli.progress import counted
 from edge.config import BESIDE, SYSTEM, find_config
 from edge.errors import ConfigError, ConfigProblem, OptionError
@@ -40,10 +40,7 @@ def init(
     from edge.files import hand_over
 
     path = _expanded(file)
-    if path.is_dir():
-        raise OptionError(f"{file}: a folder; name a file, such as {file / BESIDE.name}")
-    if path.exists() and not force:
-        raise OptionError(f"{file}: it is there already; name another file, or replace it with --force")
+    check_new_file(path, BESIDE.name, force=force)
     if not path.parent.is_dir():
         raise OptionError(f"{path.parent}: no such folder; make it first")
     if at_a_terminal():
@@ -61,7 +58,7 @@ def check(
         Path | None,
         typer.Argument(metavar="[FILE]", help=f"The config (default: the one found: ./{BESIDE}, {SYSTEM})."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Read a config as `watch` does, and show everything that is wrong with it. Exit code 2 where anything is.
 

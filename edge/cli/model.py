@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.cli.help_page import command_group
-from edge.cli.output import line_width, print_json, wrapped
+from edge.cli.output import JsonOpt, line_width, print_json, wrapped
 from edge.errors import ModelError, OptionError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ ModelArgument = Annotated[
 @app.command()
 def show(
     model: ModelArgument = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Print a model's card: what it knows, how well, on what it was measured, and its licence."""
     classifier = _open(model)

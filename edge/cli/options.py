@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,6 +79,9 @@ ConfigOpt = Annotated[
 ]
 
 
+ModelOpt = Annotated[str | None, typer.Option("--model", help="Model file (default: the chosen or the bundled one).")]
+
+
 def config_for(given: Path | None, sources: Sequence[str] = ()) -> Path | None:
     """Return the config to use, if any. Raises OptionError for one that is named and not there.
 
@@ -120,6 +124,13 @@ def configured(settings: Settings, word: str) -> Camera | None:
     if Path(word).expanduser().exists():
         return None
     return next((camera for camera in settings.cameras if camera.name == word), None)
+
+
+def no_such_camera(name: str, cameras: Sequence[str], where: str) -> OptionError:
+    """Return the error of a --camera that is not among those in the config or the journal (``where``)."""
+    near = get_close_matches(name, cameras, n=1)
+    which = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(cameras)}"
+    return OptionError(f"--camera {name!r}: no such camera in the {where}; {which}")
 
 
 def _recorded(sources: Sequence[str]) -> bool:

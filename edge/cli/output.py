@@ -1,12 +1,20 @@
-"""Print for people and programs: JSON, and text no wider than the terminal."""
+"""What commands write: JSON, text no wider than the terminal, and files that must not replace others."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import textwrap
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.errors import OptionError
 
 MIN_COLUMNS, MAX_COLUMNS = 60, 100
+
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def json_text(document: object) -> str:
@@ -34,3 +42,12 @@ def wrapped(text: str, width: int, indent: str = "", further: str = "") -> list[
         break_long_words=False,
         break_on_hyphens=False,
     ) or [""]
+
+
+def check_new_file(file: Path, example: str, *, option: str = "", force: bool = False) -> None:
+    """Check that a file may be written. Raises OptionError for a folder, and for a file that exists without --force."""
+    name = f"{option} {file}".strip()
+    if file.is_dir():
+        raise OptionError(f"{name}: is a folder; name a file, such as {file / example}")
+    if file.exists() and not force:
+        raise OptionError(f"{name}: is there already; name another file, or replace it with --force")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli.help_page import command_group
-from edge.cli.output import print_json
+from edge.cli.output import JsonOpt, print_json
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def install(
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
+def status(as_json: JsonOpt = False) -> None:
     """Show how the service is. Exit code 0: it runs; 3: it does not; 4: it is not installed."""
     from edge.device.systemd import ask, need_systemd, shown
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.options import ConfigOpt, config_for, configured, settings_of
+from edge.cli.options import ConfigOpt, ModelOpt, config_for, configured, settings_of
 from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def snapshot(
     source: SourceArg = None,
     out: Annotated[Path, typer.Option(help="The picture to write (.jpg or .png).")] = Path("snapshot.jpg"),
     at: Annotated[float | None, typer.Option(min=0.0, help="Seconds into a file (default: 3).")] = None,
-    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
+    model: ModelOpt = None,
     zone: ZoneOpt = None,
     mask: MaskOpt = None,
     config: ConfigOpt = None,

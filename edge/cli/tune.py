@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli.options import ConfigOpt, config_for, settings_of
-from edge.cli.output import print_json
+from edge.cli.options import ConfigOpt, ModelOpt, config_for, no_such_camera, settings_of
+from edge.cli.output import JsonOpt, print_json
 from edge.cli.progress import counted
 from edge.errors import OptionError, SourceError
 from edge.local_time import lasting
@@ -43,7 +43,7 @@ def tune(
         ),
     ] = None,
     budget: Annotated[str, typer.Option(help="False alarms you can bear: 1/day, 1/week, 2/month.")] = "1/week",
-    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
+    model: ModelOpt = None,
     fps: Annotated[
         float | None, typer.Option(min=0.25, max=60.0, help="Frames analysed a second, as you watch. [default: 10]")
     ] = None,
@@ -68,7 +68,7 @@ def tune(
         ),
     ] = None,
     config: ConfigOpt = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Choose how much evidence an alarm needs, against a budget of false alarms.
 
@@ -167,9 +167,9 @@ def _as_watched(
     for each in settings.cameras:
         if each.name == camera:
             return each.settings, settings.model
-    names = ", ".join(each.name for each in settings.cameras)
-    known = f"it has {names}" if names else "there is no config that names cameras; `bear-alarm config init` writes one"
-    raise OptionError(f"--camera {camera}: no such camera in the config; {known}")
+    if not settings.cameras:
+        raise OptionError(f"--camera {camera!r}: no config names a camera; `bear-alarm config init` writes one")
+    raise no_such_camera(camera, [each.name for each in settings.cameras], "config")
 
 
 def check_clips(clips: list[str]) -> None:

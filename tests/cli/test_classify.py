@@ -225,7 +225,10 @@ def test_a_model_and_its_use_are_named_and_no_folder_is_made(tmp_path, classify,
     assert (code, out.is_file()) == (0, True)
     assert "licence: CC0. For tests only." in err
     for option in ("--out", "--csv"):
-        for place, why in ((tmp_path / "new" / "results", "there is no folder"), (tmp_path, "names a folder")):
+        for place, why in (
+            (tmp_path / "new" / "results", "there is no folder"),
+            (tmp_path, "is a folder; name a file"),
+        ):
             code, _, err = classify(folder, option, place)
             assert (code, why in err, err.count("\n")) == (2, True, 1)
     assert not (tmp_path / "new").exists()

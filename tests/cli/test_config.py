@@ -59,11 +59,11 @@ def test_nobody_else_reads_it_not_for_a_moment(tmp_path, monkeypatch):
 def test_init_overwrites_only_when_told_to(tmp_path):
     path = tmp_path / "mine.yml"
     path.write_text("bell: no\n")
-    assert "it is there already; name another file, or replace it with --force" in sentence("config", "init", path)
+    assert "is there already; name another file, or replace it with --force" in sentence("config", "init", path)
     assert path.read_text() == "bell: no\n"
     assert run("config", "init", path, "--force").returncode == 0
     assert "cameras:" in path.read_text()
-    assert "a folder; name a file" in sentence("config", "init", tmp_path)
+    assert "is a folder; name a file" in sentence("config", "init", tmp_path)
     assert "no such folder" in sentence("config", "init", tmp_path / "no" / "x.yml")
 
 

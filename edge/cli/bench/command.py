@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from edge.cli.bench.measure import MIN_CROPS, Bench, Cost, Way, measure
-from edge.cli.output import print_json
+from edge.cli.options import ModelOpt
+from edge.cli.output import JsonOpt, print_json
 from edge.cli.progress import counted
 
 FRAME_S = 0.25  # the same as edge.settings.CameraSettings.frame_s
@@ -18,14 +19,14 @@ ENOUGH_ROUNDS = 9  # to say whether it became slower
 
 
 def bench(
-    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
+    model: ModelOpt = None,
     against: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="Another model file to compare it with; may be repeated.")
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=1.0, max=3600.0, help="How long to measure; five rounds at least.")
     ] = 20.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Measure what the alarm costs on this machine, and which way of running the model is fastest here.
 

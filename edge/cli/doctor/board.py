@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, unknown
 from edge.cli.doctor.target import Target
+from edge.cli.progress import counted
 from edge.device import sensors
 from edge.device.health import hot_from
 from edge.device.sensors import Reading, about
@@ -24,7 +25,7 @@ SET_CLOCK = "join a network for a moment, or set it: sudo timedatectl set-time '
 def check_board(target: Target) -> Iterator[CheckResult]:
     """Check its name, processor and memory."""
     it = about(target.root)
-    parts = [it.board, it.system, f"{it.cores} core{'s' * (it.cores != 1)}", f"{it.memory_mb:.0f} MB"]
+    parts = [it.board, it.system, counted(it.cores, "core"), f"{it.memory_mb:.0f} MB"]
     words = ", ".join(each for each in parts if each)
     if it.half:
         todo = "put a 64-bit system on the card: Raspberry Pi OS Lite (64-bit)"

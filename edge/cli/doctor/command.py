@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli.doctor.findings import CheckResult, lines_of, verdict
-from edge.cli.output import line_width, print_json
+from edge.cli.output import JsonOpt, line_width, print_json
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def doctor(
     ] = None,
     state: Annotated[Path | None, typer.Option(readable=False, help="Folder of the alarm's journal.")] = None,
     no_camera: Annotated[bool, typer.Option("--no-camera", help="Try no camera.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    as_json: JsonOpt = False,
     bundle: Annotated[
         Path | None, typer.Option(help="Also write a zip for a bug report, without secrets and pictures.")
     ] = None,

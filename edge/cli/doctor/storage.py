@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, split_todo, unknown
 from edge.cli.doctor.target import Target
+from edge.cli.progress import counted
 from edge.device import sensors
 from edge.device.systemd import NAME, WRITE, Host, ServiceError, denied
 from edge.errors import OptionError
@@ -180,7 +181,7 @@ def _journal(path: Path, target: Target) -> CheckResult:
             f"{path} is damaged ({whole})",
             "start the alarm: it renames the damaged journal, and begins a new one",
         )
-    words = f"{count} event{'s' * (count != 1)}, {waiting} waiting to be sent"
+    words = f"{counted(count, 'event')}, {waiting} waiting to be sent"
     if parked:
         words += f", {parked} refused for good"
     return fine("journal", words)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edge.cli.events.evidence import check_readable, evidence_of
 from edge.cli.events.words import ID, label_of, moment
+from edge.cli.output import check_new_file
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ def write_zip(incidents: Sequence[PastEvent], state: Path, out: Path, words: str
 
     ``words`` becomes its README.txt. Raises OptionError, also where ``out`` is there and ``force`` is not.
     """
-    if out.is_dir():
-        raise OptionError(f"--out {out}: is a folder; name the file in it, like {out / 'events.zip'}")
-    if out.exists() and not force:
-        raise OptionError(f"--out {out}: is there already; name another file, or replace it with --force")
+    check_new_file(out, "events.zip", option="--out", force=force)
     beside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.cli.options import no_such_camera
 from edge.errors import OptionError
 from edge.files import JOURNAL, SERVICE, state_folder
 
@@ -92,11 +92,9 @@ def parse_since(word: str | None) -> datetime | None:
 
 def check_camera(journal: JournalReader, camera: str | None) -> None:
     """Check that the journal has events of this camera. Raises OptionError."""
-    names = journal.cameras() if camera else []
-    if names and camera not in names:
-        near = get_close_matches(camera or "", names, n=1)
-        which = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
-        raise OptionError(f"--camera {camera!r}: no such camera in the journal; {which}")
+    names = journal.cameras()
+    if camera and names and camera not in names:
+        raise no_such_camera(camera, names, "journal")
 
 
 def no_event(journal: JournalReader, kind: Kind | None, camera: str | None, after: datetime | None) -> str:
