@@ -1,4 +1,4 @@
-"""Run one command: find it, run it, and say what went wrong in one sentence.
+"""Run one command: find it, run it, and print what went wrong in one sentence.
 
 Exit codes: 0 success, 2 the user's input or setup, 1 internal error, 130 interrupted (a command that Ctrl-C ends in
 the ordinary way, as it does ``watch``, catches it and exits 0), 141 broken pipe (``| head``).

@@ -118,7 +118,7 @@ def classify(
                 if results is not None and time.monotonic() - saved > CHECKPOINT_S:
                     results.save()
                     saved = time.monotonic()
-    except BaseException as error:  # whatever ends it early, Ctrl-C first of all: hours may lie behind it
+    except BaseException as error:  # whatever ends it early, mostly Ctrl-C: hours of work may be lost
         part = write_part(table, [rows[name] for name in names.values() if name in rows]) if table else None
         if part or isinstance(error, KeyboardInterrupt):
             log.info("%s", stopped(done, len(todo), out, part, resume=resume))

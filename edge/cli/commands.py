@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     ),
     "events": (
         "Watch for bears",
-        "List what happened, keep or hand out its pictures.",
+        "List what happened; lock, review or export its pictures.",
         "edge.cli.events.command:app",
     ),
     "service": (

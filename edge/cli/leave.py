@@ -8,7 +8,7 @@ from typing import NoReturn
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 NOBODY_READS = 141  # 128 + SIGPIPE
-NOT_WRITTEN = 2  # a full disk is the user's to mend
+NOT_WRITTEN = 2  # the user can make room on a full disk
 
 
 def leave(code: int, words: str | None = None) -> NoReturn:

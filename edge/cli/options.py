@@ -261,7 +261,7 @@ def alert_settings(
         ),
     ] = None,
 ) -> AlertSettings:
-    """Return who is notified: by these options, else by ``base``. Raises OptionError for what makes no sense."""
+    """Return who is notified: by these options, else by ``base``. Raises OptionError for bad combinations."""
     for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
         if word is not None and not word.strip():
             raise OptionError(f"{option} is empty; give it a value, or leave the option out")
@@ -290,8 +290,8 @@ def alert_settings(
         "webhook_secret": webhook_secret or None,
         "notify": tuple(notify or ()),
     }
-    said = {name: value for name, value in given.items() if value is not None and value != ()}
-    found = replace(base or AlertSettings(), **said)
+    named_here = {name: value for name, value in given.items() if value is not None and value != ()}
+    found = replace(base or AlertSettings(), **named_here)
     for option, given_it, used in (
         ("--sound-seconds", sound_seconds is not None, found.sounds),
         ("--sound-device", sound_device is not None, found.sounds or found.deterrent),
@@ -317,7 +317,7 @@ def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
     for option, words in pins:
         number = parse_pin(words, option).number
         if number in seen:
-            raise OptionError(f"{option}: pin {number} is already that of {seen[number]}; a pin can do one thing")
+            raise OptionError(f"{option}: pin {number} is already that of {seen[number]}; give each its own pin")
         seen[number] = f"{option} {words}"
 
 

@@ -34,8 +34,8 @@ def install(
         bool | None,
         typer.Option(
             "--reboot/--no-reboot",
-            help="Let it reboot the machine when nothing else brings its cameras back (default: as the "
-            "configuration says).",
+            help="Let it reboot the machine when nothing else brings its cameras back (default: the "
+            "configuration's reboot).",
         ),
     ] = None,
     dry_run: DryRunOpt = False,
@@ -127,7 +127,7 @@ def _config(given: Path | None) -> Path | None:
 
 
 def _there(path: Path) -> bool:
-    """Return whether it is there, or may be: what may not be looked at is said when it is read."""
+    """Return whether it is there, or may be: reading it raises the error."""
     try:
         return path.is_file()
     except OSError:

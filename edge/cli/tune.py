@@ -228,7 +228,7 @@ def _alarm_at(level: Level) -> float:
 
 
 def _not_supported(found: Tuned) -> list[str]:
-    """Return what the footage cannot say, how much it would take, and what can be done meanwhile."""
+    """Return what the footage cannot show, how much it would take, and what to do meanwhile."""
     usual, quiet, budget = found.levels[0], found.quiet, found.budget
     cannot = f"{budget} is not supported by this footage"
     if found.hours < found.needed_hours:

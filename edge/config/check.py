@@ -51,7 +51,7 @@ def _check_pins(config: Config, add: Add) -> None:
         for number, pin in enumerate(pins):
             key: Key = (*at, number)
             if pin.pin in seen:
-                add(key, f"pin {pin.pin} is already that of {key_text(seen[pin.pin])}; a pin can do one thing")
+                add(key, f"pin {pin.pin} is already that of {key_text(seen[pin.pin])}; give each its own pin")
             seen.setdefault(pin.pin, key)
 
 

@@ -56,7 +56,7 @@ def load_text(text: str, path: Path) -> Loaded:
     if document.problems or config is None:
         found = sorted(set(document.problems), key=lambda each: (each.line, each.column, each.key))
         if len(found) > MAX_PROBLEMS:
-            found[MAX_PROBLEMS:] = [ConfigProblem(0, 0, "", "and more mistakes than these; mend these first")]
+            found[MAX_PROBLEMS:] = [ConfigProblem(0, 0, "", "and more mistakes than these; correct these first")]
         raise ConfigError(path, found)
     return Loaded(settings_of(config), tuple(secrets.warnings))
 

@@ -176,7 +176,7 @@ def template(
 
 
 def quoted(value: str) -> str:
-    """Quote a value so that YAML takes it for text, whatever is in it; ``${NAME}`` stays what it is."""
+    """Quote a value so that YAML reads it as text; ``${NAME}`` is not changed."""
     if re.fullmatch(r"[\w./:-]*[\w/]", value) and value[0] not in "-:" and value not in NULLS:
         return value
     return "'" + value.replace("'", "''") + "'"

@@ -42,7 +42,7 @@ RETYPE = "type ', \" or a space in its place, or put the text in quotes where it
 COMMAS = "within { } put text with commas in quotes, and write numbers with a point"
 TOO_DEEP = f"more than {MAX_DEPTH} levels deep; no setting is"
 TOO_MANY = f"more than {MAX_VALUES} values with all aliases and merge keys (<<) written out; no config needs so many"
-# Words of PyYAML; whether to show where the thing began; and the sentence. The first that fits counts.
+# Words of PyYAML; whether to show where the part began; and the sentence. The first that fits counts.
 EXPLAINED = (
     ("'\\t'", False, "a tab; YAML wants spaces"),
     ("another document", False, "a second document begins here (---); a config is one"),

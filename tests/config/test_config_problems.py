@@ -82,7 +82,7 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("bell: {a: 1}", "1: bell: ", "where on or off is wanted"),
         ("relay: [{pin: 1, active: up}]", "1: relay[1].active: ", "'up' is none of high, low"),
         ("relay: [17, 99]", "1: relay[2]: ", "'99' is no pin"),
-        ("relay: [17, 17:30]", "1: relay[2]: ", "pin 17 is already that of relay.1.; a pin can do one thing"),
+        ("relay: [17, 17:30]", "1: relay[2]: ", "pin 17 is already that of relay.1.; give each its own pin"),
         ("relay: 17\ndeterrent: {play: on, lamps: [17]}", "2: deterrent.lamps[1]: ", "already that of relay"),
         ("deterrent: {lamps: 17}", "1: deterrent.lamps: ", "belongs to a deterrent, and there is none"),
         ("deterrent: {hours: daily 1-2}", "1: deterrent.hours: ", "belongs to a deterrent, and there is none"),

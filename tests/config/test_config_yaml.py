@@ -175,7 +175,7 @@ def test_four_times_the_mistakes_take_four_times_the_calls(monkeypatch, section,
 def test_of_very_many_mistakes_the_first_are_shown():
     found = problems("".join(f"key{number}: 1\n" for number in range(300)))
     assert [each.partition(":")[0] for each in found[:-1]] == [str(line) for line in range(1, MAX_PROBLEMS + 1)]
-    assert found[-1] == "and more mistakes than these; mend these first"
+    assert found[-1] == "and more mistakes than these; correct these first"
 
 
 def put(path, data):

@@ -15,7 +15,7 @@ from edge.cli.progress import counted
 FRAME_S = 0.25  # the same as edge.settings.CameraSettings.frame_s
 NEAR = 0.05  # of a ratio: within that, two ways are equally fast
 SLOWED = 1.25
-ENOUGH_ROUNDS = 9  # to say whether it became slower
+ENOUGH_ROUNDS = 9  # to judge whether it became slower
 
 
 def bench(
@@ -38,7 +38,7 @@ def bench(
     from edge.detect.classifier import find
 
     found = measure(
-        [find(model), *map(find, against or [])], seconds, say=lambda rounds: track(rounds, "measuring, rounds")
+        [find(model), *map(find, against or [])], seconds, progress=lambda rounds: track(rounds, "measuring, rounds")
     )
     if as_json:
         print_json(report(found))

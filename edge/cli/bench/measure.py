@@ -183,12 +183,12 @@ def measure(
     seconds: float,
     *,
     root: Path = Path("/"),
-    say: Callable[[Iterable[int]], Iterable[int]] = iter,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Bench:
     """Measure for so many seconds, five rounds at least; ``models``: the alarm's own, then some to compare it with.
 
-    ``root``: where ``sys`` and ``proc`` lie. ``say`` is given the numbers of the rounds and gives them on, so that it
-    can show them. Raises ModelError, SourceError.
+    ``root``: the folder of ``sys`` and ``proc``. ``progress`` yields the numbers of the rounds, and can show them.
+    Raises ModelError, SourceError.
     """
     machine, before_c = about(root), temperature_c()
     memory = {name: peak_mb(models[0], in_float) for name, in_float in precisions(models[0])}
@@ -203,7 +203,7 @@ def measure(
                     ways.append(Way(classifier.name, name, threads, count))
                     works.append(partial(classifier, steps.crops(classifier.size, count)))
         started = time.monotonic()
-        took = by_turns(works, say(rounds(seconds)))
+        took = by_turns(works, progress(rounds(seconds)))
     read, motion, jpeg, scan, *scored = map(Cost.of, took)
     return Bench(
         machine.board or machine.system or machine.machine,

@@ -121,11 +121,11 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
     up = connection.up
     connection.close(1.0)
     if up:
-        yield fine(name, "the broker is there and lets us in")
+        yield fine(name, "the broker is there and accepts the login")
     elif problem:
         yield broken(name, problem, "correct it in the config, or at the broker")
     else:
-        yield doubt(name, f"the broker took the connection and said nothing for {WITHIN_S:g} s", WAITS)
+        yield doubt(name, f"the broker took the connection and did not answer for {WITHIN_S:g} s", WAITS)
 
 
 def _settled(connection: BrokerConnection, called: threading.Event) -> None:
@@ -214,7 +214,7 @@ def _answers(name: str, url: str, away: str) -> CheckResult:
         return broken(name, *split_todo(str(error), CORRECT))
     except ssl.SSLCertVerificationError as error:
         words = f"{where}: its certificate is not trusted ({error.verify_message})"
-        return broken(name, words, "is this machine's clock right? else mend the certificate")
+        return broken(name, words, "check this machine's clock, then the certificate")
     except OSError as error:
         return doubt(name, f"{where} cannot be reached ({scrub(error_words(error), secrets_of(url))})", away)
     return fine(name, f"{where} answers; nothing was sent")

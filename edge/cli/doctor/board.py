@@ -45,7 +45,7 @@ def check_power(target: Target) -> Iterator[CheckResult]:
     warm = sensors.temperature_c()
     hot = hot_from(target.settings.health.hot_c, Reading(critical_c=sensors.critical_c()))
     if warm is None:
-        yield unknown("temperature", "this machine does not say")
+        yield unknown("temperature", "this machine does not report it")
     elif warm >= hot:
         yield doubt("temperature", f"{warm:.0f} °C; from {hot:g} on the alarm looks at fewer frames", COOL)
     else:
@@ -58,7 +58,7 @@ def check_power(target: Target) -> Iterator[CheckResult]:
     elif whole and whole.undervolted_before:
         yield doubt("voltage", "it was too low since the machine was started", SUPPLY)
     elif low is None:
-        yield unknown("voltage", "this machine does not say")
+        yield unknown("voltage", "this machine does not report it")
     else:
         yield fine("voltage", "as it should be")
     slowed = sensors.throttled(target.root) or (whole is not None and (whole.throttled or whole.capped))
@@ -106,7 +106,7 @@ def _zone(target: Target) -> CheckResult:
     hours = alerts.deterrent_hours or any(each.settings.schedule for each in target.cameras)
     name, offset = datetime.now().astimezone().strftime("%Z %z").rsplit(" ", 1)
     if hours and not time.timezone and not time.daylight:  # London's winter is not UTC
-        todo = "sudo timedatectl set-timezone Europe/Ljubljana, or whatever yours is; then restart the alarm"
+        todo = "sudo timedatectl set-timezone Europe/Ljubljana, or your own; then restart the alarm"
         return doubt("time zone", f"{name}, and schedules count in it", todo)
     return fine("time zone", f"{name} ({offset})")
 

@@ -35,7 +35,7 @@ class Ended:
 
     code: int | None  # exit code, negative for a signal; None: it took too long
     out: bytes
-    last: str  # of what it said on standard error, the last line
+    last: str  # the last line of its standard error
     within_s: float
 
     @property

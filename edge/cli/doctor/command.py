@@ -188,7 +188,7 @@ def _is_bundle(path: Path) -> bool:
 
 
 def packed(path: Path, target: Target, found: list[CheckResult]) -> None:
-    """Write the bundle, and say what is in it."""
+    """Write the bundle, and list its files."""
     from edge.cli.doctor.bundle import write
 
     log.info("%s holds, without secrets:", path)

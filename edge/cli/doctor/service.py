@@ -25,12 +25,12 @@ def check_service(target: Target, host: Host | None = None) -> Iterator[CheckRes
     try:
         now = ask(host, lines=0)
     except ServiceError as error:
-        said = scrub(str(error).partition("did not work: ")[2] or str(error))  # without our long question
+        said = scrub(str(error).partition("did not work: ")[2] or str(error))  # without the long command
         yield unknown("service", f"systemd does not answer ({said})", "see `systemctl status`")
         return
     if not now.installed:
         words = "not installed: the alarm runs only while somebody runs `watch`"
-        yield fine("service", words, f"{INSTALL}, where it shall start by itself")
+        yield fine("service", words, f"to start it at boot: {INSTALL}")
         return
     yield _state(now)
     if not now.enabled:

@@ -44,7 +44,7 @@ def check_disk(target: Target) -> Iterator[CheckResult]:
         yield doubt("disk", words, "name a state folder on a card or disk with --state")
     least, free = target.settings.health.low_disk_mb, sensors.free_mb(state)
     if free is None:
-        yield unknown("room", f"{state}: the disk does not say how much is free")
+        yield unknown("room", f"{state}: the disk does not report how much is free")
     elif free < least:
         yield doubt("room", f"{free:.0f} MB are free at {state}, less than {least:g}", "delete what is not needed")
     else:
@@ -80,7 +80,7 @@ def check_state(target: Target) -> Iterator[CheckResult]:
     try:
         state = target.state
     except OptionError:
-        return  # said of the disk
+        return  # check_disk has reported it
     yield _writable(target, "state folder", state)
     yield from of_service(target, "state folder", state)
     yield _journal(state / JOURNAL, target)
@@ -159,7 +159,7 @@ def _writable(target: Target, name: str, folder: Path) -> CheckResult:
 
 
 def _journal(path: Path, target: Target) -> CheckResult:
-    """Read the journal beside a running alarm."""
+    """Read the journal while an alarm may be writing it."""
     from edge.record.history import WITHDRAWN, JournalReadError, NoJournalError, ReadOnly
 
     try:

@@ -45,7 +45,7 @@ def write_zip(incidents: Sequence[PastEvent], state: Path, out: Path, words: str
 
 def _write(file: Any, incidents: Sequence[PastEvent], state: Path, words: str) -> tuple[int, int]:
     count = gone = 0
-    # A clock that was never set stamps files with 1970, which a zip cannot say.
+    # A clock that was never set stamps files with 1970, which a zip cannot hold.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as made:
         made.writestr("events.jsonl", "".join(f"{row.line}\n" for each in incidents for row in each.told))
         for each in incidents:

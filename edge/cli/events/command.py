@@ -43,7 +43,7 @@ MAX_LISTED = 50  # events listed unless more are asked for
 
 
 class EventsGroup(TyperGroup):
-    """Says what to do with an id where ``show``, ``lock``, ``review`` or another command belongs."""
+    """Suggests what to do with an id where ``show``, ``lock``, ``review`` or another command belongs."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command the words name, or a usage error that suggests the right one."""
@@ -62,7 +62,7 @@ StateOpt = Annotated[
     Path | None,
     typer.Option(
         "--state",
-        readable=False,  # what may not be read is said better here
+        readable=False,  # the journal's own sentence is better
         help=f"Folder of the alarm's journal (default: the config's, ${ENVIRONMENT} or this user's own).",
     ),
 ]
@@ -183,7 +183,7 @@ def export(
     if bool(ids) == bool(since):
         raise OptionError("which events? name their ids, or --since for all from then on (one of the two)")
     if ids and (kind or camera):
-        raise OptionError("--kind and --camera go with --since; the ids already say which events")
+        raise OptionError("--kind and --camera go with --since; with ids leave both out")
     if ids:
         found = find_events(state or ctx.obj, ids)
     else:

@@ -1,4 +1,4 @@
-"""Open the journal, and find events in it. Where there are none, say in one sentence what there is."""
+"""Open the journal, and find events in it. Where there are none, explain in one sentence what there is."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def verdict_of(*, confirmed: bool, wrong: bool, unsure: bool, label: str | None)
 def make_review(
     label: str | None, box: str | None, by: str | None, note: str | None, *, confirmed: bool, wrong: bool, unsure: bool
 ) -> Review:
-    """Return the review, as of now. Raises OptionError where a part of it makes no sense."""
+    """Return the review, as of now. Raises OptionError where a part of it cannot be used."""
     verdict = verdict_of(confirmed=confirmed, wrong=wrong, unsure=unsure, label=label)
     label = None if label is None else re.sub(r"[\s-]+", "_", label.strip().lower())
     try:
@@ -124,7 +124,7 @@ def review_of(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> Review 
 
 def review_text(review: Review) -> str:
     """Return a review in short: ``reviewed: no bear``."""
-    what = {"confirmed": "a bear", "wrong": "no bear", "unsure": "nobody can tell"}
+    what = {"confirmed": "a bear", "wrong": "no bear", "unsure": "not clear"}
     label = (review.label or "").replace("_", " ")
     return f"{REVIEWED}{what.get(review.verdict, label)}"
 
