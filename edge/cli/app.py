@@ -85,7 +85,7 @@ class LazyGroup(TyperGroup):
         formatter.write(help_text())
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Names and one-line help for the shell, from the table alone; options from the group."""
+        """Return names and one-line help for the shell, from the table alone; options from the group."""
         if incomplete.startswith("-"):
             return [item for item in super().shell_complete(ctx, incomplete) if item.value.startswith("-")]
         return [_completion(name, line) for name, (_, line, _) in COMMANDS.items() if name.startswith(incomplete)]

@@ -286,7 +286,7 @@ def sum_up(survey: Survey) -> str:
 
 
 def stopped(done: int, of: int, out: Path | None, part: Path | None = None, *, resume: bool) -> str:
-    """Say what Ctrl-C leaves behind, and how to go on."""
+    """Return what is done after Ctrl-C, and how to go on."""
     where = "" if out is None else f", in {out}"
     how = "the same command goes on there" if resume else "the same command without --no-resume goes on there"
     if out is None:

@@ -156,7 +156,7 @@ def _ask(question: str, usual: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Nobody else reads it, not for a moment."""
+    """Write a file that no other user can read, not for a moment."""
     from edge.files import replace_whole
 
     before = os.umask(0o777 & ~MODE)

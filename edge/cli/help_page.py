@@ -115,6 +115,7 @@ def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
 
 
 def argument_name(argument: Any) -> str:
+    """Return an argument's name: ``SOURCE``."""
     return str(argument.metavar or argument.name.upper()).strip("[]")
 
 
@@ -125,7 +126,7 @@ def _in_usage(argument: Any) -> str:
 
 
 def names_of(option: Any, ctx: Any) -> str:
-    """``-q, --quiet``, ``--bell / --no-bell`` or ``--fps NUMBER``."""
+    """Return an option's names: ``-q, --quiet``, ``--bell / --no-bell`` or ``--fps NUMBER``."""
     names = ", ".join(sorted(option.opts, key=len))
     if option.secondary_opts:
         names += f" / {', '.join(option.secondary_opts)}"

@@ -333,7 +333,7 @@ NAME = re.compile(r"\w[\w -]*")
 
 
 def named(word: str) -> tuple[str | None, str]:
-    """``yard=rtsp://…`` as a name and a source; no name where there is none, or where a file is called so."""
+    """Split ``yard=rtsp://…`` into name and source; without a name, and where a file is called so, the name is None."""
     name, sign, source = word.partition("=")
     if not sign or not NAME.fullmatch(name) or Path(word).expanduser().exists():
         return None, word

@@ -79,5 +79,5 @@ def _start(words: str, total: int | None) -> Progress:
 
 
 def counted(number: int, what: str) -> str:
-    """``1 alarm``, ``2,000 alarms``."""
+    """Return a number with its noun: ``1 alarm``, ``2,000 alarms``."""
     return f"{number} {what}" if number == 1 else f"{number:,} {what}s"

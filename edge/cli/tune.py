@@ -284,7 +284,7 @@ def _cost(usual: Level, level: Level) -> str:
 
 
 def _rate(alarms: float) -> str:
-    """Round to two digits: more would be no truer."""
+    """Return a rate with two digits: more would not be more exact."""
     return f"{float(f'{alarms:.2g}'):,g}" if alarms < 1e5 else f"{float(f'{alarms:.2g}'):,.0f}"
 
 

@@ -1,4 +1,4 @@
-"""Say in one sentence what is wrong with a setting, and what to do. No sentence holds a secret."""
+"""Explain in one sentence what is wrong with a setting, and what to do. No sentence holds a secret."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def key_of(error: ErrorDetails, data: Any) -> Key:
 
 
 def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
-    """Say what is wrong with a setting, and what to do."""
+    """Return what is wrong with a setting, and what to do."""
     kind = error["type"]
     if kind == "extra_forbidden":
         return unknown(key, valued(document.data, key))
@@ -132,7 +132,7 @@ def _wanted(key: Key) -> str:
 
 
 def _better(key: Key, value: Any) -> str:
-    """Say what to write in place of a number with a unit or a comma, or else which numbers there are."""
+    """Return what to write in place of a number with a unit or a comma, or else which numbers are allowed."""
     match = NUMBER.fullmatch(str(value).strip())
     units = UNITS.get(str(key[-1]).rpartition("_")[2], SHARE_UNITS)
     factor = units.get(match[2].lower().replace(" ", "")) if match else None
@@ -144,7 +144,7 @@ def _better(key: Key, value: Any) -> str:
 
 
 def _share(key: Key, value: Any) -> str:
-    """Say what to write in place of 80 where a share was meant."""
+    """Return what to write in place of 80 where a share was meant."""
     percent = float(value)
     return f"; write {percent / 100:g}" if about(key).get("maximum", 0) < 1.0 < percent < 100.0 else ""
 

@@ -82,7 +82,7 @@ def bench_text(found: Bench) -> str:
 
 
 def what_follows(found: Bench) -> list[str]:
-    """Sentences: which way is fastest here, how many crops a frame may have, how many cameras there may be."""
+    """Return sentences: which way is fastest here, how many crops a frame and how many cameras there may be."""
     words = [*_precisions(found), *_models(found)]
     crops, frame_s = found.crops_within(FRAME_S), found.ways[0].crop_ms / 1000.0
     if crops * frame_s <= FRAME_S:

@@ -57,7 +57,7 @@ class Cost:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Cost:
-        """Of three measurements or more, in the order in which they were made."""
+        """Return the cost of three measurements or more, in the order in which they were made."""
         tenths = quantiles(seconds, n=10, method="inclusive")
         third = len(seconds) // 3
         middle, low, high = (round(each * 1000.0, 3) for each in (median(seconds), tenths[0], tenths[-1]))
@@ -76,7 +76,7 @@ class Way:
 
     @property
     def crop_ms(self) -> float:
-        """Milliseconds a crop."""
+        """Return the milliseconds that one crop takes."""
         assert self.cost
         return self.cost.median_ms / self.crops
 
@@ -106,13 +106,13 @@ class Bench:
         return next(found, None)
 
     def crops_within(self, seconds: float) -> int:
-        """Crops that a frame may be given so that scoring them takes so long at most, as the alarm counts them."""
+        """Return how many crops of a frame can be scored within so many seconds, as the alarm counts them."""
         budget = CropBudget(seconds)
         budget.note(1, self.ways[0].crop_ms / 1000.0)
         return budget.crops
 
     def cameras(self, crops_each: int = 0, *, fps: float = FPS) -> float:
-        """1280x720 streams of so many frames a second that this machine can watch, on most of its cores.
+        """Return how many 1280x720 streams of so many frames a second this machine can watch, on most of its cores.
 
         ``crops_each``: scored in every frame, because something moves in it; 0: nothing does. The whole frame is looked
         at as often as ``edge.detect.frame_rate.ScanTimer`` has it.
@@ -246,7 +246,7 @@ def by_turns(works: Sequence[Callable[[], object]], rounds: Iterable[int]) -> li
 
 
 def rounds(seconds: float) -> Iterator[int]:
-    """0, 1, 2 … until so many seconds are gone and there were five after the first."""
+    """Yield 0, 1, 2 … until so many seconds have passed and there were five after the first."""
     until = time.monotonic() + seconds
     for number in itertools.count():
         if number > MIN_ROUNDS and time.monotonic() >= until:

@@ -149,7 +149,7 @@ def _asks(camera: Camera, source: str) -> dict[str, Any]:
 
 
 def _failed(target: Target, device: Device | None, name: str, found: dict[str, Any]) -> CheckResult:
-    """Say why it gives nothing; one that is in use is not broken."""
+    """Report why a camera gives nothing; one that is in use is not broken."""
     words = found["problem"] or "gave no frame"
     user = holder(device, target.root) if device else None
     if user:

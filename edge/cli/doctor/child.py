@@ -59,7 +59,7 @@ class Ended:
 
     @property
     def why(self) -> str:
-        """Say how it ended: "was killed by …", "took longer than 20 s", or "fails (its last words)"."""
+        """Return how it ended: "was killed by …", "took longer than 20 s", or "fails (its last words)"."""
         if self.code is None:
             return f"took longer than {self.within_s:g} s"
         if self.signal:
