@@ -88,9 +88,9 @@ def check_state(target: Target) -> Iterator[CheckResult]:
 
 def check_evidence(target: Target) -> Iterator[CheckResult]:
     """Check that the folder of evidence can be written, and that the disk has room for what it may take."""
-    kept = target.settings.evidence
-    if not kept.keep:
-        yield fine("evidence", "none is kept, as it is set")
+    settings = target.settings.evidence
+    if not settings.keep:
+        yield fine("evidence", "off, as the config sets it")
         return
     try:
         folder = target.evidence
@@ -99,10 +99,10 @@ def check_evidence(target: Target) -> Iterator[CheckResult]:
     yield _writable(target, "evidence", folder)
     yield from of_service(target, "evidence", folder)
     free = sensors.free_mb(folder)
-    if kept.quota_mb and free is not None and folder.is_dir():
+    if settings.quota_mb and free is not None and folder.is_dir():
         used_mb = _bytes_in(folder) / 1e6
-        if used_mb + free < kept.quota_mb:
-            words = f"it may take {kept.quota_mb:g} MB and there is room for {used_mb + free:.0f}"
+        if used_mb + free < settings.quota_mb:
+            words = f"it may take {settings.quota_mb:g} MB and there is room for {used_mb + free:.0f}"
             yield doubt(
                 "quota",
                 words,

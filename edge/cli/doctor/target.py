@@ -60,9 +60,9 @@ class Target:
     @property
     def evidence(self) -> Path:
         """Return the folder of evidence, there or not. Raises OptionError where there is no state folder."""
-        kept = self.settings.evidence
-        if kept.folder:
-            return kept.folder.expanduser().absolute()
+        named = self.settings.evidence.folder
+        if named:
+            return named.expanduser().absolute()
         return self.state / "evidence" if self.has_service else Path("evidence").absolute()
 
     @property
