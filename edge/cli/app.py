@@ -1,4 +1,4 @@
-"""Run one command: find it, run it, and say what went wrong in one sentence.
+"""Run one command: find it, run it, and print what went wrong in one sentence.
 
 Exit codes: 0 success, 2 the user's input or setup, 1 internal error, 130 interrupted (a command that Ctrl-C ends in
 the ordinary way, as it does ``watch``, catches it and exits 0), 141 broken pipe (``| head``).
@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, NoReturn
@@ -22,7 +23,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from edge.cli.commands import COMMANDS, help_text
-from edge.cli.help_page import use_page
+from edge.cli.help_page import HELP, command_group, use_page
 from edge.cli.leave import INTERRUPTED, leave, nobody_reads, not_written, unwritable
 from edge.errors import BearAlarmError, MissingExtraError
 from edge.installing import extra
@@ -54,7 +55,6 @@ TRAIN_EXTRA = {
 
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyGroup(TyperGroup):
@@ -85,7 +85,7 @@ class LazyGroup(TyperGroup):
         formatter.write(help_text())
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Names and one-line help for the shell, from the table alone; options from the group."""
+        """Return names and one-line help for the shell, from the table alone; options from the group."""
         if incomplete.startswith("-"):
             return [item for item in super().shell_complete(ctx, incomplete) if item.value.startswith("-")]
         return [_completion(name, line) for name, (_, line, _) in COMMANDS.items() if name.startswith(incomplete)]
@@ -123,7 +123,7 @@ def as_command(name: str, found: Any) -> Any:
         group = get_command(found)
         group.name = name
         return use_page(group)
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
+    alone = command_group()
     alone.command(name=name)(found)
     return use_page(get_command(alone))
 
@@ -171,14 +171,14 @@ class _StderrHandler(logging.Handler):
 
 
 def configure_logging(*, debug: bool) -> None:
-    """Log to stderr: our own from INFO on, other libraries' from WARNING on; everything when debugging."""
+    """Log to stderr: this program's messages from INFO on, libraries' from WARNING on; everything when debugging."""
     handler = _StderrHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
     if not debug:
         for room in ("edge", "train", "export"):
             logging.getLogger(room).setLevel(logging.INFO)
-        # The C++ libraries write past Python, in the middle of our sentences.
+        # The C++ libraries write past Python, in the middle of other sentences.
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
@@ -208,22 +208,35 @@ def run(words: list[str]) -> NoReturn:
         if isinstance(error, SystemExit):
             raise
         if hasattr(error, "format_message"):  # a usage error: click's or typer's own copy of click's
-            _usage(error)
+            _usage(error, words)
         if isinstance(error, typer.Abort):
             leave(INTERRUPTED)
         _our_fault(error, debug)
     leave(code if isinstance(code, int) else 0)
 
 
-def _usage(error: Any) -> NoReturn:
-    """Leave with the sentence about a word or option that is not known, and where to read on."""
+def _usage(error: Any, words: list[str]) -> NoReturn:
+    """Leave with the sentence about a word or option that is not known or has a bad value, and where to read on."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         sys.exit(2)
     path = error.ctx.command_path if getattr(error, "ctx", None) else PROGRAM
     sentence = " ".join(str(error.format_message()).split()).replace("Value error, ", "").rstrip(".")
-    print(f"{PROGRAM}: {sentence}; see `{path} --help`", file=sys.stderr)
+    sentence = sentence.replace("Input should be", "it must be").partition(", unable to parse")[0]  # pydantic's words
+    value = _value_of(getattr(getattr(error, "param", None), "opts", ()), words)
+    if value is not None and repr(value) not in sentence:
+        sentence = sentence.replace(": ", f" ({value!r}): ", 1)
+    print(f"{PROGRAM}: {sentence}{' See' if sentence.endswith('?') else '; see'} `{path} --help`", file=sys.stderr)
     sys.exit(error.exit_code)
+
+
+def _value_of(option: Sequence[str], words: list[str]) -> str | None:
+    """Return the value of an option, by any of its names, as it was typed; None where it was not."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, sign, value = word.partition("=")
+        if name in option:
+            return value if sign else following
+    return None
 
 
 def _fail(error: BaseException, sentence: str, code: int, debug: bool) -> NoReturn:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli.options import ModelOpt
+from edge.cli.output import check_new_file
 from edge.cli.progress import counted
 from edge.errors import OptionError, PictureError
 from edge.files import need_folder
@@ -38,7 +40,7 @@ OFTEN_MISSED = "bears shorter than a tenth of the picture are often missed"
 
 def classify(
     path: Annotated[list[Path], typer.Argument(help="Pictures, clips, folders (with all folders in them) or a card.")],
-    model: Annotated[str | None, typer.Option(help="Model file. Default: the chosen or the bundled one.")] = None,
+    model: ModelOpt = None,
     out: Annotated[Path | None, typer.Option(help="Write results for Timelapse (MegaDetector format 1.6).")] = None,
     table: Annotated[
         Path | None,
@@ -53,7 +55,7 @@ def classify(
 ) -> None:
     """Look for bears in pictures, clips, folders and SD cards.
 
-    Each row is a file, its best label, how likely a bear is in it, and the verdict: BEAR, maybe (half the score that
+    Each row is a file, its best label, how likely a bear is in it, and the result: BEAR, maybe (half the score that
     counts as a bear, or more) or -. A clip counts as its best frame. Files that cannot be read are named and skipped.
     With --out a run that was stopped goes on where it was.
     """
@@ -108,7 +110,7 @@ def classify(
                         log.warning("skipped %s", finding.failure)
                 else:
                     if not printed and not jsonl:
-                        print(f"{'file':<{width}}  {'best label':<12}  score  verdict")
+                        print(f"{'file':<{width}}  {'best label':<12}  score  result")
                     printed += 1
                     print(readable(to_json(finding, row) if jsonl else to_text(finding, row, width)), flush=True)
                 for problem in finding.problems:
@@ -116,7 +118,7 @@ def classify(
                 if results is not None and time.monotonic() - saved > CHECKPOINT_S:
                     results.save()
                     saved = time.monotonic()
-    except BaseException as error:  # whatever ends it early, Ctrl-C first of all: hours may lie behind it
+    except BaseException as error:  # whatever ends it early, mostly Ctrl-C: hours of work may be lost
         part = write_part(table, [rows[name] for name in names.values() if name in rows]) if table else None
         if part or isinstance(error, KeyboardInterrupt):
             log.info("%s", stopped(done, len(todo), out, part, resume=resume))
@@ -141,13 +143,11 @@ def check_options(files: list[Path], out: Path | None, table: Path | None, fps: 
         raise OptionError(f"--fps {fps:g}: give the frames to look at in each second of a clip, such as 1 or 0.5")
     if out is not None and table is not None and out.resolve() == table.resolve():
         raise OptionError(f"{out}: --out and --csv name the same file; name two")
-    if table is not None and table.is_file() and not force:
-        raise OptionError(f"{table}: exists already; name another --csv file or replace this one with --force")
     for file, option, example in ((out, "--out", "results.json"), (table, "--csv", "bears.csv")):
         if file is None:
             continue
-        if file.is_dir():
-            raise OptionError(f"{file}: {option} names a folder; name a file, such as {file / example}")
+        # An --out file that is there is continued.
+        check_new_file(file, example, option=option, force=force or file is out)
         if file.exists() and any(map(file.samefile, files)):
             raise OptionError(f"{file}: is one of the files to look at; name another {option} file, such as {example}")
         need_folder(file)
@@ -179,16 +179,16 @@ def open_results(
             again = True
         if results.outdated and not again:
             clips = counted(results.outdated, "clip")
-            log.info("%s of %s to look at again: --fps was another; the old file is %s", clips, out, set_aside(out))
+            log.info("%s of %s to look at again: --fps was another; the old file is %s", clips, out, keep_old(out))
         if again:
-            set_aside(out)
+            keep_old(out)
             results, held = Results(out, classifier.card, classifier.name, base, fps), {}
     results.save()
     return results, held
 
 
-def set_aside(file: Path) -> Path:
-    """Keep a file that is to be replaced, as ``….old``; where it lies then."""
+def keep_old(file: Path) -> Path:
+    """Rename a file that is to be replaced to ``….old``; return its new path."""
     return file.replace(file.with_name(file.name + ".old"))
 
 
@@ -244,13 +244,13 @@ def how_counted(card: Card) -> str:
 
 
 def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
-    """Write the CSV file, and say how many of each camera, day and label there are; an old one is kept beside it."""
+    """Write the CSV file, and log how many rows each camera, day and label has; an old file is kept beside it."""
     from edge.detect.survey import csv_bytes
     from edge.files import replace_whole
 
     data = csv_bytes(rows)
     if table.exists():
-        set_aside(table)
+        keep_old(table)
     replace_whole(table, data)
     for line in survey.lines():
         log.info("%s", readable(line))
@@ -286,7 +286,7 @@ def sum_up(survey: Survey) -> str:
 
 
 def stopped(done: int, of: int, out: Path | None, part: Path | None = None, *, resume: bool) -> str:
-    """Say what Ctrl-C leaves behind, and how to go on."""
+    """Return what is done after Ctrl-C, and how to go on."""
     where = "" if out is None else f", in {out}"
     how = "the same command goes on there" if resume else "the same command without --no-resume goes on there"
     if out is None:

@@ -40,8 +40,8 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     ),
     "events": (
         "Watch for bears",
-        "List what happened, keep or hand out its pictures.",
-        "edge.cli.events:app",
+        "List what happened; lock, review or export its pictures.",
+        "edge.cli.events.command:app",
     ),
     "service": (
         "Watch for bears",
@@ -65,14 +65,14 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "bench": (
         "Look inside",
         "Measure what the alarm costs on this machine, and what is fastest.",
-        "edge.cli.bench:bench",
+        "edge.cli.bench.command:bench",
     ),
     "model": ("Look inside", "Show, check or choose the model file.", "edge.cli.model:app"),
     "config": ("Look inside", "Write a config file, or check one: `config check`.", "edge.cli.config:app"),
     "schema": (
         "Look inside",
         "Print the JSON Schema of events, the model card or the config.",
-        "edge.cli.model:schema",
+        "edge.cli.schema:schema",
     ),
 }
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
-import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.alert.sound import NAMES
+from edge.cli.config_questions import asked, found_cameras
+from edge.cli.help_page import command_group
+from edge.cli.output import JsonOpt, check_new_file, print_json
 from edge.cli.progress import counted
 from edge.config import BESIDE, SYSTEM, find_config
 from edge.errors import ConfigError, ConfigProblem, OptionError
@@ -23,19 +22,12 @@ from edge.errors import ConfigError, ConfigProblem, OptionError
 if TYPE_CHECKING:
     from edge.settings import Settings
 
-
 log = logging.getLogger(__name__)
 
 MODE = 0o640  # an address may hold a password
 MAX_TRIES = 3
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Write a config to begin with, or check one.",
-)
+app = command_group(no_args_is_help=True, help="Write a config to begin with, or check one.")
 
 
 @app.command()
@@ -48,10 +40,7 @@ def init(
     from edge.files import hand_over
 
     path = _expanded(file)
-    if path.is_dir():
-        raise OptionError(f"{file}: a folder; name a file, such as {file / BESIDE.name}")
-    if path.exists() and not force:
-        raise OptionError(f"{file}: it is there already; name another file, or replace it with --force")
+    check_new_file(path, BESIDE.name, force=force)
     if not path.parent.is_dir():
         raise OptionError(f"{path.parent}: no such folder; make it first")
     if at_a_terminal():
@@ -69,7 +58,7 @@ def check(
         Path | None,
         typer.Argument(metavar="[FILE]", help=f"The config (default: the one found: ./{BESIDE}, {SYSTEM})."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Read a config as `watch` does, and show everything that is wrong with it. Exit code 2 where anything is.
 
@@ -87,7 +76,7 @@ def check(
     except ConfigError as error:
         if as_json:
             problems = [asdict(each) for each in error.problems]
-            print(json.dumps({"file": str(path), "fine": False, "problems": problems}, indent=2, ensure_ascii=False))
+            print_json({"file": str(path), "fine": False, "problems": problems})
         else:
             # As compilers do it, so that an editor finds the lines.
             print("\n".join(error.lines), file=sys.stderr)
@@ -96,7 +85,7 @@ def check(
     if not loaded.settings.cameras:
         warnings.append("cameras: there is none, so `bear-alarm watch` needs a SOURCE on the command line")
     if as_json:
-        print(json.dumps(_facts(path, loaded.settings, warnings), indent=2, ensure_ascii=False))
+        print_json(_facts(path, loaded.settings, warnings))
         return
     for warning in warnings:
         log.warning("%s", warning)
@@ -118,10 +107,10 @@ def summary(settings: Settings) -> str:
     names = [camera.name for camera in settings.cameras]
     cameras = f"{counted(len(names), 'camera')}: {', '.join(names)}" if names else "no camera"
     kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
-    return "; ".join([cameras, f"told: {', '.join(_told(settings)) or 'the terminal'}", kept])
+    return "; ".join([cameras, f"notifies {', '.join(_notified(settings)) or 'the terminal'}", kept])
 
 
-def _told(settings: Settings) -> list[str]:
+def _notified(settings: Settings) -> list[str]:
     from edge.alert.redact import address_of
 
     alerts = settings.alerts
@@ -139,7 +128,7 @@ def _facts(path: Path, settings: Settings, warnings: Sequence[str]) -> dict[str,
         "file": str(path),
         "fine": True,
         "cameras": [camera.name for camera in settings.cameras],
-        "told": _told(settings),
+        "told": _notified(settings),
         "warnings": list(warnings),
         "problems": [],
     }
@@ -167,7 +156,7 @@ def _ask(question: str, usual: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Nobody else reads it, not for a moment."""
+    """Write a file that no other user can read, not for a moment."""
     from edge.files import replace_whole
 
     before = os.umask(0o777 & ~MODE)
@@ -183,62 +172,6 @@ def _expanded(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError:
         raise OptionError(f"{path}: no such user's home folder; give the whole path") from None
-
-
-# What ``bear-alarm config init`` asks on a terminal: which camera, and which alerts.
-
-
-DEVICES = Path("/dev")
-MAX_DEVICES = 9  # devices that are offered
-PI_CAMERA = "picamera://0"
-NTFY = "ntfy"
-
-Ask = Callable[[str, str], str]  # a question and the answer that Enter stands for
-
-
-def found_cameras(devices: Path = DEVICES) -> list[str]:
-    """Return sources that may be there: a Raspberry Pi's camera, and each /dev/video*."""
-    pi = [PI_CAMERA] if shutil.which("rpicam-vid") or shutil.which("libcamera-vid") else []
-    try:
-        names = [path.name for path in devices.iterdir() if re.fullmatch(r"video\d+", path.name)]
-    except OSError:
-        names = []
-    return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MAX_DEVICES])]
-
-
-def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
-    """Return the answers to both questions, as ``edge.config.template.template`` takes them."""
-    found = found_cameras()
-    if found:
-        say("Cameras that may be there:")
-        for number, source in enumerate(found, 1):
-            say(f"  {number}  {source}")
-    usual = found[0] if found else "demo"
-    word = ask("Which camera (a number above, /dev/video0, rtsp://…, demo)", usual).strip() or usual
-    source = found[int(word) - 1] if found and word.isdecimal() and 1 <= int(word) <= len(found) else word
-    say("Notify with: a sound (siren, horn, a WAV file), a relay's pin (17), a phone with the ntfy app (ntfy),")
-    say("an address (mailto://…, mqtt://USER:PASSWORD@HOST, https://…), or none.")
-    who = ask("Notify with", "siren").strip()
-    if who.lower() == NTFY:
-        from edge.alert.notify import new_topic
-
-        topic = new_topic()
-        say(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")
-        who = f"ntfy://{topic}"
-    return {"camera": "yard", "source": source} | told(who)
-
-
-def told(word: str) -> dict[str, str]:
-    """Return what of the template an answer belongs to."""
-    if word.lower() in {"", "none", "no", "nobody"}:
-        return {}
-    scheme, sign, _ = word.partition("://")
-    if sign:
-        kinds = {"mqtt": "mqtt", "mqtts": "mqtt", "http": "webhook", "https": "webhook"}
-        return {kinds.get(scheme.lower(), "notify"): word}
-    if word in NAMES or word.lower().endswith(".wav"):
-        return {"sound": word}
-    return {"relay": word} if word[0].isdecimal() else {"sound": word}
 
 
 def at_a_terminal() -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import textwrap
 from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Annotated, Any, TypeVar
 
 import typer
+
+from edge.cli.output import wrapped
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,6 +21,14 @@ MIN_COLUMNS, MAX_COLUMNS = 40, 100  # columns; longer lines are hard to read
 NAMES = 26  # columns for names; a longer one has a line of its own
 TYPES = {"str": "TEXT", "text": "TEXT", "file": "PATH", "directory": "PATH", "int": "NUMBER", "integer": "NUMBER"}
 TYPES |= {"float": "NUMBER"}
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+def command_group(**more: Any) -> typer.Typer:
+    """Return a group of commands, such as ``bear-alarm model``; ``more`` as ``typer.Typer`` takes it."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP, **more)
 
 
 def common_options(*names: str) -> Callable[[Command], Command]:
@@ -94,7 +103,7 @@ def page(command: Any, ctx: Any, columns: int, common: Sequence[str] = ()) -> st
 
 def _row(name: str, meaning: str, width: int) -> list[str]:
     begin = " " * (NAMES + 2)
-    lines = _wrapped(meaning, width - len(begin)) or [""]
+    lines = _wrapped(meaning, width - len(begin))
     head = f"  {name}"
     if len(head) + 2 > len(begin):
         return [head, *(begin + line for line in lines)]
@@ -102,12 +111,11 @@ def _row(name: str, meaning: str, width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    return textwrap.wrap(
-        " ".join(text.split()), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    return wrapped(" ".join(text.split()), width, further=indent)
 
 
 def argument_name(argument: Any) -> str:
+    """Return an argument's name: ``SOURCE``."""
     return str(argument.metavar or argument.name.upper()).strip("[]")
 
 
@@ -118,7 +126,7 @@ def _in_usage(argument: Any) -> str:
 
 
 def names_of(option: Any, ctx: Any) -> str:
-    """``-q, --quiet``, ``--bell / --no-bell`` or ``--fps NUMBER``."""
+    """Return an option's names: ``-q, --quiet``, ``--bell / --no-bell`` or ``--fps NUMBER``."""
     names = ", ".join(sorted(option.opts, key=len))
     if option.secondary_opts:
         names += f" / {', '.join(option.secondary_opts)}"

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 NOBODY_READS = 141  # 128 + SIGPIPE
-NOT_WRITTEN = 2  # a full disk is the user's to mend
+NOT_WRITTEN = 2  # the user can make room on a full disk
 
 
 def leave(code: int, words: str | None = None) -> NoReturn:
@@ -29,7 +29,7 @@ def leave(code: int, words: str | None = None) -> NoReturn:
 def unwritable(*, lost: bool = False) -> OSError | None:
     """Return what keeps standard output from taking what was printed; None where nothing does.
 
-    ``lost``: a write has failed somewhere, which may have been this one; an empty line tells.
+    ``lost``: a write has failed somewhere, which may have been this one; writing an empty line shows it.
     """
     try:
         if sys.stdout is not None:

@@ -15,7 +15,7 @@ from edge.version import __version__
 
 
 def main() -> None:
-    """Entry point of ``bear-alarm``."""
+    """Run ``bear-alarm`` with the words of the command line."""
     codecs.register_error("escape", escaped)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="escape")
@@ -46,7 +46,7 @@ def escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C: KeyboardInterrupt as ever, but the end at once in the middle of an import, where it could get lost.
+    """Raise KeyboardInterrupt at Ctrl-C; in the middle of an import, where it could get lost, end the process.
 
     An exception that is raised in one of the import system's callbacks is printed and forgotten.
     """

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
-import textwrap
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.cli.help_page import command_group
+from edge.cli.output import JsonOpt, line_width, print_json, wrapped
 from edge.errors import ModelError, OptionError
 
 if TYPE_CHECKING:
     from edge.detect.card import Parity
     from edge.detect.classifier import Classifier
 
-
 log = logging.getLogger(__name__)
 
-LABEL = 14  # characters before what a line says; with a digest behind it, 80
+LABEL = 14  # characters of the name before a row; with a digest behind it, 80
 MAX_NAMED = 2  # sources and licences that are named
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Show, check or choose the model file.",
-)
+app = command_group(no_args_is_help=True, help="Show, check or choose the model file.")
 
 ModelArgument = Annotated[
     str | None, typer.Argument(metavar="[MODEL]", help="Model file (default: the one the alarm would use).")
@@ -41,12 +32,12 @@ ModelArgument = Annotated[
 @app.command()
 def show(
     model: ModelArgument = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Print a model's card: what it knows, how well, on what it was measured, and its licence."""
     classifier = _open(model)
     if as_json:
-        print(json.dumps(facts(classifier), indent=2, ensure_ascii=False))
+        print_json(facts(classifier))
     else:
         print(card_text(classifier))
 
@@ -62,7 +53,7 @@ def use(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Model file to use from now on.")] = None,
     bundled: Annotated[bool, typer.Option("--bundled", help="Go back to the model that ships.")] = False,
 ) -> None:
-    """Choose the model that watch and classify use. It is checked first; the one before it is kept."""
+    """Choose the model that watch and classify use. It is checked first; the model before it is saved beside it."""
     from edge.detect.classifier import ENVIRONMENT, chosen, previous
     from edge.files import replace_whole
 
@@ -74,7 +65,7 @@ def use(
     if model is None:
         if own.exists() and usable(own):
             own.replace(before)
-            log.info("the model chosen until now is kept in %s", before)
+            log.info("the model used until now is saved in %s", before)
         own.unlink(missing_ok=True)
         print(verdict(_open(None)))
         log.info("using the model that ships from now on; a running alarm takes it up when it starts again")
@@ -110,7 +101,7 @@ def _open(model: str | None) -> Classifier:
 
 
 def verdict(classifier: Classifier) -> str:
-    """Return one sentence on a model that was accepted."""
+    """Return the result of a check that a model passed."""
     return f"{classifier.path}: good. {classifier.name} {computed(classifier)}"
 
 
@@ -181,14 +172,9 @@ def card_text(classifier: Classifier) -> str:
 
 
 def row(name: str, words: str) -> list[str]:
-    """Return a label and what it says, wrapped beside it."""
+    """Return a row: a name, and words wrapped beside it."""
     first, rest = f"  {name + ' ':<{LABEL}}", " " * (LABEL + 2)
-    return textwrap.wrap(words, width(), initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
-
-
-def width() -> int:
-    """Characters a line: the terminal's, at least 60 and at most 100."""
-    return max(60, min(100, shutil.get_terminal_size().columns))
+    return wrapped(words, line_width(), first, rest)
 
 
 def most(counts: dict[str, int]) -> str:
@@ -226,37 +212,3 @@ def points(loss: float, *, bound: bool = False) -> str:
     """Return a loss of recall in words: points gained or lost; as an upper bound, at least gained or at most lost."""
     least_or_most = ("at least " if loss < 0 else "at most ") if bound else ""
     return f"{least_or_most}{abs(loss) * 100:.2f} points {'gained' if loss < 0 else 'lost'}"
-
-
-# ``bear-alarm schema``: the JSON Schema of what crosses the border of the program.
-
-
-class What(StrEnum):
-    """Names of the schemas."""
-
-    event = "event"
-    card = "card"
-    config = "config"
-
-
-def schema(
-    what: Annotated[
-        What, typer.Argument(help="event: a line of the event log; card: the model card; config: the config file.")
-    ],
-) -> None:
-    """Print the JSON Schema of events, of the model card or of the config."""
-    print(json.dumps(_schema(what), indent=2, ensure_ascii=False))
-
-
-def _schema(what: What) -> dict[str, Any]:
-    if what is What.config:
-        from edge.config.schema import editor_schema
-
-        return editor_schema()
-    from pydantic import TypeAdapter
-
-    from edge.detect.card import Card
-    from edge.schema import Event
-
-    kind: TypeAdapter[Event] | TypeAdapter[Card] = TypeAdapter(Event) if what is What.event else TypeAdapter(Card)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | kind.json_schema()

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,24 +79,27 @@ ConfigOpt = Annotated[
 ]
 
 
-def config_for(given: Path | None, sources: Sequence[str] = ()) -> Path | None:
-    """Return the config to go by, if any. Raises ConfigError for one that is named and not there.
+ModelOpt = Annotated[str | None, typer.Option("--model", help="Model file (default: the chosen or the bundled one).")]
 
-    One that was only found is left aside, and that is said, where recorded sources are tried out: a demo must not call
-    the neighbours.
+
+def config_for(given: Path | None, sources: Sequence[str] = ()) -> Path | None:
+    """Return the config to use, if any. Raises OptionError for one that is named and not there.
+
+    A config that was only found is not used for recorded sources, and that is logged: a demo must not call the
+    neighbours.
     """
     from edge.config import ENVIRONMENT, find_config
 
     found = find_config(given)
     named = given is not None or bool(os.environ.get(ENVIRONMENT))
     if found and not named and sources and _recorded(sources):
-        log.info("%s is left aside, for this is a recording; --config %s goes by it.", found, found)
+        log.info("%s is not used, because this is a recording; --config %s uses it.", found, found)
         return None
     return found
 
 
 def settings_of(path: Path | None) -> Settings:
-    """Return what the config says, or the defaults where there is none.
+    """Return the settings of the config, or the defaults where there is none.
 
     Raises ConfigError with everything wrong in it.
     """
@@ -122,6 +126,13 @@ def configured(settings: Settings, word: str) -> Camera | None:
     return next((camera for camera in settings.cameras if camera.name == word), None)
 
 
+def no_such_camera(name: str, cameras: Sequence[str], where: str) -> OptionError:
+    """Return the error of a --camera that is not among those in the config or the journal (``where``)."""
+    near = get_close_matches(name, cameras, n=1)
+    which = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(cameras)}"
+    return OptionError(f"--camera {name!r}: no such camera in the {where}; {which}")
+
+
 def _recorded(sources: Sequence[str]) -> bool:
     from edge.camera import is_live
 
@@ -129,7 +140,7 @@ def _recorded(sources: Sequence[str]) -> bool:
     try:
         if any(is_live(word) for word in words):
             return False
-    except (OSError, ValueError):  # what is no word for a source is said when it is opened
+    except (OSError, ValueError):  # opening the source raises the error
         return False
     return all(word == "demo" or Path(word).expanduser().exists() or "*" in word for word in words)
 
@@ -250,14 +261,14 @@ def alert_settings(
         ),
     ] = None,
 ) -> AlertSettings:
-    """Return who is notified: by these options, else by ``base``. Raises OptionError for what makes no sense."""
+    """Return who is notified: by these options, else by ``base``. Raises OptionError for bad combinations."""
     for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
         if word is not None and not word.strip():
             raise OptionError(f"{option} is empty; give it a value, or leave the option out")
     for option, urls in (("--mqtt", mqtt), ("--webhook", webhook)):
         if urls and len(urls) > 1:
             raise OptionError(
-                f"{option} is given {len(urls)} times, and only one can be told; --notify may be repeated"
+                f"{option} is given {len(urls)} times, and only one can be used; --notify may be repeated"
             )
     if events and events != "-":
         need_folder(Path(events).expanduser())
@@ -279,8 +290,8 @@ def alert_settings(
         "webhook_secret": webhook_secret or None,
         "notify": tuple(notify or ()),
     }
-    said = {name: value for name, value in given.items() if value is not None and value != ()}
-    found = replace(base or AlertSettings(), **said)
+    named_here = {name: value for name, value in given.items() if value is not None and value != ()}
+    found = replace(base or AlertSettings(), **named_here)
     for option, given_it, used in (
         ("--sound-seconds", sound_seconds is not None, found.sounds),
         ("--sound-device", sound_device is not None, found.sounds or found.deterrent),
@@ -306,7 +317,7 @@ def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
     for option, words in pins:
         number = parse_pin(words, option).number
         if number in seen:
-            raise OptionError(f"{option}: pin {number} is already that of {seen[number]}; a pin can do one thing")
+            raise OptionError(f"{option}: pin {number} is already that of {seen[number]}; give each its own pin")
         seen[number] = f"{option} {words}"
 
 
@@ -322,7 +333,7 @@ NAME = re.compile(r"\w[\w -]*")
 
 
 def named(word: str) -> tuple[str | None, str]:
-    """``yard=rtsp://…`` as a name and a source; no name where there is none, or where a file is called so."""
+    """Split ``yard=rtsp://…`` into name and source; without a name, and where a file is called so, the name is None."""
     name, sign, source = word.partition("=")
     if not sign or not NAME.fullmatch(name) or Path(word).expanduser().exists():
         return None, word

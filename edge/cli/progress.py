@@ -16,14 +16,14 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 2.0
-LINE_S = 30.0  # until the first line where there is no terminal; each is said after twice the time of the one before
+LINE_S = 30.0  # until the first line where there is no terminal; each comes after twice the time of the one before
 
 
 def track(iterable: Iterable[T], words: str, total: int | None = None) -> Iterator[T]:
     """Yield the items of ``iterable``, with a bar called ``words`` once they have taken over two seconds.
 
-    ``total`` is how many are to come; left out, it is asked of the iterable, and a bar without an
-    end shows where nobody knows. Where stderr is no terminal, lines say how far it is.
+    ``total`` is how many are to come; by default the iterable's length, and where it has none the bar has no end.
+    Where stderr is no terminal, lines show how far it is.
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
@@ -75,9 +75,9 @@ def _start(words: str, total: int | None) -> Progress:
     return bar
 
 
-# A number and its noun, as every command says them.
+# A number and its noun, as every command writes them.
 
 
 def counted(number: int, what: str) -> str:
-    """``1 alarm``, ``2,000 alarms``."""
+    """Return a number with its noun: ``1 alarm``, ``2,000 alarms``."""
     return f"{number} {what}" if number == 1 else f"{number:,} {what}s"

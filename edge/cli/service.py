@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli.help_page import command_group
+from edge.cli.output import JsonOpt, print_json
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -16,13 +17,7 @@ if TYPE_CHECKING:
     from edge.settings import Settings
 
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Start at boot and restart after any failure.",
-)
+app = command_group(no_args_is_help=True, help="Start at boot and restart after any failure.")
 
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Show the steps; do nothing.")]
 
@@ -39,8 +34,8 @@ def install(
         bool | None,
         typer.Option(
             "--reboot/--no-reboot",
-            help="Let it reboot the machine when nothing else brings its cameras back (default: as the "
-            "configuration says).",
+            help="Let it reboot the machine when nothing else brings its cameras back (default: the "
+            "configuration's reboot).",
         ),
     ] = None,
     dry_run: DryRunOpt = False,
@@ -75,7 +70,7 @@ def install(
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
+def status(as_json: JsonOpt = False) -> None:
     """Show how the service is. Exit code 0: it runs; 3: it does not; 4: it is not installed."""
     from edge.device.systemd import need_systemd
     from edge.device.systemd_status import ask, shown
@@ -83,7 +78,10 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     host = machine()
     need_systemd(host)
     state = ask(host)
-    print(json.dumps(state.facts(), indent=2, ensure_ascii=False) if as_json else shown(state))
+    if as_json:
+        print_json(state.facts())
+    else:
+        print(shown(state))
     raise typer.Exit(state.code)
 
 
@@ -131,7 +129,7 @@ def _config(given: Path | None) -> Path | None:
 
 
 def _there(path: Path) -> bool:
-    """Return whether it is there, or may be: what may not be looked at is said when it is read."""
+    """Return whether it is there, or may be: reading it raises the error."""
     try:
         return path.is_file()
     except OSError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.options import ConfigOpt, config_for, configured, settings_of
+from edge.cli.options import ConfigOpt, ModelOpt, config_for, configured, settings_of
 from edge.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def snapshot(
     source: SourceArg = None,
     out: Annotated[Path, typer.Option(help="The picture to write (.jpg or .png).")] = Path("snapshot.jpg"),
     at: Annotated[float | None, typer.Option(min=0.0, help="Seconds into a file (default: 3).")] = None,
-    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
+    model: ModelOpt = None,
     zone: ZoneOpt = None,
     mask: MaskOpt = None,
     config: ConfigOpt = None,
 ) -> None:
-    """Save one frame with what the alarm sees drawn on it: what moves, what a look at all of it finds, the best.
+    """Save one frame with what the alarm sees drawn on it: what moves, and what looks like a bear.
 
     Aim a camera with it: an animal should be 45 pixels long or more where you want it seen. To see it work:
     `bear-alarm snapshot demo --at 16`.
@@ -134,7 +134,7 @@ def marks(scores: list[Score], card: Card) -> list[Mark]:
 
     if not scores:
         return []
-    # Of those as sure as the surest the smallest: it says best where.
+    # Of those as sure as the surest the smallest: it shows best where.
     best = min(scores, key=lambda score: (-round(score.bear, 2), score.region.box_xywh[2] * score.region.box_xywh[3]))
     drawn = []
     for score in sorted(scores, key=lambda score: (score.region.kind == "motion", score.bear)):
@@ -157,7 +157,7 @@ def _settled(
     frame, motion = None, None
     wanted = SETTLE_S if at is None else at
     for frame in frames:
-        # A background older than a few seconds tells nothing about now.
+        # A background older than a few seconds shows nothing about now.
         if count is None and at is not None and frame.time < at - SETTLE_S:
             continue
         motion = finder(frame)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import shlex
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli.options import ConfigOpt, config_for, settings_of
+from edge.cli.options import ConfigOpt, ModelOpt, config_for, no_such_camera, settings_of
+from edge.cli.output import JsonOpt, print_json
 from edge.cli.progress import counted
 from edge.errors import OptionError, SourceError
 from edge.local_time import lasting
@@ -43,7 +43,7 @@ def tune(
         ),
     ] = None,
     budget: Annotated[str, typer.Option(help="False alarms you can bear: 1/day, 1/week, 2/month.")] = "1/week",
-    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
+    model: ModelOpt = None,
     fps: Annotated[
         float | None, typer.Option(min=0.25, max=60.0, help="Frames analysed a second, as you watch. [default: 10]")
     ] = None,
@@ -68,7 +68,7 @@ def tune(
         ),
     ] = None,
     config: ConfigOpt = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Choose how much evidence an alarm needs, against a budget of false alarms.
 
@@ -88,7 +88,7 @@ def tune(
     wanted, clips = parse_budget(budget), clip or []
     traces = trace or ([] if clips else _configured_trace(config))
     if traces and mask:
-        raise OptionError("--mask changes what is looked at, which no trace can tell; give clips, or leave it out")
+        raise OptionError("--mask changes what is looked at, which no trace can show; give clips, or leave --mask out")
     reels = reels_of(traces, camera) if traces else []
     base, chosen = _as_watched(camera, config, traced=[reel.camera for _, reel in reels])
     settings = CameraSettings(
@@ -131,7 +131,7 @@ def tune(
         )
     found = choose(heard, rule, levels, wanted)
     if as_json:
-        print(json.dumps(report(found, classifier.name, fps), indent=2, ensure_ascii=False))
+        print_json(report(found, classifier.name, fps))
         return
     print(f"{classifier.name} at {fps:g} frames a second")
     print(tuned_text(found, len(heard) - len(replayed), len({one.clip for one in replayed})))
@@ -167,13 +167,13 @@ def _as_watched(
     for each in settings.cameras:
         if each.name == camera:
             return each.settings, settings.model
-    names = ", ".join(each.name for each in settings.cameras)
-    known = f"it has {names}" if names else "there is no config that names cameras; `bear-alarm config init` writes one"
-    raise OptionError(f"--camera {camera}: no such camera in the config; {known}")
+    if not settings.cameras:
+        raise OptionError(f"--camera {camera!r}: no config names a camera; `bear-alarm config init` writes one")
+    raise no_such_camera(camera, [each.name for each in settings.cameras], "config")
 
 
 def check_clips(clips: list[str]) -> None:
-    """Check the footage. Raises OptionError for what tells nothing of a rate, SourceError for what is no file."""
+    """Check the footage. Raises OptionError for what shows nothing about a rate, SourceError for what is not a file."""
     from edge.camera.source import DEMO
     from edge.pictures import SUFFIXES
 
@@ -182,7 +182,7 @@ def check_clips(clips: list[str]) -> None:
         path = Path(word).expanduser()
         if word == "demo" or (DEMO.exists() and path.exists() and path.samefile(DEMO)):
             raise OptionError(
-                f"{word} is rendered footage: it shows that the alarm works, and says nothing of how often it is wrong "
+                f"{word} is rendered footage: it shows that the alarm works, and not how often it is wrong "
                 "at your place; give clips of your own camera"
             )
         if not path.is_file():
@@ -205,7 +205,7 @@ def tuned_text(found: Tuned, clips: int, traces: int = 0) -> str:
         mark = "   (as it is)" if level is usual else ""
         at_best = f"{level.seconds:.1f} s or {level.frames} frames"
         lines.append(f"  {level.alarm_at:>10g}  {level.alarms:>6}  {_rate(level.at_most):>16}  {at_best}{mark}")
-    lines += ["  At most: so many there may be at worst, as far as this footage can tell (95 %).", ""]
+    lines += ["  At most: the highest rate that this footage allows (95 %).", ""]
     if found.chosen is usual:
         lines.append(f"At most {budget}: as it is. No option is needed.")
     elif found.chosen:
@@ -228,7 +228,7 @@ def _alarm_at(level: Level) -> float:
 
 
 def _not_supported(found: Tuned) -> list[str]:
-    """Return what the footage cannot say, how much it would take, and what can be done meanwhile."""
+    """Return what the footage cannot show, how much it would take, and what to do meanwhile."""
     usual, quiet, budget = found.levels[0], found.quiet, found.budget
     cannot = f"{budget} is not supported by this footage"
     if found.hours < found.needed_hours:
@@ -284,7 +284,7 @@ def _cost(usual: Level, level: Level) -> str:
 
 
 def _rate(alarms: float) -> str:
-    """Round to two digits: more would be no truer."""
+    """Return a rate with two digits: more would not be more exact."""
     return f"{float(f'{alarms:.2g}'):,g}" if alarms < 1e5 else f"{float(f'{alarms:.2g}'):,.0f}"
 
 

@@ -1,11 +1,15 @@
 """Turn one YAML file, in which everything may be set and nothing must be, into ``edge.settings.Settings``.
 
-    find       where it lies
-    yaml_tree  every value as text, every key with its line
-    load       ${NAME} from the environment, systemd's credentials or secrets.yml; then the settings
-    schema     what may be set (pydantic), and the JSON Schema of it
-    check      what cannot be meant together, and how mistakes are said
-    template   the file that ``config init`` writes
+    find         where it is
+    yaml_tree    every value as text, every key with its line
+    load         the whole way from a file to settings, with all mistakes at once
+    secrets      ${NAME} from the environment, systemd's credentials or secrets.yml
+    schema       what may be set (pydantic), and the JSON Schema of it
+    check        settings that contradict each other, and what this machine lacks
+    cameras      the same for cameras and their sources
+    sentences    what is wrong with a setting, in one sentence
+    to_settings  the settings of a config that has no mistake
+    template     the file that ``config init`` writes
 
 It is found as --config, else $BEAR_ALARM_CONFIG, else ./bear-alarm.yml, else /etc/bear-alarm/config.yml.
 """

@@ -1,74 +1,28 @@
-"""Check what pydantic cannot: settings that cannot be meant together, what this machine lacks, and how to say it.
+"""Check what pydantic cannot: settings that contradict each other, and what this machine lacks.
 
-``check_together`` finds contradictions, ``absent`` and ``doubts`` what is missing now and may come later, and
-``sentence`` puts an error of pydantic's into words. No sentence holds a secret.
+``check_together`` finds contradictions, ``absent`` and ``doubts`` what is missing now and may come later.
 """
 
 from __future__ import annotations
 
-import glob
 import re
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from edge.alert.mqtt_settings import MqttSettings
-from edge.alert.redact import scrub
 from edge.alert.sound import is_path
-from edge.config.schema import (
-    DEMO,
-    SETTINGS,
-    CameraSection,
-    Config,
-    about,
-    is_camera,
-    kind_of,
-    pattern,
-    said,
-    settings,
-    unknown,
-)
-from edge.config.yaml_tree import Document, Key, key_text
-from edge.decide.evidence import Rule
-from edge.detect.zones import covered, drawn
-from edge.errors import NOT_HERE, OptionError, SourceError
+from edge.config.cameras import Add, check_cameras
+from edge.config.schema import Config, said
+from edge.config.yaml_tree import Key, key_text
+from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
     from edge.settings import AlertSettings
 
-STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "picamera")
-WHOLE = (0.0, 0.0, 1.0, 1.0)
-MASK_GRID = (128, 128)  # points on which it is judged what of a zone masks leave
 TWO_ADDRESSES = re.compile(r"[\s,;]+[\w+-]+://")  # a second address in one
 MAX_NOTIFIED = 100
-
-MAX_SENTENCE = 400  # characters of a sentence
-MAX_VALUE_SHOWN = 60
-SOURCES = ("source", "motion_source")
-ESCAPED = "the signs / ? # @ % of a password are written %2F %3F %23 %40 %25"
-NO_SPACE = re.compile(r"[\w-]+:(?!//)\S")  # yard:0
-NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*([^\W\d_]+|%|°\s*[cC]|)")
-# How much of the unit in a setting's name one of what was written is; without a unit it is a number all the same.
-UNITS = {
-    "mb": {"": 1.0, "mb": 1.0, "m": 1.0, "gb": 1000.0, "g": 1000.0, "tb": 1e6, "kb": 0.001, "gib": 1074.0},
-    "s": {
-        "": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0,
-        "mins": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86_400.0,
-        "day": 86_400.0, "days": 86_400.0,
-    },
-    "ms": {"": 1.0, "ms": 1.0, "s": 1000.0},
-    "c": {"": 1.0, "c": 1.0, "°c": 1.0},
-    "fps": {"": 1.0, "fps": 1.0, "hz": 1.0},
-}  # fmt: skip
-UNITS["seconds"] = UNITS["s"]
-SHARE_UNITS = {"": 1.0, "%": 0.01}  # of a setting without a unit in its name
-
-Add = Callable[..., None]  # the setting, the sentence, and further settings: a mistake in one of them says it all
 
 
 def check_together(config: Config, add: Add) -> None:
@@ -91,176 +45,13 @@ def check_together(config: Config, add: Add) -> None:
     _check_notify(config, add)
 
 
-def check_cameras(config: Config, add: Add) -> None:
-    """Give each contradiction of cameras to ``add``, and each source that no camera, file or folder can be."""
-    watched = {name: camera for name, camera in config.cameras.items() if camera.enabled}
-    for name, camera in config.cameras.items():
-        _check_camera(("cameras", name), camera, config, add)
-    if config.cameras and not watched:
-        add(("cameras",), "every camera is off (enabled: no), so nothing would be watched; turn one on")
-    _check_rates(("detect",), config.detect.fps, config.detect.idle_fps, add)
-    _check_evidence(("detect", "alarm_at"), config.detect.alarm_at, config.detect.fps, add)
-    _check_devices(watched, add)
-
-
-def _check_camera(key: Key, camera: CameraSection, config: Config, add: Add) -> None:
-    fps = config.detect.fps if camera.fps is None else camera.fps
-    if camera.idle_fps is not None:
-        _check_rates(key, fps, camera.idle_fps, add)
-    elif camera.fps is not None and config.detect.idle_fps is not None and camera.fps < config.detect.idle_fps:
-        add(
-            (*key, "fps"),
-            f"{fps:g} is less than detect.idle_fps {config.detect.idle_fps:g}, which is for when nothing moves; "
-            "give this camera an idle_fps too",
-            (*key, "idle_fps"),
-        )
-    if camera.alarm_at is not None:
-        _check_evidence((*key, "alarm_at"), camera.alarm_at, fps, add)
-    elif camera.fps is not None:
-        _check_evidence((*key, "fps"), config.detect.alarm_at, fps, add)
-    if camera.enabled:
-        _check_sources(key, camera, add)
-    masks = camera.motion.mask
-    if masks and covered(masks, WHOLE) == 1.0:
-        add((*key, "motion", "mask"), "the masks cover the whole picture together and leave nothing to look at")
-    elif masks and camera.zones:
-        open_ = ~drawn(masks, MASK_GRID)
-        if not any((drawn([zone], MASK_GRID) & open_).any() for zone in camera.zones.values()):
-            add((*key, "zones"), "the masks cover all of the zones, so nothing could ever alarm")
-
-
-def _check_sources(key: Key, camera: CameraSection, add: Add) -> None:
-    source, smaller = camera.source, camera.motion_source
-    if wrong := _wrong_stream(source) if is_camera(source) else None:
-        add((*key, "source"), wrong)
-    elif camera.follow and (is_camera(source) or source == DEMO or _is_file(source)):
-        add((*key, "follow"), "the source is no folder; follow is for a folder in which pictures arrive")
-    elif not (camera.follow or is_camera(source) or source == DEMO or _is_there(source)):
-        name = Path(source).name.partition(":")[0]
-        space = f"; a space is missing behind {name}:" if name in SETTINGS else ""
-        add(
-            (*key, "source"),
-            "no such file or folder; a camera is 0, /dev/video0, picamera://0 or a whole address such as rtsp://…"
-            + space,
-        )
-    elif not (camera.follow or is_camera(source) or "**" in source or _matches(source)):
-        add((*key, "source"), "no file matches this pattern; check it")
-    if smaller is None:
-        return
-    if camera.follow:
-        add((*key, "motion_source"), "it belongs to a camera's stream, and follow to a folder; keep one of them")
-    elif not is_camera(source):
-        add((*key, "motion_source"), "the source is no live stream; only a camera has a smaller stream beside it")
-    elif not is_camera(smaller):
-        add((*key, "motion_source"), "it is a file or folder; give the camera's smaller stream, such as rtsp://…")
-    elif wrong := _wrong_stream(smaller):
-        add((*key, "motion_source"), wrong)
-
-
-def _wrong_stream(word: str) -> str | None:
-    """Return why no camera can have this address, in words without it; None where one may."""
-    if any(sign.isspace() or not sign.isprintable() for sign in word):
-        return "a space or an unprintable sign is in it; a # begins a comment only behind a space"
-    scheme, sign, _ = word.partition("://")
-    if not sign:
-        return None
-    if scheme.lower() not in STREAMS:
-        near = get_close_matches(scheme.lower(), STREAMS, n=1)
-        better = f"did you mean {near[0]}://?" if near else f"there are {'://, '.join(STREAMS)}://"
-        return f"no such kind of stream; {better}"
-    if scheme.lower() == "picamera":
-        return _wrong_pi(word)
-    try:
-        parts = urlsplit(word)
-        whole = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        whole = False
-    if whole:
-        return None
-    return f"no address: a port is a number, and {ESCAPED}"
-
-
-def _wrong_pi(word: str) -> str | None:
-    from edge.camera.picamera import parse_pi
-
-    try:
-        parse_pi(word, (1280, 720))
-    except SourceError as error:
-        return str(error).removeprefix(f"{word}: ")
-    return None
-
-
-def _is_there(source: str) -> bool:
-    """Return whether a file or folder is there; of a pattern its folder, because looking through it may take long."""
-    whole = re.split(r"[*?[]", source)[0].rpartition("/")[0] or "/" if glob.has_magic(source) else source
-    try:
-        return Path(whole).exists() or Path(source).exists()
-    except PermissionError:
-        return True  # for all this user may know
-    except OSError:  # a name that is too long
-        return False
-
-
-def _matches(source: str) -> bool:
-    path = Path(source).expanduser()
-    return not glob.has_magic(source) or path.exists() or next(glob.iglob(str(path)), None) is not None  # noqa: PTH207
-
-
-def _is_file(source: str) -> bool:
-    try:
-        return Path(source).is_file()
-    except OSError:
-        return False
-
-
-def _check_devices(watched: dict[str, CameraSection], add: Add) -> None:
-    """Refuse a device, or a folder that is followed, that two cameras have; a stream may be had twice."""
-    seen: dict[str, Key] = {}
-    for name, camera in watched.items():
-        if camera.follow:
-            key: Key = ("cameras", name, "source")
-            folder = str(Path(camera.source).resolve())
-            if folder in seen:
-                add(key, f"it is the folder of {key_text(seen[folder])}, which only one can follow", seen[folder])
-            seen.setdefault(folder, key)
-            continue
-        for field, word in (("source", camera.source), ("motion_source", camera.motion_source)):
-            key = ("cameras", name, field)
-            device = f"/dev/video{word}" if word and word.isdecimal() else word
-            if not device or not re.match(r"/dev/|picamera://", device):
-                continue
-            device = str(Path(device).resolve()) if device.startswith("/") else device.partition("?")[0]
-            if device in seen:
-                add(key, f"it is the device of {key_text(seen[device])}, which only one can have", seen[device])
-            seen.setdefault(device, key)
-
-
-def _check_rates(key: Key, fps: float, idle_fps: float | None, add: Add) -> None:
-    if idle_fps is not None and idle_fps > fps:
-        add(
-            (*key, "idle_fps"),
-            f"{idle_fps:g} is more than fps {fps:g}, though it is for when nothing moves; give it less, or raise fps",
-            (*key, "fps"),
-            ("detect", "fps"),
-        )
-
-
-def _check_evidence(key: Key, alarm_at: float | None, fps: float, add: Add) -> None:
-    if alarm_at is not None and Rule(0.5, 0.5, alarm_at=alarm_at).frames_needed(1.0 / fps) is None:
-        add(
-            key,
-            f"alarm_at {alarm_at:g} at fps {fps:g}: evidence is forgotten between frames, so a sure bear would never "
-            "alarm; raise fps or lower alarm_at",
-        )
-
-
 def _check_pins(config: Config, add: Add) -> None:
     seen: dict[int, Key] = {}
     for at, pins in ((("relay",), config.relay), (("deterrent", "lamps"), config.deterrent.lamps)):
         for number, pin in enumerate(pins):
             key: Key = (*at, number)
             if pin.pin in seen:
-                add(key, f"pin {pin.pin} is already that of {key_text(seen[pin.pin])}; a pin can do one thing")
+                add(key, f"pin {pin.pin} is already that of {key_text(seen[pin.pin])}; give each its own pin")
             seen.setdefault(pin.pin, key)
 
 
@@ -310,14 +101,14 @@ def _check_notify(config: Config, add: Add) -> None:
     if len(config.notify) > MAX_NOTIFIED:
         add(
             ("notify",),
-            f"more than {MAX_NOTIFIED} addresses; each takes its time at an alarm, so tell a group instead",
+            f"more than {MAX_NOTIFIED} addresses; each takes its time at an alarm, so notify a group instead",
         )
         return
     addresses = [url.strip() for url in config.notify]
     for number, url in enumerate(addresses):
         key: Key = ("notify", number)
         if url in addresses[:number]:
-            add(key, "the same address stands there twice; once is enough")
+            add(key, "the same address is there twice; once is enough")
             continue
         if TWO_ADDRESSES.search(url):
             add(key, "two addresses in one text; give each a line of its own, with - before it")
@@ -331,7 +122,7 @@ def _check_notify(config: Config, add: Add) -> None:
 
 
 def absent(config: Config) -> Iterator[tuple[Key, str]]:
-    """Yield paths that are not there, which is no mistake: the alarm names them and tries again."""
+    """Yield paths that are missing, which is not a mistake: the alarm reports them and tries again."""
     paths: list[tuple[Key, str]] = [(("sound", "play", n), each) for n, each in enumerate(config.sound.play)]
     if config.deterrent.play:
         paths.append((("deterrent", "play"), config.deterrent.play))
@@ -373,125 +164,3 @@ def _tried(name: str, call: Callable[[], object]) -> Iterator[str]:
         call()
     except NOT_HERE as error:
         yield f"{name}: {said(error)}"
-
-
-def key_of(error: ErrorDetails, data: Any) -> Key:
-    """Return the setting that an error is of. In the checked ``data`` one value may stand for a list of it."""
-    key: Key = ()
-    for part in error["loc"]:
-        if part == "[key]" or (isinstance(part, int) and not isinstance(data, list)):
-            continue
-        key += (part,)
-        data = valued(data, (part,))
-    return key
-
-
-def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
-    """Say what is wrong with a setting, and what to do."""
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        return unknown(key, valued(document.data, key))
-    if kind == "missing":
-        return f"it is missing. {about(key).get('description', '')}".rstrip()
-    value = valued(document.data, key)
-    if kind == "value_error":
-        return _parsers(error, document, key)
-    if kind in {"model_type", "model_attributes_type", "dict_type"}:
-        return _not_settings(key, value)
-    if isinstance(value, dict | list):
-        return f"{kind_of(value)} where {_wanted(key)} is wanted"
-    shown = _shown(document, key, value)
-    if kind.startswith("bool"):
-        return f"{shown} is neither on nor off"
-    if kind == "literal_error":
-        return f"{shown} is none of {', '.join(about(key).get('enum', ()))}"
-    if kind.startswith(("float", "int", "finite")):
-        filled = key in document.filled
-        return (
-            f"{shown} is no {'whole ' if kind.startswith('int') else ''}number{'' if filled else _better(key, value)}"
-        )
-    if kind.startswith(("greater", "less")):
-        return f"{shown} is not {_bounds(key)}{'' if key in document.filled else _share(key, value)}"
-    return f"{shown} cannot be used here. {about(key).get('description', '')}".rstrip()
-
-
-def valued(data: Any, key: Key) -> Any:
-    """Return the value of a setting, or the one value that stands for the section around it."""
-    for part in key:
-        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
-        if not inside or (isinstance(data, list) and isinstance(part, int) and part >= len(data)):
-            break
-        data = data[part]
-    return data
-
-
-def filled_under(document: Document, key: Key) -> list[str]:
-    """Return the values with ``${NAME}`` in them that a setting is made of, as they were written."""
-    return [
-        written for inner, written in document.filled.items() if inner[: len(key)] == key or key[: len(inner)] == inner
-    ]
-
-
-def refused(document: Document, key: Key, words: str) -> str:
-    """Return what a parser says of a setting, but a sentence of our own where it could quote a secret."""
-    written = filled_under(document, key)
-    if not written:
-        return words if len(words) <= MAX_SENTENCE else words[: MAX_SENTENCE - 2] + " …"
-    names = ", ".join(dict.fromkeys(name for each in written for name in re.findall(r"(?<!\$)\$\{[^{}]*\}", each)))
-    if key and key[-1] in SOURCES:
-        return f"with what {names} stands for it is no address; {ESCAPED}"
-    return f"with what {names} stands for it cannot be used. {about(key).get('description', '')}".rstrip()
-
-
-def _parsers(error: ErrorDetails, document: Document, key: Key) -> str:
-    return refused(document, key, str(error.get("ctx", {}).get("error", error["msg"])))
-
-
-def _shown(document: Document, key: Key, value: Any) -> str:
-    """Return a value as it was written, without the password of an address."""
-    for inner, written in document.filled.items():
-        if inner == key or key[: len(inner)] == inner:
-            return repr(written[:MAX_VALUE_SHOWN])
-    words = scrub(str(value))
-    return repr(words if len(words) <= MAX_VALUE_SHOWN else words[: MAX_VALUE_SHOWN - 2] + " …")
-
-
-def _not_settings(key: Key, value: Any) -> str:
-    names = [each[-1] for each in settings() if each[:-1] == pattern(key)]
-    such = f", such as {names[0]}: …" if names else ""
-    space = "; a space is missing behind the colon" if isinstance(value, str) and NO_SPACE.match(value) else ""
-    dash = " and without a - before them" if isinstance(value, list) else ""
-    where = key_text(key) or "a config"
-    return f"{kind_of(value)} where settings are wanted{space}; {where} takes lines of KEY: VALUE, indented{dash}{such}"
-
-
-def _wanted(key: Key) -> str:
-    types = str(about(key))
-    if "'boolean'" in types:
-        return "on or off"
-    return "a number" if "'number'" in types or "'integer'" in types else "a word"
-
-
-def _better(key: Key, value: Any) -> str:
-    """Say what to write in place of a number with a unit or a comma, or else which numbers there are."""
-    match = NUMBER.fullmatch(str(value).strip())
-    units = UNITS.get(str(key[-1]).rpartition("_")[2], SHARE_UNITS)
-    factor = units.get(match[2].lower().replace(" ", "")) if match else None
-    if match and factor is not None:
-        number = float(match[1].replace(",", ".")) * factor
-        if about(key).get("minimum", number) <= number <= about(key).get("maximum", number):
-            return f"; write {number:g}"
-    return f"; give one {_bounds(key)}" if _bounds(key) else ""
-
-
-def _share(key: Key, value: Any) -> str:
-    """Say what to write in place of 80 where a share was meant."""
-    percent = float(value)
-    return f"; write {percent / 100:g}" if about(key).get("maximum", 0) < 1.0 < percent < 100.0 else ""
-
-
-def _bounds(key: Key) -> str:
-    low, high = about(key).get("minimum"), about(key).get("maximum")
-    if low is None or high is None:
-        return ""
-    return f"between {low:g} and {high:g}"

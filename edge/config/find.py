@@ -1,4 +1,4 @@
-"""Find the config: where it may lie, and what lies beside it."""
+"""Find the config: its usual places, and the names of the files beside it."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def find_config(given: Path | None = None) -> Path | None:
         elif usual == BESIDE or os.access(usual, os.R_OK) or _leads_nowhere(usual):
             return usual
         else:
-            log.warning("%s is left aside: this user may not read it", usual)
+            log.warning("%s is not used: this user may not read it", usual)
     return None
 
 
 def _there(path: Path) -> bool:
-    """Return whether something is or may be there: reading says what is wrong with a link or a folder."""
+    """Return whether something is or may be there: reading it shows what is wrong with a link or a folder."""
     try:
         return path.expanduser().exists() or _leads_nowhere(path.expanduser())
     except (OSError, RuntimeError, ValueError):

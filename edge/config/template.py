@@ -1,6 +1,6 @@
 """Write the file of ``bear-alarm config init``: every section, most of it behind a #.
 
-A # directly before a word is a setting that may be taken in; a # and a space is for people.
+A # directly before a word is a setting that may be switched on; a # and a space is a comment for people.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from edge.config.yaml_tree import NULLS
 
 TEMPLATE = """\
-# Bear Alarm. Everything is optional and has a default. Take the # away to set something.
+# Bear Alarm. Everything is optional and has a default. Remove the # to set something.
 # Check it with: bear-alarm config check {file}
 # All settings: docs/settings.md. Relative paths count from this file's folder.
 #
@@ -25,17 +25,17 @@ cameras:
     # The camera's smaller stream, to look for motion in.
     #motion_source: rtsp://10.0.0.20/small
     #enabled: yes
-    # Only what stands in a zone alarms. x,y as fractions of the picture; `bear-alarm snapshot` draws them.
+    # Only an animal in a zone raises the alarm. x,y as fractions of the picture; `bear-alarm snapshot` draws them.
     #zones:
       #hives: 0.1,0.5 0.6,0.5 0.6,1 0.1,1
     # Where nothing counts: a road, a flag, the neighbour's garden.
     #motion:
       #mask:
         #- 0,0 1,0 1,0.2 0,0.2
-    # What stands under detect may be set for one camera too.
+    # The settings of detect may be set for one camera too.
     #fps: 5
     #schedule: daily 20:00-07:00
-  # A camera of which nothing but the source is set may be that alone. A folder in which pictures arrive:
+  # A camera with nothing but a source may be written as the source alone. A folder in which pictures arrive:
   #trail:
     #source: /srv/ftp/trail
     #follow: yes
@@ -85,7 +85,7 @@ cameras:
 {notify_sign}notify:
   {notify_sign}- {notify}
 
-# Home Assistant and other machines. One URL may stand for all of it: mqtt://USER:PASSWORD@HOST/PREFIX
+# Home Assistant and other machines. One URL is enough too: mqtt://USER:PASSWORD@HOST/PREFIX
 {mqtt}
 # Each event as JSON to an address of yours, signed.
 {webhook_sign}webhook:
@@ -122,7 +122,7 @@ cameras:
 #model: bear.onnx
 # The folder of the journal (default: this system's place for it).
 #state: /var/lib/bear-alarm
-# What was seen and thought, for `bear-alarm why`.
+# What was seen and decided, for `bear-alarm why`.
 #trace: trace.bin
 """
 
@@ -176,7 +176,7 @@ def template(
 
 
 def quoted(value: str) -> str:
-    """Quote a value so that YAML takes it for text, whatever is in it; ``${NAME}`` stays what it is."""
+    """Quote a value so that YAML reads it as text; ``${NAME}`` is not changed."""
     if re.fullmatch(r"[\w./:-]*[\w/]", value) and value[0] not in "-:" and value not in NULLS:
         return value
     return "'" + value.replace("'", "''") + "'"

@@ -21,7 +21,7 @@ from edge.errors import ConfigProblem
 
 MAX_BYTES = 1_000_000  # of a file
 MAX_DEPTH = 20
-MAX_VALUES = 20_000  # with all aliases written out
+MAX_VALUES = 5_000  # with all aliases written out; a hundred cameras with everything set need fewer
 MAX_TEXT = 4096  # characters of a key or value; some checks take the square of it in time
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -39,10 +39,10 @@ NO_COLON = "this is no 'key: value': a colon is missing, or a plain space behind
 QUOTES = "put text that holds ': ' or begins with one of @ ` % * & ! | > in quotes"
 ESCAPE = r"a \ in double quotes begins an escape, and this is none; write \\, or use single quotes"
 RETYPE = "type ', \" or a space in its place, or put the text in quotes where it is meant"
-COMMAS = "within { } text with commas in it must stand in quotes, and a number takes a point"
+COMMAS = "within { } put text with commas in quotes, and write numbers with a point"
 TOO_DEEP = f"more than {MAX_DEPTH} levels deep; no setting is"
 TOO_MANY = f"more than {MAX_VALUES} values with all aliases and merge keys (<<) written out; no config needs so many"
-# Words of PyYAML; whether to show where the thing began; and the sentence. The first that fits counts.
+# Words of PyYAML; whether to show where the part began; and the sentence. The first that fits counts.
 EXPLAINED = (
     ("'\\t'", False, "a tab; YAML wants spaces"),
     ("another document", False, "a second document begins here (---); a config is one"),
@@ -52,7 +52,7 @@ EXPLAINED = (
     ("flow", True, "a [ or { begins here that is not closed; put text that holds one of , ? [ ] { } in quotes"),
     ("cannot start any token", False, f"a sign with which no value can begin; {QUOTES}"),
     ("block scalar", False, QUOTES),
-    ("block", False, "this does not fit the lines above: mind the indentation, and put the whole of a text in quotes"),
+    ("block", False, "this does not fit the lines above: check the indentation, and put the whole of a text in quotes"),
 )
 
 Key = tuple[str | int, ...]  # cameras, yard, fps; places in a list count from 0
@@ -81,14 +81,14 @@ class Document:
     places: dict[Key, Place] = field(default_factory=dict)
     problems: list[ConfigProblem] = field(default_factory=list)
     filled: dict[Key, str] = field(default_factory=dict)  # values with ${NAME} in them, as they were written
-    wrong: set[Key] = field(default_factory=set)  # values that cannot be used, which a problem says already
+    wrong: set[Key] = field(default_factory=set)  # values that cannot be used, which already have a problem
 
     def place(self, key: Key) -> Place:
-        """Return where a setting stands, or the section around it where it is not written."""
+        """Return the place of a setting, or of the section around it where it is not written."""
         return self.places.get(self.written(key), Place())
 
     def written(self, key: Key) -> Key:
-        """Return the setting as far as it is written: ``sound`` of sound.play where one word stands for all."""
+        """Return the setting as far as it is written: ``sound`` of sound.play where one word is all of it."""
         while key and key not in self.places:
             key = key[:-1]
         return key
@@ -100,7 +100,7 @@ class Document:
 
 
 def key_text(key: Key) -> str:
-    """Return ``cameras.yard.zones`` or ``notify[2]`` (from 1), without a secret that stands in place of a name."""
+    """Return ``cameras.yard.zones`` or ``notify[2]`` (from 1), without a secret that was written in place of a name."""
     words = ""
     for part in key:
         words += f"[{part + 1}]" if isinstance(part, int) else f".{scrub(part)[:60]}"
@@ -113,16 +113,19 @@ def read_text(path: Path) -> str:
         if not stat.S_ISREG(path.stat().st_mode):
             if str(path) == os.devnull:
                 return ""
-            raise Unreadable(Place(), "a folder, not a file" if path.is_dir() else "no ordinary file")
+            raise Unreadable(
+                Place(),
+                "a folder, not a file; name the file in it" if path.is_dir() else "no ordinary file; name a text file",
+            )
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise Unreadable(Place(), "no such file") from None
+        raise Unreadable(Place(), "no such file; check the path, or write one with `bear-alarm config init`") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         why = (error.strerror if isinstance(error, OSError) else None) or "no path"
         raise Unreadable(Place(), f"it cannot be read ({why})") from None
     if len(data) > MAX_BYTES:
-        raise Unreadable(Place(), f"larger than {MAX_BYTES // 1_000_000} MB; this is no config")
+        raise Unreadable(Place(), f"larger than {MAX_BYTES // 1_000_000} MB; name a config")
     if data.startswith(UTF_16):
         raise Unreadable(Place(), "it is in UTF-16; save it as UTF-8")
     try:
@@ -179,7 +182,7 @@ class _Loader(yaml.BaseLoader):
             return TOO_MANY
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in self._anchors_above:
-                return "this alias (*) stands for something that it is itself a part of"
+                return "this alias (*) names something that contains the alias"
             return "" if event.anchor in self.anchors else QUOTES
         if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
             better = "write ${NAME}, and NAME in secrets.yml" if event.tag == "!secret" else "put text in quotes"
@@ -278,7 +281,7 @@ def _lookalike(node: yaml.Node) -> str:
 
 
 def _explained(error: yaml.YAMLError, text: str) -> Unreadable:
-    """Return what is wrong with a text that is no YAML, in a sentence that quotes nothing of it."""
+    """Return what is wrong with a text that is not YAML, in a sentence that quotes nothing of it."""
     if isinstance(error, ReaderError):
         place = _place_after(text[: error.position])
         return Unreadable(place, f"an unprintable sign (U+{ord(text[error.position]):04X}); take it out")
@@ -290,19 +293,19 @@ def _explained(error: yaml.YAMLError, text: str) -> Unreadable:
         return Unreadable(_place(mark), "a tab; YAML wants spaces")
     if "mapping values" in words:
         return _stray_colon(lines, _place(mark))
-    for told, at_begin, sentence in EXPLAINED:
-        if told in words:
+    for part, at_begin, sentence in EXPLAINED:
+        if part in words:
             return Unreadable(_place(begun if at_begin else mark), sentence)
-    return Unreadable(_place(mark), f"this is no YAML here; {QUOTES}")
+    return Unreadable(_place(mark), f"this is not YAML; {QUOTES}")
 
 
 def _stray_colon(lines: list[str], place: Place) -> Unreadable:
-    """Say what a colon where none can stand means: behind a key, mostly that the line above misses its own."""
+    """Explain a colon where none is allowed: behind a key, mostly the line above misses its own."""
     above = next((number for number in range(place.line - 2, -1, -1) if lines[number].strip()), None)
     is_key = re.fullmatch(r"\s*[\w.-]+", lines[place.line - 1][: place.column - 1])
     if is_key and above is not None and ": " not in lines[above]:
         return Unreadable(Place(above + 1, 1), NO_COLON)
-    return Unreadable(place, f"a colon where none can stand: mind the indentation, and {QUOTES}")
+    return Unreadable(place, f"a colon where none is allowed: check the indentation, and {QUOTES}")
 
 
 def _place(mark: yaml.Mark | None) -> Place:

@@ -42,7 +42,7 @@ def test_rows_read_forward_under_a_heading(tmp_path, classify):
     folder = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR, "b.jpg": MAYBE_COLOUR, "c.jpg": TEDDY_COLOUR})
     code, out, err = classify(folder)
     heading, *rows = (line.split() for line in out.splitlines())
-    assert (code, heading[0], heading[-2:]) == (0, "file", ["score", "verdict"])
+    assert (code, heading[0], heading[-2:]) == (0, "file", ["score", "result"])
     assert [(Path(row[0]).name, " ".join(row[1:-2]), row[-1]) for row in rows] == [
         ("a.jpg", "brown bear", "BEAR"),
         ("b.jpg", "brown bear", "maybe"),
@@ -225,7 +225,10 @@ def test_a_model_and_its_use_are_named_and_no_folder_is_made(tmp_path, classify,
     assert (code, out.is_file()) == (0, True)
     assert "licence: CC0. For tests only." in err
     for option in ("--out", "--csv"):
-        for place, why in ((tmp_path / "new" / "results", "there is no folder"), (tmp_path, "names a folder")):
+        for place, why in (
+            (tmp_path / "new" / "results", "there is no folder"),
+            (tmp_path, "is a folder; name a file"),
+        ):
             code, _, err = classify(folder, option, place)
             assert (code, why in err, err.count("\n")) == (2, True, 1)
     assert not (tmp_path / "new").exists()

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from edge.alert.notify import guessable
-from edge.cli.config import asked, check, init
+from edge.cli.config import check, init
+from edge.cli.config_questions import asked
 from edge.config.load import load_text
 from edge.config.schema import FILLED, NAME, config_schema, editor_schema, settings
 from edge.config.template import template
@@ -30,7 +31,7 @@ def test_init_writes_what_check_passes(tmp_path):
     assert os.name != "posix" or path.stat().st_mode & 0o007 == 0
     ran = run("config", "check", path)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == f"{path}: fine; 1 camera: yard; told: the terminal; pictures in evidence\n"
+    assert ran.stdout == f"{path}: fine; 1 camera: yard; notifies the terminal; pictures in evidence\n"
     found = json.loads(run("config", "check", path, "--json").stdout)
     assert (found["fine"], found["cameras"], found["problems"]) == (True, ["yard"], [])
 
@@ -58,11 +59,11 @@ def test_nobody_else_reads_it_not_for_a_moment(tmp_path, monkeypatch):
 def test_init_overwrites_only_when_told_to(tmp_path):
     path = tmp_path / "mine.yml"
     path.write_text("bell: no\n")
-    assert "it is there already; name another file, or replace it with --force" in sentence("config", "init", path)
+    assert "is there already; name another file, or replace it with --force" in sentence("config", "init", path)
     assert path.read_text() == "bell: no\n"
     assert run("config", "init", path, "--force").returncode == 0
     assert "cameras:" in path.read_text()
-    assert "a folder; name a file" in sentence("config", "init", tmp_path)
+    assert "is a folder; name a file" in sentence("config", "init", tmp_path)
     assert "no such folder" in sentence("config", "init", tmp_path / "no" / "x.yml")
 
 
@@ -92,7 +93,10 @@ def test_check_shows_every_problem_on_a_line_of_its_own(tmp_path):
     assert found["problems"][0] == {
         "line": 4, "column": 5, "key": "cameras.yard.fsp", "sentence": "no such setting; did you mean fps?",
     }  # fmt: skip
-    assert run("config", "check", tmp_path / "no.yml").stderr == f"{tmp_path / 'no.yml'}: no such file\n"
+    assert (
+        run("config", "check", tmp_path / "no.yml").stderr
+        == f"{tmp_path / 'no.yml'}: no such file; check the path, or write one with `bear-alarm config init`\n"
+    )
 
 
 def test_check_finds_the_config_and_shows_no_secrets(tmp_path):
@@ -104,7 +108,7 @@ def test_check_finds_the_config_and_shows_no_secrets(tmp_path):
     ran = run("config", "check", BEAR_ALARM_CONFIG=str(path))
     assert ran.returncode == 0
     assert ran.stdout.endswith(
-        "; 2 cameras: yard, bins; told: sound siren, relay 17, MQTT at broker:1883, webhook https://h/…, "
+        "; 2 cameras: yard, bins; notifies sound siren, relay 17, MQTT at broker:1883, webhook https://h/…, "
         f"ntfy://…, the file {tmp_path / 'e.jsonl'}; no pictures kept\n"
     )
     found = run("config", "check", path, "--json").stdout

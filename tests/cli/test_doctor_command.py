@@ -11,9 +11,9 @@ import zipfile
 import pytest
 
 from edge.cli.doctor import bundle
-from edge.cli.doctor.bundle import Redactor, secrets_of_device
 from edge.cli.doctor.command import admitted
 from edge.cli.doctor.findings import doubt
+from edge.cli.doctor.redactor import Redactor, secrets_of_device
 from edge.cli.doctor.target import Target
 from edge.cli.options import names
 from edge.config import load_config
@@ -128,8 +128,8 @@ def test_cameras_are_called_as_watch_calls_them(tmp_path, monkeypatch):
         (["--config", "no.yml"], "no.yml: no such config"),
         (["--bundle", "report.txt"], "report.txt: a bundle is a zip"),
         (["--bundle", "no/such/report.zip"], "its folder is not there"),
-        (["--bundle", "mine.zip"], "is there already and is no bundle"),
-        (["--bundle", "pictures.zip"], "is there already and is no bundle"),
+        (["--bundle", "mine.zip"], "exists and is not a bundle"),
+        (["--bundle", "pictures.zip"], "exists and is not a bundle"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_exit_code_2(tmp_path, words, said):

@@ -7,9 +7,8 @@ import struct
 import pytest
 
 from edge.alert.mqtt_settings import settings_from_url
-from edge.cli.doctor import alerts as pins
-from edge.cli.doctor import alerts as telling_away
-from edge.cli.doctor import alerts as telling_here
+from edge.cli.doctor import alerts as alert_checks
+from edge.cli.doctor import pins
 from edge.cli.doctor.run import check_anyone
 from edge.record.database import RunLock
 from edge.settings import AlertSettings, HealthSettings, Settings
@@ -25,7 +24,7 @@ def with_alerts(root, **alerts):
 @pytest.mark.needs_tool("aplay")
 def test_a_loudspeaker_that_opens_and_one_that_does_not(tmp_path):
     def sounds(name):
-        return by_name(telling_here.check_sounds(with_alerts(tmp_path, sounds=("chirp",), sound_device=name)))
+        return by_name(alert_checks.check_sounds(with_alerts(tmp_path, sounds=("chirp",), sound_device=name)))
 
     assert sounds("null")["sound chirp"].state == "fine"
     found = sounds("nosuchcard")["sound chirp"]
@@ -36,12 +35,12 @@ def test_a_loudspeaker_that_opens_and_one_that_does_not(tmp_path):
 
 def test_no_player_and_no_such_sound_are_broken(tmp_path, monkeypatch):
     alerts = {"sounds": ("siren", str(tmp_path / "no.wav")), "deterrent": str(tmp_path / "nofolder")}
-    found = by_name(telling_here.check_sounds(with_alerts(tmp_path, **alerts)))
+    found = by_name(alert_checks.check_sounds(with_alerts(tmp_path, **alerts)))
     assert found["deterrent"].state == "broken"
     assert found[f"sound {tmp_path}/no.wav"].state == "broken"
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
-    found = by_name(telling_here.check_sounds(with_alerts(tmp_path, sounds=("siren",))))
+    found = by_name(alert_checks.check_sounds(with_alerts(tmp_path, sounds=("siren",))))
     assert "no program that plays sounds" in found["sound siren"].words
     assert "alsa-utils" in found["sound siren"].todo
 
@@ -67,7 +66,7 @@ class Kernel:
 def test_pins_are_asked_of_the_kernel_and_not_switched(tmp_path):
     put(tmp_path, dev__gpiochip0="")
     alerts = {"relays": ("17:30:low", "22"), "deterrent_lamps": ("27",)}
-    found = by_name(telling_here.check_pins(with_alerts(tmp_path, **alerts), Kernel(pin22="spi0 CS1")))
+    found = by_name(pins.check_pins(with_alerts(tmp_path, **alerts), Kernel(pin22="spi0 CS1")))
     assert found["relay 17:30:low"].state == "fine"
     assert "was not switched" in found["relay 17:30:low"].words
     assert found["relay 22"].state == "broken"
@@ -75,25 +74,25 @@ def test_pins_are_asked_of_the_kernel_and_not_switched(tmp_path):
     assert found["lamp 27"].state == "fine"
     alarm = RunLock(tmp_path / "state", "a" * 32)
     assert alarm.take()
-    found = by_name(telling_here.check_pins(with_alerts(tmp_path, relays=("22",)), Kernel(pin22="lg")))
+    found = by_name(pins.check_pins(with_alerts(tmp_path, relays=("22",)), Kernel(pin22="lg")))
     alarm.close()
     assert found["relay 22"].state == "fine"
     assert "the running alarm" in found["relay 22"].words
 
 
 def test_a_machine_without_pins_and_pins_that_are_made_up(tmp_path, monkeypatch):
-    found = by_name(telling_here.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
+    found = by_name(pins.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
     assert found["pins"].state == "broken"
-    assert list(telling_here.check_pins(with_alerts(tmp_path), Kernel())) == []
+    assert list(pins.check_pins(with_alerts(tmp_path), Kernel())) == []
     monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
     put(tmp_path, dev__gpiochip0="")
-    found = by_name(telling_here.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
+    found = by_name(pins.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
     assert (found["pins"].state, found["relay 17"].state) == ("doubt", "fine")
 
 
 def test_commands_and_the_file_of_events(tmp_path):
     alerts = {"on_alarm": "nosuchprogram --token sekret", "on_trouble": "true", "events": str(tmp_path / "no" / "e")}
-    found = by_name(telling_here.check_commands(with_alerts(tmp_path, **alerts)))
+    found = by_name(alert_checks.check_commands(with_alerts(tmp_path, **alerts)))
     assert found["command on_alarm"].state == "broken"
     assert "sekret" not in str(found)
     assert found["command on_trouble"].state == "fine"
@@ -103,7 +102,7 @@ def test_commands_and_the_file_of_events(tmp_path):
 def test_a_broker_that_is_away_is_a_doubt(tmp_path):
     with refusing_port() as port:
         mqtt = settings_from_url(f"mqtt://bob:sekret@127.0.0.1:{port}")
-        (found,) = telling_away.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
+        (found,) = alert_checks.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
     assert found.state == "doubt"
     assert "nothing listens there" in found.words
     assert "sekret" not in str(found)
@@ -113,7 +112,7 @@ def test_a_broker_that_is_away_is_a_doubt(tmp_path):
 def test_a_real_broker_lets_us_in_and_hears_nothing(tmp_path):
     with Broker(tmp_path) as broker, Listener(broker) as listener:
         mqtt = settings_from_url(broker.url)
-        (found,) = telling_away.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
+        (found,) = alert_checks.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
         assert found.state == "fine"
         assert listener.got == []
 
@@ -122,7 +121,7 @@ def test_a_real_broker_lets_us_in_and_hears_nothing(tmp_path):
 def test_a_wrong_password_is_no_matter_of_the_network(tmp_path):
     with Broker(tmp_path, user="bob", password="right") as broker:
         mqtt = settings_from_url(broker.url.replace("right", "wrongone"))
-        (found,) = telling_away.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
+        (found,) = alert_checks.check_mqtt(with_alerts(tmp_path, mqtt=mqtt))
         assert found.state == "broken"
         assert "refuses the user or the password" in found.words
         assert "wrongone" not in str(found)
@@ -133,21 +132,21 @@ def test_a_webhook_and_a_heartbeat_answer_and_nothing_is_posted(tmp_path):
         url = f"http://127.0.0.1:{box.port}/hook/secretpath"
         settings = Settings(alerts=AlertSettings(webhook=url), health=HealthSettings(heartbeat_url=url))
         target = device(tmp_path, settings=settings)
-        found = by_name((*telling_away.check_webhook(target), *telling_away.check_heartbeat(target)))
+        found = by_name((*alert_checks.check_webhook(target), *alert_checks.check_heartbeat(target)))
         assert {each.state for each in found.values()} == {"fine"}
         assert "secretpath" not in str(found)
         assert box.posted == []
-    found = by_name((*telling_away.check_webhook(target), *telling_away.check_heartbeat(target)))
+    found = by_name((*alert_checks.check_webhook(target), *alert_checks.check_heartbeat(target)))
     assert {each.state for each in found.values()} == {"doubt"}
     assert "secretpath" not in str(found)
-    (wrong,) = telling_away.check_webhook(with_alerts(tmp_path, webhook="ftp://host/x"))
+    (wrong,) = alert_checks.check_webhook(with_alerts(tmp_path, webhook="ftp://host/x"))
     assert wrong.state == "broken"
 
 
 def test_a_heartbeat_that_watch_would_refuse_is_broken_and_a_proxy_is_asked_where_there_is_one(tmp_path, monkeypatch):
     def beat(url):
         target = device(tmp_path, settings=Settings(health=HealthSettings(heartbeat_url=url)))
-        return next(telling_away.check_heartbeat(target))
+        return next(alert_checks.check_heartbeat(target))
 
     wrong = beat("http://127.0.0.1/a b")
     assert (wrong.state, wrong.todo) == ("broken", "copy it again")
@@ -163,7 +162,7 @@ def test_a_heartbeat_that_watch_would_refuse_is_broken_and_a_proxy_is_asked_wher
 
 def test_apprise_urls_are_only_read(tmp_path):
     found = by_name(
-        telling_away.check_people(
+        alert_checks.check_people(
             with_alerts(tmp_path, notify=("ntfy://topicsekret-0123456", "nonsense://x", "ntfy://bees"))
         )
     )

@@ -57,12 +57,12 @@ def test_a_happening_is_one_line_with_all_there_is_to_say(state, ask):
     row = state.bear(A, zones=("hives",), evidence=state.evidence(A))
     for channel, how in (("mqtt", "done"), ("ntfy", "waiting"), ("sms", "parked")):
         state.delivery(row, channel, state=how)
-    state.delivery(row, "mqtt", part="picture", state="waiting")  # is no reason to say that nobody was told
+    state.delivery(row, "mqtt", part="picture", state="waiting")  # is no reason to say that nothing was delivered
     said = ask()
     assert said.splitlines() == [
         "Tuesday 2026-11-24, yard",
         "  03:12:07  a1a1a1a1  brown bear 0.98  42 s",
-        "            in hives, pictures, 1 told, 1 waiting, 1 refused",
+        "            in hives, pictures, 1 delivered, 1 waiting, 1 refused",
     ]
 
 
@@ -94,7 +94,7 @@ def test_only_what_is_asked_for_is_listed(state, ask, refused, caplog):
     assert "a1a1a1a1" not in ask("--since", "2026-11-24T03:00Z")
     assert "did you mean 'gate'" in refused("--camera", "gates")
     assert "give 30m, 12h, 2d" in refused("--since", "yesterday")
-    assert "options stand behind the command they belong to: events show" in refused("--kind", "bear", "show", "last")
+    assert "put options behind the command they belong to: events show" in refused("--kind", "bear", "show", "last")
     caplog.clear()
     assert ask("--kind", "test") == ""
     assert "No event of kind test; the last one of all was on 2026-11-24 at 04:12 (camera)." in caplog.text
@@ -158,7 +158,7 @@ def test_show_tells_everything_of_one(state, ask, refused):
     for words in (
         f"{A} bear, yard when 2026-11-24 03:12:07+01:00, lasted 42 s what brown bear 0.98, by bear@1",
         "alarm.jpg, 0.1 kB clip.mp4, 0.1 kB event.json, 0.1 kB",
-        "way at the top left, then at the bottom right; 40 s",
+        "path at the top left, then at the bottom right; 40 s",
         "03:12:07+01:00 new seq 1, score 0.91, box 30 x 40 % at 10, 20 %, in hives",
         "picture waiting since 2026-11-24 03:12:07+01:00, 3 attempts: connection refused",
         "REFUSED 2026-11-24 03:12:07+01:00, 1 attempt, tried no more: HTTP 403",

@@ -1,4 +1,4 @@
-"""`bear-alarm events` in words: troubles, tests taken back, what was told at once, and a journal not yet written."""
+"""`bear-alarm events` in words: troubles, tests taken back, deliveries, and a journal not yet written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from edge.cli import alert
-from edge.cli.events import way
+from edge.cli.events.details import path_text
 from edge.errors import BearAlarmError
 from edge.record import history
 from edge.record.database import RunLock
@@ -43,13 +43,13 @@ def test_a_test_that_was_taken_back_is_withdrawn_and_not_refused(state, ask):
     state.delivery(row, "mqtt")
     state.delivery(row, "ntfy", state="parked", attempts=3, error=alert.WITHDRAWN)
     state.delivery(row, "sms", state="parked", error="HTTP 403")
-    assert ask().splitlines()[1].endswith("1 told, 1 refused, 1 withdrawn")
+    assert ask().splitlines()[1].endswith("1 delivered, 1 refused, 1 withdrawn")
     said = " ".join(ask("show", "last").split())
     assert f"withdrawn 2026-11-24 03:12:07+01:00, 3 attempts: {alert.WITHDRAWN}" in said
     assert said.count("REFUSED") == 1
 
 
-def test_what_was_told_at_once_is_one_line_a_channel(state, ask):
+def test_what_was_delivered_at_once_is_one_line_a_channel(state, ask):
     rows = [state.event(A, "new" if n == 0 else "update", n * 60.0) for n in range(12)]
     for number, row in enumerate(rows):
         state.delivery(row, "mqtt", settled_at=f"2026-11-24T02:{12 + number}:09.000Z")
@@ -59,9 +59,9 @@ def test_what_was_told_at_once_is_one_line_a_channel(state, ask):
     state.delivery(rows[1], "ntfy", state="waiting", attempts=0)
     told = ask("show", "last").split("Deliveries\n")[1].splitlines()
     assert told == [
-        "  mqtt  12 words and 2 pictures told at the first attempt, the last 2026-11-24 03:23:09+01:00",
+        "  mqtt  12 words and 2 pictures delivered at the first attempt, the last 2026-11-24 03:23:09+01:00",
         "  ntfy",
-        "    2026-11-24 03:12:07+01:00 new    word     told 2026-11-24 03:12:07+01:00, 2 attempts",
+        "    2026-11-24 03:12:07+01:00 new    word     delivered 2026-11-24 03:12:07+01:00, 2 attempts",
         "    2026-11-24 03:13:07+01:00 update word     waiting since 2026-11-24 03:12:07+01:00, 0 attempts",
     ]
     assert len(json.loads(ask("show", "last", "--json"))["deliveries"]) == 16
@@ -100,14 +100,14 @@ def test_a_trouble_in_short(label, detail, short, state, ask):
 def test_locking_says_which_one_it_was(state, ask):
     state.bear(A, evidence=state.evidence(A))
     which = "a1a1a1a1 (brown bear 0.98 at yard, 2026-11-24 03:12:07): "
-    assert ask("lock", "last") == f"{which}locked, and never cleared away\n"
+    assert ask("lock", "last") == f"{which}locked, and never deleted to make room\n"
     assert ask("unlock", "last") == f"{which}no longer locked\n"
 
 
-def test_the_way_is_told_in_places():
+def test_the_path_is_shown_in_places():
     there = [[float(t), 0.1 * t, 0.6, 0.1, 0.3, 0.9] for t in range(9)]
-    assert way(there) == "at the bottom left, then at the bottom, then at the bottom right; 8 s"
-    assert way(there[:1]) == "at the bottom left all the while; 0 s"
+    assert path_text(there) == "at the bottom left, then at the bottom, then at the bottom right; 8 s"
+    assert path_text(there[:1]) == "at the bottom left all the while; 0 s"
 
 
 def empty(state):

@@ -268,7 +268,7 @@ def test_the_services_config_is_left_aside_by_who_may_not_read_it(monkeypatch, t
     (tmp_path / "config.yml").write_text("")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert find_config() is None
-    assert "config.yml is left aside: this user may not read it" in caplog.text
+    assert "config.yml is not used: this user may not read it" in caplog.text
 
 
 def test_each_option_of_watch_has_its_setting():

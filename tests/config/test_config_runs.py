@@ -6,7 +6,7 @@ import pytest
 
 from edge.alarm import Alarm
 from edge.camera import is_live
-from edge.config.check import STREAMS
+from edge.config.cameras import STREAMS
 from edge.config.load import load_text
 from edge.config.schema import settings
 from edge.device.telemetry import MAX_PERIOD_S, MIN_PERIOD_S
@@ -103,7 +103,7 @@ def test_a_rule_that_could_never_alarm_is_found(text, begins):
         ("health:\n  heartbeat:\n    every_s: 60\n", "3: health.heartbeat.every_s: there is a time but no address"),
         ("health: {heartbeat: {url: 'https://h/x', every_s: 5}}", "'5' is not between 10 and 86400"),
         ("health: {heartbeat: 'https://a..b/x'}", "has a host's name that cannot be"),
-        ("notify: ['ntfy://bees', ' ntfy://bees']", "the same address stands there twice"),
+        ("notify: ['ntfy://bees', ' ntfy://bees']", "the same address is there twice"),
         ("state: file/x", "cannot be, for 'file' is a file and no folder"),
         ("record: {path: file/x}", "cannot be, for 'file'"), ("events: file/x", "cannot be, for 'file'"),
         ("trace: file/x/y", "cannot be, for 'file'"),

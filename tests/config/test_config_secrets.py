@@ -66,10 +66,10 @@ def test_a_name_that_stands_for_nothing_is_said_with_its_line(monkeypatch, tmp_p
     text = "bell: no\nmqtt:\n  host: h\n  password: ${MQTT_PASSWORD}\nnotify:\n  - ${X}\n"
     first, second = problems(text, tmp_path)
     assert first.startswith(
-        "4: mqtt.password: ${MQTT_PASSWORD} stands for nothing: no environment variable, and there is no "
+        "4: mqtt.password: ${MQTT_PASSWORD} has no value: no environment variable, and there is no "
     )
     assert str(tmp_path / "secrets.yml") in first
-    assert second.startswith("6: notify[1]: ${X} stands for nothing")
+    assert second.startswith("6: notify[1]: ${X} has no value")
     (tmp_path / "secrets.yml").write_text("MQTT_PASSWORDD: x\nX:\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     found = problems(text, tmp_path)

@@ -30,7 +30,7 @@ from tests.helpers.config_text import problems
         ("cameras:\n  yard:0\n", "1: cameras: ", "a space is missing behind the colon"),
         ("cameras:\n  yard:\n    source:0\n", "2: cameras.yard: ", "a space is missing behind source:"),
         ("notify:\n  - ntfy://x\n  -ntfy://hunter2\n", "3: ", "a plain space behind the colon or the -"),
-        ("cameras:\n  yard:\n    source: 0\n      fps: 3\n", "4: ", "mind the indentation"),
+        ("cameras:\n  yard:\n    source: 0\n      fps: 3\n", "4: ", "check the indentation"),
         ("cameras:\nyard:\n  source: 0\n", "2: yard: ", "if it is a camera, indent it"),
         ("cameras:\n  - source: 0\n", "1: cameras: ", "without a - before them"),
         # Passwords with signs of YAML's.
@@ -39,7 +39,7 @@ from tests.helpers.config_text import problems
         ("mqtt:\n  host: h\n  password: |hunter2\n", "3: ", "in quotes"),
         ("mqtt:\n  host: h\n  password: 'hunter2'3\n", "3: ", "the whole of a text in quotes"),
         # Numbers.
-        ("detect: {threshold: 0,8}\n", "1: detect.threshold: ", "a number takes a point"),
+        ("detect: {threshold: 0,8}\n", "1: detect.threshold: ", "write numbers with a point"),
         ("detect:\n  threshold: 80\n", "2: detect.threshold: ", "write 0.8"),
         ("detect:\n  threshold: 150 %\n", "2: detect.threshold: ", "give one between 0.001 and 0.999"),
         ("record:\n  quota_mb: 2'000\n", "2: record.quota_mb: ", "is no number; give one between"),

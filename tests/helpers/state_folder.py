@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.cli.app import as_command
-from edge.cli.events import app
+from edge.cli.events.command import app
 from edge.files import JOURNAL
 from edge.record import database
 from edge.schema import Event, utc_text

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.alert.events import EventPublisher
-from edge.cli.events import evidence
+from edge.cli.events.evidence import evidence_of
 from edge.errors import BearAlarmError
 from edge.record import database
 from edge.record.history import JournalReader, JournalReadError, NoJournalError
@@ -211,7 +211,7 @@ def test_what_the_alarm_wrote_is_what_is_read_while_it_runs_and_afterwards(tmp_p
     assert (bear.state, still_on.state) == ("over", "going on")
     assert bear.first.event.durable
     assert bear.lasted_s == pytest.approx((told[-1].media_time_s or 0.0) - (told[0].media_time_s or 0.0))
-    (kept,) = evidence(bear, tmp_path)
+    (kept,) = evidence_of(bear, tmp_path)
     assert {"alarm.jpg", "crop.jpg", "event.json"} <= {path.name for path in kept.files()}
     assert kept.path()
     journal.close()

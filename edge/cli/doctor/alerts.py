@@ -1,27 +1,24 @@
-"""Check every alert without noise, switching or sending: loudspeaker, pins, commands, broker, webhook, people."""
+"""Check every alert but the pins without noise or sending: loudspeaker, commands, broker, webhook, people."""
 
 from __future__ import annotations
 
 import os
 import socket
 import ssl
-import struct
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
-from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, unknown
+from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, split_todo, unknown
 from edge.cli.doctor.target import Target
 from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
     from edge.alert.mqtt_connection import BrokerConnection
-
 
 WITHIN_S = 8.0  # for an answer over the network
 PROBLEM_LASTS_S = 1.0
@@ -30,16 +27,6 @@ SILENT = "check the network; until then anyone who watches it is right to raise 
 CORRECT = "correct it in the config"
 NO_ANSWER = "check its settings, and try it: bear-alarm alert test"
 SOUND = "plug it in, see `aplay -l`, and name the output as `aplay -L` has it"
-FACTORY_VARIABLE = "GPIOZERO_PIN_FACTORY"
-
-# Pins are asked of the kernel (linux/gpio.h, version 2), which switches and claims nothing; gpiozero would make the pin
-# an output to find out.
-GET_CHIP, CHIP_BYTES = 0x8044B401, 68  # GPIO_GET_CHIPINFO_IOCTL: name[32], label[32], lines
-GET_LINE, LINE_BYTES = 0xC100B405, 256  # GPIO_V2_GET_LINEINFO_IOCTL: name[32], consumer[32], offset, attributes, flags
-USED = 1
-HEADER = "pinctrl-"  # how the chip with the header's pins is labelled: pinctrl-bcm2711, pinctrl-rp1
-
-Ask = Callable[[int, int, bytearray], Any]  # fcntl.ioctl
 
 
 def check_sounds(target: Target) -> Iterator[CheckResult]:
@@ -51,7 +38,7 @@ def check_sounds(target: Target) -> Iterator[CheckResult]:
         try:
             sound = Sound(what, seconds=alerts.sound_s, device=alerts.sound_device)
         except (OptionError, UnavailableError) as error:
-            yield broken(f"sound {what}", *_split(str(error), SOUND))
+            yield broken(f"sound {what}", *split_todo(str(error), SOUND))
             continue
         try:
             problem = sound.check()
@@ -75,95 +62,11 @@ def _deterrent(word: str, device: str | None) -> CheckResult:
     try:
         deterrent = open_deterrent(word, device=device)
     except (OptionError, UnavailableError) as error:
-        return broken("deterrent", *_split(str(error), SOUND))
+        return broken("deterrent", *split_todo(str(error), SOUND))
     try:
         return fine("deterrent", "its sounds can be read" if word != "on" else "it has its own sounds")
     finally:
         deterrent.close()
-
-
-def check_pins(target: Target, ask: Ask | None = None) -> Iterator[CheckResult]:
-    """Check that the pin of every relay and lamp is there and free."""
-    alerts = target.settings.alerts
-    wanted = [("relay", words) for words in alerts.relays] + [("lamp", words) for words in alerts.deterrent_lamps]
-    if not wanted:
-        return
-    from edge.alert.gpio import parse_pin
-
-    factory = os.environ.get(FACTORY_VARIABLE)
-    if factory:
-        yield doubt("pins", f"{FACTORY_VARIABLE} is {factory!r}, so perhaps no real pin is switched", "unset it")
-    if ask is None:
-        import fcntl  # there is none on Windows, which has no pins
-
-        ask = fcntl.ioctl
-    try:
-        chip = header(target.root, ask)
-    except PermissionError:
-        yield broken("pins", "this user may not use them", "sudo usermod -aG gpio $USER, then log out and in again")
-        return
-    if chip is None:
-        yield broken("pins", "this machine has none that could be switched", "take the relays out of the config")
-        return
-    for kind, words in wanted:
-        name = f"{kind} {words}"
-        try:
-            number = parse_pin(words, kind).number
-            found = line(chip, number, ask)
-        except OptionError as error:
-            yield broken(name, *_split(str(error), "correct it in the config"))
-        except OSError as error:
-            yield broken(name, f"there is no such pin on {chip.name} ({error.strerror})", "correct it in the config")
-        else:
-            yield _pin(target, name, number, found.used, found.by)
-
-
-def _pin(target: Target, name: str, number: int, used: bool, by: str) -> CheckResult:
-    if not used:
-        return fine(name, f"pin {number} is there and free; it was not switched")
-    if target.alarm_runs:
-        return fine(name, f"pin {number} is in use, by the running alarm as it seems ({by or 'no name'})")
-    todo = "end the other program, or take another pin (see `pinout` and `gpioinfo`)"
-    return broken(name, f"pin {number} is in use by another program ({by or 'no name'})", todo)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One pin."""
-
-    used: bool
-    by: str  # who has it, as that program calls itself; empty where none has
-
-
-def header(root: Path, ask: Ask) -> Path | None:
-    """Find the device of the chip that has the header's pins; None where there is none. Raises OSError."""
-    for path in sorted((root / "dev").glob("gpiochip*")):
-        answer = _asked(path, GET_CHIP, bytearray(CHIP_BYTES), ask)
-        if _text(answer[32:64]).startswith(HEADER):
-            return path
-    return None
-
-
-def line(chip: Path, number: int, ask: Ask) -> Line:
-    """Ask how it stands with one pin, as BCM numbers them. Raises OSError where there is no such pin."""
-    question = bytearray(LINE_BYTES)
-    struct.pack_into("=I", question, 64, number)
-    answer = _asked(chip, GET_LINE, question, ask)
-    (flags,) = struct.unpack_from("=Q", answer, 72)
-    return Line(bool(flags & USED), _text(answer[32:64]))
-
-
-def _asked(path: Path, what: int, question: bytearray, ask: Ask) -> bytearray:
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        ask(file, what, question)
-    finally:
-        os.close(file)
-    return question
-
-
-def _text(data: bytearray) -> str:
-    return bytes(data).partition(b"\0")[0].decode(errors="replace")
 
 
 def check_commands(target: Target) -> Iterator[CheckResult]:
@@ -175,8 +78,8 @@ def check_commands(target: Target) -> Iterator[CheckResult]:
         if not line:
             continue
         if doubted := command_in_doubt(line, name):
-            what, _, todo = doubted.partition("; ")
-            yield broken(f"command {name}", what.removeprefix(f"{name}: "), todo)
+            what, todo = split_todo(doubted.removeprefix(f"{name}: "), CORRECT)
+            yield broken(f"command {name}", what, todo)
         else:
             yield fine(f"command {name}", "its program is there; it was not run")
     events = alerts.events
@@ -204,24 +107,24 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
     try:
         socket.create_connection((settings.host, settings.port), WITHIN_S).close()
     except OSError as error:
-        yield doubt(name, *_split(unreachable(settings.where, error, tls=False)))
+        yield doubt(name, *split_todo(unreachable(settings.where, error, tls=False), NO_ANSWER))
         return
     called = threading.Event()
     try:
         connection = BrokerConnection(settings, f"bear-alarm-doctor-{uuid.uuid4().hex[:6]}", called.set)
     except (OptionError, UnavailableError) as error:
-        yield broken(name, *_split(str(error)))
+        yield broken(name, *split_todo(str(error), NO_ANSWER))
         return
     _settled(connection, called)
     problem = None if connection.up else connection.problem
     up = connection.up
     connection.close(1.0)
     if up:
-        yield fine(name, "the broker is there and lets us in")
+        yield fine(name, "the broker is there and accepts the login")
     elif problem:
         yield broken(name, problem, "correct it in the config, or at the broker")
     else:
-        yield doubt(name, f"the broker took the connection and said nothing for {WITHIN_S:g} s", WAITS)
+        yield doubt(name, f"the broker took the connection and did not answer for {WITHIN_S:g} s", WAITS)
 
 
 def _settled(connection: BrokerConnection, called: threading.Event) -> None:
@@ -252,7 +155,7 @@ def check_webhook(target: Target) -> Iterator[CheckResult]:
     try:
         Webhook(url, secret=target.settings.alerts.webhook_secret)
     except OptionError as error:
-        yield broken("webhook", *_split(str(error)))
+        yield broken("webhook", *split_todo(str(error), NO_ANSWER))
         return
     yield _answers("webhook", url, WAITS)
 
@@ -267,7 +170,7 @@ def check_heartbeat(target: Target) -> Iterator[CheckResult]:
     try:
         to = web_address(url, "the heartbeat")
     except OptionError as error:
-        yield broken("heartbeat", *_split(str(error)))
+        yield broken("heartbeat", *split_todo(str(error), NO_ANSWER))
         return
     proxy = getproxies().get("https" if to.tls else "http")
     if proxy and not proxy_bypass(to.host):
@@ -286,10 +189,10 @@ def check_people(target: Target) -> Iterator[CheckResult]:
         try:
             Notify(url)
         except (OptionError, UnavailableError) as error:
-            yield broken(name, *_split(str(error)))
+            yield broken(name, *split_todo(str(error), NO_ANSWER))
             continue
         if doubted := guessable(url):
-            yield doubt(name, *_split(doubted))
+            yield doubt(name, *split_todo(doubted, NO_ANSWER))
         else:
             scheme = address_of(url).partition("://")[0]
             yield fine(name, f"{scheme}:// is understood; try it with `bear-alarm alert test --notify …`")
@@ -307,15 +210,10 @@ def _answers(name: str, url: str, away: str) -> CheckResult:
             if to.tls:
                 ssl.create_default_context().wrap_socket(opened, server_hostname=to.host).close()
     except OptionError as error:
-        return broken(name, *_split(str(error), CORRECT))
+        return broken(name, *split_todo(str(error), CORRECT))
     except ssl.SSLCertVerificationError as error:
         words = f"{where}: its certificate is not trusted ({error.verify_message})"
-        return broken(name, words, "is this machine's clock right? else mend the certificate")
+        return broken(name, words, "check this machine's clock, then the certificate")
     except OSError as error:
         return doubt(name, f"{where} cannot be reached ({scrub(error_words(error), secrets_of(url))})", away)
     return fine(name, f"{where} answers; nothing was sent")
-
-
-def _split(sentence: str, otherwise: str = NO_ANSWER) -> tuple[str, str]:
-    what, _, todo = sentence.partition("; ")
-    return what, todo or otherwise

@@ -105,7 +105,7 @@ def pi_program() -> str | None:
 
 
 def check_cameras(target: Target) -> Iterator[CheckResult]:
-    """Try each that is configured or named; where there is none, say what there is."""
+    """Try each camera that is configured or named; where there is none, list what could be one."""
     if not target.cameras and target.mistakes:
         yield unknown("cameras", "not known, for the config has mistakes", "correct it, and ask again")
         return
@@ -149,7 +149,7 @@ def _asks(camera: Camera, source: str) -> dict[str, Any]:
 
 
 def _failed(target: Target, device: Device | None, name: str, found: dict[str, Any]) -> CheckResult:
-    """Say why it gives nothing; one that is in use is not broken."""
+    """Report why a camera gives nothing; one that is in use is not broken."""
     words = found["problem"] or "gave no frame"
     user = holder(device, target.root) if device else None
     if user:
@@ -159,7 +159,7 @@ def _failed(target: Target, device: Device | None, name: str, found: dict[str, A
         return doubt(name, words, "end that program")
     busy = "is busy" in words or "another program is using it" in words
     if busy and (device is None or device.present) and target.alarm_runs:
-        return unknown(name, "not to be had, for an alarm runs here and is likely to be using it", STOP)
+        return unknown(name, "busy, probably because an alarm runs here and uses it", STOP)
     what, _, todo = words.partition("; ")
     return broken(name, what, todo or "check its plug, its power and the address")
 
@@ -267,7 +267,7 @@ def _watch(source: Any, found: dict[str, Any], began: float) -> None:
 
 
 def _lens_troubles(grey: Any) -> list[str]:
-    """Find black, white or covered at one glance: what the alarm would say after some seconds."""
+    """Find black, white or covered at one glance: what the alarm would report after some seconds."""
     from edge.detect.camera_check import CameraCheck, CameraCheckSettings
 
     at_once = CameraCheckSettings(lasts_s=dict.fromkeys(CameraCheckSettings().lasts_s, 0.0))

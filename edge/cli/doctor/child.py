@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[3]  # where ``edge`` lies
+ROOT = Path(__file__).parents[3]  # the folder of ``edge``
 LINE_MAX_CHARS = 400  # kept of a last line
 SPARE_S = 5.0  # that a child may go on for where the doctor was killed
 KILLED = {
@@ -35,7 +35,7 @@ class Ended:
 
     code: int | None  # exit code, negative for a signal; None: it took too long
     out: bytes
-    last: str  # of what it said on standard error, the last line
+    last: str  # the last line of its standard error
     within_s: float
 
     @property
@@ -59,7 +59,7 @@ class Ended:
 
     @property
     def why(self) -> str:
-        """Say how it ended: "was killed by …", "took longer than 20 s", or "fails (its last words)"."""
+        """Return how it ended: "was killed by …", "took longer than 20 s", or "fails (its last words)"."""
         if self.code is None:
             return f"took longer than {self.within_s:g} s"
         if self.signal:

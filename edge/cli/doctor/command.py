@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli.doctor.findings import CheckResult, lines_of, verdict
+from edge.cli.output import JsonOpt, line_width, print_json
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NEEDED = ("numpy", "pydantic", "pyyaml", "psutil")  # by the doctor too
-MIN_WIDTH, MAX_WIDTH = 60, 110
+MAX_COLUMNS = 110
 
 
 def doctor(
@@ -42,9 +41,9 @@ def doctor(
             help="Config to look at (default: $BEAR_ALARM_CONFIG, ./bear-alarm.yml or /etc/bear-alarm/config.yml).",
         ),
     ] = None,
-    state: Annotated[Path | None, typer.Option(readable=False, help="Folder the alarm keeps its journal in.")] = None,
+    state: Annotated[Path | None, typer.Option(readable=False, help="Folder of the alarm's journal.")] = None,
     no_camera: Annotated[bool, typer.Option("--no-camera", help="Try no camera.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    as_json: JsonOpt = False,
     bundle: Annotated[
         Path | None, typer.Option(help="Also write a zip for a bug report, without secrets and pictures.")
     ] = None,
@@ -79,8 +78,7 @@ def doctor(
             log.warning("%s is not written, which needs that too: send these lines instead.", bundle)
     if as_json:
         findings = [asdict(each) for each in found]
-        document = {"schema_version": 1, "kind": "doctor", "verdict": verdict(found), "findings": findings}
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json({"schema_version": 1, "kind": "doctor", "verdict": verdict(found), "findings": findings})
     else:
         print(f"\n{verdict(found)}")
     if bundle and target:
@@ -97,7 +95,7 @@ def first() -> Iterator[CheckResult]:
 
 
 def admitted(source: list[str], config: Path | None, state: Path | None, *, try_cameras: bool) -> Target:
-    """Describe the device with what its config says; with the defaults where that has mistakes."""
+    """Return the device with its config's settings; with the defaults where the config has mistakes."""
     from edge.cli.doctor.target import Target
     from edge.config import load_config
     from edge.errors import ConfigError
@@ -152,14 +150,14 @@ class _Progress:
         if finding.group != self._group:
             print(f"{'' if not self._group else chr(10)}{finding.group}")
             self._group = finding.group
-        width = max(MIN_WIDTH, min(MAX_WIDTH, shutil.get_terminal_size().columns))
-        for line in lines_of(finding, width, encoding=sys.stdout.encoding or "ascii", colour=self._colour):
+        width, encoding = line_width(MAX_COLUMNS), sys.stdout.encoding or "ascii"
+        for line in lines_of(finding, width, encoding=encoding, colour=self._colour):
             print(line, flush=True)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence our log: what the parts say while they are tried is in the findings."""
+    """Silence the log: the findings have what the parts log while they are tried."""
     ours = logging.getLogger("edge")
     before = ours.level
     if before > logging.DEBUG:
@@ -175,7 +173,7 @@ def check_place(path: Path) -> None:
     if path.suffix.lower() != ".zip":
         raise OptionError(f"{path}: a bundle is a zip; name it something.zip")
     if path.is_dir() or (path.exists() and not _is_bundle(path)):
-        raise OptionError(f"{path}: is there already and is no bundle of the doctor's; name another file")
+        raise OptionError(f"{path}: exists and is not a bundle of the doctor's; name another file")
     if not path.absolute().parent.is_dir():
         raise OptionError(f"{path}: its folder is not there; make it, or name another")
 
@@ -190,7 +188,7 @@ def _is_bundle(path: Path) -> bool:
 
 
 def packed(path: Path, target: Target, found: list[CheckResult]) -> None:
-    """Write the bundle, and say what is in it."""
+    """Write the bundle, and list its files."""
     from edge.cli.doctor.bundle import write
 
     log.info("%s holds, without secrets:", path)

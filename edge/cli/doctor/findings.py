@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from edge.cli.output import wrapped
 
 State = Literal["fine", "doubt", "broken", "unknown"]
 
@@ -48,8 +49,14 @@ def unknown(name: str, words: str, todo: str = "") -> CheckResult:
     return CheckResult(name, "unknown", words, todo)
 
 
+def split_todo(sentence: str, otherwise: str) -> tuple[str, str]:
+    """Split what is wrong from what to do, which our errors have in one sentence with a semicolon."""
+    what, _, todo = sentence.partition("; ")
+    return what, todo or otherwise
+
+
 def verdict(findings: Sequence[CheckResult]) -> str:
-    """Write the last line: how many are broken or in doubt and which; "All is well." where none is."""
+    """Return the result in one line: how many are broken or in doubt and which; "All is well." where none is."""
     wrong = [each for each in findings if each.state == "broken"]
     doubted = [each for each in findings if each.state == "doubt"]
     if not wrong and not doubted:
@@ -78,18 +85,6 @@ def lines_of(finding: CheckResult, width: int, *, encoding: str, colour: bool) -
     if not signs:
         lines = [line.encode(encoding, "replace").decode(encoding) for line in lines]
     return lines
-
-
-def wrapped(words: str, width: int, indent: str, further: str) -> list[str]:
-    """Wrap lines between words, which are never cut: a path or a command is copied as it stands."""
-    return textwrap.wrap(
-        words,
-        width,
-        initial_indent=indent,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [""]
 
 
 def can_be_written(signs: str, encoding: str) -> bool:

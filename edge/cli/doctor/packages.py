@@ -32,7 +32,7 @@ def imported(module: str) -> Ended:
 
 
 def check_python(bits: int = struct.calcsize("P") * 8) -> Iterator[CheckResult]:
-    """Check the version, whether it is 64-bit by the size of a pointer, and where it lies."""
+    """Check Python's version, whether it has 64 bits by the size of a pointer, and its folder."""
     version = platform.python_version()
     if sys.version_info < MIN_PYTHON:
         yield broken("python", f"{version} is too old", f"install Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer")

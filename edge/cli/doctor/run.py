@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from edge.alert.redact import scrub
-from edge.cli.doctor import alerts, cameras, machine, model, packages
+from edge.background import DeadlineError, call_with_deadline
+from edge.cli.doctor import alerts, board, cameras, model, packages, permissions, pins, service, storage
 from edge.cli.doctor.findings import CheckResult, broken, fine, unknown
 from edge.cli.doctor.target import Target
 
@@ -51,26 +50,26 @@ def check_anyone(target: Target) -> Iterator[CheckResult]:
 CHECKS = (
     Check(packages.GROUP, "packages", packages.check_packages, packages.IMPORT_S + 5),
     Check("Config", "config", check_config),
-    Check("Config", "secrets", machine.check_secrets),
+    Check("Config", "secrets", permissions.check_secrets),
     Check("Model", "model", model.check_model, model.WITHIN_S + 5),
     Check("Cameras", "cameras", cameras.check_cameras, cameras.WITHIN_S + 5),
-    Check("Board", "board", machine.check_board),
-    Check("Board", "power", machine.check_power),
-    Check("Board", "clock", machine.check_clock),
-    Check("Board", "network", machine.check_network),
-    Check("Memory of events", "disk", machine.check_disk),
-    Check("Memory of events", "state folder", machine.check_state),
-    Check("Memory of events", "evidence", machine.check_evidence),
+    Check("Board", "board", board.check_board),
+    Check("Board", "power", board.check_power),
+    Check("Board", "clock", board.check_clock),
+    Check("Board", "network", board.check_network),
+    Check("Memory of events", "disk", storage.check_disk),
+    Check("Memory of events", "state folder", storage.check_state),
+    Check("Memory of events", "evidence", storage.check_evidence),
     Check("Alerts", "sounds", alerts.check_sounds),
-    Check("Alerts", "pins", alerts.check_pins),
+    Check("Alerts", "pins", pins.check_pins),
     Check("Alerts", "commands", alerts.check_commands),
     Check("Alerts", "mqtt", alerts.check_mqtt),
     Check("Alerts", "webhook", alerts.check_webhook),
     Check("Alerts", "notify", alerts.check_people),
     Check("Alerts", "heartbeat", alerts.check_heartbeat),
     Check("Alerts", "nobody", check_anyone),
-    Check("Service", "permissions", machine.check_groups),
-    Check("Service", "service", machine.check_service),
+    Check("Service", "permissions", permissions.check_groups),
+    Check("Service", "service", service.check_service),
 )
 
 
@@ -82,26 +81,22 @@ def run_checks(target: Target, checks: Iterable[Check] = CHECKS) -> Iterator[Che
 
 
 def _within_its_time(check: Check, target: Target) -> Iterator[CheckResult]:
-    """Run a check in a thread: a disk or a name server that does not answer holds up nothing but its own line."""
-    found: queue.SimpleQueue[CheckResult | None] = queue.SimpleQueue()
+    """Await each finding for so long: a disk or a name server that does not answer delays nothing but its own line."""
 
-    def look() -> None:
-        try:
-            for finding in check.look(target):
-                found.put(finding)
-        except Exception as error:  # whatever it is: the other checks go on
-            log.debug("a check failed", exc_info=True)
-            words = scrub(f"{type(error).__name__}: {error}")
-            found.put(broken(check.name, f"could not be checked because of an internal error ({words})", OUR_FAULT))
-        finally:
-            found.put(None)
+    def looked() -> Iterator[CheckResult]:
+        yield from check.look(target)
 
-    threading.Thread(target=look, name=f"doctor {check.name}", daemon=True).start()
+    findings = looked()
     while True:
         try:
-            finding = found.get(timeout=check.limit_s)
-        except queue.Empty:
+            finding = call_with_deadline(lambda: next(findings, None), check.limit_s, f"doctor {check.name}")
+        except DeadlineError:
             yield unknown(check.name, f"gave no answer within {check.limit_s:g} s", "try again when the machine rests")
+            return
+        except (Exception, SystemExit) as error:  # whatever it is: the other checks go on
+            log.debug("a check failed", exc_info=True)
+            words = scrub(f"{type(error).__name__}: {error}")
+            yield broken(check.name, f"could not be checked because of an internal error ({words})", OUR_FAULT)
             return
         if finding is None:
             return

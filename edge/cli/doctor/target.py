@@ -60,20 +60,20 @@ class Target:
     @property
     def evidence(self) -> Path:
         """Return the folder of evidence, there or not. Raises OptionError where there is no state folder."""
-        kept = self.settings.evidence
-        if kept.folder:
-            return kept.folder.expanduser().absolute()
+        named = self.settings.evidence.folder
+        if named:
+            return named.expanduser().absolute()
         return self.state / "evidence" if self.has_service else Path("evidence").absolute()
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variable of the service's environment under which its chosen model lies."""
+        """Return the variable of the service's environment that names the folder of its chosen model."""
         served = self.has_service and self.config in (None, SYSTEM)
         return {"XDG_CONFIG_HOME": str(self.root / "etc")} if served else {}
 
     @property
     def alarm_runs(self) -> bool:
-        """Return whether an alarm runs here now: on that state folder, as its lock says, or as the service."""
+        """Return whether an alarm runs here now: on that state folder, as its lock shows, or as the service."""
         from edge.record.database import watching_run
 
         try:

@@ -1,31 +1,28 @@
 """Measure what the alarm costs here: the steps take turns, because boards slow down in heat.
 
-python -m edge.cli.bench MODEL [float]      the peak memory of a process that does each step once, MB
+python -m edge.cli.bench.measure MODEL [float]      the peak memory of a process that does each step once, MB
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Self
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from edge.camera import open_source
-from edge.cli.progress import counted
 from edge.detect.classifier import Classifier
 from edge.detect.crops import cut_all
 from edge.detect.frame_rate import CropBudget, ScanTimer
@@ -60,7 +57,7 @@ class Cost:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Cost:
-        """Of three measurements or more, in the order in which they were made."""
+        """Return the cost of three measurements or more, in the order in which they were made."""
         tenths = quantiles(seconds, n=10, method="inclusive")
         third = len(seconds) // 3
         middle, low, high = (round(each * 1000.0, 3) for each in (median(seconds), tenths[0], tenths[-1]))
@@ -79,7 +76,7 @@ class Way:
 
     @property
     def crop_ms(self) -> float:
-        """Milliseconds a crop."""
+        """Return the milliseconds that one crop takes."""
         assert self.cost
         return self.cost.median_ms / self.crops
 
@@ -103,19 +100,19 @@ class Bench:
     seconds: float
 
     def way(self, precision: str | None = None, *, threads: int = 1, crops: int = 1, model: str = "") -> Way | None:
-        """Return the way with these properties; left out, those of the first."""
+        """Return the way with these properties; by default those of the first."""
         wanted = (model or self.ways[0].model, precision or self.ways[0].precision, threads, crops)
         found = (each for each in self.ways if (each.model, each.precision, each.threads, each.crops) == wanted)
         return next(found, None)
 
     def crops_within(self, seconds: float) -> int:
-        """Crops that a frame may be given so that scoring them takes so long at most, as the alarm counts them."""
+        """Return how many crops of a frame can be scored within so many seconds, as the alarm counts them."""
         budget = CropBudget(seconds)
         budget.note(1, self.ways[0].crop_ms / 1000.0)
         return budget.crops
 
     def cameras(self, crops_each: int = 0, *, fps: float = FPS) -> float:
-        """1280x720 streams of so many frames a second that this machine can watch, on most of its cores.
+        """Return how many 1280x720 streams of so many frames a second this machine can watch, on most of its cores.
 
         ``crops_each``: scored in every frame, because something moves in it; 0: nothing does. The whole frame is looked
         at as often as ``edge.detect.frame_rate.ScanTimer`` has it.
@@ -186,12 +183,12 @@ def measure(
     seconds: float,
     *,
     root: Path = Path("/"),
-    say: Callable[[Iterable[int]], Iterable[int]] = iter,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Bench:
     """Measure for so many seconds, five rounds at least; ``models``: the alarm's own, then some to compare it with.
 
-    ``root``: where ``sys`` and ``proc`` lie. ``say`` is given the numbers of the rounds and gives them on, so that it
-    can show them. Raises ModelError, SourceError.
+    ``root``: the folder of ``sys`` and ``proc``. ``progress`` yields the numbers of the rounds, and can show them.
+    Raises ModelError, SourceError.
     """
     machine, before_c = about(root), temperature_c()
     memory = {name: peak_mb(models[0], in_float) for name, in_float in precisions(models[0])}
@@ -206,7 +203,7 @@ def measure(
                     ways.append(Way(classifier.name, name, threads, count))
                     works.append(partial(classifier, steps.crops(classifier.size, count)))
         started = time.monotonic()
-        took = by_turns(works, say(rounds(seconds)))
+        took = by_turns(works, progress(rounds(seconds)))
     read, motion, jpeg, scan, *scored = map(Cost.of, took)
     return Bench(
         machine.board or machine.system or machine.machine,
@@ -249,7 +246,7 @@ def by_turns(works: Sequence[Callable[[], object]], rounds: Iterable[int]) -> li
 
 
 def rounds(seconds: float) -> Iterator[int]:
-    """0, 1, 2 … until so many seconds are gone and there were five after the first."""
+    """Yield 0, 1, 2 … until so many seconds have passed and there were five after the first."""
     until = time.monotonic() + seconds
     for number in itertools.count():
         if number > MIN_ROUNDS and time.monotonic() >= until:
@@ -259,8 +256,8 @@ def rounds(seconds: float) -> Iterator[int]:
 
 def peak_mb(path: Path, in_float: bool) -> float | None:
     """Return the most memory that a process of its own takes to look at a frame and score a full set of crops."""
-    command = [sys.executable, "-m", "edge.cli.bench", str(path.absolute()), *([FLOAT] if in_float else [])]
-    home = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "edge.cli.bench.measure", str(path.absolute()), *([FLOAT] if in_float else [])]
+    home = Path(__file__).parents[3]
     try:
         ran = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True, timeout=CHILD_S)
         return float(ran.stdout)
@@ -280,145 +277,6 @@ def main() -> None:
         classifier(steps.crops(classifier.size, MANY))
     peak = peak_memory_mb()
     sys.stdout.write("unknown\n" if peak is None else f"{peak:.1f}\n")
-
-
-# ``bear-alarm bench``: what the alarm costs on this machine, and what follows.
-
-
-FRAME_S = 0.25  # edge.settings.CameraSettings.frame_s, said as it is there
-NEAR = 0.05  # of a ratio: within that, two ways are equally fast
-SLOWED = 1.25
-ENOUGH_ROUNDS = 9  # to say whether it became slower
-
-
-def bench(
-    model: Annotated[str | None, typer.Option(help="Model file (default: the chosen or the bundled one).")] = None,
-    against: Annotated[
-        list[str] | None, typer.Option(metavar="MODEL", help="Another model file to compare it with; may be repeated.")
-    ] = None,
-    seconds: Annotated[
-        float, typer.Option(min=1.0, max=3600.0, help="How long to measure; five rounds at least.")
-    ] = 20.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
-) -> None:
-    """Measure what the alarm costs on this machine, and which way of running the model is fastest here.
-
-    The same file is run as it is and in float, one crop at a time and a full set of twelve, on one thread and on all
-    cores, all by turns; and one 1280x720 frame is read, looked at for motion and as a whole, and compressed. End a
-    running alarm first: both would be slower.
-    """
-    from edge.cli.progress import track
-    from edge.detect.classifier import find
-
-    found = measure(
-        [find(model), *map(find, against or [])], seconds, say=lambda rounds: track(rounds, "measuring, rounds")
-    )
-    print(json.dumps(report(found), indent=2, ensure_ascii=False) if as_json else bench_text(found))
-
-
-def report(found: Bench) -> dict[str, Any]:
-    """Return all figures and what follows from them, ready for JSON."""
-    follows = {
-        "crops_in_a_frame": found.crops_within(FRAME_S),
-        "cameras_quiet": round(found.cameras(), 1),
-        "cameras_moving": round(found.cameras(MIN_CROPS), 1),
-        "cameras_busy": round(found.cameras(found.crops_within(FRAME_S)), 1),
-        "words": what_follows(found),
-    }
-    return {**asdict(found), "follows": follows}
-
-
-def bench_text(found: Bench) -> str:
-    """Return the table and what follows, for a person."""
-    first = found.ways[0]
-    many = any(way.model != first.model for way in found.ways)
-    rows = [(_way_words(way, first, named=many), way.cost) for way in found.ways]
-    rows += [("read a frame of H.264", found.read), ("look for motion, nothing moves", found.motion)]
-    rows += [("look at it as a whole", found.scan), ("compress it for evidence", found.jpeg)]
-    wide = max(len(words) for words, _ in rows)
-    lines = [
-        f"{first.model} on {found.machine}, {counted(found.cores, 'core')}",
-        f"{found.rounds} rounds in {found.seconds:.0f} s; frames are 1280x720",
-        "",
-        f"  {'':<{wide}}  {'median':>9}  eight of ten rounds",
-        *(f"  {words:<{wide}}  {_cost(cost)}" for words, cost in rows if cost),
-        "",
-    ]
-    memory = ", ".join(f"{mb:.0f} MB in {name}" for name, mb in found.memory_mb.items() if mb is not None)
-    lines += [f"Memory at the most: {memory}."] if memory else []
-    if found.before_c is not None and found.after_c is not None:
-        lines.append(f"Temperature: {found.before_c:.0f} °C before, {found.after_c:.0f} °C after.")
-    return "\n".join([*lines, *what_follows(found)])
-
-
-def what_follows(found: Bench) -> list[str]:
-    """Sentences: which way is fastest here, how many crops a frame may have, how many cameras there may be."""
-    words = [*_precisions(found), *_models(found)]
-    crops, frame_s = found.crops_within(FRAME_S), found.ways[0].crop_ms / 1000.0
-    if crops * frame_s <= FRAME_S:
-        words.append(f"{FRAME_S:g} s for a frame leave room for {counted(crops, 'crop')}.")
-    else:
-        words.append(
-            f"A frame is given {crops} crops in any case, which take {crops * frame_s:.2f} s here: fewer frames are "
-            "looked at than are set, and what stands still is found later."
-        )
-    quiet = found.cameras()
-    if quiet >= 1.0:
-        least, many = (int(found.cameras(each)) or "none" for each in (MIN_CROPS, crops))
-        busy = f"{least} with {MIN_CROPS} crops in every frame (one animal)"
-        busy += f", {many} with {crops} (rain)" if crops > MIN_CROPS else ""
-        words.append(f"At 10 frames a second it can watch {counted(int(quiet), 'quiet camera')}, {busy}.")
-        words.append(
-            "That is worked out from the steps above; `bear-alarm watch CLIP` says what a frame of yours takes."
-        )
-    else:
-        words.append(f"At 10 frames a second it cannot watch one camera; {quiet * 10.0:.1g} frames a second it can.")
-    if found.rounds >= ENOUGH_ROUNDS and found.slowed > SLOWED:
-        words.append(
-            f"At the end all took {found.slowed:.1f} times as long as at the beginning: it grew too warm, or something "
-            "else was running."
-        )
-    return words
-
-
-def _precisions(found: Bench) -> list[str]:
-    """Return whether the file is faster as it is or in float."""
-    first, other = found.ways[0], found.way("float")
-    if first.precision == "float":
-        return ["This processor computes int8 wrongly, so the model runs in float."]
-    if other is None:
-        return []
-    ratio = other.crop_ms / first.crop_ms
-    if abs(ratio - 1.0) <= NEAR:
-        return [f"{first.precision} is as fast as the same file in float."]
-    if ratio > 1.0:
-        return [f"{first.precision} is {ratio:.1f} x as fast as the same file in float."]
-    advice = (
-        "export it with `--precision fp32`, compare the two with `bench --against FILE`, choose one with `model use`"
-    )
-    return [f"The same file is {1.0 / ratio:.1f} x as fast in float as in {first.precision}: {advice}."]
-
-
-def _models(found: Bench) -> list[str]:
-    """Return how the other models compare, each as it is."""
-    first = found.ways[0]
-    others = {way.model: way for way in reversed(found.ways) if way.model != first.model}
-    words = []
-    for name, way in others.items():
-        longer = f"{way.crop_ms / first.crop_ms:.2f} x as long for a crop as {first.model} ({first.precision})"
-        words.append(f"{name} ({way.precision}) takes {longer}.")
-    return words
-
-
-def _way_words(way: Way, first: Way, *, named: bool) -> str:
-    crops, threads = counted(way.crops, "crop"), counted(way.threads, "thread")
-    model = f"{way.model}, " if named else ""
-    usual = " (as the alarm runs)" if way == first else ""
-    return f"score {crops}, {model}{way.precision}, {threads}{usual}"
-
-
-def _cost(cost: Cost) -> str:
-    return f"{cost.median_ms:>6.1f} ms  {cost.low_ms:.1f} to {cost.high_ms:.1f}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""``bear-alarm bench``: measure what the alarm costs on this machine."""

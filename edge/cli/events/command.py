@@ -1,0 +1,225 @@
+"""Commands of ``bear-alarm events``, and their options."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from edge.cli.events.archive import readme, write_zip
+from edge.cli.events.details import details
+from edge.cli.events.evidence import EvidenceFolder, evidence_of, set_lock
+from edge.cli.events.facts import facts
+from edge.cli.events.journal import (
+    Kind,
+    NothingRecordedError,
+    check_camera,
+    find_events,
+    no_event,
+    open_journal,
+    parse_since,
+)
+from edge.cli.events.listing import listed, waits
+from edge.cli.events.review import make_review, review_all, split_units
+from edge.cli.events.words import named
+from edge.cli.help_page import command_group
+from edge.cli.options import settings_at_hand
+from edge.cli.output import print_json
+from edge.cli.progress import counted
+from edge.errors import OptionError
+from edge.files import ENVIRONMENT, state_folder
+
+if TYPE_CHECKING:
+    from edge.record.history import PastEvent
+
+log = logging.getLogger(__name__)
+
+MAX_LISTED = 50  # events listed unless more are asked for
+
+
+class EventsGroup(TyperGroup):
+    """Suggests what to do with an id where ``show``, ``lock``, ``review`` or another command belongs."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command the words name, or a usage error that suggests the right one."""
+        word = args[0]
+        if word not in self.commands and not word.startswith("-") and not ctx.resilient_parsing:
+            near = get_close_matches(word, self.commands, n=1)
+            ctx.fail(
+                f"{word!r} is no command of `events`; did you mean `events {near[0] if near else f'show {word}'}`?"
+            )
+        return super().resolve_command(ctx, args)
+
+
+app = command_group(cls=EventsGroup, invoke_without_command=True)
+
+StateOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        readable=False,  # the journal's own sentence is better
+        help=f"Folder of the alarm's journal (default: the config's, ${ENVIRONMENT} or this user's own).",
+    ),
+]
+SinceOpt = Annotated[
+    str | None, typer.Option(help="Only what began since then: 30m, 12h, 2d, 1w, 2026-11-24 or '2026-11-24 03:00'.")
+]
+KindOpt = Annotated[Kind | None, typer.Option(help="Only this kind.")]
+CameraOpt = Annotated[str | None, typer.Option(help="Only this camera.")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print it as JSON; times are UTC.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The event's id, its beginning, or last.")]
+IdsArgument = Annotated[list[str], typer.Argument(metavar="ID…", help="Events' ids, their beginnings, or last.")]
+
+
+@app.callback()
+def events(
+    ctx: typer.Context,
+    state: StateOpt = None,
+    since: SinceOpt = None,
+    kind: KindOpt = None,
+    camera: CameraOpt = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=0, help=f"Only so many, the newest; 0 for all (default: {MAX_LISTED}; in JSON, all)."),
+    ] = None,
+    unreviewed: Annotated[
+        bool, typer.Option("--unreviewed", help="Only bears that wait for `events review`, with pictures to look at.")
+    ] = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """List what happened, one line each, the newest last: bears, cameras that failed, tests.
+
+    It works while the alarm runs. Times are local; ~ and ? mark those of a clock that was not set.
+    """
+    ctx.obj = state = state or settings_at_hand().state
+    if ctx.invoked_subcommand:
+        if since or kind or camera or limit is not None or unreviewed or as_json:
+            name = ctx.invoked_subcommand
+            raise OptionError(f"put options behind the command they belong to: events {name} …")
+        return
+
+    if unreviewed and kind not in (None, Kind.bear):
+        raise OptionError(f"--unreviewed --kind {kind.value}: only bears are reviewed; leave --kind out")
+    kind = Kind.bear if unreviewed else kind
+    after = parse_since(since)
+    most = limit if limit is not None else 0 if as_json else MAX_LISTED
+    limit_read = most + 1 if most and not unreviewed else 0  # one more than are shown, to know whether there are more
+    found = _events_found(state, kind, camera, after, limit_read)
+    if unreviewed:
+        waiting = [each for each in found if waits(*each)]
+        if found and not waiting:
+            log.info("Nothing waits: every bear whose pictures are there is reviewed.")
+        found = waiting
+    shown = found[-most:] if most else found
+    if as_json:
+        print_json({"schema_version": 1, "kind": "events", "happenings": [facts(*each) for each in shown]})
+    elif shown:
+        print(listed(shown))
+        if len(shown) < len(found):
+            log.info("There are earlier ones: --limit 0 shows all.")
+
+
+def _events_found(
+    state: Path | None, kind: Kind | None, camera: str | None, after: datetime | None, limit: int
+) -> list[tuple[PastEvent, list[EvidenceFolder]]]:
+    """Return the events and their evidence; none, with a message, where nothing was recorded or found."""
+    folder = state_folder(state)
+    try:
+        with open_journal(state) as journal:
+            check_camera(journal, camera)
+            found = journal.incidents(kind=kind, camera=camera, since=after, limit=limit)
+            if not found:
+                log.info("%s", no_event(journal, kind, camera, after))
+            return [(each, evidence_of(each, folder)) for each in found]
+    except NothingRecordedError as error:
+        words = str(error)
+        log.info("%s.", words[0].upper() + words[1:])
+        return []
+
+
+@app.command()
+def show(ctx: typer.Context, id_: IdArgument, state: StateOpt = None, as_json: JsonOpt = False) -> None:
+    """Print all that is known of one event: its messages, its evidence, and who was notified."""
+    found = find_events(state or ctx.obj, [id_])[0]
+    folders = evidence_of(found, state_folder(state or ctx.obj))
+    if as_json:
+        print_json(facts(found, folders))
+    else:
+        print(details(found, folders))
+
+
+@app.command()
+def lock(ctx: typer.Context, ids: IdsArgument, state: StateOpt = None) -> None:
+    """Lock the evidence of these events: it is never deleted to make room."""
+    _set_locks(state or ctx.obj, ids, locked=True)
+
+
+@app.command()
+def unlock(ctx: typer.Context, ids: IdsArgument, state: StateOpt = None) -> None:
+    """Unlock the evidence of these events: it may be deleted to make room, the oldest first."""
+    _set_locks(state or ctx.obj, ids, locked=False)
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option(help="The zip to write.")],
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID…]", help="Events' ids, their beginnings, or last (default: all since --since)."),
+    ] = None,
+    since: SinceOpt = None,
+    kind: KindOpt = None,
+    camera: CameraOpt = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    state: StateOpt = None,
+) -> None:
+    """Export events with their pictures and clips into one zip."""
+    if bool(ids) == bool(since):
+        raise OptionError("which events? name their ids, or --since for all from then on (one of the two)")
+    if ids and (kind or camera):
+        raise OptionError("--kind and --camera go with --since; with ids leave both out")
+    if ids:
+        found = find_events(state or ctx.obj, ids)
+    else:
+        after = parse_since(since)
+        with open_journal(state or ctx.obj) as journal:
+            check_camera(journal, camera)
+            found = journal.incidents(kind=kind, camera=camera, since=after)
+            if not found:
+                raise OptionError(no_event(journal, kind, camera, after))
+    words = readme(found, datetime.now(UTC))
+    count, gone = write_zip(found, state_folder(state or ctx.obj), out, words, force=force)
+    log.info("%s: %s with %s of evidence.", out, counted(len(found), "event"), counted(count, "file"))
+    if gone:
+        log.warning("not in it, because they were deleted meanwhile: %s of evidence", counted(gone, "file"))
+
+
+@app.command()
+def review(
+    ctx: typer.Context,
+    what: Annotated[list[str], typer.Argument(metavar="ID…", help="Events' ids, last, or paths of evidence.")],
+    confirmed: Annotated[bool, typer.Option("--confirmed", help="There was a bear.")] = False,
+    wrong: Annotated[bool, typer.Option("--wrong", help="There was none.")] = False,
+    label: Annotated[str | None, typer.Option(help="What it was: brown_bear, teddy_bear, fox …")] = None,
+    unsure: Annotated[bool, typer.Option("--unsure", help="It is not clear what it was.")] = False,
+    note: Annotated[str | None, typer.Option(help="A note for people.")] = None,
+    box: Annotated[str | None, typer.Option(help="Where in the whole frame: x,y,width,height, 0 to 1.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who reviews (default: this user).")] = None,
+    state: StateOpt = None,
+) -> None:
+    """Review events: what was it? The next model learns from it (`bear-alarm feedback import`)."""
+    given = make_review(label, box, by, note, confirmed=confirmed, wrong=wrong, unsure=unsure)
+    units, ids = split_units(what)
+    review_all(units, find_events(state or ctx.obj, ids) if ids else [], state_folder(state or ctx.obj), given)
+
+
+def _set_locks(state: Path | None, ids: list[str], *, locked: bool) -> None:
+    for found in find_events(state, ids):
+        set_lock(found, state_folder(state), locked=locked)
+        print(f"{named(found)}: {'locked, and never deleted to make room' if locked else 'no longer locked'}")
