@@ -29,8 +29,8 @@ from train.evaluate.trail_cameras import (
     from_27_px_s,
     level,
     part_of,
-    see,
-    see_all,
+    score_frame,
+    score_frames,
     supported,
     tags,
     trail_figures,
@@ -48,7 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def frames(world: Path) -> list[Frame]:
-    return see_all(judges_of(world / "runs", read_catalog(world / "pool")))
+    return score_frames(judges_of(world / "runs", read_catalog(world / "pool")))
 
 
 def test_each_frame_is_judged_once_by_a_model_that_saw_none_of_its_camera(world: Path) -> None:
@@ -83,11 +83,11 @@ def test_a_frame_is_scored_as_classify_does_once_it_is_level(world: Path, caplog
     classifier = Classifier(world / "runs/fold-1/bear.onnx")
     picture = next(one for one in read_catalog(world / "pool").pictures if one.file.name == "trail-bear0.jpg")
     image = read_picture(picture.file)
-    seen = see(classifier, picture)
+    seen = score_frame(classifier, picture)
     assert seen is not None
     assert seen.score == look(classifier, level(image)).bear
     assert seen.alarm is look(classifier, level(image)).alarm
-    assert see(classifier, replace(picture, file=world / "gone.jpg")) is None
+    assert score_frame(classifier, replace(picture, file=world / "gone.jpg")) is None
     assert "gone.jpg" in caplog.text
     assert "skipped " in caplog.text
 

@@ -27,7 +27,7 @@ class ReviewedLabel:
     """The label, the name that a person gave, and the review that it comes from."""
 
     label: str  # one of TRAINING_LABELS
-    named: str  # fox, stump …; the label where nothing more is known
+    named: str  # fox, stump …; the label if nothing more is known
     review: str  # confirmed@2026-11-24T08:12:07.000Z, or none
 
 

@@ -103,9 +103,9 @@ def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: b
     from edge.cli.progress import track
     from train.evaluate.clips import evaluate_clips
     from train.evaluate.text import clips_line, trail_text
-    from train.evaluate.trail_cameras import see_all, trail_figures
+    from train.evaluate.trail_cameras import score_frames, trail_figures
 
-    frames = see_all(judges, track)
+    frames = score_frames(judges, track)
     if not any(one.part == "trail camera" and one.bear for one in frames):
         raise CatalogError(
             "no bear on a frame of a trail camera is among these pictures; the table's column condition marks "

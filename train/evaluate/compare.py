@@ -21,7 +21,7 @@ from train.evaluate.far_bears import BINS, MIN_CROPS, Benchmark, Follow, Scores,
 from train.evaluate.far_figures import RATE
 from train.evaluate.held_out import Judge, Unseen
 from train.evaluate.stills import FollowPictures, StillScores, still_scores
-from train.evaluate.trail_cameras import Frame, Track, no_progress, see_all, supported
+from train.evaluate.trail_cameras import Frame, Track, no_progress, score_frames, supported
 from train.metrics.paired import (
     Difference,
     Pair,
@@ -193,7 +193,7 @@ def score_model(
         card=classifier.card,
         benchmark=benchmark_scores(classifier, pictures, min_crops=min_crops, follow=follow),
         stills=still_scores(classifier, pictures, follow_pictures),
-        frames=tuple(see_all([Judge(classifier, tuple(pictures)), *folds], follow_frames)),
+        frames=tuple(score_frames([Judge(classifier, tuple(pictures)), *folds], follow_frames)),
     )
 
 

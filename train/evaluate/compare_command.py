@@ -25,7 +25,7 @@ NOT_BETTER = 1
 
 def compare(
     old: Annotated[Path, typer.Argument(help="The model in use: an .onnx file, or a folder of fold runs.")],
-    new: Annotated[Path, typer.Argument(help="The new model, likewise.")],
+    new: Annotated[Path, typer.Argument(help="The new model: a file or a folder, too.")],
     data: Annotated[Path, typer.Argument(help="Pictures: a folder with one sub-folder a label, or a manifest CSV.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
     require_better: Annotated[

@@ -184,7 +184,7 @@ def feather(height: int, width: int) -> np.ndarray:
 
 
 def window(place: Image, side: int, rng: np.random.Generator) -> Image:
-    """Take a random square window (side, side, 3) of a place, mirrored at its borders where it is too small."""
+    """Take a random square window (side, side, 3) of a place, mirrored at its borders if it is too small."""
     height, width = place.shape[:2]
     down, right = max(0, side - height), max(0, side - width)
     if down or right:

@@ -28,7 +28,7 @@ from train.evaluate.report_plots import THUMB_PX, thumbnail
 from train.evaluate.report_run import RunFiles, belongs
 from train.evaluate.stills import Judged, Stills, StillScores, evaluate_stills, scores_of
 from train.evaluate.text import share
-from train.evaluate.trail_cameras import see_all
+from train.evaluate.trail_cameras import score_frames
 from train.metrics.clustered import clustered_rate
 from train.metrics.paired import Difference
 from train.metrics.rates import Rate
@@ -150,7 +150,7 @@ def compared(
     try:
         seen = unseen(run.test, (last, classifier), run.settings.get("split_sha256"))
 
-        def look(model: Classifier, called: str) -> ModelScores:
+        def score(model: Classifier, called: str) -> ModelScores:
             return score_model(
                 model,
                 seen.pictures,
@@ -159,12 +159,12 @@ def compared(
                 min_crops,
             )
 
-        other = look(last, "the last model")
+        other = score(last, "the last model")
         # The crops depend on the set of pictures.
         if len(seen.pictures) == len(run.test):
-            this = replace(scores, frames=tuple(see_all([Judge(classifier, seen.pictures)])))
+            this = replace(scores, frames=tuple(score_frames([Judge(classifier, seen.pictures)])))
         else:
-            this = look(classifier, "this model for comparison")
+            this = score(classifier, "this model for comparison")
     except CatalogError as error:
         log.warning("the last model is not compared: %s", error)
         return None, str(error)

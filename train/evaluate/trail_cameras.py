@@ -97,18 +97,18 @@ def no_progress(frames: Iterable[T], _: str, __: int | None) -> Iterable[T]:
     return frames
 
 
-def see_all(judges: Sequence[Judge], follow: Track[Frame | None] = no_progress) -> list[Frame]:
+def score_frames(judges: Sequence[Judge], follow: Track[Frame | None] = no_progress) -> list[Frame]:
     """Score every frame once, by the model that has not seen it; unreadable frames are skipped."""
     rows = [(judge.classifier, picture) for judge in judges for picture in judge.pictures if part_of(picture)]
     pool = ThreadPoolExecutor(THREADS)
     try:
-        seen = follow(pool.map(lambda row: see(*row), rows), "frames of trail cameras", len(rows))
+        seen = follow(pool.map(lambda row: score_frame(*row), rows), "frames of trail cameras", len(rows))
         return [frame for frame in seen if frame is not None]
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C waiting frames are dropped
 
 
-def see(classifier: Classifier, picture: Picture) -> Frame | None:
+def score_frame(classifier: Classifier, picture: Picture) -> Frame | None:
     """Level and score one frame; None if it cannot be read or is too small."""
     try:
         image = read_picture(picture.file)

@@ -50,12 +50,12 @@ class EvalCrops:
         size: int,
         seed: int,
         copies: Callable[[Row], int],
-        look: Callable[[Picture], object] = lambda image: None,
+        on_picture: Callable[[Picture], object] = lambda image: None,
     ) -> EvalCrops:
-        """Cut the crops of ``rows``, ``copies`` of each degraded; ``look`` is called with each whole picture."""
+        """Cut the crops of ``rows``, ``copies`` of each degraded; ``on_picture`` gets each whole picture."""
         crops, labels, pictures, degraded, sources = [], [], [], [], set()
         for number, (row, image, found) in enumerate(cut_crops(rows, size, (seed,), copies)):
-            look(image)
+            on_picture(image)
             crops += found
             labels += [row.label] * len(found)
             pictures += [number] * len(found)
@@ -72,10 +72,10 @@ class EvalCrops:
 
     @classmethod
     def of_tune(
-        cls, rows: Iterable[Row], size: int, seed: int, look: Callable[[Picture], object] = lambda image: None
+        cls, rows: Iterable[Row], size: int, seed: int, on_picture: Callable[[Picture], object] = lambda image: None
     ) -> EvalCrops:
         """Cut the tuning crops for temperature and thresholds: each clean, and degraded twice."""
-        return cls.of(rows, size, seed, lambda row: 2, look)
+        return cls.of(rows, size, seed, lambda row: 2, on_picture)
 
     def where(self, chosen: NDArray[np.bool_]) -> EvalCrops:
         """Return the crops where ``chosen``."""

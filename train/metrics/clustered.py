@@ -2,8 +2,8 @@
 
 Rates: Wilson's interval on the effective sample size n / deff with the t-factor of few clusters (Korn & Graubard
 1998, Survey Methodology 24), the design effect that of a ratio over clusters (Rao & Scott 1992, Biometrics 48). Near
-0 and 1 a handful of misses tells nothing of how alike crops of one picture are: there it is bounded by Kish's (1965)
-for crops that always agree.
+0 and 1 a few misses do not show how similar crops of one picture are: there Kish's (1965), for crops that always
+agree, is the bound.
 """
 
 from __future__ import annotations

@@ -31,9 +31,8 @@ class AtRate:
     recall: Rate
     false_positives: Rate  # share of the others that passes, with the interval for other pictures
     other_pictures: int  # that the threshold depends on
-    too_few: (
-        bool  # others for this rate: fewer independent ones than 3 / rate, so the rate elsewhere may be any small one
-    )
+    # Fewer independent others than 3 / rate: on other pictures the rate may be any small one.
+    too_few: bool
 
 
 def recall_at(
