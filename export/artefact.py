@@ -1,4 +1,4 @@
-"""One trained run -> ``bear.onnx`` with its card: calibrate, build, quantize, compare, describe."""
+"""Make ``bear.onnx`` of a trained run, with its card: calibrate, build, quantize, compare, describe."""
 
 from __future__ import annotations
 
@@ -13,29 +13,21 @@ from numpy.typing import NDArray
 
 from edge.detect.card import Card, Parity
 from edge.detect.classifier import Classifier
-from edge.errors import CatalogError, OptionError
+from edge.errors import OptionError
 from edge.files import need_folder, replace_whole
 from export.crop_sets import calibration_crops, parity_crops
-from export.describe import Described, answers
-from export.frame_sets import (
-    calibration_frames,
-    file_way,
-    learned_places,
-    picture_scores,
-    scan_all,
-    trained_way,
-)
+from export.describe import CardMaker, answers
+from export.frame_sets import calibration_frames, learned_places, picture_scores, scan_all, scan_of_file, scan_of_run
 from export.graph import export_graph
 from export.quantize import quantize
 from export.verify import Answers, compare, compare_int8, few_frames, gate_thresholds, refuse
 from train.data.pictures import Catalog, is_bear
 from train.data.split import Split
-from train.data.table import read_catalog
-from train.learn.dataloaders import Track
+from train.learn.examples import Track
 from train.learn.inference import EvalCrops, ask_crops
 from train.learn.ood import fit_ood_score, warn_of_other_method
 from train.learn.run import Run
-from train.metrics import bear_probability, probabilities
+from train.metrics.thresholds import bear_probability, probabilities
 
 log = logging.getLogger(__name__)
 
@@ -50,28 +42,28 @@ def export_run(
     licence: str | None = None,
     track: Track,
 ) -> dict[Path, Card]:
-    """Write ``out``, the second precision asked for beside it, and return the files with their cards.
+    """Write ``out``, and a second precision beside it; return the files with their cards.
 
-    Raises ParityError when a gate does not hold and ``force`` is not set; nothing is written then.
+    Raises ParityError if a gate fails and ``force`` is not set; nothing is written then.
     """
     targets = target_files(out, precisions)
     split, size, seed = run.split(catalog), run.recipe.size, run.recipe.seed
     warn_of_other_method(run.folder)
     tune = EvalCrops.of_tune(track(split["tune"], "crops of the tuning part"), size, seed)
     test = parity_crops(split["test"], size, seed, track)
-    log.info("The trained network answers %s crops; some minutes in all.", f"{len(test.crops):,}")
+    log.info("Running the trained network on %s crops; the export takes some minutes.", f"{len(test.crops):,}")
     torch_p = probabilities(ask_crops(run.net, run.backbone, test.crops), run.temperature)
     ood_score = fit_ood_score(run.net, run.backbone, split["train"], size, seed, track)
-    described = Described(run, split, tune, licence)
+    cards = CardMaker(run, split, tune, licence)
     with tempfile.TemporaryDirectory() as scratch:
         fp32_path, int8_path = Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
-        log.info("Writing the graph, and asking it the same.")
+        log.info("Writing the graph, and running it on the same crops.")
         export_graph(run.net, run.backbone, run.temperature, run.frame, fp32_path, ood_score)
         fp32_p, _ = answers(fp32_path, test.crops)
         tuned = {"fp32": answers(fp32_path, tune.crops)}
         parity = {"fp32": compare(torch_p, fp32_p, test.bears, test.pictures, test.sources)}
         if "int8" in targets:
-            log.info("int8: finding the ranges of each layer, and asking once more.")
+            log.info("int8: measuring the range of each layer, and running it on the same crops.")
             frames = calibration_frames(split["tune"], seed)
             quantize(fp32_path, int8_path, calibration_crops(tune, seed), frames)
             int8_p, _ = answers(int8_path, test.crops)
@@ -96,7 +88,7 @@ def export_run(
                     refuse(figures)
                 figures = replace(figures, forced=True)
             path = files[precision]
-            card = described.card(precision, path, figures, tuned[precision], tune_frames[precision])
+            card = cards.card(precision, path, figures, tuned[precision], tune_frames[precision])
             Classifier(path)  # the device's own check: card, golden vectors
             finished[target] = path, card
         for target, (path, _) in finished.items():
@@ -107,17 +99,16 @@ def export_run(
 def compare_frames(
     run: Run, split: Split, files: Mapping[str, Path], track: Track
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Parity]]:
-    """Scan the tuning pictures by each file, bear probabilities (N,); and compare the files on those of the test part.
+    """Scan whole pictures with each file: return the tuning part's bear probabilities (N,), and the test part's parity.
 
-    After the tuning pictures come ``learned_places``. The gates are those of crops, on the whole pictures of the test
-    part (``export.verify``).
+    ``learned_places`` follow the tuning pictures. The gates are those of crops (``export.verify``).
     """
-    ways = {name: file_way(path) for name, path in files.items()}
+    scans = {name: scan_of_file(path) for name, path in files.items()}
     tune, test = split["tune"], split["test"]
-    found = scan_all(track([*tune, *learned_places(split)], "whole pictures of the tuning part"), ways)
+    found = scan_all(track([*tune, *learned_places(split)], "whole pictures of the tuning part"), scans)
     scores = {name: picture_scores(windows) for name, windows in found.items()}
     tuned = {name: score[: len(tune)] for name, score in scores.items()}
-    judged = scan_all(track(test, "whole pictures of the test part"), ways | {"trained": trained_way(run)})
+    judged = scan_all(track(test, "whole pictures of the test part"), scans | {"trained": scan_of_run(run)})
     whole = {name: np.concatenate(windows) for name, windows in judged.items()}
     bears, pictures = np.array([is_bear(row.label) for row in test]), np.arange(len(test))
     parity = {"fp32": compare(whole["trained"], whole["fp32"], bears, pictures, [row.source for row in test])}
@@ -133,9 +124,9 @@ def compare_frames(
 
 
 def target_files(out: Path, precisions: Iterable[str]) -> dict[str, Path]:
-    """Name each precision's file: the first is ``out``, the others lie beside it.
+    """Return each precision's file: the first is ``out``, the others are beside it.
 
-    Raises OptionError where nothing can be written: that should not show after the work.
+    Raises OptionError if nothing can be written there, before the work begins.
     """
     wanted = list(precisions)
     targets = {name: out if name == wanted[0] else out.with_suffix(f".{name}.onnx") for name in wanted}
@@ -161,16 +152,3 @@ def parity_line(precision: str, parity: Parity) -> str:
             f"decisions agree {100 * (parity.int8_decision_agreement or 0):.2f} %"
         )
     return words
-
-
-def run_catalog(run: Run, given: Path | None, aliases: Mapping[str, str]) -> Catalog:
-    """Read the run's table of pictures, in ``given`` or where it was trained from.
-
-    A folder may have moved and have another name. Raises CatalogError when it is not there.
-    """
-    path = given or Path(run.settings["catalog"])
-    if path.is_dir():
-        path /= run.settings.get("manifest", "")
-    if not path.exists():
-        raise CatalogError(f"{path}: the run's pictures are not there; say where they lie with --data")
-    return read_catalog(path, aliases, called=run.settings.get("called"))

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from edge.detect.card import Card, Mode, Parity, Threshold
 
 
-MIN_RECALL = 0.5  # of the tuning bears, below which a model is of no use
-MIN_BEARS = 20  # pictures of the tuning part
+MIN_RECALL = 0.5  # of the tuning bears; below it a model is useless
+MIN_BEARS = 20  # in the tuning part
 
 
 class Precision(StrEnum):
-    """Files to write."""
+    """The files to write."""
 
     int8 = "int8"
     fp32 = "fp32"
@@ -32,30 +32,28 @@ def export(
     precision: Annotated[
         Precision, typer.Option(help="int8 is small and fast; fp32 is exact; both writes out and out.fp32.onnx.")
     ] = Precision.int8,
-    data: Annotated[Path | None, typer.Option(help="Where the run's pictures lie, if they moved.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The folder of the run's pictures, if they moved.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="The --label options the run was trained with.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence line for the model's card.")] = None,
-    force: Annotated[
-        bool, typer.Option(help="Write it although it falls below a gate; the card then says so.")
-    ] = False,
+    force: Annotated[bool, typer.Option(help="Write it although a gate fails; the card then says so.")] = False,
 ) -> None:
     """Turn a trained run into the one file the alarm needs.
 
-    The file carries its own card: labels, thresholds, calibration, licence, and inputs with known answers by
-    which a device checks its arithmetic. Before anything is written, the exported network is compared with
-    the trained one on at least 2,000 degraded crops of the test part.
+    The file has its own card: labels, thresholds, calibration, licence, and inputs with known answers, with which a
+    device checks its arithmetic. Before anything is written, the exported network is compared with the trained one on
+    at least 2,000 degraded crops of the test part.
     """
     from train.learn.threads import wait_asleep
 
     wait_asleep()
     from edge.cli.progress import track
-    from export.artefact import export_run, run_catalog
-    from train.data.table import parse_labels
+    from export.artefact import export_run
+    from train.data.labels import parse_labels
     from train.learn.run import read_run
+    from train.learn.run_folder import run_catalog
 
     trained = read_run(run)
-    aliases = parse_labels(label or []) or trained.settings.get("aliases", {})
-    catalog = run_catalog(trained, data, aliases)
+    catalog = run_catalog(trained.settings, data, parse_labels(label or []))
     wanted = ["int8", "fp32"] if precision is Precision.both else [precision.value]
     written = export_run(trained, catalog, out, wanted, force=force, licence=licence, track=track)
     for path, card in written.items():
@@ -64,14 +62,14 @@ def export(
 
 
 def parity_rows(parity: Parity) -> Iterator[tuple[str, str, str, str]]:
-    """Yield figure, value, what is allowed and verdict of each gate of one file, and what belongs to them."""
+    """Yield figure, value, limit and result of each gate of one file, and related figures."""
     from export.verify import MAX_FP32_DP, MAX_RECALL_LOSS, MIN_AGREEMENT, lost_bound
 
-    def verdict(holds: bool) -> str:
+    def result(holds: bool) -> str:
         return "ok" if holds else "FAILS"
 
     difference = parity.fp32_max_abs_dp
-    yield "torch - fp32, max |dp|", f"{difference:.1e}", f"{MAX_FP32_DP:.0e}", verdict(difference <= MAX_FP32_DP)
+    yield "torch - fp32, max |dp|", f"{difference:.1e}", f"{MAX_FP32_DP:.0e}", result(difference <= MAX_FP32_DP)
     if parity.int8_max_abs_dp is not None:
         yield "fp32 - int8, max |dp|", f"{parity.int8_max_abs_dp:.3f}", "", ""
     for name, at, rate in (
@@ -84,16 +82,16 @@ def parity_rows(parity: Parity) -> Iterator[tuple[str, str, str, str]]:
         yield "int8 recall loss there, points", f"{100 * parity.int8_recall_loss:+.2f}", "", ""
     bound = lost_bound(parity)
     if bound is not None:
-        holds = verdict(bound <= MAX_RECALL_LOSS)
+        holds = result(bound <= MAX_RECALL_LOSS)
         which = "lower" if parity.note else "upper"
         yield f"  {which} 95 % bound", f"{100 * bound:+.2f}", f"{100 * MAX_RECALL_LOSS:+g}", holds
     if parity.int8_decision_agreement is not None:
         agree = parity.int8_decision_agreement
-        yield "decisions agree, %", f"{100 * agree:.2f}", f"{100 * MIN_AGREEMENT:g}", verdict(agree >= MIN_AGREEMENT)
+        yield "decisions agree, %", f"{100 * agree:.2f}", f"{100 * MIN_AGREEMENT:g}", result(agree >= MIN_AGREEMENT)
 
 
 def threshold_line(mode: str, limit: Threshold) -> str:
-    """Write one threshold and what it was fitted on. Crops of one picture count as crops, never as pictures."""
+    """Write one threshold with its data. Several crops of one picture count as crops, not as pictures."""
     bears, others = f"{limit.n_bear} bears", f"{limit.n_no_bear} others"
     if limit.bear_pictures not in (None, limit.n_bear) or limit.no_bear_pictures not in (None, limit.n_no_bear):
         bears = f"{limit.n_bear} crops of {limit.bear_pictures} pictures"
@@ -105,7 +103,7 @@ def threshold_line(mode: str, limit: Threshold) -> str:
 
 
 def doubts(limits: Mapping[Mode, Threshold]) -> Iterator[str]:
-    """Yield a sentence for each thing that the tuning part says against using a model."""
+    """Yield a sentence for each reason in the tuning part against using a model."""
     for mode, limit in limits.items():
         if limit.recall < MIN_RECALL:
             yield (
@@ -114,7 +112,7 @@ def doubts(limits: Mapping[Mode, Threshold]) -> Iterator[str]:
             )
     fewest = min((limit.bear_pictures or limit.n_bear for limit in limits.values()), default=0)
     if fewest < MIN_BEARS:
-        yield f"Its thresholds come from {fewest} pictures of bears: {MIN_BEARS} and more tell something."
+        yield f"Its thresholds come from {fewest} pictures of bears: at least {MIN_BEARS} are needed."
 
 
 def _show(card: Card, path: Path) -> None:
@@ -139,7 +137,7 @@ def _show(card: Card, path: Path) -> None:
             console.print(f"{figures.note}.")
     if parity.int8_threshold is not None:
         console.print(
-            "Both are compared where they let through as many tuning crops without a bear, "
+            "Both are compared at thresholds that pass equally many tuning crops without a bear, "
             "not at the alarm's threshold below."
         )
     for mode, threshold in card.thresholds.items():
@@ -147,7 +145,7 @@ def _show(card: Card, path: Path) -> None:
     for words in doubts(card.thresholds):
         console.print(words)
     if parity.forced:
-        console.print("Exported by force: a gate does not hold, and the card says so.")
+        console.print("Exported by force: a gate fails, and the card says so.")
     console.print(f"{path}  {path.stat().st_size / 1e6:.1f} MB, {card.precision}")
     console.print(card.licence)
     if card.notice:

@@ -1,4 +1,4 @@
-"""The crops that judge an export, and those that calibrate its int8 form: seeded, from one part of the split."""
+"""Seeded crops that verify an export, and crops that calibrate its int8 form."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from export.verify import MIN_CROPS
 from train.data.pictures import Picture as Row
 from train.data.pictures import is_bear
-from train.learn.dataloaders import Track
+from train.learn.examples import Track
 from train.learn.inference import EvalCrops
 
 CALIBRATION_CROPS = 400
 
 
 def parity_crops(rows: list[Row], size: int, seed: int, track: Track[Row]) -> EvalCrops:
-    """Cut at least MIN_CROPS degraded crops of the test part, half of them bears' where it has enough pictures."""
+    """Cut at least MIN_CROPS degraded crops of the test part, half of them of bears if there are enough pictures."""
     bears = sum(is_bear(row.label) for row in rows)
     of_bears, of_others = (max(2, -(-MIN_CROPS // (2 * max(count, 1)))) for count in (bears, len(rows) - bears))
     shown = track(rows, "crops of the test part")

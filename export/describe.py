@@ -1,4 +1,4 @@
-"""Content of a card: thresholds, out-of-domain reference, golden vectors, counts and licence."""
+"""Make a card: thresholds, out-of-domain reference, golden vectors, counts and licence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from edge.detect.card import (
 from edge.detect.crops import fit_to
 from edge.detect.drift import brightness, spread
 from edge.version import __version__
-from export.frame_sets import file_way, learned_places, picture_scores, session_of
+from export.frame_sets import learned_places, picture_scores, scan_of_file, session_of
 from export.golden import FRAME_WH, encode, enlarged, golden_frame, golden_inputs
 from export.graph import put_card
 from export.quantize import RECIPE
@@ -37,7 +37,7 @@ from train.data.split import Split
 from train.learn.inference import CONTEXT, EvalCrops
 from train.learn.ood import METHOD, QUANTILE, ood_threshold
 from train.learn.run import Run
-from train.metrics import bear_probability, fit_threshold
+from train.metrics.thresholds import bear_probability, fit_threshold
 
 TOLERANCE = {"fp32": 0.01, "int8": 0.12}  # int8 logits differ by up to 0.25 between Arm and x86
 BATCH = 16
@@ -53,8 +53,8 @@ def answers(path: Path, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], 
     return np.concatenate([p for p, _ in parts]).astype(np.float64), np.concatenate([ood for _, ood in parts])
 
 
-class Described:
-    """Part that a run's cards share, and the fit of each file's own figures."""
+class CardMaker:
+    """The common part of a run's cards, and the fit of each file's own figures."""
 
     def __init__(self, run: Run, split: Split, tune: EvalCrops, licence: str | None):
         self.run, self.split, self.tune, self.licence = run, split, tune, licence
@@ -69,15 +69,15 @@ class Described:
         tuned: tuple[NDArray[np.float64], NDArray[np.float32]],
         frames: NDArray[np.float64],
     ) -> Card:
-        """Finish the card of one file, and put it into that.
+        """Make the card of one file, and write it into the file.
 
-        ``tuned`` is what it answers (probabilities, ood) to the tuning crops, ``frames`` (N,) the bear probabilities of
-        the tuning pictures and of ``learned_places`` by the frame scan.
+        ``tuned``: its answers (probabilities, ood) to the tuning crops; ``frames`` (N,): bear probabilities of the
+        tuning pictures and of ``learned_places`` by the frame scan.
         """
         tune_p, tune_ood = tuned
         golden_p, golden_ood = answers(path, enlarged(self.golden, self.run.recipe.size))
         frame = golden_frame(self.golden)
-        golden_bear = picture_scores([file_way(path)(fit_to(frame, FRAME_WH))])[0]
+        golden_bear = picture_scores([scan_of_file(path)(fit_to(frame, FRAME_WH))])[0]
         vectors = tuple(
             GoldenVector(encode(picture), tuple(round(float(p), 6) for p in row), round(float(ood), 4))
             for picture, row, ood in zip(self.golden, golden_p, golden_ood, strict=True)
@@ -124,7 +124,7 @@ class Described:
         return card
 
     def out_of_domain(self, tune_ood: NDArray[np.float32]) -> OutOfDomain:
-        """Fit the threshold that 95 % of the clean, and of the degraded tuning crops pass, outsiders not counted."""
+        """Fit the threshold that 95 % of the clean, and of the degraded, in-domain tuning crops pass."""
         tune, inside = self.tune, self.inside
         value = ood_threshold(tune_ood[inside].astype(np.float64), tune.degraded[inside])
         return OutOfDomain(
@@ -137,7 +137,7 @@ class Described:
         )
 
     def drift_reference(self, tune_p: NDArray[np.float64], tune_ood: NDArray[np.float32]) -> DriftReference:
-        """Count how the in-domain tuning crops score and how bright they are; a device compares its weeks with that."""
+        """Describe scores and brightness of the in-domain tuning crops; a device compares its weeks with them."""
         inside = self.inside
         return DriftReference(
             ood=spread(tune_ood[inside]),
@@ -149,17 +149,16 @@ class Described:
 
     @cached_property
     def inside(self) -> NDArray[np.bool_]:
-        """Return (N,): which tuning crops are of the domain; all where none is."""
+        """Return which tuning crops are in-domain (N,); all if none is."""
         of_domain = np.array([kind_of(row) is None for row in self.split["tune"]])[self.tune.pictures]
         return of_domain if of_domain.any() else np.ones(len(of_domain), bool)
 
     def frame_threshold(self, bear: NDArray[np.float64]) -> Threshold:
-        """Fit the threshold for whole pictures, from what the frame scan says of the tuning part and more (N,).
+        """Fit the threshold for whole pictures, from the frame scan's scores ``bear`` (N,) of the tuning part and more.
 
-        Where the part has bears of trail cameras, they alone count as bears: those of photographs fill the picture,
-        and would move the threshold up to where they are and a camera's are not. No more than the recipe's share of
-        the others may pass, of all, of the frames of trail cameras, and of these with ``learned_places``. What it has
-        learned from is easier than what it will see, so that is the least to ask; a few cameras that tune are not all.
+        If the part has bears of trail cameras, only those count as bears: bears of photographs fill the picture, and
+        would raise the threshold above a camera's bears. At most the recipe's share of the others may pass: of all, of
+        trail cameras' frames, and of these together with ``learned_places``, because the tuning part has few cameras.
         """
         rows = [*self.split["tune"], *learned_places(self.split)]
         tune = np.arange(len(rows)) < len(self.split["tune"])
@@ -176,7 +175,7 @@ class Described:
 
 
 def unclear(licences: dict[str, int]) -> bool:
-    """Return whether a licence among these keeps the model from being passed on, or may do so."""
+    """Return True if one of these licences keeps the model from being passed on, or may do so."""
     return not all(may_ship(licence) for licence in licences)
 
 

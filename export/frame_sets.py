@@ -1,4 +1,4 @@
-"""Whole pictures that calibrate and judge an export, through the frame scan of one network or file after the other."""
+"""Whole pictures that calibrate and verify an export, through the frame scan of several networks or files."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from train.data.pictures import is_bear
 from train.data.split import Split
 from train.learn.inference import ask_frame, frames_of
 from train.learn.run import Run
-from train.metrics import bear_probability, probabilities
+from train.metrics.thresholds import bear_probability, probabilities
 
 CALIBRATION_FRAMES = 100
 
-Way = Callable[[Picture], NDArray[np.float64]]  # a frame (H, W, 3) -> probabilities of its windows (K, L)
+FrameScan = Callable[[Picture], NDArray[np.float64]]  # a frame (H, W, 3) -> probabilities of its windows (K, L)
 
 
 def calibration_frames(rows: list[Row], seed: int) -> list[Picture]:
-    """Draw tuning pictures, seeded, as the frame scan sees them, for the int8 ranges. Raises PictureError."""
+    """Draw tuning pictures, seeded and scaled as for the frame scan, for the int8 ranges. Raises PictureError."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION_FRAMES]
     return [frame for number in drawn for frame in frames_of(read_picture(rows[number].file))]
 
@@ -35,8 +35,8 @@ def learned_places(split: Split) -> list[Row]:
     return [row for row in split["train"] if row.of_trail_camera and not is_bear(row.label)]
 
 
-def trained_way(run: Run) -> Way:
-    """Ask the trained network itself."""
+def scan_of_run(run: Run) -> FrameScan:
+    """Return the frame scan of the trained network."""
     return lambda frame: probabilities(ask_frame(run.net, run.backbone, frame)[0], run.frame.temperature)
 
 
@@ -48,8 +48,8 @@ def session_of(path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def file_way(path: Path) -> Way:
-    """Ask an ONNX file that has no card yet."""
+def scan_of_file(path: Path) -> FrameScan:
+    """Return the frame scan of an ONNX file that has no card yet."""
     session = session_of(path)
 
     def ask(frame: Picture) -> NDArray[np.float64]:
@@ -59,16 +59,16 @@ def file_way(path: Path) -> Way:
     return ask
 
 
-def scan_all(rows: Iterable[Row], ways: Mapping[str, Way]) -> dict[str, list[NDArray[np.float64]]]:
-    """Return the windows' probabilities (K, L) of each picture by each way. Raises PictureError."""
-    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in ways}
+def scan_all(rows: Iterable[Row], scans: Mapping[str, FrameScan]) -> dict[str, list[NDArray[np.float64]]]:
+    """Return the windows' probabilities (K, L) of each picture by each scan. Raises PictureError."""
+    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in scans}
     for row in rows:
         frames = frames_of(read_picture(row.file))
-        for name, way in ways.items():
-            found[name].append(np.concatenate([way(frame) for frame in frames]))
+        for name, scan in scans.items():
+            found[name].append(np.concatenate([scan(frame) for frame in frames]))
     return found
 
 
 def picture_scores(windows: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return (N,): each picture's bear probability, the highest of its windows', as the frame scan has it."""
+    """Return each picture's bear probability (N,), the highest of its windows."""
     return np.array([bear_probability(each).max() for each in windows])

@@ -1,7 +1,7 @@
-"""Golden vectors: small inputs with known answers, so that a device can check its own arithmetic.
+"""Golden vectors: small inputs with known answers, with which a device checks its arithmetic.
 
-The inputs are grown from noise by gradient ascent until the network is sure of a label
-(activation maximisation, Erhan et al. 2009). No photograph travels inside the model file.
+The inputs are made from noise by gradient ascent until the network is sure of a label (activation maximisation, Erhan
+et al. 2009). The model file has no photograph in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge.detect.crops import fit
 from edge.schema import Picture
 from train.learn.network import Backbone, BearNet
 
-SIDE = 40  # pixels; enlarged to the network's input by the usual preprocessing
+SIDE = 40  # pixels; the usual preprocessing enlarges it
 FRAME_WH = 448, 256  # pixels
 STEPS = 160
 SURE = 0.97
@@ -40,12 +40,12 @@ def encode(picture: Picture) -> str:
 
 
 def enlarged(pictures: list[Picture], size: int) -> np.ndarray:
-    """Enlarge the inputs to what the network takes: uint8 (N, size, size, 3)."""
+    """Enlarge the inputs to the network's size: uint8 (N, size, size, 3)."""
     return np.stack([fit(picture, size) for picture in pictures])
 
 
 def golden_frame(inputs: list[Picture]) -> Picture:
-    """Lay the golden inputs side by side, (2 SIDE, n SIDE, 3): enlarged to ``FRAME_WH``, a frame to scan."""
+    """Put the golden inputs side by side, (2 SIDE, n SIDE, 3): enlarged to ``FRAME_WH``, a frame to scan."""
     half = len(inputs) // 2
     return np.vstack([np.hstack(inputs[:half]), np.hstack(inputs[half : 2 * half])])
 
@@ -64,7 +64,7 @@ def _grow(
     optimizer = torch.optim.Adam([pixels], lr=0.08)
     for _ in range(STEPS):
         rgb = torch.sigmoid(pixels)
-        # A little noise each step keeps the answer from hanging on single grey values.
+        # A little noise in each step, so that the answer does not depend on single grey values.
         seen = (rgb + 0.02 * torch.randn(rgb.shape, generator=generator)).clamp(0, 1)
         large = F.interpolate(seen, size=(size, size), mode="bilinear", align_corners=False)
         log_p = torch.log_softmax(net.label_logits(net((large - mean) / std)) / temperature, dim=1)[0, column]

@@ -1,9 +1,9 @@
-"""Learner -> ONNX with the preprocessing inside.
+"""Write a Learner as ONNX, with the preprocessing inside.
 
 Input ``crops``: uint8 (N, H, W, 3) BGR, N, H and W dynamic, H and W multiples of 32. Outputs ``probabilities`` float32
 (N, labels), temperature inside, and ``ood`` float32 (N,), both of the picture as a whole; and for the frame scan
 ``windows`` (N, K, labels), probabilities of the windows of the last feature map, and ``heat`` (N, H / 32, W / 32),
-where bears are. These two are empty unless the optional input ``scan`` is true, so that crops do not pay for them.
+where bears are. These two are empty unless the optional input ``scan`` is true, so that crops do not cost more.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Deployed(nn.Module):
     ):
         super().__init__()
         self.net = copy.deepcopy(net)
-        pad_as_for_cells(self.net.body)
+        pad_constantly(self.net.body)
         self.ood_score, self.temperature, self.frame = ood_score, temperature, frame
         features = feature_map(self.net, torch.zeros(1, 3, CELL_PX, CELL_PX)).shape[1]
         self.register_buffer("bears", bear_direction(self.net, features)[None, :, None, None])  # (1, F, 1, 1)
@@ -67,15 +67,15 @@ class Deployed(nn.Module):
         return answer, self.ood_score(pooled), scanned, F.conv2d(features, self.bears)[:, 0]
 
 
-def pad_as_for_cells(body: nn.Module) -> None:
-    """Pad "same" convolutions by constants, in place: the same for sides that are multiples of 32, and of any size."""
+def pad_constantly(body: nn.Module) -> None:
+    """Give "same" convolutions constant padding, in place: equal for all sides that are multiples of 32."""
     for name, layer in body.named_children():
         if not isinstance(layer, Conv2dSame):
-            pad_as_for_cells(layer)
+            pad_constantly(layer)
             continue
         pads: list[int] = []
         for kernel, stride, dilation in zip(layer.kernel_size, layer.stride, layer.dilation, strict=True):
-            total = max((kernel - 1) * dilation + 1 - stride, 0)  # where the stride divides the side
+            total = max((kernel - 1) * dilation + 1 - stride, 0)  # if the stride divides the side
             pads = [total // 2, total - total // 2, *pads]  # the last axis first, as torch takes them
         plain = nn.Conv2d(
             layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, 0, layer.dilation, layer.groups,
@@ -114,12 +114,12 @@ def export_graph(
         )
     assert program is not None
     program.save(str(path), external_data=False)
-    _without_traces(path)
-    _only_when_asked(path, len(net.labels))
+    _remove_traces(path)
+    _branch_for_scan(path, len(net.labels))
 
 
-def _only_when_asked(path: Path, labels: int) -> None:
-    """Move what only the frame scan needs into a branch that the input ``scan``, false where it is not given, takes."""
+def _branch_for_scan(path: Path, labels: int) -> None:
+    """Move the frame scan's own nodes into a branch for the input ``scan``, which is false by default."""
     model = onnx.load(path)
     graph = model.graph
     makers = {output: number for number, node in enumerate(graph.node) for output in node.output}
@@ -157,15 +157,15 @@ def _only_when_asked(path: Path, labels: int) -> None:
     kept = [node for number, node in enumerate(graph.node) if number in always]
     del graph.node[:]
     graph.node.extend([*kept, branch])
-    del graph.value_info[:]  # of what has moved into the branch
+    del graph.value_info[:]  # also of nodes that moved into the branch
     graph.input.append(helper.make_tensor_value_info(SCAN, TensorProto.BOOL, []))
     graph.initializer.append(numpy_helper.from_array(np.array(False), SCAN))
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
-def _without_traces(path: Path) -> None:
-    """Drop what the exporter notes of this machine (source paths, stack traces) from the file."""
+def _remove_traces(path: Path) -> None:
+    """Remove the exporter's notes on this machine (source paths, stack traces) from the file."""
     model = onnx.load(path)
     for node in model.graph.node:
         del node.metadata_props[:]
@@ -179,9 +179,9 @@ def _without_traces(path: Path) -> None:
 
 
 def put_card(path: Path, card: Card) -> None:
-    """Write the card into the file's metadata, in place of any it had, and what the file takes beside its input.
+    """Write the card into the file's metadata, replacing an older one, and describe the file's input and outputs.
 
-    Operator sets that no node uses are dropped: another runtime may refuse a file for naming them.
+    Unused operator sets are removed: a runtime may refuse a file because of them.
     """
     model = onnx.load(path)
     model.graph.input[0].doc_string = takes = input_format(card.input_sizes)

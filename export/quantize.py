@@ -1,8 +1,7 @@
-"""fp32 ONNX + calibration crops and frames -> int8, static QDQ, per channel.
+"""Quantize an fp32 ONNX file to int8 with calibration crops and frames: static QDQ, per channel.
 
-Weights int8 per output channel, activations uint8; pooling, the head and everything after it
-stay in float (quantizing Softmax puts sums off by up to 0.26). The weights of the heads are only
-stored as int8, which keeps the file small.
+Weights int8 per output channel, activations uint8. Pooling, the head and everything after it stay in float: quantizing
+Softmax changes sums by up to 0.26. The heads' weights are only stored as int8, which keeps the file small.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge.schema import Picture
 
-FLOAT = 3  # convolutions, from the input on, that stay in float: int8 costs most there, and gains no time
-AVERAGED = 0.1  # how much each batch moves the average of the ranges; the widest would be that of an outlier
+FLOAT = 3  # convolutions, from the input on, that stay in float: there int8 costs most accuracy and saves no time
+AVERAGED = 0.1  # weight of each batch in the average of the ranges; the widest range would be an outlier's
 RECIPE = (
     f"static QDQ, MinMax averaged over batches; body after its first {FLOAT} convolutions: per-channel int8 weights, "
     "uint8 activations (U8S8); pooling, heads and softmax computed in float, head weights stored as per-row int8"
@@ -32,7 +31,7 @@ CALIBRATION_BATCH = 16
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds uint8 crops (N, size, size, 3) to the calibrator, a batch at a time, each with some frames (H, W, 3)."""
+    """Gives the calibrator uint8 crops (N, size, size, 3) in batches, each with some frames (H, W, 3)."""
 
     def __init__(self, crops: NDArray[np.uint8], frames: Sequence[Picture]):
         batches = [crops[start : start + CALIBRATION_BATCH] for start in range(0, len(crops), CALIBRATION_BATCH)]
@@ -47,19 +46,19 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantize(source: Path, target: Path, crops: NDArray[np.uint8], frames: Sequence[Picture] = ()) -> None:
-    """Write the int8 version of ``source`` to ``target``, calibrated on crops and on frames as the frame scan has them.
+    """Write the int8 version of ``source`` to ``target``, calibrated on crops and on frames of the frame scan.
 
-    What the frame scan alone needs lies in a branch, and stays in float.
+    The frame scan's own nodes are in a branch, and stay in float.
     """
     logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)
     root, level = logging.getLogger(), logging.getLogger().level
-    onnxruntime.set_default_logger_severity(3)  # it warns of every switch that may be given and need not be
+    onnxruntime.set_default_logger_severity(3)  # it warns of every optional setting
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch) / "prepared.onnx"
-        root.setLevel(logging.ERROR)  # the quantizer speaks through the root logger
+        root.setLevel(logging.ERROR)  # the quantizer uses the root logger
         try:
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-            _hold_for_branches(prepared)
+            _name_branch_inputs(prepared)
             quantize_static(
                 str(prepared),
                 str(target),
@@ -78,10 +77,10 @@ def quantize(source: Path, target: Path, crops: NDArray[np.uint8], frames: Seque
     _shrink_heads(target)
 
 
-def _hold_for_branches(path: Path) -> None:
-    """Give branches what they take of the graph under names of their own.
+def _name_branch_inputs(path: Path) -> None:
+    """Give branches their inputs from the graph under separate names.
 
-    The quantizer takes an activation out of the graph, renames what followed it, and does not look into branches.
+    The quantizer removes an activation, renames its output, and does not change branches.
     """
     model = onnx.load(path)
     graph = model.graph
@@ -98,10 +97,7 @@ def _hold_for_branches(path: Path) -> None:
 
 
 def _body_nodes(path: Path) -> list[str]:
-    """Name the body's convolutions, residual additions and activations, without those of the first ``FLOAT``.
-
-    Up to the last convolution and what follows it.
-    """
+    """Return the names of the body's convolutions, additions and activations, after the first ``FLOAT``."""
     nodes = list(onnx.load(path).graph.node)
     kinds = ("Conv", "Add", "Clip", "Relu", "MaxPool")
     convolutions = [n for n, node in enumerate(nodes) if node.op_type == "Conv"]
@@ -115,7 +111,7 @@ def _shrink_heads(path: Path) -> None:
     """Store fully connected weights as int8 with a scale a row; the product stays in float."""
     model = onnx.load(path)
     graph = model.graph
-    # The quantizer sorts the nodes, and does not know what branches take.
+    # The quantizer sorts the nodes without regard to branches.
     branches_last = sorted(graph.node, key=lambda node: node.op_type == "If")
     del graph.node[:]
     graph.node.extend(branches_last)

@@ -1,8 +1,8 @@
-"""torch vs fp32 vs int8 on the same degraded crops of the test groups; refuses what falls below the gate.
+"""Compare torch, fp32 and int8 on the same degraded crops of the test part; refuse an export that fails a gate.
 
-Quantizing shifts all scores a little, so one threshold for both would compare two operating points. The gate
-compares the graphs at the same one: each at the lowest threshold that lets through as many crops without a bear
-on the tuning part, int8 never more than fp32 (``gate_thresholds``).
+Quantizing shifts all scores a little, so one threshold for both would compare two operating points. The gate uses the
+same operating point: for each graph the lowest threshold that passes equally many tuning crops without a bear, int8
+never more than fp32 (``gate_thresholds``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from edge.detect.card import Parity
 from edge.errors import BearAlarmError
-from train.metrics import lowest_threshold
+from train.metrics.thresholds import lowest_threshold
 
 MIN_CROPS = 2000
-MIN_FRAME_BEARS = 1000  # pictures: with fewer their chance alone is more than the recall that may be lost
+MIN_FRAME_BEARS = 1000  # pictures: with fewer, chance alone exceeds the allowed loss of recall
 MAX_FP32_DP = 1e-4
 MAX_RECALL_LOSS = 0.01  # upper 95 % bound
 MIN_AGREEMENT = 0.975
@@ -26,24 +26,24 @@ Z95_ONE_SIDED = 1.6449
 
 
 class ParityError(BearAlarmError, ValueError):
-    """The exported graph does not do what the trained network does."""
+    """The exported graph's answers differ from the trained network's."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """One network's bear probabilities on the test crops, and the threshold it goes by."""
+    """One network's bear probabilities on the test crops, and its threshold."""
 
     bear: NDArray[np.float64]  # (N,)
     threshold: float
 
     @property
     def hit(self) -> NDArray[np.bool_]:
-        """Return (N,): which crops it takes for a bear."""
+        """Return which crops reach the threshold (N,)."""
         found: NDArray[np.bool_] = self.bear >= self.threshold
         return found
 
     def false_positive_rate(self, bears: NDArray[np.bool_]) -> float:
-        """Return the share of the crops without a bear that it takes for one."""
+        """Return the share of crops without a bear that reach the threshold."""
         return float(self.hit[~bears].mean()) if (~bears).any() else 0.0
 
 
@@ -52,9 +52,9 @@ def gate_thresholds(
 ) -> tuple[float, float]:
     """Fit the thresholds at which the gate compares fp32 and int8, from their bear probabilities (N,) on tuning crops.
 
-    fp32's is the lowest with at most ``rate`` false positives; int8's the lowest that lets through no more crops
-    without a bear than fp32's does. There is no half-way step as in ``fit_threshold``: where the bears leave
-    room it would move each graph by its own bears, to different false-positive rates.
+    fp32's is the lowest with at most ``rate`` false positives; int8's is the lowest that passes no more crops without a
+    bear. There is no half-way step as in ``fit_threshold``: it would move each graph by its own bears, to different
+    false-positive rates.
     """
     reference = lowest_threshold(fp32, bears, int(rate * (~bears).sum()))
     passed = int((fp32[~bears] >= reference).sum())
@@ -64,14 +64,14 @@ def gate_thresholds(
 def recall_loss(
     reference: Answers, other: Answers, bears: NDArray[np.bool_], pictures: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """Return how much recall ``other`` loses against ``reference``, and the upper 95 % bound.
+    """Return the recall that ``other`` loses against ``reference``, and its upper 95 % bound.
 
     Paired on the same crops. Crops of one picture are not independent, so the variance is that of
     the pictures' sums (a ratio estimator over clusters, Cochran 1977, ch. 6).
     """
     lost = reference.hit[bears].astype(float) - other.hit[bears].astype(float)
     if not reference.hit[bears].any():
-        return 0.0, 1.0  # where the reference finds no bear, none can be lost, and nothing is shown
+        return 0.0, 1.0  # if the reference finds no bear, none can be lost, and nothing is shown
     loss = float(lost.mean())
     _, cluster = np.unique(pictures[bears], return_inverse=True)
     sums = np.bincount(cluster, lost - loss)
@@ -80,7 +80,7 @@ def recall_loss(
         return loss, 1.0
     error = float(np.sqrt(count / (count - 1) * (sums**2).sum())) / len(lost)
     upper = loss + Z95_ONE_SIDED * error
-    # Where no picture tells the two apart the variance says nothing; the rule of three does.
+    # Without any difference the variance is 0; then the rule of three gives a bound.
     return loss, upper if lost.any() else 3.0 / count
 
 
@@ -113,7 +113,7 @@ def compare_int8(
 ) -> Parity:
     """Add the int8 graph's figures to the ``parity`` of the fp32 graph, on the same N crops.
 
-    ``fp32`` and ``int8`` go by ``gate_thresholds``, which may differ from the thresholds an alarm goes by.
+    ``fp32`` and ``int8`` have ``gate_thresholds``, which may differ from the alarm's thresholds.
     """
     loss, upper = recall_loss(fp32, int8, bears, pictures)
     agreement = float((fp32.hit == int8.hit).mean())
@@ -132,15 +132,15 @@ def compare_int8(
 
 
 def few_frames(parity: Parity, bears: int) -> Parity:
-    """Judge the parity of whole pictures, of which ``bears`` show one: where few do, by what they show at least.
+    """Judge the parity of whole pictures, ``bears`` of them with a bear; with few, by the lower bound.
 
-    The upper bound of the lost recall would be above what is allowed whatever int8 does; so the lower one must not be.
+    With few pictures the upper bound of the lost recall exceeds the limit whatever int8 does; so the lower one counts.
     """
     loss = lost_bound(parity)
     if bears >= MIN_FRAME_BEARS or loss is None:
         return parity
     words = (
-        f"{bears} test pictures of bears cannot show that less than a point of recall is lost: held to what they show"
+        f"{bears} test pictures of bears are too few to show a loss of recall below one point: the lower bound counts"
     )
     parity = replace(parity, note=words)
     agreement = parity.int8_decision_agreement or 0.0
@@ -149,7 +149,7 @@ def few_frames(parity: Parity, bears: int) -> Parity:
 
 
 def lost_bound(parity: Parity) -> float | None:
-    """Return what must not be above ``MAX_RECALL_LOSS``: the lost recall's upper bound, of few pictures the lower."""
+    """Return the bound for ``MAX_RECALL_LOSS``: the lost recall's upper bound, or the lower one for few pictures."""
     loss, upper = parity.int8_recall_loss, parity.int8_recall_loss_upper95
     if loss is None or upper is None:
         return None
@@ -157,8 +157,8 @@ def lost_bound(parity: Parity) -> float | None:
 
 
 def refuse(parity: Parity, on: str = "") -> None:
-    """Raise ParityError naming the first gate that does not hold, of crops and then of whole pictures."""
-    # Written so that NaN, which compares as false, is refused too.
+    """Raise ParityError for the first gate that fails, of crops and then of whole pictures."""
+    # NaN compares as false, so it is refused too.
     if not parity.fp32_max_abs_dp <= MAX_FP32_DP:
         raise ParityError(
             f"the exported graph differs from the trained network by {parity.fp32_max_abs_dp:.2g} in probability{on} "
@@ -169,14 +169,14 @@ def refuse(parity: Parity, on: str = "") -> None:
         may = "misses at least" if parity.note else "may miss up to"
         raise ParityError(
             f"the int8 file {may} {100 * bound:.2f} more of 100 bears than the exact one, fp32{on} (allowed "
-            f"{100 * MAX_RECALL_LOSS:g}); write that with --precision fp32, add bears to the test part so that less is "
-            "left to chance, or write it all the same with --force"
+            f"{100 * MAX_RECALL_LOSS:g}); write that with --precision fp32, add bears to the test part for a "
+            "narrower bound, or write it anyway with --force"
         )
     if parity.int8_decision_agreement is not None and not parity.int8_decision_agreement >= MIN_AGREEMENT:
         raise ParityError(
             f"the int8 file and the exact one, fp32, agree on {100 * parity.int8_decision_agreement:.2f} % of "
             f"{'pictures' if on else 'crops'}{on} (required {100 * MIN_AGREEMENT:g} %); write the exact one with "
-            "--precision fp32, or this with --force"
+            "--precision fp32, or this one with --force"
         )
     if parity.frame:
         refuse(parity.frame, ", looked at whole")

@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_run(trained_run: Path, tmp_path: Path) -> 
     for name in ("split.csv", "metrics.json"):
         assert len({(folder / name).read_text() for folder in folders}) == 1
     refused = bear_alarm("train", pictures, "--out", folders[0], code=2).stderr
-    assert "already holds a trained run" in refused
+    assert "already has a trained run" in refused
 
 
 def quiet_clip(path: Path) -> Path:

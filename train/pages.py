@@ -1,4 +1,4 @@
-"""HTML pages from jinja2 templates, and pictures inside them: words are escaped where they enter."""
+"""HTML pages from jinja2 templates, and pictures inside them: words are escaped."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import cv2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from edge.record.pictures import jpeg
 from edge.schema import Picture
 
 
 def render(template: Path, filters: dict[str, Callable[..., Any]] | None = None, **values: Any) -> str:
-    """Fill ``template`` with ``values``. ``as_it_is(NAME)`` in it is a style or script that lies beside it."""
+    """Fill ``template`` with ``values``. ``as_it_is(NAME)`` in it is a style or script beside it."""
     environment = Environment(
         loader=FileSystemLoader(template.parent),
         autoescape=True,
@@ -40,5 +41,4 @@ def resized(image: Picture, longer_px: int, *, enlarge: bool = False) -> Picture
 
 def data_uri(image: Picture, quality: int) -> str:
     """Make a picture, uint8 (H, W, 3) BGR, a data URI of a JPEG."""
-    packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(packed.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(image, quality)).decode()

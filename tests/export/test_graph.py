@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from edge.detect.card import FrameRule
 from edge.detect.classifier import SCAN
 from export.describe import answers
-from export.frame_sets import file_way, session_of
-from export.graph import domains, export_graph, pad_as_for_cells, put_card
+from export.frame_sets import scan_of_file, session_of
+from export.graph import domains, export_graph, pad_constantly, put_card
 from export.quantize import quantize
 from tests.helpers.tiny import tiny_card
 from train.data.pictures import ALARM_LABELS, LABELS
 from train.learn.inference import ask_crops, ask_frame
 from train.learn.network import BearNet, build, find_backbone
 from train.learn.ood import OodScore, draw_bank, pooled_features
-from train.metrics import probabilities
+from train.metrics.thresholds import probabilities
 
 SIZE, WIDE = 64, 256
 BACKBONE = find_backbone("efficientnet_lite0")
@@ -154,7 +154,7 @@ def test_int8_keeps_the_frame_scan_and_its_windows_in_float(file: Path, tmp_path
     assert "AveragePool" in inside
     assert not {"QuantizeLinear"} & set(inside)
     exact, coarse = (
-        np.concatenate([file_way(path)(frame) for frame in frames]) for path in (file, tmp_path / "int8.onnx")
+        np.concatenate([scan_of_file(path)(frame) for frame in frames]) for path in (file, tmp_path / "int8.onnx")
     )
     assert np.abs(exact - coarse).max() < 0.1
     assert np.corrcoef(exact[:, 0], coarse[:, 0])[0, 1] > 0.9
@@ -166,7 +166,7 @@ def test_constant_pads_are_timms_same_pads_where_sides_are_multiples_of_32(size_
     picture = torch.randn(1, 3, size_wh[1], size_wh[0])
     with torch.no_grad():
         before = body.eval().forward_features(picture)
-        pad_as_for_cells(body)
+        pad_constantly(body)
         after = body.forward_features(picture)
     assert not any(isinstance(layer, Conv2dSame) for layer in body.modules())
     torch.testing.assert_close(after, before, rtol=0, atol=1e-6)

@@ -12,16 +12,16 @@ pytest.importorskip("onnx")
 pytest.importorskip("fastai")
 
 from edge.detect.drift import drifts
-from export.describe import Described, licence_line
+from export.describe import CardMaker, licence_line
 from train.data.pictures import LABELS, Picture
 from train.learn.inference import EvalCrops
 
 
-def described(notes: list[str]) -> Described:
+def described(notes: list[str]) -> CardMaker:
     """A tuning part of three crops a picture, the last of them degraded; a picture of no note is of the domain."""
     rows = [Picture(Path(f"{n}.jpg"), "no_bear", f"source {n % 2}", "", note=note) for n, note in enumerate(notes)]
     count = 3 * len(rows)
-    found = Described.__new__(Described)
+    found = CardMaker.__new__(CardMaker)
     found.split = {"train": [], "tune": rows, "test": []}
     found.tune = EvalCrops(
         np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8),
@@ -91,7 +91,7 @@ def test_the_licence_line_forgets_no_picture(licences: dict[str, int], line: str
     assert licence_line(licences) == line
 
 
-def frames_described(tuned: list[str], learned: list[str]) -> Described:
+def frames_described(tuned: list[str], learned: list[str]) -> CardMaker:
     """A tuning part and a training part of whole frames of trail cameras, by label."""
 
     def rows(labels: list[str], camera: str) -> list[Picture]:

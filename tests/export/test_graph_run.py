@@ -25,9 +25,9 @@ from edge.schema import WHOLE, Region
 from export.artefact import export_run
 from export.crop_sets import parity_crops
 from tests.export.test_graph import SmallBody
+from train.data.catalog import read_catalog
 from train.data.pictures import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest
 from train.data.split import split_catalog, write_split
-from train.data.table import read_catalog
 from train.learn.inference import SIDES, WINDOWS
 from train.learn.network import BearNet
 from train.learn.ood import fit_ood_score, pooled_features
@@ -168,5 +168,5 @@ def test_a_run_that_was_compared_by_an_older_version_is_exported_with_a_warning(
     assert [card.ood.method for card in written.values()] == ["nearest neighbour"]
     [said] = [each.getMessage() for each in caplog.records if "ood.json" in each.getMessage()]
     assert said == (
-        f"{noted}: an older version chose the score 'vim', which is gone; the file gets 'nearest neighbour'"
+        f"{noted}: an older version chose the score 'vim', which no longer exists; the file gets 'nearest neighbour'"
     )

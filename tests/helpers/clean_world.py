@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from train.clean.page import page_rows
-from train.clean.suspects import BEAR_INSIDE, NO_BEAR_HERE, TWIN, Suspect
+from train.clean.suspects import BEAR_INSIDE, NEAR_DUPLICATE, NO_BEAR_HERE, Suspect
+from train.data.catalog import read_catalog
 from train.data.decisions import digest_of
 from train.data.pictures import Picture
-from train.data.table import read_catalog
 
 ODD = "no_bear/camera/a,b <img src=x onerror=alert(1)> '\"&.jpg"  # a name that must stay a name
 
@@ -42,11 +42,11 @@ def suspect(picture: Picture, all_pictures: list[Picture]) -> Suspect:
     return Suspect(
         picture=picture,
         sha256=digest_of(picture.file),
-        why=(NO_BEAR_HERE if bear else BEAR_INSIDE, *((TWIN,) if twin else ())),
+        why=(NO_BEAR_HERE if bear else BEAR_INSIDE, *((NEAR_DUPLICATE,) if twin else ())),
         flagged=True,
         suggested="no_bear" if bear else "black_bear",
         own=0.1,
         bear=0.1 if bear else 0.9,
         loss=2.3,
-        twin=twin,
+        duplicate=twin,
     )

@@ -41,7 +41,7 @@ class FarSide:
     occurrences: list[dict[str, Any]] = field(default_factory=list)
     pages: list[dict[str, Any]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
-    at_once: int = 0
+    no_progress: int = 0
     most_at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -54,8 +54,8 @@ class FarSide:
                 query = parse_qs(parts.query)
                 with lock:
                     side.asked.append(Asked(parts.path, query, self.headers.get("User-Agent", "")))
-                    side.at_once += 1
-                    side.most_at_once = max(side.most_at_once, side.at_once)
+                    side.no_progress += 1
+                    side.most_at_once = max(side.most_at_once, side.no_progress)
                     waiting = side.answers[parts.path]
                     status, headers, body = waiting.pop(0) if waiting else side.answer(parts.path, query)
                 try:
@@ -68,7 +68,7 @@ class FarSide:
                 except (BrokenPipeError, ConnectionResetError):
                     body = b""
                 with lock:
-                    side.at_once -= 1  # before the last byte: whoever has that may ask again at once
+                    side.no_progress -= 1  # before the last byte: whoever has that may ask again at once
                 with suppress(BrokenPipeError, ConnectionResetError):
                     self.wfile.write(body[-1:])
 

@@ -20,8 +20,8 @@ from edge.settings import CameraSettings
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours, scene, walk
 from tests.helpers.tiny import BEAR_COLOUR
-from train.data.feedback import Brought, Wanted, bring
-from train.data.feedback_evidence import open_shelf
+from train.data.feedback import ImportOptions, ImportResult, import_evidence
+from train.data.feedback_evidence import open_evidence
 
 AT = "2026-01-02T09:00:00.000Z"
 MASK = "0,0 1,0 1,0.2 0,0.2"
@@ -96,10 +96,10 @@ def review(unit: Path, verdict: Any, label: str | None = None, *, at: str = AT, 
     write_review(unit, Review(verdict, at, label, "anna", **more))
 
 
-def imported(evidence: Path, data: Path, *, dry: bool = False, **wanted: Any) -> Brought:
+def imported(evidence: Path, data: Path, *, dry: bool = False, **wanted: Any) -> ImportResult:
     """Return what `bear-alarm feedback import` does, in this process."""
-    with open_shelf(evidence) as shelf:
-        return bring(shelf, data, Wanted(**{"zone": UTC} | wanted), dry=dry)
+    with open_evidence(evidence) as found:
+        return import_evidence(found, data, ImportOptions(**{"zone": UTC} | wanted), dry=dry)
 
 
 def red(picture: np.ndarray) -> np.ndarray:

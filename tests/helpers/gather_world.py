@@ -6,18 +6,18 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from train.data.gather.found import THERE, Failed, Found
-from train.data.gather.keep import Keeper
+from train.data.gather.importer import PictureImporter
+from train.data.gather.offers import THERE, Failed, Offer
 from train.data.table import Table
 
 
-def found(number: int, **more: Any) -> Found:
+def found(number: int, **more: Any) -> Offer:
     """A picture of a web source."""
     values: dict[str, Any] = {
         "label": "brown_bear", "source": "s", "group": "g", "name": str(number), "url": f"https://example.org/{number}.jpg",
         "licence": "CC BY 4.0", "author": "A. Author", "page": f"https://example.org/{number}",
     }  # fmt: skip
-    return Found(**(values | more))
+    return Offer(**(values | more))
 
 
 def rows(root: Path, name: str = "MANIFEST.csv") -> list[dict[str, str]]:
@@ -26,10 +26,10 @@ def rows(root: Path, name: str = "MANIFEST.csv") -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-def keep(root: Path, *offers: tuple[Found, bytes | Failed]) -> list[str]:
+def keep(root: Path, *offers: tuple[Offer, bytes | Failed]) -> list[str]:
     """Offer pictures in one run; what became of each."""
     with Table(root) as table:
-        keeper = Keeper(table)
-        kinds = [keeper.take(each, data) if keeper.wants(each) else THERE for each, data in offers]
-        keeper.write()
+        importer = PictureImporter(table)
+        kinds = [importer.take(each, data) if importer.wants(each) else THERE for each, data in offers]
+        importer.write()
         return kinds

@@ -9,8 +9,8 @@ import numpy as np
 
 from tests.helpers.benchmark_pool import make_pool, painted, write_model
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR
+from train.data.catalog import read_catalog
 from train.data.split import Fold, split_catalog, write_split
-from train.data.table import read_catalog
 from train.evaluate.held_out import split_digest
 
 BEARS, OTHERS = 12, 320

@@ -41,8 +41,9 @@ from edge.pictures import read_picture
 from edge.schema import BoxXYWH
 from tests.conftest import PICTURES
 from tests.helpers.uploads import dated
+from train.data.catalog import read_catalog
 from train.data.pictures import Picture, is_bear
-from train.data.table import MANIFEST, read_catalog
+from train.data.table import MANIFEST
 from train.evaluate.trail_cameras import part_of
 
 FAR_CLIP, ENTER_CLIP = "railway_far_bear_A.mp4", "railway_enter_leave_A.mp4"
@@ -65,7 +66,7 @@ class Shot:
 
 
 @dataclass
-class Found:
+class Offer:
     """What came of one picture."""
 
     shot: Shot
@@ -160,7 +161,7 @@ def still_frames(clip: Path, bear_s: tuple[float, float] = (0, 0)) -> Iterator[S
             yield Shot(data, bear, taken=BEGIN + timedelta(seconds=round(frame.time)))
 
 
-def judge(classifier: Classifier, shots: list[Shot]) -> list[Found]:
+def judge(classifier: Classifier, shots: list[Shot]) -> list[Offer]:
     """Judge a card as ``classify`` does, with and without."""
     with tempfile.TemporaryDirectory() as name:
         files = []
@@ -174,7 +175,7 @@ def judge(classifier: Classifier, shots: list[Shot]) -> list[Found]:
         closer = [FileResult(file, seen=seen) for file, (_, _, _, seen) in zip(files, looked, strict=True)]
         bursts = support(closer, card.burst, classifier.card)
         return [
-            Found(one, size_wh, boxes, (whole.alarm, seen.alarm, bool(burst.seen and burst.seen.alarm)))
+            Offer(one, size_wh, boxes, (whole.alarm, seen.alarm, bool(burst.seen and burst.seen.alarm)))
             for one, (size_wh, boxes, whole, seen), burst in zip(shots, looked, bursts, strict=True)
         ]
 
@@ -205,7 +206,7 @@ def main() -> None:
     print(f"{classifier.name}; trained on: {', '.join(sorted(classifier.card.counts_by_source))}\n")
     print("| card | pictures | a region at the bear | whole picture | and regions | and bursts | regions a picture |")
     print("|---|---|---|---|---|---|---|")
-    clear: dict[str, list[Found]] = defaultdict(list)
+    clear: dict[str, list[Offer]] = defaultdict(list)
     for name, shots in cards(PICTURES):
         if options.only not in name:
             continue
@@ -222,7 +223,7 @@ def main() -> None:
         say(f"{name}: no bear, taken for one", others)
 
 
-def say(name: str, found: list[Found]) -> None:
+def say(name: str, found: list[Offer]) -> None:
     """One line of the table."""
     boxed = [one for one in found if one.shot.boxes]
     proposed = f"{sum(one.proposed for one in boxed)} of {len(boxed)}" if boxed else ""

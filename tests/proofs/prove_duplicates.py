@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from edge.pictures import read_picture
 from tests.conftest import PICTURES
-from train.data.gather.duplicates import NEAR_BITS, Duplicates, Look, phash, same_picture
-from train.data.gather.keep import TOO_SMALL, RefusedError, check
+from train.data.catalog import read_catalog
+from train.data.gather.check import TOO_SMALL, RefusedError, check
+from train.data.gather.duplicates import NEAR_BITS, Duplicates, Thumbnail, phash, same_picture
 from train.data.pictures import Picture
-from train.data.table import read_catalog
 
 Image = NDArray[np.uint8]
 
@@ -136,12 +136,12 @@ def main() -> None:
     rows = [row for row in read_catalog(root).pictures if odd(row) != given.chosen_on]
     images = {str(row.file): read_picture(row.file) for row in rows}
     codes = {name: phash(image) for name, image in images.items()}
-    looks = {name: Look.of(image) for name, image in images.items()}
+    thumbnails = {name: Thumbnail.of(image) for name, image in images.items()}
     sources = {str(row.file): row.source for row in rows}
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {len(rows)} pictures, seed {given.seed}")
 
     damaged([row.file for row in rows], given.seed)
-    there = Duplicates(lambda name: looks[name])
+    there = Duplicates(lambda name: thumbnails[name])
     for name, code in codes.items():
         there.add(name, sources[name], code)
     picked = np.random.default_rng(given.seed).permutation(sorted(images))[: given.pictures]
@@ -164,7 +164,7 @@ def main() -> None:
     for at, name in enumerate(names):
         apart = np.bitwise_xor(array[at + 1 :], array[at]).view(np.uint8).reshape(-1, 8)
         for other in np.flatnonzero(np.unpackbits(apart, axis=1).sum(axis=1) <= NEAR_BITS) + at + 1:
-            one, two = looks[name], looks[names[other]]
+            one, two = thumbnails[name], thumbnails[names[other]]
             where = "one source" if sources[name] == sources[names[other]] else "two sources"
             counts[f"{where}: hash near"] += 1
             if same_picture(one, two, fixed_camera=False):

@@ -32,15 +32,16 @@ from edge.pictures import read_picture
 from tests.conftest import PICTURES
 from tests.helpers.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days
 from tests.helpers.feedback_site import Site, scenes
-from train.data.feedback import Wanted, bring
-from train.data.feedback_evidence import open_shelf
+from train.data.catalog import read_catalog
+from train.data.feedback import ImportOptions, import_evidence
+from train.data.feedback_evidence import open_evidence
 from train.data.pictures import ALARM_LABELS, LABELS, Picture, is_bear
 from train.data.split import split_catalog
-from train.data.table import read_catalog
-from train.learn.dataloaders import cut_example, degrade, examples_of
+from train.learn.degrade import degrade
+from train.learn.examples import cut_example, examples_of
 from train.learn.inference import crops_of
 from train.learn.network import BearNet, build, find_backbone
-from train.metrics import lowest_threshold
+from train.metrics.thresholds import lowest_threshold
 
 SEED = 7
 # As the bundled model was made: whole sources, and those of the test part are not opened.
@@ -171,14 +172,14 @@ def main() -> None:
             evidence, data = Path(made) / "evidence", Path(made) / "data"
             first = watch_days(site, scenes(range(1, 4), given.times), before, evidence)
             review_all(first)
-            with open_shelf(evidence) as shelf:
-                brought = bring(shelf, data, Wanted(site="site"))
+            with open_evidence(evidence) as found:
+                result = import_evidence(found, data, ImportOptions(site="site"))
             own = imported(embed, data, seed)
         after, recall_after = learned(embed, [train, own], tune, seed)
         later = scenes(range(4, 7), given.times)
         print(row_of(seed, "base", watch_days(site, later, before), before, recall), flush=True)
         print(row_of(seed, "base and feedback", watch_days(site, later, after), after, recall_after), flush=True)
-        was = f"{first.false_alarms} false alarms, {first.found} of {first.bears} bears; {dict(brought.pictures)}"
+        was = f"{first.false_alarms} false alarms, {first.found} of {first.bears} bears; {dict(result.pictures)}"
         print(f"<!-- seed {seed}, days 1-3: {was} imported -->", flush=True)
     print(f"\n{time.monotonic() - started:.0f} s on one core of {os.cpu_count()}", flush=True)
 

@@ -28,10 +28,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.conftest import PICTURES
-from train.clean.suspects import BEAR_INSIDE, Embedded, embed, find_suspects, judge
+from train.clean.embeddings import Embedded, embed
+from train.clean.suspects import BEAR_INSIDE, find_suspects, judge
+from train.data.catalog import read_catalog
 from train.data.pictures import ALARM_LABELS, LABELS, Catalog, Picture, is_bear, table_digest
 from train.data.split import split_catalog
-from train.data.table import read_catalog
 from train.learn.network import BearNet, build, find_backbone
 from train.learn.recipe import QUICK as QUICK_VALUES
 from train.learn.recipe import Recipe

@@ -31,13 +31,14 @@ from edge.detect.crops import cut
 from edge.detect.frame_scan import frame_of
 from edge.pictures import read_picture
 from tests.conftest import PICTURES
+from train.data.catalog import read_catalog
 from train.data.pictures import Picture, is_bear
-from train.data.table import MANIFEST, read_catalog
+from train.data.table import MANIFEST
 from train.evaluate.far_bears import BINS, benchmark_scores
 from train.evaluate.trail_cameras import MIN_PX, level, part_of
 from train.learn.inference import CONTEXT, ask_crops, ask_frame
 from train.learn.run import Run, read_run
-from train.metrics import threshold_at
+from train.metrics.recall import threshold_at
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
@@ -166,10 +167,10 @@ def main() -> None:
         print(f"{PICTURES}: no table of pictures, nothing was measured; name a folder in BEAR_ALARM_PICTURES")
         return
     names = options.only or [*VARIANTS, WITHOUT_SOURCE, *OWN]
-    threads = max(1, (os.cpu_count() or 1) // options.at_once)
+    threads = max(1, (os.cpu_count() or 1) // options.no_progress)
     print("| recipe | bears found, 2 % of the others pass | at true boxes | railway, at true boxes | made far, 1 % |")
     print("|---|---|---|---|---|", flush=True)
-    with TemporaryDirectory() as temporary, ThreadPoolExecutor(options.at_once) as pool:
+    with TemporaryDirectory() as temporary, ThreadPoolExecutor(options.no_progress) as pool:
         folders = [Path(temporary) / str(number) for number in range(len(names))]
         for folder in folders:
             folder.mkdir()

@@ -117,7 +117,7 @@ def kind(value: Any) -> Any:
 
 
 def clips(run: Scratch) -> Iterator[tuple[str, Any]]:
-    """Watch every clip, and the bundled one in other ways."""
+    """Watch every clip, and the bundled one in other scans."""
     yield "demo", run.watch("demo")
     yield "demo slowly", run.watch("demo", "--fps", "4", "--threshold", "0.3", "--alarm-at", "3")
     yield "demo in a zone", run.watch("demo", "--zone", "a=0,0 .5,0 .5,1 0,1", "--mask", ".8,0 1,0 1,1 .8,1")

@@ -54,7 +54,7 @@ BEAR_EVERY_S, BEAR_STAYS_S = 1800.0, 10.0
 FOX_EVERY_S, FOX_STAYS_S = 240.0, 6.0
 BLACK_EVERY_S, BLACK_LASTS_S = 6 * 3600.0, 30.0
 LIGHT_EVERY_S = 3600.0  # a jump, as when the sun comes out
-SETTLE_S = 20.0  # what was begun may take: a clip is made by a program of its own
+SETTLE_S = 20.0  # what was started may take: a clip is made by a program of its own
 MAX_GROWTH_MB = 5.0
 
 
@@ -154,7 +154,7 @@ class Place:
 
 
 def reading(frames: int, wanted: Reading | None) -> Reading:
-    """What is held once it is at rest: what was begun may end first, as long as there is more than ``wanted``."""
+    """What is held once it is at rest: what was started may end first, as long as there is more than ``wanted``."""
     until = time.monotonic() + SETTLE_S
     while True:
         gc.collect()

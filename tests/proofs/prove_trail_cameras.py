@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
-from train.data.table import MANIFEST, read_catalog
+from train.data.catalog import read_catalog
+from train.data.table import MANIFEST
 from train.evaluate.clips import read_clips
 from train.evaluate.command import evaluate_trail
 from train.evaluate.held_out import Judge, held_out, judges_of

@@ -26,10 +26,10 @@ from edge.pictures import read_picture
 from edge.schema import Region
 from tests.conftest import PICTURES
 from tests.proofs.prove_benchmarks import TEST_SOURCES
-from train.data.table import read_catalog
+from train.data.catalog import read_catalog
 from train.evaluate.text import share
 from train.learn.hard_negatives import SEED, small_windows
-from train.metrics import clustered_rate
+from train.metrics.clustered import clustered_rate
 
 SIDES_PX = 16, 23, 32, 45, 65  # bounds of the rows
 

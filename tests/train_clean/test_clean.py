@@ -17,20 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import CatalogError
+from train.clean.embeddings import THUMBNAIL_PX, Embedded, contradict, near_duplicates
 from train.clean.suspects import (
     BEAR_INSIDE,
     FOLDS,
+    NEAR_DUPLICATE,
     NO_BEAR_HERE,
     SPECIES,
-    TINY,
-    TWIN,
-    Embedded,
-    contradict,
     cut_into_folds,
     find_suspects,
     fit,
     judge,
-    near_duplicates,
     out_of_fold,
     right_probability,
 )
@@ -57,7 +54,7 @@ def world(seed: int = 0, count: int = 480) -> tuple[list[Picture], np.ndarray]:
 def embedded(pictures: list[Picture], features: np.ndarray, tiny: np.ndarray | None = None) -> Embedded:
     """Return what ``embed`` would have made of them; miniatures of noise are like no other."""
     rng = np.random.default_rng(1)
-    noise = rng.integers(0, 255, (len(pictures), TINY, TINY)).astype(np.uint8)
+    noise = rng.integers(0, 255, (len(pictures), THUMBNAIL_PX, THUMBNAIL_PX)).astype(np.uint8)
     wide = np.concatenate([features, np.zeros((len(features), 1), np.float32)], axis=1)
     digests = tuple(f"{n:064x}" for n in range(len(pictures)))
     return Embedded(tuple(pictures), digests, wide, noise if tiny is None else tiny)
@@ -142,7 +139,7 @@ def test_folds_fall_back_to_groups_and_say_what_is_missing() -> None:
         [replace(picture, label="no_bear") for picture in pictures],
         [replace(picture, label="brown_bear" if picture.source == "source 1" else "no_bear") for picture in pictures],
     ):
-        with pytest.raises(CatalogError, match="too few groups to judge labels"):
+        with pytest.raises(CatalogError, match="too few groups to check labels"):
             cut_into_folds(bad, 7)
 
 
@@ -193,8 +190,10 @@ def test_bear_any_counts_every_bear_as_right() -> None:
 
 def test_twins_are_near_duplicates_with_other_labels_also_mirrored() -> None:
     rng = np.random.default_rng(0)
-    base = rng.integers(0, 255, (3, TINY, TINY)).astype(np.uint8)
-    tiny = np.stack([base[0], base[0][:, ::-1], base[1], base[1], base[2], np.full((TINY, TINY), 9, np.uint8)])
+    base = rng.integers(0, 255, (3, THUMBNAIL_PX, THUMBNAIL_PX)).astype(np.uint8)
+    tiny = np.stack(
+        [base[0], base[0][:, ::-1], base[1], base[1], base[2], np.full((THUMBNAIL_PX, THUMBNAIL_PX), 9, np.uint8)]
+    )
     tiny = np.concatenate([tiny, tiny[-1:]])
     features = np.repeat(np.eye(4, 8, dtype=np.float32), [2, 2, 1, 2], axis=0)
     labels = ["brown_bear", "no_bear", "brown_bear", BEAR_ANY, "no_bear", "brown_bear", "no_bear"]
@@ -217,12 +216,12 @@ def test_a_twin_is_shown_beside_its_other() -> None:
     other = next(n for n, p in enumerate(pictures) if p.label == "no_bear")
     features[other] = features[bear]
     data = embedded(pictures, features)
-    data.tiny[other] = data.tiny[bear]
+    data.thumbnails[other] = data.thumbnails[bear]
     shown = {suspect.picture.file: suspect for suspect in find_suspects(data, seed=7, top=60)}
     one, two = shown[pictures[bear].file], shown[pictures[other].file]
-    assert TWIN in one.why
-    assert TWIN in two.why
-    assert (one.twin, two.twin) == (pictures[other], pictures[bear])
+    assert NEAR_DUPLICATE in one.why
+    assert NEAR_DUPLICATE in two.why
+    assert (one.duplicate, two.duplicate) == (pictures[other], pictures[bear])
 
 
 def test_a_catalogue_of_few_wrong_labels_is_judged_all_the_same() -> None:

@@ -22,9 +22,9 @@ pytest.importorskip("cleanlab")
 from tests.helpers.command import ROOT, Ran, bear_alarm
 from tests.helpers.trained_world import HIDDEN, NONE, fresh_run
 from train.clean import command
-from train.clean.suspects import CACHE
+from train.clean.embeddings import CACHE
+from train.data.catalog import read_catalog
 from train.data.decisions import TABLE, append_decisions, decide
-from train.data.table import read_catalog
 from train.learn.hard_negatives import FOLDER
 from train.learn.unfinished import STATE
 
@@ -96,9 +96,9 @@ def test_apply_list_undo_and_what_is_decided_is_not_shown_again(
     given.write_text(given.read_text() + "t,gone.jpg," + "0" * 64 + ",1,delete,no_bear,,page\n")
     before = {file: file.read_bytes() for file in pictures.rglob("*.jpg")}
     said = clean(run, "--apply", given).stderr
-    assert "Taken: 1 keep, 1 relabel, 1 delete, 0 undone; 0 were there already" in said
-    assert "1 passed over" in said
-    assert "0 keep, 0 relabel, 0 delete, 0 undone; 3 were there already" in clean(run, "--apply", given).stderr
+    assert "Added: 1 keep, 1 relabel, 1 delete, 0 undone; 0 were in it already" in said
+    assert "1 skipped" in said
+    assert "0 keep, 0 relabel, 0 delete, 0 undone; 3 were in it already" in clean(run, "--apply", given).stderr
     assert held(run) == {HIDDEN: "relabel brown_bear", NONE: "delete", KEPT: "keep no_bear"}
     command.clean(run, out=run / "page.html", as_json=True)
     shown = json.loads(capsys.readouterr().out)
@@ -158,9 +158,9 @@ def test_retrain_says_what_changed_with_the_runs_own_parts(
     assert new_parts.items() <= old_parts.items()
     assert set(old_parts) - set(new_parts) == {NONE}
     assert json.loads((new / "cleaned.json").read_text()) == report
-    assert "already holds a trained run" in clean(run, "--retrain", code=2).stderr
+    assert "already has a trained run" in clean(run, "--retrain", code=2).stderr
     assert "choose another --out" in clean(run, "--retrain", "--out", run, code=2).stderr
-    assert "labelled as it was trained with" in clean(new, "--retrain", code=2).stderr
+    assert "have the labels of its training" in clean(new, "--retrain", code=2).stderr
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_serve_prints_its_address_and_ends_with_ctrl_c(run: Path) -> None:
         serving.send_signal(signal.SIGINT)
         _, said = serving.communicate(timeout=60)
     assert serving.returncode == 0, said
-    assert "0 decisions hold" in said
+    assert "0 decisions in force" in said
 
 
 @pytest.mark.parametrize(
@@ -188,9 +188,9 @@ def test_serve_prints_its_address_and_ends_with_ctrl_c(run: Path) -> None:
         (("--undo", "nobody.jpg"), "no decision is about this file"),
         (("--apply", "nowhere.csv"), "nowhere.csv: cannot be read"),
         (("--apply", __file__), "it is no table of decisions"),
-        (("--list", "--retrain"), "two things; do one after the other"),
+        (("--list", "--retrain"), "cannot be combined; do one after the other"),
         (("--out", "/dev/null/clean.html"), "cannot be written"),
-        (("--data", "/nowhere"), "say where they lie with --data"),
+        (("--data", "/nowhere"), "give their folder with --data"),
     ],
 )
 def test_mistakes_are_one_sentence(run: Path, words: tuple[str, ...], sentence: str) -> None:
@@ -204,7 +204,7 @@ def test_mistakes_are_one_sentence(run: Path, words: tuple[str, ...], sentence: 
 def test_a_folder_that_is_no_run_is_said(tmp_path: Path) -> None:
     assert "not a finished training run" in clean(tmp_path, "--list", code=2).stderr
     (tmp_path / "settings.json").write_text("[")
-    assert "damaged, not the settings of a run" in clean(tmp_path, code=2).stderr
+    assert "damaged, not a run's settings.json" in clean(tmp_path, code=2).stderr
 
 
 @pytest.mark.parametrize(("told", "words"), [(0, ""), (3, "3 of 3 hard negatives are gone")])

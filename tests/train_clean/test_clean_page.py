@@ -19,9 +19,9 @@ pytest.importorskip("playwright")
 from tests.helpers.clean_world import ODD, rows_of, six_pictures
 from train.clean.page import Review, open_server, page
 from train.clean.suspects import BEAR_INSIDE, NO_BEAR_HERE
+from train.data.catalog import read_catalog
 from train.data.decisions import append_decisions, digest_of, live, read_decisions, read_table
 from train.data.pictures import TRAINING_LABELS
-from train.data.table import read_catalog
 
 BROWSER = pytest.mark.needs_tool("chromium")
 

@@ -104,5 +104,5 @@ def test_what_cannot_be_written_now_is_no_nonsense(
 
 
 def test_a_port_that_is_taken_is_a_sentence(served: str, rows: list[dict[str, Any]], root: Path) -> None:
-    with pytest.raises(OptionError, match="cannot be served on"):
+    with pytest.raises(OptionError, match="cannot be used"):
         open_server(Review(rows, root, "run"), int(served.split("/")[2].partition(":")[2]))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import CatalogError, OptionError
+from train.data.catalog import read_catalog
 from train.data.decisions import (
     COLUMNS,
     DELETE,
@@ -27,7 +28,6 @@ from train.data.decisions import (
     take_back,
 )
 from train.data.pictures import Picture
-from train.data.table import read_catalog
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given
@@ -94,7 +94,7 @@ def test_a_decision_belongs_to_the_picture_and_not_to_its_name(root: Path, caplo
     assert now["no_bear/camera0/new name, with a comma.jpg"] == "brown_bear"
     assert now[first] == now[second] == "no_bear"
     [warning] = caplog.messages
-    assert "1 of 2 decisions are about pictures that are gone, changed or labelled otherwise" in warning
+    assert "1 of 2 decisions are skipped: their pictures are gone, changed or relabelled" in warning
 
 
 def test_of_two_copies_the_one_that_was_decided_is_meant(root: Path) -> None:
@@ -124,7 +124,7 @@ def test_who_moved_the_file_since_has_the_last_word(root: Path, caplog: pytest.L
     append_decisions(root, [decide(named(root, "no_bear/camera0/0.jpg"), root, DELETE)])
     (root / "no_bear/camera0/0.jpg").rename(root / "brown_bear/camera0/moved.jpg")
     assert labels(root)["brown_bear/camera0/moved.jpg"] == "brown_bear"
-    assert "labelled otherwise" in caplog.text
+    assert "relabelled since" in caplog.text
 
 
 def test_the_same_rows_again_add_nothing(root: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from edge.pictures import read_picture
 from tests.helpers.feedback_evidence import imported, red, review, samples, standing, table, walking, write_evidence
-from train.data.feedback import review_of
+from train.data.catalog import read_catalog
+from train.data.feedback_rows import review_of
 from train.data.pictures import Picture
-from train.data.table import read_catalog
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def rows(data: Path) -> dict[str, Picture]:
 
 def test_a_confirmed_bear_gives_whole_frames_with_its_box_and_the_crop(evidence: Path, tmp_path: Path) -> None:
     review(walking(evidence), "confirmed", note="big; one\nnear")
-    brought = imported(evidence, tmp_path / "data", site="apiary")
+    result = imported(evidence, tmp_path / "data", site="apiary")
     found = rows(tmp_path / "data")
-    assert brought.pictures == {"bear_any": len(found)} == {"bear_any": 5}
+    assert result.pictures == {"bear_any": len(found)} == {"bear_any": 5}
     assert {"full", "crop"} < set(found)
     assert any(part.startswith("clip-") for part in found)
     for part, row in found.items():
@@ -75,9 +75,9 @@ def test_the_still_with_a_frame_drawn_on_it_is_never_a_training_picture(evidence
             assert same.mean() < 0.5, part
     for name in ("full.jpg", "crop.jpg", "clip.mp4"):
         (folder / name).unlink()
-    brought = imported(evidence, tmp_path / "second")
-    assert not brought.pictures
-    assert "no picture in it to learn from" in brought.left_out[0]
+    result = imported(evidence, tmp_path / "second")
+    assert not result.pictures
+    assert "no picture in it to learn from" in result.left_out[0]
 
 
 def test_a_false_alarm_gives_crops_without_boxes(evidence: Path, tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ def test_a_false_alarm_gives_crops_without_boxes(evidence: Path, tmp_path: Path)
 def test_what_was_labelled_otherwise_gets_that_label_or_is_asked_for(evidence: Path, tmp_path: Path) -> None:
     review(walking(evidence), "relabelled", "grizzly")
     review(standing(evidence), "relabelled", "fox")
-    brought = imported(evidence, tmp_path / "data")
+    result = imported(evidence, tmp_path / "data")
     assert {row.label for row in read_catalog(tmp_path / "data").pictures} == {"brown_bear"}
-    assert [words for words in brought.left_out if "--label fox=no_bear" in words]
+    assert [words for words in result.left_out if "--label fox=no_bear" in words]
     imported(evidence, tmp_path / "data", names={"fox": "no_bear"})
     foxes = [row for row in read_catalog(tmp_path / "data").pictures if row.label == "no_bear"]
     assert {row.group for row in foxes} == {"the gate/2026-01-01"}
@@ -107,9 +107,9 @@ def test_what_was_labelled_otherwise_gets_that_label_or_is_asked_for(evidence: P
 
 def test_what_nobody_has_reviewed_or_can_tell_stays_out(evidence: Path, tmp_path: Path) -> None:
     review(walking(evidence), "unsure")
-    brought = imported(evidence, tmp_path / "data")
-    assert (brought.unsure, brought.unreviewed_events, brought.unreviewed_negatives) == (1, 1, 2)
-    assert not brought.pictures
+    result = imported(evidence, tmp_path / "data")
+    assert (result.unsure, result.unreviewed_events, result.unreviewed_negatives) == (1, 1, 2)
+    assert not result.pictures
     assert not (tmp_path / "data" / "feedback").exists()
 
 
@@ -118,25 +118,25 @@ def test_frames_that_look_alike_are_one_picture_and_an_event_has_no_more_than_as
 ) -> None:
     review(standing(evidence), "wrong")
     review(walking(evidence), "confirmed")
-    brought = imported(evidence, tmp_path / "data", most=3)
+    result = imported(evidence, tmp_path / "data", most=3)
     counts = Counter(row.group for row in read_catalog(tmp_path / "data").pictures)
     assert counts["the gate/2026-01-01"] < 3  # it never moved
     assert counts["yard/2026-01-01"] == 3
-    assert brought.alike > 0
+    assert result.alike > 0
 
 
 def test_random_negatives_come_in_reviewed_or_where_it_is_asked_for(evidence: Path, tmp_path: Path) -> None:
     first, second = samples(evidence)
     review(first, "wrong")
-    brought = imported(evidence, tmp_path / "data")
+    result = imported(evidence, tmp_path / "data")
     found = rows(tmp_path / "data")
-    assert brought.unreviewed_negatives == 1
+    assert result.unreviewed_negatives == 1
     assert set(found) == {"frame", "frame-cut"}
     assert {row.label for row in found.values()} == {"no_bear"}
     assert found["frame"].file.read_bytes() == first.read_bytes()
     assert max(read_picture(found["frame-cut"].file).shape[:2]) == pytest.approx(1.1 * 128, abs=2)
-    brought = imported(evidence, tmp_path / "data", unreviewed_negatives=True)
-    assert (brought.taken_unreviewed, brought.known) == (1, 1)
+    result = imported(evidence, tmp_path / "data", unreviewed_negatives=True)
+    assert (result.taken_unreviewed, result.known) == (1, 1)
     assert {review_of(row["note"]).partition("@")[0] for row in table(tmp_path / "data")} == {"wrong", "none"}
     review(second, "wrong")  # looked at after all
     assert imported(evidence, tmp_path / "data").changed == 1
@@ -146,8 +146,8 @@ def test_random_negatives_come_in_reviewed_or_where_it_is_asked_for(evidence: Pa
 def test_a_bear_that_was_missed_in_a_negative_needs_its_box(evidence: Path, tmp_path: Path) -> None:
     first, _ = samples(evidence)
     review(first, "confirmed")
-    brought = imported(evidence, tmp_path / "data", unreviewed_negatives=False)
-    assert "review it again with --box" in brought.left_out[0]
+    result = imported(evidence, tmp_path / "data", unreviewed_negatives=False)
+    assert "review it again with --box" in result.left_out[0]
     review(first, "confirmed", box_xywh=(0.25, 0.5, 0.2, 0.25))
     imported(evidence, tmp_path / "data")
     [row] = read_catalog(tmp_path / "data").pictures

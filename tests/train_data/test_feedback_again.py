@@ -21,8 +21,8 @@ from tests.helpers.feedback_evidence import (
     walking,
     write_evidence,
 )
-from train.data.feedback import key_of, part_of
-from train.data.table import read_catalog
+from train.data.catalog import read_catalog
+from train.data.feedback_rows import key_of, part_of
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_twice_is_once_wherever_the_evidence_was_copied(evidence: Path, tmp_path
     with tarfile.open(tmp_path / "night.tar.gz", "w:gz") as tape:
         tape.add(evidence, "evidence")
     for place in (evidence, card, tmp_path / "night.zip", tmp_path / "night.tar.gz"):
-        brought = imported(place, data, site="called otherwise", zone=ZoneInfo("Asia/Tokyo"), most=2)
-        assert (brought.events, brought.known, dict(brought.pictures)) == (2, 3, {}), place
+        result = imported(place, data, site="called otherwise", zone=ZoneInfo("Asia/Tokyo"), most=2)
+        assert (result.events, result.known, dict(result.pictures)) == (2, 3, {}), place
         assert contents(data) == before
     for place in (tmp_path / "night.zip", tmp_path / "night.tar.gz"):
         fresh = tmp_path / f"from {place.name}"
@@ -68,8 +68,8 @@ def test_what_is_reviewed_otherwise_since_is_replaced_and_nothing_is_lost(eviden
     imported(evidence, data)
     pictures = contents(data / "feedback")
     review(folder, "wrong", at="2026-01-03T09:00:00.000Z")
-    brought = imported(evidence, data)
-    assert (brought.changed, brought.pictures["no_bear"]) == (1, len(table(data)))
+    result = imported(evidence, data)
+    assert (result.changed, result.pictures["no_bear"]) == (1, len(table(data)))
     assert {row.label for row in read_catalog(data).pictures} == {"no_bear"}
     assert pictures.items() <= contents(data / "feedback").items()
     review(folder, "unsure", at="2026-01-04T09:00:00.000Z")
@@ -92,9 +92,9 @@ def test_a_label_that_is_forgotten_takes_no_row_out(evidence: Path, tmp_path: Pa
     review(walking(evidence), "relabelled", "fox")
     imported(evidence, data, names={"fox": "no_bear"})
     before = contents(data)
-    brought = imported(evidence, data)
-    assert (brought.known, brought.taken_back, brought.left_out) == (1, 0, [])
-    assert "--label fox=no_bear; until then what is in the table of it stays no_bear" in brought.kept[0]
+    result = imported(evidence, data)
+    assert (result.known, result.taken_back, result.left_out) == (1, 0, [])
+    assert "--label fox=no_bear; until then its rows in the table stay no_bear" in result.kept[0]
     review(walking(evidence), "relabelled", "stump", at="2026-01-03T09:00:00.000Z")  # and a new word
     assert "--label stump=no_bear" in imported(evidence, data).kept[0]
     assert contents(data) == before
@@ -106,9 +106,9 @@ def test_a_random_frame_said_to_show_a_bear_somewhere_is_no_negative_any_more(ev
     review(samples(evidence)[0], "wrong")
     imported(evidence, tmp_path / "data")
     review(samples(evidence)[0], "confirmed", at="2026-01-03T09:00:00.000Z")
-    brought = imported(evidence, tmp_path / "data")
-    assert brought.taken_back == 1
-    assert "review it again with --box" in brought.left_out[0]
+    result = imported(evidence, tmp_path / "data")
+    assert result.taken_back == 1
+    assert "review it again with --box" in result.left_out[0]
     assert table(tmp_path / "data") == []
 
 
@@ -126,8 +126,8 @@ def test_where_the_evidence_is_worn_the_rows_get_the_new_label(
         file.write_bytes(file.read_bytes()[:200])
     review(walking(evidence), "relabelled", label, at="2026-01-03T09:00:00.000Z", note="looked again")
     assert imported(evidence, data, dry=True).relabelled == 1
-    brought = imported(evidence, data)
-    assert (brought.changed, brought.relabelled, brought.taken_back) == (1, 1, 0)
+    result = imported(evidence, data)
+    assert (result.changed, result.relabelled, result.taken_back) == (1, 1, 0)
     after = read_catalog(data).pictures
     assert [(row.file, row.group, row.label) for row in after] == [(row.file, row.group, label) for row in before]
     assert [row.boxes for row in after] == [row.boxes if boxed else () for row in before]
@@ -162,17 +162,17 @@ def test_what_was_broken_off_goes_on_where_it_stopped(
     review(standing(evidence), "wrong")
     imported(evidence, tmp_path / "whole")
     from train.data import feedback as room
-    from train.data.feedback_evidence import open_shelf
+    from train.data.feedback_evidence import open_evidence
 
     def one(units):  # type: ignore[no-untyped-def]
         yield units[0]
         raise KeyboardInterrupt
 
-    with open_shelf(evidence) as shelf, pytest.raises(KeyboardInterrupt):
-        room.bring(shelf, tmp_path / "data", room.Wanted(zone=ZoneInfo("UTC")), track=one)
+    with open_evidence(evidence) as found, pytest.raises(KeyboardInterrupt):
+        room.import_evidence(found, tmp_path / "data", room.ImportOptions(zone=ZoneInfo("UTC")), track=one)
     assert len({key_of(row["note"]) for row in table(tmp_path / "data")}) == 1
-    brought = imported(evidence, tmp_path / "data")
-    assert brought.known == 1
+    result = imported(evidence, tmp_path / "data")
+    assert result.known == 1
     assert contents(tmp_path / "data") == contents(tmp_path / "whole")
 
 

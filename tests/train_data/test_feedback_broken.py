@@ -21,7 +21,7 @@ from edge.record.media_store import visit_folder
 from edge.record.pictures import jpeg
 from edge.schema import Event
 from tests.helpers.feedback_evidence import imported, negative, review
-from train.data.table import read_catalog
+from train.data.catalog import read_catalog
 
 try:
     from hypothesis import given
@@ -29,9 +29,9 @@ try:
 except ImportError:
     pytest.skip("hypothesis is not installed", allow_module_level=True)
 
-from train.data.feedback import Verdict, key_of, review_of, row_of
-from train.data.feedback_evidence import Case, Step, Unit, note_in, open_shelf
-from train.data.feedback_pictures import Look, _spread
+from train.data.feedback_evidence import Case, Step, Unit, note_in, open_evidence
+from train.data.feedback_pictures import EvidencePicture, _spread
+from train.data.feedback_rows import ReviewedLabel, key_of, review_of, row_of
 
 NIGHT = datetime(2026, 1, 1, 3, 12, 7, tzinfo=UTC)
 PICTURE = np.random.default_rng(1).integers(0, 255, (90, 160, 3), np.uint8)
@@ -88,9 +88,9 @@ def test_what_is_broken_is_named_and_the_rest_comes_in(
 ) -> None:
     whole, broken = event(tmp_path / "evidence", 1), event(tmp_path / "evidence", 2)
     work(broken)
-    brought = imported(tmp_path / "evidence", tmp_path / "data")
-    assert any(words in each and broken.name in each for each in brought.left_out), brought.left_out
-    assert all("\n" not in each for each in brought.left_out)
+    result = imported(tmp_path / "evidence", tmp_path / "data")
+    assert any(words in each and broken.name in each for each in result.left_out), result.left_out
+    assert all("\n" not in each for each in result.left_out)
     [row] = read_catalog(tmp_path / "data").pictures
     assert row.file.read_bytes() == (whole / "crop.jpg").read_bytes()
 
@@ -98,18 +98,18 @@ def test_what_is_broken_is_named_and_the_rest_comes_in(
 def test_a_damaged_clip_is_named_and_the_crop_is_taken(tmp_path: Path) -> None:
     folder = event(tmp_path / "evidence", clips=[{"file": "clip.mp4", "from_s": -5.0}])
     (folder / "clip.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(500))
-    brought = imported(tmp_path / "evidence", tmp_path / "data")
-    assert "a damaged clip" in brought.left_out[0]
-    assert brought.pictures == {"no_bear": 1}
+    result = imported(tmp_path / "evidence", tmp_path / "data")
+    assert "a damaged clip" in result.left_out[0]
+    assert result.pictures == {"no_bear": 1}
 
 
 def test_a_clip_that_is_named_like_another_file_is_not_read(tmp_path: Path) -> None:
     folder = event(tmp_path / "evidence", clips=[{"file": "../../secret.mp4", "from_s": 0.0}])
     (tmp_path / "evidence" / "secret.mp4").write_bytes(b"x")
-    brought = imported(tmp_path / "evidence", tmp_path / "data")
+    result = imported(tmp_path / "evidence", tmp_path / "data")
     assert folder.exists()
-    assert brought.left_out == []
-    assert brought.pictures == {"no_bear": 1}
+    assert result.left_out == []
+    assert result.pictures == {"no_bear": 1}
 
 
 def test_what_is_written_or_thrown_away_at_the_moment_is_passed_over(tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_what_is_written_or_thrown_away_at_the_moment_is_passed_over(tmp_path: P
 def test_a_camera_that_failed_is_no_bear(tmp_path: Path) -> None:
     event(tmp_path / "evidence", 1, kind="camera")
     event(tmp_path / "evidence", 2)
-    brought = imported(tmp_path / "evidence", tmp_path / "data")
-    assert (brought.events, brought.left_out) == (1, [])
+    result = imported(tmp_path / "evidence", tmp_path / "data")
+    assert (result.events, result.left_out) == (1, [])
 
 
 def test_a_negative_without_a_note_is_named(tmp_path: Path) -> None:
@@ -150,15 +150,15 @@ def test_a_note_of_impossible_numbers_is_named_and_the_rest_comes_in(tmp_path: P
     unit = negative(tmp_path / "evidence", 5)
     unit.write_bytes(jpeg(PICTURE, 80, note_in(unit.read_bytes()) | bad))
     review(unit, "wrong")
-    brought = imported(tmp_path / "evidence", tmp_path / "data", zone=ZoneInfo("Asia/Tokyo"))
-    assert "its note cannot be read" in brought.left_out[0]
-    assert brought.pictures == {"no_bear": 1}
+    result = imported(tmp_path / "evidence", tmp_path / "data", zone=ZoneInfo("Asia/Tokyo"))
+    assert "its note cannot be read" in result.left_out[0]
+    assert result.pictures == {"no_bear": 1}
     told = event(tmp_path / "evidence", 2, score=bad.get("score", 0.5), path=[[0.0, *bad.get("box_xywh", [0] * 4), 1]])
     path = told / "event.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | bad))
     told.rename(told.with_name("no-time"))
-    brought = imported(tmp_path / "evidence", tmp_path / "data", zone=ZoneInfo("Asia/Tokyo"))
-    assert any("not an event" in words for words in brought.left_out), brought.left_out
+    result = imported(tmp_path / "evidence", tmp_path / "data", zone=ZoneInfo("Asia/Tokyo"))
+    assert any("not an event" in words for words in result.left_out), result.left_out
 
 
 def test_a_note_as_deep_as_a_well_is_no_note() -> None:
@@ -177,9 +177,9 @@ def test_one_bad_file_of_a_zip_is_named(tmp_path: Path) -> None:
         crops = [info for info in made.infolist() if info.filename.endswith("crop.jpg")]
     data[crops[0].header_offset + 30 + len(crops[0].filename) + 200] ^= 0xFF
     path.write_bytes(bytes(data))
-    brought = imported(path, tmp_path / "data")
-    assert "cannot be read" in brought.left_out[0]
-    assert brought.pictures == {"no_bear": 1}
+    result = imported(path, tmp_path / "data")
+    assert "cannot be read" in result.left_out[0]
+    assert result.pictures == {"no_bear": 1}
 
 
 @pytest.mark.parametrize(
@@ -222,9 +222,9 @@ def test_a_closed_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    brought = imported(tmp_path / "evidence", tmp_path / "data")
-    assert "2026-01-02: cannot be looked into (Permission denied)" in brought.left_out[0]
-    assert brought.pictures == {"no_bear": 1}
+    result = imported(tmp_path / "evidence", tmp_path / "data")
+    assert "2026-01-02: cannot be looked into (Permission denied)" in result.left_out[0]
+    assert result.pictures == {"no_bear": 1}
 
 
 def test_a_picture_that_was_given_away_by_half_is_brought_again(tmp_path: Path) -> None:
@@ -260,8 +260,8 @@ def test_a_row_says_its_case_and_review_whatever_people_write(
 
     said = Review("wrong", "2026-01-01T00:00:00.000Z", by=by, note=note)
     case = Case(_unit("x"), f"event={id_}", camera, NIGHT, "brown_bear", 0.5, model, None, review=said)
-    look = Look("clip-1.50s", b"", None, None, np.zeros((16, 16), np.float32))
-    row = row_of(case, look, Verdict("no_bear", "false alarm", f"wrong@{said.at}"), site=site, zone=UTC, split="")
+    look = EvidencePicture("clip-1.50s", b"", None, None, np.zeros((16, 16), np.float32))
+    row = row_of(case, look, ReviewedLabel("no_bear", "false alarm", f"wrong@{said.at}"), site=site, zone=UTC, split="")
     assert key_of(row["note"]) == f"event={id_}"
     assert review_of(row["note"]) == f"wrong@{said.at}"
     parts = row["file"].split("/")
@@ -281,10 +281,10 @@ def test_places_of_the_way_are_spread_and_each_taken_once(count: int, most: int)
         assert {0.0, count - 1.0} <= set(found)
 
 
-def test_looks_of_an_open_shelf_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_pictures_of_open_evidence_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
     folder = event(tmp_path / "evidence")
-    with open_shelf(tmp_path / "evidence") as shelf:
-        [unit] = shelf.units
+    with open_evidence(tmp_path / "evidence") as evidence:
+        [unit] = evidence.units
         assert {"event.json", "crop.jpg", "review.json"} <= unit.files
         assert unit.read("crop.jpg") == (folder / "crop.jpg").read_bytes()
     assert decode_picture(unit.read("crop.jpg"), "it").shape == PICTURE.shape

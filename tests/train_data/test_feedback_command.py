@@ -15,8 +15,8 @@ from edge.errors import BearAlarmError
 from tests.helpers.command import ROOT, Ran, bear_alarm
 from tests.helpers.feedback_evidence import negative, review
 from tests.train_data.test_feedback_broken import event
+from train.data.catalog import read_catalog
 from train.data.feedback_command import app
-from train.data.table import read_catalog
 
 
 @pytest.fixture(autouse=True)
@@ -45,21 +45,21 @@ def test_it_brings_says_what_and_what_next(evidence: Path, tmp_path: Path) -> No
     assert (done.returncode, done.stdout) == (0, "")
     said = done.stderr.splitlines()
     assert said[0] == "2 new pictures of 3 events and 1 negative: 2 no_bear in 1 group (camera and day)."
-    assert said[1].startswith("1 event is left out, for nobody has reviewed it: `bear-alarm events review")
-    assert said[2].startswith("1 random negative is left out, for nobody has reviewed it")
+    assert said[1].startswith("1 event is skipped, because it has no review yet: `bear-alarm events review")
+    assert said[2].startswith("1 random negative is skipped, because it has no review yet")
     assert said[-1] == f"Next: bear-alarm train {tmp_path / 'data'}"
     assert {row.source for row in read_catalog(tmp_path / "data").pictures} == {"apiary"}
     again = run("import", evidence, "--into", tmp_path / "data", "--unreviewed-negatives", "--json")
     found = json.loads(again.stdout)
     assert (found["known"], found["taken_unreviewed"], found["dry_run"]) == (2, 1, False)
-    assert "1 random negative is taken as empty unseen: a bear that was missed" in again.stderr
-    assert "2 of them are there already, and passed over." in again.stderr
+    assert "1 random negative is imported as empty without a review: a bear that was missed" in again.stderr
+    assert "2 of them are in the table already, and skipped." in again.stderr
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(evidence: Path, tmp_path: Path) -> None:
     done = run("import", evidence, "--into", tmp_path / "data", "--dry-run", "--json")
     assert done.returncode == 0
-    assert "Would bring 2 new pictures" in done.stderr
+    assert "Would import 2 new pictures" in done.stderr
     assert "Next:" not in done.stderr
     assert not (tmp_path / "data").exists()
     wet = run("import", evidence, "--into", tmp_path / "data", "--json")
@@ -85,8 +85,8 @@ def test_a_label_that_is_forgotten_is_said(evidence: Path, tmp_path: Path) -> No
     before = (tmp_path / "data" / "MANIFEST.csv").read_bytes()
     done = run("import", evidence, *into, "--json")
     assert (done.returncode, len(json.loads(done.stdout)["kept"])) == (0, 1)
-    assert "kept: " in done.stderr
-    assert "taken out" not in done.stderr
+    assert "unchanged: " in done.stderr
+    assert "removed from the table" not in done.stderr
     assert (tmp_path / "data" / "MANIFEST.csv").read_bytes() == before
 
 

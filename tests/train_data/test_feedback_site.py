@@ -15,11 +15,11 @@ from edge.detect.crops import cut
 from edge.pictures import read_picture
 from tests.helpers.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days
 from tests.helpers.feedback_site import Site, elsewhere, scenes
-from train.data.feedback import Brought, Wanted, bring
-from train.data.feedback_evidence import open_shelf
+from train.data.catalog import read_catalog
+from train.data.feedback import ImportOptions, ImportResult, import_evidence
+from train.data.feedback_evidence import open_evidence
 from train.data.pictures import Catalog, is_bear
-from train.data.table import read_catalog
-from train.learn.dataloaders import cut_example, examples_of
+from train.learn.examples import cut_example, examples_of
 
 pytestmark = pytest.mark.slow
 FIRST_DAYS, LATER_DAYS = range(1, 3), range(4, 6)
@@ -63,8 +63,10 @@ class Round:
         before = learn(crops, bears)
         self.first: Days = watch_days(site, scenes(FIRST_DAYS), before, folder / "evidence", clips=False)
         review_all(self.first)
-        with open_shelf(folder / "evidence") as shelf:
-            self.brought: Brought = bring(shelf, folder / "data", Wanted(site="the gate", zone=UTC))
+        with open_evidence(folder / "evidence") as evidence:
+            self.result: ImportResult = import_evidence(
+                evidence, folder / "data", ImportOptions(site="the gate", zone=UTC)
+            )
         self.catalog: Catalog = read_catalog(folder / "data")
         for row in self.catalog.pictures:
             for example in examples_of([row]):
@@ -85,7 +87,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Round:
 def test_the_first_days_cry_wolf_and_what_came_of_them_is_grouped_by_camera_and_day(once: Round) -> None:
     assert once.first.false_alarms >= 2
     assert once.first.found >= 1
-    assert once.brought.groups == {"gate/2026-05-01", "gate/2026-05-02"}
+    assert once.result.groups == {"gate/2026-05-01", "gate/2026-05-02"}
     assert {row.source for row in once.catalog.pictures} == {"the gate"}
     assert {row.label for row in once.catalog.pictures} == {"no_bear", "bear_any"}
 

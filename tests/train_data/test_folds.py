@@ -10,9 +10,9 @@ import pytest
 
 from edge.errors import CatalogError, OptionError
 from tests.train_data.test_table_read import manifest, put, sources
+from train.data.catalog import read_catalog
 from train.data.pictures import SPLITS, Catalog, Picture, is_bear
 from train.data.split import Fold, Split, camera, in_fold, split_catalog, stratum
-from train.data.table import read_catalog
 
 
 def frame(name: str, label: str, group: str = "", source: str = "cards", *, grey: bool = False) -> Picture:

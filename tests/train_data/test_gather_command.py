@@ -18,10 +18,11 @@ from edge.errors import CatalogError
 from tests.helpers.command import ROOT, bear_alarm
 from tests.helpers.far_side import FarSide, photo
 from tests.train_data.test_gather_sources import file_page, observation, occurrence, trap_set
+from train.data.catalog import only_shippable, read_catalog
 from train.data.pictures import check_trainable
 from train.data.split import read_split, split_catalog, write_split
-from train.data.table import Table, only_shippable, read_catalog
-from train.learn.dataloaders import PictureCache, leave_out_broken
+from train.data.table import Table
+from train.learn.examples import PictureCache, skip_broken
 
 pytest.importorskip("imagehash")
 
@@ -58,7 +59,7 @@ def test_inaturalist_from_the_first_question_to_the_table_and_again(far: FarSide
     found = read_catalog(tmp_path / "pictures").pictures
     assert {(p.label, p.source, p.licence) for p in found} == {("brown_bear", "iNaturalist", "CC BY")}
     fetched = len(far.paths("/photos/"))
-    assert "0 new pictures in pictures, which now has 3, 4 were there already" in gather(*typed, cwd=tmp_path)
+    assert "0 new pictures in pictures, which now has 3, 4 were in it already" in gather(*typed, cwd=tmp_path)
     assert len(far.paths("/photos/")) == fetched  # nothing is fetched twice, what was no picture neither
 
 
@@ -179,7 +180,7 @@ def test_a_missing_extra_is_a_sentence(tmp_path: Path, missing: str, words: str)
 
 
 def test_a_table_of_several_sources_can_be_trained_on_and_shipped(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    from train.data.gather.download import bring
+    from train.data.gather.download import import_pictures
     from train.data.gather.local import from_folder
 
     for n, label in enumerate(["brown_bear", "no_bear"] * 3):
@@ -187,21 +188,21 @@ def test_a_table_of_several_sources_can_be_trained_on_and_shipped(tmp_path: Path
             (tmp_path / f"in{n}").mkdir(exist_ok=True)
             (tmp_path / f"in{n}/{k}.jpg").write_bytes(photo(10 * n + k))
         licence = "own" if n else "CC BY-NC 4.0"
-        bring(from_folder(tmp_path / f"in{n}", label, licence=licence), tmp_path / "pictures")
+        import_pictures(from_folder(tmp_path / f"in{n}", label, licence=licence), tmp_path / "pictures")
     catalog = read_catalog(tmp_path / "pictures")
     check_trainable(catalog)
     split = split_catalog(catalog, 7, tune=["in2", "in3"], test=["in4", "in5"])
     kept = only_shippable(catalog)
     assert (len(kept.pictures), len(kept.left_out)) == (10, 2)
     assert kept.digest != catalog.digest
-    assert "2 of 12 pictures are left out" in caplog.text
+    assert "2 of 12 pictures are skipped" in caplog.text
     assert "2 CC BY-NC 4.0" in caplog.text
     # A run's split holds what it left out, so that `export` reads the same table back.
     split["train"] = [picture for picture in split["train"] if picture in kept.pictures]
     write_split(split, kept.root, tmp_path / "split.csv", kept.left_out)
     assert read_split(catalog, tmp_path / "split.csv") == split
     split["train"][0].file.write_bytes(b"")  # one of ten: what is broken joins what may not be passed on
-    left, _ = leave_out_broken(kept, split, PictureCache(), lambda items, words: iter(items))
+    left, _ = skip_broken(kept, split, PictureCache(), lambda items, words: iter(items))
     assert left.left_out == (*kept.left_out, split["train"][0])
     with pytest.raises(CatalogError, match="train without --shippable"):
         only_shippable(replace(catalog, pictures=kept.left_out))

@@ -8,14 +8,16 @@ import pytest
 
 from tests.helpers.far_side import jpeg, photo, picture
 from tests.helpers.gather_world import found, keep, rows
+from train.data.catalog import only_shippable, read_catalog
 from train.data.split import split_catalog
-from train.data.table import only_shippable, read_catalog
 
 pytest.importorskip("imagehash")
-from train.data.gather.download import bring
-from train.data.gather.found import BETTER, DUPLICATE, LABELLED, NEW, OTHER_LABEL, THERE
-from train.data.gather.keep import Keeper, plain_label, sort_moved
+from train.data.gather.download import import_pictures
+from train.data.gather.importer import PictureImporter
 from train.data.gather.local import from_card, from_folder
+from train.data.gather.offers import BETTER, DUPLICATE, LABELLED, NEW, OTHER_LABEL, THERE
+from train.data.gather.sort import sort_moved
+from train.data.labels import plain_label
 from train.data.table import Table
 
 WEB = found(1, licence="not stated", source="web search", author="")
@@ -33,7 +35,7 @@ def test_the_same_bytes_with_a_licence_that_ships_give_it_to_the_picture(tmp_pat
     assert [file.name for file in tmp_path.rglob("*.jpg")] == ["1.jpg"]  # no file moves, for they are the same
     assert keep(tmp_path, first, second) == [THERE, THERE]
     with Table(tmp_path) as table:
-        assert not Keeper(table).wants(WEB)  # which gave way, and is not fetched again
+        assert not PictureImporter(table).wants(WEB)  # which gave way, and is not fetched again
 
 
 def test_the_same_address_with_a_licence_that_ships_is_fetched_once_more(tmp_path: Path):
@@ -80,7 +82,7 @@ def test_labels_are_compared_by_what_they_mean(tmp_path: Path):
             (tmp_path / folder / f"{name}.jpg").write_bytes(photo(n))
     lines = [f"{name}.jpg,{label}" for name, (label, _) in names.items()]
     (tmp_path / "own/MANIFEST.csv").write_text("\n".join(["file,label", *lines]) + "\n")
-    assert bring(from_folder(tmp_path / "in", plain_label), tmp_path / "own").counts == {THERE: 3}
+    assert import_pictures(from_folder(tmp_path / "in", plain_label), tmp_path / "own").by_kind == {THERE: 3}
     assert [row["label"] for row in rows(tmp_path / "own")] == ["bear", "Grizzly Bear", "empty"]
     assert keep(tmp_path / "own", (found(9, label="no_bear"), photo(0))) == [OTHER_LABEL]
 
@@ -91,15 +93,19 @@ def test_unsorted_is_no_label_so_that_the_one_given_now_is_taken(tmp_path: Path,
         (tmp_path / "card").mkdir(exist_ok=True)
         (tmp_path / f"card/{n}.jpg").write_bytes(photo(n))
     out = tmp_path / "out"
-    bring(from_card(tmp_path / "card", camera="yard"), out)
-    assert bring(from_card(tmp_path / "card", "no_bear", camera="yard", note="empty"), out).counts == {LABELLED: 3}
-    assert "3 that were there unsorted have a label now" in caplog.text
+    import_pictures(from_card(tmp_path / "card", camera="yard"), out)
+    assert import_pictures(from_card(tmp_path / "card", "no_bear", camera="yard", note="empty"), out).by_kind == {
+        LABELLED: 3
+    }
+    assert "3 unsorted pictures have a label now" in caplog.text
     found_there = {(each.label, each.note, each.source) for each in read_catalog(out).pictures}
     assert found_there == {("no_bear", "empty; trail camera", "yard")}
     lie = sorted(file.relative_to(out).as_posix() for file in out.rglob("*.jpg"))
     assert lie == [f"no_bear/yard/{n}.jpg" for n in range(3)]  # and none in unsorted/, which is what is left to do
     assert sort_moved(out).unsorted == 0
-    assert bring(from_card(tmp_path / "card", camera="yard"), out).counts == {THERE: 3}  # unsorted takes no label away
+    assert import_pictures(from_card(tmp_path / "card", camera="yard"), out).by_kind == {
+        THERE: 3
+    }  # unsorted takes no label away
 
 
 def test_a_near_copy_labels_an_unsorted_picture_too(tmp_path: Path):
@@ -123,11 +129,11 @@ def test_a_crash_before_the_table_is_written_loses_no_file(tmp_path: Path):
     keep(tmp_path, (found(1, label="unsorted"), photo(1)))
     before = (tmp_path / "MANIFEST.csv").read_bytes()
     with Table(tmp_path) as table:
-        keeper = Keeper(table)
-        assert keeper.take(found(2), photo(1)) == LABELLED
+        importer = PictureImporter(table)
+        assert importer.take(found(2), photo(1)) == LABELLED
         assert (tmp_path / "MANIFEST.csv").read_bytes() == before  # as a power cut would leave it
         assert (tmp_path / rows(tmp_path)[0]["file"]).read_bytes() == photo(1)
-        keeper.write()
+        importer.write()
     assert (tmp_path / rows(tmp_path)[0]["file"]).read_bytes() == photo(1)
     assert len(list(tmp_path.rglob("*.jpg"))) == 1
 
@@ -139,10 +145,10 @@ def test_what_lies_here_and_is_left_out_stands_in_the_table_until_it_is_mended(t
     (source / "b.jpg").write_bytes(photo(2)[:2000])
     (source / "c.jpg").write_bytes(jpeg(picture(1), 40))
     for _ in range(2):  # looked at again, and written down once
-        bring(from_folder(source, "no_bear"), out)
+        import_pictures(from_folder(source, "no_bear"), out)
         assert [(row["url"], row["kind"]) for row in rows(out, "LEFT_OUT.csv")] == [
             (str((source / "b.jpg").absolute()), "truncated"), (str((source / "c.jpg").absolute()), DUPLICATE),
         ]  # fmt: skip
     (source / "b.jpg").write_bytes(photo(2))
-    assert bring(from_folder(source, "no_bear"), out).counts == {NEW: 1, THERE: 1, DUPLICATE: 1}
+    assert import_pictures(from_folder(source, "no_bear"), out).by_kind == {NEW: 1, THERE: 1, DUPLICATE: 1}
     assert [row["kind"] for row in rows(out, "LEFT_OUT.csv")] == [DUPLICATE]

@@ -14,7 +14,7 @@ from tests.helpers.far_side import FarSide
 httpx = pytest.importorskip("httpx")
 from train.data.gather import download
 from train.data.gather.download import Downloader, retry_after, web_client
-from train.data.gather.found import Failed
+from train.data.gather.offers import Failed
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import example, given
@@ -46,8 +46,8 @@ def test_all_come_in_order_and_no_host_is_asked_more_than_twice_at_once(far: Far
 def test_a_pause_is_kept_between_two_questions_to_a_host(far: FarSide, fetch: Downloader):
     fetch.pause_s = 0.05
     list(fetch.all([f"{far.base}/{n}.jpg" for n in range(5)], str))
-    begun = sorted(each.at for each in far.asked)
-    assert begun[-1] - begun[0] >= 4 * 0.05 * 0.8
+    started = sorted(each.at for each in far.asked)
+    assert started[-1] - started[0] >= 4 * 0.05 * 0.8
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -117,7 +117,7 @@ def test_only_the_web_is_asked(fetch: Downloader, url: str):
 @given(st.text(st.characters()))
 def test_whatever_stands_for_an_address_is_one_or_none(words: str):
     for url in (words, f"http://{words}", f"https://example.org/{words}"):
-        download._asked_at(url)
+        download._host_of(url)
 
 
 def test_a_place_that_leads_to_no_address_is_none(far: FarSide, fetch: Downloader):

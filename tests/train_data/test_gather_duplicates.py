@@ -11,7 +11,7 @@ from tests.helpers.far_side import jpeg, picture
 
 pytest.importorskip("imagehash")
 from train.data.gather import duplicates
-from train.data.gather.duplicates import FINE_PX, Duplicates, Look, Looks, phash, same_picture
+from train.data.gather.duplicates import FINE_PX, Duplicates, Thumbnail, ThumbnailCache, phash, same_picture
 
 WHOLE = picture(1, (640, 480))
 
@@ -35,7 +35,7 @@ COPIES = {
 
 def index(*there: NDArray[np.uint8], source: str = "one") -> Duplicates:
     """Pictures that are there, called 0, 1 …"""
-    duplicates = Duplicates(lambda name: Look.of(there[int(name)]))
+    duplicates = Duplicates(lambda name: Thumbnail.of(there[int(name)]))
     for number, each in enumerate(there):
         duplicates.add(str(number), source, phash(each))
     return duplicates
@@ -54,7 +54,7 @@ def test_another_picture_is_none():
 
 def test_the_hash_alone_is_not_believed():
     other = picture(2, (640, 480))
-    liar = Duplicates(lambda _: Look.of(other))
+    liar = Duplicates(lambda _: Thumbnail.of(other))
     liar.add("0", "one", phash(WHOLE))  # as if the hashes were the same
     assert liar.find(WHOLE, phash(WHOLE), "two", False) is None
 
@@ -90,8 +90,8 @@ def test_what_is_forgotten_or_gone_is_not_found():
 
 def test_plain_pictures_are_compared_too():
     black, grey = np.zeros((100, 100, 3), np.uint8), np.full((100, 100, 3), 90, np.uint8)
-    assert same_picture(Look.of(black), Look.of(black), fixed_camera=True)
-    assert not same_picture(Look.of(black), Look.of(grey), fixed_camera=True)
+    assert same_picture(Thumbnail.of(black), Thumbnail.of(black), fixed_camera=True)
+    assert not same_picture(Thumbnail.of(black), Thumbnail.of(grey), fixed_camera=True)
 
 
 def as_documented(mine: NDArray[np.uint8], other: NDArray[np.uint8], fixed_camera: bool) -> bool:
@@ -102,7 +102,7 @@ def as_documented(mine: NDArray[np.uint8], other: NDArray[np.uint8], fixed_camer
         return small.astype(np.float32)
 
     if not fixed_camera:
-        return same_picture(Look.of(mine), Look.of(other), fixed_camera=False)
+        return same_picture(Thumbnail.of(mine), Thumbnail.of(other), fixed_camera=False)
     coarse = [cv2.resize(grey(each), (64, 64), interpolation=cv2.INTER_AREA) for each in (mine, other)]
     evened = [(each - each.mean()) / max(float(each.std()), 4.0) * 50.0 for each in coarse]
     fine = [cv2.blur(grey(each), (5, 5)) for each in (mine, other)]
@@ -122,7 +122,7 @@ def test_the_screen_changes_nothing_of_what_is_a_copy(seed: int, at_once: int, m
         frame[y : y + side, x : x + side] += random.choice([0, 8, 10, 11, 12, 20, 60])
         frames.append(np.clip(frame, 0, 255).astype(np.uint8))
     sources = [str(random.choice(["camera", "camera", "another"])) for _ in frames]
-    opened = Duplicates(lambda name: None if name == "7" else Look.of(frames[int(name)]))
+    opened = Duplicates(lambda name: None if name == "7" else Thumbnail.of(frames[int(name)]))
     there: list[int] = []
     outcomes = set()
     for n, frame in enumerate(frames):
@@ -140,15 +140,15 @@ def test_the_screen_changes_nothing_of_what_is_a_copy(seed: int, at_once: int, m
 def test_looks_are_held_by_their_bytes_and_opened_again_when_they_must():
     opened: list[str] = []
 
-    def look(name: str) -> Look | None:
+    def look(name: str) -> Thumbnail | None:
         opened.append(name)
-        return Look.of(picture(int(name))) if name != "9" else None
+        return Thumbnail.of(picture(int(name))) if name != "9" else None
 
-    looks = Looks(look, max_bytes=2 * FINE_PX * FINE_PX)
-    assert looks("9") is None
+    thumbnails = ThumbnailCache(look, max_bytes=2 * FINE_PX * FINE_PX)
+    assert thumbnails("9") is None
     for name in ("1", "2", "1", "3", "1", "2"):
-        looks(name)
+        thumbnails(name)
     assert opened == ["9", "1", "2", "3", "2"]
-    looks.forget("1")
-    looks("1")
+    thumbnails.forget("1")
+    thumbnails("1")
     assert opened[-1] == "1"

@@ -22,15 +22,15 @@ import pytest
 
 from edge.pictures import read_picture
 from tests.helpers.far_side import jpeg
-from train.data.gather.found import Found
+from train.data.gather.offers import Offer
 from train.data.table import Table
 
 pytest.importorskip("imagehash")
-from train.data.gather.found import NEW
-from train.data.gather.keep import Keeper
+from train.data.gather.importer import PictureImporter
+from train.data.gather.offers import NEW
 
 
-def frames(count: int, noise: float, seed: int = 0) -> Iterator[tuple[Found, bytes]]:
+def frames(count: int, noise: float, seed: int = 0) -> Iterator[tuple[Offer, bytes]]:
     """Frames of one camera; ``noise``: standard deviation, of 256 levels, of each pixel."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (60, 80, 3), np.uint8)
@@ -41,7 +41,7 @@ def frames(count: int, noise: float, seed: int = 0) -> Iterator[tuple[Found, byt
         cv2.circle(frame, at, 10, (20, 20, 20), -1)
         frame += np.asarray(random.normal(0, noise, frame.shape), np.float32)
         yield (
-            Found("no_bear", "camera", "group", f"{seed}-{number}", fixed_camera=True),
+            Offer("no_bear", "camera", "group", f"{seed}-{number}", fixed_camera=True),
             jpeg(np.clip(frame, 0, 255).astype(np.uint8)),
         )
 
@@ -53,18 +53,18 @@ def test_no_frame_is_opened_again_but_those_of_an_earlier_run_once(tmp_path: Pat
         opened.append(path)
         return read_picture(path)
 
-    monkeypatch.setattr("train.data.gather.keep.read_picture", noted)
+    monkeypatch.setattr("train.data.gather.importer.read_picture", noted)
     with Table(tmp_path) as table:
-        keeper = Keeper(table)
-        kept = [keeper.take(found, data) for found, data in frames(120, 2)].count(NEW)
+        importer = PictureImporter(table)
+        kept = [importer.take(found, data) for found, data in frames(120, 2)].count(NEW)
     assert kept > 110
     assert opened == []
     with Table(tmp_path) as table:
-        keeper = Keeper(table)
-        assert [keeper.take(found, data) for found, data in frames(20, 2, seed=0)].count(NEW) == 0
+        importer = PictureImporter(table)
+        assert [importer.take(found, data) for found, data in frames(20, 2, seed=0)].count(NEW) == 0
         assert len(opened) == 0  # the same bytes
         for found, data in frames(20, 2, seed=1):
-            keeper.take(found, data)
+            importer.take(found, data)
     assert len(opened) == len(set(opened)) <= kept
 
 
@@ -76,10 +76,10 @@ def main() -> None:
     given = options.parse_args()
     every = max(1, given.frames // 5)
     with tempfile.TemporaryDirectory() as folder, Table(folder) as table:
-        keeper, spent_s = Keeper(table), 0.0
+        importer, spent_s = PictureImporter(table), 0.0
         for number, (found, data) in enumerate(frames(given.frames, given.noise), start=1):
             began = time.process_time()
-            keeper.take(found, data)
+            importer.take(found, data)
             spent_s += time.process_time() - began
             if number % every == 0:
                 held_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

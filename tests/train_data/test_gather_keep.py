@@ -10,11 +10,11 @@ import pytest
 
 from tests.helpers.far_side import jpeg, photo, picture
 from tests.helpers.gather_world import found, keep, rows
-from train.data.table import read_catalog
+from train.data.catalog import read_catalog
 
 pytest.importorskip("imagehash")
-from train.data.gather.found import BETTER, DUPLICATE, NEW, OTHER_LABEL, THERE, Failed, photo_key, safe_name
-from train.data.gather.keep import Keeper
+from train.data.gather.importer import PictureImporter
+from train.data.gather.offers import BETTER, DUPLICATE, NEW, OTHER_LABEL, THERE, Failed, photo_key, safe_name
 from train.data.table import Table
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -39,8 +39,8 @@ def test_a_picture_is_kept_with_all_that_is_known_of_it(tmp_path: Path):
 def test_what_is_there_is_not_wanted_again(tmp_path: Path):
     keep(tmp_path, (found(1), photo(1)), (found(2), b"<html>"), (found(3), Failed("gone", "404", for_good=True)))
     with Table(tmp_path) as table:
-        keeper = Keeper(table)
-        assert [keeper.wants(found(n)) for n in (1, 2, 3, 4)] == [False, False, False, True]
+        importer = PictureImporter(table)
+        assert [importer.wants(found(n)) for n in (1, 2, 3, 4)] == [False, False, False, True]
     assert [row["kind"] for row in rows(tmp_path, "LEFT_OUT.csv")] == ["not a picture", "gone"]
 
 
@@ -62,10 +62,10 @@ def test_the_same_bytes_and_near_copies_are_left_out(tmp_path: Path):
 
 def test_a_copy_with_another_label_is_left_out_and_named(tmp_path: Path):
     with Table(tmp_path) as table:
-        keeper = Keeper(table)
-        keeper.take(found(1), photo(1))
-        assert keeper.take(found(2, label="no_bear"), jpeg(picture(1), 40)) == OTHER_LABEL
-        assert "brown_bear (brown_bear/s/1.jpg)" in " ".join(keeper.tally.lines(tmp_path, 1))
+        importer = PictureImporter(table)
+        importer.take(found(1), photo(1))
+        assert importer.take(found(2, label="no_bear"), jpeg(picture(1), 40)) == OTHER_LABEL
+        assert "brown_bear (brown_bear/s/1.jpg)" in " ".join(importer.counts.lines(tmp_path, 1))
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_the_better_copy_stays(tmp_path: Path, before: str, after: str, scale: f
     image = picture(1)
     other = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     with Table(tmp_path) as table:
-        keeper = Keeper(table)
-        keeper.take(found(1, licence=before, boxes=(("bear", (0.1, 0.1, 0.5, 0.5)),)), jpeg(image))
-        assert keeper.take(found(2, licence=after, source="t"), jpeg(np.asarray(other, np.uint8), 90)) == outcome
+        importer = PictureImporter(table)
+        importer.take(found(1, licence=before, boxes=(("bear", (0.1, 0.1, 0.5, 0.5)),)), jpeg(image))
+        assert importer.take(found(2, licence=after, source="t"), jpeg(np.asarray(other, np.uint8), 90)) == outcome
         table.change(table.rows[0]["file"], {"split": "test"})
     [row] = rows(tmp_path)
     better = outcome == BETTER

@@ -14,16 +14,17 @@ import pytest
 
 from edge.errors import BearAlarmError, CatalogError, OptionError, PictureError, SourceError
 from tests.helpers.far_side import jpeg, photo, picture, shot
-from train.data.table import read_catalog
-from train.evaluate.far_bears import is_trail, kind_of
+from train.data.catalog import read_catalog
+from train.data.gather.offers import Offer
+from train.evaluate.far_subjects import is_trail, kind_of
 
 pytest.importorskip("imagehash")
 from PIL import Image
 
-from train.data.gather.download import bring
-from train.data.gather.found import Found
-from train.data.gather.keep import category_labels, plain_label, sort_moved
+from train.data.gather.download import import_pictures
 from train.data.gather.local import from_card, from_clip, from_folder, read_exif
+from train.data.gather.sort import sort_moved
+from train.data.labels import category_labels, plain_label
 
 
 def put(path: Path, data: bytes) -> Path:
@@ -38,7 +39,7 @@ def test_a_folder_whose_sub_folders_name_labels(tmp_path: Path):
         ["grizzly/cam1/a.jpg", "bear/b.jpg", "panda/c.jpg", "panda/.thumbs/d.jpg", "unsorted/e.jpg"]
     ):
         put(tmp_path / "in" / name, photo(n))
-    bring(from_folder(tmp_path / "in", plain_label, source="yard", licence="own"), tmp_path / "out")
+    import_pictures(from_folder(tmp_path / "in", plain_label, source="yard", licence="own"), tmp_path / "out")
     found = {p.file.name: p for p in read_catalog(tmp_path / "out").pictures}
     assert {name: p.label for name, p in found.items()} == {
         "cam1-a.jpg": "brown_bear",
@@ -52,7 +53,7 @@ def test_a_folder_whose_sub_folders_name_labels(tmp_path: Path):
 def test_a_folder_of_one_label_and_one_group(tmp_path: Path):
     for n in range(3):
         put(tmp_path / f"in/day{n}/IMG.jpg", shot(n, "2024:05:01 03:12:07"))
-    bring(from_folder(tmp_path / "in", "no_bear", group="camera 1", note="fox"), tmp_path / "out")
+    import_pictures(from_folder(tmp_path / "in", "no_bear", group="camera 1", note="fox"), tmp_path / "out")
     pictures = read_catalog(tmp_path / "out").pictures
     assert {(p.source, p.group, p.note, p.taken_at) for p in pictures} == {
         ("in", "camera 1", "fox", "2024-05-01T03:12:07")
@@ -62,10 +63,10 @@ def test_a_folder_of_one_label_and_one_group(tmp_path: Path):
 
 def test_what_a_folder_lacks_is_a_sentence(tmp_path: Path):
     put(tmp_path / "in/a.jpg", photo(1))
-    with pytest.raises(CatalogError, match="lies in no sub-folder"):
-        bring(from_folder(tmp_path / "in", plain_label), tmp_path / "out")
+    with pytest.raises(CatalogError, match="is in no sub-folder"):
+        import_pictures(from_folder(tmp_path / "in", plain_label), tmp_path / "out")
     with pytest.raises(PictureError, match="no such folder"):
-        bring(from_folder(tmp_path / "nowhere", "no_bear"), tmp_path / "out")
+        import_pictures(from_folder(tmp_path / "nowhere", "no_bear"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -90,7 +91,7 @@ def test_a_card_is_sorted_into_bursts(tmp_path: Path):
         taken = f"2024:05:01 {time}" if time else "0000:00:00 00:00:00"
         put(tmp_path / f"card/DCIM/100RECNX/IMG_{n}.JPG", shot(n, taken, "RECONYX", "HYPERFIRE 2", "H2X1"))
     put(tmp_path / "card/DCIM/100RECNX/IMG_9.JPG", shot(9, "2024:05:01 03:12:10", "Other", "Camera"))
-    bring(from_card(tmp_path / "card", "no_bear"), tmp_path / "out")
+    import_pictures(from_card(tmp_path / "card", "no_bear"), tmp_path / "out")
     pictures = read_catalog(tmp_path / "out").pictures
     assert Counter((p.source, p.group) for p in pictures) == {
         ("RECONYX HYPERFIRE 2 H2X1", "2024-05-01T03:12:00"): 3,
@@ -112,9 +113,9 @@ def test_a_camera_that_does_not_say_its_name(tmp_path: Path, camera: str, name: 
 def test_two_cards_with_the_same_names_and_one_card_twice(tmp_path: Path):
     for n, card in enumerate(("a", "b")):
         put(tmp_path / card / "DCIM/100MEDIA/IMG_0001.JPG", photo(n))
-        bring(from_card(tmp_path / card, "no_bear", camera="yard"), tmp_path / "out")
-    again = bring(from_card(tmp_path / "b", "no_bear", camera="yard"), tmp_path / "out")
-    assert (again.kept, again.counts["already there"]) == (0, 1)
+        import_pictures(from_card(tmp_path / card, "no_bear", camera="yard"), tmp_path / "out")
+    again = import_pictures(from_card(tmp_path / "b", "no_bear", camera="yard"), tmp_path / "out")
+    assert (again.imported, again.by_kind["already there"]) == (0, 1)
     assert len(read_catalog(tmp_path / "out").pictures) == 2
 
 
@@ -122,10 +123,10 @@ def test_unsorted_pictures_are_left_out_until_they_are_moved(tmp_path: Path, cap
     out = tmp_path / "out"
     for n in range(4):
         put(tmp_path / f"card/{n}.jpg", photo(n))
-    bring(from_card(tmp_path / "card", camera="c"), out)
+    import_pictures(from_card(tmp_path / "card", camera="c"), out)
     with pytest.raises(CatalogError, match="no pictures with a label"):
         read_catalog(out)
-    assert "4 unsorted pictures are left out" in caplog.text
+    assert "4 unsorted pictures are skipped" in caplog.text
     for n, folder in enumerate(["brown_bear", "grizzly", "tent"]):
         (out / folder).mkdir()
         (out / f"unsorted/c/{n}.jpg").rename(out / folder / f"renamed-{n}.jpg")
@@ -133,11 +134,11 @@ def test_unsorted_pictures_are_left_out_until_they_are_moved(tmp_path: Path, cap
     done = sort_moved(out)
     assert (done.moved, done.unsorted) == ({"brown_bear": 2}, 2)
     assert done.folders == ("tent",)
-    assert sorted(done.strangers) == ["no_bear/stranger.jpg", "tent/renamed-2.jpg"]
+    assert sorted(done.unlisted) == ["no_bear/stranger.jpg", "tent/renamed-2.jpg"]
     assert {p.file.name: (p.label, p.source) for p in read_catalog(out).pictures} == {
         "renamed-0.jpg": ("brown_bear", "c"), "renamed-1.jpg": ("brown_bear", "c"),
     }  # fmt: skip
-    assert bring(from_card(tmp_path / "card", camera="c"), out).counts == {"already there": 4}
+    assert import_pictures(from_card(tmp_path / "card", camera="c"), out).by_kind == {"already there": 4}
     (out / "brown_bear/renamed-0.jpg").unlink()
     assert sort_moved(out).gone == ("brown_bear/renamed-0.jpg",)
     with pytest.raises(OptionError, match="no such folder"):
@@ -147,18 +148,18 @@ def test_unsorted_pictures_are_left_out_until_they_are_moved(tmp_path: Path, cap
 def test_pictures_that_lie_in_the_folder_already_stay_where_they_are(tmp_path: Path):
     put(tmp_path / "no_bear/yard/a.jpg", photo(1))
     put(tmp_path / "left-out/b.jpg", photo(2))
-    bring(from_folder(tmp_path, plain_label, source="own"), tmp_path)
+    import_pictures(from_folder(tmp_path, plain_label, source="own"), tmp_path)
     [known] = read_catalog(tmp_path).pictures
     assert (known.file, known.label, known.group) == (tmp_path / "no_bear/yard/a.jpg", "no_bear", "yard")
     assert len(list(tmp_path.rglob("*.jpg"))) == 2
-    assert bring(from_folder(tmp_path, plain_label, source="own"), tmp_path).counts == {"already there": 1}
+    assert import_pictures(from_folder(tmp_path, plain_label, source="own"), tmp_path).by_kind == {"already there": 1}
 
 
 def test_a_folder_called_unsorted_is_left_out_without_a_table_too(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     put(tmp_path / "unsorted/a.jpg", photo(1))
     put(tmp_path / "no_bear/b.jpg", photo(2))
     assert [p.file.name for p in read_catalog(tmp_path).pictures] == ["b.jpg"]
-    assert "1 unsorted picture is left out" in caplog.text
+    assert "1 unsorted picture is skipped" in caplog.text
 
 
 def clip(path: Path, still: int = 10, moving: int = 10) -> Path:
@@ -178,9 +179,9 @@ def test_frames_of_a_clip(tmp_path: Path):
     found = list(from_clip(clip(tmp_path / "walk.avi"), "brown_bear", every_s=0.2))
     assert [each.name for each in found] == [f"walk-{n * 0.2:08.2f}" for n in range(10)]
     assert {each.group for each in found} == {"walk"}
-    tally = bring(iter(found), tmp_path / "out")
-    assert tally.counts["new"] == 6  # what stood still is one picture, and each step of what walked
-    assert bring(from_clip(tmp_path / "walk.avi", "brown_bear", every_s=0.2), tmp_path / "out").kept == 0
+    counts = import_pictures(iter(found), tmp_path / "out")
+    assert counts.by_kind["new"] == 6  # what stood still is one picture, and each step of what walked
+    assert import_pictures(from_clip(tmp_path / "walk.avi", "brown_bear", every_s=0.2), tmp_path / "out").imported == 0
     assert len(list(from_clip(tmp_path / "walk.avi", "brown_bear", every_s=0.2, most=3))) == 3
 
 
@@ -213,8 +214,8 @@ def test_files_that_are_bad_are_named_and_the_rest_comes(tmp_path: Path, caplog:
     put(tmp_path / "in/cut.jpg", photo(2)[:900])
     put(tmp_path / "in/empty.jpg", b"")
     put(tmp_path / "in/small.png", cv2.imencode(".png", np.zeros((20, 20, 3), np.uint8))[1].tobytes())
-    tally = bring(from_folder(tmp_path / "in", "no_bear"), tmp_path / "out")
-    assert tally.counts == {"new": 1, "not a picture": 1, "truncated": 1, "empty": 1, "too small": 1}
+    counts = import_pictures(from_folder(tmp_path / "in", "no_bear"), tmp_path / "out")
+    assert counts.by_kind == {"new": 1, "not a picture": 1, "truncated": 1, "empty": 1, "too small": 1}
     assert "page.jpg: a web page" in caplog.text
 
 
@@ -223,7 +224,7 @@ def test_a_file_that_goes_away_meanwhile_is_left_out(tmp_path: Path):
     offered = from_card(tmp_path / "in", "no_bear")
     found = [next(offered)]
     second.unlink()
-    assert bring(chain(found, offered), tmp_path / "out").counts == {"new": 1, "unreadable": 1}
+    assert import_pictures(chain(found, offered), tmp_path / "out").by_kind == {"new": 1, "unreadable": 1}
     assert first.is_file()  # copied, not moved
 
 
@@ -231,43 +232,46 @@ def test_ctrl_c_keeps_what_came(tmp_path: Path):
     for n in range(3):
         put(tmp_path / f"in/{n}.jpg", photo(n))
 
-    def broken_off() -> Iterator[Found]:
+    def broken_off() -> Iterator[Offer]:
         some = from_folder(tmp_path / "in", "no_bear")
         yield next(some)
         yield next(some)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bring(broken_off(), tmp_path / "out")
+        import_pictures(broken_off(), tmp_path / "out")
     assert len(read_catalog(tmp_path / "out").pictures) == 2
-    assert bring(from_folder(tmp_path / "in", "no_bear"), tmp_path / "out").counts == {"already there": 2, "new": 1}
+    assert import_pictures(from_folder(tmp_path / "in", "no_bear"), tmp_path / "out").by_kind == {
+        "already there": 2,
+        "new": 1,
+    }
 
 
 def test_a_source_that_breaks_off_keeps_what_came(tmp_path: Path):
     put(tmp_path / "in/0.jpg", photo(0))
 
-    def broken_off() -> Iterator[Found]:
+    def broken_off() -> Iterator[Offer]:
         yield from from_folder(tmp_path / "in", "no_bear")
         raise SourceError("the network went away")
 
     with pytest.raises(BearAlarmError, match="went away"):
-        bring(broken_off(), tmp_path / "out")
+        import_pictures(broken_off(), tmp_path / "out")
     assert len(read_catalog(tmp_path / "out").pictures) == 1
 
 
 def test_folders_sorted_by_hand_are_not_hidden_by_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     put(tmp_path / "pictures/brown_bear/camera-1/a.jpg", photo(1))
     put(tmp_path / "card/b.jpg", photo(2))
-    with pytest.raises(OptionError, match=r"'brown_bear', no MANIFEST.csv.*gather folder .*pictures --out"):
-        bring(from_folder(tmp_path / "card", "no_bear"), tmp_path / "pictures")
+    with pytest.raises(OptionError, match=r"'brown_bear' and no MANIFEST.csv.*gather folder .*pictures --out"):
+        import_pictures(from_folder(tmp_path / "card", "no_bear"), tmp_path / "pictures")
     assert not (tmp_path / "pictures/MANIFEST.csv").exists()
-    bring(from_folder(tmp_path / "pictures", plain_label), tmp_path / "pictures")
-    bring(from_folder(tmp_path / "card", "no_bear"), tmp_path / "pictures")
+    import_pictures(from_folder(tmp_path / "pictures", plain_label), tmp_path / "pictures")
+    import_pictures(from_folder(tmp_path / "card", "no_bear"), tmp_path / "pictures")
     assert read_catalog(tmp_path / "pictures").count("label") == {"brown_bear": 1, "no_bear": 1}
-    assert "left out" not in caplog.text
+    assert "skipped" not in caplog.text
     put(tmp_path / "pictures/brown_bear/camera-2/c.jpg", photo(3))
     read_catalog(tmp_path / "pictures")
-    assert "1 pictures in its folders are not in MANIFEST.csv and are left out" in caplog.text
+    assert "1 pictures in its folders are not in MANIFEST.csv and are skipped" in caplog.text
 
 
 def test_a_slip_in_a_label_is_not_taken_for_no_bear():
@@ -281,8 +285,8 @@ def test_a_slip_in_a_label_is_not_taken_for_no_bear():
 def test_a_cards_pictures_are_a_trail_cameras_and_never_stand_for_animals_that_fill_the_frame(tmp_path: Path):
     put(tmp_path / "card/a.jpg", photo(1))
     put(tmp_path / "web/no_bear/b.jpg", photo(2))
-    bring(from_card(tmp_path / "card", "no_bear", note="fox"), tmp_path / "out")
-    bring(from_folder(tmp_path / "web", plain_label), tmp_path / "out")
+    import_pictures(from_card(tmp_path / "card", "no_bear", note="fox"), tmp_path / "out")
+    import_pictures(from_folder(tmp_path / "web", plain_label), tmp_path / "out")
     card, web = sorted(read_catalog(tmp_path / "out").pictures, key=lambda picture: picture.note, reverse=True)
     assert card.note == "fox; trail camera"
     assert kind_of(card) == "fox"
@@ -294,7 +298,7 @@ def test_the_table_says_which_pictures_are_whole_frames_of_trail_cameras_and_whi
     grey = np.repeat(picture(2, (160, 120))[..., 1:2], 3, axis=2)
     put(tmp_path / "own/no_bear/a.jpg", photo(1))
     put(tmp_path / "own/no_bear/b.jpg", jpeg(grey))
-    bring(from_folder(tmp_path / "own", plain_label, trail_camera=True), tmp_path / "out")
+    import_pictures(from_folder(tmp_path / "own", plain_label, trail_camera=True), tmp_path / "out")
     found = {picture.file.stem: picture for picture in read_catalog(tmp_path / "out").pictures}
     assert all(each.of_trail_camera for each in found.values())
     assert {name[-1]: each.grey_or_ir for name, each in found.items()} == {"a": False, "b": True}

@@ -17,7 +17,7 @@ import pytest
 from tests.helpers.command import bear_alarm
 from tests.helpers.far_side import FarSide, photo, picture
 from tests.train_data.test_gather_sources import file_page, observation, occurrence, trap_set
-from train.data.table import read_catalog
+from train.data.catalog import read_catalog
 
 pytest.importorskip("imagehash")
 pytest.importorskip("httpx")
@@ -25,12 +25,12 @@ pytest.importorskip("pyinaturalist")
 pytest.importorskip("pygbif")
 from train.data.gather.camera_traps import from_set, read_set
 from train.data.gather.commons import from_commons
-from train.data.gather.download import Downloader, bring, web_client
-from train.data.gather.found import Found, understood
+from train.data.gather.download import Downloader, import_pictures, web_client
 from train.data.gather.gbif import from_gbif
 from train.data.gather.inaturalist import from_inaturalist
-from train.data.gather.keep import sort_moved
 from train.data.gather.local import from_card, from_clip, from_folder
+from train.data.gather.offers import Offer, parsed
+from train.data.gather.sort import sort_moved
 from train.data.gather.web import from_web
 
 BY = "http://creativecommons.org/licenses/by/4.0/"
@@ -62,7 +62,7 @@ def test_one_bad_address_is_left_out_for_good_and_the_rest_comes(far: FarSide, t
     for counts in ({"new": 4, "no address": 1}, {"already there": 5}):
         with web_client() as client:
             found = from_gbif("Ursus arctos", "brown_bear", limit=9, api=f"{far.base}/v1/")
-            assert bring(found, tmp_path, Downloader(client, pause_s=0)).counts == counts
+            assert import_pictures(found, tmp_path, Downloader(client, pause_s=0)).by_kind == counts
     assert len(rows(tmp_path)) == 4
     assert [row["kind"] for row in rows(tmp_path, "LEFT_OUT.csv")] == ["no address"]
 
@@ -72,7 +72,7 @@ def test_odd_characters_and_addresses_as_a_person_meets_them(far: FarSide, tmp_p
     urls = {n: f"{far.base}/{n}.jpg" for n in range(1, 6)} | {2: ODD_ADDRESSES[2]}
     far.occurrences = [occurrence(n, BY, media=media(url, creator=creators.get(n, ""))) for n, url in urls.items()]
     typed = ["gather", "gbif", "Ursus arctos", "--label", "brown_bear", "--api", f"{far.base}/v1/"]
-    for words in ("4 new pictures", "5 were there already"):
+    for words in ("4 new pictures", "5 were in it already"):
         done = bear_alarm(*typed, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert words in done.stderr
@@ -87,9 +87,9 @@ def test_one_record_that_is_not_understood_is_counted_and_the_rest_comes(far: Fa
     ]  # fmt: skip
     found = from_gbif("Ursus arctos", "brown_bear", limit=2, api=f"{far.base}/v1/")
     with web_client() as client:
-        tally = bring(found, tmp_path, Downloader(client, pause_s=0))
-    assert tally.counts == {"new": 2, "not understood": 2}  # and --limit counts pictures
-    assert "GBIF: AttributeError" in tally.examples["not understood"]
+        counts = import_pictures(found, tmp_path, Downloader(client, pause_s=0))
+    assert counts.by_kind == {"new": 2, "not understood": 2}  # and --limit counts pictures
+    assert "GBIF: AttributeError" in counts.examples["not understood"]
     assert not (tmp_path / "LEFT_OUT.csv").exists()  # the service may mend it
 
 
@@ -136,11 +136,11 @@ def test_one_damaged_line_of_a_camera_trap_set(tmp_path: Path, harm: Any):
 
 
 def test_a_mistake_of_our_own_in_a_record_is_not_taken_for_the_sources():
-    def broken(_: int) -> Iterator[Found]:
+    def broken(_: int) -> Iterator[Offer]:
         raise RuntimeError("ours")
 
     with pytest.raises(RuntimeError):
-        list(understood([1], broken, "source"))
+        list(parsed([1], broken, "source"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
@@ -152,14 +152,14 @@ def test_names_that_are_not_utf8_are_named_and_the_rest_comes(tmp_path: Path, ca
     (source / os.fsdecode(b"\xe9.jpg")).write_bytes(photo(2))
     (source / "3.jpg").write_bytes(photo(3))
     for offered in (from_folder(source, "no_bear"), from_card(source, "no_bear", licence="")):
-        tally = bring(offered, tmp_path / "out")
-        assert tally.counts["odd names"] == 2
+        counts = import_pictures(offered, tmp_path / "out")
+        assert counts.by_kind["odd names"] == 2
     assert "is not UTF-8 text on one line; rename it" in caplog.text
     assert [row["file"] for row in rows(tmp_path / "out")] == ["no_bear/in/3.jpg"]
     assert len(rows(tmp_path / "out", "LEFT_OUT.csv")) == 2
     (source / os.fsdecode(b"caf\xe9")).rename(source / "café")
-    tally = bring(from_folder(source, "no_bear"), tmp_path / "out")
-    assert tally.counts == {"new": 1, "already there": 1, "odd names": 1}
+    counts = import_pictures(from_folder(source, "no_bear"), tmp_path / "out")
+    assert counts.by_kind == {"new": 1, "already there": 1, "odd names": 1}
     assert {each.group for each in read_catalog(tmp_path / "out").pictures} == {"", "café"}
 
 
@@ -169,7 +169,7 @@ def test_a_picture_sorted_under_a_name_that_is_not_utf8_is_named(tmp_path: Path)
         (tmp_path / "card").mkdir(exist_ok=True)
         (tmp_path / f"card/{n}.jpg").write_bytes(photo(n))
     out = tmp_path / "out"
-    bring(from_card(tmp_path / "card", camera="c"), out)
+    import_pictures(from_card(tmp_path / "card", camera="c"), out)
     (out / "brown_bear").mkdir()
     odd = out / "brown_bear" / os.fsdecode(b"b\xe4r.jpg")
     (out / "unsorted/c/0.jpg").rename(odd)
@@ -185,13 +185,13 @@ def test_a_file_that_cannot_be_read_does_not_stop_a_folder(tmp_path: Path):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / f"in/{n}.jpg").write_bytes(photo(n))
 
-    def losing() -> Iterator[Found]:
+    def losing() -> Iterator[Offer]:
         offered = from_folder(tmp_path / "in", "no_bear")
         yield next(offered)
         (tmp_path / "in/1.jpg").unlink()
         yield from offered
 
-    assert bring(losing(), tmp_path / "out").counts == {"new": 2, "unreadable": 1}
+    assert import_pictures(losing(), tmp_path / "out").by_kind == {"new": 2, "unreadable": 1}
 
 
 def test_a_clip_that_was_cut_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -206,4 +206,4 @@ def test_a_clip_that_was_cut_says_so(tmp_path: Path, caplog: pytest.LogCaptureFi
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = list(from_clip(path, "no_bear", every_s=0.1))
     assert 5 < len(found) < 15
-    assert f"breaks off after {len(found)} of 20 frames; copy it again" in caplog.text
+    assert f"ends after {len(found)} of 20 frames; copy it again" in caplog.text

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from train.data.gather.keep import RefusedError, check
+from train.data.gather.check import RefusedError, check
 
 HTML = b"<!DOCTYPE html><html><body>Not found</body></html>"
 

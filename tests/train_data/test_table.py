@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edge.errors import CatalogError, OptionError
-from train.data.table import Table, csv_bytes, plain_text, read_catalog
+from train.data.catalog import read_catalog
+from train.data.table import Table, csv_bytes, plain_text
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import example, given
@@ -116,14 +117,14 @@ def test_boxes_follow_a_file_that_is_called_otherwise(tmp_path: Path):
     "box", [(-0.1, 0.0, 0.5, 0.5), (0.6, 0.0, 0.5, 0.5), (0.0, 0.0, 0.0, 0.5), (10.0, 10.0, 50.0, 50.0)]
 )
 def test_boxes_that_lie_outside_are_refused(tmp_path: Path, box: tuple[float, float, float, float]):
-    with Table(tmp_path) as table, pytest.raises(CatalogError, match="does not lie inside"):
+    with Table(tmp_path) as table, pytest.raises(CatalogError, match="is not inside"):
         table.add(row("a.jpg"), [("bear", box)])
 
 
 def test_a_file_that_stands_there_is_not_added_again(tmp_path: Path):
     with Table(tmp_path) as table:
         table.add(row("a.jpg"))
-        with pytest.raises(CatalogError, match="stands there already"):
+        with pytest.raises(CatalogError, match="is in the table already"):
             table.add(row("a.jpg"))
 
 
@@ -163,7 +164,7 @@ def test_any_words_come_back_in_one_line(tmp_path_factory: pytest.TempPathFactor
         with Table(root) as table:
             table.add(row(f"{number}.jpg", author=each), [(each, (0.0, 0.0, 1.0, 1.0))])
             table.change(f"{number}.jpg", {"note": each})
-            table.leave_out(f"{number}{each}", each, "gone", each)
+            table.record_skipped(f"{number}{each}", each, "gone", each)
     plain = [plain_text(each) for each in words]
     assert [each["author"] for each in rows(root)] == [each["note"] for each in rows(root)] == plain
     assert [each["class"] for each in rows(root, "boxes.csv")] == plain
@@ -202,12 +203,12 @@ def test_a_file_whose_name_no_table_can_hold_is_a_sentence(tmp_path: Path, file:
 def test_what_was_left_out_stands_there_once_and_can_come_in(tmp_path: Path):
     for words in ("cut", "cut", "empty"):
         with Table(tmp_path) as table:
-            table.leave_out("/card/a.jpg", "", "truncated", words)
-            table.leave_out("/card/b\udce9.jpg", "", "truncated", "cut")
+            table.record_skipped("/card/a.jpg", "", "truncated", words)
+            table.record_skipped("/card/b\udce9.jpg", "", "truncated", "cut")
     assert [each["words"] for each in rows(tmp_path, "LEFT_OUT.csv")] == ["empty", "cut"]
     with Table(tmp_path) as table:
-        table.let_in("/card/b\udce9.jpg")
-        table.let_in("/card/never.jpg")
+        table.forget_skipped("/card/b\udce9.jpg")
+        table.forget_skipped("/card/never.jpg")
     assert [each["url"] for each in rows(tmp_path, "LEFT_OUT.csv")] == ["/card/a.jpg"]
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from edge.errors import BearAlarmError, CatalogError
+from train.data.catalog import read_catalog
+from train.data.labels import parse_labels
 from train.data.pictures import SPLITS, Catalog, Picture, check_trainable, is_bear
 from train.data.split import name_of, read_split, split_catalog, write_split
-from train.data.table import parse_labels, read_catalog
 
 
 def put(path: Path, seed: int = 0) -> Path:
@@ -163,7 +164,7 @@ def test_places_without_bears_do_not_take_their_turn(seed: int) -> None:
 
 def test_a_file_that_stands_twice_and_pixel_boxes_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "a.jpg")
-    with pytest.raises(CatalogError, match="stands there twice"):
+    with pytest.raises(CatalogError, match="is in the table twice"):
         read_catalog(manifest(tmp_path, ["a.jpg,no_bear,one,,", "./a.jpg,no_bear,two,,"]))
     table = manifest(tmp_path, ["a.jpg,bear_any,one,,"])
     (tmp_path / "boxes.csv").write_text("file,class,x1,y1,x2,y2\na.jpg,bear,10,20,50,60\n")
@@ -271,7 +272,7 @@ def test_pictures_in_no_cameras_folder_are_said_to_flatter(tmp_path: Path, caplo
     split_catalog(read_catalog(tmp_path / "cameras"), 7)
     assert "one by one" not in caplog.text
     split_catalog(read_catalog(tmp_path / "flat"), 7)
-    assert "24 of 24 pictures lie in no camera's folder and are split one by one" in caplog.text
+    assert "24 of 24 pictures are in no camera's folder and are split one by one" in caplog.text
 
 
 def test_a_tables_address_counts_against_its_words(tmp_path: Path) -> None:

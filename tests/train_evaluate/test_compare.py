@@ -23,12 +23,12 @@ from scipy.stats import rankdata
 from edge.detect.classifier import Classifier
 from tests.helpers.benchmark_pool import make_pool, write_model
 from tests.helpers.command import Ran, bear_alarm
-from train.data.table import read_catalog
+from train.data.catalog import read_catalog
 from train.evaluate.compare import FAR_RULE, PRIMARY, Guard, ModelScores, compare, judge, score_model
 from train.evaluate.compare_command import compare as command
 from train.evaluate.held_out import Unseen
 from train.evaluate.text import comparison_text, figure_line
-from train.metrics import (
+from train.metrics.paired import (
     Difference,
     Pair,
     auc_difference,
@@ -211,7 +211,7 @@ def test_a_worse_model_is_shown_to_be_worse(looked: tuple[ModelScores, ModelScor
     assert words.startswith(f"{found.new} is shown to be worse than {found.old}.")
     assert "NOT MET" in words
     assert "of nowhere else:" in words
-    assert "too few others for 1 % among stills: 17 pictures, it takes 300" in words
+    assert "too few others for 1 % among stills: 17 pictures, 300 are needed" in words
     assert "of 2)" in words  # the trail camera's boxes are counts
     back = compare(blind, good, pictures, replicates=200)
     assert back.verdict == "shown to be better"
@@ -240,11 +240,11 @@ def test_a_better_model_may_be_shipped(
     known = {one.name: one for one in looked[:2]}
     both = Barrier(2, timeout=60)  # broken where one model waits for the other to be done
 
-    def at_once(model: Classifier, *_: object) -> ModelScores:
+    def no_progress(model: Classifier, *_: object) -> ModelScores:
         both.wait()
         return known[model.name]
 
-    monkeypatch.setattr("train.evaluate.compare.score_model", at_once)
+    monkeypatch.setattr("train.evaluate.compare.score_model", no_progress)
     models = shop / "blind.onnx", shop / "good.onnx"
     command(*models, shop / "pool", as_json=True, require_better=True)
     found = json.loads(capsys.readouterr().out)
@@ -259,7 +259,7 @@ def test_a_better_model_may_be_shipped(
 def test_pictures_that_a_model_has_seen_prove_nothing(shop: Path) -> None:
     seen = typed(shop, "good.onnx", "web.onnx", "pool")
     assert seen.returncode == 2
-    assert "left out" in seen.stderr
+    assert "skipped" in seen.stderr
     assert "no bears that fill the frame" in seen.stderr
     assert "Traceback" not in seen.stderr
 

@@ -13,8 +13,8 @@ from edge.errors import CatalogError, OptionError
 from tests.helpers.benchmark_pool import write_model
 from tests.helpers.trail_world import BEARS, OTHERS, fold_runs, trail_pool
 from tests.train_evaluate.test_trail_cameras import one
+from train.data.catalog import read_catalog
 from train.data.split import read_split
-from train.data.table import read_catalog
 from train.evaluate.compare import (
     AT_1,
     DARK,
@@ -37,7 +37,7 @@ from train.evaluate.held_out import split_digest
 from train.evaluate.report import compared
 from train.evaluate.stills import still_scores
 from train.evaluate.trail_cameras import Frame
-from train.metrics import Difference
+from train.metrics.paired import Difference
 
 
 def frames(bears: float, others: int = 320) -> list[Frame]:

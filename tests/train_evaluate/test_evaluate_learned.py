@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tests.helpers.tiny import tiny_card, write_tiny_model
 from tests.train_evaluate.test_evaluate import pool, write_table
-from train.data.table import read_catalog
+from train.data.catalog import read_catalog
 from train.evaluate.command import evaluate
 from train.evaluate.held_out import split_digest
 

@@ -17,25 +17,13 @@ import pytest
 from edge.errors import CatalogError
 from edge.pictures import read_picture
 from tests.helpers.benchmark_pool import make_pool, write_model
+from train.data.catalog import read_catalog
 from train.data.pictures import Picture
 from train.data.pictures import Picture as Row
-from train.data.table import read_catalog
 from train.evaluate.command import evaluate
-from train.evaluate.far_bears import (
-    BINS,
-    Benchmark,
-    Scores,
-    benchmark_scores,
-    bin_of,
-    figures,
-    is_scene,
-    kind_of,
-    real_views,
-    render,
-    sort_out,
-    take,
-    views,
-)
+from train.evaluate.far_bears import BINS, Benchmark, Scores, benchmark_scores, bin_of, real_views, render, take, views
+from train.evaluate.far_figures import figures
+from train.evaluate.far_subjects import is_scene, kind_of, sort_out
 from train.evaluate.held_out import held_out, known_sources
 from train.evaluate.text import benchmark_text
 
@@ -165,7 +153,7 @@ def test_figures_of_a_model_that_knows_and_one_that_does_not(pool: list[Picture]
     assert "1 of 1" in words
     assert re.search(r"^  fox .* 8$", words, re.MULTILINE)  # pictures, not crops
     assert re.search(r"^  toy .* 1$", words, re.MULTILINE)
-    assert "90 px: too few others for 1 % (9 pictures, it takes 300)" in words
+    assert "90 px: too few others for 1 % (9 pictures, 300 are needed)" in words
     assert "short of" not in words
 
 
@@ -260,7 +248,7 @@ def test_sources_a_card_names_are_left_out(
     web = Classifier(write_model(tmp_path / "m.onnx", source="web")).card
     left: list[Row] = held_out(pool, [web])
     assert {picture.source for picture in left} == {"coco", "trail"}
-    assert "left out 15 pictures of 1 sources" in caplog.text
+    assert "skipped 15 pictures of 1 sources" in caplog.text
     assert known_sources(web) == {"web", "field"}  # its thresholds were fitted on the second
     assert held_out([replace(picture, source="field") for picture in pool[:1]] + pool[-1:], [web]) == pool[-1:]
     with pytest.raises(CatalogError, match="every source here was used"):
@@ -268,9 +256,7 @@ def test_sources_a_card_names_are_left_out(
 
 
 def test_the_benchmark_does_not_use_the_training_augmentation() -> None:
-    code = (
-        "import sys, train.evaluate.far_bears; sys.exit(bool({'train.learn.dataloaders', 'torch'} & set(sys.modules)))"
-    )
+    code = "import sys, train.evaluate.far_bears; sys.exit(bool({'train.learn.degrade', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -22,8 +22,8 @@ from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, OptionError
 from tests.helpers.benchmark_pool import make_pool, painted, write_model
 from tests.helpers.tiny import FRAME, NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model
+from train.data.catalog import read_catalog
 from train.data.split import write_split
-from train.data.table import read_catalog
 from train.evaluate.report import confusion_counts, find_out, loss, misses, top_losses
 from train.evaluate.report_command import report
 from train.evaluate.report_page import write_page
@@ -221,7 +221,7 @@ def test_pictures_that_came_later_are_left_out(place: Path, tmp_path: Path, capl
     with (pool / "MANIFEST.csv").open("a") as table_:
         table_.write("test,new.jpg,no_bear,web,,CC0,0,fox\n")
     found = read_files(run, None, {})
-    assert "1 pictures came after" in caplog.text
+    assert "1 pictures were added after" in caplog.text
     assert all(picture.file.name != "new.jpg" for picture in found.test)
     (pool / "new.jpg").unlink()
     rows = (pool / "MANIFEST.csv").read_text().replace("bear0.jpg,black_bear", "bear0.jpg,no_bear").splitlines()[:-1]
@@ -235,7 +235,7 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path) -> None:
         report(tmp_path)
     with pytest.raises(OptionError, match="cannot be written"):
         report(place / "run", out=tmp_path / "nowhere" / "page.html")
-    with pytest.raises(CatalogError, match="say where they lie with --data"):
+    with pytest.raises(CatalogError, match="give their folder with --data"):
         report(place / "run", data=tmp_path / "gone")
     odd = make_run(tmp_path / "odd", place / "pool")
     (odd / "settings.json").write_text(json.dumps(json.loads((odd / "settings.json").read_text()) | {"recipe": [1]}))
@@ -251,7 +251,7 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path) -> None:
         report(moved)
     unsplit = make_run(tmp_path / "unsplit", place / "pool")
     (unsplit / "split.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(CatalogError, match=r"split\.csv: missing or damaged"):
+    with pytest.raises(CatalogError, match=r"split\.csv: column .* is missing"):
         report(unsplit)
 
 

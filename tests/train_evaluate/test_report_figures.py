@@ -21,7 +21,7 @@ from edge.detect.classifier import Classifier
 from tests.helpers.benchmark_pool import make_pool, write_model
 from tests.helpers.tiny import tiny_card, write_tiny_model
 from tests.train_evaluate.test_report import make_run
-from train.data.table import read_catalog
+from train.data.catalog import read_catalog
 from train.evaluate import report_plots
 from train.evaluate.compare import PRIMARY, ModelScores
 from train.evaluate.far_bears import benchmark_scores
@@ -29,7 +29,7 @@ from train.evaluate.report import aims, at_least, calibration, find_out, in_floa
 from train.evaluate.report_page import write_page
 from train.evaluate.report_run import read_files
 from train.evaluate.stills import Judged, StillScores
-from train.metrics import Rate
+from train.metrics.rates import Rate
 
 
 def plain(items: Iterable[Any], _: str) -> Iterator[Any]:
@@ -60,8 +60,8 @@ def judged(p: float, bear: bool, number: int) -> Judged:
 def test_calibration_before_and_after_a_temperature_of_two() -> None:
     rows = [judged(0.8, number % 5 > 0, number) for number in range(100)]
     before, after = calibration(rows, 2.0, [1])["crops as they are"]
-    assert after.said == pytest.approx((0.8,))
-    assert before.said == pytest.approx((0.64 / 0.68,))  # the odds of 4 squared
+    assert after.predicted == pytest.approx((0.8,))
+    assert before.predicted == pytest.approx((0.64 / 0.68,))  # the odds of 4 squared
     assert (after.plain, before.plain) == pytest.approx((0, 0.64 / 0.68 - 0.8))
     assert after.error <= 0.03 < before.error
 

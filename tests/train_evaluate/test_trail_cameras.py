@@ -17,9 +17,9 @@ from edge.schema import Region, Score
 from tests.helpers.benchmark_pool import painted
 from tests.helpers.command import bear_alarm
 from tests.helpers.trail_world import BEARS, OTHERS, fold_runs, trail_pool
+from train.data.catalog import read_catalog
 from train.data.pictures import is_bear
 from train.data.split import camera
-from train.data.table import read_catalog
 from train.evaluate.clips import Clip, ClipResult, Clips
 from train.evaluate.held_out import judges_of
 from train.evaluate.text import clips_line, trail_text
@@ -29,13 +29,13 @@ from train.evaluate.trail_cameras import (
     from_27_px_s,
     level,
     part_of,
-    see,
-    see_all,
+    score_frame,
+    score_frames,
     supported,
     tags,
     trail_figures,
 )
-from train.metrics import FalseAlarms
+from train.metrics.rates import FalseAlarms
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def frames(world: Path) -> list[Frame]:
-    return see_all(judges_of(world / "runs", read_catalog(world / "pool")))
+    return score_frames(judges_of(world / "runs", read_catalog(world / "pool")))
 
 
 def test_each_frame_is_judged_once_by_a_model_that_saw_none_of_its_camera(world: Path) -> None:
@@ -83,13 +83,13 @@ def test_a_frame_is_scored_as_classify_does_once_it_is_level(world: Path, caplog
     classifier = Classifier(world / "runs/fold-1/bear.onnx")
     picture = next(one for one in read_catalog(world / "pool").pictures if one.file.name == "trail-bear0.jpg")
     image = read_picture(picture.file)
-    seen = see(classifier, picture)
+    seen = score_frame(classifier, picture)
     assert seen is not None
     assert seen.score == look(classifier, level(image)).bear
     assert seen.alarm is look(classifier, level(image)).alarm
-    assert see(classifier, replace(picture, file=world / "gone.jpg")) is None
+    assert score_frame(classifier, replace(picture, file=world / "gone.jpg")) is None
     assert "gone.jpg" in caplog.text
-    assert "it is not judged" in caplog.text
+    assert "skipped " in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,8 @@ def test_folds_of_two_recipes_are_not_pooled(world: Path, tmp_path: Path) -> Non
         (runs / f"fold-{number}/settings.json").write_text(json.dumps({"recipe": recipe}))
     assert len(judges_of(runs, catalog)) == 2
     (runs / "fold-2/settings.json").write_text(json.dumps({"recipe": {"epochs": 1, "seed": 2}}))
-    with pytest.raises(CatalogError, match=r"fold-2: trained with epochs 1, .*fold-1 with 4; folds judge one recipe"):
+    wrong = r"fold-2: trained with epochs 1, .*fold-1 with 4; folds must have one recipe"
+    with pytest.raises(CatalogError, match=wrong):
         judges_of(runs, catalog)
 
 

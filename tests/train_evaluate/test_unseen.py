@@ -16,7 +16,7 @@ from edge.errors import CatalogError
 from tests.helpers.benchmark_pool import make_pool
 from tests.helpers.tiny import tiny_card, write_tiny_model
 from tests.train_evaluate.test_report import make_run
-from train.data.table import read_catalog
+from train.data.catalog import read_catalog
 from train.evaluate.compare_command import compare as command
 from train.evaluate.held_out import split_digest, unseen
 from train.evaluate.report import find_out
@@ -60,7 +60,7 @@ def test_a_split_file_speaks_for_the_models_of_its_run_alone(place: Path) -> Non
         part.checked
         == f"in the test part of the run of {own.name}, of sources that the card of {coco.name} does not name"
     )
-    assert part.warnings == (f"2 pictures of sources on the card of {coco.name} are left out",)
+    assert part.warnings == (f"2 pictures of sources on the card of {coco.name} are skipped",)
     none = unseen(pictures, (strange, coco))
     assert none.checked == f"of sources that neither the card of {strange.name} nor the card of {coco.name} names"
     with pytest.raises(CatalogError, match="every source here was used"):

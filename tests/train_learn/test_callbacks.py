@@ -17,7 +17,7 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from torch import nn
 
-from train.learn.learner import FieldLook, KnowledgeDistillation, WeightAverage
+from train.learn.callbacks import DegradeCrops, KnowledgeDistillation, WeightAverage
 from train.learn.network import find_backbone
 
 
@@ -44,7 +44,7 @@ def test_the_untouched_network_answers_batches_that_are_learned_from(training: b
         assert keep.learn.loss_func.teacher is None
 
 
-def looked_at(look: FieldLook, pictures: Any, epoch: int, training: bool = True) -> Any:
+def looked_at(look: DegradeCrops, pictures: Any, epoch: int, training: bool = True) -> Any:
     """Return a batch as the network sees it in some epoch."""
     look.learn = SimpleNamespace(training=training, epoch=epoch, xb=(pictures,))
     look.before_epoch()
@@ -54,20 +54,20 @@ def looked_at(look: FieldLook, pictures: Any, epoch: int, training: bool = True)
 
 def test_a_share_of_what_is_learned_from_gets_the_fields_look_another_one_each_epoch() -> None:
     pictures = torch.rand(200, 3, 32, 32)
-    look = FieldLook(0.4, find_backbone("efficientnet_lite0"), seed=7, done=0)
+    look = DegradeCrops(0.4, find_backbone("efficientnet_lite0"), seed=7, done=0)
     shown = looked_at(look, pictures.clone(), 1)
     changed = (shown != pictures).any(3).any(2).any(1)
     assert 0.3 < changed.float().mean() < 0.5
     assert torch.equal(shown, looked_at(look, pictures.clone(), 1))
     assert not torch.equal(shown, looked_at(look, pictures.clone(), 2))
-    later = FieldLook(0.4, find_backbone("efficientnet_lite0"), seed=7, done=1)  # of a training that goes on
+    later = DegradeCrops(0.4, find_backbone("efficientnet_lite0"), seed=7, done=1)  # of a training that goes on
     assert torch.equal(shown, looked_at(later, pictures.clone(), 0))
     assert torch.equal(pictures, looked_at(look, pictures.clone(), 1, training=False))
 
 
 def test_a_picture_keeps_its_colours_through_the_look() -> None:
     red = torch.tensor([1.5, -0.5, -1.0])[:, None, None].expand(3, 64, 64)  # normalised
-    look = FieldLook(1.0, find_backbone("efficientnet_lite0"), seed=7, done=0)
+    look = DegradeCrops(1.0, find_backbone("efficientnet_lite0"), seed=7, done=0)
     shown = looked_at(look, red.repeat(60, 1, 1, 1), 0).mean(dim=(2, 3))
     assert (shown[:, 0] > shown[:, 2] + 0.3).sum() > 20  # the others are grey, infrared or dark
     assert not (shown[:, 2] > shown[:, 0] + 0.3).any()

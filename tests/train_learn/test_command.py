@@ -20,16 +20,16 @@ pytest.importorskip("fastai")
 pytest.importorskip("timm")
 
 from tests.helpers.command import ROOT, bear_alarm
+from train.data.catalog import read_catalog
 from train.data.split import split_catalog
-from train.data.table import read_catalog
+from train.learn.callbacks import Checkpoint
 from train.learn.command import train
-from train.learn.dataloaders import PictureCache
+from train.learn.examples import PictureCache
 from train.learn.hard_negatives import FOLDER, Mined
-from train.learn.learner import Checkpoint
 from train.learn.recipe import Recipe
 from train.learn.run import read_run
 from train.learn.session import Session, mined_words
-from train.learn.unfinished import FILE, STATE, Begun
+from train.learn.unfinished import FILE, STATE, StartedTraining
 
 SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2)
 
@@ -53,8 +53,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def session(pictures: Path, tmp_path: Path) -> Session:
     """Return what the command makes of them."""
     catalog = read_catalog(pictures)
-    begun = Begun(str(pictures), {}, [], [], None, [], None, False, catalog.digest)
-    return Session(catalog, split_catalog(catalog, 7), tmp_path / "run", None, {}, PictureCache(), begun)
+    started = StartedTraining(str(pictures), {}, [], [], None, [], None, False, catalog.digest)
+    return Session(catalog, split_catalog(catalog, 7), tmp_path / "run", None, {}, PictureCache(), started)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,7 @@ def test_seeds_are_runs_of_their_own_and_hard_negatives_are_counted(
 
 
 def test_hard_negatives_are_told_in_words(session: Session) -> None:
-    assert "none in 3 pictures and frames; bear takes nothing there" in mined_words(
-        Mined((), 3, 0), "bear", session.out
-    )
+    assert "none in 3 pictures and frames; bear takes none of them" in mined_words(Mined((), 3, 0), "bear", session.out)
     row = session.split["train"][0]
     assert mined_words(Mined((row,), 3, 0.95), "bear", session.out).endswith("make sure that none of them is one.")
 
@@ -148,7 +146,7 @@ def test_a_training_goes_on_after_a_break_and_ends_the_same(
     assert {FILE, STATE} <= {file.name for file in broken.iterdir()}
     assert not (broken / "learner.pkl").exists()
     again = bear_alarm("train", pictures, "--out", broken, *words)
-    assert (again.returncode, "--resume" in again.stderr) == (2, True)  # it is not begun again unasked
+    assert (again.returncode, "--resume" in again.stderr) == (2, True)  # it is not started again unasked
     done = bear_alarm("train", "--resume", broken)
     assert done.returncode == 0, done.stderr
     assert "epoch 3/3" in done.stderr
@@ -165,7 +163,7 @@ def test_a_training_goes_on_after_a_break_and_ends_the_same(
 
 
 def test_what_cannot_be_gone_on_with_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
-    assert "no training was broken off there" in bear_alarm("train", "--resume", tmp_path).stderr
+    assert "no unfinished training there" in bear_alarm("train", "--resume", tmp_path).stderr
     assert "name a folder of pictures" in bear_alarm("train").stderr
     for more in (
         [str(pictures)],
@@ -174,8 +172,8 @@ def test_what_cannot_be_gone_on_with_is_one_sentence(pictures: Path, tmp_path: P
         ["--quick"],
     ):  # none is passed over in silence
         refused = bear_alarm("train", "--resume", tmp_path, *more)
-        assert (refused.returncode, "it was begun with" in refused.stderr) == (2, True)
-    Begun(str(pictures), asdict(SMALL), [], [], None, [], None, False, "other pictures").write(tmp_path)
+        assert (refused.returncode, "options of the interrupted training" in refused.stderr) == (2, True)
+    StartedTraining(str(pictures), asdict(SMALL), [], [], None, [], None, False, "other pictures").write(tmp_path)
     changed = bear_alarm("train", "--resume", tmp_path)
     assert (changed.returncode, "changed since" in changed.stderr) == (2, True)
 

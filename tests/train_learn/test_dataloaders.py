@@ -13,15 +13,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fastai")
 
 from train.data.pictures import Picture
-from train.learn.dataloaders import (
-    KIND_SHARES,
-    OpenExample,
-    PictureCache,
-    examples_of,
-    kind,
-    make_dataloaders,
-    sampling_weights,
-)
+from train.learn.dataloaders import KIND_SHARES, OpenExample, kind, make_dataloaders, sampling_weights
+from train.learn.examples import PictureCache, examples_of
 from train.learn.learner import seed_everything
 from train.learn.network import find_backbone
 from train.learn.recipe import Recipe

@@ -19,12 +19,12 @@ from train.learn.hard_negatives import (
     SOURCE,
     WINDOWS,
     Mined,
-    forget_others,
+    as_notes,
+    from_notes,
     hard_crops,
     kept_crops,
     mine,
-    noted,
-    remembered,
+    remove_others,
     small_windows,
 )
 from train.learn.session import mined_words
@@ -137,9 +137,9 @@ def test_an_earlier_trainings_crops_stay_until_there_is_a_new_run_and_other_file
     assert new
     assert not new & old
     assert {file.name for file in folder.iterdir()} == {"notes.png"} | old | new
-    forget_others(folder, found.rows)
+    remove_others(folder, found.rows)
     assert {file.name for file in folder.iterdir()} == {"notes.png"} | new
-    forget_others(folder / "none", ())
+    remove_others(folder / "none", ())
 
 
 def test_a_run_remembers_its_crops_with_their_licences_and_knows_those_that_are_gone(
@@ -148,13 +148,13 @@ def test_a_run_remembers_its_crops_with_their_licences_and_knows_those_that_are_
     lines = ["file,label,licence", "red-corner.png,no_bear,CC BY 4.0"]
     (free / "MANIFEST.csv").write_text("\n".join(lines))
     rows = look([free], classifier, tmp_path / "run").rows
-    notes = json.loads(json.dumps(noted(rows)))
+    notes = json.loads(json.dumps(as_notes(rows)))
     folder = tmp_path / "run" / FOLDER
     assert {row.licence for row in rows} == {"CC BY 4.0"}
-    assert remembered(notes, folder) == rows
+    assert from_notes(notes, folder) == rows
     rows[0].file.unlink()
-    assert remembered(notes, folder) == rows[1:]
-    assert remembered([notes[1] | {"file": "../../settings.json"}], folder) == ()
+    assert from_notes(notes, folder) == rows[1:]
+    assert from_notes([notes[1] | {"file": "../../settings.json"}], folder) == ()
 
 
 def test_crops_that_lie_elsewhere_are_copied_into_the_runs_own_folder(
@@ -170,7 +170,7 @@ def test_crops_that_lie_elsewhere_are_copied_into_the_runs_own_folder(
 def test_a_crop_that_cannot_be_written_is_one_sentence(free: Path, classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / FOLDER).write_text("no folder")
-    with pytest.raises(OptionError, match=r"cannot be written \(File exists\); make room"):
+    with pytest.raises(OptionError, match=r"cannot be written \(File exists\); free some space"):
         look([free], classifier, tmp_path / "run")
 
 
@@ -180,13 +180,13 @@ def test_what_is_not_there_is_a_sentence_and_what_is_damaged_is_left_out(
     with pytest.raises(OptionError, match=r"--hard-negatives .*none: no such file or folder"):
         look([tmp_path / "none"], classifier, tmp_path / "run")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(OptionError, match=r"--hard-negatives .*empty: holds no picture and no clip"):
+    with pytest.raises(OptionError, match=r"--hard-negatives .*empty: has no picture and no clip"):
         look([tmp_path / "empty"], classifier, tmp_path / "run")
     for name in ("bad.jpg", "bad.mp4"):
         (tmp_path / name).write_bytes(b"no picture")
     found = look([tmp_path / "bad.jpg", tmp_path / "bad.mp4"], classifier, tmp_path / "run")
     assert found == Mined((), 0, 0.0)
-    assert len([line for line in caplog.messages if "nothing more is taken from it" in line]) == 2
+    assert len([line for line in caplog.messages if "the rest of it is skipped" in line]) == 2
     assert not np.any([file.exists() for file in (tmp_path / "run" / FOLDER,)])
 
 

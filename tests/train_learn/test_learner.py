@@ -14,10 +14,10 @@ from torch import nn
 
 from edge.errors import OptionError
 from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
-from train.learn.dataloaders import degrade
+from train.learn.degrade import degrade
 from train.learn.learner import BearLoss
 from train.learn.network import BearNet, build, find_backbone, fold_batch_norms, interpolate_weights, load_weights
-from train.metrics import (
+from train.metrics.thresholds import (
     bear_probability,
     fit_frame_temperature,
     fit_temperature,

@@ -20,13 +20,10 @@ from fastai.callback.core import Callback
 from torch import nn
 
 from train.data.pictures import Picture
-from train.learn import learner
+from train.learn import callbacks
 from train.learn.dataloaders import make_dataloaders
 from train.learn.learner import seed_everything, train_learner
-from train.learn.network import (
-    BACKBONES,
-    fold_batch_norms,
-)
+from train.learn.network import BACKBONES, fold_batch_norms
 from train.learn.recipe import Recipe
 
 BACKBONE = BACKBONES["efficientnet_lite0"]
@@ -110,7 +107,7 @@ def test_the_untouched_network_answers_every_batch(rows: list[Picture], distill:
 def test_the_untouched_network_sees_crops_before_the_field_gets_at_them(
     rows: list[Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learner, "degrade", lambda image, rng: np.zeros_like(image))  # black
+    monkeypatch.setattr(callbacks, "degrade", lambda image, rng: np.zeros_like(image))  # black
     seen: list[list[float]] = []
     first = Body.forward
 

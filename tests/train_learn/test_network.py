@@ -12,7 +12,7 @@ timm = pytest.importorskip("timm")
 from safetensors.torch import save_file
 
 from edge.errors import OptionError
-from train.learn.network import build, find_backbone, usual_place, weights_file
+from train.learn.network import build, default_place, find_backbone, weights_file
 
 SMALL = "mobilenetv3_small_050"
 
@@ -75,4 +75,4 @@ def test_weights_that_the_hub_left_in_its_cache_are_found_and_missing_ones_are_a
     file = tmp_path / "hub" / hub / "snapshots" / "abc" / "model.safetensors"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"")
-    assert usual_place(backbone) == file
+    assert default_place(backbone) == file

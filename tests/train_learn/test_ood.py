@@ -134,4 +134,6 @@ def test_an_older_versions_choice_is_one_sentence(tmp_path: Path, caplog: pytest
     (tmp_path / "ood.json").write_text(json.dumps({"winner": "energy"}))
     warn_of_other_method(tmp_path)
     [said] = [each.getMessage() for each in caplog.records]
-    assert said.startswith(f"{tmp_path / 'ood.json'}: an older version chose the score 'energy', which is gone; ")
+    assert said.startswith(
+        f"{tmp_path / 'ood.json'}: an older version chose the score 'energy', which no longer exists; "
+    )

@@ -15,10 +15,10 @@ import pytest
 
 from edge.errors import CatalogError
 from edge.schema import WHOLE
+from train.data.catalog import read_catalog
 from train.data.pictures import Catalog
 from train.data.split import LEFT_OUT, Split, complete, read_split, split_catalog, write_split
-from train.data.table import read_catalog
-from train.learn.dataloaders import ENOUGH_PX, Example, PictureCache, cut_example, leave_out_broken
+from train.learn.examples import MAX_SHORTER_PX, Example, PictureCache, cut_example, skip_broken
 
 
 def put(path: Path, seed: int = 0) -> Path:
@@ -51,7 +51,7 @@ def bar(items: Any, words: str) -> Any:
 
 def read(catalog: Catalog, split: Split) -> tuple[Catalog, Split]:
     """The catalogue and the parts that are left after reading."""
-    return leave_out_broken(catalog, split, PictureCache(), bar)
+    return skip_broken(catalog, split, PictureCache(), bar)
 
 
 @pytest.mark.parametrize("part", ["train", "tune", "test"])
@@ -70,7 +70,7 @@ def test_a_broken_picture_in_any_part_is_left_out_and_named(
     [line] = [record.getMessage() for record in caplog.records]
     name = broken.file.relative_to(card).as_posix()
     assert f"1 of 36 pictures are damaged or empty ({name})" in line
-    assert "goes on without them" in line
+    assert "training skips them" in line
 
 
 def test_many_broken_pictures_are_counted_and_refused(card: Path) -> None:
@@ -114,8 +114,8 @@ def test_what_was_left_out_stands_in_the_split_and_may_be_mended_or_deleted(card
 def test_training_and_tuning_pictures_are_read_once(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = read_catalog(card)
     split, cache = split_catalog(catalog, 1), PictureCache()
-    leave_out_broken(catalog, split, cache, bar)
-    monkeypatch.setattr("train.learn.dataloaders.read_picture", lambda file: pytest.fail(f"{file} was read again"))
+    skip_broken(catalog, split, cache, bar)
+    monkeypatch.setattr("train.learn.examples.read_picture", lambda file: pytest.fail(f"{file} was read again"))
     for row in (*split["train"], *split["tune"]):
         assert cache(Example(row.file, row.label, WHOLE)).shape == (24, 32, 3)
 
@@ -130,7 +130,7 @@ def test_the_cache_ends_at_its_limit(tmp_path: Path) -> None:
 
 def test_large_pictures_are_kept_as_large_as_they_are_needed() -> None:
     image = np.random.default_rng(0).integers(0, 255, (1200, 1600, 3), np.uint8)
-    assert cut_example(image, WHOLE).shape == (ENOUGH_PX, round(ENOUGH_PX * 4 / 3), 3)
+    assert cut_example(image, WHOLE).shape == (MAX_SHORTER_PX, round(MAX_SHORTER_PX * 4 / 3), 3)
     box = cut_example(image, (0.5, 0.5, 0.1, 0.1))
     assert box.shape == (240, 240, 3)  # 1.5 times the longer side of 160 pixels, pixel by pixel
     assert box.base is None  # the whole picture is let go

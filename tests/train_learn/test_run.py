@@ -18,14 +18,15 @@ pytest.importorskip("onnxscript")
 
 
 from edge.errors import CatalogError, OptionError
-from export.artefact import export_run, run_catalog, target_files
+from export.artefact import export_run, target_files
+from train.data.catalog import read_catalog
 from train.data.pictures import LABELS, Catalog
 from train.data.split import split_catalog
-from train.data.table import read_catalog
 from train.learn import run as runs
-from train.learn.dataloaders import PictureCache, leave_out_broken
+from train.learn.examples import PictureCache, skip_broken
 from train.learn.recipe import Recipe
 from train.learn.run import Run, read_run, train_run
+from train.learn.run_folder import run_catalog
 
 
 class Untrained:
@@ -75,14 +76,14 @@ def train(path: Path, out: Path, seed: int = 1) -> Catalog:
     """A run on the pictures in ``path``, as the command makes one; ``seed`` chooses the parts."""
     catalog = read_catalog(path)
     split = split_catalog(catalog, seed)
-    catalog, split = leave_out_broken(catalog, split, PictureCache(), lambda items, words: iter(items))
+    catalog, split = skip_broken(catalog, split, PictureCache(), lambda items, words: iter(items))
     train_run(catalog, split, out, Recipe(pretrained=False))
     return catalog
 
 
 def files(run: Run, given: Path | None = None) -> set[str]:
     """The pictures an export would use, without their folder."""
-    catalog = run_catalog(run, given, {})
+    catalog = run_catalog(run.settings, given, {})
     parts = run.split(catalog)
     assert all(parts.values())
     return {picture.file.relative_to(catalog.root).as_posix() for part in parts.values() for picture in part}
@@ -105,7 +106,7 @@ def test_changed_pictures_are_refused_until_the_run_is_trained_again(pictures: P
     assert files(read_run(run)) == names(after) == names(before) | {"no_bear/camera0/new.jpg"}
 
     (pictures / "no_bear/camera0/new.jpg").unlink()
-    with pytest.raises(CatalogError, match=r"changed since .*run was trained \(it knew 21 pictures, 20 of them are"):
+    with pytest.raises(CatalogError, match=r"changed since .*run was trained \(it had 21 pictures, 20 of them are"):
         files(read_run(run))
     put(pictures / "no_bear/camera0/new.jpg", 5).write_bytes(b"another size")
     with pytest.raises(CatalogError, match=r"changed since .*run was trained"):
@@ -168,10 +169,10 @@ def test_moved_pictures_are_found_with_data_whatever_the_folder_is_called(pictur
     before = train(pictures, tmp_path / "run")
     moved = pictures.rename(tmp_path / "backup")
     run = read_run(tmp_path / "run")
-    with pytest.raises(CatalogError, match="say where they lie with --data"):
+    with pytest.raises(CatalogError, match="give their folder with --data"):
         files(run)
     assert files(run, moved) == names(before)
-    [source] = {picture.source for picture in run_catalog(run, moved, {}).pictures}
+    [source] = {picture.source for picture in run_catalog(run.settings, moved, {}).pictures}
     assert source == "pictures"
 
 
@@ -210,7 +211,7 @@ def test_a_broken_picture_may_be_deleted_or_mended_after_the_training(pictures: 
 def test_damaged_settings_are_a_sentence(pictures: Path, tmp_path: Path, text: str) -> None:
     train(pictures, tmp_path / "run")
     (tmp_path / "run/settings.json").write_text(text)
-    with pytest.raises(CatalogError, match="not the settings of a run"):
+    with pytest.raises(CatalogError, match=r"damaged, (not a run's settings\.json|its recipe cannot be read)"):
         read_run(tmp_path / "run")
 
 

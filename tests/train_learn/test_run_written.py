@@ -21,9 +21,9 @@ pytest.importorskip("fastai")
 
 
 from edge.errors import CatalogError, OptionError
+from train.data.catalog import read_catalog
 from train.data.pictures import LABELS
 from train.data.split import Split, split_catalog
-from train.data.table import read_catalog
 from train.learn import run as runs
 from train.learn.recipe import Recipe
 from train.learn.run import FILES, make_folder, read_run, train_run
@@ -125,13 +125,15 @@ def test_whichever_file_finds_no_room_the_older_run_stays(
         sync(number)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OptionError, match=rf"{file}\.part: cannot be written \(No space left on device\); make room"):
+    with pytest.raises(
+        OptionError, match=rf"{file}\.part: cannot be written \(No space left on device\); free some space"
+    ):
         train(pictures, run, 2)
     assert held(run) == before
 
 
 def test_a_new_run_that_finds_no_room_leaves_an_empty_folder(pictures: Path, tmp_path: Path) -> None:
-    with no_room(NO_ROOM), pytest.raises(OptionError, match="make room, and train again"):
+    with no_room(NO_ROOM), pytest.raises(OptionError, match="free some space, and train again"):
         train(pictures, tmp_path / "run", 1)
     assert held(tmp_path / "run") == {}
 
@@ -155,7 +157,7 @@ def test_an_end_between_two_files_is_noticed(
         patched.setattr(Path, "replace", ended)
         with pytest.raises(KeyboardInterrupt):
             train(pictures, run, 2)
-    with pytest.raises(CatalogError, match="two different runs, as when a training over an older run was broken off"):
+    with pytest.raises(CatalogError, match="two different runs, as after an interrupted training over an older run"):
         read_run(run)
     train(pictures, run, 2)
     assert read_run(run).recipe.seed == 2

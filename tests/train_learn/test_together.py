@@ -30,11 +30,11 @@ from edge.detect import classifier
 from edge.errors import OptionError
 from train.data.pictures import Picture
 from train.learn import session as sessions
-from train.learn.dataloaders import PictureCache
+from train.learn.distributed import end_processes, processes, rank, run_on_first, together
+from train.learn.examples import PictureCache
 from train.learn.hard_negatives import Mined
-from train.learn.learner import end_processes, of_first, processes, rank, together
 from train.learn.recipe import Recipe
-from train.learn.unfinished import Begun
+from train.learn.unfinished import StartedTraining
 
 ITEMS, BATCH, EPOCHS = 32, 4, 2
 BOTH = pytest.mark.slow
@@ -89,8 +89,8 @@ def mined(folder: Path) -> list[list[str]]:
     patched.setattr(sessions, "mine", mine)
     patched.setattr(classifier, "load", lambda: SimpleNamespace(name="bear"))
     catalog: Any = None
-    begun = Begun("", {}, [], [], None, [], None, False, "")
-    session = sessions.Session(catalog, {"tune": [], "test": []}, folder, None, {}, PictureCache(), begun)
+    started = StartedTraining("", {}, [], [], None, [], None, False, "")
+    session = sessions.Session(catalog, {"tune": [], "test": []}, folder, None, {}, PictureCache(), started)
     session.mine([folder], Recipe())
     return [[row.file.name, row.label] for row in session.more]
 
@@ -102,7 +102,7 @@ def mistake() -> str:
         raise OptionError(f"process {rank()} found no picture")
 
     try:
-        of_first(wrong, cpu=True)
+        run_on_first(wrong, cpu=True)
     except OptionError as error:
         return str(error)
     return ""
@@ -185,7 +185,7 @@ def test_no_thread_of_the_talk_is_left_when_python_ends(both: tuple[Path, list[d
 def test_one_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert processes() == 1
-    assert of_first(lambda: 5, cpu=True) == 5
+    assert run_on_first(lambda: 5, cpu=True) == 5
     end_processes()
 
 

@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from edge.detect.tracker import iou
-from train.metrics import auc, false_alarm_bound, hanley_mcneil, sign_flips, wilson
+from train.metrics.paired import sign_flips
+from train.metrics.rates import auc, false_alarm_bound, hanley_mcneil, wilson
 
 
 @pytest.mark.parametrize(

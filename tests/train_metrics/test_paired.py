@@ -7,19 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.metrics import (
-    Z95,
+from train.metrics.paired import (
     Pair,
     auc_difference,
-    bootstrap,
-    mean_recall,
     mean_recall_difference,
-    mean_recalls,
     rate_difference,
     recall_difference,
     score_difference,
-    threshold_at,
 )
+from train.metrics.rates import Z95
+from train.metrics.recall import bootstrap, mean_recall, mean_recalls, threshold_at
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.metrics import BINS, Reliability, reliability
+from train.metrics.reliability import BINS, Reliability, reliability
 
 
 def error(scores: NDArray[np.float64], bears: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Reliability:
@@ -20,7 +20,7 @@ def test_by_hand() -> None:
     found = error(scores, bears, np.arange(20))
     assert found.plain == pytest.approx(0.2)
     assert found.counts == (10, 10)
-    assert found.was == pytest.approx((0.1, 0.5))
+    assert found.observed == pytest.approx((0.1, 0.5))
     # Ten draws of 0.9: the mean distance from nine is 2 sum over k of max(k - 9, 0) P(k), all of it at k = 10.
     assert found.expected == pytest.approx(2 * 0.9**10 / 10, abs=0.01)
     assert found.low <= found.error <= found.plain <= found.high

@@ -15,8 +15,8 @@ from fastai.vision.widgets import ImageClassifierCleaner
 
 from edge.errors import CatalogError, OptionError
 from tests.helpers.trained_world import fresh_run
+from train.data.catalog import read_catalog
 from train.data.decisions import KEEP, append_decisions, decide, live, read_decisions
-from train.data.table import read_catalog
 from train.notebooks.cleaner import Labels, example_of
 from train.notebooks.practice import MISFILED
 
@@ -78,12 +78,12 @@ def test_writing_makes_decisions_of_what_is_chosen_and_moves_nothing(
     wrong, blurred, right = (
         choose(labels, cleaner, number, choice) for number, choice in enumerate(("bear_any", DELETE_IT, "no_bear"))
     )
-    assert labels.write(cleaner).startswith("Written: 1 keep, 1 relabel, 1 delete. 3 decisions hold")
+    assert labels.write(cleaner).startswith("Written: 1 keep, 1 relabel, 1 delete. 3 decisions in force")
     cleaner.dd_ds.value = "Valid"
     cleaner.dd_cats.value = "brown_bear"
     none = choose(labels, cleaner, 0, "no_bear")
-    assert labels.write(cleaner).startswith("Written: 1 relabel. 4 decisions hold")
-    assert labels.write(cleaner).startswith("Written: nothing new. 4 decisions hold")
+    assert labels.write(cleaner).startswith("Written: 1 relabel. 4 decisions in force")
+    assert labels.write(cleaner).startswith("Written: nothing new. 4 decisions in force")
     expected = {wrong: "relabel bear_any", blurred: "delete", right: "keep no_bear", none: "relabel no_bear"}
     assert held(labels) == expected
     assert {file: file.read_bytes() for file in root.rglob("*.jpg")} == before
@@ -165,7 +165,7 @@ def test_a_picture_that_was_replaced_or_went_since_is_passed_over(
     said = labels.write(cleaner)
     assert cleaner.fns[0].name in said
     assert cleaner.fns[1].name in said
-    assert "Passed over" in said
+    assert "Skipped" in said
     assert held(labels) == {stays: "delete"}
 
 

@@ -53,8 +53,8 @@ def test_clean_writes_what_was_chosen_lists_it_and_takes_it_back(run: Path, tmp_
     undo.source = undo.source.replace("# labels.undo()", "labels.undo()", 1)
     done = run_notebook(notebook, tmp_path)
     assert "Traceback" not in told(done)
-    assert "Written: 1 relabel, 1 delete. 2 decisions hold" in result_of(done, "before another label")
-    assert "Written: 1 delete. 3 decisions hold" in told(done)
+    assert "Written: 1 relabel, 1 delete. 2 decisions in force" in result_of(done, "before another label")
+    assert "Written: 1 delete. 3 decisions in force" in told(done)
     assert "brown_bear/" in result_of(done, "labels.decisions()")
     assert "Taken back: brown_bear/" in result_of(done, "labels.undo()")
     assert sorted(row.decision for row in read_decisions(root)) == ["delete", "delete", "relabel", "undo"]

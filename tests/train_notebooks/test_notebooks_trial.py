@@ -154,31 +154,31 @@ def send(app: Any, data: bytes, name: str, parts: int = 1, skip: int = -1) -> No
     for number in range(parts):
         if number != skip:
             content = {"kind": "part", "name": name, "number": number, "parts": parts}
-            app.input._heard(app.input, content, [memoryview(data[number * size : (number + 1) * size])])
+            app.input._receive(app.input, content, [memoryview(data[number * size : (number + 1) * size])])
 
 
 def test_a_file_may_come_in_parts_and_half_of_one_is_forgotten(app: Any) -> None:
     send(app, coded(BEAR), "half.jpg", parts=3, skip=1)
-    assert app.told.value == ""
+    assert app.output.value == ""
     send(app, coded(BEAR), "bear.jpg", parts=3)
-    assert "I see: brown bear." in app.told.value
+    assert "I see: brown bear." in app.output.value
 
 
 def test_a_refusal_takes_the_answers_place_and_the_next_picture_its(app: Any) -> None:
     send(app, b"text", "notes.txt")
-    assert "notes.txt: this is no picture" in app.told.value
-    app.input._heard(app.input, {"kind": "too large", "name": "film.mov", "bytes": 900_000_000}, [])
-    assert "film.mov: 900 MB is too large" in app.told.value
+    assert "notes.txt: this is no picture" in app.output.value
+    app.input._receive(app.input, {"kind": "too large", "name": "film.mov", "bytes": 900_000_000}, [])
+    assert "film.mov: 900 MB is too large" in app.output.value
     send(app, coded(BEAR), "bear.jpg")
-    assert "too large" not in app.told.value
+    assert "too large" not in app.output.value
     assert app.input.max_bytes == MAX_BYTES
 
 
 def test_a_fault_of_ours_is_a_sentence_too(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.notebooks.trial.judge", lambda *_: 1 / 0)
     send(app, coded(BEAR), "bear.jpg")
-    assert "our fault" in app.told.value
-    assert "Traceback" not in app.told.value
+    assert "our fault" in app.output.value
+    assert "Traceback" not in app.output.value
 
 
 def test_a_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import tempfile
@@ -28,30 +27,30 @@ def clean(
         Path | None,
         typer.Option("--out", "-o", help="The page to write (clean.html); with --retrain the new run (RUN-cleaned)."),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, max=2000, help="At most so many pictures, the worst first.")] = TOP,
+    top: Annotated[int, typer.Option(min=1, max=2000, help="Number of pictures at most, the worst first.")] = TOP,
     serve: Annotated[
         bool, typer.Option("--serve", help="Open the page on this machine and write each decision at once.")
     ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="For --serve; 0 takes a free one.")] = 0,
     apply: Annotated[
         Path | None,
-        typer.Option("--apply", help="Take a page's decisions.csv into the catalogue."),
+        typer.Option("--apply", help="Add a page's decisions.csv to the catalogue."),
     ] = None,
     undo: Annotated[
         str | None, typer.Option("--undo", help="Take back the decision about a FILE, the `last` one, or `all`.")
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Print the decisions that hold, as CSV.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Print the decisions in force, as CSV.")] = False,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train again on the decided labels and say what changed.")
+        bool, typer.Option("--retrain", help="Train again on the decided labels and print the changes.")
     ] = False,
-    data: Annotated[Path | None, typer.Option(help="Where the run's pictures lie, if they moved.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The folder of the run's pictures, if they moved.")] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="For --retrain: ImageNet weights, where they are not in the usual place.")
+        Path | None, typer.Option(help="For --retrain: ImageNet weights, if they are not in the default place.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="With --retrain: replace a run that is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --retrain: replace an existing run.")] = False,
 ) -> None:
-    """Find pictures whose labels look wrong, decide them one by one, and train again.
+    """Find pictures with probably wrong labels, decide them one by one, and train again.
 
     Writes a page with the labels that the model doubts most: bears among the pictures without bears first. Open
     it, decide with the keys K (keep), R (relabel), D (delete) and U (undo), save decisions.csv and give it to
@@ -63,7 +62,7 @@ def clean(
     }  # fmt: skip
     named = [name for name, given in chosen.items() if given]
     if len(named) > 1:
-        raise OptionError(f"{named[0]} and {named[1]} are two things; do one after the other")
+        raise OptionError(f"{named[0]} and {named[1]} cannot be combined; do one after the other")
     from train.learn.run_folder import open_run_folder
 
     place = open_run_folder(run, data)
@@ -84,10 +83,10 @@ def clean(
 
 
 def _find(place: RunFolder, top: int) -> list[Suspect]:
-    """Find the labels most in doubt among those without a decision."""
+    """Find the labels that are most probably wrong, among those without a decision."""
     if find_spec("cleanlab") is None:
         raise MissingExtraError(
-            f"`bear-alarm clean` needs cleanlab, which a device goes without; run: {extra('train')}"
+            f"`bear-alarm clean` needs cleanlab, which is not part of the device's install; run: {extra('train')}"
         )
     from train.learn.threads import wait_asleep
 
@@ -95,7 +94,8 @@ def _find(place: RunFolder, top: int) -> list[Suspect]:
     import numpy as np
 
     from edge.cli.progress import track
-    from train.clean.suspects import CACHE, embed, find_suspects
+    from train.clean.embeddings import CACHE, embed
+    from train.clean.suspects import find_suspects
     from train.data.decisions import live, match, read_decisions
     from train.learn.run import read_run
 
@@ -109,13 +109,13 @@ def _find(place: RunFolder, top: int) -> list[Suspect]:
     flagged = sum(suspect.flagged for suspect in suspects)
     _say(
         f"{len(embedded.pictures)} pictures, {len(decided)} decided before; "
-        f"{len(suspects)} shown, {flagged} of them probably wrong; by kind, some of two: {_counts(suspects)}"
+        f"{len(suspects)} shown, {flagged} of them probably wrong; by reason, some with two: {_counts(suspects)}"
     )
     return suspects
 
 
 def _writable(out: Path) -> Path:
-    """Check that the page can be written: that should not show after the work. Raises OptionError."""
+    """Check before the work that the page can be written. Raises OptionError."""
     if out.is_dir():
         raise OptionError(f"{out}: is a folder; give --out the name of a file, such as {out / 'clean.html'}")
     try:
@@ -165,9 +165,9 @@ def _apply(place: RunFolder, file: Path) -> None:
     new = append_decisions(place.root, about)
     kinds = [f"{sum(row.decision == kind for row in new)} {kind}" for kind in KINDS if kind != UNDO]
     taken_back = sum(row.decision == UNDO for row in new)
-    _say(f"Taken: {', '.join(kinds)}, {taken_back} undone; {len(about) - len(new)} were there already")
+    _say(f"Added: {', '.join(kinds)}, {taken_back} undone; {len(about) - len(new)} were in it already")
     if len(about) < len(given):
-        _say(f"{len(given) - len(about)} passed over: their pictures are gone, changed, or in another folder")
+        _say(f"{len(given) - len(about)} skipped: their pictures are gone, changed, or in another folder")
     _say(f"{_held(place)}; next: bear-alarm clean {place.run} --retrain")
 
 
@@ -182,10 +182,9 @@ def _undo(place: RunFolder, what: str) -> None:
 
 def _list(place: RunFolder) -> None:
     from train.data.decisions import COLUMNS, as_row, live, read_decisions
+    from train.data.table import csv_bytes
 
-    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(as_row(row) for row in live(read_decisions(place.root)))
+    sys.stdout.write(csv_bytes(COLUMNS, map(as_row, live(read_decisions(place.root)))).decode())
     _say(_held(place))
 
 
@@ -193,7 +192,7 @@ def _retrain(place: RunFolder, out: Path, weights: Path | None, *, as_json: bool
     from train.clean.changes import check_retrain
     from train.learn.threads import wait_asleep
 
-    check_retrain(place, out, force=force)  # before the seconds that torch takes
+    check_retrain(place, out, force=force)  # before torch loads
     wait_asleep()
     from edge.cli.progress import track
     from train.clean.retrain import retrain, table
@@ -205,7 +204,7 @@ def _retrain(place: RunFolder, out: Path, weights: Path | None, *, as_json: bool
     print(f"On {report['tuning_pictures']} tuning pictures, labelled as decided, per cent:")
     for name, before, after in (("", "before", "after"), *table(report)):
         print(f"  {name:<36}{before:>8}{after:>8}")
-    _say("One training each: from seed to seed such figures swing by a point or two.")
+    _say("One training each: from seed to seed such figures differ by a point or two.")
     _say(f"Next: bear-alarm export {out} --out bear.onnx")
 
 
@@ -221,7 +220,7 @@ def _held(place: RunFolder) -> str:
 
     held: list[Any] = live(read_decisions(place.root))
     counts = [f"{sum(row.decision == kind for row in held)} {kind}" for kind in KINDS if kind != UNDO]
-    return f"{len(held)} decisions hold: {', '.join(counts)}"
+    return f"{len(held)} decisions in force: {', '.join(counts)}"
 
 
 def _say(words: str) -> None:

@@ -1,4 +1,4 @@
-"""The page on which labels are decided: one HTML file with everything inside, opened from the disk or served."""
+"""The page to decide labels on: one self-contained HTML file, opened from the disk or served on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import Any
 from edge.errors import BearAlarmError, OptionError, PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE
-from train.clean.suspects import REASONS, Suspect, viewed
+from train.clean.embeddings import largest_box
+from train.clean.suspects import REASONS, Suspect
 from train.data.decisions import Decision, append_decisions, as_row, from_row, read_decisions
 from train.data.pictures import TRAINING_LABELS, Picture, name_inside
 from train.pages import data_uri, render, resized
@@ -24,12 +25,12 @@ QUALITY = 72
 
 
 def page_rows(suspects: Sequence[Suspect], root: Path) -> list[dict[str, Any]]:
-    """Collect what the page shows of each picture, ready for JSON; the thumbnails are data URIs."""
+    """Collect the page's data of each picture, ready for JSON; thumbnails are data URIs."""
     return [row for suspect in suspects if (row := _row(suspect, root))]
 
 
 def page(rows: Sequence[dict[str, Any]], run: str, *, served: bool = False, decisions: Iterable[Decision] = ()) -> str:
-    """Write the page's HTML. ``run`` names the run and its pictures: what a browser keeps is kept under that name."""
+    """Write the page's HTML. ``run`` names the run and its pictures: a browser stores decisions under that name."""
     data = {
         "rows": rows,
         "labels": TRAINING_LABELS,
@@ -49,7 +50,7 @@ def thumbnail(file: Path) -> str:
 
 def _row(suspect: Suspect, root: Path) -> dict[str, Any] | None:
     picture = suspect.picture
-    box = viewed(picture)
+    box = largest_box(picture)
     try:
         return {
             "file": _name(picture, root),
@@ -63,14 +64,14 @@ def _row(suspect: Suspect, root: Path) -> dict[str, Any] | None:
             "source": picture.source,
             "thumb": thumbnail(picture.file),
             "box": None if box == WHOLE else box,
-            "twin": suspect.twin
+            "twin": suspect.duplicate
             and {
-                "file": _name(suspect.twin, root),
-                "label": suspect.twin.label,
-                "thumb": thumbnail(suspect.twin.file),
+                "file": _name(suspect.duplicate, root),
+                "label": suspect.duplicate.label,
+                "thumb": thumbnail(suspect.duplicate.file),
             },
         }
-    except (PictureError, OSError):  # gone since it was looked at
+    except (PictureError, OSError):  # gone since it was read
         return None
 
 
@@ -78,31 +79,28 @@ def _name(picture: Picture, root: Path) -> str:
     return name_inside(picture.file, root) or str(picture.file)
 
 
-# The page on this machine only: a loopback server that writes each decision at once.
-
-
 LOOPBACK = "127.0.0.1"
 MAX_BYTES = 64 * 1024  # of one decision
 PLAIN = "text/plain; charset=utf-8"
-QUIET_S = 30.0  # a connection that says nothing is closed
+QUIET_S = 30.0  # until a silent connection is closed
 
 
 class Review:
-    """Rows that the server shows, and the table in which they are decided."""
+    """The page's rows, and the table of their decisions."""
 
     def __init__(self, rows: Sequence[dict[str, Any]], root: Path, run: str):
         self.rows, self.root, self.run = rows, root, run
         self._about = {(row["file"], row["sha256"]): row for row in rows}
 
     def html(self) -> str:
-        """Write the page with what has been decided by now."""
+        """Write the page with the present decisions."""
         shown = [row for row in read_decisions(self.root) if row.key in self._about]
         return page(self.rows, self.run, served=True, decisions=shown)
 
     def take(self, given: object) -> None:
         """Write one decision of the page.
 
-        Raises ValueError or KeyError where it makes no sense, BearAlarmError where it cannot be written now.
+        Raises ValueError or KeyError if it is invalid, BearAlarmError if it cannot be written now.
         """
         if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
             raise ValueError("a decision is an object of strings")
@@ -116,23 +114,23 @@ class Review:
 
 
 def open_server(review: Review, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
-    """Open a server on the loopback address; return it and the page's URL, whose token it asks for.
+    """Open a server on the loopback address; return it and the page's URL, which has a secret token.
 
-    Raises OptionError when the port is taken.
+    Raises OptionError if the port is taken.
     """
     token = secrets.token_urlsafe(16)
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), _handler(review, token))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise OptionError(f"port {port} cannot be served on ({reason}); choose another --port, or none") from None
+        raise OptionError(f"port {port} cannot be used ({reason}); choose another --port, or none") from None
     server.daemon_threads = True
     return server, f"http://{LOOPBACK}:{server.server_address[1]}/{token}/"
 
 
 def _handler(review: Review, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        """GET the page, POST a decision; only for this machine's own browser that knows the token."""
+        """Serve the page (GET) and take decisions (POST), only for a browser on this machine with the token."""
 
         timeout = QUIET_S
 
@@ -155,14 +153,14 @@ def _handler(review: Review, token: str) -> type[BaseHTTPRequestHandler]:
                 self._answer(lambda: self._take(self.rfile.read(int(length))))
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Write no line for each request: the table says what was decided."""
+            """Log no requests: the table has the decisions."""
 
         def _take(self, body: bytes) -> str:
             review.take(json.loads(body))
             return "written"
 
         def _mine(self, path: str) -> bool:
-            """Return True if the request knows the token and names this server, not a name that leads here."""
+            """Return True if the request has the token and this server's own address as its host."""
             if self.headers.get("Host") in self._hosts() and secrets.compare_digest(
                 self.path.partition("?")[0].encode(), path.encode()
             ):
@@ -177,7 +175,7 @@ def _handler(review: Review, token: str) -> type[BaseHTTPRequestHandler]:
         def _answer(
             self, work: Callable[[], str], kind: str = PLAIN, failed: HTTPStatus = HTTPStatus.INSUFFICIENT_STORAGE
         ) -> None:
-            """Send what ``work`` gives; ``failed`` where the table cannot be used now, 400 where it makes no sense."""
+            """Send the result of ``work``; ``failed`` if the table cannot be used now, 400 for an invalid decision."""
             try:
                 status, text = HTTPStatus.OK, work()
             except BearAlarmError as error:

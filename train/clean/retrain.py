@@ -1,4 +1,4 @@
-"""Train again on the decided labels, with the run's own recipe and parts, and say what changed."""
+"""Train again on the decided labels, with the run's recipe and parts, and report the changes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from edge.files import replace_whole
 from train.clean.changes import check_retrain, words
 from train.data.pictures import SPLITS, Catalog, Picture, table_digest
 from train.data.split import Split, complete, read_split
-from train.learn.dataloaders import PictureCache, Track, leave_out_broken
-from train.learn.hard_negatives import FOLDER, kept_crops, remembered
-from train.learn.learner import Progress
+from train.learn.callbacks import Progress
+from train.learn.examples import PictureCache, Track, skip_broken
+from train.learn.hard_negatives import FOLDER, from_notes, kept_crops
 from train.learn.run import ask_tune, make_folder, measure, read_run, train_run
 from train.learn.run_folder import RunFolder
 
@@ -35,17 +35,17 @@ def retrain(
     force: bool = False,
     weights: Path | None = None,
 ) -> dict[str, Any]:
-    """Train into ``out`` and return what changed, with both networks' figures on the same decided tuning pictures.
+    """Train into ``out``; return the changes, and both networks' figures on the same decided tuning pictures.
 
-    Raises OptionError where nothing was decided or ``out`` holds a run, CatalogError where the pictures left
-    cannot be trained on.
+    Raises OptionError if there are no changes or ``out`` has a run, CatalogError if the remaining pictures cannot be
+    trained on.
     """
     change = check_retrain(place, out, force=force)
     old = read_run(place.run)
     catalog, split = _parts(place)
     cache = PictureCache()
     make_folder(out)
-    catalog, split = leave_out_broken(catalog, split, cache, track)
+    catalog, split = skip_broken(catalog, split, cache, track)
     more = _hard_negatives(place, out)
     say(f"{words(change)}; training {out} with the recipe of {place.run} on {len(split['train'])} pictures")
     after = train_run(
@@ -60,7 +60,7 @@ def retrain(
         cache=cache,
         more=more,
     )
-    with tempfile.TemporaryDirectory() as scratch:  # its plots are not asked for
+    with tempfile.TemporaryDirectory() as scratch:  # for its plots, which are not needed
         seen = ask_tune(old.net, old.backbone, split["tune"], old.recipe, track)
         before = measure(seen, old.recipe, Path(scratch))
     report = {
@@ -96,7 +96,7 @@ def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parts(place: RunFolder) -> tuple[Catalog, Split]:
-    """Split the decided pictures. Raises CatalogError where one has no bears left, or no others."""
+    """Split the decided pictures. Raises CatalogError if a part has no bears left, or no others."""
     split = read_split(place.catalog, place.run / "split.csv")
     if not complete(split):
         lacking = next(part for part in SPLITS if not complete({part: split[part]}))
@@ -112,11 +112,13 @@ def _parts(place: RunFolder) -> tuple[Catalog, Split]:
 
 
 def _hard_negatives(place: RunFolder, out: Path) -> list[Picture]:
-    """Copy the crops the run found hard into the new run's folder, as pictures to train on."""
-    told = place.settings.get("hard_negatives", [])
-    notes, many = (told, len(told)) if isinstance(told, list) else ([], int(told))  # once it was how many there are
-    rows = remembered(notes, place.run / FOLDER)
+    """Copy the run's hard negatives into the new run's folder, and return their rows."""
+    found = place.settings.get("hard_negatives", [])
+    notes, many = (found, len(found)) if isinstance(found, list) else ([], int(found))  # older runs have their number
+    rows = from_notes(notes, place.run / FOLDER)
     if len(rows) < many:
         gone = many - len(rows)
-        log.warning("%s: %d of %d hard negatives are gone; it goes without them", place.run / FOLDER, gone, many)
+        log.warning(
+            "%s: %d of %d hard negatives are gone; training continues without them", place.run / FOLDER, gone, many
+        )
     return kept_crops(rows, out)

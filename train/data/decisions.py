@@ -1,7 +1,7 @@
 """Decisions about labels: an append-only table beside the pictures. Needs no torch.
 
-A decision belongs to a picture (its bytes), not to a name: a file that was replaced is judged again, a file that was
-renamed keeps its decision. No picture is ever moved or deleted; ``read_catalog`` applies the decisions.
+A decision belongs to a picture's bytes, not to a name: a renamed file keeps its decision, a replaced one has none. No
+picture is moved or deleted; ``read_catalog`` applies the decisions.
 """
 
 from __future__ import annotations
@@ -25,19 +25,17 @@ from edge.errors import CatalogError, OptionError
 from edge.files import try_lock, unlock
 from train.data.pictures import TRAINING_LABELS, Picture, is_bear, name_inside
 
-# The file under ``train.data.decisions``: a CSV table that only grows.
-#
-# Whole after a power cut, safe with two writers.
+# The file: a CSV table that only grows, complete after a power cut, and safe with two writers.
 
 
 T = TypeVar("T")
-WAIT_S = 10.0  # how long another writer is waited for; a row takes milliseconds
+WAIT_S = 10.0  # for another writer; a row takes milliseconds
 
 
 def read_rows(table: Path, columns: Sequence[str], row_of: Callable[[dict[str, str]], T]) -> list[T]:
-    """Return the table's rows. An unfinished last line, as a power cut leaves it, is passed over.
+    """Return the table's rows. An unfinished last line, as after a power cut, is skipped.
 
-    Raises CatalogError with line and reason when another row is damaged, or columns are missing.
+    Raises CatalogError with line and reason if another row is damaged, or columns are missing.
     """
     try:
         return _parse(table, table.read_bytes(), columns, row_of)[0]
@@ -52,14 +50,14 @@ def append_rows(
     row_of: Callable[[dict[str, str]], T],
     to_row: Callable[[T], Sequence[str]],
 ) -> list[T]:
-    """Add the rows that are not in the table yet, in one write brought to the disk, and return them.
+    """Add the rows that are not in the table yet, in one write to the disk, and return them.
 
-    Where they cannot be written, none of them is in it. Raises OptionError when it cannot be written, CatalogError
-    when it is damaged.
+    If that fails, none of them is in it. Raises OptionError if the table cannot be written, CatalogError if it is
+    damaged.
     """
     try:
-        # Without a buffer: what could not be written would be written after all when the file is closed.
-        with table.open("a+b", buffering=0) as opened, _alone(opened.fileno(), table):
+        # Without a buffer: closing the file would otherwise write what has failed before.
+        with table.open("a+b", buffering=0) as opened, _locked(opened.fileno(), table):
             opened.seek(0)
             data = opened.read()
             known, whole = _parse(table, data, columns, row_of)
@@ -69,7 +67,7 @@ def append_rows(
                     seen.add(row)
                     new.append(row)
             if whole < len(data):
-                opened.truncate(whole)  # an unfinished line was acknowledged to nobody
+                opened.truncate(whole)  # an unfinished line: its write never succeeded
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
             if not whole:
@@ -78,21 +76,21 @@ def append_rows(
                 text.write("\n")
             writer.writerows(to_row(row) for row in new)
             _write_or_none(opened, text.getvalue().encode("utf-8"), whole)
-    except _LeftError as error:
+    except _PartialWriteError as error:
         raise OptionError(
-            f"{table}: cannot be written ({error}), nor taken back what was; look at its last {len(new)} lines"
+            f"{table}: cannot be written completely ({error}), nor undone; check its last {len(new)} lines"
         ) from None
     except OSError as error:
         raise OptionError(f"{table}: cannot be written ({error.strerror or error}); nothing was decided") from None
     if not whole:
-        _keep_name(table.parent)
+        _sync_folder(table.parent)
     return new
 
 
 def _parse(
     table: Path, data: bytes, columns: Sequence[str], row_of: Callable[[dict[str, str]], T]
 ) -> tuple[list[T], int]:
-    """Return the rows, and how many bytes of ``data`` are whole lines."""
+    """Return the rows, and the number of bytes of ``data`` in whole lines."""
     if not data.strip(b"\r\n\xef\xbb\xbf"):
         return [], 0
     lines = data.splitlines(keepends=True)  # of bytes: at line ends only
@@ -130,7 +128,7 @@ def _parse(
 
 
 class _Counted(Iterator[str]):
-    """Lines as text, and how far they have been read."""
+    """Lines as text, with the position."""
 
     def __init__(self, lines: Sequence[bytes]):
         self._lines, self.lines, self.bytes = lines, 0, 0
@@ -148,12 +146,12 @@ class _Counted(Iterator[str]):
         return line.decode("utf-8-sig" if self.lines == 1 else "utf-8")
 
 
-class _LeftError(Exception):
-    """Failure to take back what was written."""
+class _PartialWriteError(Exception):
+    """A partial write could not be undone."""
 
 
 def _write_or_none(opened: FileIO, data: bytes, whole: int) -> None:
-    """Bring ``data`` to the disk behind the first ``whole`` bytes, or leave those alone. Raises OSError, _LeftError."""
+    """Write ``data`` after the first ``whole`` bytes, completely or not at all. Raises OSError, _PartialWriteError."""
     try:
         while data:
             data = data[opened.write(data) :]
@@ -162,19 +160,19 @@ def _write_or_none(opened: FileIO, data: bytes, whole: int) -> None:
         try:
             opened.truncate(whole)
         except OSError as still:
-            raise _LeftError(still.strerror or str(still)) from error
-        with suppress(OSError):  # the disk refuses this very call; the file's length is right already
+            raise _PartialWriteError(still.strerror or str(still)) from error
+        with suppress(OSError):  # this call may fail too; the file's length is right already
             os.fsync(opened.fileno())
         raise
 
 
 @contextmanager
-def _alone(file: int, table: Path) -> Iterator[None]:
-    """Hold the file's lock. Raises OptionError when another writer holds it for long."""
+def _locked(file: int, table: Path) -> Iterator[None]:
+    """Lock the file. Raises OptionError if another writer has it for long."""
     until = time.monotonic() + WAIT_S
     while not try_lock(file):
         if time.monotonic() >= until:
-            raise OptionError(f"{table}: another program has held it for {WAIT_S:.0f} s; end it and try again")
+            raise OptionError(f"{table}: another program has locked it for {WAIT_S:.0f} s; end it and try again")
         time.sleep(0.01)
     try:
         yield
@@ -182,8 +180,8 @@ def _alone(file: int, table: Path) -> Iterator[None]:
         unlock(file)
 
 
-def _keep_name(folder: Path) -> None:
-    """Bring a new file's name to the disk, where folders can be synchronised."""
+def _sync_folder(folder: Path) -> None:
+    """Write a new file's name to the disk, if the system can synchronise folders."""
     with suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -202,7 +200,7 @@ KINDS = (KEEP, RELABEL, DELETE, UNDO)
 
 @dataclass(frozen=True)
 class Decision:
-    """One row: what was decided about one picture. ``undo`` takes back the last one about the same picture."""
+    """One row: a decision about one picture. ``undo`` takes back the last one about the same picture."""
 
     time: str  # UTC, ISO 8601
     file: str  # relative to the pictures' folder, at the time of the decision
@@ -211,10 +209,10 @@ class Decision:
     decision: str  # one of KINDS
     before: str  # the table's label
     after: str  # the right label: the same for keep, "" for delete
-    by: str = ""  # who or what run
+    by: str = ""  # person or run
 
     def __post_init__(self) -> None:
-        """Check the row. Raises ValueError with the reason if it makes no sense."""
+        """Check the row. Raises ValueError with the reason."""
         if self.decision not in KINDS:
             raise ValueError(f"decision {self.decision!r} is none of {', '.join(KINDS)}")
         if self.decision in (KEEP, RELABEL) and self.after not in TRAINING_LABELS:
@@ -233,9 +231,9 @@ class Decision:
 def decide(
     picture: Picture, root: Path, kind: str, label: str = "", *, by: str = "", before: str | None = None
 ) -> Decision:
-    """Return a decision taken now: ``label`` for relabel; ``before``: the table's label, if not the present.
+    """Make a decision now. ``label``: for relabel; ``before``: the table's label, if it is not the present one.
 
-    Raises ValueError for an unknown kind or label, OSError when the file cannot be read.
+    Raises ValueError for an unknown kind or label, OSError if the file cannot be read.
     """
     after = {RELABEL: label, DELETE: ""}.get(kind, picture.label)
     name = name_inside(picture.file, root) or str(picture.file)
@@ -244,12 +242,12 @@ def decide(
 
 
 def take_back(decision: Decision, *, by: str = "") -> Decision:
-    """Return the row that takes a decision back, now."""
+    """Make the row that takes a decision back, now."""
     return replace(decision, time=now(), decision=UNDO, by=by)
 
 
 def is_about(decision: Decision, root: Path) -> bool:
-    """Return True if the picture it is about is there, under its name and unchanged."""
+    """Return True if the decision's picture is there, under its name and unchanged."""
     file = root / decision.file
     try:
         return file.stat().st_size == decision.size and digest_of(file) == decision.sha256
@@ -263,37 +261,37 @@ def now() -> str:
 
 
 def digest_of(file: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def read_decisions(root: Path) -> list[Decision]:
-    """Return every row of the table in ``root``, in order; none where there is no table.
+    """Return every row of the table in ``root``, in order; none if there is no table.
 
-    Raises CatalogError with line and reason when a row is damaged.
+    Raises CatalogError with line and reason if a row is damaged.
     """
     return read_table(root / TABLE) if (root / TABLE).exists() else []
 
 
 def read_table(table: Path) -> list[Decision]:
-    """Return every row of a table of decisions, such as the one a page hands out. Raises CatalogError."""
+    """Return every row of a table of decisions, such as one that a page has saved. Raises CatalogError."""
     return read_rows(table, COLUMNS, from_row)
 
 
 def append_decisions(root: Path, decisions: Iterable[Decision]) -> list[Decision]:
-    """Add decisions to the table in ``root``, on the disk when this returns; returns those that were not there yet.
+    """Add decisions to the table in ``root``, synchronously; return those that were not in it yet.
 
-    Two writers wait for each other. Raises OptionError when the table cannot be written, CatalogError when it is
+    Two writers wait for each other. Raises OptionError if the table cannot be written, CatalogError if it is
     damaged.
     """
     return append_rows(root / TABLE, COLUMNS, decisions, from_row, _to_row)
 
 
 def live(rows: Iterable[Decision]) -> list[Decision]:
-    """Return the decisions that hold, oldest first: the last one about each picture, after what was taken back.
+    """Return the decisions in force, oldest first: the last one about each picture that was not taken back.
 
-    ``before`` is the table's label, also where a picture was decided again.
+    ``before`` is the table's label, also for a picture with several decisions.
     """
     stacks: dict[tuple[str, str], list[tuple[int, Decision]]] = defaultdict(list)
     for number, row in enumerate(rows):
@@ -308,10 +306,10 @@ def live(rows: Iterable[Decision]) -> list[Decision]:
 def match(
     pictures: Sequence[Picture], root: Path, decisions: Sequence[Decision]
 ) -> tuple[dict[Picture, Decision], list[Decision]]:
-    """Return which decision each picture has, and the decisions that no picture is there for.
+    """Return the decision of each picture, and the decisions without a picture.
 
-    The file of that name, while it holds that picture and has the label it had; else files of other names that
-    hold it. Only files as large as a decided one are read.
+    A decision is for the file of its name, if bytes and label are unchanged; else for files of other names with the
+    same bytes. Only files of the same size as a decided one are read.
     """
     sizes = {decision.size for decision in decisions}
     by_digest: dict[str, list[Picture]] = defaultdict(list)
@@ -319,7 +317,7 @@ def match(
         try:
             if picture.file.stat().st_size in sizes:
                 by_digest[digest_of(picture.file)].append(picture)
-        except OSError:  # gone or unreadable: reading it says so
+        except OSError:  # gone or unreadable: reported when it is read
             continue
     names = {
         picture: name_inside(picture.file, root) or str(picture.file) for some in by_digest.values() for picture in some
@@ -339,10 +337,10 @@ def match(
 
 
 def decided(pictures: Sequence[Picture], root: Path) -> list[Picture]:
-    """Return the pictures with the decisions of the table in ``root`` applied: relabelled, without the deleted ones.
+    """Apply the decisions of the table in ``root``: return the pictures relabelled, without the deleted ones.
 
-    A picture that is no bear any more loses its bears' boxes. Decisions about files that are gone or changed
-    are passed over with one warning. Raises CatalogError when the table is damaged.
+    A picture that is no longer a bear loses its boxes. Decisions about files that are gone or changed are skipped with
+    one warning. Raises CatalogError if the table is damaged.
     """
     decisions = live(read_decisions(root))
     if not decisions:
@@ -350,8 +348,7 @@ def decided(pictures: Sequence[Picture], root: Path) -> list[Picture]:
     found, gone = match(pictures, root, decisions)
     if gone:
         log.warning(
-            "%s: %d of %d decisions are about pictures that are gone, changed or labelled otherwise since (%s%s); "
-            "they are passed over",
+            "%s: %d of %d decisions are skipped: their pictures are gone, changed or relabelled since (%s%s)",
             root / TABLE, len(gone), len(decisions), gone[0].file, ", …" if len(gone) > 1 else "",
         )  # fmt: skip
     return [after for picture in pictures if (after := _applied(picture, found.get(picture)))]
@@ -367,12 +364,12 @@ def _applied(picture: Picture, decision: Decision | None) -> Picture | None:
 
 
 def from_row(row: Mapping[str, str]) -> Decision:
-    """Return a decision from the columns of its table. Raises ValueError or KeyError where it makes no sense."""
+    """Make a decision of its row. Raises ValueError or KeyError if the row is invalid."""
     return Decision(**{name: row[name] for name in COLUMNS if name != "bytes"}, size=int(row["bytes"]))
 
 
 def as_row(decision: Decision) -> dict[str, str]:
-    """Return the columns of its table."""
+    """Return a decision's row."""
     return {name: str(getattr(decision, "size" if name == "bytes" else name)) for name in COLUMNS}
 
 

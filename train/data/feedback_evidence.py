@@ -1,4 +1,4 @@
-"""One event, or one negative, as its evidence tells it: who saw it, when, how sure, where it went."""
+"""Read the evidence that `watch` has kept: folders, copied cards and archives, which are never unpacked."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ from edge.record.media_store import SAMPLE
 from edge.record.review import REVIEW, Review, parse_review, review_path
 from edge.schema import BoxXYWH, Event
 
-# Where evidence is found: a folder, a card that was copied, or an archive; nothing of an archive is unpacked.
-
-
 EVENT = "event.json"
 MAX_BYTES = 500_000_000  # of one file: a clip has 16 MB of frames at most
 Read = Callable[[str], bytes]
@@ -37,46 +34,48 @@ class Unit:
     """The evidence of one event, or one random negative."""
 
     kind: Literal["event", "negative"]
-    name: str  # where it lies, for people: the event's folder, or the negative's file
+    name: str  # for messages: the event's folder, or the negative's file
     files: frozenset[str]  # names of its files
     _read: Read
 
     def read(self, name: str) -> bytes:
-        """Return what one of its files holds. Raises PictureError where it cannot be read."""
+        """Return the content of one of its files. Raises PictureError if it cannot be read."""
         return self._read(name)
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """All that was found, and folders that could not be looked into, a sentence each."""
+class Evidence:
+    """All units of evidence in a place, and a sentence about each folder that cannot be read."""
 
     units: tuple[Unit, ...]
-    closed: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 @contextmanager
-def open_shelf(path: Path) -> Iterator[Shelf]:
+def open_evidence(path: Path) -> Iterator[Evidence]:
     """Yield the evidence under a folder, or in a zip or tar. Raises OptionError if there is none."""
     if path.is_dir():
-        files, closed = _walk(path)
-        yield _shelf(path, files, lambda name: _file(path / name), closed)
+        files, unreadable = _walk(path)
+        yield _evidence(path, files, lambda name: _file(path / name), unreadable)
     elif not path.exists():
         raise OptionError(f"{path}: no such folder or archive; give the folder that `watch --evidence` wrote into")
     elif zipfile.is_zipfile(path):
         with _opened(path, lambda: zipfile.ZipFile(path)) as zipped:
-            yield _shelf(path, [each.filename for each in zipped.infolist() if not each.is_dir()], _unzip(path, zipped))
+            yield _evidence(
+                path, [each.filename for each in zipped.infolist() if not each.is_dir()], _unzip(path, zipped)
+            )
     elif _is_tar(path):
         with _opened(path, lambda: tarfile.open(path)) as tape:
             try:
                 members = {each.name: each for each in tape if each.isfile()}
             except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
                 raise OptionError(f"{path}: damaged, its end cannot be read ({error}); copy it again") from None
-            yield _shelf(path, list(members), _untar(path, tape, members))
+            yield _evidence(path, list(members), _untar(path, tape, members))
     else:
         raise OptionError(f"{path}: neither a folder nor a zip or tar; give what `events export` or `watch` wrote")
 
 
-def _shelf(path: Path, files: Iterable[str], read: Read, closed: Iterable[str] = ()) -> Shelf:
+def _evidence(path: Path, files: Iterable[str], read: Read, unreadable: Iterable[str] = ()) -> Evidence:
     folders: dict[str, set[str]] = defaultdict(set)
     for file in files:
         folder, _, name = file.rpartition("/")
@@ -87,7 +86,7 @@ def _shelf(path: Path, files: Iterable[str], read: Read, closed: Iterable[str] =
             f"{path}: no evidence in it (neither an {EVENT} nor random negatives); give the folder that "
             "`watch --evidence` wrote into, a copied card, or a zip of `events export`"
         )
-    return Shelf(tuple(units), tuple(closed))
+    return Evidence(tuple(units), tuple(unreadable))
 
 
 def _units(folder: str, names: set[str], read: Read) -> Iterator[Unit]:
@@ -104,18 +103,18 @@ def _units(folder: str, names: set[str], read: Read) -> Iterator[Unit]:
 
 
 def _walk(root: Path) -> tuple[list[str], list[str]]:
-    """Return every file below, without hidden ones (being written or deleted), and what cannot be read."""
+    """Return all files below, without hidden ones (being written or deleted), and the folders that cannot be read."""
     files: list[str] = []
-    closed: list[str] = []
+    unreadable: list[str] = []
 
     def refuse(error: OSError) -> None:
-        closed.append(f"{error.filename}: cannot be looked into ({error.strerror})")
+        unreadable.append(f"{error.filename}: cannot be looked into ({error.strerror})")
 
     for folder, folders, names in os.walk(root, onerror=refuse):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
         files += [(inside / name).as_posix() for name in sorted(names) if not name.startswith(".")]
-    return files, closed
+    return files, unreadable
 
 
 def _file(path: Path) -> bytes:
@@ -172,14 +171,14 @@ def _opened(path: Path, make: Callable[[], Archive]) -> Iterator[Archive]:
         yield archive
 
 
-YEARS = range(1970, 9999)  # a clock that was never set begins in 1970; beyond, there is no day in some time zones
+YEARS = range(1970, 9999)  # an unset clock starts in 1970; after the end some time zones have no day
 _ID = re.compile(r"[\w-]{8,64}", re.ASCII)
 _FOLDER_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[/-](\d{6})-")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A place of an event's way: seconds from the alarm, where, how sure it was a bear there (None: not asked)."""
+    """One step of an event's path: seconds from the alarm, box, and bear probability (None: not scored)."""
 
     at_s: float
     box_xywh: BoxXYWH
@@ -188,29 +187,29 @@ class Step:
 
 @dataclass(frozen=True)
 class Case:
-    """Facts about one unit of evidence."""
+    """The facts of one unit of evidence."""
 
     unit: Unit
-    key: str  # the same wherever the evidence is copied: event=ID or negative=DIGEST
+    key: str  # event=ID or negative=DIGEST: the same for every copy of the evidence
     camera: str
     at: datetime  # UTC, of the alarm
-    label: str  # what the model took it for
+    label: str  # the model's label
     score: float | None  # the highest bear probability
     model: str
     clock_synced: bool | None
     path: tuple[Step, ...] = ()
-    clips: tuple[tuple[str, float], ...] = ()  # file, and its first frame's seconds from the alarm
-    box_xywh: BoxXYWH | None = None  # of a negative: what looked most like a bear
+    clips: tuple[tuple[str, float], ...] = ()  # file, and seconds from the alarm to its first frame
+    box_xywh: BoxXYWH | None = None  # of a negative: the region with the highest score
     review: Review | None = None
 
 
-def open_case(unit: Unit) -> Case | None:
-    """Return the case; None for what is no bear's event. Raises PictureError or OptionError for what cannot be read."""
+def read_case(unit: Unit) -> Case | None:
+    """Read a case; None if it is no bear event. Raises PictureError or OptionError if it cannot be read."""
     return _event(unit) if unit.kind == "event" else _negative(unit)
 
 
 def note_in(data: bytes) -> dict[str, Any]:
-    """Return what ``edge.record.pictures.jpeg`` noted in a JPEG's comment; empty if there is none."""
+    """Return the note that ``edge.record.pictures.jpeg`` wrote in a JPEG's comment; empty if there is none."""
     if data[2:4] != b"\xff\xfe":
         return {}
     try:
@@ -285,7 +284,7 @@ def _review(unit: Unit, name: str) -> Review | None:
 
 
 def _alarmed_at(name: str) -> datetime | None:
-    """Return the alarm's time as the event's folder says it: ``event.json`` has that of the event told last."""
+    """Return the alarm's time by the name of the event's folder: ``event.json`` has the time of the last message."""
     found = _FOLDER_TIME.search(name)
     try:
         at = datetime.strptime("".join(found.groups()), "%Y-%m-%d%H%M%S") if found else None
@@ -316,7 +315,7 @@ def _number(found: Any) -> float:
 
 
 def _time(found: str) -> datetime:
-    """Return a time with its offset as UTC, in years that any time zone has. Raises ValueError, TypeError."""
+    """Return a time with an offset as UTC, in years that every time zone has. Raises ValueError, TypeError."""
     at = datetime.fromisoformat(found)
     if at.year not in YEARS:
         raise ValueError(f"the year of {found} is not within {YEARS.start} to {YEARS.stop - 1}")

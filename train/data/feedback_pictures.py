@@ -1,6 +1,6 @@
-"""The pictures of one case that a model may learn from: the crop, the whole frame, frames of the clip.
+"""Training pictures of one case: the crop, the whole frame, and frames of the clip.
 
-The alarm's own still is never among them: a network would learn the frame that is drawn around every bear.
+The alarm's own still is never used: a network would learn the rectangle that is drawn around every bear.
 """
 
 from __future__ import annotations
@@ -24,70 +24,70 @@ from train.data.feedback_evidence import Case, Step, note_in
 CROP, FULL = "crop.jpg", "full.jpg"
 CONTEXT = 1.1  # the crop's side over the region's longer side, as the classifier sees it
 QUALITY = 92
-SURE = 0.5  # bear probability from which a place of the way surely shows what alarmed
-ALIKE = 3.0  # grey levels of 255, mean difference of 16 x 16 thumbnails: below, two looks are the same
-CANDIDATES = 4  # places of the way looked at for each look that is wanted
-APART_S = 0.2  # a frame shows a place of the way no farther from it than this
+SURE = 0.5  # bear probability from which a step of the path surely shows the animal of the alarm
+ALIKE = 3.0  # mean difference of two 16 x 16 thumbnails in grey levels (0 to 255) below which they are near duplicates
+CANDIDATES = 4  # steps of the path that are decoded for each wanted picture
+APART_S = 0.2  # a frame shows a step of the path if it is at most so far from it
 Problem = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """One picture: a crop of what is there, or a whole frame with its box."""
+class EvidencePicture:
+    """One picture: a crop, or a whole frame with its box."""
 
-    part: str  # crop, full, full-cut, clip-1.50s, frame: unique within a case, and with it always the same picture
+    part: str  # crop, full, full-cut, clip-1.50s, frame: names one picture of the case, always the same
     jpeg: bytes
-    box_xywh: BoxXYWH | None  # where it is, in a whole frame; None: the picture is the crop, or of an empty place
-    score: float | None  # the bear probability there and then
+    box_xywh: BoxXYWH | None  # of a whole frame; None: a crop, or a frame of an empty place
+    score: float | None  # bear probability at that time
     thumb: NDArray[np.float32]  # (16, 16) of the crop
 
 
-def event_looks(case: Case, *, framed: bool, most: int, problem: Problem) -> tuple[list[Look], int]:
-    """At most ``most`` looks at what alarmed, no two alike; and how many more there would have been.
+def event_pictures(case: Case, *, framed: bool, most: int, problem: Problem) -> tuple[list[EvidencePicture], int]:
+    """Return at most ``most`` pictures of an alarm without near duplicates, and the number of pictures skipped.
 
-    ``framed``: as whole frames with boxes where there are any, which is how bears are kept; else as crops, so that
-    boxes stay the bears' own. ``problem`` hears a sentence about each file that is broken.
+    ``framed``: as whole frames with boxes where possible, as bears are kept; else as crops, because boxes are for
+    bears only. ``problem`` is called with a sentence about each broken file.
     """
-    kept: list[Look] = []
+    kept: list[EvidencePicture] = []
     more = 0
-    for look in _candidates(case, framed, most, problem):
-        if len(kept) >= most or any(alike(look, other) for other in kept):
+    for picture in _candidates(case, framed, most, problem):
+        if len(kept) >= most or any(near_duplicate(picture, other) for other in kept):
             more += 1
         else:
-            kept.append(look)
+            kept.append(picture)
     return kept, more
 
 
-def negative_looks(case: Case, box_xywh: BoxXYWH | None, *, framed: bool) -> list[Look]:
-    """Return the looks at a random frame. Raises PictureError if it is broken.
+def negative_pictures(case: Case, box_xywh: BoxXYWH | None, *, framed: bool) -> list[EvidencePicture]:
+    """Return the pictures of a random frame. Raises PictureError if it is broken.
 
-    With a person's box: whole (``framed``) or that box as a crop. Of an empty place: whole, and the part that looked
-    most like a bear.
+    With a reviewer's box: whole (``framed``), or a crop of that box. Of an empty place: whole, and a crop of the
+    region with the highest score.
     """
     name = case.unit.name.rpartition("/")[2]
     data = case.unit.read(name)
     image = decode_picture(data, case.unit.name)
     if box_xywh is not None:
         return [_framed("frame", data, image, box_xywh, None)] if framed else [_cropped("frame", image, box_xywh, None)]
-    looks = [Look("frame", data, None, None, _thumb(image))]
+    pictures = [EvidencePicture("frame", data, None, None, _thumb(image))]
     if case.box_xywh is not None and _side(case.box_xywh, image) >= SMALLEST_SIDE_PX:
         part = _cropped("frame", image, case.box_xywh, case.score)
-        looks += [part] if not alike(part, looks[0]) else []
-    return looks
+        pictures += [part] if not near_duplicate(part, pictures[0]) else []
+    return pictures
 
 
-def alike(one: Look, other: Look) -> bool:
-    """Return True if two looks show the same, but for a breath of wind and the sensor's noise."""
+def near_duplicate(one: EvidencePicture, other: EvidencePicture) -> bool:
+    """Return True if two pictures show the same scene, apart from wind and the sensor's noise."""
     return float(np.abs(one.thumb - other.thumb).mean()) < ALIKE
 
 
-def _candidates(case: Case, framed: bool, most: int, problem: Problem) -> Iterator[Look]:
+def _candidates(case: Case, framed: bool, most: int, problem: Problem) -> Iterator[EvidencePicture]:
     """Yield the best first: the whole frame of a bear, the best crop, then the clip."""
     makers = [_full, _crop] if framed else [_crop, _full]
     for make in makers:
         try:
-            if look := make(case, framed):
-                yield look
+            if picture := make(case, framed):
+                yield picture
         except PictureError as error:
             problem(str(error))
     for name, from_s in case.clips:
@@ -99,17 +99,17 @@ def _candidates(case: Case, framed: bool, most: int, problem: Problem) -> Iterat
             problem(str(error))
 
 
-def _crop(case: Case, _: bool) -> Look | None:
+def _crop(case: Case, _: bool) -> EvidencePicture | None:
     if CROP not in case.unit.files:
         return None
     data = case.unit.read(CROP)
     score = note_in(data).get("score")
     image = decode_picture(data, f"{case.unit.name}/{CROP}")
-    return Look("crop", data, None, score if isinstance(score, float) else None, _thumb(image))
+    return EvidencePicture("crop", data, None, score if isinstance(score, float) else None, _thumb(image))
 
 
-def _full(case: Case, framed: bool) -> Look | None:
-    """Return the whole frame of the alarm. Its box is where the way begins, or the one a person drew."""
+def _full(case: Case, framed: bool) -> EvidencePicture | None:
+    """Return the whole frame of the alarm. Its box is the reviewer's, else the first of the path."""
     begin = case.path[0] if case.path and case.path[0].at_s == 0.0 else None
     drawn = case.review.box_xywh if case.review else None
     box = drawn or (begin.box_xywh if begin else None)
@@ -121,8 +121,8 @@ def _full(case: Case, framed: bool) -> Look | None:
     return _framed("full", data, image, box, score) if framed else _cropped("full", image, box, score)
 
 
-def _clip(case: Case, name: str, from_s: float, framed: bool, most: int) -> Iterator[Look]:
-    """Frames in which it surely was there, spread over the whole way."""
+def _clip(case: Case, name: str, from_s: float, framed: bool, most: int) -> Iterator[EvidencePicture]:
+    """Yield frames that surely show the animal, spread over the whole path."""
     sure = [step for step in case.path if step.bear is not None and step.bear >= SURE]
     steps = [step for step in sure or case.path if step.at_s >= from_s - APART_S]
     wanted = _spread(steps, CANDIDATES * most)
@@ -138,13 +138,11 @@ def _clip(case: Case, name: str, from_s: float, framed: bool, most: int) -> Iter
 
 
 def _frames(data: bytes, times_s: Sequence[float], name: str) -> list[Picture | None]:
-    """Return the frame nearest to each time, None where there is none near. Raises PictureError for a broken clip."""
+    """Return the frame nearest to each time; None if none is near. Raises PictureError for a broken clip."""
     try:
         import av
     except ImportError:
-        raise PictureError(
-            f"{name}: PyAV is missing, so clips are not looked at; run: {pip('install', 'av')}"
-        ) from None
+        raise PictureError(f"{name}: PyAV is missing, so clips are skipped; run: {pip('install', 'av')}") from None
     found: list[Picture | None] = [None] * len(times_s)
     off = [APART_S] * len(times_s)
     try:
@@ -162,7 +160,7 @@ def _frames(data: bytes, times_s: Sequence[float], name: str) -> list[Picture | 
 
 
 def _spread(steps: Sequence[Step], most: int) -> list[Step]:
-    """At most ``most`` of them, in an order in which each lies as far from those before it as it can."""
+    """Return at most ``most`` steps, each as far as possible from those before it."""
     order: list[int] = []
     gaps = [(0, len(steps) - 1)] if steps else []
     if steps:
@@ -178,13 +176,13 @@ def _spread(steps: Sequence[Step], most: int) -> list[Step]:
     return [steps[n] for n in order[:most]]
 
 
-def _framed(part: str, data: bytes, image: Picture, box_xywh: BoxXYWH, score: float | None) -> Look:
-    return Look(part, data, _inside(box_xywh), score, _thumb(_cut(image, box_xywh)))
+def _framed(part: str, data: bytes, image: Picture, box_xywh: BoxXYWH, score: float | None) -> EvidencePicture:
+    return EvidencePicture(part, data, _inside(box_xywh), score, _thumb(_cut(image, box_xywh)))
 
 
-def _cropped(part: str, image: Picture, box_xywh: BoxXYWH, score: float | None) -> Look:
+def _cropped(part: str, image: Picture, box_xywh: BoxXYWH, score: float | None) -> EvidencePicture:
     pixels = _cut(image, box_xywh)
-    return Look(f"{part}-cut", jpeg(pixels, QUALITY), None, score, _thumb(pixels))
+    return EvidencePicture(f"{part}-cut", jpeg(pixels, QUALITY), None, score, _thumb(pixels))
 
 
 def _cut(image: Picture, box_xywh: BoxXYWH) -> Picture:
@@ -193,11 +191,11 @@ def _cut(image: Picture, box_xywh: BoxXYWH) -> Picture:
 
 
 def _inside(box_xywh: BoxXYWH) -> BoxXYWH:
-    """Return the part of a box inside the frame. Raises PictureError where there is none."""
+    """Return the part of a box inside the frame. Raises PictureError if there is none."""
     x, y, w, h = box_xywh
     left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, 1.0), min(y + h, 1.0)
     if not (left < right and top < bottom):
-        raise PictureError(f"box {box_xywh} lies outside the frame")
+        raise PictureError(f"box {box_xywh} is outside the frame")
     return left, top, right - left, bottom - top
 
 

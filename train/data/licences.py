@@ -1,6 +1,6 @@
-"""Licences: their names, and which let a model trained on the picture be passed on.
+"""Licences: their names, and whether a model trained on the picture may be passed on ("ships").
 
-What is not recognised whole is unknown, and unknown does not ship: "MIT; pictures from a web search" is not MIT.
+A text that is not recognised completely is unknown, and does not ship: "MIT; pictures from a web search" is not MIT.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OWN = "own"
 ALL_RIGHTS = "all rights reserved"
 UNKNOWN = "unknown"
 
-# Creative Commons' suites, and whether what is made from a picture may be passed on, for money too and altered.
+# Creative Commons' licences, and whether a work made from a picture may be passed on, sold and altered.
 _CC = {
     "CC BY": True,
     "CC BY-SA": True,
@@ -25,12 +25,12 @@ _CC = {
     "CC BY-NC-SA": False,
     "CC BY-NC-ND": False,
 }
-# Wikimedia Commons' public-domain tags; what else begins with "PD" may be anything.
+# Wikimedia Commons' public-domain tags; other words after "PD" may mean anything.
 _PD = (
     r"old( \d{2,3})?( expired)?|us( expired| no notice| not renewed)?|self|author|user|art( \d+)?"
     r"|usgov( interior| doi| military)?( blm| doe| epa| fsa| fws| nasa| noaa| nps| usda| usfs| usgs)?"
 )
-# Other licences that are known by one pattern each, matched whole.
+# Other licences, one pattern each, which must match completely.
 _OTHERS: tuple[tuple[str, str, bool], ...] = (
     (OWN, r"own( pictures| work)?|mine|my own", True),
     ("CC0", r"(cc ?0|cc zero)( 1\.0)?( \(cc ?0( 1\.0)?\))?( public domain)?", True),
@@ -62,26 +62,26 @@ _CC_URL = re.compile(
     r"(?:/(?P<version>\d\.\d))?(?:/(?!deed|legalcode)[a-z-]{2,12})?(?:/(?:deed|legalcode)(?:\.[a-z_-]+)?)?/?"
     r"(?:[?#].*)?"
 )
-_LICENCES_LIVE_AT = re.compile(r"(?:https?:)?(?://)?(?:www\.)?(?:creativecommons|rightsstatements)\.org(?:[/?#].*)?")
+_LICENCE_SITES = re.compile(r"(?:https?:)?(?://)?(?:www\.)?(?:creativecommons|rightsstatements)\.org(?:[/?#].*)?")
 
 
 @dataclass(frozen=True)
 class Licence:
-    """One licence as the field names it."""
+    """One licence."""
 
     kind: str  # "CC BY-SA"; without version
     version: str = ""
     ships: bool = False  # whether a model trained on such pictures may be passed on
-    stated: str = ""  # the words it was found by
+    stated: str = ""  # the words that named it
 
     @property
     def name(self) -> str:
-        """``CC BY-SA 4.0``; for what is unknown the words themselves."""
+        """Return its name, ``CC BY-SA 4.0``; of an unknown one the words."""
         return self.stated if self.kind == UNKNOWN else f"{self.kind} {self.version}".strip()
 
     @property
     def url(self) -> str:
-        """Return where a Creative Commons licence can be read; "" for others, or without a version."""
+        """Return the address of a Creative Commons licence; "" for others, or without a version."""
         if self.kind == "CC0":
             return "https://creativecommons.org/publicdomain/zero/1.0/"
         if not self.kind.startswith("CC ") or not self.version:
@@ -90,21 +90,21 @@ class Licence:
 
 
 def find_licence(words: str | None, url: str | None = "") -> Licence:
-    """Return the licence that words or an address name; kind ``unknown`` or ``not stated``, which do not ship, else.
+    """Return the licence that words or an address name; else ``unknown`` or ``not stated``, which do not ship.
 
-    Where words and address name two different ones, the one that does not ship counts. An address where licences
-    live (Creative Commons, rightsstatements.org) that is not understood makes the whole unknown.
+    If words and address differ, the one that does not ship counts. An unknown address of a licence site (Creative
+    Commons, rightsstatements.org) makes the whole unknown.
     """
     words, url = (words or "").strip(), (url or "").strip()
-    said = _by_url(words) or _by_words(words) if words else None
+    named = _by_url(words) or _by_words(words) if words else None
     linked = _by_url(url) if url else None
-    if url and linked is None and _LICENCES_LIVE_AT.fullmatch(url.lower()):
+    if url and linked is None and _LICENCE_SITES.fullmatch(url.lower()):
         linked = Licence(UNKNOWN, stated=url)
-    if said is None or linked is None:
-        return said or linked or Licence(NOT_STATED)
-    if said.ships and linked.ships:
-        return said if said.version or said.kind != linked.kind else linked
-    return said if not said.ships else linked
+    if named is None or linked is None:
+        return named or linked or Licence(NOT_STATED)
+    if named.ships and linked.ships:
+        return named if named.version or named.kind != linked.kind else linked
+    return named if not named.ships else linked
 
 
 def _by_words(words: str) -> Licence:
@@ -120,19 +120,19 @@ def _by_words(words: str) -> Licence:
 def may_ship(words: str) -> bool:
     """Return True if a model trained on a picture of this licence may be passed on.
 
-    "" (no table) is the owner's affair.
+    For "" (no table) the owner decides.
     """
     return not words or find_licence(words).ships
 
 
 def stated(words: str, url: str) -> str:
-    """Return what a table's two columns say of a picture: its words, unless the address names what does not ship."""
+    """Return the licence of a table's two columns: the words, unless the address names one that does not ship."""
     found = find_licence(words, url)
     return found.name if may_ship(words) and not found.ships and (words or url) else words
 
 
 def counted(licences: Iterable[str]) -> str:
-    """``12 CC BY-NC 4.0, 3 not stated``, the most first; pictures without a table are called so."""
+    """Count licences in words, the most first: ``12 CC BY-NC 4.0, 3 not stated``."""
     counts = Counter(each or "of a folder without a table" for each in licences)
     return ", ".join(f"{count} {licence}" for licence, count in counts.most_common())
 
@@ -148,18 +148,18 @@ def _plain(words: str) -> str:
 
 
 class Licences(StrEnum):
-    """Licences that a download may have."""
+    """The licences that a download may have."""
 
     shippable = "shippable"  # a model trained on them may be passed on
-    stated = "stated"  # and those for non-commercial use, or without derivatives
-    any = "any"  # and those of which nothing is known
+    stated = "stated"  # also for non-commercial use, or without derivatives
+    any = "any"  # and unknown ones
 
     @property
     def words(self) -> str:
-        """Return the words of the sentence that says what is asked for."""
+        """Return the licences in words."""
         return {
             "shippable": "CC0, CC BY, CC BY-SA or public domain",
-            "stated": "any Creative Commons licence, those that do not let a model be passed on among them",
+            "stated": "any Creative Commons licence, also those that do not let a model be passed on",
             "any": "any licence or none; a model trained on them may not be passed on",
         }[self.value]
 

@@ -1,6 +1,6 @@
-"""Outsiders: pictures of what the camera is not meant to see, known by the note in the table.
+"""Outsiders: pictures outside the camera's domain, known by the note in the table.
 
-They stay out of all that describes the domain: the out-of-domain score and its threshold, and the drift reference.
+They are excluded from the out-of-domain score, its threshold, and the drift reference.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from train.data.pictures import Picture as Row
 
-# What a table's notes call them, whole words, "_" and "-" read as spaces. Livestock, pets, birds, boar, deer, foxes,
-# wolves, cougars, cars, streets and landscapes are what a camera in the field does see: in-domain.
+# Whole words in the table's notes, with "_" and "-" as spaces. Livestock, pets, birds, boar, deer, foxes, wolves,
+# cougars, cars, streets and landscapes are in-domain: a camera in the field sees them.
 NOTES = {
     kind: re.compile(rf"\b(?:{words})\b")
     for kind, words in {
@@ -40,7 +40,7 @@ NOTES = {
 
 
 def kind_of(row: Row) -> str | None:
-    """Return which kind of outsider a picture is; None if it belongs to the domain, as every bear does."""
+    """Return the kind of outsider; None for a picture of the domain, as every bear is."""
     if row.label != "no_bear":
         return None
     called = re.sub(r"[_-]", " ", f"{words_of(row.note)}\n{row.named}".lower())
@@ -48,10 +48,10 @@ def kind_of(row: Row) -> str | None:
 
 
 def words_of(note: str) -> str:
-    """Return what a note calls the thing on the picture: the words before its first ``;``."""
+    """Return the words of a note before its first ``;``: they name the thing on the picture."""
     return note.partition(";")[0].strip()
 
 
 def in_domain(rows: Iterable[Row]) -> list[Row]:
-    """Return the pictures that are no outsiders."""
+    """Return the pictures of the domain."""
     return [row for row in rows if kind_of(row) is None]

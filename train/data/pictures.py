@@ -1,4 +1,4 @@
-"""A picture of the table, its labels, and the catalogue of all of them."""
+"""A picture of the table, the labels, and the catalogue of all pictures."""
 
 from __future__ import annotations
 
@@ -28,44 +28,44 @@ class Picture:
     label: str  # one of TRAINING_LABELS
     source: str  # repository, person or card the picture came from
     group: str  # camera, burst or drive inside the source; "" when not known
-    licence: str = ""  # as the table states it; "" where there is no table
-    split: str = ""  # train, tune or test where the table says so; "" otherwise
+    licence: str = ""  # as in the table; "" without a table
+    split: str = ""  # train, tune or test by the table, or ""
     grey_or_ir: bool = False
     note: str = ""
-    condition: str = ""  # how it was taken, as the table says it: one of CAMERAS, "web", "video" …
+    condition: str = ""  # how it was taken, by the table: one of CAMERAS, "web", "video" …
     boxes: tuple[BoxXYWH, ...] = ()  # bears, fractions of the picture
-    named: str = ""  # the label as the table gives it, before aliases
+    named: str = ""  # the label in the table, before aliases
     page: str = ""  # where the picture is described, with its author and licence
     author: str = ""
     licence_url: str = ""
     taken_at: str = ""  # ISO 8601; without an offset it is the camera's own time
-    place: str = ""  # where it is openly known
+    place: str = ""  # if public
     checks: str = ""  # what was checked when it was gathered
 
     @property
     def unit(self) -> str:
-        """Return the finest thing a split may not cut: the group, or the whole source where there is none."""
+        """Return the smallest unit that a split keeps together: the group, or the source if there is none."""
         return f"{self.source}/{self.group}" if self.group else self.source
 
     @property
     def of_trail_camera(self) -> bool:
-        """Return True for a frame that the table says a trail or surveillance camera took."""
+        """Return True for a frame of a trail or surveillance camera, by the table."""
         return self.condition in CAMERAS
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """All pictures, the folder they lie in, and a digest of the table."""
+    """All pictures, their folder, and a digest of the table."""
 
     root: Path
     pictures: tuple[Picture, ...]
     digest: str = ""
-    left_out: tuple[Picture, ...] = ()  # pictures of the table that cannot be decoded (``train.learn.dataloaders``)
+    left_out: tuple[Picture, ...] = ()  # pictures of the table that cannot be decoded (``train.learn.examples``)
     manifest: str = ""  # the table's file name in ``root``; "" for folders
     called: str = ""  # the source of pictures that name none
 
     def count(self, by: str) -> dict[str, int]:
-        """Return how many pictures for each value of a field: ``label``, ``source``, ``licence`` …"""
+        """Count the pictures for each value of a field: ``label``, ``source``, ``licence`` …"""
         return dict(Counter(str(getattr(picture, by)) for picture in self.pictures).most_common())
 
 
@@ -80,7 +80,7 @@ def is_bear(label: str) -> bool:
 
 
 def check_trainable(catalog: Catalog) -> None:
-    """Check that there are bears and others, two or more pictures of each label. Raises CatalogError."""
+    """Check that there are bears and others, and at least two pictures of each label. Raises CatalogError."""
     counts = catalog.count("label")
     for label, count in counts.items():
         if count < 2:
@@ -96,7 +96,7 @@ def check_trainable(catalog: Catalog) -> None:
 
 
 def name_inside(file: Path, root: Path) -> str | None:
-    """Return a file's name relative to the folder it lies in, None where it lies elsewhere."""
+    """Return a file's name relative to a folder; None if it is elsewhere."""
     for path, folder in ((file, root), (file.resolve(), root.resolve())):
         if path.is_relative_to(folder):
             return path.relative_to(folder).as_posix()
@@ -104,7 +104,7 @@ def name_inside(file: Path, root: Path) -> str | None:
 
 
 def table_digest(pictures: Iterable[Picture], root: Path) -> str:
-    """SHA-256 over file, label, source, group, boxes and the files' sizes, independent of where they lie."""
+    """Return the SHA-256 of files, labels, sources, groups, boxes and sizes; it does not depend on the folder."""
     lines = [
         repr(
             (

@@ -1,13 +1,12 @@
-"""train / tune / test, disjoint by source, else by group. Needs no torch.
+"""Split pictures into train, tune and test, disjoint by source, else by group. Needs no torch.
 
-Tune serves early decisions, temperature, thresholds and int8 calibration; test is opened only to report.
+Tune is for temperature, thresholds and int8 calibration; test is only for reports.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import logging
 import random
 import re
@@ -20,12 +19,11 @@ from typing import Self
 from edge.errors import CatalogError, OptionError
 from edge.files import replace_whole
 from train.data.pictures import CAMERAS, SPLITS, Catalog, Picture, is_bear, name_inside
-
-# Dealing pictures to parts so that no camera or source is cut, and each part gets its share of every kind.
+from train.data.table import csv_bytes
 
 
 def kind(picture: Picture) -> str:
-    """Return the label, all bears as one."""
+    """Return the label, or "bear" for every bear."""
     return "bear" if is_bear(picture.label) else picture.label
 
 
@@ -36,10 +34,10 @@ def deal(
     shares: Mapping[str, float],
     kind_of: Callable[[Picture], str] = kind,
 ) -> Split:
-    """Whole units, largest first, each to the part that then lies closest to its share of every kind.
+    """Deal whole units, largest first, each to the part that then is closest to its share of every kind.
 
-    ``by`` names a picture's unit, ``shares`` what each part is to get of the whole. Where units are few, each part
-    gets bears and others before any gets more.
+    ``by`` names a picture's unit, ``shares`` the share of each part. If units are few, each part gets bears and others
+    before any part gets more.
     """
     units: dict[str, list[Picture]] = defaultdict(list)
     for picture in pictures:
@@ -58,7 +56,7 @@ def deal(
             """Measure how much fuller than its share the part would be, over the kinds this unit brings."""
             return max((filled[part][kind] + kinds[kind]) / (shares[part] * totals[kind]) for kind in kinds)
 
-        # Few units: what is left must still give every part bears and others.
+        # With few units, the rest must still give every part bears and others.
         open_to = list(shares)
         for bears in (False, True):
             if not holds(units[unit], bears=bears):
@@ -78,14 +76,11 @@ def holds(part: Iterable[Picture], *, bears: bool) -> bool:
     return any(is_bear(picture.label) == bears for picture in part)
 
 
-# Cross-validation over the frames of trail cameras: each is tested once, by a model that saw none of its camera.
-#
-# A fold's frames are the test part of one training. They hang on the table alone, not on the training's seed, so that
-# the folds of two recipes or seeds can be compared frame by frame.
-
+# Cross-validation over the frames of trail cameras: each is tested once, by a model that saw none of its camera. The
+# frames of a fold depend on the table only, so folds of two recipes or seeds can be compared frame by frame.
 
 SEED = 14
-TUNE_SHARE = 0.2  # of what is not tested on: thresholds and temperature are fitted on frames of trail cameras too
+TUNE_SHARE = 0.2  # of the frames outside the test part: they too fit thresholds and temperature
 _WEB = re.compile(r"\bweb\b")
 _CAMERA = re.compile(r".+?(?:\bcam(?:era)?(?= )|(?= burst\b))", re.IGNORECASE)
 _TIME = re.compile(r"^(?:(.*?)/)?(?:\d{4}-\d\d-\d\d(?:T|$)|no time(?:/|$))")  # groups of `gather card` and `feedback`
@@ -93,18 +88,18 @@ _TIME = re.compile(r"^(?:(.*?)/)?(?:\d{4}-\d\d-\d\d(?:T|$)|no time(?:/|$))")  # 
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold of so many."""
+    """One fold, and the number of folds."""
 
     number: int  # 1 to ``of``
     of: int
 
     @classmethod
     def parse(cls, words: str) -> Self:
-        """Read a fold such as ``1/3``. Raises OptionError where it is none."""
+        """Parse a fold such as ``1/3``. Raises OptionError if it is none."""
         found = re.fullmatch(r"(\d{1,3})/(\d{1,3})", words.strip())
         fold = cls(int(found[1]), int(found[2])) if found else None
         if fold is None or not 1 <= fold.number <= fold.of or fold.of < 2:
-            raise OptionError(f"--fold is {words!r}; give the fold and how many there are, such as 1/3")
+            raise OptionError(f"--fold is {words!r}; give the fold and the number of folds, such as 1/3")
         return fold
 
     def __str__(self) -> str:
@@ -112,10 +107,10 @@ class Fold:
 
 
 def split_frames(pictures: Iterable[Picture], fold: Fold | None, tune: set[str], test: set[str]) -> Split:
-    """Return the parts of the frames of trail cameras; the other pictures are in none.
+    """Split the frames of trail cameras; other pictures are in no part.
 
-    Test gets those of ``fold`` and of the sources named for it, tune those of its own named sources and a fifth of
-    the others' groups, bears and others, grey and colour alike; train the rest.
+    Test gets the frames of ``fold`` and of the sources in ``test``. Tune gets those of the sources in ``tune`` and a
+    fifth of the other groups, balanced by bear and by colour. Train gets the rest.
     """
     frames = [picture for picture in pictures if picture.of_trail_camera]
     out = set(in_fold(frames, fold)) if fold else set()
@@ -127,16 +122,16 @@ def split_frames(pictures: Iterable[Picture], fold: Fold | None, tune: set[str],
 
 
 def in_fold(frames: Sequence[Picture], fold: Fold) -> list[Picture]:
-    """Return the frames of trail cameras that are in this fold."""
+    """Return the frames of this fold."""
     shares = {str(number): 1 / fold.of for number in range(1, fold.of + 1)}
     return deal(frames, camera, SEED, shares, stratum)[str(fold.number)]
 
 
 def camera(frame: Picture) -> str:
-    """Return the camera or site of a frame: its unit, less what its group says after the camera's name.
+    """Return the camera or site of a frame: its unit without the words after the camera's name.
 
     The groups ``yard cam deer`` and ``yard cam`` are of one camera, ``CA-01 burst 7`` is of ``CA-01``,
-    ``yard/2026-11-24`` of ``yard``; bursts that are named by their time alone are of one camera, the source.
+    ``yard/2026-11-24`` of ``yard``; bursts named only by their time are of one camera, the source.
     """
     if timed := _TIME.match(frame.group):
         return f"{frame.source}/{timed[1] or ''}"
@@ -145,20 +140,21 @@ def camera(frame: Picture) -> str:
 
 
 def stratum(picture: Picture) -> str:
-    """Return the stratum spread evenly over the folds: bear or not, grey or colour; what no fold judges apart."""
+    """Return the stratum that folds share evenly: bear or not, grey or colour; or "not judged"."""
     if not is_judged(picture):
         return "not judged"
     return f"{'bear' if is_bear(picture.label) else 'no bear'}, {'grey' if picture.grey_or_ir else 'colour'}"
 
 
 def is_judged(picture: Picture) -> bool:
-    """Return True if a trail camera's frame counts: one without a bear from the web is no camera's own."""
+    """Return True if a frame counts: one without a bear from the web may be of no trail camera."""
     return is_bear(picture.label) or not _WEB.search(picture.group)
 
 
 log = logging.getLogger(__name__)
 
-LEFT_OUT = "left out"  # the part of ``split.csv`` that a picture is in when it could not be read
+LEFT_OUT = "left out"  # the part in ``split.csv`` of a picture that could not be read
+SPLIT_COLUMNS = ("file", "label", "source", "group", "split")
 SHARES = {"train": 0.70, "tune": 0.15, "test": 0.15}
 
 Split = dict[str, list[Picture]]
@@ -167,12 +163,11 @@ Split = dict[str, list[Picture]]
 def split_catalog(
     catalog: Catalog, seed: int, *, tune: Iterable[str] = (), test: Iterable[str] = (), fold: Fold | None = None
 ) -> Split:
-    """Return the pictures of each part. Sources named in ``tune`` and ``test`` go there whole, the rest to train.
+    """Split the catalogue. Whole sources named in ``tune`` and ``test`` go there, the rest to train.
 
-    Without names: the table's own split column where it has all three, else whole sources where
-    every part can have bears and others, else whole groups. Frames of trail cameras go their own way
-    (``train.data.split``): one in five groups to tune, the rest to train, and those of ``fold`` to test.
-    Raises CatalogError when no such split exists.
+    Without names: the table's own split column if it names all three parts; else whole sources if every part then has
+    bears and others; else whole groups. Frames of trail cameras are split apart (``split_frames``). Raises
+    CatalogError if no such split exists.
     """
     tune, test = set(tune), set(test)
     _check_names(catalog, tune, test)
@@ -181,8 +176,8 @@ def split_catalog(
     frames = split_frames(catalog.pictures, fold, tune, test)
     if fold is not None and not frames["test"]:
         raise CatalogError(
-            f"{catalog.root}: --fold {fold} holds no frame of a trail camera; the table's column condition says which "
-            f"pictures are: {' or '.join(CAMERAS)}"
+            f"{catalog.root}: --fold {fold} has no frame of a trail camera; the table's column condition marks "
+            f"them: {' or '.join(CAMERAS)}"
         )
     rest = [picture for picture in catalog.pictures if not picture.of_trail_camera]
     if tune or test:
@@ -198,7 +193,7 @@ def split_catalog(
         split = together(deal(pictures, by, seed, SHARES), apart)
         if complete(split):
             if by is _unit:
-                log.warning("too few sources to keep whole ones apart: cameras and groups are kept apart instead")
+                log.warning("too few sources to split by source: cameras and groups are split instead")
                 _warn_of_single(catalog)
             return split
     raise CatalogError(
@@ -209,24 +204,24 @@ def split_catalog(
 
 
 def _by_column(catalog: Catalog) -> Split | None:
-    """Return the parts that the table's own column names; None where it does not name all three."""
-    said = {picture.split for picture in catalog.pictures} - {""}
-    if said and said < set(SPLITS):
+    """Return the parts of the table's split column; None if it does not name all three."""
+    parts = {picture.split for picture in catalog.pictures} - {""}
+    if parts and parts < set(SPLITS):
         log.warning(
-            "%s: the split column knows no part %s and is not used; it takes train, tune and test",
+            "%s: the split column has no part %s and is not used; it needs train, tune and test",
             catalog.root,
-            " and ".join(repr(name) for name in SPLITS if name not in said),
+            " and ".join(repr(name) for name in SPLITS if name not in parts),
         )
-    if said != set(SPLITS):
+    if parts != set(SPLITS):
         return None
-    unsaid = next((p for p in catalog.pictures if not p.split), None)
-    if unsaid:
-        raise CatalogError(f"{unsaid.file}: has no part in the split column; fill in train, tune or test")
+    unnamed = next((p for p in catalog.pictures if not p.split), None)
+    if unnamed:
+        raise CatalogError(f"{unnamed.file}: has no part in the split column; fill in train, tune or test")
     split: Split = {name: [p for p in catalog.pictures if p.split == name] for name in SPLITS}
     parts_of: dict[str, set[str]] = defaultdict(set)
     for picture in catalog.pictures:
         parts_of[picture.unit].add(picture.split)
-    shared = [unit for unit, parts in parts_of.items() if len(parts) > 1]
+    shared = [unit for unit, some in parts_of.items() if len(some) > 1]
     if shared:
         raise CatalogError(f"{catalog.root}: the split column cuts {min(shared)!r} in two; keep a group in one part")
     _require_both(split, catalog)
@@ -234,12 +229,12 @@ def _by_column(catalog: Catalog) -> Split | None:
 
 
 def _warn_of_single(catalog: Catalog) -> None:
-    """Say so where pictures stand alone: those of one camera then lie in several parts."""
+    """Warn if most pictures are groups of their own: one camera's pictures are then in several parts."""
     alone = sum(count == 1 for count in Counter(picture.unit for picture in catalog.pictures).values())
     if alone > len(catalog.pictures) / 2:
         log.warning(
-            "%s: %d of %d pictures lie in no camera's folder and are split one by one: those of one place may be "
-            "learned from and tested on, which flatters the figures; put each camera's into a sub-folder of its own",
+            "%s: %d of %d pictures are in no camera's folder and are split one by one. Training and test may then show "
+            "one place, which flatters the figures; put each camera's pictures into a sub-folder of its own",
             catalog.root, alone, len(catalog.pictures),
         )  # fmt: skip
 
@@ -262,14 +257,14 @@ def _named(pictures: Sequence[Picture], seed: int, tune: set[str], test: set[str
         "test": [picture for picture in pictures if picture.source in test],
     }
     for part, names, other in (("tune", tune, "test"), ("test", test, "tune")):
-        if not names:  # carve the part that was not named out of what is left
+        if not names:  # take the part without a name from the rest
             carved = deal(split["train"], _source, seed, SHARES)
             split["train"], split[part] = carved["train"] + carved[other], carved[part]
     return split
 
 
 def together(split: Split, more: Split) -> Split:
-    """Return each part of both."""
+    """Join two splits, part by part."""
     return {name: [*split[name], *more[name]] for name in SPLITS}
 
 
@@ -298,15 +293,15 @@ def _require_both(split: Split, catalog: Catalog) -> None:
 
 
 def name_of(picture: Picture, root: Path) -> str:
-    """Return how a picture is called in ``split.csv``: relative to the pictures' folder where it lies inside."""
+    """Return a picture's name in ``split.csv``: relative to the pictures' folder if it is inside."""
     return name_inside(picture.file, root) or str(picture.file)
 
 
 def write_split(split: Split, root: Path, path: Path, left_out: Iterable[Picture] = ()) -> str:
     """Write ``split.csv`` (file, label, source, group, split) and return its SHA-256.
 
-    Pictures that could not be read stand in it as ``LEFT_OUT``: the table that is read back holds them too. Names that
-    are not UTF-8 stand in it as on the disk. Raises OptionError when the place cannot be written.
+    Pictures that could not be read are in it as ``LEFT_OUT``, because the catalogue has them too. Names that are not
+    UTF-8 are written as on the disk. Raises OptionError if the file cannot be written.
     """
     parts = {**split, LEFT_OUT: left_out}
     rows = sorted(
@@ -314,31 +309,33 @@ def write_split(split: Split, root: Path, path: Path, left_out: Iterable[Picture
         for part, pictures in parts.items()
         for picture in pictures
     )
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("file", "label", "source", "group", "split"))
-    writer.writerows(rows)
-    data = text.getvalue().encode(errors="surrogateescape")
+    data = csv_bytes(SPLIT_COLUMNS, (dict(zip(SPLIT_COLUMNS, row, strict=True)) for row in rows))
     replace_whole(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
-def read_split(catalog: Catalog, path: Path) -> Split:
-    """Return the split a run was trained with, as pictures of the catalogue; those it left out are in no part.
-
-    Raises CatalogError when the catalogue holds a picture that the run does not know, or the file is damaged.
-    """
+def split_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's ``split.csv``. Raises CatalogError if it is none."""
     try:
         with path.open("rb") as opened:
-            opened.readline().decode()  # a file's name may be any bytes; the columns are text, or it is no split.csv
+            opened.readline().decode()  # a file's name may be any bytes, but columns are text
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as opened:
-            parts = {row["file"]: row["split"] for row in csv.DictReader(opened)}
-    except KeyError as error:
-        raise CatalogError(
-            f"{path}: column {error} is missing, it is not a run's split.csv; give the right one"
-        ) from None
+            reader = csv.DictReader(opened)
+            rows, columns = list(reader), reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{path}: cannot be read as a run's split.csv ({error}); give the right one") from None
+    missing = [name for name in ("file", "split") if name not in columns]
+    if missing:
+        raise CatalogError(f"{path}: column {missing[0]!r} is missing, it is not a run's split.csv; give the right one")
+    return rows
+
+
+def read_split(catalog: Catalog, path: Path) -> Split:
+    """Return the split of a run, as pictures of the catalogue; pictures it could not read are in no part.
+
+    Raises CatalogError if the catalogue has a picture that the run does not know, or the file is damaged.
+    """
+    parts = {row["file"]: row["split"] for row in split_rows(path)}
     split: Split = {name: [] for name in SPLITS}
     for picture in catalog.pictures:
         name = name_of(picture, catalog.root)

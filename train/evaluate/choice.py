@@ -1,6 +1,6 @@
-"""Choose the pictures that are judged, by the options that ``evaluate`` and ``compare`` share.
+"""Choose the pictures to judge, by the options that ``evaluate`` and ``compare`` share.
 
-Apart from both, and light: their help must not wait for numpy.
+Apart from both, because their help must not wait for numpy.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 SourceOpt = Annotated[list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")]
 SplitOpt = Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")]
 SplitFileOpt = Annotated[Path | None, typer.Option(help="split.csv of the run that decided the parts.")]
-LabelOpt = Annotated[list[str] | None, typer.Option(help="What a folder's name means, such as dog=no_bear.")]
+LabelOpt = Annotated[list[str] | None, typer.Option(help="A folder name's label, such as dog=no_bear.")]
 
 
 def choose(
     path: Path, sources: Sequence[str], split: str | None, split_file: Path | None, labels: Sequence[str]
 ) -> Catalog:
-    """Read the table, with the pictures that the options leave; its digest is the whole table's.
+    """Read the table, with the pictures that match the options; its digest is the whole table's.
 
-    Raises OptionError or CatalogError when the options name what is not there.
+    Raises OptionError or CatalogError if the options match nothing.
     """
+    from train.data.catalog import read_catalog
+    from train.data.labels import parse_labels
     from train.data.pictures import SPLITS
     from train.data.split import read_split
-    from train.data.table import parse_labels, read_catalog
 
     if split is not None and split not in SPLITS:
         raise OptionError(f"--split is {split!r}; parts are {', '.join(SPLITS)}")

@@ -1,12 +1,11 @@
-"""Evaluate the whole alarm on clips: how soon it comes, how often it is wrong.
+"""Evaluate the whole alarm on clips: the time to the alarm, and wrong alarms.
 
-``videos.csv`` beside the clips says when a bear is in view (``file,bear_from_s,bear_to_s``, "none" for
-never); an optional ``video_boxes.csv`` says where (``file,time_s,x1,y1,x2,y2``, corners as fractions).
+``videos.csv`` beside the clips has the time of a bear in view (``file,bear_from_s,bear_to_s``, or "none"); an optional
+``video_boxes.csv`` has its place (``file,time_s,x1,y1,x2,y2``, corners as fractions).
 """
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 from collections import defaultdict
@@ -28,17 +27,18 @@ from edge.errors import BearAlarmError, CatalogError, SourceError
 from edge.schema import BoxXYWH, Event, Frame, Region
 from edge.tuning import ShadowDecider
 from edge.watch import Watcher
-from train.metrics import FalseAlarms, Rate, false_alarm_bound, wilson
+from train.data.table import read_csv
+from train.metrics.rates import FalseAlarms, Rate, false_alarm_bound, wilson
 
 log = logging.getLogger(__name__)
 
 TABLE, BOXES = "videos.csv", "video_boxes.csv"
-TAIL_S = 5.0  # an alarm so soon after the bear has left still answers for it
+TAIL_S = 5.0  # an alarm so soon after the bear has left still counts for it
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One row of the table of clips."""
+    """One clip, a row of the table."""
 
     file: Path
     bear_from_s: float | None  # None: no bear
@@ -59,11 +59,11 @@ class ClipResult:
 
     file: str
     has_bear: bool
-    duration_s: float  # of the footage that could be read
+    duration_s: float  # of the readable footage
     alarms_s: tuple[float, ...]  # seconds into the clip of every new bear event
-    seconds_to_alarm: float | None  # appearance -> first alarm; None: no bear, or never
+    seconds_to_alarm: float | None  # from appearance to first alarm; None: no bear, or no alarm
     wrong_alarms: int  # alarms while no bear was in view
-    unreadable: bool = False  # a bear clip of which nothing could be read: missed
+    unreadable: bool = False  # a bear clip that could not be read: counted as missed
 
 
 @dataclass(frozen=True)
@@ -81,22 +81,24 @@ class Clips(Outcome):
 
     results: tuple[ClipResult, ...]
     gate: Gate | None
-    without: Mapping[str, Outcome] = field(default_factory=dict)  # one part of the rule left out -> the same scores
+    without: Mapping[str, Outcome] = field(
+        default_factory=dict
+    )  # name of a switched-off part of the rule -> outcome from the same scores
 
 
 class Watched(NamedTuple):
-    """Result of one clip."""
+    """The events of one clip."""
 
     events: list[Event]
-    footage_s: float  # seconds of it that were read
-    without: Mapping[str, list[float]] = {}  # part of the rule left out -> seconds into the clip of each new alarm
+    footage_s: float  # seconds that were read
+    without: Mapping[str, list[float]] = {}  # name of a switched-off part of the rule -> seconds of each new alarm
 
 
 Watch = Callable[[Classifier, Path], tuple[list[Event], float] | Watched]
 
 
 def read_clips(table: Path) -> list[Clip]:
-    """Read the clips of a ``videos.csv``. Raises CatalogError when it, or a file it names, cannot be used."""
+    """Read the clips of a ``videos.csv``. Raises CatalogError if it, or a clip, cannot be used."""
     boxes = _read_boxes(table.with_name(BOXES))
     clips: list[Clip] = []
     known: dict[Path, int] = {}
@@ -129,7 +131,7 @@ def read_clips(table: Path) -> list[Clip]:
 
 
 def _seconds(text: str | None) -> float | None:
-    text = text or ""  # a row cut short
+    text = text or ""  # in a short row
     if text.strip().lower() in ("", "none"):
         return None
     seconds = float(text)
@@ -139,7 +141,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _length_s(file: Path) -> float:
-    """Read a clip's length; 0 where it does not say or cannot be read, which is reported when it is watched."""
+    """Read a clip's length; 0 if it is unknown, or the clip cannot be read (which ``evaluate_clips`` reports)."""
     try:
         with open_source(str(file)) as source:
             return source.length_s or 0.0
@@ -148,12 +150,7 @@ def _length_s(file: Path) -> float:
 
 
 def _rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as opened:
-            reader = csv.DictReader(opened)
-            rows, found = list(reader), reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CatalogError(f"{table}: cannot be read as a CSV table ({error})") from None
+    found, rows = read_csv(table)
     missing = [column for column in columns if column not in found]
     if missing:
         raise CatalogError(f"{table}: column {missing[0]!r} is missing (found: {', '.join(found) or 'none'})")
@@ -174,9 +171,9 @@ def _read_boxes(table: Path) -> dict[str, list[tuple[float, BoxXYWH]]]:
 
 
 def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch | None = None) -> Clips:
-    """Run the real loop over every clip. ``watch`` gives the events of one clip; tests put a list in its place.
+    """Run the real loop over every clip. ``watch`` returns the events of one clip.
 
-    A bear clip that cannot be read counts as missed, a bear-free one is left out.
+    A bear clip that cannot be read counts as missed; a bear-free one is skipped.
     """
     results, boxed = [], []
     without: dict[str, list[ClipResult]] = defaultdict(list)
@@ -206,7 +203,7 @@ def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch |
 
 
 def together(results: Sequence[ClipResult]) -> Outcome:
-    """Measure recall, speed and quiet over clips."""
+    """Measure recall, speed and false alarms over clips."""
     bears = [result for result in results if result.has_bear]
     free = [result for result in results if not result.has_bear]
     times = [result.seconds_to_alarm for result in bears if result.seconds_to_alarm is not None]
@@ -220,7 +217,7 @@ def together(results: Sequence[ClipResult]) -> Outcome:
 
 
 def watch_clip(classifier: Classifier, file: Path) -> Watched:
-    """Run the alarm on one clip at its default settings, scored once; also as it would be without its brakes."""
+    """Run the alarm on one clip with its default settings, and from the same scores without parts of its rule."""
     rule = Rule.from_card(classifier.card)
     events: list[Event] = []
     decider = ShadowDecider(
@@ -237,20 +234,20 @@ def watch_clip(classifier: Classifier, file: Path) -> Watched:
     with open_source(str(file)) as source:
         watcher(source)
     frames = watcher.stats.frames
-    # From the first frame to the last; each stands for a while, the last one too. A file's time is its media time.
+    # From the first frame to the last, plus the duration of one frame. A file's time is its media time.
     return Watched(events, watcher.stats.footage_s * frames / max(frames - 1, 1), decider.news)
 
 
 def judge_clip(clip: Clip, events: Sequence[Event], footage_s: float | None = None) -> ClipResult:
-    """Find which alarms answer to the bear, and how soon the first came."""
+    """Find the alarms for the bear, and the time to the first."""
     alarms = [event.media_time_s or 0.0 for event in events if (event.kind, event.type) == ("bear", "new")]
     return judge_alarms(clip, alarms, footage_s)
 
 
 def judge_alarms(clip: Clip, alarms: Sequence[float], footage_s: float | None = None) -> ClipResult:
-    """Judge the seconds into the clip at which new alarms came.
+    """Judge new alarms by their seconds into the clip.
 
-    ``footage_s``: the seconds that were read, which count where the table promises more or says nothing.
+    ``footage_s``: the seconds that were read; they count if the table has more or none.
     """
     duration_s = clip.duration_s
     if footage_s is not None:
@@ -270,31 +267,28 @@ def judge_alarms(clip: Clip, alarms: Sequence[float], footage_s: float | None = 
     )
 
 
-# What the motion stage makes of boxed bears: how close its regions come, and what recall it costs.
-
-
 CLOSE_IOU = 0.3  # a region this close to the box is a hit
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Motion regions at bears with boxes."""
+    """The motion stage on boxed bears: how close its regions are, and the recall it costs."""
 
     boxes: int
-    median_iou: float | None  # best region against the box
+    median_iou: float | None  # of the best region and the box
     close: Rate | None  # boxes with a region of IoU >= 0.3
-    reached: Rate | None  # boxes whose middle lies in some region
+    reached: Rate | None  # boxes whose centre is in some region
     recall: Rate | None  # boxes reached by a region that scores at the crop threshold or above
-    recall_on_boxes: Rate | None  # the same of the true boxes: what the gate costs is the difference
+    recall_on_boxes: Rate | None  # the same for the true boxes; the difference is the motion stage's cost
 
 
 @dataclass(frozen=True)
 class Boxed:
-    """One boxed bear and what came through the gate."""
+    """One boxed bear and its motion regions."""
 
     iou: float
     reached: bool
-    alarm: bool  # a region that reaches it scores at the crop threshold or above
+    alarm: bool  # such a region scores at the crop threshold or above
     alarm_on_box: bool
 
 
@@ -307,7 +301,7 @@ def through_gate(classifier: Classifier, file: Path, boxes: Iterable[tuple[float
             now = (frame, find(frame).regions)
             while waiting and waiting[0][0] <= frame.time:
                 time_s, box = waiting.pop(0)
-                # The frame before may be the nearer one.
+                # The previous frame may be nearer.
                 before = last is not None and time_s - last[0].time < frame.time - time_s
                 found.append(compare_box(classifier, *(last if before and last else now), box))
             last = now
@@ -317,7 +311,7 @@ def through_gate(classifier: Classifier, file: Path, boxes: Iterable[tuple[float
 
 
 def compare_box(classifier: Classifier, frame: Frame, regions: Sequence[Region], box: BoxXYWH) -> Boxed:
-    """Compare one true box with the regions that moved in that frame."""
+    """Compare one true box with the motion regions of its frame."""
     limit = classifier.card.thresholds["crop"].value
     x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
     reach = [
@@ -336,7 +330,7 @@ def compare_box(classifier: Classifier, frame: Frame, regions: Sequence[Region],
 
 
 def gate(boxed: Sequence[Boxed]) -> Gate:
-    """Make the figures of the motion gate."""
+    """Return the figures of the motion stage."""
     n = len(boxed)
     return Gate(
         boxes=n,

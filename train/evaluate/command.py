@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.detect.classifier import Classifier
     from train.data.pictures import Picture
     from train.evaluate.clips import Clip, Clips
-    from train.evaluate.far_bears import Figures
+    from train.evaluate.far_figures import Figures
     from train.evaluate.held_out import Judge, Learned
     from train.evaluate.stills import Stills
 
@@ -31,7 +31,7 @@ def evaluate(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="Model file, or a folder of fold runs; default: the chosen or the bundled model."),
+        typer.Option(help="Model file, or a folder of fold runs; default: the chosen or bundled model."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     source: SourceOpt = None,
@@ -41,15 +41,15 @@ def evaluate(
     clips: Annotated[bool, typer.Option(help="Run the alarm over the clips of a videos.csv beside them.")] = True,
     stills: Annotated[bool, typer.Option(help="Judge the still pictures.")] = True,
     benchmark: Annotated[
-        bool, typer.Option("--benchmark", help="Also make these animals far, and report recall at 1 % false positives.")
+        bool, typer.Option("--benchmark", help="Also measure these animals made far: recall at 1 % false positives.")
     ] = False,
 ) -> None:
     """Measure a model: recall, false alarms and AUC with 95 % intervals, by class, source, size, and day or infrared.
 
-    Beside clips a videos.csv (file,bear_from_s,bear_to_s) says when a bear is in view: then the whole
-    alarm runs over them, and how soon it comes is measured too. --benchmark is for pictures that the model has not
-    seen: bears and other animals are shrunk into four sizes and set into other places, alike. A folder with the runs
-    fold-1, fold-2 … (train --fold) is judged on trail cameras: each model on the frames that it has not seen.
+    A videos.csv (file,bear_from_s,bear_to_s) beside clips has the time of a bear in view: then the whole alarm runs
+    over them, and the time to the alarm is measured too. --benchmark is for pictures that the model has not seen: bears
+    and other animals are shrunk to four sizes and put into other places. A folder with the runs fold-1, fold-2 … (train
+    --fold) is judged on trail cameras: each model on the frames that it has not seen.
     """
     from edge.cli.progress import track
     from edge.detect.classifier import load
@@ -65,7 +65,7 @@ def evaluate(
     footage = read_footage(table)
     if model is not None and Path(model).is_dir() and table_of is not None:
         if benchmark:
-            raise OptionError(f"--benchmark measures one model file, and {model} is a folder; leave it out")
+            raise OptionError(f"--benchmark measures one model file, and {model} is a folder; omit it")
         from train.evaluate.held_out import judges_of
 
         print(evaluate_trail(judges_of(Path(model), table_of), footage, as_json=as_json))
@@ -95,21 +95,21 @@ def evaluate(
 
 
 def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: bool) -> str:
-    """Judge one model, or the folds of a recipe, on trail cameras; the words to print.
+    """Judge one model, or the folds of a recipe, on trail cameras; return the text to print.
 
-    As JSON they hold every frame's scores, from which the figures can be made again. Each model watches all clips.
-    Raises CatalogError where there is no frame of a trail camera among the pictures.
+    As JSON it has every frame's scores, from which the figures can be computed again. Each model watches all clips.
+    Raises CatalogError if the pictures have no bear on a frame of a trail camera.
     """
     from edge.cli.progress import track
     from train.evaluate.clips import evaluate_clips
     from train.evaluate.text import clips_line, trail_text
-    from train.evaluate.trail_cameras import see_all, trail_figures
+    from train.evaluate.trail_cameras import score_frames, trail_figures
 
-    frames = see_all(judges, track)
+    frames = score_frames(judges, track)
     if not any(one.part == "trail camera" and one.bear for one in frames):
         raise CatalogError(
-            "no bear on a frame of a trail camera is among these pictures; the table's column condition says which "
-            "pictures are such frames"
+            "no bear on a frame of a trail camera is among these pictures; the table's column condition marks "
+            "such frames"
         )
     figures = trail_figures(frames)
     seen = {
@@ -127,9 +127,10 @@ def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: b
 
 
 def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Learned | None = None) -> Figures:
-    """Measure benchmarks A and B of these pictures; among the doubts, that the model knows their sources."""
+    """Measure benchmarks A and B of these pictures; ``known``: the model has seen their sources."""
     from edge.cli.progress import track
-    from train.evaluate.far_bears import benchmark_scores, figures
+    from train.evaluate.far_bears import benchmark_scores
+    from train.evaluate.far_figures import figures
 
     scores = benchmark_scores(classifier, pictures, follow=lambda views: track(views, "far animals"))
     found = figures(scores, classifier.card.thresholds["crop"].value)
@@ -141,7 +142,7 @@ def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Lear
 
 
 def has_stills(path: Path) -> bool:
-    """Return True if there are pictures to read: not for a videos.csv, nor for a folder that holds clips alone."""
+    """Return True if there are pictures to read: not for a videos.csv, nor for a folder of clips only."""
     from train.evaluate.clips import TABLE
 
     if path.name == TABLE:
@@ -152,7 +153,7 @@ def has_stills(path: Path) -> bool:
 
 
 def find_clips(path: Path) -> Path | None:
-    """Find the videos.csv that ``path`` is, holds, or has beside it; also in a folder ``videos``."""
+    """Find the videos.csv: ``path`` itself, or in it, beside it, or in a folder ``videos`` there."""
     from train.evaluate.clips import TABLE
 
     if path.name == TABLE:
@@ -162,7 +163,7 @@ def find_clips(path: Path) -> Path | None:
 
 
 def read_footage(table: Path | None) -> list[Clip]:
-    """Read the clips of a table, none where there is no table."""
+    """Read the clips of a table; none without a table."""
     from train.evaluate.clips import read_clips
 
     return [] if table is None else read_clips(table)

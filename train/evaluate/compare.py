@@ -1,8 +1,8 @@
-"""Is a new model better than the one in use? Both on the same held-out pictures, one verdict by a rule made beforehand.
+"""Compare a new model with the one in use, on the same held-out pictures, by a rule that was set beforehand.
 
-There are two rules. Where there are frames of trail cameras, it goes by recall averaged over the false-alarm rates up
-to 2 % on them. Elsewhere it goes by recall averaged over the false-positive rates up to 5 % on benchmark A's crops of
-27 px and more. docs/judging.md says when each was set, and what was known by then.
+There are two rules. With frames of trail cameras, the endpoint is recall averaged over their false-alarm rates up to
+2 %. Without, it is recall averaged over the false-positive rates up to 5 % on benchmark A's crops of 27 px and more.
+docs/judging.md has the date of each rule, and what was known then.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 from edge.detect.card import Card
 from edge.detect.classifier import Classifier
 from train.data.pictures import Picture
-from train.evaluate.far_bears import BINS, MIN_CROPS, RATE, Benchmark, Follow, Scores, benchmark_scores
+from train.evaluate.far_bears import BINS, MIN_CROPS, Benchmark, Follow, Scores, benchmark_scores
+from train.evaluate.far_figures import RATE
 from train.evaluate.held_out import Judge, Unseen
 from train.evaluate.stills import FollowPictures, StillScores, still_scores
-from train.evaluate.trail_cameras import Frame, Track, at_once, see_all, supported
-from train.metrics import (
-    REPLICATES,
+from train.evaluate.trail_cameras import Frame, Track, no_progress, score_frames, supported
+from train.metrics.paired import (
     Difference,
     Pair,
     auc_difference,
     mean_recall_difference,
     rate_difference,
     recall_difference,
-    too_few,
 )
+from train.metrics.recall import REPLICATES, too_few
 
-Verdict = Literal["shown to be better", "not shown to be better", "shown to be worse"]
+Conclusion = Literal["shown to be better", "not shown to be better", "shown to be worse"]
 
-# Figures that a rule goes by, as they are called in the tables and in --json.
+# Figures of the rules, by their names in the tables and in --json.
 TRAIL_PRIMARY_RATE = 0.02
 TRAIL_PRIMARY = "trail cameras: mean recall up to 2 %"
 AT_1 = "trail cameras: recall at 1 %"
@@ -52,7 +52,7 @@ AT_RATE = "recall at 1 %, 27 px and more"
 CROP_ALARMS = "false positives at its own crop threshold, 27 px and more"
 SMALL = "recall at 1 %, 45 px and less"
 PRIMARY_BINS, SMALL_BINS = tuple(BINS)[1:], tuple(BINS)[:2]
-NO_FRAMES = "too few frames of trail cameras for an endpoint of their own: the verdict goes by animals made far"
+NO_FRAMES = "too few frames of trail cameras for an endpoint of their own: animals made far decide instead"
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,16 @@ class ModelScores:
     card: Card
     benchmark: Benchmark
     stills: StillScores
-    frames: tuple[Frame, ...] = ()  # of trail cameras; of several folds each judged the ones that it has not seen
+    frames: tuple[Frame, ...] = ()  # of trail cameras; each of several folds judged those it has not seen
 
 
 @dataclass(frozen=True)
 class Guard:
-    """One thing a better model may not lose, and how much of it the interval allows for."""
+    """One figure that a better model may not lose, and the loss within the interval."""
 
     what: str
-    worst: float  # points lost at the interval's bad end, or beyond a limit
-    at_least: float  # points lost at its good end, or beyond a limit where the loss is shown
+    worst: float  # points lost at the interval's worse end, or beyond a limit
+    at_least: float  # points lost at its better end, or beyond a limit if the loss is shown
     margin: float
 
     @property
@@ -88,30 +88,30 @@ class Guard:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Old and new, figure by figure, and the verdict."""
+    """Old and new, figure by figure, and the conclusion."""
 
     old: str
     new: str
-    verdict: Verdict
+    verdict: Conclusion  # this name is a key of --json
     why: str
     pictures: int
     sources: tuple[str, ...]
-    figures: dict[str, Difference]  # the primary one first, where there is one
+    figures: dict[str, Difference]  # the primary one first, if there is one
     guards: tuple[Guard, ...]
-    checked: str = ""  # how it is known that neither model has seen the pictures, in words after "pictures"
-    doubts: tuple[str, ...] = ()  # what the pictures do not allow
+    checked: str = ""  # why neither model has seen the pictures, in words after "pictures"
+    doubts: tuple[str, ...] = ()  # limits of these pictures
 
 
 @dataclass(frozen=True)
 class Margin:
-    """Points (0.01 = 1) that the new model may lose: the 95 % interval's bad end must stay within them."""
+    """Points (0.01 = 1) that the new model may lose at the worse end of the 95 % interval."""
 
     figure: str
     margin: float
     of_bears: bool = False  # the figure is a recall, else a share of false positives
 
     def guard(self, one: Difference) -> Guard:
-        """Return how far the interval lets the new model lose."""
+        """Return the new model's loss within the interval."""
         sign = -1 if self.of_bears else 1
         good, bad = sorted((sign * one.low, sign * one.high))
         return Guard(self.figure, bad, good, self.margin)
@@ -119,14 +119,14 @@ class Margin:
 
 @dataclass(frozen=True)
 class Limit:
-    """Limit that the new model may not pass, unless the old one is as far."""
+    """A limit that the new model may not exceed, unless the old one exceeds it as much."""
 
     figure: str
-    most: float  # a share: of bears lost, or of others taken for one
+    most: float  # share of bears missed, or of others taken for one
     of_bears: bool = False
 
     def guard(self, one: Difference) -> Guard:
-        """Return how far the new model is beyond both the limit and the old model; 0 within either."""
+        """Return by how much the new model exceeds both the limit and the old model."""
         old, new = (1 - one.old, 1 - one.new) if self.of_bears else (one.old, one.new)
         beyond = max(0.0, min(new - self.most, new - old))
         is_shown = one.loss if self.of_bears else one.gain
@@ -136,30 +136,30 @@ class Limit:
 
 @dataclass(frozen=True)
 class NotWorse:
-    """A recall at which the new model may not be shown to be worse."""
+    """A recall that may not be shown to be worse."""
 
     figure: str
 
     def guard(self, one: Difference) -> Guard:
-        """Return how much the new model loses at the interval's good end, where a loss is shown."""
+        """Return the new model's loss at the interval's better end, if a loss is shown."""
         lost = max(0.0, -one.high) if one.loss else 0.0
         return Guard(f"{self.figure} (not shown worse)", lost, lost, 0.0)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The endpoint a verdict goes by, and what a better model may not lose."""
+    """The endpoint that decides, and the figures that a better model may not lose."""
 
     endpoint: str
     guards: tuple[Margin | Limit | NotWorse, ...]
 
     def guards_of(self, figures: Mapping[str, Difference]) -> tuple[Guard, ...]:
-        """Return the guards that these figures allow to be checked."""
+        """Return the guards that can be checked with these figures."""
         return tuple(one.guard(figures[one.figure]) for one in self.guards if one.figure in figures)
 
 
-# With 53 bears and some 650 others 1 % are six frames: recall at one rate hangs on one of them, the average up to 2 %
-# on the highest thirteen. Chosen, as the guards were, before any model but the bundled one had been looked at.
+# With 53 bears and some 650 others, 1 % is six frames: recall at one rate depends on one of them, the average up to 2 %
+# on the highest thirteen. Chosen, like the guards, before any model but the bundled one had been evaluated.
 TRAIL_RULE = Rule(
     TRAIL_PRIMARY,
     (Limit(STILLS, 0.025, of_bears=True), Limit(TOYS, 0.02), Limit(NIGHT, 0.01), Limit(DARK, 0.01), NotWorse(SMALL)),
@@ -167,7 +167,7 @@ TRAIL_RULE = Rule(
 FAR_RULE = Rule(
     PRIMARY,
     (
-        Margin(AT_RATE, 0.05, of_bears=True),  # so much hangs on the few others that decide the threshold for 1 %
+        Margin(AT_RATE, 0.05, of_bears=True),  # so much depends on the few others that set the threshold for 1 %
         Margin(STILLS, 0.02, of_bears=True),
         Margin(STILL_ALARMS, 0.01),
         Margin(CROP_ALARMS, 0.02),  # a single crop raises no alarm, a still does
@@ -182,32 +182,32 @@ def score_model(
     follow_pictures: FollowPictures = iter,
     min_crops: int = MIN_CROPS,
     folds: Sequence[Judge] = (),
-    follow_frames: Track[Frame | None] = at_once,
+    follow_frames: Track[Frame | None] = no_progress,
 ) -> ModelScores:
     """Score both benchmarks, with at least ``min_crops`` crops a bin, the stills, and the frames of trail cameras.
 
-    ``folds``: further models of the same recipe, and the frames that they are to judge.
+    ``folds``: further models of the same recipe, each with the frames to judge.
     """
     return ModelScores(
         name=classifier.name,
         card=classifier.card,
         benchmark=benchmark_scores(classifier, pictures, min_crops=min_crops, follow=follow),
         stills=still_scores(classifier, pictures, follow_pictures),
-        frames=tuple(see_all([Judge(classifier, tuple(pictures)), *folds], follow_frames)),
+        frames=tuple(score_frames([Judge(classifier, tuple(pictures)), *folds], follow_frames)),
     )
 
 
 def compare(old: ModelScores, new: ModelScores, seen: Unseen, replicates: int = REPLICATES) -> Comparison:
-    """Compare every figure of both models with its paired test, and give the verdict."""
+    """Compare every figure of both models with its paired test, and conclude."""
     figures = differences(old, new, replicates)
     rule = TRAIL_RULE if TRAIL_PRIMARY in figures else FAR_RULE
     guards = rule.guards_of(figures)
-    verdict, why = judge(figures.get(rule.endpoint), guards, rule.endpoint)
+    conclusion, why = judge(figures.get(rule.endpoint), guards, rule.endpoint)
     doubts = [NO_FRAMES] if rule is FAR_RULE else []
     return Comparison(
         old=old.name,
         new=new.name,
-        verdict=verdict,
+        verdict=conclusion,
         why=why,
         pictures=len(seen.pictures),
         sources=tuple(sorted({picture.source for picture in seen.pictures})),
@@ -218,18 +218,18 @@ def compare(old: ModelScores, new: ModelScores, seen: Unseen, replicates: int = 
     )
 
 
-def too_few_others(looked: ModelScores) -> Iterable[str]:
-    """Say where 1 % is a share of fewer others than a threshold for it takes."""
-    made, stills = looked.benchmark.made, looked.stills
+def too_few_others(scores: ModelScores) -> Iterable[str]:
+    """Yield a sentence for each set with too few others for a threshold of 1 %."""
+    made, stills = scores.benchmark.made, scores.stills
     large = ~made.bear & np.isin(np.array(made.bin), PRIMARY_BINS)
     for what, others in (("crops of 27 px and more", made.picture[large]), ("stills", stills.files[~stills.bear])):
         if len(others) and too_few(others, RATE):
             many = len(np.unique(others))
-            yield f"too few others for {100 * RATE:g} % among {what}: {many} pictures, it takes {3 / RATE:.0f}"
+            yield f"too few others for {100 * RATE:g} % among {what}: {many} pictures, {3 / RATE:.0f} are needed"
 
 
-def judge(primary: Difference | None, guards: Sequence[Guard], what: str) -> tuple[Verdict, str]:
-    """Give the verdict and its reason in words; without the primary endpoint no model is shown to be better."""
+def judge(primary: Difference | None, guards: Sequence[Guard], what: str) -> tuple[Conclusion, str]:
+    """Return the conclusion and its reason in words; without the endpoint no model is shown to be better."""
     if primary is None:
         lost = next((guard for guard in guards if guard.broken), None)
         none = "no crops of 27 px and more of both bears and others"
@@ -255,7 +255,7 @@ def judge(primary: Difference | None, guards: Sequence[Guard], what: str) -> tup
 
 
 def differences(old: ModelScores, new: ModelScores, replicates: int = REPLICATES) -> dict[str, Difference]:
-    """Compare figure by figure, the primary one first; what there is nothing of is left out."""
+    """Compare figure by figure, the endpoint first, without figures that have no pictures."""
     still = stills_pair(old.stills, new.stills)
     real = pair_up(old.benchmark.real, new.benchmark.real)
     crop = old.card.thresholds["crop"].value, new.card.thresholds["crop"].value
@@ -277,7 +277,7 @@ def differences(old: ModelScores, new: ModelScores, replicates: int = REPLICATES
 def frame_differences(
     old: Sequence[Frame], new: Sequence[Frame], replicates: int = REPLICATES
 ) -> dict[str, Difference]:
-    """Compare the frames that both models judged, the endpoint first; {} where they are too few for it."""
+    """Compare the frames that both models judged, the endpoint first; {} if they are too few."""
     both = shared(old, new)
     bears, others = ([pair for pair in both if pair[0].bear is bear] for bear in (True, False))
     if not bears or not supported(TRAIL_PRIMARY_RATE, len(others)):
@@ -316,7 +316,7 @@ def shared(old: Iterable[Frame], new: Iterable[Frame]) -> list[tuple[Frame, Fram
 def crop_differences(
     old: Scores, new: Scores, thresholds: tuple[float, float], replicates: int = REPLICATES
 ) -> dict[str, Difference]:
-    """Compare benchmark A's crops, the primary endpoint first."""
+    """Compare benchmark A's crops, the endpoint first."""
     made, bins = pair_up(old, new), np.array(old.bin)
     large = made.where(np.isin(bins, PRIMARY_BINS))
     found: dict[str, Difference | None] = {
@@ -333,7 +333,7 @@ def crop_differences(
 
 
 def pair_up(old: Scores, new: Scores) -> Pair:
-    """Pair two models' scores of the same crops, which are drawn alike whatever the input size."""
+    """Pair two models' scores of the same crops, which do not depend on the input size."""
     if not np.array_equal(old.side_px, new.side_px):
         raise RuntimeError("the two models were not given the same crops")
     return Pair(old.score, new.score, old.bear, old.picture)

@@ -25,7 +25,7 @@ NOT_BETTER = 1
 
 def compare(
     old: Annotated[Path, typer.Argument(help="The model in use: an .onnx file, or a folder of fold runs.")],
-    new: Annotated[Path, typer.Argument(help="The one that may take its place, likewise.")],
+    new: Annotated[Path, typer.Argument(help="The new model: a file or a folder, too.")],
     data: Annotated[Path, typer.Argument(help="Pictures: a folder with one sub-folder a label, or a manifest CSV.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
     require_better: Annotated[
@@ -36,12 +36,12 @@ def compare(
     split_file: SplitFileOpt = None,
     label: LabelOpt = None,
 ) -> None:
-    """Say whether NEW is shown to be better than OLD, on pictures that neither was trained or tuned on.
+    """Test whether NEW is better than OLD, on pictures that neither was trained or tuned on.
 
-    The verdict goes by recall up to 2 % false alarms on frames of trail cameras, and a better model may lose next to
-    nothing elsewhere. Without such frames it goes by held-out animals, made far. Pictures of sources that a card names
-    are left out; only a model of the very run whose --split-file is given, --split test, is spared. Of a folder of
-    runs fold-1, fold-2 … (train --fold) each model judges the frames that it has not seen.
+    The result depends on recall up to 2 % false alarms on frames of trail cameras, and a better model may lose next to
+    nothing elsewhere. Without such frames, held-out animals made far decide. Pictures of sources on a model's card are
+    skipped, except for a model of the run whose --split-file is given with --split test. Of a folder of runs fold-1,
+    fold-2 … (train --fold) each model judges the frames that it has not seen.
     """
     from edge.cli.progress import track
     from edge.detect.classifier import Classifier
@@ -75,10 +75,10 @@ def compare(
     stop = Event()
 
     def beside(items: Iterable[T]) -> Iterator[T]:
-        """Yield the items until Ctrl-C, which only the main thread hears."""
+        """Yield the items until Ctrl-C, which only the main thread receives."""
         return itertools.takewhile(lambda _: not stop.is_set(), items)
 
-    # A thread a model: onnxruntime lets the other run, and each model alone uses one core.
+    # One thread for each model: onnxruntime releases the lock, and each model uses one core.
     with ThreadPoolExecutor(1) as pool:
         try:
             other = pool.submit(

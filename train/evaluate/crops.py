@@ -1,17 +1,15 @@
-"""Crops for the measures of far bears: a box in pixels, a camera's JPEG, and scores.
-
-Cutting itself is the alarm's own (``edge.detect.crops``).
-"""
+"""Sizes and scores of crops; ``edge.detect.crops`` cuts them, as for the alarm."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.detect.classifier import Classifier
+from edge.pictures import decode_picture
+from edge.record.pictures import jpeg
 from edge.schema import BoxXYWH
 from edge.schema import Picture as Image
 
@@ -25,9 +23,8 @@ def longer_side(box: BoxXYWH, image: Image) -> float:
 
 
 def as_jpeg(image: Image, quality: int) -> Image:
-    """Return the picture as a camera's file of this quality keeps it."""
-    packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    """Compress a picture as a camera's JPEG of this quality, and decode it again."""
+    return decode_picture(jpeg(image, quality), "a JPEG")
 
 
 def bear_score(classifier: Classifier) -> Score:

@@ -1,10 +1,15 @@
-"""Benchmarks of far bears: held-out animals made far (A), and real bears of trail cameras at their true boxes (B)."""
+"""Benchmarks of far bears: held-out animals made far (A), and real bears of trail cameras at their true boxes (B).
+
+A's crops show a subject so far away that it is a given number of pixels long. Only the camera degrades them: lens and
+sensor average the light of an area (INTER_AREA), the animal is in another place, the file is JPEG. Darkness, blur,
+noise and infrared are left to training (``train.learn.degrade``): a benchmark with the same code would only measure how
+well that was learned.
+"""
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,118 +21,32 @@ from numpy.typing import NDArray
 
 from edge.detect.classifier import Classifier
 from edge.detect.crops import cut
-from edge.errors import CatalogError, PictureError
+from edge.errors import PictureError
 from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
-from train.data.feedback import RANDOM_NEGATIVE, is_cut, part_of
-from train.data.outsiders import words_of
 from train.data.pictures import Picture, is_bear
 from train.evaluate.crops import Score, as_jpeg, bear_score, longer_side
-from train.metrics import AtRate, Auc, Rate, clustered_auc, clustered_rate, recall_at, threshold_at, wilson
+from train.evaluate.far_subjects import Subjects, kind_of, sort_out
 
-# Which held-out pictures give the subjects, which the places behind them, and which are of a real trail camera.
-
-
-TRAIL = re.compile(r"\b(?:trail|game|wildlife|fixed)[ -]?cam(?:era)?s?\b|camera.?trap", re.IGNORECASE)
-SCENE = re.compile(r"^COCO:|scene|^street", re.IGNORECASE)
-# The animals among COCO's 80 classes, and its toy: a place behind a subject must not hold another one.
-ALIVE = re.compile(r"\b(bird|cat|dog|horse|sheep|cow|elephant|bear|zebra|giraffe)\b", re.IGNORECASE)
-# Folders that people name so, and categories of trail-camera sets: empty, Empty place, no_animals, blank …
-EMPTY = re.compile(r"(empty|blank|backgrounds?|nothing|scenes?|places?|landscapes?|no animals?)\b", re.IGNORECASE)
-TOY = "toy"
-
-
-@dataclass(frozen=True)
-class Subjects:
-    """Held-out pictures by what they are good for."""
-
-    bears: tuple[Picture, ...]  # web photographs and close stills
-    others: tuple[Picture, ...]  # other animals and toys that fill the frame as those bears do
-    places: tuple[Picture, ...]  # what stands behind them
-    real: tuple[Picture, ...]  # boxed bears of a trail camera
-
-
-def is_trail(picture: Picture) -> bool:
-    """Return True if it is a trail camera's: table or note say so, or an alarm's camera saw it whole.
-
-    Of an alarm's picture (``train.data.feedback``) the facts in its note decide, never what a reviewer wrote.
-    """
-    if picture.of_trail_camera:
-        return True
-    part = part_of(picture.note)
-    if part is None:
-        return bool(TRAIL.search(picture.note))
-    return words_of(picture.note) == RANDOM_NEGATIVE or not is_cut(part)
-
-
-def is_scene(picture: Picture) -> bool:
-    """Return True if a picture without a bear shows a place rather than one animal that fills the frame."""
-    words = words_of(picture.note)
-    return is_trail(picture) or bool(SCENE.search(words)) or any(map(_is_empty, (words, picture.named)))
-
-
-def kind_of(picture: Picture) -> str:
-    """Name the animal as the note's first words do (up to a ``;``), ``toy`` for a teddy bear, else the label."""
-    if picture.label == "teddy_bear":
-        return TOY
-    return words_of(picture.note) or picture.named or picture.label
-
-
-def sort_out(pictures: Iterable[Picture]) -> Subjects:
-    """Sort the pictures by their use. Raises CatalogError where there are no subjects to compare.
-
-    A picture known by its note to be of a trail camera never is a subject: its bears are benchmark B's. A whole frame
-    of an alarm in which a person saw something is no place either, for that still stands in it. Frames that the table
-    says a trail camera took have a benchmark of their own (``train.evaluate.trail_cameras``).
-    """
-    pictures = [picture for picture in pictures if not picture.of_trail_camera]
-    bears = tuple(p for p in pictures if is_bear(p.label) and not is_trail(p))
-    others = tuple(p for p in pictures if not is_bear(p.label) and not is_scene(p))
-    scenes = [p for p in pictures if not is_bear(p.label) and is_scene(p)]
-    places = tuple(p for p in scenes if not _holds_another(p)) or tuple(scenes) or others
-    if not bears or not others:
-        lacking = "bears that fill the frame" if not bears else "other animals that fill the frame"
-        raise CatalogError(
-            f"the benchmark finds no {lacking} among these {len(pictures)} pictures; give held-out web photographs "
-            "of both bears and other animals (trail-camera pictures and scenes do not count)"
-        )
-    return Subjects(bears, others, places, tuple(p for p in pictures if is_bear(p.label) and is_trail(p) and p.boxes))
-
-
-def _is_empty(words: str) -> bool:
-    return bool(EMPTY.match(words.strip().replace("_", " ").replace("-", " ")))
-
-
-def _holds_another(scene: Picture) -> bool:
-    words = words_of(scene.note)
-    return bool(ALIVE.search(words)) or (part_of(scene.note) is not None and words != RANDOM_NEGATIVE)
-
-
-# The benchmark's crops: a subject as a camera sees it from so far away that it is a given number of pixels long.
-#
-# The degradation is a camera's and nothing else: the lens and the sensor average the light of an area (INTER_AREA), the
-# animal stands in another place, the file is JPEG. No darkness, blur, noise or infrared: those are what training adds
-# (``train.learn.dataloaders``), and a benchmark made of the same code would measure how well it was learned by heart.
-
-
-# Longer side of the subject in pixels, drawn evenly on a logarithmic scale.
+# Range of the subject's longer side in pixels, log-uniform.
 BINS: dict[str, tuple[float, float]] = {
     "<27 px": (16.0, 27.0),
     "27-45 px": (27.0, 45.0),
     "45-90 px": (45.0, 90.0),
     ">90 px": (90.0, 160.0),
 }
-MIN_CROPS = 300  # crops a bin, of bears and of others
-JPEG_QUALITY = (60, 90)  # what trail and network cameras use
-RIM = 0.08  # of the subject's shorter side, blended into the place
-AROUND = 2.0  # the place that is rendered, times the subject's longer side
-READ = 64  # pictures kept decoded
+
+MIN_CROPS = 300  # in each bin, of bears and of others
+JPEG_QUALITY = (60, 90)  # as of trail and network cameras
+RIM = 0.08  # blended edge, as a share of the subject's shorter side
+AROUND = 2.0  # the rendered place's side over the subject's longer side
+READ = 64  # decoded pictures in memory
 
 
 @dataclass(frozen=True)
 class View:
-    """One crop of the benchmark and what is known of it."""
+    """One crop of the benchmark, with its facts."""
 
     crop: Image  # (size, size, 3) BGR
     bin: str
@@ -146,9 +65,9 @@ def bin_of(side_px: float) -> str:
 def views(subjects: Subjects, size: int, context: float, seed: int, min_crops: int = MIN_CROPS) -> Iterator[View]:
     """Make benchmark A's crops, the same for every model with this input ``size`` and crop ``context``.
 
-    Each subject is taken equally often in a bin, so that at least ``min_crops`` come together, where its own pixels
-    suffice: nothing is enlarged. In bins that only some reach these are taken more often, which changes no crop of
-    another bin; where none does, the bin falls short. A picture that cannot be read is left out.
+    Each subject occurs equally often in a bin, for at least ``min_crops`` crops; nothing is enlarged. If only some
+    subjects are large enough for a bin, they occur more often; if none is, the bin has too few crops. Pictures that
+    cannot be read are skipped.
     """
     read = reader()
     for side in (subjects.bears, subjects.others):
@@ -181,7 +100,7 @@ def of_picture(
     seed: int,
     wanted: Mapping[str, tuple[int, int]],
 ) -> Iterator[View]:
-    """Make the crops of one picture in each bin, copies from one number to before another; none if unreadable."""
+    """Make the crops of one picture in each bin, for a range of copy numbers; none if it is unreadable."""
     try:
         image = read(picture.file)
     except PictureError:
@@ -191,7 +110,7 @@ def of_picture(
         for name, copies in wanted.items():
             low, high = BINS[name]
             for copy in range(*copies):
-                # Seeded by what is drawn for, so that adding a picture changes no other one's crops.
+                # Seeded by picture, box, bin and copy, so that another picture changes no crops.
                 rng = np.random.default_rng(
                     [seed, zlib.crc32(picture.file.name.encode()), number, list(BINS).index(name), copy]
                 )
@@ -229,7 +148,7 @@ def real_views(pictures: Sequence[Picture], size: int, context: float) -> Iterat
 
 
 def take(image: Image, box_xywh: BoxXYWH) -> Image:
-    """Take the box's own pixels, uint8 (h, w, 3)."""
+    """Cut the box's pixels, uint8 (h, w, 3)."""
     height, width = image.shape[:2]
     left, top, w, h = box_xywh
     x, y = min(round(left * width), width - 1), min(round(top * height), height - 1)
@@ -237,9 +156,9 @@ def take(image: Image, box_xywh: BoxXYWH) -> Image:
 
 
 def render(subject: Image, place: Image, side_px: float, size: int, context: float, rng: np.random.Generator) -> Image:
-    """Photograph ``subject`` in ``place``, ``side_px`` long, and cut it as the alarm cuts a region.
+    """Render ``subject``, ``side_px`` long, in ``place``, and cut it as the alarm cuts a region: (size, size, 3).
 
-    (size, size, 3). The place keeps its own scale, and is a random window of ``AROUND`` times the subject.
+    The place keeps its scale: a random window of ``AROUND`` times the subject.
     """
     scale = side_px / max(subject.shape[:2])
     w, h = (max(4, round(length * scale)) for length in (subject.shape[1], subject.shape[0]))
@@ -257,7 +176,7 @@ def render(subject: Image, place: Image, side_px: float, size: int, context: flo
 
 
 def feather(height: int, width: int) -> np.ndarray:
-    """Weigh the subject, 1 inside and falling towards its rim: (height, width, 1)."""
+    """Return the subject's weight, 1 inside and falling towards its rim: (height, width, 1)."""
     rim = max(1.0, RIM * min(height, width))
     across, down = (np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) for n in (width, height))
     alpha = np.minimum(np.clip(across / rim, 0, 1)[None, :], np.clip(down / rim, 0, 1)[:, None])
@@ -265,7 +184,7 @@ def feather(height: int, width: int) -> np.ndarray:
 
 
 def window(place: Image, side: int, rng: np.random.Generator) -> Image:
-    """Take a random square window (side, side, 3) of a place, mirrored at its borders where it is too small."""
+    """Take a random square window (side, side, 3) of a place, mirrored at its borders if it is too small."""
     height, width = place.shape[:2]
     down, right = max(0, side - height), max(0, side - width)
     if down or right:
@@ -276,14 +195,14 @@ def window(place: Image, side: int, rng: np.random.Generator) -> Image:
 
 
 def reader() -> Callable[[Path], Image]:
-    """Make a ``read_picture`` that keeps the last pictures: the places are few and asked for again and again."""
+    """Return a ``read_picture`` with a cache: places are few and used many times."""
     return lru_cache(maxsize=READ)(read_picture)
 
 
 def _place(
     places: Sequence[Picture], subject: Picture, read: Callable[[Path], Image], rng: np.random.Generator
 ) -> Image | None:
-    """Find a place for a subject that can be read and is not the subject itself."""
+    """Return a random readable place for a subject, other than the subject itself."""
     for index in rng.permutation(len(places)):
         if places[index].file == subject.file:
             continue
@@ -294,12 +213,10 @@ def _place(
     return None
 
 
-# A model's scores on the benchmark: one pass, kept as plain arrays from which every figure follows.
-
-
 SEED = 20261128
 BATCH = 32
-NO_CROP = np.empty((0, 0, 3), np.uint8)  # of a view that was scored
+NO_CROP = np.empty((0, 0, 3), np.uint8)  # in a view after it was scored
+
 Follow = Callable[[Iterable[View]], Iterable[View]]  # a progress bar around the crops, or plain iter
 
 
@@ -309,7 +226,7 @@ class Scores:
 
     score: NDArray[np.float64]  # (N,) bear probability
     bear: NDArray[np.bool_]  # (N,)
-    picture: NDArray[np.int64]  # (N,) which original picture
+    picture: NDArray[np.int64]  # (N,) number of the original picture
     bin: tuple[str, ...]
     source: tuple[str, ...]
     kind: tuple[str, ...]
@@ -347,7 +264,7 @@ class Benchmark:
 
     made: Scores  # A
     real: Scores  # B
-    min_crops: int = MIN_CROPS  # crops a bin that A was to have, of bears and of others
+    min_crops: int = MIN_CROPS  # wanted crops in each bin of A, of bears and of others
 
 
 def benchmark_scores(
@@ -360,10 +277,10 @@ def benchmark_scores(
     min_crops: int = MIN_CROPS,
     follow: Follow = iter,
 ) -> Benchmark:
-    """Score both benchmarks of held-out ``pictures``; a Classifier brings its own ``size`` and ``context``.
+    """Score both benchmarks of held-out ``pictures``; a Classifier has its own ``size`` and ``context``.
 
-    The crops depend on pictures, size, context and seed alone, so two models see the same ones, in the same
-    order. Raises CatalogError where the pictures hold no bears or no other animals that fill the frame.
+    The crops depend only on pictures, size, context and seed, so two models get the same ones, in the same order.
+    Raises CatalogError if no bears or no other animals fill the frame.
     """
     if isinstance(model, Classifier):
         size, context = model.size, model.card.crop.context
@@ -377,7 +294,7 @@ def benchmark_scores(
 
 
 def score_views(score: Score, crops: Iterable[View]) -> Scores:
-    """Score some crops, cut and scored batch by batch: all of them at once would take a gigabyte."""
+    """Score crops batch by batch: all of them at once would take a gigabyte."""
     found: list[NDArray[np.floating]] = []
     about: list[View] = []
     for batch in batches(crops):
@@ -405,130 +322,3 @@ def batches(crops: Iterable[View]) -> Iterator[list[View]]:
             some = []
     if some:
         yield some
-
-
-# The benchmark's figures from its scores: recall at 1 % false positives, AUC, false positives by animal, x of n.
-
-
-RATE = 0.01
-TARGETS = {"27-45 px": 0.85, "45-90 px": 0.95, ">90 px": 0.95}  # recall at 1 % that is aimed for
-
-
-@dataclass(frozen=True)
-class BinFigures:
-    """Benchmark A in one size bin."""
-
-    bin: str
-    bears: int  # crops
-    bear_pictures: int
-    others: int
-    other_pictures: int
-    own: AtRate | None  # at 1 % false positives of this bin's others
-    together: AtRate | None  # at 1 % false positives of all bins' others together
-    auc: Auc | None
-    alarm_recall: Rate | None  # at the card's crop threshold
-    alarm_false_positives: Rate | None
-
-
-@dataclass(frozen=True)
-class Real:
-    """Benchmark B in one size bin: x of n boxes, counts of one or few cameras and no rates."""
-
-    bin: str
-    boxes: int
-    at_card: Rate | None
-    at_own: Rate | None  # at A's threshold of 1 % false positives in this bin
-    at_together: Rate | None
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Both benchmarks."""
-
-    bins: tuple[BinFigures, ...]
-    kinds: dict[str, dict[str, Rate]]  # kind of subject -> bin -> false positives at the threshold of all together
-    real: tuple[Real, ...]
-    threshold: float  # of 1 % false positives of all bins' others together
-    card_threshold: float
-    kind_pictures: dict[str, int]  # kind of subject -> how many original pictures of it there are
-    doubts: tuple[str, ...]  # too few crops or others in a bin, sources that the model knows, in words
-
-
-def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figures:
-    """Make all figures at ``rate`` false positives, and at the model's own crop threshold."""
-    made, real = found.made, found.real
-    threshold = threshold_at(made.score[~made.bear], rate)
-    bins = tuple(bin_figures(name, made, threshold, card_threshold, rate) for name in BINS)
-    kinds: dict[str, dict[str, Rate]] = defaultdict(dict)
-    for kind in sorted({kind for kind, bear in zip(made.kind, made.bear, strict=True) if not bear}):
-        of_kind = made.of_kind(kind)
-        of_kind = of_kind.where(~of_kind.bear)
-        for name in BINS:
-            inside = of_kind.in_bin(name)
-            passed = clustered_rate(inside.score >= threshold, inside.picture)
-            if passed is not None:
-                kinds[kind][name] = passed
-    owns = {one.bin: one.own.threshold for one in bins if one.own is not None}
-    boxes = tuple(
-        Real(
-            bin=name,
-            boxes=len(inside.score),
-            at_card=count(inside, card_threshold),
-            at_own=count(inside, owns[name]) if name in owns else None,
-            at_together=count(inside, threshold),
-        )
-        for name in BINS
-        for inside in (real.in_bin(name),)
-    )
-    pictures = {kind: len(np.unique(made.of_kind(kind).picture)) for kind in kinds}
-    return Figures(
-        bins, dict(kinds), boxes, threshold, card_threshold, pictures, tuple(doubts(bins, found.min_crops, rate))
-    )
-
-
-def doubts(bins: Iterable[BinFigures], min_crops: int, rate: float = RATE) -> Iterator[str]:
-    """Yield a sentence for each bin short of ``min_crops`` crops, one for those with too few others for ``rate``."""
-    few: dict[str, list[str]] = defaultdict(list)
-    for one in bins:
-        for what, crops, pictures in (
-            ("bears", one.bears, one.bear_pictures),
-            ("others", one.others, one.other_pictures),
-        ):
-            if crops < min_crops:
-                yield f"{one.bin}: {crops} crops of {pictures} pictures of {what}, short of {min_crops}"
-        if one.own is not None and one.own.too_few:
-            few[f"{one.other_pictures} pictures"].append(one.bin)
-    for many, names in few.items():
-        wanted = f"too few others for {100 * rate:g} % ({many}, it takes {3 / rate:.0f})"
-        yield f"{', '.join(names)}: {wanted}; elsewhere several times as many may pass this threshold"
-
-
-def bin_figures(name: str, made: Scores, threshold: float, card_threshold: float, rate: float) -> BinFigures:
-    """Make benchmark A's figures in one bin; ``threshold`` is that of all bins together."""
-    inside = made.in_bin(name)
-    bears, others = inside.where(inside.bear), inside.where(~inside.bear)
-    return BinFigures(
-        bin=name,
-        bears=len(bears.score),
-        bear_pictures=len(np.unique(bears.picture)),
-        others=len(others.score),
-        other_pictures=len(np.unique(others.picture)),
-        own=recall_at(bears.score, others.score, bears.picture, others.picture, rate),
-        together=at_all(made, bears, others, threshold, rate),
-        auc=clustered_auc(bears.score, others.score, bears.picture, others.picture),
-        alarm_recall=clustered_rate(bears.score >= card_threshold, bears.picture),
-        alarm_false_positives=clustered_rate(others.score >= card_threshold, others.picture),
-    )
-
-
-def at_all(made: Scores, bears: Scores, others: Scores, threshold: float, rate: float) -> AtRate | None:
-    """Measure this bin's recall at the threshold of all bins' others, and what of its own others that lets through."""
-    every = made.where(~made.bear)
-    found = recall_at(bears.score, every.score, bears.picture, every.picture, rate)
-    passed = clustered_rate(others.score >= threshold, others.picture)
-    return None if found is None or passed is None else replace(found, false_positives=passed)
-
-
-def count(scores: Scores, threshold: float) -> Rate | None:
-    """Count x of n at a threshold."""
-    return wilson(int((scores.score >= threshold).sum()), len(scores.score))

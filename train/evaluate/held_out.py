@@ -19,28 +19,28 @@ log = logging.getLogger(__name__)
 
 
 def known_sources(card: Card) -> set[str]:
-    """List the sources that a model was trained on, and those its thresholds were fitted on."""
+    """Return the sources that a model was trained on, and those of its thresholds."""
     return set(card.counts_by_source).union(*(limit.sources for limit in card.thresholds.values()))
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The pictures of a table whose sources the model's card names."""
+    """The pictures of a table whose sources are on the model's card."""
 
-    table: bool  # the table is the one it was made from
-    trained: dict[str, int]  # source -> its pictures here
-    tuned: dict[str, int]  # the same of sources that only its thresholds were fitted on
+    table: bool  # the table is that of its training
+    trained: dict[str, int]  # source -> number of pictures
+    tuned: dict[str, int]  # the same, for sources of the thresholds only
 
     @property
     def pictures(self) -> int:
-        """Count the pictures from sources that the model knows."""
+        """Return the number of pictures from sources on the card."""
         return sum(self.trained.values()) + sum(self.tuned.values())
 
 
 def learned(card: Card, catalog: Catalog, test_of: str | None = None) -> Learned | None:
     """Find the pictures of a table from sources that the model was trained or tuned on; None if there are none.
 
-    ``test_of`` as in ``unseen``: the test part of the model's own run was kept from it, whatever its sources.
+    ``test_of`` as in ``unseen``: the test part of the model's own run is held out, whatever its sources.
     """
     if test_of is not None and card.digests.get("split_sha256") == test_of:
         return None
@@ -53,9 +53,9 @@ def learned(card: Card, catalog: Catalog, test_of: str | None = None) -> Learned
 
 
 def held_out(pictures: Iterable[Picture], cards: Sequence[Card]) -> list[Picture]:
-    """Keep the pictures of sources that none of the cards knows; those that are skipped are reported.
+    """Return the pictures of sources on none of the cards; log the skipped ones.
 
-    Raises CatalogError when nothing is left: then only a run's own split.csv can say what was held out.
+    Raises CatalogError if none are left: then only a run's own split.csv can tell what was held out.
     """
     pictures = list(pictures)
     known = set().union(*(known_sources(card) for card in cards)) if cards else set()
@@ -64,11 +64,11 @@ def held_out(pictures: Iterable[Picture], cards: Sequence[Card]) -> list[Picture
     if out and not left:
         raise CatalogError(
             f"every source here was used to train or tune the model ({', '.join(out)}); give pictures of other "
-            "sources, or the part it did not see, by its own run: --split-file RUN/split.csv --split test"
+            "sources, or the part it has not seen, by its own run: --split-file RUN/split.csv --split test"
         )
     if out:
         log.warning(
-            "left out %d pictures of %d sources that were used to train or tune: %s",
+            "skipped %d pictures of %d sources that were used to train or tune: %s",
             len(pictures) - len(left),
             len(out),
             ", ".join(out),
@@ -78,28 +78,28 @@ def held_out(pictures: Iterable[Picture], cards: Sequence[Card]) -> list[Picture
 
 @dataclass(frozen=True)
 class Unseen:
-    """Pictures that some models have not seen, and how that is known."""
+    """Pictures that some models have not seen, and how that was checked."""
 
     pictures: tuple[Picture, ...]
-    checked: str  # what was checked, in words that go on after "pictures"
+    checked: str  # what was checked, in words after "pictures"
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A model, and the pictures that it is to be judged on: it has seen none of them."""
+    """A model, and pictures to judge it on, which it has not seen."""
 
     classifier: Classifier
     pictures: tuple[Picture, ...]
 
     def on(self, pictures: Iterable[Picture]) -> Judge:
-        """Return the same model with those of its pictures that are among these."""
+        """Return the model with only those of its pictures that are among these."""
         files = {picture.file for picture in pictures}
         return Judge(self.classifier, tuple(picture for picture in self.pictures if picture.file in files))
 
 
 def in_common(pictures: Iterable[Picture], sides: Iterable[Sequence[Judge]]) -> list[Picture]:
-    """Return the pictures that every side has a judge for."""
+    """Return the pictures that every side has a model for."""
     known = [{picture.file for judge in side for picture in judge.pictures} for side in sides]
     return [picture for picture in pictures if all(picture.file in files for files in known)]
 
@@ -107,9 +107,8 @@ def in_common(pictures: Iterable[Picture], sides: Iterable[Sequence[Judge]]) -> 
 def judges_of(folder: Path, catalog: Catalog) -> list[Judge]:
     """Load the models of a run, or of the folds ``fold-1`` … in ``folder``, each with its ``split.csv``'s test part.
 
-    The first has all of its test part, the others their trail cameras' frames that none before them has. Raises
-    ModelError where no such run is there, CatalogError where a model is not of the run it lies in, or the folds are of
-    more than one recipe.
+    The first has its whole test part, the others only trail cameras' frames that no earlier one has. Raises ModelError
+    if there is no such run, CatalogError if a model is not of its folder's run, or the folds have different recipes.
     """
     runs = [folder] if (folder / "split.csv").is_file() else sorted(folder.glob("fold-*"))
     found: list[Judge] = []
@@ -118,7 +117,9 @@ def judges_of(folder: Path, catalog: Catalog) -> list[Judge]:
         split, model = run / "split.csv", run / "bear.onnx"
         for file in (split, model):
             if not file.is_file():
-                raise ModelError(f"{file}: no such file; `train --out {run}` and `export {run} --out {model}` make it")
+                raise ModelError(
+                    f"{file}: no such file; make it with `train --out {run}` and `export {run} --out {model}`"
+                )
         classifier = Classifier(model)
         if classifier.card.digests.get("split_sha256") != split_digest(split):
             raise CatalogError(f"{model}: was not exported from the run in {run}; export that run again")
@@ -133,10 +134,9 @@ def judges_of(folder: Path, catalog: Catalog) -> list[Judge]:
 
 
 def check_one_recipe(runs: Sequence[Path]) -> None:
-    """Raise CatalogError where two runs were trained by different recipes, but for the seed.
+    """Raise CatalogError if two runs have different recipes, apart from the seed.
 
-    Folds are collected over days. A run whose settings did not come along is taken as it is. Raises OptionError for
-    settings that cannot be read.
+    A run without its settings is not checked. Raises OptionError for settings that cannot be read.
     """
     recipes = {run: recipe_values(run / "settings.json") for run in runs if (run / "settings.json").is_file()}
     (first, values), *others = recipes.items() or [(None, {})]
@@ -144,13 +144,13 @@ def check_one_recipe(runs: Sequence[Path]) -> None:
         for name in sorted((values.keys() | recipe.keys()) - {"seed"}):
             if values.get(name) != recipe.get(name):
                 raise CatalogError(
-                    f"{run}: trained with {name} {recipe.get(name)}, {first} with {values.get(name)}; folds judge one "
-                    "recipe: train one of them again"
+                    f"{run}: trained with {name} {recipe.get(name)}, {first} with {values.get(name)}; folds must have "
+                    "one recipe: train one of them again"
                 )
 
 
 def split_digest(path: Path) -> str:
-    """Compute the SHA-256 of a ``split.csv``, as the cards of its run's models have it. Raises CatalogError."""
+    """Return the SHA-256 of a ``split.csv``, as on the cards of its run's models. Raises CatalogError."""
     try:
         return digest_of(path)
     except OSError as error:
@@ -163,18 +163,17 @@ def unseen(
     test_of: str | None = None,
     folds: Iterable[Sequence[Judge]] = (),
 ) -> Unseen:
-    """Return the pictures that none of the models was trained or tuned on; ``folds`` have been asked already.
+    """Return the pictures that none of the models was trained or tuned on; ``folds`` are checked already.
 
-    ``test_of`` is the SHA-256 of the split whose test part the pictures are, None where they are no run's test part. It
-    says nothing of a model that was split otherwise: of that one the sources on its card are left out.
-    Raises CatalogError when nothing is left.
+    ``test_of``: the SHA-256 of the split, if the pictures are a run's test part. For a model of another split, pictures
+    of sources on its card are skipped. Raises CatalogError if none are left.
     """
     pictures = list(pictures)
     own = [model for model in models if test_of is not None and model.card.digests.get("split_sha256") == test_of]
     foreign = [model for model in models if model not in own]
     left = held_out(pictures, [model.card for model in foreign])
     if not left:
-        raise CatalogError("no picture here has been kept from both models; give pictures that neither has seen")
+        raise CatalogError("both models together have seen every picture here; give pictures that neither has seen")
     checked = [f"in the test part of the run of {_names(own)}"] if own else []
     cards = [f"the card of {name}" for name in dict.fromkeys(model.name for model in foreign)]
     if len(cards) == 1:
@@ -183,7 +182,7 @@ def unseen(
         checked.append(f"of sources that neither {' nor '.join(cards)} names")
     checked += [f"in the test parts of {_names(judge.classifier for judge in side)}" for side in folds]
     gone = len(pictures) - len(left)
-    out = f"{gone} pictures of sources on the card of {_names(foreign)} are left out"
+    out = f"{gone} pictures of sources on the card of {_names(foreign)} are skipped"
     return Unseen(tuple(left), ", ".join(checked), (out,) if gone else ())
 
 

@@ -1,4 +1,4 @@
-"""The page: its sections in order, each from the findings."""
+"""The report's findings, measured in one pass over a run's test part, and what the page shows of them."""
 
 from __future__ import annotations
 
@@ -21,26 +21,19 @@ from edge.schema import WHOLE
 from train.data.pictures import BEAR_ANY, Picture
 from train.evaluate.clips import Clip, Clips, evaluate_clips
 from train.evaluate.compare import Comparison, ModelScores, compare, crop_differences, score_model
-from train.evaluate.far_bears import MIN_CROPS, RATE, TARGETS, Benchmark, Figures, benchmark_scores, figures
+from train.evaluate.far_bears import MIN_CROPS, Benchmark, benchmark_scores
+from train.evaluate.far_figures import RATE, TARGETS, Figures, figures
 from train.evaluate.held_out import Judge, known_sources, unseen
 from train.evaluate.report_plots import THUMB_PX, thumbnail
 from train.evaluate.report_run import RunFiles, belongs
 from train.evaluate.stills import Judged, Stills, StillScores, evaluate_stills, scores_of
-from train.evaluate.trail_cameras import see_all
-from train.metrics import (
-    AtRate,
-    Auc,
-    Difference,
-    Rate,
-    Reliability,
-    before_temperature,
-    clustered_rate,
-    recall_at,
-    reliability,
-)
-
-# What the report tells, gathered in one pass over the test part: stills, crops, benchmarks, clips, other models.
-
+from train.evaluate.text import share
+from train.evaluate.trail_cameras import score_frames
+from train.metrics.clustered import clustered_rate
+from train.metrics.paired import Difference
+from train.metrics.rates import Rate
+from train.metrics.recall import AtRate, recall_at
+from train.metrics.reliability import Reliability, before_temperature, reliability
 
 log = logging.getLogger(__name__)
 Track = Callable[[Iterable[Any], str], Iterator[Any]]
@@ -48,19 +41,19 @@ Track = Callable[[Iterable[Any], str], Iterator[Any]]
 
 @dataclass(frozen=True)
 class Findings:
-    """Findings of one report."""
+    """The findings of one report."""
 
     run: RunFiles
     classifier: Classifier
     stills: Stills
     still_scores: StillScores
-    benchmark: Benchmark | None  # None where the pictures do not allow one
+    benchmark: Benchmark | None  # None if the pictures do not allow one
     figures: Figures | None
     calibration: dict[str, tuple[Reliability, Reliability]]  # crops -> before and after the temperature
     clips: Clips | None
     last: Comparison | None
-    last_why: str  # why the last model is not beside this one, "" where it is or none was given
-    doubts: tuple[str, ...]  # what the page must say of all its figures
+    last_why: str  # why the last model is not compared; "" if it is, or none was given
+    doubts: tuple[str, ...]  # limits of all figures, shown on the page
     fp32: tuple[str, Figures, dict[str, Difference]] | None  # its name, figures, and int8 minus fp32
 
 
@@ -72,9 +65,9 @@ def find_out(
     track: Track,
     min_crops: int = MIN_CROPS,
 ) -> Findings:
-    """Measure ``classifier`` on the run's test part, and ``last`` and an fp32 file beside it on the same crops.
+    """Measure ``classifier`` on the run's test part, and ``last`` and an fp32 file on the same crops.
 
-    ``min_crops`` crops a bin of the benchmark.
+    ``min_crops``: crops in each bin of the benchmark.
     """
     pictures, card, why = run.test, classifier.card, ""
     try:
@@ -82,16 +75,16 @@ def find_out(
             classifier, pictures, min_crops=min_crops, follow=lambda views: track(views, "far animals")
         )
     except CatalogError as error:
-        log.warning("%s; the report goes without the benchmark and the models beside", error)
+        log.warning("%s; the report has no benchmark and no comparison", error)
         benchmark, why = None, str(error)
     stills = evaluate_stills(classifier, track(pictures, "judging pictures"))
     still_scores = scores_of(stills, pictures)
-    beside_it, exact = None, None
+    comparison, exact = None, None
     if benchmark is not None:
-        looked = ModelScores(classifier.name, card, benchmark, still_scores)
+        scores = ModelScores(classifier.name, card, benchmark, still_scores)
         if last is not None:
-            beside_it, why = compared(last, classifier, looked, run, track, min_crops)
-        exact = in_float(classifier, looked, pictures, track, min_crops)
+            comparison, why = compared(last, classifier, scores, run, track, min_crops)
+        exact = in_float(classifier, scores, pictures, track, min_crops)
     return Findings(
         run=run,
         classifier=classifier,
@@ -101,7 +94,7 @@ def find_out(
         figures=figures(benchmark, card.thresholds["crop"].value) if benchmark is not None else None,
         calibration=calibration(stills.rows, card.temperature, list(card.alarm_columns)),
         clips=evaluate_clips(classifier, track(clips, "watching clips")) if clips else None,
-        last=beside_it,
+        last=comparison,
         last_why=why if last is not None else "",
         doubts=tuple(may_have_seen(classifier, run)),
         fp32=exact,
@@ -111,7 +104,7 @@ def find_out(
 def calibration(
     rows: Sequence[Judged], temperature: float, columns: list[int]
 ) -> dict[str, tuple[Reliability, Reliability]]:
-    """Measure reliability before and after the temperature: of crops as they are, and made small."""
+    """Measure reliability before and after the temperature, of crops as they are and of shrunk crops."""
     found = {}
     for words, mode in (("crops as they are", "crop"), ("the same shrunk to 20, 36 and 60 px", "shrunk")):
         some = [row for row in rows if row.mode == mode and row.probabilities]
@@ -130,7 +123,7 @@ def calibration(
 
 
 def may_have_seen(classifier: Classifier, run: RunFiles) -> Iterator[str]:
-    """Say where the model is not this run's: then the run's test part may not be held out from it."""
+    """Yield a sentence if the model is not this run's: it may have seen the run's test part."""
     if belongs(classifier.card.digests, run):
         return
     split = run.settings.get("split_sha256")
@@ -145,19 +138,19 @@ def may_have_seen(classifier: Classifier, run: RunFiles) -> Iterator[str]:
 def compared(
     last: Classifier,
     classifier: Classifier,
-    looked: ModelScores,
+    scores: ModelScores,
     run: RunFiles,
     track: Track,
     min_crops: int = MIN_CROPS,
 ) -> tuple[Comparison | None, str]:
-    """Compare the last model with this one, with the verdict of ``compare``, on test pictures that neither knows.
+    """Compare the last model with this one as ``compare`` does, on test pictures that neither has seen.
 
-    Where there are none, None and why.
+    Without such pictures, return None and the reason.
     """
     try:
         seen = unseen(run.test, (last, classifier), run.settings.get("split_sha256"))
 
-        def look(model: Classifier, called: str) -> ModelScores:
+        def score(model: Classifier, called: str) -> ModelScores:
             return score_model(
                 model,
                 seen.pictures,
@@ -166,32 +159,32 @@ def compared(
                 min_crops,
             )
 
-        other = look(last, "the last model")
-        # Which crops there are hangs on which pictures there are.
+        other = score(last, "the last model")
+        # The crops depend on the set of pictures.
         if len(seen.pictures) == len(run.test):
-            this = replace(looked, frames=tuple(see_all([Judge(classifier, seen.pictures)])))
+            this = replace(scores, frames=tuple(score_frames([Judge(classifier, seen.pictures)])))
         else:
-            this = look(classifier, "this model beside it")
+            this = score(classifier, "this model for comparison")
     except CatalogError as error:
-        log.warning("the last model is left out: %s", error)
+        log.warning("the last model is not compared: %s", error)
         return None, str(error)
     return compare(other, this, seen), ""
 
 
 def in_float(
-    classifier: Classifier, looked: ModelScores, pictures: Sequence[Picture], track: Track, min_crops: int = MIN_CROPS
+    classifier: Classifier, scores: ModelScores, pictures: Sequence[Picture], track: Track, min_crops: int = MIN_CROPS
 ) -> tuple[str, Figures, dict[str, Difference]] | None:
-    """Measure the fp32 file that ``export --precision both`` wrote beside an int8 one; None without one."""
+    """Measure the fp32 file beside an int8 one (``export --precision both``); None if there is none."""
     path = Path(classifier.path).with_suffix(".fp32.onnx")
     if classifier.card.precision != "int8" or not path.is_file():
         return None
     try:
         exact = Classifier(path)
     except ModelError as error:
-        log.warning("the fp32 file beside the model is left out: %s", error)
+        log.warning("the fp32 file beside the model is skipped: %s", error)
         return None
     if exact.card.digests != classifier.card.digests:
-        log.warning("%s: is of another run than the model, and is left out", path)
+        log.warning("%s: is of another run than the model, and is skipped", path)
         return None
     benchmark = benchmark_scores(
         exact, pictures, min_crops=min_crops, follow=lambda views: track(views, "fp32: far animals")
@@ -200,11 +193,8 @@ def in_float(
     return (
         exact.name,
         figures(benchmark, crop[0]),
-        crop_differences(benchmark.made, looked.benchmark.made, crop),
+        crop_differences(benchmark.made, scores.benchmark.made, crop),
     )
-
-
-# The report's first table: what is aimed for, what was found, and whether the interval leaves it open.
 
 
 STILL_RECALL, TOYS, CALIBRATION = 0.975, 0.02, 0.03
@@ -212,17 +202,17 @@ STILL_RECALL, TOYS, CALIBRATION = 0.975, 0.02, 0.03
 
 @dataclass(frozen=True)
 class Aim:
-    """One figure against its aim."""
+    """One figure and its target."""
 
     what: str
     aim: str
     found: str
     met: bool
-    certain: bool  # the 95 % interval lies on that side whole
+    certain: bool  # the whole 95 % interval is on that side
 
     @property
     def words(self) -> str:
-        """Say ``met``, ``not met``, or with a doubt."""
+        """Return ``met`` or ``not met``, with a note if the interval leaves it open."""
         return ("met" if self.met else "not met") + ("" if self.certain else ", the interval leaves it open")
 
 
@@ -234,7 +224,7 @@ def still_recall(found: Findings) -> AtRate | None:
 
 
 def aims(found: Findings) -> list[Aim]:
-    """List every aim that these pictures allow to be looked at."""
+    """List every target that can be checked with these pictures."""
     listed = []
     stills = still_recall(found)
     if stills is not None:
@@ -246,7 +236,13 @@ def aims(found: Findings) -> list[Aim]:
             words = f"at most {100 * TOYS:g} %"
             certain = passed.high <= TOYS or passed.low > TOYS
             listed.append(
-                Aim("stills: toys taken for bears there", words, share(passed), passed.value <= TOYS, certain)
+                Aim(
+                    "stills: toys taken for bears there",
+                    words,
+                    share(passed, counts=True),
+                    passed.value <= TOYS,
+                    certain,
+                )
             )
     for one in found.figures.bins if found.figures is not None else ():
         if one.bin in TARGETS and one.own is not None:
@@ -278,30 +274,14 @@ def aims(found: Findings) -> list[Aim]:
 
 
 def at_least(what: str, found: Rate, aim: float) -> Aim:
-    """Judge a share that should be high."""
+    """Check a share that should be high."""
     certain = found.low >= aim or found.high < aim
-    return Aim(what, f"at least {100 * aim:g} %", share(found), found.value >= aim, certain)
+    return Aim(what, f"at least {100 * aim:g} %", share(found, counts=True), found.value >= aim, certain)
 
 
 def few(found: AtRate) -> str:
-    """Mark where the others are too few for 1 %."""
+    """Return a note if the others are too few for 1 %."""
     return f" (too few others for 1 %: {found.other_pictures} pictures)" if found.too_few else ""
-
-
-def share(found: Rate | None, counts: bool = True) -> str:
-    """Write ``95.1 % (244 of 257) [92.0–97.3]``."""
-    if found is None:
-        return "–"
-    of = f" ({found.k} of {found.n})" if counts else ""
-    return f"{100 * found.value:.1f} %{of} [{100 * found.low:.1f}–{100 * found.high:.1f}]"
-
-
-def area(found: Auc | None) -> str:
-    """Write ``0.991 [0.984–0.995]``."""
-    return "–" if found is None else f"{found.value:.3f} [{found.low:.3f}–{found.high:.3f}]"
-
-
-# Which pictures the report shows, and the counts of the confusion matrix.
 
 
 SHOWN = 24
@@ -309,7 +289,7 @@ Thumbs = list[tuple[str, Sequence[str]]]
 
 
 def confusion_counts(found: Findings) -> tuple[list[str], list[str], NDArray[np.int64]]:
-    """Count the crops: rows (truth, as the table labels), columns (the card's labels), counts."""
+    """Count the crops: rows (the table's labels), columns (the card's labels), counts."""
     columns = list(found.classifier.card.labels)
     rows = [row for row in found.stills.rows if row.mode == "crop" and row.probabilities]
     truth = labels(found)
@@ -327,7 +307,7 @@ def labels(found: Findings) -> dict[str, str]:
 
 
 def loss(row: Judged, label: str, card: Card) -> float:
-    """Return -log of the probability given to what the picture is; to any bear where the species is not known."""
+    """Return -log of the probability of the picture's label; of any bear if the species is not known."""
     if label == BEAR_ANY:
         right = row.score
     else:
@@ -336,7 +316,7 @@ def loss(row: Judged, label: str, card: Card) -> float:
 
 
 def top_losses(found: Findings) -> Thumbs:
-    """Show the crops with the largest loss, worst first."""
+    """Return the crops with the largest loss, worst first."""
     truth, card = labels(found), found.classifier.card
     rows = [row for row in found.stills.rows if row.mode == "crop" and row.probabilities]
     rows.sort(key=lambda row: -loss(row, truth[row.file], card))
@@ -344,7 +324,7 @@ def top_losses(found: Findings) -> Thumbs:
 
 
 def misses(found: Findings) -> Thumbs:
-    """Show every bear among stills that is missed at the model's own threshold or at that of 1 % false positives."""
+    """Return every still with a bear missed at the model's own threshold, or at that of 1 % false positives."""
     at = still_recall(found)
     seen = set(found.still_scores.files.tolist())
     rows = [row for row in found.stills.rows if row.mode == "still" and row.bear and row.file in seen]
@@ -353,7 +333,7 @@ def misses(found: Findings) -> Thumbs:
 
 
 def false_alarms(found: Findings) -> Thumbs:
-    """Show the stills without a bear that were taken for one at the model's own threshold, surest first."""
+    """Return the stills without a bear above the model's own threshold, highest score first."""
     rows = [row for row in found.stills.rows if row.mode == "still" and not row.bear and row.alarm]
     return shown(found, sorted(rows, key=lambda row: -row.score)[:SHOWN], whole=True)
 

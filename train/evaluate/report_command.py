@@ -1,4 +1,4 @@
-"""``bear-alarm report``: one page on how good a run's model is, and where it fails. Torch only before an export."""
+"""``bear-alarm report``: one page on a run's model and its errors. Needs torch only without an exported model."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def report(
     model: Annotated[
         Path | None, typer.Option(help="The file exported from it; default: one in or beside the folder.")
     ] = None,
-    last: Annotated[Path | None, typer.Option(help="The model before it, for a paired test.")] = None,
+    last: Annotated[Path | None, typer.Option(help="The previous model, for a paired test.")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The page to write; default: report.html in the run's folder.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the run's pictures lie, if they moved.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The folder of the run's pictures, if they moved.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="The --label options the run was trained with.")] = None,
     clips: Annotated[
         bool, typer.Option(help="Run the alarm over the clips of a videos.csv beside the pictures.")
     ] = True,
 ) -> None:
-    """Write one page on a run's model, measured on its test part: what it finds, what it takes for a bear, every miss.
+    """Write one page on a run's model, measured on its test part: recall, false alarms, every missed bear.
 
-    The page needs nothing but itself, not even a network. It holds pictures: mind their licences before passing it on.
+    The page is one file and needs no network. It has pictures in it: mind their licences before you pass it on.
     """
     from edge.cli.progress import track
     from edge.detect.classifier import Classifier
     from edge.errors import OptionError
     from edge.files import replace_whole
-    from train.data.table import parse_labels
+    from train.data.labels import parse_labels
     from train.evaluate.command import find_clips, read_footage
     from train.evaluate.report import find_out
     from train.evaluate.report_page import write_page
@@ -51,8 +51,8 @@ def report(
         classifier = Classifier(path)
     else:
         log.warning(
-            "no model file exported from %s is in it or beside it: the trained network is asked, "
-            "with the tuning part's threshold; --model names a file that lies elsewhere",
+            "no model file exported from %s is in it or beside it: the report uses the trained network, "
+            "with the tuning part's threshold; name a file in another folder with --model",
             run,
         )
         from train.evaluate.report_run import TrainedNet

@@ -1,4 +1,4 @@
-"""The report as one HTML page: ``report.html`` filled with the findings."""
+"""Render the report as one HTML page: ``report.html`` with the findings."""
 
 from __future__ import annotations
 
@@ -9,33 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from edge.version import __version__
-from train.evaluate.report import (
-    Findings,
-    aims,
-    area,
-    confusion_counts,
-    false_alarms,
-    misses,
-    share,
-    still_recall,
-    top_losses,
-)
-from train.evaluate.report_plots import confusion, curves, learning_curve, reliability_diagram
+from train.evaluate.report import Findings, aims, confusion_counts, false_alarms, misses, still_recall, top_losses
+from train.evaluate.report_plots import curves, reliability_diagram, svg
 from train.evaluate.stills import Mode, Slice
-from train.evaluate.text import clips_text, comparison_text, k_of_n
+from train.evaluate.text import area, clips_text, comparison_text, k_of_n, share
+from train.learn.plots import confusion_matrix, learning_curve
 from train.pages import render
 
 MODES: dict[Mode, str] = {"still": "Whole pictures", "crop": "Crops: true boxes, else whole pictures"}
-MIN_NOTED = 5  # pictures of a note: scenes have each a note of its own
+MIN_NOTED = 5  # pictures with the same note: each scene has its own
 
 
 def write_page(found: Findings, command: str) -> str:
-    """Render the report as HTML; ``command`` is the command line that made it."""
+    """Render the report as HTML; ``command``: the command line that made it."""
     card = found.classifier.card
-    figures = found.figures
+    figures, history = found.figures, found.run.metrics.get("history")
     return render(
         Path(__file__).with_name("report.html"),
-        {"share": share, "percent": partial(share, counts=False), "area": area, "k_of_n": k_of_n},
+        {"share": partial(share, counts=True), "percent": share, "area": area, "k_of_n": k_of_n},
         command=command,
         machine=f"{platform.machine()} {platform.system()}, bear-alarm {__version__}",
         now=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -52,18 +43,18 @@ def write_page(found: Findings, command: str) -> str:
         else [],
         curves=curves(_scores(found)),
         reliability=[reliability_diagram(*pair, words) for words, pair in found.calibration.items()],
-        confusion=confusion(*confusion_counts(found)),
+        confusion=svg(confusion_matrix(*confusion_counts(found))),
         losses=top_losses(found),
         slices={words: [one for one in found.stills.slices(mode) if _is_shown(one)] for mode, words in MODES.items()},
         false_alarms=false_alarms(found),
         clips=clips_text(found.clips).strip() if found.clips else "",
         comparison=comparison_text(found.last) if found.last else "",
-        learning_curve=learning_curve(found.run.metrics["history"]) if found.run.metrics.get("history") else "",
+        learning_curve=svg(learning_curve(history)) if history else "",
     )
 
 
 def _scores(found: Findings) -> dict[str, Any]:
-    """Collect what has a curve: stills, and each size of benchmark A."""
+    """Collect the scores for curves: stills, and each size of benchmark A."""
     named = {"stills": (found.still_scores.score, found.still_scores.bear)}
     if found.benchmark is not None and found.figures is not None:
         for one in found.figures.bins:
@@ -73,6 +64,6 @@ def _scores(found: Findings) -> dict[str, Any]:
 
 
 def _is_shown(one: Slice) -> bool:
-    """Return True unless it is a note that few pictures have."""
+    """Return True unless it is a note of few pictures."""
     counted = sum(rate.n for rate in (one.recall, one.false_positive_rate) if rate is not None)
     return one.by != "note" or counted >= MIN_NOTED

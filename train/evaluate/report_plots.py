@@ -1,10 +1,10 @@
-"""The report's plots as SVG text, and its thumbnails as data URIs: nothing is fetched from anywhere."""
+"""The report's plots as SVG text, and its thumbnails as data URIs: the page loads nothing."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from edge.schema import Picture as Image
-from train.metrics import Reliability
+from train.metrics.reliability import Reliability
 from train.pages import data_uri, resized
 
 THUMB_PX, THUMB_QUALITY = 128, 78
@@ -25,7 +25,7 @@ Curve = tuple[NDArray[np.float64], NDArray[np.bool_]]  # scores and truth
 
 
 def svg(figure: Figure) -> str:
-    """Draw a figure as an ``<svg>`` element; its words stay text."""
+    """Draw a figure as an ``<svg>`` element, with words as text."""
     out = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "bear-alarm"}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -33,7 +33,7 @@ def svg(figure: Figure) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    # As wide as it was drawn, narrower where the screen is.
+    # As wide as drawn, or as the screen if that is narrower.
     widest = f'style="width:100%;max-width:{96 * figure.get_figwidth():.0f}px"'
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', rf"\1 {widest}", text, count=1)
 
@@ -49,7 +49,7 @@ def operating_points(
     """Return false-positive rate, recall and precision at every threshold, from the highest to the lowest."""
     passed, recall, _ = roc_curve(bears, scores, drop_intermediate=False)
     precision, _, _ = precision_recall_curve(bears, scores)
-    return passed[1:], recall[1:], precision[-2::-1]  # without the points that no threshold gives
+    return passed[1:], recall[1:], precision[-2::-1]  # without points of no threshold
 
 
 def thinned(*lines: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -83,47 +83,19 @@ def curves(named: Mapping[str, Curve]) -> str:
 
 
 def deviate(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the normal deviate of shares, 0 and 1 brought to 0.01 % and 99.99 %."""
+    """Return the normal deviate of shares, clipped to 0.01 % and 99.99 %."""
     return np.asarray(ndtri(np.clip(shares, 1e-4, 1 - 1e-4)), np.float64)
 
 
 def reliability_diagram(before: Reliability, after: Reliability, title: str) -> str:
-    """Draw the share of bears over the probability that was said, before and after the temperature."""
+    """Draw the share of bears over their predicted probability, before and after the temperature."""
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes: Axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
     for one, words in ((before, "before"), (after, "after")):
         label = f"{words}: ECE without chance {100 * one.error:.1f} % [{100 * one.low:.1f}-{100 * one.high:.1f}]"
-        axes.plot(one.said, one.was, marker="o", markersize=4, label=label)
-    axes.set(xlabel="bear probability said", ylabel="share of bears", xlim=(0, 1), ylim=(0, 1), title=title)
+        axes.plot(one.predicted, one.observed, marker="o", markersize=4, label=label)
+    axes.set(xlabel="predicted bear probability", ylabel="share of bears", xlim=(0, 1), ylim=(0, 1), title=title)
     axes.legend(fontsize=8, loc="upper left")
     axes.grid(alpha=0.25)
-    return svg(figure)
-
-
-def confusion(rows: Sequence[str], columns: Sequence[str], counts: NDArray[np.int64]) -> str:
-    """Draw the confusion matrix: truth down, answers across, shaded by the share of the row."""
-    figure = Figure(figsize=(6.2, 0.62 * len(rows) + 1.9), layout="constrained")
-    axes: Axes = figure.subplots()
-    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), [name.replace("_", " ") for name in columns], rotation=25, ha="right")
-    axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
-    axes.set(xlabel="answer", ylabel="truth")
-    for (row, column), count in np.ndenumerate(counts):
-        dark = count > counts[row].sum() / 2
-        axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    return svg(figure)
-
-
-def learning_curve(history: Sequence[Mapping[str, float]]) -> str:
-    """Draw training and tuning figures over the epochs."""
-    figure = Figure(figsize=(9.5, 3.3), layout="constrained")
-    panels = figure.subplots(1, 2)
-    groups = ("train_loss", "valid_loss"), ("bear_recall", "false_positive_rate", "error_rate")
-    for axes, names in zip(panels, groups, strict=True):
-        for name in names:
-            values = [row[name] for row in history if name in row]
-            axes.plot(range(1, len(values) + 1), values, marker="o", label=name.replace("_", " "))
-        axes.set_xlabel("epoch")
-        axes.legend(fontsize=8)
     return svg(figure)

@@ -1,9 +1,7 @@
-"""A run that was not exported yet, asked as if it were: the Learner behind the runtime's own crops and thresholds."""
+"""A run's folder as the report reads it: settings, figures, test pictures, and its model, exported or not."""
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,69 +16,58 @@ from edge.detect.classifier import Classifier
 from edge.errors import CatalogError, ModelError
 from edge.version import __version__
 from train.data.pictures import ALARM_LABELS, LABELS, Picture, table_digest
-from train.data.split import name_of
-from train.data.table import read_catalog
+from train.data.split import name_of, split_rows
 from train.evaluate.held_out import split_digest
-from train.metrics import probabilities
-
-# A run's folder as the report reads it: settings, figures of the training, and the pictures of its test part.
-#
-# Without torch: the Learner is opened only where no exported model is at hand.
-
+from train.learn.run_folder import read_json, read_settings, run_catalog
+from train.metrics.thresholds import probabilities
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run without its Learner."""
+    """A run without its Learner, so without torch."""
 
     folder: Path
     settings: dict[str, Any]
-    metrics: dict[str, Any]  # empty where the run has none
-    root: Path  # where its pictures lie
+    metrics: dict[str, Any]  # empty if the run has none
+    root: Path  # the folder of its pictures
     test: tuple[Picture, ...]
 
 
 def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> RunFiles:
-    """Read the run in ``folder`` and its test pictures, in ``data`` or where they were. Raises CatalogError.
+    """Read the run in ``folder`` and its test pictures, as ``run_catalog`` finds them. Raises CatalogError.
 
-    Pictures that changed or came later do not stop a report: that is reported, and they are skipped.
+    Changed pictures are reported, and later ones are skipped.
     """
-    settings = _json(folder / "settings.json")
-    for name, kind in (("recipe", dict), ("catalog", str), ("aliases", dict)):
-        if not isinstance(settings.get(name) or kind(), kind):
-            raise CatalogError(f"{folder / 'settings.json'}: damaged, its {name} cannot be read; train the run again")
-    path = data or Path(settings.get("catalog") or "")
-    if path.is_dir():
-        path /= settings.get("manifest") or ""
-    if not path.exists():
-        raise CatalogError(f"{path}: the run's pictures are not there; say where they lie with --data")
-    catalog = read_catalog(path, aliases or settings.get("aliases") or {}, called=settings.get("called"))
-    parts = _parts(folder / "split.csv")
-    said = settings.get("split_sha256")
-    if said and split_digest(folder / "split.csv") != said:
+    settings = read_settings(folder)
+    catalog = run_catalog(settings, data, aliases)
+    parts = {row["file"]: row["split"] for row in split_rows(folder / "split.csv")}
+    digest = settings.get("split_sha256")
+    if digest and split_digest(folder / "split.csv") != digest:
         raise CatalogError(
             f"{folder / 'split.csv'}: changed since the run was trained, so the test part is not known; restore it or "
             "train the run again"
         )
     known = [picture for picture in catalog.pictures if name_of(picture, catalog.root) in parts]
     if len(known) < len(catalog.pictures):
-        log.warning("%d pictures came after the run was trained and are left out", len(catalog.pictures) - len(known))
+        log.warning(
+            "%d pictures were added after the run was trained and are skipped", len(catalog.pictures) - len(known)
+        )
     used = [picture for picture in known if parts[name_of(picture, catalog.root)] in ("train", "tune", "test")]
     if table_digest(used, catalog.root) != settings.get("catalog_sha256"):
-        log.warning("pictures or labels changed since %s was trained; the report goes by what they are now", folder)
+        log.warning("pictures or labels changed since %s was trained; the report uses the present ones", folder)
     test = tuple(picture for picture in used if parts[name_of(picture, catalog.root)] == "test")
     if not test:
         raise CatalogError(f"{folder / 'split.csv'}: no picture of the test part is in {catalog.root}; check --data")
-    metrics = _json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
+    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
     return RunFiles(folder, settings, metrics, catalog.root, test)
 
 
 def exported(run: RunFiles) -> Path | None:
-    """Find the model file exported from this run, in its folder or beside it; int8 before fp32, else None.
+    """Find the model file exported from this run, in its folder or beside it, int8 before fp32; None if there is none.
 
-    A file that is no whole model is reported and skipped.
+    A damaged file is reported and skipped.
     """
     folder = run.folder.resolve()
     near = [*sorted(run.folder.glob("*.onnx")), folder.with_name(folder.name + ".onnx")]  # run.2 -> run.2.onnx
@@ -97,39 +84,17 @@ def exported(run: RunFiles) -> Path | None:
 
 
 def belongs(digests: Mapping[str, str], run: RunFiles) -> bool:
-    """Return True if a card is of this run: split alike and the same Learner, where card and run both say which."""
+    """Return True if a card is of this run: the same split, and the same Learner if both name one."""
     split, learner = (run.settings.get(name) for name in ("split_sha256", "learner_sha256"))
     same = not learner or digests.get("learner_sha256", learner) == learner
     return bool(split) and digests.get("split_sha256") == split and same
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CatalogError(
-            f"{path.parent}: not a finished training run ({path.name} is missing); make one with `bear-alarm train`"
-        ) from None
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        raise CatalogError(f"{path}: damaged, not a run's {path.name}; train the run again")
-    return found
-
-
-def _parts(path: Path) -> dict[str, str]:
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as opened:
-            return {row["file"]: row["split"] for row in csv.DictReader(opened)}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
-        raise CatalogError(f"{path}: missing or damaged, so the test part is not known; train the run again") from None
-
-
 class TrainedNet(Classifier):
-    """The trained network in float32, with the temperature and threshold of its tuning part. Needs torch.
+    """A trained network before its export, in float32, with the tuning part's temperature and threshold. Needs torch.
 
-    Its ``frame`` threshold is the crops', for only an export fits one on whole pictures; it has no ood score.
-    Raises CatalogError when the run has no figures of its tuning part.
+    Its ``frame`` threshold is that of crops, because only an export fits one on whole pictures; it has no ood score.
+    Raises CatalogError if the run has no figures of its tuning part.
     """
 
     def __init__(self, run: RunFiles) -> None:  # no ONNX file to open
@@ -179,7 +144,7 @@ class TrainedNet(Classifier):
         )
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (N, labels) of uint8 crops (N, size, size, 3) BGR, and zeros in the place of ood (N,)."""
+        """Return probabilities (N, labels) of uint8 crops (N, size, size, 3) BGR, and zeros for ood (N,)."""
         from train.learn.inference import ask_crops
 
         logits = ask_crops(self._run.net, self._run.backbone, crops)
@@ -188,7 +153,7 @@ class TrainedNet(Classifier):
     def windows(
         self, frames: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return the windows of frames (N, H, W, 3) as an exported file has them, and zeros in the place of ood."""
+        """Return the windows of frames (N, H, W, 3) as an exported file does, and zeros for ood."""
         from train.learn.inference import ask_frame
 
         asked = [ask_frame(self._run.net, self._run.backbone, frame) for frame in frames]

@@ -1,7 +1,7 @@
 """Evaluate a model on stills it has not seen: whole pictures, crops from boxes, and shrunk crops.
 
-Every picture becomes one or more ``Judged`` rows; the figures are counts over slices of those rows.
-The model is an ONNX file: torch is not needed.
+Every picture gives one or more ``Judged`` rows; the figures are counts over slices of the rows. The model is an ONNX
+file: torch is not needed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from train.data.pictures import Picture, is_bear
 from train.evaluate.crops import bear_of, longer_side
-from train.evaluate.far_bears import is_trail
-from train.metrics import Auc, Rate, clustered_auc, clustered_rate
+from train.evaluate.far_subjects import is_trail
+from train.metrics.clustered import clustered_auc, clustered_rate
+from train.metrics.rates import Auc, Rate
 
 log = logging.getLogger(__name__)
 
 Mode = Literal["still", "crop", "shrunk"]
 
-SMALL_PX, LARGE_PX = 27, 45  # longer box side; 45 and more is what a camera should be aimed for, and fight for 27 to 45
-SHRUNK_PX = (20, 36, 60)  # one side in each size class
+SMALL_PX, LARGE_PX = 27, 45  # longer box side; a camera should see bears of 45 px and more
+SHRUNK_PX = (20, 36, 60)  # one in each size class
 
 KINDS = ("all", "class", "source", "size", "condition", "note")
 NO_BOX = "no box"
@@ -42,19 +43,19 @@ SIZES = (f"<{SMALL_PX} px", f"{SMALL_PX}-{LARGE_PX} px", f">={LARGE_PX} px", NO_
 
 @dataclass(frozen=True)
 class Judged:
-    """One look at one picture, with all that the figures are sliced by."""
+    """One score of one picture, with the attributes for slices."""
 
     mode: Mode
     file: str
     bear: bool  # whether there is one
-    named: str  # the label as the table gives it
+    named: str  # the label in the table
     source: str
     grey_or_ir: bool
     note: str
     score: float  # bear probability, 0 to 1
     alarm: bool
     side_px: float | None = None  # longer box side in source pixels; None without a box
-    probabilities: tuple[float, ...] = ()  # of each label of the card, of the region that was scored highest
+    probabilities: tuple[float, ...] = ()  # of the card's labels, for the region with the highest score
     box_xywh: BoxXYWH = WHOLE  # that region
 
 
@@ -78,7 +79,7 @@ class Stills:
     rows: tuple[Judged, ...]
 
     def slices(self, mode: Mode) -> list[Slice]:
-        """Make the figures of one mode, the whole first, then by class, source, size, condition and note."""
+        """Return the figures of one mode: all, then by class, source, size, condition and note."""
         cells: dict[tuple[str, str], list[Judged]] = defaultdict(list)
         for row in self.rows:
             if row.mode == mode:
@@ -86,7 +87,7 @@ class Stills:
                     cells[key].append(row)
 
         def rank(cell: tuple[tuple[str, str], list[Judged]]) -> tuple[int, int, str]:
-            """By kind of slice; sizes from small to large, the rest from many pictures to few."""
+            """Order by kind of slice; sizes from small to large, others from many pictures to few."""
             (by, value), rows = cell
             return KINDS.index(by), SIZES.index(value) if by == "size" else -len(rows), value
 
@@ -94,7 +95,7 @@ class Stills:
 
 
 def evaluate_stills(classifier: Classifier, pictures: Iterable[Picture]) -> Stills:
-    """Judge every picture in all three modes; what cannot be read is named and left out."""
+    """Judge every picture in all three modes; unreadable pictures are named and skipped."""
     rows: list[Judged] = []
     unreadable: list[str] = []
     seen = 0
@@ -116,8 +117,7 @@ def judge(classifier: Classifier, picture: Picture, image: Image) -> Iterator[Ju
     still = look(classifier, image)
     answers = tuple(still.probabilities[label] for label in classifier.card.labels)
     yield row(picture, "still", still.bear, still.alarm, max(sides, default=None), answers, still.box_xywh)
-    # A bear without a box is taken whole, and so is a picture without a bear: the crop threshold sees
-    # both in training.
+    # A bear without a box is cut whole, as is a picture without a bear: training shows both.
     boxes: Sequence[tuple[BoxXYWH, float | None]] = list(zip(picture.boxes, sides, strict=True)) or [(WHOLE, None)]
     limit = classifier.card.thresholds["crop"].value
     context = classifier.card.crop.context
@@ -137,7 +137,7 @@ def judge(classifier: Classifier, picture: Picture, image: Image) -> Iterator[Ju
 
 
 def shrunk(image: Image, box: BoxXYWH, target_px: int, size: int, context: float) -> Image:
-    """Cut the crop as a camera sees it from where the region is ``target_px`` wide, (size, size, 3)."""
+    """Cut the crop at the distance where the region is ``target_px`` wide, (size, size, 3)."""
     height, width = image.shape[:2]
     x, y, w, h = (0, 0, width, height) if box == WHOLE else square(box, (width, height), context)
     side = target_px if box == WHOLE else round(target_px * context)
@@ -172,12 +172,12 @@ def row(
 
 
 def size_class(side_px: float) -> str:
-    """Name the size class by which recall is reported."""
+    """Return the size class of a box."""
     return SIZES[(side_px >= SMALL_PX) + (side_px >= LARGE_PX)]
 
 
 def keys(judged: Judged) -> Iterator[tuple[str, str]]:
-    """Yield the slices a row belongs to. A picture is shrunk to several sizes: only within one does it count once."""
+    """Yield a row's slices. Shrunk rows have only a size: a picture has one for each."""
     if judged.mode == "shrunk":
         yield "size", size_class(judged.side_px or 0.0)
         return
@@ -194,9 +194,9 @@ def keys(judged: Judged) -> Iterator[tuple[str, str]]:
 
 
 def figures(by: str, value: str, rows: Sequence[Judged]) -> Slice:
-    """Measure recall, false-positive rate and AUC of some rows, each None where there is nothing to count.
+    """Measure recall, false-positive rate and AUC of some rows, each None if there is nothing to count.
 
-    Intervals count original pictures: several boxes of one are not as many pictures.
+    Intervals count original pictures, not boxes.
     """
     bears = [judged for judged in rows if judged.bear]
     others = [judged for judged in rows if not judged.bear]
@@ -214,14 +214,14 @@ def figures(by: str, value: str, rows: Sequence[Judged]) -> Slice:
     )
 
 
-# Whole pictures alone, scored in one pass: what ``compare`` asks of both models.
+# Only whole pictures, for ``compare``.
 
 FollowPictures = Callable[[Iterable[Picture]], Iterable[Picture]]
 
 
 @dataclass(frozen=True, eq=False)
 class StillScores:
-    """Scores of whole pictures, one row each, without those of trail cameras."""
+    """Scores of whole pictures, one row each, without trail cameras."""
 
     score: NDArray[np.float64]  # (N,) the still score
     bear: NDArray[np.bool_]
@@ -230,13 +230,13 @@ class StillScores:
 
 
 def still_scores(classifier: Classifier, pictures: Iterable[Picture], follow: FollowPictures = iter) -> StillScores:
-    """Look at every picture but a trail camera's, whose far bears are benchmark B; what cannot be read is left out."""
+    """Score every picture except trail cameras' (benchmark B); unreadable pictures are skipped."""
     kept, scores = [], []
     for picture in follow([picture for picture in pictures if not is_trail(picture)]):
         try:
             scores.append(look(classifier, read_picture(picture.file)).bear)
         except PictureError as error:
-            log.warning("%s; it is not judged", error)
+            log.warning("skipped %s", error)
             continue
         kept.append(picture)
     return StillScores(
@@ -248,7 +248,7 @@ def still_scores(classifier: Classifier, pictures: Iterable[Picture], follow: Fo
 
 
 def scores_of(stills: Stills, pictures: Sequence[Picture]) -> StillScores:
-    """Collect the stills' scores from rows that are there already, without those of trail cameras."""
+    """Collect the stills' scores from existing rows, without trail cameras."""
     trail = {str(picture.file) for picture in pictures if is_trail(picture)}
     toys = {str(picture.file) for picture in pictures if picture.label == "teddy_bear"}
     rows = [row for row in stills.rows if row.mode == "still" and row.file not in trail]

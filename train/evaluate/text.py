@@ -1,4 +1,4 @@
-"""Tables of ``evaluate`` and ``compare`` that fit a terminal. The report shows some of them too."""
+"""Tables of ``evaluate`` and ``compare`` for the terminal; the report shows some of them too."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from edge.cli.progress import counted
 from edge.detect.card import Card
 from train.evaluate.clips import Clip, Clips, Outcome
 from train.evaluate.compare import Comparison, Guard
-from train.evaluate.far_bears import RATE, TARGETS, Figures
+from train.evaluate.far_figures import RATE, TARGETS, Figures
 from train.evaluate.held_out import Learned
 from train.evaluate.stills import LARGE_PX, SMALL_PX, Mode, Slice, Stills
 from train.evaluate.trail_cameras import RATES, Row, TrailFigures, from_27_px_s
-from train.metrics import AtRate, Auc, Difference, Rate
+from train.metrics.paired import Difference
+from train.metrics.rates import Auc, Rate
+from train.metrics.recall import AtRate
 
 TITLES: dict[Mode, str] = {
     "still": "Stills: whole pictures, by the frame scan",
@@ -24,18 +26,18 @@ MAX_LINES = 12  # of one kind of slice; the rest is in --json
 
 
 def learned_text(known: Learned, pictures: int) -> str:
-    """Warn that these figures flatter the model, with a line for each source that its card names."""
+    """Return a warning that these figures flatter the model, with a line for each source on its card."""
     table = " (this is the very table of its training)" if known.table else ""
     share = f"{known.pictures:,} of {counted(pictures, 'picture')}"
     lines = [f"WARNING: the model was made from the sources of {share}{table}: these figures flatter it."]
-    lines.append("  Judge other sources, or the part that its run kept back: --split-file RUN/split.csv --split test.")
+    lines.append("  Use other sources, or the test part of its run: --split-file RUN/split.csv --split test.")
     for words, sources in (("trained on", known.trained), ("thresholds fitted on", known.tuned)):
         lines += [f"  {words} {source}: {counted(count, 'picture')} here" for source, count in sources.items()]
     return "\n".join(lines)
 
 
 def stills_text(card: Card, stills: Stills) -> str:
-    """Write three tables, one a mode. Sizes are the longer box side in source pixels."""
+    """Write three tables, one for each mode. Sizes are the longer box side in source pixels."""
     lines = [f"{stills.pictures} pictures" + (f", {len(stills.unreadable)} unreadable" if stills.unreadable else "")]
     for mode, title in TITLES.items():
         slices = stills.slices(mode)
@@ -55,7 +57,7 @@ def stills_text(card: Card, stills: Stills) -> str:
 
 
 def slice_lines(slices: Sequence[Slice]) -> list[str]:
-    """Write a line a slice, at most a dozen of one kind."""
+    """Write a line for each slice, at most ``MAX_LINES`` of one kind."""
     lines, by = [], ""
     count = 0
     for one in slices:
@@ -72,25 +74,25 @@ def slice_lines(slices: Sequence[Slice]) -> list[str]:
 
 
 def rate(found: Rate | None) -> str:
-    """Write ``0.950 (19/20) [0.76-0.99]``."""
+    """Write ``0.950 (19/20) [0.76–0.99]``."""
     if found is None:
-        return "-"
-    return f"{found.value:.3f} ({found.k}/{found.n}) [{found.low:.2f}-{found.high:.2f}]"
+        return "–"
+    return f"{found.value:.3f} ({found.k}/{found.n}) [{found.low:.2f}–{found.high:.2f}]"
 
 
 def area(found: Auc | None) -> str:
-    """Write ``0.991 [0.984-0.995]``."""
-    return "-" if found is None else f"{found.value:.3f} [{found.low:.3f}-{found.high:.3f}]"
+    """Write ``0.991 [0.984–0.995]``."""
+    return "–" if found is None else f"{found.value:.3f} [{found.low:.3f}–{found.high:.3f}]"
 
 
 def alarmed(clips: Outcome) -> str:
-    """Write ``0.950 (19/20) [0.76-0.99], median 1.2 s``."""
+    """Write ``0.950 (19/20) [0.76–0.99], median 1.2 s``."""
     typical = clips.median_seconds_to_alarm
     return rate(clips.alarmed) + (f", median {typical:.1f} s" if typical is not None else "")
 
 
 def clips_text(clips: Clips) -> str:
-    """Write a line a clip, then what they say together."""
+    """Write a line for each clip, then their figures."""
     lines = ["", "Clips: the whole alarm", f"  {'':<34}{'seconds':>8}  {'to alarm':>9}  alarms at (s)"]
     for one in clips.results:
         late = "-" if one.seconds_to_alarm is None else f"{one.seconds_to_alarm:.1f}"
@@ -164,27 +166,30 @@ def benchmark_text(found: Figures) -> str:
 
 
 def at(found: AtRate | None) -> str:
-    """Write ``95.1 % [92.0-97.3]``."""
-    return "-" if found is None else share(found.recall)
+    """Write the recall: ``95.1 % [92.0–97.3]``."""
+    return share(found.recall if found else None)
 
 
 def let_through(found: AtRate | None) -> str:
-    """Write ``0.9 % [0.5-1.8]``: what the threshold passes of the others, the interval of what it passes elsewhere."""
-    return "-" if found is None else share(found.false_positives)
+    """Write the false positives: ``0.9 % [0.5–1.8]``."""
+    return share(found.false_positives if found else None)
 
 
-def share(found: Rate | None) -> str:
-    """Write ``95.1 % [92.0-97.3]``."""
-    return "-" if found is None else f"{100 * found.value:.1f} % [{100 * found.low:.1f}-{100 * found.high:.1f}]"
+def share(found: Rate | None, *, counts: bool = False) -> str:
+    """Write ``95.1 % [92.0–97.3]``, with ``counts`` ``95.1 % (244 of 257) [92.0–97.3]``."""
+    if found is None:
+        return "–"
+    of = f" ({k_of_n(found)})" if counts else ""
+    return f"{100 * found.value:.1f} %{of} [{100 * found.low:.1f}–{100 * found.high:.1f}]"
 
 
 def k_of_n(found: Rate | None) -> str:
     """Write ``4 of 6``."""
-    return "-" if found is None else f"{found.k} of {found.n}"
+    return "–" if found is None else f"{found.k} of {found.n}"
 
 
 def comparison_text(found: Comparison) -> str:
-    """Write the verdict, then each figure of both."""
+    """Write the conclusion, then each figure of both models."""
     lines = [f"{found.new} is {found.verdict} than {found.old}."]
     lines += [f"  {found.why}", ""]
     lines.append(
@@ -193,7 +198,7 @@ def comparison_text(found: Comparison) -> str:
     lines += [f"  Note: {words}." for words in found.doubts]
     lines.append(f"  {'':<60}{'old':>7}{'new':>7}  difference")
     lines += [f"  {name:<60}{figure_line(name, one)}" for name, one in found.figures.items()]
-    lines += ["", "What a better model may not lose (points at the 95 % interval's bad end, or beyond a limit):"]
+    lines += ["", "What a better model may not lose (points at the 95 % interval's worse end, or beyond a limit):"]
     lines += [
         f"  {guard.what:<70}{100 * guard.worst:>+7.1f}  allowed {100 * guard.margin:g}{_not_met(guard)}"
         for guard in found.guards
@@ -230,15 +235,15 @@ OTHERS_SHOWN = 12  # names of the others that decide; the rest is in --json
 
 
 def trail_text(found: TrailFigures) -> str:
-    """Write the benchmark of trail cameras in Markdown, which reads in a terminal and in a page alike."""
+    """Write the benchmark of trail cameras in Markdown, for a terminal and for a page."""
     lines = [", ".join(found.models), ""]
     lines += ["| false alarms on frames of trail cameras | bears found | false alarms |", "|---|---|---|"]
     lines += [
         f"| {rate} (threshold {one.threshold:.3f}) | {x_of_n(one.recall)} | {x_of_n(one.false_positives)} |"
         for rate, one in found.rates.items()
     ]
-    if left_out := [f"{100 * rate:g} %" for rate in RATES if f"{100 * rate:g} %" not in found.rates]:
-        lines += ["", f"Not given: {', '.join(left_out)}, which would hang on fewer than three false alarms."]
+    if unsupported := [f"{100 * rate:g} %" for rate in RATES if f"{100 * rate:g} %" not in found.rates]:
+        lines += ["", f"Not given: {', '.join(unsupported)}, which would depend on fewer than three false alarms."]
     lines += ["", *trail_table("bears found", found.bears), "", *trail_table("no bear, taken for one", found.others)]
     lines += ["", *trail_table("bears found at the true boxes, at the threshold for crops", found.at_boxes)]
     if found.beside is not None:
@@ -258,7 +263,7 @@ def trail_text(found: TrailFigures) -> str:
 
 
 def trail_table(what: str, rows: Sequence[Row]) -> Iterable[str]:
-    """Yield one table of rows; the second column is left out where no row has it."""
+    """Yield one table of rows, with the second column if any row has it."""
     both = any(row.at_rate for row in rows)
     yield f"| {what} | at its own threshold |" + (" where 1 % of all others pass |" if both else "")
     yield "|---|---|" + ("---|" if both else "")
@@ -267,15 +272,12 @@ def trail_table(what: str, rows: Sequence[Row]) -> Iterable[str]:
 
 
 def x_of_n(rate: Rate | None) -> str:
-    """Say ``37 of 53, 69.8 % [53.9–82.0]``."""
-    if rate is None:
-        return "–"
-    low, high = 100 * rate.low, 100 * rate.high
-    return f"{rate.k} of {rate.n}, {100 * rate.value:.1f} % [{low:.1f}–{high:.1f}]"
+    """Write ``37 of 53, 69.8 % [53.9–82.0]``."""
+    return "–" if rate is None else f"{k_of_n(rate)}, {share(rate)}"
 
 
 def clips_line(model: str, clips: Sequence[Clip], found: Clips) -> str:
-    """Say which bears in clips alarmed, how long after they were 27 pixels long, and which other clips were quiet."""
+    """Write which bears in clips alarmed, how long after they were 27 pixels long, and which other clips were quiet."""
     begins = {clip.file.name: clip.bear_from_s or 0.0 for clip in clips}
     large = from_27_px_s()
     bears = [one for one in found.results if one.has_bear]

@@ -1,12 +1,11 @@
 """The benchmark of trail cameras: whole frames through ``classify``, and their bears at the true boxes.
 
-**The source of a picture gives its label away**: of the frames at hand nearly all with a bear come from one source and
-are 500 pixels long, and that source has none without. So bears and others are brought to the same longer side, 500
-pixels at most, and to the same JPEG quality before they are scored (``level``); frames without a bear that were found
-on the web, and those under 200 pixels, are left out. What else a source may give away, a training that never saw the
-source shows (``train --test SOURCE``).
+**The source of a picture gives its label away**: nearly all frames with a bear are of one source and 500 pixels long,
+and that source has none without. So bears and others get the same longer side, 500 pixels at most, and the same JPEG
+quality before they are scored (``level``). Frames without a bear from the web, and those under 200 pixels, are
+excluded. A training without the source shows what else it gives away (``train --test SOURCE``).
 
-One ``Frame`` holds all that one model said of one frame; every figure follows from those (``trail_figures``).
+A ``Frame`` has one model's scores of one frame; every figure follows from those (``trail_figures``).
 """
 
 from __future__ import annotations
@@ -34,18 +33,20 @@ from edge.schema import Picture as Image
 from train.data.pictures import Picture, is_bear
 from train.data.split import camera, is_judged
 from train.evaluate.crops import as_jpeg, longer_side
-from train.evaluate.far_bears import is_trail
+from train.evaluate.far_subjects import is_trail
 from train.evaluate.held_out import Judge
-from train.metrics import AtRate, Rate, clustered_rate, recall_at, threshold_at
+from train.metrics.clustered import clustered_rate
+from train.metrics.rates import Rate
+from train.metrics.recall import AtRate, recall_at, threshold_at
 
 log = logging.getLogger(__name__)
 
-# Of frames that were looked at: the light and what hides the bear; of clips: from when the bear is 27 pixels long.
+# Checked by a person: of frames the light and what hides the bear; of clips when the bear is 27 pixels long.
 TAGS = Path(__file__).with_name("trail_cameras.csv")
 LONGER_PX = 500
 JPEG_QUALITY = 85
-MIN_PX = 200  # longer side of a frame without a bear: smaller ones are thumbnails, or of another kind of camera
-SQUASHED = (256, 256)  # a collection that squeezed its frames into squares
+MIN_PX = 200  # longer side of a frame without a bear: smaller ones are thumbnails or from other cameras
+SQUASHED = (256, 256)  # a collection with frames squeezed into squares
 THREADS = 2
 NIGHT = re.compile(r"\b(?:night|infrared|IR|flash)\b", re.IGNORECASE)
 DARK_ANIMAL = re.compile(r"\b(?:hogs?|pigs?|boars?|cattle|cows?|dogs?)\b", re.IGNORECASE)
@@ -59,26 +60,26 @@ class Frame:
     """One model's scores of one frame, and the facts of the frame."""
 
     file: str
-    part: str  # "trail camera", or of the far camera "far frame" and "far window"
+    part: str  # "trail camera"; of the far camera "far frame" or "far window"
     camera: str
     bear: bool
-    light: str  # colour, flash, grey, infrared; where nobody looked: colour, grey
+    light: str  # colour, flash, grey, infrared; unchecked: colour, grey
     grey: bool  # by the table
-    hidden: tuple[str, ...]  # rim, grass, blur, dark, overexposed, small, haze; () nothing, or nobody looked
+    hidden: tuple[str, ...]  # rim, grass, blur, dark, overexposed, small, haze; () nothing, or unchecked
     squashed: bool
     night: bool
     dark_animal: bool  # by the table's note: hogs, cattle, dogs
-    side_px: float  # longer side of its largest bear as it was judged; 0 without a box
+    side_px: float  # longer side of its largest bear after ``level``; 0 without a box
     model: str
     score: float  # of ``classify``
     threshold: float  # the model's own
     boxes: tuple[float, ...] = ()  # scores at the true boxes
     box_threshold: float = 0.0
-    beside: tuple[float, ...] = ()  # of a frame with a bear: scores of what was looked at and touches no box
+    beside: tuple[float, ...] = ()  # of a frame with a bear: scores of regions that touch no box
 
     @property
     def alarm(self) -> bool:
-        """Return True if the model takes it for a bear at its own threshold."""
+        """Return True if the score reaches the model's own threshold."""
         return self.score >= self.threshold
 
 
@@ -91,28 +92,28 @@ def part_of(picture: Picture) -> str:
     return ""
 
 
-def at_once(frames: Iterable[T], _: str, __: int | None) -> Iterable[T]:
-    """Follow nothing: no progress bar."""
+def no_progress(frames: Iterable[T], _: str, __: int | None) -> Iterable[T]:
+    """Return the frames, without a progress bar."""
     return frames
 
 
-def see_all(judges: Sequence[Judge], follow: Track[Frame | None] = at_once) -> list[Frame]:
-    """Judge every frame by the model that has not seen it, once; what cannot be read is left out."""
+def score_frames(judges: Sequence[Judge], follow: Track[Frame | None] = no_progress) -> list[Frame]:
+    """Score every frame once, by the model that has not seen it; unreadable frames are skipped."""
     rows = [(judge.classifier, picture) for judge in judges for picture in judge.pictures if part_of(picture)]
     pool = ThreadPoolExecutor(THREADS)
     try:
-        seen = follow(pool.map(lambda row: see(*row), rows), "frames of trail cameras", len(rows))
+        seen = follow(pool.map(lambda row: score_frame(*row), rows), "frames of trail cameras", len(rows))
         return [frame for frame in seen if frame is not None]
     finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C the frames that wait are not looked at
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C waiting frames are dropped
 
 
-def see(classifier: Classifier, picture: Picture) -> Frame | None:
-    """Level one frame and look at it; None where it cannot be read or is too small to be judged."""
+def score_frame(classifier: Classifier, picture: Picture) -> Frame | None:
+    """Level and score one frame; None if it cannot be read or is too small."""
     try:
         image = read_picture(picture.file)
     except PictureError as error:
-        log.warning("%s; it is not judged", error)
+        log.warning("skipped %s", error)
         return None
     bear, shape = is_bear(picture.label), image.shape[:2]
     if not bear and max(shape) < MIN_PX:
@@ -151,7 +152,7 @@ def level(image: Image) -> Image:
 
 
 def beside(scores: Iterable[Score], boxes: Sequence[BoxXYWH]) -> Iterator[float]:
-    """Return the scores of places that touch no box: the background of a frame with a bear."""
+    """Return the scores of regions that touch no box: the background of a frame with a bear."""
     return (one.bear for one in scores if not any(_touch(one.region.box_xywh, box) for box in boxes))
 
 
@@ -160,12 +161,12 @@ def _touch(one: BoxXYWH, other: BoxXYWH) -> bool:
 
 
 def tags() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Read the table: a frame's file name -> its light and what hides its bear."""
+    """Return the table of frames: file name -> light and what hides the bear."""
     return {row["file"]: (row["light"], tuple(row["hidden"].split())) for row in _tagged() if row["light"]}
 
 
 def from_27_px_s() -> dict[str, float]:
-    """Read a clip's file name -> from which second its bear is 27 pixels long, where it appears before that."""
+    """Return clips whose bear appears smaller: file name -> second from which it is 27 pixels long."""
     return {row["file"]: float(row["from_27_px_s"]) for row in _tagged() if row["from_27_px_s"]}
 
 
@@ -175,12 +176,9 @@ def _tagged() -> list[dict[str, str]]:
         return list(csv.DictReader(table))
 
 
-# The figures of the trail-camera benchmark, from its frames alone: x of n, each with a 95 % interval over cameras.
-
-
-RATES = (0.005, 0.01, 0.02)  # of the others that may pass
-MIN_PASSED = 3  # false alarms that a rate must allow: on fewer a threshold hangs on chance
-RATE = 0.01  # of the rows by light, size and what hides the bear
+RATES = (0.005, 0.01, 0.02)  # shares of the others that may pass
+MIN_PASSED = 3  # false alarms that a rate must allow: with fewer the threshold is chance
+RATE = 0.01  # for rows by light, size and what hides the bear
 NO_END = 10**9
 SIZES_PX = (0, 27, 45, 90, 180, NO_END)
 FAR_SIZES_PX = (45, 27, 0)
@@ -188,11 +186,11 @@ FAR_SIZES_PX = (45, 27, 0)
 
 @dataclass(frozen=True)
 class Row:
-    """Some frames at the models' own thresholds, and where 1 % of all others pass."""
+    """Some frames at the models' own thresholds, and at the threshold of 1 %."""
 
     what: str
     own: Rate
-    at_rate: Rate | None  # None where the others are too few for the rate
+    at_rate: Rate | None  # None if the others are too few for the rate
 
 
 @dataclass(frozen=True)
@@ -200,18 +198,18 @@ class TrailFigures:
     """All figures of one model, or of the folds of one recipe pooled."""
 
     models: tuple[str, ...]
-    rates: dict[str, AtRate]  # "1 %" -> recall there; only rates that three false alarms support
+    rates: dict[str, AtRate]  # "1 %" -> recall there; only rates with at least ``MIN_PASSED`` false alarms
     bears: tuple[Row, ...]
     others: tuple[Row, ...]  # taken for a bear
-    at_boxes: tuple[Row, ...]  # crops at the true boxes, at the crop threshold; ``at_rate`` is None
-    beside: Rate | None  # frames with a bear in which something that touches no box is taken for one, own threshold
+    at_boxes: tuple[Row, ...]  # crops of the true boxes, at the crop threshold; ``at_rate`` is None
+    beside: Rate | None  # frames with a bear and an alarm outside its boxes, at the own threshold
     far: tuple[Row, ...]  # the far camera
     missed: tuple[tuple[str, str], ...]  # bears below the threshold of 1 %: file, light and what hides it; best first
     decide: tuple[str, ...]  # the others that decide that threshold, the highest first
 
 
 def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
-    """Make every figure; scores of several models are pooled as they are."""
+    """Return every figure; scores of several models are pooled without scaling."""
     frames = list(frames)
     bears, others = (
         [one for one in frames if one.part == "trail camera" and one.bear == bear] for bear in (True, False)
@@ -245,12 +243,12 @@ def trail_figures(frames: Iterable[Frame]) -> TrailFigures:
 
 
 def supported(rate: float, others: int) -> bool:
-    """Return True if so many others allow this rate at least ``MIN_PASSED`` false alarms."""
+    """Return True if the rate allows at least ``MIN_PASSED`` false alarms among so many others."""
     return rate * others >= MIN_PASSED - 1e-9
 
 
 def in_words(low: float, high: float) -> str:
-    """Say a span of sizes: ``45 to 89 px``."""
+    """Write a range of sizes: ``45 to 89 px``."""
     return f"{low:g} px and more" if high == NO_END else f"{low:g} to {high - 1:g} px"
 
 

@@ -1,4 +1,4 @@
-"""The ``train`` command: its switches, and what they ask of the pictures. Light, for ``--help``."""
+"""The ``train`` command: its options and checks. Imports little, for ``--help``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def train(
     backbone: Annotated[
         str | None, typer.Option(help="efficientnet_lite0 (default), resnet18, or the name of any timm network.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs over all layers. Default 4.")] = None,
-    per_epoch: Annotated[int | None, typer.Option(min=32, help="Crops drawn an epoch. Default 4,800.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Number of epochs. Default 4.")] = None,
+    per_epoch: Annotated[int | None, typer.Option(min=32, help="Crops in an epoch. Default 4,800.")] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="The same machine, versions and seed give the same model. Default 7.")
     ] = None,
@@ -30,16 +30,15 @@ def train(
     test: Annotated[list[str] | None, typer.Option(help="A source to keep for the final test; repeatable.")] = None,
     fold: Annotated[
         str | None,
-        typer.Option(help="1/3: never show it the first third of the trail cameras (column condition); test on those."),
+        typer.Option(help="1/3: test on the first third of the trail cameras (column condition), never train on it."),
     ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(help="What a folder's name means: dog=no_bear; repeatable.")
-    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A folder name's label: dog=no_bear; repeatable.")] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="ImageNet weights, where they are not in the usual place.")
+        Path | None, typer.Option(help="ImageNet weights, if they are not in the default place.")
     ] = None,
     pretrained: Annotated[
-        bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights, or from nothing.")
+        bool | None,
+        typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights, or from random ones."),
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(help="The network's input side in pixels, a multiple of 32; default: the backbone's.")
@@ -53,38 +52,39 @@ def train(
     ] = 1,
     hard_negatives: Annotated[
         list[Path] | None,
-        typer.Option(help="Bear-free pictures or a clip: what the present model takes for bears there is learned."),
+        typer.Option(help="Bear-free pictures or a clip: crops that the present model takes for bears are learned."),
     ] = None,
     recipe_file: Annotated[
         Path | None, typer.Option("--recipe", help="A JSON file of recipe values, or a run's settings.json.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A rough model in under four minutes.")] = False,
     shippable: Annotated[
-        bool, typer.Option("--shippable", help="Leave out pictures whose licence keeps the model from being passed on.")
+        bool, typer.Option("--shippable", help="Skip pictures whose licence keeps the model from being passed on.")
     ] = False,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with a training that was broken off in this folder, as it was begun.")
+        Path | None, typer.Option(help="Continue the interrupted training in this folder, with its options.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write into a folder that already holds a run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that already has a run.")] = False,
 ) -> None:
     """Train a model on your own pictures. Works with no network.
 
     Sub-folders: brown_bear, black_bear, polar_bear (or bear, when the species is not known), teddy_bear, and
     no_bear for everything else your camera sees: dogs, cattle, people, the empty place. Put each
-    camera's pictures into a sub-folder of its own, so that it is tested on a place it has not learned.
+    camera's pictures into a sub-folder of its own, so that the test shows places that the model has not learned.
     """
     from edge.errors import OptionError
+    from train.data.catalog import only_shippable, read_catalog
+    from train.data.labels import parse_labels
     from train.data.pictures import check_trainable
     from train.data.split import Fold, complete, split_catalog
-    from train.data.table import only_shippable, parse_labels, read_catalog
     from train.learn.recipe import Recipe, changed, check_gpu, fitted, recipe_of, recipe_values
     from train.learn.seeds import seed_folder
     from train.learn.threads import wait_asleep
-    from train.learn.unfinished import FILE, Begun, read_begun
+    from train.learn.unfinished import FILE, StartedTraining, read_started
 
     def divide(pictures: Catalog) -> Split:
-        fold = Fold.parse(begun.fold) if begun.fold else None
-        return split_catalog(pictures, recipe.seed, tune=begun.tune, test=begun.test, fold=fold)
+        fold = Fold.parse(started.fold) if started.fold else None
+        return split_catalog(pictures, recipe.seed, tune=started.tune, test=started.test, fold=fold)
 
     given = {
         "backbone": backbone,
@@ -98,66 +98,70 @@ def train(
     if resume:
         named = any(one is not None for one in (data, fold, weights, lr, recipe_file, *given.values()))
         if named or seeds > 1 or any((tune, test, label, hard_negatives, quick, shippable)):
-            raise OptionError("--resume goes on with the pictures and options it was begun with; give none of them")
-        begun, out = read_begun(resume), resume
-        recipe, size_named = changed(Recipe(), begun.recipe, str(resume / FILE)), True
+            raise OptionError(
+                "--resume continues with the pictures and options of the interrupted training; give none of them"
+            )
+        started, out = read_started(resume), resume
+        recipe, size_named = changed(Recipe(), started.recipe, str(resume / FILE)), True
     else:
         if data is None:
-            raise OptionError("name a folder of pictures to train on, or go on with what was broken off: --resume RUN")
+            raise OptionError(
+                "name a folder of pictures to train on, or continue an interrupted training: --resume RUN"
+            )
         values = recipe_values(recipe_file) if recipe_file else {}  # once: it may be a pipe
         recipe = recipe_of(values, str(recipe_file), quick=quick, given=given, lr=lr)
         size_named = image_size is not None or "size" in values
         for folder in [seed_folder(out, recipe.seed + n) for n in range(seeds)] if seeds > 1 else [out]:
             if (folder / "learner.pkl").exists() and not force:
                 raise OptionError(
-                    f"{folder}: already holds a trained run; choose another --out, or replace it with --force"
+                    f"{folder}: already has a trained run; choose another --out, or replace it with --force"
                 )
             if (folder / FILE).exists() and not force:
                 raise OptionError(
-                    f"{folder}: a training was broken off here; go on with it: bear-alarm train --resume {folder}, "
-                    "or begin again with --force"
+                    f"{folder}: a training was interrupted here; continue it: bear-alarm train --resume {folder}, "
+                    "or start again with --force"
                 )
-        begun = Begun(
+        started = StartedTraining(
             str(data.absolute()), {}, tune or [], test or [], fold, label or [],
             str(weights.absolute()) if weights else None, shippable, "",
         )  # fmt: skip
         if fold:
             Fold.parse(fold)  # before the pictures are read
-    aliases = parse_labels(begun.labels)
-    catalog = read_catalog(Path(begun.data), aliases)
-    if begun.shippable:
+    aliases = parse_labels(started.labels)
+    catalog = read_catalog(Path(started.data), aliases)
+    if started.shippable:
         catalog = only_shippable(catalog)
     check_trainable(catalog)
-    if resume and catalog.digest != begun.catalog_sha256:
+    if resume and catalog.digest != started.catalog_sha256:
         raise OptionError(
-            f"{begun.data}: pictures, labels or boxes changed since {resume} was begun; "
-            f"put them back, or begin again: bear-alarm train {begun.data} --out {resume} --force"
+            f"{started.data}: pictures, labels or boxes changed since {resume} was started; "
+            f"restore them, or start again: bear-alarm train {started.data} --out {resume} --force"
         )
-    begun = replace(begun, catalog_sha256=catalog.digest)
+    started = replace(started, catalog_sha256=catalog.digest)
     split = divide(catalog)
     wait_asleep()
     check_gpu(recipe)
     from edge.cli.progress import track
-    from train.learn.dataloaders import PictureCache, leave_out_broken
-    from train.learn.hard_negatives import FOLDER, remembered
-    from train.learn.learner import end_processes, first
+    from train.learn.distributed import end_processes, first
+    from train.learn.examples import PictureCache, skip_broken
+    from train.learn.hard_negatives import FOLDER, from_notes
     from train.learn.network import find_backbone, weights_file
     from train.learn.run import make_folder
     from train.learn.session import Session
 
     network = find_backbone(recipe.backbone)
     recipe = fitted(recipe, network.size, named=size_named)
-    weights = Path(begun.weights) if begun.weights else None
+    weights = Path(started.weights) if started.weights else None
     if recipe.pretrained:
         weights = weights_file(network, weights)
     make_folder(out)
     cache = PictureCache()
-    catalog, split = leave_out_broken(catalog, split, cache, track if first() else lambda rows, _: iter(rows))
+    catalog, split = skip_broken(catalog, split, cache, track if first() else lambda rows, _: iter(rows))
     if not complete(split):  # a part lost its only bears, or all else
         split = divide(catalog)
-    session = Session(catalog, split, out, weights, aliases, cache, begun)
+    session = Session(catalog, split, out, weights, aliases, cache, started)
     if resume:
-        session.more = remembered(begun.hard_negatives, out / FOLDER)
+        session.more = from_notes(started.hard_negatives, out / FOLDER)
         session.train(recipe, out, again=True)
     else:
         session.mine(hard_negatives or (), recipe)

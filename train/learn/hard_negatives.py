@@ -1,6 +1,6 @@
-"""Bear-free pictures and clips whose crops the present model takes for bears: more to learn from. Needs no torch.
+"""Hard negatives: crops of bear-free pictures and clips that the present model takes for bears. Needs no torch.
 
-A file's licence is what the table of the nearest folder above it says; without a table it is the owner's affair.
+A file's licence is that of the table in the nearest folder above it; without a table the owner decides.
 """
 
 from __future__ import annotations
@@ -27,30 +27,31 @@ from edge.errors import BearAlarmError, OptionError
 from edge.files import replace_whole
 from edge.pictures import SUFFIXES, read_picture
 from edge.schema import BoxXYWH, Picture, Region, Score
+from train.data.catalog import licences_in
 from train.data.decisions import digest_of
 from train.data.licences import NOT_STATED, may_ship
 from train.data.pictures import Picture as Row
-from train.data.table import MANIFEST, licences_in
+from train.data.table import MANIFEST
 
 log = logging.getLogger(__name__)
 
 FOLDER = "hard-negatives"  # in the run's folder
 SOURCE = "hard negatives"
 MIN_BEAR = 0.2  # probability from which a crop is hard
-MAX_CROPS = 600  # crops kept of all: the highest
-PER_PICTURE = 3  # places the frame scan finds, and as many small windows
-APART = 0.3  # crops of one picture that overlap more than this (IoU) are one
-WINDOWS = 12  # small ones of each picture: what moved far away, as a leaf does
-PIECE = 0.5  # of a window that lies in a hard place: then it is a piece of the same
-WINDOW_PX = 16.0, 64.0  # their sides
-SEED = 7  # of where they are
+MAX_CROPS = 600  # crops kept: those with the highest scores
+PER_PICTURE = 3  # regions of the frame scan, and as many small windows
+APART = 0.3  # crops of one picture that overlap more (IoU) count once
+WINDOWS = 12  # small windows of each picture: what may move far away, such as a leaf
+PIECE = 0.5  # share of a window inside a hard region from which it is part of that
+WINDOW_PX = 16.0, 64.0  # range of their sides
+SEED = 7  # of their positions
 FPS = 1.0  # of clips
-OWN = re.compile(r"\d{5}(-[0-9a-f]{8})?\.png")  # how high it scored among them, and its digest
+OWN = re.compile(r"\d{5}(-[0-9a-f]{8})?\.png")  # rank by score, and digest
 Track = Callable[[Iterable[Path], str], Iterator[Path]]
 
 
-class Found(NamedTuple):
-    """One crop that is no bear and scored like one."""
+class HardCrop(NamedTuple):
+    """One crop without a bear and with a high score."""
 
     bear: float
     crop: Picture
@@ -59,13 +60,13 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Mined:
-    """The rows to train on, how many pictures and frames were looked at, and the highest score among them."""
+    """The rows to train on, the number of pictures and frames that were scored, and the highest score."""
 
     rows: tuple[Row, ...]
     looked_at: int
     highest: float
-    held_out: int = 0  # files that are of the tuning or the test part
-    not_shippable: int = 0  # files whose licence keeps a model from being passed on, where that was asked
+    held_out: int = 0  # files of the tuning or test part
+    not_shippable: int = 0  # with ``shippable``: files whose licence keeps a model from being passed on
 
 
 def mine(
@@ -78,19 +79,19 @@ def mine(
     held_out: Iterable[Path] = (),
     shippable: bool = False,
 ) -> Mined:
-    """Look at every picture and second of a clip, and at some small windows; keep what scores ``least`` or more.
+    """Score every picture, one frame for each second of a clip, and some small windows; keep scores from ``least`` on.
 
-    The crops are written to OUT/hard-negatives as PNG, so that someone can see whether a bear is among them.
-    ``held_out``: pictures of the tuning and test parts; files of the same bytes are not learned from.
-    ``shippable``: leave out what a model that is passed on may not be trained on. Raises OptionError for a path that
-    is neither picture, folder nor clip, CatalogError when a table beside the files cannot be read.
+    The crops are written to OUT/hard-negatives as PNG, so that a person can check them for bears. ``held_out``:
+    pictures of the tuning and test parts; files with the same bytes are skipped. ``shippable``: skip pictures whose
+    licence keeps a model from being passed on. Raises OptionError for a path that is neither picture, folder nor clip,
+    CatalogError if a table beside the files cannot be read.
     """
     files = files_of(paths)
     same = same_bytes(files, held_out)
     apart = [file for file in files if file not in same]
     licences = licences_of(apart)
     free = [file for file in apart if not shippable or may_ship(licences[file])]
-    found: list[Found] = []
+    found: list[HardCrop] = []
     looked_at = 0
     rng = np.random.default_rng(SEED)
     for path in track(free, "looking for hard negatives"):
@@ -103,7 +104,7 @@ def mine(
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """List the pictures and clips that some paths name; folders are searched for both."""
+    """List the pictures and clips of some paths; folders are searched for both."""
     files: dict[Path, None] = {}
     for path in paths:
         if not path.exists():
@@ -116,13 +117,13 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
                 if file.suffix.lower() in SUFFIXES | CLIPS and not file.name.startswith(".") and file.is_file()
             )
             if not inside:
-                raise OptionError(f"--hard-negatives {path}: holds no picture and no clip; name bear-free ones")
+                raise OptionError(f"--hard-negatives {path}: has no picture and no clip; name bear-free ones")
         files.update(dict.fromkeys(inside))
     return list(files)
 
 
 def same_bytes(files: Sequence[Path], others: Iterable[Path]) -> set[Path]:
-    """Return those of ``files`` that hold the same bytes as one of ``others``. Only files of an equal size are read."""
+    """Return the ``files`` with the same bytes as one of ``others``. Only files of equal size are read."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for other in others:
         by_size[other.stat().st_size].append(other)
@@ -133,13 +134,13 @@ def same_bytes(files: Sequence[Path], others: Iterable[Path]) -> set[Path]:
         try:
             if size in digests and digest_of(file) in digests[size]:
                 same.add(file)
-        except OSError:  # who looks at it says so
+        except OSError:  # reported when it is decoded
             continue
     return same
 
 
 def licences_of(files: Sequence[Path]) -> dict[Path, str]:
-    """Return each file's licence, by the table of the nearest folder above that has one; "" where none has."""
+    """Return each file's licence, by the table in the nearest folder above; "" without a table."""
     tables: dict[Path, dict[Path, str]] = {}
     found: dict[Path, str] = {}
     for file in files:
@@ -152,7 +153,7 @@ def licences_of(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def pictures_of(path: Path) -> Iterator[Picture]:
-    """Yield the picture, or a clip's frames, one a second. What is damaged or breaks off is skipped with a warning."""
+    """Yield the picture, or one frame for each second of a clip. Damaged parts are skipped with a warning."""
     try:
         if path.suffix.lower() in SUFFIXES:
             yield read_picture(path)
@@ -164,15 +165,15 @@ def pictures_of(path: Path) -> Iterator[Picture]:
             finally:
                 source.close()
     except BearAlarmError as error:
-        log.warning("%s; nothing more is taken from it", error)
+        log.warning("%s; the rest of it is skipped", error)
 
 
 def hard_crops(
-    classifier: Classifier, image: Picture, whence: Path, least: float, rng: np.random.Generator
-) -> list[Found]:
-    """Find the highest-scoring regions, apart from each other: ``PER_PICTURE`` of the frame scan, as many windows.
+    classifier: Classifier, image: Picture, file: Path, least: float, rng: np.random.Generator
+) -> list[HardCrop]:
+    """Find the highest-scoring regions without overlap: ``PER_PICTURE`` of the frame scan, and as many windows.
 
-    A small window inside a hard place is a piece of the same, and not one of its own.
+    A small window inside a hard region belongs to that, and is skipped.
     """
     size_wh = (image.shape[1], image.shape[0])
     views = FrameScanner(classifier)(image)
@@ -182,12 +183,12 @@ def hard_crops(
     found = []
     for bear, box in (*_apart(views, least), *_apart(windows, least)):
         x, y, w, h = square(box, size_wh, 1.0)
-        found.append(Found(bear, image[y : y + h, x : x + w].copy(), whence))
+        found.append(HardCrop(bear, image[y : y + h, x : x + w].copy(), file))
     return found
 
 
 def _apart(scores: Iterable[Score], least: float) -> list[tuple[float, BoxXYWH]]:
-    """Return the highest that hardly overlap, at most ``PER_PICTURE``."""
+    """Return the highest scores with little overlap, at most ``PER_PICTURE``."""
     kept: list[tuple[float, BoxXYWH]] = []
     for score in sorted(scores, key=lambda one: -one.bear):
         box = score.region.box_xywh
@@ -199,7 +200,7 @@ def _apart(scores: Iterable[Score], least: float) -> list[tuple[float, BoxXYWH]]
 
 
 def small_windows(size_wh: tuple[int, int], rng: np.random.Generator) -> Iterator[BoxXYWH]:
-    """Draw squares of 16 to 64 px anywhere in a picture; the logarithm of their side is uniform."""
+    """Draw squares of 16 to 64 px anywhere in a picture, log-uniform in size."""
     width, height = size_wh
     low, high = np.log(WINDOW_PX)
     for side in np.exp(rng.uniform(low, high, WINDOWS)):
@@ -208,13 +209,13 @@ def small_windows(size_wh: tuple[int, int], rng: np.random.Generator) -> Iterato
             yield left / width, top / height, side / width, side / height
 
 
-def noted(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """Return rows of hard negatives as a run's settings keep them; ``remembered`` reads that."""
+def as_notes(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """Return rows of hard negatives as a run's settings keep them; ``from_notes`` reads that."""
     return [{"file": row.file.name, "group": row.group, "licence": row.licence, "note": row.note} for row in rows]
 
 
-def remembered(notes: Iterable[Mapping[str, str]], folder: Path) -> tuple[Row, ...]:
-    """Read the rows that a run's settings name, without those whose crop is gone from its folder of hard negatives."""
+def from_notes(notes: Iterable[Mapping[str, str]], folder: Path) -> tuple[Row, ...]:
+    """Read the rows that a run's settings name, without those whose crop is gone."""
     kept = [note for note in notes if OWN.fullmatch(note["file"]) and (folder / note["file"]).is_file()]
     return tuple(
         Row(folder / note["file"], "no_bear", SOURCE, note["group"], note["licence"], note=note["note"])
@@ -223,7 +224,7 @@ def remembered(notes: Iterable[Mapping[str, str]], folder: Path) -> tuple[Row, .
 
 
 def kept_crops(rows: Iterable[Row], run: Path) -> list[Row]:
-    """Copy crops that lie elsewhere into the run's own folder; return the rows there. Raises OptionError, OSError."""
+    """Copy crops of other folders into the run's folder; return the rows there. Raises OptionError, OSError."""
     kept = []
     for row in rows:
         own = run / FOLDER / row.file.name
@@ -234,16 +235,16 @@ def kept_crops(rows: Iterable[Row], run: Path) -> list[Row]:
     return kept
 
 
-def forget_others(folder: Path, rows: Iterable[Row]) -> None:
-    """Remove crops of earlier trainings, once there is a run that learned from ``rows``."""
+def remove_others(folder: Path, rows: Iterable[Row]) -> None:
+    """Remove crops of earlier trainings, once a run has learned from ``rows``."""
     kept = {row.file.name for row in rows}
     for file in folder.glob("*.png"):
         if OWN.fullmatch(file.name) and file.name not in kept:
             file.unlink(missing_ok=True)
 
 
-def _write(found: Sequence[Found], licences: Mapping[Path, str], folder: Path) -> Iterator[Row]:
-    """Write the crops, highest first, beside those of an earlier training: its run is there until this one is."""
+def _write(found: Sequence[HardCrop], licences: Mapping[Path, str], folder: Path) -> Iterator[Row]:
+    """Write the crops, highest first, beside those of an earlier training, whose run is still in use."""
     for number, one in enumerate(found):
         data = cv2.imencode(".png", one.crop)[1].tobytes()
         file = folder / f"{number:05d}-{hashlib.sha256(data).hexdigest()[:8]}.png"
@@ -251,7 +252,9 @@ def _write(found: Sequence[Found], licences: Mapping[Path, str], folder: Path) -
             folder.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
         except OSError as error:
-            raise OptionError(f"{file}: cannot be written ({error.strerror}); make room, and train again") from None
+            raise OptionError(
+                f"{file}: cannot be written ({error.strerror}); free some space, and train again"
+            ) from None
         yield Row(
             file, "no_bear", SOURCE, one.file.name, licences[one.file], note=f"hard negative: p(bear) {one.bear:.2f}"
         )

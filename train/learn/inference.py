@@ -1,7 +1,7 @@
-"""The trained network asked through the runtime's own preprocessing: crops as the alarm cuts them, and whole pictures.
+"""Run the trained network with the alarm's own preprocessing: on crops, and on whole pictures by the frame scan.
 
-Whole pictures are looked at as the frame scan does: one pass gives the network's last feature map, and the mean of each
-window of it goes through the heads, as a crop's does. ``SIDES`` and ``WINDOWS`` are what an export's card says of it.
+The frame scan needs one pass: the mean of each window of the last feature map goes through the heads, as a crop's mean
+does. An export writes ``SIDES`` and ``WINDOWS`` into its card.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH, Picture
 from train.data.pictures import Picture as Row
 from train.data.pictures import is_bear
-from train.learn.dataloaders import degrade
+from train.learn.degrade import degrade
 from train.learn.network import Backbone, BearNet
-from train.metrics import fit_threshold
+from train.metrics.thresholds import fit_threshold
 
-CONTEXT = 1.1  # the crop's side over the region's longer side; looser crops lose far bears
+CONTEXT = 1.1  # the crop's side over the region's longer side; wider crops miss far bears
 BATCH = 32
 SIDES = (448,)  # a picture's longer side, pixels
 WINDOWS = (7,)  # cells of 32 pixels
@@ -34,12 +34,12 @@ WINDOWS = (7,)  # cells of 32 pixels
 
 @dataclass(frozen=True, eq=False)
 class EvalCrops:
-    """The crops that a network is evaluated on, with their truth: each picture clean, and degraded as by the field."""
+    """Crops to evaluate a network on, with their labels: each picture clean, and degraded."""
 
     crops: NDArray[np.uint8]  # (N, size, size, 3) BGR
     labels: tuple[str, ...]
     bears: NDArray[np.bool_]  # (N,)
-    pictures: NDArray[np.int64]  # (N,) which picture each came from
+    pictures: NDArray[np.int64]  # (N,) the number of its picture
     degraded: NDArray[np.bool_]  # (N,)
     sources: tuple[str, ...]
 
@@ -50,12 +50,12 @@ class EvalCrops:
         size: int,
         seed: int,
         copies: Callable[[Row], int],
-        look: Callable[[Picture], object] = lambda image: None,
+        on_picture: Callable[[Picture], object] = lambda image: None,
     ) -> EvalCrops:
-        """Cut the crops of ``rows``, ``copies`` of a row degraded; ``look`` sees each whole picture, decoded once."""
+        """Cut the crops of ``rows``, ``copies`` of each degraded; ``on_picture`` gets each whole picture."""
         crops, labels, pictures, degraded, sources = [], [], [], [], set()
         for number, (row, image, found) in enumerate(cut_crops(rows, size, (seed,), copies)):
-            look(image)
+            on_picture(image)
             crops += found
             labels += [row.label] * len(found)
             pictures += [number] * len(found)
@@ -72,10 +72,10 @@ class EvalCrops:
 
     @classmethod
     def of_tune(
-        cls, rows: Iterable[Row], size: int, seed: int, look: Callable[[Picture], object] = lambda image: None
+        cls, rows: Iterable[Row], size: int, seed: int, on_picture: Callable[[Picture], object] = lambda image: None
     ) -> EvalCrops:
-        """Cut the tuning crops that temperature and thresholds are fitted on: clean, and degraded twice."""
-        return cls.of(rows, size, seed, lambda row: 2, look)
+        """Cut the tuning crops for temperature and thresholds: each clean, and degraded twice."""
+        return cls.of(rows, size, seed, lambda row: 2, on_picture)
 
     def where(self, chosen: NDArray[np.bool_]) -> EvalCrops:
         """Return the crops where ``chosen``."""
@@ -87,7 +87,7 @@ class EvalCrops:
     def threshold(
         self, bear: NDArray[np.floating], rate: float, part: NDArray[np.bool_] | slice = slice(None)
     ) -> Threshold:
-        """Fit the alarm's threshold for crops from their bear probabilities (N,); ``part``: which crops count."""
+        """Fit the alarm's threshold for crops from their bear probabilities (N,); ``part``: the crops that count."""
         return fit_threshold(bear[part], self.bears[part], rate, self.sources, self.pictures[part])
 
 
@@ -141,20 +141,24 @@ def ask_crops(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> NDA
 
 def answers(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield pooled features (n, F) and raw logits (n, 1000), batch by batch, of uint8 crops (N, size, size, 3) BGR."""
-    mean, std = torch.tensor(backbone.mean)[:, None, None], torch.tensor(backbone.std)[:, None, None]
     net.eval()
-    device = next(net.parameters()).device  # a GPU's while the network trains there
     for start in range(0, len(crops), BATCH):
         with torch.inference_mode():
-            part = torch.from_numpy(np.ascontiguousarray(crops[start : start + BATCH, ..., ::-1]))
-            pictures = part.permute(0, 3, 1, 2).float() / 255
-            pooled = net.body(((pictures - mean) / std).to(device).contiguous(memory_format=torch.channels_last))
+            pooled = net.body(normalised(net, backbone, crops[start : start + BATCH]))
             raw = net.heads(pooled)
         yield pooled, raw
 
 
+def normalised(net: BearNet, backbone: Backbone, pictures: NDArray[np.uint8]) -> Tensor:
+    """Make the network's input (N, 3, H, W), on its device, of uint8 pictures (N, H, W, 3) BGR."""
+    mean, std = torch.tensor(backbone.mean)[:, None, None], torch.tensor(backbone.std)[:, None, None]
+    rgb = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2).float() / 255
+    device = next(net.parameters()).device  # a GPU while the network trains there
+    return ((rgb - mean) / std).to(device).contiguous(memory_format=torch.channels_last)
+
+
 def surest_window(net: BearNet, backbone: Backbone, image: Picture) -> NDArray[np.float32]:
-    """Return (L,): the label logits of a picture's most bear-like window."""
+    """Return the label logits (L,) of a picture's window with the highest bear odds."""
     logits = np.concatenate([ask_frame(net, backbone, frame)[0] for frame in frames_of(image)])
     surest: NDArray[np.float32] = logits[int(net.bear_odds(torch.from_numpy(logits)).argmax())]
     return surest
@@ -168,40 +172,36 @@ def frames_of(image: Picture) -> list[Picture]:
 def ask_frame(
     net: BearNet, backbone: Backbone, frame: Picture, windows: Sequence[int] = WINDOWS
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Ask for label logits (K, L) of the windows of one frame (H, W, 3) BGR, and its map of bears (h, w)."""
-    mean, std = torch.tensor(backbone.mean)[:, None, None], torch.tensor(backbone.std)[:, None, None]
+    """Return the label logits (K, L) of the windows of one frame (H, W, 3) BGR, and its heat map of bears (h, w)."""
     net.eval()
-    device = next(net.parameters()).device  # a GPU's while the network trains there
     with torch.inference_mode():
-        rgb = torch.from_numpy(np.ascontiguousarray(frame[None, ..., ::-1])).permute(0, 3, 1, 2).float() / 255
-        pictures = ((rgb - mean) / std).to(device).contiguous(memory_format=torch.channels_last)
-        features = feature_map(net, pictures)
+        features = feature_map(net, normalised(net, backbone, frame[None]))
         logits = net.label_logits(net.heads(window_features(features, windows)[0]))
     heat = torch.einsum("fhw,f->hw", features[0], bear_direction(net, features.shape[1]))
     return logits.cpu().numpy(), heat.detach().cpu().numpy()
 
 
 def feature_map(net: BearNet, pictures: Tensor) -> Tensor:
-    """Return the last map of features (N, F, h, w) of pictures (N, 3, H, W), whose mean the heads look at."""
+    """Return the last feature map (N, F, h, w) of pictures (N, 3, H, W); the heads take its mean."""
     features: Tensor = net.body.forward_features(pictures)  # type: ignore[operator]  # timm's and every other body's
     return features
 
 
 def window_features(features: Tensor, windows: Sequence[int]) -> Tensor:
-    """Average every window of a feature map (N, F, h, w), row by row, one size after the other: (N, K, F)."""
+    """Average every window of a feature map (N, F, h, w), row by row, size by size: (N, K, F)."""
     pooled = [F.avg_pool2d(features, window, 1).flatten(2) for window in windows]
     return torch.cat(pooled, 2).transpose(1, 2)
 
 
 def bear_direction(net: BearNet, features: int) -> Tensor:
-    """Return (F,): which way in the features bears lie; a map's product with it shows where (class activation mapping).
+    """Return the direction (F,) of bears in the features; a map's product with it is a class activation map.
 
-    The gradient of the bear's log-odds where every class is as likely as any other: the mean weights of the bears less
-    those of all else (Zhou et al. 2016, "Learning deep features for discriminative localization").
+    The gradient of the bear's log-odds where all classes are equally likely: the mean weights of the bears minus those
+    of all others (Zhou et al. 2016, "Learning deep features for discriminative localization").
     """
     with torch.enable_grad():
         nothing = torch.zeros(1, features, requires_grad=True)
         raw = net.heads(nothing)
-        odds = net.bear_logit(raw - raw.detach())  # zeros that know where they come from
+        odds = net.bear_logit(raw - raw.detach())  # zeros with a gradient
         [direction] = torch.autograd.grad(odds.sum(), nothing)
     return direction[0]

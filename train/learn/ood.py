@@ -1,7 +1,7 @@
-"""The out-of-domain score: how unlike the training pictures a crop is. It is part of the exported graph.
+"""The out-of-domain score: a crop's distance from the training pictures. It is part of the exported graph.
 
 The distance to the nearest training crops (Sun et al. 2022, "Out-of-distribution detection with deep nearest
-neighbors"). The other scores that were compared, and what they found: docs/out-of-domain.md.
+neighbors"). Other scores in comparison: docs/out-of-domain.md.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from torch import Tensor, nn
 from edge.schema import Picture
 from train.data.outsiders import in_domain
 from train.data.pictures import Picture as Row
-from train.learn.dataloaders import Track
+from train.learn.examples import Track
 from train.learn.inference import answers, cut_crops
 from train.learn.network import Backbone, BearNet
 
-METHOD = "nearest neighbour"  # as the card calls it
-NEAREST = 5  # the neighbour that counts
-BANK = 512  # training crops that are kept as neighbours; 0.66 MB for 1,280 features at a byte each
-QUANTILE = 0.95  # of the tuning crops in the domain pass the threshold
-MAX_PICTURES = 1500  # training pictures the bank is drawn from; more moved no figure
-ROUND = 64  # crops that the network answers at a time: memory stays small
+METHOD = "nearest neighbour"  # its name in the card
+NEAREST = 5  # the k of the k-th nearest neighbour
+BANK = 512  # training crops as neighbours; 0.66 MB for 1,280 features of one byte
+QUANTILE = 0.95  # of the in-domain tuning crops pass the threshold
+MAX_PICTURES = 1500  # training pictures for the bank; more changed no figure
+ROUND = 64  # crops at a time, so that memory stays small
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class OodScore(nn.Module):
 
 
 def draw_bank(pooled: Tensor) -> OodScore:
-    """Draw the bank of a score at random from pooled features (N, F); a cover of far-apart ones does worse."""
+    """Draw the bank of a score at random from pooled features (N, F); a spread-out choice does worse."""
     drawn = torch.randperm(len(pooled), generator=torch.Generator().manual_seed(0))[:BANK]
     bank = pooled[drawn]
     return OodScore(bank / bank.norm(dim=1, keepdim=True).clamp_min(1e-9), min(NEAREST, len(bank))).eval()
@@ -61,7 +61,7 @@ def draw_bank(pooled: Tensor) -> OodScore:
 def fit_ood_score(
     net: BearNet, backbone: Backbone, rows: Sequence[Row], size: int, seed: int, track: Track[Row]
 ) -> OodScore:
-    """Fit the score to training pictures of the domain, each clean and once degraded. Raises PictureError."""
+    """Fit the score to in-domain training pictures, each clean and once degraded. Raises PictureError."""
     rows = in_domain(rows)
     if len(rows) > MAX_PICTURES:
         chosen = np.random.default_rng([seed, 1]).choice(len(rows), MAX_PICTURES, replace=False)
@@ -78,23 +78,25 @@ def fit_ood_score(
 
 
 def pooled_features(net: BearNet, backbone: Backbone, crops: NDArray[np.uint8]) -> Tensor:
-    """Return what the head looks at, (N, F), of uint8 crops (N, size, size, 3) BGR."""
-    # Copied out of inference mode: the bank is made of these and is exported with the graph.
+    """Return the pooled features (N, F) of uint8 crops (N, size, size, 3) BGR."""
+    # Copied out of inference mode: they are exported with the graph.
     return torch.cat([pooled for pooled, _ in answers(net, backbone, crops)]).clone()
 
 
 def ood_threshold(scores: NDArray[np.float64], degraded: NDArray[np.bool_]) -> float:
-    """Return the lowest value that ``QUANTILE`` of the clean, and of the degraded crops, do not exceed."""
+    """Return the lowest value that ``QUANTILE`` of the clean crops, and of the degraded, do not exceed."""
     parts = [part for part in (scores[~degraded], scores[degraded]) if len(part)]
     return max(float(np.quantile(part, QUANTILE, method="inverted_cdf")) for part in parts)
 
 
 def warn_of_other_method(run: Path) -> None:
-    """Warn in one sentence where an older version noted another score for this run (RUN/ood.json)."""
+    """Warn if an older version chose another score for this run (RUN/ood.json)."""
     noted = run / "ood.json"
     try:
         method = str(json.loads(noted.read_text(encoding="utf-8"))["winner"])
     except (OSError, ValueError, KeyError, TypeError):
         return
     if method != METHOD:
-        log.warning("%s: an older version chose the score %r, which is gone; the file gets %r", noted, method, METHOD)
+        log.warning(
+            "%s: an older version chose the score %r, which no longer exists; the file gets %r", noted, method, METHOD
+        )

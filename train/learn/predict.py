@@ -1,8 +1,8 @@
-"""The Learner that a run keeps: any picture in, the answer of an exported file out, as fastai's own Learners work.
+"""The Learner in a run's folder: it gives the answers of an exported file, and works as any fastai Learner.
 
-Training needs crops at random, ImageNet's logits and a teacher. Loading ``learner.pkl`` needs none of that:
-``predict`` and all that fastai builds on it cut a picture as the alarm does and answer the labels' probabilities.
-Everything in here is pickled by name.
+Training needs random crops, ImageNet's logits and a teacher. ``learner.pkl`` needs none of them: ``predict``, and what
+fastai builds on it, cut a picture as the alarm does and return the labels' probabilities. Everything here is pickled by
+name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fastai.learner import Learner
 from fastai.metrics import AccumMetric
 from fastai.torch_core import TensorCategory
 
-# Imported for what it adds: how pictures are shown with their labels, answers and losses.
+# Imported for its side effect: fastai then shows pictures with labels, answers and losses.
 from fastai.vision import learner as _vision  # noqa: F401
 from fastai.vision.core import PILImage
 from fasttransform import Transform
@@ -32,10 +32,10 @@ from edge.detect.crops import cut
 from edge.errors import CatalogError
 from edge.pictures import decode_picture, read_picture
 from edge.schema import WHOLE, Picture
+from train.data.labels import ALIASES, label_of
 from train.data.pictures import IN_WORDS, LABELS, TRAINING_LABELS
 from train.data.pictures import Picture as Row
-from train.data.table import ALIASES, label_of
-from train.learn.dataloaders import Example, examples_of
+from train.learn.examples import Example, examples_of
 from train.learn.inference import CONTEXT
 from train.learn.learner import FIGURES, LabelLoss, halves
 from train.learn.network import BearNet, CalibratedNet, find_backbone
@@ -43,26 +43,26 @@ from train.learn.recipe import Recipe
 
 
 class OpenAsAlarm(Transform):
-    """A picture -> the crop that the alarm would score, a PILImage of ``size`` pixels square.
+    """Cuts the crop that the alarm would score, a PILImage of ``size`` pixels square.
 
     A picture is a file's name or content, an RGB array or tensor, or a PIL image; an ``Example`` may name a box in it.
     """
 
-    input_types = object  # fastai passes over transforms of other types than the first it saw
+    input_types = object  # fastai skips transforms of other types than the first item's
 
     def __init__(self, size: int):
         super().__init__()
         self.size = size
 
     def encodes(self, item: object) -> PILImage:
-        """Cut the crop. Raises PictureError when a file is gone or damaged."""
+        """Cut the crop. Raises PictureError if a file is gone or damaged."""
         source, box = (item.file, item.box_xywh) if isinstance(item, Example) else (item, WHOLE)
         crop = cut(pixels(source), box, self.size, CONTEXT)
         return PILImage.create(np.ascontiguousarray(crop[..., ::-1]))
 
 
 def pixels(item: Any) -> Picture:
-    """Read any picture that fastai takes, as uint8 (H, W, 3) BGR and upright. Raises PictureError."""
+    """Read any kind of picture that fastai takes, as uint8 (H, W, 3) BGR, upright. Raises PictureError."""
     if isinstance(item, str | Path):
         return read_picture(item)
     if isinstance(item, bytes):
@@ -73,7 +73,7 @@ def pixels(item: Any) -> Picture:
 
 
 class ReadLabel(Transform):
-    """An example -> its label, a file -> the label that the nearest of its folders is named by."""
+    """Reads the label of an example, or of a file: the nearest folder that is named by a label."""
 
     input_types = object
 
@@ -82,7 +82,7 @@ class ReadLabel(Transform):
         self.names = {**ALIASES, **aliases}
 
     def encodes(self, item: object) -> str:
-        """Find the label. Raises CatalogError where no folder is named by one."""
+        """Find the label. Raises CatalogError if no folder is named by one."""
         if isinstance(item, Example):
             return item.label
         found = (label_of(folder.name, self.names) for folder in Path(str(item)).absolute().parents)
@@ -93,9 +93,9 @@ class ReadLabel(Transform):
 
 
 class BearCategory(Categorize):  # type: ignore[misc]
-    """fastai's categories over the labels that the network answers.
+    """fastai's categories for the network's labels.
 
-    A picture known only as "bear" gets the number after the last: it is a truth, and never an answer.
+    A picture known only as "bear" gets the number after the last: it is a target, and never an answer.
     """
 
     def __init__(self) -> None:
@@ -111,10 +111,10 @@ class BearCategory(Categorize):  # type: ignore[misc]
 
 
 class NamedPictures(DataLoaders):  # type: ignore[misc]
-    """DataLoaders that an exported Learner keeps: they hold names of pictures, and ``show_results`` asks for some."""
+    """DataLoaders of an exported Learner: they have the pictures' names, for ``show_results``."""
 
     def new_empty(self) -> NamedPictures:
-        """Return itself, where fastai would leave the pictures behind."""
+        """Return itself: fastai would drop the pictures."""
         return self
 
 
@@ -127,7 +127,7 @@ def answering_learner(
     recipe: Recipe,
     aliases: Mapping[str, str],
 ) -> Learner:
-    """Make a Learner of a trained network that answers as its exported file does; it names the run's two parts."""
+    """Make a Learner of a trained network that answers as its exported file, with the pictures of two parts."""
     items = [replace(each, file=each.file.absolute()) for each in examples_of([*train, *tune])]
     count = len(examples_of(train))
     opening = [OpenAsAlarm(recipe.size)], [ReadLabel(aliases), BearCategory()]

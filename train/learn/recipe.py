@@ -1,4 +1,4 @@
-"""The recipe: how a model is trained, as numbers. Needs no torch: a mistake in it is found before torch loads."""
+"""The recipe: the numbers of a training. Needs no torch: mistakes are found before torch loads."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Recipe:
     pretrained: bool = True
     seed: int = 7
     epochs: int = 4
-    per_epoch: int = 4800  # crops drawn an epoch
+    per_epoch: int = 4800  # crops in an epoch
     batch: int = 32
     size: int = 224  # the crops' side, pixels
-    degraded: float = 0.5  # share of the training crops that get the field's look
+    degraded: float = 0.5  # share of the training crops that are degraded
     zoom_out: float = 0.5  # share of the training crops that are shown smaller, in another place
-    frozen: float = 0.3  # share of the convolutions, from the input on, that stay as ImageNet left them
+    frozen: float = 0.3  # share of the convolutions, from the input on, that are not trained
     lr_head: float = 4e-4
     lr_body: float = 2e-4
     distill: float = 0.3  # weight of the distillation loss; 0 without pretrained weights
@@ -55,17 +55,17 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "false_positive_rate": (1e-5, 0.5),
 }
 QUICK: Mapping[str, Any] = {"epochs": 2, "per_epoch": 800, "batch": 16}  # what --quick sets
-BODY_SHARE = 1 / 2  # of the head's rate that the body gets when --lr names one
-SWITCHES = {"size": "image-size", "per_epoch": "per-epoch"}  # where a switch is not called like the recipe's value
+BODY_SHARE = 1 / 2  # the body's learning rate over the head's, with --lr
+OPTIONS = {"size": "image-size", "per_epoch": "per-epoch"}  # options with another name than the recipe's value
 
 
 def recipe_of(
     values: Mapping[str, Any], where: str, *, quick: bool, given: Mapping[str, Any], lr: float | None
 ) -> Recipe:
-    """Make the recipe: what is built in, then a file's values, then --quick, then the switches that were given.
+    """Make the recipe: the defaults, then a file's values, then --quick, then the given options.
 
-    ``values`` are the file's, and ``where`` its name; ``given``: values by the recipe's names, None where a switch was
-    not given. Raises OptionError.
+    ``values`` are the file's, ``where`` is its name; ``given``: values by the recipe's names, None for an option that
+    was not given. Raises OptionError.
     """
     recipe = changed(Recipe(), values, where)
     if quick:
@@ -74,12 +74,12 @@ def recipe_of(
         recipe = changed(recipe, {"lr_head": lr, "lr_body": lr * BODY_SHARE}, "--lr")
     for name, value in given.items():
         if value is not None:
-            recipe = changed(recipe, {name: value}, f"--{SWITCHES.get(name, name)}")
+            recipe = changed(recipe, {name: value}, f"--{OPTIONS.get(name, name)}")
     return recipe
 
 
 def changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
-    """Replace some values of a recipe. Raises OptionError, which begins with ``where``, on a bad one."""
+    """Replace some values of a recipe. Raises OptionError, beginning with ``where``, for an invalid value."""
     kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(Recipe)}
     for name, value in changes.items():
         if name not in kinds:
@@ -90,9 +90,9 @@ def changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
 
 
 def recipe_values(path: Path) -> dict[str, Any]:
-    """Read the values that a JSON file names, or the ``recipe`` of a run's settings.json; ``changed`` checks them.
+    """Read the values of a JSON file, or the ``recipe`` of a run's settings.json; ``changed`` checks them.
 
-    Raises OptionError when it cannot be read or is no JSON object.
+    Raises OptionError if it cannot be read or is no JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -113,7 +113,9 @@ def _check(name: str, value: object, kind: type, where: str) -> None:
     if kind in (int, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise OptionError(f"{where}: {name} is {value!r}, and must be {wanted}")
-        if isinstance(value, float) and not math.isfinite(value):  # an int is, and may be larger than a float can
+        if isinstance(value, float) and not math.isfinite(
+            value
+        ):  # an int is always finite, and may be too large for a float
             raise OptionError(f"{where}: {name} is {value}, and must be {wanted}")
         low, high = BOUNDS[name]
         if kind is int and value != int(value):
@@ -130,7 +132,7 @@ def _check(name: str, value: object, kind: type, where: str) -> None:
 
 
 def fitted(recipe: Recipe, made_for: int, *, named: bool) -> Recipe:
-    """Give the recipe the input size that the backbone was made for, unless a size was named.
+    """Give the recipe the backbone's input size, unless a size was ``named``.
 
     ``made_for`` pixels are rounded up to a multiple of 32, and are 640 at most.
     """
@@ -140,13 +142,13 @@ def fitted(recipe: Recipe, made_for: int, *, named: bool) -> Recipe:
 
 
 def check_gpu(recipe: Recipe) -> None:
-    """Raise OptionError where half precision is asked for and there is no GPU for it."""
+    """Raise OptionError for half precision without a GPU."""
     if not recipe.fp16:
         return
     import torch
 
     if not torch.cuda.is_available():
-        raise OptionError("--fp16 needs a GPU with CUDA, and torch sees none on this machine; leave --fp16 away")
+        raise OptionError("--fp16 needs a GPU with CUDA, and torch finds none on this machine; omit --fp16")
 
 
 def steps_of(recipe: Recipe, processes: int = 1) -> int:

@@ -1,8 +1,8 @@
-"""One training run, from the table of pictures to a folder that ``export`` understands.
+"""One training run, from the table of pictures to a folder that ``export`` reads.
 
-RUN/learner.pkl    the exported fastai Learner, which answers as an export does (a pickle: open only your own)
+RUN/learner.pkl    the exported fastai Learner, which gives an export's answers (a pickle: open only your own)
 RUN/settings.json  recipe, versions, digests, counts, licences
-RUN/split.csv      which picture was in which part, and which could not be read
+RUN/split.csv      the part of each picture, and pictures that could not be read
 RUN/metrics.json   figures on the tuning part
 RUN/*.png          confusion matrix, top losses, learning curve
 """
@@ -28,32 +28,35 @@ import cv2
 import numpy as np
 from fastai.callback.core import Callback
 from fastai.learner import Learner, load_learner
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from edge.detect.card import FrameRule
 from edge.detect.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from edge.files import replace_whole
-from edge.schema import Picture
 from edge.version import __version__
 from train.data.decisions import TABLE as DECISIONS
 from train.data.pictures import LABELS, TRAINING_LABELS, Catalog, check_trainable, is_bear, table_digest
 from train.data.pictures import Picture as Row
 from train.data.split import Split, name_of, read_split, write_split
-from train.learn.dataloaders import PictureCache, Track, make_dataloaders
-from train.learn.hard_negatives import kept_crops, noted
+from train.errors import first_line
+from train.learn.dataloaders import make_dataloaders
+from train.learn.distributed import first, rank, run_on_first
+from train.learn.examples import PictureCache, Track
+from train.learn.hard_negatives import as_notes, kept_crops
 from train.learn.inference import SIDES, WINDOWS, EvalCrops, ask_crops, surest_window
-from train.learn.learner import allowed_labels, first, of_first, rank, seed_everything, train_learner
+from train.learn.learner import allowed_labels, seed_everything, train_learner
 from train.learn.network import Backbone, BearNet, build, find_backbone
+from train.learn.plots import confusion_picture, learning_curve_picture, top_losses_picture
 from train.learn.predict import answering_learner
 from train.learn.recipe import Recipe
+from train.learn.run_folder import read_settings
 from train.learn.unfinished import forget
-from train.metrics import bear_probability, fit_frame_temperature, fit_temperature, probabilities
+from train.metrics.thresholds import bear_probability, fit_frame_temperature, fit_temperature, probabilities
 
 log = logging.getLogger(__name__)
-FILES = ("split.csv", "settings.json", "learner.pkl")  # what makes a run, in the order they are put in place
-# What a run says of itself beside them; of an older run it would mislead.
+FILES = ("split.csv", "settings.json", "learner.pkl")  # a run's files, in the order of their replacement
+# Reports beside them; those of an older run would mislead.
 REPORTS = ("metrics.json", "confusion-matrix.png", "top-losses.png", "learning-curve.png")
 
 
@@ -71,11 +74,11 @@ def train_run(
     more: Sequence[Row] = (),
     checkpoint: Path | None = None,
 ) -> dict[str, Any]:
-    """Train on ``split`` and write the run's folder; returns the metrics. Raises CatalogError, OptionError.
+    """Train on ``split`` and write the run's folder; return the metrics. Raises CatalogError, OptionError.
 
-    A run that is in the folder already stays whole until the new one is trained. ``more``: pictures without a bear to
-    train on that are not of the catalogue (``train.learn.hard_negatives``). ``checkpoint`` as in ``train_learner``.
-    Of several processes (``train.learn.learner``) the first writes, and the others return nothing.
+    An older run in the folder stays usable until the new one is trained. ``more``: training pictures without a bear
+    outside the catalogue (``train.learn.hard_negatives``). ``checkpoint`` as in ``train_learner``. Of several processes
+    (``train.learn.distributed``) the first writes, and the others return nothing.
     """
     check_trainable(catalog)
     make_folder(out)
@@ -93,7 +96,7 @@ def train_run(
         answering = answering_learner(
             learn.model, tuned.temperature, tuned.frame_temperature, learn_from, split["tune"], recipe, aliases or {}
         )
-        _keep(answering, catalog, split, out, recipe, aliases or {}, more)
+        _write_run(answering, catalog, split, out, recipe, aliases or {}, more)
         forget(out)
         try:
             metrics = measure(tuned, recipe, out) | {"history": history}
@@ -102,16 +105,16 @@ def train_run(
         except OSError as error:
             raise OptionError(
                 f"{out}: the figures cannot be written ({error.strerror or error}); the network is there without them: "
-                "make room, and train again"
+                "free some space, and train again"
             ) from None
         return metrics
 
-    metrics = of_first(finish, cpu=not recipe.fp16)
+    metrics = run_on_first(finish, cpu=not recipe.fp16)
     return metrics if first() else {}
 
 
 def make_folder(out: Path) -> None:
-    """Make the run's folder; of several processes the first does. Raises OptionError where nothing can be written."""
+    """Make the run's folder, in the first process. Raises OptionError if it cannot be written."""
     if not first():
         return
     try:
@@ -122,12 +125,9 @@ def make_folder(out: Path) -> None:
         raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
 
 
-# Figures on the tuning part, through the runtime's own crops, and pictures of them.
-
-
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """The tuning part as a network sees it: its pictures, their crops, the logits (N, L), and the temperatures."""
+    """A network's answers on the tuning part: pictures, crops, logits (N, L), and the fitted temperatures."""
 
     rows: Sequence[Row]
     crops: EvalCrops
@@ -137,7 +137,7 @@ class Tuned:
 
 
 def ask_tune(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Recipe, track: Track[Row]) -> Tuned:
-    """Ask a trained network about the tuning part, and fit its two temperatures: those that ``export`` uses too."""
+    """Run a trained network on the tuning part, and fit its two temperatures, which ``export`` uses too."""
     surest = list[NDArray[np.float32]]()
     crops = EvalCrops.of_tune(
         track(rows, "measuring"),
@@ -153,7 +153,7 @@ def ask_tune(net: BearNet, backbone: Backbone, rows: Sequence[Row], recipe: Reci
 
 
 def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Measure figures on the tuning part; draw the confusion matrix and top losses into ``out``."""
+    """Measure the figures of the tuning part; draw confusion matrix and top losses into ``out``."""
     crops, labels = tuned.crops, tuned.crops.labels
     rows_p = probabilities(tuned.logits, tuned.temperature)
     bear = bear_probability(rows_p)
@@ -163,7 +163,7 @@ def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
     answers = [LABELS[column] for column in rows_p.argmax(axis=1)]
     far, clean = crops.degraded, np.flatnonzero(~crops.degraded)
     confusion = confusion_picture([labels[n] for n in clean], [answers[n] for n in clean], out / "confusion-matrix.png")
-    # Drawn: a name may be no UTF-8.
+    # For drawing: a name may not be UTF-8.
     names = [tuned.rows[number].file.name.encode(errors="replace").decode() for number in crops.pictures]
     titles = [f"{label}, p(bear) {p:.2f}\n{name[:28]}" for label, p, name in zip(labels, bear, names, strict=True)]
     top_losses_picture(crops.crops, losses, titles, out / "top-losses.png")
@@ -183,75 +183,14 @@ def measure(tuned: Tuned, recipe: Recipe, out: Path) -> dict[str, Any]:
     }
 
 
-def confusion_picture(truth: Sequence[str], answers: Sequence[str], path: Path) -> list[list[int]]:
-    """Draw the confusion matrix (rows: truth, columns: answer) and return its counts.
-
-    Pictures known only as "bear" stand in a row of their own.
-    """
-    rows = [*LABELS, *sorted(set(truth) - set(LABELS))]
-    counts = np.zeros((len(rows), len(LABELS)), int)
-    for true, answer in zip(truth, answers, strict=True):
-        counts[rows.index(true), LABELS.index(answer)] += 1
-    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(LABELS)), [name.replace("_", " ") for name in LABELS], rotation=30, ha="right")
-    axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
-    axes.set_xlabel("answer")
-    axes.set_ylabel("truth")
-    for (row, column), count in np.ndenumerate(counts):
-        dark = count > counts[row].sum() / 2
-        axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    figure.savefig(path, dpi=110)
-    table: list[list[int]] = counts.tolist()
-    return table
-
-
-def top_losses_picture(
-    crops: Sequence[Picture] | NDArray[np.uint8],
-    losses: NDArray[np.floating],
-    titles: Sequence[str],
-    path: Path,
-    count: int = 12,
-) -> None:
-    """Draw the ``count`` crops (uint8 BGR) with the largest losses, worst first, each with its title."""
-    worst = np.argsort(losses)[::-1][:count]
-    figure = Figure(figsize=(11, 2.9 * max(1, -(-len(worst) // 4))), layout="constrained")
-    grid = figure.subplots(max(1, -(-len(worst) // 4)), 4, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, index in zip(grid.flat, worst, strict=False):
-        axes.imshow(crops[index][..., ::-1])
-        axes.set_title(titles[index], fontsize=8)
-    figure.savefig(path, dpi=100)
-
-
-def learning_curve_picture(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Draw training and tuning loss, bear recall and false-positive rate over the epochs."""
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = range(1, len(history) + 1)
-    for name in ("train_loss", "valid_loss"):
-        left.plot(epochs, [row[name] for row in history], marker="o", label=name.replace("_", " "))
-    for name in ("bear_recall", "false_positive_rate", "error_rate"):
-        right.plot(epochs, [row[name] for row in history], marker="o", label=name.replace("_", " "))
-    for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.legend(fontsize=8)
-    figure.savefig(path, dpi=100)
-
-
-# The run's files: written beside an older run's and put in place together, and read back.
-
-
 class InMemory(io.BytesIO):
-    """Buffer that ``Learner.export`` writes to: torch's own writer raises a RuntimeError for a full disk."""
+    """Buffer for ``Learner.export``: torch's own writer raises a RuntimeError on a full disk."""
 
     def __rtruediv__(self, folder: Path) -> InMemory:
-        return self  # fastai joins its folder and the name it is given
+        return self  # fastai joins its folder and the name
 
 
-def _keep(
+def _write_run(
     learn: Learner,
     catalog: Catalog,
     split: Split,
@@ -260,10 +199,10 @@ def _keep(
     aliases: Mapping[str, str],
     more: Sequence[Row],
 ) -> None:
-    """Write split, settings and learner beside an older run's, then put all three in its place.
+    """Write split, settings and learner beside an older run's files, then replace those.
 
-    The settings name the digests of the other two, so that no two runs get mixed. Raises OptionError, the older run
-    still whole, where they cannot be written.
+    The settings have the digests of the other two, so that two runs cannot be mixed. Raises OptionError if they cannot
+    be written; the older run is then unchanged.
     """
     learn.path, learner = out, InMemory()
     with warnings.catch_warnings():
@@ -282,7 +221,7 @@ def _keep(
     except OSError as error:
         raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
     except OptionError as error:
-        raise OptionError(f"{error}; make room, and train again: {out} is as it was before") from None
+        raise OptionError(f"{error}; free some space, and train again: {out} is unchanged") from None
     finally:
         for file in staged.values():
             file.unlink(missing_ok=True)
@@ -306,9 +245,9 @@ def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str,
             }
             for name, part in split.items()
         },
-        "hard_negatives": noted(more),
+        "hard_negatives": as_notes(more),
         "counts_by_source": dict(Counter(row.source for row in trained).most_common()),
-        # The tuning part makes the thresholds, the temperature and the int8 ranges: its licences count too.
+        # The tuning part gives thresholds, temperature and int8 ranges: its licences count too.
         "counts_by_licence": dict(Counter(row.licence for row in (*trained, *split["tune"])).most_common()),
         "versions": {name: version(name) for name in ("torch", "fastai", "timm", "numpy", "opencv-python-headless")}
         | {"python": platform.python_version(), "bear-alarm": __version__},
@@ -318,13 +257,13 @@ def _settings(catalog: Catalog, split: Split, recipe: Recipe, split_digest: str,
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    # A name that is not UTF-8 has lone surrogates: their backslashes are JSON's own spelling of them.
+    # A name that is not UTF-8 has lone surrogates: JSON writes them with backslashes.
     replace_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, read back."""
+    """A finished run, read from its folder."""
 
     folder: Path
     learner: Learner
@@ -339,7 +278,7 @@ class Run:
 
     @property
     def temperature(self) -> float:
-        """Return the temperature: logits are divided by it; fitted on the tuning part."""
+        """Return the temperature, the divisor of logits, fitted on the tuning part."""
         return float(self.learner.model.temperature)
 
     @property
@@ -355,43 +294,42 @@ class Run:
     def split(self, catalog: Catalog) -> Split:
         """Return the run's three parts, as pictures of the catalogue.
 
-        Raises CatalogError unless they are the pictures it was trained on; those it left out may be gone or mended.
+        Raises CatalogError unless they are the pictures it was trained on; skipped ones may be gone or repaired.
         """
         split = read_split(catalog, self.folder / "split.csv")
         pictures = [picture for part in split.values() for picture in part]
         if table_digest(pictures, catalog.root) != self.settings.get("catalog_sha256"):
-            cure = "put them back as they were, or train again"
+            cure = "restore them, or train again"
             if (catalog.root / DECISIONS).exists():
                 cure = f"decisions about labels count too: `bear-alarm clean {self.folder} --retrain`, or --undo"
             known = sum(part["pictures"] for part in self.settings.get("parts", {}).values())
             raise CatalogError(
-                f"{catalog.root}: pictures, labels or boxes changed since {self.folder} was trained (it knew {known} "
+                f"{catalog.root}: pictures, labels or boxes changed since {self.folder} was trained (it had {known} "
                 f"pictures, {len(pictures)} of them are there); {cure}"
             )
         return split
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run's folder. Raises CatalogError when it is not one, or its files are not of one run."""
+    """Read a run's folder. Raises CatalogError if it is none, or its files are of different runs."""
     for name in ("learner.pkl", "settings.json", "split.csv"):
         if not (folder / name).is_file():
             raise CatalogError(
                 f"{folder}: not a finished training run ({name} is missing); make one with `bear-alarm train`"
             )
-    known = {field.name for field in fields(Recipe)}
+    settings, known = read_settings(folder), {field.name for field in fields(Recipe)}
     try:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         recipe = Recipe(**{key: value for key, value in settings["recipe"].items() if key in known})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (KeyError, TypeError):
         raise CatalogError(
-            f"{folder / 'settings.json'}: damaged, not the settings of a run; train the run again"
+            f"{folder / 'settings.json'}: damaged, its recipe cannot be read; train the run again"
         ) from None
     for entry, name in (("learner_sha256", "learner.pkl"), ("split_sha256", "split.csv")):
         digest = settings.get(entry)  # runs of 0.1.0 have none
         if digest and digest != file_digest(folder / name):
             raise CatalogError(
                 f"{folder}: {name} and settings.json are of two different runs, "
-                "as when a training over an older run was broken off; train the run again"
+                "as after an interrupted training over an older run; train the run again"
             )
     older = CatalogError(
         f"{folder / 'learner.pkl'}: an older version of Bear Alarm made it, and this one cannot use it; "
@@ -402,14 +340,12 @@ def read_run(folder: Path) -> Run:
         try:
             learner = load_learner(folder / "learner.pkl")
         except (AttributeError, ImportError, UnboundLocalError):
-            # It names classes and modules of its time; fastai passes over the ImportError and trips a line later.
+            # It names older classes and modules; fastai ignores the ImportError and fails a line later.
             raise older from None
-        except Exception as error:  # whatever a damaged pickle leads to
-            first = (str(error).splitlines() or [""])[0][:80]
-            raise CatalogError(
-                f"{folder / 'learner.pkl'}: cannot be read ({type(error).__name__}: {first}); train the run again"
-            ) from None
-    if not hasattr(learner.model, "frame_temperature"):  # it knew no frame scan
+        except Exception as error:  # a damaged pickle may raise anything
+            why = f"{type(error).__name__}: {first_line(error)}"
+            raise CatalogError(f"{folder / 'learner.pkl'}: cannot be read ({why}); train the run again") from None
+    if not hasattr(learner.model, "frame_temperature"):  # older than the frame scan
         raise older
     labels = getattr(learner.model, "labels", ())
     if tuple(labels) != LABELS:

@@ -1,6 +1,6 @@
-"""Several trainings that differ only in their seed: how much of a difference between two runs is chance.
+"""Several trainings that differ only in their seed: they show how much of a difference between runs is chance.
 
-Stands alone because it needs no torch.
+A file of its own because it needs no torch.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def train_seeds(
 ) -> dict[str, Spread]:
     """Call ``train(recipe, folder)`` for seed, seed + 1 …; write OUT/seeds.json and return the spread of each figure.
 
-    The table is written after each training, so that a training that is broken off leaves the earlier ones. Raises
-    OptionError where it cannot be written.
+    The table is written after each training, so that an interruption keeps the earlier ones. Raises OptionError if it
+    cannot be written.
     """
     runs: list[dict[str, float]] = []
     for seed in range(recipe.seed, recipe.seed + count):
         metrics = train(replace(recipe, seed=seed), seed_folder(out, seed))
-        if not metrics:  # of several processes the first writes
+        if not metrics:  # only the first of several processes writes
             continue
         runs.append({"seed": seed} | {name: float(metrics[name]) for name in FIGURES})
         replace_whole(out / TABLE, (json.dumps(runs, indent=1) + "\n").encode())
@@ -65,7 +65,7 @@ def train_seeds(
 
 
 def spread_text(found: Mapping[str, Spread]) -> str:
-    """Write a line a figure: mean, standard deviation, smallest and largest."""
+    """Write a line for each figure: mean, standard deviation, smallest and largest."""
     lines = [f"{'':<18}{'mean':>9}{'s.d.':>9}{'smallest':>10}{'largest':>9}"]
     for name, spread in found.items():
         lines.append(

@@ -1,4 +1,4 @@
-"""Run ``bear-alarm train`` once its pictures are read: look for hard negatives, train once or several times, say so."""
+"""Run ``bear-alarm train`` after its pictures are read: find hard negatives, train once or several times, report."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from edge.detect.classifier import load
 from train.data.pictures import Catalog
 from train.data.pictures import Picture as Row
 from train.data.split import Split
-from train.learn.dataloaders import PictureCache
-from train.learn.hard_negatives import FOLDER, Mined, forget_others, mine, noted
-from train.learn.learner import Progress, first, of_first, processes, wait_for_all
+from train.learn.callbacks import Progress
+from train.learn.distributed import first, processes, run_on_first, wait_for_others
+from train.learn.examples import PictureCache
+from train.learn.hard_negatives import FOLDER, Mined, as_notes, mine, remove_others
 from train.learn.recipe import Recipe, steps_of
 from train.learn.run import train_run
 from train.learn.seeds import spread_text, train_seeds
-from train.learn.unfinished import STATE, Begun
+from train.learn.unfinished import STATE, StartedTraining
 
-SURE = 0.9  # a hard negative that scores so high may be a bear after all
+SURE = 0.9  # a hard negative with such a score may be a bear
 
 
 @dataclass
 class Session:
-    """The pictures of a training and where its run goes; each method says on the terminal what it found."""
+    """The pictures of a training and the folder of its run; each method prints its result."""
 
     catalog: Catalog
     split: Split
@@ -37,32 +38,32 @@ class Session:
     weights: Path | None
     aliases: Mapping[str, str]
     cache: PictureCache
-    begun: Begun
+    started: StartedTraining
     more: tuple[Row, ...] = ()
 
     def mine(self, paths: Sequence[Path], recipe: Recipe) -> None:
-        """Look for hard negatives with the present model, and keep them for the training with ``recipe``.
+        """Find hard negatives with the present model, for the training with ``recipe``.
 
-        Of several processes the first looks and writes; the others learn from the pictures it wrote.
+        The first of several processes finds and writes them; the others use its pictures.
         """
         if not paths:
             return
         held_out = [row.file for part in ("tune", "test") for row in self.split[part]]
 
-        def look() -> tuple[Mined, str]:
+        def find() -> tuple[Mined, str]:
             classifier = load()
-            found = mine(paths, classifier, self.out, track, held_out=held_out, shippable=self.begun.shippable)
+            found = mine(paths, classifier, self.out, track, held_out=held_out, shippable=self.started.shippable)
             return found, classifier.name
 
-        found, model = of_first(look, cpu=not recipe.fp16)
+        found, model = run_on_first(find, cpu=not recipe.fp16)
         self.more = found.rows
         say(mined_words(found, model, self.out))
 
     def train(self, recipe: Recipe, out: Path, *, again: bool = False) -> dict[str, Any]:
-        """Train once, into ``out``; ``again``: go on with the one that was broken off there."""
+        """Train once, into ``out``; ``again``: continue the interrupted training there."""
         if first() and not again:
             out.mkdir(parents=True, exist_ok=True)
-            replace(self.begun, recipe=asdict(recipe), hard_negatives=noted(self.more)).write(out)
+            replace(self.started, recipe=asdict(recipe), hard_negatives=as_notes(self.more)).write(out)
         for name, part in self.split.items():
             say(f"{name:<6}{len(part):>6} pictures from {counted(len({p.source for p in part}), 'source')}")
         with Bar(steps_of(recipe, processes())) as bar:
@@ -80,13 +81,13 @@ class Session:
                 checkpoint=out / STATE,
             )
         if metrics:
-            forget_others(out / FOLDER, self.more)
+            remove_others(out / FOLDER, self.more)
             say_result(metrics, out)
-        wait_for_all()
+        wait_for_others()
         return metrics
 
     def train_seeds(self, recipe: Recipe, count: int) -> None:
-        """Train ``count`` times, and say the spread."""
+        """Train ``count`` times, and print the spread."""
         found = train_seeds(recipe, count, self.out, self.train)
         if found:
             say(f"{count} seeds, on the tuning part:")
@@ -94,13 +95,13 @@ class Session:
 
 
 def mined_words(found: Mined, model: str, out: Path) -> str:
-    """Say what was found, and what was not looked at."""
-    held = f" {found.held_out} files are of the tuning or test part and are not learned from." if found.held_out else ""
+    """Return in words what was found, and what was skipped."""
+    held = f" {found.held_out} files are of the tuning or test part and are skipped." if found.held_out else ""
     if found.not_shippable:
-        held += f" {found.not_shippable} are left out for their licence."
+        held += f" {found.not_shippable} are skipped for their licence."
     if not found.rows:
         looked = f"Hard negatives: none in {found.looked_at} pictures and frames"
-        return f"{looked}; {model} takes nothing there for a bear.{held}"
+        return f"{looked}; {model} takes none of them for a bear.{held}"
     words = (
         f"Hard negatives: {len(found.rows)} crops of {found.looked_at} pictures and frames, "
         f"which {model} takes for bears; see {out / FOLDER}"
@@ -109,26 +110,26 @@ def mined_words(found: Mined, model: str, out: Path) -> str:
 
 
 def say_result(metrics: Mapping[str, Any], out: Path) -> None:
-    """Say what a finished run is worth on its tuning part, and what to do with it."""
+    """Print a finished run's figures on its tuning part, and the next command."""
     at = metrics["thresholds"]["all"]
     say(
         f"On {metrics['pictures']} tuning pictures ({metrics['crops']} crops, half of them degraded): "
         f"error rate {100 * metrics['error_rate']:.1f} %, bear recall {100 * metrics['bear_recall']:.1f} % at "
         f"{100 * metrics['false_positive_rate']:.1f} % false positives (threshold {at['value']:.2f})."
     )
-    say(f"Pictures of it: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
+    say(f"Plots: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
     say(f"Next: bear-alarm export {out} --out bear.onnx")
 
 
 def say(words: str) -> None:
-    """Write one line to stderr; of several processes only the first does."""
+    """Write one line to stderr, in the first process only."""
     if first():
         sys.stderr.write(f"{words}\n")
         sys.stderr.flush()
 
 
 class Bar:
-    """A progress bar over training batches on a terminal; epochs' figures as plain lines either way."""
+    """A progress bar over training batches on a terminal; epochs' figures as plain lines in any case."""
 
     def __init__(self, steps: int):
         self._console = Console(stderr=True)

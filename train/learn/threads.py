@@ -6,9 +6,9 @@ import os
 
 
 def wait_asleep() -> None:
-    """Let waiting threads sleep, unless the environment says otherwise (OpenMP's ``OMP_WAIT_POLICY``).
+    """Let waiting threads sleep, unless the environment sets another policy (OpenMP's ``OMP_WAIT_POLICY``).
 
-    By default they spin. On an idle machine that is worth a twentieth; where two threads shared two cores with
-    other work, it made a training four times slower.
+    By default they spin, which saves a twentieth on an idle machine. With two threads on two cores shared with other
+    work, it made a training four times slower.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,6 +1,6 @@
-"""Options of an unfinished training, so that it can go on after a break: RUN/unfinished.json.
+"""Options of an unfinished training, for `train --resume`: RUN/unfinished.json.
 
-Stands alone because it needs no torch: ``train --resume`` reads it before torch loads.
+A file of its own because it needs no torch: ``train --resume`` reads it before torch loads.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ STATE = "unfinished.pt"  # the weights after the last whole epoch (``train.learn
 
 
 @dataclass(frozen=True)
-class Begun:
-    """The switches of ``bear-alarm train``, and the digest of the pictures they were given for."""
+class StartedTraining:
+    """The options of ``bear-alarm train``, and the digest of its pictures."""
 
     data: str
     recipe: dict[str, Any]
@@ -31,10 +31,10 @@ class Begun:
     weights: str | None
     shippable: bool
     catalog_sha256: str
-    hard_negatives: Sequence[dict[str, str]] = ()  # as ``train.learn.hard_negatives.noted`` has them
+    hard_negatives: Sequence[dict[str, str]] = ()  # as ``train.learn.hard_negatives.as_notes`` has them
 
     def write(self, out: Path) -> None:
-        """Write it into the run's folder, in place of an older one, whose state goes. Raises OptionError."""
+        """Write it into the run's folder, and remove an older training's state. Raises OptionError."""
         (out / STATE).unlink(missing_ok=True)
         try:
             replace_whole(out / FILE, (json.dumps(asdict(self), indent=1) + "\n").encode(errors="backslashreplace"))
@@ -42,20 +42,20 @@ class Begun:
             raise OptionError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
 
 
-def read_begun(out: Path) -> Begun:
-    """Read how the training in a folder was begun. Raises OptionError where none was broken off there."""
+def read_started(out: Path) -> StartedTraining:
+    """Read the options of a folder's unfinished training. Raises OptionError if there is none."""
     file = out / FILE
     if not file.is_file():
-        what = "its training is finished" if (out / "learner.pkl").is_file() else "no training was broken off there"
-        raise OptionError(f"--resume {out}: {what}; name the --out folder of a training that was broken off")
+        what = "its training is finished" if (out / "learner.pkl").is_file() else "no unfinished training there"
+        raise OptionError(f"--resume {out}: {what}; name the --out folder of an interrupted training")
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        return Begun(**{field.name: values[field.name] for field in fields(Begun)})
+        return StartedTraining(**{field.name: values[field.name] for field in fields(StartedTraining)})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OptionError(f"{file}: damaged ({type(error).__name__}); begin again with --force") from None
+        raise OptionError(f"{file}: damaged ({type(error).__name__}); start again with --force") from None
 
 
 def forget(out: Path) -> None:
-    """Remove what a finished run needs no more."""
+    """Remove the files that a finished run no longer needs."""
     for name in (FILE, STATE):
         (out / name).unlink(missing_ok=True)

@@ -1,11 +1,11 @@
-"""A run's labels for fastai's ImageClassifierCleaner, whose choices become decisions.
+"""A run's labels in fastai's ImageClassifierCleaner, with its choices as decisions.
 
     labels = Labels("runs/bear")
     cleaner = ImageClassifierCleaner(labels.learner)
     labels.write(cleaner)
 
-Where the fastai book unlinks and moves files, ``write`` makes rows of DECISIONS.csv (``train.data.decisions``): nothing
-is moved or deleted, and everything can be taken back.
+The fastai book deletes and moves files; ``write`` adds rows to DECISIONS.csv (``train.data.decisions``) instead. No
+file is moved or deleted, and every decision can be taken back.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fastai.data.transforms import IndexSplitter, IntToFloatTensor, Normalize
 from fastai.learner import Learner
 from fastai.vision.widgets import ImageClassifierCleaner
 
-from edge.schema import WHOLE
 from train.clean.changes import undo_decisions
+from train.clean.embeddings import largest_box
 from train.data.decisions import (
     COLUMNS,
     DELETE,
@@ -42,7 +42,7 @@ from train.data.decisions import (
 )
 from train.data.pictures import TRAINING_LABELS, Picture
 from train.data.split import read_split
-from train.learn.dataloaders import Example
+from train.learn.examples import Example
 from train.learn.predict import OpenAsAlarm
 from train.learn.run import Run, read_run
 from train.learn.run_folder import open_run_folder
@@ -51,10 +51,10 @@ BATCH = 32
 
 
 class Labels:
-    """The labels of a run's training and tuning pictures: what its network doubts, and what is decided.
+    """The labels of a run's training and tuning pictures, and the decisions about them.
 
-    ``run`` is a folder that `bear-alarm train` wrote, ``data`` where its pictures lie now, if they moved. Raises
-    CatalogError when either is not there, or pictures came that the run does not know.
+    ``run`` is a folder that `bear-alarm train` wrote, ``data`` the folder of its pictures, if they moved. Raises
+    CatalogError if one is missing, or there are pictures that the run does not know.
     """
 
     def __init__(self, run: Path | str, data: Path | str | None = None) -> None:
@@ -68,19 +68,19 @@ class Labels:
         self.learner = ranking_learner(read_run(self.place.run), split["train"], split["tune"])
 
     def write(self, cleaner: ImageClassifierCleaner) -> str:
-        """Make decisions of the choices that the cleaner shows now; says what was done.
+        """Make decisions of the cleaner's present choices; return what was done, in words.
 
-        Pictures that are gone, or whose file was replaced since the run was opened, are passed over. Raises OptionError
-        when the table cannot be written.
+        Pictures whose file is gone or was replaced since the run was opened are skipped. Raises OptionError if the
+        table cannot be written.
         """
         choices = [(number, "") for number in cleaner.delete()] + list(cleaner.change())
         held = {row.key: row for row in live(read_decisions(self.place.root))}
         rows: list[Decision] = []
-        passed: list[str] = []
+        skipped: list[str] = []
         for number, label in sorted(choices):
             file = cleaner.fns[number]
             if (state := _state(file)) is None or state != self._opened[file]:
-                passed.append(file.name)
+                skipped.append(file.name)
                 continue
             row = self._decision(file, label)
             same = held.get(row.key)
@@ -89,36 +89,36 @@ class Labels:
         append_decisions(self.place.root, rows)
         kinds = Counter(row.decision for row in rows)
         counts = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS if kinds[kind]) or "nothing new"
-        over = f" Passed over, gone or changed since they were shown: {', '.join(passed)}." if passed else ""
+        over = f" Skipped, gone or changed since they were shown: {', '.join(skipped)}." if skipped else ""
         return f"Written: {counts}.{over} {self._held()}"
 
     def decisions(self) -> pd.DataFrame:
-        """List the decisions that hold, oldest first, by everyone."""
+        """List the decisions in force, oldest first."""
         rows = [as_row(row) for row in live(read_decisions(self.place.root))]
         return pd.DataFrame(rows, columns=list(COLUMNS)).drop(columns=["sha256", "bytes"])
 
     def undo(self, what: str = "last") -> str:
-        """Take back the ``last`` decision, the one about a file (as the list names it), or ``all``; says which.
+        """Take back the ``last`` decision, the one about a file (its name in the list), or ``all``; return which.
 
-        Raises OptionError when there is none.
+        Raises OptionError if there is none.
         """
         about = undo_decisions(self.place, what)
         named = ", ".join(f"{row.file} ({row.decision})" for row in about[:5]) + (" …" if len(about) > 5 else "")
         return f"Taken back: {named}. {self._held()}"
 
     def _decision(self, file: Path, label: str) -> Decision:
-        """Decide now that a picture is to be deleted ("") or shows ``label``."""
+        """Make the decision to delete a picture (""), or to label it ``label``."""
         picture, earlier = self._pictures[file], self._earlier.get(file)
-        before = earlier.before if earlier else picture.label  # as the table has it
+        before = earlier.before if earlier else picture.label  # the table's label
         kind = DELETE if not label else KEEP if label == before and not earlier else RELABEL
         return decide(picture, self.place.root, kind, label, by=self.place.name, before=before)
 
     def _held(self) -> str:
-        return f"{len(live(read_decisions(self.place.root)))} decisions hold in {self.place.root / TABLE}."
+        return f"{len(live(read_decisions(self.place.root)))} decisions in force in {self.place.root / TABLE}."
 
 
 def ranking_learner(run: Run, train: Sequence[Picture], tune: Sequence[Picture]) -> Learner:
-    """Give the run's Learner these pictures as they are, nothing augmented: each at its largest box, else whole."""
+    """Give the run's Learner these pictures without augmentation: each at its largest box, else whole."""
     examples = {picture.file: example_of(picture) for picture in (*train, *tune)}
     block = DataBlock(
         blocks=(
@@ -136,12 +136,12 @@ def ranking_learner(run: Run, train: Sequence[Picture], tune: Sequence[Picture])
 
 
 def example_of(picture: Picture) -> Example:
-    """Return what the network looks at of a picture: its largest box, else the whole."""
-    return Example(picture.file, picture.label, max(picture.boxes, key=lambda box: box[2] * box[3], default=WHOLE))
+    """Return a picture's example: its largest box, else the whole."""
+    return Example(picture.file, picture.label, largest_box(picture))
 
 
 def _state(file: Path) -> tuple[int, int] | None:
-    """Return size and time of change by which a replaced file is known; None where it is gone."""
+    """Return size and time of change, to recognise a replaced file; None if it is gone."""
     try:
         found = file.stat()
     except OSError:

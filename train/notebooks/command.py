@@ -1,4 +1,4 @@
-"""``bear-alarm notebooks``, and what the notebooks take from it: plain errors, and commands under a cell."""
+"""``bear-alarm notebooks``, and helpers for the notebooks: errors as sentences, and commands under a cell."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from edge.installing import extra
 
 
 def notebooks(
-    folder: Annotated[Path, typer.Argument(help="Where to; it is made if need be.")] = Path("notebooks"),
+    folder: Annotated[Path, typer.Argument(help="The target folder; it is made if needed.")] = Path("notebooks"),
 ) -> None:
     """Copy the notebooks: clean labels by hand, try a model on pictures, go the whole way from pictures to an alarm.
 
-    A notebook that was changed since is never overwritten.
+    A changed notebook is never overwritten.
     """
     new = copy_notebooks(folder)
     for name in NAMES:
@@ -39,9 +39,9 @@ NAMES = ("whole_way.ipynb", "clean.ipynb", "try.ipynb", "voila.json")
 
 
 def copy_notebooks(folder: Path) -> list[Path]:
-    """Copy the notebooks into ``folder``, which is made; return the files that were not there before.
+    """Copy the notebooks into ``folder``, and return the new files.
 
-    Raises OptionError, and copies nothing, where a file of one of these names is there and is another one.
+    Raises OptionError, and copies nothing, if a file of one of these names has another content.
     """
     from edge.files import replace_whole  # not above: --help needs no numpy
 
@@ -61,7 +61,7 @@ def copy_notebooks(folder: Path) -> list[Path]:
 
 
 def plain_errors() -> None:
-    """Show a BearAlarmError in this notebook as its sentence, without a traceback. The cell has failed all the same."""
+    """Show a BearAlarmError in this notebook as its sentence, without a traceback. The cell still fails."""
     from IPython import get_ipython
 
     shell: Any = get_ipython()
@@ -75,9 +75,9 @@ def _say(_shell: Any, _kind: type, error: BaseException, _traceback: TracebackTy
 
 
 def bear_alarm(*words: object) -> None:
-    """Run ``bear-alarm WORDS`` with this notebook's Python and show under the cell what it says.
+    """Run ``bear-alarm WORDS`` with this notebook's Python, and show its output under the cell.
 
-    Raises OptionError when it ends with another exit code than 0: what was wrong then stands above.
+    Raises OptionError for another exit code than 0; the reason is in the output.
     """
     command = [sys.executable, "-m", "edge", *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
@@ -85,5 +85,5 @@ def bear_alarm(*words: object) -> None:
         for line in running.stdout:
             sys.stdout.write(line)
     if running.returncode:
-        said = " ".join(str(word) for word in words)
-        raise OptionError(f"`bear-alarm {said}` ended with exit code {running.returncode}; mend what it says above")
+        typed = " ".join(str(word) for word in words)
+        raise OptionError(f"`bear-alarm {typed}` ended with exit code {running.returncode}; see its output above")

@@ -1,9 +1,8 @@
 """A picture from a file or from the browser's camera, as a widget.
 
 ipywidgets has no camera, and ipywebrtc has had no release since 2021. ipywidgets' FileUpload sends a file in one
-message, and a Jupyter server drops the connection at 10 MiB: the page is then dead without a word. So this widget does
-both: a module of plain JavaScript (``picture_input.js``), which anywidget carries to the browser. Nothing comes from
-the network.
+message, and a Jupyter server drops the connection at 10 MiB without an error on the page. So this widget does both, in
+plain JavaScript (``picture_input.js``) that anywidget brings to the browser. Nothing comes from the network.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ TooLarge = Callable[[int, str], None]  # how many bytes it has, and its name
 class PictureInput(anywidget.AnyWidget):
     """Buttons to upload a file, and to open the camera, take a picture and close it.
 
-    What comes goes to ``taken``; a file of more than ``most_bytes`` stays in the browser, and ``too_large`` is called.
+    ``taken`` is called with each picture, ``too_large`` for a file of more than ``max_bytes``, which is not sent.
     """
 
     _esm = SOURCE.read_text(encoding="utf-8")
@@ -35,10 +34,10 @@ class PictureInput(anywidget.AnyWidget):
         self._taken, self._too_large = taken, too_large
         self._held = bytearray()
         self._next = 0
-        self.on_msg(self._heard)
+        self.on_msg(self._receive)
 
-    def _heard(self, _widget: object, content: Any, buffers: Sequence[Any]) -> None:
-        """Take one message of the browser's: a file's next part, or that it is too large."""
+    def _receive(self, _widget: object, content: Any, buffers: Sequence[Any]) -> None:
+        """Handle one message of the browser: a file's next part, or that it is too large."""
         name = str(content.get("name", ""))
         if content.get("kind") == "too large":
             self._too_large(int(content["bytes"]), name)
@@ -48,7 +47,7 @@ class PictureInput(anywidget.AnyWidget):
         if number == 0:
             self._held, self._next = bytearray(), 0
         if number != self._next or len(self._held) + len(buffers[0]) > self.max_bytes:
-            return  # of a file whose beginning was lost
+            return  # a part of a file without its beginning
         self._held += bytes(buffers[0])
         self._next += 1
         if self._next == parts:

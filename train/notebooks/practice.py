@@ -1,8 +1,8 @@
-"""Painted pictures to practise on: brown furry blobs play the bears. They teach the steps, and nothing about bears.
+"""Painted pictures for practice, with brown furry blobs as bears. They teach the steps, and nothing about bears.
 
     folder/brown_bear/camera-1/bear-0.jpg …     folder/no_bear/camera-1/rock-0.jpg, empty-0.jpg …
 
-One bear lies among the pictures without bears, as it happens when labels are gathered.
+One bear is among the pictures without bears, as happens with gathered labels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KINDS = {"bear": ("brown_bear", FUR), "rock": ("no_bear", ROCK), "empty": ("no_b
 MISFILED = "no_bear/camera-1/hidden-bear.jpg"
 CLIP_WH, CLIP_FPS, COMES_S, CLIP_S = (640, 360), 10, 1.5, 6.0
 WALKER_PX, STEP_PX = 120, 8
-# Short and small; and without what ImageNet knows of bears, for painted ones are none.
+# Short and small, and without ImageNet's bears: painted ones look different.
 RECIPE = {
     "epochs": 1, "per_epoch": 512, "size": 64, "frozen": 0.0, "distill": 0.0, "untouched": 0.0,
     "lr_head": 3e-3, "lr_body": 1e-3,
@@ -32,11 +32,11 @@ RECIPE = {
 
 
 def practice_pictures(folder: Path) -> Path:
-    """Paint the pictures into a new or empty folder, or find them there; returns it. Raises OptionError elsewhere."""
+    """Paint the pictures into a new or empty folder, or find them there; return it. Raises OptionError for others."""
     if (folder / MISFILED).is_file():
         return folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OptionError(f"{folder}: holds something else; give the practice pictures a folder of their own")
+        raise OptionError(f"{folder}: has other files; give the practice pictures a folder of their own")
     for camera in range(1, CAMERAS + 1):
         rng = np.random.default_rng(camera)
         for kind, (label, colour) in KINDS.items():
@@ -47,14 +47,14 @@ def practice_pictures(folder: Path) -> Path:
 
 
 def practice_recipe(file: Path) -> Path:
-    """Write the recipe that goes with these pictures, for `bear-alarm train --recipe`; returns the file."""
+    """Write the recipe for these pictures, for `bear-alarm train --recipe`; return the file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_whole(file, json.dumps(RECIPE, indent=1).encode())
     return file
 
 
 def practice_clip(file: Path) -> Path:
-    """Write a clip (.avi) of a meadow through which a practice bear walks from the second second on; returns it."""
+    """Write a clip (.avi) of a meadow, where a practice bear walks from 1.5 s on; return it."""
     rng = np.random.default_rng(7)
     width, height = CLIP_WH
     still = meadow(rng, width, height)
@@ -87,7 +87,7 @@ def meadow(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 
 def _blob(side: int, half_width: float, half_height: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Draw an ellipse of ones in zeros, float32 (side, side), moved and turned by ``rng``; halves are shares of it."""
+    """Draw an ellipse of ones in zeros, float32 (side, side), moved and rotated by ``rng``; axes as shares of it."""
     mask = np.zeros((side, side), np.float32)
     middle = rng.uniform(0.4, 0.6, 2) if rng else (0.5, 0.5)
     turn = float(rng.uniform(-15, 15)) if rng else 0.0

@@ -1,4 +1,4 @@
-"""One picture and what the alarm's model says of it, in words that anybody understands. Needs no torch."""
+"""Try the alarm's model on one picture: the answer in plain words, as a page. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge.detect.classifier import Classifier, load
 from edge.detect.stills import StillResult, look
 from edge.errors import BearAlarmError, PictureError
 from edge.schema import Picture
-from train.data.gather.keep import EMPTY, TOO_LARGE, TOO_SMALL, TRUNCATED, RefusedError, check
+from train.data.gather.check import EMPTY, TOO_LARGE, TOO_SMALL, TRUNCATED, RefusedError, check
 from train.notebooks.picture_input import PictureInput
 from train.pages import data_uri, render, resized
 
@@ -30,8 +30,8 @@ BOX_BGR = (60, 60, 220)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Answer of the model for one picture."""
+class Result:
+    """The model's answer for one picture."""
 
     label: str  # one of the card's labels
     alarm: bool  # bear >= threshold: the alarm would count it as a bear
@@ -40,25 +40,25 @@ class Verdict:
     probabilities: tuple[tuple[str, float], ...]  # label and probability, the most probable first
     strange: bool  # out-of-domain score above the card's threshold
     bear_means: str  # the labels that raise an alarm, in words
-    notice: str  # what the card says of its use, "" for nothing
+    notice: str  # the card's notice on its use, or ""
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Say the prediction, what the alarm would do, and a warning if the picture is strange to the model."""
+        """Return the prediction, the alarm's decision, and a warning if the picture is out of domain."""
         seen = f"I see: {self.label.replace('_', ' ')}."
         figure = f"the probability of a bear is {percent(self.bear)}"
         if self.alarm:
-            verdict = f"The alarm would count this as a bear: {figure}, and it takes {percent(self.threshold)}."
+            decision = f"The alarm would count this as a bear: {figure}, and it takes {percent(self.threshold)}."
         else:
-            verdict = f"The alarm would not count this as a bear: {figure}, and it takes {percent(self.threshold)}."
+            decision = f"The alarm would not count this as a bear: {figure}, and it takes {percent(self.threshold)}."
         doubt = f"{STRANGE}: do not trust what I say about it." if self.strange else ""
-        return tuple(sentence for sentence in (seen, verdict, doubt) if sentence)
+        return tuple(sentence for sentence in (seen, decision, doubt) if sentence)
 
 
 def read_upload(data: bytes, name: str) -> Picture:
     """Read the picture in an uploaded file's bytes, uint8 (H, W, 3) BGR, upright.
 
-    Raises PictureError with one sentence for anything that is no whole, still picture of a usual size.
+    Raises PictureError with one sentence unless it is a complete still picture of a usual size.
     """
     if len(data) > MAX_BYTES:
         raise PictureError(too_large(len(data), name))
@@ -77,21 +77,21 @@ def read_upload(data: bytes, name: str) -> Picture:
 
 
 def too_large(size: int, name: str) -> str:
-    """Refuse a file of ``size`` bytes, which is more than this page takes."""
+    """Return the sentence about a file of ``size`` bytes, more than this page takes."""
     return f"{shortened(name)}: {size / 1e6:.0f} MB is too large; give a picture of at most {MAX_BYTES / 1e6:.0f} MB"
 
 
 def shortened(name: str) -> str:
-    """Write a file's name as a sentence begins with it."""
+    """Shorten a file's name for a sentence."""
     return f"{name[:60]}…" if len(name) > 60 else name or "the picture"
 
 
-def judge(classifier: Classifier, image: Picture) -> tuple[Verdict, StillResult]:
+def judge(classifier: Classifier, image: Picture) -> tuple[Result, StillResult]:
     """Classify a picture (H, W, 3) BGR as `bear-alarm classify` does."""
     found = look(classifier, image)
     card = classifier.card
     ranked = sorted(found.probabilities.items(), key=lambda item: -item[1])
-    verdict = Verdict(
+    result = Result(
         label=found.label,
         alarm=found.alarm,
         bear=found.bear,
@@ -101,21 +101,21 @@ def judge(classifier: Classifier, image: Picture) -> tuple[Verdict, StillResult]
         bear_means=card.bear_means,
         notice=card.notice or "",
     )
-    return verdict, found
+    return result, found
 
 
 def percent(share: float) -> str:
-    """Write a probability as people read it: never 100 % when it is not."""
+    """Write a probability in per cent: 100 % only for 1."""
     return f"{min(share, 0.999) * 100:.1f} %" if share < 1 else "100 %"
 
 
-def page_of(verdict: Verdict, found: StillResult, image: Picture) -> str:
-    """Write the verdict as HTML: picture with the part the verdict is about, sentences, a bar for each label."""
-    return _page(verdict=verdict, picture=_preview(image, found), strange=STRANGE, refusal="")
+def page_of(result: Result, found: StillResult, image: Picture) -> str:
+    """Write the result as HTML: the picture with the scored part, sentences, a bar for each label."""
+    return _page(result=result, picture=_preview(image, found), strange=STRANGE, refusal="")
 
 
 def refusal_of(sentence: str) -> str:
-    """Write a sentence about something that went wrong, as HTML."""
+    """Write an error's sentence as HTML."""
     return _page(refusal=sentence)
 
 
@@ -134,8 +134,6 @@ def _preview(image: Picture, found: StillResult) -> str:
     return data_uri(small, 85)
 
 
-# The page itself: a file or a shot from the camera in, the verdict out.
-
 log = logging.getLogger(__name__)
 
 WAITING = "<p>Looking …</p>"
@@ -148,31 +146,31 @@ class TrialApp:
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
         self.input = PictureInput(self.answer, self.refuse_size, MAX_BYTES)
-        self.told = HTML()
+        self.output = HTML()
         model = HTML(f"<small>Model: {escape(classifier.name)}. Pictures are not kept.</small>")
-        self.box = VBox([self.input, self.told, model])
+        self.box = VBox([self.input, self.output, model])
 
     def answer(self, data: bytes, name: str) -> None:
-        """Show what the model says of a picture's bytes, or the one sentence that says why it cannot."""
-        self.told.value = WAITING
+        """Show the answer for a picture's bytes, or the sentence of an error."""
+        self.output.value = WAITING
         try:
             image = read_upload(data, name)
-            self.told.value = page_of(*judge(self.classifier, image), image)
+            self.output.value = page_of(*judge(self.classifier, image), image)
         except BearAlarmError as error:
-            self.told.value = refusal_of(str(error))
-        except Exception:  # a page has nobody who reads tracebacks
+            self.output.value = refusal_of(str(error))
+        except Exception:  # a page must not show a traceback
             log.exception("trying %s", name)
-            self.told.value = refusal_of(OURS)
+            self.output.value = refusal_of(OURS)
 
     def refuse_size(self, size: int, name: str) -> None:
-        """Say that a file of ``size`` bytes is too large."""
-        self.told.value = refusal_of(too_large(size, name))
+        """Show that a file of ``size`` bytes is too large."""
+        self.output.value = refusal_of(too_large(size, name))
 
 
 def trial_app(model: str | None = None) -> Widget:
     """Open the page on the model that the alarm uses: ``model``, else $BEAR_ALARM_MODEL, the chosen or bundled one.
 
-    Where the model cannot be used the page is that one sentence.
+    If the model cannot be used, the page is that one sentence.
     """
     try:
         return TrialApp(load(model)).box

@@ -1,1 +1,1 @@
-"""Gather: bring pictures in from folders, cards and public collections."""
+"""Gather: import pictures from folders, cards and public collections."""

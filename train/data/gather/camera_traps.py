@@ -1,6 +1,6 @@
-"""Camera-trap sets in COCO Camera Traps JSON, as LILA BC publishes them: places as groups, boxes where there are any.
+"""Camera-trap sets in COCO Camera Traps JSON, as LILA BC publishes them: places are groups, boxes are kept.
 
-Format: https://lila.science/coco-camera-traps. The pictures lie in a folder, or are fetched from an address.
+Format: https://lila.science/coco-camera-traps. The pictures are in a folder, or at an address.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from edge.errors import CatalogError
 from edge.schema import BoxXYWH
-from train.data.gather.found import Found, understood
+from train.data.gather.offers import Offer, parsed
 from train.data.licences import NOT_STATED
 from train.data.pictures import is_bear
 
@@ -27,34 +27,34 @@ Boxes = tuple[tuple[str, BoxXYWH], ...]
 
 @dataclass(frozen=True)
 class TrapSet:
-    """One set: its pictures by id, what was seen on each, and the categories' names."""
+    """One set: its pictures by id, the annotations of each, and the categories' names."""
 
     name: str
     images: Mapping[str, dict[str, Any]]
-    seen: Mapping[str, list[dict[str, Any]]]  # annotations by the picture's id
+    annotations: Mapping[str, list[dict[str, Any]]]  # by the picture's id
     categories: Mapping[str, str]  # name by id
 
     def counts(self) -> dict[str, int]:
-        """On how many pictures each category was seen, the most first."""
+        """Count the pictures of each category, the most first."""
         counted: dict[str, int] = defaultdict(int)
-        for some in self.seen.values():
+        for some in self.annotations.values():
             for name in {self.category(each) for each in some}:
                 counted[name] += 1
         return dict(sorted(counted.items(), key=lambda pair: -pair[1]))
 
     def category(self, annotation: Mapping[str, Any]) -> str:
-        """Return the name of what was seen."""
+        """Return the category's name of an annotation."""
         return self.categories.get(str(annotation.get("category_id")), "")
 
 
 def read_set(path: Path) -> TrapSet:
-    """Return a set's JSON, or the zip that holds it alone. Raises CatalogError where it is none."""
+    """Read a set's JSON, or a zip with this one file. Raises CatalogError if it is none."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
                 inside = [name for name in packed.namelist() if name.lower().endswith(".json")]
                 if len(inside) != 1:
-                    raise CatalogError(f"{path}: holds {len(inside)} JSON files, and one is expected; unpack it first")
+                    raise CatalogError(f"{path}: has {len(inside)} JSON files, and one is expected; unpack it first")
                 found = json.loads(packed.read(inside[0]))
         else:
             found = json.loads(path.read_bytes())
@@ -85,16 +85,16 @@ def from_set(
     licence: str = NOT_STATED,
     licence_url: str = "",
     page: str = "",
-) -> Iterator[Found]:
-    """At most ``limit`` pictures of the categories in ``labels`` (category → label), as even over labels as can be.
+) -> Iterator[Offer]:
+    """Yield at most ``limit`` pictures of the categories in ``labels`` (category → label), evenly over labels.
 
-    Within a label the places take turns, so that no one camera fills the set; which of a place's pictures is the
-    same each time. A picture with several kinds has a bear's label where there is a bear among them, else the
-    first's; its boxes are those of its label. Exactly one of ``images`` and ``base_url`` says where pictures are.
+    Within a label the places take turns, so that no camera dominates; the choice is the same each time. A picture with
+    several categories has a bear's label if there is one among them, else the first; its boxes are those of its label.
+    Give one of ``images`` (a folder) and ``base_url``.
     """
     by_label: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for number, image in traps.images.items():
-        names = [traps.category(each) for each in traps.seen.get(number, ())]
+        names = [traps.category(each) for each in traps.annotations.get(number, ())]
         known = sorted((name for name in names if name in labels), key=lambda name: not is_bear(labels[name]))
         if known and not image.get("corrupt"):
             by_label[labels[known[0]]][str(image.get("location", ""))].append((number, known[0]))
@@ -102,14 +102,14 @@ def from_set(
     picked = [each for round_ in zip_longest(*turns) for each in round_ if each is not None]
     given = 0
 
-    def picture(pick: tuple[str, str]) -> Iterator[Found]:
+    def picture(pick: tuple[str, str]) -> Iterator[Offer]:
         number, name = pick
         image = traps.images[number]
         file = str(image["file_name"]).replace("\\", "/")
         if ".." in file.split("/") or file.startswith("/"):
-            raise CatalogError(f"{traps.name}: file_name {file!r} leads out of the set's folder; mend the JSON")
+            raise CatalogError(f"{traps.name}: file_name {file!r} leads out of the set's folder; correct the JSON")
         boxes, boxes_px = _boxes(traps, number, labels, labels[name])
-        yield Found(
+        yield Offer(
             label=labels[name],
             source=traps.name,
             group=str(image.get("location", "")),
@@ -128,7 +128,7 @@ def from_set(
             fixed_camera=True,
         )
 
-    for found in understood(picked, picture, traps.name):
+    for found in parsed(picked, picture, traps.name):
         yield found
         given += found.failed is None
         if given >= limit:
@@ -136,7 +136,7 @@ def from_set(
 
 
 def _in_turn(places: Mapping[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
-    """Return one picture of each place, then the next of each; shuffled the same way each time."""
+    """Return one picture of each place, then the next of each, in a fixed random order."""
     shuffled = [sorted(places[place], key=lambda each: _shuffle(each[0])) for place in sorted(places, key=_shuffle)]
     return [each for round_ in zip_longest(*shuffled) for each in round_ if each is not None]
 
@@ -146,11 +146,11 @@ def _shuffle(name: str) -> str:
 
 
 def _boxes(traps: TrapSet, number: str, labels: Mapping[str, str], label: str) -> tuple[Boxes, Boxes]:
-    """Return the boxes of a picture's label: as fractions where the set tells the picture's size, else in pixels."""
+    """Return the boxes of a picture's label: as fractions if the set has the picture's size, else in pixels."""
     image = traps.images[number]
     w, h = float(image.get("width") or 0), float(image.get("height") or 0)
     boxes: list[tuple[str, BoxXYWH]] = []
-    for each in traps.seen[number]:
+    for each in traps.annotations[number]:
         name, box = traps.category(each), each.get("bbox")
         if labels.get(name) == label and isinstance(box, list) and len(box) == 4:
             left, top, wide, high = (float(value) for value in box)

@@ -1,4 +1,4 @@
-"""``bear-alarm gather``: bring pictures in. Each network command says what it asks, of whom, and how much at most."""
+"""``bear-alarm gather``: import pictures. Each network command prints what it asks for, from whom, and how much."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ from train.data.licences import Licences
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from train.data.gather.found import Found
+    from train.data.gather.offers import Offer
 
 
-# The options that several ``gather`` commands share.
-
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Import pictures, with their table: from folders, cards, clips and open collections.",
+)
 
 OUT = Path("pictures")
 LIMIT = 200
 
-OutOpt = Annotated[Path, typer.Option("--out", "-o", help="The folder that pictures and their table go into.")]
+OutOpt = Annotated[Path, typer.Option("--out", "-o", help="The folder for the pictures and their table.")]
 LabelOpt = Annotated[
     str,
     typer.Option(
@@ -43,18 +48,15 @@ LicencesOpt = Annotated[
 ]
 LicenceOpt = Annotated[str | None, typer.Option(help="Their licence, such as own or 'CC BY 4.0'; default: not stated.")]
 AuthorOpt = Annotated[str, typer.Option(help="Who took them, for the credits.")]
-NoteOpt = Annotated[str, typer.Option(help="What is on them where the label does not say, such as fox.")]
-SourceOpt = Annotated[str, typer.Option(help="What to call where they are from; default: the folder's name.")]
+NoteOpt = Annotated[str, typer.Option(help="What they show if the label does not say it, such as fox.")]
+SourceOpt = Annotated[str, typer.Option(help="Name of their source; default: the folder's name.")]
 SinceOpt = Annotated[str, typer.Option(help="Only those taken on or after this day: 2024-05-01.")]
 UntilOpt = Annotated[str, typer.Option(help="Only those taken on or before this day.")]
 ContactOpt = Annotated[
-    str, typer.Option(envvar="BEAR_ALARM_CONTACT", help="Your address or page, told to the services you ask.")
+    str, typer.Option(envvar="BEAR_ALARM_CONTACT", help="Your address or page, sent to the services you ask.")
 ]
-ApiOpt = Annotated[str, typer.Option("--api", help="Another server that speaks the same language.")]
-DryOpt = Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, of whom, and end.")]
-
-
-# The ``gather`` commands for what lies here already: folders, cards, clips, camera-trap sets, and sorting them.
+ApiOpt = Annotated[str, typer.Option("--api", help="Another server with the same API.")]
+DryOpt = Annotated[bool, typer.Option("--dry-run", help="Print what would be asked, and end.")]
 
 
 log = logging.getLogger(__name__)
@@ -69,40 +71,32 @@ LabelsOpt = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to the group."""
-    for command in (folder, card, clips, lila, sort):
-        app.command()(command)
-
-
+@app.command()
 def folder(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder of pictures, searched through and through.")
-    ],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures, with all its sub-folders.")],
     label: LabelsOpt = None,
     out: OutOpt = OUT,
     group: Annotated[
-        str, typer.Option(help="What keeps them together, such as the camera; default: each sub-folder is a group.")
+        str, typer.Option(help="Their group, such as the camera; default: each sub-folder is a group.")
     ] = "",
     source: SourceOpt = "",
     licence: LicenceOpt = None,
     author: AuthorOpt = "",
     note: NoteOpt = "",
     trail_camera: Annotated[
-        bool, typer.Option("--trail-camera", help="They are whole frames of trail cameras; `gather card` knows that.")
+        bool, typer.Option("--trail-camera", help="They are whole frames of trail cameras (`gather card` assumes so).")
     ] = False,
 ) -> None:
     """Copy the pictures of a folder. Without --label its sub-folders name the labels, as for `train`."""
     from edge.errors import CatalogError
-    from train.data.gather.download import bring
-    from train.data.gather.keep import plain_label
+    from train.data.gather.download import import_pictures
     from train.data.gather.local import from_folder
+    from train.data.labels import parse_labels, plain_label
     from train.data.licences import NOT_STATED
-    from train.data.table import parse_labels
 
     whole = [each for each in label or [] if "=" not in each]
     if len(whole) > 1 or (whole and len(label or []) > 1):
-        raise OptionError(f"--label {whole[0]} is the label of all of them; give no other beside it")
+        raise OptionError(f"--label {whole[0]} is the label of all of them; give no other label")
     meant = parse_labels(each for each in label or [] if "=" in each)
 
     def of_folder(name: str) -> tuple[str, str]:
@@ -122,9 +116,10 @@ def folder(
         note=note or its_note,
         trail_camera=trail_camera,
     )
-    bring(found, out)
+    import_pictures(found, out)
 
 
+@app.command()
 def card(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The card, or a copy of it.")],
     label: Annotated[
@@ -132,22 +127,22 @@ def card(
     ] = "unsorted",
     out: OutOpt = OUT,
     camera: Annotated[
-        str, typer.Option(help="What to call the camera; default: as its pictures (Exif) or its folders say.")
+        str, typer.Option(help="Name of the camera; default: from its pictures (Exif) or its folders.")
     ] = "",
-    place: Annotated[str, typer.Option(help="Where it hangs, where that is no secret.")] = "",
+    place: Annotated[str, typer.Option(help="Its place, if that is no secret.")] = "",
     licence: Annotated[str, typer.Option(help="Their licence.")] = "own",
     author: AuthorOpt = "",
     note: NoteOpt = "",
 ) -> None:
     """Copy the pictures of a trail camera's card. The camera is the source; pictures within a minute are one group.
 
-    Without --label they go to unsorted/, which training leaves out: move them from there into folders named by
-    labels (`bear-alarm classify` says which are worth a look), then run `bear-alarm gather sort`.
+    Without --label they go to unsorted/, which training skips. Move them into folders named by labels (`bear-alarm
+    classify` shows which to look at first), then run `bear-alarm gather sort`.
     """
     from edge.cli.progress import track
-    from train.data.gather.download import bring
-    from train.data.gather.keep import plain_label
+    from train.data.gather.download import import_pictures
     from train.data.gather.local import from_card
+    from train.data.labels import plain_label
 
     its_label, its_note = plain_label(label)
     found = from_card(
@@ -160,9 +155,10 @@ def card(
         note=note or its_note,
         track=track,
     )
-    bring(found, out)
+    import_pictures(found, out)
 
 
+@app.command()
 def clips(
     files: Annotated[list[Path], typer.Argument(metavar="CLIP…", help="Video clips.")],
     label: LabelOpt,
@@ -174,15 +170,15 @@ def clips(
     author: AuthorOpt = "",
     note: NoteOpt = "",
 ) -> None:
-    """Take pictures out of video clips, one every second. Each clip is a group; what does not change is left out."""
-    from train.data.gather.download import bring
-    from train.data.gather.keep import plain_label
+    """Take pictures out of video clips, one every second. Each clip is a group; frames without a change are skipped."""
+    from train.data.gather.download import import_pictures
     from train.data.gather.local import from_clip
+    from train.data.labels import plain_label
     from train.data.licences import NOT_STATED
 
     its_label, its_note = plain_label(label)
 
-    def frames() -> Iterator[Found]:
+    def frames() -> Iterator[Offer]:
         for file in files:
             yield from from_clip(
                 file,
@@ -195,17 +191,18 @@ def clips(
                 note=note or its_note,
             )
 
-    bring(frames(), out)
+    import_pictures(frames(), out)
 
 
+@app.command()
 def lila(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The set's COCO Camera Traps JSON, or the zip of it.")],
     label: Annotated[
         list[str] | None,
-        typer.Option(help="What a category is: 'american black bear=black_bear', deer=no_bear; repeatable."),
+        typer.Option(help="A category's label: 'american black bear=black_bear', deer=no_bear; repeatable."),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="The folder that its pictures lie in.")] = None,
-    base_url: Annotated[str, typer.Option(help="Or the address that they are fetched from.")] = "",
+    images: Annotated[Path | None, typer.Option(help="The folder with its pictures.")] = None,
+    base_url: Annotated[str, typer.Option(help="Or the address of its pictures.")] = "",
     out: OutOpt = OUT,
     limit: LimitOpt = LIMIT,
     licence: LicenceOpt = None,
@@ -213,22 +210,22 @@ def lila(
     contact: ContactOpt = "",
     dry_run: DryOpt = False,
 ) -> None:
-    """Bring in a camera-trap set as LILA publishes it. Places are groups; boxes come along where there are any.
+    """Import a camera-trap set as LILA publishes it. Places are groups; boxes are imported too.
 
     Without --label it lists the categories and ends. Labels get equal shares of --limit, and places take turns.
     """
     from train.data.gather.camera_traps import from_set, read_set
-    from train.data.gather.keep import category_labels
+    from train.data.labels import category_labels
     from train.data.licences import NOT_STATED
 
     traps = read_set(file)
     counts = traps.counts()
     if not label:
         named = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise OptionError(f"{file}: say which categories to take with --label CATEGORY=LABEL; it has {named}")
+        raise OptionError(f"{file}: choose categories with --label CATEGORY=LABEL; it has {named}")
     labels = category_labels(label, counts)
     if bool(images) == bool(base_url):
-        raise OptionError("give --images DIR where the pictures lie here, or --base-url URL to fetch them")
+        raise OptionError("give --images DIR if the pictures are on this machine, or --base-url URL to fetch them")
     if images and not images.is_dir():
         raise OptionError(f"--images {images}: no such folder")
     if base_url and urlsplit(base_url).scheme not in {"http", "https"}:
@@ -237,43 +234,35 @@ def lila(
         log.info("Asking %s for at most %d pictures of %s.", urlsplit(base_url).netloc, limit, ", ".join(labels))
     if dry_run:
         return
-    from train.data.gather.download import Downloader, bring, web_client
+    from train.data.gather.download import Downloader, import_pictures, web_client
 
     found = from_set(
         traps, labels, limit=limit, images=images, base_url=base_url, licence=licence or NOT_STATED, page=page
     )
     if images:
-        bring(found, out, most=limit)
+        import_pictures(found, out, most=limit)
         return
     with web_client(contact) as client:
-        bring(found, out, Downloader(client), most=limit)
+        import_pictures(found, out, Downloader(client), most=limit)
 
 
+@app.command()
 def sort(out: OutOpt = OUT) -> None:
-    """Take into the table what you have moved between the folders of labels, out of unsorted/ for instance."""
-    from train.data.gather.keep import sort_moved
+    """Update the table after you have moved pictures between the label folders, such as out of unsorted/."""
+    from train.data.gather.sort import sort_moved
 
     done = sort_moved(out)
-    said = ", ".join(f"{count} {label}" for label, count in done.moved.items()) or "nothing was moved"
-    log.info("%s: %s; %d unsorted.", out, said, done.unsorted)
+    moved = ", ".join(f"{count} {label}" for label, count in done.moved.items()) or "nothing was moved"
+    log.info("%s: %s; %d unsorted.", out, moved, done.unsorted)
     for words, names in (
-        ("of the table are nowhere in the folder; put them back, or remove their rows", done.gone),
-        ("are not in the table; bring them in with `bear-alarm gather folder`", done.strangers),
-        ("name no label; call them by a label", done.folders),
+        ("of the table are not in the folder; put them back, or remove their rows", done.gone),
+        ("are not in the table; import them with `bear-alarm gather folder`", done.unlisted),
+        ("are folders that name no label; give them a label's name", done.folders),
         ("have names that are not UTF-8 text on one line; rename them, and run it again", done.odd),
     ):
         if names:
             log.warning("%d %s: %s", len(names), words, ", ".join(names[:3]) + (", …" if len(names) > 3 else ""))
 
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Bring pictures in, with their table: from folders, cards, clips and open collections.",
-)
-add_to(app)
 
 SpeciesArgument = Annotated[str, typer.Argument(metavar="SPECIES", help="Scientific name, such as 'Ursus arctos'.")]
 QueryArgument = Annotated[str, typer.Argument(metavar="QUERY", help="Words to search for.")]
@@ -296,11 +285,13 @@ def inaturalist(
 ) -> None:
     """Fetch photographs of wild animals from iNaturalist: research-grade observations, filtered by licence.
 
-    Observations that are annotated as tracks, scat, bones, hair or dead are passed over. One observer's day is a group.
+    Observations of tracks, scat, bones, hair or a dead animal are skipped. One observer's day is a group.
     """
     its_label, its_note = _labelled(label, note)
     where = f" from place {place}" if place else ""
-    _say(limit, f"photographs of {species} in research-grade observations{where}{_when(since, until)}", api, licences)
+    _announce(
+        limit, f"photographs of {species} in research-grade observations{where}{_when(since, until)}", api, licences
+    )
     if dry_run:
         return
     from train.data.gather.inaturalist import from_inaturalist
@@ -342,7 +333,7 @@ def gbif(
     if country and not re.fullmatch(r"[A-Za-z]{2}", country):
         raise OptionError(f"--country {country!r} is no code of two letters, such as CA or SE")
     where = f" from {country.upper()}" if country else ""
-    _say(limit, f"photographs of {species}{where}{_when(since, until)}", api, licences)
+    _announce(limit, f"photographs of {species}{where}{_when(since, until)}", api, licences)
     if dry_run:
         return
     from train.data.gather.gbif import from_gbif
@@ -367,11 +358,11 @@ def commons(
 ) -> None:
     """Fetch photographs from Wikimedia Commons that its search finds for some words.
 
-    A search is no label: look through what came. Photographs of one author are a group. Commons wishes to know
-    whom to write to: give --contact.
+    A search is no label: check the pictures. Photographs of one author are a group. Commons asks for a contact
+    address: give --contact.
     """
     its_label, its_note = _labelled(label, note)
-    _say(limit, f"photographs for {query!r}", api, licences)
+    _announce(limit, f"photographs for {query!r}", api, licences)
     if dry_run:
         return
     from threading import Event
@@ -394,13 +385,13 @@ def web(
     contact: ContactOpt = "",
     dry_run: DryOpt = False,
 ) -> None:
-    """Fetch what a web image search finds (ddgs: DuckDuckGo and others). Their licences are not known.
+    """Fetch the results of a web image search (ddgs: DuckDuckGo and others). Their licences are not known.
 
-    So a model trained on them may not be passed on; `train --shippable` leaves them out. The Bing Image Search
-    API of the fastai book was closed in August 2025; this is what can take its place for trying things out.
+    So a model trained on them may not be passed on; `train --shippable` skips them. The Bing Image Search API of the
+    fastai book was closed in August 2025; this can take its place for experiments.
     """
     its_label, its_note = _labelled(label, note)
-    _say(limit, f"pictures for {query!r}", "duckduckgo.com and other search engines", Licences.any)
+    _announce(limit, f"pictures for {query!r}", "duckduckgo.com and other search engines", Licences.any)
     if dry_run:
         return
     from train.data.gather.web import from_web
@@ -408,7 +399,7 @@ def web(
     _fetch(from_web(query, its_label, limit=limit), out, limit, its_note, contact)
 
 
-def _say(limit: int, what: str, whom: str, licences: Licences) -> None:
+def _announce(limit: int, what: str, whom: str, licences: Licences) -> None:
     host = urlsplit(whom).netloc or whom
     log.info("Asking %s for at most %d %s; licence: %s.", host, limit, what, licences.words)
 
@@ -421,17 +412,17 @@ def _when(since: str, until: str) -> str:
 
 
 def _labelled(label: str, note: str) -> tuple[str, str]:
-    from train.data.gather.keep import plain_label
+    from train.data.labels import plain_label
 
-    its_label, said = plain_label(label)
-    return its_label, note or said
+    its_label, its_note = plain_label(label)
+    return its_label, note or its_note
 
 
-def _fetch(found: Iterable[Found], out: Path, limit: int, note: str, contact: str) -> None:
+def _fetch(found: Iterable[Offer], out: Path, limit: int, note: str, contact: str) -> None:
     from dataclasses import replace
 
-    from train.data.gather.download import Downloader, bring, web_client
+    from train.data.gather.download import Downloader, import_pictures, web_client
 
     noted = (replace(each, note=note) if note else each for each in found)
     with web_client(contact) as client:
-        bring(noted, out, Downloader(client), most=limit)
+        import_pictures(noted, out, Downloader(client), most=limit)

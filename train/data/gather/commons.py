@@ -1,7 +1,7 @@
-"""Files of Wikimedia Commons, found by words; author and licence as the file's page says.
+"""Files of Wikimedia Commons by a search, with the author and licence of each file's page.
 
 API: https://commons.wikimedia.org/w/api.php?action=help&modules=query%2Bimageinfo (generator search, prop imageinfo).
-Commons asks its users to name themselves and a contact in the User-Agent, and to ask one thing at a time.
+Commons asks for a name and a contact in the User-Agent, and for one request at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import SourceError
 from train.data.gather.download import BUSY, TRIES, retry_after
-from train.data.gather.found import Found, need, understood
+from train.data.gather.offers import Offer, need, parsed
 from train.data.licences import Licences, find_licence
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 API = "https://commons.wikimedia.org/w/api.php"
-PAGE = 50  # files an answer holds at most
-WIDTH_PX = 1280  # one of the widths that Commons keeps ready
+PAGE = 50  # files in an answer at most
+WIDTH_PX = 1280  # one of the widths that Commons has ready
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff")  # no GIF, SVG, PDF
-LONGEST_WAIT_S = 60.0
+MAX_WAIT_S = 60.0
 
 
 def from_commons(
@@ -38,10 +38,10 @@ def from_commons(
     limit: int,
     licences: Licences = Licences.shippable,
     api: str = API,
-) -> Iterator[Found]:
-    """At most ``limit`` photographs that Commons' own search finds for some words, the best first.
+) -> Iterator[Offer]:
+    """Yield at most ``limit`` photographs of Commons' own search, the best first.
 
-    ``stop`` ends a wait that the service asked for. Raises SourceError where Commons does not answer.
+    ``stop`` ends a wait that the service asked for. Raises SourceError if Commons does not answer.
     """
     asked: dict[str, str | int] = {
         "action": "query",
@@ -61,7 +61,7 @@ def from_commons(
     while given < limit:
         answer = _ask(client, api, asked | more, stop)
         pages = answer.get("query", {}).get("pages") or []
-        for found in understood(sorted(pages, key=_rank), lambda page: _file(page, label, licences), "Commons"):
+        for found in parsed(sorted(pages, key=_rank), lambda page: _file(page, label, licences), "Commons"):
             yield found
             given += found.failed is None
             if given >= limit:
@@ -76,16 +76,16 @@ def _rank(page: Any) -> int:
     return rank if isinstance(rank, int) else 0
 
 
-def _file(page: dict[str, Any], label: str, licences: Licences) -> Iterator[Found]:
+def _file(page: dict[str, Any], label: str, licences: Licences) -> Iterator[Offer]:
     info: dict[str, Any] = next(iter(page.get("imageinfo") or ()), {})
-    said = {name: str(each.get("value") or "") for name, each in (info.get("extmetadata") or {}).items()}
-    licence = find_licence(said.get("LicenseShortName") or said.get("License"), said.get("LicenseUrl"))
+    facts = {name: str(each.get("value") or "") for name, each in (info.get("extmetadata") or {}).items()}
+    licence = find_licence(facts.get("LicenseShortName") or facts.get("License"), facts.get("LicenseUrl"))
     if info.get("mime") not in TYPES or not info.get("url") or not licences.takes(licence):
         return
     wide = int(info.get("width") or 0) > WIDTH_PX or info["mime"] == "image/tiff"
-    author = plain(said.get("Artist", "")) or str(info.get("user") or "")
-    place = ", ".join(said.get(name, "") for name in ("GPSLatitude", "GPSLongitude"))
-    yield Found(
+    author = plain(facts.get("Artist", "")) or str(info.get("user") or "")
+    place = ", ".join(facts.get(name, "") for name in ("GPSLatitude", "GPSLongitude"))
+    yield Offer(
         label=label,
         source="Wikimedia Commons",
         group=author or str(page.get("pageid")),  # one photographer's series often shows one animal
@@ -94,14 +94,14 @@ def _file(page: dict[str, Any], label: str, licences: Licences) -> Iterator[Foun
         page=str(info.get("descriptionurl") or ""),
         author=author,
         licence=licence.name,
-        licence_url=said.get("LicenseUrl") or licence.url,
-        taken_at=_taken(said.get("DateTimeOriginal", "")),
+        licence_url=facts.get("LicenseUrl") or licence.url,
+        taken_at=_taken(facts.get("DateTimeOriginal", "")),
         place=place if place != ", " else "",
     )
 
 
 def plain(markup: str) -> str:
-    """Return words without their HTML; a name stands in links and boxes."""
+    """Return words without their HTML: names are in links and boxes."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())[:120]
 
 
@@ -131,6 +131,6 @@ def _ask(client: httpx.Client, api: str, asked: dict[str, str | int], stop: thre
         except (httpx.HTTPError, ValueError) as error:
             why, wait_s = str(error)[:120] or type(error).__name__, None
         wait_s = 2.0**attempt if wait_s is None else wait_s
-        if wait_s > LONGEST_WAIT_S or attempt == TRIES - 1 or stop.wait(wait_s):
+        if wait_s > MAX_WAIT_S or attempt == TRIES - 1 or stop.wait(wait_s):
             break
     raise SourceError(f"{api}: {why}; check the network and run it again")

@@ -1,4 +1,4 @@
-"""Fetching pictures: in parallel, polite to each host, bounded in size; what breaks off leaves nothing behind."""
+"""Download pictures and import them: in parallel, politely to each host, with a limit on the size."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from edge.cli.progress import track
 from edge.errors import PictureError, SourceError
 from edge.pictures import picture_bytes
 from edge.version import __version__
-from train.data.gather.found import THERE, Failed, Found, Tally, need
-from train.data.gather.keep import Keeper
+from train.data.gather.importer import PictureImporter
+from train.data.gather.offers import THERE, Failed, ImportCounts, Offer, need
 from train.data.table import Table, check_no_loose, plain_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 MAX_BYTES = 30 << 20
 TRIES = 4
-LONGEST_WAIT_S = 300.0  # a host that asks for more is left for another day
+MAX_WAIT_S = 300.0  # a host that asks for a longer wait is skipped in this run
 BACK_OFF_S = 1.0  # doubled with each try
 TIMEOUT_S = 20.0
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another try
@@ -42,20 +42,20 @@ GONE = frozenset({404, 410, 451})
 
 @dataclass
 class _Host:
-    """One host: how many may ask it at once, and when it may be asked next."""
+    """One host: how many requests it gets at once, and when the next may start."""
 
     turns: threading.Semaphore
     lock: threading.Lock = field(default_factory=threading.Lock)
     next_at: float = 0.0
-    closed: str = ""  # why it is asked no more
+    closed: str = ""  # why it gets no more requests
 
 
 @dataclass
 class Downloader:
-    """Fetches addresses. At most ``per_host`` at once of one host, begun ``pause_s`` seconds apart.
+    """Downloads addresses: at most ``per_host`` at once from one host, ``pause_s`` seconds apart.
 
-    A host that is busy (429, 5xx) is asked again after the time it names in Retry-After (RFC 9110), else after a
-    growing pause; one that asks for more than five minutes is asked no more in this run.
+    A busy host (429, 5xx) is asked again after the time in its Retry-After (RFC 9110), else after a growing pause. A
+    host that asks for more than five minutes is skipped in this run.
     """
 
     client: httpx.Client
@@ -71,20 +71,20 @@ class Downloader:
         self._hosts: dict[str, _Host] = defaultdict(lambda: _Host(threading.Semaphore(self.per_host)))
 
     def all(self, wanted: Iterable[T], address: Callable[[T], str | Failed]) -> Iterator[tuple[T, bytes | Failed]]:
-        """Yield each thing with the bytes of its address, or why there are none, in order; a few are fetched ahead.
+        """Yield each thing with the bytes of its address, or a failure, in order; a few are fetched ahead.
 
-        A thing that has no address but a failure comes with that. Left early, or by Ctrl-C, it stops what is under way.
+        A thing with a failure in place of an address comes with that. Downloads stop if the loop ends early.
         """
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="gather")
-        under_way: deque[tuple[T, Future[bytes | Failed]]] = deque()
+        pending: deque[tuple[T, Future[bytes | Failed]]] = deque()
         try:
             for thing in wanted:
-                under_way.append((thing, pool.submit(self.fetch, address(thing))))
-                while len(under_way) >= 2 * self.workers:
-                    first, future = under_way.popleft()
+                pending.append((thing, pool.submit(self.fetch, address(thing))))
+                while len(pending) >= 2 * self.workers:
+                    first, future = pending.popleft()
                     yield first, future.result()
-            while under_way:
-                first, future = under_way.popleft()
+            while pending:
+                first, future = pending.popleft()
                 yield first, future.result()
         finally:
             self._stop.set()
@@ -92,39 +92,39 @@ class Downloader:
             self._stop.clear()
 
     def fetch(self, url: str | Failed) -> bytes | Failed:
-        """Return the bytes at an address, or why there are none."""
+        """Return the bytes at an address, or a failure."""
         if isinstance(url, Failed):
             return url
-        name = _asked_at(url)
+        name = _host_of(url)
         no_address = Failed("no address", f"{url[:80]!r} is no web address", for_good=True)
         if not name:
             return no_address
         with self._lock:
             host = self._hosts[name]
         httpx = need("httpx")
-        said = Failed("no answer", f"{name} was not asked")
+        failed = Failed("no answer", f"{name} was not asked")
         with host.turns:
             for attempt in range(TRIES):
                 if not self._wait_turn(host):
-                    return Failed("stopped", "the run was ended")
+                    return Failed("stopped", "the run was stopped")
                 if host.closed:
                     return Failed("host busy", host.closed)
                 try:
                     answer = self._once(url)
-                except (httpx.InvalidURL, UnicodeError, OverflowError):  # of a place that it leads to: host or port
+                except (httpx.InvalidURL, UnicodeError, OverflowError):  # of a redirect: host or port
                     return no_address
                 except (httpx.HTTPError, httpx.StreamError) as error:
-                    said = Failed("no answer", f"{name}: {str(error)[:80] or type(error).__name__}")
+                    failed = Failed("no answer", f"{name}: {str(error)[:80] or type(error).__name__}")
                     answer = None
                 if isinstance(answer, bytes | Failed):
                     return answer
                 if answer is not None:
-                    said = Failed("host busy", f"{name} answered {answer[0]}")
+                    failed = Failed("host busy", f"{name} answered {answer[0]}")
                 self._hold_off(host, answer[1] if answer else None, attempt, name)
-        return said
+        return failed
 
     def _once(self, url: str) -> bytes | Failed | tuple[int, float | None]:
-        """Return the bytes, a failure for good, or status and seconds to wait of a host that is busy."""
+        """Return the bytes, a final failure, or a busy host's status and the seconds to wait."""
         with self.client.stream("GET", url) as answer:
             status = answer.status_code
             if status in BUSY:
@@ -134,8 +134,8 @@ class Downloader:
             if status != 200:
                 return Failed("refused", f"{urlsplit(url).netloc} answered {status}")
             too_big = Failed("too large", f"more than {self.max_bytes >> 20} MB", for_good=True)
-            told = answer.headers.get("Content-Length", "")
-            if told.isdecimal() and int(told) > self.max_bytes:
+            length = answer.headers.get("Content-Length", "")
+            if length.isdecimal() and int(length) > self.max_bytes:
                 return too_big
             data = bytearray()
             for piece in answer.iter_bytes():
@@ -143,11 +143,11 @@ class Downloader:
                 if len(data) > self.max_bytes:
                     return too_big
                 if self._stop.is_set():
-                    return Failed("stopped", "the run was ended")
+                    return Failed("stopped", "the run was stopped")
             return bytes(data)
 
     def _wait_turn(self, host: _Host) -> bool:
-        """Wait until the host may be asked; False where the run is ended meanwhile."""
+        """Wait until the host may get a request; return False if the run is stopped meanwhile."""
         while True:
             with host.lock:
                 now = self.clock()
@@ -161,18 +161,18 @@ class Downloader:
     def _hold_off(self, host: _Host, asked_s: float | None, attempt: int, name: str) -> None:
         with host.lock:
             wait_s = BACK_OFF_S * 2**attempt if asked_s is None else asked_s
-            if wait_s > LONGEST_WAIT_S:
-                host.closed = f"{name} asks to be left alone for {wait_s / 60:.0f} minutes; run the command again then"
+            if wait_s > MAX_WAIT_S:
+                host.closed = f"{name} asks for a pause of {wait_s / 60:.0f} minutes; run the command again after that"
             host.next_at = max(host.next_at, self.clock() + wait_s)
 
 
-def _asked_at(url: str) -> str:
-    """Host and port that an address is asked of; "" where it is no web address, or of a host that cannot be."""
+def _host_of(url: str) -> str:
+    """Return host and port of an address; "" if it is no valid web address."""
     httpx = need("httpx")
     try:
         parts = urlsplit(url)
-        asked = httpx.URL(url)  # what a network name must be is checked by it (IDNA 2008),
-        asked.raw_host.decode("ascii").encode("idna")  # and how long its parts may be here
+        asked = httpx.URL(url)  # checks the host's name (IDNA 2008)
+        asked.raw_host.decode("ascii").encode("idna")  # checks the length of its parts
         good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except (httpx.InvalidURL, ValueError):  # UnicodeError is one
         return ""
@@ -180,7 +180,7 @@ def _asked_at(url: str) -> str:
 
 
 def retry_after(words: str | None) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None where it says nothing."""
+    """Return the seconds of a Retry-After header (seconds or a date: RFC 9110, 10.2.3); None if it has none."""
     if not words:
         return None
     if words.strip().isdecimal():
@@ -188,12 +188,12 @@ def retry_after(words: str | None) -> float | None:
     try:
         until = parsedate_to_datetime(words)
         return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):  # a day, or an offset from UTC, that there is none of
+    except (ValueError, OverflowError):  # a day, or an offset from UTC, that does not exist
         return None
 
 
 def user_agent(contact: str = "") -> str:
-    """Return who asks, as the services want to know it."""
+    """Return the User-Agent, as the services ask for it."""
     return f"bear-alarm/{__version__} (gathers training pictures for a person{'; ' + contact if contact else ''})"
 
 
@@ -206,44 +206,43 @@ def web_client(contact: str = "") -> Iterator[httpx.Client]:
         yield client
 
 
-# From a source to a folder: fetch or read, keep, and say what became of it. Ctrl-C keeps what came.
-
-
 log = logging.getLogger(__name__)
 
-Bytes = tuple[Found, bytes | Failed]
+Bytes = tuple[Offer, bytes | Failed]
 
 
-def bring(found: Iterable[Found], out: Path, downloader: Downloader | None = None, *, most: int | None = None) -> Tally:
-    """Bring what a source offers into the folder ``out`` and its table; says what came and what was left out.
+def import_pictures(
+    found: Iterable[Offer], out: Path, downloader: Downloader | None = None, *, most: int | None = None
+) -> ImportCounts:
+    """Import a source's pictures into the folder ``out`` and its table; log the counts.
 
-    ``downloader`` fetches what has an address. Raises SourceError where a source breaks off, OptionError where nothing
-    can be written, CatalogError where the table is damaged; what came until then stays.
+    ``downloader`` fetches addresses. Raises SourceError if a source fails, OptionError if the folder cannot be written,
+    CatalogError if the table is damaged; pictures that were imported before stay.
     """
     offered = iter(found)
-    first = next(offered, None)  # a source that cannot be read at all leaves no folder behind
+    first = next(offered, None)  # a source that fails at once makes no folder
     if not (first and first.file and first.file.resolve().is_relative_to(out.resolve())):
         check_no_loose(out, "--out")
     with Table(out) as table:
-        keeper = Keeper(table, track)
-        wanted = (each for each in chain((first,) if first else (), offered) if keeper.wants(each))
+        importer = PictureImporter(table, track)
+        wanted = (each for each in chain((first,) if first else (), offered) if importer.wants(each))
         fetched = downloader.all(wanted, lambda each: each.failed or each.url) if downloader else _read(wanted)
         try:
             for each, data in track(fetched, "gathering", most):
-                keeper.take(each, data)
+                importer.take(each, data)
         finally:
-            keeper.write()
-            for line in keeper.tally.lines(out, len(table.rows)):
+            importer.write()
+            for line in importer.counts.lines(out, len(table.rows)):
                 log.info("%s", line)
-    tally = keeper.tally
-    unreached = tally.counts["no answer"] + tally.counts["host busy"]
-    if unreached and unreached == sum(tally.counts.values()) - tally.counts[THERE]:
-        why = tally.examples.get("no answer") or tally.examples.get("host busy", "")
+    counts = importer.counts
+    unreached = counts.by_kind["no answer"] + counts.by_kind["host busy"]
+    if unreached and unreached == sum(counts.by_kind.values()) - counts.by_kind[THERE]:
+        why = counts.examples.get("no answer") or counts.examples.get("host busy", "")
         raise SourceError(f"no picture could be fetched ({why}); check the network and run the same command again")
-    return tally
+    return counts
 
 
-def _read(wanted: Iterable[Found]) -> Iterator[Bytes]:
+def _read(wanted: Iterable[Offer]) -> Iterator[Bytes]:
     for each in wanted:
         if each.failed:
             yield each, each.failed

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from edge.errors import SourceError
-from train.data.gather.found import Found, name_in, need, understood
+from train.data.gather.offers import Offer, name_in, need, parsed
 from train.data.licences import Licences, find_licence
+from train.errors import first_line
 
 API = "https://api.gbif.org/v1/"
 SITE = "https://www.gbif.org/occurrence"
-PAGE = 300  # occurrences an answer holds at most
-SEEN = ["HUMAN_OBSERVATION", "MACHINE_OBSERVATION"]  # no skins and skulls in museums
+PAGE = 300  # occurrences in an answer at most
+SEEN = ["HUMAN_OBSERVATION", "MACHINE_OBSERVATION"]  # not a museum's skins and skulls
 TIMEOUT_S = 30
 
 
@@ -31,11 +32,11 @@ def from_gbif(
     since: str = "",
     until: str = "",
     api: str = API,
-) -> Iterator[Found]:
-    """At most ``limit`` photographs of a species by its scientific name.
+) -> Iterator[Offer]:
+    """Yield at most ``limit`` photographs of a species by its scientific name.
 
-    ``country`` is a code of two letters (ISO 3166), ``since`` and ``until`` are dates. Photographs at iNaturalist are
-    known by the same number as when asked of iNaturalist itself. Raises SourceError where GBIF does not answer.
+    ``country`` is a code of two letters (ISO 3166), ``since`` and ``until`` are dates. A photograph of iNaturalist has
+    the same identity as from iNaturalist itself. Raises SourceError if GBIF does not answer.
     """
     given, offset = 0, 0
     while given < limit:
@@ -49,7 +50,7 @@ def from_gbif(
         }
         answer = _ask(api, {name: value for name, value in asked.items() if value is not None})
         results = list(answer.get("results") or ())
-        for found in understood(results, lambda each: _photos(each, label, species, licences), "GBIF"):
+        for found in parsed(results, lambda each: _photos(each, label, species, licences), "GBIF"):
             yield found
             given += found.failed is None
             if given >= limit:
@@ -59,20 +60,20 @@ def from_gbif(
             return
 
 
-def _photos(occurrence: dict[str, Any], label: str, species: str, licences: Licences) -> Iterator[Found]:
+def _photos(occurrence: dict[str, Any], label: str, species: str, licences: Licences) -> Iterator[Offer]:
     by = str(occurrence.get("recordedBy") or "")
     taken_at = str(occurrence.get("eventDate") or "")
     machine = occurrence.get("basisOfRecord") == "MACHINE_OBSERVATION"
     place = _place(occurrence)
     where = str(occurrence.get("locationID") or occurrence.get("locality") or place)
-    # A camera trap stands for weeks; a person's photographs of one day belong together.
+    # A camera trap stays for weeks; a person's photographs of one day belong together.
     group = where if machine and where else f"{by or occurrence.get('key')}/{taken_at[:10]}"
     for number, media in enumerate(occurrence.get("media") or ()):
         licence = find_licence(media.get("license") or occurrence.get("license"))
         url = str(media.get("identifier") or "")
         if media.get("type") not in (None, "StillImage") or not url or not licences.takes(licence):
             continue
-        yield Found(
+        yield Offer(
             label=label,
             source=f"GBIF {occurrence.get('datasetName') or occurrence.get('datasetKey') or ''}".strip(),
             group=group,
@@ -90,7 +91,7 @@ def _photos(occurrence: dict[str, Any], label: str, species: str, licences: Lice
 
 
 def _fetched(url: str) -> str:
-    """iNaturalist's photographs in the size that is asked of iNaturalist itself."""
+    """Return the address to fetch: iNaturalist's photographs in the same size as from iNaturalist itself."""
     head, _, tail = url.rpartition("/")
     return f"{head}/{tail.replace('original.', 'large.', 1)}" if "inaturalist" in head else url
 
@@ -101,20 +102,16 @@ def _place(occurrence: dict[str, Any]) -> str:
 
 
 def _ask(api: str, asked: dict[str, Any]) -> dict[str, Any]:
-    os.environ.setdefault("MPLBACKEND", "Agg")  # pygbif brings its maps along
+    os.environ.setdefault("MPLBACKEND", "Agg")  # pygbif imports matplotlib for its maps
     need("pygbif")
     search = importlib.import_module("pygbif.occurrences.search")
-    search.gbif_baseurl = api  # type: ignore[attr-defined]  # the library names its service in a constant of the module
+    search.gbif_baseurl = api  # type: ignore[attr-defined]  # the module's constant names the service
     try:
         answer = search.search(mediaType="StillImage", timeout=TIMEOUT_S, **asked)
     except need("requests").RequestException as error:
-        raise SourceError(f"{api}: no answer ({_first(error)}); check the network and run it again") from None
-    except Exception as error:  # pygbif raises its own for an answer that is no JSON
-        raise SourceError(f"{api}: an answer that is not understood ({_first(error)}); try again later") from None
+        raise SourceError(f"{api}: no answer ({first_line(error)}); check the network and run it again") from None
+    except Exception as error:  # pygbif raises its own error if an answer is no JSON
+        raise SourceError(f"{api}: an answer that cannot be read ({first_line(error)}); try again later") from None
     if not isinstance(answer, dict):
-        raise SourceError(f"{api}: an answer that is not understood; try again later")
+        raise SourceError(f"{api}: an answer that cannot be read; try again later")
     return answer
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from edge.errors import SourceError
-from train.data.gather.found import Found, need, understood
+from train.data.gather.offers import Offer, need, parsed
 from train.data.licences import ALL_RIGHTS, Licences, find_licence
+from train.errors import first_line
 
 API = "https://api.inaturalist.org/v1"
 SITE = "https://www.inaturalist.org/observations"
-PAGE = 200  # observations an answer holds at most
+PAGE = 200  # observations in an answer at most
 SIZE = "large"  # the longer side has 1,024 pixels
 CODES = {
     Licences.shippable: ["CC0", "CC-BY", "CC-BY-SA"],
@@ -40,11 +41,11 @@ def from_inaturalist(
     until: str = "",
     contact: str = "",
     api: str = API,
-) -> Iterator[Found]:
-    """At most ``limit`` photographs of research-grade observations of wild animals, the newest observation first.
+) -> Iterator[Offer]:
+    """Yield at most ``limit`` photographs of research-grade observations of wild animals, the newest first.
 
-    ``since`` and ``until`` are dates of observation (2024-05-01). Observations that are annotated as tracks, scat,
-    bones, hair or dead are passed over. Raises SourceError where the service does not answer.
+    ``since`` and ``until`` are dates of observation (2024-05-01). Observations of tracks, scat, bones, hair or a
+    dead animal are skipped. Raises SourceError if the service does not answer.
     """
     given, before = 0, None
     with _session(contact) as session:
@@ -65,7 +66,7 @@ def from_inaturalist(
                 "id_below": before,
             }
             results = _ask(session, api, {name: value for name, value in asked.items() if value is not None})
-            for found in understood(results, lambda each: _photos(each, label, species, licences), "iNaturalist"):
+            for found in parsed(results, lambda each: _photos(each, label, species, licences), "iNaturalist"):
                 yield found
                 given += found.failed is None
                 if given >= limit:
@@ -75,7 +76,7 @@ def from_inaturalist(
             before = min(int(each["id"]) for each in results)
 
 
-def _photos(observation: dict[str, Any], label: str, species: str, licences: Licences) -> Iterator[Found]:
+def _photos(observation: dict[str, Any], label: str, species: str, licences: Licences) -> Iterator[Offer]:
     annotated = {
         (int(each.get("controlled_attribute_id") or 0), int(each.get("controlled_value_id") or 0))
         for each in observation.get("annotations") or ()
@@ -92,7 +93,7 @@ def _photos(observation: dict[str, Any], label: str, species: str, licences: Lic
         licence = find_licence(photo.get("license_code") or ALL_RIGHTS)
         if not photo.get("url") or not licences.takes(licence):
             continue
-        yield Found(
+        yield Offer(
             label=label,
             source="iNaturalist",
             group=f"{login or number}/{taken_at[:10] or number}",  # one observer's day
@@ -117,7 +118,7 @@ def _place(location: Any) -> str:
 
 
 def _session(contact: str) -> Any:
-    """Return a session that asks once a second at most, as iNaturalist wishes, and keeps nothing on the disk."""
+    """Return a session with at most one request a second, as iNaturalist asks, and without a cache on the disk."""
     limiter, session = need("requests_ratelimiter"), need("pyinaturalist.session")
     return session.ClientSession(
         cache_file=":memory:",
@@ -131,16 +132,12 @@ def _session(contact: str) -> Any:
 
 def _ask(session: Any, api: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
     get_observations = need("pyinaturalist").get_observations
-    # The library names its service in a constant of the module that asks.
+    # The module's constant names the service.
     sys.modules[get_observations.__module__].API_V1 = api  # type: ignore[attr-defined]
     try:
         answer = get_observations(session=session, **asked)
         return list(answer["results"])
     except need("requests").RequestException as error:
-        raise SourceError(f"{api}: no answer ({_first(error)}); check the network and run it again") from None
+        raise SourceError(f"{api}: no answer ({first_line(error)}); check the network and run it again") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise SourceError(f"{api}: an answer that is not understood ({_first(error)}); try again later") from None
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+        raise SourceError(f"{api}: an answer that cannot be read ({first_line(error)}); try again later") from None

@@ -1,12 +1,10 @@
-"""Pictures that lie here already: a folder, and a camera's card with its bursts. They are copied, never moved."""
+"""Local pictures: a folder, a camera's card with its bursts, frames of clips. They are copied, never moved."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,18 +17,16 @@ import numpy as np
 
 from edge.errors import CatalogError, PictureError, SourceError
 from edge.pictures import EXIF_IFD, WANTED, Exif, exif_of, find_pictures, moment, picture_bytes, words
-from edge.schema import Picture
-from train.data.gather.found import LEFT_OUT_FOLDER, Found, need
+from edge.record.pictures import jpeg
+from train.data.decisions import digest_of
+from train.data.gather.offers import LEFT_OUT_FOLDER, Offer, need
+from train.data.labels import UNSORTED
 from train.data.licences import NOT_STATED, OWN
-from train.data.table import UNSORTED
-
-# Frames out of video clips, every few seconds; each clip is a group, for its frames look alike.
-
 
 log = logging.getLogger(__name__)
 
-MISSING = 0.05  # of the frames that a clip's head tells of; a head may be out by a few
-QUALITY = 95  # of the JPEG a frame becomes
+MISSING = 0.05  # share of the frames in a clip's head that may be missing: the head is not exact
+QUALITY = 95  # of a frame's JPEG
 
 
 def from_clip(
@@ -43,20 +39,20 @@ def from_clip(
     licence: str = NOT_STATED,
     author: str = "",
     note: str = "",
-) -> Iterator[Found]:
-    """At most ``most`` frames of a clip, ``every_s`` seconds apart, the first one first.
+) -> Iterator[Offer]:
+    """Yield at most ``most`` frames of a clip, ``every_s`` seconds apart, the first one first. A clip is a group.
 
-    Warns where a clip ends long before its head says. Raises SourceError where the clip cannot be read.
+    Warns if a clip ends long before its head says. Raises SourceError if the clip cannot be read.
     """
     if not clip.is_file():
         raise SourceError(f"{clip}: no such clip")
-    digest = _digest(clip)
+    digest = digest_of(clip)
     reader = cv2.VideoCapture(str(clip))
     try:
         fps = reader.get(cv2.CAP_PROP_FPS)
         if not reader.isOpened() or not 0 < fps < 1000:
             raise SourceError(f"{clip}: not a clip this program can read; try `ffmpeg -i {clip.name} clip.mp4`")
-        told = reader.get(cv2.CAP_PROP_FRAME_COUNT)
+        frames = reader.get(cv2.CAP_PROP_FRAME_COUNT)
         number, given, next_s = 0, 0, 0.0
         while given < most and reader.grab():
             at_s = number / fps
@@ -69,12 +65,12 @@ def from_clip(
                 break
             number += 1
             given += 1
-            yield Found(
+            yield Offer(
                 label=label,
                 source=source or clip.resolve().parent.name,
                 group=clip.stem,
                 name=f"{clip.stem}-{at_s:08.2f}",
-                data=partial(encode, np.asarray(frame, np.uint8)),
+                data=partial(jpeg, np.asarray(frame, np.uint8), QUALITY),
                 known_by=f"{clip.name}#sha256={digest[:16]}&t={at_s:.2f}",
                 author=author,
                 licence=licence,
@@ -83,33 +79,20 @@ def from_clip(
             )
         if not number:
             raise SourceError(f"{clip}: no frame can be read from it; copy it again")
-        if given < most and number < told * (1 - MISSING) - 1:
-            log.warning("%s: breaks off after %d of %.0f frames; copy it again for the rest", clip, number, told)
+        if given < most and number < frames * (1 - MISSING) - 1:
+            log.warning("%s: ends after %d of %.0f frames; copy it again for the rest", clip, number, frames)
     finally:
         reader.release()
 
 
-def encode(frame: Picture) -> bytes:
-    """Return a frame, uint8 (H, W, 3) BGR, as JPEG."""
-    ok, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not ok:
-        raise SourceError("a frame cannot be written as JPEG")
-    return data.tobytes()
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-# Exif of every format that Pillow reads, also of other programs; ``edge.pictures`` reads only what cameras write.
-
-
-DATE_TIME = 0x0132  # when the file was last changed; many programs write no other time
+DATE_TIME = 0x0132  # time of the last change; many programs write no other time
 
 
 def read_exif(data: bytes) -> Exif:
-    """Return the picture's Exif; empty where there is none or it is damaged."""
+    """Return the Exif of any format that Pillow reads; empty if there is none or it is damaged.
+
+    ``edge.pictures`` reads only what cameras write.
+    """
     pil = need("PIL.Image")
     try:
         with pil.open(io.BytesIO(data)) as opened:
@@ -128,7 +111,7 @@ def _text(value: Any) -> str:
     )  # as Pillow reads
 
 
-BURST_S = 60.0  # pictures of one camera that follow each other closer are one burst
+BURST_S = 60.0  # a burst is pictures of one camera with shorter gaps
 
 _DCF = re.compile(r"\d{3}([A-Z0-9_]{5})", re.IGNORECASE)  # 100RECNX: the Design rule for Camera File system's folders
 
@@ -145,12 +128,11 @@ def from_folder(
     author: str = "",
     note: str = "",
     trail_camera: bool = False,
-) -> Iterator[Found]:
-    """Yield the pictures of a folder, through and through, as one source.
+) -> Iterator[Offer]:
+    """Yield the pictures of a folder and its sub-folders, as one source.
 
-    ``label``: of all of them; or a function from the name of the sub-folder that a picture lies in to its label
-    and a note, which raises CatalogError for one it does not know. Deeper sub-folders are groups, unless ``group``
-    names one.
+    ``label``: of all of them; or a function from a sub-folder's name to a label and a note, which raises CatalogError
+    for a name it does not know. Deeper sub-folders are groups, unless ``group`` names one.
     """
     source = source or folder.resolve().name
     for file in _files(folder):
@@ -159,12 +141,12 @@ def from_folder(
         if callable(label):
             if not parts:
                 raise CatalogError(
-                    f"{file}: lies in no sub-folder that names its label; move it into one, or give --label"
+                    f"{file}: is in no sub-folder that names its label; move it into one, or give --label"
                 )
             (its_label, its_note), groups = label(parts[0]), parts[1:]
         else:
             its_label, its_note, groups = label, note, parts
-        yield Found(
+        yield Offer(
             label=its_label,
             source=source,
             group=group or "/".join(groups),
@@ -175,7 +157,7 @@ def from_folder(
             taken_at=_exif(file).taken_at,
             note=note or its_note,
             trail_camera=trail_camera,
-            fixed_camera=True,  # it may be one's; copies inside one source do little harm
+            fixed_camera=True,  # possibly; copies inside one source do little harm
         )
 
 
@@ -199,15 +181,15 @@ def from_card(
     place: str = "",
     note: str = "",
     track: Track = lambda files, _: iter(files),
-) -> Iterator[Found]:
+) -> Iterator[Offer]:
     """Yield a camera's pictures: the camera is the source, each burst a group.
 
-    The camera is called ``camera``, else as Exif says (make, model, serial), else by its folder on the card
-    (100RECNX → RECNX), else like the card. Raises PictureError where there are no pictures.
+    The camera's name is ``camera``, else from Exif (make, model, serial), else its folder on the card (100RECNX →
+    RECNX), else the card's. Raises PictureError if there are no pictures.
     """
     shots = [_shot(file, card, camera) for file in track(_files(card), "reading the card")]
     for shot, group in bursts(shots):
-        yield Found(
+        yield Offer(
             label=label,
             source=shot.camera,
             group=group,
@@ -224,12 +206,11 @@ def from_card(
 
 
 def bursts(shots: Iterable[Shot], gap_s: float = BURST_S) -> Iterator[tuple[Shot, str]]:
-    """Yield each picture with its burst: same camera, no more than ``gap_s`` after the one before.
+    """Yield each picture with its burst: same camera, at most ``gap_s`` after the picture before.
 
     A burst is named by its first picture's time. Pictures without a time are one group for each folder.
     """
     last: dict[str, tuple[datetime, str]] = {}
-    named: Counter[str] = Counter()
     for shot in sorted(shots, key=lambda shot: (shot.camera, shot.exif.taken or datetime.min, str(shot.inside))):
         taken = shot.exif.taken
         if taken is None:
@@ -241,7 +222,6 @@ def bursts(shots: Iterable[Shot], gap_s: float = BURST_S) -> Iterator[tuple[Shot
             group = before[1]
         else:
             group = taken.isoformat(timespec="seconds")
-            named[f"{shot.camera}/{group}"] += 1
         last[shot.camera] = taken, group
         yield shot, group
 
@@ -255,17 +235,17 @@ def _shot(file: Path, card: Path, camera: str) -> Shot:
 def _exif(file: Path) -> Exif:
     try:
         return read_exif(picture_bytes(file))
-    except PictureError:  # said when it is looked at
+    except PictureError:  # reported when it is imported
         return Exif()
 
 
 def _files(folder: Path) -> list[Path]:
     """Return the folder's pictures, sorted, without hidden files and folders.
 
-    Raises PictureError where there are none.
+    Raises PictureError if there are none.
     """
     if not folder.is_dir():
-        raise PictureError(f"{folder}: no such folder; give the folder or card that holds the pictures")
+        raise PictureError(f"{folder}: no such folder; give the folder or card with the pictures")
     return [
         file
         for file in find_pictures([folder])
