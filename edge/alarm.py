@@ -41,7 +41,7 @@ from edge.watch import FRESH_S, Watcher
 if TYPE_CHECKING:
     from edge.decide.evidence import Rule
     from edge.record.journal import Journal, Said
-    from edge.schema import CameraFault, Event, Frame
+    from edge.schema import CameraFault, Frame
     from edge.settings import CameraSettings, EvidenceSettings
 log = logging.getLogger(__name__)
 LOOK_S = 5.0  # as often as the machine is read
@@ -115,7 +115,7 @@ class Alarm:
             terminal=terminal,
             before=before.alerting if before else None,
         )
-        self.writer = evidence_writer(settings.evidence, written=self.alerting.attach)
+        self.writer = evidence_writer(settings.evidence)
         self.alerting.evidence = self.writer
         self._shared = Shared(self.classifier, self.run, self.writer, self.trace, self._share)
         for camera, opened in zip(settings.cameras, tuple(self._opened), strict=True):
@@ -613,12 +613,7 @@ def _heartbeat(settings: HealthSettings, status: Callable[[], Status]) -> Heartb
     return Heartbeat(settings.heartbeat_url, settings.heartbeat_s, status) if settings.heartbeat_url else None
 
 
-def evidence_writer(
-    settings: EvidenceSettings,
-    *,
-    default: Path = DEFAULT,
-    written: Callable[[Event, Path], object] | None = None,
-) -> MediaWriter | None:
+def evidence_writer(settings: EvidenceSettings, *, default: Path = DEFAULT) -> MediaWriter | None:
     """Return the writer. A disk that fails now is tried again; a folder that can never be is an error if named.
 
     A default folder that cannot be, or may not be made here, is gone without; so is all of it where none is kept.
@@ -639,7 +634,6 @@ def evidence_writer(
             full=settings.full,
             pre_s=PRE_S if settings.pre_capture_s is None else settings.pre_capture_s,
             post_s=POST_S if settings.post_capture_s is None else settings.post_capture_s,
-            written=written,
         )
     except OptionError as error:
         if settings.folder:

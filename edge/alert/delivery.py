@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge.alert.redact import error_words, scrub
-from edge.record.outbox import Channel, Message, NotYetError, OutboxRow, Part, Queue, RefusedError
+from edge.record.outbox import WITHDRAWN, Channel, Message, NotYetError, OutboxRow, Part, Queue, RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,8 @@ class RateLimit:
 
 OLD_S = 3600.0  # what waited longer goes to people in one digest
 MAX_SINGLES = 5  # newer words go one by one; of more, all but the newest go into the digest
-APPEARS_S = 60.0  # a picture is given so long to appear on the disk
+APPEARS_S = 60.0  # a picture is queued with its event, and given so long to appear on the disk
+APPEARS_LOOK_S = 0.5  # and looked for so often
 MAX_PICTURE_TRIES = 5  # of an old picture for people
 SUSPECT_TRIES = 3  # failures after which another word is tried: perhaps it is not the network
 MAX_STRIKES = 2  # so often another word went where this one failed: it waits until nothing else does
@@ -255,21 +256,25 @@ class DeliveryScheduler:
         if self._channel.people and (wait_s := self._rate.wait_s(now, 1.0 + FOR_WORDS)):
             return wait_s
         best, over = _picture_for_people(rows) if self._channel.people else _picture_for_machines(rows)
-        if over:
-            self.count.passed_over += len(over)
-            self._queue.done([row.row for row in over])
-        return _batch([best]) if best else math.inf
+        gone = {row.row for row in over if not _there(row)}
+        for row in gone:
+            self._queue.park(row, WITHDRAWN)
+        self._queue.done([row.row for row in over if row.row not in gone])
+        self.count.passed_over += len(over)
+        self.waiting = len(rows) - len(over)
+        if best:
+            return _batch([best])
+        return APPEARS_LOOK_S if self.waiting else math.inf
 
 
 def _picture_for_machines(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
-    """Return the next picture in order, and those that are gone."""
+    """Return the first picture that is on the disk, and those before it that are gone."""
     gone: list[OutboxRow] = []
     for row in rows:
         if _there(row):
             return row, gone
-        if row.age_s < APPEARS_S:
-            break
-        gone.append(row)
+        if row.age_s >= APPEARS_S:
+            gone.append(row)
     return None, gone
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edge.alert.command import command_in_doubt
 from edge.background import Sink, Worker, in_background
@@ -179,10 +179,6 @@ class Alerting:
             for event in self._health(now):
                 self.tell(event)
         self._keeping.tick(now)
-
-    def attach(self, event: Event, picture: Path) -> None:
-        """Give an event's picture, which is on the disk, to whatever takes pictures, after the event."""
-        self._keeping.attach(event, picture)
 
     def losses(self) -> list[str]:
         """Return one line for each that failed, hung, or left something undone."""
@@ -459,10 +455,9 @@ class JournalSink:
         self._guest = guest
         self._lock: RunLock | None = None
         self._opened: Journal | None = None  # by the alarm before
-        self._finished = False  # what comes now goes straight to the journal
         self._began = self._beaten = time.monotonic()
         self._beats: Worker[None] | None = None
-        self._keeper: Worker[Any] | None = None  # of events and their pictures, in the order they came
+        self._keeper: Worker[Event] | None = None
         self._lines = Lines()
 
     @property
@@ -517,7 +512,11 @@ class JournalSink:
             )
             self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
             self._keeper = Worker(
-                self._keep, "the journal", depth=1000, deadline_s=JOURNAL_DEADLINE_S, answered=self._kept
+                self._keep,
+                "the journal",
+                depth=1000,
+                deadline_s=JOURNAL_DEADLINE_S,
+                answered=partial(self._answered, "the journal"),
             )
         self.journal.reroute(routes)
         return self.journal
@@ -549,16 +548,8 @@ class JournalSink:
             self._began = float("inf")
             threading.Thread(target=self.journal.examine, name="journal check", daemon=True).start()
 
-    def attach(self, event: Event, picture: Path) -> None:
-        """Write a picture that lies on the disk: it goes the way of its event, and so comes after it."""
-        if self._keeper and not self._finished:
-            self._keeper(_Picture(event, picture))
-        elif self.journal:  # a picture that took longer than the end of its alarm
-            self.journal.attach(event, picture)
-
     def finish(self, within_s: float) -> None:
         """Write what waits, for at most so many seconds."""
-        self._finished = True
         until = time.monotonic() + within_s
         for worker in (self._keeper, self._lines.worker, self._beats):
             if worker:
@@ -571,21 +562,14 @@ class JournalSink:
         if self._lock:
             self._lock.close()
 
-    def _keep(self, item: Event | _Picture, waited_s: float) -> None:
+    def _keep(self, event: Event, waited_s: float) -> None:
         assert self.journal
-        if isinstance(item, _Picture):
-            self.journal.attach(item.event, item.path)
-            return
-        late = None if item.latency_ms is None else round(item.latency_ms + waited_s * 1000.0, 2)
-        kept = self.journal(replace(item, latency_ms=late))
+        late = None if event.latency_ms is None else round(event.latency_ms + waited_s * 1000.0, 2)
+        kept = self.journal(replace(event, latency_ms=late))
         if lines := self._lines.worker:
             lines(kept)
         if not kept.durable:
             raise OSError(self.journal.problem or "it is not on the disk yet")
-
-    def _kept(self, item: Event | _Picture, problem: str | None, took_ms: float) -> None:
-        if not isinstance(item, _Picture):
-            self._answered("the journal", item, problem, took_ms)
 
 
 class OpenEvents:
@@ -938,14 +922,6 @@ class _Reached:
 
 def _well() -> None:
     """Say that nothing is wrong."""
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """The picture of an event, on its way to the journal behind the event."""
-
-    event: Event
-    path: Path
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,6 +73,8 @@ def try_everyone(
             stop.silenced_by(alerting.silence)
             words = "a test of the alarm: there is no bear"
             event = run.event("test", "new", uuid.uuid4().hex, "test", label="test", detail=words, latency_ms=0.0)
+            if any(each.channel.pictures for each in alerting.deliverers):
+                event = replace(event, evidence=str(_picture(Path(scratch) / "alarm.jpg")))
             answers.about = event.id
             expected = alerting.expected(event)
             for who, problem in alerting.missing.items():
@@ -80,8 +83,6 @@ def try_everyone(
             heard.daemon = True
             heard.start()
             alerting.tell(event)
-            if any(each.channel.pictures for each in alerting.deliverers):
-                alerting.attach(event, _picture(Path(scratch) / "test.jpg"))
             if alerting.deliverers:
                 log.info("Waiting for answers, %g s at most …", wait)
             waited_s = answers.wait(expected, wait, stop, alerting.hopeless)

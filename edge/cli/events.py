@@ -692,7 +692,7 @@ def _notes(incident: PastEvent, kept: Sequence[Kept]) -> str:
     if review := decided(incident, kept):
         notes.append(words_of(review))
     by_state = [state for state, _ in deliveries(incident).values()]
-    words = (("done", "told"), ("waiting", "waiting"), ("parked", "refused"), ("withdrawn", "withdrawn"))
+    words = (("done", "told"), ("waiting", "waiting"), ("parked", "refused"))
     notes += [f"{count} {word}" for state, word in words if (count := by_state.count(state))]
     return ", ".join(notes)
 
@@ -726,7 +726,7 @@ def _silent(incident: PastEvent) -> bool:
 
 
 def deliveries(incident: PastEvent) -> dict[str, tuple[str, list[Delivery]]]:
-    """By channel, each delivery and the worst state of its words: parked, waiting, withdrawn, done.
+    """By channel, each delivery and the worst state of its words: parked, waiting, done.
 
     A late picture is no worry.
     """
@@ -735,9 +735,8 @@ def deliveries(incident: PastEvent) -> dict[str, tuple[str, list[Delivery]]]:
         by_channel.setdefault(each.channel, []).append(each)
     stands = {}
     for channel, rows in by_channel.items():
-        words = [each for each in rows if each.part == "word"] or rows
-        states = {"withdrawn" if each.withdrawn else each.state for each in words}
-        stands[channel] = next((state for state in ("parked", "waiting", "withdrawn") if state in states), "done"), rows
+        states = {each.state for each in rows if each.part == "word"}
+        stands[channel] = next((state for state in ("parked", "waiting") if state in states), "done"), rows
     return stands
 
 

@@ -25,6 +25,7 @@ from urllib.request import pathname2url
 from edge.background import DeadlineError, DeadlineExecutor
 from edge.errors import OptionError
 from edge.files import hand_over, try_lock
+from edge.record.media_store import own_still
 from edge.record.outbox import OutboxRow, Part, Route
 from edge.schema import Event, readable, utc_text
 
@@ -170,13 +171,12 @@ class Row:
     number: int  # below zero
     channel: str
     part: Part
-    picture: Path | None
     mark: Mark = Mark()
 
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """An event, or a picture of one, with its rows, as they are to be written."""
+    """An event with its rows, as they are to be written."""
 
     event: Event
     rows: tuple[Row, ...]
@@ -197,12 +197,13 @@ class Unwritten:
         return bool(self.entries or self.marks)
 
 
-def rows_for(routes: Iterable[Route], event: Event, picture: Path | None = None) -> list[tuple[str, Part, Path | None]]:
-    """Return the (channel, part, picture) to send of an event: its word, or the ``picture`` given.
+def rows_for(routes: Iterable[Route], event: Event) -> list[tuple[str, Part]]:
+    """Return the (channel, part) to send of an event: its word, and the picture that came with it.
 
     That a channel cannot be reached goes to all the others.
     """
-    rows: list[tuple[str, Part, Path | None]] = []
+    rows: list[tuple[str, Part]] = []
+    pictured = own_still(event) is not None
     for route in routes:
         if event.kind == "health" and event.label == route.key:
             continue
@@ -211,9 +212,16 @@ def rows_for(routes: Iterable[Route], event: Event, picture: Path | None = None)
         except Exception as error:  # a fault in one channel must not cost the others the alarm
             log.error("%s cannot say whether it wants %s, and is sent it (%s)", route.key, event.id, error)
             wanted = True
-        if wanted and (picture is None or route.pictures):
-            rows.append((route.key, "word" if picture is None else "picture", picture))
+        if wanted:
+            rows.append((route.key, "word"))
+        if wanted and pictured and route.pictures:
+            rows.append((route.key, "picture"))
     return rows
+
+
+def picture_of(event: Event, part: Part) -> Path | None:
+    """Return where the picture lies, of a row whose part is "picture"."""
+    return Path(event.evidence) if part == "picture" and event.evidence else None
 
 
 class Memory:
@@ -232,13 +240,13 @@ class Memory:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, event: Event, wanted: Iterable[tuple[str, Part, Path | None]], queued_at: str, since: float) -> Entry:
-        """Keep an event with a row for each (channel, part, picture) that is wanted."""
+    def add(self, event: Event, wanted: Iterable[tuple[str, Part]], queued_at: str, since: float) -> Entry:
+        """Keep an event with a row for each (channel, part) that is wanted."""
         with self._lock:
             rows = []
-            for channel, part, picture in wanted:
+            for channel, part in wanted:
                 self._numbers += 1
-                rows.append(Row(-self._numbers, channel, part, picture))
+                rows.append(Row(-self._numbers, channel, part))
             self._came += 1
             entry = self._entries[self._came] = Entry(event, tuple(rows), queued_at, since)
             if len(self._entries) > self.most:
@@ -308,7 +316,14 @@ class Memory:
         """Return the rows to deliver from here, in order; ``hidden``: also those that are just being written."""
         with self._lock:
             return [
-                OutboxRow(row.number, entry.event, row.part, row.picture, max(now - entry.since, 0.0), row.mark.tries)
+                OutboxRow(
+                    row.number,
+                    entry.event,
+                    row.part,
+                    picture_of(entry.event, row.part),
+                    max(now - entry.since, 0.0),
+                    row.mark.tries,
+                )
                 for entry in self._entries.values()
                 if entry.shown or hidden
                 for row in entry.rows
@@ -414,14 +429,13 @@ class Store:
         for entry, rows in what.entries.values():
             event = self._put_event(entry.event)
             for row in rows:
-                picture = None if row.picture is None else readable(str(row.picture))
-                mark = row.mark
+                picture, mark = picture_of(entry.event, row.part), row.mark
                 found = self._db.execute(
                     "INSERT INTO outbox(event, channel, part, picture, queued_at, attempts, state, error, settled_at)"
                     " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(event, channel, part) DO UPDATE SET"
                     " picture = excluded.picture RETURNING id",
-                    (event, row.channel, row.part, picture, entry.queued_at, mark.tries, mark.state, mark.error,
-                     mark.settled_at),
+                    (event, row.channel, row.part, picture and readable(str(picture)), entry.queued_at, mark.tries,
+                     mark.state, mark.error, mark.settled_at),
                 ).fetchone()  # fmt: skip
                 lie[row.number] = int(found[0])
                 if mark != Mark():  # it lay there already: a COMMIT that said it failed, and had not
@@ -431,23 +445,15 @@ class Store:
         return lie
 
     def _put_event(self, event: Event) -> int:
-        """Write an event and return its row; of one that is there already only the picture is new."""
+        """Write an event and return its row; it is there already after a COMMIT that said it failed, and had not."""
         event = replace(event, durable=True)
         row = self._db.execute(
             "INSERT INTO events(event_id, kind, type, camera, boot_id, seq, captured_at, evidence, json)"
-            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(boot_id, seq) DO NOTHING RETURNING id",
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT(boot_id, seq) DO UPDATE SET json = excluded.json RETURNING id",
             (event.id, event.kind, event.type, readable(event.camera), event.boot_id, event.seq, event.captured_at,
              event.evidence and readable(event.evidence), event.to_json()),
         ).fetchone()  # fmt: skip
-        if row is None:
-            there = "SELECT id, json FROM events WHERE boot_id = ? AND seq = ?"
-            row = self._db.execute(there, (event.boot_id, event.seq)).fetchone()
-            with suppress(ValueError):  # what is there cannot be read: this is better
-                event = replace(Event.from_json(row[1]), evidence=event.evidence)
-            self._db.execute(
-                "UPDATE events SET evidence = ?, json = ? WHERE id = ?",
-                (event.evidence and readable(event.evidence), event.to_json(), row[0]),
-            )
         return int(row[0])
 
     def _mark(self, row: int, mark: Mark) -> None:
@@ -704,10 +710,11 @@ def _copy_unsent(source: sqlite3.Connection, to: sqlite3.Connection, routes: Seq
             newest.extend(source.execute("SELECT id FROM events ORDER BY id DESC LIMIT ?", (SENT_AGAIN,)))
         for (number,) in reversed(newest):
             event = _copy_event(source, to, number)
-            for channel, part, _ in rows_for(routes, event) if event else ():
+            for channel, part in rows_for(routes, event) if event else ():
+                picture = picture_of(event, part) if event else None
                 to.execute(
-                    "INSERT OR IGNORE INTO outbox(event, channel, part, queued_at) VALUES(?, ?, ?, ?)",
-                    (number, channel, part, now),
+                    "INSERT OR IGNORE INTO outbox(event, channel, part, picture, queued_at) VALUES(?, ?, ?, ?, ?)",
+                    (number, channel, part, picture and readable(str(picture)), now),
                 )
     with suppress(sqlite3.Error):  # a person's word is kept with the event it is of
         first = "(SELECT min(id) FROM events WHERE events.event_id = reviews.event_id)"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from edge.errors import BearAlarmError, OptionError
 from edge.record.database import APPLICATION_ID, LOCK, REVIEWS, VERSION, watching_run
+from edge.record.outbox import WITHDRAWN
 from edge.record.review import Review
 from edge.schema import Event
 
@@ -272,7 +273,6 @@ log = logging.getLogger(__name__)
 
 ALIVE = timedelta(minutes=30)  # a run that said nothing for longer no longer runs
 AT_ONCE = 500  # rows asked for in one query
-WITHDRAWN = "a test that was over"  # how the error of a row begins that `alert test` takes back
 State = Literal["over", "going on", "cut off"]
 
 
@@ -301,8 +301,8 @@ class Delivery:
 
     @property
     def withdrawn(self) -> bool:
-        """Return True when it was taken back here; it was not refused."""
-        return self.state == "parked" and (self.error or "").startswith(WITHDRAWN)
+        """Return True for a picture that was not on the disk; nobody refused it."""
+        return self.state == "parked" and self.error == WITHDRAWN
 
 
 @dataclass(frozen=True, slots=True)

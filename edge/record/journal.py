@@ -26,7 +26,6 @@ from edge.record.database import (
     ENDS,
     NAME,
     DiskError,
-    Entry,
     Found,
     Mark,
     Memory,
@@ -96,15 +95,17 @@ class Journal:
         self._disk.start()
 
     def __call__(self, event: Event) -> Event:
-        """Write the event, with a row for each channel that wants it; return it as it now stands.
+        """Write the event, with a row for each channel that wants it or its picture; return it as it is kept.
 
         ``durable`` is True when COMMIT returned; else the event is kept in memory and delivered from there.
         """
-        return replace(event, durable=self._keep(event, None).durable)
-
-    def attach(self, event: Event, picture: Path) -> None:
-        """Write that the picture of an event lies at this path, and queue it for the channels that take pictures."""
-        self._keep(replace(event, evidence=str(picture)), picture)
+        event.to_json()  # one that cannot be written fails here, and does not take those after it along
+        entry = self._memory.add(
+            event, rows_for(self.routes, event), utc_text(self._clock.wall()), self._clock.monotonic()
+        )
+        self._disk.write()
+        self._notify()
+        return replace(event, durable=entry.durable)
 
     def reroute(self, routes: Sequence[Route]) -> None:
         """Queue further events for these; what waits for others stays."""
@@ -183,15 +184,6 @@ class Journal:
         """Write what became of rows; tell the listeners where events came to the disk, with other numbers."""
         if self._disk.write():
             self._notify()
-
-    def _keep(self, event: Event, picture: Path | None) -> Entry:
-        """Keep an event, or the picture of one, on the disk or else in memory."""
-        event.to_json()  # one that cannot be written fails here, and does not take those after it along
-        rows = rows_for(self.routes, event, picture)
-        entry = self._memory.add(event, rows, utc_text(self._clock.wall()), self._clock.monotonic())
-        self._disk.write()
-        self._notify()
-        return entry
 
     def _read(self, found: Found, marks: dict[int, Mark]) -> OutboxRow | None:
         """Return a row of the disk as a channel sees it; park one without an event, or it would hold up the others."""

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from edge.schema import Event
 
 Part = Literal["word", "picture"]  # the word goes first and never waits for the picture
+WITHDRAWN = "the picture is not on the disk"  # why a row is not sent any more that nobody refused
 
 
 class RefusedError(RuntimeError):

@@ -14,10 +14,10 @@ from tests.helpers.webhook_server import PostBox
 
 
 def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path, monkeypatch):
-    picture = tmp_path / "seen.jpg"
+    picture = tmp_path / "alarm.jpg"
     picture.write_bytes(b"jpeg")
     run = EventFactory()
-    bear = run.event("bear", "new", "id1", "yard", label="bear")
+    bear = run.event("bear", "new", "id1", "yard", label="bear", evidence=str(picture))
     with PostBox() as box:
         settings = AlertSettings(bell=False, webhook=f"http://127.0.0.1:{box.port}/bears")
         alerting = Alerting(settings, run, state=tmp_path / "state")
@@ -25,7 +25,6 @@ def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path, monkeypa
         go, put = threading.Event(), Store.put
         monkeypatch.setattr(Store, "put", lambda self, what: (go.wait(20), put(self, what))[1])
         alerting.tell(bear)
-        alerting.attach(bear, picture)
         early = alerting.journal.waiting(alerting.deliverers[0].key)
         go.set()
         soon(lambda: len(box.posted) == 2)

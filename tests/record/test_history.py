@@ -199,7 +199,7 @@ def test_an_event_of_another_kind_of_program_is_left_out_and_said(state, caplog)
 def test_what_the_alarm_wrote_is_what_is_read_while_it_runs_and_afterwards(tmp_path):
     run = EventFactory()
     journal = Journal(tmp_path, run=run)
-    writer = MediaWriter(tmp_path / "evidence", clips=False, written=journal.attach)
+    writer = MediaWriter(tmp_path / "evidence", clips=False)
     told: list[Event] = []
     publisher = EventPublisher([journal, told.append], evidence=writer.camera(), run=run)
     Watcher(Colours(), RULE, publisher)(walk(9, (3.0, 7.0, BEAR_COLOUR, 100, 60)))
