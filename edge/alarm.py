@@ -1,7 +1,7 @@
 """The whole alarm, put together from settings.
 
 ``Alarm`` is what ``bear-alarm watch`` runs: a ``CameraThread`` for each camera, with the watcher that ``make_watcher``
-makes; the alerts (``edge.alert.dispatch``); the pictures (``edge.record.recorder``); the model; ``SelfMonitor``, which
+makes; the alerts (``edge.alert.alerting``); the pictures (``edge.record.recorder``); the model; ``SelfMonitor``, which
 asks the machine and the model how they are; and ``ReviewPoller``, which hands people's reviews to the cameras.
 """
 
@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.background import Sink, Worker
 from edge.camera import Source
 from edge.decide.alarms import UNSEEING

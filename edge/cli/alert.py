@@ -19,7 +19,7 @@ from edge.cli.watch import stop_on_signal
 from edge.settings import AlertSettings
 
 if TYPE_CHECKING:
-    from edge.alert.dispatch import Alerting
+    from edge.alert.alerting import Alerting
     from edge.schema import Event
 
 
@@ -53,7 +53,7 @@ def try_everyone(
     It goes by the config, as `watch` does, and takes the same options. What makes a noise makes it, for three seconds.
     Exit code 0: all of them were told; 1: at least one was not.
     """
-    from edge.alert.dispatch import Alerting
+    from edge.alert.alerting import Alerting
     from edge.files import made_state_folder
     from edge.record.journal import Clock
     from edge.run import EventFactory

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from edge.alarm import Alarm
-from edge.alert.dispatch import OpenEvents
 from edge.alert.mqtt_settings import settings_from_url
+from edge.alert.remote_channels import OpenEvents
 from edge.detect.zones import parse_masks
 from edge.schema import Event
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings

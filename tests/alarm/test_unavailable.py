@@ -11,10 +11,12 @@ from typing import Any
 import certifi
 import pytest
 
-from edge.alert import dispatch, notify, sound
-from edge.alert.dispatch import AGAIN_S, START_S, Alerting, local_plans
+from edge.alert import local_sinks, notify, sound
+from edge.alert.alerting import START_S, Alerting
+from edge.alert.local_sinks import local_plans
 from edge.alert.mqtt_settings import settings_from_url
 from edge.alert.sound import SOUNDS, Player
+from edge.alert.unavailable import AGAIN_S
 from edge.errors import OptionError, UnavailableError
 from edge.run import EventFactory
 from edge.settings import AlertSettings
@@ -99,7 +101,7 @@ def test_a_pin_is_tried_again_and_said_by_name(tmp_path, monkeypatch, pins):
         raise UnavailableError("pin 17 cannot be used (busy)")
 
     with monkeypatch.context() as patched:
-        patched.setattr("edge.alert.dispatch._pin", busy)
+        patched.setattr("edge.alert.local_sinks._pin", busy)
         world = World(tmp_path, relays=("17:1",))
         world.look()
     world.look(AGAIN_S + 1.0)
@@ -122,7 +124,7 @@ def test_a_lamp_that_cannot_be_had_leaves_the_noises_and_comes_later(tmp_path, n
             raise UnavailableError("no pins here")
         return Lamp()
 
-    monkeypatch.setattr("edge.alert.dispatch._pin", pin)
+    monkeypatch.setattr("edge.alert.local_sinks._pin", pin)
     world = World(tmp_path, deterrent="on", deterrent_lamps=("22",))
     world.look()
     assert world.names()[0] == "deterrent"
@@ -294,13 +296,13 @@ def test_a_lamp_is_opened_once_and_never_left_on_after_the_end(tmp_path, no_play
     def made():
         (plan,) = local_plans(AlertSettings(bell=False, deterrent="on", deterrent_lamps=("22",)))
         with monkeypatch.context() as patched:
-            patched.setattr(dispatch, "_pin", busy)
+            patched.setattr(local_sinks, "_pin", busy)
             return plan.make()
 
     def busy(words, option):
         raise UnavailableError("busy")
 
-    monkeypatch.setattr(dispatch, "_pin", slow)
+    monkeypatch.setattr(local_sinks, "_pin", slow)
     for ended in (False, True):
         opened.clear()
         may.clear()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge.alarm import CameraThread, ReviewPoller, Shared, connect, make_watcher, open_kept
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.alert.events import EventPublisher
 from edge.camera.folder import FolderSource
 from edge.camera.reconnect import ReconnectingSource

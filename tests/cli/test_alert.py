@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.alert.mqtt_settings import settings_from_url
 from edge.errors import OptionError
 from edge.files import JOURNAL

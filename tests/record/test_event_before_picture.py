@@ -3,7 +3,7 @@
 import json
 import threading
 
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.files import JOURNAL
 from edge.record.database import Store
 from edge.record.history import JournalReader

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.errors import OptionError
 from edge.record import database
 from edge.record.database import LOCK, RunLock, keep_alone, watching_run

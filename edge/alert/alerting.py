@@ -1,0 +1,225 @@
+"""Alert everyone: noises first, then the journal, and from there what goes over a network.
+
+``Alerting`` has three parts. ``LocalSinks`` works on this device, at once, and is never tried again. ``JournalSink``
+writes each event down. ``RemoteChannels`` sends what the journal's outbox holds, over restarts, until it has arrived.
+
+To add a way to alert: write it in ``edge/alert/``, as a callable that takes an ``Event`` (local: add it to
+``local_plans``) or as a ``Channel`` of ``edge.record.outbox`` (over a network: add it to ``channel_plans``). Give it a
+setting in ``edge/settings.py`` (``AlertSettings``), an option in ``edge/cli/options.py``, a section in
+``edge/config/schema.py`` and ``load.py``, and a check in ``edge/cli/doctor/alerts.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.alert.journal_sink import JournalSink
+from edge.alert.local_sinks import LocalSinks
+from edge.alert.remote_channels import OpenEvents, RemoteChannels
+from edge.background import Sink, Worker, in_background
+from edge.status import Health
+
+if TYPE_CHECKING:
+    from edge.alert.delivery import Deliverer
+    from edge.alert.local_sinks import Answered
+    from edge.record.journal import Clock, Journal
+    from edge.record.recorder import MediaWriter
+    from edge.run import EventFactory
+    from edge.schema import Event
+    from edge.settings import AlertSettings
+    from edge.status import Ask
+
+LOOK_S = 5.0  # how often to ask everyone how they are
+START_S = 15.0  # a channel that fails so soon after the start is reported at once
+AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
+
+
+class Alerting:
+    """All alerts: the ``sinks`` of the publishers, the ``journal``, and the deliverers that it feeds.
+
+    ``sinks`` stays the same list while those in it change, as what was missing is made. ``state`` None: no journal,
+    which only goes without a network. Set later: ``watching``, whether a camera's frames are being looked at;
+    ``stats``, what MQTT says of the whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and
+    channel what became of an event. A ``guest`` is beside an alarm that watches, and leaves MQTT's states alone.
+    ``terminal`` comes last. What cannot work here and now is ``missing``, a problem, and tried again. ``before``: the
+    alerts of the alarm that a reload has ended in this process; its open journal and its problems go on. Raises
+    OptionError for what can never work.
+    """
+
+    def __init__(
+        self,
+        settings: AlertSettings,
+        run: EventFactory,
+        *,
+        state: Path | None = None,
+        clock: Clock | None = None,
+        cameras: Sequence[str] = (),
+        model: str | None = None,
+        terminal: Sink | None = None,
+        answered: Answered = lambda *_: None,
+        guest: bool = False,
+        before: Alerting | None = None,
+    ) -> None:
+        self.run = run
+        self.watching: Callable[[str], bool] = lambda camera: False
+        self.stats: Callable[[], Mapping[str, object]] = dict
+        self.more: Callable[[], Mapping[str, Ask]] = dict
+        self.evidence: MediaWriter | None = None
+        self.sinks: list[Sink] = []
+        self._began = time.monotonic()
+        self._looked = 0.0
+        self._cameras = tuple(cameras)
+        self._exchanging = False  # those who show a state, of which the new know nothing yet
+        self._at_once = LocalSinks(answered)
+        self._keeping = JournalSink(answered, run=run, state=state, clock=clock, guest=guest)
+        self._away = RemoteChannels(
+            answered,
+            remember=self._keeping.remember,
+            watching=self._is_watching,
+            stats=self._asked,
+            guest=guest,
+        )
+        self._going_on = OpenEvents()
+        self._terminal: Worker[Event] | None = None
+        self._health: Health = before._health if before else Health(run, {}, at_once=AT_ONCE)
+        try:
+            self._away.plan(settings, cameras, model)
+            self._keeping.lock(before._keeping if before else None)  # before anything is heard of this alarm
+            self._keeping.write_lines(settings.events)
+            self._at_once.make(settings)
+            self._away.make()
+            self._going_on.show_to(self._away.states, cameras)
+            if terminal:
+                self._terminal = in_background(terminal, "the terminal")
+            self._point()
+        except BaseException:
+            self.close(0.0, keep=self.shared)
+            raise
+
+    @property
+    def journal(self) -> Journal | None:
+        """Return the journal, where there is one."""
+        return self._keeping.journal
+
+    @property
+    def shared(self) -> bool:
+        """Return True if the journal is that of the alarm before."""
+        return self._keeping.shared
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Return who cannot be told here and now, and why."""
+        return self._at_once.missing.why | self._away.missing.why
+
+    @property
+    def deliverers(self) -> list[Deliverer]:
+        """Return one for each place over a network."""
+        return self._away.deliverers
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """Every sink without a network, and MQTT's live state, the fastest first."""
+        last = [self._terminal] if self._terminal else []
+        return [*self._at_once.workers, *self._away.workers, *self._keeping.answering, *last]
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Return the problems that were published and last, by part."""
+        return self._health.problems
+
+    def expected(self, event: Event) -> dict[str, bool]:
+        """Return who answers to this event, in the order of the calls, and whether one that fails is tried again."""
+        found = dict.fromkeys(self.missing, False) | {each.name: False for each in self.workers if each.wants(event)}
+        found |= {each.key: True for each in self.deliverers}
+        return found | {f"{each.key}, picture": True for each in self.deliverers if each.channel.pictures}
+
+    @property
+    def ailing(self) -> dict[str, str]:
+        """Return the local sinks that do not work, with the reason."""
+        return {name: why for name, ask in self._at_once.parts.items() if (why := ask())} | self._away.missing.why
+
+    def hopeless(self) -> set[str]:
+        """Channels that refused something for good: it is not tried again."""
+        return {each.key for each in self.deliverers if each.stats.parked}
+
+    def tell(self, event: Event) -> None:
+        """Publish an event that comes from no camera."""
+        for sink in tuple(self.sinks):
+            sink(event)
+
+    def tick(self, now: float | None = None) -> None:
+        """Call it often: every some seconds everyone is asked how they are, and every ten minutes the journal beats."""
+        now = time.monotonic() if now is None else now
+        if now - self._looked >= LOOK_S:
+            self._looked = now
+            self._try_again(now)
+            self._health.parts = self._parts()
+            self._health.at_once = frozenset(AT_ONCE) | self._at_once.sure | self._away.missing.why.keys()
+            if now - self._began < START_S:  # a broker that restarts later has its minute
+                self._health.at_once |= {each.key for each in self.deliverers if each.channel.problem}
+            for event in self._health(now):
+                self.tell(event)
+        self._keeping.tick(now)
+
+    def losses(self) -> list[str]:
+        """Return one line for each that failed, hung, or left something undone."""
+        lines = [each.status() for each in self.workers if each.failures or each.dropped or each.hung]
+        stats = ((each, each.stats) for each in self.deliverers)
+        return lines + [each.status() for each, found in stats if found.parked or found.waiting or found.hung]
+
+    def silence(self) -> None:
+        """Noises and relays off, for good, within half a second."""
+        self._at_once.silence()
+
+    def close(self, within_s: float, *, keep: bool = False) -> None:
+        """Finish what waits, for at most so many seconds; what is not delivered then is kept for the next time.
+
+        ``keep``: leave the journal open, for the next alarm in this process.
+        """
+        until = time.monotonic() + within_s
+        for worker in [*self._at_once.workers, *self._away.workers]:
+            worker.close(until - time.monotonic())
+        self._keeping.finish(until - time.monotonic())
+        if self._terminal:
+            self._terminal.close(until - time.monotonic())
+        self._away.close(until - time.monotonic())
+        if not keep:
+            self._keeping.close()
+
+    def drop(self) -> None:
+        """Close the journal that ``close`` has kept open."""
+        self._keeping.close()
+
+    def _try_again(self, now: float) -> None:
+        """Retry missing sinks and channels, once a minute."""
+        self._exchanging = not self._away.states  # no older state is shown that this could disturb
+        try:
+            others = self._away.try_again(now)
+            if others:
+                self._going_on.show_to(self._away.states, self._cameras)
+        finally:
+            self._exchanging = False
+        if self._at_once.try_again(now) or others:
+            self._point()
+
+    def _is_watching(self, camera: str) -> bool:
+        return not self._exchanging and self.watching(camera)  # who is to be asked is known only later
+
+    def _asked(self) -> Mapping[str, object]:
+        return self.stats()
+
+    def _point(self) -> None:
+        # Without a journal there is no network, and so nobody who shows a state.
+        states: list[Sink] = [self._going_on] if self.journal or self._away.workers else []
+        last = [self._terminal] if self._terminal else []
+        self.sinks[:] = [*self._at_once.workers, *states, *self._keeping.workers, *last]
+
+    def _parts(self) -> dict[str, Ask]:
+        """Whom health asks now, by name."""
+        parts: dict[str, Ask] = {} if self._terminal is None else {self._terminal.name: self._terminal.problem}
+        parts |= self._at_once.parts | self._away.parts | self._keeping.parts
+        parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
+        return parts | dict(self.more())
