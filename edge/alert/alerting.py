@@ -24,7 +24,6 @@ from edge.status import Health
 
 if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
-    from edge.alert.local_sinks import Answered
     from edge.record.journal import Clock, Journal
     from edge.record.recorder import MediaWriter
     from edge.run import EventFactory
@@ -42,11 +41,9 @@ class Alerting:
 
     ``sinks`` stays the same list while those in it change, as what was missing is made. ``state`` None: no journal,
     which only goes without a network. Set later: ``watching``, whether a camera's frames are being looked at;
-    ``stats``, what MQTT says of the whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and
-    channel what became of an event. A ``guest`` is beside an alarm that watches, and leaves MQTT's states alone.
-    ``terminal`` comes last. What cannot work here and now is ``missing``, a problem, and tried again. ``before``: the
-    alerts of the alarm that a reload has ended in this process; its open journal and its problems go on. Raises
-    OptionError for what can never work.
+    ``stats``, what MQTT says of the whole alarm; ``more``, whom else health asks. ``terminal`` comes last. What cannot
+    work here and now is ``missing``, a problem, and tried again. ``before``: the alerts of the alarm that a reload has
+    ended in this process; its open journal and its problems go on. Raises OptionError for what can never work.
     """
 
     def __init__(
@@ -59,8 +56,6 @@ class Alerting:
         cameras: Sequence[str] = (),
         model: str | None = None,
         terminal: Sink | None = None,
-        answered: Answered = lambda *_: None,
-        guest: bool = False,
         before: Alerting | None = None,
     ) -> None:
         self.run = run
@@ -73,15 +68,9 @@ class Alerting:
         self._looked = 0.0
         self._cameras = tuple(cameras)
         self._exchanging = False  # those who show a state, of which the new know nothing yet
-        self._at_once = LocalSinks(answered)
-        self._keeping = JournalSink(answered, run=run, state=state, clock=clock, guest=guest)
-        self._away = RemoteChannels(
-            answered,
-            remember=self._keeping.remember,
-            watching=self._is_watching,
-            stats=self._asked,
-            guest=guest,
-        )
+        self._at_once = LocalSinks()
+        self._keeping = JournalSink(run=run, state=state, clock=clock)
+        self._away = RemoteChannels(remember=self._keeping.remember, watching=self._is_watching, stats=self._asked)
         self._going_on = OpenEvents()
         self._terminal: Worker[Event] | None = None
         self._health: Health = before._health if before else Health(run, {}, at_once=AT_ONCE)
@@ -129,21 +118,6 @@ class Alerting:
     def problems(self) -> dict[str, str]:
         """Return the problems that were published and last, by part."""
         return self._health.problems
-
-    def expected(self, event: Event) -> dict[str, bool]:
-        """Return who answers to this event, in the order of the calls, and whether one that fails is tried again."""
-        found = dict.fromkeys(self.missing, False) | {each.name: False for each in self.workers if each.wants(event)}
-        found |= {each.key: True for each in self.deliverers}
-        return found | {f"{each.key}, picture": True for each in self.deliverers if each.channel.pictures}
-
-    @property
-    def ailing(self) -> dict[str, str]:
-        """Return the local sinks that do not work, with the reason."""
-        return {name: why for name, ask in self._at_once.parts.items() if (why := ask())} | self._away.missing.why
-
-    def hopeless(self) -> set[str]:
-        """Channels that refused something for good: it is not tried again."""
-        return {each.key for each in self.deliverers if each.stats.parked}
 
     def tell(self, event: Event) -> None:
         """Publish an event that comes from no camera."""

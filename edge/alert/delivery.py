@@ -423,8 +423,6 @@ class _Send:
 
 LOOK_S = 5.0  # what a journal could not read or write is tried again so soon
 
-Answered = Callable[[Message, str | None, float], None]  # the message, what went wrong (None: delivered), milliseconds
-
 
 @dataclass(frozen=True, slots=True)
 class Stats:
@@ -443,15 +441,10 @@ class Stats:
     last_ms: float | None  # how long the last delivery took
 
 
-def _nobody(message: Message, error: str | None, took_ms: float) -> None:
-    """Ignore the answer."""
-
-
 class Deliverer:
     """Feeds one channel from the queue until it is closed; everything happens in threads of its own.
 
-    ``answered`` hears of each try, in the deliverer's thread. ``deadlines_s``: how long a word
-    and a picture may take. The channel is closed with the deliverer.
+    ``deadlines_s``: how long a word and a picture may take. The channel is closed with the deliverer.
     """
 
     def __init__(
@@ -461,13 +454,11 @@ class Deliverer:
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
-        answered: Answered = _nobody,
         deadlines_s: dict[Part, float] | None = None,
     ) -> None:
         self.channel = channel
         self.key = channel.key
         self._clock = clock
-        self._answered = answered
         self._wake = threading.Event()
         self._scheduler = DeliveryScheduler(channel, queue, chance)
         self._sends = Sends(channel, clock, self._wake.set, deadlines_s)
@@ -592,20 +583,13 @@ class Deliverer:
                 self._scheduler.refused(batch, why)
             else:
                 if why != self._error:
-                    # A test is taken back where it does not arrive in time: nothing else may be promised.
-                    test = all(event.kind == "test" for event in batch.message.events)
-                    kept = "trying again" if test else "it is kept, and tried again"
-                    log.warning("%s: not delivered (%s); %s", self.key, why, kept)
+                    log.warning("%s: not delivered (%s); it is kept, and tried again", self.key, why)
                 self._failing = True
                 after_s = error.after_s if isinstance(error, NotYetError) else 0.0
                 self._scheduler.failed(batch, why, now, after_s)
             self._error = why
             if isinstance(error, HungError) and self._sends.hanging >= MAX_HUNG:
                 log.error("%s: %d sends hang; it is tried seldom from now on", self.key, self._sends.hanging)
-        try:
-            self._answered(batch.message, why, answer.took_s * 1000.0)
-        except Exception as error:
-            log.warning("%s: who waits for its answers failed (%s)", self.key, scrub(error_words(error)))
 
     def _close_channel(self) -> None:
         try:

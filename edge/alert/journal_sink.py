@@ -31,18 +31,14 @@ LINES_S = 30.0  # what a file of lines may take
 class JournalSink:
     """The journal in ``state`` (None: there is none) and the lines of ``--events``.
 
-    Only one alarm at a time keeps a journal there; a ``guest`` writes into it beside that alarm.
+    Only one alarm at a time keeps a journal there.
     """
 
-    def __init__(
-        self, answered: Answered, *, run: EventFactory, state: Path | None, clock: Clock | None, guest: bool = False
-    ) -> None:
+    def __init__(self, *, run: EventFactory, state: Path | None, clock: Clock | None) -> None:
         self.journal: Journal | None = None
-        self._answered = answered
         self._run = run
         self._state = state
         self._clock = clock
-        self._guest = guest
         self._lock: RunLock | None = None
         self._opened: Journal | None = None  # by the alarm before
         self._began = self._beaten = time.monotonic()
@@ -85,7 +81,7 @@ class JournalSink:
         """
         if before and before._state == self._state:
             self._lock, self._opened = before._lock, before.journal
-        elif self._state is not None and not self._guest:
+        elif self._state is not None:
             from edge.record.database import keep_alone
 
             self._lock = keep_alone(self._state, self._run.id)
@@ -97,37 +93,16 @@ class JournalSink:
         if self.journal is None:
             from edge.record.journal import Journal
 
-            journal = self.journal = self._opened or Journal(
-                self._state, routes, run=self._run, clock=self._clock, guest=self._guest
-            )
+            journal = self.journal = self._opened or Journal(self._state, routes, run=self._run, clock=self._clock)
             self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
-            self._keeper = Worker(
-                self._keep,
-                "the journal",
-                depth=1000,
-                deadline_s=JOURNAL_DEADLINE_S,
-                answered=partial(self._answered, "the journal"),
-            )
+            self._keeper = Worker(self._keep, "the journal", depth=1000, deadline_s=JOURNAL_DEADLINE_S)
         self.journal.reroute(routes)
         return self.journal
 
     def write_lines(self, events: str | None) -> None:
         """Write lines there too (- : standard output). Raises OptionError for where nothing can be written."""
-        if not events:
-            return
-        from edge.alert.jsonl import JsonLines
-
-        lines, name = JsonLines(events), f"--events {events}"
-        worker = in_background(
-            lines,
-            name,
-            depth=1000,
-            # A reader that pauses must not cost lines; the journal goes before, and does not wait for it.
-            deadline_s=None if events == "-" else LINES_S,
-            at_end=lines.close,
-            answered=partial(self._answered, name),
-        )
-        self._lines = Lines(worker, lambda: lines.problem)
+        if events:
+            self._lines = lines_of(events)
 
     def tick(self, now: float) -> None:
         """Have the journal beat every ten minutes, and check all of it once, a minute after the start."""
@@ -172,3 +147,20 @@ class Lines:
 
     worker: Worker[Event] | None = None
     problem: Ask = _well  # what is known to be wrong before it is needed
+
+
+def lines_of(events: str, answered: Answered = lambda *_: None) -> Lines:
+    """Return the lines of ``--events`` (- : standard output). Raises OptionError for where nothing can be written."""
+    from edge.alert.jsonl import JsonLines
+
+    lines, name = JsonLines(events), f"--events {events}"
+    worker = in_background(
+        lines,
+        name,
+        depth=1000,
+        # A reader that pauses must not cost lines; the journal goes before, and does not wait for it.
+        deadline_s=None if events == "-" else LINES_S,
+        at_end=lines.close,
+        answered=partial(answered, name),
+    )
+    return Lines(worker, lambda: lines.problem)

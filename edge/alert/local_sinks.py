@@ -34,9 +34,12 @@ Answered = Callable[[str, "Event", str | None, float], None]  # who, the event, 
 
 
 class LocalSinks:
-    """Sounds, relays, the deterrent, the bell and commands; one that cannot work is ``missing``, and tried again."""
+    """Sounds, relays, the deterrent, the bell and commands; one that cannot work is ``missing``, and tried again.
 
-    def __init__(self, answered: Answered) -> None:
+    ``answered`` hears from each sink what became of an event.
+    """
+
+    def __init__(self, answered: Answered = lambda *_: None) -> None:
         self.missing = Unavailable()
         self._answered = answered
         self._plans: dict[Hashable, SinkSpec] = {}  # all sinks of the settings, in the order of notification
@@ -54,6 +57,11 @@ class LocalSinks:
         for each in self._running.values():
             parts[each.worker.name] = partial(either, each.worker.problem, each.local.problem)
         return parts
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Return the sinks that do not work now, with the reason."""
+        return {name: why for name, ask in self.parts.items() if (why := ask())}
 
     @property
     def sure(self) -> set[str]:

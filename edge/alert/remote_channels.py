@@ -20,9 +20,8 @@ from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
-    from edge.alert.local_sinks import Answered
     from edge.record.journal import Journal
-    from edge.record.outbox import Channel, Message, Route
+    from edge.record.outbox import Channel, Route
     from edge.schema import Event
     from edge.settings import AlertSettings
     from edge.status import Ask
@@ -37,18 +36,14 @@ class RemoteChannels:
 
     def __init__(
         self,
-        answered: Answered,
         *,
         remember: Callable[[Sequence[Route]], Journal | None],
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
-        guest: bool,
     ) -> None:
-        self._answered = answered
         self._remember = remember
         self._watching = watching
         self._stats = stats
-        self._guest = guest
         self._reached: dict[Hashable, _Reached] = {}
         self.missing = Unavailable()
         self._plans: Sequence[ChannelSpec] = ()  # all that are wanted
@@ -77,9 +72,7 @@ class RemoteChannels:
 
     def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
         """Plan the channels of these settings. Raises OptionError, without secrets, for a value that can never work."""
-        self._plans = channel_plans(
-            settings, cameras, model=model, watching=self._watching, stats=self._stats, guest=self._guest
-        )
+        self._plans = channel_plans(settings, cameras, model=model, watching=self._watching, stats=self._stats)
         for channel in made([plan for plan in self._plans if not plan.connects], Unavailable()).values():
             channel.close()
 
@@ -124,22 +117,14 @@ class RemoteChannels:
                 each.channel.close()
 
     def _worker(self, channel: Channel) -> Worker[Event] | None:
-        if self._guest or not callable(channel):
-            return None
-        return in_background(channel, "mqtt state", deadline_s=30.0, answered=partial(self._answered, "mqtt state"))
+        return in_background(channel, "mqtt state", deadline_s=30.0) if callable(channel) else None
 
     def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
         if journal is None:
             return None
         from edge.alert.delivery import Deliverer
 
-        return Deliverer(channel, journal, answered=partial(self._heard, channel.key))
-
-    def _heard(self, key: str, message: Message, problem: str | None, took_ms: float) -> None:
-        """Pass on what a channel answered to a message."""
-        who = key if message.part == "word" else f"{key}, picture"
-        for event in message.events:
-            self._answered(who, event, problem, took_ms)
+        return Deliverer(channel, journal)
 
 
 class OpenEvents:
@@ -195,16 +180,17 @@ class ChannelSpec:
 
 def channel_plans(
     settings: AlertSettings,
-    cameras: Sequence[str],
+    cameras: Sequence[str] = (),
     *,
-    model: str | None,
-    watching: Callable[[str], bool],
-    stats: Callable[[], Mapping[str, object]],
-    guest: bool,
+    model: str | None = None,
+    watching: Callable[[str], bool] = lambda camera: False,
+    stats: Callable[[], Mapping[str, object]] = dict,
+    guest: bool = False,
 ) -> list[ChannelSpec]:
     """Return one for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
 
-    So does this for an MQTT broker, which is connected to as soon as it is made.
+    So does this for an MQTT broker, which is connected to as soon as it is made. ``guest``: beside an alarm that
+    watches, and without a state of its own.
     """
     plans: list[ChannelSpec] = []
     if settings.mqtt:

@@ -50,7 +50,6 @@ class Kind(StrEnum):
     bear = "bear"
     camera = "camera"
     health = "health"
-    test = "test"
 
 
 def chosen(state: Path | None, ids: list[str]) -> list[PastEvent]:
@@ -194,7 +193,7 @@ def events(
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """List what happened, one line each, the newest last: bears, cameras that failed, tests.
+    """List what happened, one line each, the newest last: bears, cameras that failed, the alarm's own problems.
 
     It works while the alarm runs. Times are local; ~ and ? mark those of a clock that was not set.
     """
@@ -351,9 +350,8 @@ class Kept:
 
 
 def evidence(incident: PastEvent, state: Path) -> list[Kept]:
-    """Return the folders in which its evidence lies or lay, in order; none where none was to be kept, as of a test."""
-    happened = [told.event for told in incident.told if told.event.kind != "test"]
-    named = dict.fromkeys(event.evidence for event in happened if event.evidence)
+    """Return the folders in which its evidence lies or lay, in order; none where none was to be kept."""
+    named = dict.fromkeys(told.event.evidence for told in incident.told if told.event.evidence)
     kept: dict[Path, Kept] = {}
     for path in named:
         folder = state / Path(path).parent
@@ -661,10 +659,8 @@ def _head(incident: PastEvent, *, named: bool) -> list[str]:
 
 
 def what(incident: PastEvent) -> str:
-    """Return what it was: "brown bear 0.98", "camera gone", "health mqtt", "test"."""
+    """Return what it was: "brown bear 0.98", "camera gone", "health mqtt"."""
     label = (incident.label or "").replace("_", " ")
-    if incident.first.event.kind == "test":
-        return "test"
     if incident.first.event.kind != "bear":
         return f"{incident.first.event.kind} {label}".rstrip()
     score = incident.top_score

@@ -140,6 +140,12 @@ def prepare(db: sqlite3.Connection, *, log: bool = True) -> None:
         cursor.execute("COMMIT")
 
 
+# Until version 0.1 tests were kept here too.
+NO_TESTS = """
+    DELETE FROM outbox WHERE event IN (SELECT id FROM events WHERE kind = 'test');
+    DELETE FROM events WHERE kind = 'test';
+"""
+
 # What is not on the disk yet, or cannot be: events and their rows, and what has become of rows; nothing here waits.
 
 
@@ -463,21 +469,15 @@ class Store:
             (mark.state, mark.tries, mark.error, mark.settled_at, row),
         )
 
-    def waiting(
-        self, channel: str, *, newest_first: bool, limit: int, settled: set[int], run: str, guest: bool
-    ) -> list[Found]:
-        """Return at most ``limit`` rows that a channel has not delivered, but those ``settled``. Raises DiskError.
-
-        A test is sent only by the ``run`` that made it; a ``guest`` sends nothing else.
-        """
+    def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found]:
+        """Return at most ``limit`` rows that a channel has not delivered, but those ``settled``. Raises DiskError."""
         found: list[Found] = []
         with faults(self.path):
             rows = self._db.execute(
                 "SELECT outbox.id, part, picture, queued_at, attempts, json FROM outbox"
                 " JOIN events ON events.id = outbox.event WHERE channel = ? AND state = 'waiting'"
-                " AND (boot_id = ? OR NOT (? OR kind = 'test'))"
                 f" ORDER BY outbox.id {'DESC' if newest_first else 'ASC'}",
-                (channel, run, guest),
+                (channel,),
             )
             with closing(rows):
                 for row in rows:
@@ -486,14 +486,6 @@ class Store:
                     if row[0] not in settled:
                         found.append(Found(*row))
         return found
-
-    def withdraw_tests(self, run: str, now: str) -> None:
-        """Park the tests of other runs, within ``writing``: they were interrupted, and are no news later."""
-        self._db.execute(
-            "UPDATE outbox SET state = 'parked', error = ?, settled_at = ? WHERE state = 'waiting'"
-            " AND event IN (SELECT id FROM events WHERE kind = 'test' AND boot_id <> ?)",
-            (TEST_OVER, now, run),
-        )
 
     def reviews(self, after: int) -> list[Any]:
         """Return row, verdict, label, time and the event's first line of reviews after a row. Raises DiskError.
@@ -547,7 +539,6 @@ class Store:
 
 
 NAME = "journal.db"
-TEST_OVER = "a test that was over before it could be delivered"
 ENDS = ("-wal", "-journal", "-shm", "")  # the files of one database
 UNSENT = ("id", "event", "channel", "part", "picture", "queued_at", "attempts", "error")
 SENT_AGAIN = 100  # newest events, where it is not known any more which were sent
@@ -556,29 +547,26 @@ MAX_SET_ASIDE = 3  # a failing card must not fill itself with damaged journals
 
 
 def open_store(
-    folder: Path, routes: Sequence[Route], now: datetime, suspect: str | None = None, *, guest: bool = False
+    folder: Path, routes: Sequence[Route], now: datetime, suspect: str | None = None
 ) -> tuple[Store, str | None]:
     """Open the journal in ``folder``, made where there is none; and say in one sentence if it was damaged.
 
-    A damaged one, or what is none, is moved to ``folder/quarantine``; a ``guest`` leaves that to the alarm.
-    ``suspect``: what is known to be wrong with it. Raises DiskError: of the kind "newer" when a newer version made it,
-    which is left as it is.
+    A damaged one, or what is none, is moved to ``folder/quarantine``. ``suspect``: what is known to be wrong with it.
+    Raises DiskError: of the kind "newer" when a newer version made it, which is left as it is.
     """
     path = folder / NAME
     with faults(path):
         make_folders(folder)
         replaced = None
-        if not guest:
-            _finish(folder, now)
+        _finish(folder, now)
         if wrong := suspect or _wrong(path):
-            if guest:
-                raise DiskError(f"{path}: it is damaged ({wrong}); start the alarm, which puts it aside", "broken")
             replaced = _replace(folder, wrong, routes, now)
         db = connect(path)
         try:
             if 0 < version(db) < VERSION:
                 _back_up(db, path)
             prepare(db)
+            db.executescript(NO_TESTS)
             for end in ENDS:
                 hand_over(path.with_name(NAME + end))
             return Store(db, path), replaced

@@ -476,7 +476,7 @@ class JournalReader:
         return found
 
     def _state(self, last: Event) -> State:
-        if last.type == "end" or last.kind == "test":
+        if last.type == "end":
             return "over"
         return "going on" if last.boot_id == self._alive else "cut off"
 

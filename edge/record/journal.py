@@ -57,8 +57,7 @@ class Journal:
     Nothing here raises for a disk that is broken; ``durable`` and ``problem`` say how it stands. Calls wait for the
     disk, which works in a thread of its own: ``soon_s`` seconds where it hangs, and not at all while it goes on
     hanging; they belong in a worker. A disk that takes ``patience_s`` seconds is a problem. The newest ``keep`` events
-    are kept, and every one that still waits to be delivered. A ``guest`` writes beside the alarm that watches, and
-    delivers only its own tests.
+    are kept, and every one that still waits to be delivered.
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class Journal:
         keep: int = KEEP_EVENTS,
         soon_s: float = SOON_S,
         patience_s: float = PATIENCE_S,
-        guest: bool = False,
     ) -> None:
         self.folder = folder
         self.routes = list(routes)
@@ -90,7 +88,6 @@ class Journal:
             keep=keep,
             soon_s=soon_s,
             patience_s=patience_s,
-            guest=guest,
         )
         self._disk.start()
 
@@ -239,7 +236,6 @@ class Disk:
         keep: int,
         soon_s: float,
         patience_s: float,
-        guest: bool,
     ) -> None:
         self.folder = folder
         self.replaced: str | None = None  # that a damaged journal was put aside, until somebody has had time to see it
@@ -255,8 +251,6 @@ class Disk:
         self._gate = DeadlineExecutor()
         self._trouble: str | None = None
         self._late = False  # a call was not waited for, and that is said
-        self._guest = guest
-        self._tests_withdrawn = guest
         self._store: Store | None = None
         self._stale = False  # the store could not be written: good for reading until it is opened again
         self._suspect: str | None = None  # what is known to be wrong with the file
@@ -322,16 +316,7 @@ class Disk:
 
     def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found] | None:
         """Return at most ``limit`` rows of a channel but those ``settled``; None: the disk does not answer now."""
-        return self._read(
-            lambda store: store.waiting(
-                channel,
-                newest_first=newest_first,
-                limit=limit,
-                settled=settled,
-                run=self._run.id,
-                guest=self._guest,
-            )
-        )
+        return self._read(lambda store: store.waiting(channel, newest_first=newest_first, limit=limit, settled=settled))
 
     def reviews(self, after: int) -> list[Any] | None:
         """Return the reviews after a row (``Store.reviews``); None while the disk does not answer."""
@@ -396,9 +381,7 @@ class Disk:
             self._store.close()
             self._store = None
         self._facts_written = False
-        self._store, replaced = open_store(
-            self.folder, self.routes, self._clock.wall(), self._suspect, guest=self._guest
-        )
+        self._store, replaced = open_store(self.folder, self.routes, self._clock.wall(), self._suspect)
         self.replaced = replaced or self.replaced
         self._stale, self._suspect = False, None
         return self._store
@@ -412,9 +395,7 @@ class Disk:
                 lie = store.put(what)
                 if not self._facts_written:
                     store.run(self._run.id, **self._facts)
-                if not self._tests_withdrawn:
-                    store.withdraw_tests(self._run.id, utc_text(self._clock.wall()))
-            self._facts_written = self._tests_withdrawn = True
+            self._facts_written = True
             self._memory.written(what, lie)
             events |= bool(what.entries)
             self._well()

@@ -130,7 +130,7 @@ def test_a_lamp_that_cannot_be_had_leaves_the_noises_and_comes_later(tmp_path, n
     assert world.names()[0] == "deterrent"
     lit.append("may be lit")
     world.look(AGAIN_S + 1.0)
-    assert soon(lambda: not world.everyone.ailing)
+    assert soon(lambda: not world.everyone._at_once.problems)
     problem = world.told()[0]
     assert (problem["type"], problem["label"]) == ("new", "deterrent")
     assert "lamp 22" in problem["detail"]
