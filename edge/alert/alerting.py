@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from edge.alert.journal_sink import JournalSink
 from edge.alert.local_sinks import LocalSinks
-from edge.alert.remote_channels import OpenEvents, RemoteChannels
+from edge.alert.remote_channels import RemoteChannels
 from edge.background import Sink, Worker, in_background
 from edge.status import Health
 
@@ -66,12 +66,14 @@ class Alerting:
         self.sinks: list[Sink] = []
         self._began = time.monotonic()
         self._looked = 0.0
-        self._cameras = tuple(cameras)
-        self._exchanging = False  # those who show a state, of which the new know nothing yet
         self._at_once = LocalSinks()
         self._keeping = JournalSink(run=run, state=state, clock=clock)
-        self._away = RemoteChannels(remember=self._keeping.remember, watching=self._is_watching, stats=self._asked)
-        self._going_on = OpenEvents()
+        self._away = RemoteChannels(
+            remember=self._keeping.remember,
+            going_on=self._keeping.open_events,
+            watching=self._is_watching,
+            stats=self._asked,
+        )
         self._terminal: Worker[Event] | None = None
         self._health: Health = before._health if before else Health(run, {}, at_once=AT_ONCE)
         try:
@@ -80,7 +82,6 @@ class Alerting:
             self._keeping.write_lines(settings.events)
             self._at_once.make(settings)
             self._away.make()
-            self._going_on.show_to(self._away.states, cameras)
             if terminal:
                 self._terminal = in_background(terminal, "the terminal")
             self._point()
@@ -169,27 +170,19 @@ class Alerting:
 
     def _try_again(self, now: float) -> None:
         """Retry missing sinks and channels, once a minute."""
-        self._exchanging = not self._away.states  # no older state is shown that this could disturb
-        try:
-            others = self._away.try_again(now)
-            if others:
-                self._going_on.show_to(self._away.states, self._cameras)
-        finally:
-            self._exchanging = False
-        if self._at_once.try_again(now) or others:
+        self._away.try_again(now)
+        if self._at_once.try_again(now):
             self._point()
 
     def _is_watching(self, camera: str) -> bool:
-        return not self._exchanging and self.watching(camera)  # who is to be asked is known only later
+        return self.watching(camera)  # who is to be asked is known only later
 
     def _asked(self) -> Mapping[str, object]:
         return self.stats()
 
     def _point(self) -> None:
-        # Without a journal there is no network, and so nobody who shows a state.
-        states: list[Sink] = [self._going_on] if self.journal or self._away.workers else []
         last = [self._terminal] if self._terminal else []
-        self.sinks[:] = [*self._at_once.workers, *states, *self._keeping.workers, *last]
+        self.sinks[:] = [*self._at_once.workers, *self._keeping.workers, self._away.show, *last]
 
     def _parts(self) -> dict[str, Ask]:
         """Whom health asks now, by name."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.alert.unavailable import either
 from edge.background import Worker, in_background
@@ -43,7 +44,7 @@ class JournalSink:
         self._opened: Journal | None = None  # by the alarm before
         self._began = self._beaten = time.monotonic()
         self._beats: Worker[None] | None = None
-        self._keeper: Worker[Event] | None = None
+        self._keeper: Worker[Any] | None = None  # of events, and questions that come behind them
         self._lines = Lines()
 
     @property
@@ -113,6 +114,14 @@ class JournalSink:
             self._began = float("inf")
             threading.Thread(target=self.journal.examine, name="journal check", daemon=True).start()
 
+    def open_events(self) -> list[Event]:
+        """Return what goes on, as of all events that the journal was given before. Raises TimeoutError."""
+        if self._keeper is None:
+            return []
+        answer: Future[list[Event]] = Future()
+        self._keeper(answer)
+        return answer.result(2 * JOURNAL_DEADLINE_S)
+
     def finish(self, within_s: float) -> None:
         """Write what waits, for at most so many seconds."""
         until = time.monotonic() + within_s
@@ -127,8 +136,11 @@ class JournalSink:
         if self._lock:
             self._lock.close()
 
-    def _keep(self, event: Event, waited_s: float) -> None:
+    def _keep(self, event: Event | Future[list[Event]], waited_s: float) -> None:
         assert self.journal
+        if isinstance(event, Future):
+            event.set_result(self.journal.open_events())
+            return
         late = None if event.latency_ms is None else round(event.latency_ms + waited_s * 1000.0, 2)
         kept = self.journal(replace(event, latency_ms=late))
         if lines := self._lines.worker:

@@ -7,15 +7,15 @@ To add one: write it in ``edge/alert/`` as a ``Channel`` of ``edge.record.outbox
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.alert.unavailable import Unavailable
-from edge.background import Sink, Worker, in_background
+from edge.background import Sink, Worker, in_background, start_thread
 from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
@@ -28,20 +28,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KINDS = frozenset({"bear", "camera"})
-
 
 class RemoteChannels:
-    """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels."""
+    """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels.
+
+    ``going_on`` is asked for the bears and camera faults that are not over, once a channel with a live state is made
+    late; it may wait for the journal.
+    """
 
     def __init__(
         self,
         *,
         remember: Callable[[Sequence[Route]], Journal | None],
+        going_on: Callable[[], Sequence[Event]],
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
     ) -> None:
         self._remember = remember
+        self._going_on = going_on
+        self._learning = False  # a live state knows nothing of what goes on yet
+        self._cameras: Collection[str] = ()
         self._watching = watching
         self._stats = stats
         self._reached: dict[Hashable, _Reached] = {}
@@ -51,12 +57,7 @@ class RemoteChannels:
     @property
     def workers(self) -> list[Worker[Event]]:
         """Return the workers of channels that keep a live state."""
-        return [each.state for each in self._reached.values() if each.state]
-
-    @property
-    def states(self) -> dict[Sink, Sink]:
-        """Return the channels that keep a live state, by their workers."""
-        return {each.state: each.channel for each in self._reached.values() if each.state and callable(each.channel)}
+        return [each.state.worker for each in self._reached.values() if each.state]
 
     @property
     def deliverers(self) -> list[Deliverer]:
@@ -72,12 +73,25 @@ class RemoteChannels:
 
     def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
         """Plan the channels of these settings. Raises OptionError, without secrets, for a value that can never work."""
-        self._plans = channel_plans(settings, cameras, model=model, watching=self._watching, stats=self._stats)
+        self._cameras = cameras
+        self._plans = channel_plans(settings, cameras, model=model, watching=self._is_watching, stats=self._stats)
         for channel in made([plan for plan in self._plans if not plan.connects], Unavailable()).values():
             channel.close()
 
+    def show(self, event: Event) -> None:
+        """Show an event by each channel that keeps a live state; returns at once.
+
+        A channel that is made late asks the journal for what went before: an event goes to the journal first.
+        """
+        for worker in self.workers:
+            worker(event)
+
     def make(self) -> None:
-        """Make the channels that were planned and are not there yet; what cannot be made now is missing."""
+        """Make the channels that were planned; what cannot be made now is missing."""
+        self._learn(self._make(), lambda: ())
+
+    def _make(self) -> list[LiveState]:
+        """Make the channels that are not there yet; return their live states, which know nothing yet."""
         lacking = set(self.missing.why)
         beside = {each.channel.key for each in self._reached.values()}
         names = {plan.key: plan.name for plan in self._plans}
@@ -85,21 +99,39 @@ class RemoteChannels:
             [plan for plan in self._plans if plan.key not in self._reached], self.missing, beside, again=True
         )
         new = {
-            key: _Reached(names[key] if names[key] in lacking else channel.key, channel, self._worker(channel))
+            key: _Reached(
+                names[key] if names[key] in lacking else channel.key,
+                channel,
+                LiveState(channel) if callable(channel) else None,
+            )
             for key, channel in channels.items()
         }
         journal = self._remember([each.channel for each in (*self._reached.values(), *new.values())])
         for key, each in new.items():
             new[key] = replace(each, deliverer=self._deliverer(each.channel, journal))
         self._reached = self._reached | new  # in one step: others look at it meanwhile
+        return [each.state for each in new.values() if each.state]
 
-    def try_again(self, now: float) -> bool:
-        """Try once a minute what could not be made; return whether one of them was made."""
+    def _learn(self, states: Sequence[LiveState], going_on: Callable[[], Iterable[Event]]) -> None:
+        for state in states:
+            state.learn(going_on)
+        self._learning = False
+
+    def try_again(self, now: float) -> None:
+        """Try once a minute what could not be made."""
         if not self.missing.why or not self.missing.due(now):
-            return False
-        before = len(self._reached)
-        self.make()
-        return len(self._reached) > before
+            return
+        self._learning = not self.workers  # one that is made now would show "no bear" before it knows of one
+        if states := self._make():
+            start_thread(lambda: self._learn(states, self._open), "mqtt state, what goes on")
+        else:
+            self._learning = False
+
+    def _open(self) -> list[Event]:
+        return [event for event in self._going_on() if event.camera in self._cameras]
+
+    def _is_watching(self, camera: str) -> bool:
+        return not self._learning and self._watching(camera)
 
     def close(self, within_s: float) -> None:
         """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""
@@ -110,14 +142,11 @@ class RemoteChannels:
 
         for each in reached:
             if each.state:
-                each.state.close(0.5)
+                each.state.worker.close(0.5)
         close_all([each.deliverer for each in reached if each.deliverer], max(within_s, 0.5) if reached else 0.0)
         for each in reached:
             if each.deliverer is None:
                 each.channel.close()
-
-    def _worker(self, channel: Channel) -> Worker[Event] | None:
-        return in_background(channel, "mqtt state", deadline_s=30.0) if callable(channel) else None
 
     def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
         if journal is None:
@@ -127,45 +156,32 @@ class RemoteChannels:
         return Deliverer(channel, journal)
 
 
-class OpenEvents:
-    """A sink that passes each event on to those who show a state, and keeps the bears and troubles that are not over.
+class LiveState:
+    """The live state of one channel, in a worker: it learns first what goes on, then takes each event as it happens.
 
-    From any thread; those it passes events on to must return at once.
+    The journal may have told it of an event that waits for it as well: each is shown once.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # an end must not come before what it ends
-        self._events: dict[str, Event] = {}  # the newest of each, by id
-        self._shown: list[Sink] = []
+    def __init__(self, show: Sink) -> None:
+        self.worker = in_background(self._take, "mqtt state", depth=1000, deadline_s=30.0)  # as many as the journal
+        self._show = show
+        self._known: Future[dict[str, int]] = Future()  # the newest event that the journal told, by id
 
-    def __call__(self, event: Event) -> None:
-        """Pass it on."""
-        with self._lock:
-            if event.kind in KINDS:
-                self._events.pop(event.id, None)
-                if event.type != "end":
-                    self._events[event.id] = event
-            for show in self._shown:
-                show(event)
+    def learn(self, going_on: Callable[[], Iterable[Event]]) -> None:
+        """Show what goes on; events wait until this was called."""
+        known: dict[str, int] = {}
+        try:
+            for event in going_on():
+                self._show(event)
+                known[event.id] = event.seq
+        except Exception as error:
+            log.warning("what goes on cannot be shown (%s)", type(error).__name__, exc_info=error)
+        finally:
+            self._known.set_result(known)
 
-    def show_to(self, shown: Mapping[Sink, Sink], cameras: Collection[str]) -> None:
-        """Pass events of these cameras to these sinks from now on; tell new ones first what is going on.
-
-        ``shown``: who takes events -> the state behind it, which hears what goes on at once, and not when there is
-        time for it.
-        """
-        with self._lock:
-            self._events = {id_: event for id_, event in self._events.items() if event.camera in cameras}
-            for state in (state for show, state in shown.items() if show not in self._shown):
-                self._tell(state)
-            self._shown = list(shown)
-
-    def _tell(self, state: Sink) -> None:
-        for event in self._events.values():
-            try:
-                state(event)
-            except Exception as error:
-                log.debug("what goes on cannot be shown (%s)", type(error).__name__, exc_info=error)
+    def _take(self, event: Event) -> None:
+        if event.seq > self._known.result().get(event.id, -1):
+            self._show(event)
 
 
 @dataclass(frozen=True)
@@ -259,5 +275,5 @@ class _Reached:
 
     name: str  # by which health asks it: the one it was missing under, so that this problem ends, else its key
     channel: Channel
-    state: Worker[Event] | None  # MQTT keeps a state as well
+    state: LiveState | None  # of MQTT
     deliverer: Deliverer | None = None

@@ -70,6 +70,7 @@ MIGRATIONS = (
     """,
 )
 REVIEWS = 2  # the first version with that table
+OPEN_KINDS = ("bear", "camera")  # of events that a channel's live state shows
 VERSION = len(MIGRATIONS)
 
 
@@ -309,6 +310,11 @@ class Memory:
                         replace(row, mark=row.mark.then(mark)) if row.number == number else row for row in entry.rows
                     )
 
+    def events(self) -> list[Event]:
+        """Return all events here, in order."""
+        with self._lock:
+            return [entry.event for entry in self._entries.values()]
+
     def marks(self) -> dict[int, Mark]:
         """Return what became of rows on the disk, and is not written there yet."""
         with self._lock:
@@ -486,6 +492,16 @@ class Store:
                     if row[0] not in settled:
                         found.append(Found(*row))
         return found
+
+    def open_events(self, run: str) -> list[str]:
+        """Return a run's newest event of each bear and camera fault that is not over, as JSON. Raises DiskError."""
+        newest = (
+            "SELECT max(id) FROM events WHERE boot_id = ?"
+            f" AND kind IN ({', '.join('?' * len(OPEN_KINDS))}) GROUP BY event_id"
+        )
+        query = f"SELECT json FROM events WHERE id IN ({newest}) AND type <> 'end' ORDER BY id"
+        with faults(self.path):
+            return [row[0] for row in self._db.execute(query, (run, *OPEN_KINDS))]
 
     def reviews(self, after: int) -> list[Any]:
         """Return row, verdict, label, time and the event's first line of reviews after a row. Raises DiskError.

@@ -25,6 +25,7 @@ from edge.record import database
 from edge.record.database import (
     ENDS,
     NAME,
+    OPEN_KINDS,
     DiskError,
     Found,
     Mark,
@@ -156,6 +157,20 @@ class Journal:
         there = [each for each in (self._read(row, marks) for row in left) if each]
         here = self._memory.waiting(channel, self._clock.monotonic(), hidden=found is None)
         return ([*reversed(here), *there] if newest_first else [*there, *here])[:limit]
+
+    def open_events(self) -> list[Event]:
+        """Return this run's newest event of each bear and camera fault that is not over; between two events."""
+        here = self._memory.events()  # asked first: they may come to the disk meanwhile
+        found: dict[str, Event] = {}
+        for line in self._disk.open_events() or ():
+            with suppress(ValueError):
+                event = Event.from_json(line)
+                found[event.id] = event
+        for event in here:
+            found.pop(event.id, None)
+            if event.kind in OPEN_KINDS and event.type != "end":
+                found[event.id] = event
+        return list(found.values())
 
     def reviews(self, after: int = 0) -> list[Said]:
         """Return the reviews after a row; none while the disk does not answer."""
@@ -317,6 +332,10 @@ class Disk:
     def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found] | None:
         """Return at most ``limit`` rows of a channel but those ``settled``; None: the disk does not answer now."""
         return self._read(lambda store: store.waiting(channel, newest_first=newest_first, limit=limit, settled=settled))
+
+    def open_events(self) -> list[str] | None:
+        """Return what goes on (``Store.open_events``); None while the disk does not answer."""
+        return self._read(lambda store: store.open_events(self._run.id))
 
     def reviews(self, after: int) -> list[Any] | None:
         """Return the reviews after a row (``Store.reviews``); None while the disk does not answer."""

@@ -19,6 +19,7 @@ from edge.alert.sound import SOUNDS, Player
 from edge.alert.unavailable import AGAIN_S
 from edge.errors import OptionError, UnavailableError
 from edge.run import EventFactory
+from edge.schema import Event
 from edge.settings import AlertSettings
 from edge.status import CLEAR_S
 from tests.helpers.broker import refusing_port
@@ -35,7 +36,7 @@ class World:
         self.lines = folder / "events.jsonl"
         self.everyone = Alerting(
             AlertSettings(bell=False, events=str(self.lines), **settings),
-            EventFactory(),
+            EventFactory("run"),  # as ``event`` has it
             state=folder / "state",
             cameras=cameras,
         )
@@ -245,11 +246,42 @@ def test_a_broker_that_can_be_had_later_knows_of_the_bear_that_is_there(tmp_path
     world.everyone.tell(event("new", 1))
     Late.wrong = None
     world.look(AGAIN_S + 1.0)
-    assert world.place().shown == ["id1"]
+    assert soon(lambda: world.place().shown == ["id1"])
     assert world.place().watched is False  # it would say "no bear" before it heard of this one
     world.everyone.tell(event("end", 2, id_="id1"))
     assert soon(lambda: world.place().shown == ["id1", "id1"])
     world.told()
+
+
+def test_no_event_is_lost_or_shown_twice_while_a_broker_can_be_had_at_last(tmp_path, monkeypatch):
+    shown: list[Event] = []
+
+    class Late(Place):
+        wrong: Exception | None = UnavailableError("ca.pem is not there")
+
+        def __call__(self, event):
+            shown.append(event)
+
+    def alarms():
+        for number in range(150):
+            world.everyone.tell(event("new", 2 * number, id_=f"id{number}"))
+            time.sleep(0.002)
+            if number % 3:
+                world.everyone.tell(event("end", 2 * number + 1, id_=f"id{number}"))
+
+    monkeypatch.setattr("edge.alert.mqtt.Mqtt", Late)
+    world = World(tmp_path, mqtt=settings_from_url("mqtt://h"), cameras=("yard",))
+    telling = threading.Thread(target=alarms)
+    telling.start()
+    time.sleep(0.1)
+    Late.wrong = None
+    world.look(AGAIN_S + 1.0)
+    telling.join()
+    world.told()
+    of_bears = [each for each in shown if each.kind == "bear"]
+    assert len({each.seq for each in of_bears}) == len(of_bears)
+    newest = {each.id: each.type for each in of_bears}
+    assert {id_ for id_, type_ in newest.items() if type_ == "new"} == {f"id{number}" for number in range(0, 150, 3)}
 
 
 def test_files_of_a_disk_that_is_mounted_later(tmp_path, no_player):
