@@ -6,6 +6,7 @@ too much in one digest. What fails is tried again after 1, 2, 4 … 300 s; what 
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import math
 import random
@@ -13,10 +14,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from edge.alert.redact import error_words, scrub
+from edge.background import DeadlineError, call_in_thread, call_with_deadline
 from edge.record.outbox import WITHDRAWN, Channel, Message, NotYetError, OutboxRow, Part, Queue, RefusedError
 
 log = logging.getLogger(__name__)
@@ -377,7 +381,7 @@ class Sends:
         found = []
         for lane, send in list(self.flying.items()):
             part = send.batch.message.part
-            if send.over:
+            if send.ended is not None:
                 found.append(Answer(send.batch, send.error, send.ended - send.began))
             elif (took_s := now - send.began) >= self._deadlines_s[part]:
                 found.append(Answer(send.batch, HungError(f"no answer within {took_s:.0f} s"), took_s))
@@ -387,9 +391,12 @@ class Sends:
             else:
                 continue
             del self.flying[lane]
-        late = [send for send in self._left if send.over]
-        self._left = [send for send in self._left if send not in late]
-        return found + [Answer(each.batch, None, each.ended - each.began) for each in late if each.error is None]
+        for send in tuple(self._left):
+            if send.ended is not None:
+                self._left.remove(send)
+                if send.error is None:
+                    found.append(Answer(send.batch, None, send.ended - send.began))
+        return found
 
     def _too_many(self, part: Part, now: float) -> bool:
         hanging = sum(send.batch.message.part == part for send in self._left)
@@ -401,24 +408,17 @@ class _Send:
 
     def __init__(self, channel: Channel, batch: Batch, clock: Callable[[], float], wake: Callable[[], None]) -> None:
         self.batch = batch
-        self.began = self.ended = clock()
-        self.over = False
-        self.error: BaseException | None = RuntimeError("it ended without an answer")
-        self._channel = channel
+        self.began = clock()
+        self.ended: float | None = None
+        self.error: BaseException | None = None  # once it has ended; None: it arrived
         self._clock = clock
         self._wake = wake
-        threading.Thread(target=self._run, name=f"send {channel.key}", daemon=True).start()
+        call_in_thread(partial(channel.send, batch.message), f"send {channel.key}").add_done_callback(self._note)
 
-    def _run(self) -> None:
-        try:
-            self._channel.send(self.batch.message)
-            self.error = None
-        except Exception as error:
-            self.error = error
-        finally:
-            self.ended = self._clock()
-            self.over = True
-            self._wake()
+    def _note(self, sent: Future[None]) -> None:
+        self.error = sent.exception()
+        self.ended = self._clock()
+        self._wake()
 
 
 LOOK_S = 5.0  # what a journal could not read or write is tried again so soon
@@ -472,8 +472,7 @@ class Deliverer:
         self._queue = queue
         queue.listen(self._wake.set)
         channel.listen(self._is_reached)
-        self._thread = threading.Thread(target=self._run, name=f"outbox {self.key}", daemon=True)
-        self._thread.start()
+        self._running = call_in_thread(self._run, f"outbox {self.key}")
 
     @property
     def stats(self) -> Stats:
@@ -520,13 +519,16 @@ class Deliverer:
         """``finish``, and wait for it so many seconds; False, and said, when something was left for the next time."""
         until = time.monotonic() + max(within_s, 0.0)
         self.finish()
-        self._thread.join(max(within_s, 0.0) * 0.9)
+        concurrent.futures.wait([self._running], max(within_s, 0.0) * 0.9)
         self._ended = True
         self._wake.set()
         self._queue.unlisten(self._wake.set)
-        closing = threading.Thread(target=self._close_channel, name=f"close {self.key}", daemon=True)
-        closing.start()
-        closing.join(max(until - time.monotonic(), 0.05))
+        try:
+            call_with_deadline(self.channel.close, max(until - time.monotonic(), 0.05), f"close {self.key}")
+        except DeadlineError:
+            log.debug("%s: goes on closing", self.key)
+        except Exception as error:
+            log.warning("%s: could not be closed (%s)", self.key, scrub(error_words(error)))
         left = self._scheduler.waiting
         if left:
             log.info("%s: %d not delivered yet; kept for the next time", self.key, left)
@@ -590,12 +592,6 @@ class Deliverer:
             self._error = why
             if isinstance(error, HungError) and self._sends.hanging >= MAX_HUNG:
                 log.error("%s: %d sends hang; it is tried seldom from now on", self.key, self._sends.hanging)
-
-    def _close_channel(self) -> None:
-        try:
-            self.channel.close()
-        except Exception as error:
-            log.warning("%s: could not be closed (%s)", self.key, scrub(error_words(error)))
 
 
 def close_all(deliverers: Sequence[Deliverer], within_s: float) -> bool:

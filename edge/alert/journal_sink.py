@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.alert.unavailable import either
-from edge.background import Worker, in_background
+from edge.background import Worker, in_background, start_thread
 
 if TYPE_CHECKING:
     from edge.alert.local_sinks import Answered
@@ -112,7 +111,7 @@ class JournalSink:
             self._beats(None)
         if self.journal and now - self._began >= EXAMINE_S:
             self._began = float("inf")
-            threading.Thread(target=self.journal.examine, name="journal check", daemon=True).start()
+            start_thread(self.journal.examine, "journal check")
 
     def open_events(self) -> list[Event]:
         """Return what goes on, as of all events that the journal was given before. Raises TimeoutError."""

@@ -6,6 +6,7 @@ To add one: write it in ``edge/alert/`` as a callable that takes an ``Event``, a
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from edge.alert.command import command_in_doubt
 from edge.alert.unavailable import Unavailable, either
-from edge.background import Sink, Worker, in_background
+from edge.background import Sink, Worker, call_in_thread, in_background, start_thread
 from edge.errors import NOT_HERE
 
 if TYPE_CHECKING:
@@ -86,18 +87,16 @@ class LocalSinks:
 
     def silence(self) -> None:
         """Noises and relays off, for good, within half a second."""
-        threads = []
-        for call in [each.local.silence for each in self._running.values() if each.local.silence]:
-            thread = threading.Thread(target=call, name="silence", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # no thread is to be had: one after the other then
-                call()
-            else:
-                threads.append(thread)
-        until = time.monotonic() + SILENT_S
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        calls = []
+        for each in self._running.values():
+            if silence := each.local.silence:
+                try:
+                    calls.append(call_in_thread(silence, f"silence {each.plan.name}"))
+                except RuntimeError:  # no thread is to be had: one after the other then
+                    silence()
+        for call in concurrent.futures.wait(calls, SILENT_S).done:
+            if error := call.exception():
+                log.warning("a noise could not be ended (%s)", error or type(error).__name__)
 
     def _take(self, made: dict[Hashable, _RunningSink]) -> None:
         """Tell these too."""
@@ -294,4 +293,4 @@ def _beside(name: str, call: Callable[[], object]) -> None:
         except Exception as error:
             log.warning("%s cannot be tried (%s)", name, str(error) or type(error).__name__)
 
-    threading.Thread(target=run, name="try", daemon=True).start()
+    start_thread(run, f"try {name}")
