@@ -29,7 +29,7 @@ from edge.device.sensors import Board, Reading
 from edge.device.telemetry import PART, Heartbeat, Server, stats_of
 from edge.errors import OptionError, SourceError
 from edge.files import made_state_folder, make_folder
-from edge.record.journal import Clock
+from edge.record.clock import Clock
 from edge.record.recorder import MediaWriter
 from edge.record.trace import Trace
 from edge.run import EventFactory
@@ -40,7 +40,8 @@ from edge.watch import FRESH_S, Watcher
 
 if TYPE_CHECKING:
     from edge.decide.evidence import Rule
-    from edge.record.journal import Journal, Said
+    from edge.record.journal import Journal
+    from edge.record.journal_reviews import Said
     from edge.schema import CameraFault, Frame
     from edge.settings import CameraSettings, EvidenceSettings
 log = logging.getLogger(__name__)

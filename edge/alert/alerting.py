@@ -24,7 +24,8 @@ from edge.status import Health
 
 if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
-    from edge.record.journal import Clock, Journal
+    from edge.record.clock import Clock
+    from edge.record.journal import Journal
     from edge.record.recorder import MediaWriter
     from edge.run import EventFactory
     from edge.schema import Event

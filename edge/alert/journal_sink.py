@@ -15,9 +15,10 @@ from edge.background import Worker, in_background, start_thread
 
 if TYPE_CHECKING:
     from edge.alert.local_sinks import Answered
-    from edge.record.database import RunLock
-    from edge.record.journal import Clock, Journal
+    from edge.record.clock import Clock
+    from edge.record.journal import Journal
     from edge.record.outbox import Route
+    from edge.record.run_lock import RunLock
     from edge.run import EventFactory
     from edge.schema import Event
     from edge.status import Ask
@@ -82,7 +83,7 @@ class JournalSink:
         if before and before._state == self._state:
             self._lock, self._opened = before._lock, before.journal
         elif self._state is not None:
-            from edge.record.database import keep_alone
+            from edge.record.run_lock import keep_alone
 
             self._lock = keep_alone(self._state, self._run.id)
 

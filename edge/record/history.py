@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from edge.errors import BearAlarmError, OptionError
-from edge.record.database import APPLICATION_ID, LOCK, REVIEWS, VERSION, watching_run
+from edge.record.database import APPLICATION_ID, REVIEWS, VERSION
 from edge.record.outbox import WITHDRAWN
 from edge.record.review import Review
+from edge.record.run_lock import LOCK, watching_run
 from edge.schema import Event
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from edge.cli.doctor import alerts as pins
 from edge.cli.doctor import alerts as telling_away
 from edge.cli.doctor import alerts as telling_here
 from edge.cli.doctor.run import check_anyone
-from edge.record.database import RunLock
+from edge.record.run_lock import RunLock
 from edge.settings import AlertSettings, HealthSettings, Settings
 from tests.helpers.broker import Broker, Listener, refusing_port
 from tests.helpers.doctor_world import by_name, device, put

@@ -18,7 +18,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from edge.record import database
-from edge.record.journal import Ballast, Journal
+from edge.record.ballast import Ballast
+from edge.record.journal import Journal
 from edge.run import EventFactory
 from tests.helpers.journal_stage import Wants
 
