@@ -41,7 +41,7 @@ from edge.watch import FRESH_S, Watcher
 if TYPE_CHECKING:
     from edge.decide.evidence import Rule
     from edge.record.journal import Journal
-    from edge.record.journal_reviews import Said
+    from edge.record.journal_reviews import JournalReview
     from edge.schema import CameraFault, Frame
     from edge.settings import CameraSettings, EvidenceSettings
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class Alarm:
                 for each in alerting.workers
             ),
             channels=tuple(
-                ChannelStatus(each.key, each.stats.waiting, each.stats.parked, each.problem())
+                ChannelStatus(each.key, each.stats.waiting, each.stats.dead_letters, each.problem())
                 for each in alerting.deliverers
             ),
             problems=alerting.problems,
@@ -714,7 +714,7 @@ def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
     return rule
 
 
-def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
+def _hand_on(watcher: Watcher, said: JournalReview, *, wrong: bool) -> None:
     event, box = said.event, said.event.box_xywh
     if event.kind != "bear" or box is None:
         return

@@ -1,4 +1,4 @@
-"""Alert everyone: noises first, then the journal, and from there what goes over a network.
+"""All alerts: noises first, then the journal, and from there what goes over a network.
 
 ``Alerting`` has three parts. ``LocalSinks`` works on this device, at once, and is never tried again. ``JournalSink``
 writes each event down. ``RemoteChannels`` sends what the journal's outbox holds, over restarts, until it has arrived.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edge.settings import AlertSettings
     from edge.status import Ask
 
-LOOK_S = 5.0  # how often to ask everyone how they are
+LOOK_S = 5.0  # how often to ask every part how it is
 START_S = 15.0  # a channel that fails so soon after the start is reported at once
 AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
 
@@ -40,9 +40,9 @@ AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there 
 class Alerting:
     """All alerts: the ``sinks`` of the publishers, the ``journal``, and the deliverers that it feeds.
 
-    ``sinks`` stays the same list while those in it change, as what was missing is made. ``state`` None: no journal,
-    which only goes without a network. Set later: ``watching``, whether a camera's frames are being looked at;
-    ``stats``, what MQTT says of the whole alarm; ``more``, whom else health asks. ``terminal`` comes last. What cannot
+    ``sinks`` stays the same list while those in it change, as what was missing is made. ``state`` None: no journal, so
+    nothing may go over a network. Set later: ``watching``, whether a camera's frames are being looked at; ``stats``,
+    what MQTT publishes about the whole alarm; ``more``, what else health asks. ``terminal`` comes last. What cannot
     work here and now is ``missing``, a problem, and tried again. ``before``: the alerts of the alarm that a reload has
     ended in this process; its open journal and its problems go on. Raises OptionError for what can never work.
     """
@@ -67,22 +67,22 @@ class Alerting:
         self.sinks: list[Sink] = []
         self._began = time.monotonic()
         self._looked = 0.0
-        self._at_once = LocalSinks()
-        self._keeping = JournalSink(run=run, state=state, clock=clock)
-        self._away = RemoteChannels(
-            remember=self._keeping.remember,
-            going_on=self._keeping.open_events,
+        self._local = LocalSinks()
+        self._journal_sink = JournalSink(run=run, state=state, clock=clock)
+        self._remote = RemoteChannels(
+            remember=self._journal_sink.remember,
+            open_events=self._journal_sink.open_events,
             watching=self._is_watching,
             stats=self._asked,
         )
         self._terminal: Worker[Event] | None = None
         self._health: Health = before._health if before else Health(run, {}, at_once=AT_ONCE)
         try:
-            self._away.plan(settings, cameras, model)
-            self._keeping.lock(before._keeping if before else None)  # before anything is heard of this alarm
-            self._keeping.write_lines(settings.events)
-            self._at_once.make(settings)
-            self._away.make()
+            self._remote.plan(settings, cameras, model)
+            self._journal_sink.lock(before._journal_sink if before else None)  # before anything is heard of this alarm
+            self._journal_sink.write_lines(settings.events)
+            self._local.make(settings)
+            self._remote.make()
             if terminal:
                 self._terminal = in_background(terminal, "the terminal")
             self._point()
@@ -93,62 +93,62 @@ class Alerting:
     @property
     def journal(self) -> Journal | None:
         """Return the journal, where there is one."""
-        return self._keeping.journal
+        return self._journal_sink.journal
 
     @property
     def shared(self) -> bool:
         """Return True if the journal is that of the alarm before."""
-        return self._keeping.shared
+        return self._journal_sink.shared
 
     @property
     def missing(self) -> dict[str, str]:
-        """Return who cannot be told here and now, and why."""
-        return self._at_once.missing.why | self._away.missing.why
+        """Return the sinks and channels that cannot work here and now, with the reason."""
+        return self._local.missing.why | self._remote.missing.why
 
     @property
     def deliverers(self) -> list[Deliverer]:
         """Return one for each place over a network."""
-        return self._away.deliverers
+        return self._remote.deliverers
 
     @property
     def workers(self) -> list[Worker[Event]]:
         """Every sink without a network, and MQTT's live state, the fastest first."""
         last = [self._terminal] if self._terminal else []
-        return [*self._at_once.workers, *self._away.workers, *self._keeping.answering, *last]
+        return [*self._local.workers, *self._remote.workers, *self._journal_sink.answering, *last]
 
     @property
     def problems(self) -> dict[str, str]:
         """Return the problems that were published and last, by part."""
         return self._health.problems
 
-    def tell(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         """Publish an event that comes from no camera."""
         for sink in tuple(self.sinks):
             sink(event)
 
     def tick(self, now: float | None = None) -> None:
-        """Call it often: every some seconds everyone is asked how they are, and every ten minutes the journal beats."""
+        """Call it often: it asks every part how it is every 5 s, and has the journal beat every ten minutes."""
         now = time.monotonic() if now is None else now
         if now - self._looked >= LOOK_S:
             self._looked = now
             self._try_again(now)
             self._health.parts = self._parts()
-            self._health.at_once = frozenset(AT_ONCE) | self._at_once.sure | self._away.missing.why.keys()
+            self._health.at_once = frozenset(AT_ONCE) | self._local.sure | self._remote.missing.why.keys()
             if now - self._began < START_S:  # a broker that restarts later has its minute
                 self._health.at_once |= {each.key for each in self.deliverers if each.channel.problem}
             for event in self._health(now):
-                self.tell(event)
-        self._keeping.tick(now)
+                self.publish(event)
+        self._journal_sink.tick(now)
 
     def losses(self) -> list[str]:
         """Return one line for each that failed, hung, or left something undone."""
         lines = [each.status() for each in self.workers if each.failures or each.dropped or each.hung]
         stats = ((each, each.stats) for each in self.deliverers)
-        return lines + [each.status() for each, found in stats if found.parked or found.waiting or found.hung]
+        return lines + [each.status() for each, found in stats if found.dead_letters or found.waiting or found.hung]
 
     def silence(self) -> None:
         """Noises and relays off, for good, within half a second."""
-        self._at_once.silence()
+        self._local.silence()
 
     def close(self, within_s: float, *, keep: bool = False) -> None:
         """Finish what waits, for at most so many seconds; what is not delivered then is kept for the next time.
@@ -156,38 +156,38 @@ class Alerting:
         ``keep``: leave the journal open, for the next alarm in this process.
         """
         until = time.monotonic() + within_s
-        for worker in [*self._at_once.workers, *self._away.workers]:
+        for worker in [*self._local.workers, *self._remote.workers]:
             worker.close(until - time.monotonic())
-        self._keeping.finish(until - time.monotonic())
+        self._journal_sink.finish(until - time.monotonic())
         if self._terminal:
             self._terminal.close(until - time.monotonic())
-        self._away.close(until - time.monotonic())
+        self._remote.close(until - time.monotonic())
         if not keep:
-            self._keeping.close()
+            self._journal_sink.close()
 
     def drop(self) -> None:
         """Close the journal that ``close`` has kept open."""
-        self._keeping.close()
+        self._journal_sink.close()
 
     def _try_again(self, now: float) -> None:
         """Retry missing sinks and channels, once a minute."""
-        self._away.try_again(now)
-        if self._at_once.try_again(now):
+        self._remote.try_again(now)
+        if self._local.try_again(now):
             self._point()
 
     def _is_watching(self, camera: str) -> bool:
-        return self.watching(camera)  # who is to be asked is known only later
+        return self.watching(camera)  # set later
 
     def _asked(self) -> Mapping[str, object]:
         return self.stats()
 
     def _point(self) -> None:
         last = [self._terminal] if self._terminal else []
-        self.sinks[:] = [*self._at_once.workers, *self._keeping.workers, self._away.show, *last]
+        self.sinks[:] = [*self._local.workers, *self._journal_sink.workers, self._remote.show, *last]
 
     def _parts(self) -> dict[str, Ask]:
-        """Whom health asks now, by name."""
+        """Return what health asks now, by name."""
         parts: dict[str, Ask] = {} if self._terminal is None else {self._terminal.name: self._terminal.problem}
-        parts |= self._at_once.parts | self._away.parts | self._keeping.parts
+        parts |= self._local.parts | self._remote.parts | self._journal_sink.parts
         parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
         return parts | dict(self.more())

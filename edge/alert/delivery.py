@@ -1,7 +1,7 @@
 """Deliver from the journal's outbox: one scheduler and one thread for each channel.
 
 Machines (MQTT, webhook) get everything in the journal's order. People get the newest alarm first, and what is old or
-too much in one digest. What fails is tried again after 1, 2, 4 … 300 s; what is refused for good is parked and shown.
+too much in one digest. What fails is tried again after 1, 2, 4 … 300 s; what is refused for good is a dead letter.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ Lane = Literal["alarm", "word", "picture"]  # of each at most one is under way
 
 
 def key_of(row: OutboxRow) -> Key:
-    """Return what tells a row from all others of its channel, whatever its number."""
+    """Return what distinguishes a row from all others of its channel, whatever its number."""
     return row.event.boot_id, row.event.seq, row.part, str(row.picture)
 
 
@@ -136,12 +136,12 @@ class Count:
 
     delivered: int = 0
     failed: int = 0  # tries, not rows
-    parked: int = 0
+    dead_letters: int = 0  # refused for good
     passed_over: int = 0  # pictures that were gone, or too old and too many for people
 
 
 class DeliveryScheduler:
-    """Says what one channel is sent next and when, and tells the queue what became of it.
+    """Decides what one channel is sent next and when, and notes in the queue what became of it.
 
     It knows no thread and reads no clock; times are seconds of one clock that only goes forward. ``chance`` (0 to 1)
     shakes the back-off. What the queue raises is passed on: call again later.
@@ -179,7 +179,7 @@ class DeliveryScheduler:
         rows = self._look()
         words = [row for row in rows if row.part == "word"]
         if beside:
-            words = [row for row in words if row.event.alarms and not self._set_aside(row)]
+            words = [row for row in words if row.event.alarms and not self._postponed(row)]
         if words:
             return self._word_for_people(words, now) if self._channel.people else _batch(words[:1])
         if beside or "picture" in closed:
@@ -204,7 +204,7 @@ class DeliveryScheduler:
         self._rest_together = False
         row = batch.rows[-1]
         stubborn = self._channel.people and batch.lane != "picture" and len(batch.rows) == 1 and not after_s
-        if stubborn and row.attempts >= SUSPECT_TRIES and self._suspect is None and not self._set_aside(row):
+        if stubborn and row.attempts >= SUSPECT_TRIES and self._suspect is None and not self._postponed(row):
             self._suspect = key_of(row)  # another one is tried at once
         else:
             self._suspect = None
@@ -214,12 +214,12 @@ class DeliveryScheduler:
     def refused(self, batch: Batch, why: str) -> None:
         """Note that it will never be taken."""
         self._backoffs[batch.message.part].worked()
-        self.count.parked += len(batch.rows)
+        self.count.dead_letters += len(batch.rows)
         for row in batch.rows:
-            self._queue.park(row.row, why)
+            self._queue.dead_letter(row.row, why)
 
     def reached(self) -> None:
-        """Send the next one at once, whatever the back-off says: the other side is back."""
+        """Send the next one at once, whatever the back-off: the other side is back."""
         for backoff in self._backoffs.values():
             backoff.reached()
 
@@ -235,7 +235,7 @@ class DeliveryScheduler:
         self.oldest_s = max((row.age_s for row in rows), default=0.0)
         return rows
 
-    def _set_aside(self, row: OutboxRow) -> bool:
+    def _postponed(self, row: OutboxRow) -> bool:
         return key_of(row) == self._suspect or self._strikes[key_of(row)] >= MAX_STRIKES
 
     def _word_for_people(self, words: Sequence[OutboxRow], now: float) -> Batch | float:
@@ -244,7 +244,7 @@ class DeliveryScheduler:
         if wait_s := self._rate.wait_s(now, want):
             return wait_s
         self._many = sum(row.age_s <= OLD_S for row in words) > MAX_SINGLES
-        easy = [row for row in words if not self._set_aside(row)]
+        easy = [row for row in words if not self._postponed(row)]
         if not easy and self._suspect:  # there is no other to try
             self._suspect = None
             self._backoffs["word"].failed(now)
@@ -262,7 +262,7 @@ class DeliveryScheduler:
         best, over = _picture_for_people(rows) if self._channel.people else _picture_for_machines(rows)
         gone = {row.row for row in over if not _there(row)}
         for row in gone:
-            self._queue.park(row, WITHDRAWN)
+            self._queue.dead_letter(row, WITHDRAWN)
         self._queue.done([row.row for row in over if row.row not in gone])
         self.count.passed_over += len(over)
         self.waiting = len(rows) - len(over)
@@ -431,7 +431,7 @@ class Stats:
     key: str
     delivered: int  # rows: words and pictures
     failed: int  # tries that will be repeated
-    parked: int  # rows the other side refused
+    dead_letters: int  # rows the other side refused for good
     passed_over: int  # pictures that were gone, or too old and too many for people
     hung: int  # sends that did not answer in time
     hanging: int  # and are still under way
@@ -466,7 +466,7 @@ class Deliverer:
         self._failing = False  # the last one was not delivered, and not refused
         self._refused: str | None = None  # why the last word was refused, until something is delivered
         self._took_ms: float | None = None
-        self._unread: str | None = None  # why the journal could not be read, as it was last said
+        self._unread: str | None = None  # why the journal could not be read, as it was last logged
         self._closing = self._ended = False
         self._reached = threading.Event()  # the other side is back
         self._queue = queue
@@ -476,13 +476,13 @@ class Deliverer:
 
     @property
     def stats(self) -> Stats:
-        """Return how it stands now; safe from any thread."""
+        """Return its counts now; safe from any thread."""
         count = self._scheduler.count
         return Stats(
             key=self.key,
             delivered=count.delivered,
             failed=count.failed,
-            parked=count.parked,
+            dead_letters=count.dead_letters,
             passed_over=count.passed_over,
             hung=self._sends.hung,
             hanging=self._sends.hanging,
@@ -495,7 +495,7 @@ class Deliverer:
     def status(self) -> str:
         """Return one line for people."""
         stats = self.stats
-        counted = ((stats.waiting, "waiting"), (stats.parked, "refused"), (stats.hanging, "hanging"))
+        counted = ((stats.waiting, "waiting"), (stats.dead_letters, "refused"), (stats.hanging, "hanging"))
         words = [f"{stats.delivered} delivered", *(f"{number} {what}" for number, what in counted if number)]
         if stats.last_error:
             words.append(f"the last was not ({stats.last_error})")
@@ -516,7 +516,7 @@ class Deliverer:
         self._wake.set()
 
     def close(self, within_s: float) -> bool:
-        """``finish``, and wait for it so many seconds; False, and said, when something was left for the next time."""
+        """``finish``, and wait for it so many seconds; False, and logged, when something was left for the next time."""
         until = time.monotonic() + max(within_s, 0.0)
         self.finish()
         concurrent.futures.wait([self._running], max(within_s, 0.0) * 0.9)
@@ -579,9 +579,9 @@ class Deliverer:
             why = scrub(error_words(error))
             if isinstance(error, RefusedError):
                 self._failing = False  # it is there, and answers
-                if batch.message.part == "word":  # a picture too large, say, keeps no alarm from anybody
+                if batch.message.part == "word":  # a picture that is too large keeps no alarm from anybody
                     self._refused = why
-                log.warning("%s: refused for good, and parked: %s", self.key, why)
+                log.warning("%s: refused for good, and not sent again: %s", self.key, why)
                 self._scheduler.refused(batch, why)
             else:
                 if why != self._error:

@@ -150,7 +150,7 @@ class JournalSink:
 
 
 def _well() -> None:
-    """Say that nothing is wrong."""
+    """Return None: nothing is wrong."""
 
 
 @dataclass(frozen=True, eq=False)

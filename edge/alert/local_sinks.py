@@ -53,7 +53,7 @@ class LocalSinks:
 
     @property
     def parts(self) -> dict[str, Ask]:
-        """Whom health asks, by name."""
+        """Return what health asks, by name."""
         parts = self.missing.parts
         for each in self._running.values():
             parts[each.worker.name] = partial(either, each.worker.problem, each.local.problem)
@@ -99,8 +99,8 @@ class LocalSinks:
                 log.warning("a noise could not be ended (%s)", error or type(error).__name__)
 
     def _take(self, made: dict[Hashable, _RunningSink]) -> None:
-        """Tell these too."""
-        self._running = {key: told for key in self._plans if (told := made.get(key) or self._running.get(key))}
+        """Alert by these too."""
+        self._running = {key: sink for key in self._plans if (sink := made.get(key) or self._running.get(key))}
 
     def _made(self, plans: Sequence[SinkSpec], *, again: bool = False) -> dict[Hashable, _RunningSink]:
         """Return each that can be made, ready and with its worker; none is made where one can never work."""
@@ -275,10 +275,10 @@ class _RunningSink:
     worker: Worker[Event]
 
 
-def _close(told: Sequence[_RunningSink], within_s: float) -> None:
+def _close(sinks: Sequence[_RunningSink], within_s: float) -> None:
     """Have them finish what they have in hand, and be silent."""
     until = time.monotonic() + within_s
-    for each in told:
+    for each in sinks:
         if each.plan.pins and each.local.silence:  # a pin is given back at once
             each.local.silence()
         each.worker.close(until - time.monotonic())

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class RemoteChannels:
     """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels.
 
-    ``going_on`` is asked for the bears and camera faults that are not over, once a channel with a live state is made
+    ``open_events`` is asked for the bears and camera faults that are not over, once a channel with a live state is made
     late; it may wait for the journal.
     """
 
@@ -40,12 +40,12 @@ class RemoteChannels:
         self,
         *,
         remember: Callable[[Sequence[Route]], Journal | None],
-        going_on: Callable[[], Sequence[Event]],
+        open_events: Callable[[], Sequence[Event]],
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
     ) -> None:
         self._remember = remember
-        self._going_on = going_on
+        self._open_events = open_events
         self._learning = False  # a live state knows nothing of what goes on yet
         self._cameras: Collection[str] = ()
         self._watching = watching
@@ -112,9 +112,9 @@ class RemoteChannels:
         self._reached = self._reached | new  # in one step: others look at it meanwhile
         return [each.state for each in new.values() if each.state]
 
-    def _learn(self, states: Sequence[LiveState], going_on: Callable[[], Iterable[Event]]) -> None:
+    def _learn(self, states: Sequence[LiveState], open_events: Callable[[], Iterable[Event]]) -> None:
         for state in states:
-            state.learn(going_on)
+            state.learn(open_events)
         self._learning = False
 
     def try_again(self, now: float) -> None:
@@ -128,7 +128,7 @@ class RemoteChannels:
             self._learning = False
 
     def _open(self) -> list[Event]:
-        return [event for event in self._going_on() if event.camera in self._cameras]
+        return [event for event in self._open_events() if event.camera in self._cameras]
 
     def _is_watching(self, camera: str) -> bool:
         return not self._learning and self._watching(camera)
@@ -159,19 +159,19 @@ class RemoteChannels:
 class LiveState:
     """The live state of one channel, in a worker: it learns first what goes on, then takes each event as it happens.
 
-    The journal may have told it of an event that waits for it as well: each is shown once.
+    An event may come from the journal and wait here as well: each is shown once.
     """
 
     def __init__(self, show: Sink) -> None:
         self.worker = in_background(self._take, "mqtt state", depth=1000, deadline_s=30.0)  # as many as the journal
         self._show = show
-        self._known: Future[dict[str, int]] = Future()  # the newest event that the journal told, by id
+        self._known: Future[dict[str, int]] = Future()  # the newest event that the journal gave, by id
 
-    def learn(self, going_on: Callable[[], Iterable[Event]]) -> None:
+    def learn(self, open_events: Callable[[], Iterable[Event]]) -> None:
         """Show what goes on; events wait until this was called."""
         known: dict[str, int] = {}
         try:
-            for event in going_on():
+            for event in open_events():
                 self._show(event)
                 known[event.id] = event.seq
         except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 
 class Unavailable:
-    """Who cannot work now, by name. ``why`` is never cleared ahead of a try: what fails again stays in it."""
+    """What cannot work now, by name, and why. ``why`` is never cleared ahead of a try: what fails again stays in it."""
 
     def __init__(self) -> None:
         self.why: dict[str, str] = {}
@@ -29,7 +29,7 @@ class Unavailable:
 
     @property
     def parts(self) -> dict[str, Ask]:
-        """Whom health asks, by name."""
+        """Return what health asks, by name."""
         return {name: partial(str, f"{name}: {why}") for name, why in self.why.items()}
 
     def due(self, now: float) -> bool:
@@ -59,11 +59,7 @@ class Unavailable:
         self.why.pop(name, None)
         return made
 
-    def keep(self, names: Collection[str]) -> None:
-        """Forget those of other names: they are not wanted any more."""
-        self.why = {name: why for name, why in self.why.items() if name in names}
-
 
 def either(sink: Ask, before: Ask) -> str | None:
-    """Return what a sink says, or what is known to be wrong before it is needed."""
+    """Return what is wrong by the sink, or what is known to be wrong before it is needed."""
     return sink() or before()

@@ -351,7 +351,7 @@ class Kept:
 
 def evidence(incident: PastEvent, state: Path) -> list[Kept]:
     """Return the folders in which its evidence lies or lay, in order; none where none was to be kept."""
-    named = dict.fromkeys(told.event.evidence for told in incident.told if told.event.evidence)
+    named = dict.fromkeys(told.event.evidence for told in incident.events if told.event.evidence)
     kept: dict[Path, Kept] = {}
     for path in named:
         folder = state / Path(path).parent
@@ -430,7 +430,7 @@ def _write(file: Any, incidents: Sequence[PastEvent], state: Path, words: str) -
     kept = gone = 0
     # A clock that was never set stamps files with 1970, which a zip cannot say.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as made:
-        made.writestr("events.jsonl", "".join(f"{told.line}\n" for each in incidents for told in each.told))
+        made.writestr("events.jsonl", "".join(f"{told.line}\n" for each in incidents for told in each.events))
         for each in incidents:
             for path, name in _named(each, state):
                 try:
@@ -718,7 +718,7 @@ def _trouble(incident: PastEvent) -> str:
 
 def _silent(incident: PastEvent) -> bool:
     """Return True if a bear made no noise, as outside the schedule."""
-    return incident.first.event.kind == "bear" and not any(told.event.alarms for told in incident.told)
+    return incident.first.event.kind == "bear" and not any(told.event.alarms for told in incident.events)
 
 
 def deliveries(incident: PastEvent) -> dict[str, tuple[str, list[Delivery]]]:
@@ -793,17 +793,17 @@ def shown(incident: PastEvent, kept: Sequence[Kept]) -> str:
         lines += [f"{'':12}{path.name}, {size(path)}" for path in each.files()]
         lines += _row("way", way(each.path())) if each.path() else []
     lines += ["", "Events"]
-    for told in incident.told:
+    for told in incident.events:
         lines += beside(f"  {moment(told)}  {told.event.type:<7}", _event(told), _wide())
     if incident.deliveries:
         lines += ["", "Deliveries"]
-    seen = {told.event.seq: told for told in incident.told}
+    seen = {told.event.seq: told for told in incident.events}
     for channel, (_, rows) in deliveries(incident).items():
         at_once = [row for row in rows if row.state == "done" and row.attempts <= 1]
         lines += beside(f"  {channel}", _at_once(at_once), _wide())
         rest = [row for row in rows if row not in at_once]
         lines += [line for row in rest for line in beside(f"    {_of(row, seen)}", _delivery(row), _wide())]
-    return "\n".join([*lines, *legend(incident.told, _wide())])
+    return "\n".join([*lines, *legend(incident.events, _wide())])
 
 
 def way(path: Sequence[Sequence[float]]) -> str:
@@ -924,7 +924,7 @@ def facts(incident: PastEvent, kept: Sequence[Kept]) -> dict[str, Any]:
             for each in kept
         ],
         "deliveries": [asdict(each) for each in incident.deliveries],
-        "events": [json.loads(told.line) | {"at": utc_text(told.at)} for told in incident.told],
+        "events": [json.loads(told.line) | {"at": utc_text(told.at)} for told in incident.events],
     }
 
 

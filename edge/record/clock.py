@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 ASKED_AGAIN_S = 1.0  # an event asks each time; the kernel is asked this often at most
-STEP_S = 2.0  # the clocks go apart by so much from one look to the next: somebody has set it
-LOOKED_S = 0.2  # a look that took longer, on a machine that is too busy, tells nothing of that
+STEP_S = 2.0  # the clocks go apart by so much from one look to the next: it was set
+LOOKED_S = 0.2  # a look that took longer, on a machine that is too busy, shows nothing of that
 UNKNOWN = "this system does not say whether its clock is right"
 STA_UNSYNC = 0x40  # linux/timex.h: nothing has set the clock, or not for hours
 
@@ -21,8 +21,8 @@ Answer = tuple[bool | None, str]  # whether it is right, and how that is known i
 class Clock:
     """The machine's clocks: what people call the time, seconds that only go forward, and whether the first is right.
 
-    ``ask`` tells whether it is right and how that is known; it is asked once a second at most and must not wait. A
-    clock that was set while the system calls it wrong may be right from then on, seconds before the system says so.
+    ``ask`` returns whether it is right and how that is known; it is asked once a second at most and must not wait. A
+    clock that was set while the system calls it wrong may be right from then on, seconds before the system reports it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Clock:
 
     @property
     def how(self) -> str:
-        """Say in a few words how the last answer is known."""
+        """Return in a few words how the last answer is known."""
         return self._answer[1]
 
 
@@ -65,7 +65,7 @@ def _going_on() -> float:
 
 
 def _asker() -> Callable[[], Answer]:
-    """Return the question for this system: adjtimex on Linux, which every user may call; the others do not say."""
+    """Return the question for this system: adjtimex on Linux, which every user may call; others do not report it."""
     if sys.platform != "linux":
         return lambda: (None, UNKNOWN)
     import ctypes

@@ -105,7 +105,7 @@ def fault(db: sqlite3.Connection, limit_s: float = CHECK_S) -> str | None:
 
 
 def checked(db: sqlite3.Connection, check: str, limit_s: float | None = None) -> str | None:
-    """Return what ``quick_check`` or ``integrity_check`` says first, or None when all is well or time is up."""
+    """Return the first finding of ``quick_check`` or ``integrity_check``, or None when all is well or time is up."""
     import sqlite3
 
     until = time.monotonic() + limit_s if limit_s is not None else None
@@ -165,7 +165,7 @@ Fault = Literal["full", "damaged", "busy", "newer", "broken"]
 
 
 class DiskError(Exception):
-    """Failure of the disk or the database; ``fault`` says what may be done about it."""
+    """Failure of the disk or the database; ``fault`` decides what is done about it."""
 
     def __init__(self, words: str, fault: Fault) -> None:
         super().__init__(words)
@@ -186,7 +186,7 @@ class Found:
 
 @contextmanager
 def faults(path: Path) -> Iterator[None]:
-    """Turn whatever SQLite or the system says of ``path`` into a DiskError."""
+    """Turn every error of SQLite or the system at ``path`` into a DiskError."""
     import sqlite3
 
     codes: dict[int, Fault] = {
@@ -260,14 +260,14 @@ class Store:
                      mark.state, mark.error, mark.settled_at),
                 ).fetchone()  # fmt: skip
                 lie[row.number] = int(found[0])
-                if mark != Mark():  # it lay there already: a COMMIT that said it failed, and had not
+                if mark != Mark():  # it is there already: a COMMIT reported an error, and had worked
                     self._mark(lie[row.number], replace(mark, tries=0))
         for number, mark in what.marks.items():
             self._mark(number, mark)
         return lie
 
     def _put_event(self, event: Event) -> int:
-        """Write an event and return its row; it is there already after a COMMIT that said it failed, and had not."""
+        """Write an event and return its row; it is there already if a COMMIT worked, and reported an error."""
         event = replace(event, durable=True)
         row = self._db.execute(
             "INSERT INTO events(event_id, kind, type, camera, boot_id, seq, captured_at, evidence, json)"

@@ -33,7 +33,7 @@ T = TypeVar("T")
 class Disk:
     """Writes down what is in ``memory``; what fails is kept there. Nothing raises for a disk that is broken.
 
-    After ``soon_s`` seconds a call goes on without the disk; one that takes ``patience_s`` seconds is said.
+    After ``soon_s`` seconds a call goes on without the disk; one that takes ``patience_s`` seconds is a problem.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Disk:
         patience_s: float,
     ) -> None:
         self.folder = folder
-        self.replaced: str | None = None  # that a damaged journal was put aside, until somebody has had time to see it
+        self.replaced: str | None = None  # that a damaged journal was quarantined; shown until the next beat
         self.reserve = True  # the ballast is there
         self._memory = memory
         self.routes = routes
@@ -62,7 +62,7 @@ class Disk:
         self._patience_s = patience_s
         self._gate = DeadlineExecutor()
         self._trouble: str | None = None
-        self._late = False  # a call was not waited for, and that is said
+        self._late = False  # a call was not waited for, and that is logged
         self._store: Store | None = None
         self._stale = False  # the store could not be written: good for reading until it is opened again
         self._suspect: str | None = None  # what is known to be wrong with the file
@@ -248,7 +248,7 @@ class Disk:
 
 
 def _machine_boot() -> str | None:
-    """Return what tells one start of the machine from the next, where the system has such a thing."""
+    """Return what distinguishes one start of the machine from the next, where the system has such a thing."""
     with suppress(OSError):
         return MACHINE_BOOT.read_text().strip()
     return None

@@ -1,4 +1,4 @@
-"""The journal: every event on the disk before it counts as told, and the outbox that feeds what goes over a network.
+"""The journal keeps every event on the disk, and is the outbox that feeds what goes over a network.
 
 A disk that is full, read-only, broken or hangs never stops the alarm: events then stay in a bounded memory, are
 delivered from there, and are written when the disk is back.
@@ -16,7 +16,7 @@ from edge.record.ballast import Ballast
 from edge.record.clock import Clock
 from edge.record.database import OPEN_KINDS, Found
 from edge.record.disk import Disk
-from edge.record.journal_reviews import Said, understood
+from edge.record.journal_reviews import JournalReview, parsed
 from edge.record.memory_outbox import Mark, Memory, rows_for
 from edge.record.outbox import OutboxRow, Route
 from edge.run import EventFactory
@@ -24,13 +24,13 @@ from edge.schema import Event, utc_text
 
 KEEP_EVENTS = 50_000  # some 60 MB
 SOON_S = 3.0  # a card may take a breath; an alarm is not held up by a longer one
-PATIENCE_S = 10.0  # such a disk is said to be no good
+PATIENCE_S = 10.0  # such a disk is a problem
 
 
 class Journal:
     """Keeps events in ``folder/journal.db`` and is the ``edge.record.outbox.Queue`` of the ``routes``. For any thread.
 
-    Nothing here raises for a disk that is broken; ``durable`` and ``problem`` say how it stands. Calls wait for the
+    Nothing here raises for a disk that is broken; ``durable`` and ``problem`` show its state. Calls wait for the
     disk, which works in a thread of its own: ``soon_s`` seconds where it hangs, and not at all while it goes on
     hanging; they belong in a worker. A disk that takes ``patience_s`` seconds is a problem. The newest ``keep`` events
     are kept, and every one that still waits to be delivered.
@@ -147,9 +147,9 @@ class Journal:
                 found[event.id] = event
         return list(found.values())
 
-    def reviews(self, after: int = 0) -> list[Said]:
+    def reviews(self, after: int = 0) -> list[JournalReview]:
         """Return the reviews after a row; none while the disk does not answer."""
-        return understood(self._disk.reviews(after) or ())
+        return parsed(self._disk.reviews(after) or ())
 
     def done(self, rows: Sequence[int]) -> None:
         """Note that these were delivered."""
@@ -162,23 +162,23 @@ class Journal:
         """Note that this one failed and stays; written with what comes next, for a broker may be away for days."""
         self._memory.mark(row, Mark("waiting", 1, why))
 
-    def park(self, row: int, why: str) -> None:
+    def dead_letter(self, row: int, why: str) -> None:
         """Note that this one was refused for good: it is kept and shown, and not tried again."""
         self._memory.mark(row, Mark("parked", 1, why, utc_text(self._clock.wall())))
         self._settle()
 
     def _settle(self) -> None:
-        """Write what became of rows; tell the listeners where events came to the disk, with other numbers."""
+        """Write what became of rows; call the listeners if events came to the disk, with other numbers."""
         if self._disk.write():
             self._notify()
 
     def _read(self, found: Found, marks: dict[int, Mark]) -> OutboxRow | None:
-        """Return a row of the disk as a channel sees it; park one without an event, or it would hold up the others."""
+        """Return a row of the disk as a channel sees it; one without an event is a dead letter."""
         try:
             event = Event.from_json(found.json)
             queued_at = datetime.fromisoformat(found.queued_at)
         except ValueError as error:
-            self.park(found.row, f"there is no event in it ({error})")
+            self.dead_letter(found.row, f"there is no event in it ({error})")
             return None
         since = self._memory.since(found.row)
         if since is not None:

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 UNSENT = ("id", "event", "channel", "part", "picture", "queued_at", "attempts", "error")
 SENT_AGAIN = 100  # newest events, where it is not known any more which were sent
 COPY_ROOM_BYTES = 16 << 20  # what a copy of an older journal leaves free
-MAX_SET_ASIDE = 3  # a failing card must not fill itself with damaged journals
+MAX_QUARANTINED = 3  # a failing card must not fill itself with damaged journals
 
 # Until version 0.1 tests were kept here too.
 NO_TESTS = """
@@ -50,7 +50,7 @@ NO_TESTS = """
 def open_store(
     folder: Path, routes: Sequence[Route], now: datetime, suspect: str | None = None
 ) -> tuple[Store, str | None]:
-    """Open the journal in ``folder``, made where there is none; and say in one sentence if it was damaged.
+    """Open the journal in ``folder``, made where there is none; and return in one sentence that it was damaged.
 
     A damaged one, or what is none, is moved to ``folder/quarantine``. ``suspect``: what is known to be wrong with it.
     Raises DiskError: of the kind "newer" when a newer version made it, which is left as it is.
@@ -121,16 +121,16 @@ def _wrong(path: Path) -> str | None:
 
 
 def _replace(folder: Path, wrong: str, routes: Sequence[Route], now: datetime) -> str:
-    """Make a new journal with the unsent messages of the old one, then put it in its place; say so in one sentence."""
+    """Make a new journal with the unsent messages of the old one, then put it in its place; return what was done."""
     part, ready = folder / f"{NAME}.part", folder / f"{NAME}.saved"
     part.unlink(missing_ok=True)
     saved = copy_unsent(folder / NAME, part, routes, utc_text(now))
     part.rename(ready)
     to_disk(folder)
-    aside = _finish(folder, now)
-    said = f"{folder / NAME} was damaged ({wrong}) and is kept in {aside}; {saved}"
-    log.warning("%s", said)
-    return said
+    quarantined = _finish(folder, now)
+    words = f"{folder / NAME} was damaged ({wrong}) and is kept in {quarantined}; {saved}"
+    log.warning("%s", words)
+    return words
 
 
 def copy_unsent(damaged: Path, new: Path, routes: Sequence[Route], now: str) -> str:
@@ -233,19 +233,20 @@ def _finish(folder: Path, now: datetime) -> Path | None:
     quarantine = folder / "quarantine"
     quarantine.mkdir(exist_ok=True)
     hand_over(quarantine)
-    aside = quarantine / f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z.db"
+    quarantined = quarantine / f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z.db"
     for end in ENDS:
         with suppress(FileNotFoundError):
-            place.with_name(NAME + end).replace(aside.with_name(aside.name + end))
+            place.with_name(NAME + end).replace(quarantined.with_name(quarantined.name + end))
     to_disk(quarantine)
     to_disk(folder)
     ready.rename(place)
     to_disk(folder)
-    others = sorted(other for other in quarantine.glob("*.db") if other != aside)  # its name may go by a wrong clock
-    for old in others[: max(0, len(others) + 1 - MAX_SET_ASIDE)]:
+    # The name of the newest may go by a wrong clock.
+    others = sorted(other for other in quarantine.glob("*.db") if other != quarantined)
+    for old in others[: max(0, len(others) + 1 - MAX_QUARANTINED)]:
         for end in ENDS:
             old.with_name(old.name + end).unlink(missing_ok=True)
-    return aside
+    return quarantined
 
 
 def check_whole(folder: Path) -> str | None:

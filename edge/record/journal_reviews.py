@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class JournalReview:
     """One review of an event."""
 
     row: int  # counts up
@@ -36,8 +36,8 @@ class Said:
     at: datetime  # UTC, by the device's clock
 
 
-def understood(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[Said]:
-    """Parse rows of ``Store.reviews``, in order; skip what cannot be understood."""
+def parsed(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[JournalReview]:
+    """Parse rows of ``Store.reviews``, in order; skip what cannot be read."""
     found = []
     for number, verdict, label, at, line in rows:
         try:
@@ -46,7 +46,7 @@ def understood(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[Sa
             log.debug("review %s is of an event that cannot be understood: %s", number, error)
             continue
         if (when := utc(at)) is not None:
-            found.append(Said(number, event, verdict, label, when))
+            found.append(JournalReview(number, event, verdict, label, when))
     return found
 
 

@@ -159,7 +159,7 @@ class Memory:
             _shorten(self._since)
 
     def _less(self, row: int, now: Mark, then: Mark) -> None:
-        """Remember of a row what ``then`` did not say."""
+        """Remember of a row what ``then`` did not hold."""
         if now != then:
             self._marks[row] = replace(now, tries=now.tries - then.tries)
 

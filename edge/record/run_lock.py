@@ -21,7 +21,7 @@ LOCK_DISK_S = 5.0  # how long the disk may take
 
 
 class RunLock:
-    """Keeps a second alarm off the state folder, and tells other commands which run watches.
+    """Keeps a second alarm off the state folder, and shows other commands which run watches.
 
     The system lets go of it when the process ends, however it ends.
     """

@@ -74,7 +74,7 @@ def no_player(monkeypatch):
 def test_without_a_player_the_others_are_told_and_hear_of_it_at_the_first_look(tmp_path, no_player):
     got = tmp_path / "got"
     world = World(tmp_path, sounds=("siren",), on_alarm=f"cat > {got}")
-    world.everyone.tell(event())
+    world.everyone.publish(event())
     assert soon(got.exists)
     world.look()
     (problem,) = world.told()
@@ -91,7 +91,7 @@ def test_a_player_that_comes_later_plays_and_the_problem_is_over(tmp_path, no_pl
     assert "sound siren" not in world.names()
     world.look(6.0)
     assert world.names()[0] == "sound siren"
-    world.everyone.tell(event())
+    world.everyone.publish(event())
     assert soon(lambda: world.everyone.workers[0].done == 1)
     world.look(CLEAR_S + 1.0)
     assert [(each["type"], each["label"]) for each in world.told()] == [("new", "sound siren"), ("end", "sound siren")]
@@ -131,7 +131,7 @@ def test_a_lamp_that_cannot_be_had_leaves_the_noises_and_comes_later(tmp_path, n
     assert world.names()[0] == "deterrent"
     lit.append("may be lit")
     world.look(AGAIN_S + 1.0)
-    assert soon(lambda: not world.everyone._at_once.problems)
+    assert soon(lambda: not world.everyone._local.problems)
     problem = world.told()[0]
     assert (problem["type"], problem["label"]) == ("new", "deterrent")
     assert "lamp 22" in problem["detail"]
@@ -163,7 +163,7 @@ def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_told
         lacking.clear()
         world.look(AGAIN_S + 1.0)
         assert world.everyone.missing == {}
-        world.everyone.tell(event())
+        world.everyone.publish(event())
         assert soon(lambda: box.posted)
         (problem,) = [each for each in world.told() if each["type"] == "new"]
     assert problem["detail"] == "notify 1: libx is missing"
@@ -225,7 +225,7 @@ def test_a_channel_that_is_a_mistake_by_now_is_tried_again_and_over_under_its_ow
     assert "secret" not in why
     Phone.wrong = None
     world.look(AGAIN_S + 1.0)
-    world.everyone.tell(event())
+    world.everyone.publish(event())
     assert soon(lambda: world.place().sent)
     world.look(CLEAR_S + 1.0)
     assert world.everyone.missing == world.everyone.problems == {}
@@ -243,12 +243,12 @@ def test_a_broker_that_can_be_had_later_knows_of_the_bear_that_is_there(tmp_path
     world = World(tmp_path, mqtt=settings_from_url("mqtt://h"), cameras=("yard",))
     world.everyone.watching = lambda camera: True
     assert world.everyone.missing == {"mqtt h:1883/bear-alarm": "ca.pem is not there"}
-    world.everyone.tell(event("new", 1))
+    world.everyone.publish(event("new", 1))
     Late.wrong = None
     world.look(AGAIN_S + 1.0)
     assert soon(lambda: world.place().shown == ["id1"])
     assert world.place().watched is False  # it would say "no bear" before it heard of this one
-    world.everyone.tell(event("end", 2, id_="id1"))
+    world.everyone.publish(event("end", 2, id_="id1"))
     assert soon(lambda: world.place().shown == ["id1", "id1"])
     world.told()
 
@@ -264,10 +264,10 @@ def test_no_event_is_lost_or_shown_twice_while_a_broker_can_be_had_at_last(tmp_p
 
     def alarms():
         for number in range(150):
-            world.everyone.tell(event("new", 2 * number, id_=f"id{number}"))
+            world.everyone.publish(event("new", 2 * number, id_=f"id{number}"))
             time.sleep(0.002)
             if number % 3:
-                world.everyone.tell(event("end", 2 * number + 1, id_=f"id{number}"))
+                world.everyone.publish(event("end", 2 * number + 1, id_=f"id{number}"))
 
     monkeypatch.setattr("edge.alert.mqtt.Mqtt", Late)
     world = World(tmp_path, mqtt=settings_from_url("mqtt://h"), cameras=("yard",))
@@ -293,7 +293,7 @@ def test_files_of_a_disk_that_is_mounted_later(tmp_path, no_player):
     world = World(tmp_path, sounds=(horn,), deterrent=str(usb), mqtt=broker, on_alarm=f"cat > {got}")
     assert {f"sound {horn}", "deterrent"} < world.everyone.missing.keys()
     assert len(world.everyone.missing) == 3
-    world.everyone.tell(event())
+    world.everyone.publish(event())
     assert soon(got.exists)
     shutil.copy(SOUNDS / "horn.wav", usb)
     shutil.copy(certifi.where(), usb / "ca.pem")
@@ -361,7 +361,7 @@ def test_beside_a_sink_that_does_not_work_the_others_do(tmp_path, no_player):
     got = tmp_path / "got"
     world = World(tmp_path, sounds=("siren",), on_alarm=f"cat > {got}")
     world.look()
-    world.everyone.tell(event())
+    world.everyone.publish(event())
     assert soon(got.exists)
     assert [each["label"] for each in world.told()] == ["sound siren"]
 

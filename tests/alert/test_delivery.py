@@ -56,8 +56,8 @@ def test_a_refusal_is_said_and_parked(caplog):
     row = queue.put(event(1))
     wait_for(lambda: queue.of("parked") == [row])
     assert deliverer.close(5.0)
-    assert "refused for good, and parked: HTTP 400" in caplog.text
-    assert deliverer.stats.parked == 1
+    assert "refused for good, and not sent again: HTTP 400" in caplog.text
+    assert deliverer.stats.dead_letters == 1
 
 
 def test_a_word_does_not_wait_for_a_picture_that_is_under_way(tmp_path):

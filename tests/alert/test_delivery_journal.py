@@ -81,7 +81,7 @@ def test_words_and_pictures_and_refusals_are_written_down(tmp_path):
         assert deliverer.close(5.0)
         kept.close()
     assert [each.headers["X-Bear-Alarm-Part"] for each in box.posted] == ["word", "word", "picture"]
-    assert (deliverer.stats.delivered, deliverer.stats.parked) == (2, 1)
+    assert (deliverer.stats.delivered, deliverer.stats.dead_letters) == (2, 1)
     again = journal(tmp_path, channel, run=EventFactory("next"))
     assert again.waiting(channel.key) == []
     again.close()
@@ -105,7 +105,7 @@ def test_after_a_restart_a_picture_that_is_there_is_sent_and_one_that_did_not_co
     kept.close()
     assert [each.part for each in channel.messages] == ["word", "word", "picture"]
     assert channel.messages[-1].events[0].id == "came"
-    assert (deliverer.stats.passed_over, deliverer.stats.parked) == (1, 0)
+    assert (deliverer.stats.passed_over, deliverer.stats.dead_letters) == (1, 0)
     states = "SELECT part, state, error FROM outbox ORDER BY id"
     sent, lost = ("done", None), ("parked", WITHDRAWN)
     assert ask(tmp_path, states) == [("word", *sent), ("picture", *sent), ("word", *sent), ("picture", *lost)]

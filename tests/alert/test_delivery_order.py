@@ -72,7 +72,7 @@ def test_what_is_refused_is_parked_and_the_next_one_goes():
     life.look()
     assert (life.queue.of("parked"), life.queue.of("done")) == ([first], [second])
     assert life.queue.rows[first]["why"] == "HTTP 400"
-    assert life.feed.count.parked == 1
+    assert life.feed.count.dead_letters == 1
 
 
 @pytest.mark.parametrize("people", [False, True])

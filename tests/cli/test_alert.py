@@ -148,7 +148,7 @@ def alerting(state=None, **settings):
 def test_a_line_is_printed_once_the_journal_has_the_event(tmp_path):
     lines = tmp_path / "events.jsonl"
     everyone = alerting(tmp_path / "state", events=str(lines))
-    everyone.tell(event())
+    everyone.publish(event())
     everyone.close(20.0)
     (line,) = lines.read_text().splitlines()
     assert json.loads(line)["durable"]
@@ -158,7 +158,7 @@ def test_a_line_is_printed_once_the_journal_has_the_event(tmp_path):
 def test_without_a_state_folder_nothing_is_kept_and_lines_are_printed_all_the_same(tmp_path):
     lines = tmp_path / "events.jsonl"
     everyone = alerting(events=str(lines))
-    everyone.tell(event())
+    everyone.publish(event())
     everyone.close(20.0)
     assert len(lines.read_text().splitlines()) == 1
     assert everyone.journal is None
@@ -169,7 +169,7 @@ def test_a_state_folder_that_cannot_be_had_leaves_the_alarm_alive(tmp_path):
     (tmp_path / "state").write_text("a file, where the folder should be")
     lines = tmp_path / "events.jsonl"
     everyone = alerting(tmp_path / "state", events=str(lines))
-    everyone.tell(event())
+    everyone.publish(event())
     everyone.close(20.0)
     assert len(lines.read_text().splitlines()) == 1
     assert everyone.journal is not None
@@ -179,7 +179,7 @@ def test_a_state_folder_that_cannot_be_had_leaves_the_alarm_alive(tmp_path):
 def test_a_sink_that_goes_on_failing_is_told_as_the_alarms_own_trouble(tmp_path):
     lines = tmp_path / "events.jsonl"
     everyone = alerting(tmp_path / "state", events=str(lines), on_alarm="exit 7")
-    everyone.tell(event())
+    everyone.publish(event())
     assert soon(lambda: everyone.workers[0].failures == 1)
     for now in (1e6, 1e6 + 10, 1e6 + 100):
         everyone.tick(now)

@@ -24,7 +24,7 @@ def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path, monkeypa
         assert alerting.journal
         go, put = threading.Event(), Store.put
         monkeypatch.setattr(Store, "put", lambda self, what: (go.wait(20), put(self, what))[1])
-        alerting.tell(bear)
+        alerting.publish(bear)
         early = alerting.journal.waiting(alerting.deliverers[0].key)
         go.set()
         soon(lambda: len(box.posted) == 2)

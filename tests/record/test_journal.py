@@ -49,7 +49,7 @@ def test_it_feeds_channels_as_their_queue(tmp_path):
     assert ids(queue.waiting("nobody")) == []
     first, second, third = queue.waiting(MQTT)
     queue.done([first.row])
-    queue.park(third.row, "HTTP 400")
+    queue.dead_letter(third.row, "HTTP 400")
     queue.again(second.row, "no answer")
     queue.again(second.row, "still none")
     (left,) = queue.waiting(MQTT)
