@@ -303,6 +303,11 @@ class Store:
                         found.append(Found(*row))
         return found
 
+    def delete_tests(self) -> None:
+        """Delete the tests of ``alert test``, which version 0.1 kept in the journal too, within ``writing``."""
+        self._db.execute("DELETE FROM outbox WHERE event IN (SELECT id FROM events WHERE kind = 'test')")
+        self._db.execute("DELETE FROM events WHERE kind = 'test'")
+
     def open_events(self, run: str) -> list[str]:
         """Return a run's newest event of each bear and camera fault that is not over, as JSON. Raises DiskError."""
         newest = (

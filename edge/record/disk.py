@@ -76,6 +76,7 @@ class Disk:
             "clock_how": clock.how,
         }
         self._facts_written = False
+        self._tests_deleted = False
 
     @property
     def trouble(self) -> str | None:
@@ -211,7 +212,9 @@ class Disk:
                 lie = store.put(what)
                 if not self._facts_written:
                     store.run(self._run.id, **self._facts)
-            self._facts_written = True
+                if not self._tests_deleted:
+                    store.delete_tests()
+            self._facts_written = self._tests_deleted = True
             self._memory.written(what, lie)
             events |= bool(what.entries)
             self._well()

@@ -40,12 +40,6 @@ SENT_AGAIN = 100  # newest events, where it is not known any more which were sen
 COPY_ROOM_BYTES = 16 << 20  # what a copy of an older journal leaves free
 MAX_QUARANTINED = 3  # a failing card must not fill itself with damaged journals
 
-# Until version 0.1 tests were kept here too.
-NO_TESTS = """
-    DELETE FROM outbox WHERE event IN (SELECT id FROM events WHERE kind = 'test');
-    DELETE FROM events WHERE kind = 'test';
-"""
-
 
 def open_store(
     folder: Path, routes: Sequence[Route], now: datetime, suspect: str | None = None
@@ -67,7 +61,6 @@ def open_store(
             if 0 < version(db) < VERSION:
                 _back_up(db, path)
             prepare(db)
-            db.executescript(NO_TESTS)
             for end in ENDS:
                 hand_over(path.with_name(NAME + end))
             return Store(db, path), replaced

@@ -17,8 +17,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from edge.record import database
+from edge.record import journal_repair
 from edge.record.ballast import Ballast
+from edge.record.database import connect
 from edge.record.journal import Journal
 from edge.run import EventFactory
 from tests.helpers.journal_stage import Wants
@@ -90,14 +91,13 @@ def hold(folder):
 
 def careless(folder, seed):
     """The same life, but nothing is brought to the disk: what the cutting of power must find."""
-    connect = database.connect
 
     def careless_connect(*given):
         db = connect(*given)
         db.execute("PRAGMA synchronous = OFF")
         return db
 
-    database.connect = careless_connect
+    vars(journal_repair)["connect"] = careless_connect
     life(folder, seed)
 
 
