@@ -263,7 +263,8 @@ class DeliveryScheduler:
         gone = {row.row for row in over if not _there(row)}
         for row in gone:
             self._queue.dead_letter(row, WITHDRAWN)
-        self._queue.done([row.row for row in over if row.row not in gone])
+        if surplus := [row.row for row in over if row.row not in gone]:
+            self._queue.done(surplus)
         self.count.passed_over += len(over)
         self.waiting = len(rows) - len(over)
         if best:
