@@ -1,7 +1,7 @@
 """The whole alarm, put together from settings.
 
 ``Alarm`` is what ``bear-alarm watch`` runs: a ``CameraThread`` for each camera, with the watcher that ``make_watcher``
-makes; the alerts (``edge.alert.dispatch``); the pictures (``edge.record.recorder``); the model; ``SelfMonitor``, which
+makes; the alerts (``edge.alert.alerting``); the pictures (``edge.record.recorder``); the model; ``SelfMonitor``, which
 asks the machine and the model how they are; and ``ReviewPoller``, which hands people's reviews to the cameras.
 """
 
@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.background import Sink, Worker
 from edge.camera import Source
 from edge.decide.alarms import UNSEEING
@@ -29,7 +29,7 @@ from edge.device.sensors import Board, Reading
 from edge.device.telemetry import PART, Heartbeat, Server, stats_of
 from edge.errors import OptionError, SourceError
 from edge.files import made_state_folder, make_folder
-from edge.record.journal import Clock
+from edge.record.clock import Clock
 from edge.record.recorder import MediaWriter
 from edge.record.trace import Trace
 from edge.run import EventFactory
@@ -40,8 +40,9 @@ from edge.watch import FRESH_S, Watcher
 
 if TYPE_CHECKING:
     from edge.decide.evidence import Rule
-    from edge.record.journal import Journal, Said
-    from edge.schema import CameraFault, Event, Frame
+    from edge.record.journal import Journal
+    from edge.record.journal_reviews import JournalReview
+    from edge.schema import CameraFault, Frame
     from edge.settings import CameraSettings, EvidenceSettings
 log = logging.getLogger(__name__)
 LOOK_S = 5.0  # as often as the machine is read
@@ -115,7 +116,7 @@ class Alarm:
             terminal=terminal,
             before=before.alerting if before else None,
         )
-        self.writer = evidence_writer(settings.evidence, written=self.alerting.attach)
+        self.writer = evidence_writer(settings.evidence)
         self.alerting.evidence = self.writer
         self._shared = Shared(self.classifier, self.run, self.writer, self.trace, self._share)
         for camera, opened in zip(settings.cameras, tuple(self._opened), strict=True):
@@ -182,7 +183,7 @@ class Alarm:
                 for each in alerting.workers
             ),
             channels=tuple(
-                ChannelStatus(each.key, each.stats.waiting, each.stats.parked, each.problem())
+                ChannelStatus(each.key, each.stats.waiting, each.stats.dead_letters, each.problem())
                 for each in alerting.deliverers
             ),
             problems=alerting.problems,
@@ -613,12 +614,7 @@ def _heartbeat(settings: HealthSettings, status: Callable[[], Status]) -> Heartb
     return Heartbeat(settings.heartbeat_url, settings.heartbeat_s, status) if settings.heartbeat_url else None
 
 
-def evidence_writer(
-    settings: EvidenceSettings,
-    *,
-    default: Path = DEFAULT,
-    written: Callable[[Event, Path], object] | None = None,
-) -> MediaWriter | None:
+def evidence_writer(settings: EvidenceSettings, *, default: Path = DEFAULT) -> MediaWriter | None:
     """Return the writer. A disk that fails now is tried again; a folder that can never be is an error if named.
 
     A default folder that cannot be, or may not be made here, is gone without; so is all of it where none is kept.
@@ -639,7 +635,6 @@ def evidence_writer(
             full=settings.full,
             pre_s=PRE_S if settings.pre_capture_s is None else settings.pre_capture_s,
             post_s=POST_S if settings.post_capture_s is None else settings.post_capture_s,
-            written=written,
         )
     except OptionError as error:
         if settings.folder:
@@ -719,7 +714,7 @@ def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:
     return rule
 
 
-def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
+def _hand_on(watcher: Watcher, said: JournalReview, *, wrong: bool) -> None:
     event, box = said.event, said.event.box_xywh
     if event.kind != "bear" or box is None:
         return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 60.0  # a broker that restarts is nobody's business
+GRACE_S = 60.0  # a broker that restarts is no problem yet
 CLEAR_S = 30.0  # without a problem for so long it is over
 SURE = frozenset({"config"})  # what is well here stays so: over with the first answer
 
@@ -31,7 +31,7 @@ class _Case:
     problem: str | None = None
     since: float = 0.0  # when the problem began
     seen_at: float = 0.0  # when it was last there
-    told: str | None = None  # the event's id while it is published and not over
+    event_id: str | None = None  # the event's id while it is published and not over
 
 
 class Health:
@@ -54,9 +54,9 @@ class Health:
         """Return the events to publish now (seconds)."""
         left = {name: self._cases.pop(name) for name in self._cases.keys() - self.parts.keys()}
         over = [
-            self._event("end", case.told, name, f"{name}: not in use any more")
+            self._event("end", case.event_id, name, f"{name}: not in use any more")
             for name, case in left.items()
-            if case.told
+            if case.event_id
         ]
         found = (self._ask(name, ask, self._cases.setdefault(name, _Case()), now) for name, ask in self.parts.items())
         return over + [event for event in found if event]
@@ -64,7 +64,7 @@ class Health:
     @property
     def problems(self) -> dict[str, str]:
         """Return the problems that were published and last, by part."""
-        return {name: case.problem or "" for name, case in tuple(self._cases.items()) if case.told}
+        return {name: case.problem or "" for name, case in tuple(self._cases.items()) if case.event_id}
 
     def _ask(self, name: str, ask: Ask, case: _Case, now: float) -> Event | None:
         try:
@@ -76,15 +76,15 @@ class Health:
             if case.problem is None:
                 case.since = now
             case.problem, case.seen_at = problem, now
-            if case.told or now - case.since < (0.0 if name in self.at_once else self.grace_s):
+            if case.event_id or now - case.since < (0.0 if name in self.at_once else self.grace_s):
                 return None
-            case.told = uuid.uuid4().hex
-            return self._event("new", case.told, name, problem)
-        if case.told and (name in SURE or now - case.seen_at >= CLEAR_S):
-            id_, lasted_s = case.told, case.seen_at - case.since
-            case.told = case.problem = None
+            case.event_id = uuid.uuid4().hex
+            return self._event("new", case.event_id, name, problem)
+        if case.event_id and (name in SURE or now - case.seen_at >= CLEAR_S):
+            id_, lasted_s = case.event_id, case.seen_at - case.since
+            case.event_id = case.problem = None
             return self._event("end", id_, name, f"{name}: all is well again after {_span(lasted_s)}")
-        if not case.told:
+        if not case.event_id:
             case.problem = None
         return None
 
@@ -97,8 +97,8 @@ def _span(seconds: float) -> str:
 
 
 NOT_LOOKED = "no frame is being looked at"
-# Told, and no reason to mistrust the alarm: a memory chip that is nearly worn out stays so for years.
-STANDING = frozenset({"storage"})
+# Published, and no reason to mistrust the alarm: a memory chip that is nearly worn out stays so for years.
+WEAR = frozenset({"storage"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class ChannelStatus:
 
     key: str  # names it without secrets
     waiting: int
-    parked: int
+    dead_letters: int
     problem: str | None
 
 
@@ -148,24 +148,24 @@ class Status:
     cameras: tuple[CameraStatus, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
     channels: tuple[ChannelStatus, ...] = ()
-    problems: Mapping[str, str] = field(default_factory=dict)  # told and not over, by part: edge.status
-    alarms: int = 0  # bears told since the start
+    problems: Mapping[str, str] = field(default_factory=dict)  # published and not over, by part: edge.status
+    alarms: int = 0  # bears published since the start
     crop_ms: float | None = None  # what scoring one crop takes, lately
     inference_age_s: float | None = None  # since a heartbeat inference finished
     fps_share: float = 1.0  # of the frame rates that are set, kept up in heat and at low voltage
     temperature_c: float | None = None
     undervolted: bool | None = None  # now; None: not known on this board
     disk_free_mb: float | None = None  # where the state folder is
-    durable: bool | None = None  # whether events are on the disk when they count as told; None: no journal
+    durable: bool | None = None  # whether events are on the disk when they count as published; None: no journal
 
     @property
     def ill(self) -> list[str]:
         """Return why the alarm cannot be relied on now, a sentence each: a camera that sees nothing, and every problem.
 
-        What only asks for a new card one day is reported, and stands in ``problems`` alone.
+        What only asks for a new card one day is in ``problems`` alone.
         """
         blind = [_named(each.name, each.trouble or NOT_LOOKED) for each in self.cameras if each.blind or not each.fresh]
-        return blind + [f"{name}: {words}" for name, words in self.problems.items() if name not in STANDING]
+        return blind + [f"{name}: {words}" for name, words in self.problems.items() if name not in WEAR]
 
 
 def _named(camera: str, words: str) -> str:

@@ -1,11 +1,12 @@
 """Deliver from the journal's outbox: one scheduler and one thread for each channel.
 
 Machines (MQTT, webhook) get everything in the journal's order. People get the newest alarm first, and what is old or
-too much in one digest. What fails is tried again after 1, 2, 4 … 300 s; what is refused for good is parked and shown.
+too much in one digest. What fails is tried again after 1, 2, 4 … 300 s; what is refused for good is a dead letter.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import math
 import random
@@ -13,11 +14,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from edge.alert.redact import error_words, scrub
-from edge.record.outbox import Channel, Message, NotYetError, OutboxRow, Part, Queue, RefusedError
+from edge.background import DeadlineError, call_in_thread, call_with_deadline
+from edge.record.outbox import WITHDRAWN, Channel, Message, NotYetError, OutboxRow, Part, Queue, RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +99,8 @@ class RateLimit:
 
 OLD_S = 3600.0  # what waited longer goes to people in one digest
 MAX_SINGLES = 5  # newer words go one by one; of more, all but the newest go into the digest
-APPEARS_S = 60.0  # a picture is given so long to appear on the disk
+APPEARS_S = 60.0  # a picture is queued with its event, and given so long to appear on the disk
+APPEARS_LOOK_S = 0.5  # and looked for so often
 MAX_PICTURE_TRIES = 5  # of an old picture for people
 SUSPECT_TRIES = 3  # failures after which another word is tried: perhaps it is not the network
 MAX_STRIKES = 2  # so often another word went where this one failed: it waits until nothing else does
@@ -107,7 +112,7 @@ Lane = Literal["alarm", "word", "picture"]  # of each at most one is under way
 
 
 def key_of(row: OutboxRow) -> Key:
-    """Return what tells a row from all others of its channel, whatever its number."""
+    """Return what distinguishes a row from all others of its channel, whatever its number."""
     return row.event.boot_id, row.event.seq, row.part, str(row.picture)
 
 
@@ -131,12 +136,12 @@ class Count:
 
     delivered: int = 0
     failed: int = 0  # tries, not rows
-    parked: int = 0
+    dead_letters: int = 0  # refused for good
     passed_over: int = 0  # pictures that were gone, or too old and too many for people
 
 
 class DeliveryScheduler:
-    """Says what one channel is sent next and when, and tells the queue what became of it.
+    """Decides what one channel is sent next and when, and notes in the queue what became of it.
 
     It knows no thread and reads no clock; times are seconds of one clock that only goes forward. ``chance`` (0 to 1)
     shakes the back-off. What the queue raises is passed on: call again later.
@@ -174,7 +179,7 @@ class DeliveryScheduler:
         rows = self._look()
         words = [row for row in rows if row.part == "word"]
         if beside:
-            words = [row for row in words if row.event.alarms and not self._set_aside(row)]
+            words = [row for row in words if row.event.alarms and not self._postponed(row)]
         if words:
             return self._word_for_people(words, now) if self._channel.people else _batch(words[:1])
         if beside or "picture" in closed:
@@ -199,7 +204,7 @@ class DeliveryScheduler:
         self._rest_together = False
         row = batch.rows[-1]
         stubborn = self._channel.people and batch.lane != "picture" and len(batch.rows) == 1 and not after_s
-        if stubborn and row.attempts >= SUSPECT_TRIES and self._suspect is None and not self._set_aside(row):
+        if stubborn and row.attempts >= SUSPECT_TRIES and self._suspect is None and not self._postponed(row):
             self._suspect = key_of(row)  # another one is tried at once
         else:
             self._suspect = None
@@ -209,12 +214,12 @@ class DeliveryScheduler:
     def refused(self, batch: Batch, why: str) -> None:
         """Note that it will never be taken."""
         self._backoffs[batch.message.part].worked()
-        self.count.parked += len(batch.rows)
+        self.count.dead_letters += len(batch.rows)
         for row in batch.rows:
-            self._queue.park(row.row, why)
+            self._queue.dead_letter(row.row, why)
 
     def reached(self) -> None:
-        """Send the next one at once, whatever the back-off says: the other side is back."""
+        """Send the next one at once, whatever the back-off: the other side is back."""
         for backoff in self._backoffs.values():
             backoff.reached()
 
@@ -230,7 +235,7 @@ class DeliveryScheduler:
         self.oldest_s = max((row.age_s for row in rows), default=0.0)
         return rows
 
-    def _set_aside(self, row: OutboxRow) -> bool:
+    def _postponed(self, row: OutboxRow) -> bool:
         return key_of(row) == self._suspect or self._strikes[key_of(row)] >= MAX_STRIKES
 
     def _word_for_people(self, words: Sequence[OutboxRow], now: float) -> Batch | float:
@@ -239,7 +244,7 @@ class DeliveryScheduler:
         if wait_s := self._rate.wait_s(now, want):
             return wait_s
         self._many = sum(row.age_s <= OLD_S for row in words) > MAX_SINGLES
-        easy = [row for row in words if not self._set_aside(row)]
+        easy = [row for row in words if not self._postponed(row)]
         if not easy and self._suspect:  # there is no other to try
             self._suspect = None
             self._backoffs["word"].failed(now)
@@ -255,21 +260,26 @@ class DeliveryScheduler:
         if self._channel.people and (wait_s := self._rate.wait_s(now, 1.0 + FOR_WORDS)):
             return wait_s
         best, over = _picture_for_people(rows) if self._channel.people else _picture_for_machines(rows)
-        if over:
-            self.count.passed_over += len(over)
-            self._queue.done([row.row for row in over])
-        return _batch([best]) if best else math.inf
+        gone = {row.row for row in over if not _there(row)}
+        for row in gone:
+            self._queue.dead_letter(row, WITHDRAWN)
+        if surplus := [row.row for row in over if row.row not in gone]:
+            self._queue.done(surplus)
+        self.count.passed_over += len(over)
+        self.waiting = len(rows) - len(over)
+        if best:
+            return _batch([best])
+        return APPEARS_LOOK_S if self.waiting else math.inf
 
 
 def _picture_for_machines(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
-    """Return the next picture in order, and those that are gone."""
+    """Return the first picture that is on the disk, and those before it that are gone."""
     gone: list[OutboxRow] = []
     for row in rows:
         if _there(row):
             return row, gone
-        if row.age_s < APPEARS_S:
-            break
-        gone.append(row)
+        if row.age_s >= APPEARS_S:
+            gone.append(row)
     return None, gone
 
 
@@ -372,7 +382,7 @@ class Sends:
         found = []
         for lane, send in list(self.flying.items()):
             part = send.batch.message.part
-            if send.over:
+            if send.ended is not None:
                 found.append(Answer(send.batch, send.error, send.ended - send.began))
             elif (took_s := now - send.began) >= self._deadlines_s[part]:
                 found.append(Answer(send.batch, HungError(f"no answer within {took_s:.0f} s"), took_s))
@@ -382,9 +392,12 @@ class Sends:
             else:
                 continue
             del self.flying[lane]
-        late = [send for send in self._left if send.over]
-        self._left = [send for send in self._left if send not in late]
-        return found + [Answer(each.batch, None, each.ended - each.began) for each in late if each.error is None]
+        for send in tuple(self._left):
+            if send.ended is not None:
+                self._left.remove(send)
+                if send.error is None:
+                    found.append(Answer(send.batch, None, send.ended - send.began))
+        return found
 
     def _too_many(self, part: Part, now: float) -> bool:
         hanging = sum(send.batch.message.part == part for send in self._left)
@@ -396,29 +409,20 @@ class _Send:
 
     def __init__(self, channel: Channel, batch: Batch, clock: Callable[[], float], wake: Callable[[], None]) -> None:
         self.batch = batch
-        self.began = self.ended = clock()
-        self.over = False
-        self.error: BaseException | None = RuntimeError("it ended without an answer")
-        self._channel = channel
+        self.began = clock()
+        self.ended: float | None = None
+        self.error: BaseException | None = None  # once it has ended; None: it arrived
         self._clock = clock
         self._wake = wake
-        threading.Thread(target=self._run, name=f"send {channel.key}", daemon=True).start()
+        call_in_thread(partial(channel.send, batch.message), f"send {channel.key}").add_done_callback(self._note)
 
-    def _run(self) -> None:
-        try:
-            self._channel.send(self.batch.message)
-            self.error = None
-        except Exception as error:
-            self.error = error
-        finally:
-            self.ended = self._clock()
-            self.over = True
-            self._wake()
+    def _note(self, sent: Future[None]) -> None:
+        self.error = sent.exception()
+        self.ended = self._clock()
+        self._wake()
 
 
 LOOK_S = 5.0  # what a journal could not read or write is tried again so soon
-
-Answered = Callable[[Message, str | None, float], None]  # the message, what went wrong (None: delivered), milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +432,7 @@ class Stats:
     key: str
     delivered: int  # rows: words and pictures
     failed: int  # tries that will be repeated
-    parked: int  # rows the other side refused
+    dead_letters: int  # rows the other side refused for good
     passed_over: int  # pictures that were gone, or too old and too many for people
     hung: int  # sends that did not answer in time
     hanging: int  # and are still under way
@@ -438,15 +442,10 @@ class Stats:
     last_ms: float | None  # how long the last delivery took
 
 
-def _nobody(message: Message, error: str | None, took_ms: float) -> None:
-    """Ignore the answer."""
-
-
 class Deliverer:
     """Feeds one channel from the queue until it is closed; everything happens in threads of its own.
 
-    ``answered`` hears of each try, in the deliverer's thread. ``deadlines_s``: how long a word
-    and a picture may take. The channel is closed with the deliverer.
+    ``deadlines_s``: how long a word and a picture may take. The channel is closed with the deliverer.
     """
 
     def __init__(
@@ -456,13 +455,11 @@ class Deliverer:
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
-        answered: Answered = _nobody,
         deadlines_s: dict[Part, float] | None = None,
     ) -> None:
         self.channel = channel
         self.key = channel.key
         self._clock = clock
-        self._answered = answered
         self._wake = threading.Event()
         self._scheduler = DeliveryScheduler(channel, queue, chance)
         self._sends = Sends(channel, clock, self._wake.set, deadlines_s)
@@ -470,24 +467,23 @@ class Deliverer:
         self._failing = False  # the last one was not delivered, and not refused
         self._refused: str | None = None  # why the last word was refused, until something is delivered
         self._took_ms: float | None = None
-        self._unread: str | None = None  # why the journal could not be read, as it was last said
+        self._unread: str | None = None  # why the journal could not be read, as it was last logged
         self._closing = self._ended = False
         self._reached = threading.Event()  # the other side is back
         self._queue = queue
         queue.listen(self._wake.set)
         channel.listen(self._is_reached)
-        self._thread = threading.Thread(target=self._run, name=f"outbox {self.key}", daemon=True)
-        self._thread.start()
+        self._running = call_in_thread(self._run, f"outbox {self.key}")
 
     @property
     def stats(self) -> Stats:
-        """Return how it stands now; safe from any thread."""
+        """Return its counts now; safe from any thread."""
         count = self._scheduler.count
         return Stats(
             key=self.key,
             delivered=count.delivered,
             failed=count.failed,
-            parked=count.parked,
+            dead_letters=count.dead_letters,
             passed_over=count.passed_over,
             hung=self._sends.hung,
             hanging=self._sends.hanging,
@@ -500,7 +496,7 @@ class Deliverer:
     def status(self) -> str:
         """Return one line for people."""
         stats = self.stats
-        counted = ((stats.waiting, "waiting"), (stats.parked, "refused"), (stats.hanging, "hanging"))
+        counted = ((stats.waiting, "waiting"), (stats.dead_letters, "refused"), (stats.hanging, "hanging"))
         words = [f"{stats.delivered} delivered", *(f"{number} {what}" for number, what in counted if number)]
         if stats.last_error:
             words.append(f"the last was not ({stats.last_error})")
@@ -521,16 +517,19 @@ class Deliverer:
         self._wake.set()
 
     def close(self, within_s: float) -> bool:
-        """``finish``, and wait for it so many seconds; False, and said, when something was left for the next time."""
+        """``finish``, and wait for it so many seconds; False, and logged, when something was left for the next time."""
         until = time.monotonic() + max(within_s, 0.0)
         self.finish()
-        self._thread.join(max(within_s, 0.0) * 0.9)
+        concurrent.futures.wait([self._running], max(within_s, 0.0) * 0.9)
         self._ended = True
         self._wake.set()
         self._queue.unlisten(self._wake.set)
-        closing = threading.Thread(target=self._close_channel, name=f"close {self.key}", daemon=True)
-        closing.start()
-        closing.join(max(until - time.monotonic(), 0.05))
+        try:
+            call_with_deadline(self.channel.close, max(until - time.monotonic(), 0.05), f"close {self.key}")
+        except DeadlineError:
+            log.debug("%s: goes on closing", self.key)
+        except Exception as error:
+            log.warning("%s: could not be closed (%s)", self.key, scrub(error_words(error)))
         left = self._scheduler.waiting
         if left:
             log.info("%s: %d not delivered yet; kept for the next time", self.key, left)
@@ -581,32 +580,19 @@ class Deliverer:
             why = scrub(error_words(error))
             if isinstance(error, RefusedError):
                 self._failing = False  # it is there, and answers
-                if batch.message.part == "word":  # a picture too large, say, keeps no alarm from anybody
+                if batch.message.part == "word":  # a picture that is too large keeps no alarm from anybody
                     self._refused = why
-                log.warning("%s: refused for good, and parked: %s", self.key, why)
+                log.warning("%s: refused for good, and not sent again: %s", self.key, why)
                 self._scheduler.refused(batch, why)
             else:
                 if why != self._error:
-                    # A test is taken back where it does not arrive in time: nothing else may be promised.
-                    test = all(event.kind == "test" for event in batch.message.events)
-                    kept = "trying again" if test else "it is kept, and tried again"
-                    log.warning("%s: not delivered (%s); %s", self.key, why, kept)
+                    log.warning("%s: not delivered (%s); it is kept, and tried again", self.key, why)
                 self._failing = True
                 after_s = error.after_s if isinstance(error, NotYetError) else 0.0
                 self._scheduler.failed(batch, why, now, after_s)
             self._error = why
             if isinstance(error, HungError) and self._sends.hanging >= MAX_HUNG:
                 log.error("%s: %d sends hang; it is tried seldom from now on", self.key, self._sends.hanging)
-        try:
-            self._answered(batch.message, why, answer.took_s * 1000.0)
-        except Exception as error:
-            log.warning("%s: who waits for its answers failed (%s)", self.key, scrub(error_words(error)))
-
-    def _close_channel(self) -> None:
-        try:
-            self.channel.close()
-        except Exception as error:
-            log.warning("%s: could not be closed (%s)", self.key, scrub(error_words(error)))
 
 
 def close_all(deliverers: Sequence[Deliverer], within_s: float) -> bool:

@@ -1,24 +1,27 @@
-"""``bear-alarm alert test``: send a marked event down the real path, and print what each channel answers."""
+"""``bear-alarm alert test``: send a test alarm through every channel, and print what each channel answers."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.options import ConfigOpt, StateOpt, alert_settings, config_for, options_of, settings_of
-from edge.cli.watch import stop_on_signal
+from edge.background import DeadlineError, call_in_thread, call_with_deadline
+from edge.cli.options import ConfigOpt, alert_settings, config_for, options_of, settings_of
+from edge.cli.watch import Stop, stop_on_signal
 from edge.settings import AlertSettings
 
 if TYPE_CHECKING:
-    from edge.alert.dispatch import Alerting
+    from edge.record.outbox import Channel, Message
     from edge.schema import Event
 
 
@@ -26,11 +29,13 @@ log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Send a test alarm through every channel.")
 
-WITHDRAWN = "a test that was over before it could be delivered"
-HEARD_S = 3.0  # how long what makes a noise is listened to
-PICTURE = ", picture"  # behind the name of who gets it
-STEP_S = 0.1  # how often to look whether somebody says stop
+HEARD_S = 3.0  # what makes a noise is silenced then
+PICTURE = ", picture"  # behind the name of a channel
+STEP_S = 0.1  # between two looks at the answers
+LATE_S = 1.0  # a channel that is not reached reports its problem at the end of the wait
 CLOSE_S = 5.0
+NO_ANSWER = "no answer"
+NOT_SENT = "the picture was not sent, because the message before it failed"
 
 
 @app.callback()
@@ -40,139 +45,151 @@ def alert() -> None:
 
 @app.command("test")
 @options_of(alerts=alert_settings)
-def try_everyone(
+def send_test(
     config: ConfigOpt = None,
     wait: Annotated[float, typer.Option(min=1.0, max=300.0, help="Seconds to wait for answers over a network.")] = 20.0,
-    state: StateOpt = None,
     *,
     alerts: Callable[..., AlertSettings],
 ) -> None:
-    """Tell everyone as of a bear, marked as a test, and show what each of them answers.
+    """Send an alarm that is marked as a test through every channel, and show what each of them answers.
 
-    It goes by the config, as `watch` does, and takes the same options. What makes a noise makes it, for three seconds.
-    Exit code 0: all of them were told; 1: at least one was not.
+    It uses the config, as `watch` does, and takes the same options. Sounds, relays and lamps are on for three seconds.
+    The test is in no journal: what fails now is not sent later. Exit code 0: all of them took it; 1: at least one did
+    not.
     """
-    from edge.alert.dispatch import Alerting
-    from edge.files import made_state_folder
-    from edge.record.journal import Clock
     from edge.run import EventFactory
 
     path = config_for(config)
-    base = settings_of(path)
     if path:
         log.info("Settings from %s.", path)
-    settings = alerts(base.alerts)
-    clock = Clock()
-    run = EventFactory(clock_synced=clock.synced)
-    answers = Answers()
-    folder = made_state_folder(state or base.state)
-    alerting = Alerting(settings, run, state=folder, clock=clock, answered=answers, guest=True)
-    try:
-        with stop_on_signal() as stop, tempfile.TemporaryDirectory(prefix="bear-alarm-") as scratch:
-            stop.silenced_by(alerting.silence)
-            words = "a test of the alarm: there is no bear"
-            event = run.event("test", "new", uuid.uuid4().hex, "test", label="test", detail=words, latency_ms=0.0)
-            answers.about = event.id
-            expected = alerting.expected(event)
-            for who, problem in alerting.missing.items():
-                answers(who, event, problem, 0.0)
-            heard = threading.Timer(HEARD_S, alerting.silence)
-            heard.daemon = True
-            heard.start()
-            alerting.tell(event)
-            if any(each.channel.pictures for each in alerting.deliverers):
-                alerting.attach(event, _picture(Path(scratch) / "test.jpg"))
-            if alerting.deliverers:
-                log.info("Waiting for answers, %g s at most …", wait)
-            waited_s = answers.wait(expected, wait, stop, alerting.hopeless)
-            if not settings.silent:
-                stop.wait(max(0.0, heard.interval - waited_s))
-            heard.cancel()
-            ailing = alerting.ailing
-            alerting.silence()
-            _withdraw(alerting, event)
-    finally:
-        alerting.close(CLOSE_S)
-    told = answers.show(expected, ailing)
-    if not told:
+    settings = alerts(settings_of(path).alerts)
+    words = "a test of the alarm: there is no bear"
+    event = EventFactory().event("test", "new", uuid.uuid4().hex, "test", label="test", detail=words, latency_ms=0.0)
+    with stop_on_signal() as stop:
+        answers = Answers()
+        problems = _sent(event, settings, answers, stop, wait)
+    reached = answers.show(problems)
+    if not reached:
         log.info("What FAILED is not sent later: mend it, and run the test again.")
-    if alerting.journal and alerting.journal.problem:
-        log.warning("%s", alerting.journal.problem)
     if not settings.anyone:
-        log.info("Nobody but this terminal would be told; `bear-alarm watch --help-all` lists who can be.")
-    raise typer.Exit(0 if told else 1)
+        log.info("Only this terminal is alerted; `bear-alarm watch --help-all` lists the other ways.")
+    raise typer.Exit(0 if reached else 1)
+
+
+def _sent(event: Event, settings: AlertSettings, answers: Answers, stop: Stop, wait_s: float) -> dict[str, str]:
+    """Send the event everywhere, and wait for the answers; return the local sinks that do not work, with the reason."""
+    from edge.alert.journal_sink import lines_of
+    from edge.alert.local_sinks import LocalSinks
+    from edge.alert.remote_channels import channel_plans, made
+    from edge.alert.unavailable import Unavailable
+
+    missing, local = Unavailable(), LocalSinks(answers)
+    lines = lines_of(settings.events, answers).worker if settings.events else None
+    channels = list(made(channel_plans(settings, guest=True), missing).values())
+    try:
+        stop.silenced_by(local.silence)
+        local.make(settings)
+        workers = [each for each in (*local.workers, lines) if each and each.wants(event)]
+        answers.expect(each.name for each in workers)
+        for channel in channels:
+            answers.expect([channel.key, *([channel.key + PICTURE] if channel.pictures else [])])
+        for who, problem in (local.missing.why | missing.why).items():
+            answers(who, event, problem, 0.0)
+        silent_at = time.monotonic() + (0.0 if settings.silent else HEARD_S)
+        for worker in workers:
+            worker(event)
+        with tempfile.TemporaryDirectory(prefix="bear-alarm-") as scratch:
+            if channels:
+                log.info("Waiting for answers, %g s at most …", wait_s)
+            picture = _picture(Path(scratch) / "test.jpg") if any(each.pictures for each in channels) else None
+            until = time.monotonic() + wait_s
+            for channel in channels:
+                call_in_thread(partial(_send, channel, event, picture, answers, until), f"send {channel.key}")
+            while not stop.is_set() and not answers.complete and time.monotonic() < until + LATE_S:
+                stop.wait(STEP_S)
+                if time.monotonic() >= silent_at:
+                    local.silence()
+        stop.wait(max(0.0, silent_at - time.monotonic()))
+        problems = local.problems
+        local.silence()
+        for worker in workers:
+            worker.close(CLOSE_S)
+    finally:
+        closing = [call_in_thread(each.close, f"close {each.key}") for each in channels]
+        concurrent.futures.wait(closing, CLOSE_S)
+    return problems
+
+
+def _send(channel: Channel, event: Event, picture: Path | None, answers: Answers, until: float) -> None:
+    """Send the message, then its picture, and note what came of each; ``until``: time.monotonic()."""
+    from edge.record.outbox import Message
+
+    connected = threading.Event()
+    channel.listen(connected.set)
+    messages = [(channel.key, Message((event,), "word"))]
+    if channel.pictures:
+        messages.append((channel.key + PICTURE, Message((event,), "picture", picture)))
+    for who, message in messages:
+        began = time.monotonic()
+        problem = _problem(channel, message, connected, until)
+        answers(who, event, problem, (time.monotonic() - began) * 1000.0)
+        if problem:
+            return
+
+
+def _problem(channel: Channel, message: Message, connected: threading.Event, until: float) -> str | None:
+    """Send it; return what went wrong, without secrets."""
+    from edge.alert.mqtt_connection import UndeliveredError
+    from edge.alert.redact import error_words, scrub
+
+    while True:
+        connected.clear()
+        try:
+            call_with_deadline(partial(channel.send, message), until - time.monotonic(), channel.key)
+        except DeadlineError:
+            return NO_ANSWER
+        except UndeliveredError as error:  # not connected yet
+            if not connected.wait(max(until - time.monotonic(), 0.0)):
+                return scrub(error_words(error))
+        except Exception as error:
+            return scrub(error_words(error))
+        else:
+            return None
 
 
 class Answers:
-    """Collects each channel's answer to one event, by name; for any thread."""
+    """Collects the answer of each sink and channel, by name; for any thread."""
 
     def __init__(self) -> None:
-        self.about = ""  # the event's id
-        self._heard: dict[str, tuple[str | None, float]] = {}
-        self._changed = threading.Condition()
+        self._heard: dict[str, tuple[str | None, float] | None] = {}  # the problem, and milliseconds
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Wait for these too."""
+        self._heard |= dict.fromkeys(names)
 
     def __call__(self, who: str, event: Event, problem: str | None, took_ms: float) -> None:
-        """Note one answer; the last of several tries counts."""
-        if event.id == self.about:
-            with self._changed:
-                self._heard[who] = problem, took_ms
-                self._changed.notify_all()
+        """Note one answer."""
+        self._heard[who] = problem, took_ms
 
-    def wait(
-        self,
-        expected: dict[str, bool],
-        within_s: float,
-        stop: threading.Event,
-        hopeless: Callable[[], set[str]] = set,
-    ) -> float:
-        """Wait until everyone has answered, and what is tried again has succeeded; the seconds that took.
+    @property
+    def complete(self) -> bool:
+        """Return True once nobody is waited for; a picture is not sent where its message failed."""
+        return all(self._heard[who] or self._failed_before(who) for who in self._heard)
 
-        It ends after ``within_s``, and when ``stop`` is set. ``expected``: who, and whether one that failed is tried
-        again. ``hopeless``: who has refused it for good.
-        """
-        began = time.monotonic()
-        with self._changed:
-            while not (self._over(expected, hopeless()) or stop.is_set() or time.monotonic() - began >= within_s):
-                self._changed.wait(STEP_S)
-        return time.monotonic() - began
+    def _failed_before(self, who: str) -> bool:
+        answer = self._heard.get(who.removesuffix(PICTURE)) if who.endswith(PICTURE) else None
+        return answer is not None and answer[0] is not None
 
-    def _over(self, expected: dict[str, bool], hopeless: set[str]) -> bool:
-        def answered(who: str, again: bool) -> bool:
-            if who.removesuffix(PICTURE) in hopeless:
-                return True
-            return who in self._heard and not (again and self._heard[who][0])
-
-        return all(answered(who, again) for who, again in expected.items())
-
-    def _of(self, who: str) -> tuple[str | None, float]:
-        """Collect the answers; the picture of a failed message is not sent."""
-        word = self._heard.get(who.removesuffix(PICTURE))
-        if who.endswith(PICTURE) and who not in self._heard and (word is None or word[0]):
-            return "the picture was not sent, because the message before it failed", 0.0
-        return self._heard.get(who, ("no answer", 0.0))
-
-    def show(self, expected: dict[str, bool], ailing: dict[str, str]) -> bool:
-        """Print a line for each; return True if all were reached. ``ailing``: those known not to work."""
-        width = max((len(who) for who in expected), default=0)
-        told = True
-        for who in expected:
-            problem, took_ms = self._of(who)
-            problem = problem or ailing.get(who)
-            told = told and problem is None
-            log.info(
-                "%s  %s", who.ljust(width), f"OK, after {took_ms:.0f} ms" if problem is None else f"FAILED: {problem}"
-            )
-        return told
-
-
-def _withdraw(alerting: Alerting, event: Event) -> None:
-    """Withdraw what could not be delivered now: it must not come as news in three days."""
-    if alerting.journal is None:
-        return
-    for deliverer in alerting.deliverers:
-        for waiting in alerting.journal.waiting(deliverer.key, newest_first=True):
-            if waiting.event.id == event.id:
-                alerting.journal.park(waiting.row, WITHDRAWN)
+    def show(self, problems: Mapping[str, str]) -> bool:
+        """Print a line for each; return True if all were reached. ``problems``: of those known not to work."""
+        width = max((len(who) for who in self._heard), default=0)
+        reached = True
+        for who, answer in self._heard.items():
+            problem, took_ms = answer or (NOT_SENT if self._failed_before(who) else NO_ANSWER, 0.0)
+            problem = problem or problems.get(who)
+            reached = reached and problem is None
+            log.info("%s  %s", who.ljust(width), f"FAILED: {problem}" if problem else f"OK, after {took_ms:.0f} ms")
+        return reached
 
 
 def _picture(path: Path) -> Path:

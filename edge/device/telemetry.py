@@ -428,7 +428,7 @@ def metrics_text(status: Status) -> str:
     ])  # fmt: skip
     each("channel", [channel.key for channel in status.channels], status.channels, [
         ("waiting", "gauge", "Messages that are not delivered yet.", lambda it: it.waiting),
-        ("parked", "gauge", "Messages that were refused for good.", lambda it: it.parked),
+        ("parked", "gauge", "Messages that were refused for good.", lambda it: it.dead_letters),
         ("trouble", "gauge", "Whether it cannot be reached.", lambda it: it.problem is not None),
     ])  # fmt: skip
     return "".join(f"{line}\n" for line in lines)
@@ -479,7 +479,7 @@ def stats_of(status: Status) -> dict[str, object]:
             for each in status.cameras
         },
         "waiting": sum(each.waiting for each in status.channels),
-        "parked": sum(each.parked for each in status.channels),
+        "parked": sum(each.dead_letters for each in status.channels),
     }
 
 

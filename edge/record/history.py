@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from edge.errors import BearAlarmError, OptionError
-from edge.record.database import APPLICATION_ID, LOCK, REVIEWS, VERSION, watching_run
+from edge.record.database import APPLICATION_ID, REVIEWS, VERSION
+from edge.record.outbox import WITHDRAWN
 from edge.record.review import Review
+from edge.record.run_lock import LOCK, watching_run
 from edge.schema import Event
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ class ReadOnly:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             why = "is held by another program; try again in a moment"
         elif code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            why = f"is damaged or no journal ({error}); a running alarm puts it aside and begins a new one"
+            why = f"is damaged or no journal ({error}); a running alarm quarantines it and begins a new one"
         elif code == sqlite3.SQLITE_NOMEM:
             why = "cannot be read, for memory is short"
         else:
@@ -164,16 +166,16 @@ def _excuse(path: Path) -> None:
     running = watching_run(path.parent)
     if not running and not (full and path.exists()):
         return
-    why = "its disk is full: free some space" if full else "see what `bear-alarm watch` says there of its disk"
+    why = "its disk is full: free some space" if full else "`bear-alarm watch` shows there what its disk reports"
     if running:
         words = f"an alarm runs here and could not write anything down yet; {why}; its events are only in its memory"
     else:
-        words = f"the journal is empty, and {why}; what an alarm tells here meanwhile is only in its memory"
+        words = f"the journal is empty, and {why}; the events of an alarm here are only in its memory meanwhile"
     raise UnwrittenError(f"{path}: {words}")
 
 
 def _owner(path: Path) -> str:
-    """Say whose it is, where it is another user's, and how to ask as that user."""
+    """Return whose it is, where it is another user's, and how to ask as that user."""
     for place in (path, *path.parents):
         try:
             owner, number = place.owner(), place.stat().st_uid
@@ -206,7 +208,7 @@ def _beside(path: Path) -> Path:
 # When events truly were: many boards wake up with a wrong clock, and are set right only when a network is there.
 
 
-# "doubtful": known to be unset, and nobody knows by how much; "unknown": the system does not say.
+# "doubtful": known to be unset, and nobody knows by how much; "unknown": the system does not report it.
 Clock = Literal["right", "corrected", "doubtful", "unknown"]
 AT_ONCE_S = 5.0  # set so soon after the start, it was right before: nothing is learned for the runs before
 
@@ -270,9 +272,8 @@ def utc(text: str | None) -> datetime | None:
 
 log = logging.getLogger(__name__)
 
-ALIVE = timedelta(minutes=30)  # a run that said nothing for longer no longer runs
+ALIVE = timedelta(minutes=30)  # a run that wrote nothing for longer no longer runs
 AT_ONCE = 500  # rows asked for in one query
-WITHDRAWN = "a test that was over"  # how the error of a row begins that `alert test` takes back
 State = Literal["over", "going on", "cut off"]
 
 
@@ -301,28 +302,28 @@ class Delivery:
 
     @property
     def withdrawn(self) -> bool:
-        """Return True when it was taken back here; it was not refused."""
-        return self.state == "parked" and (self.error or "").startswith(WITHDRAWN)
+        """Return True for a picture that was not on the disk; nobody refused it."""
+        return self.state == "parked" and self.error == WITHDRAWN
 
 
 @dataclass(frozen=True, slots=True)
 class PastEvent:
     """Events of one incident, from new to end."""
 
-    told: tuple[EventRow, ...]  # in the journal's order; at least one
+    events: tuple[EventRow, ...]  # in the journal's order; at least one
     deliveries: tuple[Delivery, ...]
     state: State  # "cut off": the alarm ended before it did
-    review: Review | None = None  # what a person said of it last, as far as the journal was told
+    review: Review | None = None  # the last one, as far as the journal has it
 
     @property
     def first(self) -> EventRow:
         """Return its first event."""
-        return self.told[0]
+        return self.events[0]
 
     @property
     def last(self) -> EventRow:
         """Return its last event."""
-        return self.told[-1]
+        return self.events[-1]
 
     @property
     def id(self) -> str:
@@ -331,24 +332,24 @@ class PastEvent:
 
     @property
     def label(self) -> str | None:
-        """Return the last label that was said."""
-        return next((told.event.label for told in reversed(self.told) if told.event.label), None)
+        """Return the last label that an event has."""
+        return next((each.event.label for each in reversed(self.events) if each.event.label), None)
 
     @property
     def top_score(self) -> float | None:
         """Return the highest bear probability, 0 to 1."""
-        given = (score for told in self.told for score in (told.event.top_score, told.event.score))
+        given = (score for each in self.events for score in (each.event.top_score, each.event.score))
         return max((score for score in given if score is not None), default=None)
 
     @property
     def zones(self) -> tuple[str, ...]:
         """Return every zone it was seen in, in order."""
-        return tuple(dict.fromkeys(name for told in self.told for name in told.event.zones))
+        return tuple(dict.fromkeys(name for each in self.events for name in each.event.zones))
 
     @property
     def lasted_s(self) -> float | None:
         """Return the seconds from its first event to its last; None where there is but one."""
-        if len(self.told) == 1:
+        if len(self.events) == 1:
             return None
         begin, end = self.first.event.media_time_s, self.last.event.media_time_s
         if begin is not None and end is not None:
@@ -359,7 +360,7 @@ class PastEvent:
 class JournalReader:
     """The journal at ``path``, read only, as it was when this was made; use it in a ``with``.
 
-    ``now`` (UTC) says which run may still go on. Raises what ``ReadOnly`` raises.
+    ``now`` (UTC) decides which run may still go on. Raises what ``ReadOnly`` raises.
     """
 
     def __init__(self, path: Path, *, now: datetime | None = None) -> None:
@@ -389,9 +390,9 @@ class JournalReader:
         firsts = [row[0] for row in self._file.rows(query, list(chosen.values()))]
         wanted: list[str] = []
         for begin in range(0, len(firsts), AT_ONCE):
-            for _, told in reversed(self._told("id", firsts[begin : begin + AT_ONCE])):
-                if since is None or told.at >= since:
-                    wanted.append(told.event.id)
+            for _, found in reversed(self._events("id", firsts[begin : begin + AT_ONCE])):
+                if since is None or found.at >= since:
+                    wanted.append(found.event.id)
             if limit and len(wanted) >= limit:
                 break
         return self._gather(wanted[:limit] if limit else wanted)
@@ -423,13 +424,13 @@ class JournalReader:
     def _gather(self, ids: Iterable[str]) -> list[PastEvent]:
         """Return the incidents of these ids with all that belongs to them, oldest first."""
         rows: dict[str, list[tuple[int, EventRow]]] = defaultdict(list)
-        for row, told in self._told("event_id", list(ids)):
-            rows[told.event.id].append((row, told))
+        for row, found in self._events("event_id", list(ids)):
+            rows[found.event.id].append((row, found))
         deliveries = self._deliveries([row for each in rows.values() for row, _ in each])
         reviews = self._reviews(list(rows))
         return [
             PastEvent(
-                tuple(told for _, told in each),
+                tuple(found for _, found in each),
                 tuple(delivery for row, _ in each for delivery in deliveries[row]),
                 self._state(each[-1][1].event),
                 reviews.get(each[0][1].event.id),
@@ -437,19 +438,19 @@ class JournalReader:
             for each in sorted(rows.values(), key=lambda each: each[0][0])
         ]
 
-    def _told(self, column: str, values: Sequence[object]) -> list[tuple[int, EventRow]]:
+    def _events(self, column: str, values: Sequence[object]) -> list[tuple[int, EventRow]]:
         """Return the events where ``column`` is one of ``values``, by row; warn of what cannot be read, and skip it."""
-        told = []
+        found = []
         for begin in range(0, len(values), AT_ONCE):
             some = values[begin : begin + AT_ONCE]
             query = f"SELECT id, json FROM events WHERE {column} IN ({_marks(some)}) ORDER BY id"
             for row, line in self._file.rows(query, some):
                 try:
                     event = Event.from_json(line)
-                    told.append((int(row), EventRow(event, *self._when(event), str(line))))
+                    found.append((int(row), EventRow(event, *self._when(event), str(line))))
                 except (ValueError, TypeError, OverflowError) as error:
                     log.warning("one event in the journal cannot be understood and is skipped (%s)", error)
-        return sorted(told, key=lambda one: one[0])
+        return sorted(found, key=lambda one: one[0])
 
     def _deliveries(self, rows: Sequence[int]) -> dict[int, list[Delivery]]:
         """Return what was to be sent of the events in these rows."""
@@ -470,13 +471,13 @@ class JournalReader:
         for begin in range(0, len(ids), AT_ONCE):
             some = ids[begin : begin + AT_ONCE]
             query = f"SELECT event_id, verdict, at, label FROM reviews WHERE event_id IN ({_marks(some)}) ORDER BY id"
-            for id_, *said in self._file.rows(query, some):
-                with suppress(ValueError):  # what a later version may say
-                    found[id_] = Review(*said)
+            for id_, *review in self._file.rows(query, some):
+                with suppress(ValueError):  # of a later version
+                    found[id_] = Review(*review)
         return found
 
     def _state(self, last: Event) -> State:
-        if last.type == "end" or last.kind == "test":
+        if last.type == "end":
             return "over"
         return "going on" if last.boot_id == self._alive else "cut off"
 
@@ -484,11 +485,11 @@ class JournalReader:
         """Return the run that goes on."""
         if os.access(self._folder / LOCK, os.R_OK):
             return watching_run(self._folder)
-        # Another user's, or an older version's: the newest run goes on if it has said so lately.
+        # Another user's, or an older version's: the newest run goes on if it has written so lately.
         query = "SELECT boot_id, COALESCE(alive_at, started_at) FROM runs WHERE ended_at IS NULL ORDER BY rowid DESC"
         for boot_id, alive_at in self._file.rows(f"{query} LIMIT 1"):
-            said = utc(alive_at)
-            if said is not None and abs(self._now - said) <= ALIVE:
+            alive = utc(alive_at)
+            if alive is not None and abs(self._now - alive) <= ALIVE:
                 return str(boot_id)
         return None
 

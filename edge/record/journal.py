@@ -1,4 +1,4 @@
-"""The journal: every event on the disk before it counts as told, and the outbox that feeds what goes over a network.
+"""The journal keeps every event on the disk, and is the outbox that feeds what goes over a network.
 
 A disk that is full, read-only, broken or hangs never stops the alarm: events then stay in a bounded memory, are
 delivered from there, and are written when the disk is back.
@@ -6,60 +6,34 @@ delivered from there, and are written when the disk is back.
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
-import shutil
-import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
-from edge.background import DeadlineError, DeadlineExecutor
-from edge.files import hand_over
-from edge.record import database
-from edge.record.database import (
-    ENDS,
-    NAME,
-    DiskError,
-    Entry,
-    Found,
-    Mark,
-    Memory,
-    Store,
-    check_whole,
-    faults,
-    open_store,
-    rows_for,
-)
-from edge.record.history import utc
+from edge.record.ballast import Ballast
+from edge.record.clock import Clock
+from edge.record.database import OPEN_KINDS, Found
+from edge.record.disk import Disk
+from edge.record.journal_reviews import JournalReview, parsed
+from edge.record.memory_outbox import Mark, Memory, rows_for
 from edge.record.outbox import OutboxRow, Route
 from edge.run import EventFactory
 from edge.schema import Event, utc_text
-from edge.version import __version__
-
-if TYPE_CHECKING:
-    from edge.record.review import Review
-
-log = logging.getLogger(__name__)
 
 KEEP_EVENTS = 50_000  # some 60 MB
 SOON_S = 3.0  # a card may take a breath; an alarm is not held up by a longer one
-PATIENCE_S = 10.0  # such a disk is said to be no good
+PATIENCE_S = 10.0  # such a disk is a problem
 
 
 class Journal:
     """Keeps events in ``folder/journal.db`` and is the ``edge.record.outbox.Queue`` of the ``routes``. For any thread.
 
-    Nothing here raises for a disk that is broken; ``durable`` and ``problem`` say how it stands. Calls wait for the
+    Nothing here raises for a disk that is broken; ``durable`` and ``problem`` show its state. Calls wait for the
     disk, which works in a thread of its own: ``soon_s`` seconds where it hangs, and not at all while it goes on
     hanging; they belong in a worker. A disk that takes ``patience_s`` seconds is a problem. The newest ``keep`` events
-    are kept, and every one that still waits to be delivered. A ``guest`` writes beside the alarm that watches, and
-    delivers only its own tests.
+    are kept, and every one that still waits to be delivered.
     """
 
     def __init__(
@@ -73,7 +47,6 @@ class Journal:
         keep: int = KEEP_EVENTS,
         soon_s: float = SOON_S,
         patience_s: float = PATIENCE_S,
-        guest: bool = False,
     ) -> None:
         self.folder = folder
         self.routes = list(routes)
@@ -91,20 +64,21 @@ class Journal:
             keep=keep,
             soon_s=soon_s,
             patience_s=patience_s,
-            guest=guest,
         )
         self._disk.start()
 
     def __call__(self, event: Event) -> Event:
-        """Write the event, with a row for each channel that wants it; return it as it now stands.
+        """Write the event, with a row for each channel that wants it or its picture; return it as it is kept.
 
         ``durable`` is True when COMMIT returned; else the event is kept in memory and delivered from there.
         """
-        return replace(event, durable=self._keep(event, None).durable)
-
-    def attach(self, event: Event, picture: Path) -> None:
-        """Write that the picture of an event lies at this path, and queue it for the channels that take pictures."""
-        self._keep(replace(event, evidence=str(picture)), picture)
+        event.to_json()  # one that cannot be written fails here, and does not take those after it along
+        entry = self._memory.add(
+            event, rows_for(self.routes, event), utc_text(self._clock.wall()), self._clock.monotonic()
+        )
+        self._disk.write()
+        self._notify()
+        return replace(event, durable=entry.durable)
 
     def reroute(self, routes: Sequence[Route]) -> None:
         """Queue further events for these; what waits for others stays."""
@@ -159,9 +133,23 @@ class Journal:
         here = self._memory.waiting(channel, self._clock.monotonic(), hidden=found is None)
         return ([*reversed(here), *there] if newest_first else [*there, *here])[:limit]
 
-    def reviews(self, after: int = 0) -> list[Said]:
+    def open_events(self) -> list[Event]:
+        """Return this run's newest event of each bear and camera fault that is not over; between two events."""
+        here = self._memory.events()  # asked first: they may come to the disk meanwhile
+        found: dict[str, Event] = {}
+        for line in self._disk.open_events() or ():
+            with suppress(ValueError):
+                event = Event.from_json(line)
+                found[event.id] = event
+        for event in here:
+            found.pop(event.id, None)
+            if event.kind in OPEN_KINDS and event.type != "end":
+                found[event.id] = event
+        return list(found.values())
+
+    def reviews(self, after: int = 0) -> list[JournalReview]:
         """Return the reviews after a row; none while the disk does not answer."""
-        return understood(self._disk.reviews(after) or ())
+        return parsed(self._disk.reviews(after) or ())
 
     def done(self, rows: Sequence[int]) -> None:
         """Note that these were delivered."""
@@ -174,32 +162,23 @@ class Journal:
         """Note that this one failed and stays; written with what comes next, for a broker may be away for days."""
         self._memory.mark(row, Mark("waiting", 1, why))
 
-    def park(self, row: int, why: str) -> None:
+    def dead_letter(self, row: int, why: str) -> None:
         """Note that this one was refused for good: it is kept and shown, and not tried again."""
         self._memory.mark(row, Mark("parked", 1, why, utc_text(self._clock.wall())))
         self._settle()
 
     def _settle(self) -> None:
-        """Write what became of rows; tell the listeners where events came to the disk, with other numbers."""
+        """Write what became of rows; call the listeners if events came to the disk, with other numbers."""
         if self._disk.write():
             self._notify()
 
-    def _keep(self, event: Event, picture: Path | None) -> Entry:
-        """Keep an event, or the picture of one, on the disk or else in memory."""
-        event.to_json()  # one that cannot be written fails here, and does not take those after it along
-        rows = rows_for(self.routes, event, picture)
-        entry = self._memory.add(event, rows, utc_text(self._clock.wall()), self._clock.monotonic())
-        self._disk.write()
-        self._notify()
-        return entry
-
     def _read(self, found: Found, marks: dict[int, Mark]) -> OutboxRow | None:
-        """Return a row of the disk as a channel sees it; park one without an event, or it would hold up the others."""
+        """Return a row of the disk as a channel sees it; one without an event is a dead letter."""
         try:
             event = Event.from_json(found.json)
             queued_at = datetime.fromisoformat(found.queued_at)
         except ValueError as error:
-            self.park(found.row, f"there is no event in it ({error})")
+            self.dead_letter(found.row, f"there is no event in it ({error})")
             return None
         since = self._memory.since(found.row)
         if since is not None:
@@ -215,493 +194,3 @@ class Journal:
     def _notify(self) -> None:
         for call in self._listeners:
             call()
-
-
-# The journal's way to the disk: opened when it can be, mended where that helps, and never waited for long.
-
-
-TRIM_EVENTS = 5_000  # at most at a time
-AT_ONCE = 100  # events in one transaction
-TRIES = 4  # the ballast given up, a moved or a damaged file opened again, and once more
-START_S = 30.0  # what is damaged is mended first; an alarm whose disk hangs starts all the same
-MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux
-
-T = TypeVar("T")
-
-
-class Disk:
-    """Writes down what is in ``memory``; what fails is kept there. Nothing raises for a disk that is broken.
-
-    After ``soon_s`` seconds a call goes on without the disk; one that takes ``patience_s`` seconds is said.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        memory: Memory,
-        routes: Sequence[Route],
-        run: EventFactory,
-        clock: Clock,
-        *,
-        ballast: Ballast,
-        keep: int,
-        soon_s: float,
-        patience_s: float,
-        guest: bool,
-    ) -> None:
-        self.folder = folder
-        self.replaced: str | None = None  # that a damaged journal was put aside, until somebody has had time to see it
-        self.reserve = True  # the ballast is there
-        self._memory = memory
-        self.routes = routes
-        self._run = run
-        self._clock = clock
-        self._ballast = ballast
-        self._keep = keep  # events
-        self._soon_s = soon_s
-        self._patience_s = patience_s
-        self._gate = DeadlineExecutor()
-        self._trouble: str | None = None
-        self._late = False  # a call was not waited for, and that is said
-        self._guest = guest
-        self._tests_withdrawn = guest
-        self._store: Store | None = None
-        self._stale = False  # the store could not be written: good for reading until it is opened again
-        self._suspect: str | None = None  # what is known to be wrong with the file
-        self._closed = False
-        self._began_at = clock.wall(), clock.monotonic()
-        self._facts: dict[str, object] = {
-            "started_at": utc_text(self._began_at[0]),
-            "machine_boot": _machine_boot(),
-            "version": __version__,
-            "clock_synced": clock.synced(),
-            "clock_how": clock.how,
-        }
-        self._facts_written = False
-
-    @property
-    def trouble(self) -> str | None:
-        """Return why events are in memory only; None: they are on the disk, or soon will be."""
-        if self._gate.busy_s >= self._patience_s:
-            return f"{self.folder}: the disk has not answered for {self._patience_s:.0f} s"
-        return self._trouble
-
-    def start(self) -> None:
-        """Open the journal and write down that the run lives; what hangs is left behind after half a minute."""
-        self._asked(lambda: self._write(beat=True), START_S, "beat")
-
-    def write(self) -> bool:
-        """Bring all that is in memory to the disk, oldest first; return whether there were events.
-
-        When it fails, or a call hangs in the disk, what is in memory is given out from there.
-        """
-        return bool(self._asked(self._write, self._soon_s, "write"))
-
-    def beat(self) -> None:
-        """Write all, and that the run lives; remove what is old, and make the ballast again."""
-        self._asked(lambda: self._write(beat=True), self._patience_s, "beat")
-
-    def _asked(self, work: Callable[[], T], within_s: float, name: str | None = None) -> T | None:
-        """Do work in the disk's thread; when it hangs return None, and deliver from memory."""
-        try:
-            return self._gate(work, within_s, name)
-        except DeadlineError:
-            self._memory.show()
-            if not self._late:
-                self._late = True
-                log.warning("%s: the disk does not answer; what comes goes on from memory until it does", self.folder)
-            return None
-
-    def _write(self, *, beat: bool = False, ended: bool = False) -> bool:
-        self._note(beat, ended)
-        for _ in range(TRIES):
-            try:
-                events = self._write_all(self._ready())
-                if beat:
-                    self._tidy(self._ready())
-            except DiskError as error:
-                if not self._mended(error):
-                    self._failed(str(error))
-                    return False
-            else:
-                return events
-        self._failed(f"{self.folder}: the journal cannot be mended")
-        return False
-
-    def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found] | None:
-        """Return at most ``limit`` rows of a channel but those ``settled``; None: the disk does not answer now."""
-        return self._read(
-            lambda store: store.waiting(
-                channel,
-                newest_first=newest_first,
-                limit=limit,
-                settled=settled,
-                run=self._run.id,
-                guest=self._guest,
-            )
-        )
-
-    def reviews(self, after: int) -> list[Any] | None:
-        """Return the reviews after a row (``Store.reviews``); None while the disk does not answer."""
-        return self._read(lambda store: store.reviews(after))
-
-    def _read(self, ask: Callable[[Store], list[T]]) -> list[T] | None:
-        def look() -> list[T]:
-            if self._store is None:
-                return []
-            try:
-                return ask(self._store)
-            except DiskError as error:
-                self._mended(error)  # with the next thing that is written
-                self._failed(str(error))
-                return []
-
-        return self._asked(look, self._soon_s)
-
-    def examine(self) -> str | None:
-        """Check every page and index beside the running alarm, and replace a damaged journal; return what is wrong."""
-        found = check_whole(self.folder)
-        if found and not self._closed:
-            self._suspect = found
-            self.beat()
-        return found
-
-    def close(self) -> None:
-        """End the run."""
-
-        def end() -> None:
-            self._write(beat=True, ended=True)
-            if self._store:
-                self._store.close()
-                self._store = None
-
-        if self._closed:
-            return
-        self._closed = True  # a check that ends later touches nothing
-        self._asked(end, self._patience_s, "end")
-        self._gate.close()
-
-    def _note(self, beat: bool, ended: bool) -> None:
-        """Note what is to be written of the run itself."""
-        now = utc_text(self._clock.wall())
-        if "synced_at" not in self._facts and self._clock.synced():
-            wall, monotonic = self._clock.wall(), self._clock.monotonic()
-            jump_s = (wall - self._began_at[0]).total_seconds() - (monotonic - self._began_at[1])
-            self._facts |= {"clock_synced": True, "clock_how": self._clock.how, "synced_at": now, "offset_s": jump_s}
-            self._facts_written = False
-        if beat or "alive_at" not in self._facts:
-            self._facts["alive_at"] = now
-            self._facts_written = False
-        if ended:
-            self._facts["ended_at"] = now
-
-    def _ready(self) -> Store:
-        """Return the open journal. Raises DiskError."""
-        if self._store and not (self._stale or self._suspect or self._store.moved):
-            return self._store
-        # Closed first: at its end SQLite removes the log beside a file of this name.
-        if self._store:
-            self._store.close()
-            self._store = None
-        self._facts_written = False
-        self._store, replaced = open_store(
-            self.folder, self.routes, self._clock.wall(), self._suspect, guest=self._guest
-        )
-        self.replaced = replaced or self.replaced
-        self._stale, self._suspect = False, None
-        return self._store
-
-    def _write_all(self, store: Store) -> bool:
-        """Write everything in memory, in its order; return whether there were events. Raises DiskError."""
-        events = False
-        # A disk that refused is tried with little, or every event would cost what all those in memory cost.
-        while (what := self._memory.unwritten(1 if self._trouble else AT_ONCE)) or not self._facts_written:
-            with store.writing():
-                lie = store.put(what)
-                if not self._facts_written:
-                    store.run(self._run.id, **self._facts)
-                if not self._tests_withdrawn:
-                    store.withdraw_tests(self._run.id, utc_text(self._clock.wall()))
-            self._facts_written = self._tests_withdrawn = True
-            self._memory.written(what, lie)
-            events |= bool(what.entries)
-            self._well()
-        return events
-
-    def _tidy(self, store: Store) -> None:
-        """Remove old events and make the ballast again, where there is anything to do. Raises DiskError."""
-        if store.surplus(self._keep) > self._keep // 100:
-            with store.writing():
-                store.trim(self._keep, TRIM_EVENTS)
-        self.reserve = self._ballast.top_up()
-
-    def _mended(self, error: DiskError) -> bool:
-        """Return whether something was done that makes another try worth while."""
-        if error.fault == "full" or (error.fault == "broken" and self._ballast.full):
-            self.reserve = False
-            return self._ballast.release()
-        if error.fault == "damaged":
-            self._suspect = str(error.__cause__)
-            return True
-        self._stale |= error.fault == "broken"
-        return False
-
-    def _failed(self, why: str) -> None:
-        self._memory.show()
-        if self._trouble is None:
-            log.warning("%s; events are kept in memory only until it is better", why)
-        self._trouble = why
-
-    def _well(self) -> None:
-        if self._trouble is not None or self._late:
-            log.warning("%s: the journal is written again", self.folder)
-        self._trouble, self._late = None, False
-
-
-def _machine_boot() -> str | None:
-    """Return what tells one start of the machine from the next, where the system has such a thing."""
-    with suppress(OSError):
-        return MACHINE_BOOT.read_text().strip()
-    return None
-
-
-# Keep people's reviews in the journal: one row for each, of which the last of an event counts.
-#
-# The record is the review beside the evidence (``edge.record.review``); these rows are how a running alarm hears of it.
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One review of an event."""
-
-    row: int  # counts up
-    event: Event  # its first one
-    verdict: str
-    label: str | None  # what is there, where it was relabelled
-    at: datetime  # UTC, by the device's clock
-
-
-def understood(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[Said]:
-    """Parse rows of ``Store.reviews``, in order; skip what cannot be understood."""
-    found = []
-    for number, verdict, label, at, line in rows:
-        try:
-            event = Event.from_json(line)
-        except ValueError as error:
-            log.debug("review %s is of an event that cannot be understood: %s", number, error)
-            continue
-        if (when := utc(at)) is not None:
-            found.append(Said(number, event, verdict, label, when))
-    return found
-
-
-def pass_on(folder: Path, ids: Sequence[str], review: Review) -> str | None:
-    """Write a review of these events into the journal in ``folder``, where there is one that knows them.
-
-    Why a running alarm does not hear of it, in words; None: it does, or there is none.
-    """
-    path = folder / NAME
-    if not path.is_file():
-        return None
-    try:
-        with faults(path):
-            return _write(path, ids, review)
-    except DiskError as error:
-        return str(error)
-
-
-def _write(path: Path, ids: Sequence[str], review: Review) -> str | None:
-    with closing(database.connect(path, "rw")) as db:
-        if db.execute("PRAGMA application_id").fetchone()[0] != database.APPLICATION_ID:
-            return f"{path}: it is no journal of Bear Alarm"
-        if database.version(db) > database.VERSION:
-            return f"{path}: a newer version of Bear Alarm made it; use that one"
-        if database.version(db) < database.REVIEWS:  # only an alarm changes the tables: an older one may run on them
-            return "its journal is of an older version; start the alarm with this version, and review once more"
-        db.execute("BEGIN IMMEDIATE")
-        for id_ in ids:
-            db.execute(
-                "INSERT INTO reviews(event_id, verdict, label, at) SELECT ?, ?, ?, ?"
-                " WHERE EXISTS (SELECT 1 FROM events WHERE event_id = ?)",
-                (id_, review.verdict, review.label, review.at, id_),
-            )
-        db.execute("COMMIT")
-        for end in ENDS:
-            hand_over(path.with_name(NAME + end))
-    return None
-
-
-# A file that is only there to be given up: on a full disk it makes room for the alarms that still come.
-
-
-BALLAST_BYTES = 1 << 20  # some hundred alarms
-ROOM_BYTES = 8 << 20  # so much must be free before it is made again, so that it does not itself fill the disk
-FULL_BYTES = 256 << 10  # less than this free counts as full
-
-
-class Ballast:
-    """``folder/ballast``, with its blocks really taken; nothing here raises for a disk that is full or broken."""
-
-    def __init__(self, folder: Path, size: int = BALLAST_BYTES, room: int = ROOM_BYTES) -> None:
-        self.path = folder / "ballast"
-        self.size = size  # bytes
-        self.room = room  # bytes
-
-    @property
-    def free(self) -> int | None:
-        """Return the bytes free on its disk; None when that cannot be asked."""
-        try:
-            return shutil.disk_usage(self.path.parent).free
-        except OSError:
-            return None
-
-    @property
-    def full(self) -> bool:
-        """Return True when the disk is as good as full."""
-        return (self.free or 0) < min(FULL_BYTES, self.room)
-
-    @property
-    def kept(self) -> bool:
-        """Return True when it is there, whole."""
-        try:
-            return self.path.stat().st_size >= self.size
-        except OSError:
-            return False
-
-    def release(self) -> bool:
-        """Give it up; return whether that made room."""
-        try:
-            self.path.unlink()
-        except OSError:
-            return False
-        log.warning(
-            "%s: the disk is full; the last %d kB kept for this are used now", self.path.parent, self.size >> 10
-        )
-        return True
-
-    def top_up(self) -> bool:
-        """Make it where it is missing and there is room; return whether it is there now. Writes nothing if it was."""
-        if self.kept:
-            return True
-        if (self.free or 0) < self.room + self.size:
-            return False
-        beside = self.path.with_suffix(".part")
-        try:
-            with beside.open("wb") as file:
-                _take(file.fileno(), self.size)
-                os.fsync(file.fileno())
-            beside.replace(self.path)
-            hand_over(self.path)
-        except OSError as error:
-            log.debug("%s: cannot be made (%s)", self.path, error.strerror)
-            beside.unlink(missing_ok=True)
-            return False
-        return True
-
-
-def _take(file: int, size: int) -> None:
-    """Take the blocks, not only the length: a file with holes gives none back."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file, 0, size)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-        else:
-            return
-    block = os.urandom(1 << 16)  # some file systems do not store zeros
-    for _ in range(0, size, len(block)):
-        os.write(file, block)
-
-
-# Whether this machine's clock is right, and how that is known: many boards have no clock that outlives the power.
-
-
-ASKED_AGAIN_S = 1.0  # an event asks each time; the kernel is asked this often at most
-STEP_S = 2.0  # the clocks go apart by so much from one look to the next: somebody has set it
-LOOKED_S = 0.2  # a look that took longer, on a machine that is too busy, tells nothing of that
-UNKNOWN = "this system does not say whether its clock is right"
-STA_UNSYNC = 0x40  # linux/timex.h: nothing has set the clock, or not for hours
-
-Answer = tuple[bool | None, str]  # whether it is right, and how that is known in a few words
-
-
-class Clock:
-    """The machine's clocks: what people call the time, seconds that only go forward, and whether the first is right.
-
-    ``ask`` tells whether it is right and how that is known; it is asked once a second at most and must not wait. A
-    clock that was set while the system calls it wrong may be right from then on, seconds before the system says so.
-    """
-
-    def __init__(
-        self,
-        ask: Callable[[], Answer] | None = None,
-        *,
-        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] | None = None,
-    ) -> None:
-        self._ask = ask or _asker()
-        self.wall = wall  # UTC
-        self.monotonic = monotonic or _going_on  # seconds
-        self._answer: Answer = (None, UNKNOWN)
-        self._asked_at: float | None = None
-        self._apart_s: float | None = None  # between the two clocks at the last look
-        self._was_set = False
-
-    def synced(self) -> bool | None:
-        """Return whether the clock is right; None: not known. Fit for ``EventFactory(clock_synced=…)``."""
-        now = self.monotonic()
-        apart_s = self.wall().timestamp() - now
-        if self.monotonic() - now < LOOKED_S:
-            if self._apart_s is not None and abs(apart_s - self._apart_s) > STEP_S:
-                self._was_set = True
-            self._apart_s = apart_s
-        if self._asked_at is None or now - self._asked_at >= ASKED_AGAIN_S:
-            self._answer, self._asked_at = self._ask(), now
-        # An event of then must not be corrected by what the clock was set by: it has the new time already.
-        return None if self._was_set and self._answer[0] is False else self._answer[0]
-
-    @property
-    def how(self) -> str:
-        """Say in a few words how the last answer is known."""
-        return self._answer[1]
-
-
-def _going_on() -> float:
-    """Return seconds that also count while the machine sleeps, where the system has such a clock."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
-
-
-def _asker() -> Callable[[], Answer]:
-    """Return the question for this system: adjtimex on Linux, which every user may call; the others do not say."""
-    if sys.platform != "linux":
-        return lambda: (None, UNKNOWN)
-    import ctypes
-
-    class Timex(ctypes.Structure):
-        """``struct timex`` up to its status, of 64-bit Linux."""
-
-        _fields_ = (
-            ("modes", ctypes.c_uint),  # 0: read only
-            ("offset", ctypes.c_long),
-            ("freq", ctypes.c_long),
-            ("maxerror", ctypes.c_long),  # microseconds
-            ("esterror", ctypes.c_long),
-            ("status", ctypes.c_int),
-            ("rest", ctypes.c_byte * 256),
-        )
-
-    try:
-        adjtimex: Any = ctypes.CDLL(None, use_errno=True).adjtimex
-    except (OSError, AttributeError):
-        return lambda: (None, UNKNOWN)
-
-    def ask() -> Answer:
-        now = Timex()
-        if adjtimex(ctypes.byref(now)) < 0:
-            return None, f"adjtimex is refused ({os.strerror(ctypes.get_errno())})"
-        if now.status & STA_UNSYNC:
-            return False, "adjtimex: nothing keeps the clock"
-        return True, f"adjtimex: right within {now.maxerror / 1e6:.1f} s"
-
-    return ask

@@ -12,9 +12,13 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.errors import OptionError
 from edge.files import replace_whole
+
+if TYPE_CHECKING:
+    from edge.schema import Event
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,17 @@ def visit_folder(root: Path, camera: str, wall: datetime, event_id: str) -> Path
     """Return the folder of one event: DAY/TIME-CAMERA-ID8, in UTC. ``event_id`` is hexadecimal, 8 digits or more."""
     at = wall.astimezone(UTC)
     return root / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{_plain(camera)}-{event_id[:8]}"
+
+
+def still_path(folder: Path, event: Event) -> Path:
+    """Return the path of an event's own picture in its folder: ``alarm.jpg``, or ``alarm-SEQ.jpg`` of an update."""
+    return folder / ("alarm.jpg" if event.type == "new" else f"alarm-{event.seq}.jpg")
+
+
+def own_still(event: Event) -> Path | None:
+    """Return the path of the picture that came with this event; None if it only names an earlier one, or none."""
+    named = Path(event.evidence) if event.evidence else None
+    return named if named and named == still_path(named.parent, event) else None
 
 
 def sample_path(root: Path, camera: str, wall: datetime, number: int) -> Path:

@@ -15,10 +15,11 @@ from typing import Literal, Protocol
 from edge.schema import Event
 
 Part = Literal["word", "picture"]  # the word goes first and never waits for the picture
+WITHDRAWN = "the picture is not on the disk"  # the error of a row that was not refused, but is not sent any more
 
 
 class RefusedError(RuntimeError):
-    """The other side will never take this message (HTTP 400, a topic that is not allowed): it is parked and shown."""
+    """The other side will never take this message (HTTP 400, a topic that is not allowed): it is a dead letter."""
 
 
 class NotYetError(RuntimeError):
@@ -104,7 +105,7 @@ class Queue(Protocol):
     def again(self, row: int, why: str) -> None:
         """Note that this one failed and stays; ``why`` in one sentence without secrets."""
 
-    def park(self, row: int, why: str) -> None:
+    def dead_letter(self, row: int, why: str) -> None:
         """Note that this one was refused for good: it is kept and shown, and not tried again."""
 
     def listen(self, call: Callable[[], None]) -> None:

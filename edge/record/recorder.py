@@ -27,7 +27,7 @@ from edge.drawing import Mark, annotate
 from edge.errors import OptionError
 from edge.files import make_folder, mistaken
 from edge.record.clip import ClipError, ClipMaker
-from edge.record.media_store import MB, MediaStore, NoRoomError, sample_path, visit_folder
+from edge.record.media_store import MB, MediaStore, NoRoomError, sample_path, still_path, visit_folder
 from edge.record.pictures import ClipBuffer, CompressedFrame, Ring, at_most, jpeg
 from edge.schema import BoxXYWH, Event, Frame, LazyImage, Luma, Picture, Score, readable, utc_text
 
@@ -134,7 +134,7 @@ class CameraRecorder:
             recorder = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), event, frame.time)
         self._recorders[event.id] = recorder
         if event.type != "end" and recorder.wants_still(event):
-            recorder.still = recorder.folder / ("alarm.jpg" if recorder.still is None else f"alarm-{event.seq}.jpg")
+            recorder.still = still_path(recorder.folder, event)
             recorder.shown = max(recorder.shown, event.score or 0.0)
             recorder.still_waits = True
         # A path at which nothing will lie would only mislead.
@@ -477,9 +477,8 @@ class MediaWriter:
 
     ``reserve_mb`` stay free on the disk. ``negatives_per_day``: frames without an alarm, at random; ``full``: the whole
     frame of each alarm as well; ``pre_s``, ``post_s``: seconds of a clip before the alarm and after the bear was last
-    seen. ``written`` is called in the writing thread with an event and the path of its still, once that is on the disk.
-    At most ``depth`` sets of pictures wait (a 720p frame holds 2.7 MB). A disk that takes nothing is a ``problem``, and
-    tried again. Raises OptionError for a path at which no folder can ever be.
+    seen. At most ``depth`` sets of pictures wait (a 720p frame holds 2.7 MB). A disk that takes nothing is a
+    ``problem``, and tried again. Raises OptionError for a path at which no folder can ever be.
     """
 
     def __init__(
@@ -493,7 +492,6 @@ class MediaWriter:
         clips: bool = True,
         pre_s: float = PRE_S,
         post_s: float = POST_S,
-        written: Callable[[Event, Path], object] | None = None,
         depth: int = 8,
         maker: ClipMaker | None = None,
         dice: random.Random | None = None,
@@ -510,7 +508,6 @@ class MediaWriter:
         self.full = full
         self.clips = clips
         self.pre_s, self.post_s = pre_s, post_s
-        self.written = written
         self.failures = 0  # sets of files and clips that were not written
         self.store = MediaStore(
             folder, quota_bytes=round(quota_mb * MB), reserve_bytes=round(reserve_mb * MB), busy=self._busy
@@ -635,10 +632,8 @@ class MediaWriter:
         with self._lock:
             self._in_work[job.unit] += 1
         try:
-            for number, (path, make) in enumerate(job.files):
+            for path, make in job.files:
                 self.store.write(job.unit, path, make())
-                if number == 0 and job.still_of:
-                    self._tell(job.still_of, path)
         finally:
             self._release(job.unit)
 
@@ -667,14 +662,6 @@ class MediaWriter:
         with self._lock:
             self._in_work[unit] -= 1
             self._in_work += Counter()  # forgets what has come to nothing
-
-    def _tell(self, event: Event, path: Path) -> None:
-        if self.written is None:
-            return
-        try:
-            self.written(event, path)
-        except Exception as error:  # the rest of the evidence is written all the same
-            log.warning("%s is written, but could not be announced: %s", path, error or type(error).__name__)
 
     def _failed(self, error: Exception) -> None:
         """Said once, however many alarms follow."""

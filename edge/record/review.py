@@ -81,12 +81,12 @@ def read_review(unit: Path) -> Review | None:
 
 
 def parse_review(data: bytes, name: object) -> Review:
-    """Return the review that holds of what a review's file says; ``name`` only names it in the OptionError."""
+    """Return the review that holds, of a review's file; ``name`` only names it in the OptionError."""
     return _parse(data, name)[-1]
 
 
 def write_review(unit: Path, review: Review) -> Path:
-    """Review an event's folder, or a random negative; gives the file. What was said before stays in it.
+    """Review an event's folder, or a random negative; gives the file. Earlier reviews stay in it.
 
     Two reviewers wait for each other. Raises OptionError where there is no such unit, a review that is there is
     damaged, another program holds it for long, or nothing can be written.

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from edge.alarm import Alarm
-from edge.alert.dispatch import OpenEvents
 from edge.alert.mqtt_settings import settings_from_url
+from edge.alert.remote_channels import LiveState
 from edge.detect.zones import parse_masks
-from edge.schema import Event
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
 from tests.helpers.broker import Broker, Listener
 from tests.helpers.fake_camera import LiveYard, soon
@@ -81,21 +80,29 @@ def test_a_camera_that_is_let_go_of_is_not_watched_though_its_last_frame_is_new(
     assert not post.fresh(time.monotonic())
 
 
-def test_who_comes_in_the_middle_is_shown_what_goes_on_and_nothing_that_is_over():
-    going_on, first, second, at_once_told = OpenEvents(), list[Event](), list[Event](), list[Event]()
-    going_on.show_to({first.append: first.append}, ["yard", "bins"])
-    for each in (
-        event("new", id_="a"),
-        event("update", id_="a"),
-        event("new", id_="b"),
-        event("end", id_="b"),
-        replace(event("new", id_="c"), camera="bins"),
-    ):
-        going_on(each)
-    going_on.show_to({first.append: first.append, second.append: at_once_told.append}, ["yard"])
-    assert len(first) == 5
-    assert [(each.id, each.type) for each in at_once_told] == [("a", "update")]
-    assert second == []
+def test_a_live_state_that_is_made_late_learns_what_goes_on_and_shows_each_event_once():
+    shown: list[tuple[str, int]] = []
+    state = LiveState(lambda each: shown.append((each.id, each.seq)))
+    for each in (event("update", 4, id_="a"), event("new", 5, id_="b"), event("update", 6, id_="a")):
+        state.worker(each)  # while the journal is asked, which has the first two already
+    time.sleep(0.1)
+    assert shown == []
+    state.learn(lambda: [event("update", 4, id_="a"), event("new", 5, id_="b")])
+    assert state.worker.close(20.0)
+    assert shown == [("a", 4), ("b", 5), ("a", 6)]
+
+
+def test_a_live_state_goes_on_where_the_journal_does_not_answer(caplog):
+    def nothing():
+        raise TimeoutError
+
+    shown: list[int] = []
+    state = LiveState(lambda each: shown.append(each.seq))
+    state.worker(event("new", 7))
+    state.learn(nothing)
+    assert state.worker.close(20.0)
+    assert shown == [7]
+    assert "cannot be shown (TimeoutError)" in caplog.text
 
 
 @pytest.mark.needs_tool("mosquitto")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge.alarm import CameraThread, ReviewPoller, Shared, connect, make_watcher, open_kept
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.alert.events import EventPublisher
 from edge.camera.folder import FolderSource
 from edge.camera.reconnect import ReconnectingSource
@@ -24,7 +24,8 @@ from edge.decide.schedule import parse_schedule
 from edge.detect.classifier import Classifier
 from edge.detect.zones import parse_polygon, parse_zone
 from edge.errors import OptionError, SourceError
-from edge.record.journal import Journal, pass_on
+from edge.record.journal import Journal
+from edge.record.journal_reviews import pass_on
 from edge.record.review import Review
 from edge.run import EventFactory
 from edge.schema import WHOLE, CameraFault, Event, Frame, Region, utc_text

@@ -10,8 +10,9 @@ import pytest
 
 from edge.alert.delivery import Deliverer
 from edge.alert.webhook import Webhook
+from edge.record.outbox import WITHDRAWN
 from edge.run import EventFactory
-from tests.helpers.journal_stage import ask, event, journal
+from tests.helpers.journal_stage import Times, ask, event, journal
 from tests.helpers.outbox_world import Told, wait_for
 from tests.helpers.webhook_server import PostBox
 
@@ -65,26 +66,49 @@ def test_killed_again_and_again_every_event_arrives_in_order_and_twice_only_with
 
 
 def test_words_and_pictures_and_refusals_are_written_down(tmp_path):
-    picture = tmp_path / "seen.jpg"
-    picture.write_bytes(b"jpeg")
+    picture = tmp_path / "alarm.jpg"
     run = EventFactory("run")
     with PostBox(200, 400) as box:
         channel = Webhook(f"http://127.0.0.1:{box.port}/")
         kept = journal(tmp_path, channel, run=run)
         deliverer = Deliverer(channel, kept)
-        told = kept(event(run, "a"))
+        kept(event(run, "a", evidence=str(picture)))
         wait_for(lambda: len(box.posted) == 1)
         kept(event(run, "b"))
         wait_for(lambda: len(box.posted) == 2)
-        kept.attach(told, picture)
+        picture.write_bytes(b"jpeg")  # it was still being written
         wait_for(lambda: len(box.posted) == 3)
         assert deliverer.close(5.0)
         kept.close()
     assert [each.headers["X-Bear-Alarm-Part"] for each in box.posted] == ["word", "word", "picture"]
-    assert (deliverer.stats.delivered, deliverer.stats.parked) == (2, 1)
+    assert (deliverer.stats.delivered, deliverer.stats.dead_letters) == (2, 1)
     again = journal(tmp_path, channel, run=EventFactory("next"))
     assert again.waiting(channel.key) == []
     again.close()
+
+
+def test_after_a_restart_a_picture_that_is_there_is_sent_and_one_that_did_not_come_is_withdrawn(tmp_path):
+    run, channel, times = EventFactory("run"), Told(), Times()
+    kept = journal(tmp_path, channel, run=run, clock=times.clock)
+    for name in ("came", "lost"):
+        (tmp_path / name).mkdir()
+        kept(event(run, name, evidence=str(tmp_path / name / "alarm.jpg")))
+    kept.close()
+    (tmp_path / "came" / "alarm.jpg").write_bytes(b"jpeg")
+    kept = journal(tmp_path, channel, run=EventFactory("next"), clock=times.clock)
+    deliverer = Deliverer(channel, kept)
+    wait_for(lambda: len(channel.messages) == 3)
+    wait_for(lambda: [each.part for each in kept.waiting(channel.key)] == ["picture"])
+    times.pass_(60.0)
+    wait_for(lambda: kept.waiting(channel.key) == [])
+    assert deliverer.close(5.0)
+    kept.close()
+    assert [each.part for each in channel.messages] == ["word", "word", "picture"]
+    assert channel.messages[-1].events[0].id == "came"
+    assert (deliverer.stats.passed_over, deliverer.stats.dead_letters) == (1, 0)
+    states = "SELECT part, state, error FROM outbox ORDER BY id"
+    sent, lost = ("done", None), ("parked", WITHDRAWN)
+    assert ask(tmp_path, states) == [("word", *sent), ("picture", *sent), ("word", *sent), ("picture", *lost)]
 
 
 def test_what_is_in_memory_only_is_delivered_all_the_same(tmp_path):

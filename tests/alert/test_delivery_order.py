@@ -1,12 +1,13 @@
 """What goes next over a network: in order for machines, the newest first for people, nothing lost on the way."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from edge.alert.delivery import Batch
-from edge.record.outbox import NotYetError
+from edge.record.outbox import WITHDRAWN, NotYetError
 from tests.helpers.outbox_world import Life, Net, event
 
 
@@ -72,7 +73,7 @@ def test_what_is_refused_is_parked_and_the_next_one_goes():
     life.look()
     assert (life.queue.of("parked"), life.queue.of("done")) == ([first], [second])
     assert life.queue.rows[first]["why"] == "HTTP 400"
-    assert life.feed.count.parked == 1
+    assert life.feed.count.dead_letters == 1
 
 
 @pytest.mark.parametrize("people", [False, True])
@@ -91,6 +92,21 @@ def test_words_go_before_pictures_and_a_picture_that_is_gone_is_passed_over(tmp_
     life.look()
     assert life.queue.of("waiting") == []
     assert (life.feed.count.passed_over, life.feed.count.delivered) == (1, 3)
+
+
+@pytest.mark.parametrize("people", [False, True])
+def test_a_picture_is_sent_soon_after_it_comes_and_one_that_does_not_come_holds_up_no_other(tmp_path, people):
+    life = Life(people=people)
+    lost = life.queue.put(event(1), "picture", tmp_path / "lost.jpg")
+    life.queue.put(event(2), "picture", tmp_path / "seen.jpg")
+    life.live(10.0)
+    photograph(tmp_path)
+    life.live(1.0)
+    assert life.channel.seqs == [(2,)]
+    life.live(49.0)
+    assert (life.queue.of("waiting"), life.queue.of("parked")) == ([], [lost])
+    assert life.queue.rows[lost]["why"] == WITHDRAWN
+    assert life.look() == math.inf  # it is looked for no more
 
 
 def test_a_picture_that_fails_holds_up_no_word(tmp_path):

@@ -12,6 +12,7 @@ from edge.cli.doctor import model, storage
 from edge.cli.doctor.target import Target
 from edge.detect.classifier import BUNDLED
 from edge.device.systemd_host import Account, Host
+from edge.record.outbox import WITHDRAWN
 from edge.settings import EvidenceSettings, HealthSettings, Settings
 from tests.helpers.boards import boot
 from tests.helpers.doctor_world import by_name, device, put, states
@@ -62,7 +63,7 @@ def test_a_read_only_disk_is_broken_and_says_remount(tmp_path):
 def test_a_folder_that_can_be_written_and_is_left_as_it_was(tmp_path):
     state = StateFolder(tmp_path / "state")
     row = state.bear("ab" * 16)
-    state.delivery(row, "mqtt", state="parked", error="a test that was over before it could be delivered")
+    state.delivery(row, "mqtt", part="picture", state="parked", error=WITHDRAWN)
     target = device(tmp_path, settings=Settings(health=HealthSettings(low_disk_mb=0.001)))
     before = sorted(path.name for path in state.folder.rglob("*") if not path.name.endswith(("-wal", "-shm")))
     found = by_name((*storage.check_state(target), *storage.check_disk(target)))
@@ -72,7 +73,7 @@ def test_a_folder_that_can_be_written_and_is_left_as_it_was(tmp_path):
         "state folder": "fine", "journal": "fine", "room": "fine",
     }  # fmt: skip
     assert found["journal"].words.startswith("2 events, 0 waiting to be sent")
-    assert "refused" not in found["journal"].words, "nobody refused what a test took back"
+    assert "refused" not in found["journal"].words, "nobody refused a picture that did not come"
 
 
 def test_a_damaged_journal_is_broken(tmp_path):

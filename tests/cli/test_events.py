@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import BearAlarmError
-from edge.record.database import RunLock
+from edge.record.run_lock import RunLock
 from edge.schema import Event
 from tests.helpers.command import bear_alarm
 from tests.helpers.state_folder import NIGHT, StateFolder, events_of
@@ -70,14 +70,15 @@ def test_the_newest_comes_last_below_its_day_with_the_cameras_in_columns(state, 
     state.bear(A)
     state.event(B, "new", 3600.0, kind="camera", camera="by the old bridge", label="gone", detail="no picture")
     state.event(B, "end", 3 * 86_400.0, kind="camera", camera="by the old bridge", label="gone")
-    state.event(C, "new", 86_400.0, kind="test")
+    state.event(C, "new", 86_400.0, kind="health", camera="alarm", label="mqtt")
+    state.event(C, "end", 86_405.0, kind="health", camera="alarm", label="mqtt")
     assert ask().splitlines() == [
         "Tuesday 2026-11-24",
         "  03:12:07  a1a1a1a1  yard              brown bear 0.98      42 s",
         "  04:12:07  b2b2b2b2  by the old brid…  camera gone      3.0 days",
         "",
         "Wednesday 2026-11-25",
-        "  03:12:07  b3b3b3b3  yard              test",
+        "  03:12:07  b3b3b3b3  alarm             health mqtt           5 s",
     ]
 
 
@@ -96,8 +97,8 @@ def test_only_what_is_asked_for_is_listed(state, ask, refused, caplog):
     assert "give 30m, 12h, 2d" in refused("--since", "yesterday")
     assert "put options behind the command they belong to: events show" in refused("--kind", "bear", "show", "last")
     caplog.clear()
-    assert ask("--kind", "test") == ""
-    assert "No event of kind test; the last one of all was on 2026-11-24 at 04:12 (camera)." in caplog.text
+    assert ask("--kind", "health") == ""
+    assert "No event of kind health; the last one of all was on 2026-11-24 at 04:12 (camera)." in caplog.text
     caplog.clear()
     assert "a1a1a1a1" not in ask("--limit", 1)
     assert "earlier ones: --limit 0" in caplog.text

@@ -10,12 +10,12 @@ from functools import partial
 
 import pytest
 
-from edge.cli import alert
 from edge.cli.events.details import path_text
 from edge.errors import BearAlarmError
 from edge.record import history
-from edge.record.database import RunLock
 from edge.record.history import NoJournalError, UnwrittenError
+from edge.record.outbox import WITHDRAWN
+from edge.record.run_lock import RunLock
 from tests.helpers.state_folder import StateFolder, events_of
 
 A, B, C = "a1" * 16, "b2" * 16, "c3" * 16
@@ -37,15 +37,15 @@ def ask(state, capsys):
     return partial(events_of, state, capsys)
 
 
-def test_a_test_that_was_taken_back_is_withdrawn_and_not_refused(state, ask):
-    assert alert.WITHDRAWN.startswith(history.WITHDRAWN)
-    row = state.event(A, "new", kind="test")
+def test_a_picture_that_did_not_come_is_withdrawn_and_not_refused(state, ask):
+    row = state.event(A, "new")
     state.delivery(row, "mqtt")
-    state.delivery(row, "ntfy", state="parked", attempts=3, error=alert.WITHDRAWN)
+    state.delivery(row, "ntfy")
+    state.delivery(row, "ntfy", part="picture", state="parked", attempts=3, error=WITHDRAWN)
     state.delivery(row, "sms", state="parked", error="HTTP 403")
-    assert ask().splitlines()[1].endswith("1 delivered, 1 refused, 1 withdrawn")
+    assert ask().splitlines()[1].endswith("2 delivered, 1 refused")
     said = " ".join(ask("show", "last").split())
-    assert f"withdrawn 2026-11-24 03:12:07+01:00, 3 attempts: {alert.WITHDRAWN}" in said
+    assert f"withdrawn 2026-11-24 03:12:07+01:00, 3 attempts: {WITHDRAWN}" in said
     assert said.count("REFUSED") == 1
 
 

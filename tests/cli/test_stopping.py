@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -160,13 +161,14 @@ def sounding(players):
 
 def test_a_test_is_loud_for_three_seconds_however_long_the_network_takes(player, tmp_path):
     env, players = player
-    nobody = f"http://127.0.0.1:{free_port()}/"
-    running = alert_test(env, "--state", str(tmp_path / "state"), "--webhook", nobody, "--wait", "40")
-    assert soon(lambda: sounding(players))
-    assert soon(lambda: not sounding(players))
-    assert running.poll() is None  # the network is still waited for
-    running.terminate()
-    _, said = running.communicate(timeout=30)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it never answers
+        nobody = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        running = alert_test(env, "--webhook", nobody, "--wait", "40")
+        assert soon(lambda: sounding(players))
+        assert soon(lambda: not sounding(players))
+        assert running.poll() is None  # the network is still waited for
+        running.terminate()
+        _, said = running.communicate(timeout=30)
     assert running.returncode == 1
     assert "sound siren" in said
     assert "FAILED: " in said
@@ -176,7 +178,7 @@ def test_a_test_is_loud_for_three_seconds_however_long_the_network_takes(player,
 def test_a_test_that_is_ended_is_silent(player, tmp_path, number):
     env, players = player
     nobody = f"http://127.0.0.1:{free_port()}/"
-    running = alert_test(env, "--state", str(tmp_path / "state"), "--webhook", nobody, "--wait", "60")
+    running = alert_test(env, "--webhook", nobody, "--wait", "60")
     assert soon(lambda: sounding(players))
     running.send_signal(number)
     running.communicate(timeout=30)

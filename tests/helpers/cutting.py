@@ -107,7 +107,7 @@ def as_said(place, said):
     for id_ in kept:
         assert (id_, "word") in states or (id_, "word") in done, f"{id_} was acknowledged and is lost"
     for words in said:
-        if words[0] == "attached":
+        if words[0] == "pictured":
             assert (words[1], "picture") in states or (words[1], "picture") in done, (
                 f"the picture of {words[1]} is lost"
             )

@@ -17,8 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from edge.record import database
-from edge.record.journal import Ballast, Journal
+from edge.record import journal_repair
+from edge.record.ballast import Ballast
+from edge.record.database import connect
+from edge.record.journal import Journal
 from edge.run import EventFactory
 from tests.helpers.journal_stage import Wants
 
@@ -89,14 +91,13 @@ def hold(folder):
 
 def careless(folder, seed):
     """The same life, but nothing is brought to the disk: what the cutting of power must find."""
-    connect = database.connect
 
     def careless_connect(*given):
         db = connect(*given)
         db.execute("PRAGMA synchronous = OFF")
         return db
 
-    database.connect = careless_connect
+    vars(journal_repair)["connect"] = careless_connect
     life(folder, seed)
 
 
@@ -106,18 +107,19 @@ def mend(folder):
 
 
 def life(folder, seed):
-    """Runs that write, deliver, attach, beat and trim, each act said once it is acknowledged."""
+    """Runs that write, with and without a picture, deliver, beat and trim; each act is said once acknowledged."""
     random_ = random.Random(int(seed))
     for name in ("first", "second"):
         run = EventFactory(f"{seed}-{name}")
         journal = Journal(folder, [Wants(CHANNEL)], run=run, keep=30, ballast=Ballast(folder, 4096, 0))
         for i in range(40):
-            event = journal(run.event("bear", "new", f"{name}{i}", "yard", detail="x" * random_.randrange(600)))
+            picture = str(folder / "alarm.jpg") if random_.random() < 0.3 else None
+            words = "x" * random_.randrange(600)
+            event = journal(run.event("bear", "new", f"{name}{i}", "yard", detail=words, evidence=picture))
             assert event.durable
             say("kept", event.id)
-            if random_.random() < 0.3:
-                journal.attach(event, folder / f"{event.id}.jpg")
-                say("attached", event.id)
+            if picture:
+                say("pictured", event.id)
             if random_.random() < 0.5:
                 rows = journal.waiting(CHANNEL, limit=random_.randrange(1, 4))
                 journal.done([each.row for each in rows])

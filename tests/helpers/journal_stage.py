@@ -6,7 +6,9 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from edge.record.journal import Ballast, Clock, Journal
+from edge.record.ballast import Ballast
+from edge.record.clock import Clock
+from edge.record.journal import Journal
 from edge.run import EventFactory
 
 MQTT = "mqtt 10.0.0.7:1883"

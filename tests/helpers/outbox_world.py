@@ -70,9 +70,9 @@ class MemoryQueue:
         self.rows[row]["attempts"] += 1
         self.rows[row]["why"] = why
 
-    def park(self, row: int, why: str) -> None:
+    def dead_letter(self, row: int, why: str) -> None:
         """It was refused."""
-        self._check("park")
+        self._check("dead_letter")
         self.rows[row] |= {"state": "parked", "why": why}
 
     def listen(self, call: Any) -> None:

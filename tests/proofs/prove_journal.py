@@ -127,7 +127,7 @@ def idle(folder: Path) -> None:
     with image.open("wb") as file:
         file.truncate(64 << 20)
     script = 'mkfs.ext4 -q "$1" && mount -o loop "$1" "$2" && shift && shift && exec "$@"'
-    program = [sys.executable, str(ROOT / "tests" / "idle_day.py"), str(disk)]
+    program = [sys.executable, str(ROOT / "tests" / "helpers" / "idle_day.py"), str(disk)]
     command = ["unshare", "-m", "--", "sh", "-c", script, "sh", str(image), str(disk), *program]
     done = subprocess.run(command, capture_output=True, text=True, check=False) if os.name == "posix" else None
     if done is None or done.returncode:
@@ -184,7 +184,7 @@ def main() -> None:
     given.add_argument("--kills", type=int, default=200)
     given.add_argument("--cuts", type=int, default=1500)
     asked = given.parse_args()
-    logging.getLogger("edge.record.database").setLevel(logging.ERROR)  # it warns of each damaged journal
+    logging.getLogger("edge.record.journal_repair").setLevel(logging.ERROR)  # it warns of each damaged journal
     with tempfile.TemporaryDirectory() as folder:
         for name, prove in (("kill", lambda at: killed(at, asked.kills)), ("cut", lambda at: cut(at, asked.cuts)),
                             ("full", full), ("idle", idle), ("cost", cost)):  # fmt: skip

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.run import EventFactory
 from edge.settings import AlertSettings
 from tests.helpers.webhook_server import PostBox, Posted
@@ -68,11 +68,11 @@ def took_s(*, behind: bool, slow_s: float = 0.0) -> float:
         topic = f"ntfy://127.0.0.1:{box.port}/bears-0123456789abcdef"
         everyone = Alerting(AlertSettings(bell=False, notify=(topic,)), run, state=Path(folder))
         if behind:
-            everyone.tell(run.event("camera", "end", "1" * 32, "yard", label="gone", detail="over after 20 s"))
+            everyone.publish(run.event("camera", "end", "1" * 32, "yard", label="gone", detail="over after 20 s"))
             came.wait(WELL)
         event = run.event("bear", "new", "2" * 32, "yard", label="brown_bear", score=0.97, top_score=0.97)
         began = time.perf_counter()
-        everyone.tell(event)
+        everyone.publish(event)
         found = came.wait(BEAR) - began
         everyone.close(1.0)
         return found

@@ -194,7 +194,7 @@ def soak(
     here, away = Place("here", answers=True), Place("away", answers=False)
     journal = Journal(folder, [here, away], run=run)
     deliverers = [Deliverer(channel, journal) for channel in (here, away)]
-    writer = MediaWriter(folder / "evidence", quota_mb=3.0, reserve_mb=1.0, written=journal.attach)
+    writer = MediaWriter(folder / "evidence", quota_mb=3.0, reserve_mb=1.0)
     trace = Trace(folder / "trace.jsonl", file_bytes=2_000_000)
     lines = JsonLines(str(folder / "events.jsonl"))
     sinks: list[Worker[Event]] = [

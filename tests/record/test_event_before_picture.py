@@ -3,7 +3,7 @@
 import json
 import threading
 
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.files import JOURNAL
 from edge.record.database import Store
 from edge.record.history import JournalReader
@@ -14,18 +14,17 @@ from tests.helpers.webhook_server import PostBox
 
 
 def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path, monkeypatch):
-    picture = tmp_path / "seen.jpg"
+    picture = tmp_path / "alarm.jpg"
     picture.write_bytes(b"jpeg")
     run = EventFactory()
-    bear = run.event("bear", "new", "id1", "yard", label="bear")
+    bear = run.event("bear", "new", "id1", "yard", label="bear", evidence=str(picture))
     with PostBox() as box:
         settings = AlertSettings(bell=False, webhook=f"http://127.0.0.1:{box.port}/bears")
         alerting = Alerting(settings, run, state=tmp_path / "state")
         assert alerting.journal
         go, put = threading.Event(), Store.put
         monkeypatch.setattr(Store, "put", lambda self, what: (go.wait(20), put(self, what))[1])
-        alerting.tell(bear)
-        alerting.attach(bear, picture)
+        alerting.publish(bear)
         early = alerting.journal.waiting(alerting.deliverers[0].key)
         go.set()
         soon(lambda: len(box.posted) == 2)

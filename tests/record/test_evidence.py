@@ -18,6 +18,7 @@ from edge.detect.zones import parse_polygon
 from edge.errors import OptionError, PictureError
 from edge.pictures import read_picture
 from edge.record.clip import ClipMaker
+from edge.record.media_store import own_still
 from edge.record.pictures import CompressedFrame, read_note
 from edge.record.recorder import ClipJob, MediaWriter
 from edge.schema import Event
@@ -42,14 +43,14 @@ def watch(writer, frames, settings=None, scorer=None):
 
 
 def test_an_alarm_leaves_a_folder_with_all_that_was_seen(tmp_path):
-    announced = []
-    writer = MediaWriter(tmp_path / "evidence", written=lambda event, path: announced.append((event, path)), **QUICK)
-    new, *_, end = watch(writer, walk(24, BEAR))
+    writer = MediaWriter(tmp_path / "evidence", **QUICK)
+    new, *updates, end = watch(writer, walk(24, BEAR))
     assert writer.close(CLOSE_S)
     folder = tmp_path / "evidence" / "2026-01-01" / f"000000-yard-{new.id[:8]}"
     assert new.evidence == end.evidence == str(folder / "alarm.jpg")
     assert {path.name for path in folder.iterdir()} == {"alarm.jpg", "crop.jpg", "clip.mp4", "event.json"}
-    assert [(event.seq, path) for event, path in announced] == [(new.seq, folder / "alarm.jpg")]
+    assert own_still(new) == folder / "alarm.jpg"
+    assert [own_still(event) for event in (*updates, end)] == [None] * (len(updates) + 1)
     still = read_picture(folder / "alarm.jpg")
     x, y, _, h = new.box_xywh
     red = np.array(still[round((y + h / 2) * 360) - 5 : round((y + h / 2) * 360) + 5, round(x * 640)], int)
@@ -151,26 +152,15 @@ def test_an_update_brings_a_picture_only_where_it_shows_more(tmp_path):
             self.factor = 0.9 if self.frames < 80 else 1.4
             return super().score(image, regions)
 
-    announced = []
-    writer = MediaWriter(tmp_path, clips=False, written=lambda event, path: announced.append(path), **QUICK)
+    writer = MediaWriter(tmp_path, clips=False, **QUICK)
     told = watch(writer, walk(30, (2.0, 28.0, BEAR_COLOUR, 20, 20)), scorer=Doubtful())
     assert writer.close(CLOSE_S)
     updates = [event for event in told if event.type == "update"]
     better = next(event for event in updates if event.escalated or event.score > told[0].score)
     assert Path(better.evidence).name == f"alarm-{better.seq}.jpg"
-    assert {Path(event.evidence) for event in told} == set(announced)
-    assert len(announced) < len(told)  # an end has none of its own
-
-
-def test_a_picture_that_cannot_be_announced_is_written_all_the_same(tmp_path, caplog):
-    def fails(*_):
-        raise RuntimeError("no journal")
-
-    writer = MediaWriter(tmp_path, clips=False, written=fails, **QUICK)
-    new, *_ = watch(writer, walk(9, BEAR))
-    assert writer.close(CLOSE_S)
-    assert Path(new.evidence).with_name("event.json").is_file()
-    assert "could not be announced: no journal" in caplog.text
+    own = [picture for event in told if (picture := own_still(event))]
+    assert {Path(event.evidence) for event in told} == set(own) == set(tmp_path.rglob("alarm*.jpg"))
+    assert len(own) < len(told)  # an end has none of its own
 
 
 def test_a_folder_that_takes_nothing_is_said_once_and_again_when_it_does(tmp_path, caplog):

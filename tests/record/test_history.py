@@ -199,7 +199,7 @@ def test_an_event_of_another_kind_of_program_is_left_out_and_said(state, caplog)
 def test_what_the_alarm_wrote_is_what_is_read_while_it_runs_and_afterwards(tmp_path):
     run = EventFactory()
     journal = Journal(tmp_path, run=run)
-    writer = MediaWriter(tmp_path / "evidence", clips=False, written=journal.attach)
+    writer = MediaWriter(tmp_path / "evidence", clips=False)
     told: list[Event] = []
     publisher = EventPublisher([journal, told.append], evidence=writer.camera(), run=run)
     Watcher(Colours(), RULE, publisher)(walk(9, (3.0, 7.0, BEAR_COLOUR, 100, 60)))
@@ -207,7 +207,7 @@ def test_what_the_alarm_wrote_is_what_is_read_while_it_runs_and_afterwards(tmp_p
     assert writer.close(20.0)
     with JournalReader(tmp_path / "journal.db") as reader:
         bear, still_on = reader.incidents()
-    assert [each.event.seq for each in bear.told] == [event.seq for event in told]
+    assert [each.event.seq for each in bear.events] == [event.seq for event in told]
     assert (bear.state, still_on.state) == ("over", "going on")
     assert bear.first.event.durable
     assert bear.lasted_s == pytest.approx((told[-1].media_time_s or 0.0) - (told[0].media_time_s or 0.0))

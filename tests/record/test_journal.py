@@ -4,13 +4,13 @@ import sqlite3
 import threading
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from edge.record import database
-from edge.record.database import MAX_EVENTS, Mark, Memory, Store
+from edge.record import database, journal_repair
+from edge.record.database import Store
 from edge.record.journal import Journal
+from edge.record.memory_outbox import MAX_EVENTS, Mark, Memory
 from edge.record.outbox import Queue
 from edge.run import EventFactory
 from edge.schema import Event
@@ -49,7 +49,7 @@ def test_it_feeds_channels_as_their_queue(tmp_path):
     assert ids(queue.waiting("nobody")) == []
     first, second, third = queue.waiting(MQTT)
     queue.done([first.row])
-    queue.park(third.row, "HTTP 400")
+    queue.dead_letter(third.row, "HTTP 400")
     queue.again(second.row, "no answer")
     queue.again(second.row, "still none")
     (left,) = queue.waiting(MQTT)
@@ -68,8 +68,7 @@ def test_what_waits_outlives_the_run(tmp_path):
     for name in ("first", "second"):
         run = EventFactory(name)
         kept = journal(tmp_path, Wants(MQTT), run=run)
-        told = kept(event(run, f"{name} 1"))
-        kept.attach(told, Path("a.jpg"))
+        kept(event(run, f"{name} 1", evidence="a/alarm.jpg"))
         kept(event(run, f"{name} 2"))
         kept.close()
     kept = journal(tmp_path, Wants(MQTT))
@@ -80,38 +79,58 @@ def test_what_waits_outlives_the_run(tmp_path):
     kept.close()
 
 
-def test_a_picture_is_attached_and_sent_to_who_takes_pictures(tmp_path):
+def test_a_picture_is_queued_with_its_event_for_who_takes_pictures(tmp_path):
     run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), Wants(PEOPLE, pictures=False), Wants("tests", kinds={"test"}), run=run)
-    told = kept(event(run))
+    path = tmp_path / "a" / "alarm.jpg"
+    told = kept(event(run, evidence=str(path)))
     kept(event(run, "id2"))
-    kept.attach(told, tmp_path / "a.jpg")
-    word, other, picture = kept.waiting(MQTT)
-    assert [(each.event.id, each.part) for each in (word, other, picture)] == [
+    word, picture, other = kept.waiting(MQTT)
+    assert [(each.event.id, each.part) for each in (word, picture, other)] == [
         ("id1", "word"),
-        ("id2", "word"),
         ("id1", "picture"),
+        ("id2", "word"),
     ]
-    assert picture.picture == tmp_path / "a.jpg"
-    assert picture.event.evidence == str(tmp_path / "a.jpg")
+    assert picture.picture == path
+    assert picture.event == told
     assert [each.part for each in kept.waiting(PEOPLE)] == ["word", "word"]
     assert kept.waiting("tests") == []
-    (evidence, line), _ = ask(tmp_path, "SELECT evidence, json FROM events ORDER BY id")
-    assert evidence == Event.from_json(line).evidence == str(tmp_path / "a.jpg")
-    kept.done([picture.row])
-    kept.attach(told, tmp_path / "b.jpg")  # a better one, after that was sent
-    assert [each.part for each in kept.waiting(MQTT)] == ["word", "word"]
     kept.close()
 
 
-def test_a_picture_takes_nothing_from_the_event_that_is_written(tmp_path):
+def test_only_the_event_that_a_picture_was_taken_for_sends_it(tmp_path):
     run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
-    made = event(run, label="brown_bear")
-    told = kept(replace(made, latency_ms=1.25))  # what a sink gets
-    kept.attach(made, tmp_path / "a.jpg")  # what the writer of evidence got
-    word, _ = kept.waiting(MQTT)
-    assert word.event == replace(told, evidence=str(tmp_path / "a.jpg"))
+    first = str(tmp_path / "alarm.jpg")
+    kept(event(run, evidence=first))
+    kept(event(run, type_="update", evidence=first))
+    third = run.event("bear", "update", "id1", "yard")
+    better = str(tmp_path / f"alarm-{third.seq}.jpg")
+    kept(replace(third, evidence=better))
+    kept(event(run, type_="update", evidence=better))
+    kept(event(run, type_="end", evidence=better))
+    pictures = [each for each in kept.waiting(MQTT) if each.part == "picture"]
+    assert [(each.event.seq, str(each.picture)) for each in pictures] == [(1, first), (third.seq, better)]
+    kept.close()
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_what_goes_on_is_the_newest_event_of_each_bear_and_fault_of_this_run(tmp_path, on_disk):
+    if not on_disk:
+        (tmp_path / "journal.db").mkdir()  # which no database can be
+    before = EventFactory("before")
+    kept = journal(tmp_path, run=before)
+    kept(event(before, "cut off"))
+    kept.close()
+    run = EventFactory("run")
+    kept = journal(tmp_path, run=run)
+    for id_, kind, type_ in (
+        ("a", "bear", "new"), ("b", "bear", "new"), ("dark", "camera", "new"), ("a", "bear", "update"),
+        ("b", "bear", "end"), ("mqtt", "health", "new"),
+    ):  # fmt: skip
+        assert kept(event(run, id_, kind, type_)).durable == on_disk
+    found = [(each.id, each.type) for each in kept.open_events()]
+    assert sorted(found) == [("a", "update"), ("dark", "new")]
     kept.close()
 
 
@@ -160,7 +179,7 @@ def test_whoever_listens_is_told(tmp_path):
     kept.listen(lambda: seen.append(ids(kept.waiting(MQTT))))
     kept(event(run))
     assert seen[-1] == ["id1"]
-    kept.attach(event(run, "id2"), tmp_path / "a.jpg")
+    kept(event(run, "id2"))
     assert seen[-1] == ["id1", "id2"]
     kept.close()
 
@@ -238,11 +257,11 @@ def test_it_does_not_grow_without_end_and_forgets_nothing_that_waits(tmp_path):
 
 def test_the_memory_gives_up_the_oldest_first_what_is_delivered():
     memory, run = Memory(most=3), EventFactory()
-    entries = [memory.add(event(run, f"id{i}"), [(MQTT, "word", None)], "", 0.0) for i in range(3)]
+    entries = [memory.add(event(run, f"id{i}"), [(MQTT, "word")], "", 0.0) for i in range(3)]
     memory.show()
     memory.mark(entries[1].rows[0].number, Mark("done", 1))
     for i in (3, 4):
-        memory.add(event(run, f"id{i}"), [(MQTT, "word", None)], "", 0.0)
+        memory.add(event(run, f"id{i}"), [(MQTT, "word")], "", 0.0)
     memory.show()
     assert ids(memory.waiting(MQTT, 0.0, hidden=False)) == ["id2", "id3", "id4"]
     assert (len(memory), memory.lost) == (3, 2)
@@ -335,7 +354,7 @@ def test_an_older_journal_is_brought_up_to_date_where_there_is_no_room_for_a_cop
     with monkeypatch.context() as then:
         then.setattr(database, "VERSION", 1)
         journal(tmp_path, run=run).close()
-    monkeypatch.setattr(database, "COPY_ROOM_BYTES", 1 << 60)
+    monkeypatch.setattr(journal_repair, "COPY_ROOM_BYTES", 1 << 60)
     kept = journal(tmp_path)
     assert kept.durable
     kept.close()

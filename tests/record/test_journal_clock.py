@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from edge.record import journal as clocks
+from edge.record import clock as clocks
+from edge.record.clock import Clock
 from edge.record.history import ReadOnly
 from edge.record.history import Times as Corrected
-from edge.record.journal import Clock
 from edge.run import EventFactory
 from edge.schema import Event, utc_text
 from tests.helpers.journal_stage import MQTT, Times, Wants, ask, event, journal

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.record.ballast import Ballast
 from edge.record.database import Store
-from edge.record.journal import Ballast
 from edge.run import EventFactory
 from tests.helpers.journal_stage import MQTT, Wants, ask, event, ids, journal
 from tests.helpers.outbox_world import wait_for
@@ -193,8 +193,7 @@ def test_while_the_disk_hangs_nobody_waits_and_the_channels_are_fed_from_memory(
         assert waiting.event.id == "stuck"
         started = time.monotonic()
         for i in range(50):
-            assert not kept(event(run, f"more{i}")).durable
-            kept.attach(event(run, f"more{i}"), tmp_path / "a.jpg")
+            assert not kept(event(run, f"more{i}", evidence="a/alarm.jpg")).durable
             kept.again(waiting.row, "no answer")
         assert time.monotonic() - started < 10.0  # 30 s if each waited
         kept.done([waiting.row])
@@ -204,7 +203,7 @@ def test_while_the_disk_hangs_nobody_waits_and_the_channels_are_fed_from_memory(
         assert not kept.durable
         go.set()
         wait_for(lambda: kept.problem is None)  # by itself, with all that came meanwhile
-    wait_for(lambda: ask(tmp_path, "SELECT count(*) FROM events") == [(102,)])
+    wait_for(lambda: ask(tmp_path, "SELECT count(*) FROM events") == [(52,)])
     assert ids(kept.waiting(MQTT, limit=1000))[:2] == ["before", "more0"]  # and what was sent is not sent again
     assert all(each.row > 0 for each in kept.waiting(MQTT, limit=1000))
     kept.close()
@@ -226,7 +225,7 @@ def test_a_look_that_hangs_keeps_nobody_from_being_told(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_hangs_from_the_start_does_not_keep_the_alarm_from_starting(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.record.journal.START_S", 0.2)
+    monkeypatch.setattr("edge.record.disk.START_S", 0.2)
     run = EventFactory()
     with hanging(monkeypatch):
         kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.2, patience_s=0.5)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.dispatch import Alerting
+from edge.alert.alerting import Alerting
 from edge.errors import OptionError
-from edge.record import database
-from edge.record.database import LOCK, RunLock, keep_alone, watching_run
+from edge.record import run_lock
+from edge.record.run_lock import LOCK, RunLock, keep_alone, watching_run
 from edge.run import EventFactory
 from edge.settings import AlertSettings
 from tests.helpers.command import bear_alarm
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def soon(monkeypatch):
     """No waiting for an alarm that is just ending."""
-    monkeypatch.setattr(database.RunLock.take, "__defaults__", (0.0,))
+    monkeypatch.setattr(RunLock.take, "__defaults__", (0.0,))
 
 
 def test_a_second_watch_is_refused_in_one_sentence(tmp_path):
@@ -43,7 +43,7 @@ def test_a_second_watch_is_refused_in_one_sentence(tmp_path):
 
 def test_the_lock_is_free_when_its_process_is_killed(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from edge.record.database import RunLock\n"
+        "import sys; from pathlib import Path; from edge.record.run_lock import RunLock\n"
         "print(RunLock(Path(sys.argv[1]), 'theirs').take(), flush=True); input()"
     )
     words = [sys.executable, "-c", code, tmp_path]
@@ -64,8 +64,6 @@ def test_an_alarm_is_refused_beside_another_and_lets_go_when_it_ends(tmp_path, s
     first = Alerting(AlertSettings(bell=False), EventFactory("first"), state=tmp_path)
     with pytest.raises(OptionError, match="another alarm"):
         Alerting(AlertSettings(bell=False), EventFactory("second"), state=tmp_path)
-    guest = Alerting(AlertSettings(bell=False), EventFactory("guest"), state=tmp_path, guest=True)
-    guest.close(5.0)
     assert watching_run(tmp_path) == "first"
     first.close(5.0)
     Alerting(AlertSettings(bell=False), EventFactory("second"), state=tmp_path).close(5.0)
@@ -79,7 +77,7 @@ def test_where_nothing_can_be_locked_the_alarm_goes_on(tmp_path, caplog):
 
 def test_a_disk_that_hangs_does_not_keep_the_alarm_from_starting(tmp_path, monkeypatch, caplog):
     go, real = threading.Event(), os.open
-    monkeypatch.setattr(database, "LOCK_DISK_S", 0.2)
+    monkeypatch.setattr(run_lock, "LOCK_DISK_S", 0.2)
 
     def hang(path, *args, **more):
         if LOCK in str(path):
@@ -96,33 +94,13 @@ def test_a_disk_that_hangs_does_not_keep_the_alarm_from_starting(tmp_path, monke
     keep_alone(tmp_path, "another").close()
 
 
-def test_a_test_beside_the_alarm_is_sent_by_whoever_made_it_and_nothing_else_is(tmp_path):
-    runs = [EventFactory("alarm"), EventFactory("guest")]
-    alarm, guest = (journal(tmp_path, Wants(MQTT), run=run, guest=run is runs[1], clock=None) for run in runs)
-    assert alarm(event(runs[0], "bear")).durable
-    assert guest(event(runs[1], "test", kind="test")).durable
-    assert ids(alarm.waiting(MQTT)) == ["bear"]
-    assert ids(guest.waiting(MQTT)) == ["test"]
-    guest.close()
-    alarm.close()
-
-
-def test_a_test_that_was_interrupted_is_no_news_later(tmp_path):
-    run = EventFactory("guest")
-    guest = journal(tmp_path, Wants(MQTT), run=run, guest=True)
-    guest(event(run, "test", kind="test"))
-    guest.close()
+def test_a_test_of_an_older_version_is_no_news_later(tmp_path):
+    run = EventFactory("before")
+    before = journal(tmp_path, Wants(MQTT), run=run)
+    before(event(run, "test", kind="test"))
+    before(event(run, "bear"))
+    before.close()
     alarm = journal(tmp_path, Wants(MQTT))
-    assert alarm.waiting(MQTT) == []
-    assert ask(tmp_path, "SELECT state FROM outbox") == [("parked",)]
+    assert ids(alarm.waiting(MQTT)) == ["bear"]
+    assert ask(tmp_path, "SELECT event_id, state FROM outbox JOIN events ON events.id = event") == [("bear", "waiting")]
     alarm.close()
-
-
-def test_a_guest_leaves_a_damaged_journal_to_the_alarm(tmp_path):
-    (tmp_path / "journal.db").write_text("nonsense" * 1000)
-    run = EventFactory()
-    guest = journal(tmp_path, Wants(MQTT), run=run, guest=True)
-    assert not guest(event(run)).durable
-    assert "it is damaged" in (guest.problem or "")
-    guest.close()
-    assert not (tmp_path / "quarantine").exists()

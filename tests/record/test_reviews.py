@@ -22,7 +22,8 @@ from edge.errors import BearAlarmError
 from edge.record import database
 from edge.record.database import NAME
 from edge.record.history import JournalReader
-from edge.record.journal import Journal, pass_on
+from edge.record.journal import Journal
+from edge.record.journal_reviews import pass_on
 from edge.record.review import Review
 from edge.run import EventFactory
 from edge.schema import Event, Frame, utc_text

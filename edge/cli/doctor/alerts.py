@@ -97,7 +97,7 @@ def _line_file(path: Path) -> CheckResult:
 
 
 def check_mqtt(target: Target) -> Iterator[CheckResult]:
-    """Connect to the broker as a guest, be let in, and leave; the alarm's own connection is not disturbed."""
+    """Connect to the broker under a name of its own, and leave; the alarm's own connection is not disturbed."""
     settings = target.settings.alerts.mqtt
     if settings is None:
         return

@@ -161,14 +161,15 @@ def _writable(target: Target, name: str, folder: Path) -> CheckResult:
 
 def _journal(path: Path, target: Target) -> CheckResult:
     """Read the journal while an alarm may be writing it."""
-    from edge.record.history import WITHDRAWN, JournalReadError, NoJournalError, ReadOnly
+    from edge.record.history import JournalReadError, NoJournalError, ReadOnly
+    from edge.record.outbox import WITHDRAWN
 
     try:
         with ReadOnly(path) as journal:
             count = int(journal.rows("SELECT count(*) FROM events")[0][0])
             waiting = int(journal.rows("SELECT count(*) FROM outbox WHERE state = 'waiting'")[0][0])
-            refused = "SELECT count(*) FROM outbox WHERE state = 'parked' AND coalesce(error, '') NOT LIKE ?"
-            parked = int(journal.rows(refused, [f"{WITHDRAWN}%"])[0][0])  # nobody refused what a test took back
+            refused = "SELECT count(*) FROM outbox WHERE state = 'parked' AND coalesce(error, '') <> ?"
+            parked = int(journal.rows(refused, [WITHDRAWN])[0][0])
             whole = path.stat().st_size > MAX_CHECKED_BYTES or str(journal.rows("PRAGMA quick_check(1)")[0][0])
     except NoJournalError:
         return fine("journal", f"{path.name} is begun with the first event")

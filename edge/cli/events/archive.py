@@ -47,7 +47,7 @@ def _write(file: Any, incidents: Sequence[PastEvent], state: Path, words: str) -
     count = gone = 0
     # A clock that was never set stamps files with 1970, which a zip cannot hold.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as made:
-        made.writestr("events.jsonl", "".join(f"{row.line}\n" for each in incidents for row in each.told))
+        made.writestr("events.jsonl", "".join(f"{row.line}\n" for each in incidents for row in each.events))
         for each in incidents:
             for path, name in _files_of(each, state):
                 try:

@@ -92,7 +92,7 @@ def events(
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """List what happened, one line each, the newest last: bears, cameras that failed, tests.
+    """List what happened, one line each, the newest last: bears, cameras that failed, the alarm's own problems.
 
     It works while the alarm runs. Times are local; ~ and ? mark those of a clock that was not set.
     """

@@ -37,17 +37,17 @@ def details(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
         lines += [f"{'':{LABEL}}{path.name}, {size(path)}" for path in each.files()]
         lines += _row("path", path_text(each.path())) if each.path() else []
     lines += ["", "Events"]
-    for row in incident.told:
+    for row in incident.events:
         lines += beside(f"  {moment(row)}  {row.event.type:<7}", _event(row), line_width())
     if incident.deliveries:
         lines += ["", "Deliveries"]
-    events = {row.event.seq: row for row in incident.told}
+    events = {row.event.seq: row for row in incident.events}
     for channel, (_, rows) in deliveries(incident).items():
         at_once = [row for row in rows if row.state == "done" and row.attempts <= 1]
         lines += beside(f"  {channel}", _at_once(at_once), line_width())
         rest = [row for row in rows if row not in at_once]
         lines += [line for row in rest for line in beside(f"    {_of(row, events)}", _delivery(row), line_width())]
-    return "\n".join([*lines, *legend(incident.told, line_width())])
+    return "\n".join([*lines, *legend(incident.events, line_width())])
 
 
 def path_text(path: Sequence[Sequence[float]]) -> str:

@@ -41,9 +41,8 @@ class EvidenceFolder:
 
 
 def evidence_of(incident: PastEvent, state: Path) -> list[EvidenceFolder]:
-    """Return the folders of an event's evidence, in order, those that are gone too; a test has none."""
-    events = [row.event for row in incident.told if row.event.kind != "test"]
-    named = dict.fromkeys(event.evidence for event in events if event.evidence)
+    """Return the folders of an event's evidence, in order, those that are gone too."""
+    named = dict.fromkeys(row.event.evidence for row in incident.events if row.event.evidence)
     found: dict[Path, EvidenceFolder] = {}
     for path in named:
         folder = state / Path(path).parent

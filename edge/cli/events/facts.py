@@ -43,5 +43,5 @@ def facts(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> dict[str, A
             for each in folders
         ],
         "deliveries": [asdict(each) for each in incident.deliveries],
-        "events": [json.loads(row.line) | {"at": utc_text(row.at)} for row in incident.told],
+        "events": [json.loads(row.line) | {"at": utc_text(row.at)} for row in incident.events],
     }

@@ -30,7 +30,6 @@ class Kind(StrEnum):
     bear = "bear"
     camera = "camera"
     health = "health"
-    test = "test"
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def _notes(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
     if review := review_of(incident, folders):
         notes.append(review_text(review))
     by_state = [state for state, _ in deliveries(incident).values()]
-    words = (("done", "delivered"), ("waiting", "waiting"), ("parked", "refused"), ("withdrawn", "withdrawn"))
+    words = (("done", "delivered"), ("waiting", "waiting"), ("parked", "refused"))
     notes += [f"{count} {word}" for state, word in words if (count := by_state.count(state))]
     return ", ".join(notes)
 
@@ -84,4 +84,4 @@ def _trouble(incident: PastEvent) -> str:
 
 def _silent(incident: PastEvent) -> bool:
     """Return True if a bear made no noise, as outside the schedule."""
-    return incident.first.event.kind == "bear" and not any(row.event.alarms for row in incident.told)
+    return incident.first.event.kind == "bear" and not any(row.event.alarms for row in incident.events)

@@ -20,10 +20,8 @@ LEGEND = {
 
 
 def label_of(incident: PastEvent) -> str:
-    """Return what an event was: "brown bear 0.98", "camera gone", "health mqtt", "test"."""
+    """Return what an event was: "brown bear 0.98", "camera gone", "health mqtt"."""
     label = (incident.label or "").replace("_", " ")
-    if incident.first.event.kind == "test":
-        return "test"
     if incident.first.event.kind != "bear":
         return f"{incident.first.event.kind} {label}".rstrip()
     score = incident.top_score
@@ -47,7 +45,7 @@ def unfinished(incident: PastEvent) -> str:
 
 
 def deliveries(incident: PastEvent) -> dict[str, tuple[str, list[Delivery]]]:
-    """Return by channel the worst state of its messages (parked, waiting, withdrawn, done), and its deliveries.
+    """Return by channel the worst state of its messages (parked, waiting, done), and its deliveries.
 
     A picture that is late does not count.
     """
@@ -56,9 +54,8 @@ def deliveries(incident: PastEvent) -> dict[str, tuple[str, list[Delivery]]]:
         by_channel.setdefault(each.channel, []).append(each)
     found = {}
     for channel, rows in by_channel.items():
-        words = [each for each in rows if each.part == "word"] or rows
-        states = {"withdrawn" if each.withdrawn else each.state for each in words}
-        found[channel] = next((state for state in ("parked", "waiting", "withdrawn") if state in states), "done"), rows
+        states = {each.state for each in rows if each.part == "word"}
+        found[channel] = next((state for state in ("parked", "waiting") if state in states), "done"), rows
     return found
 
 

@@ -1,0 +1,279 @@
+"""Alerts over a network: MQTT, the webhook and people's phones, each fed by a deliverer from the journal's outbox.
+
+To add one: write it in ``edge/alert/`` as a ``Channel`` of ``edge.record.outbox``, and make a ``ChannelSpec`` of it in
+``channel_plans``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge.alert.unavailable import Unavailable
+from edge.background import Sink, Worker, in_background, start_thread
+from edge.errors import NOT_HERE, OptionError
+
+if TYPE_CHECKING:
+    from edge.alert.delivery import Deliverer
+    from edge.record.journal import Journal
+    from edge.record.outbox import Channel, Route
+    from edge.schema import Event
+    from edge.settings import AlertSettings
+    from edge.status import Ask
+
+log = logging.getLogger(__name__)
+
+
+class RemoteChannels:
+    """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels.
+
+    ``open_events`` is asked for the bears and camera faults that are not over, once a channel with a live state is made
+    late; it may wait for the journal.
+    """
+
+    def __init__(
+        self,
+        *,
+        remember: Callable[[Sequence[Route]], Journal | None],
+        open_events: Callable[[], Sequence[Event]],
+        watching: Callable[[str], bool],
+        stats: Callable[[], Mapping[str, object]],
+    ) -> None:
+        self._remember = remember
+        self._open_events = open_events
+        self._learning = False  # a live state knows nothing of what goes on yet
+        self._cameras: Collection[str] = ()
+        self._watching = watching
+        self._stats = stats
+        self._reached: dict[Hashable, _Reached] = {}
+        self.missing = Unavailable()
+        self._plans: Sequence[ChannelSpec] = ()  # all that are wanted
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """Return the workers of channels that keep a live state."""
+        return [each.state.worker for each in self._reached.values() if each.state]
+
+    @property
+    def deliverers(self) -> list[Deliverer]:
+        """Return one deliverer for each channel."""
+        return [each.deliverer for each in self._reached.values() if each.deliverer]
+
+    @property
+    def parts(self) -> dict[str, Ask]:
+        """Return what health asks, by name."""
+        parts: dict[str, Ask] = {each.name: each.deliverer.problem for each in self._reached.values() if each.deliverer}
+        parts |= self.missing.parts
+        return parts | {each.name: each.problem for each in self.workers}
+
+    def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
+        """Plan the channels of these settings. Raises OptionError, without secrets, for a value that can never work."""
+        self._cameras = cameras
+        self._plans = channel_plans(settings, cameras, model=model, watching=self._is_watching, stats=self._stats)
+        for channel in made([plan for plan in self._plans if not plan.connects], Unavailable()).values():
+            channel.close()
+
+    def show(self, event: Event) -> None:
+        """Show an event by each channel that keeps a live state; returns at once.
+
+        A channel that is made late asks the journal for what went before: an event goes to the journal first.
+        """
+        for worker in self.workers:
+            worker(event)
+
+    def make(self) -> None:
+        """Make the channels that were planned; what cannot be made now is missing."""
+        self._learn(self._make(), lambda: ())
+
+    def _make(self) -> list[LiveState]:
+        """Make the channels that are not there yet; return their live states, which know nothing yet."""
+        lacking = set(self.missing.why)
+        beside = {each.channel.key for each in self._reached.values()}
+        names = {plan.key: plan.name for plan in self._plans}
+        channels = made(
+            [plan for plan in self._plans if plan.key not in self._reached], self.missing, beside, again=True
+        )
+        new = {
+            key: _Reached(
+                names[key] if names[key] in lacking else channel.key,
+                channel,
+                LiveState(channel) if callable(channel) else None,
+            )
+            for key, channel in channels.items()
+        }
+        journal = self._remember([each.channel for each in (*self._reached.values(), *new.values())])
+        for key, each in new.items():
+            new[key] = replace(each, deliverer=self._deliverer(each.channel, journal))
+        self._reached = self._reached | new  # in one step: others look at it meanwhile
+        return [each.state for each in new.values() if each.state]
+
+    def _learn(self, states: Sequence[LiveState], open_events: Callable[[], Iterable[Event]]) -> None:
+        for state in states:
+            state.learn(open_events)
+        self._learning = False
+
+    def try_again(self, now: float) -> None:
+        """Try once a minute what could not be made."""
+        if not self.missing.why or not self.missing.due(now):
+            return
+        self._learning = not self.workers  # one that is made now would show "no bear" before it knows of one
+        if states := self._make():
+            start_thread(lambda: self._learn(states, self._open), "mqtt state, what goes on")
+        else:
+            self._learning = False
+
+    def _open(self) -> list[Event]:
+        return [event for event in self._open_events() if event.camera in self._cameras]
+
+    def _is_watching(self, camera: str) -> bool:
+        return not self._learning and self._watching(camera)
+
+    def close(self, within_s: float) -> None:
+        """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""
+        self._close(list(self._reached.values()), within_s)
+
+    def _close(self, reached: Sequence[_Reached], within_s: float) -> None:
+        from edge.alert.delivery import close_all
+
+        for each in reached:
+            if each.state:
+                each.state.worker.close(0.5)
+        close_all([each.deliverer for each in reached if each.deliverer], max(within_s, 0.5) if reached else 0.0)
+        for each in reached:
+            if each.deliverer is None:
+                each.channel.close()
+
+    def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
+        if journal is None:
+            return None
+        from edge.alert.delivery import Deliverer
+
+        return Deliverer(channel, journal)
+
+
+class LiveState:
+    """The live state of one channel, in a worker: it learns first what goes on, then takes each event as it happens.
+
+    An event may come from the journal and wait here as well: each is shown once.
+    """
+
+    def __init__(self, show: Sink) -> None:
+        self.worker = in_background(self._take, "mqtt state", depth=1000, deadline_s=30.0)  # as many as the journal
+        self._show = show
+        self._known: Future[dict[str, int]] = Future()  # the newest event that the journal gave, by id
+
+    def learn(self, open_events: Callable[[], Iterable[Event]]) -> None:
+        """Show what goes on; events wait until this was called."""
+        known: dict[str, int] = {}
+        try:
+            for event in open_events():
+                self._show(event)
+                known[event.id] = event.seq
+        except Exception as error:
+            log.warning("what goes on cannot be shown (%s)", type(error).__name__, exc_info=error)
+        finally:
+            self._known.set_result(known)
+
+    def _take(self, event: Event) -> None:
+        if event.seq > self._known.result().get(event.id, -1):
+            self._show(event)
+
+
+@dataclass(frozen=True)
+class ChannelSpec:
+    """A channel that is to be; plans with the same ``key`` are the same channel."""
+
+    key: Hashable
+    name: str  # for people, without secrets
+    make: Callable[[], Channel]
+    connects: bool = False  # when it is made; what does not may be made to see whether it can be
+
+
+def channel_plans(
+    settings: AlertSettings,
+    cameras: Sequence[str] = (),
+    *,
+    model: str | None = None,
+    watching: Callable[[str], bool] = lambda camera: False,
+    stats: Callable[[], Mapping[str, object]] = dict,
+    guest: bool = False,
+) -> list[ChannelSpec]:
+    """Return one for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
+
+    So does this for an MQTT broker, which is connected to as soon as it is made. ``guest``: beside an alarm that
+    watches, and without a state of its own.
+    """
+    plans: list[ChannelSpec] = []
+    if settings.mqtt:
+        broker = settings.mqtt
+        with suppress(*NOT_HERE):  # it is missing then, and tried again
+            broker.tls_context()
+        name = f"mqtt {broker.where}/{broker.prefix}"
+
+        def mqtt() -> Channel:
+            from edge.alert.mqtt import Mqtt
+
+            return Mqtt(broker, cameras, model=model, watching=watching, stats=stats, guest=guest)
+
+        plans.append(ChannelSpec(("mqtt", broker, tuple(cameras), model), name, mqtt, connects=True))
+    if settings.webhook:
+        url, secret = settings.webhook, settings.webhook_secret
+
+        def webhook() -> Channel:
+            from edge.alert.webhook import Webhook
+
+            return Webhook(url, secret=secret)
+
+        plans.append(ChannelSpec(("webhook", url, secret), "webhook", webhook))
+    for number, one in enumerate(settings.notify, 1):
+
+        def notify(url: str = one) -> Channel:
+            from edge.alert.notify import Notify
+
+            return Notify(url)
+
+        plans.append(ChannelSpec(("notify", one), f"notify {number}" if settings.notify[1:] else "notify", notify))
+    return plans
+
+
+def made(
+    plans: Sequence[ChannelSpec], missing: Unavailable, beside: Collection[str] = (), *, again: bool = False
+) -> dict[Hashable, Channel]:
+    """Return the channels that can be made now, by their plans' keys; the others are ``missing``.
+
+    ``beside``: keys of channels that are there already, of which none may be a second. Raises OptionError, having
+    closed what was made, for what can never work, unless ``again``.
+    """
+    found: dict[Hashable, Channel] = {}
+
+    def make(plan: ChannelSpec) -> Channel:
+        channel = plan.make()
+        if channel.key in beside or channel.key in {other.key for other in found.values()}:
+            channel.close()
+            raise OptionError(f"{channel.key} is named twice; once is enough")
+        return channel
+
+    try:
+        for plan in plans:
+            if channel := missing.make(plan.name, partial(make, plan), again=again):
+                found[plan.key] = channel
+    except BaseException:
+        for channel in found.values():
+            channel.close()
+        raise
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Reached:
+    """One place: how to send to it, who sends, and its live state where it has one."""
+
+    name: str  # by which health asks it: the one it was missing under, so that this problem ends, else its key
+    channel: Channel
+    state: LiveState | None  # of MQTT
+    deliverer: Deliverer | None = None
