@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli.options import ConfigOpt, StateOpt, alert_settings, config_for, options_of, settings_of
-from edge.cli.watch import stop_on_signal
+from edge.cli.watch.signals import stop_on_signal
 from edge.settings import AlertSettings
 
 if TYPE_CHECKING:

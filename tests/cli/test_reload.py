@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import typer
 
-from edge.cli import watch as reloading
-from edge.cli.watch import Stop, _watch
+from edge.cli.watch import reload as reloading
+from edge.cli.watch.run import _watch
+from edge.cli.watch.signals import Stop
 from edge.device.watchdog import RESTART, Notifier
 from edge.errors import OptionError
 from edge.settings import Settings
@@ -114,7 +115,7 @@ def test_a_bad_config_is_said_told_and_changes_nothing(place, yard):
         alarm.hang_up()
         assert "sound" in alarm.until("sond")
         alarm.until("fps")
-        alarm.until("Going on with the config of before")
+        alarm.until("The previous config stays in use")
         alarm.until("the changed config is not used")
         yard.bear = True
         assert soon(lambda: alarms(told) == ["new"])
@@ -135,7 +136,7 @@ def test_a_model_that_is_no_good_is_refused_and_another_good_one_is_taken(place,
         (place.folder / "tiny.onnx").write_bytes(whole[:1000])
         alarm.hang_up()
         alarm.until("truncated")
-        alarm.until("Going on with the config of before")
+        alarm.until("The previous config stays in use")
         (place.folder / "tiny.onnx").write_bytes(whole)
         place("events: e.jsonl\n")
         (place.folder / "bear-alarm.yml").write_text(
@@ -237,6 +238,34 @@ def test_a_config_that_cannot_be_read_for_a_hanging_disk_is_a_problem(monkeypatc
     assert reload(alarm, stop) is None
     assert stop.hung_up  # for when that has been read
     hangs.set()
+
+
+def test_an_alarm_that_hangs_while_it_is_closed_is_silenced_and_left_behind(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(reloading, "MAX_CLOSE_S", 0.3)
+    monkeypatch.setattr(reloading, "FEED_S", 0.05)
+    hangs, calls = threading.Event(), list[str]()
+    alarm: Any = SimpleNamespace(
+        let_go=lambda: None, close=lambda *_, **__: hangs.wait(60.0), silence=lambda: calls.append("silence")
+    )
+    fed: Any = SimpleNamespace(feed=lambda: calls.append("feed"))
+    reloading.Reload(Settings, tmp_path / "c.yml", fed).close(alarm)
+    hangs.set()
+    assert calls.count("feed") >= 3
+    assert calls[-1] == "silence"
+    assert "left behind" in caplog.text
+
+
+def test_where_the_next_alarm_hangs_a_service_starts_it_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(reloading, "MAX_MAKE_S", 0.1)
+    hangs = threading.Event()
+    monkeypatch.setattr("edge.alarm.Alarm", lambda *_, **__: hangs.wait(60.0))
+    dropped: list[str] = []
+    before: Any = SimpleNamespace(settings=Settings(), condition=None, drop=lambda: dropped.append("journal"))
+    reload = reloading.Reload(Settings, tmp_path / "c.yml", Notifier.from_environment({}))
+    with pytest.raises(typer.Exit) as left:
+        reload.restarted(before, reloading.Checked(Settings(), before), lambda event: None)
+    hangs.set()
+    assert (left.value.exit_code, dropped) == (RESTART, ["journal"])
 
 
 def test_where_the_new_alarm_cannot_be_made_the_one_of_before_is_made_again(monkeypatch, tmp_path):
