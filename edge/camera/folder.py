@@ -30,7 +30,7 @@ import numpy as np
 
 from edge.background import AT_END_S, SINK_DEADLINE_S, DeadlineError, DeadlineExecutor, Worker, call_in_thread
 from edge.camera.reconnect import REPORT_S, ReportThrottle
-from edge.camera.source import Reporter, Source
+from edge.camera.source import LET_GO_S, Reporter, Source
 from edge.errors import OptionError, PictureError, SourceError
 from edge.files import replace_whole
 from edge.pictures import SUFFIXES, capture_time, decode_picture, jpeg_or_none
@@ -43,9 +43,6 @@ POLL_S = 1.0
 GONE_S = 10.0
 APART_S = 60.0  # pictures further apart have no background in common
 MAX_TRIES = 2  # of a picture over which the loop fails
-HANDED_ON_S = (
-    5.0  # after the end, within which a picture that is still looked at counts: the alarm waits so long (LET_GO_S)
-)
 LOOK_SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked through less often
 NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
 
@@ -210,7 +207,7 @@ class FolderSource(Source):
 
     def _done(self, arrived: Arrived) -> None:
         self._in_hand, self._tries = None, 0
-        if time.monotonic() - self._closed_at > HANDED_ON_S:
+        if time.monotonic() - self._closed_at > LET_GO_S:
             return  # its alarm, if there was one, went nowhere: it is looked at again
         self._seen.looked_at(arrived.mark)
         self._guard.done()

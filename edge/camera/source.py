@@ -13,6 +13,7 @@ from typing import Self
 from edge.schema import CameraFault, Frame
 
 DEFAULT_FPS = 10.0  # frames analysed a second
+LET_GO_S = 5.0  # after closing, a frame that is still looked at is waited for so long
 DEFAULT_SIZE_WH = (1280, 720)  # what a USB camera is asked for; it gives what it can
 DEMO = Path(__file__).parent.parent / "demo" / "demo.mp4"
 STREAM = re.compile(r"^(rtsps?|https?|rtmp|udp|tcp)://", re.IGNORECASE)

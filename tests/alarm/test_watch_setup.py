@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alarm import CameraThread, ReviewPoller, Shared, connect, make_watcher, open_kept
+from edge.alarm import ReviewPoller
 from edge.alert.dispatch import Alerting
 from edge.alert.events import EventPublisher
 from edge.camera.folder import FolderSource
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Source
+from edge.camera_thread import CameraThread, Shared, connect, make_watcher, open_kept
 from edge.cli.options import named, names
 from edge.decide.schedule import parse_schedule
 from edge.detect.classifier import Classifier
@@ -226,7 +227,7 @@ def test_where_a_person_said_wrong_one_picture_that_arrives_is_not_enough(classi
     told: list[Event] = []
     post = posted(source, classifier, alerting(told))
     source.close()
-    reviews = ReviewPoller(journal, lambda: [post], lambda: ("brown_bear",))
+    reviews = ReviewPoller(journal, [post], ("brown_bear",))
     post.watcher.scorer, post.watcher.scan = Colours(2.0), Colours(2.0).scan
     bear = GREEN.copy()
     cv2.rectangle(bear, (100, 100), (300, 330), BEAR_COLOUR, -1)

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alarm import connect
 from edge.alert.events import EventPublisher
 from edge.camera.dual_stream import DualStreamSource
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Source
+from edge.camera_thread import connect
 from edge.errors import SourceError
 from edge.schema import CameraFault, Event, Frame, LazyImage
 from edge.watch import Watcher

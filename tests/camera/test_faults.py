@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from edge import settings
-from edge.alarm import MAX_RESTART_S, RESTART_S, CameraThread, end_all
 from edge.alert.events import ENDED_WORDS, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Source
+from edge.camera_thread import MAX_RESTART_S, RESTART_S, CameraThread, end_all
 from edge.decide.alarms import Decider
 from edge.detect.camera_check import CameraCheck
 from edge.schema import CameraFault, Event, Frame

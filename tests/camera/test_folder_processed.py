@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.alarm import open_kept
 from edge.camera import folder as arrivals
 from edge.camera.folder import FolderScanner, FolderSource, ProcessedFiles, mark_of, seen_file
+from edge.camera_thread import open_kept
 from edge.settings import Camera
 from tests.helpers.uploads import jpeg, put
 
@@ -238,7 +238,7 @@ def test_a_mark_is_the_same_in_every_process():
 FOLLOWER = """
 import sys
 from pathlib import Path
-from edge.alarm import open_kept
+from edge.camera_thread import open_kept
 from edge.camera import folder as seen
 from edge.settings import Camera
 seen.WRITE_S = 0.0
@@ -284,7 +284,7 @@ def test_what_is_looked_at_long_after_the_end_is_looked_at_again(tmp_path, monke
     frames = iter(first)
     put(inbox / "late.jpg", at=1000)
     assert next(frames).file == "late.jpg"
-    monkeypatch.setattr(arrivals, "HANDED_ON_S", -1.0)
+    monkeypatch.setattr(arrivals, "LET_GO_S", -1.0)
     first.close()
     assert next(frames, None) is None
     with follow(inbox, remembered) as second:

@@ -175,7 +175,7 @@ class Reload:
         return work.done()
 
     def _check(self, loaded: Classifier) -> Checked:
-        from edge.alarm import rule_for
+        from edge.camera_thread import rule_for
         from edge.detect.classifier import file_digest, find, load
 
         settings = self._settings()

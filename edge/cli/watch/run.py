@@ -50,7 +50,8 @@ def run_alarm(
     with stop_on_signal(reloads=config is not None) as stop:  # first: a signal may come at any moment
         try:
             wanted = settings()
-            from edge.alarm import Alarm, complaints
+            from edge.alarm import Alarm
+            from edge.camera_thread import complaints
 
             alarm = Alarm(wanted, terminal=terminal)
         except BaseException:
