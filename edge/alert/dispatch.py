@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,7 +28,8 @@ from edge.errors import NOT_HERE, BearAlarmError, OptionError
 from edge.status import Health
 
 if TYPE_CHECKING:
-    from edge.alert.delivery import Deliverer
+    from edge.alert.delivery import Deliverer, RateLimit
+    from edge.alert.deterrent import Span
     from edge.alert.gpio import Gpio
     from edge.alert.sound import Sound
     from edge.record.database import RunLock
@@ -61,8 +63,8 @@ class Alerting:
     ``stats``, what MQTT says of the whole alarm; ``more``, whom else health asks. ``answered`` hears from each sink and
     channel what became of an event. A ``guest`` is beside an alarm that watches, and leaves MQTT's states alone.
     ``terminal`` comes last. What cannot work here and now is ``missing``, a problem, and tried again. ``before``: the
-    alerts of the alarm that a reload has ended in this process; its open journal and its problems go on. Raises
-    OptionError for what can never work.
+    alerts of the alarm that a reload has ended in this process; its open journal, its problems, the limit of messages
+    and the deterrent's budget go on. Raises OptionError for what can never work.
     """
 
     def __init__(
@@ -89,14 +91,15 @@ class Alerting:
         self._looked = 0.0
         self._cameras = tuple(cameras)
         self._exchanging = False  # those who show a state, of which the new know nothing yet
-        self._at_once = LocalSinks(answered)
+        self._at_once: LocalSinks = LocalSinks(answered, before._at_once if before else None)
         self._keeping = JournalSink(answered, run=run, state=state, clock=clock, guest=guest)
-        self._away = RemoteChannels(
+        self._away: RemoteChannels = RemoteChannels(
             answered,
             remember=self._keeping.remember,
             watching=self._is_watching,
             stats=self._asked,
             guest=guest,
+            before=before._away if before else None,
         )
         self._going_on = OpenEvents()
         self._terminal: Worker[Event] | None = None
@@ -202,7 +205,7 @@ class Alerting:
         until = time.monotonic() + within_s
         for worker in [*self._at_once.workers, *self._away.workers]:
             worker.close(until - time.monotonic())
-        self._keeping.finish(until - time.monotonic())
+        self._keeping.finish(until - time.monotonic(), keep=keep)
         if self._terminal:
             self._terminal.close(until - time.monotonic())
         self._away.close(until - time.monotonic())
@@ -248,9 +251,10 @@ class Alerting:
 class LocalSinks:
     """Sounds, relays, the deterrent, the bell and commands; one that cannot work is ``missing``, and tried again."""
 
-    def __init__(self, answered: Answered) -> None:
+    def __init__(self, answered: Answered, before: LocalSinks | None = None) -> None:
         self.missing = Unavailable()
         self._answered = answered
+        self._spent: deque[Span] = before._spent if before else deque()  # by the deterrent, of what it may be loud
         self._plans: dict[Hashable, SinkSpec] = {}  # all sinks of the settings, in the order of notification
         self._running: dict[Hashable, _RunningSink] = {}
 
@@ -274,7 +278,7 @@ class LocalSinks:
 
     def make(self, settings: AlertSettings) -> None:
         """Make the sinks that these settings name. Raises OptionError for what can never work."""
-        self._plans = {plan.key: plan for plan in local_plans(settings)}
+        self._plans = {plan.key: plan for plan in local_plans(settings, self._spent)}
         self._take(self._made(list(self._plans.values())))
 
     def try_again(self, now: float) -> bool:
@@ -343,8 +347,10 @@ class RemoteChannels:
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
         guest: bool,
+        before: RemoteChannels | None = None,
     ) -> None:
         self._answered = answered
+        self._rates: dict[str, RateLimit] = before._rates if before else {}  # by channel
         self._remember = remember
         self._watching = watching
         self._stats = stats
@@ -431,9 +437,10 @@ class RemoteChannels:
     def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
         if journal is None:
             return None
-        from edge.alert.delivery import Deliverer
+        from edge.alert.delivery import Deliverer, RateLimit
 
-        return Deliverer(channel, journal, answered=partial(self._heard, channel.key))
+        rate = self._rates.setdefault(channel.key, RateLimit())
+        return Deliverer(channel, journal, rate=rate, answered=partial(self._heard, channel.key))
 
     def _heard(self, key: str, message: Message, problem: str | None, took_ms: float) -> None:
         """Pass on what a channel answered to a message."""
@@ -556,11 +563,15 @@ class JournalSink:
         elif self.journal:  # a picture that took longer than the end of its alarm
             self.journal.attach(event, picture)
 
-    def finish(self, within_s: float) -> None:
-        """Write what waits, for at most so many seconds."""
+    def finish(self, within_s: float, *, keep: bool = False) -> None:
+        """Write what waits, for at most so many seconds.
+
+        ``keep``: the process goes on, so what the journal takes later gets its line then.
+        """
         self._finished = True
         until = time.monotonic() + within_s
-        for worker in (self._keeper, self._lines.worker, self._beats):
+        kept = self._keeper is None or self._keeper.close(until - time.monotonic())
+        for worker in (None if keep and not kept else self._lines.worker, self._beats):
             if worker:
                 worker.close(until - time.monotonic())
 
@@ -698,12 +709,15 @@ class SinkSpec:
     pins: frozenset[int] = frozenset()
 
 
-def local_plans(settings: AlertSettings) -> list[SinkSpec]:
-    """Return each of them; ``make`` raises OptionError for what can never work."""
+def local_plans(settings: AlertSettings, spent: deque[Span] | None = None) -> list[SinkSpec]:
+    """Return each of them; ``make`` raises OptionError for what can never work.
+
+    ``spent``: when the deterrent was loud before, and is from now on.
+    """
     plans = [_relay(words) for words in settings.relays]
     plans += [_sound(what, settings) for what in settings.sounds]
     if settings.deterrent:
-        plans.append(_deterrent(settings))
+        plans.append(_deterrent(settings, spent))
     if settings.bell:
         plans.append(SinkSpec("bell", "the bell", _bell))
     if settings.on_alarm:
@@ -736,7 +750,7 @@ def _sound(what: str, settings: AlertSettings) -> SinkSpec:
     return SinkSpec(("sound", what, settings.sound_s, settings.sound_device), f"sound {what}", make)
 
 
-def _deterrent(settings: AlertSettings) -> SinkSpec:
+def _deterrent(settings: AlertSettings, spent: deque[Span] | None) -> SinkSpec:
     from edge.alert.gpio import parse_pin
 
     programme, hours, device = settings.deterrent or "", settings.deterrent_hours, settings.sound_device
@@ -744,7 +758,7 @@ def _deterrent(settings: AlertSettings) -> SinkSpec:
     def make() -> Local:
         from edge.alert.deterrent import Limits, open_deterrent
 
-        deterrent = open_deterrent(programme, [], Limits(hours=hours), device=device)
+        deterrent = open_deterrent(programme, [], Limits(hours=hours), device=device, spent=spent)
         dark = dict.fromkeys(settings.deterrent_lamps, "")  # lamps that cannot be had now, and why
         lighting, closed = threading.Lock(), threading.Event()
 

@@ -84,7 +84,7 @@ def test_what_is_changed_holds_from_then_on_and_the_camera_is_away_for_three_sec
     assert yard.came == 2
 
 
-def test_a_bear_that_is_there_is_ended_and_told_again(place, yard):
+def test_a_bear_in_view_is_a_new_event_and_alarms_again_with_the_new_settings(place, yard):
     """Nothing of it is lost: the journal has both events, in one file with those of before."""
     place("events: e.jsonl\nstate: state\n")
     with watching(cwd=place.folder) as alarm:
