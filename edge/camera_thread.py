@@ -17,8 +17,9 @@ from edge.alert.events import EventPublisher
 from edge.background import Sink, call_in_thread
 from edge.camera import Source, is_live, open_camera, open_source, shown
 from edge.camera.dual_stream import DualStreamSource
-from edge.camera.folder import FolderSource, seen_file
-from edge.camera.reconnect import ReconnectingSource, ignore
+from edge.camera.folder import FolderSource
+from edge.camera.processed_files import seen_file
+from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import LET_GO_S
 from edge.decide.alarms import UNSEEING, Decider
 from edge.decide.evidence import Rule
@@ -217,7 +218,7 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
         if not waits and not Path(word).expanduser().is_dir():
             raise OptionError(f"--follow: {shown(word)} is no folder; it takes a folder in which pictures arrive")
         remember = seen_file(state, Path(word)) if state else None
-        return FolderSource(word, name=name, remember=remember, report=ignore if waits else None)
+        return FolderSource(word, name=name, remember=remember, waits=waits)
 
     def kept(one: str) -> Source:
         try:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from edge.camera.folder import MAX_CRASHES, CrashGuard
+from edge.camera.processed_files import MAX_CRASHES, CrashGuard
 from edge.camera_thread import open_kept
 from edge.settings import Camera
 from tests.alarm.test_watch import ROOT
