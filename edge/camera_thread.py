@@ -227,8 +227,8 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
             live = False
         if not live:
             return open_source(one, fps=fps, name=name)
-        reopen = partial(open_camera, one, name=name, fps=fps)
-        source = ReconnectingSource(None, reopen, name=name, fps=fps, device=one, endless=waits)
+        open_ = partial(open_camera, one, name=name, fps=fps)
+        source = ReconnectingSource(open_, name=name, fps=fps, device=one, endless=waits)
         if not waits:
             source.open()
         return source

@@ -48,7 +48,7 @@ def ignore(trouble: CameraFault | None, at: float) -> None:
 class ReconnectingSource(Source):
     """The frames of a live camera, for ever: when they stop, it is closed and opened again.
 
-    ``reopen`` opens it, in the reader thread; ``first`` is open already. No frame for ``silent_s`` seconds, an error,
+    ``open_`` opens it, in the reader thread. No frame for ``silent_s`` seconds, an error,
     or what is no picture: opened again after 0.5, 1, 2, 4, then 8 s. The same picture for 5 s: once at once, quietly;
     where that is of no use it is a fault, and frames flow on. The first frame after a gap has ``again``, also where the
     picture has changed its size. Index and time go on forwards. A stream with an end ends; where it must not
@@ -63,11 +63,10 @@ class ReconnectingSource(Source):
 
     def __init__(
         self,
-        first: Source | None,
-        reopen: Callable[[], Source],
+        open_: Callable[[], Source],
         *,
-        name: str | None = None,
-        fps: float | None = None,
+        name: str = "camera",
+        fps: float = DEFAULT_FPS,
         silent_s: float = SILENT_S,
         endless: bool = False,
         device: str | None = None,
@@ -76,7 +75,7 @@ class ReconnectingSource(Source):
         sleep: Callable[[float], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.name = name or (first.name if first else "camera")
+        self.name = name
         self.silent_s = silent_s
         self.endless = endless
         self.report = report
@@ -84,9 +83,8 @@ class ReconnectingSource(Source):
         self.reopened = 0
         self.alive_at: float = clock()  # it goes on while it waits for the camera
         self._device = device
-        self._first = first
-        self._reopen = reopen
-        self._fps = fps or (first.fps if first else DEFAULT_FPS)
+        self._open = open_
+        self._fps = fps
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -170,22 +168,18 @@ class ReconnectingSource(Source):
         with self._ready:
             before, self._closed = self._closed, True
             self._ready.notify_all()
-            connection, first = self._connection, self._first
+            connection = self._connection
         if connection:
             connection.stop()
             connection.join(0.0 if before else CLOSE_S)
-        elif first:
-            first.close()
 
     def _begin(self) -> Connection | None:
         """Open it, in the reader thread; None when it has been closed meanwhile."""
         with self._ready:
             if self._closed:
                 return None
-            first, self._first = self._first, None
-            open_ = self._reopen if first is None else lambda: first
             self._connection = Connection(
-                open_, self.name, fps=self._fps, device=self._device, clock=self._clock, ready=self._ready
+                self._open, self.name, fps=self._fps, device=self._device, clock=self._clock, ready=self._ready
             )
             return self._connection
 

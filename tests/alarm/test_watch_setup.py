@@ -186,7 +186,7 @@ def posted(source, classifier, everyone):
 
 
 def test_a_live_camera_has_a_lens_check_a_pace_and_a_budget_and_reports_its_troubles(classifier):
-    kept = ReconnectingSource(Live(), Live, name="yard")
+    kept = ReconnectingSource(Live, name="yard")
     told: list[Event] = []
     post = posted(kept, classifier, alerting(told))
     watcher = post.watcher

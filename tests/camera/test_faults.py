@@ -20,7 +20,7 @@ from edge.detect.camera_check import CameraCheck
 from edge.schema import CameraFault, Event, Frame
 from edge.watch import FAILED_WORDS, Watcher
 from tests.alarm.test_watch import RULE, Colours, scene, walk
-from tests.helpers.kept_world import NOW, Camera, Connection, World
+from tests.helpers.kept_world import NOW, Camera, Connection, World, opens
 from tests.helpers.tiny import BEAR_COLOUR
 
 NOTICED_S, RECOVERED_S = 10.0, 15.0
@@ -37,7 +37,12 @@ class Diary:
         self.told: list[tuple[float, Event]] = []
         self.scorer = Colours()
         kept = ReconnectingSource(
-            Connection(camera), camera.open, name="yard", clock=world.clock, sleep=world.sleep, chance=lambda: 0.0
+            opens(Connection(camera), camera.open),
+            name="yard",
+            fps=camera.fps,
+            clock=world.clock,
+            sleep=world.sleep,
+            chance=lambda: 0.0,
         )
         publisher = EventPublisher([lambda event: self.told.append((world.now - began, event))])
         watcher = Watcher(self.scorer, RULE, publisher)  # plain pictures are none for the lens check

@@ -181,7 +181,7 @@ def test_lengths_of_time(seconds, words):
 
 
 def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
-    kept = ReconnectingSource(None, lambda: None, name="yard")  # type: ignore[arg-type, return-value]
+    kept = ReconnectingSource(lambda: None, name="yard")  # type: ignore[arg-type, return-value]
     kept._lost.total_s, kept.reopened = 41.2, 3
     watcher = SimpleNamespace(
         stats=LoopStats(frames=9, footage_s=60.0), publisher=SimpleNamespace(counts=Counter()), single_images=False
