@@ -23,7 +23,7 @@ from edge.background import start_thread
 from edge.camera.capture import OPEN_S
 from edge.camera.source import Source, shown
 from edge.errors import SourceError
-from edge.schema import Frame
+from edge.schema import Frame, LazyImage
 
 log = logging.getLogger(__name__)
 
@@ -42,23 +42,14 @@ CERTAIN_S = 3.0  # certain for so long it is reported (edge.detect.camera_check)
 LIVELY_S = 600.0  # of a picture that lives, in which the patience halves
 
 
-def picture_fault(picture: object) -> str | None:
-    """Say what is wrong with what should be a ``uint8 (H, W, 3)`` picture, in words; None when nothing is."""
-    return _fault(picture, (None, None, 3), "an 8-bit colour picture")
-
-
 def frame_fault(frame: object) -> str | None:
-    """Say what is wrong with what a source gave; None when nothing is. A picture left for later is not made."""
+    """Return what is wrong with what a source gave, in words; None when nothing is. No ``LazyImage`` is decoded."""
     if not isinstance(frame, Frame):
         return f"gave {type(frame).__name__} and no frame; start the camera again"
-    if isinstance(frame.picture, np.ndarray) or not callable(frame.picture):
-        return picture_fault(frame.picture) or (None if frame.luma is None else luma_fault(frame.luma))
-    return None if frame.luma is None else luma_fault(frame.luma)
-
-
-def luma_fault(luma: object) -> str | None:
-    """Say what is wrong with what should be ``uint8 (h, w)`` brightness, in words; None when nothing is."""
-    return _fault(luma, (None, None), "8-bit brightness")
+    fault = None
+    if not isinstance(frame.picture, LazyImage):
+        fault = _fault(frame.picture, (None, None, 3), "an 8-bit colour picture")
+    return fault or (None if frame.luma is None else _fault(frame.luma, (None, None), "8-bit brightness"))
 
 
 def _fault(found: object, shape: tuple[int | None, ...], wanted: str) -> str | None:

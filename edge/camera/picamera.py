@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.background import call_in_thread
-from edge.camera.source import Source
+from edge.camera.source import DEFAULT_SIZE_WH, Source
 from edge.errors import SourceError
 from edge.pictures import EOI, SOF, SOI, segments
 from edge.schema import Frame, LazyImage, Luma, Picture
@@ -94,9 +94,7 @@ class PiSource(Source):
         *,
         name: str,
         fps: float,
-        size_wh: tuple[int, int] = (1280, 720),
-        mode: Mode = "auto",
-        program: str = PROGRAM,
+        size_wh: tuple[int, int] = DEFAULT_SIZE_WH,
         start_s: float = START_S,
         silent_s: float = SILENT_S,
     ) -> None:
@@ -104,10 +102,11 @@ class PiSource(Source):
         self.name = name
         self.fps = fps
         self.silent_s = silent_s
-        self.address = parse_pi(word, size_wh, mode)
+        self.address = parse_pi(word, size_wh)
         self.problems: list[str] = []
         self._closed = False
-        program_words, asked = find_program(program, word), codecs(self.address)
+        self._due_at = 0.0  # when the next frame is wanted, time.monotonic()
+        program_words, asked = find_program(word), codecs(self.address)
         while not self._start(program_words, asked.pop(0), start_s, final=not asked):
             self.problems.append(f"{word}: raw pictures are refused ({self._child.said}); takes JPEGs, which cost more")
 
@@ -164,13 +163,11 @@ class PiSource(Source):
         """Read raw pictures; colours are worked out when somebody asks. Raises SourceError at the end."""
         size_wh = self.address.size_wh
         size = size_wh[0] * size_wh[1] * 3 // 2
-        data, due = np.empty(size, np.uint8), 0.0
+        data = np.empty(size, np.uint8)
         while (filled := self._fill(data.data)) == size:
             now = time.monotonic()
-            # Without a little slack a camera at 10 frames a second thinned to 10 would give every second one.
-            if now < due - SLACK_S:
+            if not self._due(now):
                 continue
-            due = max(due + 1.0 / self.fps, now)
             later = LazyImage(partial(bgr_of_i420, data, size_wh), size_wh)
             yield Frame(later, now, datetime.now(UTC), self.name, 0, now, luma=i420_luma(data, size_wh))
             data = np.empty(size, np.uint8)
@@ -178,16 +175,23 @@ class PiSource(Source):
 
     def _read_mjpeg(self) -> Iterator[Frame]:
         """Cut JPEGs from the pipe; what is none is passed over. Raises SourceError at the end."""
-        cut, due, chunk = JpegCutter(), 0.0, memoryview(bytearray(CHUNK_BYTES))
+        cut, chunk = JpegCutter(), memoryview(bytearray(CHUNK_BYTES))
         while got := self._fill(chunk, whole=False):
             for jpeg, size_wh in cut(chunk[:got]):
                 now = time.monotonic()
-                if now < due - SLACK_S or (luma := jpeg_luma(jpeg, size_wh)) is None:
+                if not self._due(now) or (luma := jpeg_luma(jpeg, size_wh)) is None:
                     continue
-                due = max(due + 1.0 / self.fps, now)
                 later = LazyImage(partial(jpeg_picture, jpeg, luma, size_wh), size_wh)
                 yield Frame(later, now, datetime.now(UTC), self.name, 0, now, luma=luma, jpeg=jpeg)
         raise SourceError(self._child.why() + ("; its last picture is cut short" if cut.held > 2 else ""))
+
+    def _due(self, now: float) -> bool:
+        """Return True where a frame is wanted, at ``fps`` a second."""
+        # Without a little slack a camera at 10 frames a second thinned to 10 would give every second one.
+        if now < self._due_at - SLACK_S:
+            return False
+        self._due_at = max(self._due_at + 1.0 / self.fps, now)
+        return True
 
     def _fill(self, view: memoryview, *, whole: bool = True) -> int:
         """Read until the view is full, or until some bytes came; fewer, or 0, at the end. Raises SourceError."""
@@ -218,11 +222,11 @@ class PiAddress:
     rotation: int  # 0 or 180 degrees: hung upside down
 
 
-def parse_pi(word: str, size_wh: tuple[int, int], mode: Mode = "auto") -> PiAddress:
+def parse_pi(word: str, size_wh: tuple[int, int]) -> PiAddress:
     """Return the address in a word; what it leaves out is as given. Raises SourceError."""
     parts = urlsplit(word)
     said = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known = {"width": size_wh[0], "height": size_wh[1], "mode": mode, "rotation": 0}
+    known: dict[str, int | str] = {"width": size_wh[0], "height": size_wh[1], "mode": "auto", "rotation": 0}
     strange = sorted(set(said) - set(known))
     if parts.scheme.lower() != "picamera" or not parts.netloc.isdecimal() or parts.path.strip("/") or strange:
         what = f"it knows no {strange[0]!r}" if strange else "the camera's number is missing"
@@ -253,16 +257,15 @@ def codecs(address: PiAddress) -> list[Codec]:
     return ["yuv420"] if address.mode == "yuv" else ["yuv420", "mjpeg"]
 
 
-def find_program(program: str, word: str) -> list[str]:
+def find_program(word: str) -> list[str]:
     """Return the words that start the program; where it is missing, its old name. Raises SourceError."""
-    asked = os.environ.get(PROGRAM_VARIABLE, "") if program == PROGRAM else ""
-    words = shlex.split(asked or program)
+    words = shlex.split(os.environ.get(PROGRAM_VARIABLE, "")) or [PROGRAM]
     names = [PROGRAM, OLD_PROGRAM] if words == [PROGRAM] else words[:1]
     for name in names:
         if shutil.which(name):
             return [name, *words[1:]]
     raise SourceError(
-        f"{word}: the program {' or '.join(names) or repr(program)} is not installed; "
+        f"{word}: the program {' or '.join(names)} is not installed; "
         "`sudo apt install rpicam-apps` on a Raspberry Pi brings it"
     )
 
