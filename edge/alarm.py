@@ -47,7 +47,7 @@ class Alarm:
     """Watches the cameras of ``settings`` and alerts, from ``start`` to ``close``.
 
     ``terminal`` gets each event last. ``classifier``: the settings' model where it is loaded already. ``before``: the
-    alarm that a reload has ended in this process; its run, clock, journal, problems and limits go on. Raises
+    alarm that a reload has ended in this process; it hands on its run, clock, journal, problems and limits. Raises
     SourceError, ModelError, OptionError and MissingExtraError for what cannot work, with everything closed.
     """
 
@@ -184,7 +184,7 @@ class Alarm:
         )
         return self.condition.add_to(status, now) if self.condition else status
 
-    def let_go(self) -> None:
+    def stop_cameras(self) -> None:
         """Close all cameras at the same time, and end the watching."""
         end_all(self.threads)
         self.failed += [thread.failed for thread in self.threads if thread.failed]
@@ -269,12 +269,12 @@ class ReviewPoller:
 
     def look(self) -> None:
         """Hand on the reviews since the last look; the first look reads all of them."""
-        for said in self._journal.reviews(self._row):
-            self._row = said.row
-            wrong = said.verdict == "wrong" or (said.label is not None and said.label not in self._alarm_labels)
+        for review in self._journal.reviews(self._row):
+            self._row = review.row
+            wrong = review.verdict == "wrong" or (review.label is not None and review.label not in self._alarm_labels)
             for thread in self._threads:
-                if thread.camera.name == said.event.camera:
-                    _hand_on(thread.watcher, said, wrong=wrong)
+                if thread.camera.name == review.event.camera:
+                    _hand_on(thread.watcher, review, wrong=wrong)
 
     def close(self, within_s: float) -> None:
         """Stop reading."""
@@ -325,8 +325,8 @@ def _may_be_made(place: Path) -> bool:
     return True
 
 
-def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
-    event, box = said.event, said.event.box_xywh
+def _hand_on(watcher: Watcher, review: Said, *, wrong: bool) -> None:
+    event, box = review.event, review.event.box_xywh
     if event.kind != "bear" or box is None:
         return
 
@@ -336,7 +336,7 @@ def _hand_on(watcher: Watcher, said: Said, *, wrong: bool) -> None:
             # A picture that arrived has the time of its camera's own clock.
             wall = datetime.now(UTC) if watcher.single_images else frame.wall
             # Ahead of now where the clock has been set back since: then it counts from now on.
-            since_s = max((wall - said.at).total_seconds(), 0.0)
+            since_s = max((wall - review.at).total_seconds(), 0.0)
             repeat_alarms.said(event.id, box, frame.time - since_s, frame.time, wrong=wrong)
 
     watcher.before_next(note)

@@ -20,7 +20,7 @@ from edge.camera.dual_stream import DualStreamSource
 from edge.camera.folder import FolderSource
 from edge.camera.processed_files import seen_file
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import LET_GO_S
+from edge.camera.source import LAST_FRAME_S
 from edge.decide.alarms import UNSEEING, Decider
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter
@@ -118,7 +118,7 @@ class CameraThread:
         looked_at = self.source.alive_at
         return looked_at is not None and now - looked_at <= FRESH_S and not self.watcher.troubles.now
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """Close the camera; ``join`` waits for the end of the watching."""
         self._closed.set()
         self.source.close()
@@ -180,7 +180,7 @@ class CameraThread:
             self._alive_at = time.monotonic()
 
     def _try(self, report: Callable[[], object]) -> None:
-        """Report an internal error; if that fails too, go on watching the camera."""
+        """Report an internal error; if that fails too, the camera is still watched."""
         try:
             report()
         except Exception:
@@ -189,11 +189,11 @@ class CameraThread:
 
 def end_all(threads: Sequence[CameraThread]) -> None:
     """Close their cameras at the same time, for each may take a second; and wait for the end of the watching."""
-    closing = [call_in_thread(each.let_go, f"closing {each.camera.name}") for each in threads]
+    closing = [call_in_thread(each.close, f"closing {each.camera.name}") for each in threads]
     for closed in concurrent.futures.wait(closing, GONE_S).done:
         if error := closed.exception():
             log.warning("a camera could not be closed (%s)", error or type(error).__name__)
-    until = time.monotonic() + LET_GO_S
+    until = time.monotonic() + LAST_FRAME_S
     for thread in threads:
         thread.join(until - time.monotonic())
 
@@ -223,7 +223,7 @@ def open_kept(camera: Camera, *, state: Path | None = None, waits: bool = False)
     def kept(one: str) -> Source:
         try:
             live = is_live(one)
-        except (OSError, ValueError):  # a word that names nothing: opening it says so
+        except (OSError, ValueError):  # a word that names nothing: opening it reports that
             live = False
         if not live:
             return open_source(one, fps=fps, name=name)

@@ -25,7 +25,7 @@ from edge.background import call_in_thread
 from edge.camera.folder_scan import BROKEN_S, Arrived, File, FolderScanner
 from edge.camera.processed_files import MAX_CRASHES, CrashGuard, ProcessedFiles
 from edge.camera.reconnect import REPORT_S, ReportThrottle, ignore
-from edge.camera.source import LET_GO_S, Reporter, Source
+from edge.camera.source import LAST_FRAME_S, Reporter, Source
 from edge.errors import SourceError
 from edge.schema import CameraFault, Frame, Picture
 
@@ -94,7 +94,7 @@ class FolderSource(Source):
         self._alive = time.monotonic()  # when the looking last got on
         self.alive_at: float = self._alive  # when a picture was last asked for
         self._due = ReportThrottle()
-        # What was handed over; the clock and the count go on where a loop that failed is begun again.
+        # What was handed over; the clock and the count continue where a loop that failed begins again.
         self._index, self._at, self._apart_s = 0, 0.0, 0.0
         self._last: Arrived | None = None  # without its pixels
         self._shape: tuple[int, ...] = ()
@@ -182,7 +182,7 @@ class FolderSource(Source):
 
     def _done(self, arrived: Arrived) -> None:
         self._in_hand, self._tries = None, 0
-        if time.monotonic() - self._closed_at > LET_GO_S:
+        if time.monotonic() - self._closed_at > LAST_FRAME_S:
             return  # its alarm, if there was one, went nowhere: it is looked at again
         self._seen.looked_at(arrived.mark)
         self._guard.done()
@@ -228,7 +228,7 @@ class FolderSource(Source):
             began, took_s = self._beat(), 0.0
             try:
                 files = self._scanner.look(began, self._beat)
-            except Exception as error:  # whatever one look meets, the next is begun: pictures go on arriving
+            except Exception as error:  # whatever one look meets, the next begins: more pictures arrive
                 if not isinstance(error, OSError):
                     log.error("%s: looking through the folder failed (%s)", self.folder, error or type(error).__name__)
                     error = OSError(f"{type(error).__name__}")

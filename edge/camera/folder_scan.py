@@ -24,7 +24,7 @@ MAX_TIME_S = 253e9  # the year 9987
 MAX_CLOCK_ERROR = timedelta(days=31)  # a camera's clock further from the file's time is wrong
 UNFINISHED = frozenset({"part", "partial", "filepart", "tmp", "temp", "crdownload", "upload"})
 CLIPS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".asf", ".mts"})
-SUFFIXES_WITH_END = (".jpg", ".jpeg", ".png")  # formats that tell their end
+SUFFIXES_WITH_END = (".jpg", ".jpeg", ".png")  # formats whose end can be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class FolderScanner:
     """``look`` through the folder from time to time, then ``read`` each file it gives.
 
     A file has arrived when its size and time stand still from one look to the next and it can be decoded to its end;
-    one that was renamed into place (its inode changed after its content) at once, where the format tells its end.
+    one that was renamed into place (its inode changed after its content) at once, where its format shows its end.
 
     Times are seconds of one clock that only goes forward. What lies there at the first look is passed over; where
     ``seen`` knows of an earlier run, only what that has looked at. A file that stays broken for ``broken_s`` is logged
@@ -130,7 +130,7 @@ class FolderScanner:
         except PictureError as error:
             self._not_whole(file, str(error), now)
             return None
-        except Exception as error:  # of the disk, the memory or ours: it says nothing of the picture
+        except Exception as error:  # of the disk, the memory or the program: the picture may be good
             self._not_read(file, error, now)
             return None
         self._waiting.pop(file.path, None)
@@ -235,7 +235,7 @@ def scan(folder: Path, alive: Callable[[], object] = lambda: None) -> Listing:
             if here == str(folder):
                 raise
             failed = failed or _cannot(here, error)
-            # Gone since it was listed; and lost+found is never ours to read.
+            # Gone since it was listed; and only root may read lost+found.
             if isinstance(error, FileNotFoundError) or os.path.basename(here) == "lost+found":  # noqa: PTH119
                 continue
         if failed is None:

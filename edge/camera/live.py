@@ -151,10 +151,10 @@ class Frozen:
 
     def _lives(self, before_s: float, passed_s: float) -> None:
         """Note that the picture changed by itself, after so long of the same, and since the frame before (seconds)."""
-        told = self.certain and self._time - self._certain_at >= CERTAIN_S
+        reported = self.certain and self._time - self._certain_at >= CERTAIN_S
         if before_s >= FROZEN_S:
             self._again_s = FROZEN_AGAIN_S
-            if self._stuck or told:
+            if self._stuck or reported:
                 self.stood_s = before_s
             else:
                 self._patience_s = min(max(self._patience_s, 2 * before_s), MAX_PATIENCE_S)
@@ -168,7 +168,7 @@ class State(Enum):
 
     CONNECTING = "connecting"  # being opened
     STREAMING = "streaming"  # open; frames come, or are awaited
-    LOST = "lost"  # over: its thread has let go of the camera
+    LOST = "lost"  # over: its thread has closed the camera
 
 
 class LatestFrame:
@@ -185,7 +185,7 @@ class LatestFrame:
         self.ready = ready or threading.Condition()
         self.over = False  # the thread has ended: nothing comes after what waits
         self.error: Exception | None = None  # what it ended with
-        self.stopping = False  # it was told to end
+        self.stopping = False  # it is to end
         self._slot: Frame | None = None
         self._frames = frames
 
@@ -231,13 +231,13 @@ class LatestFrame:
                 self.ready.notify_all()
 
 
-# Connections that were told to stop and have not come back from the driver, by device. Nothing can end them, and a
+# Connections that were stopped and have not come back from the driver, by device. Nothing can end them, and a
 # second reader of the same device would hang too, so there is never one.
 _stopping: dict[str, Connection] = {}
 
 
 class Connection(LatestFrame):
-    """One opening of a camera, from the call of ``open_`` to letting go of it, in one reader thread.
+    """One opening of a camera, from the call of ``open_`` to its closing, in one reader thread.
 
     ``open_`` gives a source that is read in the thread that iterates it. Times are seconds of ``clock``. ``ready`` is
     notified of each frame and of each change of ``state``.
@@ -307,7 +307,7 @@ class Connection(LatestFrame):
         return frame
 
     def stop(self) -> None:
-        """Let go of the camera; returns at once, also where that hangs."""
+        """Close the camera; returns at once, also where that hangs."""
         with self.ready:
             if self.stopping:
                 return
@@ -332,7 +332,7 @@ class Connection(LatestFrame):
         self._forget()
 
     def _read(self) -> Generator[Frame, None, None]:
-        """In the reader thread: open, read, let go."""
+        """In the reader thread: open, read, close."""
         self._await_earlier()
         source = self._open()
         try:
@@ -435,7 +435,7 @@ class LiveSource(Source):
             patience_s = max(self.silent_s, 2.0 / self.fps)
 
     def close(self) -> None:
-        """Let go of the camera; an iteration under way ends. A read that hangs is left behind and releases it later."""
+        """Close the camera; an iteration under way ends. A read that hangs is left behind and releases it later."""
         self._closed = True
         self._connection.stop()
         self._connection.join(CLOSE_S)

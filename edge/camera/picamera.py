@@ -108,7 +108,7 @@ class PiSource(Source):
         self._due_at = 0.0  # when the next frame is wanted, time.monotonic()
         program_words, asked = find_program(word), codecs(self.address)
         while not self._start(program_words, asked.pop(0), start_s, final=not asked):
-            self.problems.append(f"{word}: raw pictures are refused ({self._child.said}); takes JPEGs, which cost more")
+            self.problems.append(f"{word}: raw pictures are refused ({self._child.message}); JPEGs cost more")
 
     def _start(self, program: list[str], codec: Codec, start_s: float, *, final: bool) -> bool:
         """Run the program until its first frame; False when it refuses the codec and another is left to try."""
@@ -118,7 +118,7 @@ class PiSource(Source):
         self._frames = self._read_yuv() if codec == "yuv420" else self._read_mjpeg()
         try:
             self._first = next(self._frames)
-            # Raw pictures of another size would be read askew. Versions that do not say are believed.
+            # Raw pictures of another size would be read askew. Versions that report none are believed.
             if codec == "yuv420" and self._child.spoke.wait(SPEAK_S):
                 self._check_size()
         except BaseException as error:
@@ -146,7 +146,7 @@ class PiSource(Source):
             self.close()
 
     def close(self) -> None:
-        """End the program and let go of the camera; an iteration under way ends."""
+        """End the program, which closes the camera; an iteration under way ends."""
         self._closed = True
         self._child.end()
 
@@ -204,10 +204,10 @@ class PiSource(Source):
             if got and not whole:
                 break
             if time.monotonic() >= until:
-                said = self._child.said
+                message = self._child.message
                 raise SourceError(
                     f"{self.word}: no frame for {self._patience_s:g} s; check the camera's cable"
-                    + (f" ({said})" if said else "")
+                    + (f" ({message})" if message else "")
                 )
         return filled
 
@@ -225,13 +225,13 @@ class PiAddress:
 def parse_pi(word: str, size_wh: tuple[int, int]) -> PiAddress:
     """Return the address in a word; what it leaves out is as given. Raises SourceError."""
     parts = urlsplit(word)
-    said = dict(parse_qsl(parts.query, keep_blank_values=True))
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     known: dict[str, int | str] = {"width": size_wh[0], "height": size_wh[1], "mode": "auto", "rotation": 0}
-    strange = sorted(set(said) - set(known))
+    strange = sorted(set(options) - set(known))
     if parts.scheme.lower() != "picamera" or not parts.netloc.isdecimal() or parts.path.strip("/") or strange:
         what = f"it knows no {strange[0]!r}" if strange else "the camera's number is missing"
         raise SourceError(f"{word}: {what}; write it as picamera://0?width=1280&height=720&rotation=180")
-    found = known | said
+    found = known | options
     try:
         width, height, rotation = (int(found[key]) for key in ("width", "height", "rotation"))
     except ValueError:
@@ -295,8 +295,8 @@ class Child:
 
     def __init__(self, words: list[str], word: str) -> None:
         self.word = word
-        self.gives_wh: tuple[int, int] | None = None  # the size it says it gives
-        self.spoke = threading.Event()  # it has said so
+        self.gives_wh: tuple[int, int] | None = None  # the size that it reports
+        self.spoke = threading.Event()  # it has reported one
         self._last = self._error = ""
         self._ended = False
         self._ending = threading.Lock()
@@ -334,22 +334,22 @@ class Child:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
         concurrent.futures.wait([self._listener], END_S)
-        code, said = self._process.returncode, self._error or self._last
-        words = said.lower()
+        code, message = self._process.returncode, self.message
+        words = message.lower()
         if "no cameras available" in words or "selected camera is not available" in words:
-            cause = f"no camera found ({said}); check both ends of its cable, and `rpicam-hello --list-cameras`"
+            cause = f"no camera found ({message}); check both ends of its cable, and `rpicam-hello --list-cameras`"
         elif "acquire camera" in words or "in use by" in words:
-            cause = f"the camera is busy ({said}); stop the other program that uses it"
+            cause = f"the camera is busy ({message}); stop the other program that uses it"
         elif code is None:
             cause = "the camera program closed its pipe"
         elif code < 0:
-            cause = f"the camera program was ended by signal {-code}" + (f" ({said})" if said else "")
+            cause = f"the camera program was ended by signal {-code}" + (f" ({message})" if message else "")
         else:
-            cause = f"the camera program ended with code {code}" + (f" ({said})" if said else "")
+            cause = f"the camera program ended with code {code}" + (f" ({message})" if message else "")
         return f"{self.word}: {cause}"
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """Return its last complaint, else its last line."""
         return self._error or self._last
 
@@ -421,7 +421,7 @@ class JpegCutter:
     def __init__(self, most: int = MAX_JPEG_BYTES) -> None:
         self.most = most
         self._held = bytearray()
-        self._at = 0  # where the walk goes on; 0: no picture has begun
+        self._at = 0  # where the walk continues; 0: no picture has begun
         self._size_wh = (0, 0)
 
     def __call__(self, data: bytes | memoryview) -> list[tuple[bytes, tuple[int, int]]]:

@@ -232,12 +232,12 @@ class Bears(Source):
 
 
 def watched(source: Any, watcher: Watcher, wait: Any = lambda seconds: None) -> CameraThread:
-    """A post that has ended by itself."""
-    post = CameraThread(settings.Camera("yard", "0"), source, watcher, wait=wait)
-    post.start()
-    post.join(60.0)
-    assert not post.alive
-    return post
+    """A camera thread that has ended by itself."""
+    thread = CameraThread(settings.Camera("yard", "0"), source, watcher, wait=wait)
+    thread.start()
+    thread.join(60.0)
+    assert not thread.alive
+    return thread
 
 
 def test_a_lasting_fault_of_ours_is_one_trouble_told_before_the_bear_it_loses_and_the_camera_is_not_given_up():
@@ -267,12 +267,12 @@ def test_a_fault_of_ours_in_the_telling_does_not_end_the_watching():
     assert told[-1].type == "end"
 
 
-def test_cameras_are_let_go_of_side_by_side():
-    posts = [watched(Bears(1), Watcher(Colours(), RULE, EventPublisher())) for _ in range(4)]
-    for post in posts:
-        post.source.slow_s = 0.5  # type: ignore[attr-defined]
+def test_cameras_are_closed_side_by_side():
+    threads = [watched(Bears(1), Watcher(Colours(), RULE, EventPublisher())) for _ in range(4)]
+    for thread in threads:
+        thread.source.slow_s = 0.5  # type: ignore[attr-defined]
     began = time.monotonic()
-    end_all(posts)
+    end_all(threads)
     assert time.monotonic() - began < 1.5
 
 

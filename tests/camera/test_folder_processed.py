@@ -287,7 +287,7 @@ def test_what_is_looked_at_long_after_the_end_is_looked_at_again(tmp_path, monke
     frames = iter(first)
     put(inbox / "late.jpg", at=1000)
     assert next(frames).file == "late.jpg"
-    monkeypatch.setattr(arrivals, "LET_GO_S", -1.0)
+    monkeypatch.setattr(arrivals, "LAST_FRAME_S", -1.0)
     first.close()
     assert next(frames, None) is None
     with follow(inbox, remembered) as second:

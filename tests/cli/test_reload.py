@@ -215,7 +215,7 @@ def test_a_fault_of_ours_in_the_main_loop_does_not_end_the_watching(tmp_path, ca
 
     alarm: Any = SimpleNamespace(
         settings=Settings(), state=tmp_path, threads=[], alive=True, ask=lambda *_: None, start=lambda: None,
-        tick=tick, status=lambda now: Status("1", "m", 1.0), let_go=lambda: None,
+        tick=tick, status=lambda now: Status("1", "m", 1.0), stop_cameras=lambda: None,
     )  # fmt: skip
     assert _watch(alarm, None, stop, Notifier.from_environment({}), show=False) is None
     assert len(ticks) == 4
@@ -245,7 +245,7 @@ def test_an_alarm_that_hangs_while_it_is_closed_is_silenced_and_left_behind(monk
     monkeypatch.setattr(reloading, "FEED_S", 0.05)
     hangs, calls = threading.Event(), list[str]()
     alarm: Any = SimpleNamespace(
-        let_go=lambda: None, close=lambda *_, **__: hangs.wait(60.0), silence=lambda: calls.append("silence")
+        stop_cameras=lambda: None, close=lambda *_, **__: hangs.wait(60.0), silence=lambda: calls.append("silence")
     )
     fed: Any = SimpleNamespace(feed=lambda: calls.append("feed"))
     reloading.Reload(Settings, tmp_path / "c.yml", fed).close(alarm)

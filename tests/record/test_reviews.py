@@ -138,9 +138,9 @@ class Yard:
         publisher = EventPublisher([lambda event: self.told.append(self.journal(event))], run=self.run)
         colours = Colours()
         self.watcher = Watcher(colours, RULE, publisher, scan=colours.scan)
-        self.reviews = ReviewPoller(self.journal, [self.post("yard")], ("brown_bear",))
+        self.reviews = ReviewPoller(self.journal, [self.thread("yard")], ("brown_bear",))
 
-    def post(self, camera) -> Any:
+    def thread(self, camera) -> Any:
         return SimpleNamespace(camera=SimpleNamespace(name=camera), watcher=self.watcher)
 
     def __call__(self, from_s, to_s, *, stump):
@@ -242,7 +242,7 @@ def test_a_camera_that_is_watched_anew_is_handed_all_that_was_said(yard):
 
 
 def test_what_is_said_reaches_no_other_camera(yard):
-    yard.reviews._threads = [yard.post("bin")]
+    yard.reviews._threads = [yard.thread("bin")]
     yard.said("wrong", 60.0)
     yard(600.0, 601.0, stump=False)
     assert yard.spots == []
@@ -276,7 +276,7 @@ def test_a_running_alarm_hears_a_person_and_so_does_the_next_one(tmp_path):
 
             assert soon(heard)
             assert list(heard()[0]) == [A]
-            alarm.let_go()
+            alarm.stop_cameras()
             alarm.close(5.0)
 
 

@@ -115,7 +115,7 @@ class Reload:
         """Close the alarm, and keep its journal open for the next one. What hangs is silenced and left behind."""
 
         def close() -> None:
-            alarm.let_go()
+            alarm.stop_cameras()
             alarm.close(DRAIN_S, keep=True)
 
         closing = call_in_thread(close, "closing the alarm")

@@ -97,7 +97,7 @@ def _run(
             notifier.stopping()
             if isinstance(end, str):
                 _end_at_last(end)
-            alarm.let_go()
+            alarm.stop_cameras()
             alarm.close(DRAIN_STOPPED_S if stop.is_set() or end else DRAIN_S)
 
 

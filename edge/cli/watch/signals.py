@@ -47,7 +47,7 @@ class Stop(threading.Event):
             self.silence()
 
     def silence(self) -> None:
-        """End every noise; whatever goes wrong with that, the program goes on ending."""
+        """End every noise; whatever goes wrong with that, the program still ends."""
         try:
             self._silence()
         except Exception as error:
