@@ -206,7 +206,7 @@ class Alarm:
             if self.condition:
                 last_first.callback(self.condition.close)
             if self.reviews:
-                last_first.callback(self.reviews.close, 0.0)
+                last_first.callback(self.reviews.close, 0.5)
             if trace := self.trace:
                 last_first.callback(lambda: trace.close(left_s()))
             if writer := self.writer:  # the journal gets the last pictures
