@@ -255,7 +255,8 @@ def test_a_live_camera_that_is_kept_has_one_reader_thread():
 
     with ReconnectingSource(open_, name="yard", device="97") as source:
         source.open()
-        assert [next(iter(source)).index, len(readers())] == [0, 1]
+        frames = iter(source)  # kept: an iteration that nobody holds is over, and its reader with it
+        assert [next(frames).index, len(readers())] == [0, 1]
     assert readers() == []
 
 
