@@ -149,6 +149,9 @@ class CameraThread:
     def _look(self) -> None:
         try:
             self._keep_looking()
+        except BaseException as error:
+            self.failed = error
+            raise
         finally:
             self._ended = True
 

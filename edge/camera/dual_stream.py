@@ -66,9 +66,6 @@ class DualStreamSource(Source):
         main.report_to(self._note, self._note)
         self.fps = sub.fps
 
-    def __repr__(self) -> str:
-        return f"DualStreamSource({self.main!r}, {self.sub!r}, name={self.name!r})"
-
     @property
     def lost_s(self) -> float:  # type: ignore[override]
         """Seconds in which the sub-stream gave no picture, so far: without it nothing is seen at all."""

@@ -114,9 +114,6 @@ class FolderSource(Source):
         """Report what is wrong with the folder from now on."""
         self.report = report
 
-    def __repr__(self) -> str:
-        return f"FolderSource({str(self.folder)!r}, name={self.name!r}, fps={self.fps:g})"
-
     def __iter__(self) -> Iterator[Frame]:
         """Yield the pictures as they arrive, until it is closed."""
         try:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge.background import start_thread
 from edge.camera.capture import OPEN_S
-from edge.camera.source import Source, shown
+from edge.camera.source import Source, frame_patience_s, shown
 from edge.errors import SourceError
 from edge.schema import Frame, LazyImage
 
@@ -431,8 +431,7 @@ class LiveSource(Source):
             yield replace(frame, index=index, handed_over=time.monotonic())
             del frame
             index += 1
-            # At a slow rate there are pauses between the frames that are asked for.
-            patience_s = max(self.silent_s, 2.0 / self.fps)
+            patience_s = frame_patience_s(self.silent_s, self.fps)
 
     def close(self) -> None:
         """Close the camera; an iteration under way ends. A read that hangs is left behind and releases it later."""

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.background import call_in_thread
-from edge.camera.source import DEFAULT_SIZE_WH, Source
+from edge.camera.source import DEFAULT_SIZE_WH, Source, frame_patience_s
 from edge.errors import SourceError
 from edge.pictures import EOI, SOF, SOI, segments
 from edge.schema import Frame, LazyImage, Luma, Picture
@@ -135,8 +135,7 @@ class PiSource(Source):
             for frame in itertools.chain([self._first], self._frames):
                 if self._closed:
                     return
-                # At a slow rate there are pauses between the frames that are asked for.
-                self._patience_s = max(self.silent_s, 2.0 / self.fps)
+                self._patience_s = frame_patience_s(self.silent_s, self.fps)
                 yield replace(frame, index=index, handed_over=time.monotonic())
                 index += 1
         except SourceError:

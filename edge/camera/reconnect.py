@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from edge.camera.live import FIRST_S, SILENT_S, STEADY_S, Connection, Frozen, State, frame_fault
-from edge.camera.source import DEFAULT_FPS, Reporter, Source
+from edge.camera.source import DEFAULT_FPS, Reporter, Source, frame_patience_s
 from edge.errors import BearAlarmError
 from edge.schema import CameraFault, Frame
 
@@ -97,9 +97,6 @@ class ReconnectingSource(Source):
         self._due = ReportThrottle()
         self._flowed_at: float | None = None  # when the last frame was handed over; None: nothing iterates
         self._tries = 0
-
-    def __repr__(self) -> str:
-        return f"ReconnectingSource(name={self.name!r}, fps={self._fps:g})"
 
     @property
     def fps(self) -> float:
@@ -221,8 +218,7 @@ class ReconnectingSource(Source):
 
     @property
     def _patience_s(self) -> float:
-        # At a slow rate there are pauses between the frames that are asked for.
-        return max(self.silent_s, 2.0 / self._fps)
+        return frame_patience_s(self.silent_s, self._fps)
 
     def _gone(self, now: float, *, hanging: bool = False) -> CameraFault:
         words = f"{self.name}: no frame for {self._gap_s(now):.0f} s"

@@ -68,6 +68,11 @@ class Source(ABC):
         self.close()
 
 
+def frame_patience_s(silent_s: float, fps: float) -> float:
+    """Return how long a frame is awaited: at a slow rate there are pauses between the frames that are asked for."""
+    return max(silent_s, 2.0 / fps)
+
+
 def is_live(source: str) -> bool:
     """Return True if the word means a camera or a stream, else it is a file. Raises OSError, ValueError."""
     return bool(PI_CAMERA.match(source) or STREAM.match(source)) or source.isdecimal() or _is_device(source)
