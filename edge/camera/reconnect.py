@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from edge.camera.live import FIRST_S, SILENT_S, STEADY_S, Connection, Frozen, State, frame_fault
+from edge.camera.frame_faults import STEADY_S, Frozen, frame_fault
+from edge.camera.live import FIRST_S, SILENT_S, Connection, State
 from edge.camera.source import DEFAULT_FPS, Reporter, Source, frame_patience_s
 from edge.errors import BearAlarmError
 from edge.schema import CameraFault, Frame

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from edge.camera.live import Frozen, Stillness, frame_fault
+from edge.camera.frame_faults import Frozen, Stillness, frame_fault
 from edge.camera.reconnect import FrameSequencer
 from edge.schema import Frame, LazyImage
 
