@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.background import call_in_thread
-from edge.camera.folder_scan import BROKEN_S, Arrived, File, FolderScanner
+from edge.camera.folder_scan import Arrived, File, FolderScanner
 from edge.camera.processed_files import MAX_CRASHES, CrashGuard, ProcessedFiles
 from edge.camera.reconnect import REPORT_S, ReportThrottle, ignore
 from edge.camera.source import LAST_FRAME_S, Reporter, Source
@@ -68,7 +68,6 @@ class FolderSource(Source):
         name: str,
         fps: float = FOLLOW_FPS,
         poll_s: float = POLL_S,
-        broken_s: float = BROKEN_S,
         gone_s: float = GONE_S,
         apart_s: float = APART_S,
         remember: Path | None = None,
@@ -85,7 +84,7 @@ class FolderSource(Source):
         self.problems: list[str] = []  # what is skipped is logged at once: this may run for months
         self._seen = ProcessedFiles(self.folder, remember)
         self._guard = CrashGuard(remember.with_suffix(".in-hand") if remember else None)
-        self._scanner = FolderScanner(self.folder, broken_s=broken_s, seen=self._seen)
+        self._scanner = FolderScanner(self.folder, seen=self._seen)
         self._ready = threading.Condition()
         self._slot: Arrived | None = None
         self._closed, self._closed_at = False, math.inf

@@ -92,14 +92,13 @@ class FolderScanner:
     one that was renamed into place (its inode changed after its content) at once, where its format shows its end.
 
     Times are seconds of one clock that only goes forward. What lies there at the first look is passed over; where
-    ``seen`` knows of an earlier run, only what that has looked at. A file that stays broken for ``broken_s`` is logged
+    ``seen`` knows of an earlier run, only what that has looked at. A file that stays broken for 30 s is logged
     and passed over; one that cannot be read for so long is logged, and tried again ever more seldom. That there are
     video clips is logged once.
     """
 
-    def __init__(self, folder: Path, *, broken_s: float = BROKEN_S, seen: ProcessedFiles | None = None) -> None:
+    def __init__(self, folder: Path, *, seen: ProcessedFiles | None = None) -> None:
         self.folder = folder
-        self.broken_s = broken_s
         self.seen = seen or ProcessedFiles(folder)
         self._clips_logged = False
         self._unlisted_logged: str | None = None
@@ -151,7 +150,7 @@ class FolderScanner:
         waiting = self._waiting.get(file.path)
         if waiting is None or not os.path.lexists(file.path):
             return
-        waiting.next_at = waiting.since + self.broken_s
+        waiting.next_at = waiting.since + BROKEN_S
         if now >= waiting.next_at:
             self._waiting.pop(file.path, None)
             self.seen.looked_at(file.mark)
@@ -163,7 +162,7 @@ class FolderScanner:
             return
         waiting.next_at = now + waiting.pause_s
         waiting.pause_s = min(2.0 * waiting.pause_s, RETRY_S[1])
-        if not waiting.logged and now - waiting.since >= self.broken_s:
+        if not waiting.logged and now - waiting.since >= BROKEN_S:
             waiting.logged = True
             log.warning(
                 "%s: cannot be read (%s), so it is not looked at; it is tried again, ever more seldom",
