@@ -44,7 +44,8 @@ class Alerting:
     nothing may go over a network. Set later: ``watching``, whether a camera's frames are being looked at; ``stats``,
     what MQTT publishes about the whole alarm; ``more``, what else health asks. ``terminal`` comes last. What cannot
     work here and now is ``missing``, a problem, and tried again. ``before``: the alerts of the alarm that a reload has
-    ended in this process; its open journal and its problems go on. Raises OptionError for what can never work.
+    ended in this process; its open journal, its problems, the limit of messages and the deterrent's budget go on.
+    Raises OptionError for what can never work.
     """
 
     def __init__(
@@ -67,13 +68,14 @@ class Alerting:
         self.sinks: list[Sink] = []
         self._began = time.monotonic()
         self._looked = 0.0
-        self._local = LocalSinks()
+        self._local: LocalSinks = LocalSinks(before=before._local if before else None)
         self._journal_sink = JournalSink(run=run, state=state, clock=clock)
-        self._remote = RemoteChannels(
+        self._remote: RemoteChannels = RemoteChannels(
             remember=self._journal_sink.remember,
             open_events=self._journal_sink.open_events,
             watching=self._is_watching,
             stats=self._asked,
+            before=before._remote if before else None,
         )
         self._terminal: Worker[Event] | None = None
         self._health: Health = before._health if before else Health(run, {}, at_once=AT_ONCE)
@@ -158,7 +160,7 @@ class Alerting:
         until = time.monotonic() + within_s
         for worker in [*self._local.workers, *self._remote.workers]:
             worker.close(until - time.monotonic())
-        self._journal_sink.finish(until - time.monotonic())
+        self._journal_sink.finish(until - time.monotonic(), keep=keep)
         if self._terminal:
             self._terminal.close(until - time.monotonic())
         self._remote.close(until - time.monotonic())

@@ -144,17 +144,19 @@ class DeliveryScheduler:
     """Decides what one channel is sent next and when, and notes in the queue what became of it.
 
     It knows no thread and reads no clock; times are seconds of one clock that only goes forward. ``chance`` (0 to 1)
-    shakes the back-off. What the queue raises is passed on: call again later.
+    shakes the back-off. What the queue raises is passed on: call again later. ``rate`` may be that of the alarm before.
     """
 
-    def __init__(self, channel: Channel, queue: Queue, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, channel: Channel, queue: Queue, chance: Callable[[], float], rate: RateLimit | None = None
+    ) -> None:
         self.count = Count()
         self.waiting = 0  # rows, when it last looked
         self.oldest_s = 0.0  # how long the oldest of them had waited
         self._channel = channel
         self._queue = queue
         self._backoffs: dict[Part, BackOff] = {"word": BackOff(chance), "picture": BackOff(chance)}
-        self._rate = RateLimit()
+        self._rate = rate or RateLimit()
         self._many = False  # whether many new words waited when the last one was planned
         self._rest_together = False  # people got the newest of many: the others go in one digest
         self._suspect: Key | None = None  # the word that just failed, while another one is tried
@@ -455,13 +457,14 @@ class Deliverer:
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        rate: RateLimit | None = None,
         deadlines_s: dict[Part, float] | None = None,
     ) -> None:
         self.channel = channel
         self.key = channel.key
         self._clock = clock
         self._wake = threading.Event()
-        self._scheduler = DeliveryScheduler(channel, queue, chance)
+        self._scheduler = DeliveryScheduler(channel, queue, chance, rate)
         self._sends = Sends(channel, clock, self._wake.set, deadlines_s)
         self._error: str | None = None
         self._failing = False  # the last one was not delivered, and not refused

@@ -32,6 +32,7 @@ HOUR_S = 3600.0
 TIDY_S = 0.3  # what may be waited for noises that are silent already
 BEGUN_S = 5.0  # the first noise has begun or failed by then
 
+Span = tuple[float, float]  # begin and end of the noise at one alarm, seconds of a clock that only goes forward
 Flash = tuple[float, float]  # seconds a lamp is on and off in turn; off 0: on all the time
 
 # None faster than three times a second: that can bring on a seizure.
@@ -51,11 +52,14 @@ class Limits:
 
 
 class Budget:
-    """Says how long it may be loud now; times are of one clock that only goes forward, seconds."""
+    """Says how long it may be loud now; times are of one clock that only goes forward, seconds.
 
-    def __init__(self, limits: Limits) -> None:
+    ``spent``, oldest first, may be of a budget before: what was loud then counts.
+    """
+
+    def __init__(self, limits: Limits, spent: deque[Span] | None = None) -> None:
         self.limits = limits
-        self._spent: deque[tuple[float, float]] = deque()  # begin and end at each alarm, oldest first
+        self._spent: deque[Span] = deque() if spent is None else spent
 
     def __call__(self, now: float, wall: datetime) -> float | str:
         """Take the seconds that may be used from now on, or return why there are none; ``wall`` with its zone."""
@@ -124,6 +128,7 @@ class Deterrent:
         limits: Limits | None = None,
         *,
         seed: int | None = None,
+        spent: deque[Span] | None = None,
         wanted: Callable[[Event], bool] = lambda event: event.alarms,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -134,7 +139,7 @@ class Deterrent:
         self.lamps = list(lamps)
         self.limits = limits or Limits()
         self.problem: str | None = None  # what failed since the last alarm; None: nothing did, or none was tried
-        self._budget = Budget(self.limits)
+        self._budget = Budget(self.limits, spent)
         self._chance = random.Random(seed)
         self._coming: list[str] = []  # names of sounds, the next one last
         self._last = ""  # the sound before
@@ -244,6 +249,7 @@ def open_deterrent(
     *,
     device: str | None = None,
     seed: int | None = None,
+    spent: deque[Span] | None = None,
 ) -> Deterrent:
     """Make the deterrent with the built-in noises ("on"), or a folder's WAV files; ``device`` as for ``Sound``.
 
@@ -258,7 +264,7 @@ def open_deterrent(
         except OptionError as error:
             raise OptionError(f"--deterrent: {error}") from None
     noises = {name: Sound(what, seconds=limits.sound_s[1], device=device) for name, what in sounds.items()}
-    return Deterrent(noises, lamps, limits, seed=seed)
+    return Deterrent(noises, lamps, limits, seed=seed, spent=spent)
 
 
 def sound_files(word: str, folder: Path) -> list[Path]:

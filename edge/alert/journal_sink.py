@@ -122,10 +122,14 @@ class JournalSink:
         self._keeper(answer)
         return answer.result(2 * JOURNAL_DEADLINE_S)
 
-    def finish(self, within_s: float) -> None:
-        """Write what waits, for at most so many seconds."""
+    def finish(self, within_s: float, *, keep: bool = False) -> None:
+        """Write what waits, for at most so many seconds.
+
+        ``keep``: the process goes on, so what the journal takes later gets its line then.
+        """
         until = time.monotonic() + within_s
-        for worker in (self._keeper, self._lines.worker, self._beats):
+        kept = self._keeper is None or self._keeper.close(until - time.monotonic())
+        for worker in (None if keep and not kept else self._lines.worker, self._beats):
             if worker:
                 worker.close(until - time.monotonic())
 

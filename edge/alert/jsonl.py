@@ -31,6 +31,7 @@ class JsonLines:
         self.problem: str | None = None  # why nothing could be written last; None: it was, or was not tried yet
         self._place = None if path == "-" else Path(path).expanduser()
         self._file: FileIO | None = None
+        self._closed = False
         if self._place:
             try:
                 self._file = _open(self._place)
@@ -50,28 +51,30 @@ class JsonLines:
         try:
             self._write(self._place, event)
             self.problem = None
+            if self._closed:
+                self._let_go()
         except OSError as error:
             self._let_go()  # half a line may be left, or the disk is another by then: opening it sees to both
             self.problem = f"{self._place}: cannot write events there ({error.strerror or error})"
             raise OSError(self.problem) from None
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-        elif self._place is None:
+        """Close the file; a later line opens it for itself."""
+        self._closed = True
+        self._let_go()
+        if self._place is None:
             sys.stdout.flush()
 
     def _write(self, place: Path, event: Event) -> None:
         if self._file is not None and _moved(place, self._file):
             self._let_go()
-        if self._file is None:
-            self._file = _open(place)
+        if (file := self._file) is None:
+            file = self._file = _open(place)
         line = replace(event, durable=True).to_json().encode() + b"\n"
         # One call a line and no buffer: what failed is not written again later, and no lock is held while a disk hangs.
-        if self._file.write(line) != len(line):
+        if file.write(line) != len(line):
             raise OSError(errno.ENOSPC, "the disk is full")
-        os.fsync(self._file.fileno())
+        os.fsync(file.fileno())
 
     def _let_go(self) -> None:
         file, self._file = self._file, None

@@ -10,6 +10,7 @@ import concurrent.futures
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from edge.background import Sink, Worker, call_in_thread, in_background, start_t
 from edge.errors import NOT_HERE
 
 if TYPE_CHECKING:
+    from edge.alert.deterrent import Span
     from edge.alert.gpio import Gpio
     from edge.alert.sound import Sound
     from edge.schema import Event
@@ -40,9 +42,10 @@ class LocalSinks:
     ``answered`` hears from each sink what became of an event.
     """
 
-    def __init__(self, answered: Answered = lambda *_: None) -> None:
+    def __init__(self, answered: Answered = lambda *_: None, before: LocalSinks | None = None) -> None:
         self.missing = Unavailable()
         self._answered = answered
+        self._spent: deque[Span] = before._spent if before else deque()  # by the deterrent, of what it may be loud
         self._plans: dict[Hashable, SinkSpec] = {}  # all sinks of the settings, in the order of notification
         self._running: dict[Hashable, _RunningSink] = {}
 
@@ -71,7 +74,7 @@ class LocalSinks:
 
     def make(self, settings: AlertSettings) -> None:
         """Make the sinks that these settings name. Raises OptionError for what can never work."""
-        self._plans = {plan.key: plan for plan in local_plans(settings)}
+        self._plans = {plan.key: plan for plan in local_plans(settings, self._spent)}
         self._take(self._made(list(self._plans.values())))
 
     def try_again(self, now: float) -> bool:
@@ -152,12 +155,15 @@ class SinkSpec:
     pins: frozenset[int] = frozenset()
 
 
-def local_plans(settings: AlertSettings) -> list[SinkSpec]:
-    """Return each of them; ``make`` raises OptionError for what can never work."""
+def local_plans(settings: AlertSettings, spent: deque[Span] | None = None) -> list[SinkSpec]:
+    """Return each of them; ``make`` raises OptionError for what can never work.
+
+    ``spent``: when the deterrent was loud before, and is from now on.
+    """
     plans = [_relay(words) for words in settings.relays]
     plans += [_sound(what, settings) for what in settings.sounds]
     if settings.deterrent:
-        plans.append(_deterrent(settings))
+        plans.append(_deterrent(settings, spent))
     if settings.bell:
         plans.append(SinkSpec("bell", "the bell", _bell))
     if settings.on_alarm:
@@ -190,7 +196,7 @@ def _sound(what: str, settings: AlertSettings) -> SinkSpec:
     return SinkSpec(("sound", what, settings.sound_s, settings.sound_device), f"sound {what}", make)
 
 
-def _deterrent(settings: AlertSettings) -> SinkSpec:
+def _deterrent(settings: AlertSettings, spent: deque[Span] | None) -> SinkSpec:
     from edge.alert.gpio import parse_pin
 
     programme, hours, device = settings.deterrent or "", settings.deterrent_hours, settings.sound_device
@@ -198,7 +204,7 @@ def _deterrent(settings: AlertSettings) -> SinkSpec:
     def make() -> Local:
         from edge.alert.deterrent import Limits, open_deterrent
 
-        deterrent = open_deterrent(programme, [], Limits(hours=hours), device=device)
+        deterrent = open_deterrent(programme, [], Limits(hours=hours), device=device, spent=spent)
         dark = dict.fromkeys(settings.deterrent_lamps, "")  # lamps that cannot be had now, and why
         lighting, closed = threading.Lock(), threading.Event()
 

@@ -19,7 +19,7 @@ from edge.background import Sink, Worker, in_background, start_thread
 from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
-    from edge.alert.delivery import Deliverer
+    from edge.alert.delivery import Deliverer, RateLimit
     from edge.record.journal import Journal
     from edge.record.outbox import Channel, Route
     from edge.schema import Event
@@ -43,7 +43,9 @@ class RemoteChannels:
         open_events: Callable[[], Sequence[Event]],
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
+        before: RemoteChannels | None = None,
     ) -> None:
+        self._rates: dict[str, RateLimit] = before._rates if before else {}  # by channel
         self._remember = remember
         self._open_events = open_events
         self._learning = False  # a live state knows nothing of what goes on yet
@@ -151,9 +153,9 @@ class RemoteChannels:
     def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
         if journal is None:
             return None
-        from edge.alert.delivery import Deliverer
+        from edge.alert.delivery import Deliverer, RateLimit
 
-        return Deliverer(channel, journal)
+        return Deliverer(channel, journal, rate=self._rates.setdefault(channel.key, RateLimit()))
 
 
 class LiveState:

@@ -15,7 +15,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-# FFmpeg and OpenCV write to stderr what a user can do nothing about; we say in a sentence what is wrong.
+# FFmpeg and OpenCV write to stderr what a user can do nothing about; our errors are sentences.
 # All of these are read once, when the first camera or stream is opened.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")

@@ -46,7 +46,7 @@ class Capture(Protocol):
         """Return a property of OpenCV's ``CAP_PROP_…``; 0 or less where it is not known."""
 
     def release(self) -> None:
-        """Let go of it."""
+        """Close it."""
 
 
 class CaptureSource(Source):

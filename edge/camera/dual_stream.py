@@ -27,11 +27,11 @@ class DualStreamSource(Source):
 
     The two lie at most ``oldest_s`` apart. Where main has no such picture, not yet, or the same for ``SAME_S`` while
     sub's change, the sub-stream's own is handed over. The first frame with main's picture after that has ``again``, so
-    that all is looked at again in full resolution. Main goes on at its own rate; only its newest frame is kept.
+    that all is looked at again in full resolution. Main keeps its own rate; only its newest frame is kept.
 
     ``report`` is called from the iterating thread, as ``ReconnectingSource``'s is, with what is wrong with main (kind
     "main_gone"): what main reports of itself, or that it gave no picture to use for ``silent_s`` seconds. What is
-    wrong with sub is sub's to report; while sub gives no frame, nothing is said of main.
+    wrong with sub is sub's to report; while sub gives no frame, nothing is reported of main.
 
     Both must show the same view, which may be squeezed, and have times of the monotonic clock. ``ReconnectingSource``
     around each opens each again on its own. Raises SourceError where iterating ``sub`` does.
@@ -61,13 +61,10 @@ class DualStreamSource(Source):
         self._main: Frame | None = None  # the newest
         self._stood_s = 0.0  # for how long it has shown the same while the sub-stream lives; 0 where it is used
         self._used_at = 0.0  # when main last gave a picture to use, or began to be waited for; monotonic
-        self._said: CameraFault | None = None  # what main says of itself, from its own thread
+        self._main_fault: CameraFault | None = None  # as main reported it, from its own thread
         self._due = ReportThrottle()
         main.report_to(self._note, self._note)
         self.fps = sub.fps
-
-    def __repr__(self) -> str:
-        return f"DualStreamSource({self.main!r}, {self.sub!r}, name={self.name!r})"
 
     @property
     def lost_s(self) -> float:  # type: ignore[override]
@@ -137,9 +134,9 @@ class DualStreamSource(Source):
             self.problems = [*self.main.problems, *self.sub.problems]
 
     def close(self) -> None:
-        """Let go of both streams; an iteration under way ends."""
+        """Close both streams; an iteration under way ends."""
         self._newest.stop()
-        # Both at once: each may take a second to be let go of.
+        # Both at once: each may take a second to close.
         closing = call_in_thread(self.main.close, f"camera {self.name} main closing")
         self.sub.close()
         concurrent.futures.wait([closing], CLOSE_S)
@@ -149,8 +146,8 @@ class DualStreamSource(Source):
         yield from self.main
 
     def _note(self, trouble: CameraFault | None, _: float) -> None:
-        """Note what main says of itself, in its thread, for the next frame of the sub-stream."""
-        self._said = trouble
+        """Note what main reports, in its thread, for the next frame of the sub-stream."""
+        self._main_fault = trouble
 
     def _near(self, seen: Frame) -> Frame | None:
         """Return the main stream's newest frame, where it is near this one of the sub-stream and shows what is now."""
@@ -160,7 +157,7 @@ class DualStreamSource(Source):
         # Once found to stand still it is not used until it lives, though the small picture may be the same at times.
         stands = main.frozen_s >= SAME_S and (seen.frozen_s == 0.0 or self._stood_s > 0.0)
         self._stood_s = main.frozen_s if stands else 0.0
-        frozen = self._said is not None and self._said.kind == "frozen"
+        frozen = self._main_fault is not None and self._main_fault.kind == "frozen"
         if stands or frozen or abs(seen.time - main.time) > self.oldest_s:
             self._main = None  # a large picture that will not be used
         return self._main
@@ -169,8 +166,8 @@ class DualStreamSource(Source):
         """Report what is wrong with the main stream."""
         self._used_at = self._used_at if main is None else now
         why = ""
-        if self._said:
-            why = self._said.detail.removeprefix(f"{self.main.name}: ")
+        if self._main_fault:
+            why = self._main_fault.detail.removeprefix(f"{self.main.name}: ")
         elif main is None and self._newest.over:
             why = str(self._newest.error or "it has ended")
         elif main is None and self._stood_s >= self.silent_s:

@@ -16,7 +16,7 @@ from edge.errors import PictureError, SourceError
 from edge.pictures import decode_picture, jpeg_or_none, picture_bytes
 from edge.schema import Frame
 
-USUAL_FPS = 25.0  # where a file does not say, or says nonsense
+USUAL_FPS = 25.0  # where a file gives none, or nonsense
 MAX_FPS = 480.0
 PICTURE_S = 1.0  # a folder plays one picture a second
 
@@ -44,8 +44,9 @@ class VideoSource(Source):
         self._video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         if not self._video.isOpened():
             raise SourceError(f"{path}: cannot be read as a video; it is truncated, damaged or no video at all")
-        said = self._video.get(cv2.CAP_PROP_FPS)
-        self.file_fps = said if math.isfinite(said) and 0.1 <= said <= MAX_FPS else USUAL_FPS
+        fps_of_file = self._video.get(cv2.CAP_PROP_FPS)
+        known = math.isfinite(fps_of_file) and 0.1 <= fps_of_file <= MAX_FPS
+        self.file_fps = fps_of_file if known else USUAL_FPS
         count = self._video.get(cv2.CAP_PROP_FRAME_COUNT)
         self._count = int(count) if math.isfinite(count) and 0 < count < 1e9 else None
         self.length_s = self._count / self.file_fps if self._count else None
@@ -83,7 +84,7 @@ class VideoSource(Source):
         return stamp if math.isfinite(step) and 1e-4 < step < 60.0 else last + 1.0 / self.file_fps
 
     def _judge(self, grabbed: int, given: int) -> None:
-        """Say what was wrong with the file, once it has been read."""
+        """Report what was wrong with the file, once it has been read."""
         if given == 0:
             raise SourceError(f"{self.path}: no frame could be read from this video; it is truncated or damaged")
         # Containers that only estimate their length are off by a few frames.
@@ -94,7 +95,7 @@ class VideoSource(Source):
             )
 
     def close(self) -> None:
-        """Let go of the file; an iteration under way ends with its current frame, and releases it there."""
+        """Close the file; an iteration under way ends with its current frame, and releases it there."""
         self._closed = True
         if not self._reading:
             self._video.release()

@@ -1,39 +1,32 @@
 """Pictures that arrive in a folder: uploads by FTP, base stations of trail cameras, folders that are synchronised.
 
 ``FolderSource`` gives them as frames, one at a time. A thread of its own looks through the folder again and again,
-since network shares tell of no change, and a share whose server is away blocks for minutes. It asks
+since network shares report no change, and a share whose server is away blocks for minutes. It asks
 
-``FolderScanner``   which pictures have arrived whole
-``ProcessedFiles``  which of them have been dealt with, also after a power cut
+``FolderScanner``   which pictures have arrived whole (``edge.camera.folder_scan``)
+``ProcessedFiles``  which of them have been dealt with, also after a power cut (``edge.camera.processed_files``)
 ``CrashGuard``      over which of them the whole program has died
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import errno
-import json
 import logging
 import math
-import os
-import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge.background import AT_END_S, SINK_DEADLINE_S, DeadlineError, DeadlineExecutor, Worker, call_in_thread
-from edge.camera.reconnect import REPORT_S, ReportThrottle
-from edge.camera.source import Reporter, Source
-from edge.errors import OptionError, PictureError, SourceError
-from edge.files import replace_whole
-from edge.pictures import SUFFIXES, capture_time, decode_picture, jpeg_or_none
+from edge.background import call_in_thread
+from edge.camera.folder_scan import Arrived, File, FolderScanner
+from edge.camera.processed_files import MAX_CRASHES, CrashGuard, ProcessedFiles
+from edge.camera.reconnect import REPORT_S, ReportThrottle, ignore
+from edge.camera.source import LAST_FRAME_S, Reporter, Source
+from edge.errors import SourceError
 from edge.schema import CameraFault, Frame, Picture
 
 log = logging.getLogger(__name__)
@@ -43,29 +36,8 @@ POLL_S = 1.0
 GONE_S = 10.0
 APART_S = 60.0  # pictures further apart have no background in common
 MAX_TRIES = 2  # of a picture over which the loop fails
-HANDED_ON_S = (
-    5.0  # after the end, within which a picture that is still looked at counts: the alarm waits so long (LET_GO_S)
-)
 LOOK_SHARE = 0.1  # of the time for looking: a folder of 100,000 pictures is looked through less often
 NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
-
-BROKEN_S = 30.0  # what has not been whole for so long, and has not grown, stays broken
-RETRY_S = (1.0, 300.0)  # what could not be read is tried again after the first, then ever later up to the last
-MAX_TIME_S = 253e9  # the year 9987
-MAX_CLOCK_ERROR = timedelta(days=31)  # a camera's clock further from the file's time is wrong
-UNFINISHED = frozenset({"part", "partial", "filepart", "tmp", "temp", "crdownload", "upload"})
-CLIPS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".asf", ".mts"})
-SUFFIXES_WITH_END = (".jpg", ".jpeg", ".png")  # formats that tell their end
-
-WRITE_S = 10.0
-MISSING_S = 24 * 3600.0  # a sub-folder's disk may be away for so long
-VERSION = 1
-MAX_SPARE_LINES = 1000  # lines of files that are gone: fewer are not worth rewriting the file
-
-MAX_CRASHES = 3  # times that a picture is begun with
-DISK_S = 2.0  # a disk that takes longer is not waited for
-
-_LINE = re.compile(rb"[0-9a-f]{16}")
 
 
 class FolderSource(Source):
@@ -77,13 +49,13 @@ class FolderSource(Source):
     clocks), or another sub-folder. Others are handed over at no more than ``fps`` a second. None is dropped: it waits
     until it is taken.
 
-    What lies there at the start is passed over, but for ``from_start``. With ``remember``, a file of its own, it goes
-    on where the last run stopped: what arrived meanwhile is looked at, and what was looked at is not (but perhaps the
-    pictures of the last ten seconds before a power cut). A picture over which the loop failed is handed over once more
-    to the next one, and then counts as looked at; so does one over which the whole process died three times.
+    What lies there at the start is passed over. With ``remember``, a file of its own, it goes on where the last run
+    stopped: what arrived meanwhile is looked at, and what was looked at is not (but perhaps the pictures of the last
+    ten seconds before a power cut). A picture over which the loop failed is handed over once more to the next one, and
+    then counts as looked at; so does one over which the whole process died three times.
 
-    A folder that is gone or does not answer for ``gone_s`` raises SourceError; with ``report`` it is reported
-    instead, as ``ReconnectingSource`` does, and awaited for ever.
+    A folder that is gone or does not answer for ``gone_s`` is reported, as ``ReconnectingSource`` does, and awaited
+    for ever. At the start it raises SourceError, unless it ``waits``.
     """
 
     live = True
@@ -95,13 +67,12 @@ class FolderSource(Source):
         *,
         name: str,
         fps: float = FOLLOW_FPS,
-        from_start: bool = False,
         poll_s: float = POLL_S,
-        broken_s: float = BROKEN_S,
         gone_s: float = GONE_S,
         apart_s: float = APART_S,
         remember: Path | None = None,
-        report: Reporter | None = None,
+        waits: bool = False,
+        report: Reporter = ignore,
     ) -> None:
         self.folder = Path(folder).expanduser()
         self.name = name
@@ -110,10 +81,10 @@ class FolderSource(Source):
         self.gone_s = gone_s
         self.apart_s = apart_s
         self.report = report
-        self.problems: list[str] = []  # what is skipped is said at once: this may run for months
+        self.problems: list[str] = []  # what is skipped is logged at once: this may run for months
         self._seen = ProcessedFiles(self.folder, remember)
         self._guard = CrashGuard(remember.with_suffix(".in-hand") if remember else None)
-        self._scanner = FolderScanner(self.folder, from_start=from_start, broken_s=broken_s, seen=self._seen)
+        self._scanner = FolderScanner(self.folder, seen=self._seen)
         self._ready = threading.Condition()
         self._slot: Arrived | None = None
         self._closed, self._closed_at = False, math.inf
@@ -122,7 +93,7 @@ class FolderSource(Source):
         self._alive = time.monotonic()  # when the looking last got on
         self.alive_at: float = self._alive  # when a picture was last asked for
         self._due = ReportThrottle()
-        # What was handed over; the clock and the count go on where a loop that failed is begun again.
+        # What was handed over; the clock and the count continue where a loop that failed begins again.
         self._index, self._at, self._apart_s = 0, 0.0, 0.0
         self._last: Arrived | None = None  # without its pixels
         self._shape: tuple[int, ...] = ()
@@ -130,11 +101,11 @@ class FolderSource(Source):
         self._tries = 0  # of the one in hand
         self._watching = call_in_thread(self._watch, f"camera {name}")
         with self._ready:
-            # A first look at many files may take long; what counts is that it gets on. With a report the wait is short.
+            # A first look at many files may take long; what counts is that it gets on. Who waits is not held up by it.
             began = self._alive
-            while not (self._looked or self._gone or time.monotonic() - (began if report else self._alive) > gone_s):
+            while not (self._looked or self._gone or time.monotonic() - (began if waits else self._alive) > gone_s):
                 self._ready.wait(REPORT_S)
-        if not self._looked and report is None:
+        if not (self._looked or waits):
             self.close()
             raise SourceError(self._gone or self._hanging())
 
@@ -142,11 +113,8 @@ class FolderSource(Source):
         """Report what is wrong with the folder from now on."""
         self.report = report
 
-    def __repr__(self) -> str:
-        return f"FolderSource({str(self.folder)!r}, name={self.name!r}, fps={self.fps:g})"
-
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the pictures as they arrive. Raises SourceError when the folder is gone, and without a ``report``."""
+        """Yield the pictures as they arrive, until it is closed."""
         try:
             yield from self._frames()
         finally:
@@ -210,7 +178,7 @@ class FolderSource(Source):
 
     def _done(self, arrived: Arrived) -> None:
         self._in_hand, self._tries = None, 0
-        if time.monotonic() - self._closed_at > HANDED_ON_S:
+        if time.monotonic() - self._closed_at > LAST_FRAME_S:
             return  # its alarm, if there was one, went nowhere: it is looked at again
         self._seen.looked_at(arrived.mark)
         self._guard.done()
@@ -220,8 +188,9 @@ class FolderSource(Source):
     def close(self) -> None:
         """Stop looking; an iteration under way ends. A look that hangs in a dead share is left behind."""
         with self._ready:
-            if not self._closed:
-                self._closed, self._closed_at = True, time.monotonic()
+            if self._closed:
+                return
+            self._closed, self._closed_at = True, time.monotonic()
             self._ready.notify_all()
         concurrent.futures.wait([self._watching], 1.0)
         self._guard.done()
@@ -238,14 +207,11 @@ class FolderSource(Source):
             return self._ready.wait_for(lambda: self._closed, max(0.0, until - time.monotonic()))
 
     def _report_folder(self) -> None:
-        """Raise or report what is wrong with the folder, if anything is."""
+        """Report what is wrong with the folder, if anything is."""
         now = time.monotonic()
         why = self._gone or (self._hanging() if now - self._alive > self.gone_s else None)
-        if why and self.report is None:
-            self.close()
-            raise SourceError(why)
         trouble = CameraFault("gone", why) if why else None
-        if self.report and self._due(trouble, now):
+        if self._due(trouble, now):
             self.report(trouble, now)
 
     def _hanging(self) -> str:
@@ -258,14 +224,14 @@ class FolderSource(Source):
             began, took_s = self._beat(), 0.0
             try:
                 files = self._scanner.look(began, self._beat)
-            except Exception as error:  # whatever one look meets, the next is begun: pictures go on arriving
+            except Exception as error:  # whatever one look meets, the next begins: more pictures arrive
                 if not isinstance(error, OSError):
                     log.error("%s: looking through the folder failed (%s)", self.folder, error or type(error).__name__)
                     error = OSError(f"{type(error).__name__}")
                 gone_since = began if gone_since is None else gone_since
-                # What was never there is the user's mistake, and said at once.
+                # What was never there is the user's mistake, and reported at once.
                 if not self._looked or began - gone_since >= self.gone_s:
-                    self._say_gone(error)
+                    self._note_gone(error)
             else:
                 gone_since, self._gone, took_s = None, None, self._beat() - began
                 with self._ready:
@@ -279,7 +245,7 @@ class FolderSource(Source):
             self._rest(max(self.poll_s, took_s * (1.0 / LOOK_SHARE - 1.0)))
         self._guard.done()  # where closing did not wait for this
 
-    def _say_gone(self, error: OSError) -> None:
+    def _note_gone(self, error: OSError) -> None:
         why = (
             f"is gone ({error.strerror or error}); check the disk or the share"
             if self._looked
@@ -324,478 +290,3 @@ class FolderSource(Source):
     def _beat(self) -> float:
         self._alive = time.monotonic()
         return self._alive
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A picture that has arrived whole."""
-
-    picture: Picture
-    path: Path
-    written: datetime  # UTC, the file's time
-    taken: datetime | None  # UTC, by the camera's own clock (Exif)
-    mark: int  # of the file
-    jpeg: bytes | None = None  # the file, where it is a JPEG
-
-    @property
-    def wall(self) -> datetime:
-        """Return when it was taken, by the camera's clock where that can be right, else when the file was written.
-
-        UTC.
-        """
-        near = self.taken and abs(self.taken - self.written) <= MAX_CLOCK_ERROR
-        return self.taken if self.taken and near else self.written
-
-    def apart_s(self, other: Arrived) -> float:
-        """Seconds between two pictures; a camera's clock that is wrong still runs at the right speed."""
-        if self.taken and other.taken:
-            return abs((self.taken - other.taken).total_seconds())
-        return abs((self.written - other.written).total_seconds())
-
-
-@dataclass(slots=True)
-class File:
-    """A file as it looks now."""
-
-    path: str
-    size: int
-    written_ns: int  # its content
-    renamed: bool  # its inode was changed after its content
-    mark: int  # one number for path, size and time
-    folder: str  # the path it lies in
-
-
-class Listing(NamedTuple):
-    """Files in a folder and below it."""
-
-    files: list[File]  # finished pictures
-    whole: frozenset[str]  # the folders that could be listed to their end
-    clip: str | None  # the path of a video clip, where there is one
-    unlisted: str | None = None  # what could not be asked for and why, the first of it
-
-
-@dataclass(slots=True)
-class _Waiting:
-    mark: int
-    folder: str
-    since: float  # seconds
-    next_at: float  # seconds; what stands still is tried
-    pause_s: float = RETRY_S[0]
-    logged: bool = False
-
-
-class FolderScanner:
-    """``look`` through the folder from time to time, then ``read`` each file it gives.
-
-    A file has arrived when its size and time stand still from one look to the next and it can be decoded to its end;
-    one that was renamed into place (its inode changed after its content) at once, where the format tells its end.
-
-    Times are seconds of one clock that only goes forward. What lies there at the first look is passed over, but for
-    ``from_start``, or where ``seen`` knows of an earlier run: then for what that has looked at. A file that stays
-    broken for ``broken_s`` is logged and passed over; one that cannot be read for so long is logged, and tried
-    again ever more seldom. That there are video clips is logged once.
-    """
-
-    def __init__(
-        self, folder: Path, *, from_start: bool = False, broken_s: float = BROKEN_S, seen: ProcessedFiles | None = None
-    ) -> None:
-        self.folder = folder
-        self.from_start = from_start
-        self.broken_s = broken_s
-        self.seen = seen or ProcessedFiles(folder)
-        self._clips_logged = False
-        self._unlisted_logged: str | None = None
-        self._waiting: dict[str, _Waiting] = {}
-
-    def look(self, now: float, alive: Callable[[], object] = lambda: None) -> list[File]:
-        """List files that may be whole, oldest first. Raises OSError when the folder, or its disk, is gone."""
-        mount = self._check_mount()
-        files, whole, clip, unlisted = scan(self.folder, alive)
-        self._log_clip(clip)
-        self._log_unlisted(unlisted)
-        marks = {file.mark: file.folder for file in files}
-        # All gone at once is rather a stick pulled out than the folder emptied: nothing is forgotten. So for each.
-        whole &= set(marks.values())
-        self._forget({file.path for file in files}, whole, now)
-        self.seen.keep(marks, whole, now)
-        if not self.seen.begun:
-            self.seen.begin(mount, () if self.from_start else marks)
-        new = [file for file in files if file.mark not in self.seen.marks and self._stands(file, now)]
-        return sorted(new, key=lambda file: (file.written_ns, file.path))
-
-    def read(self, file: File, now: float) -> Arrived | None:
-        """Read the picture in a file that ``look`` gave; None when it is not whole, or not yet."""
-        path = Path(file.path)
-        try:
-            data = path.read_bytes()
-            picture, taken = decode_picture(data, path), capture_time(data)
-        except PictureError as error:
-            self._not_whole(file, str(error), now)
-            return None
-        except Exception as error:  # of the disk, the memory or ours: it says nothing of the picture
-            self._not_read(file, error, now)
-            return None
-        self._waiting.pop(file.path, None)
-        self.seen.given(file.mark)
-        # A disk may hold any number as a time; there are years that no clock shows.
-        written = datetime.fromtimestamp(min(max(file.written_ns / 1e9, 0.0), MAX_TIME_S), UTC)
-        return Arrived(picture, path, written, taken, file.mark, jpeg_or_none(data))
-
-    def _stands(self, file: File, now: float) -> bool:
-        """Return True if a file is worth reading now: it stands still, and has not just been tried in vain as it is."""
-        waiting = self._waiting.get(file.path)
-        if waiting is None or waiting.mark != file.mark:
-            self._waiting[file.path] = _Waiting(file.mark, file.folder, now, now)
-            return file.renamed and file.path.lower().endswith(SUFFIXES_WITH_END)
-        return now >= waiting.next_at
-
-    def _not_whole(self, file: File, why: str, now: float) -> None:
-        waiting = self._waiting.get(file.path)
-        if waiting is None or not os.path.lexists(file.path):
-            return
-        waiting.next_at = waiting.since + self.broken_s
-        if now >= waiting.next_at:
-            self._waiting.pop(file.path, None)
-            self.seen.looked_at(file.mark)
-            log.warning("%s; skipped", why)
-
-    def _not_read(self, file: File, error: Exception, now: float) -> None:
-        waiting = self._waiting.get(file.path)
-        if waiting is None or isinstance(error, FileNotFoundError):
-            return
-        waiting.next_at = now + waiting.pause_s
-        waiting.pause_s = min(2.0 * waiting.pause_s, RETRY_S[1])
-        if not waiting.logged and now - waiting.since >= self.broken_s:
-            waiting.logged = True
-            log.warning(
-                "%s: cannot be read (%s), so it is not looked at; it is tried again, ever more seldom",
-                file.path,
-                error or type(error).__name__,
-            )
-
-    def _forget(self, present: set[str], whole: frozenset[str], now: float) -> None:
-        """Wait no longer for files that are gone."""
-        self._waiting = {
-            path: waiting
-            for path, waiting in self._waiting.items()
-            if path in present or (waiting.folder not in whole and now - waiting.since < MISSING_S)
-        }
-
-    def _log_clip(self, clip: str | None) -> None:
-        if clip and not self._clips_logged:
-            self._clips_logged = True
-            log.warning(
-                "%s: clips that arrive are not looked at, only pictures; set the camera to take pictures, or look at "
-                "a clip with `bear-alarm watch CLIP`",
-                clip,
-            )
-
-    def _log_unlisted(self, unlisted: str | None) -> None:
-        if unlisted and unlisted != self._unlisted_logged:
-            log.warning("%s; it is not looked at until it can be", unlisted)
-        self._unlisted_logged = unlisted
-
-    def _check_mount(self) -> str:
-        """Notice a disk that was unmounted, whose empty mount point can still be listed, and one mounted later."""
-        mount, known = mount_point(self.folder), self.seen.mount
-        if len(mount) < len(known):
-            moved = f"; if the folder has moved for good, remove {self.seen.path}" if self.seen.recalled else ""
-            raise OSError(errno.ENODEV, f"the disk at {known} is gone{moved}")
-        if mount != known:
-            self.seen.begun = False
-        return mount
-
-
-def scan(folder: Path, alive: Callable[[], object] = lambda: None) -> Listing:
-    """List every finished picture in a folder and below it.
-
-    Hidden files and folders, those of network drives (``@eaDir``, ``#recycle``), unfinished downloads and links to
-    folders are left out. Raises OSError when the folder itself cannot be listed. ``alive`` is called for each folder.
-    """
-    files: list[File] = []
-    whole, clip, unlisted, folders = set[str](), None, None, [str(folder)]
-    within = len(os.path.join(folder, ""))  # noqa: PTH118
-    while folders:
-        alive()
-        here = folders.pop()
-        failed: str | None = None
-        try:
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    try:
-                        if entry.is_dir(follow_symlinks=False):
-                            folders += [] if entry.name.startswith((".", "@", "#", "~")) else [entry.path]
-                        elif is_finished(entry.name):
-                            files.append(_file(entry, here, within))
-                        elif clip is None and is_finished(entry.name, CLIPS):
-                            clip = entry.path
-                    except FileNotFoundError:  # gone since it was listed, or a link to nowhere
-                        continue
-                    except OSError as error:  # of this one alone: the others beside it are looked at
-                        failed = failed or _cannot(entry.path, error)
-        except OSError as error:
-            if here == str(folder):
-                raise
-            failed = failed or _cannot(here, error)
-            # Gone since it was listed; and lost+found is never ours to read.
-            if isinstance(error, FileNotFoundError) or os.path.basename(here) == "lost+found":  # noqa: PTH119
-                continue
-        if failed is None:
-            whole.add(here)
-        unlisted = unlisted or failed
-    return Listing(files, frozenset(whole), clip, unlisted)
-
-
-def _cannot(path: str, error: OSError) -> str:
-    return f"{path}: cannot be asked for ({error.strerror or error})"
-
-
-def _file(entry: os.DirEntry[str], folder: str, within: int) -> File:
-    found = entry.stat()
-    size, written = found.st_size, found.st_mtime_ns
-    mark = mark_of(entry.path[within:], size, written)
-    return File(entry.path, size, written, found.st_ctime_ns > written, mark, folder)
-
-
-def is_finished(name: str, kinds: Collection[str] = SUFFIXES) -> bool:
-    """Return True if a file's name is a picture's (or of these kinds), and not one used while it is written."""
-    stem, *between, kind = name.lower().split(".") if "." in name else ("", "")
-    return f".{kind}" in kinds and not UNFINISHED.intersection(between) and bool(stem) and not stem.startswith("~")
-
-
-def mount_point(folder: Path) -> str:
-    """Return the path at which the disk that holds a folder hangs. Raises OSError when the folder is gone."""
-    path = folder.resolve()
-    device = path.stat().st_dev
-    while path != path.parent and path.parent.stat().st_dev == device:
-        path = path.parent
-    return str(path)
-
-
-class ProcessedFiles:
-    """Marks of the files that have been dealt with and are still there; with a ``path`` also on the disk.
-
-    On the disk that is a text file: a head of JSON, then a line of 16 hexadecimal digits for each file. Lines are
-    added, at most once in ten seconds, and brought to the disk together; a torn one is passed over, and the picture it
-    stood for is looked at again. When most lines are of files that are gone, the file is rewritten, whole or not at
-    all. A thread of its own writes, so that no disk holds up the looking.
-
-    What was ``given`` is not given again; on the disk it is only once it was ``looked_at``. Any thread may call;
-    nothing here raises, for pictures are looked at also where that cannot be remembered.
-    """
-
-    def __init__(self, folder: Path, path: Path | None = None) -> None:
-        self.path = path
-        self.marks: set[int] = set()
-        self.begun = False  # what lay there at first has been passed over
-        self.mount = ""  # where the folder's disk hangs
-        self.recalled = False  # all of this is of an earlier run
-        self._folder = str(folder.absolute())
-        self._given: set[int] = set()  # and not looked at yet
-        self._where: Mapping[int, str] = {}  # the folders of marks, where they are known
-        self._missing: dict[int, float] = {}  # marks whose files were not found, and since when
-        self._new: list[int] = []  # not on the disk yet
-        self._lines = 0  # on the disk
-        self._rewrite = True  # all of it is to be written
-        self._wrote_at = -WRITE_S
-        self._asked = self._writing = self._failing = False
-        self._worker: Worker[None] | None = None
-        self._lock = threading.Lock()  # held for moments: never while the disk is asked
-        if path:
-            self._read(path)
-
-    def begin(self, mount: str, passed_over: Iterable[int]) -> None:
-        """Pass over what lies there at first."""
-        with self._lock:
-            self.begun, self.mount, self._rewrite = True, mount, True
-            self.marks.update(passed_over)
-
-    def keep(self, present: Mapping[int, str], whole: Collection[str], now: float) -> None:
-        """Forget what is gone from a folder that was listed ``whole``, or has been missing for a day.
-
-        ``present``: marks and the folders they lie in; ``now``: seconds that only go forward. One thread calls.
-        """
-        with self._lock:
-            missing = self.marks - present.keys()
-        self._missing = {mark: self._missing.get(mark, now) for mark in missing}
-        gone = {
-            mark for mark, since in self._missing.items() if self._where.get(mark) in whole or now - since >= MISSING_S
-        }
-        self._where = {mark: self._where[mark] for mark in missing - gone if mark in self._where} | dict(present)
-        with self._lock:
-            self.marks -= gone
-
-    def given(self, mark: int) -> None:
-        """Note that a picture is handed over."""
-        with self._lock:
-            self.marks.add(mark)
-            self._given.add(mark)
-
-    def looked_at(self, mark: int) -> None:
-        """Note that a picture was looked at, or never will be: dealt with for good."""
-        with self._lock:
-            if mark in self._given:
-                self._given.discard(mark)
-            else:  # what was given is known, or its file is gone meanwhile
-                self.marks.add(mark)
-            if self.path:
-                self._new.append(mark)
-
-    def write(self, *, at_once: bool = False) -> None:
-        """Have what is new brought to the disk, where that is due; returns at once."""
-        with self._lock:
-            now = time.monotonic()
-            due = at_once or (now - self._wrote_at >= WRITE_S and not self._writing)
-            if self._asked or not (self.path and self.begun and due and (self._new or self._rewrite)):
-                return
-            self._asked, self._wrote_at = True, now
-            if self._worker is None:
-                self._worker = Worker(self._bring, f"writing to {self.path}", depth=1, deadline_s=SINK_DEADLINE_S)
-            worker = self._worker
-        worker(None)
-
-    def close(self, within_s: float = AT_END_S) -> None:
-        """Bring all of it to the disk, for at most so many seconds."""
-        self.write(at_once=True)
-        with self._lock:
-            worker, self._worker = self._worker, None
-        if worker:
-            worker.close(within_s)
-
-    def _bring(self, _: None, __: float) -> None:
-        """In the worker's thread: one writes, and in a disk that hangs no second one."""
-        with self._lock:
-            self._asked = False
-            if self._writing or self.path is None:
-                return
-            self._writing = True
-            new, self._new = self._new, []
-            rewrite = self._rewrite or self._lines > 2 * len(self.marks) + MAX_SPARE_LINES
-            known = self.marks - self._given if rewrite else set()
-            head = {"bear_alarm_seen": VERSION, "folder": self._folder, "mount": self.mount}
-            self._rewrite = False
-        lines = None
-        try:
-            if rewrite:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                replace_whole(self.path, json.dumps(head).encode() + b"\n" + _lines(known))
-                lines = len(known)
-            else:
-                _append(self.path, _lines(new))
-                lines = self._lines + len(new)
-        except (OSError, OptionError) as error:
-            if not self._failing:
-                log.warning("%s: which pictures were looked at cannot be remembered (%s)", self.path, error)
-        finally:
-            with self._lock:
-                self._writing, self._failing = False, lines is None
-                self._lines = self._lines if lines is None else lines
-                self._rewrite = self._rewrite or lines is None  # in memory nothing is lost
-
-    def _read(self, path: Path) -> None:
-        try:
-            first, *lines = path.read_bytes().split(b"\n")
-            head: Any = json.loads(first)
-            if head["bear_alarm_seen"] != VERSION:
-                raise ValueError("of another version")
-            folder, mount = str(head["folder"]), str(head["mount"])
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s: cannot be read (%s); what lies in the folder now is passed over", path, error)
-            return
-        if folder != self._folder:
-            log.warning("%s: remembers %s; what lies in %s now is passed over", path, folder, self._folder)
-            return
-        whole = [line for line in lines if _LINE.fullmatch(line)]
-        self.begun, self.recalled, self.mount = True, True, mount
-        self.marks = {int(line, 16) for line in whole}
-        # A torn line at the end would spoil the next.
-        self._lines, self._rewrite = len(whole), [*whole, b""] != lines
-
-
-def mark_of(path: str, size: int, written_ns: int) -> int:
-    """64 bits for a file as it is: its path within the folder, its bytes, its time (nanoseconds)."""
-    words = f"{path}\0{size}\0{written_ns}".encode(errors="surrogateescape")
-    return int.from_bytes(blake2b(words, digest_size=8).digest(), "big")
-
-
-def seen_file(state: Path, folder: Path) -> Path:
-    """Return where in the state folder it is remembered what was seen of a folder; each has a file of its own."""
-    number = mark_of(str(folder.expanduser().absolute()), 0, 0)
-    name = re.sub(r"[^\w.-]+", "_", folder.name)
-    return state / f"seen-{name}-{number:016x}.txt"
-
-
-def _append(path: Path, lines: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(0, os.SEEK_END)
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _lines(marks: Iterable[int]) -> bytes:
-    return "".join(f"{mark:016x}\n" for mark in marks).encode()
-
-
-class CrashGuard:
-    """Counts how often a picture was begun with, by its mark; with a ``path`` also after the process has died.
-
-    A decoder or the memory may end the process in the middle of a picture, and a service starts it again with the same
-    one first. So it is written down before, and a picture that was begun with three times is given up.
-
-    One picture is in hand at a time. Any thread may call; nothing here raises. Not for power cuts: nothing is waited
-    for until it is on the disk, and what is torn is forgotten.
-    """
-
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path
-        self.in_hand: int | None = None
-        self._executor = DeadlineExecutor()
-        self._counts = self._read() if path else {}
-        self._failing = False
-
-    def begin(self, mark: int) -> bool:
-        """Take a picture in hand; False where that was done often enough, and it is forgotten."""
-        count = self._counts.pop(mark, 0)
-        begun = count < MAX_CRASHES
-        if begun:
-            self._counts[mark], self.in_hand = count + 1, mark
-        self._write()
-        return begun
-
-    def done(self) -> None:
-        """Finish with the picture in hand, whatever came of it; also where the process ends, and means to."""
-        mark, self.in_hand = self.in_hand, None
-        if mark is not None and self._counts.pop(mark, None) is not None:
-            self._write()
-
-    def _write(self) -> None:
-        path = self.path
-        if path is None:
-            return
-        text = json.dumps({f"{mark:016x}": count for mark, count in self._counts.copy().items()})
-        try:
-            self._executor(lambda: _replace(path, text), DISK_S)
-        except (OSError, DeadlineError) as error:
-            if not self._failing:
-                log.warning("%s: which pictures are in hand cannot be written down (%s)", path, error or "it hangs")
-            self._failing = True
-        else:
-            self._failing = False
-
-    def _read(self) -> dict[int, int]:
-        assert self.path
-        try:
-            found = json.loads(self._executor(self.path.read_text, DISK_S))
-            return {int(mark, 16): int(count) for mark, count in found.items()}
-        except (OSError, DeadlineError, ValueError, AttributeError, TypeError):
-            return {}  # there was none, or a power cut tore it
-
-
-def _replace(path: Path, text: str) -> None:
-    """Whole or not at all: the process may be ended in the middle of this too, and is not waited for."""
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text(text)
-    beside.replace(path)

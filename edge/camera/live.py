@@ -10,18 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from enum import Enum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.background import start_thread
 from edge.camera.capture import OPEN_S
-from edge.camera.source import Source, shown
+from edge.camera.frame_faults import frame_fault
+from edge.camera.source import Source, frame_patience_s, shown
 from edge.errors import SourceError
 from edge.schema import Frame
 
@@ -31,153 +28,13 @@ FIRST_S = 8.0  # from being opened to the first frame: a stream must wait for it
 SILENT_S = 5.0  # without a frame for so long, a camera is gone
 CLOSE_S = 0.8  # how long closing waits for a read
 
-STEP_PX = 16  # of the sample
-MIN_SAME_FRAMES = 3  # two may be the same by chance, or sent twice
-FROZEN_S = 5.0  # the same bytes for so long are no living camera
-FROZEN_AGAIN_S = 10.0  # and while they go on, it is opened again so often
-MAX_FROZEN_AGAIN_S = 300.0
-MAX_PATIENCE_S = 60.0  # of a camera that was seen to come back by itself
-STEADY_S = 10.0  # what lives for so long after being opened was helped by it
-CERTAIN_S = 3.0  # certain for so long it is reported (edge.detect.camera_check)
-LIVELY_S = 600.0  # of a picture that lives, in which the patience halves
-
-
-def picture_fault(picture: object) -> str | None:
-    """Say what is wrong with what should be a ``uint8 (H, W, 3)`` picture, in words; None when nothing is."""
-    return _fault(picture, (None, None, 3), "an 8-bit colour picture")
-
-
-def frame_fault(frame: object) -> str | None:
-    """Say what is wrong with what a source gave; None when nothing is. A picture left for later is not made."""
-    if not isinstance(frame, Frame):
-        return f"gave {type(frame).__name__} and no frame; start the camera again"
-    if isinstance(frame.picture, np.ndarray) or not callable(frame.picture):
-        return picture_fault(frame.picture) or (None if frame.luma is None else luma_fault(frame.luma))
-    return None if frame.luma is None else luma_fault(frame.luma)
-
-
-def luma_fault(luma: object) -> str | None:
-    """Say what is wrong with what should be ``uint8 (h, w)`` brightness, in words; None when nothing is."""
-    return _fault(luma, (None, None), "8-bit brightness")
-
-
-def _fault(found: object, shape: tuple[int | None, ...], wanted: str) -> str | None:
-    if found is None:
-        return "gave no picture; start the camera again"
-    if not isinstance(found, np.ndarray):
-        return f"gave {type(found).__name__} and no picture; start the camera again"
-    fits = found.ndim == len(shape) and all(want in {None, have} for want, have in zip(shape, found.shape, strict=True))
-    if found.dtype == np.uint8 and fits and found.size:
-        return None
-    sides = "x".join(str(side) for side in found.shape)
-    return f"gave {found.dtype} {sides} instead of {wanted}; set the camera to 8-bit colour, or start it again"
-
-
-class Stillness:
-    """For how long the same bytes have been coming; a living camera's noise differs in most frames.
-
-    It compares a sample, every 16th pixel of every 16th row, and a checksum of the whole only where that is equal.
-    At 1280x720 on one core of a server (AMD EPYC): 0.03 ms a frame, 0.4 ms where the sample is equal.
-    """
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what came before."""
-        self.frames = 0  # the same, in a row
-        self._sample: NDArray[np.uint8] | None = None
-        self._checksum: int | None = None  # kept instead of the picture, whose memory may be used again
-        self._since = 0.0
-
-    def __call__(self, frame: Frame, time: float) -> float:
-        """Seconds from the first of the same frames to this one. A picture for later is judged by its luma."""
-        whole = frame.picture if isinstance(frame.picture, np.ndarray) else frame.luma
-        if whole is None:
-            self.reset()
-            return 0.0
-        sample = whole[::STEP_PX, ::STEP_PX]
-        if self._sample is None or not np.array_equal(sample, self._sample):
-            self._sample, self._checksum = sample.copy(), None
-            self._since, self.frames = time, 1
-            return 0.0
-        checksum = zlib.crc32(np.ascontiguousarray(whole).data)
-        if self._checksum not in {None, checksum}:
-            self._since, self.frames = time, 0
-        self._checksum = checksum
-        self.frames += 1
-        return time - self._since
-
-
-class Frozen:
-    """Decides whether a camera stands still, and whether to open it again; times in seconds of one clock.
-
-    The first time it is opened again and nothing reported; it is ``certain`` where that was of no use: the same picture
-    again, or soon another that stands still. That lasts until two pictures in a row differ.
-
-    An H.264 camera of a still place may send the same bytes for many seconds and be well. So it is opened again at
-    ever longer intervals, and a run of the same that ended by itself makes it wait twice as long the next time, until
-    the picture has lived for a while. One that was reported, or went on over an opening, was no still place: nothing is
-    learnt from it.
-    """
-
-    def __init__(self) -> None:
-        self._still = Stillness()
-        self._patience_s, self._again_s = FROZEN_S, FROZEN_AGAIN_S
-        self._time = 0.0  # of the last frame
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was seen: the camera was away for another reason."""
-        self._still.reset()
-        self._doubted = False
-        self._stuck = False  # the same picture after it was opened again
-        self._certain_at = 0.0  # since when it is certain
-        self.certain = False
-        self.frozen_s = 0.0  # for how long the picture has been the same
-        self.stood_s = 0.0  # for how long it was, where this frame has ended that and nothing excuses it
-
-    def __call__(self, frame: Frame, time: float, opened: float, number: int) -> bool:
-        """Decide whether to open it again, after the frame of this number (1, 2, …) since ``opened``."""
-        before_s, self.frozen_s = self.frozen_s, self._still(frame, time)
-        passed_s, self._time, self.stood_s = time - self._time, time, 0.0
-        if self._still.frames == 1 and number > 1:
-            self._lives(before_s, passed_s)
-            self._doubted = self._doubted and time - opened < STEADY_S
-        elif number == 1:
-            self._stuck = self.frozen_s >= FROZEN_S
-        if self.frozen_s < self._patience_s or self._still.frames < MIN_SAME_FRAMES:
-            return False
-        if not self._doubted:
-            self._doubted = True
-            return True
-        self._certain_at = self._certain_at if self.certain else time
-        self.certain = True
-        if time - opened < self._again_s:
-            return False
-        self._again_s = min(2 * self._again_s, MAX_FROZEN_AGAIN_S)
-        return True
-
-    def _lives(self, before_s: float, passed_s: float) -> None:
-        """Note that the picture changed by itself, after so long of the same, and since the frame before (seconds)."""
-        told = self.certain and self._time - self._certain_at >= CERTAIN_S
-        if before_s >= FROZEN_S:
-            self._again_s = FROZEN_AGAIN_S
-            if self._stuck or told:
-                self.stood_s = before_s
-            else:
-                self._patience_s = min(max(self._patience_s, 2 * before_s), MAX_PATIENCE_S)
-        elif before_s == 0.0:
-            self._patience_s = max(self._patience_s * 0.5 ** (min(passed_s, 1.0) / LIVELY_S), FROZEN_S)
-        self.certain = self._stuck = False
-
 
 class State(Enum):
     """States of a connection."""
 
     CONNECTING = "connecting"  # being opened
     STREAMING = "streaming"  # open; frames come, or are awaited
-    LOST = "lost"  # over: its thread has let go of the camera
+    LOST = "lost"  # over: its thread has closed the camera
 
 
 class LatestFrame:
@@ -194,7 +51,7 @@ class LatestFrame:
         self.ready = ready or threading.Condition()
         self.over = False  # the thread has ended: nothing comes after what waits
         self.error: Exception | None = None  # what it ended with
-        self.stopping = False  # it was told to end
+        self.stopping = False  # it is to end
         self._slot: Frame | None = None
         self._frames = frames
 
@@ -240,13 +97,13 @@ class LatestFrame:
                 self.ready.notify_all()
 
 
-# Connections that were told to stop and have not come back from the driver, by device. Nothing can end them, and a
+# Connections that were stopped and have not come back from the driver, by device. Nothing can end them, and a
 # second reader of the same device would hang too, so there is never one.
 _stopping: dict[str, Connection] = {}
 
 
 class Connection(LatestFrame):
-    """One opening of a camera, from the call of ``open_`` to letting go of it, in one reader thread.
+    """One opening of a camera, from the call of ``open_`` to its closing, in one reader thread.
 
     ``open_`` gives a source that is read in the thread that iterates it. Times are seconds of ``clock``. ``ready`` is
     notified of each frame and of each change of ``state``.
@@ -316,7 +173,7 @@ class Connection(LatestFrame):
         return frame
 
     def stop(self) -> None:
-        """Let go of the camera; returns at once, also where that hangs."""
+        """Close the camera; returns at once, also where that hangs."""
         with self.ready:
             if self.stopping:
                 return
@@ -341,7 +198,7 @@ class Connection(LatestFrame):
         self._forget()
 
     def _read(self) -> Generator[Frame, None, None]:
-        """In the reader thread: open, read, let go."""
+        """In the reader thread: open, read, close."""
         self._await_earlier()
         source = self._open()
         try:
@@ -440,11 +297,10 @@ class LiveSource(Source):
             yield replace(frame, index=index, handed_over=time.monotonic())
             del frame
             index += 1
-            # At a slow rate there are pauses between the frames that are asked for.
-            patience_s = max(self.silent_s, 2.0 / self.fps)
+            patience_s = frame_patience_s(self.silent_s, self.fps)
 
     def close(self) -> None:
-        """Let go of the camera; an iteration under way ends. A read that hangs is left behind and releases it later."""
+        """Close the camera; an iteration under way ends. A read that hangs is left behind and releases it later."""
         self._closed = True
         self._connection.stop()
         self._connection.join(CLOSE_S)

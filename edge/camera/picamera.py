@@ -26,15 +26,13 @@ from functools import partial
 from typing import IO, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.background import call_in_thread
-from edge.camera.source import Source
+from edge.camera.pi_frames import JpegCutter, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
+from edge.camera.source import DEFAULT_SIZE_WH, Source, frame_patience_s
 from edge.errors import SourceError
-from edge.pictures import EOI, SOF, SOI, segments
-from edge.schema import Frame, LazyImage, Luma, Picture
+from edge.schema import Frame, LazyImage
 
 log = logging.getLogger(__name__)
 
@@ -57,23 +55,6 @@ SILENT_S = 4.0  # without a frame for so long, a camera is gone; sooner than a w
 SPEAK_S = 0.5  # how long the program's own words may lag behind its first frame
 CHUNK_BYTES = 1 << 16
 SLACK_S = 0.01
-LUMA_PX = 320  # motion looks at no more
-
-# OpenCV's I420 conversion takes brightness from 16 to 235 and colour from 16 to 240, the camera gives 0 to 255.
-_LEVELS = np.arange(256)
-_NARROW_Y = np.round(16 + _LEVELS * 219 / 255).astype(np.uint8)
-_NARROW_UV = np.round(128 + (_LEVELS - 128) * 224 / 255).astype(np.uint8)
-
-_REDUCED = (
-    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
-    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
-    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
-)
-
-Buffer = NDArray[np.uint8]
-
-MAX_JPEG_BYTES = 16 << 20  # a picture of 50 megapixels has less
-SIZE_BYTES = 7  # of a start of frame, to the end of its height and width
 
 
 class PiSource(Source):
@@ -94,9 +75,7 @@ class PiSource(Source):
         *,
         name: str,
         fps: float,
-        size_wh: tuple[int, int] = (1280, 720),
-        mode: Mode = "auto",
-        program: str = PROGRAM,
+        size_wh: tuple[int, int] = DEFAULT_SIZE_WH,
         start_s: float = START_S,
         silent_s: float = SILENT_S,
     ) -> None:
@@ -104,12 +83,13 @@ class PiSource(Source):
         self.name = name
         self.fps = fps
         self.silent_s = silent_s
-        self.address = parse_pi(word, size_wh, mode)
+        self.address = parse_pi(word, size_wh)
         self.problems: list[str] = []
         self._closed = False
-        program_words, asked = find_program(program, word), codecs(self.address)
+        self._due_at = 0.0  # when the next frame is wanted, time.monotonic()
+        program_words, asked = find_program(word), codecs(self.address)
         while not self._start(program_words, asked.pop(0), start_s, final=not asked):
-            self.problems.append(f"{word}: raw pictures are refused ({self._child.said}); takes JPEGs, which cost more")
+            self.problems.append(f"{word}: raw pictures are refused ({self._child.message}); JPEGs cost more")
 
     def _start(self, program: list[str], codec: Codec, start_s: float, *, final: bool) -> bool:
         """Run the program until its first frame; False when it refuses the codec and another is left to try."""
@@ -119,7 +99,7 @@ class PiSource(Source):
         self._frames = self._read_yuv() if codec == "yuv420" else self._read_mjpeg()
         try:
             self._first = next(self._frames)
-            # Raw pictures of another size would be read askew. Versions that do not say are believed.
+            # Raw pictures of another size would be read askew. Versions that report none are believed.
             if codec == "yuv420" and self._child.spoke.wait(SPEAK_S):
                 self._check_size()
         except BaseException as error:
@@ -136,8 +116,7 @@ class PiSource(Source):
             for frame in itertools.chain([self._first], self._frames):
                 if self._closed:
                     return
-                # At a slow rate there are pauses between the frames that are asked for.
-                self._patience_s = max(self.silent_s, 2.0 / self.fps)
+                self._patience_s = frame_patience_s(self.silent_s, self.fps)
                 yield replace(frame, index=index, handed_over=time.monotonic())
                 index += 1
         except SourceError:
@@ -147,7 +126,7 @@ class PiSource(Source):
             self.close()
 
     def close(self) -> None:
-        """End the program and let go of the camera; an iteration under way ends."""
+        """End the program, which closes the camera; an iteration under way ends."""
         self._closed = True
         self._child.end()
 
@@ -164,13 +143,11 @@ class PiSource(Source):
         """Read raw pictures; colours are worked out when somebody asks. Raises SourceError at the end."""
         size_wh = self.address.size_wh
         size = size_wh[0] * size_wh[1] * 3 // 2
-        data, due = np.empty(size, np.uint8), 0.0
+        data = np.empty(size, np.uint8)
         while (filled := self._fill(data.data)) == size:
             now = time.monotonic()
-            # Without a little slack a camera at 10 frames a second thinned to 10 would give every second one.
-            if now < due - SLACK_S:
+            if not self._due(now):
                 continue
-            due = max(due + 1.0 / self.fps, now)
             later = LazyImage(partial(bgr_of_i420, data, size_wh), size_wh)
             yield Frame(later, now, datetime.now(UTC), self.name, 0, now, luma=i420_luma(data, size_wh))
             data = np.empty(size, np.uint8)
@@ -178,16 +155,23 @@ class PiSource(Source):
 
     def _read_mjpeg(self) -> Iterator[Frame]:
         """Cut JPEGs from the pipe; what is none is passed over. Raises SourceError at the end."""
-        cut, due, chunk = JpegCutter(), 0.0, memoryview(bytearray(CHUNK_BYTES))
+        cut, chunk = JpegCutter(), memoryview(bytearray(CHUNK_BYTES))
         while got := self._fill(chunk, whole=False):
             for jpeg, size_wh in cut(chunk[:got]):
                 now = time.monotonic()
-                if now < due - SLACK_S or (luma := jpeg_luma(jpeg, size_wh)) is None:
+                if not self._due(now) or (luma := jpeg_luma(jpeg, size_wh)) is None:
                     continue
-                due = max(due + 1.0 / self.fps, now)
                 later = LazyImage(partial(jpeg_picture, jpeg, luma, size_wh), size_wh)
                 yield Frame(later, now, datetime.now(UTC), self.name, 0, now, luma=luma, jpeg=jpeg)
         raise SourceError(self._child.why() + ("; its last picture is cut short" if cut.held > 2 else ""))
+
+    def _due(self, now: float) -> bool:
+        """Return True where a frame is wanted, at ``fps`` a second."""
+        # Without a little slack a camera at 10 frames a second thinned to 10 would give every second one.
+        if now < self._due_at - SLACK_S:
+            return False
+        self._due_at = max(self._due_at + 1.0 / self.fps, now)
+        return True
 
     def _fill(self, view: memoryview, *, whole: bool = True) -> int:
         """Read until the view is full, or until some bytes came; fewer, or 0, at the end. Raises SourceError."""
@@ -200,10 +184,10 @@ class PiSource(Source):
             if got and not whole:
                 break
             if time.monotonic() >= until:
-                said = self._child.said
+                message = self._child.message
                 raise SourceError(
                     f"{self.word}: no frame for {self._patience_s:g} s; check the camera's cable"
-                    + (f" ({said})" if said else "")
+                    + (f" ({message})" if message else "")
                 )
         return filled
 
@@ -218,16 +202,16 @@ class PiAddress:
     rotation: int  # 0 or 180 degrees: hung upside down
 
 
-def parse_pi(word: str, size_wh: tuple[int, int], mode: Mode = "auto") -> PiAddress:
+def parse_pi(word: str, size_wh: tuple[int, int]) -> PiAddress:
     """Return the address in a word; what it leaves out is as given. Raises SourceError."""
     parts = urlsplit(word)
-    said = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known = {"width": size_wh[0], "height": size_wh[1], "mode": mode, "rotation": 0}
-    strange = sorted(set(said) - set(known))
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    known: dict[str, int | str] = {"width": size_wh[0], "height": size_wh[1], "mode": "auto", "rotation": 0}
+    strange = sorted(set(options) - set(known))
     if parts.scheme.lower() != "picamera" or not parts.netloc.isdecimal() or parts.path.strip("/") or strange:
         what = f"it knows no {strange[0]!r}" if strange else "the camera's number is missing"
         raise SourceError(f"{word}: {what}; write it as picamera://0?width=1280&height=720&rotation=180")
-    found = known | said
+    found = known | options
     try:
         width, height, rotation = (int(found[key]) for key in ("width", "height", "rotation"))
     except ValueError:
@@ -253,16 +237,15 @@ def codecs(address: PiAddress) -> list[Codec]:
     return ["yuv420"] if address.mode == "yuv" else ["yuv420", "mjpeg"]
 
 
-def find_program(program: str, word: str) -> list[str]:
+def find_program(word: str) -> list[str]:
     """Return the words that start the program; where it is missing, its old name. Raises SourceError."""
-    asked = os.environ.get(PROGRAM_VARIABLE, "") if program == PROGRAM else ""
-    words = shlex.split(asked or program)
+    words = shlex.split(os.environ.get(PROGRAM_VARIABLE, "")) or [PROGRAM]
     names = [PROGRAM, OLD_PROGRAM] if words == [PROGRAM] else words[:1]
     for name in names:
         if shutil.which(name):
             return [name, *words[1:]]
     raise SourceError(
-        f"{word}: the program {' or '.join(names) or repr(program)} is not installed; "
+        f"{word}: the program {' or '.join(names)} is not installed; "
         "`sudo apt install rpicam-apps` on a Raspberry Pi brings it"
     )
 
@@ -292,8 +275,8 @@ class Child:
 
     def __init__(self, words: list[str], word: str) -> None:
         self.word = word
-        self.gives_wh: tuple[int, int] | None = None  # the size it says it gives
-        self.spoke = threading.Event()  # it has said so
+        self.gives_wh: tuple[int, int] | None = None  # the size that it reports
+        self.spoke = threading.Event()  # it has reported one
         self._last = self._error = ""
         self._ended = False
         self._ending = threading.Lock()
@@ -331,22 +314,22 @@ class Child:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
         concurrent.futures.wait([self._listener], END_S)
-        code, said = self._process.returncode, self._error or self._last
-        words = said.lower()
+        code, message = self._process.returncode, self.message
+        words = message.lower()
         if "no cameras available" in words or "selected camera is not available" in words:
-            cause = f"no camera found ({said}); check both ends of its cable, and `rpicam-hello --list-cameras`"
+            cause = f"no camera found ({message}); check both ends of its cable, and `rpicam-hello --list-cameras`"
         elif "acquire camera" in words or "in use by" in words:
-            cause = f"the camera is busy ({said}); stop the other program that uses it"
+            cause = f"the camera is busy ({message}); stop the other program that uses it"
         elif code is None:
             cause = "the camera program closed its pipe"
         elif code < 0:
-            cause = f"the camera program was ended by signal {-code}" + (f" ({said})" if said else "")
+            cause = f"the camera program was ended by signal {-code}" + (f" ({message})" if message else "")
         else:
-            cause = f"the camera program ended with code {code}" + (f" ({said})" if said else "")
+            cause = f"the camera program ended with code {code}" + (f" ({message})" if message else "")
         return f"{self.word}: {cause}"
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """Return its last complaint, else its last line."""
         return self._error or self._last
 
@@ -406,102 +389,3 @@ class Child:
 def _close(pipe: IO[bytes] | None) -> None:
     if pipe:
         pipe.close()
-
-
-class JpegCutter:
-    """Bytes in, whole JPEGs out, each with its width and height; never holds more than ``most`` bytes.
-
-    Segments are walked, for a thumbnail carries an end marker of its own. What lies between two pictures, or
-    belongs to one that was cut short, is dropped.
-    """
-
-    def __init__(self, most: int = MAX_JPEG_BYTES) -> None:
-        self.most = most
-        self._held = bytearray()
-        self._at = 0  # where the walk goes on; 0: no picture has begun
-        self._size_wh = (0, 0)
-
-    def __call__(self, data: bytes | memoryview) -> list[tuple[bytes, tuple[int, int]]]:
-        """Return the pictures that these bytes complete."""
-        self._held += data
-        whole = []
-        while (end := self._walk()) is not None:
-            if self._size_wh != (0, 0):
-                whole.append((bytes(self._held[:end]), self._size_wh))
-            del self._held[:end]
-            self._begin(0)
-        if len(self._held) > self.most:
-            self._held.clear()
-            self._begin(0)
-        return whole
-
-    @property
-    def held(self) -> int:
-        """Bytes that wait for their end."""
-        return len(self._held)
-
-    def _begin(self, at: int) -> None:
-        self._at, self._size_wh = at, (0, 0)
-
-    def _walk(self) -> int | None:
-        """Return where the picture that begins the held bytes ends; None when its end has not come."""
-        held = self._held
-        if self._at == 0:
-            start = held.find(b"\xff\xd8\xff")
-            if start < 0:
-                del held[:-2]  # a start may be half here
-                return None
-            del held[:start]
-            self._begin(2)
-        while True:
-            for segment in segments(held, self._at):
-                if segment.kind == EOI:
-                    return segment.end
-                if segment.kind == SOI:  # the next picture begins: this one was cut short
-                    del held[: segment.start]
-                    self._begin(2)
-                    break
-                if segment.end > len(held) or (segment.kind in SOF and segment.body + SIZE_BYTES > len(held)):
-                    self._at = segment.start
-                    return None
-                if segment.kind in SOF:
-                    high, wide = held[segment.body + 3 : segment.body + 5], held[segment.body + 5 : segment.body + 7]
-                    self._size_wh = int.from_bytes(wide, "big"), int.from_bytes(high, "big")
-                self._at = segment.end
-            else:
-                # Only entropy-coded data is left; its last byte may be half a marker.
-                self._at = max(self._at, len(held) - 1)
-                return None
-
-
-def i420_luma(data: Buffer, size_wh: tuple[int, int]) -> Luma:
-    """Return the brightness (H, W) of an I420 picture: a view that cannot be written."""
-    width, height = size_wh
-    luma = data[: width * height].reshape(height, width)
-    luma.flags.writeable = False
-    return luma
-
-
-def bgr_of_i420(data: Buffer, size_wh: tuple[int, int]) -> Picture:
-    """Return the picture (H, W, 3) of full-range I420 (ITU-R BT.601): H*W bytes Y, then U and V of a quarter."""
-    width, height = size_wh
-    planes = data.reshape(height * 3 // 2, width)
-    narrow = np.empty_like(planes)
-    cv2.LUT(planes[:height], _NARROW_Y, narrow[:height])
-    cv2.LUT(planes[height:], _NARROW_UV, narrow[height:])
-    return np.asarray(cv2.cvtColor(narrow, cv2.COLOR_YUV2BGR_I420), np.uint8)
-
-
-def jpeg_luma(data: bytes, size_wh: tuple[int, int]) -> Luma | None:
-    """Return a JPEG's brightness at 1/1 to 1/8, 320 wide or more if it has that (libjpeg), else None."""
-    flag = next((flag for share, flag in _REDUCED if size_wh[0] >= share * LUMA_PX), cv2.IMREAD_GRAYSCALE)
-    luma = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    return None if luma is None else np.asarray(luma, np.uint8)
-
-
-def jpeg_picture(data: bytes, luma: Luma, size_wh: tuple[int, int]) -> Picture:
-    """Return a JPEG's picture (H, W, 3), or its brightness if its colours are damaged."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape[:2] != (size_wh[1], size_wh[0]):
-        image = cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR)
-    return np.asarray(image, np.uint8)

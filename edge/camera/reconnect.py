@@ -2,7 +2,7 @@
 
 ``ReconnectingSource`` makes one row of frames out of connections (``edge.camera.live``), one after the other, and
 reports what is wrong. Beside it stand what it asks: ``GapMonitor`` (do short gaps add up), ``FrameSequencer`` (indices
-and times that go on over a gap) and ``ReportThrottle`` (is a fault to be reported again).
+and times that continue over a gap) and ``ReportThrottle`` (is a fault to be reported again).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from edge.camera.live import FIRST_S, SILENT_S, STEADY_S, Connection, Frozen, State, frame_fault
-from edge.camera.source import DEFAULT_FPS, Reporter, Source
+from edge.camera.frame_faults import STEADY_S, Frozen, frame_fault
+from edge.camera.live import FIRST_S, SILENT_S, Connection, State
+from edge.camera.source import DEFAULT_FPS, Reporter, Source, frame_patience_s
 from edge.errors import BearAlarmError
 from edge.schema import CameraFault, Frame
 
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 MIN_STEP_S = 1e-3  # between the times of two frames
 REPORT_S = 0.4  # a fault that lasts is reported so often
 BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # from the start of one opening to the start of the next
-LOOK_S = 0.1  # how often to look whether a driver has let go
+LOOK_S = 0.1  # how often to look whether a driver has released it
 HANGING_S = 4.0  # it may take so long: the read of a silent stream comes back after READ_S
 CLOSE_S = 0.9
 
@@ -48,10 +49,10 @@ def ignore(trouble: CameraFault | None, at: float) -> None:
 class ReconnectingSource(Source):
     """The frames of a live camera, for ever: when they stop, it is closed and opened again.
 
-    ``reopen`` opens it, in the reader thread; ``first`` is open already. No frame for ``silent_s`` seconds, an error,
+    ``open_`` opens it, in the reader thread. No frame for ``silent_s`` seconds, an error,
     or what is no picture: opened again after 0.5, 1, 2, 4, then 8 s. The same picture for 5 s: once at once, quietly;
     where that is of no use it is a fault, and frames flow on. The first frame after a gap has ``again``, also where the
-    picture has changed its size. Index and time go on forwards. A stream with an end ends; where it must not
+    picture has changed its size. Index and time only go forward. A stream with an end ends; where it must not
     (``endless``), that is a fault like any other. Short gaps and still pictures add up to a fault (``GapMonitor``).
 
     ``report`` is called from the iterating thread: with the worst fault and the time of ``clock`` (monotonic seconds)
@@ -63,11 +64,10 @@ class ReconnectingSource(Source):
 
     def __init__(
         self,
-        first: Source | None,
-        reopen: Callable[[], Source],
+        open_: Callable[[], Source],
         *,
-        name: str | None = None,
-        fps: float | None = None,
+        name: str = "camera",
+        fps: float = DEFAULT_FPS,
         silent_s: float = SILENT_S,
         endless: bool = False,
         device: str | None = None,
@@ -76,17 +76,16 @@ class ReconnectingSource(Source):
         sleep: Callable[[float], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.name = name or (first.name if first else "camera")
+        self.name = name
         self.silent_s = silent_s
         self.endless = endless
         self.report = report
         self.problems: list[str] = []
         self.reopened = 0
-        self.alive_at: float = clock()  # it goes on while it waits for the camera
+        self.alive_at: float = clock()  # also while it waits for the camera
         self._device = device
-        self._first = first
-        self._reopen = reopen
-        self._fps = fps or (first.fps if first else DEFAULT_FPS)
+        self._open = open_
+        self._fps = fps
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -99,9 +98,6 @@ class ReconnectingSource(Source):
         self._due = ReportThrottle()
         self._flowed_at: float | None = None  # when the last frame was handed over; None: nothing iterates
         self._tries = 0
-
-    def __repr__(self) -> str:
-        return f"ReconnectingSource(name={self.name!r}, fps={self._fps:g})"
 
     @property
     def fps(self) -> float:
@@ -166,31 +162,27 @@ class ReconnectingSource(Source):
                 connection.stop()
 
     def close(self) -> None:
-        """Let go of the camera within a second, whatever it is doing; an iteration under way ends."""
+        """Close the camera within a second, whatever it is doing; an iteration under way ends."""
         with self._ready:
             before, self._closed = self._closed, True
             self._ready.notify_all()
-            connection, first = self._connection, self._first
+            connection = self._connection
         if connection:
             connection.stop()
             connection.join(0.0 if before else CLOSE_S)
-        elif first:
-            first.close()
 
     def _begin(self) -> Connection | None:
         """Open it, in the reader thread; None when it has been closed meanwhile."""
         with self._ready:
             if self._closed:
                 return None
-            first, self._first = self._first, None
-            open_ = self._reopen if first is None else lambda: first
             self._connection = Connection(
-                open_, self.name, fps=self._fps, device=self._device, clock=self._clock, ready=self._ready
+                self._open, self.name, fps=self._fps, device=self._device, clock=self._clock, ready=self._ready
             )
             return self._connection
 
     def _await(self, connection: Connection) -> Connection | None:
-        """No frame yet: wait a little, and say or do what is due."""
+        """No frame yet: wait a little, and report or reopen when that is due."""
         now = self._clock()
         self._report_no_frame(now)
         patience_s = max(self.silent_s, FIRST_S) if connection.frame_at is None else self._patience_s
@@ -203,7 +195,7 @@ class ReconnectingSource(Source):
         return connection
 
     def _again(self, connection: Connection, trouble: CameraFault | None) -> Connection | None:
-        """Let go of it and open it again: after a pause where there is a fault, else at once and quietly."""
+        """Close it and open it again: after a pause where there is a fault, else at once and quietly."""
         since = due = now = self._clock()
         if trouble:
             self._frozen.reset()
@@ -227,8 +219,7 @@ class ReconnectingSource(Source):
 
     @property
     def _patience_s(self) -> float:
-        # At a slow rate there are pauses between the frames that are asked for.
-        return max(self.silent_s, 2.0 / self._fps)
+        return frame_patience_s(self.silent_s, self._fps)
 
     def _gone(self, now: float, *, hanging: bool = False) -> CameraFault:
         words = f"{self.name}: no frame for {self._gap_s(now):.0f} s"
@@ -237,7 +228,7 @@ class ReconnectingSource(Source):
         return CameraFault("gone", f"{words}; check its plug and power, and the network")
 
     def _why(self, error: Exception | None) -> str:
-        """Say in a sentence why a connection is over."""
+        """Return a sentence on why a connection is over."""
         if error is None:
             return f"{self.name}: the stream has ended; start it again"
         if not isinstance(error, BearAlarmError):
@@ -254,7 +245,7 @@ class ReconnectingSource(Source):
             self._report(trouble, now)
 
     def _report_frame(self, now: float) -> None:
-        """Report what a frame that has come says of the camera."""
+        """Report what a frame that has come shows of the camera."""
         trouble = None
         if self._frozen.certain:
             words = f"the same picture for {self._frozen.frozen_s:.0f} s, also after it was opened again"
@@ -348,7 +339,7 @@ class FrameSequencer:
         """Return the frame as the next of the row; ``now``: the monotonic clock, seconds."""
         number, again = self._number, False
         if first:
-            # A connection with a clock of its own goes on where the last one was, plus the gap.
+            # A connection with a clock of its own continues where the last one was, plus the gap.
             behind = frame.time <= self._time
             self._shift_s = self._time + max(now - self._at, 0.0) - frame.time if behind else 0.0
         if number:

@@ -13,6 +13,7 @@ from typing import Self
 from edge.schema import CameraFault, Frame
 
 DEFAULT_FPS = 10.0  # frames analysed a second
+LAST_FRAME_S = 5.0  # after closing, a frame that is still looked at is waited for so long
 DEFAULT_SIZE_WH = (1280, 720)  # what a USB camera is asked for; it gives what it can
 DEMO = Path(__file__).parent.parent / "demo" / "demo.mp4"
 STREAM = re.compile(r"^(rtsps?|https?|rtmp|udp|tcp)://", re.IGNORECASE)
@@ -28,7 +29,7 @@ Reporter = Callable[[CameraFault | None, float], None]
 class Source(ABC):
     """An iterable of frames that can be closed; a list of frames does as well where none of the rest is needed.
 
-    What follows are the answers of a plain file; a source of another kind says what is different with it.
+    What follows are the answers of a plain file; a source of another kind overrides them.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Source(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the camera or file; an iteration under way ends. May be called twice, and from any thread."""
+        """Close the camera or file; an iteration under way ends. May be called twice, and from any thread."""
 
     @property
     def primary(self) -> Source:
@@ -65,6 +66,11 @@ class Source(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def frame_patience_s(silent_s: float, fps: float) -> float:
+    """Return how long a frame is awaited: at a slow rate there are pauses between the frames that are asked for."""
+    return max(silent_s, 2.0 / fps)
 
 
 def is_live(source: str) -> bool:

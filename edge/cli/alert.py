@@ -17,7 +17,7 @@ import typer
 
 from edge.background import DeadlineError, call_in_thread, call_with_deadline
 from edge.cli.options import ConfigOpt, alert_settings, config_for, options_of, settings_of
-from edge.cli.watch import Stop, stop_on_signal
+from edge.cli.watch.signals import Stop, stop_on_signal
 from edge.settings import AlertSettings
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ def classify(
 
     from edge.background import in_order
     from edge.cli.progress import track
-    from edge.cli.watch import model_line
+    from edge.cli.watch.summary import model_line
     from edge.detect.classifier import load
     from edge.detect.sequences import CardPictures, read_head
     from edge.detect.stills import FILES, find_in, is_clip, support

@@ -11,7 +11,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "watch": (
         "Watch for bears",
         "Watch a camera, a stream, a clip or a folder, and raise the alarm.",
-        "edge.cli.watch:watch",
+        "edge.cli.watch.command:watch",
     ),
     "snapshot": (
         "Watch for bears",

@@ -14,7 +14,7 @@ COVERED = 0.5  # of an animal lies in a place: the place's score is the animal's
 
 
 class Story:
-    """Says one line for each animal that is no bear, once it has gone or the bear comes: from then on scores mix.
+    """Prints one line for each animal that is no bear, once it has gone or the bear comes: from then on scores mix.
 
     It is a trace: give it every moment of a watcher of the bundled clip. ``then`` is the trace that was there before.
     """
@@ -38,7 +38,7 @@ class Story:
                 del self._until[name]
                 self._say(self._line(name))
         here = self._boxes[min(round(moment.time * self._fps), len(self._boxes) - 1)]
-        alarms = {told.track for told in moment.told if told.kind == "bear" and told.type == "new"}
+        alarms = {event.track for event in moment.told if event.kind == "bear" and event.type == "new"}
         for name in self._until.keys() & here.keys():
             seen = [look.bear for look in moment.scored if _share(here[name], look.box_xywh) >= COVERED]
             self._best[name] = max([self._best.get(name, (-1.0, 0.0)), *((bear, moment.time) for bear in seen)])

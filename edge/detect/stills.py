@@ -13,7 +13,7 @@ from typing import Literal
 import cv2
 
 from edge.camera.files import VideoSource
-from edge.camera.folder import CLIPS
+from edge.camera.folder_scan import CLIPS
 from edge.detect.card import Card
 from edge.detect.classifier import Classifier
 from edge.detect.frame_scan import FrameScanner

@@ -34,7 +34,7 @@ def made(tmp_path, monkeypatch):
         alarm.start()
         assert soon(lambda: alarm.status().cameras[0].frames > 3)
         yield alarm, told, machine
-        alarm.let_go()
+        alarm.stop_cameras()
         alarm.close(5.0)
 
 

@@ -40,7 +40,7 @@ def make(tmp_path):
 
     yield start
     for alarm in made:
-        alarm.let_go()
+        alarm.stop_cameras()
         alarm.close(5.0)
 
 
@@ -73,11 +73,11 @@ def test_a_camera_that_is_being_opened_is_no_problem_yet(make, yard):
     assert "yard" not in str(alarm.alerting.stats()["reason"])
 
 
-def test_a_camera_that_is_let_go_of_is_not_watched_though_its_last_frame_is_new(make, yard):
-    (post,) = make(Camera("yard", yard.url)).threads
-    assert soon(lambda: post.fresh(time.monotonic()))
-    post.let_go()
-    assert not post.fresh(time.monotonic())
+def test_a_camera_that_was_closed_is_not_watched_though_its_last_frame_is_new(make, yard):
+    (thread,) = make(Camera("yard", yard.url)).threads
+    assert soon(lambda: thread.fresh(time.monotonic()))
+    thread.close()
+    assert not thread.fresh(time.monotonic())
 
 
 def test_a_live_state_that_is_made_late_learns_what_goes_on_and_shows_each_event_once():
@@ -106,7 +106,7 @@ def test_a_live_state_goes_on_where_the_journal_does_not_answer(caplog):
 
 
 @pytest.mark.needs_tool("mosquitto")
-def test_home_assistant_sees_a_camera_with_its_first_frame_and_no_empty_yard_when_it_is_let_go(make, yard, tmp_path):
+def test_home_assistant_sees_a_camera_with_its_first_frame_and_no_empty_yard_when_it_is_closed(make, yard, tmp_path):
     bear, sees = "bear-alarm/yard/bear", "bear-alarm/yard/available"
     with Broker(tmp_path) as broker, Listener(broker) as home:
         settings = AlertSettings(bell=False, mqtt=settings_from_url(f"{broker.url}?every=3600"))  # no beat comes
@@ -116,7 +116,7 @@ def test_home_assistant_sees_a_camera_with_its_first_frame_and_no_empty_yard_whe
         assert home.hears(bear, "ON")
         assert soon(lambda: home.of("bear-alarm/yard/alarm"))
         offs = home.of(bear).count("OFF")
-        alarm.let_go()
+        alarm.stop_cameras()
         assert home.hears(sees, "offline")
         alarm.close(5.0)
         assert home.hears("bear-alarm/available", "offline")

@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alarm import CameraThread, ReviewPoller, Shared, connect, make_watcher, open_kept
+from edge.alarm import ReviewPoller
 from edge.alert.alerting import Alerting
 from edge.alert.events import EventPublisher
 from edge.camera.folder import FolderSource
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Source
+from edge.camera_thread import CameraThread, Shared, connect, make_watcher, open_kept
 from edge.cli.options import named, names
 from edge.decide.schedule import parse_schedule
 from edge.detect.classifier import Classifier
@@ -177,8 +178,8 @@ def alerting(told):
     return everyone
 
 
-def posted(source, classifier, everyone):
-    """The post of a camera, as the alarm makes it."""
+def thread_of(source, classifier, everyone):
+    """The thread of a camera, as the alarm makes it."""
     camera = Camera(source.name, "0")
     watcher = make_watcher(source, camera, Shared(classifier, everyone.run), everyone.sinks)
     connect(source, watcher)
@@ -186,11 +187,11 @@ def posted(source, classifier, everyone):
 
 
 def test_a_live_camera_has_a_lens_check_a_pace_and_a_budget_and_reports_its_troubles(classifier):
-    kept = ReconnectingSource(Live(), Live, name="yard")
+    kept = ReconnectingSource(Live, name="yard")
     told: list[Event] = []
-    post = posted(kept, classifier, alerting(told))
-    watcher = post.watcher
-    assert not post.fresh(time.monotonic())  # no frame was looked at yet
+    thread = thread_of(kept, classifier, alerting(told))
+    watcher = thread.watcher
+    assert not thread.fresh(time.monotonic())  # no frame was looked at yet
     assert watcher.camera_check
     assert watcher.pace
     assert watcher.budget.seconds
@@ -204,7 +205,7 @@ def test_each_picture_that_arrives_is_looked_at_whole_and_one_alone_alarms(class
     inbox.mkdir()
     source = FolderSource(inbox, name="inbox")
     told: list[Event] = []
-    watcher = posted(source, classifier, alerting(told)).watcher
+    watcher = thread_of(source, classifier, alerting(told)).watcher
     source.close()
     scans = Scans()
     watcher.scorer, watcher.scan = Colours(), scans
@@ -225,10 +226,10 @@ def test_where_a_person_said_wrong_one_picture_that_arrives_is_not_enough(classi
     inbox.mkdir()
     source, journal = FolderSource(inbox, name="inbox"), Journal(state, run=EventFactory())
     told: list[Event] = []
-    post = posted(source, classifier, alerting(told))
+    thread = thread_of(source, classifier, alerting(told))
     source.close()
-    reviews = ReviewPoller(journal, lambda: [post], lambda: ("brown_bear",))
-    post.watcher.scorer, post.watcher.scan = Colours(2.0), Colours(2.0).scan
+    reviews = ReviewPoller(journal, [thread], ("brown_bear",))
+    thread.watcher.scorer, thread.watcher.scan = Colours(2.0), Colours(2.0).scan
     bear = GREEN.copy()
     cv2.rectangle(bear, (100, 100), (300, 330), BEAR_COLOUR, -1)
     ahead = datetime.now(UTC) + timedelta(days=3)
@@ -236,7 +237,7 @@ def test_where_a_person_said_wrong_one_picture_that_arrives_is_not_enough(classi
     def arrive(at, pictures):
         frames = [Frame(bear, at + n / 2, ahead, "inbox", n, 1.0, discontinuity=n == 0) for n in range(pictures)]
         before = len(told)
-        post.watcher(frames)
+        thread.watcher(frames)
         return [event for event in told[before:] if event.alarms]
 
     (alarm,) = arrive(100.0, 1)

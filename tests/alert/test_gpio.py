@@ -113,7 +113,7 @@ from gpiozero import Device
 pin = []
 # Registered first, so it is called last: what the pin was like after everything had ended.
 atexit.register(lambda: print([bool(s.state) for s in pin[0].states], pin[0].function, flush=True))
-from edge.cli.watch import stop_on_signal
+from edge.cli.watch.signals import stop_on_signal
 from edge.schema import Event
 from edge.alert.gpio import Gpio
 relay = Gpio(17, seconds=60.0)

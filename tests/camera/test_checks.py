@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from edge.camera.live import Frozen, Stillness, frame_fault, picture_fault
+from edge.camera.frame_faults import Frozen, Stillness, frame_fault
 from edge.camera.reconnect import FrameSequencer
 from edge.schema import Frame, LazyImage
 
@@ -32,15 +32,14 @@ def grey(shade=100, shape=(720, 1280, 3), dtype=np.uint8):
     ],
 )
 def test_what_is_no_picture_is_said(picture, words):
-    fault = str(picture_fault(picture))
+    fault = str(frame_fault(frame_of(picture)))
     assert words in fault
     assert ";" in fault
-    assert frame_fault(frame_of(picture)) == fault
 
 
 def test_pictures_are_right_and_those_for_later_are_not_made():
     later = LazyImage(lambda: pytest.fail("made"), (1280, 720))
-    assert picture_fault(grey()) is None
+    assert frame_fault(frame_of(grey())) is None
     assert frame_fault(frame_of(later)) is None
     assert frame_fault(frame_of(later, luma=grey(shape=(180, 320)))) is None
     assert "brightness" in str(frame_fault(frame_of(later, luma=grey())))

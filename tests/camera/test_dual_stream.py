@@ -11,15 +11,16 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.alarm import connect
 from edge.alert.events import EventPublisher
 from edge.camera.dual_stream import DualStreamSource
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Source
+from edge.camera_thread import connect
 from edge.errors import SourceError
 from edge.schema import CameraFault, Event, Frame, LazyImage
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours
+from tests.helpers.kept_world import opens
 
 MAIN_WH, SUB_WH = (320, 180), (64, 48)
 
@@ -181,7 +182,10 @@ def test_a_large_stream_that_ends_is_said_with_its_reason():
 def kept_pair(**options):
     """Both streams as `watch` has them, and what is told of the main one."""
     told: list[Any] = []
-    main, sub = (ReconnectingSource(FakeStream(size), away, name="yard", silent_s=0.3) for size in (MAIN_WH, SUB_WH))
+    main, sub = (
+        ReconnectingSource(opens(FakeStream(size), away), name="yard", fps=100.0, silent_s=0.3)
+        for size in (MAIN_WH, SUB_WH)
+    )
     return DualStreamSource(main, sub, name="yard", report=lambda trouble, at: told.append(trouble), **options), told
 
 

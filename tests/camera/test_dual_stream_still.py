@@ -5,10 +5,10 @@ from typing import Any
 
 from edge.camera.dual_stream import OLDEST_S, SAME_S, SILENT_S, DualStreamSource
 from edge.camera.reconnect import ReconnectingSource
-from edge.cli.watch import _lost
+from edge.cli.watch.summary import _lost
 from edge.detect.camera_faults import GRACE_S
 from edge.watch import CHECK_S
-from tests.camera.test_dual_stream import MAIN_WH, SUB_WH, FakeStream, away, paired, until
+from tests.camera.test_dual_stream import MAIN_WH, SUB_WH, away, paired, until
 
 
 def test_the_same_large_picture_is_not_cut_while_the_small_one_lives():
@@ -40,7 +40,7 @@ def test_a_large_stream_that_fails_is_told_within_ten_seconds():
 
 
 def test_what_is_said_to_be_lost_is_all_of_the_small_stream():
-    main, sub = (ReconnectingSource(FakeStream(size), away, name="yard") for size in (MAIN_WH, SUB_WH))
+    main, sub = (ReconnectingSource(away, name="yard") for _ in range(2))
     main._lost.total_s, main.reopened = 500.0, 20
     sub._lost.total_s, sub.reopened = 41.2, 3
     with DualStreamSource(main, sub, name="yard") as source:

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from edge import settings
-from edge.alarm import MAX_RESTART_S, RESTART_S, CameraThread, end_all
 from edge.alert.events import ENDED_WORDS, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import Source
+from edge.camera_thread import MAX_RESTART_S, RESTART_S, CameraThread, end_all
 from edge.decide.alarms import Decider
 from edge.detect.camera_check import CameraCheck
 from edge.schema import CameraFault, Event, Frame
 from edge.watch import FAILED_WORDS, Watcher
 from tests.alarm.test_watch import RULE, Colours, scene, walk
-from tests.helpers.kept_world import NOW, Camera, Connection, World
+from tests.helpers.kept_world import NOW, Camera, Connection, World, opens
 from tests.helpers.tiny import BEAR_COLOUR
 
 NOTICED_S, RECOVERED_S = 10.0, 15.0
@@ -37,7 +37,12 @@ class Diary:
         self.told: list[tuple[float, Event]] = []
         self.scorer = Colours()
         kept = ReconnectingSource(
-            Connection(camera), camera.open, name="yard", clock=world.clock, sleep=world.sleep, chance=lambda: 0.0
+            opens(Connection(camera), camera.open),
+            name="yard",
+            fps=camera.fps,
+            clock=world.clock,
+            sleep=world.sleep,
+            chance=lambda: 0.0,
         )
         publisher = EventPublisher([lambda event: self.told.append((world.now - began, event))])
         watcher = Watcher(self.scorer, RULE, publisher)  # plain pictures are none for the lens check
@@ -227,12 +232,12 @@ class Bears(Source):
 
 
 def watched(source: Any, watcher: Watcher, wait: Any = lambda seconds: None) -> CameraThread:
-    """A post that has ended by itself."""
-    post = CameraThread(settings.Camera("yard", "0"), source, watcher, wait=wait)
-    post.start()
-    post.join(60.0)
-    assert not post.alive
-    return post
+    """A camera thread that has ended by itself."""
+    thread = CameraThread(settings.Camera("yard", "0"), source, watcher, wait=wait)
+    thread.start()
+    thread.join(60.0)
+    assert not thread.alive
+    return thread
 
 
 def test_a_lasting_fault_of_ours_is_one_trouble_told_before_the_bear_it_loses_and_the_camera_is_not_given_up():
@@ -262,12 +267,12 @@ def test_a_fault_of_ours_in_the_telling_does_not_end_the_watching():
     assert told[-1].type == "end"
 
 
-def test_cameras_are_let_go_of_side_by_side():
-    posts = [watched(Bears(1), Watcher(Colours(), RULE, EventPublisher())) for _ in range(4)]
-    for post in posts:
-        post.source.slow_s = 0.5  # type: ignore[attr-defined]
+def test_cameras_are_closed_side_by_side():
+    threads = [watched(Bears(1), Watcher(Colours(), RULE, EventPublisher())) for _ in range(4)]
+    for thread in threads:
+        thread.source.slow_s = 0.5  # type: ignore[attr-defined]
     began = time.monotonic()
-    end_all(posts)
+    end_all(threads)
     assert time.monotonic() - began < 1.5
 
 

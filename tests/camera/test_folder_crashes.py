@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from edge.alarm import open_kept
-from edge.camera.folder import MAX_CRASHES, CrashGuard
+from edge.camera.processed_files import MAX_CRASHES, CrashGuard
+from edge.camera_thread import open_kept
 from edge.settings import Camera
 from tests.alarm.test_watch import ROOT
 from tests.helpers.sink_world import soon
@@ -14,7 +14,7 @@ from tests.helpers.uploads import put
 FOLLOWER = """
 import os, sys
 from pathlib import Path
-from edge.alarm import open_kept
+from edge.camera_thread import open_kept
 from edge.camera import folder
 from edge.settings import Camera
 folder.WRITE_S = 0.0

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from edge.alarm import open_kept
 from edge.camera import folder as arrivals
-from edge.camera.folder import FolderScanner, FolderSource, ProcessedFiles, mark_of, seen_file
+from edge.camera import folder_scan, processed_files
+from edge.camera.folder import FolderSource
+from edge.camera.folder_scan import FolderScanner
+from edge.camera.processed_files import ProcessedFiles, mark_of, seen_file
+from edge.camera_thread import open_kept
 from edge.settings import Camera
 from tests.helpers.uploads import jpeg, put
 
@@ -141,7 +144,7 @@ def test_a_disk_that_stalls_holds_up_neither_the_looking_nor_the_alarm(tmp_path,
         real(number)
 
     inbox.mkdir()
-    monkeypatch.setattr(arrivals, "WRITE_S", 0.0)
+    monkeypatch.setattr(processed_files, "WRITE_S", 0.0)
     letting_go = threading.Timer(20.0, free.set)
     letting_go.start()
     with FolderSource(inbox, name="inbox", remember=state, poll_s=0.02, fps=1000.0, gone_s=2.0) as source:
@@ -172,7 +175,7 @@ def test_a_write_that_hangs_is_left_behind_and_no_second_one_begun(tmp_path, mon
         real(number)
 
     kept = filled(tmp_path / "seen.txt")
-    monkeypatch.setattr(arrivals, "SINK_DEADLINE_S", 0.05)
+    monkeypatch.setattr(processed_files, "SINK_DEADLINE_S", 0.05)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         for mark in range(7, 10):
@@ -215,7 +218,7 @@ def test_a_disk_that_is_full_is_said_once_and_made_up_for(tmp_path, caplog, monk
 
 def test_a_disk_that_is_not_mounted_yet_is_awaited_and_not_begun_anew(tmp_path, monkeypatch):
     inbox, state, mount = tmp_path / "inbox", tmp_path / "seen.txt", {"at": "/media/stick"}
-    monkeypatch.setattr(arrivals, "mount_point", lambda _: mount["at"])
+    monkeypatch.setattr(folder_scan, "mount_point", lambda _: mount["at"])
     put(inbox / "old.jpg")
     before = FolderScanner(inbox, seen=ProcessedFiles(inbox, state))
     before.look(0.0)
@@ -238,8 +241,8 @@ def test_a_mark_is_the_same_in_every_process():
 FOLLOWER = """
 import sys
 from pathlib import Path
-from edge.alarm import open_kept
-from edge.camera import folder as seen
+from edge.camera_thread import open_kept
+from edge.camera import processed_files as seen
 from edge.settings import Camera
 seen.WRITE_S = 0.0
 for frame in open_kept(Camera("inbox", sys.argv[1], follow=True), state=Path(sys.argv[2])):
@@ -284,7 +287,7 @@ def test_what_is_looked_at_long_after_the_end_is_looked_at_again(tmp_path, monke
     frames = iter(first)
     put(inbox / "late.jpg", at=1000)
     assert next(frames).file == "late.jpg"
-    monkeypatch.setattr(arrivals, "HANDED_ON_S", -1.0)
+    monkeypatch.setattr(arrivals, "LAST_FRAME_S", -1.0)
     first.close()
     assert next(frames, None) is None
     with follow(inbox, remembered) as second:

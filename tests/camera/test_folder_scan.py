@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.camera import folder as arrivals
-from edge.camera.folder import FolderScanner, is_finished, mount_point
+from edge.camera import folder_scan as arrivals
+from edge.camera.folder_scan import FolderScanner, is_finished, mount_point
+from edge.camera.processed_files import ProcessedFiles
 from edge.pictures import capture_time, decode_picture
 from tests.helpers.uploads import dated, jpeg, put
 
@@ -25,6 +26,13 @@ def begun(folder, **options):
     return watching
 
 
+def all_new(folder):
+    """Return what watches a folder of which all pictures arrived since the last run."""
+    seen = ProcessedFiles(folder)
+    seen.begin(mount_point(folder), ())
+    return FolderScanner(folder, seen=seen)
+
+
 def arrived(watching, now):
     """The names of what has arrived whole at this look."""
     return [Path(file.path).name for file in watching.look(now) if watching.read(file, now)]
@@ -34,7 +42,7 @@ def test_what_lies_there_at_the_start_is_passed_over_or_not(tmp_path):
     for name, at in (("b.jpg", 200), ("a.jpg", 200), ("c.jpg", 100)):
         put(tmp_path / name, at=at)
     assert arrived(begun(tmp_path), 1.0) == []
-    everything = FolderScanner(tmp_path, from_start=True)
+    everything = all_new(tmp_path)
     assert arrived(everything, 0.0) + arrived(everything, 1.0) == ["c.jpg", "a.jpg", "b.jpg"]
     assert arrived(everything, 2.0) == []
 
@@ -255,7 +263,7 @@ def test_a_camera_whose_clock_is_wrong_still_tells_what_lies_apart(tmp_path):
     for name, taken in (("a", "2000:01:01 00:00:00"), ("b", "2000:01:01 00:00:02"), ("c", "2000:01:01 07:00:00")):
         put(tmp_path / f"{name}.jpg", dated(jpeg(), taken), at=now)
     put(tmp_path / "d.jpg", dated(jpeg(), datetime.fromtimestamp(now - 3600).strftime("%Y:%m:%d %H:%M:%S")), at=now + 1)
-    watching = FolderScanner(tmp_path, from_start=True)
+    watching = all_new(tmp_path)
     watching.look(0.0)
     found = [each for file in watching.look(1.0) if (each := watching.read(file, 1.0))]
     a, b, c, d = found

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from edge.camera.reconnect import GapMonitor, ReconnectingSource
-from tests.helpers.kept_world import Camera, Connection, Diary, World
+from tests.helpers.kept_world import Camera, Connection, Diary, World, opens
 
 
 def test_what_is_lost_is_counted_with_the_gap_that_lasts():
@@ -18,7 +18,9 @@ def test_what_is_lost_is_counted_with_the_gap_that_lasts():
     assert Diary(seconds=30).kept.lost_s == 0.0
     world = World()
     camera = Camera(world, (5.0, "away"))
-    kept = ReconnectingSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep)
+    kept = ReconnectingSource(
+        opens(Connection(camera), camera.open), fps=camera.fps, clock=world.clock, sleep=world.sleep
+    )
     kept.report = lambda trouble, at: kept.close() if at >= 1030.0 else None
     list(kept)
     assert kept.lost_s == pytest.approx(25.5, abs=1.5)  # closed at the next look, and openings differ
@@ -69,7 +71,7 @@ def test_what_a_source_found_wrong_with_itself_is_known():
     camera = Camera(world)
     first = Connection(camera)
     first.problems = ["yard: raw pictures are refused"]
-    kept = ReconnectingSource(first, camera.open, clock=world.clock, sleep=world.sleep)
+    kept = ReconnectingSource(opens(first, camera.open), clock=world.clock, sleep=world.sleep)
     for _ in kept:
         kept.close()
     assert kept.problems == ["yard: raw pictures are refused"]

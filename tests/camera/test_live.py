@@ -253,9 +253,10 @@ def test_a_live_camera_that_is_kept_has_one_reader_thread():
     def open_():
         return CaptureSource("97", name="yard", fps=1000, open_=lambda: FakeVideo(pause_s=0.001))
 
-    with ReconnectingSource(None, open_, name="yard", device="97") as source:
+    with ReconnectingSource(open_, name="yard", device="97") as source:
         source.open()
-        assert [next(iter(source)).index, len(readers())] == [0, 1]
+        frames = iter(source)  # kept: an iteration that nobody holds is over, and its reader with it
+        assert [next(frames).index, len(readers())] == [0, 1]
     assert readers() == []
 
 

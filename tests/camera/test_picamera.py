@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from edge.camera.live import LiveSource
-from edge.camera.picamera import PiSource, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
+from edge.camera.pi_frames import bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
+from edge.camera.picamera import PROGRAM_VARIABLE, PiSource
 from edge.camera.source import DEMO
 from edge.errors import SourceError
 from edge.pictures import decode_picture
@@ -26,8 +27,13 @@ SMALL = "picamera://0?width=256&height=144"
 SMALL_JPEG = f"{SMALL}&mode=mjpeg"
 
 
-def pi(word=SMALL, *, fps=30.0, program=FAKE, **options):
-    return PiSource(word, name="pi", fps=fps, program=program, **options)
+@pytest.fixture(autouse=True)
+def _fake(monkeypatch):
+    monkeypatch.setenv(PROGRAM_VARIABLE, FAKE)
+
+
+def pi(word=SMALL, *, fps=30.0, **options):
+    return PiSource(word, name="pi", fps=fps, **options)
 
 
 def number_of(picture):
@@ -204,11 +210,12 @@ def test_a_program_that_will_not_end_is_killed(monkeypatch):
     assert nothing_left()
 
 
-def test_a_pipe_that_somebody_else_holds_open_hangs_nothing(tmp_path):
+def test_a_pipe_that_somebody_else_holds_open_hangs_nothing(tmp_path, monkeypatch):
     wrapper = tmp_path / "wrapper"
     wrapper.write_text(f'#!/bin/sh\n{FAKE} "$@" &\nwait\n')
     wrapper.chmod(0o755)
-    pi(program=str(wrapper)).close()
+    monkeypatch.setenv(PROGRAM_VARIABLE, str(wrapper))
+    pi().close()
     assert nothing_left()
 
 

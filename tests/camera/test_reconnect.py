@@ -12,7 +12,7 @@ import pytest
 from edge.camera.reconnect import BACK_OFF_S, ReconnectingSource
 from edge.errors import SourceError
 from edge.schema import Frame
-from tests.helpers.kept_world import Blocking, Camera, Connection, Diary, World, ours
+from tests.helpers.kept_world import Blocking, Camera, Connection, Diary, World, opens, ours
 
 
 def test_a_healthy_camera_is_left_alone():
@@ -171,8 +171,8 @@ def away():
 def test_closing_ends_it_within_a_second_whatever_it_does(doing):
     go, began = threading.Event(), threading.Event()
     source = Blocking(go, frames=10_000 if doing == "giving frames" else 3, closing=doing == "closing")
-    first = None if doing in {"opening", "pausing"} else source
-    kept = ReconnectingSource(first, (lambda: stuck(go)) if doing == "opening" else away, name="yard", silent_s=0.1)
+    open_ = {"opening": lambda: stuck(go), "pausing": away}.get(doing, opens(source, away))
+    kept = ReconnectingSource(open_, name="yard", silent_s=0.1)
     kept.report = lambda trouble, at: began.set()
 
     def watch():
@@ -198,7 +198,7 @@ def test_closing_ends_it_within_a_second_whatever_it_does(doing):
     for thread in ours():
         thread.join(5)
     assert not ours()
-    assert first is None or source.closed.is_set()
+    assert doing in {"opening", "pausing", "not begun"} or source.closed.is_set()
 
 
 def test_a_camera_whose_closing_hangs_is_not_opened_meanwhile(monkeypatch):
@@ -220,7 +220,7 @@ def test_a_camera_whose_closing_hangs_is_not_opened_meanwhile(monkeypatch):
         kept.close()
         return Blocking(go)
 
-    kept = ReconnectingSource(Clinging(go), reopen, silent_s=0.05)
+    kept = ReconnectingSource(opens(Clinging(go), reopen), silent_s=0.05)
     kept.report = lambda trouble, at: go.set() if "does not let go" in str(trouble) else None
     assert list(kept) == []
     assert opened == [True]
@@ -235,7 +235,7 @@ def test_what_is_opened_too_late_is_closed():
         made.append(stuck(go))
         return made[0]
 
-    kept = ReconnectingSource(None, late, name="yard")
+    kept = ReconnectingSource(late, name="yard")
     thread = threading.Thread(target=lambda: list(kept))
     thread.start()
     time.sleep(0.05)
@@ -250,7 +250,9 @@ def test_what_is_opened_too_late_is_closed():
 def test_the_rate_may_be_changed_and_is_kept_over_a_gap():
     world = World()
     camera = Camera(world, (8.0, "broken"), (9.1, "live"))
-    kept = ReconnectingSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep)
+    kept = ReconnectingSource(
+        opens(Connection(camera), camera.open), fps=camera.fps, clock=world.clock, sleep=world.sleep
+    )
     times = []
     for frame in kept:
         if frame.index == 3:
@@ -266,7 +268,9 @@ def test_the_rate_may_be_changed_and_is_kept_over_a_gap():
 def test_it_can_be_iterated_once_more():
     world = World()
     camera = Camera(world)
-    kept = ReconnectingSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep)
+    kept = ReconnectingSource(
+        opens(Connection(camera), camera.open), fps=camera.fps, clock=world.clock, sleep=world.sleep
+    )
     for _ in range(2):
         for frame in kept:
             if frame.index % 4 == 3:
@@ -284,7 +288,9 @@ def test_nothing_grows_with_the_years():
     before = kept_alive()
     world = World()
     camera = Camera(world, *[(5.0 + at, ("broken", "live")[at % 2]) for at in range(400)])
-    kept = ReconnectingSource(Connection(camera), camera.open, clock=world.clock, sleep=world.sleep, chance=lambda: 1.0)
+    kept = ReconnectingSource(
+        opens(Connection(camera), camera.open), fps=camera.fps, clock=world.clock, sleep=world.sleep, chance=lambda: 1.0
+    )
     for frame in kept:
         if len(camera.opened) >= 20 or frame.index > 1000:
             break

@@ -20,6 +20,9 @@ SYSTEM_PYTHON = "/usr/bin/python3"  # Debian's, which knows GStreamer
 RTSP_SERVER = str(Path(__file__).parents[1] / "helpers" / "rtsp_server.py")
 
 
+from tests.helpers.kept_world import opens
+
+
 class Mjpeg(ThreadingHTTPServer):
     """A camera with one page: JPEGs without end, 20 a second; ``hold`` makes it go silent with the line open."""
 
@@ -115,7 +118,7 @@ class Watch:
         self.frames, self.reports = [], []
         # A short pause at first, so that the tests are fast; what the pauses are has tests of its own.
         self.kept = ReconnectingSource(
-            None, lambda: open_camera(url, name="yard", fps=10), name="yard", fps=10, report=self.note,
+            lambda: open_camera(url, name="yard", fps=10), name="yard", fps=10, report=self.note,
             chance=lambda: 1.0, **options,
         )  # fmt: skip
         self.kept.open()
@@ -193,7 +196,7 @@ def test_an_mjpeg_camera_that_is_away_for_a_while_is_found_again(mjpeg, fault):
 
 def test_an_mjpeg_camera_that_freezes_is_opened_anew_and_told(mjpeg, monkeypatch):
     for name, seconds in (("FROZEN_S", 0.5), ("FROZEN_AGAIN_S", 2.0)):
-        monkeypatch.setattr(f"edge.camera.live.{name}", seconds)
+        monkeypatch.setattr(f"edge.camera.frame_faults.{name}", seconds)
     watch = Watch(f"http://127.0.0.1:{mjpeg[0].port}/mjpeg")
     try:
         watch.wait_for(lambda: len(watch.frames) > 5, 15)
@@ -230,8 +233,7 @@ def test_a_film_behind_http_just_ends(tmp_path):
         reports = []
         url = f"http://127.0.0.1:{server.server_address[1]}/a.avi"
         kept = ReconnectingSource(
-            open_camera(url, name="yard", fps=10),
-            lambda: pytest.fail("opened anew"),
+            opens(open_camera(url, name="yard", fps=10), lambda: pytest.fail("opened again")),
             report=lambda *said: reports.append(said),
         )
         assert list(kept)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge.cli.app import as_command
-from edge.cli.watch import watch
+from edge.cli.watch.command import watch
 from edge.demo.story import TRUTH, Story
 from edge.record.trace import Look, Moment, Told
 from edge.schema import EvidenceState

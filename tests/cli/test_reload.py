@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import typer
 
-from edge.cli import watch as reloading
-from edge.cli.watch import Stop, _watch
+from edge.cli.watch import reload as reloading
+from edge.cli.watch.run import _watch
+from edge.cli.watch.signals import Stop
 from edge.device.watchdog import RESTART, Notifier
 from edge.errors import OptionError
 from edge.settings import Settings
@@ -65,6 +66,10 @@ def alarms(file):
     return [json.loads(line)["type"] for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def ids(file):
+    return {json.loads(line)["id"] for line in file.read_text().splitlines()}
+
+
 def test_what_is_changed_holds_from_then_on_and_the_camera_is_away_for_three_seconds_at_most(place, yard):
     before, after = place.folder / "before.json", place.folder / "after.json"
     place(f"command: {{on_alarm: 'cat >> {before}'}}\n")
@@ -83,7 +88,7 @@ def test_what_is_changed_holds_from_then_on_and_the_camera_is_away_for_three_sec
     assert yard.came == 2
 
 
-def test_a_bear_that_is_there_is_ended_and_told_again(place, yard):
+def test_a_bear_in_view_is_a_new_event_and_alarms_again_with_the_new_settings(place, yard):
     """Nothing of it is lost: the journal has both events, in one file with those of before."""
     place("events: e.jsonl\nstate: state\n")
     with watching(cwd=place.folder) as alarm:
@@ -93,11 +98,12 @@ def test_a_bear_that_is_there_is_ended_and_told_again(place, yard):
         place("events: e.jsonl\nstate: state\ndetect: {fps: 8}\n")
         alarm.hang_up()
         alarm.until("was read again")
-        assert soon(lambda: alarms(place.folder / "e.jsonl").count("new") == 2)
+        before = ids(place.folder / "e.jsonl")  # of one bear: two where its halves do not touch
+        assert soon(lambda: ids(place.folder / "e.jsonl") - before)
     events = [json.loads(line) for line in (place.folder / "e.jsonl").read_text().splitlines()]
-    first, second = dict.fromkeys(each["id"] for each in events)
-    assert [each["type"] for each in events if each["id"] == first][-1] == "end"
-    assert [each["type"] for each in events if each["id"] == second][-1] == "end"
+    for each_id in ids(place.folder / "e.jsonl"):
+        types = [each["type"] for each in events if each["id"] == each_id]
+        assert (types[0], types[-1]) == ("new", "end")
     assert all(each["durable"] for each in events)
     assert len({each["boot_id"] for each in events}) == 1
     assert [each["seq"] for each in events] == sorted(each["seq"] for each in events)
@@ -114,7 +120,7 @@ def test_a_bad_config_is_said_told_and_changes_nothing(place, yard):
         alarm.hang_up()
         assert "sound" in alarm.until("sond")
         alarm.until("fps")
-        alarm.until("Going on with the config of before")
+        alarm.until("The previous config stays in use")
         alarm.until("the changed config is not used")
         yard.bear = True
         assert soon(lambda: alarms(told) == ["new"])
@@ -135,7 +141,7 @@ def test_a_model_that_is_no_good_is_refused_and_another_good_one_is_taken(place,
         (place.folder / "tiny.onnx").write_bytes(whole[:1000])
         alarm.hang_up()
         alarm.until("truncated")
-        alarm.until("Going on with the config of before")
+        alarm.until("The previous config stays in use")
         (place.folder / "tiny.onnx").write_bytes(whole)
         place("events: e.jsonl\n")
         (place.folder / "bear-alarm.yml").write_text(
@@ -214,7 +220,7 @@ def test_a_fault_of_ours_in_the_main_loop_does_not_end_the_watching(tmp_path, ca
 
     alarm: Any = SimpleNamespace(
         settings=Settings(), state=tmp_path, threads=[], alive=True, ask=lambda *_: None, start=lambda: None,
-        tick=tick, status=lambda now: Status("1", "m", 1.0), let_go=lambda: None,
+        tick=tick, status=lambda now: Status("1", "m", 1.0), stop_cameras=lambda: None,
     )  # fmt: skip
     assert _watch(alarm, None, stop, Notifier.from_environment({}), show=False) is None
     assert len(ticks) == 4
@@ -237,6 +243,34 @@ def test_a_config_that_cannot_be_read_for_a_hanging_disk_is_a_problem(monkeypatc
     assert reload(alarm, stop) is None
     assert stop.hung_up  # for when that has been read
     hangs.set()
+
+
+def test_an_alarm_that_hangs_while_it_is_closed_is_silenced_and_left_behind(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(reloading, "MAX_CLOSE_S", 0.3)
+    monkeypatch.setattr(reloading, "FEED_S", 0.05)
+    hangs, calls = threading.Event(), list[str]()
+    alarm: Any = SimpleNamespace(
+        stop_cameras=lambda: None, close=lambda *_, **__: hangs.wait(60.0), silence=lambda: calls.append("silence")
+    )
+    fed: Any = SimpleNamespace(feed=lambda: calls.append("feed"))
+    reloading.Reload(Settings, tmp_path / "c.yml", fed).close(alarm)
+    hangs.set()
+    assert calls.count("feed") >= 3
+    assert calls[-1] == "silence"
+    assert "left behind" in caplog.text
+
+
+def test_where_the_next_alarm_hangs_a_service_starts_it_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(reloading, "MAX_MAKE_S", 0.1)
+    hangs = threading.Event()
+    monkeypatch.setattr("edge.alarm.Alarm", lambda *_, **__: hangs.wait(60.0))
+    dropped: list[str] = []
+    before: Any = SimpleNamespace(settings=Settings(), condition=None, drop=lambda: dropped.append("journal"))
+    reload = reloading.Reload(Settings, tmp_path / "c.yml", Notifier.from_environment({}))
+    with pytest.raises(typer.Exit) as left:
+        reload.restarted(before, reloading.Checked(Settings(), before), lambda event: None)
+    hangs.set()
+    assert (left.value.exit_code, dropped) == (RESTART, ["journal"])
 
 
 def test_where_the_new_alarm_cannot_be_made_the_one_of_before_is_made_again(monkeypatch, tmp_path):

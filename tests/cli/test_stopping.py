@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from edge.cli.watch import Stop
+from edge.cli.watch.signals import Stop
 from tests.alarm.test_watch import ROOT
 from tests.helpers.broker import free_port
 from tests.helpers.sink_world import alive, lines, soon
@@ -19,9 +19,9 @@ import os, sys, time
 def say(word):
     os.write(1, word.encode() + b"\\n")
 sys.path.insert(0, {root!r})
-from edge.cli import watch
-watch.LAST_S = {last_s}
-with watch.stop_on_signal(reloads={reloads}) as stop:
+from edge.cli.watch import signals
+signals.LAST_S = {last_s}
+with signals.stop_on_signal(reloads={reloads}) as stop:
     stop.silenced_by(lambda: say("silent"))
     say("ready")
     stop.wait(60)

@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from edge.alert.command import command_in_doubt
-from edge.cli.watch import MIN_FPS
+from edge.cli.watch.command import MIN_FPS
 from edge.decide.evidence import Evidence
 from edge.pictures import read_picture
 from edge.schema import Event

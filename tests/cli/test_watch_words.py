@@ -12,7 +12,8 @@ import pytest
 
 from edge.alert.events import ENDED_WORDS, UNKNOWN, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
-from edge.cli.watch import OVER, alert, next_steps, sum_up
+from edge.cli.watch.summary import next_steps, sum_up
+from edge.cli.watch.terminal import OVER, alert
 from edge.detect.camera_faults import FaultReport
 from edge.detect.frame_rate import LoopStats
 from edge.local_time import lasting
@@ -158,7 +159,7 @@ def test_pictures_that_arrive_are_no_footage():
 
 def test_a_source_without_a_frame_and_one_in_trouble_are_named():
     said = summed(("yard", 0, 0.0, {}), ("bin", 50, 5.0, {"trouble": 1}))
-    assert said[0] == "yard: no frame came, so nothing can be said of bears there."
+    assert said[0] == "yard: no frame came, so nothing is known of bears there."
     assert "1 camera problem." in said
     assert not any(line.startswith("  yard") for line in said)
     assert summed(("yard", 0, 0.0, {})) == said[:1]
@@ -180,7 +181,7 @@ def test_lengths_of_time(seconds, words):
 
 
 def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
-    kept = ReconnectingSource(None, lambda: None, name="yard")  # type: ignore[arg-type, return-value]
+    kept = ReconnectingSource(lambda: None, name="yard")  # type: ignore[arg-type, return-value]
     kept._lost.total_s, kept.reopened = 41.2, 3
     watcher = SimpleNamespace(
         stats=LoopStats(frames=9, footage_s=60.0), publisher=SimpleNamespace(counts=Counter()), single_images=False

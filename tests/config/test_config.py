@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 import edge.config.find
-from edge.cli.watch import watch
+from edge.cli.watch.command import watch
 from edge.config import find_config, load_config
 from edge.config.schema import Config, unknown
 from edge.config.schema import settings as known

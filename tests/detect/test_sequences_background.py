@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.alarm import Shared, make_watcher
 from edge.camera.folder import FolderSource
+from edge.camera_thread import Shared, make_watcher
 from edge.detect.classifier import Classifier
 from edge.detect.odds import logit, sigmoid
 from edge.detect.sequences import MAX_PLACES, MIN_OTHERS, MIN_PX, ArrivingMotion, Small, apart, small

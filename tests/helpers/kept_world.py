@@ -144,6 +144,12 @@ class Connection(Source):
             self.camera.open_now -= 1
 
 
+def opens(first, again):
+    """Return what opens a camera: ``first``, which is open already, and from then on ``again``."""
+    open_ones = [first]
+    return lambda: open_ones.pop() if open_ones else again()
+
+
 class Diary:
     """What a kept camera gave and said, with the seconds since it began."""
 
@@ -153,14 +159,15 @@ class Diary:
         self.frames: list[tuple[float, Frame]] = []
         self.reports: list[tuple[float, CameraFault | None]] = []
         began = world.now
-        opened = Connection(self.camera) if first else None
+        open_ = opens(Connection(self.camera), self.camera.open) if first else self.camera.open
 
         def report(trouble, at):
             assert at - began < seconds + 100.0, "it never comes back"
             self.reports.append((at - began, trouble))
 
-        options: dict[str, Any] = {"clock": world.clock, "sleep": world.sleep, "chance": lambda: 0.0} | given
-        self.kept = ReconnectingSource(opened, self.camera.open, name="yard", report=report, **options)
+        options: dict[str, Any] = {"clock": world.clock, "sleep": world.sleep, "chance": lambda: 0.0}
+        options |= {"fps": self.camera.fps} | given
+        self.kept = ReconnectingSource(open_, name="yard", report=report, **options)
         for frame in self.kept:
             self.frames.append((world.now - began, frame))
             if world.now - began >= seconds:

@@ -83,7 +83,7 @@ def main(how, folder):
         return Film()
 
     model, told = Model(), []
-    source = ReconnectingSource(None, open_, name="yard", report=lambda trouble, at: told.append(trouble))
+    source = ReconnectingSource(open_, name="yard", report=lambda trouble, at: told.append(trouble))
     looked: list[float] = []
 
     def look():

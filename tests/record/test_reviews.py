@@ -139,9 +139,9 @@ class Yard:
         publisher = EventPublisher([lambda event: self.told.append(self.journal(event))], run=self.run)
         colours = Colours()
         self.watcher = Watcher(colours, RULE, publisher, scan=colours.scan)
-        self.reviews = ReviewPoller(self.journal, lambda: [self.post("yard")], lambda: ("brown_bear",))
+        self.reviews = ReviewPoller(self.journal, [self.thread("yard")], ("brown_bear",))
 
-    def post(self, camera) -> Any:
+    def thread(self, camera) -> Any:
         return SimpleNamespace(camera=SimpleNamespace(name=camera), watcher=self.watcher)
 
     def __call__(self, from_s, to_s, *, stump):
@@ -235,17 +235,15 @@ def test_the_journal_is_looked_into_once_a_second_and_new_words_are_handed_on_on
 
 def test_a_camera_that_is_watched_anew_is_handed_all_that_was_said(yard):
     yard.said("wrong", 60.0)
-    reviews = yard.reviews
-    yard.start()
     yard.reviews.close(1.0)
-    yard.reviews = reviews
+    yard.start()
     yard.reviews.look()
     yard(600.0, 601.0, stump=False)
     assert [list(spot.wrongs) for spot in yard.spots] == [[yard.event]]
 
 
 def test_what_is_said_reaches_no_other_camera(yard):
-    yard.reviews._threads = lambda: [yard.post("bin")]
+    yard.reviews._threads = [yard.thread("bin")]
     yard.said("wrong", 60.0)
     yard(600.0, 601.0, stump=False)
     assert yard.spots == []
@@ -279,7 +277,7 @@ def test_a_running_alarm_hears_a_person_and_so_does_the_next_one(tmp_path):
 
             assert soon(heard)
             assert list(heard()[0]) == [A]
-            alarm.let_go()
+            alarm.stop_cameras()
             alarm.close(5.0)
 
 

@@ -1,0 +1,118 @@
+"""What goes from one alarm to the next in a reload: lines of events, the limit of messages, the deterrent's budget."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from edge.alert import sound
+from edge.alert.alerting import Alerting
+from edge.alert.delivery import BURST
+from edge.alert.jsonl import JsonLines
+from edge.device.health import HALF
+from edge.device.self_monitor import SelfMonitor
+from edge.device.sensors import Reading
+from edge.record.journal import Journal
+from edge.run import EventFactory
+from edge.settings import AlertSettings, HealthSettings
+from tests.helpers.sink_world import event, lines, script, soon
+from tests.helpers.webhook_server import PostBox
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Begins the alerts of an alarm, or of the next one after a reload."""
+    run, made = EventFactory(), list[Alerting]()
+
+    def start(before=None, **settings):
+        if before:
+            before.close(0.2, keep=True)
+        state = tmp_path / "state"
+        made.append(Alerting(AlertSettings(bell=False, **settings), run, state=state, before=before))
+        return made[-1]
+
+    yield start
+    made[-1].close(5.0)
+
+
+def test_an_event_that_the_journal_takes_only_after_the_reload_has_its_line(begin, tmp_path, monkeypatch):
+    disk_answers, write = threading.Event(), Journal.__call__
+
+    def slow(journal, what):
+        disk_answers.wait(30.0)
+        return write(journal, what)
+
+    monkeypatch.setattr(Journal, "__call__", slow)
+    file = tmp_path / "e.jsonl"
+    first = begin(events=str(file))
+    first.publish(event(seq=1))
+    first.publish(event(seq=2))
+    second = begin(first, events=str(file))
+    second.publish(event(seq=3))
+    disk_answers.set()
+    assert soon(lambda: len(lines(file)) == 3)
+    assert {json.loads(line)["seq"] for line in lines(file)} == {1, 2, 3}
+
+
+def test_lines_that_wait_for_a_slow_disk_are_written_after_the_reload(begin, tmp_path, monkeypatch):
+    disk_answers, write = threading.Event(), JsonLines._write
+
+    def slow(file, *what):
+        disk_answers.wait(30.0)
+        write(file, *what)
+
+    monkeypatch.setattr(JsonLines, "_write", slow)
+    file = tmp_path / "e.jsonl"
+    first = begin(events=str(file))
+    for seq in range(1, 4):
+        first.publish(event(seq=seq))
+    begin(first)
+    disk_answers.set()
+    assert soon(lambda: len(lines(file)) == 3)
+
+
+def test_a_reload_gives_people_no_further_burst_of_messages(begin):
+    with PostBox() as box:
+        place = {"notify": (f"json://127.0.0.1:{box.port}/bees",)}
+        first = begin(**place)
+        for number in range(1, BURST + 1):
+            first.publish(event(seq=number))
+            assert soon(lambda: len(box.posted) == number)  # noqa: B023
+        begin(first, **place).publish(event(seq=BURST + 1))
+        time.sleep(1.0)
+        assert len(box.posted) == BURST
+
+
+def test_a_reload_gives_the_deterrent_no_further_minutes(begin, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    player = script(tmp_path, "player", f"echo played >> {tmp_path / 'played'}; exec sleep 0.2")
+    monkeypatch.setattr(sound, "_installed", lambda name, *options: [player] if name == "aplay" else [])
+    monkeypatch.setattr("sys.platform", "linux")
+    first = begin(deterrent="on")
+    first.publish(event(seq=1))
+    assert soon(lambda: lines(tmp_path / "played"))
+    second = begin(first, deterrent="on")
+    heard = len(lines(tmp_path / "played"))
+    second.publish(event(seq=2))
+    assert soon(lambda: "no deterrent: resting" in caplog.text)
+    assert len(lines(tmp_path / "played")) == heard
+
+
+def test_a_processor_that_was_hot_is_spared_after_a_reload_too(tmp_path):
+    nobody: Any = lambda: None  # noqa: E731
+
+    def monitor(before=None):
+        return SelfMonitor(HealthSettings(hot_c=70.0), None, nobody, nobody, root=tmp_path, before=before)
+
+    first = monitor()
+    first._effort(Reading(temperature_c=72.0), 0.0)
+    assert first.share() == HALF
+    second = monitor(first)
+    assert second.share() == HALF
+    second._effort(Reading(temperature_c=50.0), 10.0)
+    second._effort(Reading(temperature_c=50.0), 100.0)
+    assert second.share() == 1.0
