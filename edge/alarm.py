@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from edge.alert.dispatch import Alerting
 from edge.background import Sink, Worker
 from edge.camera import Source
-from edge.decide.alarms import UNSEEING
+from edge.detect.camera_faults import UNSEEING
 from edge.detect.classifier import Classifier, load
 from edge.device.health import ThermalThrottle, parts
 from edge.device.model_self_test import ModelSelfTest

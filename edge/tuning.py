@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from edge.alert.events import EventPublisher
-from edge.decide.alarms import OUTSIDE_ZONES, Decider, Decision
+from edge.decide.alarms import Decider
 from edge.decide.evidence import LONGEST_S, Rule
+from edge.decide.incident import Decision
 from edge.decide.repeat_alarms import RepeatAlarmFilter
+from edge.decide.track_evidence import OUTSIDE_ZONES
 from edge.detect.frame_scan import Scorer
 from edge.detect.tracker import Track, Tracker
 from edge.detect.zones import Zone
@@ -252,7 +254,7 @@ class Peaks(ShadowDecider[float]):
     def __call__(self, tracks: Sequence[Track], time: float, **frame: Any) -> list[Decision]:
         """Return the decisions after a frame, and note the peaks."""
         decisions = super().__call__(tracks, time, **frame)
-        standings = {standing.track: standing for standing in self.standings() if standing.sum > 0}
+        standings = {standing.track: standing for standing in self.evidence_states() if standing.sum > 0}
         for number in [number for number in self._going if number not in standings]:
             self._over.append(self._going.pop(number))
         for number, standing in standings.items():
@@ -318,7 +320,7 @@ def replay(path: Path, reel: TraceRun, rule: Rule, levels: Sequence[float], zone
         tracker.threshold = rule.threshold_for(night=night)
         times.append(moment.time - passed)
         peaks(tracker(_scores(moment), times[-1]), times[-1], wall=moment.wall, night=night)
-        inside = (standing.sum for standing in peaks.standings() if OUTSIDE_ZONES not in standing.held)
+        inside = (standing.sum for standing in peaks.evidence_states() if OUTSIDE_ZONES not in standing.held)
         shown.append(max(inside, default=0.0))
         for told in moment.told:
             if told.kind == "bear":

@@ -13,15 +13,16 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge.background import Worker
+from edge.decide.incident import Incident
 from edge.detect.crops import square
-from edge.detect.tracker import Track, inside
+from edge.detect.tracker import inside
 from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.drawing import Mark, annotate
 from edge.errors import OptionError
@@ -131,7 +132,7 @@ class CameraRecorder:
         """Return where the still of this event will lie; the last one's, where it brings none of its own."""
         recorder = self._recorders.pop(event.id, None)
         if recorder is None:
-            recorder = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), event, frame.time)
+            recorder = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), frame.time)
         self._recorders[event.id] = recorder
         if event.type != "end" and recorder.wants_still(event):
             recorder.still = recorder.folder / ("alarm.jpg" if recorder.still is None else f"alarm-{event.seq}.jpg")
@@ -144,9 +145,11 @@ class CameraRecorder:
         """Keep what belongs to a published event that ``place`` has seen."""
         self._safely(lambda: self._add(event, frame, marks, scores))
 
-    def look(self, frame: Frame, *, moving: bool, scores: Sequence[Score] = (), tracks: Sequence[Track] = ()) -> None:
-        """Take every frame, after its events. ``moving``: something moves or is followed; ``tracks``: the live."""
-        self._safely(lambda: self._look(frame, moving, scores, tracks))
+    def look(
+        self, frame: Frame, *, moving: bool, scores: Sequence[Score] = (), incidents: Sequence[Incident] = ()
+    ) -> None:
+        """Take every frame, after its events. ``moving``: something moves or is followed; ``incidents``: the open."""
+        self._safely(lambda: self._look(frame, moving, scores, incidents))
 
     def finish(self) -> None:
         """Make the clips of what there is: no more frames will come."""
@@ -188,13 +191,12 @@ class CameraRecorder:
         if event.type == "end" and frame.time <= self._looked_at:
             self._finish_clip(recorder)
 
-    def _look(self, frame: Frame, moving: bool, scores: Sequence[Score], tracks: Sequence[Track]) -> None:
+    def _look(self, frame: Frame, moving: bool, scores: Sequence[Score], incidents: Sequence[Incident]) -> None:
         self._looked_at = frame.time
-        open_ones = [recorder for recorder in self._recorders.values() if recorder.ended_at is None]
-        for recorder in open_ones:
-            others = frozenset().union(*(other.tracks for other in open_ones if other is not recorder))
-            if track := recorder.mine(tracks, others, frame.time):
-                recorder.follow(track, frame.time)
+        for incident in incidents:
+            recorder = self._recorders.get(incident.id)
+            if recorder and incident.followed:
+                recorder.follow(incident, frame.time)
                 recorder.look(frame, scores, self.context, self._mask)
         filming = [recorder for recorder in self._recorders.values() if recorder.buffer is not None]
         if self.ring is not None:
@@ -205,7 +207,7 @@ class CameraRecorder:
         lately = [v for v in self._recorders.values() if v.ended_at is None or frame.time - v.ended_at < WAIT_S]
         if job := self._negatives(frame, scores, bear=bool(lately)):
             self._sink.write(job)
-        if self._recorders and not open_ones:
+        if self._recorders and not incidents:
             self._forget(frame.time)
 
     def _shoot(
@@ -290,11 +292,11 @@ class Crop:
 class EventRecorder:
     """Gathers one event from its alarm on; ``began`` is that frame's time in seconds."""
 
-    def __init__(self, folder: Path, event: Event, began: float) -> None:
+    def __init__(self, folder: Path, began: float) -> None:
         self.folder = folder
         self.began = began
-        self.seen_at = began  # the last frame in which it was surely a bear, seconds
-        self.ended_at: float | None = None
+        self.seen_at = began  # when the bear was last seen, seconds
+        self.ended_at: float | None = None  # when its end was published, seconds; None: it is open
         self.still: Path | None = None  # of the last event that got one
         self.shown = -1.0  # the highest score that a still shows
         self.still_waits = False  # to be written
@@ -304,8 +306,7 @@ class EventRecorder:
         self.clip_ends = 0.0  # at the latest, seconds
         self.clip: Path | None = None  # of the buffer
         self.clips: list[dict[str, Any]] = []
-        self._tracks: set[int] = set()
-        self._box: BoxXYWH | None = event.box_xywh
+        self._box: BoxXYWH | None = None
         self._path: list[tuple[float | None, ...]] = []
         self._step_s = STEP_S
         self._stepped_at = float("-inf")
@@ -315,33 +316,18 @@ class EventRecorder:
         return self.still is None or event.escalated is not None or (event.score or 0.0) > self.shown
 
     def add(self, event: Event, time: float) -> None:
-        """Note whose track an event of this recorder is, and whether it goes on."""
-        if event.track is not None:
-            self._tracks.add(event.track)
+        """Note a published event: where the bear is, and whether it goes on."""
         self._box = event.box_xywh or self._box
         self.ended_at = time if event.type == "end" else None
         if event.type != "end":
             self.seen_at = time
             self._step(time, event.score)
 
-    def mine(self, tracks: Sequence[Track], others: Collection[int], time: float) -> Track | None:
-        """Find the likeliest of a frame's tracks that is this bear; ``others``: tracks of other recorders."""
-        mine = [t for t in tracks if t.number in self._tracks or not self._tracks.isdisjoint(t.absorbed)]
-        if not mine:  # lost and found again: another track, the same bear
-            mine = [t for t in tracks if t.number not in others and t.last_hit == time and self._near(t.box_xywh)]
-        self._tracks.update(track.number for track in mine)
-        return max(mine, key=lambda t: (t.now.bear if t.now else 0.0, t.last_hit), default=None)
-
-    @property
-    def tracks(self) -> frozenset[int]:
-        """Return the numbers of the tracks that are this bear."""
-        return frozenset(self._tracks)
-
-    def follow(self, track: Track, time: float) -> None:
+    def follow(self, incident: Incident, time: float) -> None:
         """Note where the bear is at a time in seconds."""
-        self.seen_at = max(self.seen_at, track.last_hit)
-        self._box = track.box_xywh
-        self._step(time, track.now.bear if track.now else None)
+        self.seen_at = max(self.seen_at, incident.hit_at)
+        self._box = incident.box_xywh
+        self._step(time, incident.score if incident.seen_at == time else None)
 
     def look(self, frame: Frame, scores: Sequence[Score], context: float, mask: PrivacyMask) -> None:
         """Keep what the classifier saw of the bear in this frame, if it is the best look so far.
@@ -383,15 +369,6 @@ class EventRecorder:
         self._path.append((time - self.began, *self._box, bear))
         if len(self._path) > MAX_STEPS:
             self._path, self._step_s = self._path[::2], 2 * self._step_s
-
-    def _near(self, box_xywh: BoxXYWH) -> bool:
-        """Return whether a box touches the bear's last one when each is grown by its own size on every side."""
-        if self._box is None:
-            return False
-        (x0, y0, w0, h0), (x1, y1, w1, h1) = self._box, box_xywh
-        return abs((x0 + w0 / 2) - (x1 + w1 / 2)) < 1.5 * (w0 + w1) and abs((y0 + h0 / 2) - (y1 + h1 / 2)) < 1.5 * (
-            h0 + h1
-        )
 
 
 def still(image: Picture, marks: Sequence[Mark], event: Event, mask: PrivacyMask) -> bytes:

@@ -210,7 +210,7 @@ def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
     hours, scant = [1.0, 2.0, 3.5, 4.0, 5.0], 0.67  # 1.8 is reached in 4 s at a score of 0.67, 3.6 is not
     held = visits(Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter())), hours, scant, alike=True)
     assert [at // 3600.0 for at in held.noises()] == [1.0, 2.0, 3.0]
-    (standing,) = held.decider.standings()
+    (standing,) = held.decider.evidence_states()
     assert standing.alarm_at == 2 * RULE.alarm_at
     why = next(words for words in standing.held if "alike" in words)
     local = [(MIDNIGHT + timedelta(hours=hour)).astimezone().strftime("%H:%M") for hour in (1, 25)]
@@ -244,7 +244,7 @@ def test_where_pictures_come_one_by_one_a_spot_called_wrong_needs_two_of_them_an
         return len(stage.noises()) - before
 
     assert arrive(1.0, 1) == 0
-    (standing,) = stage.decider.standings()
+    (standing,) = stage.decider.evidence_states()
     assert standing.alone_at is None
     assert any("a person said wrong" in words for words in standing.held)
     assert arrive(2.0, 2) == 1
@@ -270,4 +270,4 @@ def test_a_bear_asleep_for_six_hours_alarms_once_and_is_updated():
     assert len(stage.noises()) == 1
     assert 30 <= len(stage.kinds("update")) <= 36
     assert stage.kinds("end") == []
-    assert stage.decider.standings()[0].alarm_at == RULE.alarm_at
+    assert stage.decider.evidence_states()[0].alarm_at == RULE.alarm_at

@@ -244,7 +244,7 @@ def test_one_picture_alarms_from_the_threshold_of_its_hour_on_and_a_crop_alone_f
         decider, tracker = Decider(rule), Tracker(rule.threshold_for(night=night))
         told = decider(tracker([score(LEFT, bear, kind)], 0.0), 0.0, night=night)
         assert [verdict.type for verdict in told] == (["new"] if bear > least else [])
-        assert [standing.alone_at for standing in decider.standings()] in ([least], [])
+        assert [standing.alone_at for standing in decider.evidence_states()] in ([least], [])
 
 
 def test_one_picture_is_one_alarm_of_the_surest_part_and_the_next_picture_another():

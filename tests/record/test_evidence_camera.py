@@ -1,19 +1,23 @@
 """One camera's evidence: what is held in memory while nothing happens, and what an alarm takes from it."""
 
+import json
 import random
 from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 
-from edge.detect.tracker import Track
+from edge.alert.events import EventPublisher
+from edge.decide.incident import Incident
 from edge.pictures import decode_picture
 from edge.record.pictures import read_note
 from edge.record.recorder import ACTIVE_S, CameraRecorder, ClipJob, WriteJob, compressed
 from edge.schema import Event, Frame, LazyImage, Region, Score
 from tests.alarm.test_watch import scene
+from tests.decide import test_alarms
 from tests.helpers.meadow import WALL
 
+ID = "abcdef0123456789"
 BOX = (0.4, 0.5, 0.1, 0.2)
 SMALL = scene(160, 90)
 
@@ -51,14 +55,22 @@ def frames(begin, end, fps=10.0, **more):
 
 def event(type_="new", seq=1, score=0.9, track=1, **more):
     return Event(
-        "bear", type_, "abcdef0123456789", seq, "run", "yard", "2026-01-01T00:00:00.000Z", track=track, score=score,
+        "bear", type_, ID, seq, "run", "yard", "2026-01-01T00:00:00.000Z", track=track, score=score,
         box_xywh=BOX, **more,
     )  # fmt: skip
 
 
-def track(at, number=1, bear=0.9, box=BOX):
-    score = Score(Region(box, "motion"), (bear, 1 - bear), bear, "brown_bear", 0.0)
-    return Track(number, box, at, at, now=score)
+def bear(at):
+    """The open incident of the event, seen at a time."""
+    return Incident(
+        track=1, tracks={1}, label="brown_bear", score=0.9, top_score=0.9, published_score=0.9, published_at=at,
+        box_xywh=BOX, seen_at=at, hit_at=at, again_s=30.0, began_at=at, noise_at=at, noise_score=0.9, there_at=at,
+        id=ID,
+    )  # fmt: skip
+
+
+def score(bear):
+    return Score(Region(BOX, "motion"), (bear, 1 - bear), bear, "brown_bear", 0.0)
 
 
 def tell(evidence, what, at):
@@ -66,9 +78,9 @@ def tell(evidence, what, at):
     evidence.add(what, at, (), ())
 
 
-def look(evidence, found, tracks=lambda at: (), **more):
+def look(evidence, found, bears=lambda at: (), **more):
     for each in found:
-        evidence.look(each, moving=bool(tracks(each.time)), tracks=tracks(each.time), **more)
+        evidence.look(each, moving=bool(bears(each.time)), incidents=bears(each.time), **more)
 
 
 def files(desk):
@@ -79,7 +91,7 @@ def test_while_nothing_moves_one_frame_a_second_is_held_and_five_while_something
     evidence, _ = camera(tmp_path)
     look(evidence, frames(0, 20))
     assert 5 <= len(evidence.ring) <= 6
-    look(evidence, frames(20, 30), lambda at: (track(at),))
+    look(evidence, frames(20, 30), lambda at: (bear(at),))
     assert 25 <= len(evidence.ring) <= 26
     times = [shot.time for shot in evidence.ring.shots()]
     assert np.diff(times).min() >= ACTIVE_S - 0.02
@@ -88,7 +100,7 @@ def test_while_nothing_moves_one_frame_a_second_is_held_and_five_while_something
 def test_five_frames_a_second_is_kept_on_average_whatever_the_camera_gives(tmp_path):
     for fps in (6.0, 7.0, 12.5, 25.0, 30.0):
         evidence, _ = camera(tmp_path)
-        look(evidence, frames(0, 30, fps=fps), lambda at: (track(at),))
+        look(evidence, frames(0, 30, fps=fps), lambda at: (bear(at),))
         assert 22 <= len(evidence.ring) <= 27, fps
 
 
@@ -121,8 +133,8 @@ def test_colours_that_are_not_worked_out_yet_are_not_while_nothing_happens(tmp_p
     luma = np.full((360, 640), 90, np.uint8)
     look(evidence, [frame(at, LazyImage(later, (640, 360)), luma=luma) for at in (0.0, 1.0, 2.0)])
     assert (len(evidence.ring), asked) == (3, [])
-    bear = [frame(at, LazyImage(later, (640, 360)), luma=luma) for at in (3.0, 3.5)]
-    look(evidence, bear, lambda at: (track(at),))
+    later_on = [frame(at, LazyImage(later, (640, 360)), luma=luma) for at in (3.0, 3.5)]
+    look(evidence, later_on, lambda at: (bear(at),))
     assert (len(evidence.ring), len(asked)) == (5, 2)
 
 
@@ -130,7 +142,7 @@ def test_a_clip_ends_ten_seconds_after_the_bear_was_last_seen(tmp_path):
     evidence, desk = camera(tmp_path)
     look(evidence, frames(0, 20))
     tell(evidence, event(), frame(20.0))
-    look(evidence, frames(20, 25), lambda at: (track(at),))
+    look(evidence, frames(20, 25), lambda at: (bear(at),))
     assert evidence.busy == {desk.papers[0].unit}
     look(evidence, frames(25, 30))
     tell(evidence, event("end", 2), frame(30.0))
@@ -148,7 +160,7 @@ def test_a_bear_that_stays_is_filmed_for_a_minute(tmp_path):
     evidence, desk = camera(tmp_path)
     look(evidence, frames(0, 10))
     tell(evidence, event(), frame(10.0))
-    look(evidence, frames(10, 130), lambda at: (track(at),))
+    look(evidence, frames(10, 130), lambda at: (bear(at),))
     (film,) = desk.films
     assert film.shots[-1].time - film.shots[0].time <= 60.1
     assert film.shots[-1].time > 64.0
@@ -189,15 +201,26 @@ def test_a_bear_found_again_after_its_clip_gets_another_in_the_same_folder(tmp_p
 
 def test_another_track_beside_the_lost_one_is_the_same_bear(tmp_path):
     evidence, desk = camera(tmp_path)
-    look(evidence, frames(0, 6))
-    tell(evidence, event(), frame(6.0))
-    look(evidence, frames(6, 8), lambda at: (track(at),))
-    near, far = (0.48, 0.5, 0.1, 0.2), (0.0, 0.0, 0.05, 0.05)
-    look(evidence, frames(8, 16), lambda at: (track(at, 2, box=near), track(at, 3, box=far)))
-    look(evidence, frames(16, 25.5))
-    assert desk.films == []  # seen until 16
-    look(evidence, frames(25.5, 27))
-    assert len(desk.films) == 1
+    stage = test_alarms.Stage()
+    told: list[Event] = []
+    publisher = EventPublisher([told.append], evidence=evidence)
+    near, far = (0.4, 0.05, 0.1, 0.2), (0.0, 0.7, 0.05, 0.05)
+    for each in frames(0, 27):
+        stage.time, before = each.time, len(stage.told)
+        seen = (BOX,) if 6 <= each.time < 8 else (near, far) if 8 <= each.time < 16 else ()
+        stage.frame([test_alarms.score(box, 0.9) for box in seen])
+        for decision, _ in stage.told[before:]:
+            publisher.bear(each, decision)
+        evidence.look(each, moving=True, incidents=stage.decider.open_incidents)
+        if each.time < 25.5:
+            assert desk.films == []  # seen until 16
+    first, other = [event.id for event in told if event.type == "new"]
+    assert sorted(film.unit.name[-8:] for film in desk.films) == sorted([first[:8], other[:8]])
+    states = [make() for papers in desk.papers for path, make in papers.files if path.name == "event.json"]
+    (end,) = [found for state in states if (found := json.loads(state))["id"] == first and found["type"] == "end"]
+    path = [(at, y) for at, _, y, *_ in end["path"]]
+    assert {y for at, y in path if at < 1.0} == {0.5}
+    assert {y for at, y in path if at > 3.0} == {0.05}
 
 
 def test_an_event_names_no_picture_while_none_can_be_written(tmp_path):
@@ -210,7 +233,7 @@ def test_an_event_names_no_picture_while_none_can_be_written(tmp_path):
 
 def test_a_whole_day_keeps_a_few_frames_without_a_bear_at_random_moments(tmp_path):
     evidence, desk = camera(tmp_path, clips=False, negatives_per_day=4.0, dice=random.Random(5))
-    scores = [track(0.0, bear=bear).now for bear in (0.1, 0.3)]
+    scores = [score(0.1), score(0.3)]
     look(evidence, frames(0, 10 * 86_400, fps=0.1), scores=scores)
     assert 25 <= len(desk.papers) <= 55
     ((path, make),) = desk.papers[0].files
@@ -226,10 +249,10 @@ def test_a_whole_day_keeps_a_few_frames_without_a_bear_at_random_moments(tmp_pat
 
 def test_a_frame_shortly_before_an_alarm_is_no_negative(tmp_path):
     evidence, desk = camera(tmp_path, clips=False, negatives_per_day=86_400.0, dice=random.Random(1))
-    scores = [track(0.0, bear=0.1).now]
+    scores = [score(0.1)]
     look(evidence, frames(0, 20), scores=scores)
     tell(evidence, event(), frame(20.0))
-    look(evidence, frames(20, 60), lambda at: (track(at),), scores=scores)
+    look(evidence, frames(20, 60), lambda at: (bear(at),), scores=scores)
     tell(evidence, replace(event("end", 2)), frame(60.0))
     look(evidence, frames(60, 85), scores=scores)
     assert not [papers for papers in desk.papers if papers.unit.suffix == ".jpg"]
