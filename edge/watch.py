@@ -163,7 +163,7 @@ class Watcher:
             frame.time,
             wall=datetime.now(UTC) if self.single_images else frame.wall,
             night=night,
-            look=lambda box: thumbnail(frame.image, box),
+            thumbnail_of=lambda box: thumbnail(frame.image, box),
             seeing=self._sees(frame),
         )
 

@@ -52,13 +52,13 @@ class Decider:
         self.rule = rule
         self.zones = tuple(zones)  # where there are any, only what stands in one alarms
         self.schedule = schedule  # None: always
-        self.repeat_alarms = repeat_alarms  # None: no spot is ever held back
+        self.repeat_alarms = repeat_alarms  # None: no spot ever needs more evidence
         self.again_s = again_s  # found again within this: the same incident; at one spot twice as long each time
         self.update_s = update_s  # at most one update in so many seconds
         self.remind_s = remind_s  # and one at least, while the bear is seen
         self.rise = rise  # of the top score, worth an update
-        self.empty_s = 5.0  # zones that are empty for so long end it: as long as a track outlives a hit
-        self.unseen_s = 0.5  # an incident without support for so long may be the one found elsewhere
+        self.empty_s = 5.0  # zones empty for so long end it: as long as a track outlives a hit
+        self.unseen_s = 0.5  # without support for so long, a bear may be the one found elsewhere
         self._gathered: dict[int, TrackEvidence] = {}
         self._incidents: list[Incident] = []
         self._past: deque[Incident] = deque(maxlen=64)  # too old to go on
@@ -72,12 +72,12 @@ class Decider:
         *,
         wall: datetime | None = None,
         night: bool = False,
-        look: CutThumbnail | None = None,
+        thumbnail_of: CutThumbnail | None = None,
         seeing: bool = True,
     ) -> list[Decision]:
         """Return the decisions to publish after this frame (time in seconds).
 
-        ``wall`` (with its time zone) is needed for the schedule and for repeat offenders, ``look`` for the latter.
+        ``wall`` (with its time zone) is needed for the schedule and for repeat alarms, ``thumbnail_of`` for the latter.
         ``seeing``: False where the camera shows nothing new. What is not seen then has not gone: its end is held back.
         """
         quiet = None
@@ -86,16 +86,17 @@ class Decider:
         if not seeing:
             self._sure_at = time + SURE_S
         sure = time >= self._sure_at
-        now = self._now = _Now({track.number: track for track in tracks}, time, wall, night, look, quiet, sure)
+        live = {track.number: track for track in tracks}
+        self._now = _Now(live, time, wall, night, thumbnail_of, quiet, sure)
         for track in tracks:
             for gone in track.absorbed:
                 self._take_over(track.number, gone)
-        self._search(time, seeing)
-        decisions = [self._lose(incident, sure) for incident in self._incidents if self._is_over(incident, now)]
-        self._retire(time)
-        decisions += [self._consider(track, now) for track in tracks]
+        self._search(seeing)
+        decisions = [self._lose(incident, sure) for incident in self._incidents if self._is_over(incident)]
+        self._retire()
+        decisions += [self._consider(track) for track in tracks]
         decisions += [incident.settle(time, sure=sure) for incident in self._all]
-        self._gathered = {number: s for number, s in self._gathered.items() if number in now.tracks}
+        self._gathered = {number: s for number, s in self._gathered.items() if number in live}
         return [decision for decision in decisions if decision]
 
     def interrupt(self) -> list[Decision]:
@@ -136,8 +137,9 @@ class Decider:
         # An end can be held back for longer than its incident may go on.
         return (*self._past, *self._incidents)
 
-    def _search(self, time: float, seeing: bool) -> None:
+    def _search(self, seeing: bool) -> None:
         """Note whether a bear is in the frame at all: one seen elsewhere may be the one missed here."""
+        time = self._now.time
         hits = {track.number for track in self._now.tracks.values() if track.last_hit == time}
         hit = [incident for incident in self._incidents if incident.tracks & hits]
         for incident in hit:
@@ -145,11 +147,12 @@ class Decider:
         for incident in self._incidents:
             incident.searched(time, found=bool(hit), seeing=seeing)
 
-    def _is_over(self, incident: Incident, now: _Now) -> bool:
-        """Return True when no track of an incident is left or, with zones, when they are empty of it.
+    def _is_over(self, incident: Incident) -> bool:
+        """Return True when no track of an incident is left or, with zones, when none of them has stood in one lately.
 
-        What stands in one and passes the threshold only now and then is no bear any more: water, say, where one was.
+        A track that passes the threshold only now and then is no bear any more, but for example water where one was.
         """
+        now = self._now
         incident.tracks &= now.tracks.keys()
         for number in incident.tracks:
             gathered = self._gathered.get(number)
@@ -158,9 +161,9 @@ class Decider:
         left = bool(self.zones) and now.time - incident.there_at > self.empty_s
         return incident.followed and (left or not incident.tracks)
 
-    def _consider(self, track: Track, now: _Now) -> Decision | None:
-        """Add one track's score of this frame to its evidence."""
-        score = track.now
+    def _consider(self, track: Track) -> Decision | None:
+        """Add one track's score of this frame to its evidence; return what is to be published about it."""
+        now, score = self._now, track.now
         if score is None:
             return None
         gathered = self._gathered.get(track.number)
@@ -176,54 +179,54 @@ class Decider:
             return None
         zones = self._standing_in(track)
         if gathered.incident:
-            return self._go_on(gathered.incident, track, score, zones, now)
-        if (self.zones and not zones) or not self._enough(gathered, track, now):
+            return self._go_on(gathered.incident, track, score, zones)
+        if (self.zones and not zones) or not self._enough(gathered, track):
             return None
-        seen = (h for h in self._incidents if h.seen_at == now.time and h.followed)
+        seen = (incident for incident in self._incidents if incident.seen_at == now.time and incident.followed)
         if self.rule.one_picture and (here := next(seen, None)):
-            # One picture, one alarm, of the surest in it: parts of the picture that do not touch may show one bear.
+            # One picture raises one alarm: parts of the picture that do not touch may show one bear.
             gathered.incident = here
             here.tracks.add(track.number)
             here.zones.update(zones)
             return None
         onset_s = now.time - (now.time if gathered.onset is None else gathered.onset)
-        gathered.incident = self._same(track, now)
+        gathered.incident = self._same(track)
         if gathered.incident:
-            return self._rejoin(gathered.incident, track, score, zones, now, onset_s)
-        gathered.incident = self._begin(gathered, track, score, zones, now)
+            return self._rejoin(gathered.incident, track, score, zones, onset_s)
+        gathered.incident = self._begin(gathered, track, score, zones)
         return self._step("new", gathered.incident, score, zones=zones, onset_s=onset_s)
 
     def _standing_in(self, track: Track) -> tuple[str, ...]:
         # What the frame scan found lies there roughly, and by an older model file it is the whole picture.
         return tuple(z.name for z in self.zones if (z.holds if track.moved else z.touches)(track.box_xywh))
 
-    def _enough(self, gathered: TrackEvidence, track: Track, now: _Now) -> bool:
-        """Return True when the evidence raises the alarm; a repeat offender that never moved needs twice as much.
+    def _enough(self, gathered: TrackEvidence, track: Track) -> bool:
+        """Return True when the evidence raises the alarm; at a spot of repeat alarms it takes twice as much.
 
-        Where one picture alone alarms, that is the usual evidence: two sure pictures.
+        Where one picture alone alarms, twice as much is the usual evidence: two sure pictures.
         """
         gathered.twice = None
-        score, rule = track.now, self.rule
+        now, score, rule = self._now, track.now, self.rule
         sure = rule.threshold_for(still=not track.scanned(now.time), night=now.night)
         alone = rule.one_picture and score is not None and score.bear >= sure
         if not alone and gathered.evidence.sum < self.rule.alarm_at:
             return False
-        if self.repeat_alarms and now.look and now.wall and not track.moved:
-            gathered.twice = self.repeat_alarms.twice(track.box_xywh, now.look, now.time, now.wall)
+        if self.repeat_alarms and now.thumbnail_of and now.wall and not track.moved:
+            gathered.twice = self.repeat_alarms.twice(track.box_xywh, now.thumbnail_of, now.time, now.wall)
         return (alone and not gathered.twice) or gathered.evidence.sum >= gathered.alarm_at
 
-    def _begin(
-        self, gathered: TrackEvidence, track: Track, score: Score, zones: tuple[str, ...], now: _Now
-    ) -> Incident:
+    def _begin(self, gathered: TrackEvidence, track: Track, score: Score, zones: tuple[str, ...]) -> Incident:
         """Begin an incident.
 
-        What comes back to one spot again and again belongs to the same visit for longer each time.
+        At a spot where one incident follows another, each may be found again for twice as long as the one before.
         """
-        # Of pictures that arrive one by one only a person's word holds a spot back: a second may not come.
-        if self.repeat_alarms and now.look and not (self.rule.one_picture or track.moved or gathered.twice):
-            self.repeat_alarms.alarmed(track.box_xywh, now.look(track.box_xywh), now.time)
-        before = [h for h in self._past if _near(h.box_xywh, track.box_xywh) and now.time - h.seen_at <= REMEMBERED_S]
-        again_s = max([self.again_s, *(min(2 * h.again_s, LONGEST_AGAIN_S) for h in before)])
+        now = self._now
+        # Where one picture alarms, alarms hold no spot back, only reviews: a second picture may not come.
+        if self.repeat_alarms and now.thumbnail_of and not (self.rule.one_picture or track.moved or gathered.twice):
+            self.repeat_alarms.alarmed(track.box_xywh, now.thumbnail_of(track.box_xywh), now.time)
+        recent = [past for past in self._past if now.time - past.seen_at <= REMEMBERED_S]
+        before = [past for past in recent if _near(past.box_xywh, track.box_xywh)]
+        again_s = max([self.again_s, *(min(2 * past.again_s, LONGEST_AGAIN_S) for past in before)])
         incident = Incident(
             track=track.number, tracks={track.number}, label=score.label, score=score.bear, top_score=score.bear,
             published_score=score.bear, published_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
@@ -245,10 +248,9 @@ class Decider:
         if incident:
             incident.tracks.add(kept)
 
-    def _go_on(
-        self, incident: Incident, track: Track, score: Score, zones: tuple[str, ...], now: _Now
-    ) -> Decision | None:
-        """Update an incident; the decision where it is worse, its score has risen, or the last is long ago."""
+    def _go_on(self, incident: Incident, track: Track, score: Score, zones: tuple[str, ...]) -> Decision | None:
+        """Update an incident; return a decision if it is worse, its score has risen, or the last update is long ago."""
+        now = self._now
         incident.seen_at = incident.hit_at = now.time
         incident.box_xywh, incident.score, incident.track = track.box_xywh, score.bear, track.number
         if score.bear > incident.top_score:
@@ -266,15 +268,15 @@ class Decider:
         incident.published_score, incident.published_at = incident.top_score, now.time
         return self._step("update", incident, score, zones=zones, escalated=why)
 
-    def _same(self, track: Track, now: _Now) -> Incident | None:
+    def _same(self, track: Track) -> Incident | None:
         """Return the incident that a newly alarming track belongs to, or None."""
-        followed = [h for h in self._incidents if h.followed]
+        now, followed = self._now, [incident for incident in self._incidents if incident.followed]
         for incident in followed:
             others = [now.tracks[number] for number in incident.tracks if number in now.tracks]
             if any(other.touches(track.box_xywh) >= TOUCHING for other in others):
                 return incident
-        # A lost bear found again: nothing has supported the other for a while, and it is near; or the only one, and
-        # not followed any more. While one is, whatever comes elsewhere is another bear.
+        # A bear found again: for a while nothing has supported its incident, and that is near. It may also be far away
+        # if no incident is followed now; while one is, a bear elsewhere is another one.
         for incident in reversed(self._incidents):
             unseen_s = now.time - incident.seen_at
             alone = unseen_s <= self.again_s and not followed
@@ -283,31 +285,27 @@ class Decider:
         return None
 
     def _rejoin(
-        self,
-        incident: Incident,
-        track: Track,
-        score: Score,
-        zones: tuple[str, ...],
-        now: _Now,
-        onset_s: float,
+        self, incident: Incident, track: Track, score: Score, zones: tuple[str, ...], onset_s: float
     ) -> Decision | None:
-        """Let a track join an incident that was published: an update, at once only if the bear had been lost."""
+        """Let a track join an incident that was published; return an update, at once only if the bear was lost."""
+        now = self._now
         incident.tracks.add(track.number)
         incident.there_at = now.time
         lost = not incident.followed
         if lost:
             incident.came_back(now.time - onset_s)
-        update = self._go_on(incident, track, score, zones, now)
+        update = self._go_on(incident, track, score, zones)
         if update or not (lost or now.time - incident.published_at >= self.update_s):
             return update
         incident.published_at = now.time
         return self._step("update", incident, score, zones=zones, onset_s=onset_s)
 
-    def _retire(self, time: float) -> None:
+    def _retire(self) -> None:
         """Set aside the incidents that were lost and can no longer go on."""
-        for incident in [h for h in self._incidents if not h.followed and time - h.seen_at > h.again_s]:
-            self._incidents.remove(incident)
-            self._past.append(incident)
+        for incident in tuple(self._incidents):
+            if not incident.followed and self._now.time - incident.seen_at > incident.again_s:
+                self._incidents.remove(incident)
+                self._past.append(incident)
 
     def _lose(self, incident: Incident, sure: bool) -> Decision | None:
         """Return the end of an incident of which nothing is followed any more, where it is to be published now."""
@@ -323,13 +321,13 @@ class Decider:
 
 @dataclass(frozen=True, slots=True)
 class _Now:
-    """Other facts about a frame."""
+    """The frame that is decided now."""
 
     tracks: dict[int, Track]
     time: float
     wall: datetime | None
     night: bool
-    look: CutThumbnail | None
+    thumbnail_of: CutThumbnail | None
     quiet: str | None
     sure: bool  # the camera has shown what is there for a while
 

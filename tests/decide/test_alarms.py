@@ -45,7 +45,8 @@ class Stage:
         if not scores or self.kind == "motion":
             scores = scores + [score(region.box_xywh, 0.0, "track") for region in self.tracker.regions(moving)]
         tracks, wall = self.tracker(scores, self.time), MIDNIGHT + timedelta(seconds=self.time)
-        self.told += [(v, self.time) for v in self.decider(tracks, self.time, wall=wall, look=lambda _: self.crop)]
+        found = self.decider(tracks, self.time, wall=wall, thumbnail_of=lambda _: self.crop)
+        self.told += [(decision, self.time) for decision in found]
 
     def skip(self, seconds):
         """Nothing is seen for so long; one frame a second."""

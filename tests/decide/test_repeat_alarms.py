@@ -91,7 +91,7 @@ def test_it_ends_within_a_day_of_the_first():
 
 def test_a_persons_word_holds_for_a_day():
     repeat_alarms = RepeatAlarmFilter()
-    repeat_alarms.said("a", BOX, 0.0, 0.0, wrong=True)
+    repeat_alarms.reviewed("a", BOX, 0.0, 0.0, wrong=True)
     words = asked(repeat_alarms, 3.0, seen=crop(7))
     assert words == f"a person said wrong here at {clock(0)}: it needs twice the evidence until {clock(24)}"
     assert asked(repeat_alarms, 3.0, ELSEWHERE) is None
@@ -232,7 +232,7 @@ def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
 def test_where_pictures_come_one_by_one_a_spot_called_wrong_needs_two_of_them_and_no_other_does():
     rule = replace(RULE, one_picture=True)
     repeat_alarms = RepeatAlarmFilter()
-    repeat_alarms.said("a", LEFT, 0.0, 0.0, wrong=True)
+    repeat_alarms.reviewed("a", LEFT, 0.0, 0.0, wrong=True)
     stage = Stage(Decider(rule, repeat_alarms=repeat_alarms, again_s=0.0), fps=2.0)
     stage.kind = "scan"
 
