@@ -40,7 +40,7 @@ K = TypeVar("K")
 
 
 class ShadowDecider(Decider, Generic[K]):
-    """A decider with others beside it: they see the same tracks, and what they would tell is kept, not told."""
+    """A decider with others beside it: they get the same tracks, and their alarms are counted, not published."""
 
     def __init__(
         self,
@@ -254,12 +254,12 @@ class Peaks(ShadowDecider[float]):
     def __call__(self, tracks: Sequence[Track], time: float, **frame: Any) -> list[Decision]:
         """Return the decisions after a frame, and note the peaks."""
         decisions = super().__call__(tracks, time, **frame)
-        standings = {standing.track: standing for standing in self.evidence_states() if standing.sum > 0}
-        for number in [number for number in self._going if number not in standings]:
+        states = {state.track: state for state in self.evidence_states() if state.sum > 0}
+        for number in [number for number in self._going if number not in states]:
             self._over.append(self._going.pop(number))
-        for number, standing in standings.items():
-            if number not in self._going or standing.sum > self._going[number].sum:
-                self._going[number] = self._peak(standing, time)
+        for number, state in states.items():
+            if number not in self._going or state.sum > self._going[number].sum:
+                self._going[number] = self._peak(state, time)
         # Hours of footage must not fill the memory.
         if len(self._over) > 100 * MAX_PEAKS:
             self._over = heapq.nlargest(MAX_PEAKS, self._over, _height)
@@ -269,8 +269,8 @@ class Peaks(ShadowDecider[float]):
         """Return the highest peaks, highest first."""
         return tuple(heapq.nlargest(MAX_PEAKS, [*self._over, *self._going.values()], _height))
 
-    def _peak(self, standing: EvidenceState, time: float) -> Peak:
-        return Peak(self.clip, round(time, 2), standing.sum, standing.bear or 0.0, standing.box_xywh)
+    def _peak(self, state: EvidenceState, time: float) -> Peak:
+        return Peak(self.clip, round(time, 2), state.sum, state.bear or 0.0, state.box_xywh)
 
 
 def _height(peak: Peak) -> float:
@@ -299,14 +299,14 @@ def reels_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, Trac
 def min_level(reels: Sequence[TraceRun]) -> float:
     """Return the level that live cameras alarmed at: below it their traces say nothing; 0 if nothing limits it."""
     live = (moment for reel in reels if reel.live for moment in reel.moments)
-    return min((standing.alarm_at for moment in live for standing in moment.standings), default=0.0)
+    return min((state.alarm_at for moment in live for state in moment.evidence_states), default=0.0)
 
 
 def replay(path: Path, reel: TraceRun, rule: Rule, levels: Sequence[float], zones: Sequence[Zone] = ()) -> Heard:
     """Count the alarms of each level in one trace. Raises OptionError if the trace lacks what is needed."""
     _check(path, reel, rule)
     peaks, tracker = Peaks(str(path), rule, levels, zones), Tracker(rule.threshold)
-    open_ = set[str]()  # events that were told and have not ended
+    open_ = set[str]()  # bear events
     times, shown = list[float](), list[float]()  # of each moment as it is replayed, and the most evidence then
     passed = 0.0  # how much of the time before is left out
     for last, moment in pairwise([None, *reel.moments]):
@@ -320,11 +320,11 @@ def replay(path: Path, reel: TraceRun, rule: Rule, levels: Sequence[float], zone
         tracker.threshold = rule.threshold_for(night=night)
         times.append(moment.time - passed)
         peaks(tracker(_scores(moment), times[-1]), times[-1], wall=moment.wall, night=night)
-        inside = (standing.sum for standing in peaks.evidence_states() if OUTSIDE_ZONES not in standing.held)
+        inside = (state.sum for state in peaks.evidence_states() if OUTSIDE_ZONES not in state.held)
         shown.append(max(inside, default=0.0))
-        for told in moment.told:
-            if told.kind == "bear":
-                open_ = open_ - {told.id} if told.type == "end" else open_ | {told.id}
+        for event in moment.events:
+            if event.kind == "bear":
+                open_ = open_ - {event.id} if event.type == "end" else open_ | {event.id}
     alarms = [len(peaks.news[level]) for level in levels]
     seconds = _length_s(reel)
     for summary in reel.summaries if reel.live else ():
@@ -362,8 +362,8 @@ def _same(one: float | None, other: float | None) -> bool:
 
 def _scores(moment: Moment) -> list[Score]:
     return [
-        Score(Region(look.box_xywh, look.kind), (), look.bear, look.label, look.ood)  # type: ignore[arg-type]
-        for look in moment.scored
+        Score(Region(one.box_xywh, one.kind), (), one.bear, one.label, one.ood)  # type: ignore[arg-type]
+        for one in moment.scored
     ]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edge.errors import OptionError
 from edge.local_time import clock
-from edge.record.trace import SILENT_S, THE_END, Moment, Summary, Told, is_trace, old, share
+from edge.record.trace import SILENT_S, THE_END, Moment, Summary, TracedEvent, is_trace, old, share
 
 # A trace read back: for each run and camera, its moments in order and its summaries.
 
@@ -39,7 +39,7 @@ class TraceRun:
         """Return from when to when it reaches, UTC."""
         starts = [moment.wall for moment in self.moments[:1]] + [summary.since for summary in self.summaries]
         ends = [moment.wall for moment in self.moments[-1:]] + [summary.until for summary in self.summaries]
-        ends += [told.at for moment in self.moments[-1:] for told in moment.told if told.at]  # while no frame came
+        ends += [event.at for moment in self.moments[-1:] for event in moment.events if event.at]  # while no frame came
         return min(starts), max(ends)
 
     def between(self, since_s: float, until_s: float) -> list[Moment]:
@@ -47,17 +47,17 @@ class TraceRun:
         first = bisect_left(self.moments, since_s, key=lambda moment: moment.time)
         return self.moments[first : bisect_right(self.moments, until_s, key=lambda moment: moment.time)]
 
-    def told(self) -> Iterator[tuple[Moment, Told]]:
-        """Yield every event that was told, with its moment, in order."""
+    def events(self) -> Iterator[tuple[Moment, TracedEvent]]:
+        """Yield every event with its moment, in order."""
         for moment in self.moments:
-            for told in moment.told:
-                yield moment, told
+            for event in moment.events:
+                yield moment, event
 
 
 def notability(moment: Moment) -> tuple[bool, float, float]:
     """Return how much there is to explain, to compare: an event, then evidence, then bear probability."""
     strongest, top = moment.strongest, moment.top
-    return bool(moment.told), share(strongest) if strongest else 0.0, top.bear if top else 0.0
+    return bool(moment.events), share(strongest) if strongest else 0.0, top.bear if top else 0.0
 
 
 def read_trace(path: Path) -> list[TraceRun]:
@@ -95,7 +95,7 @@ def read_trace(path: Path) -> list[TraceRun]:
     if not reels:
         raise OptionError(f"{path}: this trace holds no moment yet; ask again when the alarm has run for a while")
     for reel in reels.values():
-        # What a summary names is written a second time, out of order; what was told after the last frame comes with it.
+        # What a summary names is written a second time, out of order; events after the last frame come with it.
         once: dict[tuple[int, float], Moment] = {}
         for moment in reel.moments:
             key = moment.index, moment.time
@@ -106,9 +106,9 @@ def read_trace(path: Path) -> list[TraceRun]:
 
 
 def _joined(one: Moment, other: Moment) -> Moment:
-    """Return two records of one frame as one: the fuller, with all that was told."""
-    fuller = max(one, other, key=lambda moment: len(moment.scored) + len(moment.standings))
-    return replace(fuller, told=tuple(dict.fromkeys([*one.told, *other.told])))
+    """Return two records of one frame as one: the fuller, with the events of both."""
+    fuller = max(one, other, key=lambda moment: len(moment.scored) + len(moment.evidence_states))
+    return replace(fuller, events=tuple(dict.fromkeys([*one.events, *other.events])))
 
 
 def of_camera(reels: Sequence[TraceRun], camera: str | None) -> list[TraceRun]:
@@ -191,7 +191,7 @@ def _gaps(reel: TraceRun, now: datetime | None) -> Iterator[Gap]:
             elif (later.wall - earlier.wall).total_seconds() > SILENT_S + later.time - earlier.time:
                 yield Gap(earlier.wall, later.wall, clock_set=True)
     for moment in reel.moments[-1:]:
-        ends = [told.at for told in moment.told if told.at and told.at > moment.wall]
+        ends = [event.at for event in moment.events if event.at and event.at > moment.wall]
         if ends:  # the camera was gone, and still was when the alarm was stopped, or still is
             stopped = any(summary.reason == THE_END for summary in reel.summaries)
             still = [now] if now and _is_gone(moment) and not stopped else []
@@ -200,10 +200,10 @@ def _gaps(reel: TraceRun, now: datetime | None) -> Iterator[Gap]:
 
 
 def _is_gone(last: Moment) -> bool:
-    """Return whether something was told to be wrong with the camera while no frame came, and not told to be over."""
-    told = [one for one in last.told if one.kind == "camera" and one.at and one.at > last.wall]
-    over = {one.id for one in told if one.type == "end"}
-    return any(one.id not in over for one in told)
+    """Return whether a fault of the camera was published while no frame came, and not its end."""
+    faults = [event for event in last.events if event.kind == "camera" and event.at and event.at > last.wall]
+    over = {event.id for event in faults if event.type == "end"}
+    return any(event.id not in over for event in faults)
 
 
 def _pieces(gap: Gap, walls: Sequence[datetime]) -> Iterator[Gap]:
@@ -223,10 +223,10 @@ def _summed(summary: Summary) -> Gap | None:
 
 
 def _troubles(before: Moment, after: Moment) -> tuple[str, ...]:
-    """Return what was told of the camera while no frame came, and what was still wrong with it after that."""
-    meanwhile = [told for told in before.told if told.at and told.at > before.wall]
-    told = [one for one in (*meanwhile, *after.told) if one.kind == "camera" and one.type == "new"]
-    return tuple(dict.fromkeys([*(one.detail for one in told if one.detail), *after.troubles]))
+    """Return the camera's faults that were published while no frame came, and those that lasted after that."""
+    meanwhile = [event for event in before.events if event.at and event.at > before.wall]
+    faults = [event for event in (*meanwhile, *after.events) if event.kind == "camera" and event.type == "new"]
+    return tuple(dict.fromkeys([*(fault.detail for fault in faults if fault.detail), *after.troubles]))
 
 
 MIN_ID = 6  # characters of an event's id
@@ -293,13 +293,13 @@ def find(
     return replace(found, ends=end) if other_day else found
 
 
-def events(reels: Sequence[TraceRun]) -> dict[str, tuple[TraceRun, Moment, Told]]:
-    """Return every event of these reels, where it was first told."""
-    known: dict[str, tuple[TraceRun, Moment, Told]] = {}
+def events(reels: Sequence[TraceRun]) -> dict[str, tuple[TraceRun, Moment, TracedEvent]]:
+    """Return every event of these reels, where it was first published."""
+    known: dict[str, tuple[TraceRun, Moment, TracedEvent]] = {}
     for reel in reels:
-        for moment, told in reel.told():
-            if told.id not in known or (told.type == "new" and known[told.id][2].type != "new"):
-                known[told.id] = reel, moment, told
+        for moment, event in reel.events():
+            if event.id not in known or (event.type == "new" and known[event.id][2].type != "new"):
+                known[event.id] = reel, moment, event
     return known
 
 
@@ -308,8 +308,8 @@ def _last_event(reels: Sequence[TraceRun]) -> Match | None:
     alarms = [one for one in known if one[2].kind == "bear"] or list(known)
     if not alarms:
         return None
-    reel, moment, told = max(alarms, key=lambda one: one[1].wall)
-    return Match(reel, moment, event=told.id)
+    reel, moment, event = max(alarms, key=lambda one: one[1].wall)
+    return Match(reel, moment, event=event.id)
 
 
 def _most_notable(reels: Sequence[TraceRun]) -> Match:
@@ -465,11 +465,11 @@ def _others(reel: TraceRun, found: Sequence[TraceRun]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(other.camera for other in found if other.camera != reel.camera))
 
 
-def _listed(ids: Sequence[str], known: dict[str, tuple[TraceRun, Moment, Told]], most: int = 5) -> str:
+def _listed(ids: Sequence[str], known: dict[str, tuple[TraceRun, Moment, TracedEvent]], most: int = 5) -> str:
     return ", ".join(f"{id_[:8]} ({_when(known[id_][1])})" for id_ in list(ids)[-most:])
 
 
-def _some(known: dict[str, tuple[TraceRun, Moment, Told]]) -> str:
+def _some(known: dict[str, tuple[TraceRun, Moment, TracedEvent]]) -> str:
     return f"the last ones are {_listed(list(known), known)}" if known else "it has no event at all"
 
 

@@ -88,7 +88,7 @@ def test_evidence_that_no_kept_moment_shows_counts_as_an_alarm(tmp_path):
     keep = Trace(tmp_path / "trace.jsonl")
     for index in range(300):
         standings = [standing(2.4 if index == 150 else 0.5), standing(5.0, held=(OUTSIDE_ZONES,))]
-        keep(replace(moment(index), threshold=0.5, standings=tuple(standings)))
+        keep(replace(moment(index), threshold=0.5, evidence_states=tuple(standings)))
     assert keep.close(5.0)
     found = dict(zip(LEVELS, heard(keep.path).alarms, strict=True))
     assert (found[1.8], found[2.4], found[2.5]) == (1, 1, 0)

@@ -223,7 +223,7 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
     assert told[-1].detail is None
     said = 0
     for moment in moments:
-        for one in moment.standings:
+        for one in moment.evidence_states:
             where = [look.box_xywh for look in moment.scored if look.bear == one.bear]
             assert one.bear is None or any(owns(one.box_xywh, box) for box in where)
             said += one.bear is not None

@@ -160,10 +160,10 @@ def test_nobody_waits_for_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(trace._file, "append", slow)
     try:
         for index in range(200):
-            trace(moment(index, told=(told(id_=str(index)),)))
+            trace(moment(index, events=(told(id_=str(index)),)))
         assert began.wait(5.0)
         trace.flush("asked")
-        trace(moment(200, told=(told(),)))  # comes back while the disk hangs
+        trace(moment(200, events=(told(),)))  # comes back while the disk hangs
         assert not trace.close(0.05)
     finally:
         go.set()

@@ -17,7 +17,7 @@ def test_a_time_of_day_is_the_last_one_there_was(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     since = WALL - timedelta(hours=4, minutes=1)
     for index in (0, 72_000):  # 22:59Z and 00:59Z
-        made = moment(index, told=(told(id_=f"{index:06d}"),))
+        made = moment(index, events=(told(id_=f"{index:06d}"),))
         trace(replace(made, wall=since + timedelta(seconds=index / 10)))
     assert trace.close(5.0)
     reels = read_trace(trace.path)
@@ -45,7 +45,7 @@ def test_a_clock_that_was_set_while_it_ran_is_found_by_its_own_time(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(100):
         jump = timedelta(days=300) if index >= 50 else timedelta()
-        made = moment(index, told=(told(id_=f"aaaaaa{index:02d}"),) if index in (20, 80) else ())
+        made = moment(index, events=(told(id_=f"aaaaaa{index:02d}"),) if index in (20, 80) else ())
         trace(replace(made, wall=made.wall + jump))
     assert trace.close(5.0)
     reels = read_trace(trace.path)
@@ -58,7 +58,7 @@ def test_a_clock_that_was_set_while_it_ran_is_found_by_its_own_time(tmp_path):
 def test_digits_are_an_event_first_then_seconds(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(50):
-        trace(moment(index, live=False, told=(told(id_="0000025f"),) if index == 7 else ()))
+        trace(moment(index, live=False, events=(told(id_="0000025f"),) if index == 7 else ()))
     assert trace.close(5.0)
     reels = read_trace(trace.path)
     for word, index in (
@@ -78,7 +78,7 @@ def test_digits_are_an_event_first_then_seconds(tmp_path):
 def test_digits_that_are_nearly_an_event_are_taken_for_one(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(50):
-        trace(moment(index, live=False, told=(told(id_="88833715"),) if index == 7 else ()))
+        trace(moment(index, live=False, events=(told(id_="88833715"),) if index == 7 else ()))
     assert trace.close(5.0)
     with pytest.raises(OptionError, match=r"no such event in this trace; did you mean 88833715 \(yard at 0.7 s\)"):
         find(read_trace(trace.path), "8883370")
@@ -88,7 +88,7 @@ def over_a_night(tmp_path, since, hours):
     """A trace with a moment every ten minutes, that ends now."""
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(6 * hours + 1):
-        trace(replace(moment(index, told=(told(id_=f"{index:06d}"),)), wall=since + timedelta(minutes=10 * index)))
+        trace(replace(moment(index, events=(told(id_=f"{index:06d}"),)), wall=since + timedelta(minutes=10 * index)))
     assert trace.close(5.0)
     return read_trace(trace.path)
 
