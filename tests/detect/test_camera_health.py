@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.camera import open_source
-from edge.detect.camera_check import CameraCheck, CameraCheckSettings, Look, likeness
+from edge.detect.camera_check import CameraCheck, CameraCheckSettings, View, likeness
 from edge.detect.motion import small_grey
 from tests.scenery.scene import Scene
 from tests.scenery.scenery import clearing, fractal, paste
@@ -203,7 +203,7 @@ def test_night_and_day_are_not_told(place, night):
     looks += [(6600.0 + 30 * i, night) for i in range(900)]
     looks += [(33600.0 + 5 * i, day * min(0.3 + i / 100, 1)) for i in range(200)]
     assert not told(CameraCheck(), looks)
-    alike = likeness(Look.at(grey(night)).edges, Look.at(grey(day)).edges)
+    alike = likeness(View.at(grey(night)).edges, View.at(grey(day)).edges)
     assert alike is not None
     assert alike > 0.5
 
