@@ -28,7 +28,7 @@ from edge.settings import CameraSettings
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 SAME_S = 1.0  # the same picture for so long shows nothing new
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched
-OURS = "alarm"  # the part whose fault is an internal error
+INTERNAL = "alarm"  # the part whose fault is an internal error
 FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear"
 
 
@@ -81,9 +81,9 @@ class Watcher:
         self._last: tuple[Frame, Motion] | None = None
         self._checked_at: float | None = None
         self._camera = ""
-        self._source_troubles: dict[str, CameraFault] = {}  # by the part of the source that reports them
-        self._seen: tuple[CameraFault, ...] = ()  # by the lens check
-        self._old = False  # the last frame was a frozen camera's
+        self._source_faults: dict[str, CameraFault] = {}  # by the part of the source that reports them
+        self._lens_faults: tuple[CameraFault, ...] = ()  # by the camera check
+        self._was_frozen = False  # in the last frame
         self._between: list[Event] = []  # published between two frames, not yet recorded
         self._changes: deque[Callable[[Frame], object]] = deque()
 
@@ -117,13 +117,13 @@ class Watcher:
 
         Nothing in the old picture of a frozen camera: it must not keep a track alive.
         """
-        before, self._old = self._old, self._is_old(frame)
-        if self._old:
+        thawed, self._was_frozen = self._was_frozen, self._is_frozen(frame)
+        if self._was_frozen:
             return []
-        fast = motion.moving or motion.large  # regions mean little
-        whole = self.scan_timer.due(frame.time, at_once=motion.reset or self.single_images or before, moving=fast)
+        fast = motion.moving or motion.large  # then motion regions are of little use
+        whole = self.scan_timer.due(frame.time, at_once=motion.reset or self.single_images or thawed, moving=fast)
         most = self.budget.beside(self.scan_timer.took_s if whole else 0.0)
-        followed = min(1, len(self.tracker.tracks))  # swaying leaves must not use up the bear's crop
+        followed = min(1, len(self.tracker.tracks))  # one crop stays for a track: swaying leaves must not take it
         own = [region for region in motion.regions if self.tracker.follows(region)]  # before what sways elsewhere
         moving = self._turn(own, most - followed)
         others = [region for region in motion.regions if region not in own]
@@ -180,7 +180,7 @@ class Watcher:
         if self._checked_at is not None and now - self._checked_at < CHECK_S:
             return []
         if self.camera_check and motion.grey is not None:
-            self._seen = self.camera_check(motion.grey, frame.time)
+            self._lens_faults = self.camera_check(motion.grey, frame.time)
         return self._report_faults(frame.camera, now, frame.media_time_s)
 
     def keep(self, frame: Frame, motion: Motion, scores: Sequence[Score]) -> None:
@@ -208,9 +208,9 @@ class Watcher:
 
         ``at`` is the monotonic clock, in seconds, as a frame's ``handed_over`` is. Only from the loop's own thread.
         """
-        before = self._source_troubles.pop(part, None)
+        before = self._source_faults.pop(part, None)
         if trouble:
-            self._source_troubles[part] = trouble
+            self._source_faults[part] = trouble
         over = trouble is None and before is not None
         if over or self._checked_at is None or at - self._checked_at >= CHECK_S:
             self._record_now(self._report_faults(camera, at, None))
@@ -218,7 +218,7 @@ class Watcher:
     def failed(self, camera: str, error: Exception) -> None:
         """Report that an internal error ended the loop; it lasts until frames are analysed again."""
         words = f"{camera}: the alarm itself failed ({type(error).__name__}) and is started again"
-        self._source_troubles[OURS] = CameraFault("gone", words)
+        self._source_faults[INTERNAL] = CameraFault("gone", words)
         self.tracker = Tracker(self.rule.threshold)
         events = self._report_faults(camera, time.monotonic(), None)
         self._record_now([*events, *self._publish_ends(self.decider.close(), FAILED_WORDS)])
@@ -234,26 +234,26 @@ class Watcher:
     def _report_faults(self, camera: str, at: float, media_time_s: float | None) -> list[Event]:
         """Publish faults of the camera that are new or over; a bear that it cannot show any more is over."""
         self._checked_at, self._camera = at, camera
-        found = [*self._seen, *self._source_troubles.values()]
-        events, ours = [], OURS in self._source_troubles
-        sure: tuple[TroubleKind, ...] = ("gone",) if ours else ()
-        for report in self.troubles(found, at, at_once=sure):
+        faults = [*self._lens_faults, *self._source_faults.values()]
+        events, internal = [], INTERNAL in self._source_faults
+        sure: tuple[TroubleKind, ...] = ("gone",) if internal else ()
+        for report in self.troubles(faults, at, at_once=sure):
             events.append(self.publisher.trouble(camera, report, media_time_s))
             kind = report.trouble.kind
             if report.type == "new" and kind in UNSEEING:
-                why = FAILED_WORDS if ours and kind == "gone" else UNSEEN_WORDS[kind]
+                why = FAILED_WORDS if internal and kind == "gone" else UNSEEN_WORDS[kind]
                 ends = self.decider.close() if kind == "gone" else self.decider.interrupt()
                 events += self._publish_ends(ends, why)
         return events
 
-    def _is_old(self, frame: Frame) -> bool:
+    def _is_frozen(self, frame: Frame) -> bool:
         """Return True if the camera is reported as frozen and still is."""
         return frame.frozen_s >= SAME_S and any(trouble.kind == "frozen" for trouble in self.troubles.now)
 
     def _sees(self, frame: Frame) -> bool:
-        """Return True if what is not found in this frame is not there, as far as is known of the camera."""
-        seeing = not any(trouble.kind in UNSEEING for trouble in self._seen)
-        return seeing and frame.frozen_s < SAME_S and (self.single_images or not frame.discontinuity)
+        """Return True if the camera shows what is there: then a bear that is not found in this frame is not there."""
+        clear = not any(fault.kind in UNSEEING for fault in self._lens_faults)
+        return clear and frame.frozen_s < SAME_S and (self.single_images or not frame.discontinuity)
 
     def _publish_ends(self, ends: Sequence[Decision], why: str) -> list[Event]:
         """Publish the ends of bears that were not seen to leave, with the reason."""
@@ -284,8 +284,8 @@ class Watcher:
         )
 
     def _count(self, frame: Frame, regions: Sequence[Region], started: float) -> None:
+        self._source_faults.pop(INTERNAL, None)
         tally = self.stats
-        self._source_troubles.pop(OURS, None)
         tally.first_time = frame.time if tally.first_time is None else tally.first_time
         tally.footage_s = frame.time - tally.first_time
         tally.frames += 1

@@ -1,4 +1,4 @@
-"""The recorder behind ``bear-alarm why``: the last minutes in memory, and on the disk what is worth keeping.
+"""The trace behind ``bear-alarm why``: the last minutes in memory, and on the disk what is worth keeping.
 
 Of a file every moment is written. Of a live camera: the moments around each event, every ten minutes a summary with
 the two most notable moments, and everything in memory when somebody asks.
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 # The file of a trace: lines appended in batches, rotated at a size, one old file kept.
 #
-# It is opened for each batch and closed again, so that a file that was moved away, a disk that was full and a card that
-# came back need no care.
+# It is opened for each batch and closed again, so that a moved file, a full disk and a removed card need no special
+# handling.
 
 
 BEGINNING = b'{"schema_version"'
@@ -45,7 +45,7 @@ NOT_THE_USERS = {
     errno.EROFS,
     errno.EDQUOT,
     errno.EIO,
-}  # the disk's trouble: the alarm starts all the same
+}  # faults of the disk, not mistakes of the user: the alarm starts all the same
 
 
 class TraceFile:
@@ -96,12 +96,12 @@ class TraceFile:
                 self.path.replace(old(self.path))
 
     def _open(self) -> BinaryIO:
-        # Not buffered: a full disk shows where it happens, and closing cannot fail.
+        # Not buffered: a full disk fails at the write, and closing cannot fail.
         return self.path.open("a+b", buffering=0)
 
 
 def old(path: Path) -> Path:
-    """Return where the file before this one lies."""
+    """Return the path of the file before this one."""
     return path.with_name(f"{path.name}.1")
 
 
@@ -418,7 +418,7 @@ log = logging.getLogger(__name__)
 WRITE_EACH_S = 1.0  # one write for all the lines of a second
 RETRY_S = 30.0  # after a disk that was full
 BACKLOG_BYTES = 4_000_000  # waiting for the disk
-# After an inference the caches are cold and Python is slow, so lines are made some at a time.
+# Just after an inference the caches are cold and Python is slow, so lines are made in batches.
 SETTLE_MOMENTS = 32
 SETTLE_S = 3.0
 OVERHEAD_BYTES = 130  # of a line in memory: its bytes object, its time, their tuple, its place in the ring
@@ -459,7 +459,7 @@ class Trace:
         self._worker: Worker[str | None] = Worker(self._write, "the trace", depth=8)
 
     def __call__(self, moment: Moment) -> None:
-        """Keep one moment; returns at once."""
+        """Take one moment; returns at once."""
         with self._lock:
             ring = self._rings.get(moment.camera)
             if ring is None:
@@ -494,7 +494,7 @@ class Trace:
             self.lost += 1
 
     def _write(self, reason: str | None, _: float) -> None:
-        """In the worker's thread: what is due goes to the disk, or waits for a better one."""
+        """Write what is due, in the worker's thread; keep it if the disk takes nothing."""
         with self._lock:
             if reason is not None:
                 for ring in self._rings.values():
@@ -524,7 +524,7 @@ class Trace:
 
 
 class _Ring:
-    """One camera's moments that are not written, and what its next summary says."""
+    """One camera's moments that are not written yet, and the values of its next summary."""
 
     def __init__(self, of: Trace) -> None:
         self._of = of
@@ -533,16 +533,16 @@ class _Ring:
         self._bytes = 0
         self._keep_until = -math.inf
         self._last: Moment | None = None
-        self._while: _While | None = None
+        self._period: _Period | None = None
 
     def add(self, moment: Moment) -> bool:
-        """Take one moment; whether it is time to settle."""
+        """Take one moment; return whether it is time to settle."""
         self._new.append(moment)
         late = moment.time - self._new[0].time >= SETTLE_S
         return late or len(self._new) >= SETTLE_MOMENTS or bool(moment.events)
 
     def settle(self) -> list[bytes]:
-        """Keep the new moments as lines; those lines that are now due to be written."""
+        """Keep the new moments as lines; return those that are now due to be written."""
         new, self._new = self._new, []
         return [line for moment in new for line in self._keep(moment)]
 
@@ -550,16 +550,16 @@ class _Ring:
         line = moment.to_json().encode("ascii") + b"\n"
         due: list[bytes] = []
         last, self._last = self._last or moment, moment
-        if self._while and moment.time - self._while.first.time >= self._of.heartbeat_s:
+        if self._period and moment.time - self._period.first.time >= self._of.heartbeat_s:
             due += self.sum_up("heartbeat")
-        self._while = self._while or _While(moment, last)
-        self._while(moment, line)
+        self._period = self._period or _Period(moment, last)
+        self._period(moment, line)
         if any(event.type != "update" or event.escalated for event in moment.events):
-            # Of a camera that failed, what came before it failed counts, not the time it was away.
+            # For a camera that failed, the seconds before it failed are kept, not the time it was away.
             since = last if any(event.at for event in moment.events) else moment
             due += self.take_since(since.time - self._of.before_s)
             self._keep_until = moment.time + self._of.after_s
-        # A bear that stays for hours is updated all the while: of a mere update the moment alone.
+        # A bear that stays for hours is updated again and again: of an update only its moment is written.
         if moment.media_time_s is not None or moment.events or moment.time <= self._keep_until:
             return [*due, line]
         self._kept.append((moment.time, line))
@@ -569,7 +569,7 @@ class _Ring:
         return due
 
     def take_since(self, since_s: float) -> list[bytes]:
-        """Return the lines from a time on (frame's clock, seconds), oldest first; they are kept here no longer."""
+        """Remove and return the lines from a time on (frame's clock, seconds), oldest first."""
         taken: list[bytes] = []
         while self._kept and self._kept[-1][0] >= since_s:
             taken.append(self._kept.pop()[1])
@@ -577,16 +577,19 @@ class _Ring:
         return taken[::-1]
 
     def sum_up(self, reason: str) -> list[bytes]:
-        """Return the summary since the last one, before it the moments it names; nothing where no frame came."""
-        summed, self._while = self._while, None
+        """Return the summary since the last one, after the moments it names; nothing if no frame came."""
+        summed, self._period = self._period, None
         return summed.lines(reason) if summed else []
 
 
-class _While:
-    """Sums since the last summary of one camera."""
+class _Period:
+    """Counts and peaks since the last summary of one camera."""
 
     def __init__(self, first: Moment, last: Moment) -> None:
-        self.first, self.last = first, last  # of the while before at first: no gap between the two is lost
+        self.first, self.last = (
+            first,
+            last,
+        )  # at first the last of the period before: no gap between two periods is lost
         self.frames = self.crops = self.moved = self.events = 0
         self.bear: tuple[Peak, bytes] | None = None
         self.share: tuple[Peak, bytes] | None = None
@@ -603,7 +606,7 @@ class _While:
             self.seen_s += gap_s
         inside = [state.sum for state in moment.evidence_states if OUTSIDE_ZONES not in state.held]
         self.most = max([self.most, *inside])
-        # What is published after a frame comes with that frame once more.
+        # Events between two frames come with the frame before, a second time.
         self.frames += moment is self.last or (moment.index, moment.time) != (self.last.index, self.last.time)
         self.last = moment
         self.crops += len(moment.scored)
