@@ -1,7 +1,7 @@
 """``bear-alarm why``: the numbers of one moment against their thresholds, and which gate said no.
 
-``explain`` gives paragraphs: a heading, a table (value, threshold, detail), the run-up of the evidence, notes, and as
-the last one ``conclusion``: the alarm, or the first gate that held it back.
+``explain`` returns paragraphs: a heading, a table (value, threshold, detail), the run-up of the evidence, notes, and at
+the end ``conclusion``: the alarm, or the first gate that held it back.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def facts(found: Match, words: list[str]) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "kind": "why",
-        "camera": found.reel.camera,
-        "run": found.reel.run,
+        "camera": found.run.camera,
+        "run": found.run.run_id,
         "event": found.event,
         "missed": found.missed and [utc_text(found.missed.since), utc_text(found.missed.until)],  # no frame came
         "moment": json.loads(moment.to_json()) if moment else None,
@@ -105,7 +105,7 @@ def explain(found: Match) -> list[str]:
     if found.moment:
         nearest = "Nearest moment that was kept: " if found.missed else ""
         words += [f"{nearest}{_heading(found.moment)}", _table(_moment_rows(found.moment))]
-        words += [*_run_up_table(found.reel, found.moment), *_later(found.reel, found.moment)]
+        words += [*_run_up_table(found.run, found.moment), *_later(found.run, found.moment)]
     elif found.summary:
         words += _quiet_stretch(found, found.summary)
     words += [f"Besides, {_gap(found, found.beside)}"] if found.beside else []
@@ -120,18 +120,18 @@ def conclusion(found: Match) -> str:
     if found.missed and not found.missed.clock_set:
         return "No alarm: no picture came."
     if found.moment:
-        return _decision(found.reel, found.moment)
+        return _decision(found.run, found.moment)
     assert found.summary is not None
     if found.summary.events:
         return "There were events in that time, and their moments are kept: name one of them or its time."
     return "No alarm: the evidence never sufficed." if found.summary.share else "No alarm: no evidence."
 
 
-def _decision(reel: TraceRun, moment: Moment) -> str:
+def _decision(run: TraceRun, moment: Moment) -> str:
     """Return the alarm, or the first gate that a moment did not pass."""
     if moment.events:
-        return "; ".join(_event(reel, moment, event) for event in moment.events) + "."
-    if opened := _open_event(reel, moment):
+        return "; ".join(_event(run, moment, event) for event in moment.events) + "."
+    if opened := _open_event(run, moment):
         begun, event = opened
         return f"No new alarm: event {event.id[:8]}, since {at(begun)}, is still open."
     single = [one for one in moment.evidence_states if one.alone_at is not None and one.bear is not None]
@@ -151,7 +151,7 @@ def _decision(reel: TraceRun, moment: Moment) -> str:
     return "No alarm: no evidence."
 
 
-def _event(reel: TraceRun, moment: Moment, event: TracedEvent) -> str:
+def _event(run: TraceRun, moment: Moment, event: TracedEvent) -> str:
     """Return what an event of this moment was, and the numbers behind an alarm."""
     name = f"event {event.id[:8]}" + (f", at {clock(event.at, date=False)}" if event.at else "")
     detail = (event.detail or "").rstrip(".")
@@ -171,7 +171,7 @@ def _event(reel: TraceRun, moment: Moment, event: TracedEvent) -> str:
     where = f" in zone {' and '.join(event.zones)}" if event.zones else ""
     if _alone(one):
         return f"ALARM, {name}: score {one.bear:.2f} ≥ {one.alone_at:.2f} in one picture{where}"
-    before = [step for _, step in _run_up(reel, moment, one.track)][-2:-1]
+    before = [step for _, step in _run_up(run, moment, one.track)][-2:-1]
     held = [reason for step in before if share(step) >= 1 for reason in step.held]
     until = f", until now held back by {'; '.join(held)}" if held else ""
     return f"ALARM, {name}: track {one.track}{where}, evidence {_of_h(one)}{until}"
@@ -235,15 +235,15 @@ def _table(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _run_up_table(reel: TraceRun, moment: Moment) -> list[str]:
+def _run_up_table(run: TraceRun, moment: Moment) -> list[str]:
     """Return how a track's evidence grew, for an alarm or what came near to one."""
     alarm = next((event for event in moment.events if event.type == "new" or event.escalated), None)
-    if alarm is None and (moment.events or _open_event(reel, moment)):
+    if alarm is None and (moment.events or _open_event(run, moment)):
         return []
     track = alarm.track if alarm else None
     if track is None:
         track = moment.strongest.track if moment.strongest else 0
-    steps = _run_up(reel, moment, track)
+    steps = _run_up(run, moment, track)
     if len(steps) < 2 or (alarm is None and share(steps[-1][1]) < MIN_SHARE):
         return []
     rows = [(f"track {track}", "score", "threshold", "logits", "S", "h", "")]
@@ -257,11 +257,11 @@ def _run_up_table(reel: TraceRun, moment: Moment) -> list[str]:
     return ["\n".join(f"  {line.rstrip()}" for line in lines)]
 
 
-def _run_up(reel: TraceRun, moment: Moment, track: int) -> list[tuple[Moment, EvidenceState]]:
+def _run_up(run: TraceRun, moment: Moment, track: int) -> list[tuple[Moment, EvidenceState]]:
     """Return the moments up to this one in which the track was scored, since its evidence was last nothing."""
     gathered: list[tuple[Moment, EvidenceState]] = []
     after = moment
-    for earlier in reversed(reel.between(moment.time - RUN_UP_S, moment.time)):
+    for earlier in reversed(run.between(moment.time - RUN_UP_S, moment.time)):
         one = next((each for each in earlier.evidence_states if each.track == track), None)
         if after.index - earlier.index > 1 or one is None or one.sum <= 0:  # not kept between them, or not yet there
             break
@@ -272,7 +272,7 @@ def _run_up(reel: TraceRun, moment: Moment, track: int) -> list[tuple[Moment, Ev
 
 
 def _quiet_stretch(found: Match, summary: Summary) -> list[str]:
-    """Return what is known of a time of which no moment was kept."""
+    """Return what is known of a time without a kept moment."""
     when = f" at {clock(found.asked)}" if found.asked else ""
     rows: list[Row] = [
         ("frames", f"{summary.frames:,}", "", f"motion in {summary.moved:,}"),
@@ -287,7 +287,7 @@ def _quiet_stretch(found: Match, summary: Summary) -> list[str]:
     if summary.gap_s > 2.0 and summary.gap_at:
         rows.append(("longest gap", f"{summary.gap_s:.0f} s", "", f"after {clock(summary.gap_at, date=False)}"))
     rows += [("camera trouble", "", "", trouble) for trouble in summary.troubles]
-    kept = nearest_kept(found.reel, found.asked) if found.asked else None
+    kept = nearest_kept(found.run, found.asked) if found.asked else None
     return [
         f"{summary.camera}{when}. No moment was kept: of a live camera only what lies around an event is.",
         f"Summary of {clock(summary.since)} to {clock(summary.until, date=False)}:\n{_table(rows)}",
@@ -304,30 +304,30 @@ def _gap(found: Match, gap: Gap) -> str:
     span = f"from {clock(gap.since)} to {clock(gap.until, date=not same_day)}"
     asked = f"; nothing is known of {clock(found.asked)}" if found.missed and found.asked else ""
     if gap.clock_set:
-        return f"{found.reel.camera}: the clock was set {span}{asked}."
+        return f"{found.run.camera}: the clock was set {span}{asked}."
     trouble = "".join(f"\n{_table([('camera trouble', '', '', each)])}" for each in gap.troubles)
-    return f"{found.reel.camera}: no picture came {span}, {gap.seconds:,.0f} s{asked}.{trouble}"
+    return f"{found.run.camera}: no picture came {span}, {gap.seconds:,.0f} s{asked}.{trouble}"
 
 
-def _later(reel: TraceRun, moment: Moment) -> list[str]:
+def _later(run: TraceRun, moment: Moment) -> list[str]:
     """Return what became of the event, or whether the strongest track alarmed after this moment."""
     if moment.events:
-        return [words for event in moment.events for words in _rest_of(reel, moment, event)]
+        return [words for event in moment.events for words in _rest_of(run, moment, event)]
     one = moment.strongest
-    if one is None or one.sum <= 0 or _open_event(reel, moment):
+    if one is None or one.sum <= 0 or _open_event(run, moment):
         return []
-    for later in reel.between(moment.time, moment.time + LATER_S):
+    for later in run.between(moment.time, moment.time + LATER_S):
         event = next((each for each in later.events if each.track == one.track and each.type != "end"), None)
         if event and later is not moment:
             return [f"It alarmed {later.time - moment.time:.1f} s later (event {event.id[:8]})."]
     return []
 
 
-def _rest_of(reel: TraceRun, moment: Moment, event: TracedEvent) -> list[str]:
-    """Return the event's way from here to its end, in a line."""
+def _rest_of(run: TraceRun, moment: Moment, event: TracedEvent) -> list[str]:
+    """Return what came after this event until its end, in a line."""
     if event.type == "end" or event.kind != "bear":
         return []
-    rest = [(m, one) for m, one in reel.events() if one.id == event.id and one is not event and m.time >= moment.time]
+    rest = [(m, one) for m, one in run.events() if one.id == event.id and one is not event and m.time >= moment.time]
     # A bear that is lost and found again ends more than once.
     end = rest[-1] if rest and rest[-1][1].type == "end" else None
     if end and end[0] is moment:
@@ -342,10 +342,10 @@ def _rest_of(reel: TraceRun, moment: Moment, event: TracedEvent) -> list[str]:
     return [f"Afterwards: {'; '.join(words)}."]
 
 
-def _open_event(reel: TraceRun, moment: Moment) -> tuple[Moment, TracedEvent] | None:
+def _open_event(run: TraceRun, moment: Moment) -> tuple[Moment, TracedEvent] | None:
     """Return the bear event that began before this moment and had not ended."""
     going: dict[str, tuple[Moment, TracedEvent]] = {}
-    for m, event in reel.events():
+    for m, event in run.events():
         if m.time >= moment.time:
             break
         if event.type == "end":

@@ -54,9 +54,9 @@ def draw(found: Match, path: Path) -> None:
         )
     media_s = found.moment.media_time_s
     when = clock(found.moment.wall) if media_s is None else f"{media_s:.1f} s"
-    title = f"{found.reel.camera} around {when}"
+    title = f"{found.run.camera} around {when}"
     canvas = SvgCanvas(WIDTH, HEIGHT, title)
-    plot(canvas, found.reel, found.moment, title)
+    plot(canvas, found.run, found.moment, title)
     replace_whole(path, canvas.finished())
 
 
@@ -72,12 +72,12 @@ class _Axis:
         return LEFT + min(max(part, 0.0), 1.0) * (RIGHT - LEFT)
 
 
-def plot(canvas: SvgCanvas, reel: TraceRun, moment: Moment, title: str) -> None:
+def plot(canvas: SvgCanvas, run: TraceRun, moment: Moment, title: str) -> None:
     """Draw the time around ``moment``: the whole of a short trace, else half a minute on either side."""
-    first, last = reel.moments[0].time, reel.moments[-1].time
+    first, last = run.moments[0].time, run.moments[-1].time
     if last - first > WHOLE_S:
         first, last = max(first, moment.time - AROUND_S), min(last, moment.time + AROUND_S)
-    moments = reel.between(first, last)
+    moments = run.between(first, last)
     x = _Axis(moments[0].time, max(moments[-1].time, moments[0].time + 1.0))
     canvas.words((LEFT, 26), title, 16, bold=True)
     bands = _bands(canvas, x, moments)

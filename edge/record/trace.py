@@ -586,10 +586,7 @@ class _Period:
     """Counts and peaks since the last summary of one camera."""
 
     def __init__(self, first: Moment, last: Moment) -> None:
-        self.first, self.last = (
-            first,
-            last,
-        )  # at first the last of the period before: no gap between two periods is lost
+        self.first, self.last = first, last  # ``last`` of the period before: no gap between the two is lost
         self.frames = self.crops = self.moved = self.events = 0
         self.bear: tuple[Peak, bytes] | None = None
         self.share: tuple[Peak, bytes] | None = None

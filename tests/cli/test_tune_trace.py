@@ -15,7 +15,7 @@ from edge.decide.track_evidence import OUTSIDE_ZONES
 from edge.errors import OptionError, SourceError
 from edge.record.trace import Trace, old
 from edge.record.trace_query import read_trace
-from edge.tuning import levels_of, listen, min_level, reels_of, replay
+from edge.tuning import levels_of, listen, min_level, replay, runs_of
 from edge.watch import Watcher
 from tests.alarm.test_watch import GREEN, RULE, Colours, walk
 from tests.helpers.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
@@ -39,8 +39,8 @@ def live(frames):
 
 
 def heard(path, rule=RULE, levels=LEVELS):
-    (reel,) = read_trace(path)
-    return replay(path, reel, rule, levels)
+    (run,) = read_trace(path)
+    return replay(path, run, rule, levels)
 
 
 def test_a_clip_and_its_trace_give_the_same_levels(tmp_path):
@@ -57,8 +57,8 @@ def test_a_clip_and_its_trace_give_the_same_levels(tmp_path):
 def test_a_live_camera_keeps_a_part_and_tells_the_same(tmp_path):
     frames = live(walk(50, *VISITS, fps=5, background=GREEN))
     path = traced(tmp_path / "trace.jsonl", frames, before_s=5.0, after_s=2.0, heartbeat_s=20.0)
-    (reel,) = read_trace(path)
-    assert len(reel.moments) < len(frames) / 2
+    (run,) = read_trace(path)
+    assert len(run.moments) < len(frames) / 2
     trace = heard(path)
     assert trace.alarms == listen("yard.avi", frames, Colours(), RULE, LEVELS).alarms
     assert trace.seconds == pytest.approx(49.8)
@@ -68,8 +68,8 @@ def test_a_live_camera_keeps_a_part_and_tells_the_same(tmp_path):
 def test_a_bear_that_stays_alarms_once_though_little_of_it_is_kept(tmp_path):
     frames = live(walk(60, (3.0, 57.0, BEAR_COLOUR, 10, 8), fps=5, background=GREEN))
     path = traced(tmp_path / "trace.jsonl", frames, before_s=3.0, after_s=2.0, heartbeat_s=100.0)
-    (reel,) = read_trace(path)
-    assert len(reel.moments) < len(frames) / 2
+    (run,) = read_trace(path)
+    assert len(run.moments) < len(frames) / 2
     assert heard(path).alarms == (1,) * len(LEVELS)
 
 
@@ -114,10 +114,10 @@ def test_each_camera_is_tuned_for_itself_and_an_older_file_is_read_once(tmp_path
     assert keep.close(5.0)
     assert old(keep.path).exists()
     with pytest.raises(OptionError, match="hives, yard"):
-        reels_of([keep.path], None)
-    ((path, reel),) = reels_of([old(keep.path), keep.path], "yard")
+        runs_of([keep.path], None)
+    ((path, run),) = runs_of([old(keep.path), keep.path], "yard")
     assert path == keep.path
-    assert len(reel.moments) == len(read_trace(keep.path)[0].moments)
+    assert len(run.moments) == len(read_trace(keep.path)[0].moments)
 
 
 def test_the_command_reads_the_trace_that_the_config_names(tmp_path, monkeypatch, capsys):

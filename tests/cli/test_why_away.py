@@ -64,10 +64,10 @@ def test_while_the_camera_is_away_what_was_told_of_it_can_be_asked_for(tmp_path,
 
     watcher(frames())
     assert trace.close(5.0)
-    (reel,) = read_trace(trace.path)
-    ids = [one.id for _, one in reel.events()]
-    assert len(ids) == len(events) == len([*reel.events()])  # nothing is told twice
-    assert reel.summaries[-1].frames == len(list(walk(5)))
+    (run,) = read_trace(trace.path)
+    ids = [one.id for _, one in run.events()]
+    assert len(ids) == len(events) == len([*run.events()])  # nothing is told twice
+    assert run.summaries[-1].frames == len(list(walk(5)))
 
 
 def dead_since_four(path):

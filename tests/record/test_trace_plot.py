@@ -42,8 +42,8 @@ def test_the_plot_is_valid_and_self_contained_svg(clip, tmp_path, capsys):
     raw = out.read_text()
     assert raw.count("http") == 1  # the name of the format, and nothing to fetch
     assert "<script" not in raw
-    (reel,) = read_trace(path)
-    dots = sum(look.kind == "motion" for made in reel.moments for look in made.scored)
+    (run,) = read_trace(path)
+    dots = sum(look.kind == "motion" for made in run.moments for look in made.scored)
     assert raw.count("<circle") == dots + 1  # and one in the legend
 
 
@@ -62,7 +62,7 @@ def test_a_live_plot_says_what_was_not_kept_and_what_the_time_was_like(tmp_path)
     found = find(read_trace(trace.path), None)
     assert found.moment
     canvas = SvgCanvas(960, 560, "")
-    plot(canvas, found.reel, found.moment, "")
+    plot(canvas, found.run, found.moment, "")
     text = " ".join(ET.fromstring(canvas.finished()).itertext())
     for words in ("picture moves", "new background", "camera trouble", "not kept", "0:10", "ALARM event55"):
         assert words in text
@@ -77,7 +77,7 @@ def test_where_no_picture_came_nothing_was_left_out(tmp_path):
     found = find(read_trace(trace.path), None)
     assert found.moment
     canvas = SvgCanvas(960, 560, "")
-    plot(canvas, found.reel, found.moment, "")
+    plot(canvas, found.run, found.moment, "")
     text = " ".join(ET.fromstring(canvas.finished()).itertext())
     assert "no picture" in text
     assert "not kept" not in text
