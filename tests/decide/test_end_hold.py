@@ -142,7 +142,7 @@ def test_whatever_happens_no_end_is_told_twice(steps):
 
 
 class Blackout(CameraCheck):
-    """A lens check that finds the picture black after so many looks."""
+    """A camera check that finds the picture black after so many calls."""
 
     def __init__(self, after: int) -> None:
         super().__init__()

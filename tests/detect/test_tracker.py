@@ -192,9 +192,9 @@ def first_alarm(frames, which):
     tracker, decider = Tracker(rule.threshold), Decider(rule)
     for time, seen in frames:
         scores = [Score(each[0], (each[which],), each[which], "bear", 0.0) for each in seen]
-        for verdict in decider(tracker(scores, time), time):
-            if verdict.type == "new":
-                return time, verdict.box_xywh
+        for decision in decider(tracker(scores, time), time):
+            if decision.type == "new":
+                return time, decision.box_xywh
     return math.inf, None
 
 

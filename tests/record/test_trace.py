@@ -66,7 +66,7 @@ def soon(true, seconds=5.0):
 shares = st.floats(0.0, 1.0)
 numbers = st.floats(-1e6, 1e6)
 boxes = st.tuples(shares, shares, shares, shares)
-looks = st.builds(ScoredRegion, st.sampled_from(["motion", "scan", "track"]), boxes, shares, st.text(), numbers)
+regions = st.builds(ScoredRegion, st.sampled_from(["motion", "scan", "track"]), boxes, shares, st.text(), numbers)
 tracks = st.builds(
     EvidenceState,
     st.integers(0, 10**6), boxes, st.none() | shares, shares, numbers, numbers, st.floats(0.1, 100.0),
@@ -79,7 +79,7 @@ moments = st.builds(
     Moment,
     st.text(), st.integers(0, 10**9), numbers, st.datetimes(timezones=st.just(UTC)),
     st.tuples(st.integers(1, 9999), st.integers(1, 9999)), st.none() | st.floats(0, 1e6), st.booleans(), st.booleans(),
-    st.none() | shares, st.lists(looks, max_size=3).map(tuple), st.lists(tracks, max_size=3).map(tuple),
+    st.none() | shares, st.lists(regions, max_size=3).map(tuple), st.lists(tracks, max_size=3).map(tuple),
     st.lists(events, max_size=2).map(tuple), st.lists(st.text(), max_size=2).map(tuple), st.floats(0, 1e4),
 )  # fmt: skip
 
